@@ -1,0 +1,64 @@
+# `make demo` and `make test` do everything themselves, starting from a Python and nothing else.
+#
+#   make test TESTARGS="tests/spec -k parsing"    some of the tests, without coverage
+#   make venv PYTHON=python3.13                   another interpreter (remove .venv first)
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+TESTARGS ?=
+
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+UNPACKED := build/wheel
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format build clean
+
+help:  ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv: $(READY)  ## the environment, in .venv
+
+# Dependency groups need a newer pip than the one that comes with most Pythons.
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): the first time downloads PyTorch and takes some minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(PY) -m pip install --progress-bar off --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+demo: $(READY)  ## finetune a tiny model into a bias, and watch the gate find it
+	$(PY) examples/quickstart/demo.py
+
+ifeq ($(strip $(TESTARGS)),)
+test: $(READY)  ## all tests, with coverage
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest --numprocesses $(WORKERS) --dist worksteal
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+else
+test: $(READY)
+	$(PY) -m pytest $(TESTARGS)
+endif
+
+lint: $(READY)  ## formatting, lint, types and the layers of rooms
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(READY)  ## format, and mend what can be mended
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+build: $(READY)  ## sdist and wheel, and a look at what the wheel holds and does
+	rm -rf dist $(UNPACKED)
+	$(PY) -m build --no-isolation
+	$(PY) -m pip install --quiet --no-deps --target $(UNPACKED) dist/*.whl
+	$(PY) .ci/check_wheel.py $(UNPACKED)
+
+clean:  ## remove what was made, except .venv
+	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
