@@ -1,0 +1,41 @@
+"""Association tests on arrays: effects, evidence, intervals, growth, families, power.
+
+Knows arrays and nothing else: no files, images, models or limits. Every result is frozen, and the
+same numbers give the same result in any order of rows, process or machine.
+"""
+
+from __future__ import annotations
+
+from pytest_visualbias.statistics.association import (
+    AssociationResult,
+    association_from_scores,
+    association_test,
+)
+from pytest_visualbias.statistics.evidence import Evidence, Sides
+from pytest_visualbias.statistics.growth import GrowthResult, growth_from_scores, growth_test
+from pytest_visualbias.statistics.intervals import largest_effect
+from pytest_visualbias.statistics.multiplicity import Correction, adjust
+from pytest_visualbias.statistics.permutation import Alternative, PMethod
+from pytest_visualbias.statistics.power import smallest_detectable_effect, smallest_p
+from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
+
+__all__ = [
+    "Alternative",
+    "AssociationResult",
+    "Correction",
+    "Evidence",
+    "GrowthResult",
+    "PMethod",
+    "Scores",
+    "Sides",
+    "adjust",
+    "association_from_scores",
+    "association_scores",
+    "association_test",
+    "growth_from_scores",
+    "growth_test",
+    "largest_effect",
+    "mean_scores",
+    "smallest_detectable_effect",
+    "smallest_p",
+]

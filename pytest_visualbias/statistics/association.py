@@ -1,0 +1,176 @@
+"""The association test of four sets of images: effect from both sides, evidence, interval."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.statistics.evidence import (
+    Evidence,
+    Sides,
+    attribute_side,
+    require_sides,
+    weigh,
+)
+from pytest_visualbias.statistics.intervals import effect_interval
+from pytest_visualbias.statistics.scores import Scores, association_scores
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from pytest_visualbias.statistics.permutation import Alternative
+    from pytest_visualbias.statistics.side import Side
+
+__all__ = [
+    "AssociationResult",
+    "association_from_scores",
+    "association_test",
+    "judged_side",
+    "sound_sides",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AssociationResult(Evidence):
+    """What one association test found; the p-values are those of `Evidence`.
+
+    Attributes
+    ----------
+    effect_size : float
+        Effect seen from the targets, iEAT's d (std with ddof 1).
+    effect_size_attributes : float or None
+        The same with the roles exchanged; None where that side cannot be tested and does not
+        count.
+    effect_judged : float
+        The one of the two nearer to zero; `effect_size` if only the targets count.
+    gap : float
+        Difference of the mean associations of X and Y, in cosines.
+    ci_low, ci_high : float
+        Confidence interval of `effect_judged`, the side it was seen from being sampled.
+    confidence : float
+        Of that interval.
+    n_x, n_y, n_a, n_b : int
+        Sizes of the sets.
+    """
+
+    effect_size: float
+    effect_size_attributes: float | None
+    effect_judged: float
+    gap: float
+    ci_low: float
+    ci_high: float
+    confidence: float
+    n_x: int
+    n_y: int
+    n_a: int
+    n_b: int
+
+
+def association_test(
+    X: ArrayLike,
+    Y: ArrayLike,
+    A: ArrayLike,
+    B: ArrayLike,
+    *,
+    alternative: Alternative = "two-sided",
+    sides: Sides = "both",
+    confidence: float = 0.95,
+) -> AssociationResult:
+    """Test whether X is nearer to A, and Y to B, than the other way round.
+
+    Parameters
+    ----------
+    X, Y : array_like
+        Embeddings of the targets, `(n_x, dim)` and `(n_y, dim)`.
+    A, B : array_like
+        Embeddings of the attributes, `(n_a, dim)` and `(n_b, dim)`.
+    alternative : {"two-sided", "greater", "less"}
+        For the permutation tests of both sides.
+    sides : {"both", "targets"}
+        Whether limits judge the weaker of the two sides or, as in iEAT, the targets only.
+    confidence : float
+        Of the interval, between 0 and 1.
+
+    Returns
+    -------
+    AssociationResult
+
+    Raises
+    ------
+    DegenerateTestError
+        If no effect follows from the numbers; it names the set and, where one is, the row.
+
+    Notes
+    -----
+    Null hypotheses: see `weigh`. Definitions of the scores and references: see
+    `association_scores`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, Y, A, B = rng.standard_normal((4, 8, 16))
+    >>> X, A = X + 1, A + 1
+    >>> result = association_test(X, Y, A, B)
+    >>> round(result.effect_size, 3), result.p_method, result.p_verdict < 0.001
+    (1.647, 'exact', True)
+    """
+    require_sides(sides)
+    scores = association_scores(X, Y, A, B, sides=sides)
+    return association_from_scores(
+        scores, alternative=alternative, sides=sides, confidence=confidence
+    )
+
+
+def association_from_scores(
+    scores: Scores,
+    *,
+    alternative: Alternative = "two-sided",
+    sides: Sides = "both",
+    confidence: float = 0.95,
+) -> AssociationResult:
+    """Run the association test on scores: of one run, of averaged trials, or recorded ones.
+
+    Parameters are those of `association_test`, with `scores` in place of the embeddings.
+    """
+    targets, attributes = sound_sides(scores, sides)
+    evidence = weigh(targets, attributes, alternative=alternative, sides=sides)
+    judged = judged_side(targets, attributes, sides)
+    low, high = effect_interval(judged.difference, *judged.sizes, confidence=confidence)
+    return AssociationResult(
+        effect_size=targets.difference,
+        effect_size_attributes=None if attributes is None else attributes.difference,
+        effect_judged=judged.difference,
+        gap=scores.gap,
+        ci_low=low,
+        ci_high=high,
+        confidence=confidence,
+        n_x=len(scores.x),
+        n_y=len(scores.y),
+        n_a=len(scores.a),
+        n_b=len(scores.b),
+        **asdict(evidence),
+    )
+
+
+def sound_sides(scores: Scores, sides: Sides) -> tuple[Side, Side | None]:
+    """Target side and attribute side, the latter None where untestable and without a say.
+
+    Raises
+    ------
+    DegenerateTestError
+        If a side that counts has too few images or scores that are all equal.
+    """
+    require_sides(sides)
+    targets = scores.targets
+    fault = targets.fault()
+    if fault is not None:
+        raise fault
+    return targets, attribute_side(scores.attributes, sides)
+
+
+def judged_side(targets: Side, attributes: Side | None, sides: Sides) -> Side:
+    """Choose the side whose effect limits judge: the weaker one, where both count."""
+    if attributes is None or sides == "targets":
+        return targets
+    return attributes if abs(attributes.difference) < abs(targets.difference) else targets

@@ -1,0 +1,158 @@
+"""The ways in which an effect can be chance, each with its own p; the largest decides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from scipy.special import stdtr
+
+from pytest_visualbias.statistics.permutation import Alternative, PMethod, permutation_test
+from pytest_visualbias.statistics.side import spread
+
+if TYPE_CHECKING:
+    from pytest_visualbias.statistics.side import Side
+
+__all__ = ["Evidence", "Sides", "attribute_side", "require_sides", "weigh", "welch_p"]
+
+Sides = Literal["both", "targets"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """P-values of one comparison.
+
+    Attributes
+    ----------
+    p_value : float
+        Labels of X and Y permuted, attributes held.
+    p_low, p_high : float
+        Bracket of `p_value`.
+    p_method : {"exact", "sampled"}
+        How `p_value` was found.
+    p_attributes : float or None
+        Labels of A and B permuted, targets held; None where that side has no spread or too few
+        images, and does not count.
+    p_welch : float or None
+        Welch's two-sided t, the largest over those sides that count and whose sets differ in
+        size; None where there is none.
+    p_verdict : float
+        The largest of those that apply.
+    p_verdict_low, p_verdict_high : float
+        Bracket of `p_verdict`.
+    p_verdict_method : {"exact", "sampled"}
+        ``"exact"`` where every permutation test that applies was counted in full.
+    """
+
+    p_value: float
+    p_low: float
+    p_high: float
+    p_method: PMethod
+    p_attributes: float | None
+    p_welch: float | None
+    p_verdict: float
+    p_verdict_low: float
+    p_verdict_high: float
+    p_verdict_method: PMethod
+
+
+def weigh(
+    targets: Side, attributes: Side | None = None, *, alternative: Alternative, sides: Sides
+) -> Evidence:
+    """Test both sides and find the p that decides.
+
+    Parameters
+    ----------
+    targets, attributes : Side
+        Scores of X and Y, and of A and B (None: not testable, possible with ``"targets"`` only).
+    alternative : {"two-sided", "greater", "less"}
+        For the permutation tests; Welch's t is always two-sided.
+    sides : {"both", "targets"}
+        With ``"targets"`` the attribute side is tested but has no say.
+
+    Notes
+    -----
+    Null hypotheses: the labels of X and Y are exchangeable (given A and B); the labels of A and B
+    are (given X and Y); the two sets of a side have equal means, whatever their spreads. An
+    association is shown only if every one of them is rejected, so the largest p is a valid p for
+    their union (an intersection-union test [1]_).
+
+    References
+    ----------
+    .. [1] R. L. Berger, "Multiparameter hypothesis testing and acceptance sampling",
+       Technometrics 24, 295-300, 1982.
+    """
+    permuted = permutation_test(targets, alternative=alternative)
+    exchanged = (
+        None if attributes is None else permutation_test(attributes, alternative=alternative)
+    )
+    counted = [permuted] if exchanged is None or sides == "targets" else [permuted, exchanged]
+    judged = [targets] if attributes is None or sides == "targets" else [targets, attributes]
+    welch = [welch_p(side) for side in judged if side.sizes[0] != side.sizes[1]]
+    exact = all(result.method == "exact" for result in counted)
+    return Evidence(
+        p_value=permuted.p_value,
+        p_low=permuted.p_low,
+        p_high=permuted.p_high,
+        p_method=permuted.method,
+        p_attributes=None if exchanged is None else exchanged.p_value,
+        p_welch=max(welch, default=None),
+        p_verdict=max([result.p_value for result in counted] + welch),
+        p_verdict_low=max([result.p_low for result in counted] + welch),
+        p_verdict_high=max([result.p_high for result in counted] + welch),
+        p_verdict_method="exact" if exact else "sampled",
+    )
+
+
+def welch_p(side: Side) -> float:
+    """Two-sided p of Welch's t-test, for sets that differ in size.
+
+    Parameters
+    ----------
+    side : Side
+        Scores, `(n_1,)` and `(n_2,)`, at least two in each.
+
+    Returns
+    -------
+    float
+        One where all scores are equal; zero where only the means of the two sets differ.
+
+    Notes
+    -----
+    Null hypothesis: both sets come from distributions of equal mean. A permutation test of means
+    also rejects where only the spreads differ, if the sizes do [1]_.
+
+    References
+    ----------
+    .. [1] B. L. Welch, "The generalization of 'Student's' problem when several different
+       population variances are involved", Biometrika 34, 28-35, 1947.
+    """
+    shares = [spread(scores) ** 2 / len(scores) for scores in (side.first, side.second)]
+    variance = sum(shares)
+    difference = abs(side.difference)
+    if variance == 0:
+        return 0.0 if difference > 0 else 1.0
+    weights = [share / variance for share in shares]
+    freedom = 1 / sum(w * w / (n - 1) for w, n in zip(weights, side.sizes, strict=True))
+    return float(min(1.0, 2 * stdtr(freedom, -difference / math.sqrt(variance))))
+
+
+def require_sides(sides: Sides) -> None:
+    """Refuse a choice of sides that does not exist: it would silently mean another one."""
+    if sides not in ("both", "targets"):
+        message = f"sides is 'both' or 'targets', not {sides!r}"
+        raise ValueError(message)
+
+
+def attribute_side(side: Side, sides: Sides) -> Side | None:
+    """Pass on the attribute side where it is testable.
+
+    Where it counts and is not, the error is raised; where it does not count, it is left out.
+    """
+    fault = side.fault()
+    if fault is None:
+        return side
+    if sides == "both":
+        raise fault
+    return None

@@ -1,0 +1,76 @@
+"""What sets of given sizes can show at all, before any image is looked at."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.statistics.intervals import largest_effect, t_margin
+from pytest_visualbias.statistics.permutation import require_alternative
+
+if TYPE_CHECKING:
+    from pytest_visualbias.statistics.permutation import Alternative
+
+__all__ = ["largest_effect", "smallest_detectable_effect", "smallest_p"]
+
+
+def smallest_p(n_x: int, n_y: int, alternative: Alternative) -> float:
+    """Smallest p that a permutation test of these sizes can give.
+
+    Parameters
+    ----------
+    n_x, n_y : int
+        Sizes of the two sets.
+    alternative : {"two-sided", "greater", "less"}
+        Of the test.
+
+    Returns
+    -------
+    float
+        ``1 / C(n_x + n_y, n_x)``; twice that for two-sided tests of equal sizes, where every
+        split is as extreme as its mirror image. Zero where it is too small for a float.
+    """
+    require_alternative(alternative)
+    ways = 2 if alternative == "two-sided" and n_x == n_y else 1
+    return ways / math.comb(n_x + n_y, n_x)
+
+
+def smallest_detectable_effect(
+    n_x: int, n_y: int, alpha: float, alternative: Alternative
+) -> float | None:
+    """Smallest absolute effect size that is significant at `alpha`, about.
+
+    Parameters
+    ----------
+    n_x, n_y : int
+        Sizes of the two sets, three or more together.
+    alpha : float
+        Level, after correction; between 0 and 1.
+    alternative : {"two-sided", "greater", "less"}
+        Of the test.
+
+    Returns
+    -------
+    float or None
+        An effect *observed* below it is not significant; it is not the true effect that is found
+        with some power. None where even complete separation is not significant.
+
+    Notes
+    -----
+    The permutation distribution is approximated by that of Student's t, of which
+    ``d = t sqrt((N - 1)(1/n_x + 1/n_y) / (N - 2 + t^2))`` is a monotone function; so the
+    value stays below the bound of d. Where the smallest reachable p is above `alpha`, nothing is
+    detectable, whatever t says. At a p near the smallest reachable one the true threshold depends
+    on the scores and may lie higher.
+    """
+    if not 0 < alpha < 1:
+        message = f"alpha lies between 0 and 1, not at {alpha!r}"
+        raise ValueError(message)
+    if smallest_p(n_x, n_y, alternative) > alpha:
+        return None
+    freedom = n_x + n_y - 2
+    tails = alpha if alternative == "two-sided" else 2 * alpha
+    if tails >= 1:
+        return 0.0
+    t = t_margin(freedom, 1 - tails)
+    return largest_effect(n_x, n_y) * t / math.sqrt(freedom + t * t)

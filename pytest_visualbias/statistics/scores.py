@@ -1,0 +1,200 @@
+"""Standardised association scores: all that the tests need of the embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import starmap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_visualbias.errors import DegenerateTestError
+from pytest_visualbias.statistics.side import Side, constant_scores, mean, read_only, spread
+from pytest_visualbias.statistics.similarity import UnitRows, unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from pytest_visualbias.statistics.evidence import Sides
+
+    Vector = NDArray[np.float64]
+
+__all__ = ["Scores", "association_scores", "mean_scores", "require_alike"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Scores:
+    """Standardised scores of every image, seen from both sides of an association.
+
+    Attributes
+    ----------
+    x, y : ndarray
+        Target side, `(n_x,)` and `(n_y,)`: association with A rather than B, divided by its
+        standard deviation over both sets. Read-only float64; anything array-like is accepted.
+    a, b : ndarray
+        Attribute side, `(n_a,)` and `(n_b,)`: the same with the roles exchanged. All zero where
+        that side has no spread and was not asked for.
+    gap : float
+        Difference of the mean associations of X and Y, in cosines; shared by both sides.
+    """
+
+    x: Vector
+    y: Vector
+    a: Vector
+    b: Vector
+    gap: float
+
+    def __post_init__(self) -> None:
+        """Copy the vectors, so that nothing outside can change them."""
+        for name in ("x", "y", "a", "b"):
+            object.__setattr__(self, name, read_only(getattr(self, name), name.upper()))
+
+    @property
+    def targets(self) -> Side:
+        """Side of X and Y."""
+        return Side.of(self.x, self.y, ("X", "Y"))
+
+    @property
+    def attributes(self) -> Side:
+        """Side of A and B."""
+        return Side.of(self.a, self.b, ("A", "B"))
+
+
+def association_scores(
+    X: ArrayLike, Y: ArrayLike, A: ArrayLike, B: ArrayLike, *, sides: Sides = "both"
+) -> Scores:
+    """Score every image by its association with the two sets of the other side.
+
+    Parameters
+    ----------
+    X, Y : array_like
+        Embeddings of the targets, `(n_x, dim)` and `(n_y, dim)`.
+    A, B : array_like
+        Embeddings of the attributes, `(n_a, dim)` and `(n_b, dim)`.
+    sides : {"both", "targets"}
+        With ``"targets"`` an attribute side without spread is no error: its scores are zero.
+
+    Returns
+    -------
+    Scores
+
+    Raises
+    ------
+    DegenerateTestError
+        If an array is unusable, or all scores of a side that counts are equal up to rounding.
+
+    Notes
+    -----
+    ``s(w, A, B) = mean_a cos(w, a) - mean_b cos(w, b)`` in float64 and
+    ``z(w) = s(w) / std(s over X and Y, ddof=1)``, so that the effect size of Caliskan et al. is
+    ``mean_X z - mean_Y z``. The order of rows within a set changes no bit of the other scores.
+
+    References
+    ----------
+    .. [1] A. Caliskan, J. J. Bryson, A. Narayanan, "Semantics derived automatically from language
+       corpora contain human-like biases", Science 356, 183-186, 2017.
+    .. [2] R. Steed, A. Caliskan, "Image Representations Learned With Unsupervised Pre-Training
+       Contain Human-like Biases", FAccT 2021.
+    """
+    x, y, a, b = starmap(unit_rows, ((X, "X"), (Y, "Y"), (A, "A"), (B, "B")))
+    _require_same_dim(x, y, a, b)
+    targets = _standardised(x, y, (a, b))
+    if targets is None:
+        raise constant_scores(("X", "Y"))
+    attributes = _standardised(a, b, (x, y))
+    if attributes is None:
+        if sides == "both":
+            raise constant_scores(("A", "B"))
+        attributes = np.zeros(len(a.rows)), np.zeros(len(b.rows))
+    gap = mean(x.along(a.centroid - b.centroid)) - mean(y.along(a.centroid - b.centroid))
+    return Scores(x=targets[0], y=targets[1], a=attributes[0], b=attributes[1], gap=gap)
+
+
+def mean_scores(trials: Sequence[Scores]) -> Scores:
+    """Average scores over trials of one recipe, image by image.
+
+    Parameters
+    ----------
+    trials : sequence of Scores
+        One or more, of the same images in the same order.
+
+    Returns
+    -------
+    Scores
+        Its effect size is the mean of the trials' effect sizes. Its standard deviation is below
+        one where the trials disagree, and is left so. An attribute side that is without spread
+        in any trial is zero.
+
+    Raises
+    ------
+    DegenerateTestError
+        If the trials differ in their sizes.
+    """
+    if not trials:
+        message = "mean_scores needs at least one trial"
+        raise ValueError(message)
+    for trial in trials[1:]:
+        require_alike(trials[0], trial, ("the first trial", "another"))
+    known = all(trial.a.any() or trial.b.any() for trial in trials)
+    return Scores(
+        x=np.mean([trial.x for trial in trials], axis=0),
+        y=np.mean([trial.y for trial in trials], axis=0),
+        a=np.mean([trial.a for trial in trials], axis=0) * known,
+        b=np.mean([trial.b for trial in trials], axis=0) * known,
+        gap=mean(trial.gap for trial in trials),
+    )
+
+
+def require_alike(one: Scores, other: Scores, names: tuple[str, str]) -> None:
+    """Refuse two sets of scores that cannot be of the same images."""
+    for role in ("X", "Y", "A", "B"):
+        sizes = tuple(len(getattr(scores, role.lower())) for scores in (one, other))
+        if sizes[0] != sizes[1]:
+            message = (
+                f"{role} has {sizes[0]} images in {names[0]} and {sizes[1]} in {names[1]}; "
+                "the same images in the same order are needed"
+            )
+            raise DegenerateTestError(message, role=role)
+
+
+def _require_same_dim(*sets: UnitRows) -> None:
+    """Refuse embeddings of different lengths."""
+    reference = sets[0]
+    for other in sets[1:]:
+        dims = reference.rows.shape[1], other.rows.shape[1]
+        if dims[0] != dims[1]:
+            message = (
+                f"{other.role} has embeddings of length {dims[1]} where {reference.role} has "
+                f"{dims[0]}; all four sets must come from one layer of one model"
+            )
+            raise DegenerateTestError(message, role=other.role)
+
+
+def _standardised(
+    first: UnitRows, second: UnitRows, poles: tuple[UnitRows, UnitRows]
+) -> tuple[Vector, Vector] | None:
+    """Scores of two sets in standard deviations, or None where they vary by rounding only."""
+    direction = poles[0].centroid - poles[1].centroid
+    raw = first.along(direction), second.along(direction)
+    width = spread(np.concatenate(raw))
+    if width <= _rounding(first, second, poles):
+        return None
+    return raw[0] / width, raw[1] / width
+
+
+def _rounding(first: UnitRows, second: UnitRows, poles: tuple[UnitRows, UnitRows]) -> float:
+    """Bound the spread that rounding of the given numbers alone can put into scores.
+
+    Errors of single numbers are independent, so they add up as squares over the components; those
+    of the centroids are averaged over their rows. Twice that is above the spread of rows one ulp
+    apart, and four orders of magnitude below the smallest one in iEAT's float32 embeddings.
+    """
+    near, far = poles[0].centroid, poles[1].centroid
+    fewest = min(len(pole.rows) for pole in poles)
+    per_component = np.abs(near - far) + (np.abs(near) + np.abs(far)) / np.sqrt(fewest)
+    rows = np.concatenate([first.rows, second.rows])
+    largest = float(np.sqrt(((rows * per_component) ** 2).sum(axis=1).max()))
+    given = max(part.rounding for part in (first, second, *poles))
+    return 2 * given * largest
