@@ -1,0 +1,115 @@
+"""The console script: what can be asked about specs and models without running pytest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias import __version__
+from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.models.encoder import Context, find_source
+from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.record import Report
+from pytest_visualbias.spec.parsing import read_spec
+from pytest_visualbias.spec.schema import BiasSpec, EmbeddingsModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+OK, FAULTY, USAGE = 0, 1, 2
+EXAMPLES = """examples:
+  visualbias check bias_specs/gender.bias.yaml
+  visualbias layers bias_specs/gender.bias.yaml after
+  visualbias schema > bias.schema.json
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the console script.
+
+    Returns
+    -------
+    int
+        0 where all is well, 1 where a spec or a model is not, 2 for a wrong call.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except VisualBiasError as error:
+        print(error, file=sys.stderr)
+        return FAULTY
+    except BrokenPipeError:  # the reader of the pipe has seen enough
+        return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="visualbias",
+        description="About specs and models; the gate itself is pytest --visualbias.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pytest-visualbias {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    check = commands.add_parser("check", help="validate specs and their stimuli without a model")
+    check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
+    check.add_argument("--stimuli", type=Path, help="root of relative stimulus paths")
+    check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
+    check.set_defaults(run=_check)
+    layers = commands.add_parser("layers", help="list where embeddings of a model can be read")
+    layers.add_argument("spec", type=Path, metavar="SPEC")
+    layers.add_argument("model", metavar="MODEL", help="a model of the spec")
+    layers.set_defaults(run=_layers)
+    schema = commands.add_parser("schema", help="print the JSON Schema of specs, or of reports")
+    schema.add_argument("--report", action="store_true", help="of the JSON report")
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    status = OK
+    for path in options.specs:
+        try:
+            file = read_spec(path, file=str(path))
+            found = preflight(file, stimuli=options.stimuli, strict=options.strict)
+        except VisualBiasError as error:
+            print(error)
+            status = FAULTY
+            continue
+        problems = {text for sets in found.models.values() for text in sets.problems.values()}
+        for text in sorted(problems):
+            print(text)
+        for text in sorted({text for group in found.warnings.values() for text in group}):
+            print(f"warning: {text}")
+        status = FAULTY if problems else status
+        models, tests = len(file.spec.models), len(file.spec.tests)
+        print(f"{path}: {'faulty' if problems else 'ok'} ({tests} tests, {models} models)")
+    return status
+
+
+def _layers(options: argparse.Namespace) -> int:
+    file = read_spec(options.spec, file=str(options.spec))
+    if options.model not in file.spec.models:
+        names = ", ".join(file.spec.models)
+        print(f"{options.spec} has no model '{options.model}'; known: {names}", file=sys.stderr)
+        return USAGE
+    entry = file.spec.models[options.model]
+    if isinstance(entry, EmbeddingsModel):
+        print("stored vectors have no layers; '{layer}' in their prefix names what is stored")
+        return OK
+    context = Context(folder=file.folder, project=Path.cwd(), device="cpu")
+    source = find_source(entry.source)
+    identity = source.identify(entry, context)[0]
+    print("\n".join(source.open(entry, identity, context).layers()))
+    return OK
+
+
+def _schema(options: argparse.Namespace) -> int:
+    model = Report if options.report else BiasSpec
+    print(json.dumps(model.model_json_schema(), indent=2))
+    return OK

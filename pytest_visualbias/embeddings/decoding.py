@@ -1,0 +1,77 @@
+"""From a file to the RGB image that a person sees.
+
+Rules, the same for every model: the first frame of an animation; EXIF orientation applied;
+transparency composited on white; 16-bit greys scaled to 8 bits; anything else converted to RGB.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pytest_visualbias.errors import StimulusError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["DECODING", "decode"]
+
+# Part of every cache key: another number wherever a rule changes what is decoded.
+DECODING = "1"
+LFS = b"version https://git-lfs"
+
+
+def decode(path: Path) -> Image.Image:
+    """Return the image of a file in RGB.
+
+    Raises
+    ------
+    StimulusError
+        Naming the file, where it is missing, truncated, too large or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            _refuse_bomb(image)
+            image.load()
+            return _rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise StimulusError(f"{path} {_what_instead(path)}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f}"
+        raise StimulusError(f"{path} has more than {limit} million pixels; scale it down") from None
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Warning) as error:
+        raise StimulusError(f"{path} cannot be decoded ({error}); replace the file") from None
+
+
+def _refuse_bomb(image: Image.Image) -> None:
+    # Pillow itself only warns up to twice its limit.
+    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
+        raise Image.DecompressionBombError
+
+
+def _what_instead(path: Path) -> str:
+    with path.open("rb") as stream:
+        start = stream.read(len(LFS))
+    if not start:
+        return "is empty; replace the file"
+    if start == LFS:
+        return "is a Git LFS pointer; run 'git lfs pull'"
+    return "is not an image; remove it from the set or replace it"
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion clips at 255 instead of scaling.
+    values = np.asarray(image).astype(np.int64).clip(0, 65535)
+    return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")

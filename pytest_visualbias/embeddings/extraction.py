@@ -1,0 +1,128 @@
+"""Embedding images in batches: decoding in threads ahead of the network, memory bounded."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.embeddings.decoding import decode
+from pytest_visualbias.errors import EncoderError, StimulusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+
+    import numpy as np
+
+    from pytest_visualbias.models.encoder import Encoder
+    from pytest_visualbias.spec.schema import LayerPoint
+    from pytest_visualbias.spec.stimuli import Stimulus
+
+__all__ = ["Extraction", "extract"]
+
+DECODERS = 2
+AHEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Extraction:
+    """What embedding gave.
+
+    Attributes
+    ----------
+    vectors : mapping
+        For every layer's name, ``(dim,)`` float32 by the identity of the stimulus.
+    failures : mapping of str to str
+        A sentence by the identity of every stimulus that could not be decoded.
+    """
+
+    vectors: Mapping[str, Mapping[str, np.ndarray]]
+    failures: Mapping[str, str]
+
+
+def extract(
+    encoder: Encoder,
+    stimuli: Sequence[Stimulus],
+    layers: Sequence[LayerPoint],
+    *,
+    batch_size: int,
+    progress: Callable[[int, int], None],
+) -> Extraction:
+    """Embed stimuli at all layers in one forward pass each.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The model.
+    stimuli : sequence of Stimulus
+        Distinct images.
+    layers : sequence of LayerPoint
+        Where to read.
+    batch_size : int
+        Images in one forward pass; results do not depend on it beyond rounding.
+    progress : callable
+        Told how many of how many are done, after every batch.
+
+    Raises
+    ------
+    EncoderError
+        For whatever goes wrong in the network.
+    """
+    vectors: dict[str, dict[str, np.ndarray]] = {layer.name: {} for layer in layers}
+    failures: dict[str, str] = {}
+    done = 0
+    for batch in _prepared(encoder, stimuli, batch_size):
+        good = {}
+        for stimulus, result in batch:
+            if isinstance(result, str):
+                failures[stimulus.identity] = result
+            else:
+                good[stimulus.identity] = result
+        if good:
+            _encode(encoder, good, layers, vectors)
+        done += len(batch)
+        progress(done, len(stimuli))
+    return Extraction(vectors=vectors, failures=failures)
+
+
+def _encode(
+    encoder: Encoder,
+    inputs: Mapping[str, np.ndarray],
+    layers: Sequence[LayerPoint],
+    vectors: dict[str, dict[str, np.ndarray]],
+) -> None:
+    try:
+        encoded = encoder.encode(list(inputs.values()), layers)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EncoderError(
+            f"the network fails on an input of {next(iter(inputs.values())).shape} ({reason}); "
+            "check 'transform' and the architecture"
+        ) from error
+    for name, rows in encoded.items():
+        vectors[name].update(zip(inputs, rows, strict=True))
+
+
+def _prepared(
+    encoder: Encoder, stimuli: Sequence[Stimulus], batch_size: int
+) -> Iterator[list[tuple[Stimulus, np.ndarray | str]]]:
+    """Yield batches of inputs, a few of them being made while one is used."""
+    with ThreadPoolExecutor(DECODERS, thread_name_prefix="visualbias-decode") as pool:
+        waiting: list[list[tuple[Stimulus, Future[np.ndarray | str]]]] = []
+        for start in range(0, len(stimuli), batch_size):
+            chunk = stimuli[start : start + batch_size]
+            waiting.append([(one, pool.submit(_prepare, encoder, one)) for one in chunk])
+            if len(waiting) > AHEAD:
+                yield [(one, future.result()) for one, future in waiting.pop(0)]
+        for batch in waiting:
+            yield [(one, future.result()) for one, future in batch]
+
+
+def _prepare(encoder: Encoder, stimulus: Stimulus) -> np.ndarray | str:
+    if stimulus.path is None:
+        return f"{stimulus.name} is a stored vector, not an image; use the source 'embeddings'"
+    try:
+        return encoder.prepare(decode(stimulus.path))
+    except StimulusError as error:
+        return str(error)

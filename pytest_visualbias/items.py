@@ -1,0 +1,164 @@
+"""Spec file to model nodes to items, and a failing verdict to readable text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from pytest_visualbias.errors import SpecError, UsageError
+from pytest_visualbias.reports.text import failure_text
+from pytest_visualbias.spec.layers import points_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.session import LoadedSpec, Session
+
+__all__ = ["BiasFile", "BiasItem", "ModelNode"]
+
+HEADLINES = (
+    "outcome",
+    "effect_size",
+    "effect_judged",
+    "ci_low",
+    "ci_high",
+    "p_verdict",
+    "p_adjusted",
+)
+
+
+class BiasFound(AssertionError):  # noqa: N818 - a verdict, not an error
+    """A limit was exceeded: the verdict of an item, not a mistake."""
+
+
+class NotMeasured(Exception):  # noqa: N818 - read by people as what happened
+    """A test could not be done."""
+
+
+class BiasFile(pytest.File):
+    """One spec file."""
+
+    run: Session
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path, run: Session) -> BiasFile:
+        """Return the node of a spec file in a run."""
+        node: BiasFile = cls.from_parent(parent, path=path)
+        node.run = run
+        return node
+
+    def collect(self) -> Iterator[ModelNode]:
+        """Yield a node for every model."""
+        try:
+            shown = self.path.relative_to(self.config.rootpath).as_posix()
+        except ValueError:
+            shown = self.path.as_posix()
+        try:
+            spec = self.run.load(self.path, shown)
+        except SpecError as error:
+            raise self.CollectError(str(error)) from None
+        except UsageError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+        for model in spec.file.spec.models:
+            yield ModelNode.of(self, model, spec)
+
+
+class ModelNode(pytest.Collector):
+    """One model of a spec; its items run one after the other, so that it is embedded once."""
+
+    spec: LoadedSpec
+
+    @classmethod
+    def of(cls, parent: BiasFile, model: str, spec: LoadedSpec) -> ModelNode:
+        """Return the node of a model."""
+        node: ModelNode = cls.from_parent(parent, name=model)
+        node.spec = spec
+        return node
+
+    def collect(self) -> Iterator[BiasItem]:
+        """Yield an item for every test and layer."""
+        layers = [point.name for point in points_for(self.spec.file.spec.layers, {})]
+        for test in self.spec.file.spec.tests:
+            for position, layer in enumerate(layers):
+                yield BiasItem.of(self, test.name, layer, position)
+
+
+class BiasItem(pytest.Item):
+    """One test of one model at one layer."""
+
+    test: str
+    layer: str
+    position: int
+    record: ResultRecord | None = None
+
+    @classmethod
+    def of(cls, parent: ModelNode, test: str, layer: str, position: int) -> BiasItem:
+        """Return the item of a test at a layer, of which it is the n-th."""
+        item: BiasItem = cls.from_parent(parent, name=f"{test}[{layer}]")
+        item.test, item.layer, item.position = test, layer, position
+        item.add_marker(pytest.mark.visualbias)
+        declared = next(one for one in item.spec.file.spec.tests if one.name == test)
+        for tag in declared.tags:
+            line = f"{tag}: a tag of bias specs"
+            if line not in item.config.getini("markers"):
+                item.config.addinivalue_line("markers", line)
+            item.add_marker(tag)
+            item.extra_keyword_matches.add(tag)
+        return item
+
+    @property
+    def spec(self) -> LoadedSpec:
+        """The spec of the item."""
+        assert isinstance(self.parent, ModelNode)  # noqa: S101 - for the type checker
+        return self.parent.spec
+
+    @property
+    def model(self) -> str:
+        """The name of the item's model."""
+        assert self.parent is not None  # noqa: S101 - for the type checker
+        return self.parent.name
+
+    def setup(self) -> None:
+        """Obtain the record of the test, with its family, from the run's memory."""
+        file = self.parent.parent if self.parent is not None else None
+        assert isinstance(file, BiasFile)  # noqa: S101 - for the type checker
+        self.record = file.run.result(
+            self.spec, self.model, self.test, self.layer, nodeid=self.nodeid
+        )
+        for name in HEADLINES:
+            value = getattr(self.record, name)
+            if value is not None:
+                self.user_properties.append((f"visualbias.{name}", value))
+        if self.record.growth is not None:
+            self.user_properties.append(("visualbias.growth", self.record.growth.value))
+        if self.record.outcome == "error":
+            raise NotMeasured(failure_text(self.record))
+
+    def runtest(self) -> None:
+        """Turn the outcome into pytest's."""
+        assert self.record is not None  # noqa: S101 - set up before
+        if self.record.outcome == "inconclusive":
+            text = failure_text(self.record)
+            if not self.config.stash[STRICT]:
+                pytest.skip(text)
+            raise BiasFound(f"{text}\n(inconclusive results fail under --visualbias-strict)")
+        if self.record.outcome in ("fail", "invalid"):
+            raise BiasFound(failure_text(self.record))
+
+    def repr_failure(  # type: ignore[override] # the type of a traceback is private to pytest
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: Literal["long"] | None = None
+    ) -> object:
+        """Return a plain text for what a person is told, headline first."""
+        if isinstance(excinfo.value, BiasFound | NotMeasured):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return the line of the test in the spec."""
+        return self.path, self.spec.file.test_line(self.test) - 1, self.nodeid.partition("::")[2]
+
+
+STRICT: pytest.StashKey[bool] = pytest.StashKey()

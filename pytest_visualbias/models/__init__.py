@@ -1,0 +1,1 @@
+"""Where embeddings come from: what an encoder is, and the sources of encoders."""

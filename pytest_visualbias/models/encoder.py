@@ -1,0 +1,169 @@
+"""What an encoder is, and how one is found by the name of its source.
+
+A source has two halves. ``identify`` says, without loading anything heavy, exactly which weights
+an entry of a spec means; ``open`` loads them. They are named here as text and imported when first
+used, so that collecting specs costs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.spec.checks import SOURCES_GROUP
+from pytest_visualbias.spec.digests import digest_of_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from PIL import Image
+
+    from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
+
+__all__ = ["Context", "Encoder", "Identity", "Source", "find_source"]
+
+SHIPPED = {
+    "timm": ("identity:identify_timm", "timm:open_timm"),
+    "factory": ("identity:identify_factory", "factory:open_factory"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """Where models are looked for and how they are run.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the spec file; relative paths start here.
+    project : Path
+        Of the repository; modules of factories are found below it.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    precision : str
+        ``fp32``, ``bf16`` or ``fp16``.
+    offline : bool
+        Whether the network must not be touched.
+    """
+
+    folder: Path
+    project: Path
+    device: str = "auto"
+    precision: str = "fp32"
+    offline: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """Exactly which weights are meant, known before they are loaded.
+
+    Attributes
+    ----------
+    label : str
+        As shown to people: a file, a seed.
+    facts : mapping of str to str
+        Everything that the embeddings depend on: source, name, versions, digests, transform.
+    checkpoint : Path or None
+        The file of the weights.
+    seed : int or None
+        Of untrained weights.
+    is_whole : bool
+        Whether `facts` say everything; else the digest of the loaded weights belongs to them.
+    """
+
+    label: str
+    facts: Mapping[str, str]
+    checkpoint: Path | None = None
+    seed: int | None = None
+    is_whole: bool = True
+
+    def fingerprint(self, weights: str = "") -> str:
+        """Return the digest of all facts, and of the weights where these do not say them."""
+        return digest_of_mapping({**self.facts, "weights": "" if self.is_whole else weights})
+
+
+class Encoder(Protocol):
+    """A loaded model that turns images into vectors."""
+
+    @property
+    def preprocessing(self) -> Mapping[str, Any]:
+        """What is done to a decoded image, as plain values."""
+        ...  # pragma: no cover
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """Facts for the report: parameters, device, keys of the checkpoint left out."""
+        ...  # pragma: no cover
+
+    @property
+    def weights(self) -> str:
+        """Digest of the weights as loaded."""
+        ...  # pragma: no cover
+
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        """Return the network's input ``(channels, height, width)`` for one RGB image."""
+        ...  # pragma: no cover
+
+    def encode(
+        self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
+    ) -> dict[str, np.ndarray]:
+        """Return the vectors ``(n, dim)`` of every layer, float32, by its name."""
+        ...  # pragma: no cover
+
+    def layers(self) -> list[str]:
+        """Return the module paths at which embeddings can be read."""
+        ...  # pragma: no cover
+
+
+class Source(Protocol):
+    """What a package registers under ``pytest_visualbias.sources``."""
+
+    def identify(self, entry: ModelEntry, context: Context) -> Sequence[Identity]:
+        """Return the identities that an entry means, one per trial; import nothing heavy."""
+        ...  # pragma: no cover
+
+    def open(self, entry: ModelEntry, identity: Identity, context: Context) -> Encoder:
+        """Load one of them."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shipped:
+    """A source of this package, its halves imported when they are called."""
+
+    halves: tuple[str, str] = field()
+
+    def identify(self, entry: ModelEntry, context: Context) -> Sequence[Identity]:
+        return _imported(self.halves[0])(entry, context)  # type: ignore[no-any-return]
+
+    def open(self, entry: ModelEntry, identity: Identity, context: Context) -> Encoder:
+        return _imported(self.halves[1])(entry, identity, context)  # type: ignore[no-any-return]
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"pytest_visualbias.models.{module}"), name)
+
+
+def find_source(name: str) -> Source:
+    """Return the source of this name.
+
+    Raises
+    ------
+    EncoderError
+        Where the package that provides it cannot be imported.
+    """
+    if name in SHIPPED:
+        return _Shipped(halves=SHIPPED[name])
+    for point in importlib.metadata.entry_points(group=SOURCES_GROUP):
+        if point.name == name:
+            try:
+                return point.load()  # type: ignore[no-any-return]
+            except ImportError as error:
+                raise EncoderError(f"the source '{name}' ({point.value}) fails: {error}") from None
+    raise EncoderError(f"there is no source '{name}'; install the package that provides it")

@@ -1,0 +1,99 @@
+"""The source ``factory``: a function of the user's repository that returns a network.
+
+This runs the user's own code, as their tests do; nothing else in this package runs code that a
+spec names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.checkpoints import fit, read_checkpoint
+from pytest_visualbias.models.identity import module_file
+from pytest_visualbias.models.preprocessing import as_facts, declared
+from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
+from pytest_visualbias.spec.faults import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.spec.schema import FactoryModel
+
+__all__ = ["open_factory"]
+
+
+def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> TorchEncoder:
+    """Call the user's function, load the checkpoint, and make an encoder of the network.
+
+    Raises
+    ------
+    EncoderError
+        Where the function fails or returns no module, or the checkpoint does not fit.
+    """
+    model = _call(entry, identity.seed, context)
+    notes: dict[str, Any] = {"architecture": entry.call}
+    if identity.checkpoint is not None:
+        weights = read_checkpoint(identity.checkpoint)
+        fitted = fit(model, weights, path=identity.checkpoint, ignore=entry.ignore)
+        notes |= {"left_out": list(fitted.left_out), "container": fitted.container}
+    network = Network(
+        module=model,
+        pooled=_pooled(model),
+        prepare=declared(entry.transform),
+        preprocessing=as_facts(entry.transform),
+        channels_last=getattr(model, "output_fmt", "NCHW") == "NHWC",
+        prefix_tokens=int(getattr(model, "num_prefix_tokens", 0)),
+        notes=notes,
+    )
+    return TorchEncoder(network, device=context.device, precision=context.precision)
+
+
+def _call(entry: FactoryModel, seed: int | None, context: Context) -> torch.nn.Module:
+    name, _, function = entry.call.partition(":")
+    module = _module(name, module_file(name, context))
+    if not callable(make := getattr(module, function, None)):
+        names = [key for key, value in vars(module).items() if callable(value)]
+        raise EncoderError(
+            f"'{name}' has no function '{function}'; {did_you_mean(function, names)}"
+        )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed or 0)
+            model = make()
+    except Exception as error:  # it is the user's code
+        raise EncoderError(f"'{entry.call}' fails: {type(error).__name__}: {error}") from error
+    if not isinstance(model, torch.nn.Module):
+        kind = type(model).__name__
+        raise EncoderError(f"'{entry.call}' returns a {kind}; it must return an nn.Module")
+    return model
+
+
+def _module(name: str, path: Path) -> Any:
+    """Import a module of the project as its own code would, with its root on the path."""
+    depth = len(name.split(".")) - (path.name != "__init__.py")
+    root = str(path.parents[depth])
+    added = root not in sys.path
+    if added:
+        sys.path.insert(0, root)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # it is the user's code
+        reason = f"{type(error).__name__}: {error}"
+        raise EncoderError(f"the module '{name}' cannot be imported: {reason}") from error
+    finally:
+        if added:
+            sys.path.remove(root)
+
+
+def _pooled(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what gives a network's own features: its head before the classifier, or its output."""
+    if hasattr(model, "forward_features") and hasattr(model, "forward_head"):
+        return lambda images: model.forward_head(model.forward_features(images), pre_logits=True)
+    return model.__call__  # type: ignore[no-any-return]

@@ -1,0 +1,192 @@
+"""Which weights and which code an entry means, without loading either.
+
+Nothing here imports torch: a run whose embeddings are all cached needs no more than this.
+"""
+
+from __future__ import annotations
+
+import ast
+import glob
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.models.encoder import Context
+    from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+
+__all__ = ["code_files", "identify_factory", "identify_timm", "module_file"]
+
+LFS = b"version https://git-lfs"
+
+
+def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of a timm entry, one per checkpoint or seed.
+
+    Raises
+    ------
+    EncoderError
+        For a checkpoint that is not there.
+    """
+    facts = {
+        "source": "timm",
+        "name": entry.name,
+        "timm": importlib.metadata.version("timm"),
+        "transform": _transform_text(entry),
+        "ignore": json.dumps(entry.ignore),
+    }
+    is_pretrained = entry.pretrained is not False and entry.random_init is None
+    return _identities(entry, context, facts, loads_own_weights=is_pretrained)
+
+
+def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of a factory entry, one per checkpoint or seed.
+
+    The digest of the function's code covers its module and every module of the project that it
+    imports, directly or not: an edited architecture must not be answered from a cache.
+
+    Raises
+    ------
+    EncoderError
+        For a checkpoint or a module that is not there.
+    """
+    module, _, _ = entry.call.partition(":")
+    files = code_files(module_file(module, context), context)
+    code = {str(path.relative_to(root)): digest_of_file(path) for path, root in files.items()}
+    facts = {
+        "source": "factory",
+        "call": entry.call,
+        "code": digest_of_mapping(code),
+        "transform": _transform_text(entry),
+        "ignore": json.dumps(entry.ignore),
+    }
+    return _identities(entry, context, facts, loads_own_weights=entry.random_init is None)
+
+
+def _identities(
+    entry: TimmModel | FactoryModel,
+    context: Context,
+    facts: dict[str, str],
+    *,
+    loads_own_weights: bool,
+) -> tuple[Identity, ...]:
+    facts = {**facts, "torch": importlib.metadata.version("torch")}
+    if entry.checkpoint is not None:
+        found = [_checkpoint(path, facts) for path in _checkpoint_paths(entry.checkpoint, context)]
+        return tuple(found)
+    if loads_own_weights:
+        return (Identity(label="own weights", facts=facts, is_whole=False),)
+    seeds = range(entry.random_init or 1)
+    return tuple(
+        Identity(label=f"seed {seed}", facts={**facts, "seed": str(seed)}, seed=seed)
+        for seed in seeds
+    )
+
+
+def _checkpoint(path: Path, facts: dict[str, str]) -> Identity:
+    try:
+        with path.open("rb") as stream:
+            if stream.read(len(LFS)) == LFS:
+                raise EncoderError(f"{path} is a Git LFS pointer; run 'git lfs pull'")
+        digest = digest_of_file(path)
+    except OSError as error:
+        raise EncoderError(
+            f"the checkpoint {path} cannot be read ({error.strerror}); correct the path"
+        ) from None
+    return Identity(label=path.name, facts={**facts, "checkpoint": digest}, checkpoint=path)
+
+
+def _checkpoint_paths(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
+    patterns = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
+    paths: list[Path] = []
+    for pattern in patterns:
+        path = context.folder / pattern
+        if path.exists() or not glob.has_magic(pattern):
+            paths.append(path)
+            continue
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute patterns, too
+        if not found:
+            raise EncoderError(f"no checkpoint matches {path}; correct the pattern")
+        paths += found
+    return paths
+
+
+def _transform_text(entry: TimmModel | FactoryModel) -> str:
+    transform = entry.transform
+    return "" if transform is None else transform.model_dump_json(exclude_none=True)
+
+
+def module_file(module: str, context: Context) -> Path:
+    """Return the file of a module of the project.
+
+    Raises
+    ------
+    EncoderError
+        Where there is none below the project, its ``src`` or the folder of the spec.
+    """
+    for root in _roots(context):
+        if path := _module_path(module, root):
+            return path
+    places = ", ".join(str(root) for root in _roots(context))
+    raise EncoderError(f"the module '{module}' was not found below {places}; correct 'call'")
+
+
+def _roots(context: Context) -> tuple[Path, ...]:
+    roots = (context.project, context.project / "src", context.folder)
+    return tuple(dict.fromkeys(root.resolve() for root in roots))
+
+
+def _module_path(module: str, root: Path) -> Path | None:
+    base = root.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def code_files(start: Path, context: Context) -> dict[Path, Path]:
+    """Return a file and the project's files that it imports, each with the root it lies below.
+
+    Imports are read from the text, nothing is run; dynamic imports are not seen.
+    """
+    found: dict[Path, Path] = {}
+    waiting = [start]
+    while waiting:
+        path = waiting.pop()
+        root = next((root for root in _roots(context) if path.is_relative_to(root)), None)
+        if path in found or root is None:
+            continue
+        found[path] = root
+        for module in _imports(path, root):
+            waiting += [at for base in _roots(context) if (at := _module_path(module, base))]
+    return found
+
+
+def _imports(path: Path, root: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        raise EncoderError(
+            f"{path}:{error.lineno} is not Python ({error.msg}); correct it"
+        ) from None
+    parts = path.relative_to(root).with_suffix("").parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(parts[: -node.level]) if node.level else ""
+            base = ".".join(filter(None, [package, node.module or ""]))
+            names = [base, *(f"{base}.{alias.name}".strip(".") for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            pieces = name.split(".")
+            # Importing a.b runs the code of a, too.
+            yield from (".".join(pieces[:end]) for end in range(1, len(pieces) + 1) if name)

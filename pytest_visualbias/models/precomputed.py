@@ -1,0 +1,128 @@
+"""The source ``embeddings``: vectors stored by someone else, keyed by set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors
+
+from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet, concept_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pytest_visualbias.spec.schema import ConceptFiles
+
+__all__ = ["StoredVectors", "open_vectors"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class StoredVectors:
+    """The arrays of one file, with the names of their rows where it has them.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    arrays : mapping of str to array
+        ``(n, dim)`` by key.
+    names : mapping of str to list of str
+        Names of rows by key.
+    """
+
+    path: Path
+    arrays: Mapping[str, np.ndarray]
+    names: Mapping[str, list[str]]
+
+    def select(
+        self, concept: str, files: str | ConceptFiles, prefix: str
+    ) -> tuple[StimulusSet, np.ndarray]:
+        """Return the set of a concept and its vectors ``(n, dim)``, float64.
+
+        Rows are compared between two files by name; where there are no names, by position.
+
+        Raises
+        ------
+        StimulusError
+            For a set or a row that is not there, or an array that is not of vectors.
+        """
+        wanted = concept_files(files)
+        key = prefix + wanted.path
+        if key not in self.arrays:
+            near = did_you_mean(key, self.arrays)
+            raise StimulusError(f"{self.path} has no set '{key}'; {near}")
+        array = np.asarray(self.arrays[key])
+        if array.ndim != 2 or array.dtype.kind != "f":  # noqa: PLR2004 - (n, dim)
+            what = f"{array.dtype} {array.shape}"
+            raise StimulusError(f"{self.path}: '{key}' is {what}; floats (n, dim) are needed")
+        rows = self._rows(key, wanted, len(array))
+        names = self.names.get(key)
+        stimuli = tuple(
+            _stimulus(wanted.path, names[row] if names else f"row {row}", array[row])
+            for row in rows
+        )
+        return StimulusSet(concept=concept, stimuli=stimuli), array[rows].astype(np.float64)
+
+    def _rows(self, key: str, wanted: ConceptFiles, count: int) -> list[int]:
+        names = self.names.get(key)
+        if names is not None and len(names) != count:
+            raise StimulusError(f"{self.path}: '{key}' has {count} rows but {len(names)} names")
+        if wanted.files is None and wanted.pattern is None:
+            order = names if names is not None else [f"{row:09}" for row in range(count)]
+            return sorted(range(count), key=order.__getitem__)
+        if names is None:
+            raise StimulusError(
+                f"{self.path}: '{key}' has no names of rows, so no files can be picked from it"
+            )
+        if wanted.files is None:
+            pattern = str(wanted.pattern)
+            return [row for row in range(count) if PurePosixPath(names[row]).match(pattern)]
+        if unknown := [name for name in wanted.files if name not in names]:
+            near = did_you_mean(unknown[0], names)
+            raise StimulusError(f"{self.path}: '{key}' has no row '{unknown[0]}'; {near}")
+        return [names.index(name) for name in wanted.files]
+
+
+def _stimulus(path: str, name: str, row: np.ndarray) -> Stimulus:
+    # Equal vectors are the nearest thing to equal images that a file of vectors can tell.
+    digest = hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()
+    return Stimulus(name=f"{path}/{name}", digest=digest, identity=f"{path}/{name}")
+
+
+def open_vectors(path: Path) -> StoredVectors:
+    """Read a safetensors or npz file of vectors.
+
+    Raises
+    ------
+    StimulusError
+        For a file that is missing, damaged or of another kind.
+    """
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as stored:
+                return StoredVectors(path=path, arrays=dict(stored), names={})
+        if path.suffix == ".safetensors":
+            return _safetensors(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StimulusError(f"{path} cannot be read ({reason}); correct the path") from None
+    except (ValueError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+        raise StimulusError(f"{path} is damaged ({error}); make it again") from None
+    raise StimulusError(f"{path} is neither .safetensors nor .npz; convert it")
+
+
+def _safetensors(path: Path) -> StoredVectors:
+    with safetensors.safe_open(path, framework="numpy") as stored:
+        arrays = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - no mapping
+        metadata = stored.metadata() or {}
+    names = json.loads(metadata.get("names", "{}"))
+    return StoredVectors(path=path, arrays=arrays, names=names)

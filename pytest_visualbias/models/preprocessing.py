@@ -1,0 +1,71 @@
+"""A declared transform, done with Pillow and numpy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_visualbias.spec.schema import Transform
+
+__all__ = ["as_facts", "declared"]
+
+# ImageNet's channel statistics, the field's default where a spec names none.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def as_facts(transform: Transform) -> Mapping[str, Any]:
+    """Return everything that a transform does, defaults filled in, as plain values."""
+    size = transform.size
+    height, width = (size, size) if isinstance(size, int) else size
+    return {
+        "size": [height, width],
+        "crop": transform.crop if transform.crop is not None else "center",
+        "mean": list(transform.mean or MEAN),
+        "std": list(transform.std or STD),
+        "interpolation": transform.interpolation or "bilinear",
+    }
+
+
+def declared(transform: Transform) -> Callable[[Image.Image], np.ndarray]:
+    """Return the function that does a transform.
+
+    The image is resized so that the crop just fits (or to the size itself for ``squash``), cropped
+    in the middle, scaled to [0, 1], and normalised per channel.
+
+    Returns
+    -------
+    callable
+        An RGB image to float32 ``(3, height, width)``.
+    """
+    facts = as_facts(transform)
+    mean = np.array(facts["mean"], dtype=np.float32)
+    std = np.array(facts["std"], dtype=np.float32)
+    resample = Image.Resampling[str(facts["interpolation"]).upper()]
+
+    def prepare(image: Image.Image) -> np.ndarray:
+        resized = _fit(image, tuple(facts["size"]), facts["crop"], resample)
+        pixels = np.asarray(resized, dtype=np.float32) / np.float32(255)
+        return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
+
+    return prepare
+
+
+def _fit(
+    image: Image.Image, size: tuple[int, int], crop: str | float, resample: Image.Resampling
+) -> Image.Image:
+    height, width = size
+    if crop == "squash":
+        return image.resize((width, height), resample)
+    share = 1.0 if isinstance(crop, str) else crop
+    scale = max(height / image.height, width / image.width) / share
+    resized = image.resize(
+        (max(width, round(image.width * scale)), max(height, round(image.height * scale))), resample
+    )
+    left, top = (resized.width - width) // 2, (resized.height - height) // 2
+    return resized.crop((left, top, left + width, top + height))

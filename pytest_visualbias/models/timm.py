@@ -1,0 +1,139 @@
+"""The source ``timm``: any of its models, with the model's own preprocessing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import timm
+import timm.data
+import timm.models
+import torch
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.checkpoints import fit, read_checkpoint
+from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
+from pytest_visualbias.spec.faults import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from PIL import Image
+
+    from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.spec.schema import TimmModel, Transform
+
+__all__ = ["open_timm"]
+
+HUB_NAMES = ("hf-hub:", "hf_hub:", "local-dir:")
+
+
+def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
+    """Build a timm model, load its weights, and make an encoder of it.
+
+    Raises
+    ------
+    EncoderError
+        For an unknown name, weights that cannot be had, or a checkpoint that does not fit.
+    """
+    wants_pretrained = identity.checkpoint is None and identity.seed is None
+    model = _create(entry, identity.seed, pretrained=wants_pretrained, offline=context.offline)
+    head = _head(model)
+    if hasattr(model, "reset_classifier"):
+        model.reset_classifier(0)
+    notes: dict[str, Any] = {"architecture": entry.name}
+    if identity.checkpoint is not None:
+        weights = read_checkpoint(identity.checkpoint)
+        fitted = fit(model, weights, path=identity.checkpoint, head=head, ignore=entry.ignore)
+        notes |= {"left_out": list(fitted.left_out), "container": fitted.container}
+    network = Network(
+        module=model,
+        pooled=_pooled(model),
+        channels_last=getattr(model, "output_fmt", "NCHW") == "NHWC",
+        prefix_tokens=int(getattr(model, "num_prefix_tokens", 0)),
+        notes=notes,
+        **_input(model, entry.transform),
+    )
+    return TorchEncoder(network, device=context.device, precision=context.precision)
+
+
+def _create(entry: TimmModel, seed: int | None, *, pretrained: bool, offline: bool) -> Any:
+    if not entry.name.startswith(HUB_NAMES) and not timm.is_model(entry.name.split(".")[0]):
+        near = did_you_mean(entry.name, timm.list_models(pretrained=False))
+        hint = near if near.startswith("did") else "see timm.list_models()"
+        raise EncoderError(f"timm has no model '{entry.name}'; {hint}")
+    if pretrained and offline and not entry.name.startswith("local-dir:"):
+        _require_cached(entry.name)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed or 0)
+            return timm.create_model(entry.name, pretrained=pretrained)
+    except Exception as error:  # noqa: BLE001 - timm, the hub and the network raise what they like
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EncoderError(
+            f"timm cannot make '{entry.name}' ({type(error).__name__}: {reason}); give a "
+            "'checkpoint', or 'pretrained: false' for untrained weights, or check the network"
+        ) from None
+
+
+def _require_cached(name: str) -> None:
+    """Refuse weights that would have to be fetched."""
+    import huggingface_hub  # only where the network is forbidden
+
+    config = timm.get_pretrained_cfg(name.removeprefix("hf-hub:"), allow_unregistered=True)
+    repository = name.partition(":")[2] if ":" in name else getattr(config, "hf_hub_id", None)
+    files = ("model.safetensors", "pytorch_model.bin")
+    found = repository and any(
+        isinstance(huggingface_hub.try_to_load_from_cache(repository, file), str) for file in files
+    )
+    if not found:
+        raise EncoderError(
+            f"the weights of '{name}' are not on this machine and --visualbias-offline is given; "
+            "give a 'checkpoint' or run once without it"
+        )
+
+
+def _head(model: Any) -> tuple[str, ...]:
+    """Return the prefixes of the classifier's weights, which embeddings leave out."""
+    names = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
+    names = (names,) if isinstance(names, str) else tuple(names)
+    return tuple(f"{name}." for name in names)
+
+
+def _pooled(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    def pooled(images: torch.Tensor) -> torch.Tensor:
+        features = model.forward_features(images)
+        return model.forward_head(features, pre_logits=True)  # type: ignore[no-any-return]
+
+    return pooled
+
+
+def _input(model: Any, transform: Transform | None) -> dict[str, Any]:
+    """Return the model's own preprocessing, changed where the spec says so."""
+    config = dict(timm.data.resolve_model_data_config(model))
+    if transform is not None:
+        config |= _changes(transform)
+    steps = timm.data.create_transform(**config, is_training=False)
+
+    def prepare(image: Image.Image) -> np.ndarray:
+        return steps(image).numpy()  # type: ignore[no-any-return]
+
+    facts = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
+    }
+    return {"prepare": prepare, "preprocessing": facts}
+
+
+def _changes(transform: Transform) -> dict[str, Any]:
+    size = transform.size
+    height, width = (size, size) if isinstance(size, int) else size
+    changes: dict[str, Any] = {"input_size": (3, height, width)}
+    if transform.crop == "squash":
+        changes |= {"crop_mode": "squash", "crop_pct": 1.0}
+    elif transform.crop is not None:
+        share = 1.0 if transform.crop == "center" else transform.crop
+        changes |= {"crop_mode": "center", "crop_pct": share}
+    for key in ("mean", "std", "interpolation"):
+        if getattr(transform, key) is not None:
+            changes[key] = getattr(transform, key)
+    return changes

@@ -1,0 +1,171 @@
+"""What the command line and the ini file say, checked before anything runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_visualbias.session import Settings
+from pytest_visualbias.spec.overrides import Override
+from pytest_visualbias.spec.schema import SHIPPED_SOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Options", "read_options"]
+
+DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
+PRECISIONS = ("fp32", "bf16", "fp16")
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """The options of a run.
+
+    Attributes
+    ----------
+    is_given : bool
+        Whether ``--visualbias`` stands on the command line.
+    is_on : bool
+        Whether it does, or the ini file says so.
+    settings : Settings
+        How to measure.
+    batch_size : int
+        Images in one forward pass.
+    cache : Path or None
+        Where embeddings are kept.
+    json : Path or None
+        Where the report goes.
+    """
+
+    is_given: bool
+    is_on: bool
+    settings: Settings
+    batch_size: int
+    cache: Path | None
+    json: Path | None
+
+
+def read_options(config: pytest.Config) -> Options:
+    """Read and check all options.
+
+    Raises
+    ------
+    pytest.UsageError
+        For a value that cannot be used (exit 4).
+    """
+    is_given = bool(config.getoption("--visualbias"))
+    stimuli = _path(config, "stimuli")
+    if stimuli is not None and not stimuli.is_dir():
+        raise pytest.UsageError(f"--visualbias-stimuli: {stimuli} is not a folder; correct it")
+    settings = Settings(
+        project=config.rootpath,
+        overrides=tuple(_overrides(config)),
+        stimuli=stimuli,
+        device=_device(config),
+        precision=_precision(config),
+        offline=_switch(config, "offline"),
+        strict=_switch(config, "strict"),
+    )
+    return Options(
+        is_given=is_given,
+        is_on=is_given or bool(config.getini("visualbias")),
+        settings=settings,
+        batch_size=_batch_size(config),
+        cache=_cache_folder(config),
+        json=_path(config, "json"),
+    )
+
+
+def _value(config: pytest.Config, name: str) -> str | None:
+    given: str | None = config.getoption(f"--visualbias-{name}")
+    return given if given is not None else config.getini(_ini(name)) or None
+
+
+def _switch(config: pytest.Config, name: str) -> bool:
+    return bool(config.getoption(f"--visualbias-{name}") or config.getini(_ini(name)))
+
+
+def _ini(name: str) -> str:
+    return f"visualbias_{name.replace('-', '_')}"
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    """Return a path: of the command line below the working directory, of the ini below its own."""
+    given = config.getoption(f"--visualbias-{name}")
+    if given is not None:
+        return _below(config.invocation_params.dir, given)
+    written = config.getini(_ini(name))
+    return _below(config.rootpath, written) if written else None
+
+
+def _below(folder: Path, text: str) -> Path:
+    return folder / Path(text).expanduser()
+
+
+def _device(config: pytest.Config) -> str:
+    device = _value(config, "device") or "auto"
+    if not DEVICE.fullmatch(device):
+        raise pytest.UsageError(
+            f"--visualbias-device: '{device}' is not auto, cpu, cuda, cuda:N or mps; choose one"
+        )
+    return device
+
+
+def _precision(config: pytest.Config) -> str:
+    precision = _value(config, "precision") or PRECISIONS[0]
+    if precision not in PRECISIONS:
+        raise pytest.UsageError(
+            f"--visualbias-precision: '{precision}' is not {' or '.join(PRECISIONS)}; choose one"
+        )
+    return precision
+
+
+def _batch_size(config: pytest.Config) -> int:
+    text = _value(config, "batch-size") or str(BATCH_SIZE)
+    if not text.isdecimal() or int(text) < 1:
+        raise pytest.UsageError(
+            f"--visualbias-batch-size: '{text}' is not a number of images; give 1 or more"
+        )
+    return int(text)
+
+
+def _cache_folder(config: pytest.Config) -> Path | None:
+    if _switch(config, "no-cache"):
+        return None
+    if (path := _path(config, "cache")) is not None:
+        return path
+    if from_environment := os.environ.get("VISUALBIAS_CACHE"):
+        return _below(config.invocation_params.dir, from_environment)
+    # Pytest's cache is not there with `-p no:cacheprovider`.
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+    return None if cache is None else Path(cache.mkdir("visualbias"))
+
+
+def _overrides(config: pytest.Config) -> Iterator[Override]:
+    models = config.getoption("--visualbias-model") or config.getini("visualbias_model")
+    for text in models:
+        name, separator, reference = text.partition("=")
+        if not (name and separator and reference):
+            raise pytest.UsageError(
+                f"--visualbias-model: '{text}' is not NAME=REF; give a model's name and its REF"
+            )
+        yield _override(config, name, reference)
+    for name in ("before", "after"):
+        if (reference := _value(config, name)) is not None:
+            yield _override(config, name, reference)
+
+
+def _override(config: pytest.Config, name: str, reference: str) -> Override:
+    source, separator, what = reference.partition(":")
+    folder = config.invocation_params.dir
+    if separator and source in SHIPPED_SOURCES:
+        is_path = source == "embeddings"
+        return Override(name=name, source=source, what=str(folder / what) if is_path else what)
+    return Override(name=name, source=None, what=str(_below(folder, reference)))

@@ -1,0 +1,1 @@
+"""The one composition: spec file, sets, tables, scores, family, verdicts. Works without pytest."""

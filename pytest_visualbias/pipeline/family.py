@@ -1,0 +1,203 @@
+"""All tests of one spec, model and layer: numbers, corrected p, verdicts, controls."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.pipeline.numbers import numbers_of
+from pytest_visualbias.pipeline.power import declared_family, plan_of
+from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
+from pytest_visualbias.statistics import adjust
+from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_visualbias.pipeline.numbers import Numbers, Subject
+    from pytest_visualbias.spec.parsing import SpecFile
+    from pytest_visualbias.spec.schema import BiasTest
+
+__all__ = ["Family", "Judged", "family"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Judged:
+    """One test of a family with its verdict.
+
+    Attributes
+    ----------
+    test : BiasTest
+        The test.
+    numbers : Numbers
+        What was computed.
+    verdict : Verdict
+        Its outcome.
+    base : str or None
+        The model that growth is measured from.
+    p_adjusted, growth_p_adjusted : float or None
+        The verdict's p, corrected over the family, where a limit uses it.
+    """
+
+    test: BiasTest
+    numbers: Numbers
+    verdict: Verdict
+    base: str | None
+    p_adjusted: float | None
+    growth_p_adjusted: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Family:
+    """All tests of one spec, model and layer, in the order of the spec."""
+
+    results: tuple[Judged, ...]
+    size: int
+
+
+def family(file: SpecFile, subject: Subject, layer: str, base: Callable[[str], Subject]) -> Family:
+    """Test and judge everything that a spec declares for a model and a layer.
+
+    Parameters
+    ----------
+    file : SpecFile
+        The spec.
+    subject : Subject
+        The model.
+    layer : str
+        The name of the layer.
+    base : callable
+        Gives the model of a name, to measure growth from; called only where it is needed.
+
+    Returns
+    -------
+    Family
+        The correction runs over everything declared; a member that errs counts with p = 1.
+    """
+    spec = file.spec
+    numbers = {test.name: numbers_of(file, subject, test, layer, base) for test in spec.tests}
+    members = declared_family(spec, subject.name)
+    raw = [_p(numbers[name], what) for name, what in members]
+    adjusted = dict(zip(members, adjust(raw, spec.settings.correction), strict=True))
+    results = []
+    for test in spec.tests:
+        p = adjusted.get((test.name, "effect"))
+        growth_p = adjusted.get((test.name, "growth"))
+        judged = Judged(
+            test=test,
+            numbers=numbers[test.name],
+            verdict=_verdict(file, subject, test, numbers[test.name], p, growth_p),
+            base=growth_base(spec, test),
+            p_adjusted=p,
+            growth_p_adjusted=growth_p,
+        )
+        results.append(judged)
+    failed = [one.test for one in results if one.test.control and one.verdict.outcome != "pass"]
+    before = _failed_before(file, subject, layer, base)
+    judged_all = tuple(_under(one, failed, before) for one in results)
+    return Family(results=judged_all, size=len(members))
+
+
+def _p(numbers: Numbers, what: str) -> float:
+    found = numbers.effect if what == "effect" else numbers.growth
+    return 1.0 if found is None else found.p_verdict
+
+
+def _rule(file: SpecFile, test: BiasTest) -> Rule:
+    plan = plan_of(file.spec, test)
+    return Rule(
+        limits=test.limits,
+        evidence=plan.evidence,
+        alternative=plan.alternative,
+        alpha=plan.alpha,
+    )
+
+
+def _verdict(
+    file: SpecFile,
+    subject: Subject,
+    test: BiasTest,
+    found: Numbers,
+    p_adjusted: float | None,
+    growth_p_adjusted: float | None,
+) -> Verdict:
+    if found.problem is not None or found.effect is None:
+        return Verdict(outcome="error", reasons=(found.problem or "not measured",))
+    rule = _rule(file, test)
+    if is_random(file.spec.models[subject.name]):
+        return Verdict(outcome="pass", reasons=("random control, reported only",))
+    if test.control:
+        return judge_control(found.effect, rule, held_before=_held_before(found, rule))
+    if not is_gated(file.spec, subject.name, test):
+        return Verdict(outcome="pass", reasons=("reference, reported only",))
+    if found.unlike is not None and test.limits.on_growth:
+        reason = f"not_comparable: before and after differ in {found.unlike}; make them alike"
+        return Verdict(outcome="fail", reasons=(reason,))
+    return judge(
+        found.effect,
+        found.growth,
+        rule,
+        p_adjusted=p_adjusted,
+        growth_p_adjusted=growth_p_adjusted,
+    )
+
+
+def _held_before(found: Numbers, rule: Rule) -> bool:
+    """Whether the model before was over the least effect of a control."""
+    if found.growth is None:
+        return False
+    before = found.growth.before
+    return (-before if rule.alternative == "less" else before) >= (rule.limits.min_effect or 0)
+
+
+def _failed_before(
+    file: SpecFile, subject: Subject, layer: str, base: Callable[[str], Subject]
+) -> list[tuple[str, BiasTest]]:
+    """Return the controls that fail in the models that growth is measured from."""
+    names = {growth_base(file.spec, test) for test in file.spec.tests if test.limits.on_growth} - {
+        None,
+        subject.name,
+    }
+    failed = []
+    for name in sorted(filter(None, names)):
+        for control in (test for test in file.spec.tests if test.control):
+            try:
+                found = numbers_of(file, base(name), control, layer, base)
+            except VisualBiasError:
+                continue  # said by the tests that need it
+            if is_random(file.spec.models[name]) or found.effect is None:
+                continue
+            rule = _rule(file, control)
+            if judge_control(found.effect, rule, held_before=False).outcome != "pass":
+                failed.append((name, control))
+    return failed
+
+
+def _under(judged: Judged, failed: list[BiasTest], before: list[tuple[str, BiasTest]]) -> Judged:
+    """Return a result, invalid where a failed positive control speaks for it."""
+    if judged.test.control or judged.verdict.outcome == "error":
+        return judged
+    for control in failed:
+        if _speaks_for(control, judged.test):
+            reason = f"the positive control '{control.name}' did not show its effect"
+            return _invalid(judged, reason)
+    for name, control in before:
+        if (
+            judged.base == name
+            and judged.test.limits.on_growth
+            and _speaks_for(control, judged.test)
+        ):
+            reason = f"the positive control '{control.name}' failed in '{name}': no growth from it"
+            return _invalid(judged, reason)
+    return judged
+
+
+def _invalid(judged: Judged, reason: str) -> Judged:
+    verdict = Verdict(outcome="invalid", reasons=(reason,))
+    return dataclasses.replace(judged, verdict=verdict)
+
+
+def _speaks_for(control: BiasTest, test: BiasTest) -> bool:
+    return control.scope == "model" or control.attributes == test.attributes

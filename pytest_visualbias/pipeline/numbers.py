@@ -1,0 +1,208 @@
+"""The numbers of one test: scores, effect, and growth since another model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import DegenerateTestError, StimulusError, VisualBiasError
+from pytest_visualbias.pipeline.power import plan_of
+from pytest_visualbias.spec.roles import growth_base, is_random
+from pytest_visualbias.spec.sets import concepts_of
+from pytest_visualbias.statistics import (
+    association_from_scores,
+    association_scores,
+    growth_from_scores,
+    mean_scores,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_visualbias.pipeline.embedding import Measured
+    from pytest_visualbias.pipeline.preflight import ModelSets
+    from pytest_visualbias.spec.parsing import SpecFile
+    from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.spec.stimuli import StimulusSet
+    from pytest_visualbias.statistics import AssociationResult, GrowthResult, Scores
+
+__all__ = ["Numbers", "Subject", "numbers_of"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """A model with its sets, embedded."""
+
+    name: str
+    sets: ModelSets
+    measured: Measured
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Numbers:
+    """What was computed for one test, before it is judged.
+
+    Attributes
+    ----------
+    sets : mapping of str to StimulusSet
+        By role.
+    scores : Scores or None
+        Averaged over trials.
+    effect : AssociationResult or None
+        Of these scores.
+    trials : tuple of AssociationResult
+        One per trial, where there are several.
+    growth : GrowthResult or None
+        Since the model that growth is measured from.
+    unlike : str or None
+        In what that model's measurement differs so that there is no growth.
+    problem : str or None
+        Why there are no numbers.
+    is_same : bool
+        Whether that model has the same weights.
+    """
+
+    sets: Mapping[str, StimulusSet]
+    scores: Scores | None = None
+    effect: AssociationResult | None = None
+    trials: tuple[AssociationResult, ...] = ()
+    growth: GrowthResult | None = None
+    unlike: str | None = None
+    problem: str | None = None
+    is_same: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Scored:
+    sets: Mapping[str, StimulusSet]
+    trials: tuple[Scores, ...]
+
+    @property
+    def mean(self) -> Scores:
+        return mean_scores(self.trials)
+
+
+def numbers_of(
+    file: SpecFile, subject: Subject, test: BiasTest, layer: str, base: Callable[[str], Subject]
+) -> Numbers:
+    """Compute one test of a model at a layer.
+
+    Parameters
+    ----------
+    file : SpecFile
+        The spec.
+    subject : Subject
+        The model.
+    test : BiasTest
+        The test.
+    layer : str
+        The name of the layer.
+    base : callable
+        Gives the model of a name, to measure growth from; called only where it is needed.
+
+    Returns
+    -------
+    Numbers
+        With a `problem` where a set, an image or an embedding does not allow the test.
+    """
+    try:
+        scored = _scored(file, subject, test, layer)
+        found = _effect(file, test, scored)
+    except VisualBiasError as error:
+        return Numbers(sets={}, problem=str(error))
+    name = growth_base(file.spec, test)
+    if name is None or name == subject.name or is_random(file.spec.models[subject.name]):
+        return found
+    try:
+        return _with_growth(file, subject, base(name), test, layer, found)
+    except VisualBiasError as error:
+        if not test.limits.on_growth:
+            return found
+        return Numbers(sets=found.sets, problem=f"no growth since '{name}': {error}")
+
+
+def _scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> _Scored:
+    sets = _sets(subject, test)
+    sides = plan_of(file.spec, test).sides
+    found = []
+    try:
+        for trial in subject.measured.trials:
+            table = trial.tables[layer]
+            x, y, a, b = (table.rows(sets[role]) for role in "XYAB")
+            found.append(association_scores(x, y, a, b, sides=sides))
+    except DegenerateTestError as error:
+        raise DegenerateTestError(_named(error, sets)) from None
+    return _Scored(sets=sets, trials=tuple(found))
+
+
+def _sets(subject: Subject, test: BiasTest) -> dict[str, StimulusSet]:
+    roles = concepts_of(test)
+    for concept in roles.values():
+        if concept in subject.sets.problems:
+            raise StimulusError(subject.sets.problems[concept])
+    return {role: subject.sets.sets[concept] for role, concept in roles.items()}
+
+
+def _named(error: DegenerateTestError, sets: Mapping[str, StimulusSet]) -> str:
+    """Say which image a row is."""
+    if error.role is None or error.role not in sets or error.row is None:
+        return str(error)
+    return f"{error} ({sets[error.role].stimuli[error.row].name})"
+
+
+def _effect(file: SpecFile, test: BiasTest, scored: _Scored) -> Numbers:
+    plan = plan_of(file.spec, test)
+    mean, *trials = (
+        association_from_scores(
+            scores, alternative=plan.alternative, sides=plan.sides, confidence=1 - plan.alpha
+        )
+        for scores in (scored.mean, *(scored.trials if len(scored.trials) > 1 else ()))
+    )
+    return Numbers(sets=scored.sets, scores=scored.mean, effect=mean, trials=tuple(trials))
+
+
+def _with_growth(
+    file: SpecFile, subject: Subject, before: Subject, test: BiasTest, layer: str, found: Numbers
+) -> Numbers:
+    earlier = _scored(file, before, test, layer)
+    unlike = _unlike(before, subject, layer, earlier.sets, found.sets)
+    if unlike is not None or found.scores is None:
+        return dataclasses.replace(found, unlike=unlike)
+    plan = plan_of(file.spec, test)
+    growth = growth_from_scores(
+        earlier.mean, found.scores, sides=plan.sides, confidence=1 - plan.alpha
+    )
+    is_same = _fingerprints(before) == _fingerprints(subject)
+    return dataclasses.replace(found, growth=growth, is_same=is_same)
+
+
+def _fingerprints(subject: Subject) -> list[str]:
+    return [trial.fingerprint for trial in subject.measured.trials]
+
+
+def _unlike(
+    before: Subject,
+    after: Subject,
+    layer: str,
+    earlier: Mapping[str, StimulusSet],
+    later: Mapping[str, StimulusSet],
+) -> str | None:
+    """Return in what two measurements differ that must agree, where they do."""
+    for role, stimuli in later.items():
+        if earlier[role].digest != stimuli.digest:
+            sizes = f"{len(earlier[role])} and {len(stimuli)} images"
+            return f"stimuli of {role} ('{stimuli.concept}': {sizes})"
+    poolings = [
+        next(point.pooling for point in subject.measured.points if point.name == layer)
+        for subject in (before, after)
+    ]
+    if poolings[0] != poolings[1]:
+        return f"pooling ({poolings[0]} and {poolings[1]})"
+    one, other = (
+        subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
+    )
+    for key in sorted(one.keys() | other.keys()):
+        if one.get(key) != other.get(key):
+            return f"preprocessing ({key}: {one.get(key)} and {other.get(key)})"
+    return None

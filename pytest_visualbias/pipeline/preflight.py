@@ -1,0 +1,156 @@
+"""Everything that can be known about a run before a model is loaded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import SpecError, StimulusError
+from pytest_visualbias.models.precomputed import open_vectors
+from pytest_visualbias.pipeline.power import power_findings
+from pytest_visualbias.spec.schema import EmbeddingsModel
+from pytest_visualbias.spec.sets import concepts_of, set_findings
+from pytest_visualbias.spec.stimuli import resolve_concept
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from pytest_visualbias.spec.parsing import SpecFile
+    from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.spec.stimuli import StimulusSet
+
+__all__ = ["ModelSets", "Preflight", "preflight", "stored_sets"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSets:
+    """The sets that a model is measured on.
+
+    Attributes
+    ----------
+    sets : mapping of str to StimulusSet
+        By concept.
+    problems : mapping of str to str
+        Why there is no set, by concept.
+    """
+
+    sets: Mapping[str, StimulusSet]
+    problems: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preflight:
+    """The sets of every model, and what is worth knowing, by test and model."""
+
+    models: Mapping[str, ModelSets]
+    warnings: Mapping[tuple[str, str], tuple[str, ...]]
+
+
+def preflight(file: SpecFile, *, stimuli: Path | None, strict: bool = False) -> Preflight:
+    """Resolve the sets of a spec and check what they can show.
+
+    Parameters
+    ----------
+    file : SpecFile
+        The spec.
+    stimuli : Path or None
+        Root of relative stimulus paths, in place of the spec's own.
+    strict : bool
+        Whether a test that its family hides is a fault.
+
+    Raises
+    ------
+    SpecError
+        For empty sets, overlaps, and tests that could never fail. A set that is *missing* is no
+        fault of the spec: its tests err when they run.
+    """
+    spec = file.spec
+    images: ModelSets | None = None
+    models: dict[str, ModelSets] = {}
+    for name, entry in spec.models.items():
+        if isinstance(entry, EmbeddingsModel):
+            models[name], _ = stored_sets(file, name, entry, layer=_first_layer(file))
+        else:
+            images = images or _image_sets(file, stimuli)
+            models[name] = images
+    return Preflight(models=models, warnings=_check(file, models, strict=strict))
+
+
+def _first_layer(file: SpecFile) -> str:
+    layer = file.spec.layers[0]
+    return layer if isinstance(layer, str) else layer.name
+
+
+def _used(file: SpecFile) -> list[str]:
+    """Return the concepts that tests use, in the order of the spec."""
+    used = {concept for test in file.spec.tests for concept in concepts_of(test).values()}
+    return [concept for concept in file.spec.concepts if concept in used]
+
+
+def _image_sets(file: SpecFile, stimuli: Path | None) -> ModelSets:
+    root = stimuli if stimuli is not None else file.folder / file.spec.stimuli
+    sets: dict[str, StimulusSet] = {}
+    problems: dict[str, str] = {}
+    for concept in _used(file):
+        try:
+            sets[concept] = resolve_concept(concept, file.spec.concepts[concept], root)
+        except StimulusError as error:
+            problems[concept] = file.sentence(("concepts", concept), str(error))
+    return ModelSets(sets=sets, problems=problems)
+
+
+def stored_sets(
+    file: SpecFile, model: str, entry: EmbeddingsModel, *, layer: str
+) -> tuple[ModelSets, dict[str, np.ndarray]]:
+    """Return the sets of a model of stored vectors and their vectors ``(n, dim)``, by concept."""
+    sets: dict[str, StimulusSet] = {}
+    vectors: dict[str, np.ndarray] = {}
+    problems: dict[str, str] = {}
+    path = file.folder / entry.path
+    try:
+        stored = open_vectors(path)
+    except StimulusError as error:
+        sentence = file.sentence(("models", model, "path"), str(error))
+        return ModelSets(sets={}, problems=dict.fromkeys(_used(file), sentence)), {}
+    prefix = entry.prefix.replace("{layer}", entry.layers.get(layer, layer))
+    for concept in _used(file):
+        try:
+            found = stored.select(concept, file.spec.concepts[concept], prefix)
+        except StimulusError as error:
+            problems[concept] = file.sentence(("concepts", concept), str(error))
+        else:
+            sets[concept], vectors[concept] = found
+    return ModelSets(sets=sets, problems=problems), vectors
+
+
+def _check(
+    file: SpecFile, models: Mapping[str, ModelSets], *, strict: bool
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    faults: dict[str, None] = {}
+    warnings: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for model, sets in models.items():
+        found = [
+            *set_findings(file.spec, sets.sets),
+            *power_findings(file.spec, model, sets.sets, strict=strict),
+        ]
+        for finding in found:
+            sentence = file.sentence(finding.path, finding.message)
+            if finding.is_fault:
+                faults[sentence] = None
+                continue
+            for index, test in enumerate(file.spec.tests):
+                if _concerns(finding.path, index, test):
+                    warnings[model, test.name][sentence] = None
+    if faults:
+        raise SpecError(list(faults))
+    return {key: tuple(sentences) for key, sentences in warnings.items()}
+
+
+def _concerns(path: tuple[str | int, ...], index: int, test: BiasTest) -> bool:
+    if path[0] == "tests":
+        return path[1] == index
+    return path[1] in concepts_of(test).values()

@@ -1,0 +1,176 @@
+"""From a judged test to its record in the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pytest_visualbias.pipeline.power import plan_of, smallest_visible
+from pytest_visualbias.record import GrowthRecord, ModelRecord, ResultRecord, SetRecord
+from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
+from pytest_visualbias.spec.sets import concepts_of
+
+if TYPE_CHECKING:
+    from pytest_visualbias.pipeline.family import Family, Judged
+    from pytest_visualbias.pipeline.numbers import Numbers, Subject
+    from pytest_visualbias.spec.parsing import SpecFile
+    from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.statistics import Scores
+
+__all__ = ["error_record", "model_record", "result_record", "role_of"]
+
+EFFECT_FIELDS = (
+    *("n_x", "n_y", "n_a", "n_b", "effect_size", "effect_size_attributes", "effect_judged", "gap"),
+    *("ci_low", "ci_high", "p_value", "p_low", "p_high", "p_method", "p_attributes", "p_welch"),
+    *("p_verdict", "p_verdict_method"),
+)
+GROWTH_FIELDS = (
+    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_verdict"),
+    *("ci_low", "ci_high", "shift_ci_low", "shift_ci_high", "flipped"),
+)
+
+
+def role_of(file: SpecFile, model: str, test: BiasTest) -> Literal["gated", "reference", "random"]:
+    """Return the part that a model plays in a test."""
+    if is_random(file.spec.models[model]):
+        return "random"
+    return "gated" if is_gated(file.spec, model, test) else "reference"
+
+
+def error_record(
+    file: SpecFile, model: str, test: BiasTest, layer: str, *, nodeid: str, reason: str
+) -> ResultRecord:
+    """Return the record of a test that could not be done: no numbers, and why."""
+    plan = plan_of(file.spec, test)
+    return ResultRecord(
+        nodeid=nodeid,
+        spec=file.file,
+        spec_digest=file.digest,
+        line=file.test_line(test.name),
+        test=test.name,
+        kind=test.kind,
+        model=model,
+        layer=layer,
+        pooling="",
+        role=role_of(file, model, test),
+        control=test.control,
+        tags=list(test.tags),
+        concepts=concepts_of(test),
+        alpha=plan.alpha,
+        alternative=plan.alternative,
+        sides=plan.sides,
+        evidence=plan.evidence,
+        correction=file.spec.settings.correction,
+        limits=test.limits.model_dump(exclude_none=True),
+        outcome="error",
+        reasons=[reason],
+    )
+
+
+def result_record(
+    file: SpecFile,
+    subject: Subject,
+    layer: str,
+    tests: Family,
+    judged: Judged,
+    *,
+    nodeid: str,
+    warnings: tuple[str, ...],
+) -> ResultRecord:
+    """Return the record of a judged test."""
+    numbers = judged.numbers
+    empty = error_record(file, subject.name, judged.test, layer, nodeid=nodeid, reason="")
+    pooling = next(point.pooling for point in subject.measured.points if point.name == layer)
+    same = f"'{judged.base}' and '{subject.name}' are the same weights"
+    changes: dict[str, object] = {
+        "pooling": pooling,
+        "outcome": judged.verdict.outcome,
+        "reasons": list(judged.verdict.reasons),
+        "warnings": [*warnings, *([same] if numbers.is_same else [])],
+        "family_size": tests.size,
+        "p_adjusted": judged.p_adjusted,
+        "sets": _sets(numbers),
+    }
+    if numbers.effect is not None and numbers.scores is not None:
+        effect = numbers.effect
+        changes |= {name: getattr(effect, name) for name in EFFECT_FIELDS}
+        sizes = ((effect.n_x, effect.n_y), (effect.n_a, effect.n_b))
+        changes |= {
+            "smallest_detectable_effect": smallest_visible(
+                file.spec, subject.name, judged.test, sizes
+            ),
+            "growth": _growth(judged),
+            "trials": _trials(subject, numbers),
+            "scores": _scores(numbers, numbers.scores),
+        }
+    return ResultRecord.model_validate({**empty.model_dump(), **changes})
+
+
+def _sets(numbers: Numbers) -> dict[str, SetRecord]:
+    return {
+        role: SetRecord(
+            concept=stimuli.concept,
+            n=len(stimuli),
+            digest=stimuli.digest,
+            images=[stimulus.identity for stimulus in stimuli.stimuli],
+            names=[stimulus.name for stimulus in stimuli.stimuli],
+        )
+        for role, stimuli in numbers.sets.items()
+    }
+
+
+def _scores(numbers: Numbers, scores: Scores) -> dict[str, dict[str, float]]:
+    """Return z by the identity of every stimulus, per role."""
+    rows = {"X": scores.x, "Y": scores.y, "A": scores.a, "B": scores.b}
+    return {
+        role: {
+            stimulus.identity: float(z)
+            for stimulus, z in zip(numbers.sets[role].stimuli, values, strict=True)
+        }
+        for role, values in rows.items()
+    }
+
+
+def _growth(judged: Judged) -> GrowthRecord | None:
+    growth = judged.numbers.growth
+    if growth is None or judged.base is None:
+        return None
+    return GrowthRecord.model_validate(
+        {
+            "base": judged.base,
+            "value": growth.growth,
+            "p_adjusted": judged.growth_p_adjusted,
+            "p_method": growth.p_verdict_method,
+            **{name: getattr(growth, name) for name in GROWTH_FIELDS},
+        }
+    )
+
+
+def _trials(subject: Subject, numbers: Numbers) -> dict[str, list[float] | list[str]] | None:
+    if not numbers.trials:
+        return None
+    return {
+        "labels": [trial.label for trial in subject.measured.trials],
+        "effect_size": [trial.effect_size for trial in numbers.trials],
+        "effect_judged": [trial.effect_judged for trial in numbers.trials],
+        "gap": [trial.gap for trial in numbers.trials],
+    }
+
+
+def model_record(file: SpecFile, subject: Subject) -> ModelRecord:
+    """Return the record of a model: exactly which weights, and what was done to images."""
+    entry = file.spec.models[subject.name]
+    trials = subject.measured.trials
+    bases = {growth_base(file.spec, test) for test in file.spec.tests}
+    role = "random" if is_random(entry) else "reference" if subject.name in bases else "gated"
+    table = next(iter(trials[0].tables.values()))
+    return ModelRecord(
+        spec=file.file,
+        model=subject.name,
+        source=entry.source,
+        role=role,
+        trials=[
+            {"label": one.label, "fingerprint": one.fingerprint, **one.facts} for one in trials
+        ],
+        preprocessing=dict(table.preprocessing),
+        description=dict(subject.measured.description),
+    )

@@ -1,0 +1,97 @@
+"""Options and hooks. The only module loaded in every pytest run, so it imports nothing heavy.
+
+Without ``--visualbias`` and without a spec named on the command line, nothing here does anything:
+the hooks that do live in `pytest_visualbias.running`, imported when they are wanted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+__all__ = ["is_spec", "pytest_addoption", "pytest_collect_file", "pytest_configure"]
+
+SUFFIXES = (".bias.yaml", ".bias.yml")
+DEVICES = "auto|cpu|cuda|cuda:N|mps"
+
+# name, metavar, help; all of them take text, which xdist can hand to its workers
+VALUES = (
+    ("before", "REF", "the model to measure growth from, in every spec: PATH or SOURCE:WHAT"),
+    ("after", "REF", "the model to gate, in every spec: PATH or SOURCE:WHAT"),
+    ("stimuli", "DIR", "root of relative stimulus paths"),
+    ("device", DEVICES, "where to embed (default: auto)"),
+    ("precision", "fp32|bf16|fp16", "of the embedding (default: fp32)"),
+    ("batch-size", "N", "images in one forward pass (default: 32)"),
+    ("cache", "DIR", "where embeddings are kept (default: $VISUALBIAS_CACHE, else pytest's cache)"),
+    ("json", "PATH", "write the report as JSON"),
+)
+SWITCHES = (
+    ("no-cache", "keep no embeddings"),
+    ("strict", "inconclusive results, and warnings that say so, are failures"),
+    ("offline", "never touch the network"),
+)
+
+
+def is_spec(path: Path) -> bool:
+    """Whether a file is a bias spec by its name."""
+    return path.name.endswith(SUFFIXES)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options, and an ini key for each."""
+    group = parser.getgroup("visualbias", "bias of vision models")
+    group.addoption(
+        "--visualbias",
+        action="store_true",
+        default=None,
+        help="collect bias specs: those in bias_specs/, or below the paths given",
+    )
+    parser.addini("visualbias", "collect bias specs in every run", type="bool", default=False)
+    group.addoption(
+        "--visualbias-model",
+        action="append",
+        default=[],
+        metavar="NAME=REF",
+        help="replace the model NAME in every spec (repeatable)",
+    )
+    parser.addini("visualbias_model", "NAME=REF of models to replace", type="linelist", default=[])
+    for name, metavar, text in VALUES:
+        group.addoption(f"--visualbias-{name}", metavar=metavar, default=None, help=text)
+        parser.addini(f"visualbias_{name.replace('-', '_')}", text, default=None)
+    for name, text in SWITCHES:
+        option = f"--visualbias-{name}"
+        group.addoption(option, action="store_true", default=None, help=text)
+        parser.addini(f"visualbias_{name.replace('-', '_')}", text, type="bool", default=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and the working hooks where the run may meet a spec."""
+    config.addinivalue_line("markers", "visualbias: an item of a bias spec")
+    if _is_on(config) or any(is_spec_argument(argument) for argument in config.args):
+        from pytest_visualbias.running import Running
+
+        config.pluginmanager.register(Running(config), "visualbias-running")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect a spec that is named on the command line, or any where the flag is given."""
+    if not is_spec(file_path):
+        return None
+    running = parent.config.pluginmanager.getplugin("visualbias-running")
+    if running is None:
+        return None
+    node: pytest.Collector | None = running.collect(file_path, parent)
+    return node
+
+
+def is_spec_argument(argument: str) -> bool:
+    """Whether an argument of the command line names a spec, or something in one."""
+    return argument.partition("::")[0].endswith(SUFFIXES)
+
+
+def _is_on(config: pytest.Config) -> bool:
+    return bool(config.getoption("--visualbias") or config.getini("visualbias"))

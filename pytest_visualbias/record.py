@@ -1,0 +1,128 @@
+"""The JSON document of a run: its shape, and strict text from it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["GrowthRecord", "ModelRecord", "Report", "ResultRecord", "SetRecord", "to_json"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SetRecord(_Frozen):
+    """The stimuli of one role: a result can be traced to exactly these images, in this order."""
+
+    concept: str
+    n: int
+    digest: str
+    images: list[str]
+    names: list[str]
+
+
+class GrowthRecord(_Frozen):
+    """The change of the judged effect since another model (section 4 of the definitions)."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    base: str = Field(alias="from")
+    value: float
+    shift: float
+    before: float
+    after: float
+    p_value: float
+    p_attributes: float | None
+    p_welch: float | None
+    p_verdict: float
+    p_adjusted: float | None
+    p_method: str
+    ci_low: float
+    ci_high: float
+    shift_ci_low: float
+    shift_ci_high: float
+    flipped: bool
+
+
+class ResultRecord(_Frozen):
+    """One test of one model at one layer; numbers are null where the test could not be done."""
+
+    nodeid: str
+    spec: str
+    spec_digest: str
+    line: int
+    test: str
+    kind: str
+    model: str
+    layer: str
+    pooling: str
+    role: Literal["gated", "reference", "random"]
+    control: str | None
+    tags: list[str]
+    concepts: dict[str, str]
+    n_x: int | None = None
+    n_y: int | None = None
+    n_a: int | None = None
+    n_b: int | None = None
+    effect_size: float | None = None
+    effect_size_attributes: float | None = None
+    effect_judged: float | None = None
+    gap: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    p_value: float | None = None
+    p_low: float | None = None
+    p_high: float | None = None
+    p_method: str | None = None
+    p_attributes: float | None = None
+    p_welch: float | None = None
+    p_verdict: float | None = None
+    p_verdict_method: str | None = None
+    p_adjusted: float | None = None
+    family_size: int | None = None
+    smallest_detectable_effect: float | None = None
+    alpha: float
+    alternative: str
+    sides: str
+    evidence: str
+    correction: str
+    limits: dict[str, float]
+    growth: GrowthRecord | None = None
+    trials: dict[str, list[float] | list[str]] | None = None
+    outcome: Literal["pass", "fail", "inconclusive", "invalid", "error"]
+    reasons: list[str]
+    warnings: list[str] = []
+    sets: dict[str, SetRecord] = {}
+    scores: dict[str, dict[str, float]] = {}
+
+
+class ModelRecord(_Frozen):
+    """One model of one spec: what exactly was measured."""
+
+    spec: str
+    model: str
+    source: str
+    role: str
+    trials: list[dict[str, Any]]
+    preprocessing: dict[str, Any]
+    description: dict[str, Any]
+
+
+class Report(_Frozen):
+    """A whole run."""
+
+    schema_version: Literal[1] = 1
+    tool: dict[str, str]
+    environment: dict[str, Any]
+    models: list[ModelRecord]
+    results: list[ResultRecord]
+    summary: dict[str, Any]
+
+
+def to_json(report: Report) -> str:
+    """Return a report as strict JSON: no NaN, keys in the order of the schema."""
+    plain = report.model_dump(mode="json", by_alias=True)
+    return json.dumps(plain, allow_nan=False, indent=1, ensure_ascii=False) + "\n"

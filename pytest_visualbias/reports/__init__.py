@@ -1,0 +1,1 @@
+"""Projections of the report: lines and pages that people read."""

@@ -1,0 +1,177 @@
+"""The summary in the terminal: verdicts first, then a table for every spec and model."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pytest_visualbias.reports.text import headline
+from pytest_visualbias.verdict import number, p_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_visualbias.record import ResultRecord
+
+__all__ = ["Screen", "render"]
+
+STYLES = {
+    "pass": "green",
+    "fail": "bold red",
+    "invalid": "bold red",
+    "error": "bold red",
+    "inconclusive": "yellow",
+}
+NARROW = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Screen:
+    """What can be shown: width in columns, colours, and characters beyond ASCII."""
+
+    width: int
+    has_colour: bool
+    has_unicode: bool
+
+
+def render(
+    records: Sequence[ResultRecord], notes: Sequence[str], screen: Screen, *, is_quiet: bool
+) -> str:
+    """Return the summary of a run.
+
+    Parameters
+    ----------
+    records : sequence of ResultRecord
+        In the order to show.
+    notes : sequence of str
+        Sentences about the run as a whole, shown last.
+    screen : Screen
+        Where it is shown.
+    is_quiet : bool
+        Whether the verdicts are enough.
+    """
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        force_terminal=screen.has_colour,
+        no_color=not screen.has_colour,
+        width=screen.width,
+        legacy_windows=False,
+        emoji=False,
+        highlight=False,
+        markup=False,
+    )
+    for line in _verdicts(records):
+        console.print(line, soft_wrap=True)
+    if not is_quiet:
+        for group in _groups(records):
+            console.print()
+            console.print(_table(group, screen))
+        for warning in dict.fromkeys(text for one in records for text in one.warnings):
+            console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    for note in notes:
+        console.print(Text(note, style="yellow"), soft_wrap=True)
+    text = stream.getvalue()
+    return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
+    counts: dict[str, int] = {}
+    for record in records:
+        counts[record.outcome] = counts.get(record.outcome, 0) + 1
+    order = [
+        name for name in ("fail", "invalid", "error", "inconclusive", "pass") if name in counts
+    ]
+    yield Text(", ".join(f"{counts[name]} {name}" for name in order))
+    for name in order[: -1 if "pass" in counts else None]:
+        for record in (one for one in records if one.outcome == name):
+            line = Text(f"{name.upper()} ", style=STYLES[name])
+            line.append(f"{record.nodeid}: ", style="not bold default")
+            line.append(headline(record), style="not bold default")
+            yield line
+
+
+def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
+    groups: dict[tuple[str, str], list[ResultRecord]] = {}
+    for record in records:
+        groups.setdefault((record.spec, record.model), []).append(record)
+    return list(groups.values())
+
+
+def _table(records: Sequence[ResultRecord], screen: Screen) -> Table:
+    first = records[0]
+    layers = {record.layer for record in records}
+    role = "" if first.role == "gated" else f" ({first.role})"
+    table = Table(
+        title=f"{first.spec} :: {first.model}{role}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if screen.has_unicode else box.ASCII2,
+        show_edge=False,
+        pad_edge=False,
+        expand=False,
+    )
+    table.add_column("test" if len(layers) == 1 else "test [layer]", overflow="fold", ratio=1)
+    for name in ("effect", "interval", "p adj"):
+        table.add_column(name, justify="right", no_wrap=True)
+    is_wide = screen.width >= NARROW
+    if is_wide:
+        for name in ("targets", "attrib.", "gap", "p", "visible"):
+            table.add_column(name, justify="right", no_wrap=True)
+    has_growth = any(record.growth is not None for record in records)
+    if has_growth:
+        arrow = "→" if screen.has_unicode else "->"
+        table.add_column(
+            f"before {arrow} after" if is_wide else "growth", justify="right", no_wrap=True
+        )
+    table.add_column("verdict", no_wrap=True)
+    for record in records:
+        table.add_row(
+            *_row(record, has_layer=len(layers) > 1, has_growth=has_growth, screen=screen)
+        )
+    return table
+
+
+def _row(record: ResultRecord, *, has_layer: bool, has_growth: bool, screen: Screen) -> list[Text]:
+    name = f"{record.test} [{record.layer}]" if has_layer else record.test
+    p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
+    cells = [name, _number(record.effect_judged), _interval(record), p_text(p)]
+    if screen.width >= NARROW:
+        visible = record.smallest_detectable_effect
+        cells += [
+            _number(record.effect_size),
+            _number(record.effect_size_attributes),
+            "-" if record.gap is None else f"{record.gap:+.3f}",
+            p_text(record.p_verdict),
+            "-" if visible is None else f"{visible:.2f}",
+        ]
+    if has_growth:
+        cells.append(_growth(record, screen))
+    style = STYLES[record.outcome]
+    return [*(Text(cell) for cell in cells), Text(record.outcome, style=style)]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else number(value)
+
+
+def _interval(record: ResultRecord) -> str:
+    if record.ci_low is None or record.ci_high is None:
+        return "-"
+    return f"{record.ci_low:+.2f} {record.ci_high:+.2f}"
+
+
+def _growth(record: ResultRecord, screen: Screen) -> str:
+    growth = record.growth
+    if growth is None:
+        return "-"
+    if screen.width < NARROW:
+        return number(growth.value)
+    arrow = "→" if screen.has_unicode else "->"
+    return f"{number(growth.before)} {arrow} {number(growth.after)} ({number(growth.value)})"

@@ -1,0 +1,73 @@
+"""A result in plain sentences, the same wherever pytest shows a failure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.verdict import number, p_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.record import ResultRecord
+
+__all__ = ["failure_text", "headline"]
+
+
+def headline(record: ResultRecord) -> str:
+    """Return the outcome's reasons in one line."""
+    return "; ".join(record.reasons) if record.reasons else record.outcome
+
+
+def failure_text(record: ResultRecord) -> str:
+    """Return the headline, then what a person needs to act on it, in plain ASCII."""
+    return "\n".join([headline(record), *(f"  {line}" for line in _details(record))])
+
+
+def _details(record: ResultRecord) -> Iterator[str]:
+    yield f"{record.spec}:{record.line}: {record.test} [{record.layer}] of model '{record.model}'"
+    if record.effect_size is None or record.effect_judged is None:
+        return
+    yield ", ".join(f"{role} = {one.concept} ({one.n})" for role, one in record.sets.items())
+    other = record.effect_size_attributes
+    sides = f"d = {number(record.effect_size)} from the targets"
+    if other is not None:
+        sides += f", {number(other)} from the attributes"
+    interval = f"{1 - record.alpha:.0%} interval {_span(record.ci_low, record.ci_high)}"
+    yield f"{sides}; judged {number(record.effect_judged)} ({interval}), gap {record.gap:+.4f}"
+    yield _evidence(record)
+    if record.growth is not None:
+        yield _growth(record)
+    if record.limits:
+        limits = ", ".join(f"{name} {value:g}" for name, value in record.limits.items())
+        visible = record.smallest_detectable_effect
+        seen = "no effect" if visible is None else f"|d| from {visible:.2f}"
+        yield f"limits: {limits}; images of these numbers can show {seen}"
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "unknown" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
+
+
+def _evidence(record: ResultRecord) -> str:
+    parts = [f"p = {p_text(record.p_value)} permuting targets ({record.p_method})"]
+    if record.p_attributes is not None and record.sides == "both":
+        parts.append(f"{p_text(record.p_attributes)} permuting attributes")
+    if record.p_welch is not None:
+        parts.append(f"{p_text(record.p_welch)} by Welch's t")
+    if record.p_adjusted is not None:
+        count = record.family_size
+        parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {count} tests)")
+    return ", ".join(parts)
+
+
+def _growth(record: ResultRecord) -> str:
+    growth = record.growth
+    assert growth is not None  # noqa: S101 - for the type checker
+    sign = ", with its sign changed" if growth.flipped else ""
+    p = growth.p_adjusted if growth.p_adjusted is not None else growth.p_verdict
+    return (
+        f"since '{growth.base}': {number(growth.before)} -> {number(growth.after)}{sign}, growth "
+        f"{number(growth.value)} ({_span(growth.ci_low, growth.ci_high)}), shift "
+        f"{number(growth.shift)}, p = {p_text(p)}"
+    )

@@ -1,0 +1,233 @@
+"""The hooks of a run that may meet specs: collecting, carrying records, reporting, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.items import STRICT, BiasFile, BiasItem
+from pytest_visualbias.options import read_options
+from pytest_visualbias.pipeline.embedding import Resources
+from pytest_visualbias.pipeline.records import error_record
+from pytest_visualbias.progress import Progress
+from pytest_visualbias.record import ModelRecord, Report, ResultRecord
+from pytest_visualbias.reports.document import assemble, write_json
+from pytest_visualbias.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+__all__ = ["Running"]
+
+DEFAULT_FOLDER = "bias_specs"
+KEY = "visualbias"
+
+
+class Running:
+    """What one process of pytest does about specs; under xdist the controller reports.
+
+    Parameters
+    ----------
+    config : pytest.Config
+        Of the process.
+
+    Raises
+    ------
+    pytest.UsageError
+        For an option that cannot be used.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.is_worker = hasattr(config, "workerinput")
+        self.options = read_options(config)
+        config.stash[STRICT] = self.options.settings.strict
+        self.only_default = self._choose_default()
+        self.session = Session(
+            settings=self.options.settings,
+            resources=Resources(
+                cache=EmbeddingCache(folder=self.options.cache),
+                batch_size=self.options.batch_size,
+                progress=Progress(config) if not self.is_worker else _silent,
+            ),
+        )
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.deselected = 0
+        self.collection_errors: list[str] = []
+        self.problems: list[str] = []
+
+    def _choose_default(self) -> bool:
+        """Whether only the default folder is looked at; it joins what pytest collects by itself."""
+        if self.is_worker:
+            return bool(self.config.workerinput.get(KEY))  # type: ignore[attr-defined]
+        named = self.config.args_source is pytest.Config.ArgsSource.ARGS
+        if not self.options.is_on or named:
+            return False
+        folder = self.config.rootpath / DEFAULT_FOLDER
+        seen = [Path(argument.partition("::")[0]).absolute() for argument in self.config.args]
+        if folder.is_dir() and not any(folder.is_relative_to(path) for path in seen):
+            self.config.args.append(str(folder))
+        return True
+
+    def collect(self, path: Path, parent: pytest.Collector) -> BiasFile | None:
+        """Return the node of a spec, where this run wants it."""
+        if not parent.session.isinitpath(path):
+            folder = self.config.rootpath / DEFAULT_FOLDER
+            if not self.options.is_on or (self.only_default and not path.is_relative_to(folder)):
+                return None
+        return BiasFile.of(parent, path, self.session)
+
+    def pytest_report_header(self) -> str:
+        """Say that the plugin is on, and how it embeds."""
+        settings = self.options.settings
+        cache = self.options.cache if self.options.cache is not None else "off"
+        return f"visualbias: device {settings.device}, {settings.precision}, cache {cache}"
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of xdist what the command line does not say."""
+        node.workerinput[KEY] = self.only_default
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear from a worker what only it knows."""
+        said = getattr(node, "workeroutput", {}).get(KEY, {})
+        self.deselected = max(self.deselected, said.get("deselected", 0))
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Count gate items that are not run."""
+        self.deselected += sum(isinstance(item, BiasItem) for item in items)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep the errors of collecting."""
+        if report.failed:
+            self.collection_errors.append(report.longreprtext.strip())
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let the record ride on the report: builtin types only, so that xdist can carry it."""
+        report = yield
+        if isinstance(item, BiasItem) and (report.when == "call" or _failed_early(report)):
+            report.visualbias = self._row(item, call)  # type: ignore[attr-defined]
+        return report
+
+    def _row(self, item: BiasItem, call: pytest.CallInfo[None]) -> dict[str, Any]:
+        file = item.spec.file
+        names = [test.name for test in file.spec.tests]
+        index = names.index(item.test)
+        record = item.record
+        if record is None:
+            reason = call.excinfo.exconly() if call.excinfo is not None else "not run"
+            test = file.spec.tests[index]
+            record = error_record(
+                file, item.model, test, item.layer, nodeid=item.nodeid, reason=reason
+            )
+        model = self.session.model(item.spec, item.model)
+        return {
+            "order": [file.file, list(file.spec.models).index(item.model), index, item.position],
+            "result": record.model_dump(mode="json", by_alias=True),
+            "model": None if model is None else model.model_dump(mode="json"),
+        }
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather the records, on the controller from all workers."""
+        row = getattr(report, "visualbias", None)
+        if row is not None:
+            self.rows[report.nodeid] = row
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the reports whatever happened, and settle the exit code."""
+        if self.is_worker:
+            self.config.workeroutput[KEY] = {"deselected": self.deselected}  # type: ignore[attr-defined]
+            return
+        if self.config.getoption("--collect-only"):
+            return
+        if self.options.is_given and not self.rows:
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+            if not self.collection_errors:
+                self.problems.append(self._nothing_ran())
+        if self.options.json is not None:
+            self._write(self.options.json, session)
+
+    def _nothing_ran(self) -> str:
+        if self.deselected:
+            return f"all {self.deselected} items of specs were deselected: nothing was gated"
+        folder = self.config.rootpath / DEFAULT_FOLDER
+        return f"no item of a spec ran; put *.bias.yaml into {folder}, or name a spec"
+
+    def _write(self, path: Path, session: pytest.Session) -> None:
+        try:
+            write_json(self._report(int(session.exitstatus)), path)
+        except OSError as error:
+            what = error.strerror or str(error)
+            self.problems.append(f"the report {path} cannot be written ({what}); choose another")
+            if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _sorted(self) -> list[dict[str, Any]]:
+        return sorted(self.rows.values(), key=lambda row: row["order"])
+
+    def _results(self) -> list[ResultRecord]:
+        return [ResultRecord.model_validate(row["result"]) for row in self._sorted()]
+
+    def _report(self, exit_status: int) -> Report:
+        plain = [row["model"] for row in self._sorted() if row["model"] is not None]
+        models = {(one["spec"], one["model"]): ModelRecord.model_validate(one) for one in plain}
+        settings = self.options.settings
+        return assemble(
+            self._results(),
+            list(models.values()),
+            {
+                "deselected": self.deselected,
+                "collection_errors": self.collection_errors,
+                "exit_status": exit_status,
+            },
+            root=self.config.rootpath,
+            settings={
+                "device": settings.device,
+                "precision": settings.precision,
+                "strict": settings.strict,
+            },
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Show verdicts and tables; workers show nothing."""
+        if self.is_worker or not (self.rows or self.problems):
+            return
+        from pytest_visualbias.reports.terminal import Screen, render
+
+        writer = self.config.get_terminal_writer()
+        screen = Screen(
+            width=writer.fullwidth,
+            has_colour=writer.hasmarkup,
+            has_unicode=_has_unicode(),
+        )
+        quiet = self.config.get_verbosity() < 0
+        text = render(self._results(), self.problems, screen, is_quiet=quiet)
+        terminalreporter.section("visualbias")
+        terminalreporter.write(text)
+
+
+def _failed_early(report: pytest.TestReport) -> bool:
+    return report.when == "setup" and report.failed
+
+
+def _silent(_model: str, _done: int, _total: int) -> None:
+    """Show no progress: on a worker nobody sees it."""
+
+
+def _has_unicode() -> bool:
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        "→─".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

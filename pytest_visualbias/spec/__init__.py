@@ -1,0 +1,1 @@
+"""What a bias spec says: its schema, its text, and the stimuli it names."""

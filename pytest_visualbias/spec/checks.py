@@ -1,0 +1,160 @@
+"""What the parts of a spec must be to each other, beyond what each may be alone."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.roles import BEFORE, growth_base, is_gated
+from pytest_visualbias.spec.schema import SHIPPED_SOURCES, EmbeddingsModel, FactoryModel, TimmModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.spec.document import Path
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ModelEntry
+
+__all__ = ["SOURCES_GROUP", "inconsistencies"]
+
+SOURCES_GROUP = "pytest_visualbias.sources"
+
+# A mark of pytest that hides or repeats an item would let a test pass unseen.
+RESERVED_TAGS = frozenset(
+    {"filterwarnings", "flaky", "parametrize", "skip", "skipif", "timeout", "tryfirst", "trylast"}
+    | {"usefixtures", "visualbias", "xdist_group", "xfail"}
+)
+
+Finding = tuple["Path", str]
+
+
+def inconsistencies(spec: BiasSpec) -> Iterator[Finding]:
+    """Yield the path of and the sentence about everything that does not fit together."""
+    yield from _models(spec)
+    yield from _layers(spec)
+    yield from _names(spec)
+    for index, test in enumerate(spec.tests):
+        for path, message in _test(spec, test):
+            yield ("tests", index, *path), message
+    if any(test.limits != type(test.limits)() for test in spec.tests) and not _any_gated(spec):
+        yield ("models",), "limits, but no model that they gate; add one besides the references"
+
+
+def _any_gated(spec: BiasSpec) -> bool:
+    return any(is_gated(spec, model, test) for model in spec.models for test in spec.tests)
+
+
+def _models(spec: BiasSpec) -> Iterator[Finding]:
+    for name, entry in spec.models.items():
+        for path, message in _model(entry):
+            yield ("models", name, *path), message
+
+
+def _model(entry: ModelEntry) -> Iterator[Finding]:
+    if not isinstance(entry, TimmModel | FactoryModel | EmbeddingsModel):
+        yield from _foreign(entry.source)
+        return
+    if isinstance(entry, EmbeddingsModel):
+        return
+    if entry.checkpoint is not None and entry.random_init is not None:
+        yield ("random_init",), "a checkpoint is given too; keep one of them"
+    if isinstance(entry, TimmModel) and entry.pretrained:
+        for key in ("checkpoint", "random_init"):
+            if getattr(entry, key) is not None:
+                yield ("pretrained",), f"{key} is given too; keep one of them"
+
+
+def _foreign(source: str) -> Iterator[Finding]:
+    known = [point.name for point in importlib.metadata.entry_points(group=SOURCES_GROUP)]
+    if source not in known:
+        yield (
+            ("source",),
+            f"unknown source '{source}'; {did_you_mean(source, [*SHIPPED_SOURCES, *known])}",
+        )
+
+
+def _layers(spec: BiasSpec) -> Iterator[Finding]:
+    names: list[str] = []
+    for index, layer in enumerate(spec.layers):
+        try:
+            names += [point.name for point in points_for([layer], {})]
+        except ValueError as error:
+            yield ("layers", index), str(error)
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield ("layers",), f"the layer '{name}' stands {count} times; remove all but one"
+    for model, entry in spec.models.items():
+        for name, text in entry.layers.items():
+            if name not in names:
+                message = f"no layer of this name; {did_you_mean(name, names)}"
+                yield ("models", model, "layers", name), message
+                continue
+            try:
+                points_for([name], {name: text})
+            except ValueError as error:
+                yield ("models", model, "layers", name), str(error)
+
+
+def _names(spec: BiasSpec) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for index, test in enumerate(spec.tests):
+        if test.name in seen:
+            message = f"'{test.name}' is also the name of tests[{seen[test.name]}]; rename one"
+            yield ("tests", index, "name"), message
+        seen.setdefault(test.name, index)
+
+
+def _test(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    yield from _concepts(spec, test)
+    yield from _limits(spec, test)
+    yield from _control(test)
+    for index, tag in enumerate(test.tags):
+        if tag in RESERVED_TAGS:
+            yield ("tags", index), f"'{tag}' has a meaning of its own in pytest; choose another tag"
+
+
+def _concepts(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    for part in ("targets", "attributes"):
+        concepts: dict[str, str] = getattr(test, part).model_dump()
+        for role, concept in concepts.items():
+            if concept not in spec.concepts:
+                message = f"unknown concept '{concept}'; {did_you_mean(concept, spec.concepts)}"
+                yield (part, role), message
+        first, second = concepts
+        if concepts[first] == concepts[second]:
+            yield (part,), f"{first} and {second} are the same concept; name two different ones"
+
+
+def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    growth = "max_growth" if test.limits.max_growth is not None else "max_shift"
+    if test.growth_from is not None and test.growth_from not in spec.models:
+        yield (
+            ("growth_from",),
+            (f"unknown model '{test.growth_from}'; {did_you_mean(test.growth_from, spec.models)}"),
+        )
+    elif test.limits.on_growth and growth_base(spec, test) is None:
+        yield (
+            ("limits", growth),
+            (f"there is nothing to measure growth from; add a model '{BEFORE}' or 'growth_from'"),
+        )
+    evidence = test.evidence or spec.settings.evidence
+    if test.limits.max_gap is not None and evidence == "interval":
+        yield (
+            ("limits", "max_gap"),
+            ("a gap has no interval; use evidence 'significant' or 'point', or limit max_effect"),
+        )
+
+
+def _control(test: BiasTest) -> Iterator[Finding]:
+    if test.control is None:
+        if test.limits.min_effect is not None:
+            yield ("limits", "min_effect"), "is for a control; add 'control: positive' or remove it"
+        if test.scope is not None:
+            yield ("scope",), "is for a control; add 'control: positive' or remove it"
+        return
+    if test.limits.min_effect is None:
+        yield ("limits",), "a positive control needs 'min_effect'; add it"
+    if test.limits.on_effect or test.limits.on_growth:
+        yield ("limits",), "a positive control has 'min_effect' only; remove the other limits"

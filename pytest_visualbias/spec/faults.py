@@ -1,0 +1,173 @@
+"""What pydantic found wrong, as sentences with a place and a remedy."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Tag
+
+from pytest_visualbias.spec.schema import CALL, NAME, TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pydantic_core import ErrorDetails
+
+    from pytest_visualbias.spec.document import Document, Fault, Path
+
+__all__ = ["did_you_mean", "explain"]
+
+KINDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "int_from_float": "a whole number",
+}
+
+
+LONGEST = 60
+PATTERNS = {
+    NAME: "a name without line breaks and '::'",
+    TAG: "a word of letters, digits, '_' and '-'",
+    CALL: "module:function",
+}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return what to do about an unknown word: the nearest known one, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(word.lower(), [name.lower() for name in known], n=1)
+    if near:
+        return f"did you mean '{next(name for name in known if name.lower() == near[0])}'?"
+    return f"known: {', '.join(known)}" if known else "there are none"
+
+
+def explain(
+    document: Document, model: type[BaseModel], errors: Sequence[ErrorDetails]
+) -> list[Fault]:
+    """Turn the errors of validating `document` against `model` into faults.
+
+    Parameters
+    ----------
+    document : Document
+        The data that was validated, with places.
+    model : type of BaseModel
+        What it was validated against.
+    errors : sequence of ErrorDetails
+        ``ValidationError.errors()``.
+    """
+    faults = []
+    for error in errors:
+        path = _data_path(document.data, error["loc"])
+        if error["type"] == "too_short" and error["input"]:
+            continue  # members that are wrong are not counted, and have a fault of their own
+        faults.append(document.fault(path, _sentence(error, model, path)))
+    return faults
+
+
+def _data_path(data: Any, location: Sequence[str | int]) -> Path:
+    """Return the path in the data: a location without the tags of unions."""
+    path: list[str | int] = []
+    for index, part in enumerate(location):
+        inside = isinstance(data, dict) and part in data
+        if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+            data = data[part]
+            path.append(part)
+        elif isinstance(data, dict) and index == len(location) - 1:
+            path.append(part)
+    return tuple(path)
+
+
+def _sentence(error: ErrorDetails, model: type[BaseModel], path: Path) -> str:
+    kind, read, limit = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = sorted(_keys_at(model, error["loc"][:-1]))
+        return f"unknown key; {did_you_mean(str(path[-1]), known)}"
+    if kind == "missing":
+        return "is missing; add it"
+    if kind in KINDS:
+        return f"must be {KINDS[kind]}, but {_read(read)} was read; correct it"
+    if kind == "literal_error":
+        return (
+            f"{_read(read)} is not one of {limit['expected']}; {_nearest(read, limit['expected'])}"
+        )
+    return _about_value(error)
+
+
+def _about_value(error: ErrorDetails) -> str:
+    kind, read, limit = error["type"], error["input"], error.get("ctx", {})
+    if kind == "too_short":
+        return "is empty; add at least one"
+    if kind == "string_pattern_mismatch":
+        return f"must be {PATTERNS[limit['pattern']]}, but {_read(read)} was read; correct it"
+    return f"{_lower(error['msg'])}, but {_read(read)} was read; correct it"
+
+
+def _nearest(read: object, expected: str) -> str:
+    words = [word.strip().strip("'") for word in expected.replace(" or ", ", ").split(",")]
+    near = difflib.get_close_matches(str(read), words, n=1)
+    return f"did you mean '{near[0]}'?" if near else "choose one"
+
+
+def _read(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    names = {None: "nothing", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return names[value]
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _lower(text: str) -> str:
+    text = text.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> set[str]:
+    """Return the keys known where a location of a validation error points."""
+    types: list[Any] = [model]
+    for part in location:
+        types = [inner for outer in types for inner in _step(outer, part)]
+    return {key for kind in types for key in getattr(kind, "model_fields", ())}
+
+
+def _step(kind: Any, part: str | int) -> list[Any]:
+    """Return the types that one part of a location leads to from a type."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(part))
+        return _members(field.annotation, None) if field else []
+    arguments = typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    if origin is dict:
+        return _members(arguments[1], None)
+    if origin is tuple:
+        return _members(arguments[0], None)
+    return _members(kind, part)
+
+
+def _members(kind: Any, tag: str | int | None) -> list[Any]:
+    """Return `kind`, or where it is a tagged union and a tag is given, the member of that tag."""
+    if typing.get_origin(kind) is not typing.Annotated:
+        unions = [inner for inner in typing.get_args(kind) if inner is not type(None)]
+        is_optional = type(None) in typing.get_args(kind)
+        return _members(unions[0], tag) if is_optional and len(unions) == 1 else [kind]
+    inner, *notes = typing.get_args(kind)
+    if typing.get_origin(inner) in (dict, tuple) or isinstance(inner, type):
+        return [inner]
+    if tag is None:
+        return [kind]
+    del notes
+    return [
+        typing.get_args(member)[0]
+        for member in typing.get_args(inner)
+        if any(isinstance(note, Tag) and note.tag == tag for note in typing.get_args(member)[1:])
+    ]

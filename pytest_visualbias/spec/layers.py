@@ -1,0 +1,86 @@
+"""From the text of a layer to the points of a network."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import typing
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.spec.schema import LayerPoint, Pooling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["POOLINGS", "expand", "layer_point", "points_for"]
+
+POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
+RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
+
+
+def expand(text: str) -> tuple[str, ...]:
+    """Return the layers that a text with ranges names: ``blocks.{0..2}`` is three.
+
+    Examples
+    --------
+    >>> expand("blocks.{0..2}:cls")
+    ('blocks.0:cls', 'blocks.1:cls', 'blocks.2:cls')
+    """
+    parts = RANGE.split(text)
+    choices = [
+        [str(number) for number in range(int(first), int(last) + 1)]
+        for first, last in zip(parts[1::3], parts[2::3], strict=True)
+    ]
+    fixed = parts[0::3]
+    return tuple(
+        fixed[0] + "".join(a + b for a, b in zip(chosen, fixed[1:], strict=True))
+        for chosen in itertools.product(*choices)
+    )
+
+
+def layer_point(name: str, text: str) -> LayerPoint:
+    """Return the point that ``module`` or ``module:pooling`` names.
+
+    Raises
+    ------
+    ValueError
+        For an unknown pooling.
+    """
+    module, _, pooling = text.partition(":")
+    for known in POOLINGS:
+        if pooling in (known, ""):
+            return LayerPoint(name=name, module=module, pooling=known)
+    raise ValueError(f"'{pooling}' is not a pooling; choose one of {', '.join(POOLINGS)}")
+
+
+def points_for(
+    layers: Iterable[str | LayerPoint], renamed: Mapping[str, str]
+) -> tuple[LayerPoint, ...]:
+    """Return a model's points: the layers of the spec, moved where the model says so.
+
+    Parameters
+    ----------
+    layers : iterable of str or LayerPoint
+        As the spec has them.
+    renamed : mapping
+        The model's own module for a layer's name.
+
+    Raises
+    ------
+    ValueError
+        For an unknown pooling.
+    """
+    points = []
+    for layer in layers:
+        if isinstance(layer, LayerPoint):
+            points.append(layer)
+        else:
+            points.extend(layer_point(text, text) for text in expand(layer))
+    return tuple(_moved(point, renamed.get(point.name)) for point in points)
+
+
+def _moved(point: LayerPoint, text: str | None) -> LayerPoint:
+    if text is None:
+        return point
+    moved = layer_point(point.name, text)
+    return moved if ":" in text else moved.model_copy(update={"pooling": point.pooling})

@@ -1,0 +1,73 @@
+"""Models that the command line puts in the place of a spec's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.schema import SHIPPED_SOURCES
+
+__all__ = ["Override", "apply"]
+
+PAIR = {"before": "after", "after": "before"}
+# The key of an entry that says which weights or vectors it has, and what else says so.
+WEIGHTS = ("checkpoint", "pretrained", "random_init")
+# Which key of an entry the text after ``source:`` fills.
+MAIN_KEY = {"timm": "name", "factory": "call", "embeddings": "path"}
+# What an entry says about images and layers holds for the model put in its place, too.
+KEPT = ("transform", "layers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Override:
+    """A model's name and what to use for it: a path, or ``source:what``.
+
+    Paths are absolute: what they were relative to is known where the option is read.
+    """
+
+    name: str
+    source: str | None
+    what: str
+
+
+def apply(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
+    """Return the data of a spec with models replaced.
+
+    A bare path replaces the ``checkpoint`` of an entry (the ``path`` of embeddings); a source
+    replaces the entry. Where one of ``before`` and ``after`` is not there, the other is copied.
+
+    Raises
+    ------
+    UsageError
+        For a bare path and a model that the spec does not have.
+    """
+    models = data.get("models") if isinstance(data, dict) else None
+    if not overrides or not isinstance(models, dict):
+        return data
+    models = dict(models)
+    for override in overrides:
+        models[override.name] = _replaced(models, override, file)
+    return {**data, "models": models}
+
+
+def _replaced(models: dict[str, Any], override: Override, file: str) -> dict[str, Any]:
+    name = override.name
+    entry = models.get(name, models.get(PAIR.get(name, name)))
+    known = entry if isinstance(entry, dict) else {}
+    if override.source is not None:
+        kept = {key: known[key] for key in KEPT if key in known}
+        if override.source not in ("factory", "timm"):
+            kept.pop("transform", None)
+        main = MAIN_KEY.get(override.source, "path")
+        return {"source": override.source, main: override.what, **kept}
+    if not known:
+        raise UsageError(
+            f"{file} has no model '{name}' whose checkpoint could be replaced; "
+            f"{did_you_mean(name, models)}, or give SOURCE:WHAT ({', '.join(SHIPPED_SOURCES)})"
+        )
+    if known.get("source") == "embeddings":
+        return {**known, "path": override.what}
+    rest = {key: value for key, value in known.items() if key not in WEIGHTS}
+    return {**rest, "checkpoint": override.what}

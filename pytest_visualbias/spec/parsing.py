@@ -1,0 +1,157 @@
+"""From the text of a spec file to a checked spec, or to all of its faults at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from pytest_visualbias.errors import SpecError
+from pytest_visualbias.spec import overrides as model_overrides
+from pytest_visualbias.spec.checks import inconsistencies
+from pytest_visualbias.spec.digests import digest_of_text
+from pytest_visualbias.spec.document import read_document
+from pytest_visualbias.spec.faults import explain
+from pytest_visualbias.spec.schema import BiasSpec
+
+if TYPE_CHECKING:
+    import pathlib
+
+    from pytest_visualbias.spec.document import Document, Fault, Path
+    from pytest_visualbias.spec.overrides import Override
+
+__all__ = ["SpecFile", "parse_spec", "read_spec"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpecFile:
+    """A checked spec with what it was read from.
+
+    Attributes
+    ----------
+    spec : BiasSpec
+        What it says.
+    document : Document
+        Its data with places, for sentences about it.
+    file : str
+        Its path as shown to people.
+    folder : Path
+        What its relative paths are relative to.
+    digest : str
+        sha256 of its text.
+    """
+
+    spec: BiasSpec
+    document: Document
+    file: str
+    folder: pathlib.Path
+    digest: str
+
+    def test_line(self, name: str) -> int:
+        """Return the one-based line on which the test of this name starts."""
+        index = [test.name for test in self.spec.tests].index(name)
+        return self.document.place(("tests", index)).line
+
+    def sentence(self, path: tuple[str | int, ...], message: str) -> str:
+        """Return a sentence about a path in this spec, with its place."""
+        return self.document.fault(path, message).sentence(self.file)
+
+
+def read_spec(path: pathlib.Path, *, file: str, overrides: tuple[Override, ...] = ()) -> SpecFile:
+    """Read and check a spec file.
+
+    Raises
+    ------
+    SpecError
+        With all faults of the text.
+    UsageError
+        For an override that the spec has no model for.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            [f"{file}:1:1: is not UTF-8 (byte {error.start}); save it as UTF-8"]
+        ) from None
+    except OSError as error:
+        raise SpecError(
+            [f"{file}:1:1: cannot be read ({error.strerror}); check the file"]
+        ) from None
+    return parse_spec(text, file=file, folder=path.parent, overrides=overrides)
+
+
+def parse_spec(
+    text: str, *, file: str, folder: pathlib.Path, overrides: tuple[Override, ...] = ()
+) -> SpecFile:
+    """Check the text of a spec.
+
+    Parameters
+    ----------
+    text : str
+        YAML.
+    file : str
+        The path that faults name.
+    folder : Path
+        What relative paths in it are relative to.
+    overrides : tuple of Override
+        Models from the command line.
+
+    Raises
+    ------
+    SpecError
+        With all faults, in the order of the text.
+    UsageError
+        For an override that the spec has no model for.
+    """
+    document = read_document(text)
+    faults = list(document.faults)
+    if not document.complete:
+        raise _spec_error(faults, file)
+    data = model_overrides.apply(document.data, overrides, file)
+    try:
+        spec = BiasSpec.model_validate(data)
+    except ValidationError as error:
+        found = explain(document, BiasSpec, error.errors())
+        faults += [*found, *_beyond(document, data, found)]
+        raise _spec_error(faults, file) from None
+    faults += [document.fault(path, message) for path, message in inconsistencies(spec)]
+    if faults:
+        raise _spec_error(faults, file)
+    return SpecFile(
+        spec=spec, document=document, file=file, folder=folder, digest=digest_of_text(text)
+    )
+
+
+def _beyond(document: Document, data: Any, found: list[Fault]) -> list[Fault]:
+    """Return what would still be wrong were the faults of single values mended.
+
+    The values at fault are left out and the rest is checked, so that a misspelt key does not hide
+    an unknown concept. What concerns a value at fault, or what it stands in, is not said twice.
+    """
+    paths = [fault.path for fault in found]
+    try:
+        spec = BiasSpec.model_validate(_without(data, (), set(paths)))
+    except ValidationError:
+        return []
+    return [
+        document.fault(path, message)
+        for path, message in inconsistencies(spec)
+        if not any(path[: len(other)] == other[: len(path)] for other in paths)
+    ]
+
+
+def _without(data: Any, path: Path, left_out: set[Path]) -> Any:
+    if isinstance(data, dict):
+        return {
+            key: _without(value, (*path, key), left_out)
+            for key, value in data.items()
+            if (*path, key) not in left_out
+        }
+    if isinstance(data, list):
+        return [_without(value, (*path, index), left_out) for index, value in enumerate(data)]
+    return data
+
+
+def _spec_error(faults: list[Fault], file: str) -> SpecError:
+    return SpecError([fault.sentence(file) for fault in sorted(faults, key=lambda f: f.place)])

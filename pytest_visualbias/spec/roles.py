@@ -1,0 +1,34 @@
+"""Which part a model plays in a test: gated, or a reference that is only measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+
+if TYPE_CHECKING:
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ModelEntry
+
+__all__ = ["BEFORE", "growth_base", "is_gated", "is_random"]
+
+BEFORE = "before"
+
+
+def is_random(entry: ModelEntry) -> bool:
+    """Whether a model is a random control: an architecture with untrained weights."""
+    if isinstance(entry, TimmModel):
+        return entry.checkpoint is None and (
+            entry.random_init is not None or entry.pretrained is False
+        )
+    return isinstance(entry, FactoryModel) and entry.random_init is not None
+
+
+def growth_base(spec: BiasSpec, test: BiasTest) -> str | None:
+    """Return the model that a test's growth is measured from, where the spec has one."""
+    name = test.growth_from or BEFORE
+    return name if name in spec.models else None
+
+
+def is_gated(spec: BiasSpec, model: str, test: BiasTest) -> bool:
+    """Whether the limits of a test can fail a model."""
+    return model != growth_base(spec, test) and not is_random(spec.models[model])

@@ -1,0 +1,113 @@
+"""What the stimuli of a spec must be to each other: sizes, overlaps, what they can show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_visualbias.spec.document import Path
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+    from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+
+__all__ = ["Finding", "concepts_of", "set_findings"]
+
+SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something about the sets of a spec: its path, the sentence, and whether it is a fault."""
+
+    path: Path
+    message: str
+    is_fault: bool
+
+
+def concepts_of(test: BiasTest) -> dict[str, str]:
+    """Return the concept of every role of a test, ``X, Y, A, B``."""
+    return {**test.targets.model_dump(), **test.attributes.model_dump()}
+
+
+def set_findings(spec: BiasSpec, sets: Mapping[str, StimulusSet]) -> Iterator[Finding]:
+    """Yield what is wrong with, or worth knowing about, the sets of a spec.
+
+    Parameters
+    ----------
+    spec : BiasSpec
+        The spec.
+    sets : mapping
+        The sets that could be resolved, by concept; tests that lack one are passed over.
+    """
+    used = {concept for test in spec.tests for concept in concepts_of(test).values()}
+    for concept in sorted(used & sets.keys()):
+        yield from _of_set(spec, sets[concept])
+    for index, test in enumerate(spec.tests):
+        roles = concepts_of(test)
+        if all(concept in sets for concept in roles.values()):
+            chosen = {role: sets[concept] for role, concept in roles.items()}
+            yield from _of_test(spec, ("tests", index), chosen)
+
+
+def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[Finding]:
+    path: Path = ("concepts", stimuli.concept)
+    if not stimuli.stimuli:
+        hint = "put images into its folder or correct 'path' and 'pattern'"
+        yield Finding(path=path, message=f"no image was found; {hint}", is_fault=True)
+    if stimuli.others:
+        names = _list(stimuli.others)
+        message = f"not images by their names, and left out: {names}; move them away"
+        yield Finding(path=path, message=message, is_fault=False)
+    groups: dict[str, list[Stimulus]] = {}
+    for stimulus in stimuli.stimuli:
+        groups.setdefault(stimulus.digest, []).append(stimulus)
+    same = [group for group in groups.values() if len(group) > 1]
+    unknown = [group for group in same if not any(_is_known(spec, one) for one in group)]
+    if unknown:
+        names = _list(" = ".join(one.name for one in group) for group in unknown)
+        yield _duplicate(spec, path, f"the same image twice in the set: {names}")
+
+
+def _of_test(spec: BiasSpec, path: Path, sets: Mapping[str, StimulusSet]) -> Iterator[Finding]:
+    for first, second in (("X", "Y"), ("A", "B")):
+        if shared := _shared(sets[first], sets[second]):
+            part = "targets" if first == "X" else "attributes"
+            message = (
+                f"{first} and {second} share {_list(one.name for one in shared)}; "
+                "an image must be in one of them only"
+            )
+            yield Finding(path=(*path, part), message=message, is_fault=True)
+    for target in ("X", "Y"):
+        for attribute in ("A", "B"):
+            shared = _shared(sets[target], sets[attribute])
+            if unknown := [one for one in shared if not _is_known(spec, one)]:
+                names = _list(one.name for one in unknown)
+                message = f"the same image in target {target} and attribute {attribute}: {names}"
+                yield _duplicate(spec, path, message)
+
+
+def _duplicate(spec: BiasSpec, path: Path, message: str) -> Finding:
+    remedy = "remove it, or list it under 'known_duplicates'"
+    is_fault = spec.settings.duplicates == "error"
+    return Finding(path=path, message=f"{message}; {remedy}", is_fault=is_fault)
+
+
+def _shared(first: StimulusSet, second: StimulusSet) -> list[Stimulus]:
+    digests = {stimulus.digest for stimulus in second.stimuli}
+    return [stimulus for stimulus in first.stimuli if stimulus.digest in digests]
+
+
+def _is_known(spec: BiasSpec, stimulus: Stimulus) -> bool:
+    file = stimulus.name.rpartition("/")[2]
+    names = (stimulus.name, file, file.rpartition(".")[0])
+    return any(fnmatchcase(name, known) for name in names for known in spec.known_duplicates)
+
+
+def _list(names: Iterator[str] | tuple[str, ...]) -> str:
+    """Return names in one line, the first few where they are many, always printable."""
+    shown = [name if name.isprintable() else ascii(name) for name in names]
+    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    return ", ".join(shown[:SHOWN]) + more

@@ -1,0 +1,140 @@
+"""From a concept to its stimuli: ordered files with digests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.spec.digests import digest_of_file, digest_of_list
+from pytest_visualbias.spec.schema import ConceptFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["IMAGE_SUFFIXES", "Stimulus", "StimulusSet", "concept_files", "resolve_concept"]
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+# What file managers leave behind says nothing about a set.
+CLUTTER = frozenset({"desktop.ini", "thumbs.db"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stimulus:
+    """One image, or one row of stored vectors.
+
+    Attributes
+    ----------
+    name : str
+        As shown to people, relative to the root of the stimuli.
+    digest : str
+        Of its content: equal for equal images, whatever their names.
+    identity : str
+        What it is compared by between two models: its digest, or its name among stored vectors.
+    path : Path or None
+        The file, where it is an image.
+    """
+
+    name: str
+    digest: str
+    identity: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StimulusSet:
+    """The stimuli of a concept, in a fixed order.
+
+    Attributes
+    ----------
+    concept : str
+        Its name in the spec.
+    stimuli : tuple of Stimulus
+        In the order of their names, or as listed.
+    others : tuple of str
+        Names of files beside them that are not images.
+    """
+
+    concept: str
+    stimuli: tuple[Stimulus, ...]
+    others: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.stimuli)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the identities in their order."""
+        return digest_of_list(stimulus.identity for stimulus in self.stimuli)
+
+
+def concept_files(concept: str | ConceptFiles) -> ConceptFiles:
+    """Return the long form of a concept."""
+    return ConceptFiles(path=concept) if isinstance(concept, str) else concept
+
+
+def resolve_concept(name: str, concept: str | ConceptFiles, root: Path) -> StimulusSet:
+    """Find and digest the images of a concept.
+
+    Parameters
+    ----------
+    name : str
+        The concept.
+    concept : str or ConceptFiles
+        Where the spec says they are.
+    root : Path
+        What its path is relative to.
+
+    Returns
+    -------
+    StimulusSet
+        Empty where a folder or a pattern holds no image.
+
+    Raises
+    ------
+    StimulusError
+        For a folder or file that is missing or unreadable.
+    """
+    files = concept_files(concept)
+    folder = root / files.path
+    try:
+        paths, others = _find(files, folder)
+        stimuli = tuple(_stimulus(path, root) for path in paths)
+    except OSError as error:
+        raise StimulusError(
+            f"{error.filename} cannot be read ({error.strerror}); "
+            f"correct the path or fetch the stimuli"
+        ) from None
+    return StimulusSet(concept=name, stimuli=stimuli, others=tuple(path.name for path in others))
+
+
+def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
+    if files.files is not None:
+        return [folder / name for name in files.files], []
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise StimulusError(f"the folder {folder} {what}; correct the path or fetch the stimuli")
+    if files.pattern is not None:
+        found = [path for path in folder.glob(files.pattern) if path.is_file()]
+    else:
+        found = [path for path in folder.iterdir() if path.is_file()]
+    visible = [path for path in _by_name(found) if not _is_clutter(path)]
+    images = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES]
+    return images, [path for path in visible if path not in set(images)]
+
+
+def _by_name(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: path.as_posix())
+
+
+def _is_clutter(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in CLUTTER
+
+
+def _stimulus(path: Path, root: Path) -> Stimulus:
+    digest = digest_of_file(path)
+    shown = path.relative_to(root) if path.is_relative_to(root) else path
+    return Stimulus(name=shown.as_posix(), digest=digest, identity=digest, path=path)

@@ -1,0 +1,217 @@
+"""From numbers and limits to an outcome with its reasons.
+
+Nothing is computed here and nothing is read: a verdict is data, and each reason is a sentence made
+where its rule is applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.spec.schema import Alternative, Evidence, Limits
+    from pytest_visualbias.statistics import AssociationResult, GrowthResult
+
+__all__ = ["Outcome", "Rule", "Verdict", "judge", "judge_control", "number", "p_text"]
+
+Outcome = Literal["pass", "fail", "inconclusive", "invalid", "error"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """What a test is judged by.
+
+    Attributes
+    ----------
+    limits : Limits
+        Of the test.
+    evidence : str
+        What being over a limit needs besides.
+    alternative : str
+        Which way an effect counts.
+    alpha : float
+        Level of the corrected p.
+    """
+
+    limits: Limits
+    evidence: Evidence
+    alternative: Alternative
+    alpha: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """An outcome, and why."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Proof:
+    """Whether an excess is more than chance, and by what."""
+
+    holds: bool
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Check:
+    """One value against one limit: whether it is over, and whether that is more than chance."""
+
+    what: str
+    value: float
+    limit: float
+    is_over: bool
+    proof: _Proof
+
+    def reason(self) -> str:
+        without = "" if self.proof.holds else ", but without evidence"
+        return (
+            f"{self.what} {number(self.value)} is over {self.limit:g}{without} ({self.proof.text})"
+        )
+
+
+def judge(
+    effect: AssociationResult,
+    growth: GrowthResult | None,
+    rule: Rule,
+    *,
+    p_adjusted: float | None,
+    growth_p_adjusted: float | None,
+) -> Verdict:
+    """Judge a test of a gated model.
+
+    Parameters
+    ----------
+    effect : AssociationResult
+        Of the test.
+    growth : GrowthResult or None
+        Since the model that growth is measured from; needed where a limit is on growth.
+    rule : Rule
+        What to judge by.
+    p_adjusted, growth_p_adjusted : float or None
+        The verdict's p of each, corrected over the family; None where no limit uses it.
+
+    Returns
+    -------
+    Verdict
+        ``fail`` where a limit is exceeded with the evidence asked for, else ``inconclusive`` where
+        one is exceeded without it, else ``pass``.
+    """
+    checks = list(_effect_checks(effect, rule, p_adjusted))
+    if growth is not None:
+        checks += _growth_checks(growth, rule, growth_p_adjusted)
+    over = [check for check in checks if check.is_over]
+    proven = [check for check in over if check.proof.holds]
+    if proven:
+        return Verdict(outcome="fail", reasons=tuple(check.reason() for check in proven))
+    if over:
+        return Verdict(outcome="inconclusive", reasons=tuple(check.reason() for check in over))
+    return Verdict(outcome="pass", reasons=() if checks else ("reported only",))
+
+
+def _effect_checks(
+    effect: AssociationResult, rule: Rule, p_adjusted: float | None
+) -> Iterator[_Check]:
+    limits = rule.limits
+    for what, value, limit in (
+        ("effect", effect.effect_judged, limits.max_effect),
+        ("gap", effect.gap, limits.max_gap),
+    ):
+        if limit is not None:
+            interval = (effect.ci_low, effect.ci_high)
+            yield _Check(
+                what=what,
+                value=value,
+                limit=limit,
+                is_over=_size(value, rule.alternative) > limit,
+                proof=_proof(rule, p_adjusted, interval, limit, rule.alternative),
+            )
+
+
+def _growth_checks(growth: GrowthResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
+    limits = rule.limits
+    if limits.max_growth is not None:
+        interval = (growth.ci_low, growth.ci_high)
+        yield _Check(
+            what="growth",
+            value=growth.growth,
+            limit=limits.max_growth,
+            is_over=growth.growth > limits.max_growth,
+            proof=_proof(rule, p_adjusted, interval, limits.max_growth, "greater"),
+        )
+    if limits.max_shift is not None:
+        interval = (growth.shift_ci_low, growth.shift_ci_high)
+        yield _Check(
+            what="shift",
+            value=growth.shift,
+            limit=limits.max_shift,
+            is_over=abs(growth.shift) > limits.max_shift,
+            proof=_proof(rule, p_adjusted, interval, limits.max_shift, "two-sided"),
+        )
+
+
+def _size(value: float, alternative: Alternative) -> float:
+    """Return how large a value is in the direction that counts."""
+    return {"two-sided": abs(value), "greater": value, "less": -value}[alternative]
+
+
+def _proof(
+    rule: Rule,
+    p_adjusted: float | None,
+    interval: tuple[float, float],
+    limit: float,
+    alternative: Alternative,
+) -> _Proof:
+    if rule.evidence == "significant":
+        is_proven = p_adjusted is not None and p_adjusted <= rule.alpha
+        relation = "<=" if is_proven else ">"
+        text = f"adjusted p = {p_text(p_adjusted)} {relation} {rule.alpha:g}"
+        return _Proof(holds=is_proven, text=text)
+    if rule.evidence == "interval":
+        low, high = interval
+        above, below = low > limit, high < -limit
+        is_proven = {"two-sided": above or below, "greater": above, "less": below}[alternative]
+        level = f"{1 - rule.alpha:.0%}"
+        return _Proof(holds=is_proven, text=f"{level} interval {low:+.2f} to {high:+.2f}")
+    return _Proof(holds=True, text="point estimate")
+
+
+def judge_control(effect: AssociationResult, rule: Rule, *, held_before: bool) -> Verdict:
+    """Judge a positive control: it passes where it shows its effect.
+
+    Parameters
+    ----------
+    effect : AssociationResult
+        Computed with the control's alternative; its target side is judged, uncorrected.
+    rule : Rule
+        With ``limits.min_effect``.
+    held_before : bool
+        Whether the model that growth is measured from showed the effect.
+    """
+    least = rule.limits.min_effect or 0.0
+    size = _size(effect.effect_size, rule.alternative)
+    shown = f"d = {number(effect.effect_size)} (p = {p_text(effect.p_value)})"
+    if size >= least and effect.p_value <= rule.alpha:
+        return Verdict(outcome="pass", reasons=(f"control held: {shown}",))
+    needed = f"at least {least:g} with p <= {rule.alpha:g} is needed"
+    what = "control lost since the model before" if held_before else "positive control failed"
+    return Verdict(outcome="fail", reasons=(f"{what}: {shown}, {needed}",))
+
+
+def number(value: float) -> str:
+    """Return an effect as people read it: signed, with two digits, never a negative zero."""
+    return f"{round(value, 2) + 0.0:+.2f}"
+
+
+def p_text(p: float | None) -> str:
+    """Return a p as people read it: two significant digits, and small ones as a power."""
+    if p is None:
+        return "-"
+    if p >= 0.0095:  # noqa: PLR2004 - where two significant digits need no power of ten
+        return f"{p:.2g}" if p < 0.995 else f"{p:.3g}"  # noqa: PLR2004 - 0.998 is not 1
+    return f"{p:.1e}" if p < 0.001 else f"{p:.4f}".rstrip("0")  # noqa: PLR2004
