@@ -15,8 +15,8 @@ from pathlib import Path
 
 WANTED = (
     "pytest_visualbias/py.typed",
-    "pytest_visualbias/_bias_specs/*.suite.yaml",
-    "pytest_visualbias/_data/**/*",
+    "pytest_visualbias/_shipped/bias_specs/*.bias.yaml",
+    "pytest_visualbias/_shipped/data/**/*",
     "*.dist-info/licenses/LICENSE",
 )
 UNWANTED = ("tests", "examples", "benchmarks", "docs", "data", "bias_specs")
@@ -52,7 +52,9 @@ def faults_of_behaviour(unpacked: Path) -> list[str]:
     faults = []
     if (printed := output_of(unpacked, "-c", shown)) != expected:
         faults.append(f"imports as {printed!r} instead of {expected!r}")
+    shipped = unpacked / "pytest_visualbias" / "_shipped" / "bias_specs" / "quickstart.bias.yaml"
     starts = {
+        "the shipped spec": ("-m", "pytest_visualbias", "check", str(shipped)),
         "pytest": ("-m", "pytest", "--visualbias", "--version"),
         "visualbias": ("-m", "pytest_visualbias", "--help"),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,12 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
     except VisualBiasError as error:
         print(error, file=sys.stderr)
         return FAULTY
     except BrokenPipeError:  # the reader of the pipe has seen enough
+        # What is still buffered would fail again when the interpreter flushes it on leaving.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from pytest_visualbias.errors import SpecError, UsageError
+from pytest_visualbias.pipeline.records import error_record
 from pytest_visualbias.reports.text import failure_text
 from pytest_visualbias.spec.layers import points_for
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.session import LoadedSpec, Session
 
-__all__ = ["BiasFile", "BiasItem", "ModelNode"]
+__all__ = ["FAULT", "STRICT", "BiasFile", "BiasItem", "ModelNode"]
+
+STRICT: pytest.StashKey[bool] = pytest.StashKey()
+# The exit code that collecting asks for. To raise `pytest.exit` there would not do: pytest takes it
+# for an error of the file, and under xdist it would be a worker's alone.
+FAULT: pytest.StashKey[int] = pytest.StashKey()
 
 HEADLINES = (
     "outcome",
@@ -32,10 +38,6 @@ HEADLINES = (
 
 class BiasFound(AssertionError):  # noqa: N818 - a verdict, not an error
     """A limit was exceeded: the verdict of an item, not a mistake."""
-
-
-class NotMeasured(Exception):  # noqa: N818 - read by people as what happened
-    """A test could not be done."""
 
 
 class BiasFile(pytest.File):
@@ -58,10 +60,11 @@ class BiasFile(pytest.File):
             shown = self.path.as_posix()
         try:
             spec = self.run.load(self.path, shown)
-        except SpecError as error:
+        except (SpecError, UsageError) as error:
+            code = pytest.ExitCode
+            fault = code.USAGE_ERROR if isinstance(error, UsageError) else code.INTERRUPTED
+            self.config.stash[FAULT] = max(self.config.stash[FAULT], fault)
             raise self.CollectError(str(error)) from None
-        except UsageError as error:
-            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
         for model in spec.file.spec.models:
             yield ModelNode.of(self, model, spec)
 
@@ -97,7 +100,10 @@ class BiasItem(pytest.Item):
     @classmethod
     def of(cls, parent: ModelNode, test: str, layer: str, position: int) -> BiasItem:
         """Return the item of a test at a layer, of which it is the n-th."""
-        item: BiasItem = cls.from_parent(parent, name=f"{test}[{layer}]")
+        name = f"{test}[{layer}]"
+        # Given whole, so that pytest parses it as it parses the ids that --lf remembers: of an id
+        # that it puts together, pytest 9.2 takes the bracket for a part of the name.
+        item: BiasItem = cls.from_parent(parent, name=name, nodeid=f"{parent.nodeid}::{name}")
         item.test, item.layer, item.position = test, layer, position
         item.add_marker(pytest.mark.visualbias)
         declared = next(one for one in item.spec.file.spec.tests if one.name == test)
@@ -116,6 +122,13 @@ class BiasItem(pytest.Item):
         return self.parent.spec
 
     @property
+    def run(self) -> Session:
+        """The memory of the run."""
+        file = self.parent.parent if self.parent is not None else None
+        assert isinstance(file, BiasFile)  # noqa: S101 - for the type checker
+        return file.run
+
+    @property
     def model(self) -> str:
         """The name of the item's model."""
         assert self.parent is not None  # noqa: S101 - for the type checker
@@ -123,9 +136,7 @@ class BiasItem(pytest.Item):
 
     def setup(self) -> None:
         """Obtain the record of the test, with its family, from the run's memory."""
-        file = self.parent.parent if self.parent is not None else None
-        assert isinstance(file, BiasFile)  # noqa: S101 - for the type checker
-        self.record = file.run.result(
+        self.record = self.run.result(
             self.spec, self.model, self.test, self.layer, nodeid=self.nodeid
         )
         for name in HEADLINES:
@@ -135,7 +146,7 @@ class BiasItem(pytest.Item):
         if self.record.growth is not None:
             self.user_properties.append(("visualbias.growth", self.record.growth.value))
         if self.record.outcome == "error":
-            raise NotMeasured(failure_text(self.record))
+            pytest.fail(failure_text(self.record), pytrace=False)
 
     def runtest(self) -> None:
         """Turn the outcome into pytest's."""
@@ -152,13 +163,47 @@ class BiasItem(pytest.Item):
         self, excinfo: pytest.ExceptionInfo[BaseException], style: Literal["long"] | None = None
     ) -> object:
         """Return a plain text for what a person is told, headline first."""
-        if isinstance(excinfo.value, BiasFound | NotMeasured):
+        if isinstance(excinfo.value, BiasFound):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
+    def reword(self, report: pytest.TestReport) -> None:
+        """Make a report say what and where, in the spec: pytest asks `repr_failure` on calls only.
+
+        What is not about the item's record, such as a failing hook of the user's, stays as it is.
+        """
+        if self.record is None:
+            return
+        if report.when == "setup" and report.failed and self.record.outcome == "error":
+            report.longrepr = failure_text(self.record)
+        if report.when == "call" and report.skipped and self.record.outcome == "inconclusive":
+            reason = f"Skipped: {failure_text(self.record)}"
+            report.longrepr = (str(self.path), self.record.line, reason)
+
+    def carried(self, excinfo: pytest.ExceptionInfo[BaseException] | None) -> dict[str, Any]:
+        """Return the record and its place among the others, in builtin types."""
+        file = self.spec.file
+        index = [test.name for test in file.spec.tests].index(self.test)
+        record = self.record
+        if record is None:
+            reason = excinfo.exconly() if excinfo is not None else "not run"
+            record = error_record(
+                file,
+                self.model,
+                file.spec.tests[index],
+                self.layer,
+                nodeid=self.nodeid,
+                reason=reason,
+            )
+        model = self.run.model(self.spec, self.model)
+        return {
+            "order": [file.file, list(file.spec.models).index(self.model), index, self.position],
+            "result": record.model_dump(mode="json", by_alias=True),
+            "model": None if model is None else model.model_dump(mode="json"),
+        }
+
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Return the line of the test in the spec."""
-        return self.path, self.spec.file.test_line(self.test) - 1, self.nodeid.partition("::")[2]
-
-
-STRICT: pytest.StashKey[bool] = pytest.StashKey()
+        """Return the line of the test in the spec, and what stands above its failure."""
+        # Not a tail of the node id: `-v` would put slashes for the dots of a name.
+        shown = f"{self.model}: {self.name}"
+        return self.path, self.spec.file.test_line(self.test) - 1, shown

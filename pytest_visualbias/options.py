@@ -12,7 +12,7 @@ import pytest
 
 from pytest_visualbias.session import Settings
 from pytest_visualbias.spec.overrides import Override
-from pytest_visualbias.spec.schema import SHIPPED_SOURCES
+from pytest_visualbias.spec.schema import CALL, SHIPPED_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +99,8 @@ def _ini(name: str) -> str:
 def _path(config: pytest.Config, name: str) -> Path | None:
     """Return a path: of the command line below the working directory, of the ini below its own."""
     given = config.getoption(f"--visualbias-{name}")
+    if given == "":
+        raise pytest.UsageError(f"--visualbias-{name}: the path is empty; give one")
     if given is not None:
         return _below(config.invocation_params.dir, given)
     written = config.getini(_ini(name))
@@ -139,10 +141,13 @@ def _batch_size(config: pytest.Config) -> int:
 def _cache_folder(config: pytest.Config) -> Path | None:
     if _switch(config, "no-cache"):
         return None
-    if (path := _path(config, "cache")) is not None:
+    name, path = "--visualbias-cache", _path(config, "cache")
+    if path is None and (from_environment := os.environ.get("VISUALBIAS_CACHE")):
+        name, path = "VISUALBIAS_CACHE", _below(config.invocation_params.dir, from_environment)
+    if path is not None:
+        if path.exists() and not path.is_dir():
+            raise pytest.UsageError(f"{name}: {path} is not a folder; choose another")
         return path
-    if from_environment := os.environ.get("VISUALBIAS_CACHE"):
-        return _below(config.invocation_params.dir, from_environment)
     # Pytest's cache is not there with `-p no:cacheprovider`.
     cache: pytest.Cache | None = getattr(config, "cache", None)
     return None if cache is None else Path(cache.mkdir("visualbias"))
@@ -165,7 +170,13 @@ def _overrides(config: pytest.Config) -> Iterator[Override]:
 def _override(config: pytest.Config, name: str, reference: str) -> Override:
     source, separator, what = reference.partition(":")
     folder = config.invocation_params.dir
-    if separator and source in SHIPPED_SOURCES:
-        is_path = source == "embeddings"
-        return Override(name=name, source=source, what=str(folder / what) if is_path else what)
-    return Override(name=name, source=None, what=str(_below(folder, reference)))
+    if not (separator and source in SHIPPED_SOURCES):
+        source, what = "", reference
+    if not what or (source == "factory" and not re.match(CALL, what)):
+        raise pytest.UsageError(
+            f"'{reference}' is no model to put in the place of '{name}'; give a PATH, timm:NAME, "
+            "factory:module:function or embeddings:PATH"
+        )
+    if source in ("", "embeddings"):
+        what = str(_below(folder, what))
+    return Override(name=name, source=source or None, what=what)

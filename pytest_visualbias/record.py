@@ -84,6 +84,7 @@ class ResultRecord(_Frozen):
     p_adjusted: float | None = None
     family_size: int | None = None
     smallest_detectable_effect: float | None = None
+    smallest_detectable_effect_attributes: float | None = None
     alpha: float
     alternative: str
     sides: str

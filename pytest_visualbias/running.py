@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.items import STRICT, BiasFile, BiasItem
+from pytest_visualbias.items import FAULT, STRICT, BiasFile, BiasItem
 from pytest_visualbias.options import read_options
 from pytest_visualbias.pipeline.embedding import Resources
-from pytest_visualbias.pipeline.records import error_record
 from pytest_visualbias.progress import Progress
 from pytest_visualbias.record import ModelRecord, Report, ResultRecord
 from pytest_visualbias.reports.document import assemble, write_json
@@ -46,6 +45,7 @@ class Running:
         self.is_worker = hasattr(config, "workerinput")
         self.options = read_options(config)
         config.stash[STRICT] = self.options.settings.strict
+        config.stash[FAULT] = 0
         self.only_default = self._choose_default()
         self.session = Session(
             settings=self.options.settings,
@@ -97,6 +97,7 @@ class Running:
         """Hear from a worker what only it knows."""
         said = getattr(node, "workeroutput", {}).get(KEY, {})
         self.deselected = max(self.deselected, said.get("deselected", 0))
+        self.config.stash[FAULT] = max(self.config.stash[FAULT], said.get("fault", 0))
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Count gate items that are not run."""
@@ -113,27 +114,11 @@ class Running:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the record ride on the report: builtin types only, so that xdist can carry it."""
         report = yield
-        if isinstance(item, BiasItem) and (report.when == "call" or _failed_early(report)):
-            report.visualbias = self._row(item, call)  # type: ignore[attr-defined]
+        if isinstance(item, BiasItem):
+            item.reword(report)
+            if report.when == "call" or _failed_early(report):
+                report.visualbias = item.carried(call.excinfo)  # type: ignore[attr-defined]
         return report
-
-    def _row(self, item: BiasItem, call: pytest.CallInfo[None]) -> dict[str, Any]:
-        file = item.spec.file
-        names = [test.name for test in file.spec.tests]
-        index = names.index(item.test)
-        record = item.record
-        if record is None:
-            reason = call.excinfo.exconly() if call.excinfo is not None else "not run"
-            test = file.spec.tests[index]
-            record = error_record(
-                file, item.model, test, item.layer, nodeid=item.nodeid, reason=reason
-            )
-        model = self.session.model(item.spec, item.model)
-        return {
-            "order": [file.file, list(file.spec.models).index(item.model), index, item.position],
-            "result": record.model_dump(mode="json", by_alias=True),
-            "model": None if model is None else model.model_dump(mode="json"),
-        }
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather the records, on the controller from all workers."""
@@ -145,17 +130,25 @@ class Running:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the reports whatever happened, and settle the exit code."""
         if self.is_worker:
-            self.config.workeroutput[KEY] = {"deselected": self.deselected}  # type: ignore[attr-defined]
+            said = {"deselected": self.deselected, "fault": int(self.config.stash[FAULT])}
+            self.config.workeroutput[KEY] = said  # type: ignore[attr-defined]
             return
-        if self.config.getoption("--collect-only"):
-            return
-        if self.options.is_given and not self.rows:
-            if session.exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-            if not self.collection_errors:
-                self.problems.append(self._nothing_ran())
-        if self.options.json is not None:
+        collects_only = bool(self.config.getoption("--collect-only"))
+        nothing_ran = self.options.is_given and not self.rows and not collects_only
+        if nothing_ran and not self.collection_errors:
+            self.problems.append(self._nothing_ran())
+        session.exitstatus = self._settled(session.exitstatus, nothing_ran=nothing_ran)
+        if self.options.json is not None and not collects_only:
             self._write(self.options.json, session)
+
+    def _settled(self, status: int, *, nothing_ran: bool) -> int:
+        """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""
+        code = pytest.ExitCode
+        if status == code.OK and nothing_ran:
+            return code.NO_TESTS_COLLECTED
+        if status in (code.INTERRUPTED, code.TESTS_FAILED):
+            return self.config.stash[FAULT] or status  # xdist runs what it could collect: 1
+        return status
 
     def _nothing_ran(self) -> str:
         if self.deselected:

@@ -69,10 +69,11 @@ class _Check:
     proof: _Proof
 
     def reason(self) -> str:
+        shown = number(self.value)
+        if not abs(float(shown)) > self.limit:  # rounded, it would seem to be within
+            shown = f"{self.value:+.6g}"
         without = "" if self.proof.holds else ", but without evidence"
-        return (
-            f"{self.what} {number(self.value)} is over {self.limit:g}{without} ({self.proof.text})"
-        )
+        return f"{self.what} {shown} is over {self.limit:g}{without} ({self.proof.text})"
 
 
 def judge(
@@ -102,6 +103,8 @@ def judge(
         ``fail`` where a limit is exceeded with the evidence asked for, else ``inconclusive`` where
         one is exceeded without it, else ``pass``.
     """
+    if growth is None and rule.limits.on_growth:
+        raise ValueError("a limit on growth was given, but no growth to judge")
     checks = list(_effect_checks(effect, rule, p_adjusted))
     if growth is not None:
         checks += _growth_checks(growth, rule, growth_p_adjusted)
@@ -128,7 +131,7 @@ def _effect_checks(
                 what=what,
                 value=value,
                 limit=limit,
-                is_over=_size(value, rule.alternative) > limit,
+                is_over=_is_over(_size(value, rule.alternative), limit),
                 proof=_proof(rule, p_adjusted, interval, limit, rule.alternative),
             )
 
@@ -141,7 +144,7 @@ def _growth_checks(growth: GrowthResult, rule: Rule, p_adjusted: float | None) -
             what="growth",
             value=growth.growth,
             limit=limits.max_growth,
-            is_over=growth.growth > limits.max_growth,
+            is_over=_is_over(growth.growth, limits.max_growth),
             proof=_proof(rule, p_adjusted, interval, limits.max_growth, "greater"),
         )
     if limits.max_shift is not None:
@@ -150,9 +153,14 @@ def _growth_checks(growth: GrowthResult, rule: Rule, p_adjusted: float | None) -
             what="shift",
             value=growth.shift,
             limit=limits.max_shift,
-            is_over=abs(growth.shift) > limits.max_shift,
+            is_over=_is_over(abs(growth.shift), limits.max_shift),
             proof=_proof(rule, p_adjusted, interval, limits.max_shift, "two-sided"),
         )
+
+
+def _is_over(size: float, limit: float) -> bool:
+    # What is not a number is not within a limit either, and must not pass.
+    return not size <= limit
 
 
 def _size(value: float, alternative: Alternative) -> float:
@@ -168,9 +176,12 @@ def _proof(
     alternative: Alternative,
 ) -> _Proof:
     if rule.evidence == "significant":
-        is_proven = p_adjusted is not None and p_adjusted <= rule.alpha
+        is_proven = p_adjusted is not None and not p_adjusted > rule.alpha
+        shown = p_text(p_adjusted)
+        if p_adjusted is not None and (float(shown) > rule.alpha) == is_proven:
+            shown = f"{p_adjusted:.6g}"  # rounded, it would seem to say the opposite
         relation = "<=" if is_proven else ">"
-        text = f"adjusted p = {p_text(p_adjusted)} {relation} {rule.alpha:g}"
+        text = f"adjusted p = {shown} {relation} {rule.alpha:g}"
         return _Proof(holds=is_proven, text=text)
     if rule.evidence == "interval":
         low, high = interval

@@ -65,7 +65,9 @@ class EmbeddingCache:
         for path in self._files(key):
             try:
                 found, said = _read(path)
-            except (OSError, ValueError, KeyError, safetensors.SafetensorError):
+            except OSError:
+                continue  # removed meanwhile, or not ours to read
+            except (KeyError, TypeError, ValueError, safetensors.SafetensorError):
                 with contextlib.suppress(OSError):
                     path.unlink()  # damaged: computed again
                 continue

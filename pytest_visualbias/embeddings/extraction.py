@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.embeddings.decoding import decode
-from pytest_visualbias.errors import EncoderError, StimulusError
+from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -94,7 +94,9 @@ def _encode(
 ) -> None:
     try:
         encoded = encoder.encode(list(inputs.values()), layers)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except VisualBiasError:
+        raise
+    except Exception as error:  # it is the user's network
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
             f"the network fails on an input of {next(iter(inputs.values())).shape} ({reason}); "
@@ -126,3 +128,6 @@ def _prepare(encoder: Encoder, stimulus: Stimulus) -> np.ndarray | str:
         return encoder.prepare(decode(stimulus.path))
     except StimulusError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - the transform is somebody else's
+        reason = str(error) or type(error).__name__
+        return f"{stimulus.path} cannot be preprocessed ({reason}); replace it or check 'transform'"

@@ -65,7 +65,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"the checkpoint {path} is not one of tensors and plain values alone, and was not "
             f"loaded ({reason}); save its state dict, best as safetensors"
         ) from None
-    except (OSError, RuntimeError, ValueError, EOFError, safetensors.SafetensorError) as error:
+    except Exception as error:  # noqa: BLE001 - a damaged pickle raises whatever it meets
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(f"the checkpoint {path} cannot be read ({reason}); check it") from None
     if not isinstance(content, dict):
@@ -78,7 +78,17 @@ def _inert_types() -> list[Any]:
     """Types without behaviour that training scripts leave in checkpoints."""
     scalar = np.float64(0).__reduce__()[0]
     kinds = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "b1")]
-    return [argparse.Namespace, scalar, np.dtype, *kinds]
+    return [argparse.Namespace, scalar, _scalar_of_numpy_1, np.dtype, *kinds]
+
+
+def _scalar_of_numpy_1(kind: np.dtype[Any], content: bytes) -> Any:
+    """Make a numpy scalar, under the name that numpy 1 wrote for what does so."""
+    return np.frombuffer(content, dtype=kind)[0]
+
+
+# torch knows an allowed function by these; pairs of a name and a function only since 2.6.
+_scalar_of_numpy_1.__module__ = "numpy.core.multiarray"
+_scalar_of_numpy_1.__name__ = _scalar_of_numpy_1.__qualname__ = "scalar"
 
 
 def fit(
@@ -137,7 +147,11 @@ def _candidates(
         content = checkpoint if container == "" else checkpoint.get(container)
         if not isinstance(content, dict):
             continue
-        tensors = {name: value for name, value in content.items() if torch.is_tensor(value)}
+        tensors = {
+            name: value
+            for name, value in content.items()
+            if isinstance(name, str) and torch.is_tensor(value)
+        }
         for prefix in PREFIXES:
             if tensors and all(name.startswith(prefix) for name in tensors):
                 yield (

@@ -6,8 +6,10 @@ spec names.
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
+import importlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,8 +22,7 @@ from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.spec.schema import FactoryModel
@@ -57,7 +58,13 @@ def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> T
 
 def _call(entry: FactoryModel, seed: int | None, context: Context) -> torch.nn.Module:
     name, _, function = entry.call.partition(":")
-    module = _module(name, module_file(name, context))
+    path = module_file(name, context)
+    with _importable(name, path):
+        return _made(entry, _module(name, path), function, seed)
+
+
+def _made(entry: FactoryModel, module: Any, function: str, seed: int | None) -> torch.nn.Module:
+    name = module.__name__
     if not callable(make := getattr(module, function, None)):
         names = [key for key, value in vars(module).items() if callable(value)]
         raise EncoderError(
@@ -75,21 +82,31 @@ def _call(entry: FactoryModel, seed: int | None, context: Context) -> torch.nn.M
     return model
 
 
-def _module(name: str, path: Path) -> Any:
-    """Import a module of the project as its own code would, with its root on the path."""
+@contextlib.contextmanager
+def _importable(name: str, path: Path) -> Iterator[None]:
+    """Let a module and what its functions import be found, with its root on the path."""
     depth = len(name.split(".")) - (path.name != "__init__.py")
     root = str(path.parents[depth])
     added = root not in sys.path
     if added:
         sys.path.insert(0, root)
     try:
-        return importlib.import_module(name)
+        yield
+    finally:
+        if added and root in sys.path:
+            sys.path.remove(root)
+
+
+def _module(name: str, path: Path) -> Any:
+    try:
+        module = importlib.import_module(name)
     except Exception as error:  # it is the user's code
         reason = f"{type(error).__name__}: {error}"
         raise EncoderError(f"the module '{name}' cannot be imported: {reason}") from error
-    finally:
-        if added:
-            sys.path.remove(root)
+    # One of the same name may have been imported before, from another place.
+    if Path(str(module.__file__)).resolve() != path.resolve():
+        raise EncoderError(f"'{name}' is {module.__file__} here, not {path}; rename the module")
+    return module
 
 
 def _pooled(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:

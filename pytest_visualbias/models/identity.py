@@ -79,8 +79,12 @@ def _identities(
 ) -> tuple[Identity, ...]:
     facts = {**facts, "torch": importlib.metadata.version("torch")}
     if entry.checkpoint is not None:
-        found = [_checkpoint(path, facts) for path in _checkpoint_paths(entry.checkpoint, context)]
-        return tuple(found)
+        paths = _checkpoint_paths(entry.checkpoint, context)
+        names = [path.name for path in paths]
+        return tuple(
+            _checkpoint(path, facts, path.name if names.count(path.name) == 1 else str(path))
+            for path in paths
+        )
     if loads_own_weights:
         return (Identity(label="own weights", facts=facts, is_whole=False),)
     seeds = range(entry.random_init or 1)
@@ -90,7 +94,7 @@ def _identities(
     )
 
 
-def _checkpoint(path: Path, facts: dict[str, str]) -> Identity:
+def _checkpoint(path: Path, facts: dict[str, str], label: str) -> Identity:
     try:
         with path.open("rb") as stream:
             if stream.read(len(LFS)) == LFS:
@@ -100,7 +104,7 @@ def _checkpoint(path: Path, facts: dict[str, str]) -> Identity:
         raise EncoderError(
             f"the checkpoint {path} cannot be read ({error.strerror}); correct the path"
         ) from None
-    return Identity(label=path.name, facts={**facts, "checkpoint": digest}, checkpoint=path)
+    return Identity(label=label, facts={**facts, "checkpoint": digest}, checkpoint=path)
 
 
 def _checkpoint_paths(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
@@ -115,7 +119,7 @@ def _checkpoint_paths(checkpoint: str | tuple[str, ...], context: Context) -> li
         if not found:
             raise EncoderError(f"no checkpoint matches {path}; correct the pattern")
         paths += found
-    return paths
+    return [*dict.fromkeys(paths)]
 
 
 def _transform_text(entry: TimmModel | FactoryModel) -> str:
@@ -164,6 +168,9 @@ def code_files(start: Path, context: Context) -> dict[Path, Path]:
         if path in found or root is None:
             continue
         found[path] = root
+        # Importing a.b runs the code of a, too.
+        packages = (folder / "__init__.py" for folder in path.parents if folder != root)
+        waiting += [at for at in packages if at.is_relative_to(root) and at.is_file()]
         for module in _imports(path, root):
             waiting += [at for base in _roots(context) if (at := _module_path(module, base))]
     return found
@@ -176,6 +183,8 @@ def _imports(path: Path, root: Path) -> Iterator[str]:
         raise EncoderError(
             f"{path}:{error.lineno} is not Python ({error.msg}); correct it"
         ) from None
+    except ValueError as error:  # Python 3.10's about null bytes
+        raise EncoderError(f"{path} is not Python ({error}); correct it") from None
     parts = path.relative_to(root).with_suffix("").parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import ConceptFiles
 
 __all__ = ["StoredVectors", "open_vectors"]
+
+# What numpy, zip, its compression and safetensors say of a file that is not what it should be.
+# A TypeError is numpy's about a type that it lacks, such as bfloat16.
+DAMAGE = (
+    *(EOFError, KeyError, NotImplementedError, TypeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error, safetensors.SafetensorError),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -76,6 +84,9 @@ class StoredVectors:
         names = self.names.get(key)
         if names is not None and len(names) != count:
             raise StimulusError(f"{self.path}: '{key}' has {count} rows but {len(names)} names")
+        if names is not None and len({*names}) != count:
+            name = next(name for name in names if names.count(name) > 1)
+            raise StimulusError(f"{self.path}: '{key}' has the row '{name}' twice; rename one")
         if wanted.files is None and wanted.pattern is None:
             order = names if names is not None else [f"{row:09}" for row in range(count)]
             return sorted(range(count), key=order.__getitem__)
@@ -85,11 +96,16 @@ class StoredVectors:
             )
         if wanted.files is None:
             pattern = str(wanted.pattern)
-            return [row for row in range(count) if PurePosixPath(names[row]).match(pattern)]
+            rows = [row for row in range(count) if PurePosixPath(names[row]).match(pattern)]
+            return sorted(rows, key=names.__getitem__)
         if unknown := [name for name in wanted.files if name not in names]:
             near = did_you_mean(unknown[0], names)
             raise StimulusError(f"{self.path}: '{key}' has no row '{unknown[0]}'; {near}")
         return [names.index(name) for name in wanted.files]
+
+
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _stimulus(path: str, name: str, row: np.ndarray) -> Stimulus:
@@ -108,14 +124,14 @@ def open_vectors(path: Path) -> StoredVectors:
     """
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return StoredVectors(path=path, arrays=dict(stored), names={})
         if path.suffix == ".safetensors":
             return _safetensors(path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StimulusError(f"{path} cannot be read ({reason}); correct the path") from None
-    except (ValueError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+    except DAMAGE as error:
         raise StimulusError(f"{path} is damaged ({error}); make it again") from None
     raise StimulusError(f"{path} is neither .safetensors nor .npz; convert it")
 
@@ -125,4 +141,6 @@ def _safetensors(path: Path) -> StoredVectors:
         arrays = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - no mapping
         metadata = stored.metadata() or {}
     names = json.loads(metadata.get("names", "{}"))
+    if not (isinstance(names, dict) and all(map(_is_list_of_text, names.values()))):
+        raise ValueError("its 'names' are not lists of names by set")
     return StoredVectors(path=path, arrays=arrays, names=names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,8 @@ def declared(transform: Transform) -> Callable[[Image.Image], np.ndarray]:
     """Return the function that does a transform.
 
     The image is resized so that the crop just fits (or to the size itself for ``squash``), cropped
-    in the middle, scaled to [0, 1], and normalised per channel.
+    in the middle, scaled to [0, 1], and normalised per channel. It rounds as torchvision's
+    ``Resize`` and ``CenterCrop`` and timm's transforms do: networks were trained with these.
 
     Returns
     -------
@@ -63,9 +65,17 @@ def _fit(
     if crop == "squash":
         return image.resize((width, height), resample)
     share = 1.0 if isinstance(crop, str) else crop
-    scale = max(height / image.height, width / image.width) / share
-    resized = image.resize(
-        (max(width, round(image.width * scale)), max(height, round(image.height * scale))), resample
-    )
-    left, top = (resized.width - width) // 2, (resized.height - height) // 2
+    inner = math.floor(height / share), math.floor(width / share)
+    resized = image.resize(_around(image, *inner), resample)
+    left, top = round((resized.width - width) / 2), round((resized.height - height) / 2)
     return resized.crop((left, top, left + width, top + height))
+
+
+def _around(image: Image.Image, height: int, width: int) -> tuple[int, int]:
+    """Return the width and height to which an image is resized so that a box just fits in."""
+    if height == width:
+        short = min(image.size)
+        across, down = (int(height * side / short) for side in image.size)
+        return across, down
+    ratio = min(image.height / height, image.width / width)
+    return round(image.width / ratio), round(image.height / ratio)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import timm
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["open_timm"]
 
 HUB_NAMES = ("hf-hub:", "hf_hub:", "local-dir:")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
@@ -62,12 +64,13 @@ def _create(entry: TimmModel, seed: int | None, *, pretrained: bool, offline: bo
         near = did_you_mean(entry.name, timm.list_models(pretrained=False))
         hint = near if near.startswith("did") else "see timm.list_models()"
         raise EncoderError(f"timm has no model '{entry.name}'; {hint}")
+    what: dict[str, Any] = {"model_name": entry.name}
     if pretrained and offline and not entry.name.startswith("local-dir:"):
-        _require_cached(entry.name)
+        what = _cached(entry.name)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
-            return timm.create_model(entry.name, pretrained=pretrained)
+            return timm.create_model(**what, pretrained=pretrained)
     except Exception as error:  # noqa: BLE001 - timm, the hub and the network raise what they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
@@ -76,21 +79,26 @@ def _create(entry: TimmModel, seed: int | None, *, pretrained: bool, offline: bo
         ) from None
 
 
-def _require_cached(name: str) -> None:
-    """Refuse weights that would have to be fetched."""
+def _cached(name: str) -> dict[str, Any]:
+    """Return what makes timm take weights from this machine, without asking the hub about them."""
     import huggingface_hub  # only where the network is forbidden
 
-    config = timm.get_pretrained_cfg(name.removeprefix("hf-hub:"), allow_unregistered=True)
-    repository = name.partition(":")[2] if ":" in name else getattr(config, "hf_hub_id", None)
-    files = ("model.safetensors", "pytorch_model.bin")
-    found = repository and any(
-        isinstance(huggingface_hub.try_to_load_from_cache(repository, file), str) for file in files
-    )
-    if not found:
-        raise EncoderError(
-            f"the weights of '{name}' are not on this machine and --visualbias-offline is given; "
-            "give a 'checkpoint' or run once without it"
+    is_hub_name = name.startswith(HUB_NAMES)
+    config = None if is_hub_name else timm.get_pretrained_cfg(name)
+    place = name.partition(":")[2] if is_hub_name else getattr(config, "hf_hub_id", None) or ""
+    repository, _, revision = place.partition("@")
+    for file in filter(None, (getattr(config, "hf_hub_filename", None), *WEIGHTS)):
+        found = repository and huggingface_hub.try_to_load_from_cache(
+            repository, file, revision=revision or None
         )
+        if isinstance(found, str) and found:
+            if is_hub_name:
+                return {"model_name": f"local-dir:{Path(found).parent}"}
+            return {"model_name": name, "pretrained_cfg_overlay": {"file": found}}
+    raise EncoderError(
+        f"the weights of '{name}' are not on this machine and --visualbias-offline is given; "
+        "give a 'checkpoint' or run once without it"
+    )
 
 
 def _head(model: Any) -> tuple[str, ...]:

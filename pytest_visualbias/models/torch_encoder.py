@@ -125,15 +125,19 @@ class TorchEncoder:
         EncoderError
             For a layer that the network does not have, or whose output cannot be pooled.
         """
-        if self._module.training:
-            raise EncoderError("the network left evaluation mode; it must not call train() itself")
         hooked = [layer for layer in layers if layer.module != POOLED]
         with self._outputs({layer.module for layer in hooked}) as outputs:
             pooled = self._forward(np.stack(inputs))
+        if any(module.training for module in self._module.modules()):
+            raise EncoderError("the network left evaluation mode; it must not call train() itself")
         vectors = {layer.name: self._pool(outputs[layer.module], layer) for layer in hooked}
         for layer in layers:
             if layer.module == POOLED:
                 vectors[layer.name] = _two_dimensional(pooled, layer)
+        for name, vector in vectors.items():
+            if len(vector) != len(inputs):
+                rows = f"{len(vector)} vectors for {len(inputs)} images"
+                raise EncoderError(f"layer '{name}' gives {rows}; choose a module around it")
         return {name: vector.float().cpu().numpy() for name, vector in vectors.items()}
 
     def _forward(self, batch: np.ndarray) -> torch.Tensor:
@@ -162,7 +166,10 @@ class TorchEncoder:
         try:
             return self._module.get_submodule(name)
         except AttributeError:
-            near = did_you_mean(name, self.layers()[:40])
+            names = self.layers()
+            near = did_you_mean(name, names)
+            if not near.startswith("did"):
+                near = did_you_mean(name, [known for known in names if "." not in known])
             raise EncoderError(f"there is no layer '{name}'; {near}") from None
 
     def _pool(self, output: torch.Tensor, layer: LayerPoint) -> torch.Tensor:
@@ -183,7 +190,8 @@ def _keep(outputs: dict[str, torch.Tensor], name: str) -> Callable[..., None]:
             raise EncoderError(f"layer '{name}' returns a {kind}, not a tensor; choose another")
         if name in outputs:
             raise EncoderError(f"layer '{name}' runs more than once in a pass; choose another")
-        outputs[name] = output
+        # What follows may work in place, as ReLU often does, on the very tensor.
+        outputs[name] = output.clone()
 
     return hook
 

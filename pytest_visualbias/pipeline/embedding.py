@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.schema import EmbeddingsModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
 
@@ -102,9 +103,8 @@ def measure(
     entry = file.spec.models[model]
     points = points_for(file.spec.layers, entry.layers)
     if isinstance(entry, EmbeddingsModel):
-        return Measured(
-            trials=(_stored(file, model, entry, points),), points=points, description={}
-        )
+        trial = _stored(file, model, entry, points, sets)
+        return Measured(trials=(trial,), points=points, description={})
     stimuli = distinct(sets.sets.values())
     trials = []
     description: Mapping[str, Any] = {}
@@ -116,22 +116,43 @@ def measure(
 
 
 def _stored(
-    file: SpecFile, model: str, entry: EmbeddingsModel, points: Sequence[LayerPoint]
+    file: SpecFile,
+    model: str,
+    entry: EmbeddingsModel,
+    points: Sequence[LayerPoint],
+    sets: ModelSets,
 ) -> Trial:
     tables = {}
     for point in points:
-        sets, vectors = stored_sets(file, model, entry, layer=point.name)
+        found, vectors = stored_sets(file, model, entry, layer=point.name)
         by_identity = {
             stimulus.identity: row
             for concept, rows in vectors.items()
-            for stimulus, row in zip(sets.sets[concept].stimuli, rows, strict=True)
+            for stimulus, row in zip(found.sets[concept].stimuli, rows, strict=True)
         }
-        tables[point.name] = EmbeddingTable(vectors=by_identity, failures={}, preprocessing={})
+        tables[point.name] = EmbeddingTable(
+            vectors=by_identity,
+            failures=_not_stored(sets, found, by_identity, point),
+            preprocessing={},
+        )
     path = file.folder / entry.path
     digest = digest_of_file(path) if path.is_file() else ""
     facts = {"source": "embeddings", "digest": digest, "prefix": entry.prefix}
     fingerprint = digest_of_mapping(facts)
     return Trial(label=path.name, facts=facts, fingerprint=fingerprint, tables=tables)
+
+
+def _not_stored(
+    sets: ModelSets, found: ModelSets, vectors: Mapping[str, np.ndarray], point: LayerPoint
+) -> dict[str, str]:
+    """Return why stimuli of the sets have no vector at a layer, by identity."""
+    hint = f"is not stored at the layer '{point.name}'; store the same rows at every layer"
+    return {
+        one.identity: found.problems.get(concept, f"'{one.name}' {hint}")
+        for concept, stimuli in sets.sets.items()
+        for one in stimuli.stimuli
+        if one.identity not in vectors
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +184,7 @@ def _embed(job: _Job, model: str, resources: Resources) -> tuple[Trial, Mapping[
     # Where an identity does not say which weights are meant, they are loaded to be digested.
     encoder = None if job.identity.is_whole else job.open()
     fingerprint = job.identity.fingerprint(encoder.weights if encoder is not None else "")
-    with resources.cache.lock(fingerprint):
+    with _alone(resources.cache, fingerprint):
         keys = {point.name: job.key(fingerprint, point) for point in job.points}
         known = {name: resources.cache.load(key) for name, key in keys.items()}
         missing = [
@@ -191,6 +212,15 @@ def _embed(job: _Job, model: str, resources: Resources) -> tuple[Trial, Mapping[
     label, facts = job.identity.label, job.identity.facts
     trial = Trial(label=label, facts=facts, fingerprint=fingerprint, tables=tables)
     return trial, notes.get("description", {})
+
+
+@contextlib.contextmanager
+def _alone(cache: EmbeddingCache, key: str) -> Iterator[None]:
+    """Hold the lock of a key where it can be had; without it work is done twice, never wrongly."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            held.enter_context(cache.lock(key))
+        yield
 
 
 def _keep(

@@ -69,14 +69,18 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
 
 def smallest_visible(
     spec: BiasSpec, model: str, test: BiasTest, sizes: tuple[Sizes, Sizes]
-) -> float | None:
-    """Return the smallest |d| that can be significant in the family; None where none can."""
+) -> tuple[float | None, float | None]:
+    """Return, for each side, the smallest |d| that its family lets be significant, if any.
+
+    A side that is not judged has none.
+    """
     plan = plan_of(spec, test)
     count = len(declared_family(spec, model)) if spec.settings.correction != "none" else 1
     alpha = plan.alpha if test.control else plan.alpha / max(count, 1)
-    chosen = sizes if plan.sides == "both" else sizes[:1]
-    found = [smallest_detectable_effect(*pair, alpha, plan.alternative) for pair in chosen]
-    return None if None in found else max(value for value in found if value is not None)
+    targets, attributes = (
+        smallest_detectable_effect(*pair, alpha, plan.alternative) for pair in sizes
+    )
+    return targets, attributes if plan.sides == "both" else None
 
 
 def power_findings(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import SpecError, StimulusError
 from pytest_visualbias.models.precomputed import open_vectors
 from pytest_visualbias.pipeline.power import power_findings
+from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.schema import EmbeddingsModel
 from pytest_visualbias.spec.sets import concepts_of, set_findings
 from pytest_visualbias.spec.stimuli import resolve_concept
@@ -81,8 +82,7 @@ def preflight(file: SpecFile, *, stimuli: Path | None, strict: bool = False) -> 
 
 
 def _first_layer(file: SpecFile) -> str:
-    layer = file.spec.layers[0]
-    return layer if isinstance(layer, str) else layer.name
+    return points_for(file.spec.layers, {})[0].name
 
 
 def _used(file: SpecFile) -> list[str]:

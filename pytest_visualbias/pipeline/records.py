@@ -87,17 +87,17 @@ def result_record(
         "reasons": list(judged.verdict.reasons),
         "warnings": [*warnings, *([same] if numbers.is_same else [])],
         "family_size": tests.size,
-        "p_adjusted": judged.p_adjusted,
         "sets": _sets(numbers),
     }
     if numbers.effect is not None and numbers.scores is not None:
         effect = numbers.effect
         changes |= {name: getattr(effect, name) for name in EFFECT_FIELDS}
         sizes = ((effect.n_x, effect.n_y), (effect.n_a, effect.n_b))
+        visible = smallest_visible(file.spec, subject.name, judged.test, sizes)
         changes |= {
-            "smallest_detectable_effect": smallest_visible(
-                file.spec, subject.name, judged.test, sizes
-            ),
+            "smallest_detectable_effect": visible[0],
+            "smallest_detectable_effect_attributes": visible[1],
+            "p_adjusted": judged.p_adjusted,
             "growth": _growth(judged),
             "trials": _trials(subject, numbers),
             "scores": _scores(numbers, numbers.scores),

@@ -77,7 +77,7 @@ def environment(root: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": versions,
         "git": {"commit": _git(root, "rev-parse", "HEAD"), "dirty": _is_dirty(root)},
-        "ci": os.environ.get("CI", "") not in ("", "0", "false"),
+        "ci": os.environ.get("CI", "").lower() not in ("", "0", "false"),
     }
 
 

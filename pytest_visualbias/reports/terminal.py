@@ -28,7 +28,10 @@ STYLES = {
     "error": "bold red",
     "inconclusive": "yellow",
 }
-NARROW = 100
+# What all columns need at their widest, with some room for names.
+NARROW = 136
+# Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
+LEAST = 72
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,7 @@ def render(
         file=stream,
         force_terminal=screen.has_colour,
         no_color=not screen.has_colour,
-        width=screen.width,
+        width=max(screen.width, LEAST),
         legacy_windows=False,
         emoji=False,
         highlight=False,
@@ -88,7 +91,8 @@ def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
     order = [
         name for name in ("fail", "invalid", "error", "inconclusive", "pass") if name in counts
     ]
-    yield Text(", ".join(f"{counts[name]} {name}" for name in order))
+    if order:
+        yield Text(", ".join(f"{counts[name]} {name}" for name in order))
     for name in order[: -1 if "pass" in counts else None]:
         for record in (one for one in records if one.outcome == name):
             line = Text(f"{name.upper()} ", style=STYLES[name])
@@ -143,13 +147,12 @@ def _row(record: ResultRecord, *, has_layer: bool, has_growth: bool, screen: Scr
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
     cells = [name, _number(record.effect_judged), _interval(record), p_text(p)]
     if screen.width >= NARROW:
-        visible = record.smallest_detectable_effect
         cells += [
             _number(record.effect_size),
             _number(record.effect_size_attributes),
             "-" if record.gap is None else f"{record.gap:+.3f}",
             p_text(record.p_verdict),
-            "-" if visible is None else f"{visible:.2f}",
+            _visible(record),
         ]
     if has_growth:
         cells.append(_growth(record, screen))
@@ -165,6 +168,12 @@ def _interval(record: ResultRecord) -> str:
     if record.ci_low is None or record.ci_high is None:
         return "-"
     return f"{record.ci_low:+.2f} {record.ci_high:+.2f}"
+
+
+def _visible(record: ResultRecord) -> str:
+    """Return the smallest |d| that can be significant, of the targets and of the attributes."""
+    sides = (record.smallest_detectable_effect, record.smallest_detectable_effect_attributes)
+    return " ".join("-" if d is None else f"{d:.2f}" for d in sides)
 
 
 def _growth(record: ResultRecord, screen: Screen) -> str:

@@ -40,9 +40,16 @@ def _details(record: ResultRecord) -> Iterator[str]:
         yield _growth(record)
     if record.limits:
         limits = ", ".join(f"{name} {value:g}" for name, value in record.limits.items())
-        visible = record.smallest_detectable_effect
-        seen = "no effect" if visible is None else f"|d| from {visible:.2f}"
-        yield f"limits: {limits}; images of these numbers can show {seen}"
+        yield f"limits: {limits}; {_visible(record)}"
+
+
+def _visible(record: ResultRecord) -> str:
+    """Say how small an effect these numbers of images can tell from chance."""
+    sides = [("targets", record.smallest_detectable_effect)]
+    if record.sides == "both":
+        sides.append(("attributes", record.smallest_detectable_effect_attributes))
+    seen = [f"{side} {'none' if d is None else format(d, '.2f')}" for side, d in sides]
+    return f"smallest |d| that can be significant here: {', '.join(seen)}"
 
 
 def _span(low: float | None, high: float | None) -> str:
@@ -57,7 +64,8 @@ def _evidence(record: ResultRecord) -> str:
         parts.append(f"{p_text(record.p_welch)} by Welch's t")
     if record.p_adjusted is not None:
         count = record.family_size
-        parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {count} tests)")
+        tests = "1 test" if count == 1 else f"{count} tests"
+        parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {tests})")
     return ", ".join(parts)
 
 

@@ -38,12 +38,6 @@ def inconsistencies(spec: BiasSpec) -> Iterator[Finding]:
     for index, test in enumerate(spec.tests):
         for path, message in _test(spec, test):
             yield ("tests", index, *path), message
-    if any(test.limits != type(test.limits)() for test in spec.tests) and not _any_gated(spec):
-        yield ("models",), "limits, but no model that they gate; add one besides the references"
-
-
-def _any_gated(spec: BiasSpec) -> bool:
-    return any(is_gated(spec, model, test) for model in spec.models for test in spec.tests)
 
 
 def _models(spec: BiasSpec) -> Iterator[Finding]:
@@ -95,6 +89,9 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
                 points_for([name], {name: text})
             except ValueError as error:
                 yield ("models", model, "layers", name), str(error)
+        if isinstance(entry, EmbeddingsModel) and len(names) > 1 and "{layer}" not in entry.prefix:
+            message = "the layers would all be the same vectors; write '{layer}' where they differ"
+            yield ("models", model, "prefix"), message
 
 
 def _names(spec: BiasSpec) -> Iterator[Finding]:
@@ -128,6 +125,9 @@ def _concepts(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
 
 
 def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    has_limits = test.limits != type(test.limits)()
+    if has_limits and not any(is_gated(spec, model, test) for model in spec.models):
+        yield ("limits",), "there is no model that they gate; add one besides the references"
     growth = "max_growth" if test.limits.max_growth is not None else "max_shift"
     if test.growth_from is not None and test.growth_from not in spec.models:
         yield (

@@ -7,7 +7,6 @@ keys and several documents are faults, and nesting is bounded: a spec is read by
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
         column: int
 
 
-__all__ = ["Document", "Fault", "Path", "Place", "read_document", "where"]
+__all__ = ["Document", "Fault", "Path", "Place", "printable", "read_document", "where"]
 
 Path = tuple["str | int", ...]
 
@@ -34,8 +33,8 @@ SCALARS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"(?:true|True|TRUE)"), lambda _: True),
     (re.compile(r"(?:false|False|FALSE)"), lambda _: False),
     (re.compile(r"[-+]?[0-9]+"), int),
-    (re.compile(r"0o[0-7]+"), lambda text: int(text, 0)),
-    (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 0)),
+    (re.compile(r"0o[0-7]{1,20}"), lambda text: int(text, 0)),
+    (re.compile(r"0x[0-9a-fA-F]{1,16}"), lambda text: int(text, 0)),
     (re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"), float),
     (re.compile(r"[-+]?\.(?:inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
     (re.compile(r"\.(?:nan|NaN|NAN)"), lambda _: float("nan")),
@@ -61,7 +60,7 @@ class Fault:
     def sentence(self, file: str) -> str:
         """Return ``file:line:column: where: what; what to do``."""
         what = f"{where(self.path)}: {self.message}" if self.path else self.message
-        return f"{file}:{self.place.line}:{self.place.column}: {what}"
+        return printable(f"{file}:{self.place.line}:{self.place.column}: {what}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +87,11 @@ class Document:
         return Fault(path=path, place=self.place(path), message=message)
 
 
+def printable(text: str) -> str:
+    """Return a text that stays on one line and shows what it holds, line breaks escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def where(path: Path) -> str:
     """Return a path as a reader says it: ``tests[0].limits.max_effect``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
@@ -110,14 +114,18 @@ def read_document(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         builder.blame((), mark, f"this is not YAML: {error.problem or error.context}; correct it")
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        place = Place(line=line, column=1)
-        # The C parser gives a code point, the other one a character.
-        code = error.character if isinstance(error.character, int) else ord(error.character)
-        message = f"the character U+{code:04X} is not allowed in YAML; remove it"
-        builder.faults.append(Fault(path=(), place=place, message=message))
+        builder.faults.append(_unreadable(text, error))
     faults = tuple(builder.faults)
     return Document(data=builder.root, places=builder.places, faults=faults, complete=complete)
+
+
+def _unreadable(text: str, error: yaml.reader.ReaderError) -> Fault:
+    # The C parser counts bytes, the other one characters: we look for the character ourselves.
+    is_code = isinstance(error.character, int)
+    character = chr(error.character) if is_code else str(error.character)
+    line = text.count("\n", 0, max(text.find(character), 0)) + 1
+    message = f"the character U+{ord(character):04X} is not allowed in YAML; remove it"
+    return Fault(path=(), place=Place(line=line, column=1), message=message)
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -154,6 +162,8 @@ class _Builder:
         elif isinstance(event, yaml.AliasEvent):
             message = f"aliases (*{event.anchor}) are not supported; write the value out"
             self.blame(self._path(), event.start_mark, message)
+            if self._awaits_key():
+                return False  # which key it stands for is not known, nor what follows
             self._add(None, event.start_mark)
         elif isinstance(event, yaml.ScalarEvent):
             self._scalar(event)
@@ -174,13 +184,17 @@ class _Builder:
             return (*top.path, len(top.value))
         return top.path if top.key is None else (*top.path, top.key)
 
+    def _awaits_key(self) -> bool:
+        top = self.stack[-1] if self.stack else None
+        return top is not None and isinstance(top.value, dict) and top.key is None
+
     def _begin(self, event: yaml.CollectionStartEvent) -> bool:
         path = self._path()
         self._refuse_tag(event, path)
         if len(self.stack) >= DEEPEST:
             self.blame(path, event.start_mark, f"nested deeper than {DEEPEST} levels; flatten it")
             return False
-        if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
+        if self._awaits_key():
             self.blame(path, event.start_mark, "a key must be text; write it as one word")
             return False
         value: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
@@ -190,14 +204,14 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._refuse_tag(event, self._path())
-        top = self.stack[-1] if self.stack else None
-        if top is not None and isinstance(top.value, dict) and top.key is None:
-            self._key(top, event)
+        if self._awaits_key():
+            self._key(event)
         else:
             plain = event.style is None or event.style == ""
             self._add(_resolve(event.value) if plain else event.value, event.start_mark)
 
-    def _key(self, top: _Open, event: yaml.ScalarEvent) -> None:
+    def _key(self, event: yaml.ScalarEvent) -> None:
+        top = self.stack[-1]
         path = (*top.path, event.value)
         if event.value == "<<":
             message = "merge keys (<<) are not supported; write the keys out"
@@ -240,7 +254,9 @@ def _place(mark: _Mark | None) -> Place:
 def _resolve(text: str) -> object:
     for pattern, convert in SCALARS:
         if pattern.fullmatch(text):
-            # Python refuses integers of thousands of digits: they stay text, a type error.
-            with contextlib.suppress(ValueError):
+            try:
                 return convert(text)
+            except ValueError:
+                # Python refuses integers of thousands of digits: they stay text, a type error.
+                return text
     return text

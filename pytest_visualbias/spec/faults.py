@@ -31,6 +31,8 @@ KINDS = {
 }
 
 
+# What pydantic adds to the location of a key that is wrong itself.
+KEY = "[key]"
 LONGEST = 60
 PATTERNS = {
     NAME: "a name without line breaks and '::'",
@@ -79,7 +81,7 @@ def _data_path(data: Any, location: Sequence[str | int]) -> Path:
         if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
             data = data[part]
             path.append(part)
-        elif isinstance(data, dict) and index == len(location) - 1:
+        elif isinstance(data, dict) and index == len(location) - 1 and part != KEY:
             path.append(part)
     return tuple(path)
 
@@ -90,7 +92,8 @@ def _sentence(error: ErrorDetails, model: type[BaseModel], path: Path) -> str:
         known = sorted(_keys_at(model, error["loc"][:-1]))
         return f"unknown key; {did_you_mean(str(path[-1]), known)}"
     if kind == "missing":
-        return "is missing; add it"
+        last = error["loc"][-1]
+        return f"{f'value {last + 1} ' if isinstance(last, int) else ''}is missing; add it"
     if kind in KINDS:
         return f"must be {KINDS[kind]}, but {_read(read)} was read; correct it"
     if kind == "literal_error":
@@ -104,6 +107,9 @@ def _about_value(error: ErrorDetails) -> str:
     kind, read, limit = error["type"], error["input"], error.get("ctx", {})
     if kind == "too_short":
         return "is empty; add at least one"
+    if kind == "too_long":
+        count = limit["actual_length"]
+        return f"must have {limit['max_length']} values, but {count} were read; correct it"
     if kind == "string_pattern_mismatch":
         return f"must be {PATTERNS[limit['pattern']]}, but {_read(read)} was read; correct it"
     return f"{_lower(error['msg'])}, but {_read(read)} was read; correct it"

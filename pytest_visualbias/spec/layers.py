@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import typing
 from typing import TYPE_CHECKING
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["POOLINGS", "expand", "layer_point", "points_for"]
 
 POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
+MOST = 1000
 RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
 
 
 def expand(text: str) -> tuple[str, ...]:
     """Return the layers that a text with ranges names: ``blocks.{0..2}`` is three.
+
+    Raises
+    ------
+    ValueError
+        For a range that runs backwards, and for ranges without measure.
 
     Examples
     --------
@@ -27,10 +34,13 @@ def expand(text: str) -> tuple[str, ...]:
     ('blocks.0:cls', 'blocks.1:cls', 'blocks.2:cls')
     """
     parts = RANGE.split(text)
-    choices = [
-        [str(number) for number in range(int(first), int(last) + 1)]
+    ranges = [
+        range(int(first), int(last) + 1)
         for first, last in zip(parts[1::3], parts[2::3], strict=True)
     ]
+    if not 0 < math.prod(len(numbers) for numbers in ranges) <= MOST:
+        raise ValueError(f"names no layer, or more than {MOST}; write a range as {{first..last}}")
+    choices = [[str(number) for number in numbers] for numbers in ranges]
     fixed = parts[0::3]
     return tuple(
         fixed[0] + "".join(a + b for a, b in zip(chosen, fixed[1:], strict=True))
@@ -44,9 +54,11 @@ def layer_point(name: str, text: str) -> LayerPoint:
     Raises
     ------
     ValueError
-        For an unknown pooling.
+        For an unknown pooling, or no module.
     """
     module, _, pooling = text.partition(":")
+    if not module:
+        raise ValueError(f"'{text}' names no module; write module:pooling")
     for known in POOLINGS:
         if pooling in (known, ""):
             return LayerPoint(name=name, module=module, pooling=known)

@@ -52,7 +52,7 @@ def apply(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
     return {**data, "models": models}
 
 
-def _replaced(models: dict[str, Any], override: Override, file: str) -> dict[str, Any]:
+def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
     name = override.name
     entry = models.get(name, models.get(PAIR.get(name, name)))
     known = entry if isinstance(entry, dict) else {}
@@ -62,6 +62,8 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> dict[str
             kept.pop("transform", None)
         main = MAIN_KEY.get(override.source, "path")
         return {"source": override.source, main: override.what, **kept}
+    if entry is not None and not known:
+        return entry  # not a mapping: a fault of the spec, and told as such
     if not known:
         raise UsageError(
             f"{file} has no model '{name}' whose checkpoint could be replaced; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.overrides import Override
 
 __all__ = ["SpecFile", "parse_spec", "read_spec"]
+
+NAMED = 2  # how long the path of one model, concept or test is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,8 +115,9 @@ def parse_spec(
     try:
         spec = BiasSpec.model_validate(data)
     except ValidationError as error:
-        found = explain(document, BiasSpec, error.errors())
-        faults += [*found, *_beyond(document, data, found)]
+        given = dataclasses.replace(document, data=data)
+        found = explain(given, BiasSpec, error.errors())
+        faults += [*found, *_beyond(given, found)]
         raise _spec_error(faults, file) from None
     faults += [document.fault(path, message) for path, message in inconsistencies(spec)]
     if faults:
@@ -123,30 +127,46 @@ def parse_spec(
     )
 
 
-def _beyond(document: Document, data: Any, found: list[Fault]) -> list[Fault]:
+def _beyond(document: Document, found: list[Fault]) -> list[Fault]:
     """Return what would still be wrong were the faults of single values mended.
 
     The values at fault are left out and the rest is checked, so that a misspelt key does not hide
-    an unknown concept. What concerns a value at fault, or what it stands in, is not said twice.
+    an unknown concept. What may only be there because a value was left out is not said.
     """
     paths = [fault.path for fault in found]
     try:
-        spec = BiasSpec.model_validate(_without(data, (), set(paths)))
+        spec = BiasSpec.model_validate(_without(document.data, (), set(paths)))
     except ValidationError:
         return []
     return [
         document.fault(path, message)
         for path, message in inconsistencies(spec)
-        if not any(path[: len(other)] == other[: len(path)] for other in paths)
+        if not any(_may_cause(other, path) for other in paths)
     ]
 
 
+def _may_cause(fault: Path, path: Path) -> bool:
+    """Whether a finding at a path may follow from leaving out the value at fault."""
+    if path[: len(fault)] == fault[: len(path)]:
+        return True
+    if fault[0] == "layers" and {"layers", "prefix"} & {*path}:
+        return True  # models speak of layers by their names and number
+    # A model or a test is checked as a whole; only the concepts of a test stand alone.
+    is_beside = len(fault) > NAMED and path[:NAMED] == fault[:NAMED]
+    return is_beside and not (fault[0] == "tests" and {"targets", "attributes"} & {*path})
+
+
 def _without(data: Any, path: Path, left_out: set[Path]) -> Any:
+    # What tests refer to keeps its name, or they would seem to name something unknown.
+    if len(path) == NAMED and path[0] == "models" and any(path == p[:NAMED] for p in left_out):
+        return {"source": "?"}
+    if path in left_out:
+        return "?"
     if isinstance(data, dict):
         return {
             key: _without(value, (*path, key), left_out)
             for key, value in data.items()
-            if (*path, key) not in left_out
+            if (*path, key) not in left_out or path in (("concepts",), ("models",))
         }
     if isinstance(data, list):
         return [_without(value, (*path, index), left_out) for index, value in enumerate(data)]

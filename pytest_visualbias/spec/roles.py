@@ -16,11 +16,11 @@ BEFORE = "before"
 
 def is_random(entry: ModelEntry) -> bool:
     """Whether a model is a random control: an architecture with untrained weights."""
-    if isinstance(entry, TimmModel):
-        return entry.checkpoint is None and (
-            entry.random_init is not None or entry.pretrained is False
-        )
-    return isinstance(entry, FactoryModel) and entry.random_init is not None
+    if not isinstance(entry, TimmModel | FactoryModel) or entry.checkpoint is not None:
+        return False
+    if isinstance(entry, TimmModel) and entry.pretrained is not None:
+        return not entry.pretrained
+    return entry.random_init is not None
 
 
 def growth_base(spec: BiasSpec, test: BiasTest) -> str | None:

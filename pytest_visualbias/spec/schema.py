@@ -88,9 +88,25 @@ class LayerPoint(Strict):
 
 
 Layer = Annotated[
-    Annotated[str, Field(min_length=1), Tag("text")] | Annotated[LayerPoint, Tag("map")],
+    Annotated[Name, Tag("text")] | Annotated[LayerPoint, Tag("map")],
     Discriminator(lambda value: "text" if not isinstance(value, dict | BaseModel) else "map"),
 ]
+
+
+# Plain types chosen by what was written, so that a mistake is told of one of them only.
+Pixels = Annotated[int, Field(ge=1, le=4096)]
+Size = Annotated[
+    Annotated[Pixels, Tag("number")]
+    | Annotated[tuple[Pixels, Pixels], Field(strict=False), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "number"),
+]
+Crop = Annotated[
+    Annotated[Literal["center", "squash"], Tag("text")]
+    | Annotated[float, Field(gt=0, le=1), Tag("number")],
+    Discriminator(lambda value: "text" if isinstance(value, str) else "number"),
+]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Transform(Strict):
@@ -109,10 +125,10 @@ class Transform(Strict):
         Of the resize.
     """
 
-    size: int | Annotated[tuple[int, int], Field(strict=False)]
-    crop: Literal["center", "squash"] | Annotated[float, Field(gt=0, le=1)] | None = None
-    mean: Annotated[tuple[float, float, float], Field(strict=False)] | None = None
-    std: Annotated[tuple[float, float, float], Field(strict=False)] | None = None
+    size: Size
+    crop: Crop | None = None
+    mean: Annotated[tuple[Finite, Finite, Finite], Field(strict=False)] | None = None
+    std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] | None = None
 
 
@@ -163,7 +179,10 @@ class ForeignModel(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
-    source: Text
+    # Editors choose by the JSON Schema alone, and a shipped source would fit here, too.
+    source: Annotated[
+        str, Field(min_length=1, json_schema_extra={"not": {"enum": [*SHIPPED_SOURCES]}})
+    ]
     layers: dict[str, Text] = {}
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.document import printable
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_visualbias.spec.document import Path
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
@@ -76,15 +78,15 @@ def _of_test(spec: BiasSpec, path: Path, sets: Mapping[str, StimulusSet]) -> Ite
         if shared := _shared(sets[first], sets[second]):
             part = "targets" if first == "X" else "attributes"
             message = (
-                f"{first} and {second} share {_list(one.name for one in shared)}; "
+                f"{first} and {second} share {_list(map(_pair, shared))}; "
                 "an image must be in one of them only"
             )
             yield Finding(path=(*path, part), message=message, is_fault=True)
     for target in ("X", "Y"):
         for attribute in ("A", "B"):
             shared = _shared(sets[target], sets[attribute])
-            if unknown := [one for one in shared if not _is_known(spec, one)]:
-                names = _list(one.name for one in unknown)
+            if unknown := [pair for pair in shared if not any(_is_known(spec, p) for p in pair)]:
+                names = _list(map(_pair, unknown))
                 message = f"the same image in target {target} and attribute {attribute}: {names}"
                 yield _duplicate(spec, path, message)
 
@@ -95,9 +97,13 @@ def _duplicate(spec: BiasSpec, path: Path, message: str) -> Finding:
     return Finding(path=path, message=f"{message}; {remedy}", is_fault=is_fault)
 
 
-def _shared(first: StimulusSet, second: StimulusSet) -> list[Stimulus]:
-    digests = {stimulus.digest for stimulus in second.stimuli}
-    return [stimulus for stimulus in first.stimuli if stimulus.digest in digests]
+def _shared(first: StimulusSet, second: StimulusSet) -> list[tuple[Stimulus, Stimulus]]:
+    found = {stimulus.digest: stimulus for stimulus in second.stimuli}
+    return [(one, found[one.digest]) for one in first.stimuli if one.digest in found]
+
+
+def _pair(pair: tuple[Stimulus, Stimulus]) -> str:
+    return " = ".join(dict.fromkeys(one.name for one in pair))
 
 
 def _is_known(spec: BiasSpec, stimulus: Stimulus) -> bool:
@@ -106,8 +112,8 @@ def _is_known(spec: BiasSpec, stimulus: Stimulus) -> bool:
     return any(fnmatchcase(name, known) for name in names for known in spec.known_duplicates)
 
 
-def _list(names: Iterator[str] | tuple[str, ...]) -> str:
+def _list(names: Iterable[str]) -> str:
     """Return names in one line, the first few where they are many, always printable."""
-    shown = [name if name.isprintable() else ascii(name) for name in names]
+    shown = [printable(name) for name in names]
     more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
     return ", ".join(shown[:SHOWN]) + more

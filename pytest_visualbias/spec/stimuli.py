@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,9 @@ def resolve_concept(name: str, concept: str | ConceptFiles, root: Path) -> Stimu
             f"{error.filename} cannot be read ({error.strerror}); "
             f"correct the path or fetch the stimuli"
         ) from None
+    except (NotImplementedError, ValueError) as error:
+        # pathlib's, about absolute patterns and names that no file can have
+        raise StimulusError(f"{folder}: {error}; correct 'path', 'pattern' or 'files'") from None
     return StimulusSet(concept=name, stimuli=stimuli, others=tuple(path.name for path in others))
 
 
@@ -118,10 +122,10 @@ def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
         what = "is not a folder" if folder.exists() else "does not exist"
         raise StimulusError(f"the folder {folder} {what}; correct the path or fetch the stimuli")
     if files.pattern is not None:
-        found = [path for path in folder.glob(files.pattern) if path.is_file()]
+        found = [path for path in folder.glob(files.pattern) if _is_file(path)]
     else:
-        found = [path for path in folder.iterdir() if path.is_file()]
-    visible = [path for path in _by_name(found) if not _is_clutter(path)]
+        found = [path for path in folder.iterdir() if _is_file(path)]
+    visible = [path for path in _by_name(found) if not _is_clutter(path.relative_to(folder))]
     images = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES]
     return images, [path for path in visible if path not in set(images)]
 
@@ -130,11 +134,19 @@ def _by_name(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: path.as_posix())
 
 
+def _is_file(path: Path) -> bool:
+    # A link to nothing is an image that is missing, not one that was never there.
+    return path.is_file() or (path.is_symlink() and not path.exists())
+
+
 def _is_clutter(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in CLUTTER
+    hidden = any(part.startswith(".") and part != ".." for part in path.parts)
+    return hidden or path.name.lower() in CLUTTER
 
 
 def _stimulus(path: Path, root: Path) -> Stimulus:
     digest = digest_of_file(path)
     shown = path.relative_to(root) if path.is_relative_to(root) else path
-    return Stimulus(name=shown.as_posix(), digest=digest, identity=digest, path=path)
+    # Reports are UTF-8; the name of a file need not be.
+    name = os.fsencode(shown.as_posix()).decode("utf-8", "backslashreplace")
+    return Stimulus(name=name, digest=digest, identity=digest, path=path)
