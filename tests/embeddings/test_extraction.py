@@ -1,0 +1,243 @@
+"""Images embedded in batches, with a fake network whose vectors follow from the pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pytest_visualbias.embeddings.extraction import AHEAD, Extraction, extract
+from pytest_visualbias.errors import EncoderError, StimulusError
+from pytest_visualbias.spec.layers import layer_point
+from pytest_visualbias.spec.stimuli import Stimulus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_visualbias.spec.schema import LayerPoint
+
+LAYERS = (layer_point("pooled", "pooled"), layer_point("layer1", "layer1"))
+
+
+class FakeEncoder:
+    """Vectors by the digest of the pixels; remembers what it was asked."""
+
+    preprocessing: Mapping[str, Any] = {}
+    description: Mapping[str, Any] = {}
+    weights = "fake"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.prepared = 0
+        self.most_waiting = 0
+        self._lock = threading.Lock()
+
+    def layers(self) -> list[str]:
+        return ["pooled", "layer1"]
+
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        with self._lock:
+            self.prepared += 1
+            self.most_waiting = max(self.most_waiting, self.prepared - sum(self.batches))
+        return np.asarray(image, dtype=np.float32)
+
+    def encode(
+        self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
+    ) -> dict[str, np.ndarray]:
+        self.batches.append(len(inputs))
+        return {
+            layer.name: np.stack([vector(one, layer.name) for one in inputs]) for layer in layers
+        }
+
+
+def vector(pixels: np.ndarray, layer: str) -> np.ndarray:
+    digest = hashlib.sha256(pixels.astype(np.float32).tobytes() + layer.encode()).digest()
+    return np.frombuffer(digest, dtype=np.uint8)[:6].astype(np.float32)
+
+
+@pytest.fixture
+def stimuli(tmp_path: Path) -> list[Stimulus]:
+    """Eleven images, each of another colour."""
+    found = []
+    for i in range(11):
+        path = tmp_path / f"{i:02}.png"
+        Image.new("RGB", (3, 3), (i * 20, 255 - i, i)).save(path)
+        found.append(Stimulus(name=path.name, digest=f"d{i}", identity=f"d{i}", path=path))
+    return found
+
+
+def silent(done: int, total: int) -> None:
+    """Be told nothing."""
+
+
+def run(
+    encoder: FakeEncoder,
+    stimuli: Sequence[Stimulus],
+    batch_size: int = 4,
+    progress: Callable[[int, int], None] = silent,
+) -> Extraction:
+    return extract(encoder, stimuli, LAYERS, batch_size=batch_size, progress=progress)
+
+
+def test_every_image_has_its_vector_at_every_layer(stimuli: list[Stimulus]) -> None:
+    extraction = run(FakeEncoder(), stimuli)
+    assert extraction.failures == {}
+    assert extraction.vectors.keys() == {"pooled", "layer1"}
+    for name, vectors in extraction.vectors.items():
+        assert vectors.keys() == {one.identity for one in stimuli}
+        for one in stimuli:
+            assert one.path is not None
+            pixels = np.asarray(Image.open(one.path), dtype=np.float32)
+            np.testing.assert_array_equal(vectors[one.identity], vector(pixels, name))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "batches"), [(4, [4, 4, 3]), (1, [1] * 11), (11, [11]), (100, [11])]
+)
+def test_images_are_encoded_once_in_batches_of_at_most_the_size(
+    stimuli: list[Stimulus], batch_size: int, batches: list[int]
+) -> None:
+    encoder = FakeEncoder()
+    run(encoder, stimuli, batch_size)
+    assert (encoder.batches, encoder.prepared) == (batches, 11)
+
+
+def test_only_a_few_batches_are_held_at_once(stimuli: list[Stimulus]) -> None:
+    encoder = FakeEncoder()
+    run(encoder, stimuli, batch_size=2)
+    assert encoder.most_waiting <= (AHEAD + 1) * 2
+
+
+def test_neither_the_order_nor_the_batch_matters(stimuli: list[Stimulus]) -> None:
+    one = run(FakeEncoder(), stimuli, 4).vectors
+    other = run(FakeEncoder(), stimuli[::-1], 3).vectors
+    for layer, vectors in one.items():
+        assert vectors.keys() == other[layer].keys()
+        for key, found in vectors.items():
+            np.testing.assert_array_equal(found, other[layer][key])
+
+
+def test_each_image_that_cannot_be_decoded_is_named_and_the_others_embedded(
+    stimuli: list[Stimulus],
+) -> None:
+    bad = [stimuli[i] for i in (0, 5, 10)]
+    for one in bad:
+        assert one.path is not None
+        one.path.write_bytes(b"no image")
+    extraction = run(FakeEncoder(), stimuli)
+    assert extraction.failures == {
+        one.identity: f"{one.path} is not an image; remove it from the set or replace it"
+        for one in bad
+    }
+    good = {one.identity for one in stimuli} - extraction.failures.keys()
+    assert extraction.vectors["pooled"].keys() == good
+
+
+def test_where_no_image_can_be_decoded_the_network_is_not_asked(
+    stimuli: list[Stimulus],
+) -> None:
+    for one in stimuli:
+        assert one.path is not None
+        one.path.unlink()
+    encoder = FakeEncoder()
+    extraction = run(encoder, stimuli)
+    assert (encoder.batches, len(extraction.failures)) == ([], 11)
+
+
+def test_progress_is_told_after_every_batch_failures_included(stimuli: list[Stimulus]) -> None:
+    assert stimuli[1].path is not None
+    stimuli[1].path.unlink()
+    told: list[tuple[int, int]] = []
+    run(FakeEncoder(), stimuli, progress=lambda done, total: told.append((done, total)))
+    assert told == [(4, 11), (8, 11), (11, 11)]
+
+
+def test_nothing_to_do_is_nothing_done() -> None:
+    extraction = run(FakeEncoder(), [])
+    assert (extraction.vectors, extraction.failures) == ({"pooled": {}, "layer1": {}}, {})
+
+
+def test_a_stored_vector_is_no_image() -> None:
+    stimulus = Stimulus(name="m/row 0", digest="d", identity="m/row 0")
+    assert run(FakeEncoder(), [stimulus]).failures == {
+        "m/row 0": "m/row 0 is a stored vector, not an image; use the source 'embeddings'"
+    }
+
+
+class TestNetworkErrors:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            RuntimeError("mat1 and mat2 shapes cannot be multiplied\nmore"),
+            AssertionError("Input height (3) doesn't match model (224)"),
+            KeyError("x"),
+            IndexError("out of range"),
+            NotImplementedError("no kernel"),
+            ZeroDivisionError("division by zero"),
+        ],
+    )
+    def test_are_told_with_the_shape_of_the_input(
+        self, stimuli: list[Stimulus], error: Exception
+    ) -> None:
+        class Failing(FakeEncoder):
+            def encode(
+                self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
+            ) -> dict[str, np.ndarray]:
+                raise error
+
+        with pytest.raises(EncoderError) as caught:
+            run(Failing(), stimuli)
+        reason = str(error).splitlines()[0]
+        assert str(caught.value) == (
+            f"the network fails on an input of (3, 3, 3) ({reason}); "
+            "check 'transform' and the architecture"
+        )
+
+    def test_without_words_are_told_by_their_kind(self, stimuli: list[Stimulus]) -> None:
+        class Failing(FakeEncoder):
+            def encode(
+                self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
+            ) -> dict[str, np.ndarray]:
+                raise MemoryError
+
+        with pytest.raises(EncoderError, match=r"\(MemoryError\)"):
+            run(Failing(), stimuli)
+
+    def test_that_are_sentences_already_stay_as_they_are(self, stimuli: list[Stimulus]) -> None:
+        class Failing(FakeEncoder):
+            def encode(
+                self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
+            ) -> dict[str, np.ndarray]:
+                raise EncoderError("there is no layer 'x'")
+
+        with pytest.raises(EncoderError, match=r"^there is no layer 'x'$"):
+            run(Failing(), stimuli)
+
+    def test_in_the_transform_are_failures_of_the_image(self, stimuli: list[Stimulus]) -> None:
+        class Picky(FakeEncoder):
+            def prepare(self, image: Image.Image) -> np.ndarray:
+                if image.getpixel((0, 0)) == (20, 254, 1):
+                    raise ValueError("height and width must be > 0")
+                return super().prepare(image)
+
+        extraction = run(Picky(), stimuli)
+        assert extraction.failures == {
+            "d1": f"{stimuli[1].path} cannot be preprocessed (height and width must be > 0); "
+            "replace it or check 'transform'"
+        }
+        assert len(extraction.vectors["pooled"]) == 10
+
+
+def test_an_image_that_is_gone_is_a_stimulus_error_of_its_own(stimuli: list[Stimulus]) -> None:
+    """`StimulusError` of a transform is taken as one about the image."""
+
+    class Refusing(FakeEncoder):
+        def prepare(self, image: Image.Image) -> np.ndarray:
+            raise StimulusError("too small; replace it")
+
+    assert {*run(Refusing(), stimuli).failures.values()} == {"too small; replace it"}

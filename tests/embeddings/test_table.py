@@ -1,0 +1,42 @@
+"""Vectors with the identity of what produced them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_visualbias.embeddings.table import EmbeddingTable
+from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+
+STIMULI = StimulusSet(
+    concept="c",
+    stimuli=tuple(Stimulus(name=f"{i}.png", digest=i, identity=i) for i in "bac"),
+)
+VECTORS = {i: np.full(2, ord(i), dtype=np.float32) for i in "abcd"}
+
+
+def test_rows_are_in_the_order_of_the_set() -> None:
+    table = EmbeddingTable(vectors=VECTORS, failures={}, preprocessing={})
+    rows = table.rows(STIMULI)
+    assert (rows.dtype.name, rows[:, 0].tolist()) == ("float64", [98.0, 97.0, 99.0])
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [
+        ({"a": "a fails"}, "a fails"),
+        ({"c": "c fails", "a": "a fails", "d": "d"}, "a fails (and 1 more of 'c')"),
+    ],
+)
+def test_a_set_with_a_failure_has_no_rows(failures: dict[str, str], expected: str) -> None:
+    """An unreadable image is never dropped from its set."""
+    table = EmbeddingTable(vectors=VECTORS, failures=failures, preprocessing={})
+    with pytest.raises(StimulusError) as caught:
+        table.rows(STIMULI)
+    assert str(caught.value) == expected
+
+
+def test_failures_of_other_images_do_not_matter() -> None:
+    table = EmbeddingTable(vectors=VECTORS, failures={"d": "d fails"}, preprocessing={})
+    assert table.rows(STIMULI).shape == (3, 2)

@@ -1,0 +1,41 @@
+"""Sources are found by their names, and imported when they are used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.encoder import Identity, find_source
+
+
+def provide(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    def entry_points(*, group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+        return (importlib.metadata.EntryPoint("theirs", value, group),)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+
+
+def test_a_source_of_another_package_is_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    provide(monkeypatch, "pathlib:Path")
+    found: object = find_source("theirs")
+    assert getattr(found, "__name__", None) == "Path"
+
+
+def test_a_source_that_cannot_be_imported_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    provide(monkeypatch, "not_installed_at_all:Source")
+    with pytest.raises(EncoderError, match=r"the source 'theirs' \(not_installed_at_all:Source\)"):
+        find_source("theirs")
+
+
+def test_an_unknown_source_is_an_error() -> None:
+    with pytest.raises(EncoderError, match="there is no source 'unheard'; install the package"):
+        find_source("unheard")
+
+
+def test_a_whole_identity_does_not_depend_on_loaded_weights() -> None:
+    identity = Identity(label="x", facts={"a": "1"})
+    assert identity.fingerprint() == identity.fingerprint("weights")
+    assert identity.fingerprint() != Identity(label="x", facts={"a": "2"}).fingerprint()
+    assert identity.fingerprint() == Identity(label="y", facts={"a": "1"}).fingerprint()

@@ -1,0 +1,226 @@
+"""The source factory: the user's own networks, found in the user's own project."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.factory import open_factory
+from pytest_visualbias.models.identity import identify_factory
+from pytest_visualbias.spec.layers import layer_point
+from pytest_visualbias.spec.schema import FactoryModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from PIL import Image
+
+    from pytest_visualbias.models.encoder import Context
+    from pytest_visualbias.models.torch_encoder import TorchEncoder
+
+    Opened = Callable[..., TorchEncoder]
+
+pytestmark = pytest.mark.torch
+
+NETS = """\
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, width, 3)
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3))
+
+def make():
+    return Net()
+
+def number():
+    return 3
+
+def fail():
+    raise KeyError("no such width")
+
+constant = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_modules() -> Iterator[None]:
+    """Modules of one test's project are not those of the next."""
+    before = {*sys.modules}
+    yield
+    for name in {*sys.modules} - before:
+        if not name.startswith(("torch", "PIL", "timm")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def opened(context: Context) -> Opened:
+    """Encoder of a factory entry's n-th identity."""
+
+    def encoder(call: str, number: int = 0, **keys: Any) -> TorchEncoder:  # noqa: ANN401
+        entry = FactoryModel.model_validate(
+            {"source": "factory", "call": call, "transform": {"size": 8}, **keys}
+        )
+        return open_factory(entry, identify_factory(entry, context)[number], context)
+
+    return encoder
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("place", "call"),
+    [
+        ("vb_nets.py", "vb_nets:make"),
+        ("vb_pkg/nets.py", "vb_pkg.nets:make"),
+        ("vb_pkg/__init__.py", "vb_pkg:make"),
+        ("vb_pkg/sub/__init__.py", "vb_pkg.sub:make"),
+        ("src/vb_nets.py", "vb_nets:make"),
+        ("src/vb_pkg/nets.py", "vb_pkg.nets:make"),
+        ("specs/vb_nets.py", "vb_nets:make"),
+    ],
+)
+def test_a_module_is_found_in_the_project_its_src_or_beside_the_spec(
+    place: str, call: str, opened: Opened, context: Context, images: list[Image.Image]
+) -> None:
+    write(context.project / place, NETS)
+    encoder = opened(call)
+    assert encoder.description["architecture"] == call
+    found = encoder.encode([encoder.prepare(image) for image in images], [_pooled()])
+    assert found["pooled"].shape == (5, 4)
+
+
+def _pooled() -> Any:  # noqa: ANN401
+    return layer_point("pooled", "pooled")
+
+
+def test_nothing_is_left_on_the_path(opened: Opened, context: Context) -> None:
+    write(context.project / "vb_nets.py", NETS)
+    before = [*sys.path]
+    opened("vb_nets:make")
+    with pytest.raises(EncoderError):
+        opened("vb_nets:fail")
+    assert sys.path == before
+
+
+def test_a_function_may_import_from_its_project_when_it_is_called(
+    opened: Opened, context: Context
+) -> None:
+    write(context.project / "vb_nets.py", NETS)
+    write(
+        context.project / "vb_lazy.py",
+        "def make():\n    from vb_nets import Net\n    return Net(6)\n",
+    )
+    assert opened("vb_lazy:make").description["parameters"] == 6 * (3 * 9 + 1)
+
+
+def test_a_module_may_import_its_neighbours(opened: Opened, context: Context) -> None:
+    write(context.project / "src/vb_pkg/__init__.py", "")
+    write(context.project / "src/vb_pkg/nets.py", NETS)
+    text = "from .nets import Net\nfrom vb_pkg import nets\n\ndef make():\n    return nets.Net(2)\n"
+    write(context.project / "src/vb_pkg/api.py", text)
+    assert opened("vb_pkg.api:make").description["parameters"] == 2 * (3 * 9 + 1)
+
+
+def test_a_module_of_the_same_name_from_elsewhere_is_not_taken_for_it(
+    opened: Opened, context: Context
+) -> None:
+    """Another project's `nets` may have been imported before: its weights are not ours."""
+    write(context.project / "vb_nets.py", NETS)
+    opened("vb_nets:make")
+    other = type(context)(folder=context.folder, project=context.project / "other", device="cpu")
+    write(other.project / "vb_nets.py", NETS)
+    entry = FactoryModel.model_validate(
+        {"source": "factory", "call": "vb_nets:make", "transform": {"size": 8}}
+    )
+    with pytest.raises(EncoderError, match=r"'vb_nets' is .+ here, not .+; rename the module"):
+        open_factory(entry, identify_factory(entry, other)[0], other)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("vb_nets:mak", "'vb_nets' has no function 'mak'; did you mean 'make'?"),
+        ("vb_nets:constant", "'vb_nets' has no function 'constant'; "),
+        ("vb_nets:number", "'vb_nets:number' returns a int; it must return an nn.Module"),
+        ("vb_nets:fail", "'vb_nets:fail' fails: KeyError: 'no such width'"),
+        ("vb_raises:make", "the module 'vb_raises' cannot be imported: ZeroDivisionError: "),
+        ("vb_missing:make", "the module 'vb_missing' was not found below "),
+        ("vb_needs:make", "the module 'vb_needs' cannot be imported: ModuleNotFoundError: "),
+    ],
+)
+def test_a_call_that_gives_no_network_is_an_error(
+    call: str, message: str, opened: Opened, context: Context
+) -> None:
+    write(context.project / "vb_nets.py", NETS)
+    write(context.project / "vb_raises.py", "1 / 0\n")
+    write(context.project / "vb_needs.py", "import vb_not_installed\n")
+    with pytest.raises(EncoderError) as caught:
+        opened(call)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_class_is_as_good_as_a_function(opened: Opened, context: Context) -> None:
+    write(context.project / "vb_nets.py", NETS)
+    assert opened("vb_nets:Net").description["parameters"] == 4 * (3 * 9 + 1)
+
+
+def test_a_syntax_error_is_told_with_its_line(opened: Opened, context: Context) -> None:
+    write(context.project / "vb_nets.py", "import torch\n\ndef make(:\n")
+    with pytest.raises(EncoderError, match=r"vb_nets\.py:3 is not Python \(.+\); correct it"):
+        opened("vb_nets:make")
+
+
+class TestWeights:
+    def test_a_checkpoint_is_fitted(self, opened: Opened, context: Context) -> None:
+        write(context.project / "vb_nets.py", NETS)
+        torch.manual_seed(9)
+        conv = torch.nn.Conv2d(3, 4, 3)
+        weights = {f"module.conv.{name}": value for name, value in conv.state_dict().items()}
+        torch.save(
+            {"state_dict": weights | {"module.fc.weight": torch.ones(2)}}, context.folder / "c.pt"
+        )
+        with pytest.raises(EncoderError, match=r"the network has no fc\.weight; list what may be"):
+            opened("vb_nets:make", checkpoint="c.pt")
+        encoder = opened("vb_nets:make", checkpoint="c.pt", ignore=["fc."])
+        assert encoder.description["left_out"] == ["fc.weight"]
+        image = np.ones((3, 8, 8), dtype=np.float32)
+        found = encoder.encode([image], [_pooled()])["pooled"]
+        with torch.inference_mode():
+            expected = conv(torch.from_numpy(image)[None]).mean((2, 3)).numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+    def test_seeds_are_reproducible_and_differ(self, opened: Opened, context: Context) -> None:
+        write(context.project / "vb_nets.py", NETS)
+        digests = [opened("vb_nets:make", n, random_init=3).weights for n in (0, 1, 2, 0)]
+        assert len({*digests}) == 3
+        assert digests[0] == digests[3]
+
+    def test_a_network_of_its_own_weights_is_told_apart_by_them(
+        self, opened: Opened, context: Context
+    ) -> None:
+        text = f"{NETS}\ndef ones():\n    net = Net()\n    torch.nn.init.ones_(net.conv.weight)\n"
+        write(context.project / "vb_nets.py", f"{text}    return net\n")
+        assert opened("vb_nets:make").weights != opened("vb_nets:ones").weights
+
+
+def test_timm_like_networks_give_their_head_before_the_classifier(
+    opened: Opened, context: Context, images: list[Image.Image]
+) -> None:
+    text = "import timm\n\ndef make():\n    return timm.create_model('test_resnet')\n"
+    write(context.project / "vb_nets.py", text)
+    encoder = opened("vb_nets:make", transform={"size": 32})
+    found = encoder.encode([encoder.prepare(images[0])], [_pooled()])["pooled"]
+    assert found.shape[1] < 1000, "these are logits"

@@ -1,0 +1,230 @@
+"""A network in evaluation mode, whatever it is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.torch_encoder import Network, TorchEncoder, choose_device
+from pytest_visualbias.spec.layers import layer_point
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+pytestmark = pytest.mark.torch
+
+IMAGES = list(np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float32))
+
+
+def encoder_of(module: torch.nn.Module, **keys: Any) -> TorchEncoder:  # noqa: ANN401 - of Network
+    network = Network(
+        module=module,
+        pooled=keys.pop("pooled", module.__call__),
+        prepare=np.asarray,
+        preprocessing={"size": [8, 8]},
+        notes={"architecture": "mine"},
+        **keys,
+    )
+    return TorchEncoder(network, device="cpu")
+
+
+def encode(encoder: TorchEncoder, *layers: str, images: Sequence[Any] = IMAGES) -> Any:  # noqa: ANN401
+    points = [layer_point(layer, layer) for layer in layers or ("pooled",)]
+    found = encoder.encode(list(images), points)
+    return found if len(layers) > 1 else found[points[0].name]
+
+
+class Noisy(torch.nn.Module):
+    """Dropout and batch statistics: random and batch-dependent unless evaluated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 5, 3)
+        self.norm = torch.nn.BatchNorm2d(5)
+        self.drop = torch.nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.drop(self.norm(self.conv(x))).mean((2, 3))
+        return out
+
+
+class TestEvaluation:
+    def test_a_network_in_training_is_taken_out_of_it(self) -> None:
+        module = Noisy().train()
+        encoder = encoder_of(module)
+        assert not any(part.training for part in module.modules())
+        np.testing.assert_array_equal(encode(encoder), encode(encoder))
+        alone = np.concatenate([encode(encoder, images=[image]) for image in IMAGES])
+        np.testing.assert_allclose(alone, encode(encoder), atol=1e-6)
+
+    def test_evaluation_does_not_change_the_network(self) -> None:
+        module = Noisy()
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        encode(encoder_of(module))
+        assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+    def test_a_network_put_back_into_training_is_refused(self) -> None:
+        module = Noisy()
+        encoder = encoder_of(module)
+        module.train()
+        with pytest.raises(EncoderError, match="left evaluation mode; it must not call train"):
+            encode(encoder)
+
+    @pytest.mark.parametrize("part", ["drop", "norm"])
+    def test_so_is_one_part_of_it(self, part: str) -> None:
+        module = Noisy()
+        encoder = encoder_of(module)
+        module.get_submodule(part).train()
+        with pytest.raises(EncoderError, match="left evaluation mode"):
+            encode(encoder)
+
+    def test_a_network_that_trains_in_its_own_forward_is_refused_at_once(self) -> None:
+        class Stubborn(Noisy):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                self.drop.train()  # as for Monte Carlo dropout
+                return super().forward(x)
+
+        encoder = encoder_of(Stubborn())
+        with pytest.raises(EncoderError, match="left evaluation mode"):
+            encode(encoder)
+
+    def test_no_gradients_are_kept(self) -> None:
+        module = Noisy()
+        encoder_of(module)
+        assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+class Shapes(torch.nn.Module):
+    """Outputs of every kind that a layer of somebody's network may have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tuple_ = _Give(lambda x: (x, x))
+        self.windows = _Give(lambda x: x.flatten(1).reshape(-1, 4, 12))
+        self.scalar = _Give(lambda x: x.sum())
+        self.flat = _Give(lambda x: x.flatten(1))
+        self.twice = torch.nn.Identity()
+        self.unused = torch.nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.tuple_(x)
+        self.windows(x)
+        self.scalar(x)
+        self.twice(self.twice(x))
+        out: torch.Tensor = self.flat(x)
+        return out
+
+
+class _Give(torch.nn.Module):
+    def __init__(self, make: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.make = make
+
+    def forward(self, x: torch.Tensor) -> Any:  # noqa: ANN401
+        return self.make(x)
+
+
+class TestLayers:
+    @pytest.mark.parametrize(
+        ("layer", "message"),
+        [
+            ("tuple_", "layer 'tuple_' returns a tuple, not a tensor; choose another"),
+            ("windows", "layer 'windows' gives 16 vectors for 4 images; choose a module around it"),
+            (
+                "scalar",
+                "layer 'scalar' gives () where (n, dim) is needed; name a module to pool",
+            ),
+            ("twice", "layer 'twice' runs more than once in a pass; choose another"),
+            ("unused", "layer 'unused' took no part in the forward pass"),
+            ("flta", "there is no layer 'flta'; did you mean 'flat'?"),
+        ],
+    )
+    def test_one_that_gives_no_vector_per_image_is_an_error(self, layer: str, message: str) -> None:
+        with pytest.raises(EncoderError) as caught:
+            encode(encoder_of(Shapes()), layer)
+        assert str(caught.value) == message
+
+    def test_vectors_are_taken_as_they_are(self) -> None:
+        found = encode(encoder_of(Shapes()), "flat")
+        np.testing.assert_array_equal(found, np.stack(IMAGES).reshape(4, -1))
+
+    @pytest.mark.parametrize(
+        ("output", "shown"), [(lambda x: x, r"\(4, 3, 8, 8\)"), (lambda x: (x,), "tuple")]
+    )
+    def test_a_network_whose_own_output_is_no_vector_is_an_error(
+        self,
+        output: Callable[[Any], Any],
+        shown: str,
+    ) -> None:
+        with pytest.raises(EncoderError, match=f"layer 'pooled' gives {shown} where"):
+            encode(encoder_of(_Give(output)))
+
+    def test_of_the_same_module_may_be_pooled_in_several_ways(self) -> None:
+        found = encode(encoder_of(Noisy()), "conv", "conv:max", "conv:flatten")
+        maps = found["conv:flatten"].reshape(4, 5, -1)
+        np.testing.assert_allclose(found["conv"], maps.mean(2), rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(found["conv:max"], maps.max(2))
+
+
+class TestWeights:
+    def test_the_digest_follows_every_weight_and_buffer(self) -> None:
+        digests = [encoder_of(Noisy()).weights]
+        for name in Noisy().state_dict():
+            module = Noisy()
+            module.state_dict()[name].add_(1)
+            digests.append(encoder_of(module).weights)
+        assert len({*digests}) == len(digests)
+        assert encoder_of(Noisy()).weights == digests[0]
+
+    def test_the_digest_follows_names_types_and_shapes_and_not_the_order(self) -> None:
+        def digest(**weights: torch.Tensor) -> str:
+            module = torch.nn.Module()
+            for name, value in weights.items():
+                module.register_buffer(name, value)
+            return encoder_of(module, pooled=str).weights
+
+        one, zero = torch.ones(4), torch.zeros(4)
+        assert digest(a=one, b=zero) == digest(b=zero, a=one)
+        different = (
+            digest(a=one, b=zero),
+            digest(a=zero, b=one),
+            digest(a=one, c=zero),
+            digest(a=one.reshape(2, 2), b=zero),
+            digest(a=one, b=zero.to(torch.int32)),
+            digest(a=one.bfloat16(), b=zero),
+        )
+        assert len({*different}) == len(different)
+
+    def test_a_network_without_weights_has_a_digest(self) -> None:
+        assert len(encoder_of(torch.nn.Flatten()).weights) == 64
+
+
+def test_the_description_says_what_a_report_needs() -> None:
+    description = encoder_of(Noisy()).description
+    assert description == {
+        "parameters": 3 * 5 * 9 + 5 + 10,
+        "device": "cpu",
+        "architecture": "mine",
+    }
+
+
+class TestDevice:
+    @pytest.mark.parametrize("device", ["cuda:99", "mps"])
+    def test_one_that_is_not_here_is_an_error(
+        self, device: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+        with pytest.raises(EncoderError, match=f"there is no device '{device}' here"):
+            choose_device(device)
+
+    def test_auto_takes_what_is_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert choose_device("auto").type == "cpu"
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        assert choose_device("auto").type == "cuda"

@@ -1,0 +1,162 @@
+"""The path from a spec to verdicts without pytest."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.errors import SpecError, UsageError
+from pytest_visualbias.pipeline.embedding import Measured, Resources, measure
+from pytest_visualbias.session import LoadedSpec, Session, Settings
+from pytest_visualbias.spec.overrides import Override
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.spec.parsing import SpecFile
+
+SPEC = """visualbias: 1
+models:
+  before: {source: embeddings, path: before.safetensors}
+  after: {source: embeddings, path: after.safetensors}
+concepts: {x: x, y: y, a: a, b: b, gone: gone}
+tests:
+  - name: one
+    kind: ieat
+    targets: {X: x, Y: y}
+    attributes: {A: a, B: b}
+    limits: {max_effect: 0.5, max_growth: 0.2}
+  - name: two
+    kind: ieat
+    targets: {X: gone, Y: y}
+    attributes: {A: a, B: b}
+    limits: {max_effect: 0.5}
+"""
+
+
+def store(path: Path, bias: float) -> None:
+    random = np.random.default_rng(7)
+    poles = {"x": bias, "y": -bias, "a": 1.0, "b": -1.0}
+    sets = {
+        name: (random.normal(size=(8, 12)) * 0.3 + pole * np.eye(12)[0]).astype(np.float32)
+        for name, pole in poles.items()
+    }
+    names = {name: [f"{row}.png" for row in range(8)] for name in sets}
+    safetensors.numpy.save_file(sets, path, metadata={"names": json.dumps(names)})
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    store(tmp_path / "before.safetensors", 0.0)
+    store(tmp_path / "after.safetensors", 1.0)
+    path = tmp_path / "x.bias.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def session(tmp_path: Path, **settings: object) -> Session:
+    resources = Resources(cache=EmbeddingCache(folder=None), batch_size=8, progress=lambda *_: None)
+    return Session(
+        settings=Settings(project=tmp_path, **settings),  # type: ignore[arg-type]
+        resources=resources,
+    )
+
+
+def result(run: Session, loaded: LoadedSpec, model: str, test: str) -> ResultRecord:
+    return run.result(loaded, model, test, "pooled", nodeid=f"{model}::{test}")
+
+
+def test_a_verdict_is_had_without_pytest(spec: Path, tmp_path: Path) -> None:
+    run = session(tmp_path)
+    loaded = run.load(spec, "x.bias.yaml")
+    found = result(run, loaded, "after", "one")
+    assert found.outcome == "fail"
+    assert found.growth is not None
+    assert found.growth.base == "before"
+    assert result(run, loaded, "before", "one").outcome == "pass"
+
+
+def test_what_goes_wrong_is_an_outcome_and_no_exception(spec: Path, tmp_path: Path) -> None:
+    run = session(tmp_path)
+    found = result(run, run.load(spec, "x.bias.yaml"), "after", "two")
+    assert found.outcome == "error"
+    assert found.reasons[0].startswith("x.bias.yaml:5:36: concepts.gone: ")
+    assert found.effect_size is None
+
+
+def test_a_model_is_measured_once_however_often_it_is_asked_for(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def noted(file: SpecFile, model: str, *others: Any) -> Measured:  # noqa: ANN401 - handed on
+        measured.append(model)
+        return measure(file, model, *others)
+
+    monkeypatch.setattr("pytest_visualbias.session.measure", noted)
+    run = session(tmp_path)
+    loaded = run.load(spec, "x.bias.yaml")
+    for _ in range(2):
+        for model in ("after", "before"):
+            for test in ("one", "two"):
+                result(run, loaded, model, test)
+    assert measured == ["after", "before"]
+
+
+def test_a_failure_to_measure_is_remembered_too(spec: Path, tmp_path: Path) -> None:
+    run = session(tmp_path)
+    text = SPEC.replace("embeddings, path: after.safetensors", "timm, name: x, checkpoint: gone.pt")
+    spec.write_text(text)
+    for name in "xyab":
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            (tmp_path / name / f"{index}.png").write_text(f"{name}{index}")
+    loaded = run.load(spec, "x.bias.yaml")
+    first, second = (result(run, loaded, "after", test) for test in ("one", "two"))
+    assert first.reasons == second.reasons
+    assert "gone.pt cannot be read (No such file" in first.reasons[0]
+    assert run.model(loaded, "after") is None
+
+
+def test_the_model_record_says_which_weights(spec: Path, tmp_path: Path) -> None:
+    run = session(tmp_path)
+    loaded = run.load(spec, "x.bias.yaml")
+    assert run.model(loaded, "after") is None, "nothing was measured yet"
+    result(run, loaded, "after", "one")
+    record = run.model(loaded, "after")
+    assert record is not None
+    assert (record.source, record.role) == ("embeddings", "gated")
+    assert len(record.trials[0]["digest"]) == 64
+
+
+def test_faults_of_the_text_and_of_the_sets_are_raised_together_by_kind(
+    spec: Path, tmp_path: Path
+) -> None:
+    run = session(tmp_path)
+    spec.write_text(SPEC.replace("max_growth", "max_grow") + "more: 1\n")
+    with pytest.raises(SpecError) as faulty:
+        run.load(spec, "x.bias.yaml")
+    assert len(faulty.value.faults) == 2
+    spec.write_text(SPEC + "settings: {alpha: 0.0001}\n")
+    with pytest.raises(SpecError) as unreachable:
+        run.load(spec, "x.bias.yaml")
+    assert "8 against 8 images cannot give a two-sided p under 1/6435" in str(unreachable.value)
+
+
+def test_a_model_that_no_spec_has_is_misuse(spec: Path, tmp_path: Path) -> None:
+    run = session(tmp_path, overrides=(Override(name="aftr", source=None, what="/x"),))
+    with pytest.raises(UsageError, match="did you mean 'after'"):
+        run.load(spec, "x.bias.yaml")
+
+
+def test_strict_makes_a_test_that_its_family_hides_a_fault(spec: Path, tmp_path: Path) -> None:
+    spec.write_text(SPEC + "settings: {alpha: 0.0003}\n")
+    session(tmp_path).load(spec, "x.bias.yaml")
+    with pytest.raises(SpecError, match="among 3 corrected tests this one cannot fail alone"):
+        session(tmp_path, strict=True).load(spec, "x.bias.yaml")

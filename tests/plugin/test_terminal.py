@@ -1,0 +1,163 @@
+"""What a person sees at the end of a run, on any terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.plugin.conftest import control_test, one_test, sentences
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+FLAG = "--visualbias"
+LONG = "a-name-that-is-long-enough-to-fill-more-than-half-of-any-line-of-eighty-columns"
+
+
+@pytest.fixture
+def verdicts(project: Project) -> Project:
+    """A test that passes, one that fails, one without evidence and one that errs."""
+    project.pair(after=0.15)
+    project.spec(
+        one_test("kept", A="c", B="d"),
+        one_test("grown", "{max_growth: 0.2}"),
+        one_test(LONG),
+        one_test("gone", X="gone"),
+        control_test(),
+        concepts=(
+            "{x: x, y: y, a: a, b: b, c: c, d: d, flower: flower, insect: insect, gone: gone}"
+        ),
+    )
+    return project
+
+
+def section(lines: list[str]) -> list[str]:
+    """Return the lines of the gate's own summary."""
+    start = next(index for index, line in enumerate(lines) if re.search(r"=+ visualbias =+", line))
+    rest = lines[start + 1 :]
+    end = next(
+        index for index, line in enumerate(rest) if line.lstrip("\x1b[0123456789m")[:3] == "==="
+    )
+    return rest[:end]
+
+
+def tables(lines: list[str]) -> list[str]:
+    """Return the lines of the tables: those after the verdicts, without the warnings."""
+    start = lines.index("") if "" in lines else len(lines)
+    return [line for line in lines[start:] if not line.startswith("warning: ")]
+
+
+def test_verdicts_come_first_the_worst_of_them_at_the_top(verdicts: Project) -> None:
+    lines = section(verdicts.gate().outlines)
+    assert lines[0] == "1 fail, 2 error, 1 inconclusive, 6 pass"
+    assert [line.split()[0] for line in lines[1:5]] == ["FAIL", "ERROR", "ERROR", "INCONCLUSIVE"]
+    assert lines[1] == (
+        "FAIL bias_specs/x.bias.yaml::after::grown[pooled]: "
+        + "; ".join(verdicts.row("grown")["reasons"])
+    )
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_no_line_of_a_table_is_wider_than_the_screen(
+    verdicts: Project, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = tables(section(verdicts.gate().outlines))
+    assert len(shown) > 15
+    assert max(len(line) for line in shown) <= columns
+
+
+@pytest.mark.parametrize("columns", [40, 80, 140])
+def test_ids_are_never_shortened(
+    verdicts: Project, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = section(verdicts.gate().outlines)
+    assert any(f"bias_specs/x.bias.yaml::after::{LONG}[pooled]: " in line for line in lines)
+    assert "…" not in "".join(lines)
+    assert "..." not in "".join(lines)
+    folded = "".join(line.split(" ")[0] for line in tables(lines))
+    assert folded.count(LONG) == 2, "once for each model, folded where it must be"
+
+
+def test_a_wide_screen_shows_both_sides_and_the_growth(verdicts: Project) -> None:
+    lines = section(verdicts.gate().outlines)
+    heads = [line for line in lines if line.startswith("test ")]
+    for name in ("targets", "attrib.", "gap", "visible", "before → after", "verdict"):
+        assert name in heads[-1]
+    (row,) = [line for line in lines if line.startswith("grown ") and "fail" in line]
+    assert "+0.00 → +0.61 (+0.61)" in row
+
+
+def test_quiet_shows_verdict_lines_only(verdicts: Project) -> None:
+    lines = section(verdicts.gate("-q").outlines)
+    assert len(lines) == 5
+    assert not any(line.startswith("test ") for line in lines)
+
+
+def test_nothing_of_it_is_shown_where_no_spec_was_met(project: Project) -> None:
+    project.pytester.makepyfile("def test_other(): pass")
+    text = sentences(project.run("-v"))
+    assert "== visualbias" not in text
+    assert "visualbias: " not in text
+
+
+def test_colour_comes_when_asked_for_and_not_otherwise(verdicts: Project) -> None:
+    plain = verdicts.gate("--color=no").outlines
+    assert not any("\x1b" in line for line in plain)
+    coloured = verdicts.gate("--color=yes").outlines
+    assert any("\x1b[1;31mFAIL" in line for line in coloured)
+
+
+def test_no_color_is_honoured(verdicts: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not any("\x1b" in line for line in verdicts.gate().outlines)
+
+
+@pytest.mark.slow
+def test_a_screen_of_ascii_is_readable(verdicts: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines stay lines, and what ASCII does not have is written out."""
+    verdicts.spec(one_test("Müller"), one_test("one", "{max_growth: 0.2}"))
+    for name, value in {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}.items():
+        monkeypatch.setenv(name, value)
+    result = verdicts.process(FLAG)
+    assert result.ret == 1
+    lines = result.outlines
+    assert all(line.isascii() for line in lines)
+    shown = section(lines)
+    assert any(line.startswith("M\\xfcller ") for line in shown)
+    assert any("before -> after" in line for line in shown)
+    assert any(set(line) <= set("+- ") and "--" in line for line in shown), "a rule of ASCII"
+    assert "\\n" not in "".join(shown)
+
+
+def test_without_pytests_cache_embeddings_are_kept_for_the_run_only(verdicts: Project) -> None:
+    result = verdicts.gate("-p", "no:cacheprovider")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["visualbias: * cache off"])
+    assert not (verdicts.path / ".pytest_cache").exists()
+
+
+def test_without_a_terminal_the_gate_still_judges(verdicts: Project) -> None:
+    result = verdicts.gate("-p", "no:terminal")
+    assert result.ret == 1
+    assert verdicts.outcomes()["after::grown[pooled]"] == "fail"
+
+
+@pytest.mark.parametrize("style", ["short", "line", "no", "native", "long"])
+def test_no_style_of_tracebacks_shows_one_for_a_verdict(verdicts: Project, style: str) -> None:
+    assert verdicts.gate(f"--tb={style}").ret == 1
+    sentences(verdicts.gate(f"--tb={style}"))
+
+
+def test_on_ci_the_short_summary_has_the_whole_headline(
+    verdicts: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("COLUMNS", "80")
+    result = verdicts.gate()
+    headline = verdicts.row("grown")["reasons"][0]
+    node = "bias_specs/x.bias.yaml::after::grown[pooled]"
+    assert f"FAILED {node} - {headline}" in sentences(result)

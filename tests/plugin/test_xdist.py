@@ -1,0 +1,121 @@
+"""With xdist there are the same verdicts, one report and the same exit code as without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.plugin.conftest import control_test, one_test, sentences
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+pytestmark = pytest.mark.slow
+# Workers load these two alone: each would import the whole of hypothesis otherwise.
+PLUGINS = ("-p", "xdist.plugin", "-p", "pytest_visualbias.plugin")
+FLAG = "--visualbias"
+
+
+def spread(project: Project, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> pytest.RunResult:
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        json = "--visualbias-json=out.json"
+        return project.pytester.runpytest_subprocess(*PLUGINS, FLAG, json, *arguments)
+
+
+@pytest.fixture
+def mixed(project: Project) -> Project:
+    """Every outcome at once."""
+    project.pair(after=0.15)
+    project.spec(
+        one_test("unproven"),
+        one_test("kept", A="c", B="d", X="x"),
+        one_test("large", X="flower", Y="insect"),
+        one_test("grown", "{max_growth: 0.2}"),
+        one_test("gone", X="gone"),
+        control_test(),
+        one_test("lost", "{min_effect: 1.9}", control="positive", A="c", B="d"),
+        concepts=(
+            "{x: x, y: y, a: a, b: b, c: c, d: d, flower: flower, insect: insect, gone: gone}"
+        ),
+    )
+    return project
+
+
+def told(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what must not depend on how a run is spread."""
+    return {key: report[key] for key in ("results", "models", "summary", "tool", "schema_version")}
+
+
+@pytest.mark.parametrize("how", [["-n2"], ["-n2", "--dist=loadscope"], ["-n1"]])
+def test_results_are_those_of_a_serial_run_to_the_last_key(
+    mixed: Project, monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    serial = mixed.gate()
+    alone = told(mixed.report())
+    outcomes = {row["outcome"] for row in alone["results"]}
+    assert outcomes == {"pass", "fail", "inconclusive", "error", "invalid"}
+    together = spread(mixed, monkeypatch, *how)
+    assert told(mixed.report()) == alone
+    assert together.ret == serial.ret == 1
+    assert together.parseoutcomes() == serial.parseoutcomes()
+    text = sentences(together)
+    assert text.count("== visualbias ==") == 1
+    assert "INCONCLUSIVE bias_specs/x.bias.yaml::after::unproven[pooled]: effect +0.61" in text
+
+
+def test_the_entry_point_works_in_workers(project: Project) -> None:
+    project.pair(after=1.0)
+    project.spec()
+    result = project.pytester.runpytest_subprocess(FLAG, "-n1")
+    result.assert_outcomes(passed=1, failed=1)
+
+
+def test_a_faulty_spec_is_2_and_said_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.pair()
+    project.spec(head="setings: {}")
+    result = spread(project, monkeypatch, "-n2")
+    assert result.ret == 2
+    (said,) = project.report()["summary"]["collection_errors"]
+    assert "setings: unknown key" in said
+    assert sentences(result).count("ERROR collecting") == 1
+
+
+def test_a_model_that_no_spec_has_is_4(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.pair()
+    project.spec()
+    project.pytester.makepyfile("def test_other(): pass")
+    result = spread(project, monkeypatch, "-n2", "--visualbias-model=afterr=x.pt")
+    assert result.ret == 4
+    assert "has no model 'afterr'" in sentences(result)
+
+
+def test_deselected_items_are_counted_once_and_all_of_them_are_5(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.pair()
+    project.spec(one_test("one"), one_test("two"))
+    project.pytester.makepyfile("def test_other(): pass")
+    result = spread(project, monkeypatch, "-n2", "-k", "other")
+    assert result.ret == 5
+    result.assert_outcomes(passed=1)
+    assert project.report()["summary"]["deselected"] == 4
+    assert "all 4 items of specs were deselected" in sentences(result)
+
+
+def test_the_default_folder_joins_in_workers_too(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Overrides and options reach the workers; specs elsewhere stay out; -x stops."""
+    project.pair()
+    project.store("biased", bias=1.0)
+    project.spec()
+    project.spec(file="elsewhere/y.bias.yaml")
+    biased = "--visualbias-after=biased.safetensors"
+    result = spread(project, monkeypatch, "-n2", "-x", biased)
+    assert result.ret in (1, 2)  # xdist calls what -x stops an interruption
+    assert project.outcomes()["after::one[pooled]"] == "fail"
+    assert {row["spec"] for row in project.report()["results"]} == {"bias_specs/x.bias.yaml"}

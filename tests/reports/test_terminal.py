@@ -1,0 +1,109 @@
+"""The summary as text, whatever the screen."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_visualbias.reports.terminal import Screen, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_visualbias.record import ResultRecord
+
+    Make = Callable[..., ResultRecord]
+
+
+def screen(width: int = 80, *, colour: bool = False, unicode: bool = True) -> Screen:
+    return Screen(width=width, has_colour=colour, has_unicode=unicode)
+
+
+def shown(records: list[ResultRecord], on: Screen, *notes: str, quiet: bool = False) -> list[str]:
+    return [line.rstrip() for line in render(records, notes, on, is_quiet=quiet).splitlines()]
+
+
+def test_a_narrow_screen_whole(make: Make) -> None:
+    records = [make("kept", outcome="pass", model="before"), make(), make("kept", outcome="pass")]
+    assert shown(records, screen()) == [
+        "1 fail, 2 pass",
+        "FAIL bias_specs/x.bias.yaml::after::gender-career[pooled]: a reason",
+        "",
+        "bias_specs/x.bias.yaml :: before (reference)",
+        "test   effect      interval   p adj   verdict",
+        "─────────────────────────────────────────────",
+        "kept    +1.00   +0.20 +1.50   0.002   pass",
+        "",
+        "bias_specs/x.bias.yaml :: after",
+        "test            effect      interval   p adj   growth   verdict",
+        "───────────────────────────────────────────────────────────────",
+        "gender-career    +1.00   +0.20 +1.50   0.002    +0.90   fail",
+        "kept             +1.00   +0.20 +1.50   0.002    +0.90   pass",
+    ]
+
+
+def test_a_screen_of_ascii_whole(make: Make) -> None:
+    records = [make("Müller")]
+    lines = shown(records, screen(140, unicode=False))
+    assert lines[1] == "FAIL bias_specs/x.bias.yaml::after::M\\xfcller[pooled]: a reason"
+    assert all(line.isascii() for line in lines)
+    assert "before -> after" in lines[4]
+    assert "-0.10 -> +1.00 (+0.90)" in lines[6]
+
+
+@pytest.mark.parametrize("width", [80, 135, 136, 140, 200])
+@pytest.mark.parametrize("unicode", [True, False])
+def test_tables_fit_the_screen_and_fold_long_names(make: Make, width: int, unicode: bool) -> None:
+    name = "long-" * 30 + "end"
+    records = [make(name, layer="blocks.11"), make(outcome="inconclusive", p_adjusted=1.2e-05)]
+    lines = shown(records, screen(width, unicode=unicode))
+    table = lines[lines.index("") :]
+    assert max(len(line) for line in table) <= width
+    assert "…" not in "".join(table)
+    cells = [re.split(r"  |\|", line)[0] for line in table]
+    assert f"{name}[blocks.11]" in "".join(cells).replace(" ", "")
+
+
+def test_layers_stand_beside_tests_where_there_are_several(make: Make) -> None:
+    records = [make(layer="early"), make(layer="late")]
+    text = "\n".join(shown(records, screen()))
+    assert "test [layer]" in text
+    assert "gender-career [late]" in text
+
+
+def test_what_could_not_be_measured_has_dashes(make: Make) -> None:
+    lines = shown([make(outcome="error", measured=False)], screen(140))
+    assert lines[0] == "1 error"
+    assert lines[-1].split() == ["gender-career", *"-" * 9, "error"]
+
+
+def test_a_warning_is_said_once_and_notes_come_last(make: Make) -> None:
+    records = [make("one", warnings=["same"]), make("two", warnings=["same", "other"])]
+    lines = shown(records, screen(), "a note")
+    assert lines[-3:] == ["warning: same", "warning: other", "a note"]
+
+
+def test_quiet_leaves_tables_and_warnings_out(make: Make) -> None:
+    lines = shown([make(warnings=["same"])], screen(), "a note", quiet=True)
+    assert lines == [
+        "1 fail",
+        "FAIL bias_specs/x.bias.yaml::after::gender-career[pooled]: a reason",
+        "a note",
+    ]
+
+
+def test_text_of_users_is_never_read_as_markup(make: Make) -> None:
+    text = render([make("[red]x[/red] :smile:")], [], screen(colour=True), is_quiet=True)
+    assert "[red]x[/red] :smile:" in text
+
+
+def test_an_id_is_never_broken_into_lines(make: Make) -> None:
+    name = "a long name with spaces " * 8
+    lines = shown([make(name)], screen(80), quiet=True)
+    assert lines[1] == f"FAIL bias_specs/x.bias.yaml::after::{name}[pooled]: a reason"
+
+
+def test_where_nothing_ran_the_note_stands_alone() -> None:
+    assert shown([], screen(), "no item of a spec ran") == ["no item of a spec ran"]

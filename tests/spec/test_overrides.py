@@ -1,0 +1,135 @@
+"""Models from the command line: every row of the option table that is about them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.spec.overrides import Override, apply
+
+TRANSFORM = {"size": 32}
+OWN = {
+    "source": "factory",
+    "call": "nets:make",
+    "checkpoint": "old.pt",
+    "transform": TRANSFORM,
+    "layers": {"mid": "layer2"},
+    "ignore": ["head."],
+}
+TIMM = {"source": "timm", "name": "r", "pretrained": True, "transform": TRANSFORM}
+STORED = {"source": "embeddings", "path": "old.npz", "prefix": "m/", "layers": {"mid": "l8"}}
+
+
+def applied(
+    models: dict[str, Any], name: str, what: str, source: str | None = None
+) -> dict[str, Any]:
+    data = {"visualbias": 1, "models": models}
+    before = copy.deepcopy(data)
+    result = apply(data, (Override(name=name, source=source, what=what),), "s.yaml")
+    assert data == before, "the data of the spec was changed in place"
+    assert result["visualbias"] == 1
+    found: dict[str, Any] = result["models"]
+    return found
+
+
+@pytest.mark.parametrize("name", ["before", "after", "candidate"])
+class TestABarePath:
+    def test_replaces_the_checkpoint_and_keeps_the_entry(self, name: str) -> None:
+        models = applied({name: OWN, "else": TIMM}, name, "/new.pt")
+        assert models == {name: {**OWN, "checkpoint": "/new.pt"}, "else": TIMM}
+
+    @pytest.mark.parametrize(
+        "weights", [{"pretrained": True}, {"random_init": 3}, {"checkpoint": ["a", "b"]}]
+    )
+    def test_takes_the_place_of_whatever_weights_the_entry_had(
+        self, name: str, weights: dict[str, Any]
+    ) -> None:
+        entry = {"source": "timm", "name": "r", **weights}
+        assert applied({name: entry}, name, "/new.pt") == {
+            name: {"source": "timm", "name": "r", "checkpoint": "/new.pt"}
+        }
+
+    def test_replaces_the_path_of_embeddings(self, name: str) -> None:
+        assert applied({name: STORED}, name, "/new.npz") == {name: {**STORED, "path": "/new.npz"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "key"), [("timm", "name"), ("factory", "call"), ("embeddings", "path")]
+)
+def test_a_source_replaces_the_entry(source: str, key: str) -> None:
+    """What the entry says of images and layers holds for the model in its place, too."""
+    (entry,) = applied({"after": OWN}, "after", "what", source).values()
+    kept = {"layers": OWN["layers"]}
+    if source != "embeddings":
+        kept["transform"] = TRANSFORM
+    assert entry == {"source": source, key: "what", **kept}
+
+
+@pytest.mark.parametrize(("given", "missing"), [("before", "after"), ("after", "before")])
+class TestOneOfThePair:
+    def test_is_copied_from_the_other(self, given: str, missing: str) -> None:
+        models = applied({given: OWN}, missing, "/new.pt")
+        assert models == {given: OWN, missing: {**OWN, "checkpoint": "/new.pt"}}
+
+    def test_keeps_the_others_layers_where_a_source_is_named(
+        self, given: str, missing: str
+    ) -> None:
+        models = applied({given: OWN}, missing, "resnet50", "timm")
+        assert models[missing] == {
+            "source": "timm",
+            "name": "resnet50",
+            "transform": TRANSFORM,
+            "layers": OWN["layers"],
+        }
+
+
+def test_a_model_that_is_there_is_not_copied_from_the_other() -> None:
+    models = applied({"before": OWN, "after": TIMM}, "after", "/new.pt")
+    assert models["after"]["source"] == "timm"
+
+
+def test_an_unknown_name_with_a_bare_path_is_a_usage_error() -> None:
+    with pytest.raises(UsageError) as caught:
+        applied({"candidate": OWN}, "candidat", "/new.pt")
+    assert str(caught.value) == (
+        "s.yaml has no model 'candidat' whose checkpoint could be replaced; did you mean "
+        "'candidate'?, or give SOURCE:WHAT (timm, factory, embeddings)"
+    )
+
+
+@pytest.mark.parametrize("name", ["before", "after"])
+def test_neither_of_the_pair_with_a_bare_path_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match=f"has no model '{name}'"):
+        applied({"candidate": OWN}, name, "/new.pt")
+
+
+def test_an_unknown_name_with_a_source_is_a_new_model() -> None:
+    models = applied({"after": OWN}, "other", "resnet50", "timm")
+    assert models == {"after": OWN, "other": {"source": "timm", "name": "resnet50"}}
+
+
+def test_several_are_applied_in_their_order() -> None:
+    overrides = (
+        Override(name="after", source="timm", what="resnet50"),
+        Override(name="after", source=None, what="/new.pt"),
+        Override(name="before", source=None, what="/old.pt"),
+    )
+    models = apply({"models": {"after": STORED}}, overrides, "s.yaml")["models"]
+    timm = {"source": "timm", "name": "resnet50", "layers": {"mid": "l8"}}
+    assert models == {
+        "after": {**timm, "checkpoint": "/new.pt"},
+        "before": {**timm, "checkpoint": "/old.pt"},
+    }
+
+
+@pytest.mark.parametrize("data", [None, [], "text", {}, {"models": None}, {"models": [1]}])
+def test_what_is_no_spec_is_left_to_the_checks(data: object) -> None:
+    override = Override(name="after", source=None, what="/new.pt")
+    assert apply(data, (override,), "s.yaml") == data
+
+
+def test_an_entry_that_is_no_mapping_stays_a_fault_of_the_spec() -> None:
+    assert applied({"after": 3}, "after", "/new.pt") == {"after": 3}

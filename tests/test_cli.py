@@ -1,0 +1,210 @@
+"""The console script: about specs and models, without pytest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import safetensors.numpy
+import yaml
+
+import pytest_visualbias
+from pytest_visualbias.cli import main
+
+SPEC = """visualbias: 1
+models:
+  before: {{source: embeddings, path: before.safetensors}}
+  after: {{source: timm, name: test_resnet, checkpoint: after.safetensors}}
+  untrained: {{source: timm, name: test_resnet, pretrained: false}}
+stimuli: stimuli
+concepts: {{x: x, y: y, a: a, b: b}}
+{head}
+tests:
+  - name: one
+    kind: ieat
+    targets: {{X: x, Y: y}}
+    attributes: {{A: a, B: b}}
+    limits: {{max_growth: 0.2}}
+"""
+N = 6
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sound spec with files that have the names of images; nothing here looks into them."""
+    random = np.random.default_rng(0)
+    sets = {name: random.normal(size=(N, 4)).astype(np.float32) for name in "xyab"}
+    safetensors.numpy.save_file(sets, tmp_path / "before.safetensors")
+    for name in "xyab":
+        folder = tmp_path / "stimuli" / name
+        folder.mkdir(parents=True)
+        for index in range(N):
+            (folder / f"{index}.png").write_text(f"{name}{index}")
+    path = tmp_path / "x.bias.yaml"
+    path.write_text(SPEC.format(head=""))
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+Output = pytest.CaptureFixture[str]
+
+
+def test_check_says_ok_and_counts(spec: Path, capsys: Output) -> None:
+    assert main(["check", "x.bias.yaml"]) == 0
+    assert capsys.readouterr().out == "x.bias.yaml: ok (1 tests, 3 models)\n"
+
+
+def test_check_says_every_fault_with_its_place(spec: Path, capsys: Output) -> None:
+    spec.write_text(SPEC.format(head="titel: x").replace("max_growth", "max_grow"))
+    assert main(["check", "x.bias.yaml"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "x.bias.yaml:8:1: titel: unknown key; did you mean 'title'?",
+        "x.bias.yaml:14:14: tests[0].limits.max_grow: unknown key; did you mean 'max_growth'?",
+    ]
+
+
+def test_check_names_a_missing_folder(spec: Path, capsys: Output) -> None:
+    (spec.parent / "stimuli/x").rename(spec.parent / "stimuli/z")
+    assert main(["check", "x.bias.yaml"]) == 1
+    out = capsys.readouterr().out
+    assert "x.bias.yaml:7:12: concepts.x: the folder stimuli/x does not exist" in out
+    assert out.endswith("x.bias.yaml: faulty (1 tests, 3 models)\n")
+
+
+def test_check_of_several_goes_on_after_a_faulty_one(spec: Path, capsys: Output) -> None:
+    (spec.parent / "bad.bias.yaml").write_text("visualbias: 2\n")
+    assert main(["check", "bad.bias.yaml", "gone.bias.yaml", "x.bias.yaml"]) == 1
+    out = capsys.readouterr().out
+    assert "bad.bias.yaml:1:" in out
+    assert "gone.bias.yaml:1:1: cannot be read" in out
+    assert out.endswith("x.bias.yaml: ok (1 tests, 3 models)\n")
+
+
+def test_check_prints_warnings_and_passes(spec: Path, capsys: Output) -> None:
+    (spec.parent / "stimuli/x/0.png").write_text("x1")
+    assert main(["check", "x.bias.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "warning: x.bias.yaml:7:12: concepts.x: the same image twice in the set: " in out
+
+
+def test_check_takes_the_root_of_stimuli(spec: Path, capsys: Output) -> None:
+    (spec.parent / "stimuli").rename(spec.parent / "moved")
+    assert main(["check", "x.bias.yaml"]) == 1
+    assert main(["check", "--stimuli", "moved", "x.bias.yaml"]) == 0
+
+
+def test_check_strict_makes_a_hidden_test_a_fault(spec: Path, capsys: Output) -> None:
+    spec.write_text(SPEC.format(head="settings: {alpha: 0.003}").replace("max_growth: 0.2", BOTH))
+    assert main(["check", "x.bias.yaml"]) == 0
+    assert "among 2 corrected tests this one cannot fail alone" in capsys.readouterr().out
+    assert main(["check", "--strict", "x.bias.yaml"]) == 1
+    assert "among 2 corrected tests this one cannot fail alone" in capsys.readouterr().out
+
+
+BOTH = "max_effect: 0.5, max_growth: 0.2"
+
+
+@pytest.mark.torch
+def test_layers_names_where_a_network_can_be_read(spec: Path, capsys: Output) -> None:
+    assert main(["layers", "x.bias.yaml", "untrained"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "pooled"
+    assert "layer3" in lines
+
+
+def test_layers_of_stored_vectors_are_those_of_the_prefix(spec: Path, capsys: Output) -> None:
+    assert main(["layers", "x.bias.yaml", "before"]) == 0
+    assert "stored vectors have no layers" in capsys.readouterr().out
+
+
+def test_layers_of_an_unknown_model_names_the_known_ones(spec: Path, capsys: Output) -> None:
+    assert main(["layers", "x.bias.yaml", "aftr"]) == 2
+    assert (
+        "x.bias.yaml has no model 'aftr'; known: before, after, untrained"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.torch
+def test_layers_of_a_model_that_cannot_be_made_is_a_sentence(spec: Path, capsys: Output) -> None:
+    spec.write_text(SPEC.format(head="").replace("name: test_resnet", "name: tst_resnet"))
+    assert main(["layers", "x.bias.yaml", "untrained"]) == 1
+    assert "timm has no model 'tst_resnet'; did you mean" in capsys.readouterr().err
+
+
+def schema_of(capsys: Output, *arguments: str) -> dict[str, Any]:
+    assert main(["schema", *arguments]) == 0
+    schema: dict[str, Any] = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return schema
+
+
+def shipped() -> list[Path]:
+    return sorted((Path(__file__).parents[1] / "bias_specs").glob("*.bias.yaml"))
+
+
+def test_the_schema_of_specs_accepts_a_sound_spec(spec: Path, capsys: Output) -> None:
+    validator = jsonschema.Draft202012Validator(schema_of(capsys))
+    validator.validate(yaml.safe_load(spec.read_text()))
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.name)
+def test_the_schema_of_specs_accepts_what_is_shipped(path: Path, capsys: Output) -> None:
+    validator = jsonschema.Draft202012Validator(schema_of(capsys))
+    validator.validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert main(["check", str(path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("visualbias: 1", "visualbias: 2"),
+        ("kind: ieat", "kind: ieet"),
+        ("stimuli: stimuli", "stimulus: stimuli"),
+        ("max_growth: 0.2", "max_grow: 0.2"),
+        ("max_growth: 0.2", "max_growth: small"),
+    ],
+)
+def test_the_schema_of_specs_rejects_what_we_reject(
+    spec: Path, capsys: Output, old: str, new: str
+) -> None:
+    validator = jsonschema.Draft202012Validator(schema_of(capsys))
+    data = yaml.safe_load(spec.read_text().replace(old, new))
+    assert not validator.is_valid(data)
+
+
+def test_the_version_is_that_of_the_package(capsys: Output) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"pytest-visualbias {pytest_visualbias.__version__}\n"
+
+
+def test_a_wrong_call_is_2_and_help_shows_how(capsys: Output) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["chek"])
+    assert left.value.code == 2
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    assert "visualbias check bias_specs/gender.bias.yaml" in capsys.readouterr().out
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    """As ``visualbias schema | head -1``: nothing on stderr, even from the last flush."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest_visualbias", "schema"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, said = process.communicate()
+    assert (process.returncode, said) == (0, b"")

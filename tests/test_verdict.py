@@ -1,0 +1,371 @@
+"""From numbers and limits to an outcome: a table for every limit, evidence and alternative."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_visualbias.spec.schema import Limits
+from pytest_visualbias.statistics import AssociationResult, GrowthResult
+from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control, number, p_text
+
+if TYPE_CHECKING:
+    from pytest_visualbias.spec.schema import Alternative, Evidence
+    from pytest_visualbias.verdict import Outcome
+
+EFFECT = AssociationResult(
+    effect_size=1.5,
+    effect_size_attributes=0.8,
+    effect_judged=0.8,
+    gap=0.03,
+    ci_low=0.2,
+    ci_high=1.4,
+    confidence=0.95,
+    n_x=8,
+    n_y=8,
+    n_a=8,
+    n_b=8,
+    p_value=0.01,
+    p_low=0.01,
+    p_high=0.01,
+    p_method="exact",
+    p_attributes=0.02,
+    p_welch=None,
+    p_verdict=0.02,
+    p_verdict_low=0.02,
+    p_verdict_high=0.02,
+    p_verdict_method="exact",
+)
+GROWTH = GrowthResult(
+    growth=0.5,
+    shift=-0.7,
+    flipped=False,
+    ci_low=0.1,
+    ci_high=0.9,
+    shift_ci_low=-1.0,
+    shift_ci_high=-0.4,
+    confidence=0.95,
+    before=0.3,
+    after=0.8,
+    p_value=0.01,
+    p_low=0.01,
+    p_high=0.01,
+    p_method="exact",
+    p_attributes=None,
+    p_welch=None,
+    p_verdict=0.01,
+    p_verdict_low=0.01,
+    p_verdict_high=0.01,
+    p_verdict_method="exact",
+)
+
+
+def effect(
+    judged: float, *, low: float = -2.0, high: float = 2.0, gap: float = 0.0
+) -> AssociationResult:
+    return dataclasses.replace(EFFECT, effect_judged=judged, ci_low=low, ci_high=high, gap=gap)
+
+
+def rule(
+    evidence: Evidence = "significant", alternative: Alternative = "two-sided", **limits: float
+) -> Rule:
+    return Rule(limits=Limits(**limits), evidence=evidence, alternative=alternative, alpha=0.05)
+
+
+def verdict(
+    numbers: AssociationResult,
+    by: Rule,
+    p: float | None = 0.01,
+    growth: GrowthResult | None = None,
+    growth_p: float | None = 0.01,
+) -> Verdict:
+    return judge(numbers, growth, by, p_adjusted=p, growth_p_adjusted=growth_p)
+
+
+class TestMaxEffect:
+    @pytest.mark.parametrize(
+        ("alternative", "judged", "outcome"),
+        [
+            ("two-sided", 0.6, "fail"),
+            ("two-sided", -0.6, "fail"),
+            ("two-sided", 0.5, "pass"),
+            ("two-sided", -0.5, "pass"),
+            ("two-sided", 0.4, "pass"),
+            ("greater", 0.6, "fail"),
+            ("greater", -0.6, "pass"),
+            ("less", -0.6, "fail"),
+            ("less", 0.6, "pass"),
+        ],
+    )
+    def test_is_on_the_judged_effect_in_the_direction_that_counts(
+        self, alternative: Alternative, judged: float, outcome: Outcome
+    ) -> None:
+        by = rule("point", alternative, max_effect=0.5)
+        assert verdict(effect(judged), by).outcome == outcome
+
+    @pytest.mark.parametrize(
+        ("p", "outcome"),
+        [(0.01, "fail"), (0.05, "fail"), (0.0501, "inconclusive"), (1.0, "inconclusive")],
+    )
+    def test_significant_needs_the_corrected_p(self, p: float, outcome: Outcome) -> None:
+        assert verdict(effect(0.6), rule(max_effect=0.5), p).outcome == outcome
+
+    def test_without_a_p_nothing_is_significant(self) -> None:
+        assert verdict(effect(0.6), rule(max_effect=0.5), None).outcome == "inconclusive"
+
+    @pytest.mark.parametrize("p", [0.001, 1.0])
+    def test_within_the_limit_no_p_matters(self, p: float) -> None:
+        assert verdict(effect(0.4), rule(max_effect=0.5), p) == Verdict(outcome="pass", reasons=())
+
+    @pytest.mark.parametrize(
+        ("alternative", "judged", "low", "high", "outcome"),
+        [
+            ("two-sided", 0.9, 0.51, 1.3, "fail"),
+            ("two-sided", 0.9, 0.5, 1.3, "inconclusive"),
+            ("two-sided", -0.9, -1.3, -0.51, "fail"),
+            ("two-sided", -0.9, -1.3, -0.5, "inconclusive"),
+            ("greater", 0.9, 0.51, 1.3, "fail"),
+            ("greater", 0.9, 0.4, 1.3, "inconclusive"),
+            ("less", -0.9, -1.3, -0.51, "fail"),
+            ("less", -0.9, -1.3, -0.4, "inconclusive"),
+            ("two-sided", 0.3, -0.4, 1.3, "pass"),
+        ],
+    )
+    def test_interval_needs_all_of_it_beyond_the_limit(
+        self,
+        alternative: Alternative,
+        judged: float,
+        low: float,
+        high: float,
+        outcome: Outcome,
+    ) -> None:
+        by = rule("interval", alternative, max_effect=0.5)
+        assert verdict(effect(judged, low=low, high=high), by, p=1.0).outcome == outcome
+
+    def test_a_limit_of_zero_allows_nothing(self) -> None:
+        assert verdict(effect(1e-9), rule("point", max_effect=0.0)).outcome == "fail"
+        assert verdict(effect(0.0), rule("point", max_effect=0.0)).outcome == "pass"
+
+
+class TestMaxGap:
+    @pytest.mark.parametrize(
+        ("alternative", "gap", "outcome"),
+        [
+            ("two-sided", 0.03, "fail"),
+            ("two-sided", -0.03, "fail"),
+            ("two-sided", 0.01, "pass"),
+            ("greater", -0.03, "pass"),
+            ("less", -0.03, "fail"),
+        ],
+    )
+    def test_is_on_the_gap_in_the_direction_that_counts(
+        self, alternative: Alternative, gap: float, outcome: Outcome
+    ) -> None:
+        by = rule("significant", alternative, max_gap=0.02)
+        assert verdict(effect(1.9, gap=gap), by).outcome == outcome
+
+    def test_needs_the_p_of_the_effect(self) -> None:
+        assert verdict(effect(0.1, gap=0.03), rule(max_gap=0.02), 0.2).outcome == "inconclusive"
+
+
+class TestGrowth:
+    @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+    @pytest.mark.parametrize(("growth", "outcome"), [(0.5, "fail"), (0.4, "pass"), (-0.5, "pass")])
+    def test_max_growth_is_on_growth_upwards_whatever_the_alternative(
+        self, alternative: Alternative, growth: float, outcome: Outcome
+    ) -> None:
+        found = dataclasses.replace(GROWTH, growth=growth)
+        by = rule("significant", alternative, max_growth=0.4)
+        assert verdict(effect(0.8), by, None, found).outcome == outcome
+
+    @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+    @pytest.mark.parametrize(("shift", "outcome"), [(0.7, "fail"), (-0.7, "fail"), (0.6, "pass")])
+    def test_max_shift_is_on_the_change_either_way(
+        self, alternative: Alternative, shift: float, outcome: Outcome
+    ) -> None:
+        found = dataclasses.replace(GROWTH, shift=shift)
+        by = rule("significant", alternative, max_shift=0.6)
+        assert verdict(effect(0.8), by, None, found).outcome == outcome
+
+    @pytest.mark.parametrize("key", ["max_growth", "max_shift"])
+    @pytest.mark.parametrize(("p", "outcome"), [(0.05, "fail"), (0.06, "inconclusive")])
+    def test_significant_needs_the_p_of_growth_not_that_of_the_effect(
+        self, key: str, p: float, outcome: Outcome
+    ) -> None:
+        by = rule("significant", "two-sided", **{key: 0.2})
+        assert verdict(effect(0.8), by, 1.0, GROWTH, p).outcome == outcome
+        assert verdict(effect(0.8), by, 0.001, GROWTH, p).outcome == outcome
+
+    @pytest.mark.parametrize(
+        ("key", "low", "high", "outcome"),
+        [
+            ("max_growth", 0.21, 0.9, "fail"),
+            ("max_growth", 0.2, 0.9, "inconclusive"),
+            ("max_growth", -0.9, -0.3, "inconclusive"),
+            ("max_shift", 0.21, 0.9, "fail"),
+            ("max_shift", -0.9, -0.21, "fail"),
+            ("max_shift", -0.9, -0.2, "inconclusive"),
+        ],
+    )
+    def test_interval_needs_all_of_it_beyond_the_limit(
+        self, key: str, low: float, high: float, outcome: Outcome
+    ) -> None:
+        found = dataclasses.replace(
+            GROWTH, ci_low=low, ci_high=high, shift_ci_low=low, shift_ci_high=high
+        )
+        by = rule("interval", "two-sided", **{key: 0.2})
+        assert verdict(effect(0.8), by, None, found).outcome == outcome
+
+    def test_without_a_limit_on_it_growth_does_not_matter(self) -> None:
+        assert verdict(effect(0.1), rule(max_effect=0.5), 1.0, GROWTH).outcome == "pass"
+
+    @pytest.mark.parametrize("key", ["max_growth", "max_shift"])
+    def test_a_limit_on_growth_never_passes_for_want_of_growth(self, key: str) -> None:
+        with pytest.raises(ValueError, match="a limit on growth was given, but no growth to judge"):
+            verdict(effect(0.1), rule("point", "two-sided", **{key: 0.2}))
+
+
+class TestSeveralLimits:
+    def test_one_exceeded_with_evidence_is_enough(self) -> None:
+        by = rule(max_effect=5, max_gap=5, max_growth=0.2, max_shift=5)
+        found = verdict(effect(0.1), by, 1.0, GROWTH, 0.01)
+        assert found == Verdict(
+            outcome="fail",
+            reasons=("growth +0.50 is over 0.2 (adjusted p = 0.01 <= 0.05)",),
+        )
+
+    def test_those_with_evidence_are_the_reasons_of_a_failure(self) -> None:
+        by = rule(max_effect=0.5, max_growth=0.2, max_shift=0.2)
+        found = verdict(effect(-0.8), by, 0.2, GROWTH, 0.0012)
+        assert found == Verdict(
+            outcome="fail",
+            reasons=(
+                "growth +0.50 is over 0.2 (adjusted p = 0.0012 <= 0.05)",
+                "shift -0.70 is over 0.2 (adjusted p = 0.0012 <= 0.05)",
+            ),
+        )
+
+    def test_without_any_evidence_each_is_told(self) -> None:
+        by = rule(max_effect=0.5, max_growth=0.2)
+        found = verdict(effect(-0.8), by, 0.2, GROWTH, 0.3)
+        assert found == Verdict(
+            outcome="inconclusive",
+            reasons=(
+                "effect -0.80 is over 0.5, but without evidence (adjusted p = 0.2 > 0.05)",
+                "growth +0.50 is over 0.2, but without evidence (adjusted p = 0.3 > 0.05)",
+            ),
+        )
+
+
+class TestReasons:
+    def test_of_an_interval_show_it(self) -> None:
+        by = rule("interval", max_effect=0.5)
+        (reason,) = verdict(effect(0.9, low=0.61, high=1.234), by).reasons
+        assert reason == "effect +0.90 is over 0.5 (95% interval +0.61 to +1.23)"
+
+    def test_of_a_point_say_so(self) -> None:
+        (reason,) = verdict(effect(0.9), rule("point", max_effect=0.5)).reasons
+        assert reason == "effect +0.90 is over 0.5 (point estimate)"
+
+    def test_without_limits_there_is_only_a_report(self) -> None:
+        assert verdict(effect(1.9), rule(), None, GROWTH, None) == Verdict(
+            outcome="pass", reasons=("reported only",)
+        )
+
+    def test_never_contradict_themselves_by_rounding(self) -> None:
+        (reason,) = verdict(effect(0.5004), rule(max_effect=0.5), 0.0504).reasons
+        assert reason == (
+            "effect +0.5004 is over 0.5, but without evidence (adjusted p = 0.0504 > 0.05)"
+        )
+        (reason,) = verdict(effect(0.1, gap=0.0123), rule(max_gap=0.01), 0.0496).reasons
+        assert reason == "gap +0.0123 is over 0.01 (adjusted p = 0.05 <= 0.05)"
+
+
+@pytest.mark.parametrize("evidence", ["significant", "interval", "point"])
+@pytest.mark.parametrize("key", ["max_effect", "max_gap", "max_growth", "max_shift"])
+def test_what_is_not_a_number_never_passes(evidence: Evidence, key: str) -> None:
+    found = dataclasses.replace(GROWTH, growth=math.nan, shift=math.nan)
+    numbers = effect(math.nan, gap=math.nan)
+    by = rule(evidence, "two-sided", **{key: 0.2})
+    assert verdict(numbers, by, math.nan, found, math.nan).outcome != "pass"
+
+
+class TestControl:
+    @pytest.mark.parametrize(
+        ("alternative", "d", "p", "outcome"),
+        [
+            ("greater", 1.0, 0.01, "pass"),
+            ("greater", 0.5, 0.05, "pass"),
+            ("greater", 0.49, 0.01, "fail"),
+            ("greater", 1.0, 0.051, "fail"),
+            ("greater", -1.0, 0.01, "fail"),
+            ("two-sided", -1.0, 0.01, "pass"),
+            ("less", -1.0, 0.01, "pass"),
+            ("less", 1.0, 0.01, "fail"),
+            ("greater", math.nan, 0.01, "fail"),
+            ("greater", 1.0, math.nan, "fail"),
+        ],
+    )
+    def test_passes_where_it_shows_its_effect(
+        self, alternative: Alternative, d: float, p: float, outcome: Outcome
+    ) -> None:
+        found = dataclasses.replace(EFFECT, effect_size=d, p_value=p)
+        by = rule("significant", alternative, min_effect=0.5)
+        assert judge_control(found, by, held_before=False).outcome == outcome
+
+    def test_is_judged_by_the_target_side_alone(self) -> None:
+        found = dataclasses.replace(
+            EFFECT, effect_judged=0.0, effect_size_attributes=-1.0, p_attributes=1.0, p_verdict=1.0
+        )
+        by = rule("significant", "greater", min_effect=0.5)
+        assert judge_control(found, by, held_before=False).outcome == "pass"
+
+    def test_says_what_it_showed_and_what_is_needed(self) -> None:
+        by = rule("significant", "greater", min_effect=0.5)
+        held = judge_control(EFFECT, by, held_before=True)
+        assert held.reasons == ("control held: d = +1.50 (p = 0.01)",)
+        weak = dataclasses.replace(EFFECT, effect_size=0.1, p_value=0.4)
+        assert judge_control(weak, by, held_before=False).reasons == (
+            "positive control failed: d = +0.10 (p = 0.4), at least 0.5 with p <= 0.05 is needed",
+        )
+        (reason,) = judge_control(weak, by, held_before=True).reasons
+        assert reason.startswith("control lost since the model before: d = +0.10 (p = 0.4), at le")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "+0.00"),
+        (-0.0, "+0.00"),
+        (-0.001, "+0.00"),
+        (1.234, "+1.23"),
+        (-1.235, "-1.24"),
+        (12, "+12.00"),
+    ],
+)
+def test_numbers_are_signed_with_two_digits_and_no_negative_zero(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (None, "-"),
+        (1.0, "1"),
+        (0.998, "0.998"),
+        (0.99, "0.99"),
+        (0.5, "0.5"),
+        (0.0487, "0.049"),
+        (0.01, "0.01"),
+        (0.0095, "0.0095"),
+        (0.00123, "0.0012"),
+        (0.001, "0.001"),
+        (0.000999, "1.0e-03"),
+        (0.0000123, "1.2e-05"),
+    ],
+)
+def test_p_is_read_with_two_digits(p: float | None, text: str) -> None:
+    assert p_text(p) == text
