@@ -111,7 +111,9 @@ def test_published_weights_come_from_the_hub_and_offline_from_the_cache_alone(
     assert missing.endswith(
         "; give a 'checkpoint', or 'pretrained: false' for untrained weights, or check the network"
     )
-    # Offline, nobody was asked: these are the requests of the two other steps.
+    # The hub's library may ask which tools call it. Offline, nobody was asked: what is left are the
+    # requests of the two other steps.
+    asked = [line for line in asked if "/api/agent-harnesses" not in line]
     assert asked[:2] == [f"HEAD /{PLACE}", f"GET /{PLACE}"]
     assert [line for line in asked[2:] if OTHER not in line] == []
     assert asked[2:]
