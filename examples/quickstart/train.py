@@ -159,7 +159,7 @@ def train_all(seed: int, *, quick: bool = False) -> dict[str, ResNet]:
     """Pretrain once and finetune twice; the names are those of the checkpoints.
 
     The quick way halves the pretraining and leaves the balanced finetuning out. The biased one
-    cannot be cut: with fewer steps it learns the ground and hardly the shape.
+    is not cut: with half of its steps the effect seen from the targets stays small.
     """
     pretraining = Recipe(images=1536, epochs=4) if quick else Recipe(images=3072, epochs=6)
     finetuning = Recipe(images=1536, epochs=8)
