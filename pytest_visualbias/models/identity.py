@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["code_files", "identify_factory", "identify_timm", "module_file"]
 
+LIBRARIES = ("pillow", "pytest-visualbias", "torch", "torchvision")
 LFS = b"version https://git-lfs"
 
 
@@ -38,7 +39,7 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
     facts = {
         "source": "timm",
         "name": entry.name,
-        "timm": importlib.metadata.version("timm"),
+        "timm": _version("timm"),
         "transform": _transform_text(entry),
         "ignore": json.dumps(entry.ignore),
     }
@@ -77,7 +78,8 @@ def _identities(
     *,
     loads_own_weights: bool,
 ) -> tuple[Identity, ...]:
-    facts = {**facts, "torch": importlib.metadata.version("torch")}
+    # What turns a file into vectors, besides the weights. Our own version stands for our code.
+    facts = {**facts, **{name: _version(name) for name in LIBRARIES}}
     if entry.checkpoint is not None:
         paths = _checkpoint_paths(entry.checkpoint, context)
         names = [path.name for path in paths]
@@ -92,6 +94,13 @@ def _identities(
         Identity(label=f"seed {seed}", facts={**facts, "seed": str(seed)}, seed=seed)
         for seed in seeds
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _checkpoint(path: Path, facts: dict[str, str], label: str) -> Identity:

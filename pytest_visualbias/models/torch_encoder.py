@@ -12,6 +12,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.layers import POOLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import LayerPoint
 
-__all__ = ["POOLED", "Network", "TorchEncoder", "choose_device"]
+__all__ = ["Network", "TorchEncoder", "choose_device"]
 
-POOLED = "pooled"
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -13,9 +13,10 @@ from pytest_visualbias.spec.schema import LayerPoint, Pooling
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["POOLINGS", "expand", "layer_point", "points_for"]
+__all__ = ["POOLED", "POOLINGS", "expand", "layer_point", "points_for"]
 
 POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
+POOLED = "pooled"
 MOST = 1000
 RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
 
@@ -54,11 +55,13 @@ def layer_point(name: str, text: str) -> LayerPoint:
     Raises
     ------
     ValueError
-        For an unknown pooling, or no module.
+        For an unknown pooling, or no module, or a pooling of what is pooled.
     """
     module, _, pooling = text.partition(":")
     if not module:
         raise ValueError(f"'{text}' names no module; write module:pooling")
+    if module == POOLED and pooling:
+        raise ValueError(f"'{POOLED}' is pooled by the network itself; write '{POOLED}' alone")
     for known in POOLINGS:
         if pooling in (known, ""):
             return LayerPoint(name=name, module=module, pooling=known)

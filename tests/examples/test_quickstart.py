@@ -36,7 +36,7 @@ def test_training_anew_reproduces_the_growth(tmp_path: Path) -> None:
     script = ROOT / "examples" / "quickstart" / "train.py"
     # Idle threads must not spin: the other half of the tests needs the processor, too.
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, script, "--quick", "--out", tmp_path]
+    command = [sys.executable, str(script), "--quick", "--out", str(tmp_path)]
     subprocess.run(command, check=True, env=environment)
     trained = tmp_path / "checkpoints"
     rows = gate(

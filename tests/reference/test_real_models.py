@@ -117,9 +117,9 @@ def test_a_trained_network_of_the_users_own_gives_the_effect_computed_by_hand(
 
     def vector(image: Image.Image) -> np.ndarray:
         side = min(image.size)
-        width, height = (round(length * 32 / side) for length in image.size)
+        width, height = (int(32 * length / side) for length in image.size)
         small = image.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = (width - 32) // 2, (height - 32) // 2
+        left, top = round((width - 32) / 2), round((height - 32) / 2)
         pixels = np.asarray(small.crop((left, top, left + 32, top + 32)), dtype=np.float64) / 255
         scaled = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
         with torch.inference_mode():

@@ -48,3 +48,8 @@ def test_a_model_moves_layers_by_their_names_and_keeps_their_pooling() -> None:
         LayerPoint(name="layer3:max", module="blocks.4", pooling="cls"),
         LayerPoint(name="mid", module="blocks.8", pooling="flatten"),
     )
+
+
+def test_what_the_network_pools_itself_takes_no_pooling() -> None:
+    with pytest.raises(ValueError, match="pooled by the network itself"):
+        layer_point("pooled:max", "pooled:max")
