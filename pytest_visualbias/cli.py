@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias import __version__
-from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.embeddings.decoding import decode
+from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.record import Report
@@ -18,10 +19,14 @@ from pytest_visualbias.spec.parsing import read_spec
 from pytest_visualbias.spec.schema import BiasSpec, EmbeddingsModel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from pytest_visualbias.pipeline.preflight import Preflight
+    from pytest_visualbias.spec.parsing import SpecFile
 
 __all__ = ["main"]
 
+SPEC_SUFFIXES = (".bias.yaml", ".bias.yml")
 OK, FAULTY, USAGE = 0, 1, 2
 EXAMPLES = """examples:
   visualbias check bias_specs/gender.bias.yaml
@@ -61,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pytest-visualbias {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    check = commands.add_parser("check", help="validate specs and their stimuli without a model")
+    check = commands.add_parser(
+        "check", help="validate specs, decode their stimuli, look for checkpoints; load no model"
+    )
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
     check.add_argument("--stimuli", type=Path, help="root of relative stimulus paths")
     check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
@@ -87,6 +94,7 @@ def _check(options: argparse.Namespace) -> int:
             status = FAULTY
             continue
         problems = {text for sets in found.models.values() for text in sets.problems.values()}
+        problems |= {*_misnamed(path), *_undecodable(found), *_unidentified(file)}
         for text in sorted(problems):
             print(text)
         for text in sorted({text for group in found.warnings.values() for text in group}):
@@ -95,6 +103,38 @@ def _check(options: argparse.Namespace) -> int:
         models, tests = len(file.spec.models), len(file.spec.tests)
         print(f"{path}: {'faulty' if problems else 'ok'} ({tests} tests, {models} models)")
     return status
+
+
+def _misnamed(path: Path) -> Iterator[str]:
+    if not path.name.endswith(SPEC_SUFFIXES):
+        yield f"{path}: pytest will not collect it; name it *{SPEC_SUFFIXES[0]}"
+
+
+def _undecodable(found: Preflight) -> Iterator[str]:
+    images = {
+        stimulus.path
+        for sets in found.models.values()
+        for stimuli in sets.sets.values()
+        for stimulus in stimuli.stimuli
+        if stimulus.path is not None
+    }
+    for path in sorted(images):
+        try:
+            decode(path)
+        except StimulusError as error:
+            yield str(error)
+
+
+def _unidentified(file: SpecFile) -> Iterator[str]:
+    """Yield what is missing of models, as far as it shows without loading one."""
+    context = Context(folder=file.folder, project=Path.cwd())
+    for name, entry in file.spec.models.items():
+        if isinstance(entry, EmbeddingsModel):
+            continue
+        try:
+            find_source(entry.source).identify(entry, context)
+        except EncoderError as error:
+            yield file.sentence(("models", name), str(error))
 
 
 def _layers(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def read_options(config: pytest.Config) -> Options:
         For a value that cannot be used (exit 4).
     """
     is_given = bool(config.getoption("--visualbias"))
+    _refuse_moved_root(config)
     stimuli = _path(config, "stimuli")
     if stimuli is not None and not stimuli.is_dir():
         raise pytest.UsageError(f"--visualbias-stimuli: {stimuli} is not a folder; correct it")
@@ -81,6 +83,24 @@ def read_options(config: pytest.Config) -> Options:
         cache=_cache_folder(config),
         json=_path(config, "json"),
     )
+
+
+def _refuse_moved_root(config: pytest.Config) -> None:
+    """Raise where an option's value moved pytest's root away from where it was called.
+
+    Before it knows our options, pytest takes a path that stands after a space for one of a test,
+    and looks for its root above all such paths.
+    """
+    start, root = Path(config.invocation_params.dir), config.rootpath
+    arguments = config.invocation_params.args
+    for name, value in itertools.pairwise(arguments):
+        is_apart = name.startswith("--visualbias-") and "=" not in name and value[:1] != "-"
+        is_moved = config.inipath is None and root != start and start.is_relative_to(root)
+        if is_apart and is_moved and not (start / value).is_relative_to(start):
+            raise pytest.UsageError(
+                f"{name} {value}: pytest takes the path for one of a test, and {root} for the root "
+                f"of the project; write {name}={value}"
+            )
 
 
 def _value(config: pytest.Config, name: str) -> str | None:

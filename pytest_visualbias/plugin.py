@@ -71,7 +71,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and the working hooks where the run may meet a spec."""
     config.addinivalue_line("markers", "visualbias: an item of a bias spec")
-    if _is_on(config) or any(is_spec_argument(argument) for argument in config.args):
+    if not _is_on(config) and not any(is_spec_argument(argument) for argument in config.args):
+        _refuse_idle_options(config)
+    else:
         from pytest_visualbias.running import Running
 
         config.pluginmanager.register(Running(config), "visualbias-running")
@@ -91,6 +93,16 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def is_spec_argument(argument: str) -> bool:
     """Whether an argument of the command line names a spec, or something in one."""
     return argument.partition("::")[0].endswith(SUFFIXES)
+
+
+def _refuse_idle_options(config: pytest.Config) -> None:
+    """Raise where an option was given that does nothing, because no spec is looked for."""
+    given = [text for text in config.invocation_params.args if text.startswith("--visualbias-")]
+    if given:
+        import pytest
+
+        name = given[0].partition("=")[0]
+        raise pytest.UsageError(f"{name} does nothing without --visualbias; add it")
 
 
 def _is_on(config: pytest.Config) -> bool:

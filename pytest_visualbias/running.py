@@ -188,6 +188,10 @@ class Running:
                 "device": settings.device,
                 "precision": settings.precision,
                 "strict": settings.strict,
+                "overrides": {
+                    one.name: f"{one.source}:{one.what}" if one.source else one.what
+                    for one in settings.overrides
+                },
             },
         )
 

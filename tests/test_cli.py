@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import yaml
+from PIL import Image
 
 import pytest_visualbias
 from pytest_visualbias.cli import main
@@ -37,7 +38,7 @@ N = 6
 
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A sound spec with files that have the names of images; nothing here looks into them."""
+    """A sound spec with its images and checkpoint, which is there but never loaded."""
     random = np.random.default_rng(0)
     sets = {name: random.normal(size=(N, 4)).astype(np.float32) for name in "xyab"}
     safetensors.numpy.save_file(sets, tmp_path / "before.safetensors")
@@ -45,7 +46,9 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder = tmp_path / "stimuli" / name
         folder.mkdir(parents=True)
         for index in range(N):
-            (folder / f"{index}.png").write_text(f"{name}{index}")
+            colour = (index, ord(name), 0)
+            Image.new("RGB", (4, 4), colour).save(folder / f"{index}.png")
+    (tmp_path / "after.safetensors").touch()
     path = tmp_path / "x.bias.yaml"
     path.write_text(SPEC.format(head=""))
     monkeypatch.chdir(tmp_path)
@@ -88,7 +91,8 @@ def test_check_of_several_goes_on_after_a_faulty_one(spec: Path, capsys: Output)
 
 
 def test_check_prints_warnings_and_passes(spec: Path, capsys: Output) -> None:
-    (spec.parent / "stimuli/x/0.png").write_text("x1")
+    folder = spec.parent / "stimuli" / "x"
+    (folder / "0.png").write_bytes((folder / "1.png").read_bytes())
     assert main(["check", "x.bias.yaml"]) == 0
     out = capsys.readouterr().out
     assert "warning: x.bias.yaml:7:12: concepts.x: the same image twice in the set: " in out
@@ -98,6 +102,24 @@ def test_check_takes_the_root_of_stimuli(spec: Path, capsys: Output) -> None:
     (spec.parent / "stimuli").rename(spec.parent / "moved")
     assert main(["check", "x.bias.yaml"]) == 1
     assert main(["check", "--stimuli", "moved", "x.bias.yaml"]) == 0
+
+
+def test_check_decodes_every_image(spec: Path, capsys: Output) -> None:
+    (spec.parent / "stimuli" / "x" / "3.png").write_text("no picture")
+    assert main(["check", "x.bias.yaml"]) == 1
+    assert "3.png is not an image" in capsys.readouterr().out
+
+
+def test_check_looks_for_checkpoints(spec: Path, capsys: Output) -> None:
+    (spec.parent / "after.safetensors").unlink()
+    assert main(["check", "x.bias.yaml"]) == 1
+    assert "models.after: the checkpoint" in capsys.readouterr().out
+
+
+def test_check_says_that_a_name_will_not_be_collected(spec: Path, capsys: Output) -> None:
+    spec.rename(spec.parent / "x.yaml")
+    assert main(["check", "x.yaml"]) == 1
+    assert "x.yaml: pytest will not collect it; name it *.bias.yaml" in capsys.readouterr().out
 
 
 def test_check_strict_makes_a_hidden_test_a_fault(spec: Path, capsys: Output) -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "fit", "read_checkpoint"]
 
-CONTAINERS = ("state_dict", "model_state_dict", "model")
-PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.")
+PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.", "model.", "backbone.")
+# The key of the weights, what was taken off their names, and the weights.
+Candidate = tuple[str, str, dict[str, "torch.Tensor"]]
 # A counter that inference never reads; older checkpoints do not have it.
 COUNTER = "num_batches_tracked"
 SHOWN = 6
@@ -59,15 +60,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             return dict(safetensors.torch.load_file(path, device="cpu"))
         with torch.serialization.safe_globals(_inert_types()):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+    except pickle.UnpicklingError:
         raise EncoderError(
-            f"the checkpoint {path} is not one of tensors and plain values alone, and was not "
-            f"loaded ({reason}); save its state dict, best as safetensors"
+            f"the checkpoint {path} holds more than tensors and plain values, and was not loaded: "
+            "that could run code; save its state dict, best as safetensors"
+        ) from None
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        reason = error.strerror or str(error)
+        raise EncoderError(
+            f"the checkpoint {path} cannot be read ({reason}); correct the path"
         ) from None
     except Exception as error:  # noqa: BLE001 - a damaged pickle raises whatever it meets
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncoderError(f"the checkpoint {path} cannot be read ({reason}); check it") from None
+        raise EncoderError(
+            f"the checkpoint {path} is damaged or incomplete ({reason}); copy or save it again"
+        ) from None
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise EncoderError(f"the checkpoint {path} holds a {kind}; save its state dict instead")
@@ -126,9 +133,7 @@ def fit(
     candidates = list(_candidates(checkpoint))
     if not candidates:
         raise EncoderError(f"the checkpoint {path} holds no tensors; save a state dict")
-    container, prefix, weights = max(
-        candidates, key=lambda candidate: len(candidate[2].keys() & wanted.keys())
-    )
+    container, prefix, weights = _best(candidates, wanted, path)
     left_out = tuple(
         name for name in weights if name.startswith((*head, *ignore)) and name not in wanted
     )
@@ -139,12 +144,32 @@ def fit(
     return Fit(container=container, prefix=prefix, left_out=left_out)
 
 
-def _candidates(
-    checkpoint: Mapping[str, Any],
-) -> Iterator[tuple[str, str, dict[str, torch.Tensor]]]:
+def _best(candidates: list[Candidate], wanted: Mapping[str, torch.Tensor], path: Path) -> Candidate:
+    """Return the candidate whose names fit best; between two that fit as well, the user chooses.
+
+    Averaged weights beside the last ones are such a pair: which of them is released, nobody but the
+    user knows.
+    """
+    matches = [len(weights.keys() & wanted.keys()) for _, _, weights in candidates]
+    best = [one for one, count in zip(candidates, matches, strict=True) if count == max(matches)]
+    if max(matches) == 0:
+        names = _list(sorted(best[0][2]))
+        raise EncoderError(
+            f"the checkpoint {path} does not fit the network: none of its names ({names}) is among "
+            f"the network's ({_list(list(wanted))}); name the architecture that it was trained with"
+        )
+    containers = sorted({container for container, _, _ in best})
+    if len(containers) > 1:
+        raise EncoderError(
+            f"the checkpoint {path} has weights under each of {', '.join(containers)}; save those "
+            "that you release in a file of their own"
+        )
+    return best[0]
+
+
+def _candidates(checkpoint: Mapping[str, Any]) -> Iterator[Candidate]:
     """Yield every container and prefix under which weights lie."""
-    for container in ("", *CONTAINERS):
-        content = checkpoint if container == "" else checkpoint.get(container)
+    for container, content in [("", checkpoint), *checkpoint.items()]:
         if not isinstance(content, dict):
             continue
         tensors = {
@@ -153,7 +178,7 @@ def _candidates(
             if isinstance(name, str) and torch.is_tensor(value)
         }
         for prefix in PREFIXES:
-            if tensors and all(name.startswith(prefix) for name in tensors):
+            if any(name.startswith(prefix) for name in tensors):
                 yield (
                     container,
                     prefix,

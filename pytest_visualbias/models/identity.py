@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["code_files", "identify_factory", "identify_timm", "module_file"]
 
-LIBRARIES = ("pillow", "pytest-visualbias", "torch", "torchvision")
+LIBRARIES = ("pillow", "pytest-visualbias", "timm", "torch", "torchvision")
 LFS = b"version https://git-lfs"
 
 
@@ -39,7 +39,6 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
     facts = {
         "source": "timm",
         "name": entry.name,
-        "timm": _version("timm"),
         "transform": _transform_text(entry),
         "ignore": json.dumps(entry.ignore),
     }

@@ -107,6 +107,7 @@ def power_findings(
         sizes = ((n["X"], n["Y"]), (n["A"], n["B"]))
         path: Path = ("tests", index)
         if test.control:
+            yield from _bound(path, test, plan_of(spec, test), sizes)
             yield from _reachable(path, plan_of(spec, test), sizes)
         elif is_gated(spec, model, test):
             yield from _gated(spec, model, index, sizes, strict=strict)
@@ -130,9 +131,13 @@ def _gated(
 def _bound(path: Path, test: BiasTest, plan: Plan, sizes: tuple[Sizes, Sizes]) -> Iterator[Finding]:
     chosen = sizes if plan.sides == "both" else sizes[:1]
     bound = min(largest_effect(*pair) for pair in chosen)
-    if test.limits.max_effect is not None and test.limits.max_effect >= bound:
-        message = f"no effect of these sizes can be over {bound:.2f}; lower the limit"
-        yield Finding(path=(*path, "limits", "max_effect"), message=message, is_fault=True)
+    # An effect goes from -bound to bound, so its absolute value grows by no more than the bound.
+    reach = {"max_effect": bound, "max_growth": bound, "max_shift": 2 * bound, "min_effect": bound}
+    for name, most in reach.items():
+        limit = getattr(test.limits, name)
+        if limit is not None and limit >= most:
+            message = f"with sets of these sizes it cannot be over {most:.2f}; lower the limit"
+            yield Finding(path=(*path, "limits", name), message=message, is_fault=True)
 
 
 def _reachable(path: Path, plan: Plan, sizes: tuple[Sizes, Sizes]) -> Iterator[Finding]:

@@ -10,12 +10,12 @@ from pytest_visualbias.errors import SpecError, StimulusError
 from pytest_visualbias.models.precomputed import open_vectors
 from pytest_visualbias.pipeline.power import power_findings
 from pytest_visualbias.spec.layers import points_for
-from pytest_visualbias.spec.schema import EmbeddingsModel
-from pytest_visualbias.spec.sets import concepts_of, set_findings
+from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel
+from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
 from pytest_visualbias.spec.stimuli import resolve_concept
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -135,6 +135,7 @@ def _check(
     for model, sets in models.items():
         found = [
             *set_findings(file.spec, sets.sets),
+            *_unsaid_weights(file, model),
             *power_findings(file.spec, model, sets.sets, strict=strict),
         ]
         for finding in found:
@@ -150,7 +151,22 @@ def _check(
     return {key: tuple(sentences) for key, sentences in warnings.items()}
 
 
+def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:
+    """Yield a warning where nothing says which weights a factory's network has."""
+    entry = file.spec.models[model]
+    if not isinstance(entry, FactoryModel):
+        return
+    if entry.checkpoint is None and entry.random_init is None:
+        message = (
+            f"no checkpoint: the weights are whatever {entry.call} returns, random ones if it "
+            "loads none; add 'checkpoint', or 'random_init: 1' for an untrained network"
+        )
+        yield Finding(path=("models", model), message=message, is_fault=False)
+
+
 def _concerns(path: tuple[str | int, ...], index: int, test: BiasTest) -> bool:
+    if path[0] == "models":
+        return True
     if path[0] == "tests":
         return path[1] == index
     return path[1] in concepts_of(test).values()

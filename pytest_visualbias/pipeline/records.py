@@ -80,7 +80,10 @@ def result_record(
     numbers = judged.numbers
     empty = error_record(file, subject.name, judged.test, layer, nodeid=nodeid, reason="")
     pooling = next(point.pooling for point in subject.measured.points if point.name == layer)
-    same = f"'{judged.base}' and '{subject.name}' are the same weights"
+    same = (
+        f"{file.file}:{empty.line}: '{judged.base}' and '{subject.name}' are the same weights, so "
+        "no growth can be found; check their checkpoints"
+    )
     changes: dict[str, object] = {
         "pooling": pooling,
         "outcome": judged.verdict.outcome,

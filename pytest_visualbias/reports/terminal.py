@@ -23,11 +23,15 @@ __all__ = ["Screen", "render"]
 
 STYLES = {
     "pass": "green",
+    "reported": "dim",
     "fail": "bold red",
     "invalid": "bold red",
     "error": "bold red",
     "inconclusive": "yellow",
 }
+# Outcomes that have a line of their own, worst first, and those that a count is enough for.
+TOLD = ("fail", "invalid", "error", "inconclusive")
+UNTOLD = ("pass", "reported")
 # What all columns need at their widest, with some room for names.
 NARROW = 136
 # Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
@@ -87,13 +91,11 @@ def render(
 def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
     counts: dict[str, int] = {}
     for record in records:
-        counts[record.outcome] = counts.get(record.outcome, 0) + 1
-    order = [
-        name for name in ("fail", "invalid", "error", "inconclusive", "pass") if name in counts
-    ]
+        counts[_label(record)] = counts.get(_label(record), 0) + 1
+    order = [name for name in (*TOLD, *UNTOLD) if name in counts]
     if order:
         yield Text(", ".join(f"{counts[name]} {name}" for name in order))
-    for name in order[: -1 if "pass" in counts else None]:
+    for name in (name for name in order if name in TOLD):
         for record in (one for one in records if one.outcome == name):
             line = Text(f"{name.upper()} ", style=STYLES[name])
             line.append(f"{record.nodeid}: ", style="not bold default")
@@ -156,8 +158,13 @@ def _row(record: ResultRecord, *, has_layer: bool, has_growth: bool, screen: Scr
         ]
     if has_growth:
         cells.append(_growth(record, screen))
-    style = STYLES[record.outcome]
-    return [*(Text(cell) for cell in cells), Text(record.outcome, style=style)]
+    return [*(Text(cell) for cell in cells), Text(_label(record), style=STYLES[_label(record)])]
+
+
+def _label(record: ResultRecord) -> str:
+    """Return the outcome; a test that no limit judged is not shown as one that held."""
+    is_unjudged = record.outcome == "pass" and any("reported only" in one for one in record.reasons)
+    return "reported" if is_unjudged else record.outcome
 
 
 def _number(value: float | None) -> str:

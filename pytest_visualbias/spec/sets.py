@@ -61,7 +61,7 @@ def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[Finding]:
         yield Finding(path=path, message=f"no image was found; {hint}", is_fault=True)
     if stimuli.others:
         names = _list(stimuli.others)
-        message = f"not images by their names, and left out: {names}; move them away"
+        message = f"left out, not being images by their names: {names}; move them away"
         yield Finding(path=path, message=message, is_fault=False)
     groups: dict[str, list[Stimulus]] = {}
     for stimulus in stimuli.stimuli:

@@ -56,7 +56,7 @@ class StimulusSet:
     stimuli : tuple of Stimulus
         In the order of their names, or as listed.
     others : tuple of str
-        Names of files beside them that are not images.
+        Names of files beside them that are not images, and of folders (with a slash).
     """
 
     concept: str
@@ -112,7 +112,7 @@ def resolve_concept(name: str, concept: str | ConceptFiles, root: Path) -> Stimu
     except (NotImplementedError, ValueError) as error:
         # pathlib's, about absolute patterns and names that no file can have
         raise StimulusError(f"{folder}: {error}; correct 'path', 'pattern' or 'files'") from None
-    return StimulusSet(concept=name, stimuli=stimuli, others=tuple(path.name for path in others))
+    return StimulusSet(concept=name, stimuli=stimuli, others=tuple(_shown(path) for path in others))
 
 
 def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
@@ -124,10 +124,14 @@ def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
     if files.pattern is not None:
         found = [path for path in folder.glob(files.pattern) if _is_file(path)]
     else:
-        found = [path for path in folder.iterdir() if _is_file(path)]
+        found = list(folder.iterdir())
     visible = [path for path in _by_name(found) if not _is_clutter(path.relative_to(folder))]
-    images = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path)]
     return images, [path for path in visible if path not in set(images)]
+
+
+def _shown(path: Path) -> str:
+    return f"{path.name}/" if path.is_dir() else path.name
 
 
 def _by_name(paths: Iterable[Path]) -> list[Path]:

@@ -63,7 +63,7 @@ def refusal(
 
 
 class TestFit:
-    @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+    @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "model."])
     @pytest.mark.parametrize("container", ["", "state_dict", "model_state_dict", "model"])
     def test_weights_are_found_flat_or_in_a_container_with_or_without_a_prefix(
         self, container: str, prefix: str
@@ -74,6 +74,20 @@ class TestFit:
         assert (found.container, found.prefix, found.left_out) == (container, prefix, ())
         for name, value in trained().items():
             assert torch.equal(state[name], value)
+
+    def test_what_a_lightning_module_has_beside_its_model_is_named(self) -> None:
+        weights = {f"model.{name}": value for name, value in trained().items()}
+        with pytest.raises(EncoderError, match=r"has no criterion\.weight; list what may be left"):
+            fitted({"state_dict": {**weights, "criterion.weight": torch.ones(2)}})
+
+    def test_averaged_weights_beside_the_last_ones_are_the_users_to_choose_from(self) -> None:
+        averaged = {name: value * 0.5 for name, value in trained().items()}
+        with pytest.raises(EncoderError, match="under each of state_dict, state_dict_ema; save"):
+            fitted({"state_dict": trained(), "state_dict_ema": averaged})
+
+    def test_averaged_weights_alone_are_taken(self) -> None:
+        found, _ = fitted({"model_ema": trained(), "epoch": 3})
+        assert found.container == "model_ema"
 
     def test_what_else_a_training_script_left_does_not_matter(self) -> None:
         optimizer = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}
@@ -224,8 +238,8 @@ class TestRead:
             read_checkpoint(tmp_path / "a.pt")
         assert not proof.exists()
         assert str(caught.value).startswith(
-            f"the checkpoint {tmp_path / 'a.pt'} is not one of tensors and plain values alone, "
-            "and was not loaded ("
+            f"the checkpoint {tmp_path / 'a.pt'} holds more than tensors and plain values, "
+            "and was not loaded: "
         )
         assert str(caught.value).endswith("; save its state dict, best as safetensors")
         assert "\n" not in str(caught.value)
@@ -269,7 +283,7 @@ class TestRead:
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(
-            EncoderError, match=r"the checkpoint .+ cannot be read \(.+\); check it"
+            EncoderError, match=r"the checkpoint .+ is damaged or incomplete \(.+\); copy or save"
         ):
             read_checkpoint(path)
 

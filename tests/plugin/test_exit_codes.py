@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -223,3 +224,23 @@ def test_interrupting_at_the_first_failure_is_1(neutral: Project) -> None:
         "before::two[pooled]": "pass",
         "after::one[pooled]": "fail",
     }
+
+
+def test_4_where_an_option_would_do_nothing(neutral: Project) -> None:
+    """A gate that was not asked for must not look like one that passed."""
+    result = neutral.pytester.runpytest_inprocess("--visualbias-strict", "--visualbias-json=r.json")
+    assert result.ret == 4
+    text = "--visualbias-strict does nothing without --visualbias; add it"
+    assert text in result.stderr.str()
+
+
+def test_4_where_a_path_after_a_space_moved_the_root(neutral: Project) -> None:
+    """Pytest takes the path for one of a test, and its root for the one above both."""
+    elsewhere = neutral.path.parent / f"{neutral.path.name}-elsewhere"
+    elsewhere.mkdir()
+    path = elsewhere / "after.safetensors"
+    shutil.copy(neutral.path / "after.safetensors", path)
+    result = neutral.pytester.runpytest_inprocess(FLAG, "--visualbias-after", str(path))
+    assert result.ret == 4
+    assert f"write --visualbias-after={path}" in result.stderr.str()
+    assert neutral.pytester.runpytest_inprocess(FLAG, f"--visualbias-after={path}").ret == 0

@@ -113,7 +113,7 @@ def test_a_checkpoint_that_is_not_there(networks: Project) -> None:
 
 def test_a_checkpoint_that_is_none(networks: Project) -> None:
     (networks.path / "after.safetensors").write_text("not weights")
-    mistaken(networks, 1, "after.safetensors cannot be read (", "check it")
+    mistaken(networks, 1, "after.safetensors is damaged or incomplete (", "copy or save it again")
 
 
 def test_a_layer_that_the_network_does_not_have(networks: Project) -> None:

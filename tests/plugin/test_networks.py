@@ -35,7 +35,7 @@ def test_a_random_control_never_fails_by_a_limit_nor_by_a_control(networks: Proj
         networks,
         UNTRAINED,
         one_test("one", "{max_effect: 0}"),
-        one_test("control", "{min_effect: 1.9}", control="positive"),
+        one_test("control", "{min_effect: 1.8}", control="positive"),
     )
     networks.gate("-k", "untrained").assert_outcomes(passed=2, deselected=2)
     for test in ("one", "control"):

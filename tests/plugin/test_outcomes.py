@@ -216,7 +216,9 @@ def test_a_model_compared_with_itself_has_no_growth_and_says_so(project: Project
     growth = project.row()["growth"]
     assert (growth["value"], growth["shift"], growth["p_value"]) == (0, 0, 1)
     assert (growth["ci_low"], growth["ci_high"]) == (0, 0)
-    assert "warning: 'before' and 'after' are the same weights" in sentences(result)
+    assert "'before' and 'after' are the same weights, so no growth can be found" in sentences(
+        result
+    )
 
 
 MODELS_OF_ONE = """

@@ -68,7 +68,7 @@ def test_files_left_out_are_a_warning_that_names_them(findings: Findings) -> Non
     (finding,) = findings(a_set("male", {"a.png": "a"}, others=tuple(f"{i}.txt" for i in range(8))))
     assert not finding.is_fault
     assert finding.message == (
-        "not images by their names, and left out: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 3 more; "
+        "left out, not being images by their names: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 3 more; "
         "move them away"
     )
 

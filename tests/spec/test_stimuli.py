@@ -33,7 +33,7 @@ def names(stimuli: StimulusSet) -> list[str]:
 def test_a_folder_is_its_images_in_the_order_of_their_names(root: Path) -> None:
     stimuli = resolve_concept("c", "set", root)
     assert names(stimuli) == ["set/C.webp", "set/a.JPG", "set/b.png"]
-    assert (len(stimuli), stimuli.others, stimuli.concept) == (3, (), "c")
+    assert (len(stimuli), stimuli.others, stimuli.concept) == (3, ("sub/",), "c")
 
 
 def test_a_digest_is_that_of_the_content(root: Path) -> None:
@@ -62,7 +62,7 @@ def test_hidden_files_and_clutter_are_passed_over_in_silence(root: Path) -> None
     for name in (".DS_Store", "._a.png", ".hidden.png", "Thumbs.db", "desktop.ini"):
         (root / "set" / name).touch()
     stimuli = resolve_concept("c", "set", root)
-    assert (len(stimuli), stimuli.others) == (3, ())
+    assert (len(stimuli), stimuli.others) == (3, ("sub/",))
 
 
 def test_files_that_are_no_images_are_named(root: Path) -> None:
@@ -70,7 +70,7 @@ def test_files_that_are_no_images_are_named(root: Path) -> None:
         (root / "set" / name).touch()
     stimuli = resolve_concept("c", "set", root)
     assert len(stimuli) == 3
-    assert stimuli.others == ("b.png.part", "image", "notes.txt")
+    assert stimuli.others == ("b.png.part", "image", "notes.txt", "sub/")
 
 
 def test_a_missing_folder_is_an_error(root: Path) -> None:
