@@ -75,6 +75,7 @@ def association_test(
     alternative: Alternative = "two-sided",
     sides: Sides = "both",
     confidence: float = 0.95,
+    decide_at: float | None = None,
 ) -> AssociationResult:
     """Test whether X is nearer to A, and Y to B, than the other way round.
 
@@ -90,6 +91,8 @@ def association_test(
         Whether limits judge the weaker of the two sides or, as in iEAT, the targets only.
     confidence : float
         Of the interval, between 0 and 1.
+    decide_at : float or None
+        A level on which a verdict hangs; bounded p-values around it are refined further.
 
     Returns
     -------
@@ -118,7 +121,7 @@ def association_test(
     require_sides(sides)
     scores = association_scores(X, Y, A, B, sides=sides)
     return association_from_scores(
-        scores, alternative=alternative, sides=sides, confidence=confidence
+        scores, alternative=alternative, sides=sides, confidence=confidence, decide_at=decide_at
     )
 
 
@@ -128,13 +131,14 @@ def association_from_scores(
     alternative: Alternative = "two-sided",
     sides: Sides = "both",
     confidence: float = 0.95,
+    decide_at: float | None = None,
 ) -> AssociationResult:
     """Run the association test on scores: of one run, of averaged trials, or recorded ones.
 
     Parameters are those of `association_test`, with `scores` in place of the embeddings.
     """
     targets, attributes = sound_sides(scores, sides)
-    evidence = weigh(targets, attributes, alternative=alternative, sides=sides)
+    evidence = weigh(targets, attributes, alternative=alternative, sides=sides, decide_at=decide_at)
     judged = judged_side(targets, attributes, sides)
     low, high = effect_interval(judged.difference, *judged.sizes, confidence=confidence)
     return AssociationResult(

@@ -64,6 +64,7 @@ def growth_test(
     *,
     sides: Sides = "both",
     confidence: float = 0.95,
+    decide_at: float | None = None,
 ) -> GrowthResult:
     """Test whether an association differs between two models.
 
@@ -76,6 +77,8 @@ def growth_test(
         Whether the weaker of the two sides is judged or, as in iEAT, the targets only.
     confidence : float
         Of the intervals, between 0 and 1.
+    decide_at : float or None
+        A level on which a verdict hangs; bounded p-values around it are refined further.
 
     Returns
     -------
@@ -93,11 +96,16 @@ def growth_test(
     """
     require_sides(sides)
     scored = (association_scores(*model, sides=sides) for model in (before, after))
-    return growth_from_scores(*scored, sides=sides, confidence=confidence)
+    return growth_from_scores(*scored, sides=sides, confidence=confidence, decide_at=decide_at)
 
 
 def growth_from_scores(
-    before: Scores, after: Scores, *, sides: Sides = "both", confidence: float = 0.95
+    before: Scores,
+    after: Scores,
+    *,
+    sides: Sides = "both",
+    confidence: float = 0.95,
+    decide_at: float | None = None,
 ) -> GrowthResult:
     """Test growth on scores: of live models, of averaged trials, or recorded ones.
 
@@ -105,7 +113,7 @@ def growth_from_scores(
     ----------
     before, after : Scores
         Of the same images in the same order.
-    sides, confidence
+    sides, confidence, decide_at
         As in `growth_test`.
 
     Returns
@@ -125,7 +133,7 @@ def growth_from_scores(
     old, new = sound_sides(before, sides), sound_sides(after, sides)
     paired = _paired(old, new)
     deltas = [_delta(*models) for models in paired]
-    evidence = weigh(*deltas, alternative="two-sided", sides=sides)
+    evidence = weigh(*deltas, alternative="two-sided", sides=sides, decide_at=decide_at)
     counted = paired[:1] if sides == "targets" else paired
     changed = any(delta.pooled.any() for delta in deltas[: len(counted)])
     judged = judged_side(*old, sides), judged_side(*new, sides)
