@@ -18,6 +18,7 @@ from pytest_visualbias.statistics.multiplicity import Correction, adjust
 from pytest_visualbias.statistics.permutation import Alternative, PMethod
 from pytest_visualbias.statistics.power import smallest_detectable_effect, smallest_p
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
+from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
 
 __all__ = [
     "Alternative",
@@ -25,6 +26,7 @@ __all__ = [
     "Correction",
     "Evidence",
     "GrowthResult",
+    "Influence",
     "PMethod",
     "Scores",
     "Sides",
@@ -34,6 +36,7 @@ __all__ = [
     "association_test",
     "growth_from_scores",
     "growth_test",
+    "influence_from_scores",
     "largest_effect",
     "mean_scores",
     "smallest_detectable_effect",

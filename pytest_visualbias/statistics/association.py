@@ -12,8 +12,9 @@ from pytest_visualbias.statistics.evidence import (
     require_sides,
     weigh,
 )
-from pytest_visualbias.statistics.intervals import effect_interval
+from pytest_visualbias.statistics.intervals import scaled_interval
 from pytest_visualbias.statistics.scores import Scores, association_scores
+from pytest_visualbias.statistics.weighted import wide_interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -47,8 +48,13 @@ class AssociationResult(Evidence):
         Difference of the mean associations of X and Y, in cosines.
     ci_low, ci_high : float
         Confidence interval of `effect_judged`, the side it was seen from being sampled.
+    wide_low, wide_high : float or None
+        BCa bootstrap interval of `effect_judged`, targets and attributes both being sampled; None
+        where only scores are known.
     confidence : float
-        Of that interval.
+        Of both intervals.
+    x_ab, y_ab : float or None
+        Mean associations of X and of Y, in cosines, whose difference is the gap.
     n_x, n_y, n_a, n_b : int
         Sizes of the sets.
     """
@@ -59,7 +65,11 @@ class AssociationResult(Evidence):
     gap: float
     ci_low: float
     ci_high: float
+    wide_low: float | None
+    wide_high: float | None
     confidence: float
+    x_ab: float | None
+    y_ab: float | None
     n_x: int
     n_y: int
     n_a: int
@@ -140,7 +150,8 @@ def association_from_scores(
     targets, attributes = sound_sides(scores, sides)
     evidence = weigh(targets, attributes, alternative=alternative, sides=sides, decide_at=decide_at)
     judged = judged_side(targets, attributes, sides)
-    low, high = effect_interval(judged.difference, *judged.sizes, confidence=confidence)
+    low, high = scaled_interval(judged, confidence)
+    wide = wide_interval(scores, sides, confidence) or (None, None)
     return AssociationResult(
         effect_size=targets.difference,
         effect_size_attributes=None if attributes is None else attributes.difference,
@@ -148,7 +159,11 @@ def association_from_scores(
         gap=scores.gap,
         ci_low=low,
         ci_high=high,
+        wide_low=wide[0],
+        wide_high=wide[1],
         confidence=confidence,
+        x_ab=scores.x_ab,
+        y_ab=scores.y_ab,
         n_x=len(scores.x),
         n_y=len(scores.y),
         n_a=len(scores.a),

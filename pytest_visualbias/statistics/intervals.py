@@ -9,20 +9,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaincc, gammainccinv, gammaincinv, ndtr, stdtrit
 
+from pytest_visualbias.statistics.side import spread
+
 if TYPE_CHECKING:
     from typing import Final
 
     from numpy.typing import NDArray
 
+    from pytest_visualbias.statistics.side import Side
+
     Vector = NDArray[np.float64]
 
-__all__ = ["effect_interval", "largest_effect", "noncentral_t_cdf", "require_level", "t_margin"]
+__all__ = [
+    "effect_interval",
+    "largest_effect",
+    "noncentral_t_cdf",
+    "require_level",
+    "scaled_interval",
+    "t_margin",
+]
 
 _NODES: Final = 200
 _TAIL: Final = 9.0
 _OUTSIDE: Final = 1e-18
 _HALVINGS: Final = 64
 _SMALLEST: Final = 1e-12
+_UNIT: Final = 1e-9
 
 
 def effect_interval(
@@ -71,6 +83,19 @@ def effect_interval(
         ends.append(apart / math.hypot(1, apart * math.sqrt(n_first * n_second) / total))
     low, high = min(ends[0], size), max(ends[1], size)
     return (low, high) if effect >= 0 else (-high, -low)
+
+
+def scaled_interval(side: Side, confidence: float) -> tuple[float, float]:
+    """Confidence interval of a side's difference of means, its spread being held.
+
+    Scores averaged over trials, or over images, have a spread below one: `effect_interval` is of
+    the difference in units of that spread.
+    """
+    width = spread(side.pooled)
+    if abs(width - 1) < _UNIT:
+        width = 1.0
+    low, high = effect_interval(side.difference / width, *side.sizes, confidence=confidence)
+    return low * width, high * width
 
 
 def largest_effect(n_first: int, n_second: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError
 from pytest_visualbias.statistics.side import Side, constant_scores, mean, read_only, spread
-from pytest_visualbias.statistics.similarity import UnitRows, unit_rows
+from pytest_visualbias.statistics.similarity import UnitRows, cosines_of, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.statistics.evidence import Sides
 
     Vector = NDArray[np.float64]
+    Matrix = NDArray[np.float64]
 
 __all__ = ["Scores", "association_scores", "mean_scores", "require_alike"]
 
@@ -38,6 +39,12 @@ class Scores:
         that side has no spread and was not asked for.
     gap : float
         Difference of the mean associations of X and Y, in cosines; shared by both sides.
+    x_ab, y_ab : float or None
+        These two means, in cosines: which of the two sets drives the gap. None in scores from a
+        record.
+    cosines : tuple of ndarray
+        `(n_x + n_y, n_a + n_b)` for each trial, for what resamples both sides; empty in scores
+        from a record. Read-only.
     """
 
     x: Vector
@@ -45,11 +52,21 @@ class Scores:
     a: Vector
     b: Vector
     gap: float
+    x_ab: float | None = None
+    y_ab: float | None = None
+    cosines: tuple[Matrix, ...] = ()
 
     def __post_init__(self) -> None:
         """Copy the vectors, so that nothing outside can change them."""
         for name in ("x", "y", "a", "b"):
             object.__setattr__(self, name, read_only(getattr(self, name), name.upper()))
+        for cosines in self.cosines:
+            cosines.flags.writeable = False
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Sizes of X, Y, A and B."""
+        return len(self.x), len(self.y), len(self.a), len(self.b)
 
     @property
     def targets(self) -> Side:
@@ -108,8 +125,17 @@ def association_scores(
         if sides == "both":
             raise constant_scores(("A", "B"))
         attributes = np.zeros(len(a.rows)), np.zeros(len(b.rows))
-    gap = mean(x.along(a.centroid - b.centroid)) - mean(y.along(a.centroid - b.centroid))
-    return Scores(x=targets[0], y=targets[1], a=attributes[0], b=attributes[1], gap=gap)
+    x_ab, y_ab = (mean(rows.along(a.centroid - b.centroid)) for rows in (x, y))
+    return Scores(
+        x=targets[0],
+        y=targets[1],
+        a=attributes[0],
+        b=attributes[1],
+        gap=x_ab - y_ab,
+        x_ab=x_ab,
+        y_ab=y_ab,
+        cosines=(cosines_of((x, y), (a, b)),),
+    )
 
 
 def mean_scores(trials: Sequence[Scores]) -> Scores:
@@ -144,7 +170,21 @@ def mean_scores(trials: Sequence[Scores]) -> Scores:
         a=np.mean([trial.a for trial in trials], axis=0) * known,
         b=np.mean([trial.b for trial in trials], axis=0) * known,
         gap=mean(trial.gap for trial in trials),
+        x_ab=_mean_of_known([trial.x_ab for trial in trials]),
+        y_ab=_mean_of_known([trial.y_ab for trial in trials]),
+        cosines=_of_all([trial.cosines for trial in trials]),
     )
+
+
+def _mean_of_known(values: Sequence[float | None]) -> float | None:
+    """Mean, where every trial knows its value."""
+    known = [value for value in values if value is not None]
+    return mean(known) if len(known) == len(values) else None
+
+
+def _of_all(cosines: Sequence[tuple[Matrix, ...]]) -> tuple[Matrix, ...]:
+    """Cosines of all trials, where every trial knows its own."""
+    return tuple(matrix for trial in cosines for matrix in trial) if all(cosines) else ()
 
 
 def require_alike(one: Scores, other: Scores, names: tuple[str, str]) -> None:
