@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_visualbias.statistics.association import judged_side, sound_sides
 from pytest_visualbias.statistics.change import growth_interval, shift_interval
+from pytest_visualbias.statistics.contrast_scores import ContrastScores
 from pytest_visualbias.statistics.evidence import Evidence, Sides, require_sides, weigh
 from pytest_visualbias.statistics.intervals import require_level
 from pytest_visualbias.statistics.scores import Scores, association_scores, require_alike
@@ -100,8 +101,8 @@ def growth_test(
 
 
 def growth_from_scores(
-    before: Scores,
-    after: Scores,
+    before: Scores | ContrastScores,
+    after: Scores | ContrastScores,
     *,
     sides: Sides = "both",
     confidence: float = 0.95,
@@ -111,8 +112,9 @@ def growth_from_scores(
 
     Parameters
     ----------
-    before, after : Scores
-        Of the same images in the same order.
+    before, after : Scores or ContrastScores
+        Of the same images in the same order, both of one kind. Contrasts have one side only,
+        which is judged whatever `sides` says.
     sides, confidence, decide_at
         As in `growth_test`.
 
@@ -129,8 +131,10 @@ def growth_from_scores(
     A side whose deltas agree within 1e-6 has not changed.
     """
     require_level(confidence)
-    require_alike(before, after, ("before", "after"))
-    old, new = sound_sides(before, sides), sound_sides(after, sides)
+    require_alike(before.by_role, after.by_role, ("before", "after"))
+    if isinstance(before, ContrastScores):
+        sides = "targets"
+    old, new = (_sound(scores, sides) for scores in (before, after))
     paired = _paired(old, new)
     deltas = [_delta(*models) for models in paired]
     evidence = weigh(*deltas, alternative="two-sided", sides=sides, decide_at=decide_at)
@@ -155,6 +159,13 @@ def growth_from_scores(
         after=effects[1],
         **asdict(evidence),
     )
+
+
+def _sound(scores: Scores | ContrastScores, sides: Sides) -> tuple[Side, Side | None]:
+    """Side or sides that can be tested; of those that count, all, or an error."""
+    if isinstance(scores, ContrastScores):
+        return scores.side, None
+    return sound_sides(scores, sides)
 
 
 def _paired(

@@ -13,7 +13,7 @@ from pytest_visualbias.statistics.side import Side, constant_scores, mean, read_
 from pytest_visualbias.statistics.similarity import UnitRows, cosines_of, unit_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
 
-__all__ = ["Scores", "association_scores", "mean_scores", "require_alike"]
+__all__ = ["Scores", "association_scores", "mean_scores", "require_alike", "require_same_dim"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -67,6 +67,11 @@ class Scores:
     def sizes(self) -> tuple[int, int, int, int]:
         """Sizes of X, Y, A and B."""
         return len(self.x), len(self.y), len(self.a), len(self.b)
+
+    @property
+    def by_role(self) -> dict[str, int]:
+        """Sizes by the letters of the sets."""
+        return dict(zip("XYAB", self.sizes, strict=True))
 
     @property
     def targets(self) -> Side:
@@ -116,7 +121,7 @@ def association_scores(
        Contain Human-like Biases", FAccT 2021.
     """
     x, y, a, b = starmap(unit_rows, ((X, "X"), (Y, "Y"), (A, "A"), (B, "B")))
-    _require_same_dim(x, y, a, b)
+    require_same_dim(x, y, a, b)
     targets = _standardised(x, y, (a, b))
     if targets is None:
         raise constant_scores(("X", "Y"))
@@ -162,7 +167,7 @@ def mean_scores(trials: Sequence[Scores]) -> Scores:
         message = "mean_scores needs at least one trial"
         raise ValueError(message)
     for trial in trials[1:]:
-        require_alike(trials[0], trial, ("the first trial", "another"))
+        require_alike(trials[0].by_role, trial.by_role, ("the first trial", "another"))
     known = all(trial.a.any() or trial.b.any() for trial in trials)
     return Scores(
         x=np.mean([trial.x for trial in trials], axis=0),
@@ -187,19 +192,21 @@ def _of_all(cosines: Sequence[tuple[Matrix, ...]]) -> tuple[Matrix, ...]:
     return tuple(matrix for trial in cosines for matrix in trial) if all(cosines) else ()
 
 
-def require_alike(one: Scores, other: Scores, names: tuple[str, str]) -> None:
-    """Refuse two sets of scores that cannot be of the same images."""
-    for role in ("X", "Y", "A", "B"):
-        sizes = tuple(len(getattr(scores, role.lower())) for scores in (one, other))
-        if sizes[0] != sizes[1]:
+def require_alike(one: Mapping[str, int], other: Mapping[str, int], names: tuple[str, str]) -> None:
+    """Refuse two sets of scores that cannot be of the same images, by their sizes."""
+    if one.keys() != other.keys():
+        message = f"scores of different kinds of tests: sets {[*one]} and {[*other]}"
+        raise ValueError(message)
+    for role, size in one.items():
+        if size != other[role]:
             message = (
-                f"{role} has {sizes[0]} images in {names[0]} and {sizes[1]} in {names[1]}; "
+                f"{role} has {size} images in {names[0]} and {other[role]} in {names[1]}; "
                 "the same images in the same order are needed"
             )
             raise DegenerateTestError(message, role=role)
 
 
-def _require_same_dim(*sets: UnitRows) -> None:
+def require_same_dim(*sets: UnitRows) -> None:
     """Refuse embeddings of different lengths."""
     reference = sets[0]
     for other in sets[1:]:
@@ -207,7 +214,7 @@ def _require_same_dim(*sets: UnitRows) -> None:
         if dims[0] != dims[1]:
             message = (
                 f"{other.role} has embeddings of length {dims[1]} where {reference.role} has "
-                f"{dims[0]}; all four sets must come from one layer of one model"
+                f"{dims[0]}; all sets must come from one layer of one model"
             )
             raise DegenerateTestError(message, role=other.role)
 
