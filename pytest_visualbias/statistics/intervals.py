@@ -7,11 +7,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammaincc, gammainccinv, gammaincinv, ndtr, stdtrit
+from scipy.special import gammaincc, gammainccinv, gammaincinv, ndtr, ndtri, stdtrit
 
 from pytest_visualbias.statistics.side import spread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from numpy.typing import NDArray
@@ -32,7 +33,8 @@ __all__ = [
 _NODES: Final = 200
 _TAIL: Final = 9.0
 _OUTSIDE: Final = 1e-18
-_HALVINGS: Final = 64
+_STEPS: Final = 100
+_CLOSE: Final = 1e-13
 _SMALLEST: Final = 1e-12
 _UNIT: Final = 1e-9
 
@@ -65,6 +67,11 @@ def effect_interval(
     ``d = D / sqrt(1 + n_1 n_2 D^2 / N^2)`` as the standard deviation is over both sets. At the
     bound of d the sets do not vary within themselves, t is infinite, and the limit of the
     interval lies above d: the end nearer to zero is then d itself.
+
+    Simulated coverage at 95 % (`benchmarks/RESULTS.md`): 93 to 96 % for normal scores, at 6 to 40
+    images a set and 8 against 40. It falls short for strong effects of scores that are far from
+    normal: at d = 1, 90 to 92 % for exponential scores, 83 to 91 % for t with 3 degrees of freedom,
+    less with more images.
 
     References
     ----------
@@ -155,12 +162,38 @@ def _quadrature() -> tuple[Vector, Vector]:
 
 
 def _noncentrality(t: float, freedom: int, level: float) -> float:
-    """Find the noncentrality at which `t` >= 0 is the quantile of `level`, by bisection."""
-    low, high = -50.0, 50.0 + 10 * t
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if noncentral_t_cdf(t, freedom, middle) > level:
-            low = middle
+    """Find the noncentrality at which `t` >= 0 is the quantile of `level`."""
+    target = float(ndtri(level))
+    scale = math.sqrt(1 + t * t / (2 * freedom))
+
+    # As a normal quantile the level is all but linear in the noncentrality.
+    def missing(noncentrality: float) -> float:
+        return float(ndtri(noncentral_t_cdf(t, freedom, noncentrality))) - target
+
+    guess = t - target * scale
+    low, high = guess - scale / 8, guess + scale / 8
+    while missing(low) < 0:
+        low -= 2 * (high - low)
+    while missing(high) > 0:
+        high += 2 * (high - low)
+    return _root(missing, low, high)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Root of a falling function between two ends, by false position (the Illinois rule)."""
+    above, below, moved = function(low), function(high), 0
+    for _ in range(_STEPS):
+        slant = above - below
+        middle = low + (high - low) * above / slant if math.isfinite(slant) and slant else math.nan
+        if not low < middle < high:
+            middle = (low + high) / 2
+        value = function(middle)
+        if abs(value) < _CLOSE or high - low < _CLOSE * (1 + abs(middle)):
+            return middle
+        # An end that stays twice counts half, or it would stay for ever.
+        if value > 0:
+            low, above, below = middle, value, below / 2 if moved > 0 else below
         else:
-            high = middle
+            high, below, above = middle, value, above / 2 if moved < 0 else above
+        moved = 1 if value > 0 else -1
     return (low + high) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -127,8 +128,18 @@ def _levels(count: int, correction: Correction, alpha: float) -> tuple[float, ..
     if correction == "none":
         return (alpha,)
     if correction == "holm":
-        return tuple(alpha / left for left in range(1, count + 1))
-    return tuple(alpha * rank / count for rank in range(1, count + 1))
+        shares = [(1, left) for left in range(1, count + 1)]
+    else:
+        shares = [(rank, count) for rank in range(1, count + 1)]
+    return tuple(_largest(alpha, *share) for share in shares)
+
+
+def _largest(alpha: float, rank: int, count: int) -> float:
+    """Largest p for which ``p * count / rank`` is not above alpha, rounding and all."""
+    level = alpha * rank / count
+    while level * count / rank > alpha:
+        level = math.nextafter(level, 0)
+    return level
 
 
 def _require_ordered(lows: Sequence[float], highs: Sequence[float]) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -97,6 +97,7 @@ def test_holm_and_bh_equal_those_of_statsmodels() -> None:
 class TestBrackets:
     @pytest.mark.property
     @given(st.data(), corrections)
+    @settings(deadline=None)
     def test_any_p_in_the_brackets_adjusts_into_the_adjusted_brackets(
         self, data: st.DataObject, correction: Correction
     ) -> None:
@@ -110,6 +111,7 @@ class TestBrackets:
 
     @pytest.mark.property
     @given(st.data(), corrections, st.sampled_from([0.01, 0.05]))
+    @settings(deadline=None)
     def test_deciding_at_the_levels_named_decides_every_verdict(
         self, data: st.DataObject, correction: Correction, alpha: float
     ) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from pytest_visualbias.statistics import bracketing
 from pytest_visualbias.statistics.permutation import permutation_test
 from pytest_visualbias.statistics.side import Side
 
@@ -199,14 +200,19 @@ class TestBounded:
 
 
 class TestSampled:
-    def test_only_sets_of_many_hundreds_are_sampled(self) -> None:
+    def test_what_cannot_be_bracketed_in_time_is_sampled(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As it is for sets of many hundreds; the true p lies in the interval."""
         rng = np.random.default_rng(8)
-        first, second = rng.standard_normal(1000) + 0.08, rng.standard_normal(1000)
+        first, second = rng.standard_normal(30) + 0.5, rng.standard_normal(30)
+        proven = run(first, second)
+        monkeypatch.setattr(bracketing, "_CELLS", 1000)
         got = run(first, second)
-        assert got.method == "sampled"
+        assert (proven.method, got.method) == ("bounded", "sampled")
+        assert got.p_low <= proven.p_low < proven.p_high <= got.p_high
         assert got.p_low < got.p_value < got.p_high
-        theirs = stats.ttest_ind(first, second).pvalue
-        assert got.p_low <= theirs <= got.p_high
+        assert got.p_saddlepoint == proven.p_saddlepoint
 
 
 def test_an_unknown_alternative_is_refused() -> None:

@@ -61,7 +61,7 @@ def test_every_exact_p_is_equal(
 def test_every_p_agrees_with_a_million_draws(published: list[tuple[Row, Scores]]) -> None:
     """The published code's sampling error at a million draws, five of them, is all there is."""
     methods = set()
-    for row, scores in published[::2]:
+    for row, scores in published[::3]:
         for column, alternative in (("greater", "greater"), ("two_sided", "two-sided")):
             got = permutation_test(scores.targets, alternative=alternative)  # type: ignore[arg-type]
             drawn = float(row[f"p_mc1e6_{column}"])
