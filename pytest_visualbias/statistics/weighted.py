@@ -83,6 +83,10 @@ def wide_interval(scores: Scores, sides: Sides, confidence: float) -> tuple[floa
     -----
     Sets and images are put into an order that their cosines alone decide, so that the same ones are
     drawn however rows are ordered and whichever set is called X or Y, A or B.
+
+    In simulation (`benchmarks/RESULTS.md`) it holds the effect of whole populations in 91 to 96 %
+    of draws where that is zero, in 80 to 89 % where it is 0.5 or 1, against 74 to 89 % for the
+    interval that holds the attributes: few attribute images weaken an effect.
     """
     if not scores.cosines:
         return None
