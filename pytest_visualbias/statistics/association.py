@@ -65,11 +65,11 @@ class AssociationResult(Evidence):
     gap: float
     ci_low: float
     ci_high: float
-    wide_low: float | None
-    wide_high: float | None
+    wide_low: float | None = None
+    wide_high: float | None = None
     confidence: float
-    x_ab: float | None
-    y_ab: float | None
+    x_ab: float | None = None
+    y_ab: float | None = None
     n_x: int
     n_y: int
     n_a: int

@@ -59,14 +59,14 @@ class Evidence:
     p_high: float
     p_method: PMethod
     p_attributes: float | None
-    p_attributes_low: float | None
-    p_attributes_high: float | None
+    p_attributes_low: float | None = None
+    p_attributes_high: float | None = None
     p_welch: float | None
     p_verdict: float
     p_verdict_low: float
     p_verdict_high: float
     p_verdict_method: PMethod
-    p_saddlepoint: float | None
+    p_saddlepoint: float | None = None
 
 
 def weigh(
