@@ -11,31 +11,71 @@ from pytest_visualbias.statistics.association import (
     association_from_scores,
     association_test,
 )
+from pytest_visualbias.statistics.contrast import (
+    ContrastResult,
+    contrast_from_scores,
+    sc_eat_test,
+    similarity_gap_test,
+)
+from pytest_visualbias.statistics.contrast_scores import (
+    ContrastScores,
+    mean_contrast_scores,
+    sc_eat_scores,
+    similarity_gap_scores,
+)
 from pytest_visualbias.statistics.evidence import Evidence, Sides
 from pytest_visualbias.statistics.growth import GrowthResult, growth_from_scores, growth_test
 from pytest_visualbias.statistics.intervals import largest_effect
-from pytest_visualbias.statistics.multiplicity import Correction, adjust
+from pytest_visualbias.statistics.intra import (
+    IntraResult,
+    intra_from_scores,
+    intra_scores,
+    intra_similarity,
+)
+from pytest_visualbias.statistics.multiplicity import (
+    Correction,
+    adjust,
+    adjust_brackets,
+    undecided,
+)
 from pytest_visualbias.statistics.permutation import Alternative, PMethod
 from pytest_visualbias.statistics.power import smallest_detectable_effect, smallest_p
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
+from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
 
 __all__ = [
     "Alternative",
     "AssociationResult",
+    "ContrastResult",
+    "ContrastScores",
     "Correction",
     "Evidence",
     "GrowthResult",
+    "Influence",
+    "IntraResult",
     "PMethod",
     "Scores",
     "Sides",
     "adjust",
+    "adjust_brackets",
     "association_from_scores",
     "association_scores",
     "association_test",
+    "contrast_from_scores",
     "growth_from_scores",
     "growth_test",
+    "influence_from_scores",
+    "intra_from_scores",
+    "intra_scores",
+    "intra_similarity",
     "largest_effect",
+    "mean_contrast_scores",
     "mean_scores",
+    "sc_eat_scores",
+    "sc_eat_test",
+    "similarity_gap_scores",
+    "similarity_gap_test",
     "smallest_detectable_effect",
     "smallest_p",
+    "undecided",
 ]

@@ -12,8 +12,9 @@ from pytest_visualbias.statistics.evidence import (
     require_sides,
     weigh,
 )
-from pytest_visualbias.statistics.intervals import effect_interval
+from pytest_visualbias.statistics.intervals import scaled_interval
 from pytest_visualbias.statistics.scores import Scores, association_scores
+from pytest_visualbias.statistics.weighted import wide_interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -47,8 +48,13 @@ class AssociationResult(Evidence):
         Difference of the mean associations of X and Y, in cosines.
     ci_low, ci_high : float
         Confidence interval of `effect_judged`, the side it was seen from being sampled.
+    wide_low, wide_high : float or None
+        BCa bootstrap interval of `effect_judged`, targets and attributes both being sampled; None
+        where only scores are known.
     confidence : float
-        Of that interval.
+        Of both intervals.
+    x_ab, y_ab : float or None
+        Mean associations of X and of Y, in cosines, whose difference is the gap.
     n_x, n_y, n_a, n_b : int
         Sizes of the sets.
     """
@@ -59,7 +65,11 @@ class AssociationResult(Evidence):
     gap: float
     ci_low: float
     ci_high: float
+    wide_low: float | None = None
+    wide_high: float | None = None
     confidence: float
+    x_ab: float | None = None
+    y_ab: float | None = None
     n_x: int
     n_y: int
     n_a: int
@@ -75,6 +85,7 @@ def association_test(
     alternative: Alternative = "two-sided",
     sides: Sides = "both",
     confidence: float = 0.95,
+    decide_at: float | None = None,
 ) -> AssociationResult:
     """Test whether X is nearer to A, and Y to B, than the other way round.
 
@@ -90,6 +101,8 @@ def association_test(
         Whether limits judge the weaker of the two sides or, as in iEAT, the targets only.
     confidence : float
         Of the interval, between 0 and 1.
+    decide_at : float or None
+        A level on which a verdict hangs; bounded p-values around it are refined further.
 
     Returns
     -------
@@ -118,7 +131,7 @@ def association_test(
     require_sides(sides)
     scores = association_scores(X, Y, A, B, sides=sides)
     return association_from_scores(
-        scores, alternative=alternative, sides=sides, confidence=confidence
+        scores, alternative=alternative, sides=sides, confidence=confidence, decide_at=decide_at
     )
 
 
@@ -128,15 +141,17 @@ def association_from_scores(
     alternative: Alternative = "two-sided",
     sides: Sides = "both",
     confidence: float = 0.95,
+    decide_at: float | None = None,
 ) -> AssociationResult:
     """Run the association test on scores: of one run, of averaged trials, or recorded ones.
 
     Parameters are those of `association_test`, with `scores` in place of the embeddings.
     """
     targets, attributes = sound_sides(scores, sides)
-    evidence = weigh(targets, attributes, alternative=alternative, sides=sides)
+    evidence = weigh(targets, attributes, alternative=alternative, sides=sides, decide_at=decide_at)
     judged = judged_side(targets, attributes, sides)
-    low, high = effect_interval(judged.difference, *judged.sizes, confidence=confidence)
+    low, high = scaled_interval(judged, confidence)
+    wide = wide_interval(scores, sides, confidence) or (None, None)
     return AssociationResult(
         effect_size=targets.difference,
         effect_size_attributes=None if attributes is None else attributes.difference,
@@ -144,7 +159,11 @@ def association_from_scores(
         gap=scores.gap,
         ci_low=low,
         ci_high=high,
+        wide_low=wide[0],
+        wide_high=wide[1],
         confidence=confidence,
+        x_ab=scores.x_ab,
+        y_ab=scores.y_ab,
         n_x=len(scores.x),
         n_y=len(scores.y),
         n_a=len(scores.a),

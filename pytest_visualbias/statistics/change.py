@@ -50,6 +50,9 @@ def growth_interval(sides: tuple[Paired, ...], confidence: float) -> tuple[float
     depends neither on their order nor on the process. Associations of one side with other images
     of the other side are not drawn: the scores of a side are taken as they are [1]_.
 
+    Simulated coverage at 95 % (`benchmarks/RESULTS.md`): 91 to 98 % where there was an effect
+    before, 82 to 85 % where there was none, as the absolute value has a corner there.
+
     References
     ----------
     .. [1] B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap", chapter 13, 1993.
@@ -82,7 +85,7 @@ def shift_interval(
     -------
     tuple of float
         `shift` and twice a quantile of t with N - 2 degrees of freedom, N the number of images on
-        the side that is judged after, of standard error.
+        the side that is judged after, of standard error. Simulated coverage at 95 %: 91 to 97 %.
 
     Notes
     -----

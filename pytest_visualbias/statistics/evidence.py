@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 from scipy.special import stdtr
 
-from pytest_visualbias.statistics.permutation import Alternative, PMethod, permutation_test
+from pytest_visualbias.statistics.permutation import (
+    Alternative,
+    PMethod,
+    least_proven,
+    permutation_test,
+)
 from pytest_visualbias.statistics.side import spread
 
 if TYPE_CHECKING:
@@ -28,12 +33,14 @@ class Evidence:
     p_value : float
         Labels of X and Y permuted, attributes held.
     p_low, p_high : float
-        Bracket of `p_value`.
-    p_method : {"exact", "sampled"}
+        Bracket of `p_value`, which is `p_high` where it is bounded.
+    p_method : {"exact", "bounded", "sampled"}
         How `p_value` was found.
     p_attributes : float or None
         Labels of A and B permuted, targets held; None where that side has no spread or too few
         images, and does not count.
+    p_attributes_low, p_attributes_high : float or None
+        Bracket of `p_attributes`.
     p_welch : float or None
         Welch's two-sided t, the largest over those sides that count and whose sets differ in
         size; None where there is none.
@@ -41,8 +48,10 @@ class Evidence:
         The largest of those that apply.
     p_verdict_low, p_verdict_high : float
         Bracket of `p_verdict`.
-    p_verdict_method : {"exact", "sampled"}
-        ``"exact"`` where every permutation test that applies was counted in full.
+    p_saddlepoint : float or None
+        Saddlepoint approximation of `p_value`, for comparison only; None where p is exact.
+    p_verdict_method : {"exact", "bounded", "sampled"}
+        The least proven method among the permutation tests that apply.
     """
 
     p_value: float
@@ -50,15 +59,23 @@ class Evidence:
     p_high: float
     p_method: PMethod
     p_attributes: float | None
+    p_attributes_low: float | None = None
+    p_attributes_high: float | None = None
     p_welch: float | None
     p_verdict: float
     p_verdict_low: float
     p_verdict_high: float
     p_verdict_method: PMethod
+    p_saddlepoint: float | None = None
 
 
 def weigh(
-    targets: Side, attributes: Side | None = None, *, alternative: Alternative, sides: Sides
+    targets: Side,
+    attributes: Side | None = None,
+    *,
+    alternative: Alternative,
+    sides: Sides,
+    decide_at: float | None = None,
 ) -> Evidence:
     """Test both sides and find the p that decides.
 
@@ -70,6 +87,8 @@ def weigh(
         For the permutation tests; Welch's t is always two-sided.
     sides : {"both", "targets"}
         With ``"targets"`` the attribute side is tested but has no say.
+    decide_at : float or None
+        A level on which a verdict hangs; brackets around it are refined further.
 
     Notes
     -----
@@ -83,25 +102,29 @@ def weigh(
     .. [1] R. L. Berger, "Multiparameter hypothesis testing and acceptance sampling",
        Technometrics 24, 295-300, 1982.
     """
-    permuted = permutation_test(targets, alternative=alternative)
+    permuted = permutation_test(targets, alternative=alternative, decide_at=decide_at)
     exchanged = (
-        None if attributes is None else permutation_test(attributes, alternative=alternative)
+        None
+        if attributes is None
+        else permutation_test(attributes, alternative=alternative, decide_at=decide_at)
     )
     counted = [permuted] if exchanged is None or sides == "targets" else [permuted, exchanged]
     judged = [targets] if attributes is None or sides == "targets" else [targets, attributes]
     welch = [welch_p(side) for side in judged if side.sizes[0] != side.sizes[1]]
-    exact = all(result.method == "exact" for result in counted)
     return Evidence(
         p_value=permuted.p_value,
         p_low=permuted.p_low,
         p_high=permuted.p_high,
         p_method=permuted.method,
         p_attributes=None if exchanged is None else exchanged.p_value,
+        p_attributes_low=None if exchanged is None else exchanged.p_low,
+        p_attributes_high=None if exchanged is None else exchanged.p_high,
         p_welch=max(welch, default=None),
         p_verdict=max([result.p_value for result in counted] + welch),
         p_verdict_low=max([result.p_low for result in counted] + welch),
         p_verdict_high=max([result.p_high for result in counted] + welch),
-        p_verdict_method="exact" if exact else "sampled",
+        p_saddlepoint=permuted.p_saddlepoint,
+        p_verdict_method=least_proven([result.method for result in counted]),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_visualbias.statistics.association import judged_side, sound_sides
 from pytest_visualbias.statistics.change import growth_interval, shift_interval
+from pytest_visualbias.statistics.contrast_scores import ContrastScores
 from pytest_visualbias.statistics.evidence import Evidence, Sides, require_sides, weigh
 from pytest_visualbias.statistics.intervals import require_level
 from pytest_visualbias.statistics.scores import Scores, association_scores, require_alike
@@ -64,6 +65,7 @@ def growth_test(
     *,
     sides: Sides = "both",
     confidence: float = 0.95,
+    decide_at: float | None = None,
 ) -> GrowthResult:
     """Test whether an association differs between two models.
 
@@ -76,6 +78,8 @@ def growth_test(
         Whether the weaker of the two sides is judged or, as in iEAT, the targets only.
     confidence : float
         Of the intervals, between 0 and 1.
+    decide_at : float or None
+        A level on which a verdict hangs; bounded p-values around it are refined further.
 
     Returns
     -------
@@ -93,19 +97,25 @@ def growth_test(
     """
     require_sides(sides)
     scored = (association_scores(*model, sides=sides) for model in (before, after))
-    return growth_from_scores(*scored, sides=sides, confidence=confidence)
+    return growth_from_scores(*scored, sides=sides, confidence=confidence, decide_at=decide_at)
 
 
 def growth_from_scores(
-    before: Scores, after: Scores, *, sides: Sides = "both", confidence: float = 0.95
+    before: Scores | ContrastScores,
+    after: Scores | ContrastScores,
+    *,
+    sides: Sides = "both",
+    confidence: float = 0.95,
+    decide_at: float | None = None,
 ) -> GrowthResult:
     """Test growth on scores: of live models, of averaged trials, or recorded ones.
 
     Parameters
     ----------
-    before, after : Scores
-        Of the same images in the same order.
-    sides, confidence
+    before, after : Scores or ContrastScores
+        Of the same images in the same order, both of one kind. Contrasts have one side only,
+        which is judged whatever `sides` says.
+    sides, confidence, decide_at
         As in `growth_test`.
 
     Returns
@@ -121,11 +131,13 @@ def growth_from_scores(
     A side whose deltas agree within 1e-6 has not changed.
     """
     require_level(confidence)
-    require_alike(before, after, ("before", "after"))
-    old, new = sound_sides(before, sides), sound_sides(after, sides)
+    require_alike(before.by_role, after.by_role, ("before", "after"))
+    if isinstance(before, ContrastScores):
+        sides = "targets"
+    old, new = (_sound(scores, sides) for scores in (before, after))
     paired = _paired(old, new)
     deltas = [_delta(*models) for models in paired]
-    evidence = weigh(*deltas, alternative="two-sided", sides=sides)
+    evidence = weigh(*deltas, alternative="two-sided", sides=sides, decide_at=decide_at)
     counted = paired[:1] if sides == "targets" else paired
     changed = any(delta.pooled.any() for delta in deltas[: len(counted)])
     judged = judged_side(*old, sides), judged_side(*new, sides)
@@ -147,6 +159,13 @@ def growth_from_scores(
         after=effects[1],
         **asdict(evidence),
     )
+
+
+def _sound(scores: Scores | ContrastScores, sides: Sides) -> tuple[Side, Side | None]:
+    """Side or sides that can be tested; of those that count, all, or an error."""
+    if isinstance(scores, ContrastScores):
+        return scores.side, None
+    return sound_sides(scores, sides)
 
 
 def _paired(

@@ -7,22 +7,36 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammaincc, gammainccinv, gammaincinv, ndtr, stdtrit
+from scipy.special import gammaincc, gammainccinv, gammaincinv, ndtr, ndtri, stdtrit
+
+from pytest_visualbias.statistics.side import spread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from numpy.typing import NDArray
 
+    from pytest_visualbias.statistics.side import Side
+
     Vector = NDArray[np.float64]
 
-__all__ = ["effect_interval", "largest_effect", "noncentral_t_cdf", "require_level", "t_margin"]
+__all__ = [
+    "effect_interval",
+    "largest_effect",
+    "noncentral_t_cdf",
+    "require_level",
+    "scaled_interval",
+    "t_margin",
+]
 
 _NODES: Final = 200
 _TAIL: Final = 9.0
 _OUTSIDE: Final = 1e-18
-_HALVINGS: Final = 64
+_STEPS: Final = 100
+_CLOSE: Final = 1e-13
 _SMALLEST: Final = 1e-12
+_UNIT: Final = 1e-9
 
 
 def effect_interval(
@@ -54,6 +68,11 @@ def effect_interval(
     bound of d the sets do not vary within themselves, t is infinite, and the limit of the
     interval lies above d: the end nearer to zero is then d itself.
 
+    Simulated coverage at 95 % (`benchmarks/RESULTS.md`): 93 to 96 % for normal scores, at 6 to 40
+    images a set and 8 against 40. It falls short for strong effects of scores that are far from
+    normal: at d = 1, 90 to 92 % for exponential scores, 83 to 91 % for t with 3 degrees of freedom,
+    less with more images.
+
     References
     ----------
     .. [1] J. H. Steiger, R. T. Fouladi, "Noncentrality interval estimation and the evaluation of
@@ -71,6 +90,19 @@ def effect_interval(
         ends.append(apart / math.hypot(1, apart * math.sqrt(n_first * n_second) / total))
     low, high = min(ends[0], size), max(ends[1], size)
     return (low, high) if effect >= 0 else (-high, -low)
+
+
+def scaled_interval(side: Side, confidence: float) -> tuple[float, float]:
+    """Confidence interval of a side's difference of means, its spread being held.
+
+    Scores averaged over trials, or over images, have a spread below one: `effect_interval` is of
+    the difference in units of that spread.
+    """
+    width = spread(side.pooled)
+    if abs(width - 1) < _UNIT:
+        width = 1.0
+    low, high = effect_interval(side.difference / width, *side.sizes, confidence=confidence)
+    return low * width, high * width
 
 
 def largest_effect(n_first: int, n_second: int) -> float:
@@ -130,12 +162,38 @@ def _quadrature() -> tuple[Vector, Vector]:
 
 
 def _noncentrality(t: float, freedom: int, level: float) -> float:
-    """Find the noncentrality at which `t` >= 0 is the quantile of `level`, by bisection."""
-    low, high = -50.0, 50.0 + 10 * t
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if noncentral_t_cdf(t, freedom, middle) > level:
-            low = middle
+    """Find the noncentrality at which `t` >= 0 is the quantile of `level`."""
+    target = float(ndtri(level))
+    scale = math.sqrt(1 + t * t / (2 * freedom))
+
+    # As a normal quantile the level is all but linear in the noncentrality.
+    def missing(noncentrality: float) -> float:
+        return float(ndtri(noncentral_t_cdf(t, freedom, noncentrality))) - target
+
+    guess = t - target * scale
+    low, high = guess - scale / 8, guess + scale / 8
+    while missing(low) < 0:
+        low -= 2 * (high - low)
+    while missing(high) > 0:
+        high += 2 * (high - low)
+    return _root(missing, low, high)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Root of a falling function between two ends, by false position (the Illinois rule)."""
+    above, below, moved = function(low), function(high), 0
+    for _ in range(_STEPS):
+        slant = above - below
+        middle = low + (high - low) * above / slant if math.isfinite(slant) and slant else math.nan
+        if not low < middle < high:
+            middle = (low + high) / 2
+        value = function(middle)
+        if abs(value) < _CLOSE or high - low < _CLOSE * (1 + abs(middle)):
+            return middle
+        # An end that stays twice counts half, or it would stay for ever.
+        if value > 0:
+            low, above, below = middle, value, below / 2 if moved > 0 else below
         else:
-            high = middle
+            high, below, above = middle, value, above / 2 if moved < 0 else above
+        moved = 1 if value > 0 else -1
     return (low + high) / 2

@@ -10,18 +10,19 @@ import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError
 from pytest_visualbias.statistics.side import Side, constant_scores, mean, read_only, spread
-from pytest_visualbias.statistics.similarity import UnitRows, unit_rows
+from pytest_visualbias.statistics.similarity import UnitRows, cosines_of, unit_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from pytest_visualbias.statistics.evidence import Sides
 
     Vector = NDArray[np.float64]
+    Matrix = NDArray[np.float64]
 
-__all__ = ["Scores", "association_scores", "mean_scores", "require_alike"]
+__all__ = ["Scores", "association_scores", "mean_scores", "require_alike", "require_same_dim"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,6 +39,12 @@ class Scores:
         that side has no spread and was not asked for.
     gap : float
         Difference of the mean associations of X and Y, in cosines; shared by both sides.
+    x_ab, y_ab : float or None
+        These two means, in cosines: which of the two sets drives the gap. None in scores from a
+        record.
+    cosines : tuple of ndarray
+        `(n_x + n_y, n_a + n_b)` for each trial, for what resamples both sides; empty in scores
+        from a record. Read-only.
     """
 
     x: Vector
@@ -45,11 +52,26 @@ class Scores:
     a: Vector
     b: Vector
     gap: float
+    x_ab: float | None = None
+    y_ab: float | None = None
+    cosines: tuple[Matrix, ...] = ()
 
     def __post_init__(self) -> None:
         """Copy the vectors, so that nothing outside can change them."""
         for name in ("x", "y", "a", "b"):
             object.__setattr__(self, name, read_only(getattr(self, name), name.upper()))
+        for cosines in self.cosines:
+            cosines.flags.writeable = False
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Sizes of X, Y, A and B."""
+        return len(self.x), len(self.y), len(self.a), len(self.b)
+
+    @property
+    def by_role(self) -> dict[str, int]:
+        """Sizes by the letters of the sets."""
+        return dict(zip("XYAB", self.sizes, strict=True))
 
     @property
     def targets(self) -> Side:
@@ -99,7 +121,7 @@ def association_scores(
        Contain Human-like Biases", FAccT 2021.
     """
     x, y, a, b = starmap(unit_rows, ((X, "X"), (Y, "Y"), (A, "A"), (B, "B")))
-    _require_same_dim(x, y, a, b)
+    require_same_dim(x, y, a, b)
     targets = _standardised(x, y, (a, b))
     if targets is None:
         raise constant_scores(("X", "Y"))
@@ -108,8 +130,17 @@ def association_scores(
         if sides == "both":
             raise constant_scores(("A", "B"))
         attributes = np.zeros(len(a.rows)), np.zeros(len(b.rows))
-    gap = mean(x.along(a.centroid - b.centroid)) - mean(y.along(a.centroid - b.centroid))
-    return Scores(x=targets[0], y=targets[1], a=attributes[0], b=attributes[1], gap=gap)
+    x_ab, y_ab = (mean(rows.along(a.centroid - b.centroid)) for rows in (x, y))
+    return Scores(
+        x=targets[0],
+        y=targets[1],
+        a=attributes[0],
+        b=attributes[1],
+        gap=x_ab - y_ab,
+        x_ab=x_ab,
+        y_ab=y_ab,
+        cosines=(cosines_of((x, y), (a, b)),),
+    )
 
 
 def mean_scores(trials: Sequence[Scores]) -> Scores:
@@ -136,7 +167,7 @@ def mean_scores(trials: Sequence[Scores]) -> Scores:
         message = "mean_scores needs at least one trial"
         raise ValueError(message)
     for trial in trials[1:]:
-        require_alike(trials[0], trial, ("the first trial", "another"))
+        require_alike(trials[0].by_role, trial.by_role, ("the first trial", "another"))
     known = all(trial.a.any() or trial.b.any() for trial in trials)
     return Scores(
         x=np.mean([trial.x for trial in trials], axis=0),
@@ -144,22 +175,38 @@ def mean_scores(trials: Sequence[Scores]) -> Scores:
         a=np.mean([trial.a for trial in trials], axis=0) * known,
         b=np.mean([trial.b for trial in trials], axis=0) * known,
         gap=mean(trial.gap for trial in trials),
+        x_ab=_mean_of_known([trial.x_ab for trial in trials]),
+        y_ab=_mean_of_known([trial.y_ab for trial in trials]),
+        cosines=_of_all([trial.cosines for trial in trials]),
     )
 
 
-def require_alike(one: Scores, other: Scores, names: tuple[str, str]) -> None:
-    """Refuse two sets of scores that cannot be of the same images."""
-    for role in ("X", "Y", "A", "B"):
-        sizes = tuple(len(getattr(scores, role.lower())) for scores in (one, other))
-        if sizes[0] != sizes[1]:
+def _mean_of_known(values: Sequence[float | None]) -> float | None:
+    """Mean, where every trial knows its value."""
+    known = [value for value in values if value is not None]
+    return mean(known) if len(known) == len(values) else None
+
+
+def _of_all(cosines: Sequence[tuple[Matrix, ...]]) -> tuple[Matrix, ...]:
+    """Cosines of all trials, where every trial knows its own."""
+    return tuple(matrix for trial in cosines for matrix in trial) if all(cosines) else ()
+
+
+def require_alike(one: Mapping[str, int], other: Mapping[str, int], names: tuple[str, str]) -> None:
+    """Refuse two sets of scores that cannot be of the same images, by their sizes."""
+    if one.keys() != other.keys():
+        message = f"scores of different kinds of tests: sets {[*one]} and {[*other]}"
+        raise ValueError(message)
+    for role, size in one.items():
+        if size != other[role]:
             message = (
-                f"{role} has {sizes[0]} images in {names[0]} and {sizes[1]} in {names[1]}; "
+                f"{role} has {size} images in {names[0]} and {other[role]} in {names[1]}; "
                 "the same images in the same order are needed"
             )
             raise DegenerateTestError(message, role=role)
 
 
-def _require_same_dim(*sets: UnitRows) -> None:
+def require_same_dim(*sets: UnitRows) -> None:
     """Refuse embeddings of different lengths."""
     reference = sets[0]
     for other in sets[1:]:
@@ -167,7 +214,7 @@ def _require_same_dim(*sets: UnitRows) -> None:
         if dims[0] != dims[1]:
             message = (
                 f"{other.role} has embeddings of length {dims[1]} where {reference.role} has "
-                f"{dims[0]}; all four sets must come from one layer of one model"
+                f"{dims[0]}; all sets must come from one layer of one model"
             )
             raise DegenerateTestError(message, role=other.role)
 

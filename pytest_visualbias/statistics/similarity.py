@@ -16,6 +16,7 @@ import numpy as np
 from pytest_visualbias.errors import DegenerateTestError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
 
     from numpy.typing import ArrayLike, NDArray
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
     Vector = NDArray[np.float64]
 
-__all__ = ["UnitRows", "unit_rows"]
+__all__ = ["UnitRows", "cosines_of", "unit_rows"]
 
 _SCALING: Final = 4 * float(np.finfo(np.float64).eps)
 
@@ -91,6 +92,15 @@ def unit_rows(embeddings: ArrayLike, role: str) -> UnitRows:
     dtype = given.dtype if np.issubdtype(given.dtype, np.floating) else rows.dtype
     rounding = float(np.finfo(dtype).eps) + _SCALING
     return UnitRows(role=role, rows=rows, rounding=rounding)
+
+
+def cosines_of(rows: Sequence[UnitRows], columns: Sequence[UnitRows]) -> Matrix:
+    """All cosines between the images of some sets and those of others, `(rows, columns)`."""
+    cosines: Matrix = (
+        np.concatenate([part.rows for part in rows])
+        @ np.concatenate([part.rows for part in columns]).T
+    )
+    return cosines
 
 
 def _require_matrix(given: NDArray[np.generic], role: str) -> None:

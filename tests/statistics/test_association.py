@@ -33,7 +33,7 @@ Sets = tuple["NDArray[np.float64]", ...]
 # Four of the sizes that exact tests can count, and embeddings from a seed: hypothesis shrinks both.
 sizes = st.tuples(*[st.integers(2, 6)] * 4)
 seeds = st.integers(0, 2**32 - 1)
-property_settings = settings(deadline=None, max_examples=60)
+property_settings = settings(deadline=None, max_examples=30)
 
 
 def drawn(n: tuple[int, ...], seed: int, dim: int = 5) -> Sets:
@@ -216,10 +216,11 @@ def test_results_are_frozen_builtin_numbers() -> None:
     got = association_test(*drawn((3, 4, 3, 3), 1))
     with pytest.raises(dataclasses.FrozenInstanceError):
         got.gap = 0.0  # type: ignore[misc]
-    assert {type(value) for value in dataclasses.asdict(got).values()} == {float, int, str}
+    kinds = {type(value) for value in dataclasses.asdict(got).values()}
+    assert kinds == {float, int, str, type(None)}
 
 
-def test_the_same_sample_is_drawn_in_every_process() -> None:
+def test_every_process_finds_the_same_p() -> None:
     code = (
         "import numpy as np; from pytest_visualbias.statistics import association_test;"
         "print(association_test(*np.random.default_rng(1).standard_normal((4, 14, 5))).p_verdict)"

@@ -76,12 +76,23 @@ class TestWeigh:
         assert got.p_welch is not None
         assert got.p_verdict == got.p_welch > 0.1
 
-    def test_one_sampled_side_makes_the_verdict_sampled(self) -> None:
-        counted, sampled = drawn(6, 6, 1), drawn(20, 20, 0.2)
-        got = weigh(counted, sampled, alternative="two-sided", sides="both")
-        assert (got.p_method, got.p_verdict_method) == ("exact", "sampled")
+    def test_the_least_proven_side_names_the_method_of_the_verdict(self) -> None:
+        counted, bounded = drawn(6, 6, 1), drawn(30, 30, 0.2)
+        got = weigh(counted, bounded, alternative="two-sided", sides="both")
+        assert (got.p_method, got.p_verdict_method) == ("exact", "bounded")
         assert got.p_low == got.p_value == got.p_high
-        assert got.p_verdict_low < got.p_verdict < got.p_verdict_high
-        alone = weigh(counted, sampled, alternative="two-sided", sides="targets")
+        assert got.p_verdict_low < got.p_verdict == got.p_verdict_high
+        assert (got.p_attributes_low, got.p_attributes_high) == (
+            got.p_verdict_low,
+            got.p_verdict_high,
+        )
+        alone = weigh(counted, bounded, alternative="two-sided", sides="targets")
         assert alone.p_verdict_method == "exact"
         assert alone.p_verdict_low == alone.p_verdict_high == alone.p_value
+
+    def test_a_level_in_the_bracket_of_either_side_is_decided(self) -> None:
+        one, other = drawn(25, 25, 0.3), drawn(24, 24, 0.3)
+        usual = weigh(one, other, alternative="two-sided", sides="both")
+        level = usual.p_verdict_low + 0.9 * (usual.p_verdict_high - usual.p_verdict_low)
+        got = weigh(one, other, alternative="two-sided", sides="both", decide_at=level)
+        assert got.p_verdict_high <= level or got.p_verdict_low > level

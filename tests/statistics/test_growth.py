@@ -208,7 +208,7 @@ class TestGrowthInterval:
             return float((first.mean() - second.mean()) / np.std([*first, *second], ddof=1))
 
         draws = []
-        for _ in range(4000):
+        for _ in range(2000):
             rows = {k: rng.integers(0, len(getattr(old, k)), len(getattr(old, k))) for k in "xyab"}
             sizes = [
                 min(

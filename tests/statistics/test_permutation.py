@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_visualbias.statistics import permutation
+from pytest_visualbias.statistics import bracketing
 from pytest_visualbias.statistics.permutation import permutation_test
 from pytest_visualbias.statistics.side import Side
 
@@ -101,11 +101,15 @@ def test_the_published_tie_example_is_counted_right() -> None:
     assert run(first, second, "greater").p_value == expected
 
 
-def test_ten_against_ten_is_exact_and_eleven_against_eleven_is_not() -> None:
-    values = RNG.standard_normal(22)
-    ten = run(values[:10], values[10:20])
-    assert (ten.method, ten.p_low, ten.p_high) == ("exact", ten.p_value, ten.p_value)
-    assert run(values[:11], values[11:]).method == "sampled"
+def test_twenty_against_twenty_is_exact_and_forty_against_forty_is_bounded() -> None:
+    values = RNG.standard_normal(80)
+    twenty = run(values[:20], values[20:40])
+    assert (twenty.method, twenty.p_low, twenty.p_high) == ("exact", twenty.p_value, twenty.p_value)
+    assert twenty.p_saddlepoint is None
+    forty = run(values[:40], values[40:])
+    assert forty.method == "bounded"
+    assert forty.p_low < forty.p_value == forty.p_high
+    assert forty.p_saddlepoint is not None
 
 
 def test_a_small_set_against_a_large_one_is_exact() -> None:
@@ -152,58 +156,63 @@ def test_ties_are_judged_by_the_rounding_that_scores_carry() -> None:
     assert permutation_test(carrying, alternative="greater").p_value == 1
 
 
-class TestSampled:
+class TestBounded:
     @pytest.mark.parametrize("alternative", ALTERNATIVES)
-    @pytest.mark.parametrize(("n", "m", "shift"), [(6, 6, 0.8), (8, 10, 0.5), (10, 8, -1.5)])
-    def test_the_exact_p_lies_in_the_bracket(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        n: int,
-        m: int,
-        shift: float,
-        alternative: Alternative,
+    @pytest.mark.parametrize(("n", "m"), [(26, 26), (24, 31), (8, 90)])
+    def test_the_bracket_is_one_per_cent_or_a_ten_thousandth_wide(
+        self, n: int, m: int, alternative: Alternative
     ) -> None:
-        rng = np.random.default_rng([n, m])
-        first, second = rng.standard_normal(n) + shift, rng.standard_normal(m)
-        exact = run(first, second, alternative)
-        monkeypatch.setattr(permutation, "_COUNTABLE", 0)
-        sampled = run(first, second, alternative)
-        assert sampled.method == "sampled"
-        assert sampled.p_low <= exact.p_value <= sampled.p_high
-        assert sampled.p_low <= sampled.p_value <= sampled.p_high
+        for shift in (0.0, 0.3, 0.8, -0.8, 1.5):
+            rng = np.random.default_rng([n, m])
+            got = run(rng.standard_normal(n) + shift, rng.standard_normal(m), alternative)
+            assert got.method == "bounded"
+            assert got.p_high - got.p_low <= max(0.01 * got.p_high, 1e-4)
 
-    def test_the_bracket_is_that_of_clopper_and_pearson(self) -> None:
-        result = run(RNG.standard_normal(15) + 0.4, RNG.standard_normal(15))
-        count = round(result.p_value * 100_001) - 1
-        theirs = stats.binomtest(count, 100_000).proportion_ci(0.999, method="exact")
-        assert (result.p_low, result.p_high) == pytest.approx((theirs.low, theirs.high), rel=1e-9)
+    def test_complete_separation_is_known_to_the_single_relabelling(self) -> None:
+        """Chernoff's bound and the observed labels meet."""
+        rng = np.random.default_rng(5)
+        first, second = rng.uniform(1, 2, 30), rng.uniform(-2, -1, 30)
+        least = 2 / math.comb(60, 30)
+        got = run(first, second)
+        assert got.p_low == pytest.approx(least)
+        assert least <= got.p_high <= 1e-9
+        assert run(first, second, "less").p_high == 1
 
-    def test_complete_separation_is_never_p_zero(self) -> None:
-        first, second = RNG.uniform(1, 2, 30), RNG.uniform(-2, -1, 30)
-        result = run(first, second)
-        assert result.p_value == 1 / 100_001
-        assert result.p_low == 0
-        assert 0 < result.p_high < 1e-4
-        assert run(first, second, "less").p_value == run(first, second, "less").p_high == 1
-
-    def test_neither_order_nor_sign_nor_size_of_block_changes_p(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        first, second = RNG.standard_normal(14) + 0.3, RNG.standard_normal(14)
+    def test_neither_order_nor_sign_changes_p(self) -> None:
+        rng = np.random.default_rng(6)
+        first, second = rng.standard_normal(25) + 0.4, rng.standard_normal(28)
         reference = run(first, second)
-        assert run(first[::-1], RNG.permutation(second)) == reference
+        assert run(first[::-1], rng.permutation(second)) == reference
         assert run(second, first) == reference
         assert run(-first, -second) == reference
-        assert run(first * (1 + 1e-15), second) == reference
-        monkeypatch.setattr(permutation, "_CELLS", 28_000_003)
-        assert run(first, second) == reference
-        monkeypatch.setattr(permutation, "_CELLS", 50_000)
-        assert run(first, second) == reference
+        nearly = run(first * (1 + 1e-15), second)
+        assert nearly.p_value == pytest.approx(reference.p_value, rel=1e-6)
 
-    def test_other_scores_draw_other_samples(self) -> None:
-        values = RNG.standard_normal(28)
-        one, other = run(values[:14], values[14:]), run(values[:14] + 1e-4, values[14:])
-        assert one.p_value != other.p_value
+    def test_it_decides_at_a_level_that_the_usual_bracket_holds(self) -> None:
+        rng = np.random.default_rng(7)
+        first, second = rng.standard_normal(30) + 0.5, rng.standard_normal(30)
+        usual = run(first, second)
+        level = usual.p_low + 0.9 * (usual.p_high - usual.p_low)
+        assert usual.p_low <= level < usual.p_high
+        got = permutation_test(side(first, second), decide_at=level)
+        assert got.p_high <= level
+        assert usual.p_low <= got.p_low <= got.p_high
+
+
+class TestSampled:
+    def test_what_cannot_be_bracketed_in_time_is_sampled(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As it is for sets of many hundreds; the true p lies in the interval."""
+        rng = np.random.default_rng(8)
+        first, second = rng.standard_normal(30) + 0.5, rng.standard_normal(30)
+        proven = run(first, second)
+        monkeypatch.setattr(bracketing, "_CELLS", 1000)
+        got = run(first, second)
+        assert (proven.method, got.method) == ("bounded", "sampled")
+        assert got.p_low <= proven.p_low < proven.p_high <= got.p_high
+        assert got.p_low < got.p_value < got.p_high
+        assert got.p_saddlepoint == proven.p_saddlepoint
 
 
 def test_an_unknown_alternative_is_refused() -> None:
