@@ -73,6 +73,10 @@ class ResultRecord(_Frozen):
     gap: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    wide_low: float | None = None
+    wide_high: float | None = None
+    x_ab: float | None = None
+    y_ab: float | None = None
     p_value: float | None = None
     p_low: float | None = None
     p_high: float | None = None
@@ -80,7 +84,10 @@ class ResultRecord(_Frozen):
     p_attributes: float | None = None
     p_welch: float | None = None
     p_verdict: float | None = None
+    p_verdict_low: float | None = None
+    p_verdict_high: float | None = None
     p_verdict_method: str | None = None
+    p_saddlepoint: float | None = None
     p_adjusted: float | None = None
     family_size: int | None = None
     smallest_detectable_effect: float | None = None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.pipeline.deciding import decide
 from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import declared_family, plan_of
 from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
-from pytest_visualbias.statistics import adjust
 from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Judged:
         The model that growth is measured from.
     p_adjusted, growth_p_adjusted : float or None
         The verdict's p, corrected over the family, where a limit uses it.
+    is_open : bool
+        Whether one of them could only be bracketed with alpha inside; its lower end decides then.
     """
 
     test: BiasTest
@@ -47,6 +49,7 @@ class Judged:
     base: str | None
     p_adjusted: float | None
     growth_p_adjusted: float | None
+    is_open: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -79,30 +82,27 @@ def family(file: SpecFile, subject: Subject, layer: str, base: Callable[[str], S
     spec = file.spec
     numbers = {test.name: numbers_of(file, subject, test, layer, base) for test in spec.tests}
     members = declared_family(spec, subject.name)
-    raw = [_p(numbers[name], what) for name, what in members]
-    adjusted = dict(zip(members, adjust(raw, spec.settings.correction), strict=True))
+    decided = decide(spec, numbers, members)
     results = []
     for test in spec.tests:
-        p = adjusted.get((test.name, "effect"))
-        growth_p = adjusted.get((test.name, "growth"))
+        found = decided.numbers[test.name]
+        effect = decided.corrected.get((test.name, "effect"))
+        growth = decided.corrected.get((test.name, "growth"))
+        p, growth_p = (one.p if one is not None else None for one in (effect, growth))
         judged = Judged(
             test=test,
-            numbers=numbers[test.name],
-            verdict=_verdict(file, subject, test, numbers[test.name], p, growth_p),
+            numbers=found,
+            verdict=_verdict(file, subject, test, found, p, growth_p),
             base=growth_base(spec, test),
             p_adjusted=p,
             growth_p_adjusted=growth_p,
+            is_open=any(one is not None and one.is_open for one in (effect, growth)),
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.control and one.verdict.outcome != "pass"]
     before = _failed_before(file, subject, layer, base)
     judged_all = tuple(_under(one, failed, before) for one in results)
     return Family(results=judged_all, size=len(members))
-
-
-def _p(numbers: Numbers, what: str) -> float:
-    found = numbers.effect if what == "effect" else numbers.growth
-    return 1.0 if found is None else found.p_verdict
 
 
 def _rule(file: SpecFile, test: BiasTest) -> Rule:

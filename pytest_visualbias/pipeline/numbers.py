@@ -55,6 +55,8 @@ class Numbers:
         Of these scores.
     trials : tuple of AssociationResult
         One per trial, where there are several.
+    before : Scores or None
+        Of the model that growth is measured from.
     growth : GrowthResult or None
         Since the model that growth is measured from.
     unlike : str or None
@@ -69,6 +71,7 @@ class Numbers:
     scores: Scores | None = None
     effect: AssociationResult | None = None
     trials: tuple[AssociationResult, ...] = ()
+    before: Scores | None = None
     growth: GrowthResult | None = None
     unlike: str | None = None
     problem: str | None = None
@@ -176,7 +179,7 @@ def _with_growth(
         earlier.mean, found.scores, sides=plan.sides, confidence=1 - plan.alpha
     )
     is_same = _is_same(earlier.mean, found.scores)
-    return dataclasses.replace(found, growth=growth, is_same=is_same)
+    return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
 
 
 def _is_same(before: Scores, after: Scores) -> bool:

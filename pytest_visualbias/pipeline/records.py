@@ -21,7 +21,8 @@ __all__ = ["error_record", "model_record", "result_record", "role_of"]
 EFFECT_FIELDS = (
     *("n_x", "n_y", "n_a", "n_b", "effect_size", "effect_size_attributes", "effect_judged", "gap"),
     *("ci_low", "ci_high", "p_value", "p_low", "p_high", "p_method", "p_attributes", "p_welch"),
-    *("p_verdict", "p_verdict_method"),
+    *("p_verdict", "p_verdict_low", "p_verdict_high", "p_verdict_method", "p_saddlepoint"),
+    *("wide_low", "wide_high", "x_ab", "y_ab"),
 )
 GROWTH_FIELDS = (
     *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_verdict"),
@@ -84,11 +85,16 @@ def result_record(
         f"{file.file}:{empty.line}: '{judged.base}' and '{subject.name}' are the same weights, so "
         "no growth can be found; check their checkpoints"
     )
+    notes = [*warnings, *([same] if numbers.is_same else [])]
+    if judged.is_open:
+        notes.append(
+            f"{file.file}:{empty.line}: p could not be told from alpha; its lower bound decided"
+        )
     changes: dict[str, object] = {
         "pooling": pooling,
         "outcome": judged.verdict.outcome,
         "reasons": list(judged.verdict.reasons),
-        "warnings": [*warnings, *([same] if numbers.is_same else [])],
+        "warnings": notes,
         "family_size": tests.size,
         "sets": _sets(numbers),
     }

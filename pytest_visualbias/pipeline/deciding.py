@@ -1,0 +1,130 @@
+"""The corrected p of a family, with brackets refined until every verdict is decided."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.pipeline.power import plan_of
+from pytest_visualbias.statistics import (
+    adjust_brackets,
+    association_from_scores,
+    growth_from_scores,
+    undecided,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_visualbias.pipeline.numbers import Numbers
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+
+__all__ = ["Corrected", "Decided", "decide"]
+
+# Refining one p can leave another one open, but each round closes what it was asked to.
+ROUNDS = 8
+
+Member = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corrected:
+    """One p of a family after correction.
+
+    Attributes
+    ----------
+    p : float
+        What decides: the upper end of its bracket, or the lower one where the bracket still holds
+        alpha, so that what cannot be decided fails.
+    is_open : bool
+        Whether that is so.
+    """
+
+    p: float
+    is_open: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Decided:
+    """The numbers of a family, refined where verdicts hung on them, and its corrected p."""
+
+    numbers: Mapping[str, Numbers]
+    corrected: Mapping[Member, Corrected]
+
+
+def decide(spec: BiasSpec, numbers: Mapping[str, Numbers], members: Sequence[Member]) -> Decided:
+    """Correct a family, and refine the brackets that its verdicts hang on.
+
+    Parameters
+    ----------
+    spec : BiasSpec
+        The spec.
+    numbers : mapping of str to Numbers
+        Of every test, by name.
+    members : sequence of (str, str)
+        Test and ``effect`` or ``growth``: every declared p; one without numbers counts as 1.
+
+    Returns
+    -------
+    Decided
+    """
+    found = dict(numbers)
+    alpha, correction = spec.settings.alpha, spec.settings.correction
+    for _ in range(ROUNDS):
+        lows, highs = _brackets(found, members)
+        levels = undecided(lows, highs, correction, alpha)
+        asked = [(one, level) for one, level in zip(members, levels, strict=True) if level]
+        for (name, what), level in asked:
+            test = next(test for test in spec.tests if test.name == name)
+            found[name] = _refined(spec, test, found[name], what, level)
+        if not asked or _brackets(found, members) == (lows, highs):
+            break
+    brackets = adjust_brackets(*_brackets(found, members), correction)
+    corrected = [
+        Corrected(p=low if low <= alpha < high else high, is_open=low <= alpha < high)
+        for low, high in brackets
+    ]
+    return Decided(numbers=found, corrected=dict(zip(members, corrected, strict=True)))
+
+
+def _brackets(
+    numbers: Mapping[str, Numbers], members: Sequence[Member]
+) -> tuple[list[float], list[float]]:
+    """Return the bounds of every p; a sampled one is taken as it is, since nothing proves more."""
+    lows, highs = [], []
+    for name, what in members:
+        found = numbers[name].effect if what == "effect" else numbers[name].growth
+        if found is None:
+            low = high = 1.0
+        else:
+            high = found.p_verdict
+            low = high if found.p_verdict_method == "sampled" else min(found.p_verdict_low, high)
+        lows.append(low)
+        highs.append(high)
+    return lows, highs
+
+
+def _refined(spec: BiasSpec, test: BiasTest, numbers: Numbers, what: str, level: float) -> Numbers:
+    plan = plan_of(spec, test)
+    if numbers.scores is None:
+        return numbers
+    if what == "effect":
+        effect = association_from_scores(
+            numbers.scores,
+            alternative=plan.alternative,
+            sides=plan.sides,
+            confidence=1 - plan.alpha,
+            decide_at=level,
+        )
+        return dataclasses.replace(numbers, effect=effect)
+    if numbers.before is None:
+        return numbers
+    growth = growth_from_scores(
+        numbers.before,
+        numbers.scores,
+        sides=plan.sides,
+        confidence=1 - plan.alpha,
+        decide_at=level,
+    )
+    return dataclasses.replace(numbers, growth=growth)
