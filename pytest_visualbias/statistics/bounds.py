@@ -177,7 +177,8 @@ class _Gridded:
         """Margin for these errors, and the errors in units of it if they can be larger."""
         worst = float(np.sort(errors)[-self._size :].sum())
         wished = expected + self._margin * self._deviation
-        if worst <= wished:
+        # Where all errors are equal, as for scores on a lattice, the worst is what happens.
+        if worst <= wished or self._deviation <= ROUNDING * self._step:
             return worst, None
         return wished, errors * (self._margin / self._deviation)
 

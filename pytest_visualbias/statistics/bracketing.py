@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pytest_visualbias.statistics.bounds import NEGLIGIBLE, ROUNDING, Plan, Question
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def bracket(tails: tuple[Tail, ...], *, decide_at: float | None = None) -> Brack
     .. [1] M. Pagano, D. Tritchler, "On obtaining permutation distributions in polynomial time",
        JASA 78, 435-440, 1983.
     """
+    if len(tails) == 1 and tails[0].threshold < 0:
+        return _from_complement(tails[0], decide_at)
     questions = [Question.of(tail) for tail in tails]
     if sum(question.tail.log_subsets for question in questions) > _LOG_FLOAT * len(questions):
         return None
@@ -74,9 +78,7 @@ def bracket(tails: tuple[Tail, ...], *, decide_at: float | None = None) -> Brack
         plans = [question.plan(wanted / ways, widened) for question in questions]
         if sum(plan.cells for plan in plans) > limit and limit == _QUICK:
             wanted, limit = max(wanted, 0.0 if is_fine(found) else _ABSOLUTE), _CELLS
-            # Sums of few or heavy-tailed scores stray further than normal ones.
-        widened = 1 + attempt / 4
-        plans = [question.plan(wanted / ways, widened) for question in questions]
+            plans = [question.plan(wanted / ways, widened) for question in questions]
         if any(plan.cells > _CELLS or plan.bytes > _BYTES for plan in plans):
             return found if attempt or is_fine(found) else None
         found = _narrowed(found, _total(questions, plans))
@@ -84,6 +86,17 @@ def bracket(tails: tuple[Tail, ...], *, decide_at: float | None = None) -> Brack
             break
         wanted *= _finer(found)
     return found
+
+
+def _from_complement(tail: Tail, level: float | None) -> Bracket | None:
+    """Bracket a tail that holds most subsets by what it leaves out, whose grid is a fine one."""
+    rest = tail.complement()
+    if float(np.sum(rest.scores[-rest.size :])) < rest.threshold:
+        return 1.0 - ROUNDING, 1.0
+    # Which end a level belongs to changes with the side it is seen from.
+    mirrored = None if level is None else math.nextafter(1.0 - level, 0.0)
+    found = bracket((rest,), decide_at=mirrored)
+    return None if found is None else (1.0 - found[1], 1.0 - found[0])
 
 
 def is_fine(found: Bracket) -> bool:
@@ -109,7 +122,10 @@ def _is_settled(found: Bracket) -> bool:
 
 def _known(questions: list[Question]) -> Bracket:
     """Bound from below by the relabelling that was observed, from above by Chernoff's bound."""
-    low = max(q.tail.ways * math.exp(-q.tail.log_subsets) for q in questions)
+    low = max(
+        q.tail.ways * math.exp(-q.tail.log_subsets) if q.tail.holds_observed else 0.0
+        for q in questions
+    )
     high = sum(q.tail.ways * math.exp(q.tilt.log_chernoff) for q in questions)
     return low * (1 - ROUNDING), min(high * (1 + ROUNDING), 1.0)
 

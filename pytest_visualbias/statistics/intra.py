@@ -94,7 +94,8 @@ def intra_from_scores(scores: ArrayLike, *, confidence: float = 0.95) -> IntraRe
     if n < 3:
         message = f"X holds {n} images; at least three are needed for a similarity within it"
         raise DegenerateTestError(message, role="X")
-    similarity = mean(each)
+    # Rounding takes the cosines of identical rows a little over 1.
+    similarity = min(max(mean(each), -1.0), 1.0)
     # Without image i, the n (n - 1) ordered pairs lose its 2 (n - 1).
     without = (n * similarity - 2 * each) / (n - 2)
     away = without - mean(without)

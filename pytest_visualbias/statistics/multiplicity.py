@@ -139,6 +139,8 @@ def _largest(alpha: float, rank: int, count: int) -> float:
     level = alpha * rank / count
     while level * count / rank > alpha:
         level = math.nextafter(level, 0)
+    while math.nextafter(level, 1) * count / rank <= alpha:
+        level = math.nextafter(level, 1)
     return level
 
 

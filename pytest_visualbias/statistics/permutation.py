@@ -115,7 +115,8 @@ def least_proven(methods: list[PMethod]) -> PMethod:
 def _counted(tails: tuple[Tail, ...]) -> PermutationResult:
     """Make the result of a complete count."""
     subsets = math.comb(len(tails[0].scores), tails[0].size)
-    p = sum(tail.ways * count(tail) for tail in tails) / subsets
+    # Beyond 2^53 subsets, counts are rounded.
+    p = min(sum(tail.ways * count(tail) for tail in tails) / subsets, 1.0)
     return PermutationResult(p_value=p, p_low=p, p_high=p, method="exact")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError
+from pytest_visualbias.statistics.evidence import require_sides
 from pytest_visualbias.statistics.side import Side, constant_scores, mean, read_only, spread
 from pytest_visualbias.statistics.similarity import UnitRows, cosines_of, unit_rows
 
@@ -120,6 +121,7 @@ def association_scores(
     .. [2] R. Steed, A. Caliskan, "Image Representations Learned With Unsupervised Pre-Training
        Contain Human-like Biases", FAccT 2021.
     """
+    require_sides(sides)
     x, y, a, b = starmap(unit_rows, ((X, "X"), (Y, "Y"), (A, "A"), (B, "B")))
     require_same_dim(x, y, a, b)
     targets = _standardised(x, y, (a, b))

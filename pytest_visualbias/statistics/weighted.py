@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_visualbias.statistics.evidence import require_sides
 from pytest_visualbias.statistics.resampling import bca_interval, content_seed, leave_one_out
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def influence_from_scores(scores: Scores, *, sides: Sides = "both") -> Influence
     Influence or None
         None where the cosines are not known, as in scores from a record.
     """
+    require_sides(sides)
     if not scores.cosines:
         return None
     judged = _Judged(scores.cosines, scores.sizes, sides)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_visualbias.statistics import adjust, adjust_brackets, undecided
+from pytest_visualbias.statistics.multiplicity import _largest
 
 if TYPE_CHECKING:
     from pytest_visualbias.statistics import Correction
@@ -132,6 +133,14 @@ class TestBrackets:
         adjusted = adjust_brackets(lows, highs, correction)
         verdicts = [high <= alpha for _, high in adjusted]
         assert verdicts == [low <= alpha for low, _ in adjusted]
+
+    @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1])
+    def test_a_level_is_the_largest_float_that_its_step_takes(self, alpha: float) -> None:
+        """Or a bracket could be decided at it, and the verdict still be open."""
+        for count in range(1, 60):
+            for rank in range(1, count + 1):
+                level = _largest(alpha, rank, count)
+                assert level * count / rank <= alpha < math.nextafter(level, 1) * count / rank
 
     def test_only_brackets_around_a_level_are_named_and_only_while_a_verdict_is_open(self) -> None:
         assert undecided([0.02, 0.3], [0.03, 0.4], "holm", 0.05) == (0.025, None)
