@@ -58,11 +58,15 @@ class Scores:
     cosines: tuple[Matrix, ...] = ()
 
     def __post_init__(self) -> None:
-        """Copy the vectors, so that nothing outside can change them."""
+        """Copy the arrays, so that nothing outside changes them, and refuse what is no number."""
         for name in ("x", "y", "a", "b"):
             object.__setattr__(self, name, read_only(getattr(self, name), name.upper()))
-        for cosines in self.cosines:
-            cosines.flags.writeable = False
+        if not np.isfinite([self.gap, self.x_ab or 0.0, self.y_ab or 0.0]).all():
+            message = "the gap of the scores, or one of the means that it is made of, is not finite"
+            raise DegenerateTestError(message)
+        n_x, n_y, n_a, n_b = self.sizes
+        copies = tuple(_copied(cosines, (n_x + n_y, n_a + n_b)) for cosines in self.cosines)
+        object.__setattr__(self, "cosines", copies)
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
@@ -83,6 +87,15 @@ class Scores:
     def attributes(self) -> Side:
         """Side of A and B."""
         return Side.of(self.a, self.b, ("A", "B"))
+
+
+def _copied(cosines: Matrix, shape: tuple[int, int]) -> Matrix:
+    copy = np.array(cosines, dtype=np.float64)
+    if copy.shape != shape or not np.isfinite(copy).all():
+        message = f"cosines must be finite and of shape {shape}, not {copy.shape}"
+        raise DegenerateTestError(message)
+    copy.flags.writeable = False
+    return copy
 
 
 def association_scores(

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from pytest_visualbias.errors import DegenerateTestError
 from pytest_visualbias.statistics import (
     Scores,
     adjust,
@@ -96,3 +97,23 @@ def test_sides_that_do_not_exist_are_refused() -> None:
         association_scores(X, Y, A, B, sides="target")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="sides"):
         influence_from_scores(association_scores(X, Y, A, B), sides="target")  # type: ignore[arg-type]
+
+
+def test_scores_that_are_no_numbers_or_of_another_shape_are_refused() -> None:
+    one = np.array([1.0, 2, 4])
+    with pytest.raises(DegenerateTestError, match="gap of the scores"):
+        Scores(x=one, y=one, a=one, b=one, gap=float("nan"))
+    for cosines in (np.full((6, 6), np.nan), np.zeros((6, 5))):
+        with pytest.raises(
+            DegenerateTestError, match=r"cosines must be finite and of shape \(6, 6\)"
+        ):
+            Scores(x=one, y=one, a=one, b=one, gap=0.1, cosines=(cosines,))
+
+
+def test_cosines_cannot_be_changed_from_outside() -> None:
+    outside = np.zeros((6, 6))
+    one = np.array([1.0, 2, 4])
+    scores = Scores(x=one, y=one, a=one, b=one, gap=0.1, cosines=(outside[:],))
+    outside[0] = 5
+    assert not scores.cosines[0].any()
+    assert not scores.cosines[0].flags.writeable
