@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PY) -m pip install --progress-bar off --constraint constraints.txt --editable . --group dev
 	@touch $@
 
-demo: $(READY)  ## finetune a tiny model into a bias, and watch the gate find it
+demo: $(READY)  ## gate three tiny checkpoints, and see the biased one caught
 	$(PY) examples/quickstart/demo.py
 
 ifeq ($(strip $(TESTARGS)),)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_visualbias.errors import EncoderError
@@ -136,7 +136,7 @@ class Source(Protocol):
 class _Shipped:
     """A source of this package, its halves imported when they are called."""
 
-    halves: tuple[str, str] = field()
+    halves: tuple[str, str]
 
     def identify(self, entry: ModelEntry, context: Context) -> Sequence[Identity]:
         return _imported(self.halves[0])(entry, context)  # type: ignore[no-any-return]

@@ -166,12 +166,11 @@ def _members(kind: Any, tag: str | int | None) -> list[Any]:
         unions = [inner for inner in typing.get_args(kind) if inner is not type(None)]
         is_optional = type(None) in typing.get_args(kind)
         return _members(unions[0], tag) if is_optional and len(unions) == 1 else [kind]
-    inner, *notes = typing.get_args(kind)
+    inner = typing.get_args(kind)[0]
     if typing.get_origin(inner) in (dict, tuple) or isinstance(inner, type):
         return [inner]
     if tag is None:
         return [kind]
-    del notes
     return [
         typing.get_args(member)[0]
         for member in typing.get_args(inner)
