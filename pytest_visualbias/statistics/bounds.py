@@ -18,6 +18,7 @@ from pytest_visualbias.statistics.grid import (
     tail_mass,
     windows_of,
 )
+from pytest_visualbias.statistics.lattice import on_lattice
 from pytest_visualbias.statistics.tilting import (
     Tilt,
     deviation_of,
@@ -41,6 +42,7 @@ __all__ = ["NEGLIGIBLE", "ROUNDING", "Plan", "Question"]
 NEGLIGIBLE: Final = 1e-9
 ROUNDING: Final = 1e-9
 _SIDE_SHARE: Final = 0.03
+_AFFORDABLE: Final = 4e8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -87,17 +89,21 @@ class Question:
         Weights that suit it.
     guess : float
         Saddlepoint approximation of its probability.
+    unit : float
+        That all scores are multiples of; zero where there is none.
     """
 
     tail: Tail
     tilt: Tilt
     guess: float
+    unit: float = 0.0
 
     @classmethod
     def of(cls, tail: Tail) -> Question:
         """Guess the answer."""
+        tail, unit = on_lattice(tail) or (tail, 0.0)
         tilt = tilt_of(tail)
-        return cls(tail=tail, tilt=tilt, guess=saddlepoint_of(tail, tilt))
+        return cls(tail=tail, tilt=tilt, guess=saddlepoint_of(tail, tilt), unit=unit)
 
     def plan(self, wanted: float, widened: float = 1.0) -> Plan:
         """Choose a grid for a bracket about as wide as `wanted`, its windows `widened`."""
@@ -113,8 +119,17 @@ class Question:
         # A path may leave its windows, on either side, after any score.
         ways_out = 8 * math.sqrt(len(scores))
         reach = -widened * float(ndtri(small * math.exp(-excess) / ways_out))
-        halves = deal(scores / step, self.tilt.shares)
-        spread = float(taken.sum())
+        if self.unit:
+            # Ties are told apart by no grid but the scores' own, on which nothing is rounded.
+            own = self._plan_at(self.unit, margin, reach)
+            if own.cells <= _AFFORDABLE:
+                return own
+        return self._plan_at(step, margin, reach)
+
+    def _plan_at(self, step: float, margin: float, reach: float) -> Plan:
+        """Plan a grid of this step."""
+        halves = deal(self.tail.scores / step, self.tilt.shares)
+        spread = float(self.tilt.variances.sum())
         windows = tuple(windows_of(half, self.tail.size, spread, reach) for half in halves)
         return Plan(step=step, margin=margin, halves=halves, windows=windows)
 

@@ -40,9 +40,10 @@ def bracket(tails: tuple[Tail, ...], *, decide_at: float | None = None) -> Brack
     Returns
     -------
     tuple of float or None
-        Lower and upper bound, no further apart than 1 % of the upper or 1e-4; only where a few
-        single subsets with almost the same sum hold more than that, wider. None where that takes
-        too long.
+        Lower and upper bound, no further apart than 1 % of the upper or 1e-4; wider, though still
+        proven, only where one score is thousands of times further out than all others together, or
+        where subsets whose sums are almost but not quite tied hold more than that. None where that
+        takes too long.
 
     Notes
     -----

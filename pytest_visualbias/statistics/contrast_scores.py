@@ -137,7 +137,7 @@ def similarity_gap_scores(O: ArrayLike, X: ArrayLike, Y: ArrayLike) -> ContrastS
     Raises
     ------
     DegenerateTestError
-        If an array is unusable (O is called A), or all scores are equal up to rounding.
+        If an array is unusable, or all scores are equal up to rounding.
 
     Notes
     -----
@@ -148,7 +148,7 @@ def similarity_gap_scores(O: ArrayLike, X: ArrayLike, Y: ArrayLike) -> ContrastS
     .. [1] J. Ranjit, T. Wang, B. Ray, V. Ordonez, "Variation of Gender Biases in Visual Recognition
        Models Before and After Finetuning", 2023, arXiv 2303.07615.
     """
-    o, x, y = starmap(unit_rows, ((O, "A"), (X, "X"), (Y, "Y")))
+    o, x, y = starmap(unit_rows, ((O, "O"), (X, "X"), (Y, "Y")))
     require_same_dim(o, x, y)
     first, second = x.along(o.centroid), y.along(o.centroid)
     width = spread(np.concatenate([first, second]))

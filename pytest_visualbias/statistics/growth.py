@@ -16,6 +16,7 @@ from pytest_visualbias.statistics.scores import Scores, association_scores, requ
 from pytest_visualbias.statistics.side import Side, mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
 
     from numpy.typing import ArrayLike
@@ -96,6 +97,11 @@ def growth_test(
     See `growth_from_scores`.
     """
     require_sides(sides)
+    ends: dict[str, Sequence[ArrayLike]] = {"before": before, "after": after}
+    for name, model in ends.items():
+        if len(model) != 4:
+            message = f"{name} must be the four arrays (X, Y, A, B), not {len(model)}"
+            raise ValueError(message)
     scored = (association_scores(*model, sides=sides) for model in (before, after))
     return growth_from_scores(*scored, sides=sides, confidence=confidence, decide_at=decide_at)
 

@@ -113,6 +113,9 @@ def undecided(
     are what raw p-values have to be told apart from; once no bracket holds any of them, every
     comparison that the correction makes has one answer.
     """
+    if not 0 < alpha < 1:
+        message = f"alpha lies between 0 and 1; {alpha} does not"
+        raise ValueError(message)
     brackets = adjust_brackets(lows, highs, correction)
     if not any(low <= alpha < high for low, high in brackets):
         return (None,) * len(brackets)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Side", "constant_scores", "mean", "read_only", "spread"]
 
 _CONSTANT: Final = 1e-12
+_LARGEST: Final = 1e100
+_SMALLEST: Final = 1e-100
 
 
 def mean(values: Iterable[float]) -> float:
@@ -41,7 +43,8 @@ def read_only(values: ArrayLike, role: str) -> Vector:
     Raises
     ------
     DegenerateTestError
-        If they are not one-dimensional, none at all, or not all finite.
+        If they are not one-dimensional, none at all, not all finite, or so large that their
+        squares are not.
     """
     vector: Vector = np.array(values, dtype=np.float64)
     if vector.ndim != 1 or vector.size == 0:
@@ -52,6 +55,9 @@ def read_only(values: ArrayLike, role: str) -> Vector:
         row = int((~finite).argmax())
         message = f"score {row} of {role} is not finite"
         raise DegenerateTestError(message, role=role, row=row)
+    if np.abs(vector).max() > _LARGEST:
+        message = f"the scores of {role} exceed {_LARGEST:g}; standardise them before the test"
+        raise DegenerateTestError(message, role=role)
     vector.flags.writeable = False
     return vector
 
@@ -107,15 +113,21 @@ class Side:
                 message = f"{role} holds {size} image; at least two are needed in each set compared"
                 return DegenerateTestError(message, role=role)
         pooled = self.pooled
-        if spread(pooled) <= _CONSTANT * float(np.abs(pooled).max()):
+        largest = float(np.abs(pooled).max())
+        if 0 < largest < _SMALLEST:
+            message = (
+                f"the scores of {self.roles[0]} and {self.roles[1]} are all below {_SMALLEST:g}; "
+                "standardise them before the test"
+            )
+            return DegenerateTestError(message)
+        if spread(pooled) <= _CONSTANT * largest:
             return constant_scores(self.roles)
         return None
 
 
 def constant_scores(roles: tuple[str, str]) -> DegenerateTestError:
     """Make the error for scores that are all equal, which have no effect size."""
-    others = "A and B" if "X" in roles else "X and Y"
     return DegenerateTestError(
-        f"all images of {roles[0]} and {roles[1]} have the same association with {others} up to "
-        "rounding, so no effect size follows; look for repeated images or a collapsed model"
+        f"all images of {roles[0]} and {roles[1]} have the same association with the other side "
+        "up to rounding, so no effect size follows; look for repeated images or a collapsed model"
     )

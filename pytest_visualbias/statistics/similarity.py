@@ -104,7 +104,10 @@ def cosines_of(rows: Sequence[UnitRows], columns: Sequence[UnitRows]) -> Matrix:
 
 
 def _require_matrix(given: NDArray[np.generic], role: str) -> None:
-    """Refuse anything but at least one row of at least one number."""
+    """Refuse anything but at least one row of at least one real number."""
+    if not np.can_cast(given.dtype, np.float64, casting="same_kind"):
+        message = f"{role} must be an array of real numbers, not of {given.dtype}"
+        raise DegenerateTestError(message, role=role)
     if given.ndim != 2:
         message = f"{role} must be an array of shape (images, dim), not {given.shape}"
         raise DegenerateTestError(message, role=role)

@@ -40,6 +40,8 @@ class Tail:
         How often the tail counts: twice where its mirror image holds as many subsets.
     holds_observed : bool
         Whether the observed subset is among them, so that there is one at least.
+    tolerance : float
+        What was taken: sums that differ by less are tied.
     """
 
     scores: Vector
@@ -47,6 +49,7 @@ class Tail:
     threshold: float
     ways: int = 1
     holds_observed: bool = True
+    tolerance: float = 0.0
 
     def complement(self) -> Tail:
         """Return the tail of the subsets that this one leaves out.
@@ -59,6 +62,7 @@ class Tail:
             size=self.size,
             threshold=-self.threshold,
             holds_observed=False,
+            tolerance=self.tolerance,
         )
 
     @property
@@ -100,11 +104,11 @@ def tails_of(side: Side, alternative: Alternative) -> tuple[Tail, ...]:
     is_first = len(side.first) == size
     tolerance = _TIE * side.magnitude
     if alternative == "two-sided":
-        return _both(centred, size, abs(observed) - tolerance, equal=side.sizes == (size, size))
+        return _both(centred, size, abs(observed), tolerance, equal=side.sizes == (size, size))
     threshold = (observed if alternative == "greater" else -observed) - tolerance
     upwards = (alternative == "greater") == is_first
     scores = centred if upwards else _mirrored(centred)
-    return (Tail(scores=scores, size=size, threshold=threshold),)
+    return (Tail(scores=scores, size=size, threshold=threshold, tolerance=tolerance),)
 
 
 def require_alternative(alternative: Alternative) -> None:
@@ -114,16 +118,21 @@ def require_alternative(alternative: Alternative) -> None:
         raise ValueError(message)
 
 
-def _both(centred: Vector, size: int, threshold: float, *, equal: bool) -> tuple[Tail, ...]:
+def _both(
+    centred: Vector, size: int, observed: float, tolerance: float, *, equal: bool
+) -> tuple[Tail, ...]:
     """Both tails of a two-sided test."""
+    threshold = observed - tolerance
     if threshold <= 0:
         return ()
     # Exchanging A and B turns every sign; taking the mirror images in an order of their own gives
     # both questions the same answer to the last bit.
     one, other = sorted((centred, _mirrored(centred)), key=tuple)
-    if equal:
-        return (Tail(scores=one, size=size, threshold=threshold, ways=2),)
-    return tuple(Tail(scores=half, size=size, threshold=threshold) for half in (one, other))
+    halves, ways = ((one,), 2) if equal else ((one, other), 1)
+    return tuple(
+        Tail(scores=half, size=size, threshold=threshold, ways=ways, tolerance=tolerance)
+        for half in halves
+    )
 
 
 def _mirrored(scores: Vector) -> Vector:

@@ -14,11 +14,15 @@ from pytest_visualbias.statistics import (
     association_from_scores,
     association_scores,
     association_test,
+    growth_test,
     influence_from_scores,
     intra_similarity,
+    similarity_gap_test,
+    undecided,
 )
 from pytest_visualbias.statistics.bracketing import bracket
 from pytest_visualbias.statistics.counting import count
+from pytest_visualbias.statistics.lattice import on_lattice
 from pytest_visualbias.statistics.permutation import permutation_test
 from pytest_visualbias.statistics.side import Side
 from pytest_visualbias.statistics.tail import tails_of
@@ -117,3 +121,109 @@ def test_cosines_cannot_be_changed_from_outside() -> None:
     outside[0] = 5
     assert not scores.cosines[0].any()
     assert not scores.cosines[0].flags.writeable
+
+
+def _counted_on_integers(first: list[int], second: list[int], alternative: str) -> float:
+    """Count all relabellings by adding integers one at a time, without any rounding."""
+    pooled = first + second
+    size, lowest = len(first), min(pooled)
+    ways: list[dict[int, int]] = [{0: 1}] + [{} for _ in range(size)]
+    for value in pooled:
+        for taken in range(size, 0, -1):
+            for total, count_ in ways[taken - 1].items():
+                here = total + value - lowest
+                ways[taken][here] = ways[taken].get(here, 0) + count_
+    observed = len(pooled) * sum(first) - size * sum(pooled)
+
+    def is_extreme(total: int) -> bool:
+        moved = len(pooled) * (total + size * lowest) - size * sum(pooled)
+        if alternative == "two-sided":
+            return abs(moved) >= abs(observed)
+        return moved >= observed if alternative == "greater" else moved <= observed
+
+    hits = sum(count_ for total, count_ in ways[size].items() if is_extreme(total))
+    return hits / math.comb(len(pooled), size)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1, 1 / 3, 7e-5])
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([2 * i for i in range(30)], [2 * i + 1 for i in range(30)]),
+        ([*range(28)], [i + 4 for i in range(28)]),
+        ([*range(0, 90, 9)], [*range(3, 183, 3)]),
+        ([*range(0, 100, 10)], [(i * i) % 97 for i in range(40)]),
+    ],
+    ids=["offset-by-one", "shifted", "10v60", "squares"],
+)
+def test_scores_on_a_lattice_tie_exactly(
+    first: list[int], second: list[int], alternative: str, scale: float
+) -> None:
+    """Ties hold much of the probability there, and a bracket has to take them as what they are."""
+    truth = _counted_on_integers(first, second, alternative)
+    side = Side.of(scale * np.array(first), scale * np.array(second), NAMES)
+    found = permutation_test(side, alternative=alternative)  # type: ignore[arg-type]
+    assert found.p_low * (1 - 1e-9) <= truth <= found.p_high * (1 + 1e-9)
+    assert found.p_high - found.p_low <= max(0.01 * found.p_high, 1e-4)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+def test_a_lattice_counts_as_the_listing_does(alternative: str) -> None:
+    """Sizes at which everything can be listed, but asked as a bracket."""
+    random = np.random.default_rng(5)
+    for _ in range(20):
+        first, second = random.integers(0, 40, 7) / 8, random.integers(0, 50, 8) / 8
+        tails = tails_of(Side.of(first, second, NAMES), alternative)  # type: ignore[arg-type]
+        if not tails:
+            continue
+        truth = sum(tail.ways * count(tail) for tail in tails) / math.comb(15, 7)
+        found = bracket(tails)
+        assert found is not None
+        assert found[0] * (1 - 1e-9) <= truth <= found[1] * (1 + 1e-9)
+
+
+def test_scores_without_a_common_unit_are_left_alone() -> None:
+    """A lattice that is only near would prove something about other scores."""
+    whole = np.arange(40.0)
+    side = Side.of(whole[::2], whole[1::2] + 1e-7 * np.sqrt(np.arange(20)), NAMES)
+    (tail,) = tails_of(side, "two-sided")
+    assert on_lattice(tail) is None
+    (exact,) = tails_of(Side.of(whole[::2], whole[1::2], NAMES), "two-sided")
+    found = on_lattice(exact)
+    assert found is not None
+    assert found[1] == pytest.approx(1.0)
+    np.testing.assert_allclose(found[0].scores % 1, 0)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-120, 1e120, 1e300])
+def test_scores_far_from_standardised_are_refused_in_a_sentence(scale: float) -> None:
+    """Squares of such numbers leave the range of a float, and with them any effect."""
+    values = scale * np.random.default_rng(0).standard_normal((4, 6))
+    with pytest.raises(DegenerateTestError, match="standardise them"):
+        association_from_scores(Scores(**dict(zip("xyab", values, strict=True)), gap=0.0))
+
+
+def test_errors_name_the_arguments_of_the_test_that_was_called() -> None:
+    """O is an argument of the similarity gap, and A is not."""
+    rows = np.random.default_rng(0).standard_normal((6, 4))
+    zero = np.zeros((6, 4))
+    with pytest.raises(DegenerateTestError, match="row 0 of O") as caught:
+        similarity_gap_test(zero, rows, rows)
+    assert caught.value.role == "O"
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 5.0, math.nan])
+def test_a_level_outside_zero_and_one_is_refused(alpha: float) -> None:
+    """Nothing would ever be undecided, or everything."""
+    with pytest.raises(ValueError, match="alpha lies between 0 and 1"):
+        undecided([0.01], [0.02], "holm", alpha)
+
+
+def test_growth_takes_four_arrays_of_real_numbers_each() -> None:
+    """Three arrays, or complex ones, get a sentence."""
+    rows = np.random.default_rng(0).standard_normal((4, 6, 8))
+    with pytest.raises(ValueError, match="before must be the four arrays"):
+        growth_test(tuple(rows[:3]), tuple(rows))
+    with pytest.raises(DegenerateTestError, match="X must be an array of real numbers"):
+        association_test(rows[0] * 1j, *rows[1:])
