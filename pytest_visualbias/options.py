@@ -74,6 +74,7 @@ def read_options(config: pytest.Config) -> Options:
         precision=_precision(config),
         offline=_switch(config, "offline"),
         strict=_switch(config, "strict"),
+        threads=_threads(),
     )
     return Options(
         is_given=is_given,
@@ -156,6 +157,13 @@ def _batch_size(config: pytest.Config) -> int:
             f"--visualbias-batch-size: '{text}' is not a number of images; give 1 or more"
         )
     return int(text)
+
+
+def _threads() -> int:
+    """Return this process's share of the processors that it may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not there on every system
+    processors = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return max(1, processors // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def _cache_folder(config: pytest.Config) -> Path | None:

@@ -43,6 +43,8 @@ class Settings:
         How to embed.
     offline, strict : bool
         Whether the network is forbidden, and whether warnings that say so are errors.
+    threads : int
+        This process's share of the processors.
     """
 
     project: Path
@@ -52,6 +54,7 @@ class Settings:
     precision: str = "fp32"
     offline: bool = False
     strict: bool = False
+    threads: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +138,11 @@ class Session:
         key = (*_key(spec, subject.name), layer)
         if key not in self._families:
             self._families[key] = family(
-                spec.file, subject, layer, lambda name: self._subject(spec, name)
+                spec.file,
+                subject,
+                layer,
+                lambda name: self._subject(spec, name),
+                threads=self.settings.threads,
             )
         return self._families[key]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasTest
 
 __all__ = ["Family", "Judged", "family"]
+
+# Each may hold some 100 MB for a while.
+_THREADS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -60,7 +65,14 @@ class Family:
     size: int
 
 
-def family(file: SpecFile, subject: Subject, layer: str, base: Callable[[str], Subject]) -> Family:
+def family(
+    file: SpecFile,
+    subject: Subject,
+    layer: str,
+    base: Callable[[str], Subject],
+    *,
+    threads: int = 1,
+) -> Family:
     """Test and judge everything that a spec declares for a model and a layer.
 
     Parameters
@@ -73,6 +85,8 @@ def family(file: SpecFile, subject: Subject, layer: str, base: Callable[[str], S
         The name of the layer.
     base : callable
         Gives the model of a name, to measure growth from; called only where it is needed.
+    threads : int
+        Tests computed at a time; numbers do not depend on it.
 
     Returns
     -------
@@ -80,7 +94,7 @@ def family(file: SpecFile, subject: Subject, layer: str, base: Callable[[str], S
         The correction runs over everything declared; a member that errs counts with p = 1.
     """
     spec = file.spec
-    numbers = {test.name: numbers_of(file, subject, test, layer, base) for test in spec.tests}
+    numbers = _numbers(file, subject, layer, base, threads)
     members = declared_family(spec, subject.name)
     decided = decide(spec, numbers, members)
     results = []
@@ -103,6 +117,20 @@ def family(file: SpecFile, subject: Subject, layer: str, base: Callable[[str], S
     before = _failed_before(file, subject, layer, base)
     judged_all = tuple(_under(one, failed, before) for one in results)
     return Family(results=judged_all, size=len(members))
+
+
+def _numbers(
+    file: SpecFile, subject: Subject, layer: str, base: Callable[[str], Subject], threads: int
+) -> dict[str, Numbers]:
+    """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
+    bases = {name for test in file.spec.tests if (name := growth_base(file.spec, test))}
+    grows = not is_random(file.spec.models[subject.name])
+    for name in sorted(bases - {subject.name}) if grows else ():
+        with contextlib.suppress(VisualBiasError):  # said by the tests that need it
+            base(name)  # measured here, by one thread
+    with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
+        found = pool.map(lambda test: numbers_of(file, subject, test, layer, base), file.spec.tests)
+        return {test.name: one for test, one in zip(file.spec.tests, found, strict=True)}
 
 
 def _rule(file: SpecFile, test: BiasTest) -> Rule:

@@ -20,6 +20,7 @@ __all__ = ["bracket", "is_fine"]
 
 _RELATIVE: Final = 0.01
 _ABSOLUTE: Final = 1e-4
+_COARSEST: Final = 0.1
 _QUICK: Final = 4e8
 _CELLS: Final = 4e9
 _BYTES: Final = 5e8
@@ -40,10 +41,10 @@ def bracket(tails: tuple[Tail, ...], *, decide_at: float | None = None) -> Brack
     Returns
     -------
     tuple of float or None
-        Lower and upper bound, no further apart than 1 % of the upper or 1e-4; wider, though still
-        proven, only where one score is thousands of times further out than all others together, or
-        where subsets whose sums are almost but not quite tied hold more than that. None where that
-        takes too long.
+        Lower and upper bound, no further apart than 1 % of the upper or 1e-4 (of a smaller p about
+        a tenth); wider, though still proven, only where one score is thousands of times further out
+        than all others together, or where subsets whose sums are almost but not quite tied hold
+        more than that. None where that takes too long.
 
     Notes
     -----
@@ -69,7 +70,8 @@ def bracket(tails: tuple[Tail, ...], *, decide_at: float | None = None) -> Brack
         return None
     ways = sum(question.tail.ways for question in questions)
     guess = sum(question.guess * question.tail.ways for question in questions)
-    wanted, limit = _RELATIVE * guess, _QUICK
+    # A tenth of a small p is more than a reader needs, and a verdict that needs more asks for it.
+    wanted, limit = max(_RELATIVE * guess, min(_ABSOLUTE, _COARSEST * guess)), _QUICK
     found = _known(questions)
     if _is_settled(found) and not _straddles(found, decide_at):
         return found

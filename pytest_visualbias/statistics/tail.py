@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
-__all__ = ["Alternative", "Tail", "require_alternative", "tails_of"]
+__all__ = ["Alternative", "Tail", "log_subsets", "require_alternative", "tails_of"]
 
 Alternative = Literal["two-sided", "greater", "less"]
 
@@ -68,8 +68,12 @@ class Tail:
     @property
     def log_subsets(self) -> float:
         """Logarithm of the number of subsets of this size."""
-        n = len(self.scores)
-        return math.lgamma(n + 1) - math.lgamma(self.size + 1) - math.lgamma(n - self.size + 1)
+        return log_subsets(len(self.scores), self.size)
+
+
+def log_subsets(n: int, size: int) -> float:
+    """Logarithm of the number of subsets of `size` out of n."""
+    return math.lgamma(n + 1) - math.lgamma(size + 1) - math.lgamma(n - size + 1)
 
 
 def tails_of(side: Side, alternative: Alternative) -> tuple[Tail, ...]:

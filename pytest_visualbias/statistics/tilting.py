@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, logit, ndtr
 
+from pytest_visualbias.statistics.tail import log_subsets
+
 if TYPE_CHECKING:
     from typing import Final
 
@@ -86,7 +88,7 @@ def log_mean_exp(exponents: Vector, size: int) -> float:
     as independent events whose expected number is `size`, the polynomial is the probability that
     just so many happen, times known factors: a sum of positive terms, so no digits are lost.
     """
-    return _log_polynomial(exponents, size) - _log_polynomial(np.zeros(len(exponents)), size)
+    return _log_polynomial(exponents, size) - log_subsets(len(exponents), size)
 
 
 def saddlepoint_of(tail: Tail, tilt: Tilt | None = None) -> float:
