@@ -74,6 +74,7 @@ def read_options(config: pytest.Config) -> Options:
         precision=_precision(config),
         offline=_switch(config, "offline"),
         strict=_switch(config, "strict"),
+        worker=_worker(),
         threads=_threads(),
     )
     return Options(
@@ -157,6 +158,11 @@ def _batch_size(config: pytest.Config) -> int:
             f"--visualbias-batch-size: '{text}' is not a number of images; give 1 or more"
         )
     return int(text)
+
+
+def _worker() -> int:
+    """Return the number of this process among the workers of xdist."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def _threads() -> int:

@@ -103,6 +103,12 @@ class Running:
         """Count gate items that are not run."""
         self.deselected += sum(isinstance(item, BiasItem) for item in items)
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Tell the memory of the run which models it will be asked for."""
+        items = [item for item in session.items if isinstance(item, BiasItem)]
+        chosen = {(item.spec.path, item.model): (item.spec, item.model) for item in items}
+        self.session.expect(chosen.values())
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep the errors of collecting."""
         if report.failed:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.models.encoder import Context
-from pytest_visualbias.pipeline.embedding import measure
+from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
 from pytest_visualbias.pipeline.family import family
 from pytest_visualbias.pipeline.numbers import Subject
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.pipeline.records import error_record, model_record, result_record
 from pytest_visualbias.spec.parsing import read_spec
+from pytest_visualbias.spec.schema import EmbeddingsModel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from pytest_visualbias.embeddings.plan import Want
     from pytest_visualbias.pipeline.embedding import Resources
     from pytest_visualbias.pipeline.family import Family
     from pytest_visualbias.pipeline.preflight import Preflight
@@ -43,6 +47,8 @@ class Settings:
         How to embed.
     offline, strict : bool
         Whether the network is forbidden, and whether warnings that say so are errors.
+    worker : int
+        Number of this process among those of a run.
     threads : int
         This process's share of the processors.
     """
@@ -54,6 +60,7 @@ class Settings:
     precision: str = "fp32"
     offline: bool = False
     strict: bool = False
+    worker: int = 0
     threads: int = 1
 
 
@@ -74,6 +81,8 @@ class Session:
     resources: Resources
     _subjects: dict[tuple[Path, str], Subject | VisualBiasError] = field(default_factory=dict)
     _families: dict[tuple[Path, str, str], Family] = field(default_factory=dict)
+    _expected: list[tuple[LoadedSpec, str]] = field(default_factory=list)
+    _wants: dict[str, list[tuple[Path, Want]]] = field(default_factory=dict)
 
     def load(self, path: Path, file: str) -> LoadedSpec:
         """Read a spec and resolve its sets.
@@ -88,6 +97,13 @@ class Session:
         spec_file = read_spec(path, file=file, overrides=self.settings.overrides)
         checked = preflight(spec_file, stimuli=self.settings.stimuli, strict=self.settings.strict)
         return LoadedSpec(path=path, file=spec_file, preflight=checked)
+
+    def expect(self, models: Iterable[tuple[LoadedSpec, str]]) -> None:
+        """Say which models of which specs this run will ask for.
+
+        A network that several of them mean is loaded once, and embeds for all of them.
+        """
+        self._expected = list(models)
 
     def result(
         self, spec: LoadedSpec, model: str, test: str, layer: str, *, nodeid: str
@@ -123,16 +139,41 @@ class Session:
         return found
 
     def _measure(self, spec: LoadedSpec, model: str) -> Subject:
-        context = Context(
-            folder=spec.file.folder,
-            project=self.settings.project,
-            device=self.settings.device,
-            precision=self.settings.precision,
-            offline=self.settings.offline,
-        )
         sets = spec.preflight.models[model]
-        measured = measure(spec.file, model, sets, context, self.resources)
+        measured = measure(
+            spec.file,
+            model,
+            sets,
+            self._context(spec),
+            self.resources,
+            others=lambda network: self._wanted(network, besides=spec),
+        )
         return Subject(name=model, sets=sets, measured=measured)
+
+    def _context(self, spec: LoadedSpec) -> Context:
+        settings = self.settings
+        return Context(
+            folder=spec.file.folder,
+            project=settings.project,
+            device=settings.device,
+            precision=settings.precision,
+            offline=settings.offline,
+            worker=settings.worker,
+            threads=settings.threads,
+        )
+
+    def _wanted(self, network: str, *, besides: LoadedSpec) -> list[Want]:
+        """Return what the other specs want of a network."""
+        while self._expected:
+            spec, model = self._expected.pop()
+            entry = spec.file.spec.models[model]
+            if isinstance(entry, EmbeddingsModel):
+                continue
+            want = want_of(spec.file, model, spec.preflight.models[model])
+            with contextlib.suppress(VisualBiasError):  # said by the tests that need it
+                for identity in identify(entry, self._context(spec)):
+                    self._wants.setdefault(network_of(identity), []).append((spec.path, want))
+        return [want for path, want in self._wants.get(network, ()) if path != besides.path]
 
     def _family(self, spec: LoadedSpec, subject: Subject, layer: str) -> Family:
         key = (*_key(spec, subject.name), layer)

@@ -23,11 +23,12 @@ import safetensors
 import safetensors.numpy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["Cached", "EmbeddingCache"]
+__all__ = ["FORMAT", "Cached", "EmbeddingCache"]
 
-FORMAT = "1"
+# The name of the folder below the cache's own: another one wherever files are laid out otherwise.
+FORMAT = "2"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -56,24 +57,42 @@ class EmbeddingCache:
     def load(self, key: str) -> Cached:
         """Return everything kept under a key; nothing where there is nothing."""
         if key not in self._memory:
-            self._memory[key] = self._load(key)
+            vectors: dict[str, np.ndarray] = {}
+            notes: Mapping[str, Any] = {}
+            for found in self._whole(key):
+                vectors |= found.vectors
+                notes = found.notes
+            self._memory[key] = Cached(vectors=vectors, notes=notes)
         return self._memory[key]
 
-    def _load(self, key: str) -> Cached:
-        vectors: dict[str, np.ndarray] = {}
-        notes: Mapping[str, Any] = {}
-        for path in self._files(key):
+    def load_together(self, key: str, digests: Collection[str]) -> Cached | None:
+        """Return vectors that were stored by one call, those of these images among them.
+
+        For vectors that may be compared with those of the same call only.
+        """
+        known = self._memory.get(key)
+        candidates = [known] if known is not None else []
+        for found in (*candidates, *self._whole(key)):
+            if found.vectors.keys() >= set(digests):
+                self._memory[key] = found
+                return found
+        return None
+
+    def _whole(self, key: str) -> Iterator[Cached]:
+        """Yield the content of each file of a key; drop those that are damaged."""
+        if self.folder is None:
+            return
+        folder = self.folder / FORMAT / key
+        with contextlib.suppress(OSError):
+            os.utime(folder)  # used now, as far as pruning is concerned
+        for path in sorted(folder.glob("*.safetensors")):
             try:
-                found, said = _read(path)
+                yield _read(path)
             except OSError:
                 continue  # removed meanwhile, or not ours to read
             except (KeyError, TypeError, ValueError, safetensors.SafetensorError):
                 with contextlib.suppress(OSError):
                     path.unlink()  # damaged: computed again
-                continue
-            vectors |= found
-            notes = said
-        return Cached(vectors=vectors, notes=notes)
 
     def store(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
         """Keep vectors ``(dim,)`` by digest of the image.
@@ -87,17 +106,30 @@ class EmbeddingCache:
             return
         known = self.load(key).vectors
         self._memory[key] = Cached(vectors={**known, **vectors}, notes=notes)
+        self._write(key, vectors, notes)
+
+    def store_together(
+        self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]
+    ) -> None:
+        """Keep vectors that may be compared with each other only.
+
+        Raises
+        ------
+        OSError
+            Where the folder cannot be written.
+        """
+        self._memory[key] = Cached(vectors=dict(vectors), notes=notes)
+        self._write(key, vectors, notes)
+
+    def _write(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
         if self.folder is None:
             return
         folder = self.folder / FORMAT / key
         folder.mkdir(parents=True, exist_ok=True)
         digests = sorted(vectors)
         rows = np.stack([vectors[digest] for digest in digests]).astype(np.float32)
-        metadata = {
-            "digests": json.dumps(digests),
-            "notes": json.dumps(notes),
-            "sha256": hashlib.sha256(rows.tobytes()).hexdigest(),
-        }
+        metadata = {"digests": json.dumps(digests), "notes": json.dumps(notes)}
+        metadata["sha256"] = _checksum(rows, metadata)
         content = safetensors.numpy.save({"vectors": rows}, metadata=metadata)
         _write_whole(folder / f"{hashlib.sha256(content).hexdigest()}.safetensors", content)
 
@@ -112,20 +144,24 @@ class EmbeddingCache:
         with filelock.FileLock(folder / f"{key}.lock"):
             yield
 
-    def _files(self, key: str) -> list[Path]:
-        if self.folder is None:
-            return []
-        return sorted((self.folder / FORMAT / key).glob("*.safetensors"))
 
-
-def _read(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
+def _read(path: Path) -> Cached:
     with safetensors.safe_open(path, framework="numpy") as stored:
         rows = stored.get_tensor("vectors")
         metadata = stored.metadata()
-    digests = json.loads(metadata["digests"])
-    if hashlib.sha256(rows.tobytes()).hexdigest() != metadata["sha256"]:
+    if _checksum(rows, metadata) != metadata["sha256"]:
         raise ValueError(f"{path} is damaged")
-    return dict(zip(digests, rows, strict=True)), json.loads(metadata["notes"])
+    digests = json.loads(metadata["digests"])
+    vectors = dict(zip(digests, rows, strict=True))
+    return Cached(vectors=vectors, notes=json.loads(metadata["notes"]))
+
+
+def _checksum(rows: np.ndarray, metadata: Mapping[str, str]) -> str:
+    """Return a digest of the vectors, whose they are, and what is noted with them."""
+    state = hashlib.sha256(rows.tobytes())
+    for name in ("digests", "notes"):
+        state.update(f"{name}:{metadata[name]}".encode())
+    return state.hexdigest()
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.embeddings.decoding import decode
@@ -19,26 +18,9 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import LayerPoint
     from pytest_visualbias.spec.stimuli import Stimulus
 
-__all__ = ["Extraction", "extract"]
+__all__ = ["extract"]
 
-DECODERS = 2
 AHEAD = 2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Extraction:
-    """What embedding gave.
-
-    Attributes
-    ----------
-    vectors : mapping
-        For every layer's name, ``(dim,)`` float32 by the identity of the stimulus.
-    failures : mapping of str to str
-        A sentence by the identity of every stimulus that could not be decoded.
-    """
-
-    vectors: Mapping[str, Mapping[str, np.ndarray]]
-    failures: Mapping[str, str]
 
 
 def extract(
@@ -47,8 +29,10 @@ def extract(
     layers: Sequence[LayerPoint],
     *,
     batch_size: int,
+    decoders: int,
+    keep: Callable[[LayerPoint, Sequence[str], np.ndarray], None],
     progress: Callable[[int, int], None],
-) -> Extraction:
+) -> dict[str, str]:
     """Embed stimuli at all layers in one forward pass each.
 
     Parameters
@@ -61,18 +45,26 @@ def extract(
         Where to read.
     batch_size : int
         Images in one forward pass; results do not depend on it beyond rounding.
+    decoders : int
+        Threads that decode and preprocess while the network computes. Three batches are held.
+    keep : callable
+        Given a layer, the identities of some images and their vectors ``(n, dim)`` float32.
     progress : callable
         Told how many of how many are done, after every batch.
+
+    Returns
+    -------
+    dict of str to str
+        A sentence by the identity of every stimulus that could not be decoded.
 
     Raises
     ------
     EncoderError
         For whatever goes wrong in the network.
     """
-    vectors: dict[str, dict[str, np.ndarray]] = {layer.name: {} for layer in layers}
     failures: dict[str, str] = {}
     done = 0
-    for batch in _prepared(encoder, stimuli, batch_size):
+    for batch in _prepared(encoder, stimuli, batch_size, decoders):
         good = {}
         for stimulus, result in batch:
             if isinstance(result, str):
@@ -80,20 +72,19 @@ def extract(
             else:
                 good[stimulus.identity] = result
         if good:
-            _encode(encoder, good, layers, vectors)
+            encoded = _encode(encoder, good, layers)
+            for layer in layers:
+                keep(layer, [*good], encoded[layer.name])
         done += len(batch)
         progress(done, len(stimuli))
-    return Extraction(vectors=vectors, failures=failures)
+    return failures
 
 
 def _encode(
-    encoder: Encoder,
-    inputs: Mapping[str, np.ndarray],
-    layers: Sequence[LayerPoint],
-    vectors: dict[str, dict[str, np.ndarray]],
-) -> None:
+    encoder: Encoder, inputs: Mapping[str, np.ndarray], layers: Sequence[LayerPoint]
+) -> dict[str, np.ndarray]:
     try:
-        encoded = encoder.encode(list(inputs.values()), layers)
+        return encoder.encode(list(inputs.values()), layers)
     except VisualBiasError:
         raise
     except Exception as error:  # it is the user's network
@@ -102,15 +93,13 @@ def _encode(
             f"the network fails on an input of {next(iter(inputs.values())).shape} ({reason}); "
             "check 'transform' and the architecture"
         ) from error
-    for name, rows in encoded.items():
-        vectors[name].update(zip(inputs, rows, strict=True))
 
 
 def _prepared(
-    encoder: Encoder, stimuli: Sequence[Stimulus], batch_size: int
+    encoder: Encoder, stimuli: Sequence[Stimulus], batch_size: int, decoders: int
 ) -> Iterator[list[tuple[Stimulus, np.ndarray | str]]]:
     """Yield batches of inputs, a few of them being made while one is used."""
-    with ThreadPoolExecutor(DECODERS, thread_name_prefix="visualbias-decode") as pool:
+    with ThreadPoolExecutor(decoders, thread_name_prefix="visualbias-decode") as pool:
         waiting: list[list[tuple[Stimulus, Future[np.ndarray | str]]]] = []
         for start in range(0, len(stimuli), batch_size):
             chunk = stimuli[start : start + batch_size]

@@ -49,6 +49,10 @@ class Context:
         ``fp32``, ``bf16`` or ``fp16``.
     offline : bool
         Whether the network must not be touched.
+    worker : int
+        Number of this process among those of a run.
+    threads : int or None
+        This process's share of the processors; None for all.
     """
 
     folder: Path
@@ -56,6 +60,8 @@ class Context:
     device: str = "auto"
     precision: str = "fp32"
     offline: bool = False
+    worker: int = 0
+    threads: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,7 +53,13 @@ def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> T
         prefix_tokens=int(getattr(model, "num_prefix_tokens", 0)),
         notes=notes,
     )
-    return TorchEncoder(network, device=context.device, precision=context.precision)
+    return TorchEncoder(
+        network,
+        device=context.device,
+        precision=context.precision,
+        worker=context.worker,
+        threads=context.threads,
+    )
 
 
 def _call(entry: FactoryModel, seed: int | None, context: Context) -> torch.nn.Module:

@@ -56,7 +56,13 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
         notes=notes,
         **_input(model, entry.transform),
     )
-    return TorchEncoder(network, device=context.device, precision=context.precision)
+    return TorchEncoder(
+        network,
+        device=context.device,
+        precision=context.precision,
+        worker=context.worker,
+        threads=context.threads,
+    )
 
 
 def _create(entry: TimmModel, seed: int | None, *, pretrained: bool, offline: bool) -> Any:

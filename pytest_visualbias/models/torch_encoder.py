@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.devices import choose_device, exact, is_out_of_memory, layout_for
+from pytest_visualbias.models.pooling import pool, two_dimensional
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import POOLED
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import LayerPoint
 
-__all__ = ["Network", "TorchEncoder", "choose_device"]
+__all__ = ["Network", "TorchEncoder"]
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,24 +59,6 @@ class Network:
     notes: Mapping[str, Any]
 
 
-def choose_device(wanted: str) -> torch.device:
-    """Return the device that is wanted; ``auto`` takes an accelerator where there is one.
-
-    Raises
-    ------
-    EncoderError
-        For a device that this machine does not have.
-    """
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(wanted)
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
-    has_mps = device.type != "mps" or torch.backends.mps.is_available()
-    if (device.index or 0) >= count or not has_mps:
-        raise EncoderError(f"there is no device '{wanted}' here; choose another, or 'auto'")
-    return device
-
-
 class TorchEncoder:
     """An `Encoder` over a torch network.
 
@@ -86,15 +70,33 @@ class TorchEncoder:
         As `choose_device` takes it.
     precision : str
         ``fp32``, or ``bf16`` or ``fp16`` for autocast.
+    worker : int
+        Number of this process among those of a run.
+    threads : int or None
+        This process's share of the processors, which torch is held to.
     """
 
-    def __init__(self, network: Network, *, device: str = "auto", precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        device: str = "auto",
+        precision: str = "fp32",
+        worker: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        if threads is not None and threads < torch.get_num_threads():
+            torch.set_num_threads(threads)
         self._network = network
-        self._device = choose_device(device)
+        self._device = choose_device(device, worker)
         self._precision = precision
         self._module = network.module.eval().requires_grad_(requires_grad=False)
         self.weights = _digest(self._module)
+        self._layout = layout_for(self._module, self._device)
         self._module.to(self._device)
+        if self._layout is not None:
+            self._module.to(memory_format=self._layout)
+        self._fits: int | None = None
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:
@@ -120,30 +122,69 @@ class TorchEncoder:
     ) -> dict[str, np.ndarray]:
         """Return the vectors ``(n, dim)`` of every layer, float32, from one forward pass.
 
+        Where the memory of the device does not hold so many images, they go through it in halves,
+        and so do those of later calls.
+
         Raises
         ------
         EncoderError
-            For a layer that the network does not have, or whose output cannot be pooled.
+            For a layer that the network does not have, whose output cannot be pooled, or a device
+            that does not hold even one image.
         """
-        hooked = [layer for layer in layers if layer.module != POOLED]
-        with self._outputs({layer.module for layer in hooked}) as outputs:
-            pooled = self._forward(np.stack(inputs))
+        parts: list[dict[str, np.ndarray]] = []
+        left = list(inputs)
+        while left:
+            size = min(len(left), self._fits or len(left))
+            found = self._attempt(left[:size], layers)
+            if found is not None:
+                parts.append(found)
+                left = left[size:]
+                continue
+            if size == 1:
+                raise EncoderError(
+                    f"the memory of {self._device} does not hold one image of "
+                    f"{inputs[0].shape}; use another device or a smaller 'transform'"
+                )
+            self._fits = size // 2
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _attempt(
+        self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
+    ) -> dict[str, np.ndarray] | None:
+        """Return the vectors, or None where the memory does not suffice."""
+        try:
+            return self._encode(inputs, layers)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # What the failed pass held is free only now that the error is gone.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _encode(
+        self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
+    ) -> dict[str, np.ndarray]:
+        with self._hooks(layers) as vectors, torch.inference_mode(), exact(), self._autocast():
+            pooled = self._network.pooled(self._on_device(np.stack(inputs)))
         if any(module.training for module in self._module.modules()):
             raise EncoderError("the network left evaluation mode; it must not call train() itself")
-        vectors = {layer.name: self._pool(outputs[layer.module], layer) for layer in hooked}
         for layer in layers:
             if layer.module == POOLED:
-                vectors[layer.name] = _two_dimensional(pooled, layer)
+                vectors[layer.name] = two_dimensional(pooled, layer)
         for name, vector in vectors.items():
             if len(vector) != len(inputs):
                 rows = f"{len(vector)} vectors for {len(inputs)} images"
                 raise EncoderError(f"layer '{name}' gives {rows}; choose a module around it")
         return {name: vector.float().cpu().numpy() for name, vector in vectors.items()}
 
-    def _forward(self, batch: np.ndarray) -> torch.Tensor:
-        images = torch.from_numpy(batch).to(self._device)
-        with torch.inference_mode(), self._autocast():
-            return self._network.pooled(images)
+    def _on_device(self, batch: np.ndarray) -> torch.Tensor:
+        images = torch.from_numpy(batch)
+        if self._layout is not None and images.ndim == 4:  # noqa: PLR2004 - (n, c, h, w)
+            images = images.contiguous(memory_format=self._layout)
+        if self._device.type != "cuda":
+            return images.to(self._device)
+        return images.pin_memory().to(self._device, non_blocking=True)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self._precision == "fp32":
@@ -151,16 +192,44 @@ class TorchEncoder:
         return torch.autocast(self._device.type, dtype=PRECISIONS[self._precision])
 
     @contextlib.contextmanager
-    def _outputs(self, modules: set[str]) -> Iterator[dict[str, torch.Tensor]]:
-        """Collect what the named modules return during one forward pass."""
-        outputs: dict[str, torch.Tensor] = {}
+    def _hooks(self, layers: Sequence[LayerPoint]) -> Iterator[dict[str, torch.Tensor]]:
+        """Collect vectors of the named modules during one forward pass."""
+        wanted: dict[str, list[LayerPoint]] = {}
+        for layer in layers:
+            if layer.module != POOLED:
+                wanted.setdefault(layer.module, []).append(layer)
+        vectors: dict[str, torch.Tensor] = {}
         with contextlib.ExitStack() as hooks:
-            for name in sorted(modules):
-                handle = self._submodule(name).register_forward_hook(_keep(outputs, name))
+            for name in sorted(wanted):
+                hook = self._hook(name, wanted[name], vectors)
+                handle = self._submodule(name).register_forward_hook(hook)
                 hooks.callback(handle.remove)
-            yield outputs
-        if silent := modules - outputs.keys():
+            yield vectors
+        if silent := [name for name, points in wanted.items() if points[0].name not in vectors]:
             raise EncoderError(f"layer '{min(silent)}' took no part in the forward pass")
+
+    def _hook(
+        self, name: str, layers: Sequence[LayerPoint], vectors: dict[str, torch.Tensor]
+    ) -> Callable[..., None]:
+        """Return a hook that pools an output at once, so that no map outlives its use."""
+
+        def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+            if not torch.is_tensor(output):
+                kind = type(output).__name__
+                raise EncoderError(f"layer '{name}' returns a {kind}, not a tensor; choose another")
+            for layer in layers:
+                if layer.name in vectors:
+                    raise EncoderError(
+                        f"layer '{name}' runs more than once in a pass; choose another"
+                    )
+                vectors[layer.name] = pool(
+                    output,
+                    layer,
+                    channels_last=self._network.channels_last,
+                    prefix_tokens=self._network.prefix_tokens,
+                )
+
+        return hook
 
     def _submodule(self, name: str) -> torch.nn.Module:
         try:
@@ -171,60 +240,6 @@ class TorchEncoder:
             if not near.startswith("did"):
                 near = did_you_mean(name, [known for known in names if "." not in known])
             raise EncoderError(f"there is no layer '{name}'; {near}") from None
-
-    def _pool(self, output: torch.Tensor, layer: LayerPoint) -> torch.Tensor:
-        """Make one vector per image from a feature map, a grid of tokens or a vector."""
-        if output.ndim == 4:  # noqa: PLR2004 - a feature map
-            if self._network.channels_last:
-                output = output.permute(0, 3, 1, 2)
-            return _pool_map(output, layer)
-        if output.ndim == 3:  # noqa: PLR2004 - tokens
-            return _pool_tokens(output, layer, self._network.prefix_tokens)
-        return _two_dimensional(output, layer)
-
-
-def _keep(outputs: dict[str, torch.Tensor], name: str) -> Callable[..., None]:
-    def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
-        if not torch.is_tensor(output):
-            kind = type(output).__name__
-            raise EncoderError(f"layer '{name}' returns a {kind}, not a tensor; choose another")
-        if name in outputs:
-            raise EncoderError(f"layer '{name}' runs more than once in a pass; choose another")
-        # What follows may work in place, as ReLU often does, on the very tensor.
-        outputs[name] = output.clone()
-
-    return hook
-
-
-def _pool_map(output: torch.Tensor, layer: LayerPoint) -> torch.Tensor:
-    if layer.pooling == "mean":
-        return output.mean(dim=(2, 3))
-    if layer.pooling == "max":
-        return output.amax(dim=(2, 3))
-    if layer.pooling == "flatten":
-        return output.flatten(1)
-    raise EncoderError(f"layer '{layer.name}' is a feature map without a class token; use mean")
-
-
-def _pool_tokens(output: torch.Tensor, layer: LayerPoint, prefix: int) -> torch.Tensor:
-    if layer.pooling == "cls":
-        if prefix == 0:
-            raise EncoderError(f"layer '{layer.name}' has no class token; use mean")
-        return output[:, 0]
-    if layer.pooling == "flatten":
-        return output.flatten(1)
-    patches = output[:, prefix:]
-    return patches.mean(dim=1) if layer.pooling == "mean" else patches.amax(dim=1)
-
-
-def _two_dimensional(output: Any, layer: LayerPoint) -> torch.Tensor:
-    if not torch.is_tensor(output) or output.ndim != 2:  # noqa: PLR2004 - (n, dim)
-        shape = tuple(output.shape) if torch.is_tensor(output) else type(output).__name__
-        raise EncoderError(
-            f"layer '{layer.name}' gives {shape} where (n, dim) is needed; name a module to pool"
-        )
-    vectors: torch.Tensor = output
-    return vectors
 
 
 def _digest(module: torch.nn.Module) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_visualbias.embeddings.extraction import AHEAD, Extraction, extract
+from pytest_visualbias.embeddings.extraction import AHEAD, extract
 from pytest_visualbias.errors import EncoderError, StimulusError
 from pytest_visualbias.spec.layers import layer_point
 from pytest_visualbias.spec.stimuli import Stimulus
@@ -75,13 +76,29 @@ def silent(done: int, total: int) -> None:
     """Be told nothing."""
 
 
+@dataclass
+class Extraction:
+    vectors: dict[str, dict[str, np.ndarray]]
+    failures: dict[str, str]
+
+
 def run(
     encoder: FakeEncoder,
     stimuli: Sequence[Stimulus],
     batch_size: int = 4,
     progress: Callable[[int, int], None] = silent,
 ) -> Extraction:
-    return extract(encoder, stimuli, LAYERS, batch_size=batch_size, progress=progress)
+    vectors: dict[str, dict[str, np.ndarray]] = {layer.name: {} for layer in LAYERS}
+    failures = extract(
+        encoder,
+        stimuli,
+        LAYERS,
+        batch_size=batch_size,
+        decoders=2,
+        keep=lambda layer, names, rows: vectors[layer.name].update(zip(names, rows, strict=True)),
+        progress=progress,
+    )
+    return Extraction(vectors, failures)
 
 
 def test_every_image_has_its_vector_at_every_layer(stimuli: list[Stimulus]) -> None:

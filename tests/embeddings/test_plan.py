@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from pytest_visualbias.embeddings.plan import distinct
+from pytest_visualbias.embeddings.plan import Want, distinct, merged
+from pytest_visualbias.spec.layers import layer_point
 from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
 
 
@@ -34,3 +35,31 @@ def test_the_order_does_not_depend_on_that_of_the_sets() -> None:
 
 def test_nothing_is_needed_for_no_sets() -> None:
     assert distinct([]) == ()
+
+
+def a_want(images: str, *layers: tuple[str, str]) -> Want:
+    stimuli = distinct([a_set("one", *((f"{one}.png", one) for one in images))])
+    return Want(stimuli=stimuli, points=tuple(layer_point(name, at) for name, at in layers))
+
+
+class TestSeveralSpecs:
+    OWN = a_want("ab", ("pooled", "pooled"), ("mid", "layer3"))
+
+    def test_their_images_and_layers_are_taken_together(self) -> None:
+        other = a_want("bc", ("pooled", "pooled"), ("late", "layer4:max"))
+        want = merged(self.OWN, [other])
+        assert [one.digest for one in want.stimuli] == [*"abc"]
+        places = [(point.module, point.pooling) for point in want.points]
+        assert places == [("pooled", "mean"), ("layer3", "mean"), ("layer4", "max")]
+
+    def test_own_layers_keep_their_names_and_no_two_share_one(self) -> None:
+        """'mid' of the other spec is another place."""
+        other = a_want("c", ("mid", "layer2"), ("middle", "layer3"))
+        want = merged(self.OWN, [other])
+        assert want.points[:2] == self.OWN.points
+        names = [point.name for point in want.points]
+        assert len({*names}) == len(names) == 3
+
+    def test_alone_a_want_stays_as_it_is(self) -> None:
+        assert merged(self.OWN, []) == self.OWN
+        assert merged(self.OWN, [self.OWN]) == self.OWN

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.torch_encoder import Network, TorchEncoder, choose_device
+from pytest_visualbias.models.devices import choose_device
+from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.layers import layer_point
 
 if TYPE_CHECKING:
@@ -228,3 +229,118 @@ class TestDevice:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
         assert choose_device("auto").type == "cuda"
+
+    def test_workers_take_turns(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Numbers are those of torch, which counts within CUDA_VISIBLE_DEVICES."""
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        for device in ("auto", "cuda"):
+            chosen = [choose_device(device, worker).index for worker in range(4)]
+            assert chosen == [0, 1, 0, 1]
+        assert choose_device("cuda:1", worker=0).index == 1
+
+    def test_a_process_keeps_to_its_share_of_the_processors(self) -> None:
+        torch.set_num_threads(4)
+        network = encoder_of(Noisy())._network
+        TorchEncoder(network, device="cpu", threads=8)
+        assert torch.get_num_threads() == 4, "a share is no reason to take more"
+        TorchEncoder(network, device="cpu", threads=2)
+        assert torch.get_num_threads() == 2
+
+
+class Hungry(Noisy):
+    """Bears a few images at a time only, as a small graphics processor does."""
+
+    def __init__(self, bears: int, words: str = "CUDA out of memory. Tried to allocate") -> None:
+        super().__init__()
+        self.bears, self.words = bears, words
+        self.batches: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(x))
+        if len(x) > self.bears:
+            raise torch.OutOfMemoryError(self.words)
+        return super().forward(x)
+
+
+ELEVEN = list(np.random.default_rng(1).normal(size=(11, 3, 8, 8)).astype(np.float32))
+
+
+class TestMemory:
+    def test_that_does_not_suffice_halves_the_batch_until_it_does(self) -> None:
+        module = Hungry(3)
+        encoder = encoder_of(module)
+        found = encode(encoder, images=ELEVEN)
+        assert module.batches == [11, 5, 2, 2, 2, 2, 2, 1]
+        np.testing.assert_allclose(found, encode(encoder_of(Noisy()), images=ELEVEN), atol=1e-6)
+
+    def test_is_remembered(self) -> None:
+        module = Hungry(3)
+        encoder = encoder_of(module)
+        encode(encoder, images=ELEVEN)
+        module.batches.clear()
+        encode(encoder, images=ELEVEN[:4])
+        assert module.batches == [2, 2]
+
+    @pytest.mark.parametrize(
+        "words", ["CUDA out of memory", "MPS backend out of memory (MPS allocated: 1 GB)"]
+    )
+    def test_that_holds_no_image_is_an_error(self, words: str) -> None:
+        with pytest.raises(EncoderError, match=r"memory of cpu does not hold one image of \(3, 8"):
+            encode(encoder_of(Hungry(0, words)), images=ELEVEN)
+
+    def test_is_not_blamed_for_other_errors(self) -> None:
+        def fail(_: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+        with pytest.raises(RuntimeError, match="mat1"):
+            encode(encoder_of(_Give(fail)))
+
+
+class TestExactness:
+    def test_float32_is_computed_as_float32_whatever_the_user_allowed(self) -> None:
+        seen = []
+
+        def note(x: torch.Tensor) -> torch.Tensor:
+            cudnn = torch.backends.cudnn
+            seen.append(
+                (
+                    torch.get_float32_matmul_precision(),
+                    cudnn.allow_tf32,
+                    cudnn.benchmark,
+                    cudnn.deterministic,
+                )
+            )
+            return x.flatten(1)
+
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        try:
+            encode(encoder_of(_Give(note)))
+            assert seen == [("highest", False, False, True)]
+            assert torch.get_float32_matmul_precision() == "medium", (
+                "what was set is left as it was"
+            )
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    @pytest.mark.parametrize("layer", ["pooled", "conv", "conv:max", "conv:flatten"])
+    def test_the_batch_does_not_matter_beyond_rounding(self, layer: str) -> None:
+        """Cosines within 1e-6 whatever the number of images in a pass."""
+        images = ELEVEN
+        encoder = encoder_of(Noisy())
+        whole = encode(encoder, layer, images=images)
+        for size in (1, 2, 5):
+            parts = [images[i : i + size] for i in range(0, len(images), size)]
+            found = np.concatenate([encode(encoder, layer, images=part) for part in parts])
+            lengths = np.linalg.norm(whole, axis=1) * np.linalg.norm(found, axis=1)
+            np.testing.assert_allclose((whole * found).sum(axis=1) / lengths, 1, atol=1e-6)
+
+    @pytest.mark.parametrize("precision", ["bf16", "fp16"])
+    def test_a_lower_precision_is_near(self, precision: str) -> None:
+        network = encoder_of(Noisy())._network
+        low = TorchEncoder(network, device="cpu", precision=precision)
+        found, exact = encode(low), encode(encoder_of(Noisy()))
+        assert found.dtype == np.float32
+        assert not np.array_equal(found, exact)
+        np.testing.assert_allclose(found, exact, atol=0.02)

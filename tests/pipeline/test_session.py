@@ -95,9 +95,9 @@ def test_a_model_is_measured_once_however_often_it_is_asked_for(
 ) -> None:
     measured = []
 
-    def noted(file: SpecFile, model: str, *others: Any) -> Measured:  # noqa: ANN401 - handed on
+    def noted(file: SpecFile, model: str, *rest: Any, **keys: Any) -> Measured:  # noqa: ANN401
         measured.append(model)
-        return measure(file, model, *others)
+        return measure(file, model, *rest, **keys)
 
     monkeypatch.setattr("pytest_visualbias.session.measure", noted)
     run = session(tmp_path)

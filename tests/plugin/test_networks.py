@@ -7,10 +7,14 @@ import statistics
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from tests.plugin.conftest import one_test, sentences
 
 if TYPE_CHECKING:
+    from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.models.torch_encoder import TorchEncoder
+    from pytest_visualbias.spec.schema import TimmModel
     from tests.plugin.conftest import Project
 
 UNTRAINED = """
@@ -94,3 +98,106 @@ def test_an_image_whose_name_is_not_text_is_measured_all_the_same(networks: Proj
     image.rename(image.with_name(os.fsdecode(b"\xff.png")))
     assert networks.gate().ret == 0
     assert "x/\\xff.png" in networks.row()["sets"]["X"]["names"]
+
+
+class TestSeveralSpecs:
+    """A network that several specs mean is loaded once and sees every image once."""
+
+    SECOND = """visualbias: 1
+models:
+  gated: {{source: timm, name: test_resnet, checkpoint: ../after.safetensors}}
+stimuli: ../stimuli
+layers: [{layer}]
+concepts: {{x: x, y: y, a: a, more: more}}
+tests:
+  - name: two
+    kind: ieat
+    targets: {{X: x, Y: more}}
+    attributes: {{A: a, B: y}}
+    limits: {{max_effect: 1.89}}
+"""
+
+    @pytest.fixture
+    def loaded(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Names of the checkpoints that were opened."""
+        import pytest_visualbias.models.timm as source
+
+        opened: list[str] = []
+        original = source.open_timm
+
+        def noted(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
+            opened.append(identity.label)
+            return original(entry, identity, context)
+
+        monkeypatch.setattr(source, "open_timm", noted)
+        return opened
+
+    def add(self, project: Project, layer: str = "layer1") -> None:
+        project.images("more", ground=(10, 200, 10))
+        path = project.path / "bias_specs" / "y.bias.yaml"
+        path.write_text(self.SECOND.format(layer=layer), encoding="utf-8")
+
+    def test_share_one_pass(self, networks: Project, loaded: list[str]) -> None:
+        self.add(networks)
+        networks.gate()
+        assert len(networks.outcomes()) == 3
+        assert sorted(loaded) == ["after.safetensors", "before.safetensors"]
+
+    def test_give_the_numbers_that_each_gives_alone(
+        self, networks: Project, loaded: list[str]
+    ) -> None:
+        self.add(networks)
+        networks.gate()
+        together = networks.report()["results"]
+        alone = []
+        for spec in ("x", "y"):
+            networks.gate("--visualbias-no-cache", f"bias_specs/{spec}.bias.yaml")
+            alone += networks.report()["results"]
+        for one, other in zip(together, alone, strict=True):
+            assert one["nodeid"] == other["nodeid"]
+            assert one["effect_size"] == pytest.approx(other["effect_size"], abs=1e-4)
+            assert one["p_value"] == other["p_value"]
+        assert len(loaded) == 2 + 2 + 1
+
+    def test_do_not_suffer_from_each_others_mistakes(
+        self, networks: Project, loaded: list[str]
+    ) -> None:
+        self.add(networks, layer="no_such_layer")
+        result = networks.gate()
+        result.assert_outcomes(passed=2, errors=1)
+        assert "there is no layer 'no_such_layer'" in sentences(result)
+
+    def test_that_are_deselected_are_not_embedded(
+        self, networks: Project, loaded: list[str]
+    ) -> None:
+        self.add(networks)
+        networks.gate("-k", "two")
+        assert loaded == ["after.safetensors"]
+        networks.gate("-k", "after and one")
+        assert loaded == ["after.safetensors", "after.safetensors", "before.safetensors"]
+
+
+def test_one_more_image_costs_one_image(networks: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks.gate()
+    monkeypatch.setattr("pytest_visualbias.progress.FIRST_AFTER", 0.0)
+    monkeypatch.setattr("pytest_visualbias.progress.EVERY", 0.0)
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(networks.path / "stimuli" / "x" / "new.png")
+    lines = [line for line in networks.gate().outlines if "images embedded" in line]
+    assert lines == [
+        f"visualbias: {model}: 1 of 1 images embedded" for model in ("before", "after")
+    ]
+
+
+def test_maps_too_large_to_be_kept_are_compared_all_the_same(networks: Project) -> None:
+    """The first convolution gives 16 x 80 x 80 values; by blocks, and from the cache afterwards."""
+    spec = (networks.path / "bias_specs" / "x.bias.yaml").read_text(encoding="utf-8")
+    path = networks.path / "bias_specs" / "x.bias.yaml"
+    path.write_text(spec + "layers: ['conv1.0:flatten']\n", encoding="utf-8")
+    networks.gate()
+    first = networks.report()["results"]
+    assert all(row["effect_size"] is not None for row in first), first
+    kept = [*(networks.path / ".pytest_cache" / "d" / "visualbias").rglob("*.safetensors")]
+    assert kept
+    assert max(path.stat().st_size for path in kept) < 100_000
+    networks.gate("--visualbias-offline")
+    assert networks.report()["results"] == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,3 +120,41 @@ def test_the_default_folder_joins_in_workers_too(
     assert result.ret in (1, 2)  # xdist calls what -x stops an interruption
     assert project.outcomes()["after::one[pooled]"] == "fail"
     assert {row["spec"] for row in project.report()["results"]} == {"bias_specs/x.bias.yaml"}
+
+
+COUNTING = """
+import os, torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 5, stride=4)
+
+    def forward(self, x):
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+        with open("seen.txt", "a") as log:
+            log.write(f"{worker} {len(x)} {torch.get_num_threads()}\\n")
+        return self.conv(x).mean((2, 3))
+"""
+
+
+def test_workers_compute_an_embedding_once_between_them_each_on_its_share_of_the_processors(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both need all of them: tests of one model are spread over two workers."""
+    project.drawn()
+    (project.path / "nets.py").write_text(COUNTING)
+    project.spec(
+        *(one_test(name, "{max_effect: 1.8}") for name in ("one", "two", "three", "four")),
+        head="stimuli: ../stimuli",
+        models="""
+  net: {source: factory, call: "nets:Net", transform: {size: 32}, random_init: 1}
+  after: {source: factory, call: "nets:Net", transform: {size: 32}}
+""",
+        concepts="{x: x, y: y, a: a, b: b}",
+    )
+    spread(project, monkeypatch, "-n2", "--dist=load")
+    seen = [line.split() for line in (project.path / "seen.txt").read_text().splitlines()]
+    assert sum(int(images) for _, images, _ in seen) == 2 * 20
+    share = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert all(int(threads) <= share for _, _, threads in seen), seen

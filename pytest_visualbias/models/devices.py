@@ -1,0 +1,81 @@
+"""Where a network runs, and how: device, order in memory, exactness."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_visualbias.errors import EncoderError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["choose_device", "exact", "is_out_of_memory", "layout_for"]
+
+# CPU and MPS allocators raise no type of their own.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+
+
+def choose_device(wanted: str, worker: int = 0) -> torch.device:
+    """Return the device that is wanted; ``auto`` takes an accelerator where there is one.
+
+    Parameters
+    ----------
+    wanted : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    worker : int
+        Number of this process among those of a run: they take turns in the graphics processors
+        that there are, which are those of ``CUDA_VISIBLE_DEVICES``.
+
+    Raises
+    ------
+    EncoderError
+        For a device that this machine does not have.
+    """
+    if wanted == "auto":
+        wanted = _best()
+    device = torch.device(wanted)
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    has_mps = device.type != "mps" or torch.backends.mps.is_available()
+    if (device.index or 0) >= count or not has_mps:
+        raise EncoderError(f"there is no device '{wanted}' here; choose another, or 'auto'")
+    if wanted == "cuda":
+        return torch.device("cuda", worker % count)
+    return device
+
+
+def _best() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def layout_for(module: torch.nn.Module, device: torch.device) -> torch.memory_format | None:
+    """Return the order in memory in which a network's convolutions are fast, if it has any."""
+    is_convolutional = any(isinstance(part, torch.nn.Conv2d) for part in module.modules())
+    return torch.channels_last if is_convolutional and device.type in ("cpu", "cuda") else None
+
+
+@contextlib.contextmanager
+def exact() -> Iterator[None]:
+    """Compute float32 as float32, by algorithms chosen without timing them.
+
+    By default convolutions on recent graphics processors round their inputs to 10 bits (TF32), and
+    the user's own code may have allowed that, or bfloat16, for matrix products.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether an error of torch says that memory does not suffice."""
+    return any(words in str(error) for words in OUT_OF_MEMORY)

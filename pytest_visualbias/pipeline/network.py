@@ -1,0 +1,199 @@
+"""One network: its vectors from the cache where they are there, else from its encoder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_visualbias.embeddings.decoding import DECODING
+from pytest_visualbias.embeddings.extraction import extract
+from pytest_visualbias.embeddings.keeping import Keeper
+from pytest_visualbias.embeddings.table import EmbeddingTable
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.encoder import find_source
+from pytest_visualbias.pipeline.measured import Trial
+from pytest_visualbias.spec.digests import digest_of_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.embeddings.plan import Want
+    from pytest_visualbias.models.encoder import Context, Encoder, Identity
+    from pytest_visualbias.pipeline.measured import Resources
+    from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
+    from pytest_visualbias.spec.stimuli import Stimulus
+
+__all__ = ["Job", "embed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One network to embed with.
+
+    Attributes
+    ----------
+    entry : ModelEntry
+        As the spec has it.
+    identity : Identity
+        Which weights are meant.
+    context : Context
+        Where they are looked for, and how the network is run.
+    own : Want
+        What the spec wants of it.
+    want : Want
+        That, and what other specs of the run want.
+    """
+
+    entry: ModelEntry
+    identity: Identity
+    context: Context
+    own: Want
+    want: Want
+
+    def open(self) -> Encoder:
+        """Load it."""
+        return find_source(self.entry.source).open(self.entry, self.identity, self.context)
+
+    def keys(self, fingerprint: str) -> dict[str, tuple[str, str]]:
+        """Return the keys of every layer: of vectors, and of those that stand for large maps."""
+        return {point.name: self._keys(fingerprint, point) for point in self.want.points}
+
+    def _keys(self, fingerprint: str, point: LayerPoint) -> tuple[str, str]:
+        facts = {
+            "network": fingerprint,
+            "decoding": DECODING,
+            "module": point.module,
+            "pooling": point.pooling,
+            "precision": self.context.precision,
+        }
+        return digest_of_mapping(facts), digest_of_mapping({**facts, "comparable": "together"})
+
+
+def embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[str, Any]]:
+    """Embed with one network for all specs at once.
+
+    Parameters
+    ----------
+    job : Job
+        The network, and what is wanted of it.
+    model : str
+        Its name in the spec, for progress.
+    resources : Resources
+        What embedding needs.
+
+    Returns
+    -------
+    tuple
+        The tables of the spec's own layers, and facts for the report.
+
+    Raises
+    ------
+    EncoderError
+        Where the model cannot be loaded or run for this spec alone: what only another one gets
+        wrong is not this one's error.
+    """
+    try:
+        return _embed(job, model, resources)
+    except EncoderError:
+        if job.want == job.own:
+            raise
+    return _embed(dataclasses.replace(job, want=job.own), model, resources)
+
+
+def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[str, Any]]:
+    # Where an identity does not say which weights are meant, they are loaded to be digested.
+    encoder = None if job.identity.is_whole else job.open()
+    fingerprint = job.identity.fingerprint(encoder.weights if encoder is not None else "")
+    keys = job.keys(fingerprint)
+    failures: Mapping[str, str] = {}
+    with _alone(resources.cache, fingerprint):
+        known = _Known.of(resources.cache, keys, job.want)
+        vectors, notes = known.vectors, known.notes
+        if known.missing:
+            encoder = encoder if encoder is not None else job.open()
+            computed, failures, notes = _compute(job, encoder, model, keys, known, resources)
+            vectors = {name: {**computed[name], **vectors[name]} for name in vectors}
+    tables = {
+        point.name: EmbeddingTable(
+            vectors=vectors[point.name],
+            failures=failures,
+            preprocessing=notes.get("preprocessing", {}),
+        )
+        for point in job.own.points
+    }
+    label, facts = job.identity.label, job.identity.facts
+    trial = Trial(label=label, facts=facts, fingerprint=fingerprint, tables=tables)
+    return trial, notes.get("description", {})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Known:
+    """What the cache has of what is wanted, and what it lacks."""
+
+    vectors: Mapping[str, Mapping[str, np.ndarray]]
+    notes: Mapping[str, Any]
+    missing: tuple[Stimulus, ...]
+    points: tuple[LayerPoint, ...]
+
+    @classmethod
+    def of(cls, cache: EmbeddingCache, keys: Mapping[str, tuple[str, str]], want: Want) -> _Known:
+        vectors: dict[str, Mapping[str, np.ndarray]] = {}
+        notes: Mapping[str, Any] = {}
+        lacking: dict[str, set[str]] = {}
+        identities = {stimulus.identity for stimulus in want.stimuli}
+        for name, (key, together) in keys.items():
+            cached = cache.load(key)
+            if not identities <= cached.vectors.keys():
+                cached = cache.load_together(together, identities) or cached
+            vectors[name] = cached.vectors
+            notes = cached.notes or notes
+            lacking[name] = identities - cached.vectors.keys()
+        anywhere = set().union(*lacking.values())
+        return cls(
+            vectors=vectors,
+            notes=notes,
+            missing=tuple(one for one in want.stimuli if one.identity in anywhere),
+            points=tuple(point for point in want.points if lacking[point.name]),
+        )
+
+
+def _compute(
+    job: Job,
+    encoder: Encoder,
+    model: str,
+    keys: Mapping[str, tuple[str, str]],
+    known: _Known,
+    resources: Resources,
+) -> tuple[Mapping[str, Mapping[str, np.ndarray]], Mapping[str, str], Mapping[str, Any]]:
+    """Embed what is missing where it is missing, and keep it."""
+    notes = {
+        "preprocessing": dict(encoder.preprocessing),
+        "description": dict(encoder.description),
+    }
+    identities = {name: set(vectors) for name, vectors in known.vectors.items()}
+    with contextlib.closing(Keeper(resources.cache, keys, identities, notes)) as keeper:
+        failures = extract(
+            encoder,
+            known.missing,
+            known.points,
+            batch_size=resources.batch_size,
+            decoders=job.context.threads or 1,
+            keep=keeper.add,
+            progress=lambda done, total: resources.progress(model, done, total),
+        )
+        keeper.finish()
+    return keeper.vectors, failures, notes
+
+
+@contextlib.contextmanager
+def _alone(cache: EmbeddingCache, key: str) -> Iterator[None]:
+    """Hold the lock of a key where it can be had; without it work is done twice, never wrongly."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            held.enter_context(cache.lock(key))
+        yield
