@@ -1,7 +1,9 @@
 """From a file to the RGB image that a person sees.
 
 Rules, the same for every model: the first frame of an animation; EXIF orientation applied;
-transparency composited on white; 16-bit greys scaled to 8 bits; anything else converted to RGB.
+transparency composited on white; 16-bit greys scaled to 8 bits; floating-point greys refused, as
+nothing says what is white; anything else converted to RGB. JPEGs are decoded at their full size:
+to let the decoder halve them first (draft mode) is faster, but not the same image.
 """
 
 from __future__ import annotations
@@ -62,6 +64,10 @@ def _what_instead(path: Path) -> str:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError(
+            "its greys are floating-point numbers of no known range; save it in 8 bits"
+        )
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.has_transparency_data:

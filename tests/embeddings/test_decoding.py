@@ -137,6 +137,20 @@ def test_16_bit_greys_are_scaled_not_clipped(path: Path, kind: str, suffix: str)
     assert [pixel[0] for pixel in colours(decode(file))[0]] == [0, 1, 128, 255]
 
 
+def test_floating_point_greys_are_refused_as_nothing_says_what_is_white(path: Path) -> None:
+    """Pillow would clip them at 0 and 255: black, where they lie between 0 and 1."""
+    Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(path, "tiff")
+    with pytest.raises(StimulusError, match=r"floating-point .* save it in 8 bits"):
+        decode(path)
+
+
+def test_jpegs_are_decoded_at_their_full_size(path: Path) -> None:
+    """A smaller size would be another image; no transform may ask for it unseen."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (512, 512, 3), dtype=np.uint8)).save(path, "jpeg")
+    assert decode(path).size == (512, 512)
+
+
 @pytest.mark.parametrize("kind", ["gif", "webp", "png", "tiff"])
 def test_the_first_frame_of_an_animation_is_taken(path: Path, kind: str) -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN, BLUE)]
