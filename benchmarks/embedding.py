@@ -146,10 +146,8 @@ def _loader(
     loader = torch.utils.data.DataLoader(
         _Files(encoder, stimuli), options.batch_size, num_workers=THREADS
     )
-    vectors = []
     with torch.inference_mode():
-        for batch in loader:
-            vectors.append(encoder._network.pooled(batch.to(device)).cpu())
+        vectors = [encoder._network.pooled(batch.to(device)).cpu() for batch in loader]
     encoder._module.to(memory_format=torch.channels_last)
     return sum(len(vector) for vector in vectors)
 
