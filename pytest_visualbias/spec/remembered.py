@@ -41,7 +41,7 @@ class DigestMemo:
     file : Path or None
         Where they are kept between runs; None for this run only.
     rehash : bool
-        Whether every file is hashed whenever it is asked for, and what is known replaced.
+        Whether nothing that other runs kept is trusted, but replaced.
     clock : callable
         Nanoseconds since the epoch, as the file system counts them.
     """
@@ -68,7 +68,7 @@ class DigestMemo:
         # Both are taken before the bytes, so that an edit meanwhile is later than either.
         moment, stamp = self.clock(), _stamp(path)
         name = str(path.absolute())
-        if not self.rehash and (found := self._find(name)) is not None and found[0] == stamp:
+        if (found := self._find(name)) is not None and found[0] == stamp:
             return found[1]
         digest = digest_of_file(path)
         _, modified, changed, _ = stamp
@@ -84,13 +84,12 @@ class DigestMemo:
         with contextlib.suppress(OSError, NotImplementedError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{self.file}.lock", timeout=PATIENCE):
-                merged = _merged(_read(self.file), self._fresh)
-                _write(self.file, merged)
-            self._known, self._fresh = merged, {}
+                _write(self.file, _merged(_read(self.file), self._fresh))
+            self._known, self._fresh = {**(self._known or {}), **self._fresh}, {}
 
     def _find(self, name: str) -> Entry | None:
         if self._known is None:
-            self._known = {} if self.file is None else _read(self.file)
+            self._known = {} if self.file is None or self.rehash else _read(self.file)
         return self._fresh.get(name) or self._known.get(name)
 
 
