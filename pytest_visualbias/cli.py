@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias import __version__
+from pytest_visualbias.cli_cache import add_actions, add_place, remembered
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
@@ -19,7 +20,7 @@ from pytest_visualbias.spec.parsing import read_spec
 from pytest_visualbias.spec.schema import BiasSpec, EmbeddingsModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_visualbias.pipeline.preflight import Preflight
     from pytest_visualbias.spec.parsing import SpecFile
@@ -32,6 +33,7 @@ EXAMPLES = """examples:
   visualbias check bias_specs/gender.bias.yaml
   visualbias layers bias_specs/gender.bias.yaml after
   visualbias schema > bias.schema.json
+  visualbias cache prune --max-size 2GB
 """
 
 
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
     check.add_argument("--stimuli", type=Path, help="root of relative stimulus paths")
     check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
+    check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
+    add_place(check)
     check.set_defaults(run=_check)
     layers = commands.add_parser("layers", help="list where embeddings of a model can be read")
     layers.add_argument("spec", type=Path, metavar="SPEC")
@@ -80,29 +84,34 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="print the JSON Schema of specs, or of reports")
     schema.add_argument("--report", action="store_true", help="of the JSON report")
     schema.set_defaults(run=_schema)
+    add_actions(commands.add_parser("cache", help="what the cache holds, and pruning it"))
     return parser
 
 
 def _check(options: argparse.Namespace) -> int:
-    status = OK
-    for path in options.specs:
-        try:
-            file = read_spec(path, file=str(path))
-            found = preflight(file, stimuli=options.stimuli, strict=options.strict)
-        except VisualBiasError as error:
-            print(error)
-            status = FAULTY
-            continue
-        problems = {text for sets in found.models.values() for text in sets.problems.values()}
-        problems |= {*_misnamed(path), *_undecodable(found), *_unidentified(file)}
-        for text in sorted(problems):
-            print(text)
-        for text in sorted({text for group in found.warnings.values() for text in group}):
-            print(f"warning: {text}")
-        status = FAULTY if problems else status
-        models, tests = len(file.spec.models), len(file.spec.tests)
-        print(f"{path}: {'faulty' if problems else 'ok'} ({tests} tests, {models} models)")
-    return status
+    digests = remembered(options.cache, rehash=options.rehash)
+    sound = [_is_sound(path, options, digests.of) for path in options.specs]
+    digests.save()
+    return OK if all(sound) else FAULTY
+
+
+def _is_sound(path: Path, options: argparse.Namespace, digest: Callable[[Path], str]) -> bool:
+    """Print what is wrong with a spec; return whether nothing is."""
+    try:
+        file = read_spec(path, file=str(path))
+        found = preflight(file, stimuli=options.stimuli, strict=options.strict, digest=digest)
+    except VisualBiasError as error:
+        print(error)
+        return False
+    problems = {text for sets in found.models.values() for text in sets.problems.values()}
+    problems |= {*_misnamed(path), *_undecodable(found), *_unidentified(file, digest)}
+    for text in sorted(problems):
+        print(text)
+    for text in sorted({text for group in found.warnings.values() for text in group}):
+        print(f"warning: {text}")
+    models, tests = len(file.spec.models), len(file.spec.tests)
+    print(f"{path}: {'faulty' if problems else 'ok'} ({tests} tests, {models} models)")
+    return not problems
 
 
 def _misnamed(path: Path) -> Iterator[str]:
@@ -125,9 +134,9 @@ def _undecodable(found: Preflight) -> Iterator[str]:
             yield str(error)
 
 
-def _unidentified(file: SpecFile) -> Iterator[str]:
+def _unidentified(file: SpecFile, digest: Callable[[Path], str]) -> Iterator[str]:
     """Yield what is missing of models, as far as it shows without loading one."""
-    context = Context(folder=file.folder, project=Path.cwd())
+    context = Context(folder=file.folder, project=Path.cwd(), digest=digest)
     for name, entry in file.spec.models.items():
         if isinstance(entry, EmbeddingsModel):
             continue

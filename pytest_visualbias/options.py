@@ -40,7 +40,9 @@ class Options:
     batch_size : int
         Images in one forward pass.
     cache : Path or None
-        Where embeddings are kept.
+        Where embeddings are kept, and digests of files.
+    rehash : bool
+        Whether digests that are kept are not to be trusted.
     json : Path or None
         Where the report goes.
     """
@@ -50,6 +52,7 @@ class Options:
     settings: Settings
     batch_size: int
     cache: Path | None
+    rehash: bool
     json: Path | None
 
 
@@ -83,6 +86,7 @@ def read_options(config: pytest.Config) -> Options:
         settings=settings,
         batch_size=_batch_size(config),
         cache=_cache_folder(config),
+        rehash=_switch(config, "rehash"),
         json=_path(config, "json"),
     )
 

@@ -31,6 +31,7 @@ VALUES = (
 )
 SWITCHES = (
     ("no-cache", "keep no embeddings"),
+    ("rehash", "hash every file again, whatever its size and times say"),
     ("strict", "inconclusive results, and warnings that say so, are failures"),
     ("offline", "never touch the network"),
 )

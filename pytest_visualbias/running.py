@@ -16,6 +16,7 @@ from pytest_visualbias.progress import Progress
 from pytest_visualbias.record import ModelRecord, Report, ResultRecord
 from pytest_visualbias.reports.document import assemble, write_json
 from pytest_visualbias.session import Session
+from pytest_visualbias.spec.remembered import DigestMemo
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -47,6 +48,7 @@ class Running:
         config.stash[STRICT] = self.options.settings.strict
         config.stash[FAULT] = 0
         self.only_default = self._choose_default()
+        self.digests = DigestMemo.inside(self.options.cache, rehash=self.options.rehash)
         self.session = Session(
             settings=self.options.settings,
             resources=Resources(
@@ -54,6 +56,7 @@ class Running:
                 batch_size=self.options.batch_size,
                 progress=Progress(config) if not self.is_worker else _silent,
             ),
+            digest=self.digests.of,
         )
         self.rows: dict[str, dict[str, Any]] = {}
         self.deselected = 0
@@ -135,6 +138,7 @@ class Running:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the reports whatever happened, and settle the exit code."""
+        self.digests.save()
         if self.is_worker:
             said = {"deselected": self.deselected, "fault": int(self.config.stash[FAULT])}
             self.config.workeroutput[KEY] = said  # type: ignore[attr-defined]

@@ -13,11 +13,12 @@ from pytest_visualbias.pipeline.family import family
 from pytest_visualbias.pipeline.numbers import Subject
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.pipeline.records import error_record, model_record, result_record
+from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.parsing import read_spec
 from pytest_visualbias.spec.schema import EmbeddingsModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from pytest_visualbias.embeddings.plan import Want
@@ -79,6 +80,7 @@ class Session:
 
     settings: Settings
     resources: Resources
+    digest: Callable[[Path], str] = digest_of_file
     _subjects: dict[tuple[Path, str], Subject | VisualBiasError] = field(default_factory=dict)
     _families: dict[tuple[Path, str, str], Family] = field(default_factory=dict)
     _expected: list[tuple[LoadedSpec, str]] = field(default_factory=list)
@@ -95,7 +97,12 @@ class Session:
             For a model on the command line that fits no entry.
         """
         spec_file = read_spec(path, file=file, overrides=self.settings.overrides)
-        checked = preflight(spec_file, stimuli=self.settings.stimuli, strict=self.settings.strict)
+        checked = preflight(
+            spec_file,
+            stimuli=self.settings.stimuli,
+            strict=self.settings.strict,
+            digest=self.digest,
+        )
         return LoadedSpec(path=path, file=spec_file, preflight=checked)
 
     def expect(self, models: Iterable[tuple[LoadedSpec, str]]) -> None:
@@ -155,6 +162,7 @@ class Session:
         return Context(
             folder=spec.file.folder,
             project=settings.project,
+            digest=self.digest,
             device=settings.device,
             precision=settings.precision,
             offline=settings.offline,

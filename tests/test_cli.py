@@ -17,6 +17,8 @@ from PIL import Image
 
 import pytest_visualbias
 from pytest_visualbias.cli import main
+from pytest_visualbias.spec import remembered
+from pytest_visualbias.spec.digests import digest_of_file
 
 SPEC = """visualbias: 1
 models:
@@ -52,6 +54,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "x.bias.yaml"
     path.write_text(SPEC.format(head=""))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VISUALBIAS_CACHE", raising=False)
     return path
 
 
@@ -131,6 +134,48 @@ def test_check_strict_makes_a_hidden_test_a_fault(spec: Path, capsys: Output) ->
 
 
 BOTH = "max_effect: 0.5, max_growth: 0.2"
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of files that were hashed since the list was last cleared; all of them count as old."""
+    names: list[str] = []
+
+    def noted(path: Path) -> str:
+        names.append(path.name)
+        return digest_of_file(path)
+
+    monkeypatch.setattr(remembered, "digest_of_file", noted)
+    monkeypatch.setattr(remembered, "SETTLED_NS", 0)
+    return names
+
+
+def test_check_remembers_digests_in_the_cache_that_is_named(
+    spec: Path, capsys: Output, hashed: list[str]
+) -> None:
+    assert main(["check", "--cache=cache", "x.bias.yaml"]) == 0
+    assert len(hashed) == 4 * N + 1, "every image, and the checkpoint"
+    assert "after.safetensors" in hashed
+    hashed.clear()
+    assert main(["check", "--cache=cache", "x.bias.yaml", "x.bias.yaml"]) == 0
+    assert hashed == []
+    assert main(["check", "--cache=cache", "--rehash", "x.bias.yaml"]) == 0
+    assert len(hashed) == 4 * N + 1
+
+
+def test_check_shares_pytests_cache_but_never_makes_one(
+    spec: Path, capsys: Output, hashed: list[str]
+) -> None:
+    """Pytest writes what keeps its cache out of git only where it makes the folder itself."""
+    cache = spec.parent / ".pytest_cache"
+    assert main(["check", "x.bias.yaml"]) == 0
+    assert not cache.exists()
+    cache.mkdir()
+    assert main(["check", "x.bias.yaml"]) == 0
+    assert (cache / "d/visualbias" / remembered.MEMO).is_file()
+    hashed.clear()
+    assert main(["check", "x.bias.yaml"]) == 0
+    assert hashed == []
 
 
 @pytest.mark.torch

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.spec.checks import SOURCES_GROUP
-from pytest_visualbias.spec.digests import digest_of_mapping
+from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -43,6 +43,8 @@ class Context:
         Of the spec file; relative paths start here.
     project : Path
         Of the repository; modules of factories are found below it.
+    digest : callable
+        Returns the sha256 of a file; it may be one that was remembered.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : str
@@ -57,6 +59,7 @@ class Context:
 
     folder: Path
     project: Path
+    digest: Callable[[Path], str] = digest_of_file
     device: str = "auto"
     precision: str = "fp32"
     offline: bool = False

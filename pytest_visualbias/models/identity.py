@@ -83,7 +83,9 @@ def _identities(
         paths = _checkpoint_paths(entry.checkpoint, context)
         names = [path.name for path in paths]
         return tuple(
-            _checkpoint(path, facts, path.name if names.count(path.name) == 1 else str(path))
+            _checkpoint(
+                path, facts, path.name if names.count(path.name) == 1 else str(path), context
+            )
             for path in paths
         )
     if loads_own_weights:
@@ -102,12 +104,12 @@ def _version(package: str) -> str:
         return ""
 
 
-def _checkpoint(path: Path, facts: dict[str, str], label: str) -> Identity:
+def _checkpoint(path: Path, facts: dict[str, str], label: str, context: Context) -> Identity:
     try:
         with path.open("rb") as stream:
             if stream.read(len(LFS)) == LFS:
                 raise EncoderError(f"{path} is a Git LFS pointer; run 'git lfs pull'")
-        digest = digest_of_file(path)
+        digest = context.digest(path)
     except OSError as error:
         raise EncoderError(
             f"the checkpoint {path} cannot be read ({error.strerror}); correct the path"

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import SpecError, StimulusError
 from pytest_visualbias.models.precomputed import open_vectors
 from pytest_visualbias.pipeline.power import power_findings
+from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel
 from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
 from pytest_visualbias.spec.stimuli import resolve_concept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -51,7 +52,13 @@ class Preflight:
     warnings: Mapping[tuple[str, str], tuple[str, ...]]
 
 
-def preflight(file: SpecFile, *, stimuli: Path | None, strict: bool = False) -> Preflight:
+def preflight(
+    file: SpecFile,
+    *,
+    stimuli: Path | None,
+    strict: bool = False,
+    digest: Callable[[Path], str] = digest_of_file,
+) -> Preflight:
     """Resolve the sets of a spec and check what they can show.
 
     Parameters
@@ -62,6 +69,8 @@ def preflight(file: SpecFile, *, stimuli: Path | None, strict: bool = False) -> 
         Root of relative stimulus paths, in place of the spec's own.
     strict : bool
         Whether a test that its family hides is a fault.
+    digest : callable
+        Returns the sha256 of a file.
 
     Raises
     ------
@@ -76,7 +85,7 @@ def preflight(file: SpecFile, *, stimuli: Path | None, strict: bool = False) -> 
         if isinstance(entry, EmbeddingsModel):
             models[name], _ = stored_sets(file, name, entry, layer=_first_layer(file))
         else:
-            images = images or _image_sets(file, stimuli)
+            images = images or _image_sets(file, stimuli, digest)
             models[name] = images
     return Preflight(models=models, warnings=_check(file, models, strict=strict))
 
@@ -91,13 +100,15 @@ def _used(file: SpecFile) -> list[str]:
     return [concept for concept in file.spec.concepts if concept in used]
 
 
-def _image_sets(file: SpecFile, stimuli: Path | None) -> ModelSets:
+def _image_sets(file: SpecFile, stimuli: Path | None, digest: Callable[[Path], str]) -> ModelSets:
     root = stimuli if stimuli is not None else file.folder / file.spec.stimuli
     sets: dict[str, StimulusSet] = {}
     problems: dict[str, str] = {}
     for concept in _used(file):
         try:
-            sets[concept] = resolve_concept(concept, file.spec.concepts[concept], root)
+            sets[concept] = resolve_concept(
+                concept, file.spec.concepts[concept], root, digest=digest
+            )
         except StimulusError as error:
             problems[concept] = file.sentence(("concepts", concept), str(error))
     return ModelSets(sets=sets, problems=problems)

@@ -11,7 +11,7 @@ from pytest_visualbias.spec.digests import digest_of_file, digest_of_list
 from pytest_visualbias.spec.schema import ConceptFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 __all__ = ["IMAGE_SUFFIXES", "Stimulus", "StimulusSet", "concept_files", "resolve_concept"]
@@ -77,7 +77,13 @@ def concept_files(concept: str | ConceptFiles) -> ConceptFiles:
     return ConceptFiles(path=concept) if isinstance(concept, str) else concept
 
 
-def resolve_concept(name: str, concept: str | ConceptFiles, root: Path) -> StimulusSet:
+def resolve_concept(
+    name: str,
+    concept: str | ConceptFiles,
+    root: Path,
+    *,
+    digest: Callable[[Path], str] = digest_of_file,
+) -> StimulusSet:
     """Find and digest the images of a concept.
 
     Parameters
@@ -88,6 +94,8 @@ def resolve_concept(name: str, concept: str | ConceptFiles, root: Path) -> Stimu
         Where the spec says they are.
     root : Path
         What its path is relative to.
+    digest : callable
+        Returns the sha256 of a file.
 
     Returns
     -------
@@ -103,7 +111,7 @@ def resolve_concept(name: str, concept: str | ConceptFiles, root: Path) -> Stimu
     folder = root / files.path
     try:
         paths, others = _find(files, folder)
-        stimuli = tuple(_stimulus(path, root) for path in paths)
+        stimuli = tuple(_stimulus(path, root, digest(path)) for path in paths)
     except OSError as error:
         raise StimulusError(
             f"{error.filename} cannot be read ({error.strerror}); "
@@ -148,8 +156,7 @@ def _is_clutter(path: Path) -> bool:
     return hidden or path.name.lower() in CLUTTER
 
 
-def _stimulus(path: Path, root: Path) -> Stimulus:
-    digest = digest_of_file(path)
+def _stimulus(path: Path, root: Path, digest: str) -> Stimulus:
     shown = path.relative_to(root) if path.is_relative_to(root) else path
     # Reports are UTF-8; the name of a file need not be.
     name = os.fsencode(shown.as_posix()).decode("utf-8", "backslashreplace")

@@ -1,0 +1,178 @@
+"""The console script's word on the cache: where it is, what lies in it, and pruning it."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_visualbias.embeddings.contents import count_images, survey
+from pytest_visualbias.embeddings.housekeeping import clear, prune
+from pytest_visualbias.embeddings.sizes import parse_size, shown_size
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.spec.remembered import DigestMemo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_visualbias.embeddings.contents import Contents, Key
+
+__all__ = ["add_actions", "add_place", "remembered"]
+
+OK, FAULTY, USAGE = 0, 1, 2
+VARIABLE = "VISUALBIAS_CACHE"
+PYTESTS = ".pytest_cache"
+BELOW = Path("d", "visualbias")
+SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+Result = TypeVar("Result")
+AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])", re.IGNORECASE | re.ASCII)
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that says where the cache is."""
+    parser.add_argument(
+        "--cache",
+        type=_place,
+        metavar="DIR",
+        help=f"the cache (default: ${VARIABLE}, else pytest's cache of the nearest folder)",
+    )
+
+
+def add_actions(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be done with the cache."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    info = actions.add_parser("info", help="say what lies in the cache, and since when")
+    add_place(info)
+    info.set_defaults(run=_info)
+    pruning = actions.add_parser(
+        "prune", help="remove what killed runs and older versions left, and what is unused"
+    )
+    add_place(pruning)
+    pruning.add_argument(
+        "--max-size",
+        type=_size,
+        metavar="SIZE",
+        help="remove the least recently used until the rest is under a size, such as 2GB",
+    )
+    pruning.add_argument(
+        "--older-than",
+        type=_age,
+        metavar="AGE",
+        help="remove what was not used for so long, such as 12h, 30d or 8w",
+    )
+    pruning.add_argument("--all", action="store_true", help="remove everything")
+    pruning.set_defaults(run=_prune)
+
+
+def remembered(named: Path | None, *, rehash: bool) -> DigestMemo:
+    """Return the digests of the cache that pytest would use; none is made for them alone."""
+    chosen = _chosen(named)
+    found = chosen if chosen is not None else _nearest()
+    return DigestMemo.inside(found, rehash=rehash)
+
+
+def _chosen(named: Path | None) -> Path | None:
+    text = str(named) if named is not None else os.environ.get(VARIABLE)
+    return Path(text).expanduser() if text else None
+
+
+def _nearest() -> Path | None:
+    """Return the folder below pytest's cache of this folder or the nearest above it."""
+    here = Path.cwd()
+    homes = (folder / PYTESTS for folder in (here, *here.parents))
+    return next((home / BELOW for home in homes if home.is_dir()), None)
+
+
+def _folder(named: Path | None) -> Path:
+    """Return the folder of the cache, which is there."""
+    folder = _chosen(named) or _nearest() or Path.cwd() / PYTESTS / BELOW
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise UsageError(f"{folder} is not a folder; say with --cache where the cache is")
+    raise UsageError(f"there is no cache in {folder}; say with --cache where it is")
+
+
+def _place(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; give one")
+    return Path(text)
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _age(text: str) -> float:
+    found = AGE.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is not an age; write one such as 12h or 30d")
+    return float(found[1]) * SECONDS[found[2].lower()]
+
+
+def _info(options: argparse.Namespace) -> int:
+    folder = _folder(options.cache)
+    print("\n".join([f"cache in {folder}", *_told(_read(survey, folder))]))
+    return OK
+
+
+def _told(found: Contents) -> Iterator[str]:
+    keys = [key for key in found.keys if not key.is_outdated]
+    outdated = [key for key in found.keys if key.is_outdated]
+    files = sum(len(key.files) for key in keys)
+    yield f"{_counted(len(keys), 'key')}, each a network at a layer"
+    yield f"{_counted(count_images(keys), 'image')}"
+    yield f"{_counted(files, 'file')}, {_sum(keys)}"
+    if keys:
+        yield f"used between {_day(keys[0].used)} and {_day(keys[-1].used)}"
+    yield f"digests of files: {shown_size(found.memo)}"
+    if outdated:
+        what = _counted(len(outdated), "key")
+        yield f"to prune: {what} of older versions, {_sum(outdated)}"
+    if found.leftovers:
+        size = shown_size(sum(found.leftovers.values()))
+        yield f"to prune: {_counted(len(found.leftovers), 'leftover')} of killed runs, {size}"
+
+
+def _prune(options: argparse.Namespace) -> int:
+    asked = {"limit": options.max_size, "unused_for": options.older_than}
+    if options.all and any(value is not None for value in asked.values()):
+        print("--all removes everything; leave out --max-size and --older-than", file=sys.stderr)
+        return USAGE
+    folder = _folder(options.cache)
+    removed = _read(clear if options.all else functools.partial(prune, **asked), folder)
+    for problem in removed.problems:
+        print(problem, file=sys.stderr)
+    keys, leftovers = _counted(removed.keys, "key"), _counted(removed.leftovers, "leftover")
+    left = shown_size(_read(survey, folder).size)
+    print(f"removed {keys} and {leftovers}, {shown_size(removed.size)}; {left} left in {folder}")
+    return FAULTY if removed.problems else OK
+
+
+def _read(action: Callable[[Path], Result], folder: Path) -> Result:
+    try:
+        return action(folder)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} cannot be read ({error.strerror}); correct its permissions"
+        ) from None
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _sum(keys: Iterable[Key]) -> str:
+    return shown_size(sum(key.size for key in keys))
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
