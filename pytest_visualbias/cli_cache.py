@@ -128,7 +128,7 @@ def _told(found: Contents) -> Iterator[str]:
     keys = [key for key in found.keys if not key.is_outdated]
     outdated = [key for key in found.keys if key.is_outdated]
     files = sum(len(key.files) for key in keys)
-    yield f"{_counted(len(keys), 'key')}, each a network at a layer"
+    yield f"{_counted(len(keys), 'key')}, each a network at a layer or results of tests"
     yield f"{_counted(count_images(keys), 'image')}"
     yield f"{_counted(files, 'file')}, {_sum(keys)}"
     if keys:

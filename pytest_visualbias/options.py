@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_visualbias.embeddings.sizes import parse_size
 from pytest_visualbias.session import Settings
 from pytest_visualbias.spec.overrides import Override
 from pytest_visualbias.spec.schema import CALL, SHIPPED_SOURCES
@@ -43,6 +44,8 @@ class Options:
         Where embeddings are kept, and digests of files.
     rehash : bool
         Whether digests that are kept are not to be trusted.
+    cache_limit : int
+        Bytes that it may hold after a run.
     json : Path or None
         Where the report goes.
     """
@@ -52,6 +55,7 @@ class Options:
     settings: Settings
     batch_size: int
     cache: Path | None
+    cache_limit: int
     rehash: bool
     json: Path | None
 
@@ -86,6 +90,7 @@ def read_options(config: pytest.Config) -> Options:
         settings=settings,
         batch_size=_batch_size(config),
         cache=_cache_folder(config),
+        cache_limit=_cache_limit(config),
         rehash=_switch(config, "rehash"),
         json=_path(config, "json"),
     )
@@ -189,6 +194,13 @@ def _cache_folder(config: pytest.Config) -> Path | None:
     # Pytest's cache is not there with `-p no:cacheprovider`.
     cache: pytest.Cache | None = getattr(config, "cache", None)
     return None if cache is None else Path(cache.mkdir("visualbias"))
+
+
+def _cache_limit(config: pytest.Config) -> int:
+    try:
+        return parse_size(config.getini("visualbias_cache_limit"))
+    except ValueError as error:
+        raise pytest.UsageError(f"visualbias_cache_limit: {error}") from None
 
 
 def _overrides(config: pytest.Config) -> Iterator[Override]:

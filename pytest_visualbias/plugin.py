@@ -60,6 +60,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="replace the model NAME in every spec (repeatable)",
     )
     parser.addini("visualbias_model", "NAME=REF of models to replace", type="linelist", default=[])
+    limit = "what the cache may hold after a run; the least recently used goes (default: 20GB)"
+    parser.addini("visualbias_cache_limit", limit, default="20GB")
     for name, metavar, text in VALUES:
         group.addoption(f"--visualbias-{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"visualbias_{name.replace('-', '_')}", text, default=None)

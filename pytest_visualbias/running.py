@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.housekeeping import bound
 from pytest_visualbias.items import FAULT, STRICT, BiasFile, BiasItem
 from pytest_visualbias.options import read_options
 from pytest_visualbias.pipeline.embedding import Resources
@@ -150,6 +151,8 @@ class Running:
         session.exitstatus = self._settled(session.exitstatus, nothing_ran=nothing_ran)
         if self.options.json is not None and not collects_only:
             self._write(self.options.json, session)
+        if self.options.cache is not None and self.rows:
+            bound(self.options.cache, self.options.cache_limit)
 
     def _settled(self, status: int, *, nothing_ran: bool) -> int:
         """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""

@@ -25,7 +25,7 @@ import safetensors.numpy
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["FORMAT", "Cached", "EmbeddingCache"]
+__all__ = ["FORMAT", "Cached", "EmbeddingCache", "write_whole"]
 
 # The name of the folder below the cache's own: another one wherever files are laid out otherwise.
 FORMAT = "2"
@@ -85,7 +85,7 @@ class EmbeddingCache:
         folder = self.folder / FORMAT / key
         with contextlib.suppress(OSError):
             os.utime(folder)  # used now, as far as pruning is concerned
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in _files(folder):
             try:
                 yield _read(path)
             except OSError:
@@ -131,7 +131,7 @@ class EmbeddingCache:
         metadata = {"digests": json.dumps(digests), "notes": json.dumps(notes)}
         metadata["sha256"] = _checksum(rows, metadata)
         content = safetensors.numpy.save({"vectors": rows}, metadata=metadata)
-        _write_whole(folder / f"{hashlib.sha256(content).hexdigest()}.safetensors", content)
+        write_whole(folder / f"{hashlib.sha256(content).hexdigest()}.safetensors", content)
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
@@ -143,6 +143,13 @@ class EmbeddingCache:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder / f"{key}.lock"):
             yield
+
+
+def _files(folder: Path) -> list[Path]:
+    # The folder may be pruned while it is looked at.
+    with contextlib.suppress(OSError):
+        return sorted(folder.glob("*.safetensors"))
+    return []
 
 
 def _read(path: Path) -> Cached:
@@ -164,7 +171,7 @@ def _checksum(rows: np.ndarray, metadata: Mapping[str, str]) -> str:
     return state.hexdigest()
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there with all of its bytes or not at all."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

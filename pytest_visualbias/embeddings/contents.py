@@ -1,6 +1,7 @@
 """What lies in a cache folder, told from other people's files by its place and name.
 
-The layout is ``<folder>/<format>/<key>/*.safetensors``, with ``<folder>/<format>/<key>.lock`` and
+The layout is ``<folder>/<format>/<key>/*.safetensors`` for vectors and ``.../numbers.json`` for the
+results of tests, with ``<folder>/<format>/<key>.lock`` and
 the remembered digests beside it.
 """
 
@@ -29,14 +30,14 @@ __all__ = ["Contents", "Key", "count_images", "survey"]
 KEY = re.compile(r"[0-9a-f]{64}")
 LOCK = re.compile(rf"{KEY.pattern}\.lock")
 FORMATS = re.compile(r"[0-9]+")
-VECTORS, PART = ".safetensors", ".part"
+VECTORS, NUMBERS, PART = ".safetensors", "numbers.json", ".part"
 DAY = 86_400.0
 UNREADABLE = (KeyError, OSError, TypeError, ValueError, safetensors.SafetensorError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
-    """The vectors of one network at one layer.
+    """The vectors of one network at one layer, or the results of a family of tests.
 
     Attributes
     ----------
@@ -112,7 +113,7 @@ def survey(folder: Path) -> Contents:
             continue
         entries = _entries(path)
         leftovers |= _unfinished(entries)
-        if files := _vectors(entries):
+        if files := _kept(entries):
             keys.append(Key(path=path, files=files, used=said.st_mtime))
         elif _is_old(said):
             hollow.append(path)
@@ -142,11 +143,11 @@ def _is_outdated(home: Path) -> bool:
     return int(home.name) < int(FORMAT)
 
 
-def _vectors(entries: Mapping[Path, os.stat_result]) -> dict[Path, int]:
+def _kept(entries: Mapping[Path, os.stat_result]) -> dict[Path, int]:
     return {
         path: said.st_size
         for path, said in entries.items()
-        if path.suffix == VECTORS and stat.S_ISREG(said.st_mode)
+        if (path.suffix == VECTORS or path.name == NUMBERS) and stat.S_ISREG(said.st_mode)
     }
 
 
@@ -170,7 +171,7 @@ def _is_folder(said: os.stat_result) -> bool:
 def count_images(keys: Iterable[Key]) -> int:
     """Return how many different images have vectors; files that cannot be read have none."""
     digests: set[str] = set()
-    for path in (path for key in keys for path in key.files):
+    for path in (path for key in keys for path in key.files if path.suffix == VECTORS):
         with contextlib.suppress(*UNREADABLE), safetensors.safe_open(path, "numpy") as stored:
             digests.update(json.loads(stored.metadata()["digests"]))
     return len(digests)

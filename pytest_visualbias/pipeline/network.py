@@ -194,6 +194,7 @@ def _compute(
 def _alone(cache: EmbeddingCache, key: str) -> Iterator[None]:
     """Hold the lock of a key where it can be had; without it work is done twice, never wrongly."""
     with contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError):
+        # Some file systems know no locks: NotImplementedError.
+        with contextlib.suppress(OSError, NotImplementedError):
             held.enter_context(cache.lock(key))
         yield

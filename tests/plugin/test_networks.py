@@ -201,3 +201,19 @@ def test_maps_too_large_to_be_kept_are_compared_all_the_same(networks: Project) 
     assert max(path.stat().st_size for path in kept) < 100_000
     networks.gate("--visualbias-offline")
     assert networks.report()["results"] == first
+
+
+def test_a_cache_over_its_limit_loses_the_least_recently_used(networks: Project) -> None:
+    cache = networks.path / "cache"
+    networks.gate(f"--visualbias-cache={cache}")
+    assert [*cache.rglob("*.safetensors")]
+    (networks.path / "pytest.ini").write_text("[pytest]\nvisualbias_cache_limit = 1kB\n")
+    networks.gate(f"--visualbias-cache={cache}").assert_outcomes(passed=2)
+    assert [*cache.rglob("*.safetensors")] == []
+
+
+def test_a_limit_that_is_no_size_is_a_usage_error(networks: Project) -> None:
+    (networks.path / "pytest.ini").write_text("[pytest]\nvisualbias_cache_limit = much\n")
+    result = networks.gate()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "visualbias_cache_limit: 'much' is not a size" in sentences(result)
