@@ -149,8 +149,9 @@ def _row(record: ResultRecord, *, has_layer: bool, has_growth: bool, screen: Scr
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
     cells = [name, _number(record.effect_judged), _interval(record), p_text(p)]
     if screen.width >= NARROW:
+        two_sided = record.sides is not None
         cells += [
-            _number(record.effect_size),
+            _number(record.effect_size if two_sided else None),
             _number(record.effect_size_attributes),
             "-" if record.gap is None else f"{record.gap:+.3f}",
             p_text(record.p_verdict),
@@ -178,8 +179,10 @@ def _interval(record: ResultRecord) -> str:
 
 
 def _visible(record: ResultRecord) -> str:
-    """Return the smallest |d| that can be significant, of the targets and of the attributes."""
-    sides = (record.smallest_detectable_effect, record.smallest_detectable_effect_attributes)
+    """Return the smallest |d| that can be significant, of each side that a kind has."""
+    sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
+    if record.sides is None:
+        sides = sides[:1]
     return " ".join("-" if d is None else f"{d:.2f}" for d in sides)
 
 

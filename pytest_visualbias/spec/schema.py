@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from pytest_visualbias.spec.kinds import Attributes, BiasTest, Limits, Targets
+from pytest_visualbias.spec.kinds import AnyTest, Attributes, BiasTest, Limits, Targets
 from pytest_visualbias.spec.sources import (
     SHIPPED_SOURCES,
     EmbeddingsModel,
@@ -122,4 +122,4 @@ class BiasSpec(Strict):
     concepts: Annotated[dict[Name, Concept], Field(min_length=1)]
     known_duplicates: Texts = ()
     settings: Settings = Settings()
-    tests: Annotated[tuple[BiasTest, ...], Field(strict=False, min_length=1)]
+    tests: Annotated[tuple[AnyTest, ...], Field(strict=False, min_length=1)]

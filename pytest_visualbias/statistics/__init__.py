@@ -46,12 +46,17 @@ from pytest_visualbias.statistics.ranks import spearman
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
 
+EffectResult = AssociationResult | ContrastResult | IntraResult
+ChangeResult = GrowthResult | IntraGrowthResult
+
 __all__ = [
     "Alternative",
     "AssociationResult",
+    "ChangeResult",
     "ContrastResult",
     "ContrastScores",
     "Correction",
+    "EffectResult",
     "Evidence",
     "GrowthResult",
     "Influence",

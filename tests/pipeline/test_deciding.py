@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from pytest_visualbias.pipeline import deciding
 from pytest_visualbias.pipeline.deciding import decide
 from pytest_visualbias.pipeline.numbers import Numbers
 from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.statistics import association_from_scores, association_scores
+from pytest_visualbias.statistics import Evidence, association_from_scores, association_scores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,7 @@ def test_a_bracket_that_holds_the_level_is_refined_until_it_does_not(
     alpha = factor * (low + 0.1 * (high - low))
     found = decide(spec(tmp_path, alpha, correction), numbers(scores, effect), MEMBERS)
     refined = found.numbers["one"].effect
-    assert refined is not None
+    assert isinstance(refined, Evidence)
     low, high = (factor * p for p in (refined.p_verdict_low, refined.p_verdict_high))
     assert not low <= alpha < high
     corrected = found.corrected["one", "effect"]
@@ -99,7 +100,8 @@ def test_what_cannot_be_decided_counts_as_significant(
     tmp_path: Path, scores: Scores, effect: AssociationResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gate fails closed: the lower end of the bracket decides, and says that it does."""
-    monkeypatch.setattr(deciding, "association_from_scores", lambda *_, **__: effect)
+    stubborn = SimpleNamespace(test=lambda *_: effect)
+    monkeypatch.setattr(deciding, "measure_of", lambda _: stubborn)
     alpha = (effect.p_verdict_low + effect.p_verdict_high) / 2
     found = decide(spec(tmp_path, alpha, "none"), numbers(scores, effect), MEMBERS)
     corrected = found.corrected["one", "effect"]
