@@ -12,12 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.reports.text import headline
+from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.transfer import Transfer
 
 __all__ = ["Screen", "render"]
 
@@ -80,6 +82,9 @@ def render(
         for group in _groups(records):
             console.print()
             console.print(_table(group, screen))
+        for index, transfer in enumerate(transfers(records)):
+            start = "" if index else "\n"
+            console.print(Text(start + _transfer(transfer, screen)), soft_wrap=True)
         for warning in dict.fromkeys(text for one in records for text in one.warnings):
             console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     for note in notes:
@@ -194,3 +199,11 @@ def _growth(record: ResultRecord, screen: Screen) -> str:
         return number(growth.value)
     arrow = "→" if screen.has_unicode else "->"
     return f"{number(growth.before)} {arrow} {number(growth.after)} ({number(growth.value)})"
+
+
+def _transfer(transfer: Transfer, screen: Screen) -> str:
+    arrow = "→" if screen.has_unicode else "->"
+    return (
+        f"{transfer.spec} :: {transfer.base} {arrow} {transfer.model} [{transfer.layer}]: transfer "
+        f"{number(transfer.spearman)} (rank correlation of {transfer.k} {transfer.of})"
+    )

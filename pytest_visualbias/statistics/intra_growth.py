@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,9 @@ def intra_growth_from_scores(
     shift, shift_margin = 0.0, 0.0
     if changed:
         growth, shift = abs(ends[1]) - abs(ends[0]), ends[1] - ends[0]
-        growth_margin = jackknife_margin(np.abs(parts[1]) - np.abs(parts[0]), confidence)
+        # Near zero a part may be of the other sign, where its absolute value would vary too little.
+        signed = [part * math.copysign(1, end) for part, end in zip(parts, ends, strict=True)]
+        growth_margin = jackknife_margin(signed[1] - signed[0], confidence)
         shift_margin = jackknife_margin(parts[1] - parts[0], confidence)
     return IntraGrowthResult(
         growth=growth,

@@ -433,6 +433,9 @@ tests:
     scope: model
     growth_from: stored
     tags: [t]
+  - {name: c, kind: sc-eat, targets: {X: m}, attributes: {A: c, B: g}, limits: {max_gap: 1}}
+  - {name: d, kind: similarity-gap, targets: {X: m, Y: f}, attributes: {A: c}}
+  - {name: e, kind: intra-similarity, targets: {X: m}, evidence: point, limits: {max_shift: 1}}
 """
 
 
@@ -440,7 +443,7 @@ known_keys = st.sampled_from(sorted({*re.findall(r"[A-Za-z_]+", RICH)}))
 
 
 def test_the_spec_that_is_mutated_is_valid() -> None:
-    assert len(parse(RICH).spec.tests) == 2
+    assert len(parse(RICH).spec.tests) == 5
 
 
 @pytest.mark.property
