@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.statistics import Scores, association_scores, growth_from_scores
+from pytest_visualbias.statistics import (
+    Scores,
+    association_scores,
+    growth_from_scores,
+    intra_growth_from_scores,
+    intra_scores,
+    intra_similarity,
+)
 from pytest_visualbias.statistics.intervals import scaled_interval
 from pytest_visualbias.statistics.side import Side
 from pytest_visualbias.statistics.weighted import wide_interval
@@ -48,6 +55,7 @@ def main() -> None:
     _effects(runs)
     _wide(max(runs // 4, 25))
     _changes(max(runs // 2, 25))
+    _within(runs)
 
 
 def _effects(runs: int) -> None:
@@ -134,6 +142,47 @@ def _models(rng: np.random.Generator, n: int, apart: tuple[float, float]) -> lis
         scores /= scores.std(ddof=1)
         models.append(Scores(x=scores[:n], y=scores[n:], a=np.zeros(2), b=np.zeros(2), gap=0.0))
     return models
+
+
+def _within(runs: int) -> None:
+    """Mean similarity of one set, and its change between two models that see the same images."""
+    print("\n### similarity within a set, and its change: jackknife, t\n")
+    print("| n | similarity before, after | ci | shift |")
+    print("|---|---|---|---|")
+    for n in (6, 20, 40, 150):
+        for push in ((0.0, 0.0), (2.0, 2.0), (2.0, 4.0)):
+            rng = np.random.default_rng([n, *map(round, push)])
+            ends = [_similarity(value) for value in push]
+            found = np.array([_alike(rng, n, push, ends) for _ in range(runs)])
+            value, shift = (f"{share:.1%}" for share in found.mean(axis=0))
+            print(f"| {n} | {ends[0]:.2f}, {ends[1]:.2f} | {value} | {shift} |", flush=True)
+
+
+def _similarity(push: float) -> float:
+    """Mean cosine of two images of a population that is pushed along one direction."""
+    rows = np.random.default_rng(round(10 * push)).standard_normal((400_000, DIM))
+    rows[:, 0] += push
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return float(np.square(rows.mean(axis=0)).sum())
+
+
+def _alike(
+    rng: np.random.Generator, n: int, push: tuple[float, float], ends: list[float]
+) -> tuple[bool, bool]:
+    """Tell whether the intervals of the similarity after and of its shift hold the truth."""
+    common = rng.standard_normal((n, DIM))
+    sets = []
+    for value in push:
+        rows = math.sqrt(0.7) * common + math.sqrt(0.3) * rng.standard_normal((n, DIM))
+        rows[:, 0] += value
+        sets.append(rows)
+    found = intra_similarity(sets[1])
+    growth = intra_growth_from_scores(*(intra_scores(rows) for rows in sets))
+    shift = ends[1] - ends[0]
+    return (
+        found.ci_low <= ends[1] <= found.ci_high,
+        growth.shift_ci_low <= shift <= growth.shift_ci_high,
+    )
 
 
 def _covered(holds: Callable[[], bool], runs: int) -> str:

@@ -34,12 +34,12 @@ class GrowthRecord(_Frozen):
     shift: float
     before: float
     after: float
-    p_value: float
+    p_value: float | None
     p_attributes: float | None
     p_welch: float | None
-    p_verdict: float
+    p_verdict: float | None
     p_adjusted: float | None
-    p_method: str
+    p_method: str | None
     ci_low: float
     ci_high: float
     shift_ci_low: float
@@ -48,7 +48,11 @@ class GrowthRecord(_Frozen):
 
 
 class ResultRecord(_Frozen):
-    """One test of one model at one layer; numbers are null where the test could not be done."""
+    """One test of one model at one layer.
+
+    Numbers are null where the test could not be done; of a kind that lacks a set, its size, and
+    what would need it: a second side, a gap, a p.
+    """
 
     nodeid: str
     spec: str
@@ -94,7 +98,7 @@ class ResultRecord(_Frozen):
     smallest_detectable_effect_attributes: float | None = None
     alpha: float
     alternative: str
-    sides: str
+    sides: str | None
     evidence: str
     correction: str
     limits: dict[str, float]

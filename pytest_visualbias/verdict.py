@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_visualbias.spec.schema import Alternative, Evidence, Limits
-    from pytest_visualbias.statistics import AssociationResult, GrowthResult
+    from pytest_visualbias.statistics import ChangeResult, EffectResult
 
 __all__ = ["Outcome", "Rule", "Verdict", "judge", "judge_control", "number", "p_text"]
 
@@ -77,8 +77,8 @@ class _Check:
 
 
 def judge(
-    effect: AssociationResult,
-    growth: GrowthResult | None,
+    effect: EffectResult,
+    growth: ChangeResult | None,
     rule: Rule,
     *,
     p_adjusted: float | None,
@@ -88,9 +88,9 @@ def judge(
 
     Parameters
     ----------
-    effect : AssociationResult
+    effect : EffectResult
         Of the test.
-    growth : GrowthResult or None
+    growth : ChangeResult or None
         Since the model that growth is measured from; needed where a limit is on growth.
     rule : Rule
         What to judge by.
@@ -105,6 +105,8 @@ def judge(
     """
     if growth is None and rule.limits.on_growth:
         raise ValueError("a limit on growth was given, but no growth to judge")
+    if effect.gap is None and rule.limits.max_gap is not None:
+        raise ValueError("a limit on the gap was given, but no gap to judge")
     checks = list(_effect_checks(effect, rule, p_adjusted))
     if growth is not None:
         checks += _growth_checks(growth, rule, growth_p_adjusted)
@@ -117,15 +119,13 @@ def judge(
     return Verdict(outcome="pass", reasons=() if checks else ("reported only",))
 
 
-def _effect_checks(
-    effect: AssociationResult, rule: Rule, p_adjusted: float | None
-) -> Iterator[_Check]:
+def _effect_checks(effect: EffectResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
     limits = rule.limits
     for what, value, limit in (
         ("effect", effect.effect_judged, limits.max_effect),
         ("gap", effect.gap, limits.max_gap),
     ):
-        if limit is not None:
+        if limit is not None and value is not None:
             interval = (effect.ci_low, effect.ci_high)
             yield _Check(
                 what=what,
@@ -136,7 +136,7 @@ def _effect_checks(
             )
 
 
-def _growth_checks(growth: GrowthResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
+def _growth_checks(growth: ChangeResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
     limits = rule.limits
     if limits.max_growth is not None:
         interval = (growth.ci_low, growth.ci_high)
@@ -192,13 +192,14 @@ def _proof(
     return _Proof(holds=True, text="point estimate")
 
 
-def judge_control(effect: AssociationResult, rule: Rule, *, held_before: bool) -> Verdict:
+def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Verdict:
     """Judge a positive control: it passes where it shows its effect.
 
     Parameters
     ----------
-    effect : AssociationResult
-        Computed with the control's alternative; its target side is judged, uncorrected.
+    effect : EffectResult
+        Computed with the control's alternative; of two sides that of the targets is judged,
+        uncorrected. Without a p nothing is shown.
     rule : Rule
         With ``limits.min_effect``.
     held_before : bool
@@ -207,7 +208,7 @@ def judge_control(effect: AssociationResult, rule: Rule, *, held_before: bool) -
     least = rule.limits.min_effect or 0.0
     size = _size(effect.effect_size, rule.alternative)
     shown = f"d = {number(effect.effect_size)} (p = {p_text(effect.p_value)})"
-    if size >= least and effect.p_value <= rule.alpha:
+    if size >= least and effect.p_value is not None and effect.p_value <= rule.alpha:
         return Verdict(outcome="pass", reasons=(f"control held: {shown}",))
     needed = f"at least {least:g} with p <= {rule.alpha:g} is needed"
     what = "control lost since the model before" if held_before else "positive control failed"

@@ -143,6 +143,16 @@ def test_growth_is_from_a_model_by_that_word() -> None:
     assert "base" not in growth
 
 
+def test_growth_of_a_kind_without_a_p_has_nulls() -> None:
+    keys = ("p_value", "p_attributes", "p_verdict", "p_adjusted", "p_method")
+    row = {**full_row().model_dump(), "sides": None, "growth": GROWTH | dict.fromkeys(keys)}
+    document = json.loads(to_json(report(results=[ResultRecord.model_validate(row)])))
+    growth = document["results"][0]["growth"]
+    assert {key: growth[key] for key in keys} == dict.fromkeys(keys)
+    schema = Report.model_json_schema(mode="serialization", by_alias=True)
+    jsonschema.validate(document, schema)
+
+
 def test_growth_is_read_by_either_name() -> None:
     by_name = GrowthRecord.model_validate(
         {("base" if key == "from" else key): value for key, value in GROWTH.items()}

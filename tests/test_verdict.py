@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.spec.schema import Limits
-from pytest_visualbias.statistics import AssociationResult, GrowthResult
+from pytest_visualbias.statistics import (
+    AssociationResult,
+    GrowthResult,
+    IntraGrowthResult,
+    IntraResult,
+)
 from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control, number, p_text
 
 if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Alternative, Evidence
+    from pytest_visualbias.statistics import ChangeResult, EffectResult
     from pytest_visualbias.verdict import Outcome
 
 EFFECT = AssociationResult(
@@ -61,6 +67,21 @@ GROWTH = GrowthResult(
     p_verdict_high=0.01,
     p_verdict_method="exact",
 )
+WITHIN = IntraResult(
+    effect_size=0.6, effect_judged=0.6, ci_low=0.5, ci_high=0.7, confidence=0.95, n_x=8
+)
+WITHIN_GROWTH = IntraGrowthResult(
+    growth=0.2,
+    shift=0.2,
+    flipped=False,
+    ci_low=0.1,
+    ci_high=0.3,
+    shift_ci_low=0.1,
+    shift_ci_high=0.3,
+    confidence=0.95,
+    before=0.4,
+    after=0.6,
+)
 
 
 def effect(
@@ -76,10 +97,10 @@ def rule(
 
 
 def verdict(
-    numbers: AssociationResult,
+    numbers: EffectResult,
     by: Rule,
     p: float | None = 0.01,
-    growth: GrowthResult | None = None,
+    growth: ChangeResult | None = None,
     growth_p: float | None = 0.01,
 ) -> Verdict:
     return judge(numbers, growth, by, p_adjusted=p, growth_p_adjusted=growth_p)
@@ -169,6 +190,51 @@ class TestMaxGap:
 
     def test_needs_the_p_of_the_effect(self) -> None:
         assert verdict(effect(0.1, gap=0.03), rule(max_gap=0.02), 0.2).outcome == "inconclusive"
+
+    def test_a_limit_on_it_never_passes_for_want_of_a_gap(self) -> None:
+        with pytest.raises(ValueError, match="a limit on the gap was given, but no gap to judge"):
+            verdict(WITHIN, rule("point", max_gap=0.02))
+
+
+class TestWithinASet:
+    """A mean similarity and its growth are judged by their intervals, as they have no p."""
+
+    @pytest.mark.parametrize(
+        ("evidence", "limit", "outcome"),
+        [
+            ("interval", 0.7, "pass"),
+            ("interval", 0.55, "inconclusive"),
+            ("interval", 0.4, "fail"),
+            ("point", 0.55, "fail"),
+            ("significant", 0.4, "inconclusive"),
+        ],
+    )
+    def test_the_limit_is_on_the_similarity_itself(
+        self, evidence: Evidence, limit: float, outcome: Outcome
+    ) -> None:
+        by = rule(evidence, "greater", max_effect=limit)
+        assert verdict(WITHIN, by, None).outcome == outcome
+
+    @pytest.mark.parametrize(
+        ("key", "limit", "outcome"),
+        [
+            ("max_growth", 0.05, "fail"),
+            ("max_growth", 0.15, "inconclusive"),
+            ("max_growth", 0.25, "pass"),
+            ("max_shift", 0.05, "fail"),
+            ("max_shift", 0.15, "inconclusive"),
+            ("max_shift", 0.25, "pass"),
+        ],
+    )
+    def test_so_are_limits_on_its_growth(self, key: str, limit: float, outcome: Outcome) -> None:
+        by = rule("interval", "greater", **{key: limit})
+        assert verdict(WITHIN, by, None, WITHIN_GROWTH, None).outcome == outcome
+
+    def test_without_a_p_no_control_holds(self) -> None:
+        by = rule("significant", "greater", min_effect=0.1)
+        found = judge_control(WITHIN, by, held_before=False)
+        assert found.outcome == "fail"
+        assert "d = +0.60 (p = -)" in found.reasons[0]
 
 
 class TestGrowth:

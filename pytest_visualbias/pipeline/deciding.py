@@ -6,13 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.power import plan_of
-from pytest_visualbias.statistics import (
-    adjust_brackets,
-    association_from_scores,
-    growth_from_scores,
-    undecided,
-)
+from pytest_visualbias.statistics import Evidence, adjust_brackets, undecided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +91,7 @@ def _brackets(
     lows, highs = [], []
     for name, what in members:
         found = numbers[name].effect if what == "effect" else numbers[name].growth
-        if found is None:
+        if not isinstance(found, Evidence):
             low = high = 1.0
         else:
             high = found.p_verdict
@@ -106,25 +102,13 @@ def _brackets(
 
 
 def _refined(spec: BiasSpec, test: BiasTest, numbers: Numbers, what: str, level: float) -> Numbers:
-    plan = plan_of(spec, test)
+    plan, measure = plan_of(spec, test), measure_of(test)
     if numbers.scores is None:
         return numbers
     if what == "effect":
-        effect = association_from_scores(
-            numbers.scores,
-            alternative=plan.alternative,
-            sides=plan.sides,
-            confidence=1 - plan.alpha,
-            decide_at=level,
-        )
+        effect = measure.test(numbers.scores, plan, level)
         return dataclasses.replace(numbers, effect=effect)
     if numbers.before is None:
         return numbers
-    growth = growth_from_scores(
-        numbers.before,
-        numbers.scores,
-        sides=plan.sides,
-        confidence=1 - plan.alpha,
-        decide_at=level,
-    )
+    growth = measure.grow(numbers.before, numbers.scores, plan, level)
     return dataclasses.replace(numbers, growth=growth)

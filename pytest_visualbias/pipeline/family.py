@@ -233,4 +233,5 @@ def _invalid(judged: Judged, reason: str) -> Judged:
 
 
 def _speaks_for(control: BiasTest, test: BiasTest) -> bool:
-    return control.scope == "model" or control.attributes == test.attributes
+    shares_attributes = test.attributes is not None and control.attributes == test.attributes
+    return control.scope == "model" or shares_attributes

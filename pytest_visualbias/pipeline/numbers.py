@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError, StimulusError, VisualBiasError
+from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.spec.roles import growth_base, is_random
 from pytest_visualbias.spec.sets import concepts_of
-from pytest_visualbias.statistics import (
-    association_from_scores,
-    association_scores,
-    growth_from_scores,
-    mean_scores,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_visualbias.pipeline.embedding import Measured
+    from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.preflight import ModelSets
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
-    from pytest_visualbias.statistics import AssociationResult, GrowthResult, Scores
+    from pytest_visualbias.statistics import ChangeResult, EffectResult
 
 __all__ = ["Numbers", "Subject", "numbers_of"]
 
@@ -49,15 +45,15 @@ class Numbers:
     ----------
     sets : mapping of str to StimulusSet
         By role.
-    scores : Scores or None
+    scores : AnyScores or None
         Averaged over trials.
-    effect : AssociationResult or None
+    effect : EffectResult or None
         Of these scores.
-    trials : tuple of AssociationResult
+    trials : tuple of EffectResult
         One per trial, where there are several.
-    before : Scores or None
+    before : AnyScores or None
         Of the model that growth is measured from.
-    growth : GrowthResult or None
+    growth : ChangeResult or None
         Since the model that growth is measured from.
     unlike : str or None
         In what that model's measurement differs so that there is no growth.
@@ -68,11 +64,11 @@ class Numbers:
     """
 
     sets: Mapping[str, StimulusSet]
-    scores: Scores | None = None
-    effect: AssociationResult | None = None
-    trials: tuple[AssociationResult, ...] = ()
-    before: Scores | None = None
-    growth: GrowthResult | None = None
+    scores: AnyScores | None = None
+    effect: EffectResult | None = None
+    trials: tuple[EffectResult, ...] = ()
+    before: AnyScores | None = None
+    growth: ChangeResult | None = None
     unlike: str | None = None
     problem: str | None = None
     is_same: bool = False
@@ -81,11 +77,8 @@ class Numbers:
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Scored:
     sets: Mapping[str, StimulusSet]
-    trials: tuple[Scores, ...]
-
-    @property
-    def mean(self) -> Scores:
-        return mean_scores(self.trials)
+    trials: tuple[AnyScores, ...]
+    mean: AnyScores
 
 
 def numbers_of(
@@ -129,16 +122,16 @@ def numbers_of(
 
 def _scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> _Scored:
     sets = _sets(subject, test)
-    sides = plan_of(file.spec, test).sides
+    plan, measure = plan_of(file.spec, test), measure_of(test)
     found = []
     try:
         for trial in subject.measured.trials:
             table = trial.tables[layer]
-            x, y, a, b = (table.rows(sets[role]) for role in "XYAB")
-            found.append(association_scores(x, y, a, b, sides=sides))
+            rows = {role: table.rows(stimuli) for role, stimuli in sets.items()}
+            found.append(measure.score(rows, plan))
     except DegenerateTestError as error:
         raise DegenerateTestError(_named(error, sets)) from None
-    return _Scored(sets=sets, trials=tuple(found))
+    return _Scored(sets=sets, trials=tuple(found), mean=measure.mean(found))
 
 
 def _sets(subject: Subject, test: BiasTest) -> dict[str, StimulusSet]:
@@ -157,11 +150,9 @@ def _named(error: DegenerateTestError, sets: Mapping[str, StimulusSet]) -> str:
 
 
 def _effect(file: SpecFile, test: BiasTest, scored: _Scored) -> Numbers:
-    plan = plan_of(file.spec, test)
+    plan, measure = plan_of(file.spec, test), measure_of(test)
     mean, *trials = (
-        association_from_scores(
-            scores, alternative=plan.alternative, sides=plan.sides, confidence=1 - plan.alpha
-        )
+        measure.test(scores, plan, None)
         for scores in (scored.mean, *(scored.trials if len(scored.trials) > 1 else ()))
     )
     return Numbers(sets=scored.sets, scores=scored.mean, effect=mean, trials=tuple(trials))
@@ -174,17 +165,12 @@ def _with_growth(
     unlike = _unlike(before, subject, layer, earlier.sets, found.sets)
     if unlike is not None or found.scores is None:
         return dataclasses.replace(found, unlike=unlike)
-    plan = plan_of(file.spec, test)
-    growth = growth_from_scores(
-        earlier.mean, found.scores, sides=plan.sides, confidence=1 - plan.alpha
-    )
-    is_same = _is_same(earlier.mean, found.scores)
+    measure = measure_of(test)
+    growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test), None)
+    old, new = (measure.by_role(scores) for scores in (earlier.mean, found.scores))
+    # The same weights, whatever file they lie in.
+    is_same = all(np.array_equal(old[role], new[role]) for role in new)
     return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
-
-
-def _is_same(before: Scores, after: Scores) -> bool:
-    """Whether two models score every image alike: the same weights, whatever file they lie in."""
-    return all(np.array_equal(getattr(before, role), getattr(after, role)) for role in "xyab")
 
 
 def _unlike(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.roles import growth_base, is_gated
 from pytest_visualbias.spec.sets import Finding, concepts_of
 from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["Plan", "declared_family", "plan_of", "power_findings", "smallest_visible"]
-
-Sizes = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,13 +39,20 @@ class Plan:
 
 
 def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
-    """Return the settings in force for a test; a control looks for its effect one-sided."""
+    """Return the settings in force for a test.
+
+    A control looks for its effect one-sided. Where nothing is compared there is no direction, so
+    that limits are on the value itself, and no p to be significant.
+    """
     settings = spec.settings
-    default: Alternative = "greater" if test.control else settings.alternative
+    is_upward = test.control is not None or not test.compared
+    evidence = test.evidence or settings.evidence
+    if not test.compared and evidence == "significant":
+        evidence = "interval"  # with limits, a fault of the spec
     return Plan(
-        alternative=test.alternative or default,
+        alternative=test.alternative or ("greater" if is_upward else settings.alternative),
         sides="targets" if test.control else test.sides or settings.sides,
-        evidence=test.evidence or settings.evidence,
+        evidence=evidence,
         alpha=settings.alpha,
     )
 
@@ -54,11 +60,12 @@ def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
 def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
     """Return the members of a model's family: every (test, "effect" or "growth") a limit uses.
 
-    It is what the spec declares, whatever is selected or fails to run.
+    It is what the spec declares, whatever is selected or fails to run. Where nothing is compared
+    there is no p to count.
     """
     family = []
     for test in spec.tests:
-        if test.control:
+        if test.control or not test.compared:
             continue
         if test.limits.on_effect:
             family.append((test.name, "effect"))
@@ -68,19 +75,36 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
 
 
 def smallest_visible(
-    spec: BiasSpec, model: str, test: BiasTest, sizes: tuple[Sizes, Sizes]
+    spec: BiasSpec, model: str, test: BiasTest, sizes: Mapping[str, int]
 ) -> tuple[float | None, float | None]:
     """Return, for each side, the smallest |d| that its family lets be significant, if any.
 
-    A side that is not judged has none.
+    A side that there is not, or that is not judged, has none.
     """
     plan = plan_of(spec, test)
     count = len(declared_family(spec, model)) if spec.settings.correction != "none" else 1
     alpha = plan.alpha if test.control else plan.alpha / max(count, 1)
-    targets, attributes = (
-        smallest_detectable_effect(*pair, alpha, plan.alternative) for pair in sizes
-    )
-    return targets, attributes if plan.sides == "both" else None
+    found = [
+        smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
+        for side in _judged_sides(test, plan, sizes)
+    ]
+    first, second, *_ = *found, None, None
+    return first, second
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Side:
+    """Two sets whose labels are permuted, and the part of the test that names them."""
+
+    part: str
+    sizes: tuple[int, int]
+
+
+def _judged_sides(test: BiasTest, plan: Plan, sizes: Mapping[str, int]) -> list[_Side]:
+    pairs = test.compared[:1] if plan.sides == "targets" else test.compared
+    return [
+        _Side(part=part_of(first), sizes=(sizes[first], sizes[second])) for first, second in pairs
+    ]
 
 
 def power_findings(
@@ -103,65 +127,66 @@ def power_findings(
         roles = concepts_of(test)
         if not all(sets.get(concept) for concept in roles.values()):
             continue
-        n = {role: len(sets[concept]) for role, concept in roles.items()}
-        sizes = ((n["X"], n["Y"]), (n["A"], n["B"]))
+        sizes = {role: len(sets[concept]) for role, concept in roles.items()}
+        sides = _judged_sides(test, plan_of(spec, test), sizes)
         path: Path = ("tests", index)
         if test.control:
-            yield from _bound(path, test, plan_of(spec, test), sizes)
-            yield from _reachable(path, plan_of(spec, test), sizes)
+            yield from _bound(path, test, sides, sizes)
+            yield from _reachable(path, plan_of(spec, test), sides)
         elif is_gated(spec, model, test):
-            yield from _gated(spec, model, index, sizes, strict=strict)
+            yield from _bound(path, test, sides, sizes)
+            yield from _provable(spec, model, index, sides, strict=strict)
 
 
-def _gated(
-    spec: BiasSpec, model: str, index: int, sizes: tuple[Sizes, Sizes], *, strict: bool
+def _provable(
+    spec: BiasSpec, model: str, index: int, sides: list[_Side], *, strict: bool
 ) -> Iterator[Finding]:
     test = spec.tests[index]
-    path: Path = ("tests", index)
     plan = plan_of(spec, test)
-    yield from _bound(path, test, plan, sizes)
     if plan.evidence != "significant" or not (test.limits.on_effect or test.limits.on_growth):
         return
-    unreachable = list(_reachable(path, plan, sizes))
+    unreachable = list(_reachable(("tests", index), plan, sides))
     yield from unreachable
-    if not unreachable:
-        yield from _hidden(spec, model, index, sizes, strict=strict)
+    if not unreachable and spec.settings.correction != "none":
+        count = len(declared_family(spec, model))
+        yield from _hidden(("tests", index), plan, sides, count, strict=strict)
 
 
-def _bound(path: Path, test: BiasTest, plan: Plan, sizes: tuple[Sizes, Sizes]) -> Iterator[Finding]:
-    chosen = sizes if plan.sides == "both" else sizes[:1]
-    bound = min(largest_effect(*pair) for pair in chosen)
-    # An effect goes from -bound to bound, so its absolute value grows by no more than the bound.
-    reach = {"max_effect": bound, "max_growth": bound, "max_shift": 2 * bound, "min_effect": bound}
-    for name, most in reach.items():
+def _bound(
+    path: Path, test: BiasTest, sides: list[_Side], sizes: Mapping[str, int]
+) -> Iterator[Finding]:
+    if sides:
+        most = min(largest_effect(*side.sizes) for side in sides)
+        least = -most
+    else:
+        # N unit vectors cannot all point away from each other.
+        most, least = 1.0, -1 / max(sizes["X"] - 1, 1)
+    # An effect's absolute value grows by no more than the most.
+    reach = {"max_effect": most, "max_growth": most, "max_shift": most - least, "min_effect": most}
+    for name, end in reach.items():
         limit = getattr(test.limits, name)
-        if limit is not None and limit >= most:
-            message = f"with sets of these sizes it cannot be over {most:.2f}; lower the limit"
+        if limit is not None and limit >= end:
+            message = f"with sets of these sizes it cannot be over {end:.2f}; lower the limit"
             yield Finding(path=(*path, "limits", name), message=message, is_fault=True)
 
 
-def _reachable(path: Path, plan: Plan, sizes: tuple[Sizes, Sizes]) -> Iterator[Finding]:
-    chosen = sizes if plan.sides == "both" else sizes[:1]
-    for part, (first, second) in zip(("targets", "attributes"), chosen, strict=False):
+def _reachable(path: Path, plan: Plan, sides: list[_Side]) -> Iterator[Finding]:
+    for side in sides:
+        first, second = side.sizes
         least = smallest_p(first, second, plan.alternative)
         if least > plan.alpha:
             message = (
                 f"{first} against {second} images cannot give a {plan.alternative} p under "
                 f"1/{1 / least:.0f}, above alpha {plan.alpha:g}; add images or raise alpha"
             )
-            yield Finding(path=(*path, part), message=message, is_fault=True)
+            yield Finding(path=(*path, side.part), message=message, is_fault=True)
 
 
 def _hidden(
-    spec: BiasSpec, model: str, index: int, sizes: tuple[Sizes, Sizes], *, strict: bool
+    path: Path, plan: Plan, sides: list[_Side], count: int, *, strict: bool
 ) -> Iterator[Finding]:
-    plan = plan_of(spec, spec.tests[index])
-    count = len(declared_family(spec, model))
-    if spec.settings.correction == "none":
-        return
-    for part, (first, second) in zip(("targets", "attributes"), sizes, strict=True):
-        if part == "attributes" and plan.sides == "targets":
-            continue
+    for side in sides:
+        first, second = side.sizes
         least = smallest_p(first, second, plan.alternative)
         if least > plan.alpha / count:
             visible = smallest_detectable_effect(first, second, plan.alpha, plan.alternative)
@@ -170,4 +195,4 @@ def _hidden(
                 f"{second} images reach p = {least:.2g}, not {plan.alpha / count:.2g} "
                 f"(uncorrected they see |d| from {visible or 0:.2f}); add images or split the spec"
             )
-            yield Finding(path=("tests", index, part), message=message, is_fault=strict)
+            yield Finding(path=(*path, side.part), message=message, is_fault=strict)

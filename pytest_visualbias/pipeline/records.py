@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.record import GrowthRecord, ModelRecord, ResultRecord, SetRecord
 from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
-    from pytest_visualbias.statistics import Scores
 
 __all__ = ["error_record", "model_record", "result_record", "role_of"]
 
@@ -58,7 +58,7 @@ def error_record(
         concepts=concepts_of(test),
         alpha=plan.alpha,
         alternative=plan.alternative,
-        sides=plan.sides,
+        sides=plan.sides if len(test.compared) > 1 else None,
         evidence=plan.evidence,
         correction=file.spec.settings.correction,
         limits=test.limits.model_dump(exclude_none=True),
@@ -99,9 +99,8 @@ def result_record(
         "sets": _sets(numbers),
     }
     if numbers.effect is not None and numbers.scores is not None:
-        effect = numbers.effect
-        changes |= {name: getattr(effect, name) for name in EFFECT_FIELDS}
-        sizes = ((effect.n_x, effect.n_y), (effect.n_a, effect.n_b))
+        changes |= {name: getattr(numbers.effect, name, None) for name in EFFECT_FIELDS}
+        sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
         visible = smallest_visible(file.spec, subject.name, judged.test, sizes)
         changes |= {
             "smallest_detectable_effect": visible[0],
@@ -109,7 +108,7 @@ def result_record(
             "p_adjusted": judged.p_adjusted,
             "growth": _growth(judged),
             "trials": _trials(subject, numbers),
-            "scores": _scores(numbers, numbers.scores),
+            "scores": _scores(judged),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
 
@@ -127,15 +126,15 @@ def _sets(numbers: Numbers) -> dict[str, SetRecord]:
     }
 
 
-def _scores(numbers: Numbers, scores: Scores) -> dict[str, dict[str, float]]:
-    """Return z by the identity of every stimulus, per role."""
-    rows = {"X": scores.x, "Y": scores.y, "A": scores.a, "B": scores.b}
+def _scores(judged: Judged) -> dict[str, dict[str, float]]:
+    """Return the score of every stimulus that has one by its identity, per role."""
+    numbers = judged.numbers
     return {
         role: {
-            stimulus.identity: float(z)
-            for stimulus, z in zip(numbers.sets[role].stimuli, values, strict=True)
+            stimulus.identity: float(score)
+            for stimulus, score in zip(numbers.sets[role].stimuli, values, strict=True)
         }
-        for role, values in rows.items()
+        for role, values in measure_of(judged.test).by_role(numbers.scores).items()
     }
 
 
@@ -148,8 +147,8 @@ def _growth(judged: Judged) -> GrowthRecord | None:
             "base": judged.base,
             "value": growth.growth,
             "p_adjusted": judged.growth_p_adjusted,
-            "p_method": growth.p_verdict_method,
-            **{name: getattr(growth, name) for name in GROWTH_FIELDS},
+            "p_method": getattr(growth, "p_verdict_method", None),
+            **{name: getattr(growth, name, None) for name in GROWTH_FIELDS},
         }
     )
 
@@ -157,11 +156,12 @@ def _growth(judged: Judged) -> GrowthRecord | None:
 def _trials(subject: Subject, numbers: Numbers) -> dict[str, list[float] | list[str]] | None:
     if not numbers.trials:
         return None
+    gaps = [trial.gap for trial in numbers.trials if trial.gap is not None]
     return {
         "labels": [trial.label for trial in subject.measured.trials],
         "effect_size": [trial.effect_size for trial in numbers.trials],
         "effect_judged": [trial.effect_judged for trial in numbers.trials],
-        "gap": [trial.gap for trial in numbers.trials],
+        **({"gap": gaps} if gaps else {}),
     }
 
 

@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.record import ModelRecord, Report, ResultRecord, to_json
+from pytest_visualbias.reports.transfer import transfers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,12 @@ def assemble(
         environment={**environment(root), **settings},
         models=list(models),
         results=list(results),
-        summary={"outcomes": counts, "ran": len(results), **summary},
+        summary={
+            "outcomes": counts,
+            "ran": len(results),
+            "transfer": [one.plain() for one in transfers(results)],
+            **summary,
+        },
     )
 
 

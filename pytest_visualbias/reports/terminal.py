@@ -12,12 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.reports.text import headline
+from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.transfer import Transfer
 
 __all__ = ["Screen", "render"]
 
@@ -80,6 +82,9 @@ def render(
         for group in _groups(records):
             console.print()
             console.print(_table(group, screen))
+        for index, transfer in enumerate(transfers(records)):
+            start = "" if index else "\n"
+            console.print(Text(start + _transfer(transfer, screen)), soft_wrap=True)
         for warning in dict.fromkeys(text for one in records for text in one.warnings):
             console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     for note in notes:
@@ -149,8 +154,9 @@ def _row(record: ResultRecord, *, has_layer: bool, has_growth: bool, screen: Scr
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
     cells = [name, _number(record.effect_judged), _interval(record), p_text(p)]
     if screen.width >= NARROW:
+        two_sided = record.sides is not None
         cells += [
-            _number(record.effect_size),
+            _number(record.effect_size if two_sided else None),
             _number(record.effect_size_attributes),
             "-" if record.gap is None else f"{record.gap:+.3f}",
             p_text(record.p_verdict),
@@ -178,8 +184,10 @@ def _interval(record: ResultRecord) -> str:
 
 
 def _visible(record: ResultRecord) -> str:
-    """Return the smallest |d| that can be significant, of the targets and of the attributes."""
-    sides = (record.smallest_detectable_effect, record.smallest_detectable_effect_attributes)
+    """Return the smallest |d| that can be significant, of each side that a kind has."""
+    sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
+    if record.sides is None:
+        sides = sides[:1]
     return " ".join("-" if d is None else f"{d:.2f}" for d in sides)
 
 
@@ -191,3 +199,11 @@ def _growth(record: ResultRecord, screen: Screen) -> str:
         return number(growth.value)
     arrow = "→" if screen.has_unicode else "->"
     return f"{number(growth.before)} {arrow} {number(growth.after)} ({number(growth.value)})"
+
+
+def _transfer(transfer: Transfer, screen: Screen) -> str:
+    arrow = "→" if screen.has_unicode else "->"
+    return (
+        f"{transfer.spec} :: {transfer.base} {arrow} {transfer.model} [{transfer.layer}]: transfer "
+        f"{number(transfer.spearman)} (rank correlation of {transfer.k} {transfer.of})"
+    )

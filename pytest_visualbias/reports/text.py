@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -29,27 +30,44 @@ def _details(record: ResultRecord) -> Iterator[str]:
     if record.effect_size is None or record.effect_judged is None:
         return
     yield ", ".join(f"{role} = {one.concept} ({one.n})" for role, one in record.sets.items())
-    other = record.effect_size_attributes
-    sides = f"d = {number(record.effect_size)} from the targets"
-    if other is not None:
-        sides += f", {number(other)} from the attributes"
-    interval = f"{1 - record.alpha:.0%} interval {_span(record.ci_low, record.ci_high)}"
-    yield f"{sides}; judged {number(record.effect_judged)} ({interval}), gap {record.gap:+.4f}"
-    yield _evidence(record)
+    yield _effect(record, number(record.effect_size), number(record.effect_judged))
+    if record.p_value is not None:
+        yield _evidence(record)
     if record.growth is not None:
         yield _growth(record)
     if record.limits:
         limits = ", ".join(f"{name} {value:g}" for name, value in record.limits.items())
-        yield f"limits: {limits}; {_visible(record)}"
+        yield f"limits: {limits}{_visible(record)}"
+
+
+def _effect(record: ResultRecord, d: str, judged: str) -> str:
+    """Say the effect of the one side that a kind has, or of both and which is judged."""
+    interval = f"{1 - record.alpha:.0%} interval {_span(record.ci_low, record.ci_high)}"
+    if record.gap is None:
+        return f"mean similarity {judged} ({interval})"
+    gap = f"gap {record.gap:+.4f}"
+    if record.sides is None:
+        return f"d = {judged} ({interval}), {gap}"
+    other = record.effect_size_attributes
+    sides = f"d = {d} from the targets"
+    if other is not None:
+        sides += f", {number(other)} from the attributes"
+    return f"{sides}; judged {judged} ({interval}), {gap}"
 
 
 def _visible(record: ResultRecord) -> str:
-    """Say how small an effect these numbers of images can tell from chance."""
+    """Say how small an effect these numbers of images can tell from chance, if by a p."""
+    if record.p_value is None:
+        return ""
+    if record.sides is None:
+        least = record.smallest_detectable_effect
+        alone = "none" if least is None else f"{least:.2f}"
+        return f"; smallest |d| that can be significant here: {alone}"
     sides = [("targets", record.smallest_detectable_effect)]
     if record.sides == "both":
         sides.append(("attributes", record.smallest_detectable_effect_attributes))
     seen = [f"{side} {'none' if d is None else format(d, '.2f')}" for side, d in sides]
-    return f"smallest |d| that can be significant here: {', '.join(seen)}"
+    return f"; smallest |d| that can be significant here: {', '.join(seen)}"
 
 
 def _span(low: float | None, high: float | None) -> str:
@@ -57,7 +75,8 @@ def _span(low: float | None, high: float | None) -> str:
 
 
 def _evidence(record: ResultRecord) -> str:
-    parts = [f"p = {p_text(record.p_value)} permuting targets ({record.p_method})"]
+    part = part_of(KINDS[record.kind].compared[0][0])
+    parts = [f"p = {p_text(record.p_value)} permuting {part} ({record.p_method})"]
     if record.p_attributes is not None and record.sides == "both":
         parts.append(f"{p_text(record.p_attributes)} permuting attributes")
     if record.p_welch is not None:
@@ -74,8 +93,9 @@ def _growth(record: ResultRecord) -> str:
     assert growth is not None  # noqa: S101 - for the type checker
     sign = ", with its sign changed" if growth.flipped else ""
     p = growth.p_adjusted if growth.p_adjusted is not None else growth.p_verdict
+    shown = "" if p is None else f", p = {p_text(p)}"
     return (
         f"since '{growth.base}': {number(growth.before)} -> {number(growth.after)}{sign}, growth "
         f"{number(growth.value)} ({_span(growth.ci_low, growth.ci_high)}), shift "
-        f"{number(growth.shift)}, p = {p_text(p)}"
+        f"{number(growth.shift)}{shown}"
     )

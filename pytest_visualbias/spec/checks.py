@@ -7,9 +7,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.roles import BEFORE, growth_base, is_gated
 from pytest_visualbias.spec.schema import SHIPPED_SOURCES, EmbeddingsModel, FactoryModel, TimmModel
+from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,15 +115,15 @@ def _test(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
 
 
 def _concepts(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
-    for part in ("targets", "attributes"):
-        concepts: dict[str, str] = getattr(test, part).model_dump()
-        for role, concept in concepts.items():
-            if concept not in spec.concepts:
-                message = f"unknown concept '{concept}'; {did_you_mean(concept, spec.concepts)}"
-                yield (part, role), message
-        first, second = concepts
+    concepts = concepts_of(test)
+    for role, concept in concepts.items():
+        if concept not in spec.concepts:
+            message = f"unknown concept '{concept}'; {did_you_mean(concept, spec.concepts)}"
+            yield (part_of(role), role), message
+    for first, second in test.apart:
         if concepts[first] == concepts[second]:
-            yield (part,), f"{first} and {second} are the same concept; name two different ones"
+            message = f"{first} and {second} are the same concept; name two different ones"
+            yield (part_of(second),), message
 
 
 def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
@@ -144,6 +146,11 @@ def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
         yield (
             ("limits", "max_gap"),
             ("a gap has no interval; use evidence 'significant' or 'point', or limit max_effect"),
+        )
+    if has_limits and not test.compared and evidence == "significant":
+        yield (
+            ("limits",),
+            ("within one set there is no p; add 'evidence: interval' or 'evidence: point'"),
         )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["did_you_mean", "explain"]
 
-KINDS = {
+TYPES = {
     "string_type": "text",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -94,8 +94,11 @@ def _sentence(error: ErrorDetails, model: type[BaseModel], path: Path) -> str:
     if kind == "missing":
         last = error["loc"][-1]
         return f"{f'value {last + 1} ' if isinstance(last, int) else ''}is missing; add it"
-    if kind in KINDS:
-        return f"must be {KINDS[kind]}, but {_read(read)} was read; correct it"
+    if kind == "none_required":
+        # What one kind of tests lacks: the tag of the kind stands behind the test's index.
+        return f"a test of kind '{error['loc'][2]}' has none; remove it"
+    if kind in TYPES:
+        return f"must be {TYPES[kind]}, but {_read(read)} was read; correct it"
     if kind == "literal_error":
         return (
             f"{_read(read)} is not one of {limit['expected']}; {_nearest(read, limit['expected'])}"
@@ -143,7 +146,8 @@ def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> set[str]:
     types: list[Any] = [model]
     for part in location:
         types = [inner for outer in types for inner in _step(outer, part)]
-    return {key for kind in types for key in getattr(kind, "model_fields", ())}
+    fields = [field for kind in types for field in getattr(kind, "model_fields", {}).items()]
+    return {key for key, field in fields if field.annotation is not type(None)}
 
 
 def _step(kind: Any, part: str | int) -> list[Any]:

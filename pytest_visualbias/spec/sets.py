@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.kinds import part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,8 +32,9 @@ class Finding:
 
 
 def concepts_of(test: BiasTest) -> dict[str, str]:
-    """Return the concept of every role of a test, ``X, Y, A, B``."""
-    return {**test.targets.model_dump(), **test.attributes.model_dump()}
+    """Return the concept of every role of a test, in the order ``X, Y, A, B``."""
+    parts = [part for part in (test.targets, test.attributes) if part is not None]
+    return {role: name for part in parts for role, name in part if name is not None}
 
 
 def set_findings(spec: BiasSpec, sets: Mapping[str, StimulusSet]) -> Iterator[Finding]:
@@ -51,7 +54,7 @@ def set_findings(spec: BiasSpec, sets: Mapping[str, StimulusSet]) -> Iterator[Fi
         roles = concepts_of(test)
         if all(concept in sets for concept in roles.values()):
             chosen = {role: sets[concept] for role, concept in roles.items()}
-            yield from _of_test(spec, ("tests", index), chosen)
+            yield from _of_test(spec, ("tests", index), test, chosen)
 
 
 def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[Finding]:
@@ -73,22 +76,21 @@ def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[Finding]:
         yield _duplicate(spec, path, f"the same image twice in the set: {names}")
 
 
-def _of_test(spec: BiasSpec, path: Path, sets: Mapping[str, StimulusSet]) -> Iterator[Finding]:
-    for first, second in (("X", "Y"), ("A", "B")):
-        if shared := _shared(sets[first], sets[second]):
-            part = "targets" if first == "X" else "attributes"
+def _of_test(
+    spec: BiasSpec, path: Path, test: BiasTest, sets: Mapping[str, StimulusSet]
+) -> Iterator[Finding]:
+    for first, second in itertools.combinations(sets, 2):
+        shared = _shared(sets[first], sets[second])
+        if shared and (first, second) in test.apart:
             message = (
                 f"{first} and {second} share {_list(map(_pair, shared))}; "
                 "an image must be in one of them only"
             )
-            yield Finding(path=(*path, part), message=message, is_fault=True)
-    for target in ("X", "Y"):
-        for attribute in ("A", "B"):
-            shared = _shared(sets[target], sets[attribute])
-            if unknown := [pair for pair in shared if not any(_is_known(spec, p) for p in pair)]:
-                names = _list(map(_pair, unknown))
-                message = f"the same image in target {target} and attribute {attribute}: {names}"
-                yield _duplicate(spec, path, message)
+            yield Finding(path=(*path, part_of(second)), message=message, is_fault=True)
+        elif unknown := [pair for pair in shared if not any(_is_known(spec, p) for p in pair)]:
+            names = _list(map(_pair, unknown))
+            message = f"the same image in target {first} and attribute {second}: {names}"
+            yield _duplicate(spec, path, message)
 
 
 def _duplicate(spec: BiasSpec, path: Path, message: str) -> Finding:

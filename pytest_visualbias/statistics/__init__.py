@@ -31,7 +31,9 @@ from pytest_visualbias.statistics.intra import (
     intra_from_scores,
     intra_scores,
     intra_similarity,
+    mean_intra_scores,
 )
+from pytest_visualbias.statistics.intra_growth import IntraGrowthResult, intra_growth_from_scores
 from pytest_visualbias.statistics.multiplicity import (
     Correction,
     adjust,
@@ -40,18 +42,25 @@ from pytest_visualbias.statistics.multiplicity import (
 )
 from pytest_visualbias.statistics.permutation import Alternative, PMethod
 from pytest_visualbias.statistics.power import smallest_detectable_effect, smallest_p
+from pytest_visualbias.statistics.ranks import spearman
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
+
+EffectResult = AssociationResult | ContrastResult | IntraResult
+ChangeResult = GrowthResult | IntraGrowthResult
 
 __all__ = [
     "Alternative",
     "AssociationResult",
+    "ChangeResult",
     "ContrastResult",
     "ContrastScores",
     "Correction",
+    "EffectResult",
     "Evidence",
     "GrowthResult",
     "Influence",
+    "IntraGrowthResult",
     "IntraResult",
     "PMethod",
     "Scores",
@@ -66,10 +75,12 @@ __all__ = [
     "growth_test",
     "influence_from_scores",
     "intra_from_scores",
+    "intra_growth_from_scores",
     "intra_scores",
     "intra_similarity",
     "largest_effect",
     "mean_contrast_scores",
+    "mean_intra_scores",
     "mean_scores",
     "sc_eat_scores",
     "sc_eat_test",
@@ -77,5 +88,6 @@ __all__ = [
     "similarity_gap_test",
     "smallest_detectable_effect",
     "smallest_p",
+    "spearman",
     "undecided",
 ]

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
     Paired = tuple[Side, Side]
 
-__all__ = ["growth_interval", "shift_interval"]
+__all__ = ["UNCHANGED", "growth_interval", "shift_interval"]
 
+# A change of a score within this is none: recorded scores and live ones may differ by rounding.
+UNCHANGED: Final = 1e-6
 _DRAWS: Final = 2_000
 _CELLS: Final = 2**20
 

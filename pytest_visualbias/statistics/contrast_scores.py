@@ -119,7 +119,13 @@ def sc_eat_scores(X: ArrayLike, A: ArrayLike, B: ArrayLike) -> ContrastScores:
     )
 
 
-def similarity_gap_scores(O: ArrayLike, X: ArrayLike, Y: ArrayLike) -> ContrastScores:  # noqa: E741
+def similarity_gap_scores(
+    O: ArrayLike,  # noqa: E741 - the paper's letter
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    called: str = "O",
+) -> ContrastScores:
     """Score each image of two groups by its mean cosine with another set.
 
     Parameters
@@ -128,6 +134,8 @@ def similarity_gap_scores(O: ArrayLike, X: ArrayLike, Y: ArrayLike) -> ContrastS
         Embeddings of the images of an object, `(n_o, dim)`.
     X, Y : array_like
         Embeddings of the two groups, `(n_x, dim)` and `(n_y, dim)`.
+    called : str
+        What errors call O.
 
     Returns
     -------
@@ -148,7 +156,7 @@ def similarity_gap_scores(O: ArrayLike, X: ArrayLike, Y: ArrayLike) -> ContrastS
     .. [1] J. Ranjit, T. Wang, B. Ray, V. Ordonez, "Variation of Gender Biases in Visual Recognition
        Models Before and After Finetuning", 2023, arXiv 2303.07615.
     """
-    o, x, y = starmap(unit_rows, ((O, "O"), (X, "X"), (Y, "Y")))
+    o, x, y = starmap(unit_rows, ((O, called), (X, "X"), (Y, "Y")))
     require_same_dim(o, x, y)
     first, second = x.along(o.centroid), y.along(o.centroid)
     width = spread(np.concatenate([first, second]))

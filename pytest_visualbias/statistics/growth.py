@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.statistics.association import judged_side, sound_sides
-from pytest_visualbias.statistics.change import growth_interval, shift_interval
+from pytest_visualbias.statistics.change import UNCHANGED, growth_interval, shift_interval
 from pytest_visualbias.statistics.contrast_scores import ContrastScores
 from pytest_visualbias.statistics.evidence import Evidence, Sides, require_sides, weigh
 from pytest_visualbias.statistics.intervals import require_level
@@ -17,13 +17,10 @@ from pytest_visualbias.statistics.side import Side, mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Final
 
     from numpy.typing import ArrayLike
 
 __all__ = ["GrowthResult", "growth_from_scores", "growth_test"]
-
-_SAME: Final = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,7 +184,7 @@ def _delta(before: Side, after: Side) -> Side:
     """Change of every score of one side; exactly zero where it is the same for all images."""
     first, second = after.first - before.first, after.second - before.second
     pooled = np.concatenate([first, second])
-    if np.abs(pooled - mean(pooled)).max() <= _SAME:
+    if np.abs(pooled - mean(pooled)).max() <= UNCHANGED:
         first, second = np.zeros_like(first), np.zeros_like(second)
     # A delta carries the rounding of the two scores it comes from, however small it is itself.
     magnitude = before.magnitude + after.magnitude

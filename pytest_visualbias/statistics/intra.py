@@ -6,18 +6,32 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pytest_visualbias.errors import DegenerateTestError
 from pytest_visualbias.statistics.intervals import t_margin
+from pytest_visualbias.statistics.scores import require_alike
 from pytest_visualbias.statistics.side import mean, read_only
 from pytest_visualbias.statistics.similarity import unit_rows
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     Vector = NDArray[np.float64]
 
-__all__ = ["IntraResult", "intra_from_scores", "intra_scores", "intra_similarity"]
+__all__ = [
+    "IntraResult",
+    "intra_from_scores",
+    "intra_scores",
+    "intra_similarity",
+    "jackknife_margin",
+    "left_out",
+    "mean_intra_scores",
+    "similarity_of",
+    "within",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +48,8 @@ class IntraResult:
         Of that interval.
     n_x : int
         Size of the set.
+    gap, p_value : None
+        Nothing is compared, so there is neither.
     """
 
     effect_size: float
@@ -42,6 +58,8 @@ class IntraResult:
     ci_high: float
     confidence: float
     n_x: int
+    gap: None = None
+    p_value: None = None
 
 
 def intra_similarity(X: ArrayLike, *, confidence: float = 0.95) -> IntraResult:
@@ -67,7 +85,8 @@ def intra_similarity(X: ArrayLike, *, confidence: float = 0.95) -> IntraResult:
     -----
     The mean off-diagonal cosine is ``(|sum x|^2 - N) / (N (N - 1))`` for unit rows [1]_. It is a
     U-statistic; the interval is the estimate and a quantile of t with N - 1 degrees of freedom of
-    jackknife standard errors.
+    jackknife standard errors. Simulated coverage at 95 % (`benchmarks/RESULTS.md`): 94 to 97 %, and
+    98 to 99 % where images are not alike at all.
 
     References
     ----------
@@ -87,25 +106,71 @@ def intra_scores(X: ArrayLike) -> Vector:
     return read_only((n * rows.along(rows.centroid) - 1) / (n - 1), "X")
 
 
+def mean_intra_scores(trials: Sequence[ArrayLike]) -> Vector:
+    """Average `intra_scores` over trials of one recipe, image by image, `(n_x,)`, read-only.
+
+    Raises
+    ------
+    DegenerateTestError
+        If the trials differ in their sizes.
+    """
+    if not trials:
+        message = "mean_intra_scores needs at least one trial"
+        raise ValueError(message)
+    each = [read_only(trial, "X") for trial in trials]
+    for one in each[1:]:
+        require_alike({"X": len(each[0])}, {"X": len(one)}, ("the first trial", "another"))
+    return read_only(np.mean(each, axis=0), "X")
+
+
 def intra_from_scores(scores: ArrayLike, *, confidence: float = 0.95) -> IntraResult:
     """Summarise the similarity within a set from `intra_scores`, `(n_x,)`, perhaps of trials."""
-    each = read_only(scores, "X")
-    n = len(each)
-    if n < 3:
-        message = f"X holds {n} images; at least three are needed for a similarity within it"
-        raise DegenerateTestError(message, role="X")
-    # Rounding takes the cosines of identical rows a little over 1.
-    similarity = min(max(mean(each), -1.0), 1.0)
-    # Without image i, the n (n - 1) ordered pairs lose its 2 (n - 1).
-    without = (n * similarity - 2 * each) / (n - 2)
-    away = without - mean(without)
-    error = math.sqrt((n - 1) / n * math.fsum(away * away))
-    margin = t_margin(n - 1, confidence) * error
+    each = within(scores)
+    similarity = similarity_of(each)
+    margin = jackknife_margin(left_out(each), confidence)
     return IntraResult(
         effect_size=similarity,
         effect_judged=similarity,
         ci_low=max(similarity - margin, -1.0),
         ci_high=min(similarity + margin, 1.0),
         confidence=confidence,
-        n_x=n,
+        n_x=len(each),
     )
+
+
+def within(scores: ArrayLike) -> Vector:
+    """Check `intra_scores`, `(n_x,)`, and return them read-only.
+
+    Raises
+    ------
+    DegenerateTestError
+        If there are fewer than three.
+    """
+    each = read_only(scores, "X")
+    if len(each) < 3:
+        message = (
+            f"X holds {len(each)} images; at least three are needed for a similarity within it"
+        )
+        raise DegenerateTestError(message, role="X")
+    return each
+
+
+def similarity_of(each: Vector) -> float:
+    """Mean similarity; rounding takes the cosines of identical rows a little over 1."""
+    return min(max(mean(each), -1.0), 1.0)
+
+
+def left_out(each: Vector) -> Vector:
+    """Mean similarity of the set without each image in turn, `(n_x,)`."""
+    n = len(each)
+    # Without image i, the n (n - 1) ordered pairs lose its 2 (n - 1).
+    without: Vector = (n * similarity_of(each) - 2 * each) / (n - 2)
+    return without
+
+
+def jackknife_margin(values: Vector, confidence: float) -> float:
+    """Half the width of a jackknife interval of t, from the values without each image in turn."""
+    n = len(values)
+    away = values - mean(values)
+    error = math.sqrt((n - 1) / n * math.fsum(away * away))
+    return t_margin(n - 1, confidence) * error

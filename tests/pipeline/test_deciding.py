@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,14 @@ from pytest_visualbias.pipeline import deciding
 from pytest_visualbias.pipeline.deciding import decide
 from pytest_visualbias.pipeline.numbers import Numbers
 from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.statistics import association_from_scores, association_scores
+from pytest_visualbias.statistics import (
+    Evidence,
+    association_from_scores,
+    association_scores,
+    contrast_from_scores,
+    growth_from_scores,
+    similarity_gap_scores,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,13 +87,42 @@ def test_a_bracket_that_holds_the_level_is_refined_until_it_does_not(
     alpha = factor * (low + 0.1 * (high - low))
     found = decide(spec(tmp_path, alpha, correction), numbers(scores, effect), MEMBERS)
     refined = found.numbers["one"].effect
-    assert refined is not None
+    assert isinstance(refined, Evidence)
     low, high = (factor * p for p in (refined.p_verdict_low, refined.p_verdict_high))
     assert not low <= alpha < high
     corrected = found.corrected["one", "effect"]
     assert not corrected.is_open
     assert corrected.p == pytest.approx(high)
     assert found.corrected["gone", "effect"].p == 1.0
+
+
+@pytest.mark.parametrize("what", ["effect", "growth"])
+def test_so_is_that_of_a_kind_with_one_side(tmp_path: Path, what: str) -> None:
+    random = np.random.default_rng(8)
+    before, after = (
+        similarity_gap_scores(*(random.normal(size=(N, 8)) + shift for shift in (0.2, push, 0.0)))
+        for push in (0.0, 0.15)
+    )
+    found = Numbers(
+        sets={},
+        scores=after,
+        before=before,
+        effect=contrast_from_scores(after),
+        growth=growth_from_scores(before, after),
+    )
+    rough = found.effect if what == "effect" else found.growth
+    assert isinstance(rough, Evidence)
+    assert rough.p_verdict_method == "bounded"
+    alpha = rough.p_verdict_low + 0.1 * (rough.p_verdict_high - rough.p_verdict_low)
+    text = SPEC.format(alpha=alpha, correction="none").replace("kind: ieat", "kind: similarity-gap")
+    gap = parse_spec(
+        text.replace("{A: a, B: b}", "{A: a}"), file="x.bias.yaml", folder=tmp_path
+    ).spec
+    decided = decide(gap, {"one": found}, [("one", what)])
+    refined = decided.numbers["one"].effect if what == "effect" else decided.numbers["one"].growth
+    assert isinstance(refined, Evidence)
+    assert not refined.p_verdict_low <= alpha < refined.p_verdict_high
+    assert decided.corrected["one", what].p == refined.p_verdict
 
 
 def test_where_no_verdict_hangs_on_it_nothing_is_computed_again(
@@ -99,7 +136,8 @@ def test_what_cannot_be_decided_counts_as_significant(
     tmp_path: Path, scores: Scores, effect: AssociationResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gate fails closed: the lower end of the bracket decides, and says that it does."""
-    monkeypatch.setattr(deciding, "association_from_scores", lambda *_, **__: effect)
+    stubborn = SimpleNamespace(test=lambda *_: effect)
+    monkeypatch.setattr(deciding, "measure_of", lambda _: stubborn)
     alpha = (effect.p_verdict_low + effect.p_verdict_high) / 2
     found = decide(spec(tmp_path, alpha, "none"), numbers(scores, effect), MEMBERS)
     corrected = found.corrected["one", "effect"]

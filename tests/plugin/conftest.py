@@ -31,6 +31,13 @@ NETWORKS = """
 LAYERED = """
   after: {source: embeddings, path: ../layers.safetensors, prefix: "{layer}/"}
 """
+KIND_SETS = {
+    "ieat": "targets: {X: x, Y: y}\n    attributes: {A: a, B: b}",
+    "sc-eat": "targets: {X: x}\n    attributes: {A: a, B: b}",
+    "similarity-gap": "targets: {X: x, Y: y}\n    attributes: {A: a}",
+    "intra-similarity": "targets: {X: x}",
+}
+KIND_LIMITS = "{max_effect: 0.3, max_growth: 0.2, max_shift: 0.2}"
 CONCEPTS = "{x: x, y: y, a: a, b: b, c: c, d: d, flower: flower, insect: insect}"
 
 
@@ -73,6 +80,19 @@ def one_test(name: str, limits: str = "{max_effect: 0.5}", **keys: str) -> str:
         "kind: ieat",
         f"targets: {{X: {roles['X']}, Y: {roles['Y']}}}",
         f"attributes: {{A: {roles['A']}, B: {roles['B']}}}",
+        f"limits: {limits}",
+        *(f"{key}: {value}" for key, value in keys.items()),
+    ]
+    return "\n    ".join(lines)
+
+
+def kind_test(kind: str, limits: str = KIND_LIMITS, *, name: str = "", **keys: str) -> str:
+    """Return the YAML of a test of a kind; a similarity within a set needs other evidence."""
+    keys = ({"evidence": "interval"} if kind == "intra-similarity" else {}) | keys
+    lines = [
+        f"- name: {name or kind}",
+        f"kind: {kind}",
+        KIND_SETS[kind],
         f"limits: {limits}",
         *(f"{key}: {value}" for key, value in keys.items()),
     ]

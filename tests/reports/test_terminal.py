@@ -79,6 +79,20 @@ def test_what_could_not_be_measured_has_dashes(make: Make) -> None:
     assert lines[-1].split() == ["gender-career", *"-" * 9, "error"]
 
 
+def test_what_a_kind_does_not_have_has_dashes_too(make: Make) -> None:
+    one_side = {"sides": None, "effect_size_attributes": None, "smallest_detectable_effect": 0.96}
+    within = {"sides": None, "gap": None, "effect_size_attributes": None, "p_adjusted": None}
+    records = [
+        make("gap", kind="similarity-gap", model="before", **one_side),
+        make("within", kind="intra-similarity", model="before", p_verdict=None, **within),
+    ]
+    *_, first, second = shown(records, screen(140))
+    assert first.split() == [
+        *("gap", "+1.00", "+0.20", "+1.50", "0.002", "-", "-", "+0.031", "0.001", "0.96", "fail")
+    ]
+    assert second.split() == ["within", "+1.00", "+0.20", "+1.50", *"------", "fail"]
+
+
 def test_a_warning_is_said_once_and_notes_come_last(make: Make) -> None:
     records = [make("one", warnings=["same"]), make("two", warnings=["same", "other"])]
     lines = shown(records, screen(), "a note")

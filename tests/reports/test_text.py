@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_visualbias.reports.text import failure_text, headline
+from tests.reports.conftest import GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,3 +65,44 @@ def test_the_side_that_is_not_judged_is_left_out(make: Make) -> None:
 def test_a_text_is_plain_ascii_where_names_are(make: Make) -> None:
     assert failure_text(make()).isascii()
     assert "\x1b" not in failure_text(make())
+
+
+def of_one_side(make: Make, kind: str, **keys: object) -> ResultRecord:
+    """Return a record of a kind that has one side only."""
+    return make(
+        kind=kind,
+        effect_size_attributes=None,
+        p_attributes=None,
+        sides=None,
+        smallest_detectable_effect=0.96,
+        **keys,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"), [("sc-eat", "attributes"), ("similarity-gap", "targets")]
+)
+def test_of_a_kind_with_one_side_only_that_side_is_told(make: Make, kind: str, part: str) -> None:
+    assert failure_text(of_one_side(make, kind)).splitlines()[3:] == [
+        "  d = +1.00 (95% interval +0.20 to +1.50), gap +0.0310",
+        f"  p = 0.001 permuting {part} (exact), adjusted 0.002 (holm, 2 tests)",
+        (
+            "  since 'before': -0.10 -> +1.00, with its sign changed, "
+            "growth +0.90 (+0.40 to +1.30), shift +1.10, p = 0.02"
+        ),
+        "  limits: max_effect 0.5; smallest |d| that can be significant here: 0.96",
+    ]
+
+
+def test_a_similarity_within_a_set_has_an_interval_and_no_p(make: Make) -> None:
+    nothing = dict.fromkeys(("p_value", "p_verdict", "p_adjusted", "p_method"))
+    growth = GROWTH | nothing
+    record = of_one_side(make, "intra-similarity", gap=None, growth=growth, **nothing)
+    assert failure_text(record).splitlines()[3:] == [
+        "  mean similarity +1.00 (95% interval +0.20 to +1.50)",
+        (
+            "  since 'before': -0.10 -> +1.00, with its sign changed, "
+            "growth +0.90 (+0.40 to +1.30), shift +1.10"
+        ),
+        "  limits: max_effect 0.5",
+    ]

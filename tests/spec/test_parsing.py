@@ -40,7 +40,7 @@ def test_a_valid_spec_is_read_with_its_defaults(valid: str) -> None:
     )
     assert (spec.settings.correction, spec.settings.evidence) == ("holm", "significant")
     assert (spec.settings.sides, spec.settings.alternative) == ("both", "two-sided")
-    assert (test.targets.X, test.attributes.B) == ("male", "family")
+    assert (test.targets.X, test.targets.Y) == ("male", "female")
     assert (test.limits.max_effect, test.limits.max_gap) == (0.5, None)
     assert file.digest == digest_of_text(valid)
     assert file.test_line("gender-career") == 15
@@ -209,7 +209,10 @@ def test_a_wrong_list_is_told_by_its_members_not_by_its_length(spoilt: Spoilt) -
         ),
         (
             ("kind: ieat", "kind: iaet"),
-            "16:5: tests[0].kind: 'iaet' is not one of 'ieat'; did you mean 'ieat'?",
+            (
+                "16:5: tests[0].kind: 'iaet' is not one of 'ieat', 'sc-eat', 'similarity-gap' or "
+                "'intra-similarity'; did you mean 'ieat'?"
+            ),
         ),
         (
             ("[gender]", "{a: b}"),
@@ -430,6 +433,9 @@ tests:
     scope: model
     growth_from: stored
     tags: [t]
+  - {name: c, kind: sc-eat, targets: {X: m}, attributes: {A: c, B: g}, limits: {max_gap: 1}}
+  - {name: d, kind: similarity-gap, targets: {X: m, Y: f}, attributes: {A: c}}
+  - {name: e, kind: intra-similarity, targets: {X: m}, evidence: point, limits: {max_shift: 1}}
 """
 
 
@@ -437,7 +443,7 @@ known_keys = st.sampled_from(sorted({*re.findall(r"[A-Za-z_]+", RICH)}))
 
 
 def test_the_spec_that_is_mutated_is_valid() -> None:
-    assert len(parse(RICH).spec.tests) == 2
+    assert len(parse(RICH).spec.tests) == 5
 
 
 @pytest.mark.property

@@ -125,6 +125,16 @@ class TestSimilarityGap:
         with pytest.raises(DegenerateTestError, match="all sets must come from one layer"):
             similarity_gap_test(O, X, Y[:, :5])
 
+    @pytest.mark.parametrize(("keys", "name"), [({}, "O"), ({"called": "A"}, "A")])
+    def test_an_unusable_row_is_named_by_its_set_as_the_caller_knows_it(
+        self, keys: dict[str, str], name: str
+    ) -> None:
+        O, X, Y = drawn(5, 6, 4)  # noqa: E741
+        O[2] = 0
+        with pytest.raises(DegenerateTestError, match=f"of {name} ") as raised:
+            similarity_gap_scores(O, X, Y, **keys)
+        assert (raised.value.role, raised.value.row) == (name, 2)
+
     def test_equal_scores_are_refused(self) -> None:
         X = np.tile([1.0, 2.0], (4, 1))
         with pytest.raises(DegenerateTestError, match="all images of X and Y"):

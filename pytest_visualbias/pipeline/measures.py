@@ -1,0 +1,166 @@
+"""How the tests of each kind are computed: scored, averaged, tested, and compared with before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from pytest_visualbias.statistics import (
+    association_from_scores,
+    association_scores,
+    contrast_from_scores,
+    growth_from_scores,
+    intra_from_scores,
+    intra_growth_from_scores,
+    intra_scores,
+    mean_contrast_scores,
+    mean_intra_scores,
+    mean_scores,
+    sc_eat_scores,
+    similarity_gap_scores,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.pipeline.power import Plan
+    from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.statistics import (
+        ChangeResult,
+        ContrastScores,
+        EffectResult,
+        GrowthResult,
+        IntraGrowthResult,
+        IntraResult,
+        Scores,
+    )
+
+    Vector = NDArray[np.float64]
+    Rows = Mapping[str, NDArray[np.float64]]
+
+__all__ = ["AnyScores", "Measure", "measure_of"]
+
+AnyScores: TypeAlias = "Scores | ContrastScores | Vector"
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measure(Generic[S]):
+    """How tests of one kind are computed; S is what their scores are.
+
+    Attributes
+    ----------
+    score : callable
+        Embeddings of the sets ``(n, dim)`` by role, and a plan, to scores.
+    mean : callable
+        Scores of every trial to those that are tested.
+    test : callable
+        Scores, a plan, and a level that a verdict hangs on or None, to an effect.
+    grow : callable
+        Scores before and after, a plan, and such a level, to a growth.
+    by_role : callable
+        Scores to those of every image ``(n,)``, for the roles that are scored.
+    """
+
+    score: Callable[[Rows, Plan], S]
+    mean: Callable[[Sequence[S]], S]
+    test: Callable[[S, Plan, float | None], EffectResult]
+    grow: Callable[[S, S, Plan, float | None], ChangeResult]
+    by_role: Callable[[S], dict[str, Vector]]
+
+
+def measure_of(test: BiasTest) -> Measure[Any]:
+    """Return how a test is computed."""
+    return _MEASURES[test.kind]
+
+
+def _score_association(rows: Rows, plan: Plan) -> Scores:
+    return association_scores(*(rows[role] for role in "XYAB"), sides=plan.sides)
+
+
+def _test_association(scores: Scores, plan: Plan, decide_at: float | None) -> EffectResult:
+    return association_from_scores(
+        scores,
+        alternative=plan.alternative,
+        sides=plan.sides,
+        confidence=1 - plan.alpha,
+        decide_at=decide_at,
+    )
+
+
+def _score_sc_eat(rows: Rows, _plan: Plan) -> ContrastScores:
+    return sc_eat_scores(rows["X"], rows["A"], rows["B"])
+
+
+def _score_gap(rows: Rows, _plan: Plan) -> ContrastScores:
+    return similarity_gap_scores(rows["A"], rows["X"], rows["Y"], called="A")
+
+
+def _test_contrast(scores: ContrastScores, plan: Plan, decide_at: float | None) -> EffectResult:
+    return contrast_from_scores(
+        scores, alternative=plan.alternative, confidence=1 - plan.alpha, decide_at=decide_at
+    )
+
+
+def _grow(
+    before: Scores | ContrastScores,
+    after: Scores | ContrastScores,
+    plan: Plan,
+    decide_at: float | None,
+) -> GrowthResult:
+    return growth_from_scores(
+        before, after, sides=plan.sides, confidence=1 - plan.alpha, decide_at=decide_at
+    )
+
+
+def _score_within(rows: Rows, _plan: Plan) -> Vector:
+    return intra_scores(rows["X"])
+
+
+def _test_within(scores: Vector, plan: Plan, _decide_at: float | None) -> IntraResult:
+    return intra_from_scores(scores, confidence=1 - plan.alpha)
+
+
+def _grow_within(
+    before: Vector, after: Vector, plan: Plan, _decide_at: float | None
+) -> IntraGrowthResult:
+    return intra_growth_from_scores(before, after, confidence=1 - plan.alpha)
+
+
+def _contrasted(scores: ContrastScores) -> dict[str, Vector]:
+    return dict(zip(scores.roles, (scores.first, scores.second), strict=True))
+
+
+_MEASURES: dict[str, Measure[Any]] = {
+    "ieat": Measure(
+        score=_score_association,
+        mean=mean_scores,
+        test=_test_association,
+        grow=_grow,
+        by_role=lambda scores: {"X": scores.x, "Y": scores.y, "A": scores.a, "B": scores.b},
+    ),
+    "sc-eat": Measure(
+        score=_score_sc_eat,
+        mean=mean_contrast_scores,
+        test=_test_contrast,
+        grow=_grow,
+        by_role=_contrasted,
+    ),
+    "similarity-gap": Measure(
+        score=_score_gap,
+        mean=mean_contrast_scores,
+        test=_test_contrast,
+        grow=_grow,
+        by_role=_contrasted,
+    ),
+    "intra-similarity": Measure(
+        score=_score_within,
+        mean=mean_intra_scores,
+        test=_test_within,
+        grow=_grow_within,
+        by_role=lambda scores: {"X": scores},
+    ),
+}

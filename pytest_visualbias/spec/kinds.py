@@ -1,0 +1,226 @@
+"""The tests of a spec: for each kind its sets, what it compares, and what may be said of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag
+from pydantic.json_schema import SkipJsonSchema
+
+from pytest_visualbias.spec.values import (
+    Alternative,
+    Evidence,
+    Limit,
+    Name,
+    Sides,
+    Strict,
+    TagName,
+)
+
+__all__ = [
+    "KINDS",
+    "AnyTest",
+    "Attributes",
+    "BiasTest",
+    "IeatTest",
+    "IntraSimilarityTest",
+    "Limits",
+    "OneAttribute",
+    "OneTarget",
+    "ScEatTest",
+    "SimilarityGapTest",
+    "SimilarityLimits",
+    "Targets",
+    "TwoAttributes",
+    "TwoTargets",
+    "part_of",
+]
+
+Kind = Literal["ieat", "sc-eat", "similarity-gap", "intra-similarity"]
+Pairs = tuple[tuple[str, str], ...]
+
+# What other kinds have. For editors it is no key at all, and where it is written nevertheless a
+# sentence of its own says so (`faults`).
+Absent = Annotated[None, SkipJsonSchema()]
+
+
+class Targets(Strict):
+    """The target concepts."""
+
+    X: Name
+    Y: Name | None = None
+
+
+class TwoTargets(Targets):
+    """Two targets."""
+
+    Y: Name
+
+
+class OneTarget(Targets):
+    """One target."""
+
+    Y: Absent = None
+
+
+class Attributes(Strict):
+    """The attribute concepts."""
+
+    A: Name
+    B: Name | None = None
+
+
+class TwoAttributes(Attributes):
+    """Two attributes."""
+
+    B: Name
+
+
+class OneAttribute(Attributes):
+    """One attribute."""
+
+    B: Absent = None
+
+
+class Limits(Strict):
+    """What a test may show; every key is optional, and none means "reported only".
+
+    Attributes
+    ----------
+    max_effect, max_gap : float
+        On the judged effect and on the gap in cosines.
+    max_growth, max_shift : float
+        On the growth of the absolute effect since ``before``, and on its change either way.
+    min_effect : float
+        What a positive control must show.
+    """
+
+    max_effect: Limit | None = None
+    max_gap: Limit | None = None
+    max_growth: Limit | None = None
+    max_shift: Limit | None = None
+    min_effect: Limit | None = None
+
+    @property
+    def on_effect(self) -> bool:
+        """Whether a limit uses the p of the effect."""
+        return self.max_effect is not None or self.max_gap is not None
+
+    @property
+    def on_growth(self) -> bool:
+        """Whether a limit uses the p of the growth."""
+        return self.max_growth is not None or self.max_shift is not None
+
+
+class SimilarityLimits(Limits):
+    """Where nothing is compared there is no gap, and no control."""
+
+    max_gap: Absent = None
+    min_effect: Absent = None
+
+
+class BiasTest(Strict):
+    """One test and its limits; of which kind, the classes below say.
+
+    Attributes
+    ----------
+    compared : tuple of (str, str)
+        The roles whose labels are permuted, a pair for each side. Without any there is no p.
+    apart : tuple of (str, str)
+        The roles that may not share an image.
+    """
+
+    compared: ClassVar[Pairs] = ()
+    apart: ClassVar[Pairs] = ()
+
+    name: Name
+    kind: Kind
+    targets: Targets
+    attributes: Attributes | None = None
+    limits: Limits = Limits()
+    control: Literal["positive"] | None = None
+    scope: Literal["attributes", "model"] | None = None
+    alternative: Alternative | None = None
+    evidence: Evidence | None = None
+    sides: Sides | None = None
+    growth_from: Name | None = None
+    tags: Annotated[tuple[TagName, ...], Field(strict=False)] = ()
+
+
+class IeatTest(BiasTest):
+    """Whether X are nearer to A, and Y to B, than the other way round."""
+
+    compared: ClassVar[Pairs] = (("X", "Y"), ("A", "B"))
+    apart: ClassVar[Pairs] = compared
+
+    kind: Literal["ieat"]
+    targets: TwoTargets
+    attributes: TwoAttributes
+
+
+class ScEatTest(BiasTest):
+    """Whether X are nearer to A than to B."""
+
+    compared: ClassVar[Pairs] = (("A", "B"),)
+    apart: ClassVar[Pairs] = compared
+
+    kind: Literal["sc-eat"]
+    targets: OneTarget
+    attributes: TwoAttributes
+    sides: Absent = None
+
+
+class SimilarityGapTest(BiasTest):
+    """Whether X are nearer to A than Y are."""
+
+    compared: ClassVar[Pairs] = (("X", "Y"),)
+    # An image is wholly like itself, which would pass for the likeness of two sets.
+    apart: ClassVar[Pairs] = (("X", "Y"), ("X", "A"), ("Y", "A"))
+
+    kind: Literal["similarity-gap"]
+    targets: TwoTargets
+    attributes: OneAttribute
+    sides: Absent = None
+
+
+class IntraSimilarityTest(BiasTest):
+    """How alike X are to each other."""
+
+    kind: Literal["intra-similarity"]
+    targets: OneTarget
+    attributes: Absent = None
+    limits: SimilarityLimits = SimilarityLimits()
+    control: Absent = None
+    scope: Absent = None
+    alternative: Absent = None
+    evidence: Literal["interval", "point"] | None = None
+    sides: Absent = None
+
+
+KINDS: dict[str, type[BiasTest]] = {
+    "ieat": IeatTest,
+    "sc-eat": ScEatTest,
+    "similarity-gap": SimilarityGapTest,
+    "intra-similarity": IntraSimilarityTest,
+}
+
+
+def _kind(value: Any) -> str:
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return kind if isinstance(kind, str) and kind in KINDS else "other"
+
+
+# Of an unknown kind, a test of any kind tells the other mistakes.
+AnyTest = Annotated[
+    Annotated[IeatTest, Tag("ieat")]
+    | Annotated[ScEatTest, Tag("sc-eat")]
+    | Annotated[SimilarityGapTest, Tag("similarity-gap")]
+    | Annotated[IntraSimilarityTest, Tag("intra-similarity")]
+    | Annotated[SkipJsonSchema[BiasTest], Tag("other")],
+    Discriminator(_kind),
+]
+
+
+def part_of(role: str) -> Literal["targets", "attributes"]:
+    """Return the part of a test in which the concept of a role stands."""
+    return "targets" if role in Targets.model_fields else "attributes"

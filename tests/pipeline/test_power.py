@@ -1,0 +1,174 @@
+"""What a spec declares, kind by kind, and which of its gates could never fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_visualbias.pipeline.power import (
+    declared_family,
+    plan_of,
+    power_findings,
+    smallest_visible,
+)
+from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+from pytest_visualbias.statistics import smallest_detectable_effect
+
+if TYPE_CHECKING:
+    from pytest_visualbias.spec.schema import BiasSpec
+
+HEAD = """visualbias: 1
+models:
+  before: {source: timm, name: r}
+  after: {source: timm, name: r, checkpoint: a.pt}
+concepts: {x: x, y: y, a: a, b: b}
+settings: {SETTINGS}
+tests:
+"""
+SETS = {
+    "ieat": "targets: {X: x, Y: y}, attributes: {A: a, B: b}",
+    "sc-eat": "targets: {X: x}, attributes: {A: a, B: b}",
+    "similarity-gap": "targets: {X: x, Y: y}, attributes: {A: a}",
+    "intra-similarity": "targets: {X: x}",
+}
+
+
+def spec(settings: str = "", **tests: str) -> BiasSpec:
+    """Return a spec of one test for each kind given, with its limits and other keys."""
+    text = HEAD.replace("SETTINGS", settings)
+    for key, keys in tests.items():
+        kind = key.replace("_", "-")
+        text += f"  - {{name: {kind}, kind: {kind}, {SETS[kind]}, {keys}}}\n"
+    return parse_spec(text, file="s", folder=Path()).spec
+
+
+def sets(**sizes: int) -> dict[str, StimulusSet]:
+    """Return sets of these sizes, eight where nothing is said."""
+    return {
+        name: StimulusSet(
+            concept=name,
+            stimuli=tuple(
+                Stimulus(name=f"{name}{i}", digest=f"{name}{i}", identity=f"{name}{i}")
+                for i in range(sizes.get(name, 8))
+            ),
+        )
+        for name in "xyab"
+    }
+
+
+def messages(of: BiasSpec, **sizes: int) -> dict[tuple[str | int, ...], str]:
+    found = power_findings(of, "after", sets(**sizes), strict=False)
+    return {one.path: one.message for one in found if one.is_fault}
+
+
+LIMITS = "limits: {max_effect: 0.5, max_growth: 0.2}"
+
+
+def test_a_test_without_a_p_counts_in_no_family() -> None:
+    found = spec(
+        "evidence: interval",
+        ieat=LIMITS,
+        sc_eat=LIMITS,
+        similarity_gap="evidence: point, limits: {max_gap: 0.1}",
+        intra_similarity=LIMITS,
+    )
+    assert declared_family(found, "after") == [
+        *(("ieat", "effect"), ("ieat", "growth")),
+        *(("sc-eat", "effect"), ("sc-eat", "growth")),
+        ("similarity-gap", "effect"),
+    ]
+
+
+class TestPlan:
+    @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+    def test_a_similarity_is_judged_as_it_is(self, alternative: str) -> None:
+        found = spec(f"alternative: {alternative}", intra_similarity="limits: {}")
+        assert plan_of(found, found.tests[0]).alternative == "greater"
+
+    @pytest.mark.parametrize(
+        ("settings", "evidence"),
+        [("significant", "interval"), ("interval", "interval"), ("point", "point")],
+    )
+    def test_a_similarity_is_never_significant(self, settings: str, evidence: str) -> None:
+        found = spec(f"evidence: {settings}", intra_similarity="limits: {}")
+        assert plan_of(found, found.tests[0]).evidence == evidence
+
+    def test_other_kinds_follow_the_settings(self) -> None:
+        found = spec("alternative: less, evidence: point", sc_eat=LIMITS, similarity_gap=LIMITS)
+        for test in found.tests:
+            plan = plan_of(found, test)
+            assert (plan.alternative, plan.evidence) == ("less", "point")
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        ("kind", "sizes", "part"),
+        [
+            ("sc_eat", {"b": 2, "a": 2}, "attributes"),
+            ("similarity_gap", {"x": 2, "y": 2}, "targets"),
+        ],
+    )
+    def test_those_of_the_compared_sets_decide_what_p_can_be_reached(
+        self, kind: str, sizes: dict[str, int], part: str
+    ) -> None:
+        (message,) = messages(spec(**{kind: LIMITS}), **sizes).values()
+        assert message.startswith("2 against 2 images cannot give a two-sided p under 1/3")
+        assert {*messages(spec(**{kind: LIMITS}), **sizes)} == {("tests", 0, part)}
+
+    @pytest.mark.parametrize(
+        ("kind", "sizes"), [("sc_eat", {"x": 1}), ("similarity_gap", {"a": 1})]
+    )
+    def test_the_other_set_may_be_of_one_image(self, kind: str, sizes: dict[str, int]) -> None:
+        assert messages(spec(**{kind: LIMITS}), **sizes) == {}
+
+    @pytest.mark.parametrize("kind", ["sc_eat", "similarity_gap"])
+    def test_an_effect_has_the_bound_of_its_one_side(self, kind: str) -> None:
+        """With eight against eight, sqrt(16 15 / 64) = 1.94."""
+        limits = "limits: {max_effect: 1.94, max_growth: 1.94, max_shift: 3.88}"
+        found = messages(spec(**{kind: limits}))
+        assert {path[-1]: message.split(";")[0] for path, message in found.items()} == {
+            "max_effect": "with sets of these sizes it cannot be over 1.94",
+            "max_growth": "with sets of these sizes it cannot be over 1.94",
+            "max_shift": "with sets of these sizes it cannot be over 3.87",
+        }
+
+    def test_a_similarity_is_between_that_of_a_simplex_and_one(self) -> None:
+        """Five unit vectors have a mean cosine of -1/4 or more."""
+        kind = "evidence: point, limits: {max_effect: 1, max_growth: 1, max_shift: 1.25}"
+        found = messages(spec(intra_similarity=kind), x=5)
+        assert {path[-1]: message.split(";")[0] for path, message in found.items()} == {
+            "max_effect": "with sets of these sizes it cannot be over 1.00",
+            "max_growth": "with sets of these sizes it cannot be over 1.00",
+            "max_shift": "with sets of these sizes it cannot be over 1.25",
+        }
+        below = kind.replace("1.25", "1.24").replace(": 1,", ": 0.99,")
+        assert messages(spec(intra_similarity=below), x=5) == {}
+
+    def test_a_control_of_one_side_must_be_able_to_hold(self) -> None:
+        control = "control: positive, limits: {min_effect: 0.5}"
+        found = messages(spec(similarity_gap=control, sc_eat="limits: {}"), x=2, y=2)
+        assert {*found} == {("tests", 0, "targets")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sides"),
+    [
+        ("ieat", ((6, 7), (8, 9))),
+        ("sc_eat", ((8, 9),)),
+        ("similarity_gap", ((6, 7),)),
+        ("intra_similarity", ()),
+    ],
+)
+def test_what_can_be_seen_is_told_for_each_side_that_is_judged(
+    kind: str, sides: tuple[tuple[int, int], ...]
+) -> None:
+    found = spec("correction: none", **{kind: "limits: {}"})
+    sizes = {"X": 6, "Y": 7, "A": 8, "B": 9}
+    expected = [smallest_detectable_effect(*side, 0.05, "two-sided") for side in sides]
+    assert smallest_visible(found, "after", found.tests[0], sizes) == (
+        *expected,
+        *(None,) * (2 - len(expected)),
+    )

@@ -1,0 +1,121 @@
+"""The rank correlation of effects before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from scipy import stats
+
+from pytest_visualbias.reports.terminal import Screen, render
+from pytest_visualbias.reports.transfer import Transfer, transfers
+from tests.reports.conftest import GROWTH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_visualbias.record import ResultRecord
+
+    Make = Callable[..., ResultRecord]
+
+BEFORE = [0.1, -0.4, 0.9, 1.2, 0.3, 0.3]
+AFTER = [0.2, -0.9, 1.6, 0.8, 0.5, 0.1]
+
+
+def grown(
+    make: Make,
+    before: list[float] = BEFORE,
+    after: list[float] = AFTER,
+    base: str = "before",
+    **keys: object,
+) -> list[ResultRecord]:
+    """Return a record for each pair of effects."""
+    return [
+        make(f"test {index}", growth={**GROWTH, "base": base, "before": old, "after": new}, **keys)
+        for index, (old, new) in enumerate(zip(before, after, strict=True))
+    ]
+
+
+def test_it_is_spearmans_over_the_tests_of_a_spec(make: Make) -> None:
+    (found,) = transfers(grown(make))
+    assert found == Transfer(
+        spec="bias_specs/x.bias.yaml",
+        layer="pooled",
+        base="before",
+        model="after",
+        of="effects",
+        k=6,
+        spearman=found.spearman,
+    )
+    assert found.spearman == pytest.approx(stats.spearmanr(BEFORE, AFTER).statistic)
+
+
+def test_fewer_than_five_tests_have_none(make: Make) -> None:
+    records = grown(make)
+    assert transfers(records[:4]) == []
+    assert transfers(records[:5])[0].k == 5
+
+
+def test_only_what_could_be_compared_counts(make: Make) -> None:
+    """References and what is not comparable have no growth; an invalid result says nothing."""
+    others = [
+        make(model="before"),
+        make(growth=None),
+        make(outcome="error", measured=False),
+        make(outcome="invalid"),
+    ]
+    assert transfers([*others, *grown(make), *others])[0].k == 6
+    assert transfers(others * 5) == []
+
+
+def test_specs_layers_and_pairs_of_models_are_apart(make: Make) -> None:
+    records = [
+        *grown(make),
+        *grown(make, layer="layer3"),
+        *grown(make, spec="bias_specs/y.bias.yaml"),
+        *grown(make, base="early"),
+    ]
+    assert [(one.spec, one.layer, one.base, one.k) for one in transfers(records)] == [
+        ("bias_specs/x.bias.yaml", "pooled", "before", 6),
+        ("bias_specs/x.bias.yaml", "layer3", "before", 6),
+        ("bias_specs/y.bias.yaml", "pooled", "before", 6),
+        ("bias_specs/x.bias.yaml", "pooled", "early", 6),
+    ]
+
+
+def test_similarities_are_not_ranked_among_effects(make: Make) -> None:
+    """They lie on another scale: together they would always seem to keep their order."""
+    records = [*grown(make), *grown(make, before=AFTER, after=BEFORE, gap=None, kind="w")]
+    assert [(one.of, one.k) for one in transfers(records)] == [("effects", 6), ("similarities", 6)]
+
+
+def test_where_all_effects_are_equal_there_is_none(make: Make) -> None:
+    assert transfers(grown(make, before=[0.0] * 6)) == []
+
+
+@pytest.mark.parametrize(("unicode", "arrow"), [(True, "→"), (False, "->")])
+def test_it_is_one_line_below_the_tables(make: Make, unicode: bool, arrow: str) -> None:
+    screen = Screen(width=80, has_colour=False, has_unicode=unicode)
+    records = [*grown(make), *grown(make, layer="layer3")]
+    lines = render(records, ["a note"], screen, is_quiet=False).splitlines()
+    start = f"bias_specs/x.bias.yaml :: before {arrow} after"
+    assert lines[-4:] == [
+        "",
+        f"{start} [pooled]: transfer +0.84 (rank correlation of 6 effects)",
+        f"{start} [layer3]: transfer +0.84 (rank correlation of 6 effects)",
+        "a note",
+    ]
+    assert "transfer" not in render(records, [], screen, is_quiet=True)
+
+
+def test_its_entry_in_the_report_has_the_keys_that_readers_rely_on(make: Make) -> None:
+    (one,) = transfers(grown(make, after=BEFORE))
+    assert one.plain() == {
+        "spec": "bias_specs/x.bias.yaml",
+        "layer": "pooled",
+        "from": "before",
+        "to": "after",
+        "of": "effects",
+        "k": 6,
+        "spearman": 1.0,
+    }

@@ -1,0 +1,351 @@
+"""What each kind of test may say, and a sentence for everything that it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import jsonschema
+import pytest
+import yaml
+
+from pytest_visualbias.errors import SpecError
+from pytest_visualbias.spec.kinds import KINDS, BiasTest, Kind, part_of
+from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.spec.schema import BiasSpec
+from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
+from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEAD = """\
+visualbias: 1
+models:
+  before: {source: timm, name: r}
+  after: {source: timm, name: r, checkpoint: after.safetensors}
+concepts: {m: m, f: f, c: c, g: g}
+tests:
+  - name: one
+    kind: KIND
+"""
+SETS = {
+    "ieat": "    targets: {X: m, Y: f}\n    attributes: {A: c, B: g}\n",
+    "sc-eat": "    targets: {X: m}\n    attributes: {A: c, B: g}\n",
+    "similarity-gap": "    targets: {X: m, Y: f}\n    attributes: {A: c}\n",
+    "intra-similarity": "    targets: {X: m}\n",
+}
+EVERYTHING = """\
+    limits: {max_effect: 0.5, max_gap: 0.1, max_growth: 0.2, max_shift: 0.3}
+    alternative: greater
+    evidence: significant
+    growth_from: before
+    tags: [gender]
+"""
+WITHIN = """\
+    limits: {max_effect: 0.5, max_growth: 0.2, max_shift: 0.3}
+    evidence: interval
+    growth_from: before
+    tags: [gender]
+"""
+
+
+def text_of(kind: str, more: str = "") -> str:
+    return HEAD.replace("KIND", kind) + SETS[kind] + more
+
+
+def parsed(text: str) -> BiasSpec:
+    return parse_spec(text, file="s.yaml", folder=Path()).spec
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        parsed(text)
+    return list(caught.value.faults)
+
+
+def the_test(kind: str, more: str = "") -> BiasTest:
+    (test,) = parsed(text_of(kind, more)).tests
+    return test
+
+
+@pytest.fixture(scope="module")
+def editor() -> jsonschema.Draft202012Validator:
+    """What editors check a spec with."""
+    return jsonschema.Draft202012Validator(BiasSpec.model_json_schema())
+
+
+def test_every_kind_has_its_class() -> None:
+    assert list(KINDS) == list(get_args(Kind)) == list(SETS)
+    for kind, cls in KINDS.items():
+        assert type(the_test(kind)) is cls
+
+
+@pytest.mark.parametrize(
+    ("kind", "concepts", "compared"),
+    [
+        ("ieat", {"X": "m", "Y": "f", "A": "c", "B": "g"}, (("X", "Y"), ("A", "B"))),
+        ("sc-eat", {"X": "m", "A": "c", "B": "g"}, (("A", "B"),)),
+        ("similarity-gap", {"X": "m", "Y": "f", "A": "c"}, (("X", "Y"),)),
+        ("intra-similarity", {"X": "m"}, ()),
+    ],
+)
+def test_a_kind_has_these_sets_and_compares_those(
+    kind: str, concepts: dict[str, str], compared: tuple[tuple[str, str], ...]
+) -> None:
+    test = the_test(kind)
+    assert concepts_of(test) == concepts
+    assert test.compared == compared
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("ieat", f"{EVERYTHING}    sides: targets\n"),
+        ("ieat", "    control: positive\n    scope: model\n    limits: {min_effect: 0.5}\n"),
+        ("sc-eat", EVERYTHING),
+        ("sc-eat", "    control: positive\n    limits: {min_effect: 0.5}\n"),
+        ("similarity-gap", EVERYTHING),
+        ("similarity-gap", "    control: positive\n    limits: {min_effect: 0.5}\n"),
+        ("intra-similarity", WITHIN),
+        ("intra-similarity", WITHIN.replace("interval", "point")),
+        ("intra-similarity", "    limits: {}\n"),
+    ],
+)
+def test_what_a_kind_may_say_is_accepted_by_us_and_by_editors(
+    kind: str, more: str, editor: jsonschema.Draft202012Validator
+) -> None:
+    text = text_of(kind, more)
+    assert parsed(text).tests[0].kind == kind
+    editor.validate(yaml.safe_load(text))
+
+
+# Kind, what is written in the place of what, and the sentence.
+MISPLACED = [
+    (
+        "sc-eat",
+        ("{X: m}", "{X: m, Y: f}"),
+        "9:21: tests[0].targets.Y: a test of kind 'sc-eat' has none; remove it",
+    ),
+    (
+        "similarity-gap",
+        ("{A: c}", "{A: c, B: g}"),
+        "10:24: tests[0].attributes.B: a test of kind 'similarity-gap' has none; remove it",
+    ),
+    (
+        "intra-similarity",
+        ("{X: m}", "{X: m, Y: f}"),
+        "9:21: tests[0].targets.Y: a test of kind 'intra-similarity' has none; remove it",
+    ),
+    (
+        "intra-similarity",
+        ("{X: m}", "{X: m}\n    attributes: {A: c, B: g}"),
+        "10:5: tests[0].attributes: a test of kind 'intra-similarity' has none; remove it",
+    ),
+    (
+        "ieat",
+        (", Y: f", ""),
+        "9:5: tests[0].targets.Y: is missing; add it",
+    ),
+    (
+        "sc-eat",
+        (", B: g", ""),
+        "10:5: tests[0].attributes.B: is missing; add it",
+    ),
+    (
+        "similarity-gap",
+        (", Y: f", ""),
+        "9:5: tests[0].targets.Y: is missing; add it",
+    ),
+    (
+        "similarity-gap",
+        ("    attributes: {A: c}\n", ""),
+        "7:5: tests[0].attributes: is missing; add it",
+    ),
+    (
+        "similarity-gap",
+        ("{A: c}", "{O: c}"),
+        "10:18: tests[0].attributes.O: unknown key; known: A",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "change", "expected"), MISPLACED)
+def test_a_set_too_many_or_too_few_is_told_with_its_place(
+    kind: str,
+    change: tuple[str, str],
+    expected: str,
+    editor: jsonschema.Draft202012Validator,
+) -> None:
+    text = text_of(kind)
+    assert text.count(change[0]) == 1
+    text = text.replace(*change)
+    assert f"s.yaml:{expected}" in faults(text)
+    assert not editor.is_valid(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "key"),
+    [
+        ("sc-eat", "sides: both", "sides"),
+        ("similarity-gap", "sides: targets", "sides"),
+        ("intra-similarity", "sides: targets", "sides"),
+        ("intra-similarity", "alternative: less", "alternative"),
+        ("intra-similarity", "control: positive", "control"),
+        ("intra-similarity", "scope: model", "scope"),
+        ("intra-similarity", "limits: {max_gap: 0.1}", "limits.max_gap"),
+        ("intra-similarity", "limits: {min_effect: 0.1}", "limits.min_effect"),
+    ],
+)
+def test_a_key_that_is_for_other_kinds_is_told_as_such(
+    kind: str, line: str, key: str, editor: jsonschema.Draft202012Validator
+) -> None:
+    text = text_of(kind, f"    {line}\n")
+    (fault,) = faults(text)
+    assert fault.endswith(f": tests[0].{key}: a test of kind '{kind}' has none; remove it")
+    assert not editor.is_valid(yaml.safe_load(text))
+
+
+def test_a_misspelt_key_is_not_taken_for_one_that_the_kind_lacks() -> None:
+    (fault,) = faults(text_of("sc-eat", "    sids: both\n"))
+    assert "tests[0].sids: unknown key; " in fault
+    assert "'sides'" not in fault
+    assert "did you mean" in faults(text_of("ieat", "    sids: both\n"))[0]
+
+
+def test_a_key_too_many_does_not_hide_an_unknown_concept() -> None:
+    text = text_of("sc-eat", "    sides: both\n").replace("A: c", "A: cc")
+    assert [fault.partition(": ")[2].partition(":")[0] for fault in faults(text)] == [
+        "tests[0].attributes.A",
+        "tests[0].sides",
+    ]
+
+
+def test_an_unknown_kind_does_not_hide_other_mistakes() -> None:
+    text = text_of("ieat", "    limits: {max_effect: -1}\n    more: 1\n")
+    text = text.replace("kind: ieat", "kind: [ieat]").replace("X: m", "X: 3")
+    told = [fault.partition(": ")[2].partition(":")[0] for fault in faults(text)]
+    assert told == [
+        "tests[0].kind",
+        "tests[0].targets.X",
+        "tests[0].limits.max_effect",
+        "tests[0].more",
+    ]
+
+
+class TestSignificanceWithinASet:
+    def test_is_no_choice_of_a_test(self, editor: jsonschema.Draft202012Validator) -> None:
+        text = text_of("intra-similarity", "    evidence: significant\n")
+        (fault,) = faults(text)
+        said = "'significant' is not one of 'interval' or 'point'; choose one"
+        assert fault == f"s.yaml:10:5: tests[0].evidence: {said}"
+        assert not editor.is_valid(yaml.safe_load(text))
+
+    @pytest.mark.parametrize("settings", ["", "settings: {evidence: significant}\n"])
+    @pytest.mark.parametrize("limit", ["max_effect", "max_growth", "max_shift"])
+    def test_is_not_taken_over_from_the_settings(self, settings: str, limit: str) -> None:
+        more = f"    limits: {{{limit}: 0.5}}\n{settings}"
+        assert faults(text_of("intra-similarity", more)) == [
+            (
+                "s.yaml:10:5: tests[0].limits: within one set there is no p; "
+                "add 'evidence: interval' or 'evidence: point'"
+            )
+        ]
+
+    @pytest.mark.parametrize("evidence", ["interval", "point"])
+    def test_other_evidence_of_the_settings_serves(self, evidence: str) -> None:
+        more = f"    limits: {{max_effect: 0.5}}\nsettings: {{evidence: {evidence}}}\n"
+        assert the_test("intra-similarity", more).limits.max_effect == 0.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "expected"),
+    [
+        ("sc-eat", ("B: g", "B: c"), "attributes: A and B"),
+        ("similarity-gap", ("Y: f", "Y: m"), "targets: X and Y"),
+        ("similarity-gap", ("A: c", "A: m"), "attributes: X and A"),
+        ("similarity-gap", ("A: c", "A: f"), "attributes: Y and A"),
+    ],
+)
+def test_sets_that_are_compared_are_different_concepts(
+    kind: str, change: tuple[str, str], expected: str
+) -> None:
+    (fault,) = faults(text_of(kind).replace(*change))
+    assert fault.endswith(f"tests[0].{expected} are the same concept; name two different ones")
+
+
+def test_a_role_stands_in_a_part() -> None:
+    assert [part_of(role) for role in "XYAB"] == ["targets"] * 2 + ["attributes"] * 2
+
+
+# ---------------------------------------------------------------------------- stimuli
+
+
+def sets_with(images: Mapping[str, tuple[str, ...]]) -> dict[str, StimulusSet]:
+    """Return the four sets; those named have the images given, by content."""
+    own = {name: (f"{name}0", f"{name}1", f"{name}2") for name in "mfcg"} | dict(images)
+    return {
+        name: StimulusSet(
+            concept=name,
+            stimuli=tuple(
+                Stimulus(name=f"{name}/{content}.png", digest=content, identity=content)
+                for content in contents
+            ),
+        )
+        for name, contents in own.items()
+    }
+
+
+def findings(kind: str, **images: tuple[str, ...]) -> list[Finding]:
+    return list(set_findings(parsed(text_of(kind)), sets_with(images)))
+
+
+@pytest.mark.parametrize("kind", list(SETS))
+def test_good_sets_give_no_findings(kind: str) -> None:
+    assert findings(kind) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "shared"), [("X", {"c": ("m1", "c1", "c2")}), ("Y", {"c": ("f1", "c1", "c2")})]
+)
+def test_an_image_in_o_and_in_a_group_is_a_fault_of_a_similarity_gap(
+    role: str, shared: dict[str, tuple[str, ...]]
+) -> None:
+    group = {"X": "m", "Y": "f"}[role]
+    expected = Finding(
+        path=("tests", 0, "attributes"),
+        message=(
+            f"{role} and A share {group}/{group}1.png = c/{group}1.png; "
+            "an image must be in one of them only"
+        ),
+        is_fault=True,
+    )
+    assert findings("similarity-gap", **shared) == [expected]
+
+
+def test_it_is_one_although_the_duplicate_is_known() -> None:
+    spec = parsed(text_of("similarity-gap", "known_duplicates: ['*']\n"))
+    (finding,) = set_findings(spec, sets_with({"c": ("m1", "c1")}))
+    assert finding.is_fault
+
+
+@pytest.mark.parametrize("kind", ["ieat", "sc-eat"])
+def test_of_other_kinds_it_is_a_duplicate(kind: str) -> None:
+    (finding,) = findings(kind, c=("m1", "c1", "c2"))
+    assert not finding.is_fault
+    assert finding.message.startswith("the same image in target X and attribute A: m/m1.png")
+
+
+def test_the_attributes_of_an_sc_eat_may_not_overlap() -> None:
+    (finding,) = findings("sc-eat", c=("g0", "c1"))
+    assert (finding.path, finding.is_fault) == (("tests", 0, "attributes"), True)
+
+
+def test_sets_that_a_kind_does_not_have_are_not_looked_at() -> None:
+    assert findings("intra-similarity", c=("m1",), f=("m0",), g=()) == []
+
+
+def test_the_same_image_twice_within_a_set_is_told() -> None:
+    (finding,) = findings("intra-similarity", m=("m0", "m0", "m1"))
+    assert "the same image twice in the set" in finding.message
+    assert not finding.is_fault
