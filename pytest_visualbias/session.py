@@ -192,6 +192,7 @@ class Session:
                 layer,
                 lambda name: self._subject(spec, name),
                 threads=self.settings.threads,
+                cache=self.resources.cache.folder,
             )
         return self._families[key]
 

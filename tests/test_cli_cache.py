@@ -131,10 +131,7 @@ class TestInfo:
         part.write_text("half")
         os.utime(part, (0, 0))
         lines = said(capsys, "info", "--cache=.").splitlines()
-        assert (
-            lines[1]
-            == "1 key, each a network at a layer or results of tests"
-        )
+        assert lines[1] == "1 key, each a network at a layer or results of tests"
         assert lines[-2:] == [
             f"to prune: 1 key of older versions, {size / 1000:.1f} kB",
             "to prune: 1 leftover of killed runs, 4 B",

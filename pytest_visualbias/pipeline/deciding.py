@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.measures import measure_of
+from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.statistics import Evidence, adjust_brackets, undecided
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_visualbias.pipeline.numbers import Numbers
+    from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
 
 __all__ = ["Corrected", "Decided", "decide"]
@@ -49,7 +50,12 @@ class Decided:
     corrected: Mapping[Member, Corrected]
 
 
-def decide(spec: BiasSpec, numbers: Mapping[str, Numbers], members: Sequence[Member]) -> Decided:
+def decide(
+    spec: BiasSpec,
+    numbers: Mapping[str, Numbers],
+    members: Sequence[Member],
+    memo: Remembered,
+) -> Decided:
     """Correct a family, and refine the brackets that its verdicts hang on.
 
     Parameters
@@ -60,6 +66,8 @@ def decide(spec: BiasSpec, numbers: Mapping[str, Numbers], members: Sequence[Mem
         Of every test, by name.
     members : sequence of (str, str)
         Test and ``effect`` or ``growth``: every declared p; one without numbers counts as 1.
+    memo : Remembered
+        Results of former runs.
 
     Returns
     -------
@@ -73,7 +81,7 @@ def decide(spec: BiasSpec, numbers: Mapping[str, Numbers], members: Sequence[Mem
         asked = [(one, level) for one, level in zip(members, levels, strict=True) if level]
         for (name, what), level in asked:
             test = next(test for test in spec.tests if test.name == name)
-            found[name] = _refined(spec, test, found[name], what, level)
+            found[name] = _refined(spec, test, found[name], what, level, memo)
         if not asked or _brackets(found, members) == (lows, highs):
             break
     brackets = adjust_brackets(*_brackets(found, members), correction)
@@ -101,8 +109,10 @@ def _brackets(
     return lows, highs
 
 
-def _refined(spec: BiasSpec, test: BiasTest, numbers: Numbers, what: str, level: float) -> Numbers:
-    plan, measure = plan_of(spec, test), measure_of(test)
+def _refined(
+    spec: BiasSpec, test: BiasTest, numbers: Numbers, what: str, level: float, memo: Remembered
+) -> Numbers:
+    plan, measure = plan_of(spec, test), remembering(measure_of(test), memo)
     if numbers.scores is None:
         return numbers
     if what == "effect":

@@ -12,11 +12,13 @@ from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.pipeline.deciding import decide
 from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import declared_family, plan_of
+from pytest_visualbias.pipeline.remembered import Remembered
 from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
 from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
@@ -72,6 +74,7 @@ def family(
     base: Callable[[str], Subject],
     *,
     threads: int = 1,
+    cache: Path | None = None,
 ) -> Family:
     """Test and judge everything that a spec declares for a model and a layer.
 
@@ -87,6 +90,8 @@ def family(
         Gives the model of a name, to measure growth from; called only where it is needed.
     threads : int
         Tests computed at a time; numbers do not depend on it.
+    cache : Path or None
+        Folder in which results are kept, to be found again from the very same numbers.
 
     Returns
     -------
@@ -94,9 +99,10 @@ def family(
         The correction runs over everything declared; a member that errs counts with p = 1.
     """
     spec = file.spec
-    numbers = _numbers(file, subject, layer, base, threads)
+    memo = Remembered(cache, spec=file.file, model=subject.name, layer=layer)
+    numbers = _numbers(file, subject, layer, base, memo, threads)
     members = declared_family(spec, subject.name)
-    decided = decide(spec, numbers, members)
+    decided = decide(spec, numbers, members, memo)
     results = []
     for test in spec.tests:
         found = decided.numbers[test.name]
@@ -114,13 +120,19 @@ def family(
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.control and one.verdict.outcome != "pass"]
-    before = _failed_before(file, subject, layer, base)
+    before = _failed_before(file, subject, layer, base, memo)
+    memo.save()
     judged_all = tuple(_under(one, failed, before) for one in results)
     return Family(results=judged_all, size=len(members))
 
 
 def _numbers(
-    file: SpecFile, subject: Subject, layer: str, base: Callable[[str], Subject], threads: int
+    file: SpecFile,
+    subject: Subject,
+    layer: str,
+    base: Callable[[str], Subject],
+    memo: Remembered,
+    threads: int,
 ) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
     bases = {name for test in file.spec.tests if (name := growth_base(file.spec, test))}
@@ -129,7 +141,9 @@ def _numbers(
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it
             base(name)  # measured here, by one thread
     with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
-        found = pool.map(lambda test: numbers_of(file, subject, test, layer, base), file.spec.tests)
+        found = pool.map(
+            lambda test: numbers_of(file, subject, test, layer, base, memo), file.spec.tests
+        )
         return {test.name: one for test, one in zip(file.spec.tests, found, strict=True)}
 
 
@@ -181,7 +195,11 @@ def _held_before(found: Numbers, rule: Rule) -> bool:
 
 
 def _failed_before(
-    file: SpecFile, subject: Subject, layer: str, base: Callable[[str], Subject]
+    file: SpecFile,
+    subject: Subject,
+    layer: str,
+    base: Callable[[str], Subject],
+    memo: Remembered,
 ) -> list[tuple[str, BiasTest]]:
     """Return the controls that fail in the models that growth is measured from."""
     names = {growth_base(file.spec, test) for test in file.spec.tests if test.limits.on_growth} - {
@@ -192,7 +210,7 @@ def _failed_before(
     for name in sorted(filter(None, names)):
         for control in (test for test in file.spec.tests if test.control):
             try:
-                found = numbers_of(file, base(name), control, layer, base)
+                found = numbers_of(file, base(name), control, layer, base, memo)
             except VisualBiasError:
                 continue  # said by the tests that need it
             if is_random(file.spec.models[name]):

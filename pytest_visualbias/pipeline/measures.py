@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from pytest_visualbias.statistics import (
+    AssociationResult,
+    ContrastResult,
+    GrowthResult,
+    IntraGrowthResult,
+    IntraResult,
     association_from_scores,
     association_scores,
     contrast_from_scores,
@@ -27,21 +33,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_visualbias.pipeline.power import Plan
+    from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.statistics import (
         ChangeResult,
         ContrastScores,
         EffectResult,
-        GrowthResult,
-        IntraGrowthResult,
-        IntraResult,
         Scores,
     )
 
     Vector = NDArray[np.float64]
     Rows = Mapping[str, NDArray[np.float64]]
 
-__all__ = ["AnyScores", "Measure", "measure_of"]
+__all__ = ["AnyScores", "Measure", "measure_of", "remembering"]
 
 AnyScores: TypeAlias = "Scores | ContrastScores | Vector"
 S = TypeVar("S")
@@ -63,6 +67,8 @@ class Measure(Generic[S]):
         Scores before and after, a plan, and such a level, to a growth.
     by_role : callable
         Scores to those of every image ``(n,)``, for the roles that are scored.
+    tests, grows : type
+        What `test` and `grow` return.
     """
 
     score: Callable[[Rows, Plan], S]
@@ -70,11 +76,31 @@ class Measure(Generic[S]):
     test: Callable[[S, Plan, float | None], EffectResult]
     grow: Callable[[S, S, Plan, float | None], ChangeResult]
     by_role: Callable[[S], dict[str, Vector]]
+    tests: type
+    grows: type
 
 
 def measure_of(test: BiasTest) -> Measure[Any]:
     """Return how a test is computed."""
     return _MEASURES[test.kind]
+
+
+def remembering(measure: Measure[Any], memo: Remembered) -> Measure[Any]:
+    """Return a measure that computes what it did not compute before."""
+
+    def test(scores: object, plan: Plan, decide_at: float | None) -> EffectResult:
+        return memo.of(
+            measure.tests, lambda: measure.test(scores, plan, decide_at), scores, plan, decide_at
+        )
+
+    def grow(before: object, after: object, plan: Plan, decide_at: float | None) -> ChangeResult:
+        return memo.of(
+            measure.grows,
+            lambda: measure.grow(before, after, plan, decide_at),
+            *(before, after, plan, decide_at),
+        )
+
+    return dataclasses.replace(measure, test=test, grow=grow)
 
 
 def _score_association(rows: Rows, plan: Plan) -> Scores:
@@ -141,6 +167,8 @@ _MEASURES: dict[str, Measure[Any]] = {
         test=_test_association,
         grow=_grow,
         by_role=lambda scores: {"X": scores.x, "Y": scores.y, "A": scores.a, "B": scores.b},
+        tests=AssociationResult,
+        grows=GrowthResult,
     ),
     "sc-eat": Measure(
         score=_score_sc_eat,
@@ -148,6 +176,8 @@ _MEASURES: dict[str, Measure[Any]] = {
         test=_test_contrast,
         grow=_grow,
         by_role=_contrasted,
+        tests=ContrastResult,
+        grows=GrowthResult,
     ),
     "similarity-gap": Measure(
         score=_score_gap,
@@ -155,6 +185,8 @@ _MEASURES: dict[str, Measure[Any]] = {
         test=_test_contrast,
         grow=_grow,
         by_role=_contrasted,
+        tests=ContrastResult,
+        grows=GrowthResult,
     ),
     "intra-similarity": Measure(
         score=_score_within,
@@ -162,5 +194,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         test=_test_within,
         grow=_grow_within,
         by_role=lambda scores: {"X": scores},
+        tests=IntraResult,
+        grows=IntraGrowthResult,
     ),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError, StimulusError, VisualBiasError
-from pytest_visualbias.pipeline.measures import measure_of
+from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.spec.roles import growth_base, is_random
 from pytest_visualbias.spec.sets import concepts_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.embedding import Measured
     from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.preflight import ModelSets
+    from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
@@ -82,7 +83,12 @@ class _Scored:
 
 
 def numbers_of(
-    file: SpecFile, subject: Subject, test: BiasTest, layer: str, base: Callable[[str], Subject]
+    file: SpecFile,
+    subject: Subject,
+    test: BiasTest,
+    layer: str,
+    base: Callable[[str], Subject],
+    memo: Remembered,
 ) -> Numbers:
     """Compute one test of a model at a layer.
 
@@ -98,6 +104,8 @@ def numbers_of(
         The name of the layer.
     base : callable
         Gives the model of a name, to measure growth from; called only where it is needed.
+    memo : Remembered
+        Results of former runs.
 
     Returns
     -------
@@ -106,14 +114,14 @@ def numbers_of(
     """
     try:
         scored = _scored(file, subject, test, layer)
-        found = _effect(file, test, scored)
+        found = _effect(file, test, scored, memo)
     except VisualBiasError as error:
         return Numbers(sets={}, problem=str(error))
     name = growth_base(file.spec, test)
     if name is None or name == subject.name or is_random(file.spec.models[subject.name]):
         return found
     try:
-        return _with_growth(file, subject, base(name), test, layer, found)
+        return _with_growth(file, subject, base(name), test, layer, found, memo)
     except VisualBiasError as error:
         if not test.limits.on_growth:
             return found
@@ -149,8 +157,8 @@ def _named(error: DegenerateTestError, sets: Mapping[str, StimulusSet]) -> str:
     return f"{error} ({sets[error.role].stimuli[error.row].name})"
 
 
-def _effect(file: SpecFile, test: BiasTest, scored: _Scored) -> Numbers:
-    plan, measure = plan_of(file.spec, test), measure_of(test)
+def _effect(file: SpecFile, test: BiasTest, scored: _Scored, memo: Remembered) -> Numbers:
+    plan, measure = plan_of(file.spec, test), remembering(measure_of(test), memo)
     mean, *trials = (
         measure.test(scores, plan, None)
         for scores in (scored.mean, *(scored.trials if len(scored.trials) > 1 else ()))
@@ -159,13 +167,19 @@ def _effect(file: SpecFile, test: BiasTest, scored: _Scored) -> Numbers:
 
 
 def _with_growth(
-    file: SpecFile, subject: Subject, before: Subject, test: BiasTest, layer: str, found: Numbers
+    file: SpecFile,
+    subject: Subject,
+    before: Subject,
+    test: BiasTest,
+    layer: str,
+    found: Numbers,
+    memo: Remembered,
 ) -> Numbers:
     earlier = _scored(file, before, test, layer)
     unlike = _unlike(before, subject, layer, earlier.sets, found.sets)
     if unlike is not None or found.scores is None:
         return dataclasses.replace(found, unlike=unlike)
-    measure = measure_of(test)
+    measure = remembering(measure_of(test), memo)
     growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test), None)
     old, new = (measure.by_role(scores) for scores in (earlier.mean, found.scores))
     # The same weights, whatever file they lie in.

@@ -11,6 +11,7 @@ import pytest
 from pytest_visualbias.pipeline import deciding
 from pytest_visualbias.pipeline.deciding import decide
 from pytest_visualbias.pipeline.numbers import Numbers
+from pytest_visualbias.pipeline.remembered import Remembered
 from pytest_visualbias.spec.parsing import parse_spec
 from pytest_visualbias.statistics import (
     Evidence,
@@ -85,7 +86,9 @@ def test_a_bracket_that_holds_the_level_is_refined_until_it_does_not(
     low, high = effect.p_verdict_low, effect.p_verdict_high
     # Inside the bracket, but not next to its middle, where the true p is likely to lie.
     alpha = factor * (low + 0.1 * (high - low))
-    found = decide(spec(tmp_path, alpha, correction), numbers(scores, effect), MEMBERS)
+    found = decide(
+        spec(tmp_path, alpha, correction), numbers(scores, effect), MEMBERS, Remembered(None)
+    )
     refined = found.numbers["one"].effect
     assert isinstance(refined, Evidence)
     low, high = (factor * p for p in (refined.p_verdict_low, refined.p_verdict_high))
@@ -118,7 +121,7 @@ def test_so_is_that_of_a_kind_with_one_side(tmp_path: Path, what: str) -> None:
     gap = parse_spec(
         text.replace("{A: a, B: b}", "{A: a}"), file="x.bias.yaml", folder=tmp_path
     ).spec
-    decided = decide(gap, {"one": found}, [("one", what)])
+    decided = decide(gap, {"one": found}, [("one", what)], Remembered(None))
     refined = decided.numbers["one"].effect if what == "effect" else decided.numbers["one"].growth
     assert isinstance(refined, Evidence)
     assert not refined.p_verdict_low <= alpha < refined.p_verdict_high
@@ -128,7 +131,7 @@ def test_so_is_that_of_a_kind_with_one_side(tmp_path: Path, what: str) -> None:
 def test_where_no_verdict_hangs_on_it_nothing_is_computed_again(
     tmp_path: Path, scores: Scores, effect: AssociationResult
 ) -> None:
-    found = decide(spec(tmp_path, 1e-6, "holm"), numbers(scores, effect), MEMBERS)
+    found = decide(spec(tmp_path, 1e-6, "holm"), numbers(scores, effect), MEMBERS, Remembered(None))
     assert found.numbers["one"].effect is effect
 
 
@@ -137,9 +140,11 @@ def test_what_cannot_be_decided_counts_as_significant(
 ) -> None:
     """The gate fails closed: the lower end of the bracket decides, and says that it does."""
     stubborn = SimpleNamespace(test=lambda *_: effect)
-    monkeypatch.setattr(deciding, "measure_of", lambda _: stubborn)
+    monkeypatch.setattr(deciding, "remembering", lambda *_: stubborn)
     alpha = (effect.p_verdict_low + effect.p_verdict_high) / 2
-    found = decide(spec(tmp_path, alpha, "none"), numbers(scores, effect), MEMBERS)
+    found = decide(
+        spec(tmp_path, alpha, "none"), numbers(scores, effect), MEMBERS, Remembered(None)
+    )
     corrected = found.corrected["one", "effect"]
     assert corrected.is_open
     assert corrected.p == effect.p_verdict_low <= alpha
