@@ -61,11 +61,13 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
     """Return the members of a model's family: every (test, "effect" or "growth") a limit uses.
 
     It is what the spec declares, whatever is selected or fails to run. Where nothing is compared
-    there is no p to count.
+    there is no p to count, and where the evidence asked for is another one, none that is used.
     """
     family = []
     for test in spec.tests:
         if test.control or not test.compared:
+            continue
+        if plan_of(spec, test).evidence != "significant":
             continue
         if test.limits.on_effect:
             family.append((test.name, "effect"))

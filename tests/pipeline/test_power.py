@@ -67,17 +67,20 @@ def messages(of: BiasSpec, **sizes: int) -> dict[tuple[str | int, ...], str]:
 LIMITS = "limits: {max_effect: 0.5, max_growth: 0.2}"
 
 
-def test_a_test_without_a_p_counts_in_no_family() -> None:
+def test_only_a_p_that_a_limit_uses_counts_in_a_family() -> None:
+    """Not one of a kind that has none, nor where an interval or the point itself is the evidence.
+
+    Each that counts makes every other one harder to reach.
+    """
     found = spec(
         "evidence: interval",
-        ieat=LIMITS,
+        ieat=f"evidence: significant, {LIMITS}",
         sc_eat=LIMITS,
-        similarity_gap="evidence: point, limits: {max_gap: 0.1}",
+        similarity_gap="evidence: significant, limits: {max_gap: 0.1}",
         intra_similarity=LIMITS,
     )
     assert declared_family(found, "after") == [
         *(("ieat", "effect"), ("ieat", "growth")),
-        *(("sc-eat", "effect"), ("sc-eat", "growth")),
         ("similarity-gap", "effect"),
     ]
 
