@@ -115,7 +115,7 @@ def find_suite(name: str, *, folder: Path, shown: str) -> tuple[Path, str] | Non
     if name.endswith(SUITE_SUFFIXES):
         return folder / name, os.path.normpath(Path(shown, name)).replace(os.sep, "/")
     path = suite_path(name)
-    return (path, str(path)) if name in suite_names() else None
+    return (path, path.name) if name in suite_names() else None
 
 
 def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
