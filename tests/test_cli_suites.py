@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+from PIL import Image
+
 from pytest_visualbias.cli import main
 from pytest_visualbias.spec.shipped import suite_names
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 SUITE = """\
 visualbias_suite: 1
@@ -92,3 +93,33 @@ def test_a_faulty_suite_is_said(
     (tmp_path / "own.suite.yaml").write_text(SUITE.replace("Y: y", "Y: z"))
     assert main(["suites", "own.suite.yaml"]) == 1
     assert "own.suite.yaml:7:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_spec_that_draws_on_a_suite_is_checked_with_its_images(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    is_there: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VISUALBIAS_DATA", str(tmp_path / "data"))
+    (tmp_path / "s.bias.yaml").write_text(
+        "visualbias: 1\nmodels: {after: {source: timm, name: test_resnet, pretrained: false}}\n"
+        "suite: {name: ranjit-coco, tests: [stop_sign-alike]}\n"
+    )
+    folder = tmp_path / "data" / "ranjit-coco" / "stop_sign"
+    if is_there:
+        folder.mkdir(parents=True)
+        for index in range(3):
+            Image.new("RGB", (8, 8), (index, 0, 0)).save(folder / f"{index}.png")
+    status = main(["check", "s.bias.yaml"])
+    said = capsys.readouterr().out
+    if is_there:
+        assert (status, said) == (0, "s.bias.yaml: ok (1 tests, 1 models)\n")
+    else:
+        assert status == 1
+        assert said.splitlines()[0] == (
+            f"s.bias.yaml:3:1: suite: the stimuli of the suite 'ranjit-coco' are not in "
+            f"{folder.parent}; run 'visualbias fetch ranjit-coco' or give 'stimuli'"
+        )
