@@ -16,6 +16,8 @@ from pathlib import Path
 WANTED = (
     "pytest_visualbias/py.typed",
     "pytest_visualbias/_shipped/bias_specs/*.bias.yaml",
+    "pytest_visualbias/_shipped/bias_specs/*.suite.yaml",
+    "pytest_visualbias/_shipped/data/manifests/*.tsv",
     "pytest_visualbias/_shipped/data/**/*",
     "*.dist-info/licenses/LICENSE",
 )
@@ -55,6 +57,7 @@ def faults_of_behaviour(unpacked: Path) -> list[str]:
     shipped = unpacked / "pytest_visualbias" / "_shipped" / "bias_specs" / "quickstart.bias.yaml"
     starts = {
         "the shipped spec": ("-m", "pytest_visualbias", "check", str(shipped)),
+        "a shipped suite": ("-m", "pytest_visualbias", "suites", "ieat"),
         "pytest": ("-m", "pytest", "--visualbias", "--version"),
         "visualbias": ("-m", "pytest_visualbias", "--help"),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias import __version__
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
+from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
@@ -32,6 +33,7 @@ OK, FAULTY, USAGE = 0, 1, 2
 EXAMPLES = """examples:
   visualbias check bias_specs/gender.bias.yaml
   visualbias layers bias_specs/gender.bias.yaml after
+  visualbias suites ieat
   visualbias schema > bias.schema.json
   visualbias cache prune --max-size 2GB
 """
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     layers.add_argument("spec", type=Path, metavar="SPEC")
     layers.add_argument("model", metavar="MODEL", help="a model of the spec")
     layers.set_defaults(run=_layers)
+    add_suites(commands.add_parser("suites", help="list the suites that ship, or what one holds"))
     schema = commands.add_parser("schema", help="print the JSON Schema of specs, or of reports")
     schema.add_argument("--report", action="store_true", help="of the JSON report")
     schema.set_defaults(run=_schema)

@@ -101,10 +101,15 @@ def _used(file: SpecFile) -> list[str]:
 
 
 def _image_sets(file: SpecFile, stimuli: Path | None, digest: Callable[[Path], str]) -> ModelSets:
-    root = stimuli if stimuli is not None else file.folder / file.spec.stimuli
     sets: dict[str, StimulusSet] = {}
     problems: dict[str, str] = {}
     for concept in _used(file):
+        home = file.homes.get(concept) if stimuli is None else None
+        if home is not None and not home.folder.is_dir():
+            problems[concept] = file.sentence(("suite",), home.absence())
+            continue
+        own = home.folder if home is not None else file.folder / file.spec.stimuli
+        root = stimuli if stimuli is not None else own
         try:
             sets[concept] = resolve_concept(
                 concept, file.spec.concepts[concept], root, digest=digest

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.document import Path
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ModelEntry
+    from pytest_visualbias.spec.suites import Suite
 
-__all__ = ["SOURCES_GROUP", "inconsistencies"]
+__all__ = ["SOURCES_GROUP", "inconsistencies", "inconsistencies_of_tests"]
 
 SOURCES_GROUP = "pytest_visualbias.sources"
 
@@ -36,9 +37,17 @@ def inconsistencies(spec: BiasSpec) -> Iterator[Finding]:
     """Yield the path of and the sentence about everything that does not fit together."""
     yield from _models(spec)
     yield from _layers(spec)
+    yield from inconsistencies_of_tests(spec)
+    for index, test in enumerate(spec.tests):
+        for path, message in (*_limits(spec, test), *_control(test)):
+            yield ("tests", index, *path), message
+
+
+def inconsistencies_of_tests(spec: BiasSpec | Suite) -> Iterator[Finding]:
+    """Yield what does not fit together in the tests of a spec or a suite, limits left aside."""
     yield from _names(spec)
     for index, test in enumerate(spec.tests):
-        for path, message in _test(spec, test):
+        for path, message in (*_concepts(spec, test), *_tags(test)):
             yield ("tests", index, *path), message
 
 
@@ -96,7 +105,7 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
             yield ("models", model, "prefix"), message
 
 
-def _names(spec: BiasSpec) -> Iterator[Finding]:
+def _names(spec: BiasSpec | Suite) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for index, test in enumerate(spec.tests):
         if test.name in seen:
@@ -105,16 +114,13 @@ def _names(spec: BiasSpec) -> Iterator[Finding]:
         seen.setdefault(test.name, index)
 
 
-def _test(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
-    yield from _concepts(spec, test)
-    yield from _limits(spec, test)
-    yield from _control(test)
+def _tags(test: BiasTest) -> Iterator[Finding]:
     for index, tag in enumerate(test.tags):
         if tag in RESERVED_TAGS:
             yield ("tags", index), f"'{tag}' has a meaning of its own in pytest; choose another tag"
 
 
-def _concepts(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+def _concepts(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[Finding]:
     concepts = concepts_of(test)
     for role, concept in concepts.items():
         if concept not in spec.concepts:

@@ -7,6 +7,7 @@ keys and several documents are faults, and nesting is bounded: a spec is read by
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,10 +44,16 @@ SCALARS: tuple[tuple[re.Pattern[str], Any], ...] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Place:
-    """A one-based line and column."""
+    """A one-based line and column.
+
+    `file` and `path` say where a value that was drawn from elsewhere stands: in which other file,
+    and under which path.
+    """
 
     line: int
     column: int
+    file: str = field(default="", compare=False)
+    path: Path = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +66,9 @@ class Fault:
 
     def sentence(self, file: str) -> str:
         """Return ``file:line:column: where: what; what to do``."""
-        what = f"{where(self.path)}: {self.message}" if self.path else self.message
-        return printable(f"{file}:{self.place.line}:{self.place.column}: {what}")
+        path = self.place.path or self.path
+        what = f"{where(path)}: {self.message}" if path else self.message
+        return printable(f"{self.place.file or file}:{self.place.line}:{self.place.column}: {what}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +87,9 @@ class Document:
         """Return the place of `path`, or of the nearest enclosing value that has one."""
         for end in range(len(path), -1, -1):
             if path[:end] in self.places:
-                return self.places[path[:end]]
+                found = self.places[path[:end]]
+                whole = (*found.path, *path[end:]) if found.path else ()
+                return dataclasses.replace(found, path=whole)
         return Place(line=1, column=1)
 
     def fault(self, path: Path, message: str) -> Fault:

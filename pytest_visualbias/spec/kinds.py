@@ -134,6 +134,7 @@ class BiasTest(Strict):
     apart: ClassVar[Pairs] = ()
 
     name: Name
+    about: str = ""
     kind: Kind
     targets: Targets
     attributes: Attributes | None = None

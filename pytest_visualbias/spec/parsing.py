@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -11,16 +11,19 @@ from pydantic import ValidationError
 from pytest_visualbias.errors import SpecError
 from pytest_visualbias.spec import overrides as model_overrides
 from pytest_visualbias.spec.checks import inconsistencies
-from pytest_visualbias.spec.digests import digest_of_text
+from pytest_visualbias.spec.digests import digest_of_list, digest_of_text
 from pytest_visualbias.spec.document import read_document
+from pytest_visualbias.spec.drawing import draw
 from pytest_visualbias.spec.faults import explain
 from pytest_visualbias.spec.schema import BiasSpec
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Mapping
 
     from pytest_visualbias.spec.document import Document, Fault, Path
     from pytest_visualbias.spec.overrides import Override
+    from pytest_visualbias.spec.suites import Home
 
 __all__ = ["SpecFile", "parse_spec", "read_spec"]
 
@@ -42,7 +45,9 @@ class SpecFile:
     folder : Path
         What its relative paths are relative to.
     digest : str
-        sha256 of its text.
+        sha256 of its text; with a suite, of the digests of all texts.
+    homes : mapping of str to Home
+        Where the stimuli of concepts from a suite are, unless the spec says it.
     """
 
     spec: BiasSpec
@@ -50,11 +55,13 @@ class SpecFile:
     file: str
     folder: pathlib.Path
     digest: str
+    homes: Mapping[str, Home] = field(default_factory=dict)
 
     def test_line(self, name: str) -> int:
-        """Return the one-based line on which the test of this name starts."""
+        """Return the one-based line on which the test of this name starts, or that of its suite."""
         index = [test.name for test in self.spec.tests].index(name)
-        return self.document.place(("tests", index)).line
+        place = self.document.place(("tests", index))
+        return self.document.place(("suite",)).line if place.file else place.line
 
     def sentence(self, path: tuple[str | int, ...], message: str) -> str:
         """Return a sentence about a path in this spec, with its place."""
@@ -111,6 +118,10 @@ def parse_spec(
     faults = list(document.faults)
     if not document.complete:
         raise _spec_error(faults, file)
+    drawn = draw(document, file=file, folder=folder)
+    document = drawn.document
+    if drawn.faults or drawn.suite_faults:
+        raise SpecError([*_sentences([*faults, *drawn.faults], file), *drawn.suite_faults])
     data = model_overrides.apply(document.data, overrides, file)
     try:
         spec = BiasSpec.model_validate(data)
@@ -122,8 +133,14 @@ def parse_spec(
     faults += [document.fault(path, message) for path, message in inconsistencies(spec)]
     if faults:
         raise _spec_error(faults, file)
+    digests = [digest_of_text(text), *drawn.digests]
     return SpecFile(
-        spec=spec, document=document, file=file, folder=folder, digest=digest_of_text(text)
+        spec=spec,
+        document=document,
+        file=file,
+        folder=folder,
+        digest=digest_of_list(digests) if drawn.digests else digests[0],
+        homes=drawn.homes,
     )
 
 
@@ -174,4 +191,10 @@ def _without(data: Any, path: Path, left_out: set[Path]) -> Any:
 
 
 def _spec_error(faults: list[Fault], file: str) -> SpecError:
-    return SpecError([fault.sentence(file) for fault in sorted(faults, key=lambda f: f.place)])
+    return SpecError(_sentences(faults, file))
+
+
+def _sentences(faults: list[Fault], file: str) -> list[str]:
+    """Return each sentence once: what a suite is given may be wrong for many of its tests."""
+    ordered = sorted(faults, key=lambda fault: (fault.place.file, fault.place))
+    return list(dict.fromkeys(fault.sentence(file) for fault in ordered))

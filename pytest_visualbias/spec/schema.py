@@ -6,10 +6,11 @@ other (concepts that exist, a model to measure growth from) is `pytest_visualbia
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
+from pytest_visualbias.spec.additions import with_additions
 from pytest_visualbias.spec.kinds import AnyTest, Attributes, BiasTest, Limits, Targets
 from pytest_visualbias.spec.sources import (
     SHIPPED_SOURCES,
@@ -54,6 +55,7 @@ __all__ = [
     "Settings",
     "Sides",
     "Strict",
+    "SuiteChoice",
     "Targets",
     "TimmModel",
     "Transform",
@@ -111,15 +113,46 @@ class Settings(Strict):
     duplicates: Literal["warn", "error"] = "warn"
 
 
+class SuiteChoice(Strict):
+    """What a spec draws from a suite.
+
+    Attributes
+    ----------
+    name : str
+        Of a suite that ships, or the path of a ``*.suite.yaml``, relative to the spec.
+    tags, tests : tuple of str, optional
+        The tests to draw: those of a tag and those of a name; all where neither is given.
+    limits : Limits
+        Of every test that is drawn; ``min_effect`` of its positive controls.
+    """
+
+    name: Text
+    tags: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
+    tests: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
+    limits: Limits = Limits()
+
+
+Choice = Annotated[
+    Annotated[str, Field(min_length=1), Tag("text")] | Annotated[SuiteChoice, Tag("map")],
+    Discriminator(lambda value: "text" if not isinstance(value, dict | BaseModel) else "map"),
+]
+
+
 class BiasSpec(Strict):
-    """A whole spec file."""
+    """A whole spec file, with what it draws from a suite."""
 
     visualbias: Literal[1]
     title: str = ""
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
     layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] = ("pooled",)
     stimuli: Text = "."
+    suite: Choice | None = None
     concepts: Annotated[dict[Name, Concept], Field(min_length=1)]
     known_duplicates: Texts = ()
     settings: Settings = Settings()
     tests: Annotated[tuple[AnyTest, ...], Field(strict=False, min_length=1)]
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+        """Return the JSON Schema of what a person writes, of which a suite may bring a part."""
+        return with_additions(super().model_json_schema(*arguments, **keywords))

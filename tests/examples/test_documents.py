@@ -9,9 +9,10 @@ import pytest
 
 from pytest_visualbias.spec.parsing import parse_spec
 from pytest_visualbias.spec.schema import BiasSpec, BiasTest, Limits, Settings, Transform
+from pytest_visualbias.spec.suites import Suite, read_suite
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/spec.md")
+DOCUMENTS = ("README.md", "docs/spec.md", "docs/suites.md")
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -22,10 +23,19 @@ def blocks(document: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_spec_that_a_document_shows_is_valid(document: str) -> None:
-    shown = blocks(document, "yaml")
+    shown = [text for text in blocks(document, "yaml") if "visualbias: 1" in text]
     assert shown
     for text in shown:
         parse_spec(text, file=document, folder=ROOT)
+
+
+def test_the_suite_that_a_document_shows_is_valid(tmp_path: Path) -> None:
+    (text,) = [text for text in blocks("docs/suites.md", "yaml") if "visualbias_suite" in text]
+    path = tmp_path / "work.suite.yaml"
+    path.write_text(text, encoding="utf-8")
+    suite = read_suite(path, file="docs/suites.md").suite
+    missing = [key for key in Suite.model_fields if f"{key}:" not in text and key != "extends"]
+    assert (len(suite.tests), missing) == (1, [])
 
 
 @pytest.mark.parametrize("model", [BiasSpec, BiasTest, Limits, Settings, Transform])

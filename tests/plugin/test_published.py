@@ -24,12 +24,17 @@ def published(reference_data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def stored(reference_data: Path) -> str:
+    """Return the models of a spec over the stored embeddings."""
+    path = reference_data / "ieat/embeddings.safetensors"
+    entry = f"{{source: embeddings, path: {path}, prefix: NAME/}}"
+    return "".join(f"\n  {name}: {entry.replace('NAME', name)}" for name in MODELS) + "\n"
+
+
 def run(
     project: Project, reference_data: Path, rows: list[dict[str, str]], settings: str
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """Write the tests as a spec, run it, and return the results by model and test."""
-    path = reference_data / "ieat/embeddings.safetensors"
-    entry = f"{{source: embeddings, path: {path}, prefix: NAME/}}"
     tests = [row for row in rows if row["model"] == MODELS[0]]
     project.spec(
         *(
@@ -37,12 +42,16 @@ def run(
             for row in tests
         ),
         head=f"settings: {settings}",
-        models="".join(f"\n  {name}: {entry.replace('NAME', name)}" for name in MODELS) + "\n",
+        models=stored(reference_data),
         concepts=f"{{{', '.join(sorted({f'{r[k]}: {r[k]}' for r in tests for k in 'XYAB'}))}}}",
     )
     result = project.gate()
     assert result.ret == 0
     result.assert_outcomes(passed=len(rows))
+    return by_model_and_test(project)
+
+
+def by_model_and_test(project: Project) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["model"], row["test"]): row for row in project.report()["results"]}
 
 
@@ -57,6 +66,25 @@ def test_effects_and_exact_p_are_the_published_ones(
         assert ours["effect_size"] == pytest.approx(float(row["d"]), abs=1e-6), row
         assert [ours[f"n_{role}"] for role in "xyab"] == [int(row[f"n_{k}"]) for k in "xyab"]
     assert exact(found, published, "p_exact_two_sided") == 48
+
+
+@pytest.mark.slow
+def test_the_suite_ieat_is_what_was_published(
+    project: Project, reference_data: Path, published: list[dict[str, str]]
+) -> None:
+    """Its names, sets and directions: every d, and its sign, is that of the published code."""
+    spec = project.path / "bias_specs" / "x.bias.yaml"
+    spec.parent.mkdir()
+    spec.write_text(f"visualbias: 1\nmodels:{stored(reference_data)}suite: ieat\n")
+    result = project.gate()
+    assert result.ret == 0
+    result.assert_outcomes(passed=len(published))
+    found = by_model_and_test(project)
+    assert found.keys() == {(row["model"], row["test"]) for row in published}
+    for row in published:
+        ours = found[row["model"], row["test"]]
+        assert ours["effect_size"] == pytest.approx(float(row["d"]), abs=1e-6), row
+        assert [ours["sets"][role]["concept"] for role in "XYAB"] == [row[k] for k in "XYAB"]
 
 
 def test_one_sided_exact_p_are_the_published_ones(
