@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["GrowthRecord", "ModelRecord", "Report", "ResultRecord", "SetRecord", "to_json"]
+__all__ = [
+    "AcceptRecord",
+    "GrowthRecord",
+    "ModelRecord",
+    "Report",
+    "ResultRecord",
+    "SetRecord",
+    "to_json",
+]
 
 
 class _Frozen(BaseModel):
@@ -45,6 +54,14 @@ class GrowthRecord(_Frozen):
     shift_ci_low: float
     shift_ci_high: float
     flipped: bool
+
+
+class AcceptRecord(_Frozen):
+    """The waiver of a test: a bias accepted up to a size and a day."""
+
+    max_effect: float
+    reason: str
+    until: dt.date
 
 
 class ResultRecord(_Frozen):
@@ -102,9 +119,10 @@ class ResultRecord(_Frozen):
     evidence: str
     correction: str
     limits: dict[str, float]
+    accept: AcceptRecord | None = None
     growth: GrowthRecord | None = None
     trials: dict[str, list[float] | list[str]] | None = None
-    outcome: Literal["pass", "fail", "inconclusive", "invalid", "error"]
+    outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
     reasons: list[str]
     warnings: list[str] = []
     sets: dict[str, SetRecord] = {}

@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Alternative, Evidence, Limits
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
-__all__ = ["Outcome", "Rule", "Verdict", "judge", "judge_control", "number", "p_text"]
+__all__ = [
+    "Outcome",
+    "Rule",
+    "Verdict",
+    "judge",
+    "judge_control",
+    "number",
+    "over",
+    "p_text",
+    "size",
+]
 
-Outcome = Literal["pass", "fail", "inconclusive", "invalid", "error"]
+Outcome = Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +79,7 @@ class _Check:
     proof: _Proof
 
     def reason(self) -> str:
-        shown = number(self.value)
-        if not abs(float(shown)) > self.limit:  # rounded, it would seem to be within
-            shown = f"{self.value:+.6g}"
+        shown = over(self.value, self.limit)
         without = "" if self.proof.holds else ", but without evidence"
         return f"{self.what} {shown} is over {self.limit:g}{without} ({self.proof.text})"
 
@@ -131,7 +139,7 @@ def _effect_checks(effect: EffectResult, rule: Rule, p_adjusted: float | None) -
                 what=what,
                 value=value,
                 limit=limit,
-                is_over=_is_over(_size(value, rule.alternative), limit),
+                is_over=_is_over(size(value, rule.alternative), limit),
                 proof=_proof(rule, p_adjusted, interval, limit, rule.alternative),
             )
 
@@ -158,12 +166,12 @@ def _growth_checks(growth: ChangeResult, rule: Rule, p_adjusted: float | None) -
         )
 
 
-def _is_over(size: float, limit: float) -> bool:
+def _is_over(value: float, limit: float) -> bool:
     # What is not a number is not within a limit either, and must not pass.
-    return not size <= limit
+    return not value <= limit
 
 
-def _size(value: float, alternative: Alternative) -> float:
+def size(value: float, alternative: Alternative) -> float:
     """Return how large a value is in the direction that counts."""
     return {"two-sided": abs(value), "greater": value, "less": -value}[alternative]
 
@@ -206,9 +214,9 @@ def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Ver
         Whether the model that growth is measured from showed the effect.
     """
     least = rule.limits.min_effect or 0.0
-    size = _size(effect.effect_size, rule.alternative)
+    shows = size(effect.effect_size, rule.alternative)
     shown = f"d = {number(effect.effect_size)} (p = {p_text(effect.p_value)})"
-    if size >= least and effect.p_value is not None and effect.p_value <= rule.alpha:
+    if shows >= least and effect.p_value is not None and effect.p_value <= rule.alpha:
         return Verdict(outcome="pass", reasons=(f"control held: {shown}",))
     needed = f"at least {least:g} with p <= {rule.alpha:g} is needed"
     what = "control lost since the model before" if held_before else "positive control failed"
@@ -218,6 +226,12 @@ def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Ver
 def number(value: float) -> str:
     """Return an effect as people read it: signed, with two digits, never a negative zero."""
     return f"{round(value, 2) + 0.0:+.2f}"
+
+
+def over(value: float, limit: float) -> str:
+    """Return an effect that is over a limit, with as many digits as show that it is."""
+    shown = number(value)
+    return shown if abs(float(shown)) > limit else f"{value:+.6g}"
 
 
 def p_text(p: float | None) -> str:

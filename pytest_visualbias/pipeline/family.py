@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.pipeline.deciding import decide
+from pytest_visualbias.pipeline.judging import rule_of, verdict_of, waiver_of
 from pytest_visualbias.pipeline.numbers import numbers_of
-from pytest_visualbias.pipeline.power import declared_family, plan_of
+from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
-from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
+from pytest_visualbias.spec.roles import growth_base, is_random
+from pytest_visualbias.verdict import Verdict, judge_control
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
     from pathlib import Path
 
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
-    from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.spec.schema import Accept, BiasTest
 
 __all__ = ["Family", "Judged", "family"]
 
@@ -44,6 +46,8 @@ class Judged:
         Its outcome.
     base : str or None
         The model that growth is measured from.
+    accept : Accept or None
+        The waiver in force, or past its day.
     p_adjusted, growth_p_adjusted : float or None
         The verdict's p, corrected over the family, where a limit uses it.
     is_open : bool
@@ -54,6 +58,7 @@ class Judged:
     numbers: Numbers
     verdict: Verdict
     base: str | None
+    accept: Accept | None
     p_adjusted: float | None
     growth_p_adjusted: float | None
     is_open: bool
@@ -73,6 +78,7 @@ def family(
     layer: str,
     base: Callable[[str], Subject],
     *,
+    today: dt.date,
     threads: int = 1,
     cache: Path | None = None,
 ) -> Family:
@@ -88,6 +94,8 @@ def family(
         The name of the layer.
     base : callable
         Gives the model of a name, to measure growth from; called only where it is needed.
+    today : date
+        Of the run, in UTC: waivers end.
     threads : int
         Tests computed at a time; numbers do not depend on it.
     cache : Path or None
@@ -109,11 +117,15 @@ def family(
         effect = decided.corrected.get((test.name, "effect"))
         growth = decided.corrected.get((test.name, "growth"))
         p, growth_p = (one.p if one is not None else None for one in (effect, growth))
+        waiver = waiver_of(spec, subject.name, test, layer, today)
         judged = Judged(
             test=test,
             numbers=found,
-            verdict=_verdict(file, subject, test, found, p, growth_p),
+            verdict=verdict_of(
+                spec, subject.name, test, found, waiver, p_adjusted=p, growth_p_adjusted=growth_p
+            ),
             base=growth_base(spec, test),
+            accept=waiver.accept if waiver is not None else None,
             p_adjusted=p,
             growth_p_adjusted=growth_p,
             is_open=any(one is not None and one.is_open for one in (effect, growth)),
@@ -147,53 +159,6 @@ def _numbers(
         return {test.name: one for test, one in zip(file.spec.tests, found, strict=True)}
 
 
-def _rule(file: SpecFile, test: BiasTest) -> Rule:
-    plan = plan_of(file.spec, test)
-    return Rule(
-        limits=test.limits,
-        evidence=plan.evidence,
-        alternative=plan.alternative,
-        alpha=plan.alpha,
-    )
-
-
-def _verdict(
-    file: SpecFile,
-    subject: Subject,
-    test: BiasTest,
-    found: Numbers,
-    p_adjusted: float | None,
-    growth_p_adjusted: float | None,
-) -> Verdict:
-    if found.problem is not None or found.effect is None:
-        return Verdict(outcome="error", reasons=(found.problem or "not measured",))
-    rule = _rule(file, test)
-    if is_random(file.spec.models[subject.name]):
-        return Verdict(outcome="pass", reasons=("random control, reported only",))
-    if test.control:
-        return judge_control(found.effect, rule, held_before=_held_before(found, rule))
-    if not is_gated(file.spec, subject.name, test):
-        return Verdict(outcome="pass", reasons=("reference, reported only",))
-    if found.unlike is not None and test.limits.on_growth:
-        reason = f"not_comparable: before and after differ in {found.unlike}; make them alike"
-        return Verdict(outcome="fail", reasons=(reason,))
-    return judge(
-        found.effect,
-        found.growth,
-        rule,
-        p_adjusted=p_adjusted,
-        growth_p_adjusted=growth_p_adjusted,
-    )
-
-
-def _held_before(found: Numbers, rule: Rule) -> bool:
-    """Whether the model before was over the least effect of a control."""
-    if found.growth is None:
-        return False
-    before = found.growth.before
-    return (-before if rule.alternative == "less" else before) >= (rule.limits.min_effect or 0)
-
-
 def _failed_before(
     file: SpecFile,
     subject: Subject,
@@ -215,7 +180,7 @@ def _failed_before(
                 continue  # said by the tests that need it
             if is_random(file.spec.models[name]):
                 continue
-            rule = _rule(file, control)
+            rule = rule_of(file.spec, control)
             effect = found.effect
             holds = (
                 effect is not None

@@ -168,6 +168,9 @@ def _bound(
         if limit is not None and limit >= end:
             message = f"with sets of these sizes it cannot be over {end:.2f}; lower the limit"
             yield Finding(path=(*path, "limits", name), message=message, is_fault=True)
+    if test.accept is not None and test.accept.max_effect >= most:
+        message = f"with sets of these sizes no effect can be over {most:.2f}; accept less"
+        yield Finding(path=(*path, "accept", "max_effect"), message=message, is_fault=True)
 
 
 def _reachable(path: Path, plan: Plan, sides: list[_Side]) -> Iterator[Finding]:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
-from pytest_visualbias.record import GrowthRecord, ModelRecord, ResultRecord, SetRecord
+from pytest_visualbias.record import (
+    AcceptRecord,
+    GrowthRecord,
+    ModelRecord,
+    ResultRecord,
+    SetRecord,
+)
 from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
 from pytest_visualbias.spec.sets import concepts_of
 
@@ -92,6 +98,7 @@ def result_record(
         )
     changes: dict[str, object] = {
         "pooling": pooling,
+        "accept": _accept(judged),
         "outcome": judged.verdict.outcome,
         "reasons": list(judged.verdict.reasons),
         "warnings": notes,
@@ -136,6 +143,13 @@ def _scores(judged: Judged) -> dict[str, dict[str, float]]:
         }
         for role, values in measure_of(judged.test).by_role(numbers.scores).items()
     }
+
+
+def _accept(judged: Judged) -> AcceptRecord | None:
+    accept = judged.accept
+    if accept is None:
+        return None
+    return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
 
 
 def _growth(judged: Judged) -> GrowthRecord | None:

@@ -30,9 +30,10 @@ STYLES = {
     "invalid": "bold red",
     "error": "bold red",
     "inconclusive": "yellow",
+    "accepted": "yellow",
 }
 # Outcomes that have a line of their own, worst first, and those that a count is enough for.
-TOLD = ("fail", "invalid", "error", "inconclusive")
+TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
 UNTOLD = ("pass", "reported")
 # What all columns need at their widest, with some room for names.
 NARROW = 136

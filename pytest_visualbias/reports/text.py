@@ -10,9 +10,9 @@ from pytest_visualbias.verdict import number, p_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.record import AcceptRecord, ResultRecord
 
-__all__ = ["failure_text", "headline"]
+__all__ = ["failure_text", "headline", "waiver_text"]
 
 
 def headline(record: ResultRecord) -> str:
@@ -25,6 +25,11 @@ def failure_text(record: ResultRecord) -> str:
     return "\n".join([headline(record), *(f"  {line}" for line in _details(record))])
 
 
+def waiver_text(accept: AcceptRecord) -> str:
+    """Return the terms of a waiver in one line."""
+    return f"accepted up to {accept.max_effect:g} until {accept.until}: {accept.reason}"
+
+
 def _details(record: ResultRecord) -> Iterator[str]:
     yield f"{record.spec}:{record.line}: {record.test} [{record.layer}] of model '{record.model}'"
     if record.effect_size is None or record.effect_judged is None:
@@ -35,6 +40,8 @@ def _details(record: ResultRecord) -> Iterator[str]:
         yield _evidence(record)
     if record.growth is not None:
         yield _growth(record)
+    if record.accept is not None:
+        yield f"waiver: {waiver_text(record.accept)}"
     if record.limits:
         limits = ", ".join(f"{name} {value:g}" for name, value in record.limits.items())
         yield f"limits: {limits}{_visible(record)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -109,6 +110,7 @@ def _test(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
     yield from _concepts(spec, test)
     yield from _limits(spec, test)
     yield from _control(test)
+    yield from _waiver(spec, test)
     for index, tag in enumerate(test.tags):
         if tag in RESERVED_TAGS:
             yield ("tags", index), f"'{tag}' has a meaning of its own in pytest; choose another tag"
@@ -165,3 +167,27 @@ def _control(test: BiasTest) -> Iterator[Finding]:
         yield ("limits",), "a positive control needs 'min_effect'; add it"
     if test.limits.on_effect or test.limits.on_growth:
         yield ("limits",), "a positive control has 'min_effect' only; remove the other limits"
+
+
+def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    accept = test.accept
+    if accept is None:
+        return
+    if test.control:
+        yield ("accept",), "a control has no waiver; remove it"
+    elif not test.limits.on_effect:
+        yield ("accept",), "there is no limit on the effect to waive; add 'max_effect' or remove it"
+    elif test.limits.max_effect is not None and accept.max_effect <= test.limits.max_effect:
+        message = f"is within the limit of {test.limits.max_effect:g} anyway; remove the waiver"
+        yield ("accept", "max_effect"), message
+    gated = [model for model in spec.models if is_gated(spec, model, test)]
+    for index, model in enumerate(accept.models or ()):
+        if model not in gated:
+            message = f"'{model}' is no gated model; {did_you_mean(model, gated)}"
+            yield ("accept", "models", index), message
+    with contextlib.suppress(ValueError):  # said of the layers themselves
+        names = [point.name for point in points_for(spec.layers, {})]
+        for index, layer in enumerate(accept.layers or ()):
+            if layer not in names:
+                message = f"'{layer}' is no layer of the spec; {did_you_mean(layer, names)}"
+                yield ("accept", "layers", index), message

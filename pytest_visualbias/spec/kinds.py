@@ -9,9 +9,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from pytest_visualbias.spec.values import (
     Alternative,
+    Day,
     Evidence,
     Limit,
     Name,
+    Names,
+    Said,
     Sides,
     Strict,
     TagName,
@@ -19,6 +22,7 @@ from pytest_visualbias.spec.values import (
 
 __all__ = [
     "KINDS",
+    "Accept",
     "AnyTest",
     "Attributes",
     "BiasTest",
@@ -111,12 +115,50 @@ class Limits(Strict):
         """Whether a limit uses the p of the growth."""
         return self.max_growth is not None or self.max_shift is not None
 
+    @property
+    def of_effect(self) -> Limits:
+        """Those that use the p of the effect, alone."""
+        return Limits(max_effect=self.max_effect, max_gap=self.max_gap)
+
+    @property
+    def of_change(self) -> Limits:
+        """The others."""
+        return self.model_copy(update={"max_effect": None, "max_gap": None})
+
 
 class SimilarityLimits(Limits):
     """Where nothing is compared there is no gap, and no control."""
 
     max_gap: Absent = None
     min_effect: Absent = None
+
+
+class Accept(Strict):
+    """A waiver: a bias that is known, accepted up to a size and a day.
+
+    Attributes
+    ----------
+    max_effect : float
+        The largest effect that is accepted.
+    reason : str
+        Why, for whoever reads the report.
+    until : date
+        The last day on which it is.
+    models, layers : tuple of str, optional
+        Where; without them for every gated model, and at every layer.
+    """
+
+    max_effect: Limit
+    reason: Said
+    until: Day
+    models: Names | None = None
+    layers: Names | None = None
+
+    def speaks_of(self, model: str, layer: str) -> bool:
+        """Whether it is about a model at a layer."""
+        return (self.models is None or model in self.models) and (
+            self.layers is None or layer in self.layers
+        )
 
 
 class BiasTest(Strict):
@@ -138,6 +180,7 @@ class BiasTest(Strict):
     targets: Targets
     attributes: Attributes | None = None
     limits: Limits = Limits()
+    accept: Accept | None = None
     control: Literal["positive"] | None = None
     scope: Literal["attributes", "model"] | None = None
     alternative: Alternative | None = None

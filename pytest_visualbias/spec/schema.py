@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from pytest_visualbias.spec.kinds import AnyTest, Attributes, BiasTest, Limits, Targets
+from pytest_visualbias.spec.kinds import Accept, AnyTest, Attributes, BiasTest, Limits, Targets
 from pytest_visualbias.spec.sources import (
     SHIPPED_SOURCES,
     EmbeddingsModel,
@@ -38,6 +38,7 @@ __all__ = [
     "NAME",
     "SHIPPED_SOURCES",
     "TAG",
+    "Accept",
     "Alternative",
     "Attributes",
     "BiasSpec",
