@@ -34,7 +34,10 @@ class SetRecord(_Frozen):
 
 
 class GrowthRecord(_Frozen):
-    """The change of the judged effect since another model (section 4 of the definitions)."""
+    """The change of the judged effect since another model (section 4 of the definitions).
+
+    An excess has the same shape: the change since an untrained network.
+    """
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
@@ -121,6 +124,7 @@ class ResultRecord(_Frozen):
     limits: dict[str, float]
     accept: AcceptRecord | None = None
     growth: GrowthRecord | None = None
+    excess: GrowthRecord | None = None
     trials: dict[str, list[float] | list[str]] | None = None
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
     reasons: list[str]

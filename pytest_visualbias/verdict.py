@@ -91,6 +91,8 @@ def judge(
     *,
     p_adjusted: float | None,
     growth_p_adjusted: float | None,
+    excess: ChangeResult | None = None,
+    excess_p_adjusted: float | None = None,
 ) -> Verdict:
     """Judge a test of a gated model.
 
@@ -102,7 +104,9 @@ def judge(
         Since the model that growth is measured from; needed where a limit is on growth.
     rule : Rule
         What to judge by.
-    p_adjusted, growth_p_adjusted : float or None
+    excess : ChangeResult or None
+        Since an untrained network; needed where a limit is on it.
+    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
         The verdict's p of each, corrected over the family; None where no limit uses it.
 
     Returns
@@ -113,11 +117,15 @@ def judge(
     """
     if growth is None and rule.limits.on_growth:
         raise ValueError("a limit on growth was given, but no growth to judge")
+    if excess is None and rule.limits.on_excess:
+        raise ValueError("a limit on the excess was given, but no excess to judge")
     if effect.gap is None and rule.limits.max_gap is not None:
         raise ValueError("a limit on the gap was given, but no gap to judge")
     checks = list(_effect_checks(effect, rule, p_adjusted))
     if growth is not None:
         checks += _growth_checks(growth, rule, growth_p_adjusted)
+    if excess is not None:
+        checks += _excess_checks(excess, rule, excess_p_adjusted)
     over = [check for check in checks if check.is_over]
     proven = [check for check in over if check.proof.holds]
     if proven:
@@ -163,6 +171,18 @@ def _growth_checks(growth: ChangeResult, rule: Rule, p_adjusted: float | None) -
             limit=limits.max_shift,
             is_over=_is_over(abs(growth.shift), limits.max_shift),
             proof=_proof(rule, p_adjusted, interval, limits.max_shift, "two-sided"),
+        )
+
+
+def _excess_checks(excess: ChangeResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
+    limit = rule.limits.max_excess
+    if limit is not None:
+        yield _Check(
+            what="excess",
+            value=excess.growth,
+            limit=limit,
+            is_over=_is_over(excess.growth, limit),
+            proof=_proof(rule, p_adjusted, (excess.ci_low, excess.ci_high), limit, "greater"),
         )
 
 

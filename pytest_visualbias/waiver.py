@@ -52,12 +52,14 @@ def judge_waived(
     *,
     p_adjusted: float | None,
     growth_p_adjusted: float | None,
+    excess: ChangeResult | None = None,
+    excess_p_adjusted: float | None = None,
 ) -> Verdict:
     """Judge a test that has a waiver.
 
     Parameters
     ----------
-    effect, growth, rule, p_adjusted, growth_p_adjusted
+    effect, growth, rule, p_adjusted, growth_p_adjusted, excess, excess_p_adjusted
         As for `judge`.
     waiver : Waiver
         Speaks of the limits on the effect only.
@@ -82,6 +84,8 @@ def judge_waived(
         dataclasses.replace(rule, limits=rule.limits.of_change),
         p_adjusted=None,
         growth_p_adjusted=growth_p_adjusted,
+        excess=excess,
+        excess_p_adjusted=excess_p_adjusted,
     )
     waived = _waived(own, effect.effect_judged, rule, waiver)
     for outcome in ("fail", "inconclusive"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.pipeline.deciding import decide
+from pytest_visualbias.pipeline.excess import untrained_models, with_excess
 from pytest_visualbias.pipeline.judging import rule_of, verdict_of, waiver_of
 from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import declared_family
@@ -48,7 +49,7 @@ class Judged:
         The model that growth is measured from.
     accept : Accept or None
         The waiver in force, or past its day.
-    p_adjusted, growth_p_adjusted : float or None
+    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
         The verdict's p, corrected over the family, where a limit uses it.
     is_open : bool
         Whether one of them could only be bracketed with alpha inside; its lower end decides then.
@@ -61,6 +62,7 @@ class Judged:
     accept: Accept | None
     p_adjusted: float | None
     growth_p_adjusted: float | None
+    excess_p_adjusted: float | None
     is_open: bool
 
 
@@ -116,19 +118,26 @@ def family(
         found = decided.numbers[test.name]
         effect = decided.corrected.get((test.name, "effect"))
         growth = decided.corrected.get((test.name, "growth"))
-        p, growth_p = (one.p if one is not None else None for one in (effect, growth))
+        excess = decided.corrected.get((test.name, "excess"))
+        p, growth_p, excess_p = (
+            one.p if one is not None else None for one in (effect, growth, excess)
+        )
         waiver = waiver_of(spec, subject.name, test, layer, today)
         judged = Judged(
             test=test,
             numbers=found,
             verdict=verdict_of(
-                spec, subject.name, test, found, waiver, p_adjusted=p, growth_p_adjusted=growth_p
+                *(spec, subject.name, test, found, waiver),
+                p_adjusted=p,
+                growth_p_adjusted=growth_p,
+                excess_p_adjusted=excess_p,
             ),
             base=growth_base(spec, test),
             accept=waiver.accept if waiver is not None else None,
             p_adjusted=p,
             growth_p_adjusted=growth_p,
-            is_open=any(one is not None and one.is_open for one in (effect, growth)),
+            excess_p_adjusted=excess_p,
+            is_open=any(one is not None and one.is_open for one in (effect, growth, excess)),
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.control and one.verdict.outcome != "pass"]
@@ -149,12 +158,18 @@ def _numbers(
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
     bases = {name for test in file.spec.tests if (name := growth_base(file.spec, test))}
     grows = not is_random(file.spec.models[subject.name])
-    for name in sorted(bases - {subject.name}) if grows else ():
+    needed = (bases - {subject.name} if grows else set()) | untrained_models(file, subject)
+    for name in sorted(needed):
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it
             base(name)  # measured here, by one thread
     with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
         found = pool.map(
-            lambda test: numbers_of(file, subject, test, layer, base, memo), file.spec.tests
+            lambda test: with_excess(
+                *(file, subject, test, layer, base),
+                numbers_of(file, subject, test, layer, base, memo),
+                memo,
+            ),
+            file.spec.tests,
         )
         return {test.name: one for test, one in zip(file.spec.tests, found, strict=True)}
 

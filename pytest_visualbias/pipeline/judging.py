@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.power import plan_of
-from pytest_visualbias.spec.roles import is_gated, is_random
+from pytest_visualbias.spec.roles import excess_base, is_gated, is_random
 from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
 from pytest_visualbias.waiver import Waiver, judge_waived
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterator
 
     from pytest_visualbias.pipeline.numbers import Numbers
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
@@ -48,6 +49,7 @@ def verdict_of(
     *,
     p_adjusted: float | None,
     growth_p_adjusted: float | None,
+    excess_p_adjusted: float | None,
 ) -> Verdict:
     """Return the verdict of one test of a model, before its controls have their say.
 
@@ -63,7 +65,7 @@ def verdict_of(
         What was computed.
     waiver : Waiver or None
         Of this test for this model.
-    p_adjusted, growth_p_adjusted : float or None
+    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
         The verdict's p, corrected over the family, where a limit uses it.
     """
     if found.problem is not None or found.effect is None:
@@ -74,13 +76,39 @@ def verdict_of(
     rule = rule_of(spec, test)
     if test.control:
         return judge_control(found.effect, rule, held_before=_held_before(found, rule))
-    if found.unlike is not None and test.limits.on_growth:
-        reason = f"not_comparable: before and after differ in {found.unlike}; make them alike"
-        return Verdict(outcome="fail", reasons=(reason,))
-    p = {"p_adjusted": p_adjusted, "growth_p_adjusted": growth_p_adjusted}
-    if waiver is not None:
-        return judge_waived(found.effect, found.growth, rule, waiver, **p)
-    return judge(found.effect, found.growth, rule, **p)
+    unlike = tuple(_not_comparable(spec, model, test, found))
+    if unlike:
+        return Verdict(outcome="fail", reasons=unlike)
+    effect, growth, excess = found.effect, found.growth, found.excess
+    if waiver is None:
+        return judge(
+            *(effect, growth, rule),
+            p_adjusted=p_adjusted,
+            growth_p_adjusted=growth_p_adjusted,
+            excess=excess,
+            excess_p_adjusted=excess_p_adjusted,
+        )
+    return judge_waived(
+        *(effect, growth, rule, waiver),
+        p_adjusted=p_adjusted,
+        growth_p_adjusted=growth_p_adjusted,
+        excess=excess,
+        excess_p_adjusted=excess_p_adjusted,
+    )
+
+
+def _not_comparable(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:
+    """Yield why a change that a limit is on could not be measured."""
+    for unlike, is_limited, names in (
+        (found.unlike, test.limits.on_growth, "before and after"),
+        (
+            found.unlike_untrained,
+            test.limits.on_excess,
+            f"'{excess_base(spec, test)}' and '{model}'",
+        ),
+    ):
+        if unlike is not None and is_limited:
+            yield f"not_comparable: {names} differ in {unlike}; make them alike"
 
 
 def _unjudged(spec: BiasSpec, model: str, test: BiasTest) -> str | None:

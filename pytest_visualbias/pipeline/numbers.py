@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.stimuli import StimulusSet
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
-__all__ = ["Numbers", "Subject", "numbers_of"]
+__all__ = ["Numbers", "Subject", "difference", "numbers_of", "scored"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +58,12 @@ class Numbers:
         Since the model that growth is measured from.
     unlike : str or None
         In what that model's measurement differs so that there is no growth.
+    untrained : AnyScores or None
+        Of the untrained model that the excess is over.
+    excess : ChangeResult or None
+        From that model to this one.
+    unlike_untrained : str or None
+        In what that model's measurement differs so that there is no excess.
     problem : str or None
         Why there are no numbers.
     is_same : bool
@@ -71,12 +77,17 @@ class Numbers:
     before: AnyScores | None = None
     growth: ChangeResult | None = None
     unlike: str | None = None
+    untrained: AnyScores | None = None
+    excess: ChangeResult | None = None
+    unlike_untrained: str | None = None
     problem: str | None = None
     is_same: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Scored:
+class Scored:
+    """The scores of one test of a model: of every trial, and their mean, which is tested."""
+
     sets: Mapping[str, StimulusSet]
     trials: tuple[AnyScores, ...]
     mean: AnyScores
@@ -113,8 +124,7 @@ def numbers_of(
         With a `problem` where a set, an image or an embedding does not allow the test.
     """
     try:
-        scored = _scored(file, subject, test, layer)
-        found = _effect(file, test, scored, memo)
+        found = _effect(file, test, scored(file, subject, test, layer), memo)
     except VisualBiasError as error:
         return Numbers(sets={}, problem=str(error))
     name = growth_base(file.spec, test)
@@ -128,7 +138,8 @@ def numbers_of(
         return Numbers(sets=found.sets, problem=f"no growth since '{name}': {error}")
 
 
-def _scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> _Scored:
+def scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> Scored:
+    """Return the scores of every trial of a model, and their mean."""
     sets = _sets(subject, test)
     plan, measure = plan_of(file.spec, test), measure_of(test)
     found = []
@@ -139,7 +150,7 @@ def _scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> _Sc
             found.append(measure.score(rows, plan))
     except DegenerateTestError as error:
         raise DegenerateTestError(_named(error, sets)) from None
-    return _Scored(sets=sets, trials=tuple(found), mean=measure.mean(found))
+    return Scored(sets=sets, trials=tuple(found), mean=measure.mean(found))
 
 
 def _sets(subject: Subject, test: BiasTest) -> dict[str, StimulusSet]:
@@ -157,13 +168,13 @@ def _named(error: DegenerateTestError, sets: Mapping[str, StimulusSet]) -> str:
     return f"{error} ({sets[error.role].stimuli[error.row].name})"
 
 
-def _effect(file: SpecFile, test: BiasTest, scored: _Scored, memo: Remembered) -> Numbers:
+def _effect(file: SpecFile, test: BiasTest, found: Scored, memo: Remembered) -> Numbers:
     plan, measure = plan_of(file.spec, test), remembering(measure_of(test), memo)
     mean, *trials = (
         measure.test(scores, plan, None)
-        for scores in (scored.mean, *(scored.trials if len(scored.trials) > 1 else ()))
+        for scores in (found.mean, *(found.trials if len(found.trials) > 1 else ()))
     )
-    return Numbers(sets=scored.sets, scores=scored.mean, effect=mean, trials=tuple(trials))
+    return Numbers(sets=found.sets, scores=found.mean, effect=mean, trials=tuple(trials))
 
 
 def _with_growth(
@@ -175,8 +186,8 @@ def _with_growth(
     found: Numbers,
     memo: Remembered,
 ) -> Numbers:
-    earlier = _scored(file, before, test, layer)
-    unlike = _unlike(before, subject, layer, earlier.sets, found.sets)
+    earlier = scored(file, before, test, layer)
+    unlike = difference(before, subject, layer, earlier.sets, found.sets)
     if unlike is not None or found.scores is None:
         return dataclasses.replace(found, unlike=unlike)
     measure = remembering(measure_of(test), memo)
@@ -187,7 +198,7 @@ def _with_growth(
     return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
 
 
-def _unlike(
+def difference(
     before: Subject,
     after: Subject,
     layer: str,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.kinds import part_of
-from pytest_visualbias.spec.roles import growth_base, is_gated
+from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
 from pytest_visualbias.spec.sets import Finding, concepts_of
 from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
 
@@ -58,10 +58,10 @@ def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
 
 
 def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
-    """Return the members of a model's family: every (test, "effect" or "growth") a limit uses.
+    """Return the members of a model's family: every p of a test that a limit uses.
 
-    It is what the spec declares, whatever is selected or fails to run. Where nothing is compared
-    there is no p to count.
+    They are pairs of a test's name and "effect", "growth" or "excess": what the spec declares,
+    whatever is selected or fails to run. Where nothing is compared there is no p to count.
     """
     family = []
     for test in spec.tests:
@@ -71,6 +71,8 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
             family.append((test.name, "effect"))
         if test.limits.on_growth and model != growth_base(spec, test):
             family.append((test.name, "growth"))
+        if test.limits.on_excess and not is_random(spec.models[model]):
+            family.append((test.name, "excess"))
     return family
 
 
@@ -143,7 +145,9 @@ def _provable(
 ) -> Iterator[Finding]:
     test = spec.tests[index]
     plan = plan_of(spec, test)
-    if plan.evidence != "significant" or not (test.limits.on_effect or test.limits.on_growth):
+    if plan.evidence != "significant" or not (
+        test.limits.on_effect or test.limits.on_growth or test.limits.on_excess
+    ):
         return
     unreachable = list(_reachable(("tests", index), plan, sides))
     yield from unreachable
@@ -163,6 +167,7 @@ def _bound(
         most, least = 1.0, -1 / max(sizes["X"] - 1, 1)
     # An effect's absolute value grows by no more than the most.
     reach = {"max_effect": most, "max_growth": most, "max_shift": most - least, "min_effect": most}
+    reach["max_excess"] = most
     for name, end in reach.items():
         limit = getattr(test.limits, name)
         if limit is not None and limit >= end:

@@ -13,7 +13,7 @@ from pytest_visualbias.record import (
     ResultRecord,
     SetRecord,
 )
-from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
+from pytest_visualbias.spec.roles import excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.statistics import ChangeResult
 
 __all__ = ["error_record", "model_record", "result_record", "role_of"]
 
@@ -113,7 +114,12 @@ def result_record(
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
             "p_adjusted": judged.p_adjusted,
-            "growth": _growth(judged),
+            "growth": _change(judged.numbers.growth, judged.base, judged.growth_p_adjusted),
+            "excess": _change(
+                judged.numbers.excess,
+                excess_base(file.spec, judged.test),
+                judged.excess_p_adjusted,
+            ),
             "trials": _trials(subject, numbers),
             "scores": _scores(judged),
         }
@@ -152,17 +158,18 @@ def _accept(judged: Judged) -> AcceptRecord | None:
     return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
 
 
-def _growth(judged: Judged) -> GrowthRecord | None:
-    growth = judged.numbers.growth
-    if growth is None or judged.base is None:
+def _change(
+    change: ChangeResult | None, base: str | None, p_adjusted: float | None
+) -> GrowthRecord | None:
+    if change is None or base is None:
         return None
     return GrowthRecord.model_validate(
         {
-            "base": judged.base,
-            "value": growth.growth,
-            "p_adjusted": judged.growth_p_adjusted,
-            "p_method": getattr(growth, "p_verdict_method", None),
-            **{name: getattr(growth, name, None) for name in GROWTH_FIELDS},
+            "base": base,
+            "value": change.growth,
+            "p_adjusted": p_adjusted,
+            "p_method": getattr(change, "p_verdict_method", None),
+            **{name: getattr(change, name, None) for name in GROWTH_FIELDS},
         }
     )
 

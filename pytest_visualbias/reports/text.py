@@ -10,7 +10,7 @@ from pytest_visualbias.verdict import number, p_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_visualbias.record import AcceptRecord, ResultRecord
+    from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
 
 __all__ = ["failure_text", "headline", "waiver_text"]
 
@@ -39,7 +39,9 @@ def _details(record: ResultRecord) -> Iterator[str]:
     if record.p_value is not None:
         yield _evidence(record)
     if record.growth is not None:
-        yield _growth(record)
+        yield _change(record.growth, "since", "growth")
+    if record.excess is not None:
+        yield _change(record.excess, "beyond", "excess")
     if record.accept is not None:
         yield f"waiver: {waiver_text(record.accept)}"
     if record.limits:
@@ -95,14 +97,13 @@ def _evidence(record: ResultRecord) -> str:
     return ", ".join(parts)
 
 
-def _growth(record: ResultRecord) -> str:
-    growth = record.growth
-    assert growth is not None  # noqa: S101 - for the type checker
-    sign = ", with its sign changed" if growth.flipped else ""
-    p = growth.p_adjusted if growth.p_adjusted is not None else growth.p_verdict
+def _change(change: GrowthRecord, relation: str, what: str) -> str:
+    sign = ", with its sign changed" if change.flipped else ""
+    p = change.p_adjusted if change.p_adjusted is not None else change.p_verdict
     shown = "" if p is None else f", p = {p_text(p)}"
+    ends = f"{number(change.before)} -> {number(change.after)}{sign}"
     return (
-        f"since '{growth.base}': {number(growth.before)} -> {number(growth.after)}{sign}, growth "
-        f"{number(growth.value)} ({_span(growth.ci_low, growth.ci_high)}), shift "
-        f"{number(growth.shift)}{shown}"
+        f"{relation} '{change.base}': {ends}, {what} {number(change.value)} "
+        f"({_span(change.ci_low, change.ci_high)}), shift "
+        f"{number(change.shift)}{shown}"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import points_for
-from pytest_visualbias.spec.roles import BEFORE, growth_base, is_gated
+from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.spec.schema import SHIPPED_SOURCES, EmbeddingsModel, FactoryModel, TimmModel
 from pytest_visualbias.spec.sets import concepts_of
 
@@ -109,6 +109,7 @@ def _names(spec: BiasSpec) -> Iterator[Finding]:
 def _test(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
     yield from _concepts(spec, test)
     yield from _limits(spec, test)
+    yield from _excess(spec, test)
     yield from _control(test)
     yield from _waiver(spec, test)
     for index, tag in enumerate(test.tags):
@@ -156,6 +157,21 @@ def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
         )
 
 
+def _excess(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    name = test.excess_over
+    untrained = [model for model, entry in spec.models.items() if is_random(entry)]
+    if name is not None and name not in untrained:
+        what = "is no untrained model" if name in spec.models else "is no model"
+        yield ("excess_over",), f"'{name}' {what}; {did_you_mean(name, untrained)}"
+    elif test.limits.on_excess and excess_base(spec, test) is None and not test.control:
+        message = (
+            f"there are several untrained models; add 'excess_over' ({', '.join(untrained)})"
+            if untrained
+            else "there is no untrained model to go beyond; add one with 'random_init: 3'"
+        )
+        yield ("limits", "max_excess"), message
+
+
 def _control(test: BiasTest) -> Iterator[Finding]:
     if test.control is None:
         if test.limits.min_effect is not None:
@@ -165,7 +181,7 @@ def _control(test: BiasTest) -> Iterator[Finding]:
         return
     if test.limits.min_effect is None:
         yield ("limits",), "a positive control needs 'min_effect'; add it"
-    if test.limits.on_effect or test.limits.on_growth:
+    if test.limits.on_effect or test.limits.on_growth or test.limits.on_excess:
         yield ("limits",), "a positive control has 'min_effect' only; remove the other limits"
 
 

@@ -95,6 +95,8 @@ class Limits(Strict):
         On the judged effect and on the gap in cosines.
     max_growth, max_shift : float
         On the growth of the absolute effect since ``before``, and on its change either way.
+    max_excess : float
+        On how far the absolute effect goes beyond that of an untrained network.
     min_effect : float
         What a positive control must show.
     """
@@ -103,6 +105,7 @@ class Limits(Strict):
     max_gap: Limit | None = None
     max_growth: Limit | None = None
     max_shift: Limit | None = None
+    max_excess: Limit | None = None
     min_effect: Limit | None = None
 
     @property
@@ -114,6 +117,11 @@ class Limits(Strict):
     def on_growth(self) -> bool:
         """Whether a limit uses the p of the growth."""
         return self.max_growth is not None or self.max_shift is not None
+
+    @property
+    def on_excess(self) -> bool:
+        """Whether a limit uses the p of the excess."""
+        return self.max_excess is not None
 
     @property
     def of_effect(self) -> Limits:
@@ -187,6 +195,7 @@ class BiasTest(Strict):
     evidence: Evidence | None = None
     sides: Sides | None = None
     growth_from: Name | None = None
+    excess_over: Name | None = None
     tags: Annotated[tuple[TagName, ...], Field(strict=False)] = ()
 
 

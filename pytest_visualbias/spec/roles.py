@@ -9,7 +9,7 @@ from pytest_visualbias.spec.schema import FactoryModel, TimmModel
 if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ModelEntry
 
-__all__ = ["BEFORE", "growth_base", "is_gated", "is_random"]
+__all__ = ["BEFORE", "excess_base", "growth_base", "is_gated", "is_random"]
 
 BEFORE = "before"
 
@@ -27,6 +27,19 @@ def growth_base(spec: BiasSpec, test: BiasTest) -> str | None:
     """Return the model that a test's growth is measured from, where the spec has one."""
     name = test.growth_from or BEFORE
     return name if name in spec.models else None
+
+
+def excess_base(spec: BiasSpec, test: BiasTest) -> str | None:
+    """Return the untrained model that a test's excess is over: the one it names, or the only one.
+
+    A control has none: it is judged by its own effect.
+    """
+    if test.control:
+        return None
+    if test.excess_over is not None:
+        return test.excess_over if test.excess_over in spec.models else None
+    untrained = [name for name, entry in spec.models.items() if is_random(entry)]
+    return untrained[0] if len(untrained) == 1 else None
 
 
 def is_gated(spec: BiasSpec, model: str, test: BiasTest) -> bool:
