@@ -6,8 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.pipeline.comparing import differences, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
-from pytest_visualbias.pipeline.numbers import difference, scored
+from pytest_visualbias.pipeline.numbers import scored
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.spec.roles import excess_base, is_random
 
@@ -67,7 +68,9 @@ def with_excess(
     try:
         other = model(name)
         untrained = scored(file, other, test, layer)
-        unlike = difference(other, subject, layer, untrained.sets, found.sets)
+        differing = tuple(differences(other, subject, layer, untrained.sets, found.sets))
+        found = dataclasses.replace(found, differing=(*(found.differing or ()), *differing))
+        unlike = undeclared(differing, file.spec.settings.differs)
         if unlike is not None:
             return dataclasses.replace(found, unlike_untrained=unlike)
         measure = remembering(measure_of(test), memo)

@@ -108,7 +108,7 @@ def _not_comparable(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) 
         ),
     ):
         if unlike is not None and is_limited:
-            yield f"not_comparable: {names} differ in {unlike}; make them alike"
+            yield f"not_comparable: {names} differ in {unlike}"
 
 
 def _unjudged(spec: BiasSpec, model: str, test: BiasTest) -> str | None:

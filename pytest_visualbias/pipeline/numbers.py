@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError, StimulusError, VisualBiasError
+from pytest_visualbias.pipeline.comparing import differences, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.spec.roles import growth_base, is_random
@@ -17,6 +18,7 @@ from pytest_visualbias.spec.sets import concepts_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pytest_visualbias.pipeline.comparing import Difference
     from pytest_visualbias.pipeline.embedding import Measured
     from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.preflight import ModelSets
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.stimuli import StimulusSet
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
-__all__ = ["Numbers", "Subject", "difference", "numbers_of", "scored"]
+__all__ = ["Numbers", "Subject", "numbers_of", "scored"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +58,10 @@ class Numbers:
         Of the model that growth is measured from.
     growth : ChangeResult or None
         Since the model that growth is measured from.
+    differing : tuple of Difference or None
+        In what this measurement differs from those it is compared with; None where it is not.
     unlike : str or None
-        In what that model's measurement differs so that there is no growth.
+        In what that model's measurement differs so that there is no growth, and what to do.
     untrained : AnyScores or None
         Of the untrained model that the excess is over.
     excess : ChangeResult or None
@@ -76,6 +80,7 @@ class Numbers:
     trials: tuple[EffectResult, ...] = ()
     before: AnyScores | None = None
     growth: ChangeResult | None = None
+    differing: tuple[Difference, ...] | None = None
     unlike: str | None = None
     untrained: AnyScores | None = None
     excess: ChangeResult | None = None
@@ -187,39 +192,14 @@ def _with_growth(
     memo: Remembered,
 ) -> Numbers:
     earlier = scored(file, before, test, layer)
-    unlike = difference(before, subject, layer, earlier.sets, found.sets)
+    differing = tuple(differences(before, subject, layer, earlier.sets, found.sets))
+    unlike = undeclared(differing, file.spec.settings.differs)
+    found = dataclasses.replace(found, differing=differing, unlike=unlike)
     if unlike is not None or found.scores is None:
-        return dataclasses.replace(found, unlike=unlike)
+        return found
     measure = remembering(measure_of(test), memo)
     growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test), None)
     old, new = (measure.by_role(scores) for scores in (earlier.mean, found.scores))
     # The same weights, whatever file they lie in.
     is_same = all(np.array_equal(old[role], new[role]) for role in new)
     return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
-
-
-def difference(
-    before: Subject,
-    after: Subject,
-    layer: str,
-    earlier: Mapping[str, StimulusSet],
-    later: Mapping[str, StimulusSet],
-) -> str | None:
-    """Return in what two measurements differ that must agree, where they do."""
-    for role, stimuli in later.items():
-        if earlier[role].digest != stimuli.digest:
-            sizes = f"{len(earlier[role])} and {len(stimuli)} images"
-            return f"stimuli of {role} ('{stimuli.concept}': {sizes})"
-    poolings = [
-        next(point.pooling for point in subject.measured.points if point.name == layer)
-        for subject in (before, after)
-    ]
-    if poolings[0] != poolings[1]:
-        return f"pooling ({poolings[0]} and {poolings[1]})"
-    one, other = (
-        subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
-    )
-    for key in sorted(one.keys() | other.keys()):
-        if one.get(key) != other.get(key):
-            return f"preprocessing ({key}: {one.get(key)} and {other.get(key)})"
-    return None

@@ -17,6 +17,8 @@ from pytest_visualbias.spec.roles import excess_base, growth_base, is_gated, is_
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_visualbias.pipeline.family import Family, Judged
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
@@ -92,7 +94,7 @@ def result_record(
         f"{file.file}:{empty.line}: '{judged.base}' and '{subject.name}' are the same weights, so "
         "no growth can be found; check their checkpoints"
     )
-    notes = [*warnings, *([same] if numbers.is_same else [])]
+    notes = [*warnings, *([same] if numbers.is_same else []), *_idle(file, subject.name, numbers)]
     if judged.is_open:
         notes.append(
             f"{file.file}:{empty.line}: p could not be told from alpha; its lower bound decided"
@@ -124,6 +126,17 @@ def result_record(
             "scores": _scores(judged),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
+
+
+def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:
+    """Yield a warning for every declared difference that is none."""
+    if numbers.differing is None:
+        return
+    found = {one.name for one in numbers.differing}
+    for index, name in enumerate(file.spec.settings.differs):
+        if name not in found:
+            message = f"'{model}' does not differ in it from what it is compared with; remove it"
+            yield file.sentence(("settings", "differs", index), message)
 
 
 def _sets(numbers: Numbers) -> dict[str, SetRecord]:

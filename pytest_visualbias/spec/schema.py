@@ -22,9 +22,11 @@ from pytest_visualbias.spec.sources import (
 )
 from pytest_visualbias.spec.values import (
     CALL,
+    DIFFERENCE,
     NAME,
     TAG,
     Alternative,
+    Differences,
     Evidence,
     Name,
     Sides,
@@ -35,6 +37,7 @@ from pytest_visualbias.spec.values import (
 
 __all__ = [
     "CALL",
+    "DIFFERENCE",
     "NAME",
     "SHIPPED_SOURCES",
     "TAG",
@@ -110,6 +113,7 @@ class Settings(Strict):
     evidence: Evidence = "significant"
     sides: Sides = "both"
     duplicates: Literal["warn", "error"] = "warn"
+    differs: Differences = ()
 
 
 class BiasSpec(Strict):

@@ -10,10 +10,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 __all__ = [
     "CALL",
+    "DIFFERENCE",
     "NAME",
     "TAG",
     "Alternative",
     "Day",
+    "Differences",
     "Evidence",
     "Limit",
     "Name",
@@ -36,6 +38,9 @@ NAME = r"^(?:[^\x00-\x1f\x7f:]|:[^\x00-\x1f\x7f:])+$"
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)]
 TAG = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 TagName = Annotated[str, Field(pattern=TAG)]
+# What before and after may differ in, where a spec says so.
+DIFFERENCE = r"^(?:pooling|preprocessing\.[^\s,]+)$"
+Differences = Annotated[tuple[Annotated[str, Field(pattern=DIFFERENCE)], ...], Field(strict=False)]
 CALL = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Text = Annotated[str, Field(min_length=1)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
