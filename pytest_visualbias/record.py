@@ -87,6 +87,7 @@ class ResultRecord(_Frozen):
     control: str | None
     tags: list[str]
     concepts: dict[str, str]
+    labels: dict[str, str] = {}
     n_x: int | None = None
     n_y: int | None = None
     n_a: int | None = None
@@ -140,6 +141,7 @@ class ModelRecord(_Frozen):
     model: str
     source: str
     role: str
+    labels: dict[str, str] = {}
     trials: list[dict[str, Any]]
     preprocessing: dict[str, Any]
     description: dict[str, Any]

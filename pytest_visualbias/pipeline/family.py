@@ -132,7 +132,7 @@ def family(
                 growth_p_adjusted=growth_p,
                 excess_p_adjusted=excess_p,
             ),
-            base=growth_base(spec, test),
+            base=growth_base(spec, test, subject.name),
             accept=waiver.accept if waiver is not None else None,
             p_adjusted=p,
             growth_p_adjusted=growth_p,
@@ -156,7 +156,8 @@ def _numbers(
     threads: int,
 ) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
-    bases = {name for test in file.spec.tests if (name := growth_base(file.spec, test))}
+    own = (growth_base(file.spec, test, subject.name) for test in file.spec.tests)
+    bases = {name for name in own if name is not None}
     grows = not is_random(file.spec.models[subject.name])
     needed = (bases - {subject.name} if grows else set()) | untrained_models(file, subject)
     for name in sorted(needed):
@@ -182,10 +183,8 @@ def _failed_before(
     memo: Remembered,
 ) -> list[tuple[str, BiasTest]]:
     """Return the controls that fail in the models that growth is measured from."""
-    names = {growth_base(file.spec, test) for test in file.spec.tests if test.limits.on_growth} - {
-        None,
-        subject.name,
-    }
+    growing = (test for test in file.spec.tests if test.limits.on_growth)
+    names = {growth_base(file.spec, test, subject.name) for test in growing} - {None, subject.name}
     failed = []
     for name in sorted(filter(None, names)):
         for control in (test for test in file.spec.tests if test.control):

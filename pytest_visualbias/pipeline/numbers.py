@@ -132,7 +132,7 @@ def numbers_of(
         found = _effect(file, test, scored(file, subject, test, layer), memo)
     except VisualBiasError as error:
         return Numbers(sets={}, problem=str(error))
-    name = growth_base(file.spec, test)
+    name = growth_base(file.spec, test, subject.name)
     if name is None or name == subject.name or is_random(file.spec.models[subject.name]):
         return found
     try:

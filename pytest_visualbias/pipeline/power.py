@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.kinds import part_of
-from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
+from pytest_visualbias.spec.roles import is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import Finding, concepts_of
 from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
 
@@ -69,7 +69,7 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
             continue
         if test.limits.on_effect:
             family.append((test.name, "effect"))
-        if test.limits.on_growth and model != growth_base(spec, test):
+        if test.limits.on_growth and not is_origin(spec, model, test):
             family.append((test.name, "growth"))
         if test.limits.on_excess and not is_random(spec.models[model]):
             family.append((test.name, "excess"))

@@ -13,7 +13,7 @@ from pytest_visualbias.record import (
     ResultRecord,
     SetRecord,
 )
-from pytest_visualbias.spec.roles import excess_base, growth_base, is_gated, is_random
+from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random, labels_of
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def error_record(
         control=test.control,
         tags=list(test.tags),
         concepts=concepts_of(test),
+        labels=labels_of(file.spec, model),
         alpha=plan.alpha,
         alternative=plan.alternative,
         sides=plan.sides if len(test.compared) > 1 else None,
@@ -203,14 +204,15 @@ def model_record(file: SpecFile, subject: Subject) -> ModelRecord:
     """Return the record of a model: exactly which weights, and what was done to images."""
     entry = file.spec.models[subject.name]
     trials = subject.measured.trials
-    bases = {growth_base(file.spec, test) for test in file.spec.tests}
-    role = "random" if is_random(entry) else "reference" if subject.name in bases else "gated"
+    is_reference = any(is_origin(file.spec, subject.name, test) for test in file.spec.tests)
+    role = "random" if is_random(entry) else "reference" if is_reference else "gated"
     table = next(iter(trials[0].tables.values()))
     return ModelRecord(
         spec=file.file,
         model=subject.name,
         source=entry.source,
         role=role,
+        labels=labels_of(file.spec, subject.name),
         trials=[
             {"label": one.label, "fingerprint": one.fingerprint, **one.facts} for one in trials
         ],

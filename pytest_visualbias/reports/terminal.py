@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pytest_visualbias.reports.labels import labelled
 from pytest_visualbias.reports.text import headline
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.verdict import number, p_text
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.labels import Labelled
     from pytest_visualbias.reports.transfer import Transfer
 
 __all__ = ["Screen", "render"]
@@ -83,6 +86,9 @@ def render(
         for group in _groups(records):
             console.print()
             console.print(_table(group, screen))
+        for key, rows in groupby(labelled(records), key=lambda one: one.key):
+            console.print()
+            console.print(_label_table(key, rows, screen))
         for index, transfer in enumerate(transfers(records)):
             start = "" if index else "\n"
             console.print(Text(start + _transfer(transfer, screen)), soft_wrap=True)
@@ -120,15 +126,7 @@ def _table(records: Sequence[ResultRecord], screen: Screen) -> Table:
     first = records[0]
     layers = {record.layer for record in records}
     role = "" if first.role == "gated" else f" ({first.role})"
-    table = Table(
-        title=f"{first.spec} :: {first.model}{role}",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD if screen.has_unicode else box.ASCII2,
-        show_edge=False,
-        pad_edge=False,
-        expand=False,
-    )
+    table = _empty(f"{first.spec} :: {first.model}{role}", screen)
     table.add_column("test" if len(layers) == 1 else "test [layer]", overflow="fold", ratio=1)
     for name in ("effect", "interval", "p adj"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -147,6 +145,31 @@ def _table(records: Sequence[ResultRecord], screen: Screen) -> Table:
         table.add_row(
             *_row(record, has_layer=len(layers) > 1, has_growth=has_growth, screen=screen)
         )
+    return table
+
+
+def _empty(title: str, screen: Screen) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if screen.has_unicode else box.ASCII2,
+        show_edge=False,
+        pad_edge=False,
+        expand=False,
+    )
+
+
+def _label_table(key: str, rows: Iterable[Labelled], screen: Screen) -> Table:
+    table = _empty(f"models by {key}", screen)
+    table.add_column(key, overflow="fold", ratio=1)
+    for name in ("models", "tests", "mean |effect|", "mean growth", "failing"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        effect = "-" if row.effect is None else f"{row.effect:.2f}"
+        counts = [str(row.models), str(row.tests)]
+        cells = [row.value, *counts, effect, _number(row.growth), str(row.failing)]
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.pairs import pair_findings, unpaired
 from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.spec.schema import SHIPPED_SOURCES, EmbeddingsModel, FactoryModel, TimmModel
 from pytest_visualbias.spec.sets import concepts_of
@@ -36,6 +37,7 @@ Finding = tuple["Path", str]
 def inconsistencies(spec: BiasSpec) -> Iterator[Finding]:
     """Yield the path of and the sentence about everything that does not fit together."""
     yield from _models(spec)
+    yield from pair_findings(spec)
     yield from _layers(spec)
     yield from _names(spec)
     for index, test in enumerate(spec.tests):
@@ -139,7 +141,10 @@ def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
             ("growth_from",),
             (f"unknown model '{test.growth_from}'; {did_you_mean(test.growth_from, spec.models)}"),
         )
-    elif test.limits.on_growth and growth_base(spec, test) is None:
+    elif test.limits.on_growth and spec.pairs and (alone := unpaired(spec, test)):
+        message = f"'{alone[0]}' is the end of no pair to measure growth in; add one"
+        yield ("limits", growth), message
+    elif test.limits.on_growth and not spec.pairs and growth_base(spec, test) is None:
         yield (
             ("limits", growth),
             (f"there is nothing to measure growth from; add a model '{BEFORE}' or 'growth_from'"),

@@ -28,6 +28,7 @@ from pytest_visualbias.spec.values import (
     Alternative,
     Differences,
     Evidence,
+    Labels,
     Name,
     Sides,
     Strict,
@@ -54,6 +55,7 @@ __all__ = [
     "LayerPoint",
     "Limits",
     "ModelEntry",
+    "Pair",
     "Pooling",
     "Settings",
     "Sides",
@@ -116,12 +118,29 @@ class Settings(Strict):
     differs: Differences = ()
 
 
+class Pair(Strict):
+    """Two models, the second made from the first: its growth is measured from there.
+
+    Attributes
+    ----------
+    before, after : str
+        Names of models.
+    labels : mapping of str to str
+        Of `after`, beside its own.
+    """
+
+    before: Name
+    after: Name
+    labels: Labels = Field(default_factory=dict)
+
+
 class BiasSpec(Strict):
     """A whole spec file."""
 
     visualbias: Literal[1]
     title: str = ""
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
+    pairs: Annotated[tuple[Pair, ...], Field(strict=False)] = ()
     layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] = ("pooled",)
     stimuli: Text = "."
     concepts: Annotated[dict[Name, Concept], Field(min_length=1)]

@@ -17,6 +17,7 @@ __all__ = [
     "Day",
     "Differences",
     "Evidence",
+    "Labels",
     "Limit",
     "Name",
     "Names",
@@ -46,6 +47,8 @@ Text = Annotated[str, Field(min_length=1)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
+
+Labels = dict[Name, Text]
 
 
 def _day(value: Any) -> dt.date:
