@@ -126,6 +126,8 @@ class ResultRecord(_Frozen):
     accept: AcceptRecord | None = None
     growth: GrowthRecord | None = None
     excess: GrowthRecord | None = None
+    drift: str | None = None
+    drift_corrected_shift: float | None = None
     trials: dict[str, list[float] | list[str]] | None = None
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
     reasons: list[str]

@@ -140,7 +140,7 @@ def family(
             is_open=any(one is not None and one.is_open for one in (effect, growth, excess)),
         )
         results.append(judged)
-    failed = [one.test for one in results if one.test.control and one.verdict.outcome != "pass"]
+    failed = [one.test for one in results if one.test.is_positive and one.verdict.outcome != "pass"]
     before = _failed_before(file, subject, layer, base, memo)
     memo.save()
     judged_all = tuple(_under(one, failed, before) for one in results)
@@ -187,7 +187,7 @@ def _failed_before(
     names = {growth_base(file.spec, test, subject.name) for test in growing} - {None, subject.name}
     failed = []
     for name in sorted(filter(None, names)):
-        for control in (test for test in file.spec.tests if test.control):
+        for control in (test for test in file.spec.tests if test.is_positive):
             try:
                 found = numbers_of(file, base(name), control, layer, base, memo)
             except VisualBiasError:
@@ -207,7 +207,7 @@ def _failed_before(
 
 def _under(judged: Judged, failed: list[BiasTest], before: list[tuple[str, BiasTest]]) -> Judged:
     """Return a result, invalid where a failed positive control speaks for it."""
-    if judged.test.control or judged.verdict.outcome == "error":
+    if judged.test.is_positive or judged.verdict.outcome == "error":
         return judged
     for control in failed:
         if _speaks_for(control, judged.test):

@@ -74,7 +74,7 @@ def verdict_of(
     if part is not None:
         return Verdict(outcome="pass", reasons=(f"{part}, reported only",))
     rule = rule_of(spec, test)
-    if test.control:
+    if test.is_positive:
         return judge_control(found.effect, rule, held_before=_held_before(found, rule))
     unlike = tuple(_not_comparable(spec, model, test, found))
     if unlike:
@@ -115,7 +115,7 @@ def _unjudged(spec: BiasSpec, model: str, test: BiasTest) -> str | None:
     """Return the part of a model that a test does not judge; a positive control fails anywhere."""
     if is_random(spec.models[model]):
         return "random control"
-    return None if test.control or is_gated(spec, model, test) else "reference"
+    return None if test.is_positive or is_gated(spec, model, test) else "reference"
 
 
 def _held_before(found: Numbers, rule: Rule) -> bool:

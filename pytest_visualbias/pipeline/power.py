@@ -45,13 +45,13 @@ def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
     that limits are on the value itself, and no p to be significant.
     """
     settings = spec.settings
-    is_upward = test.control is not None or not test.compared
+    is_upward = test.is_positive or not test.compared
     evidence = test.evidence or settings.evidence
     if not test.compared and evidence == "significant":
         evidence = "interval"  # with limits, a fault of the spec
     return Plan(
         alternative=test.alternative or ("greater" if is_upward else settings.alternative),
-        sides="targets" if test.control else test.sides or settings.sides,
+        sides="targets" if test.is_positive else test.sides or settings.sides,
         evidence=evidence,
         alpha=settings.alpha,
     )
@@ -65,7 +65,7 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
     """
     family = []
     for test in spec.tests:
-        if test.control or not test.compared:
+        if test.is_positive or not test.compared:
             continue
         if test.limits.on_effect:
             family.append((test.name, "effect"))
@@ -85,7 +85,7 @@ def smallest_visible(
     """
     plan = plan_of(spec, test)
     count = len(declared_family(spec, model)) if spec.settings.correction != "none" else 1
-    alpha = plan.alpha if test.control else plan.alpha / max(count, 1)
+    alpha = plan.alpha if test.is_positive else plan.alpha / max(count, 1)
     found = [
         smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
         for side in _judged_sides(test, plan, sizes)
@@ -132,7 +132,7 @@ def power_findings(
         sizes = {role: len(sets[concept]) for role, concept in roles.items()}
         sides = _judged_sides(test, plan_of(spec, test), sizes)
         path: Path = ("tests", index)
-        if test.control:
+        if test.is_positive:
             yield from _bound(path, test, sides, sizes)
             yield from _reachable(path, plan_of(spec, test), sides)
         elif is_gated(spec, model, test):

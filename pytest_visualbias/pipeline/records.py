@@ -123,10 +123,22 @@ def result_record(
                 excess_base(file.spec, judged.test),
                 judged.excess_p_adjusted,
             ),
+            "drift": judged.test.drift,
+            "drift_corrected_shift": _beyond_drift(tests, judged),
             "trials": _trials(subject, numbers),
             "scores": _scores(judged),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
+
+
+def _beyond_drift(tests: Family, judged: Judged) -> float | None:
+    """Return the shift of a test beyond that of its drift control, where both have one."""
+    growth = judged.numbers.growth
+    for other in tests.results:
+        drift = other.numbers.growth
+        if other.test.name == judged.test.drift and other.base == judged.base and growth and drift:
+            return growth.shift - drift.shift
+    return None
 
 
 def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:

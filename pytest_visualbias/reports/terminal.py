@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.reports.labels import labelled
-from pytest_visualbias.reports.text import headline
+from pytest_visualbias.reports.text import drift_text, headline
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.verdict import number, p_text
 
@@ -92,6 +92,8 @@ def render(
         for index, transfer in enumerate(transfers(records)):
             start = "" if index else "\n"
             console.print(Text(start + _transfer(transfer, screen)), soft_wrap=True)
+        for record in (one for one in records if one.drift_corrected_shift is not None):
+            console.print(Text(f"{record.nodeid}: {drift_text(record)}"), soft_wrap=True)
         for warning in dict.fromkeys(text for one in records for text in one.warnings):
             console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     for note in notes:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
 
-__all__ = ["failure_text", "headline", "waiver_text"]
+__all__ = ["drift_text", "failure_text", "headline", "waiver_text"]
 
 
 def headline(record: ResultRecord) -> str:
@@ -23,6 +23,12 @@ def headline(record: ResultRecord) -> str:
 def failure_text(record: ResultRecord) -> str:
     """Return the headline, then what a person needs to act on it, in plain ASCII."""
     return "\n".join([headline(record), *(f"  {line}" for line in _details(record))])
+
+
+def drift_text(record: ResultRecord) -> str:
+    """Return in one line how far an effect moved beyond what is common to all."""
+    assert record.drift_corrected_shift is not None  # noqa: S101 - for the type checker
+    return f"shift beyond the drift of '{record.drift}': {number(record.drift_corrected_shift)}"
 
 
 def waiver_text(accept: AcceptRecord) -> str:
@@ -40,6 +46,8 @@ def _details(record: ResultRecord) -> Iterator[str]:
         yield _evidence(record)
     if record.growth is not None:
         yield _change(record.growth, "since", "growth")
+    if record.drift_corrected_shift is not None:
+        yield drift_text(record)
     if record.excess is not None:
         yield _change(record.excess, "beyond", "excess")
     if record.accept is not None:

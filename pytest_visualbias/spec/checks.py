@@ -12,7 +12,13 @@ from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.pairs import pair_findings, unpaired
 from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
-from pytest_visualbias.spec.schema import SHIPPED_SOURCES, EmbeddingsModel, FactoryModel, TimmModel
+from pytest_visualbias.spec.schema import (
+    SHIPPED_SOURCES,
+    EmbeddingsModel,
+    FactoryModel,
+    Limits,
+    TimmModel,
+)
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
@@ -113,6 +119,7 @@ def _test(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
     yield from _limits(spec, test)
     yield from _excess(spec, test)
     yield from _control(test)
+    yield from _drift(spec, test)
     yield from _waiver(spec, test)
     for index, tag in enumerate(test.tags):
         if tag in RESERVED_TAGS:
@@ -178,7 +185,7 @@ def _excess(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
 
 
 def _control(test: BiasTest) -> Iterator[Finding]:
-    if test.control is None:
+    if not test.is_positive:
         if test.limits.min_effect is not None:
             yield ("limits", "min_effect"), "is for a control; add 'control: positive' or remove it"
         if test.scope is not None:
@@ -188,6 +195,22 @@ def _control(test: BiasTest) -> Iterator[Finding]:
         yield ("limits",), "a positive control needs 'min_effect'; add it"
     if test.limits.on_effect or test.limits.on_growth or test.limits.on_excess:
         yield ("limits",), "a positive control has 'min_effect' only; remove the other limits"
+
+
+def _drift(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    if test.control == "drift" and test.limits.min_effect is None and test.limits != Limits():
+        yield ("limits",), "a drift control is never judged; remove them"
+    if test.drift is None:
+        return
+    controls = {one.name: one for one in spec.tests if one.control == "drift"}
+    if test.control:
+        yield ("drift",), "a control is corrected by no other; remove it"
+    elif test.drift not in controls:
+        message = f"'{test.drift}' is no drift control; {did_you_mean(test.drift, controls)}"
+        yield ("drift",), message
+    elif controls[test.drift].kind != test.kind:
+        kind = controls[test.drift].kind
+        yield ("drift",), f"'{test.drift}' is of kind '{kind}'; name one of kind '{test.kind}'"
 
 
 def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:

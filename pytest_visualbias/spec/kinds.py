@@ -189,7 +189,8 @@ class BiasTest(Strict):
     attributes: Attributes | None = None
     limits: Limits = Limits()
     accept: Accept | None = None
-    control: Literal["positive"] | None = None
+    control: Literal["positive", "drift"] | None = None
+    drift: Name | None = None
     scope: Literal["attributes", "model"] | None = None
     alternative: Alternative | None = None
     evidence: Evidence | None = None
@@ -197,6 +198,11 @@ class BiasTest(Strict):
     growth_from: Name | None = None
     excess_over: Name | None = None
     tags: Annotated[tuple[TagName, ...], Field(strict=False)] = ()
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether it is a positive control: one that must show its effect."""
+        return self.control == "positive"
 
 
 class IeatTest(BiasTest):
@@ -243,6 +249,7 @@ class IntraSimilarityTest(BiasTest):
     attributes: Absent = None
     limits: SimilarityLimits = SimilarityLimits()
     control: Absent = None
+    drift: Absent = None
     scope: Absent = None
     alternative: Absent = None
     evidence: Literal["interval", "point"] | None = None

@@ -62,7 +62,7 @@ def excess_base(spec: BiasSpec, test: BiasTest) -> str | None:
 
     A control has none: it is judged by its own effect.
     """
-    if test.control:
+    if test.is_positive:
         return None
     if test.excess_over is not None:
         return test.excess_over if test.excess_over in spec.models else None
