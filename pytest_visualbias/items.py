@@ -8,7 +8,7 @@ import pytest
 
 from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.records import error_record
-from pytest_visualbias.reports.text import failure_text
+from pytest_visualbias.reports.text import failure_text, waiver_text
 from pytest_visualbias.spec.layers import points_for
 
 if TYPE_CHECKING:
@@ -145,6 +145,9 @@ class BiasItem(pytest.Item):
                 self.user_properties.append((f"visualbias.{name}", value))
         if self.record.growth is not None:
             self.user_properties.append(("visualbias.growth", self.record.growth.value))
+        if self.record.accept is not None:
+            waiver = waiver_text(self.record.accept)
+            self.user_properties.append(("visualbias.accept", waiver))
         if self.record.outcome == "error":
             pytest.fail(failure_text(self.record), pytrace=False)
 

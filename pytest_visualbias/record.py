@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["GrowthRecord", "ModelRecord", "Report", "ResultRecord", "SetRecord", "to_json"]
+__all__ = [
+    "AcceptRecord",
+    "GrowthRecord",
+    "ModelRecord",
+    "Report",
+    "ResultRecord",
+    "SetRecord",
+    "to_json",
+]
 
 
 class _Frozen(BaseModel):
@@ -25,7 +34,10 @@ class SetRecord(_Frozen):
 
 
 class GrowthRecord(_Frozen):
-    """The change of the judged effect since another model (section 4 of the definitions)."""
+    """The change of the judged effect since another model (section 4 of the definitions).
+
+    An excess has the same shape: the change since an untrained network.
+    """
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
@@ -45,6 +57,14 @@ class GrowthRecord(_Frozen):
     shift_ci_low: float
     shift_ci_high: float
     flipped: bool
+
+
+class AcceptRecord(_Frozen):
+    """The waiver of a test: a bias accepted up to a size and a day."""
+
+    max_effect: float
+    reason: str
+    until: dt.date
 
 
 class ResultRecord(_Frozen):
@@ -67,6 +87,7 @@ class ResultRecord(_Frozen):
     control: str | None
     tags: list[str]
     concepts: dict[str, str]
+    labels: dict[str, str] = {}
     n_x: int | None = None
     n_y: int | None = None
     n_a: int | None = None
@@ -102,9 +123,13 @@ class ResultRecord(_Frozen):
     evidence: str
     correction: str
     limits: dict[str, float]
+    accept: AcceptRecord | None = None
     growth: GrowthRecord | None = None
+    excess: GrowthRecord | None = None
+    drift: str | None = None
+    drift_corrected_shift: float | None = None
     trials: dict[str, list[float] | list[str]] | None = None
-    outcome: Literal["pass", "fail", "inconclusive", "invalid", "error"]
+    outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
     reasons: list[str]
     warnings: list[str] = []
     sets: dict[str, SetRecord] = {}
@@ -118,6 +143,7 @@ class ModelRecord(_Frozen):
     model: str
     source: str
     role: str
+    labels: dict[str, str] = {}
     trials: list[dict[str, Any]]
     preprocessing: dict[str, Any]
     description: dict[str, Any]

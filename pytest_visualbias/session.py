@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,10 @@ class LoadedSpec:
     preflight: Preflight
 
 
+def _today() -> dt.date:
+    return dt.datetime.now(tz=dt.timezone.utc).date()
+
+
 @dataclass(kw_only=True, slots=True)
 class Session:
     """Computes what is asked for, once; whatever goes wrong is remembered, too."""
@@ -81,6 +86,8 @@ class Session:
     settings: Settings
     resources: Resources
     digest: Callable[[Path], str] = digest_of_file
+    # Read once: a run that passes midnight judges by one day.
+    today: dt.date = field(default_factory=_today)
     _subjects: dict[tuple[Path, str], Subject | VisualBiasError] = field(default_factory=dict)
     _families: dict[tuple[Path, str, str], Family] = field(default_factory=dict)
     _expected: list[tuple[LoadedSpec, str]] = field(default_factory=list)
@@ -191,6 +198,7 @@ class Session:
                 subject,
                 layer,
                 lambda name: self._subject(spec, name),
+                today=self.today,
                 threads=self.settings.threads,
                 cache=self.resources.cache.folder,
             )

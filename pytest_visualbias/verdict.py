@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Alternative, Evidence, Limits
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
-__all__ = ["Outcome", "Rule", "Verdict", "judge", "judge_control", "number", "p_text"]
+__all__ = [
+    "Outcome",
+    "Rule",
+    "Verdict",
+    "judge",
+    "judge_control",
+    "number",
+    "over",
+    "p_text",
+    "size",
+]
 
-Outcome = Literal["pass", "fail", "inconclusive", "invalid", "error"]
+Outcome = Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +79,7 @@ class _Check:
     proof: _Proof
 
     def reason(self) -> str:
-        shown = number(self.value)
-        if not abs(float(shown)) > self.limit:  # rounded, it would seem to be within
-            shown = f"{self.value:+.6g}"
+        shown = over(self.value, self.limit)
         without = "" if self.proof.holds else ", but without evidence"
         return f"{self.what} {shown} is over {self.limit:g}{without} ({self.proof.text})"
 
@@ -83,6 +91,8 @@ def judge(
     *,
     p_adjusted: float | None,
     growth_p_adjusted: float | None,
+    excess: ChangeResult | None = None,
+    excess_p_adjusted: float | None = None,
 ) -> Verdict:
     """Judge a test of a gated model.
 
@@ -94,7 +104,9 @@ def judge(
         Since the model that growth is measured from; needed where a limit is on growth.
     rule : Rule
         What to judge by.
-    p_adjusted, growth_p_adjusted : float or None
+    excess : ChangeResult or None
+        Since an untrained network; needed where a limit is on it.
+    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
         The verdict's p of each, corrected over the family; None where no limit uses it.
 
     Returns
@@ -105,11 +117,15 @@ def judge(
     """
     if growth is None and rule.limits.on_growth:
         raise ValueError("a limit on growth was given, but no growth to judge")
+    if excess is None and rule.limits.on_excess:
+        raise ValueError("a limit on the excess was given, but no excess to judge")
     if effect.gap is None and rule.limits.max_gap is not None:
         raise ValueError("a limit on the gap was given, but no gap to judge")
     checks = list(_effect_checks(effect, rule, p_adjusted))
     if growth is not None:
         checks += _growth_checks(growth, rule, growth_p_adjusted)
+    if excess is not None:
+        checks += _excess_checks(excess, rule, excess_p_adjusted)
     over = [check for check in checks if check.is_over]
     proven = [check for check in over if check.proof.holds]
     if proven:
@@ -131,7 +147,7 @@ def _effect_checks(effect: EffectResult, rule: Rule, p_adjusted: float | None) -
                 what=what,
                 value=value,
                 limit=limit,
-                is_over=_is_over(_size(value, rule.alternative), limit),
+                is_over=_is_over(size(value, rule.alternative), limit),
                 proof=_proof(rule, p_adjusted, interval, limit, rule.alternative),
             )
 
@@ -158,12 +174,24 @@ def _growth_checks(growth: ChangeResult, rule: Rule, p_adjusted: float | None) -
         )
 
 
-def _is_over(size: float, limit: float) -> bool:
+def _excess_checks(excess: ChangeResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
+    limit = rule.limits.max_excess
+    if limit is not None:
+        yield _Check(
+            what="excess",
+            value=excess.growth,
+            limit=limit,
+            is_over=_is_over(excess.growth, limit),
+            proof=_proof(rule, p_adjusted, (excess.ci_low, excess.ci_high), limit, "greater"),
+        )
+
+
+def _is_over(value: float, limit: float) -> bool:
     # What is not a number is not within a limit either, and must not pass.
-    return not size <= limit
+    return not value <= limit
 
 
-def _size(value: float, alternative: Alternative) -> float:
+def size(value: float, alternative: Alternative) -> float:
     """Return how large a value is in the direction that counts."""
     return {"two-sided": abs(value), "greater": value, "less": -value}[alternative]
 
@@ -206,9 +234,9 @@ def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Ver
         Whether the model that growth is measured from showed the effect.
     """
     least = rule.limits.min_effect or 0.0
-    size = _size(effect.effect_size, rule.alternative)
+    shows = size(effect.effect_size, rule.alternative)
     shown = f"d = {number(effect.effect_size)} (p = {p_text(effect.p_value)})"
-    if size >= least and effect.p_value is not None and effect.p_value <= rule.alpha:
+    if shows >= least and effect.p_value is not None and effect.p_value <= rule.alpha:
         return Verdict(outcome="pass", reasons=(f"control held: {shown}",))
     needed = f"at least {least:g} with p <= {rule.alpha:g} is needed"
     what = "control lost since the model before" if held_before else "positive control failed"
@@ -218,6 +246,12 @@ def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Ver
 def number(value: float) -> str:
     """Return an effect as people read it: signed, with two digits, never a negative zero."""
     return f"{round(value, 2) + 0.0:+.2f}"
+
+
+def over(value: float, limit: float) -> str:
+    """Return an effect that is over a limit, with as many digits as show that it is."""
+    shown = number(value)
+    return shown if abs(float(shown)) > limit else f"{value:+.6g}"
 
 
 def p_text(p: float | None) -> str:

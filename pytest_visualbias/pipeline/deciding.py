@@ -65,7 +65,8 @@ def decide(
     numbers : mapping of str to Numbers
         Of every test, by name.
     members : sequence of (str, str)
-        Test and ``effect`` or ``growth``: every declared p; one without numbers counts as 1.
+        Test and ``effect``, ``growth`` or ``excess``: every declared p; one without numbers counts
+        as 1.
     memo : Remembered
         Results of former runs.
 
@@ -98,7 +99,7 @@ def _brackets(
     """Return the bounds of every p; a sampled one is taken as it is, since nothing proves more."""
     lows, highs = [], []
     for name, what in members:
-        found = numbers[name].effect if what == "effect" else numbers[name].growth
+        found = getattr(numbers[name], what)
         if not isinstance(found, Evidence):
             low = high = 1.0
         else:
@@ -118,7 +119,10 @@ def _refined(
     if what == "effect":
         effect = measure.test(numbers.scores, plan, level)
         return dataclasses.replace(numbers, effect=effect)
-    if numbers.before is None:
+    base = numbers.before if what == "growth" else numbers.untrained
+    if base is None:
         return numbers
-    growth = measure.grow(numbers.before, numbers.scores, plan, level)
-    return dataclasses.replace(numbers, growth=growth)
+    change = measure.grow(base, numbers.scores, plan, level)
+    if what == "growth":
+        return dataclasses.replace(numbers, growth=change)
+    return dataclasses.replace(numbers, excess=change)

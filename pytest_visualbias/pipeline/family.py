@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.pipeline.deciding import decide
+from pytest_visualbias.pipeline.excess import untrained_models, with_excess
+from pytest_visualbias.pipeline.judging import rule_of, verdict_of, waiver_of
 from pytest_visualbias.pipeline.numbers import numbers_of
-from pytest_visualbias.pipeline.power import declared_family, plan_of
+from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
-from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
+from pytest_visualbias.spec.roles import growth_base, is_random
+from pytest_visualbias.verdict import Verdict, judge_control
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
     from pathlib import Path
 
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
-    from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.spec.schema import Accept, BiasTest
 
 __all__ = ["Family", "Judged", "family"]
 
@@ -44,7 +47,9 @@ class Judged:
         Its outcome.
     base : str or None
         The model that growth is measured from.
-    p_adjusted, growth_p_adjusted : float or None
+    accept : Accept or None
+        The waiver in force, or past its day.
+    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
         The verdict's p, corrected over the family, where a limit uses it.
     is_open : bool
         Whether one of them could only be bracketed with alpha inside; its lower end decides then.
@@ -54,8 +59,10 @@ class Judged:
     numbers: Numbers
     verdict: Verdict
     base: str | None
+    accept: Accept | None
     p_adjusted: float | None
     growth_p_adjusted: float | None
+    excess_p_adjusted: float | None
     is_open: bool
 
 
@@ -73,6 +80,7 @@ def family(
     layer: str,
     base: Callable[[str], Subject],
     *,
+    today: dt.date,
     threads: int = 1,
     cache: Path | None = None,
 ) -> Family:
@@ -88,6 +96,8 @@ def family(
         The name of the layer.
     base : callable
         Gives the model of a name, to measure growth from; called only where it is needed.
+    today : date
+        Of the run, in UTC: waivers end.
     threads : int
         Tests computed at a time; numbers do not depend on it.
     cache : Path or None
@@ -108,18 +118,29 @@ def family(
         found = decided.numbers[test.name]
         effect = decided.corrected.get((test.name, "effect"))
         growth = decided.corrected.get((test.name, "growth"))
-        p, growth_p = (one.p if one is not None else None for one in (effect, growth))
+        excess = decided.corrected.get((test.name, "excess"))
+        p, growth_p, excess_p = (
+            one.p if one is not None else None for one in (effect, growth, excess)
+        )
+        waiver = waiver_of(spec, subject.name, test, layer, today)
         judged = Judged(
             test=test,
             numbers=found,
-            verdict=_verdict(file, subject, test, found, p, growth_p),
-            base=growth_base(spec, test),
+            verdict=verdict_of(
+                *(spec, subject.name, test, found, waiver),
+                p_adjusted=p,
+                growth_p_adjusted=growth_p,
+                excess_p_adjusted=excess_p,
+            ),
+            base=growth_base(spec, test, subject.name),
+            accept=waiver.accept if waiver is not None else None,
             p_adjusted=p,
             growth_p_adjusted=growth_p,
-            is_open=any(one is not None and one.is_open for one in (effect, growth)),
+            excess_p_adjusted=excess_p,
+            is_open=any(one is not None and one.is_open for one in (effect, growth, excess)),
         )
         results.append(judged)
-    failed = [one.test for one in results if one.test.control and one.verdict.outcome != "pass"]
+    failed = [one.test for one in results if one.test.is_positive and one.verdict.outcome != "pass"]
     before = _failed_before(file, subject, layer, base, memo)
     memo.save()
     judged_all = tuple(_under(one, failed, before) for one in results)
@@ -135,63 +156,23 @@ def _numbers(
     threads: int,
 ) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
-    bases = {name for test in file.spec.tests if (name := growth_base(file.spec, test))}
+    own = (growth_base(file.spec, test, subject.name) for test in file.spec.tests)
+    bases = {name for name in own if name is not None}
     grows = not is_random(file.spec.models[subject.name])
-    for name in sorted(bases - {subject.name}) if grows else ():
+    needed = (bases - {subject.name} if grows else set()) | untrained_models(file, subject)
+    for name in sorted(needed):
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it
             base(name)  # measured here, by one thread
     with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
         found = pool.map(
-            lambda test: numbers_of(file, subject, test, layer, base, memo), file.spec.tests
+            lambda test: with_excess(
+                *(file, subject, test, layer, base),
+                numbers_of(file, subject, test, layer, base, memo),
+                memo,
+            ),
+            file.spec.tests,
         )
         return {test.name: one for test, one in zip(file.spec.tests, found, strict=True)}
-
-
-def _rule(file: SpecFile, test: BiasTest) -> Rule:
-    plan = plan_of(file.spec, test)
-    return Rule(
-        limits=test.limits,
-        evidence=plan.evidence,
-        alternative=plan.alternative,
-        alpha=plan.alpha,
-    )
-
-
-def _verdict(
-    file: SpecFile,
-    subject: Subject,
-    test: BiasTest,
-    found: Numbers,
-    p_adjusted: float | None,
-    growth_p_adjusted: float | None,
-) -> Verdict:
-    if found.problem is not None or found.effect is None:
-        return Verdict(outcome="error", reasons=(found.problem or "not measured",))
-    rule = _rule(file, test)
-    if is_random(file.spec.models[subject.name]):
-        return Verdict(outcome="pass", reasons=("random control, reported only",))
-    if test.control:
-        return judge_control(found.effect, rule, held_before=_held_before(found, rule))
-    if not is_gated(file.spec, subject.name, test):
-        return Verdict(outcome="pass", reasons=("reference, reported only",))
-    if found.unlike is not None and test.limits.on_growth:
-        reason = f"not_comparable: before and after differ in {found.unlike}; make them alike"
-        return Verdict(outcome="fail", reasons=(reason,))
-    return judge(
-        found.effect,
-        found.growth,
-        rule,
-        p_adjusted=p_adjusted,
-        growth_p_adjusted=growth_p_adjusted,
-    )
-
-
-def _held_before(found: Numbers, rule: Rule) -> bool:
-    """Whether the model before was over the least effect of a control."""
-    if found.growth is None:
-        return False
-    before = found.growth.before
-    return (-before if rule.alternative == "less" else before) >= (rule.limits.min_effect or 0)
 
 
 def _failed_before(
@@ -202,20 +183,18 @@ def _failed_before(
     memo: Remembered,
 ) -> list[tuple[str, BiasTest]]:
     """Return the controls that fail in the models that growth is measured from."""
-    names = {growth_base(file.spec, test) for test in file.spec.tests if test.limits.on_growth} - {
-        None,
-        subject.name,
-    }
+    growing = (test for test in file.spec.tests if test.limits.on_growth)
+    names = {growth_base(file.spec, test, subject.name) for test in growing} - {None, subject.name}
     failed = []
     for name in sorted(filter(None, names)):
-        for control in (test for test in file.spec.tests if test.control):
+        for control in (test for test in file.spec.tests if test.is_positive):
             try:
                 found = numbers_of(file, base(name), control, layer, base, memo)
             except VisualBiasError:
                 continue  # said by the tests that need it
             if is_random(file.spec.models[name]):
                 continue
-            rule = _rule(file, control)
+            rule = rule_of(file.spec, control)
             effect = found.effect
             holds = (
                 effect is not None
@@ -228,7 +207,7 @@ def _failed_before(
 
 def _under(judged: Judged, failed: list[BiasTest], before: list[tuple[str, BiasTest]]) -> Judged:
     """Return a result, invalid where a failed positive control speaks for it."""
-    if judged.test.control or judged.verdict.outcome == "error":
+    if judged.test.is_positive or judged.verdict.outcome == "error":
         return judged
     for control in failed:
         if _speaks_for(control, judged.test):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError, StimulusError, VisualBiasError
+from pytest_visualbias.pipeline.comparing import differences, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.spec.roles import growth_base, is_random
@@ -17,6 +18,7 @@ from pytest_visualbias.spec.sets import concepts_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pytest_visualbias.pipeline.comparing import Difference
     from pytest_visualbias.pipeline.embedding import Measured
     from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.preflight import ModelSets
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.stimuli import StimulusSet
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
-__all__ = ["Numbers", "Subject", "numbers_of"]
+__all__ = ["Numbers", "Subject", "numbers_of", "scored"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +58,16 @@ class Numbers:
         Of the model that growth is measured from.
     growth : ChangeResult or None
         Since the model that growth is measured from.
+    differing : tuple of Difference or None
+        In what this measurement differs from those it is compared with; None where it is not.
     unlike : str or None
-        In what that model's measurement differs so that there is no growth.
+        In what that model's measurement differs so that there is no growth, and what to do.
+    untrained : AnyScores or None
+        Of the untrained model that the excess is over.
+    excess : ChangeResult or None
+        From that model to this one.
+    unlike_untrained : str or None
+        In what that model's measurement differs so that there is no excess.
     problem : str or None
         Why there are no numbers.
     is_same : bool
@@ -70,13 +80,19 @@ class Numbers:
     trials: tuple[EffectResult, ...] = ()
     before: AnyScores | None = None
     growth: ChangeResult | None = None
+    differing: tuple[Difference, ...] | None = None
     unlike: str | None = None
+    untrained: AnyScores | None = None
+    excess: ChangeResult | None = None
+    unlike_untrained: str | None = None
     problem: str | None = None
     is_same: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Scored:
+class Scored:
+    """The scores of one test of a model: of every trial, and their mean, which is tested."""
+
     sets: Mapping[str, StimulusSet]
     trials: tuple[AnyScores, ...]
     mean: AnyScores
@@ -113,11 +129,10 @@ def numbers_of(
         With a `problem` where a set, an image or an embedding does not allow the test.
     """
     try:
-        scored = _scored(file, subject, test, layer)
-        found = _effect(file, test, scored, memo)
+        found = _effect(file, test, scored(file, subject, test, layer), memo)
     except VisualBiasError as error:
         return Numbers(sets={}, problem=str(error))
-    name = growth_base(file.spec, test)
+    name = growth_base(file.spec, test, subject.name)
     if name is None or name == subject.name or is_random(file.spec.models[subject.name]):
         return found
     try:
@@ -128,7 +143,8 @@ def numbers_of(
         return Numbers(sets=found.sets, problem=f"no growth since '{name}': {error}")
 
 
-def _scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> _Scored:
+def scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> Scored:
+    """Return the scores of every trial of a model, and their mean."""
     sets = _sets(subject, test)
     plan, measure = plan_of(file.spec, test), measure_of(test)
     found = []
@@ -139,7 +155,7 @@ def _scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> _Sc
             found.append(measure.score(rows, plan))
     except DegenerateTestError as error:
         raise DegenerateTestError(_named(error, sets)) from None
-    return _Scored(sets=sets, trials=tuple(found), mean=measure.mean(found))
+    return Scored(sets=sets, trials=tuple(found), mean=measure.mean(found))
 
 
 def _sets(subject: Subject, test: BiasTest) -> dict[str, StimulusSet]:
@@ -157,13 +173,13 @@ def _named(error: DegenerateTestError, sets: Mapping[str, StimulusSet]) -> str:
     return f"{error} ({sets[error.role].stimuli[error.row].name})"
 
 
-def _effect(file: SpecFile, test: BiasTest, scored: _Scored, memo: Remembered) -> Numbers:
+def _effect(file: SpecFile, test: BiasTest, found: Scored, memo: Remembered) -> Numbers:
     plan, measure = plan_of(file.spec, test), remembering(measure_of(test), memo)
     mean, *trials = (
         measure.test(scores, plan, None)
-        for scores in (scored.mean, *(scored.trials if len(scored.trials) > 1 else ()))
+        for scores in (found.mean, *(found.trials if len(found.trials) > 1 else ()))
     )
-    return Numbers(sets=scored.sets, scores=scored.mean, effect=mean, trials=tuple(trials))
+    return Numbers(sets=found.sets, scores=found.mean, effect=mean, trials=tuple(trials))
 
 
 def _with_growth(
@@ -175,40 +191,15 @@ def _with_growth(
     found: Numbers,
     memo: Remembered,
 ) -> Numbers:
-    earlier = _scored(file, before, test, layer)
-    unlike = _unlike(before, subject, layer, earlier.sets, found.sets)
+    earlier = scored(file, before, test, layer)
+    differing = tuple(differences(before, subject, layer, earlier.sets, found.sets))
+    unlike = undeclared(differing, file.spec.settings.differs)
+    found = dataclasses.replace(found, differing=differing, unlike=unlike)
     if unlike is not None or found.scores is None:
-        return dataclasses.replace(found, unlike=unlike)
+        return found
     measure = remembering(measure_of(test), memo)
     growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test), None)
     old, new = (measure.by_role(scores) for scores in (earlier.mean, found.scores))
     # The same weights, whatever file they lie in.
     is_same = all(np.array_equal(old[role], new[role]) for role in new)
     return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
-
-
-def _unlike(
-    before: Subject,
-    after: Subject,
-    layer: str,
-    earlier: Mapping[str, StimulusSet],
-    later: Mapping[str, StimulusSet],
-) -> str | None:
-    """Return in what two measurements differ that must agree, where they do."""
-    for role, stimuli in later.items():
-        if earlier[role].digest != stimuli.digest:
-            sizes = f"{len(earlier[role])} and {len(stimuli)} images"
-            return f"stimuli of {role} ('{stimuli.concept}': {sizes})"
-    poolings = [
-        next(point.pooling for point in subject.measured.points if point.name == layer)
-        for subject in (before, after)
-    ]
-    if poolings[0] != poolings[1]:
-        return f"pooling ({poolings[0]} and {poolings[1]})"
-    one, other = (
-        subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
-    )
-    for key in sorted(one.keys() | other.keys()):
-        if one.get(key) != other.get(key):
-            return f"preprocessing ({key}: {one.get(key)} and {other.get(key)})"
-    return None

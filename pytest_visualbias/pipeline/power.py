@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.kinds import part_of
-from pytest_visualbias.spec.roles import growth_base, is_gated
+from pytest_visualbias.spec.roles import is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import Finding, concepts_of
 from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
 
@@ -45,34 +45,37 @@ def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
     that limits are on the value itself, and no p to be significant.
     """
     settings = spec.settings
-    is_upward = test.control is not None or not test.compared
+    is_upward = test.is_positive or not test.compared
     evidence = test.evidence or settings.evidence
     if not test.compared and evidence == "significant":
         evidence = "interval"  # with limits, a fault of the spec
     return Plan(
         alternative=test.alternative or ("greater" if is_upward else settings.alternative),
-        sides="targets" if test.control else test.sides or settings.sides,
+        sides="targets" if test.is_positive else test.sides or settings.sides,
         evidence=evidence,
         alpha=settings.alpha,
     )
 
 
 def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
-    """Return the members of a model's family: every (test, "effect" or "growth") a limit uses.
+    """Return the members of a model's family: every p of a test that a limit uses.
 
-    It is what the spec declares, whatever is selected or fails to run. Where nothing is compared
-    there is no p to count, and where the evidence asked for is another one, none that is used.
+    They are pairs of a test's name and "effect", "growth" or "excess": what the spec declares,
+    whatever is selected or fails to run. Where nothing is compared there is no p to count, and
+    where the evidence asked for is another one, none that is used.
     """
     family = []
     for test in spec.tests:
-        if test.control or not test.compared:
+        if test.is_positive or not test.compared:
             continue
         if plan_of(spec, test).evidence != "significant":
             continue
         if test.limits.on_effect:
             family.append((test.name, "effect"))
-        if test.limits.on_growth and model != growth_base(spec, test):
+        if test.limits.on_growth and not is_origin(spec, model, test):
             family.append((test.name, "growth"))
+        if test.limits.on_excess and not is_random(spec.models[model]):
+            family.append((test.name, "excess"))
     return family
 
 
@@ -85,7 +88,7 @@ def smallest_visible(
     """
     plan = plan_of(spec, test)
     count = len(declared_family(spec, model)) if spec.settings.correction != "none" else 1
-    alpha = plan.alpha if test.control else plan.alpha / max(count, 1)
+    alpha = plan.alpha if test.is_positive else plan.alpha / max(count, 1)
     found = [
         smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
         for side in _judged_sides(test, plan, sizes)
@@ -132,7 +135,7 @@ def power_findings(
         sizes = {role: len(sets[concept]) for role, concept in roles.items()}
         sides = _judged_sides(test, plan_of(spec, test), sizes)
         path: Path = ("tests", index)
-        if test.control:
+        if test.is_positive:
             yield from _bound(path, test, sides, sizes)
             yield from _reachable(path, plan_of(spec, test), sides)
         elif is_gated(spec, model, test):
@@ -145,7 +148,9 @@ def _provable(
 ) -> Iterator[Finding]:
     test = spec.tests[index]
     plan = plan_of(spec, test)
-    if plan.evidence != "significant" or not (test.limits.on_effect or test.limits.on_growth):
+    if plan.evidence != "significant" or not (
+        test.limits.on_effect or test.limits.on_growth or test.limits.on_excess
+    ):
         return
     unreachable = list(_reachable(("tests", index), plan, sides))
     yield from unreachable
@@ -165,11 +170,15 @@ def _bound(
         most, least = 1.0, -1 / max(sizes["X"] - 1, 1)
     # An effect's absolute value grows by no more than the most.
     reach = {"max_effect": most, "max_growth": most, "max_shift": most - least, "min_effect": most}
+    reach["max_excess"] = most
     for name, end in reach.items():
         limit = getattr(test.limits, name)
         if limit is not None and limit >= end:
             message = f"with sets of these sizes it cannot be over {end:.2f}; lower the limit"
             yield Finding(path=(*path, "limits", name), message=message, is_fault=True)
+    if test.accept is not None and test.accept.max_effect >= most:
+        message = f"with sets of these sizes no effect can be over {most:.2f}; accept less"
+        yield Finding(path=(*path, "accept", "max_effect"), message=message, is_fault=True)
 
 
 def _reachable(path: Path, plan: Plan, sides: list[_Side]) -> Iterator[Finding]:

@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
-from pytest_visualbias.record import GrowthRecord, ModelRecord, ResultRecord, SetRecord
-from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
+from pytest_visualbias.record import (
+    AcceptRecord,
+    GrowthRecord,
+    ModelRecord,
+    ResultRecord,
+    SetRecord,
+)
+from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random, labels_of
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_visualbias.pipeline.family import Family, Judged
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.statistics import ChangeResult
 
 __all__ = ["error_record", "model_record", "result_record", "role_of"]
 
@@ -56,6 +65,7 @@ def error_record(
         control=test.control,
         tags=list(test.tags),
         concepts=concepts_of(test),
+        labels=labels_of(file.spec, model),
         alpha=plan.alpha,
         alternative=plan.alternative,
         sides=plan.sides if len(test.compared) > 1 else None,
@@ -85,13 +95,14 @@ def result_record(
         f"{file.file}:{empty.line}: '{judged.base}' and '{subject.name}' are the same weights, so "
         "no growth can be found; check their checkpoints"
     )
-    notes = [*warnings, *([same] if numbers.is_same else [])]
+    notes = [*warnings, *([same] if numbers.is_same else []), *_idle(file, subject.name, numbers)]
     if judged.is_open:
         notes.append(
             f"{file.file}:{empty.line}: p could not be told from alpha; its lower bound decided"
         )
     changes: dict[str, object] = {
         "pooling": pooling,
+        "accept": _accept(judged),
         "outcome": judged.verdict.outcome,
         "reasons": list(judged.verdict.reasons),
         "warnings": notes,
@@ -106,11 +117,39 @@ def result_record(
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
             "p_adjusted": judged.p_adjusted,
-            "growth": _growth(judged),
+            "growth": _change(judged.numbers.growth, judged.base, judged.growth_p_adjusted),
+            "excess": _change(
+                judged.numbers.excess,
+                excess_base(file.spec, judged.test),
+                judged.excess_p_adjusted,
+            ),
+            "drift": judged.test.drift,
+            "drift_corrected_shift": _beyond_drift(tests, judged),
             "trials": _trials(subject, numbers),
             "scores": _scores(judged),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
+
+
+def _beyond_drift(tests: Family, judged: Judged) -> float | None:
+    """Return the shift of a test beyond that of its drift control, where both have one."""
+    growth = judged.numbers.growth
+    for other in tests.results:
+        drift = other.numbers.growth
+        if other.test.name == judged.test.drift and other.base == judged.base and growth and drift:
+            return growth.shift - drift.shift
+    return None
+
+
+def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:
+    """Yield a warning for every declared difference that is none."""
+    if numbers.differing is None:
+        return
+    found = {one.name for one in numbers.differing}
+    for index, name in enumerate(file.spec.settings.differs):
+        if name not in found:
+            message = f"'{model}' does not differ in it from what it is compared with; remove it"
+            yield file.sentence(("settings", "differs", index), message)
 
 
 def _sets(numbers: Numbers) -> dict[str, SetRecord]:
@@ -138,17 +177,25 @@ def _scores(judged: Judged) -> dict[str, dict[str, float]]:
     }
 
 
-def _growth(judged: Judged) -> GrowthRecord | None:
-    growth = judged.numbers.growth
-    if growth is None or judged.base is None:
+def _accept(judged: Judged) -> AcceptRecord | None:
+    accept = judged.accept
+    if accept is None:
+        return None
+    return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
+
+
+def _change(
+    change: ChangeResult | None, base: str | None, p_adjusted: float | None
+) -> GrowthRecord | None:
+    if change is None or base is None:
         return None
     return GrowthRecord.model_validate(
         {
-            "base": judged.base,
-            "value": growth.growth,
-            "p_adjusted": judged.growth_p_adjusted,
-            "p_method": getattr(growth, "p_verdict_method", None),
-            **{name: getattr(growth, name, None) for name in GROWTH_FIELDS},
+            "base": base,
+            "value": change.growth,
+            "p_adjusted": p_adjusted,
+            "p_method": getattr(change, "p_verdict_method", None),
+            **{name: getattr(change, name, None) for name in GROWTH_FIELDS},
         }
     )
 
@@ -169,14 +216,15 @@ def model_record(file: SpecFile, subject: Subject) -> ModelRecord:
     """Return the record of a model: exactly which weights, and what was done to images."""
     entry = file.spec.models[subject.name]
     trials = subject.measured.trials
-    bases = {growth_base(file.spec, test) for test in file.spec.tests}
-    role = "random" if is_random(entry) else "reference" if subject.name in bases else "gated"
+    is_reference = any(is_origin(file.spec, subject.name, test) for test in file.spec.tests)
+    role = "random" if is_random(entry) else "reference" if is_reference else "gated"
     table = next(iter(trials[0].tables.values()))
     return ModelRecord(
         spec=file.file,
         model=subject.name,
         source=entry.source,
         role=role,
+        labels=labels_of(file.spec, subject.name),
         trials=[
             {"label": one.label, "fingerprint": one.fingerprint, **one.facts} for one in trials
         ],

@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.record import ModelRecord, Report, ResultRecord, to_json
+from pytest_visualbias.reports.labels import labelled
 from pytest_visualbias.reports.transfer import transfers
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def assemble(
         summary={
             "outcomes": counts,
             "ran": len(results),
+            "labels": [one.plain() for one in labelled(results)],
             "transfer": [one.plain() for one in transfers(results)],
             **summary,
         },

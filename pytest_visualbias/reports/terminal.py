@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pytest_visualbias.reports.text import headline
+from pytest_visualbias.reports.labels import labelled
+from pytest_visualbias.reports.text import drift_text, headline
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.verdict import number, p_text
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.labels import Labelled
     from pytest_visualbias.reports.transfer import Transfer
 
 __all__ = ["Screen", "render"]
@@ -30,9 +33,10 @@ STYLES = {
     "invalid": "bold red",
     "error": "bold red",
     "inconclusive": "yellow",
+    "accepted": "yellow",
 }
 # Outcomes that have a line of their own, worst first, and those that a count is enough for.
-TOLD = ("fail", "invalid", "error", "inconclusive")
+TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
 UNTOLD = ("pass", "reported")
 # What all columns need at their widest, with some room for names.
 NARROW = 136
@@ -82,9 +86,14 @@ def render(
         for group in _groups(records):
             console.print()
             console.print(_table(group, screen))
+        for key, rows in groupby(labelled(records), key=lambda one: one.key):
+            console.print()
+            console.print(_label_table(key, rows, screen))
         for index, transfer in enumerate(transfers(records)):
             start = "" if index else "\n"
             console.print(Text(start + _transfer(transfer, screen)), soft_wrap=True)
+        for record in (one for one in records if one.drift_corrected_shift is not None):
+            console.print(Text(f"{record.nodeid}: {drift_text(record)}"), soft_wrap=True)
         for warning in dict.fromkeys(text for one in records for text in one.warnings):
             console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     for note in notes:
@@ -119,15 +128,7 @@ def _table(records: Sequence[ResultRecord], screen: Screen) -> Table:
     first = records[0]
     layers = {record.layer for record in records}
     role = "" if first.role == "gated" else f" ({first.role})"
-    table = Table(
-        title=f"{first.spec} :: {first.model}{role}",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD if screen.has_unicode else box.ASCII2,
-        show_edge=False,
-        pad_edge=False,
-        expand=False,
-    )
+    table = _empty(f"{first.spec} :: {first.model}{role}", screen)
     table.add_column("test" if len(layers) == 1 else "test [layer]", overflow="fold", ratio=1)
     for name in ("effect", "interval", "p adj"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -146,6 +147,31 @@ def _table(records: Sequence[ResultRecord], screen: Screen) -> Table:
         table.add_row(
             *_row(record, has_layer=len(layers) > 1, has_growth=has_growth, screen=screen)
         )
+    return table
+
+
+def _empty(title: str, screen: Screen) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if screen.has_unicode else box.ASCII2,
+        show_edge=False,
+        pad_edge=False,
+        expand=False,
+    )
+
+
+def _label_table(key: str, rows: Iterable[Labelled], screen: Screen) -> Table:
+    table = _empty(f"models by {key}", screen)
+    table.add_column(key, overflow="fold", ratio=1)
+    for name in ("models", "tests", "mean |effect|", "mean growth", "failing"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        effect = "-" if row.effect is None else f"{row.effect:.2f}"
+        counts = [str(row.models), str(row.tests)]
+        cells = [row.value, *counts, effect, _number(row.growth), str(row.failing)]
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 

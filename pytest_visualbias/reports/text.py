@@ -10,9 +10,9 @@ from pytest_visualbias.verdict import number, p_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
 
-__all__ = ["failure_text", "headline"]
+__all__ = ["drift_text", "failure_text", "headline", "waiver_text"]
 
 
 def headline(record: ResultRecord) -> str:
@@ -25,6 +25,17 @@ def failure_text(record: ResultRecord) -> str:
     return "\n".join([headline(record), *(f"  {line}" for line in _details(record))])
 
 
+def drift_text(record: ResultRecord) -> str:
+    """Return in one line how far an effect moved beyond what is common to all."""
+    assert record.drift_corrected_shift is not None  # noqa: S101 - for the type checker
+    return f"shift beyond the drift of '{record.drift}': {number(record.drift_corrected_shift)}"
+
+
+def waiver_text(accept: AcceptRecord) -> str:
+    """Return the terms of a waiver in one line."""
+    return f"accepted up to {accept.max_effect:g} until {accept.until}: {accept.reason}"
+
+
 def _details(record: ResultRecord) -> Iterator[str]:
     yield f"{record.spec}:{record.line}: {record.test} [{record.layer}] of model '{record.model}'"
     if record.effect_size is None or record.effect_judged is None:
@@ -34,7 +45,13 @@ def _details(record: ResultRecord) -> Iterator[str]:
     if record.p_value is not None:
         yield _evidence(record)
     if record.growth is not None:
-        yield _growth(record)
+        yield _change(record.growth, "since", "growth")
+    if record.drift_corrected_shift is not None:
+        yield drift_text(record)
+    if record.excess is not None:
+        yield _change(record.excess, "beyond", "excess")
+    if record.accept is not None:
+        yield f"waiver: {waiver_text(record.accept)}"
     if record.limits:
         limits = ", ".join(f"{name} {value:g}" for name, value in record.limits.items())
         yield f"limits: {limits}{_visible(record)}"
@@ -88,14 +105,13 @@ def _evidence(record: ResultRecord) -> str:
     return ", ".join(parts)
 
 
-def _growth(record: ResultRecord) -> str:
-    growth = record.growth
-    assert growth is not None  # noqa: S101 - for the type checker
-    sign = ", with its sign changed" if growth.flipped else ""
-    p = growth.p_adjusted if growth.p_adjusted is not None else growth.p_verdict
+def _change(change: GrowthRecord, relation: str, what: str) -> str:
+    sign = ", with its sign changed" if change.flipped else ""
+    p = change.p_adjusted if change.p_adjusted is not None else change.p_verdict
     shown = "" if p is None else f", p = {p_text(p)}"
+    ends = f"{number(change.before)} -> {number(change.after)}{sign}"
     return (
-        f"since '{growth.base}': {number(growth.before)} -> {number(growth.after)}{sign}, growth "
-        f"{number(growth.value)} ({_span(growth.ci_low, growth.ci_high)}), shift "
-        f"{number(growth.shift)}{shown}"
+        f"{relation} '{change.base}': {ends}, {what} {number(change.value)} "
+        f"({_span(change.ci_low, change.ci_high)}), shift "
+        f"{number(change.shift)}{shown}"
     )

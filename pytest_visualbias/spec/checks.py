@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -9,8 +10,15 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import points_for
-from pytest_visualbias.spec.roles import BEFORE, growth_base, is_gated
-from pytest_visualbias.spec.schema import SHIPPED_SOURCES, EmbeddingsModel, FactoryModel, TimmModel
+from pytest_visualbias.spec.pairs import pair_findings, unpaired
+from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
+from pytest_visualbias.spec.schema import (
+    SHIPPED_SOURCES,
+    EmbeddingsModel,
+    FactoryModel,
+    Limits,
+    TimmModel,
+)
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
@@ -36,11 +44,21 @@ Finding = tuple["Path", str]
 def inconsistencies(spec: BiasSpec) -> Iterator[Finding]:
     """Yield the path of and the sentence about everything that does not fit together."""
     yield from _models(spec)
+    yield from pair_findings(spec)
     yield from _layers(spec)
     yield from inconsistencies_of_tests(spec)
     for index, test in enumerate(spec.tests):
-        for path, message in (*_limits(spec, test), *_control(test)):
+        for path, message in _gating(spec, test):
             yield ("tests", index, *path), message
+
+
+def _gating(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    """Yield what is wrong with what a spec asks of a test."""
+    yield from _limits(spec, test)
+    yield from _excess(spec, test)
+    yield from _control(test)
+    yield from _drift(spec, test)
+    yield from _waiver(spec, test)
 
 
 def inconsistencies_of_tests(spec: BiasSpec | Suite) -> Iterator[Finding]:
@@ -142,7 +160,10 @@ def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
             ("growth_from",),
             (f"unknown model '{test.growth_from}'; {did_you_mean(test.growth_from, spec.models)}"),
         )
-    elif test.limits.on_growth and growth_base(spec, test) is None:
+    elif test.limits.on_growth and spec.pairs and (alone := unpaired(spec, test)):
+        message = f"'{alone[0]}' is the end of no pair to measure growth in; add one"
+        yield ("limits", growth), message
+    elif test.limits.on_growth and not spec.pairs and growth_base(spec, test) is None:
         yield (
             ("limits", growth),
             (f"there is nothing to measure growth from; add a model '{BEFORE}' or 'growth_from'"),
@@ -160,8 +181,23 @@ def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
         )
 
 
+def _excess(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    name = test.excess_over
+    untrained = [model for model, entry in spec.models.items() if is_random(entry)]
+    if name is not None and name not in untrained:
+        what = "is no untrained model" if name in spec.models else "is no model"
+        yield ("excess_over",), f"'{name}' {what}; {did_you_mean(name, untrained)}"
+    elif test.limits.on_excess and excess_base(spec, test) is None and not test.control:
+        message = (
+            f"there are several untrained models; add 'excess_over' ({', '.join(untrained)})"
+            if untrained
+            else "there is no untrained model to go beyond; add one with 'random_init: 3'"
+        )
+        yield ("limits", "max_excess"), message
+
+
 def _control(test: BiasTest) -> Iterator[Finding]:
-    if test.control is None:
+    if not test.is_positive:
         if test.limits.min_effect is not None:
             yield ("limits", "min_effect"), "is for a control; add 'control: positive' or remove it"
         if test.scope is not None:
@@ -169,5 +205,45 @@ def _control(test: BiasTest) -> Iterator[Finding]:
         return
     if test.limits.min_effect is None:
         yield ("limits",), "a positive control needs 'min_effect'; add it"
-    if test.limits.on_effect or test.limits.on_growth:
+    if test.limits.on_effect or test.limits.on_growth or test.limits.on_excess:
         yield ("limits",), "a positive control has 'min_effect' only; remove the other limits"
+
+
+def _drift(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    if test.control == "drift" and test.limits.min_effect is None and test.limits != Limits():
+        yield ("limits",), "a drift control is never judged; remove them"
+    if test.drift is None:
+        return
+    controls = {one.name: one for one in spec.tests if one.control == "drift"}
+    if test.control:
+        yield ("drift",), "a control is corrected by no other; remove it"
+    elif test.drift not in controls:
+        message = f"'{test.drift}' is no drift control; {did_you_mean(test.drift, controls)}"
+        yield ("drift",), message
+    elif controls[test.drift].kind != test.kind:
+        kind = controls[test.drift].kind
+        yield ("drift",), f"'{test.drift}' is of kind '{kind}'; name one of kind '{test.kind}'"
+
+
+def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    accept = test.accept
+    if accept is None:
+        return
+    if test.control:
+        yield ("accept",), "a control has no waiver; remove it"
+    elif not test.limits.on_effect:
+        yield ("accept",), "there is no limit on the effect to waive; add 'max_effect' or remove it"
+    elif test.limits.max_effect is not None and accept.max_effect <= test.limits.max_effect:
+        message = f"is within the limit of {test.limits.max_effect:g} anyway; remove the waiver"
+        yield ("accept", "max_effect"), message
+    gated = [model for model in spec.models if is_gated(spec, model, test)]
+    for index, model in enumerate(accept.models or ()):
+        if model not in gated:
+            message = f"'{model}' is no gated model; {did_you_mean(model, gated)}"
+            yield ("accept", "models", index), message
+    with contextlib.suppress(ValueError):  # said of the layers themselves
+        names = [point.name for point in points_for(spec.layers, {})]
+        for index, layer in enumerate(accept.layers or ()):
+            if layer not in names:
+                message = f"'{layer}' is no layer of the spec; {did_you_mean(layer, names)}"
+                yield ("accept", "layers", index), message

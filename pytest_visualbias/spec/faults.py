@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Tag
 
-from pytest_visualbias.spec.schema import CALL, NAME, TAG
+from pytest_visualbias.spec.schema import CALL, DIFFERENCE, NAME, TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,6 +38,7 @@ PATTERNS = {
     NAME: "a name without line breaks and '::'",
     TAG: "a word of letters, digits, '_' and '-'",
     CALL: "module:function",
+    DIFFERENCE: "pooling, or preprocessing.KEY as the message of a difference names it",
 }
 
 

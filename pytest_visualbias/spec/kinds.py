@@ -9,9 +9,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from pytest_visualbias.spec.values import (
     Alternative,
+    Day,
     Evidence,
     Limit,
     Name,
+    Names,
+    Said,
     Sides,
     Strict,
     TagName,
@@ -19,6 +22,7 @@ from pytest_visualbias.spec.values import (
 
 __all__ = [
     "KINDS",
+    "Accept",
     "AnyTest",
     "Attributes",
     "BiasTest",
@@ -91,6 +95,8 @@ class Limits(Strict):
         On the judged effect and on the gap in cosines.
     max_growth, max_shift : float
         On the growth of the absolute effect since ``before``, and on its change either way.
+    max_excess : float
+        On how far the absolute effect goes beyond that of an untrained network.
     min_effect : float
         What a positive control must show.
     """
@@ -99,6 +105,7 @@ class Limits(Strict):
     max_gap: Limit | None = None
     max_growth: Limit | None = None
     max_shift: Limit | None = None
+    max_excess: Limit | None = None
     min_effect: Limit | None = None
 
     @property
@@ -111,12 +118,55 @@ class Limits(Strict):
         """Whether a limit uses the p of the growth."""
         return self.max_growth is not None or self.max_shift is not None
 
+    @property
+    def on_excess(self) -> bool:
+        """Whether a limit uses the p of the excess."""
+        return self.max_excess is not None
+
+    @property
+    def of_effect(self) -> Limits:
+        """Those that use the p of the effect, alone."""
+        return Limits(max_effect=self.max_effect, max_gap=self.max_gap)
+
+    @property
+    def of_change(self) -> Limits:
+        """The others."""
+        return self.model_copy(update={"max_effect": None, "max_gap": None})
+
 
 class SimilarityLimits(Limits):
     """Where nothing is compared there is no gap, and no control."""
 
     max_gap: Absent = None
     min_effect: Absent = None
+
+
+class Accept(Strict):
+    """A waiver: a bias that is known, accepted up to a size and a day.
+
+    Attributes
+    ----------
+    max_effect : float
+        The largest effect that is accepted.
+    reason : str
+        Why, for whoever reads the report.
+    until : date
+        The last day on which it is.
+    models, layers : tuple of str, optional
+        Where; without them for every gated model, and at every layer.
+    """
+
+    max_effect: Limit
+    reason: Said
+    until: Day
+    models: Names | None = None
+    layers: Names | None = None
+
+    def speaks_of(self, model: str, layer: str) -> bool:
+        """Whether it is about a model at a layer."""
+        return (self.models is None or model in self.models) and (
+            self.layers is None or layer in self.layers
+        )
 
 
 class BiasTest(Strict):
@@ -139,13 +189,21 @@ class BiasTest(Strict):
     targets: Targets
     attributes: Attributes | None = None
     limits: Limits = Limits()
-    control: Literal["positive"] | None = None
+    accept: Accept | None = None
+    control: Literal["positive", "drift"] | None = None
+    drift: Name | None = None
     scope: Literal["attributes", "model"] | None = None
     alternative: Alternative | None = None
     evidence: Evidence | None = None
     sides: Sides | None = None
     growth_from: Name | None = None
+    excess_over: Name | None = None
     tags: Annotated[tuple[TagName, ...], Field(strict=False)] = ()
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether it is a positive control: one that must show its effect."""
+        return self.control == "positive"
 
 
 class IeatTest(BiasTest):
@@ -192,6 +250,7 @@ class IntraSimilarityTest(BiasTest):
     attributes: Absent = None
     limits: SimilarityLimits = SimilarityLimits()
     control: Absent = None
+    drift: Absent = None
     scope: Absent = None
     alternative: Absent = None
     evidence: Literal["interval", "point"] | None = None

@@ -17,7 +17,7 @@ WEIGHTS = ("checkpoint", "pretrained", "random_init")
 # Which key of an entry the text after ``source:`` fills.
 MAIN_KEY = {"timm": "name", "factory": "call", "embeddings": "path"}
 # What an entry says about images and layers holds for the model put in its place, too.
-KEPT = ("transform", "layers")
+KEPT = ("transform", "layers", "labels")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from pytest_visualbias.spec.additions import with_additions
-from pytest_visualbias.spec.kinds import AnyTest, Attributes, BiasTest, Limits, Targets
+from pytest_visualbias.spec.kinds import Accept, AnyTest, Attributes, BiasTest, Limits, Targets
 from pytest_visualbias.spec.sources import (
     SHIPPED_SOURCES,
     EmbeddingsModel,
@@ -23,10 +23,13 @@ from pytest_visualbias.spec.sources import (
 )
 from pytest_visualbias.spec.values import (
     CALL,
+    DIFFERENCE,
     NAME,
     TAG,
     Alternative,
+    Differences,
     Evidence,
+    Labels,
     Name,
     Sides,
     Strict,
@@ -36,9 +39,11 @@ from pytest_visualbias.spec.values import (
 
 __all__ = [
     "CALL",
+    "DIFFERENCE",
     "NAME",
     "SHIPPED_SOURCES",
     "TAG",
+    "Accept",
     "Alternative",
     "Attributes",
     "BiasSpec",
@@ -51,6 +56,7 @@ __all__ = [
     "LayerPoint",
     "Limits",
     "ModelEntry",
+    "Pair",
     "Pooling",
     "Settings",
     "Sides",
@@ -111,6 +117,23 @@ class Settings(Strict):
     evidence: Evidence = "significant"
     sides: Sides = "both"
     duplicates: Literal["warn", "error"] = "warn"
+    differs: Differences = ()
+
+
+class Pair(Strict):
+    """Two models, the second made from the first: its growth is measured from there.
+
+    Attributes
+    ----------
+    before, after : str
+        Names of models.
+    labels : mapping of str to str
+        Of `after`, beside its own.
+    """
+
+    before: Name
+    after: Name
+    labels: Labels = Field(default_factory=dict)
 
 
 class SuiteChoice(Strict):
@@ -144,6 +167,7 @@ class BiasSpec(Strict):
     visualbias: Literal[1]
     title: str = ""
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
+    pairs: Annotated[tuple[Pair, ...], Field(strict=False)] = ()
     layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] = ("pooled",)
     stimuli: Text = "."
     suite: Choice | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from pytest_visualbias.spec.values import CALL, Strict, Text, Texts
+from pytest_visualbias.spec.values import CALL, Labels, Strict, Text, Texts
 
 __all__ = [
     "SHIPPED_SOURCES",
@@ -73,6 +73,7 @@ class _Network(Strict):
     random_init: Annotated[int, Field(ge=1, le=100)] | None = None
     ignore: Texts = ()
     layers: dict[str, Text] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
 
 
 class TimmModel(_Network):
@@ -99,6 +100,7 @@ class EmbeddingsModel(Strict):
     path: Text
     prefix: str = ""
     layers: dict[str, Text] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
 
 
 class ForeignModel(BaseModel):
@@ -111,6 +113,7 @@ class ForeignModel(BaseModel):
         str, Field(min_length=1, json_schema_extra={"not": {"enum": [*SHIPPED_SOURCES]}})
     ]
     layers: dict[str, Text] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
 
 
 def _source(value: Any) -> str:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import datetime as dt
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "CALL",
+    "DIFFERENCE",
     "NAME",
     "TAG",
     "Alternative",
+    "Day",
+    "Differences",
     "Evidence",
+    "Labels",
     "Limit",
     "Name",
+    "Names",
+    "Said",
     "Sides",
     "Strict",
     "TagName",
@@ -31,10 +39,38 @@ NAME = r"^(?:[^\x00-\x1f\x7f:]|:[^\x00-\x1f\x7f:])+$"
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)]
 TAG = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 TagName = Annotated[str, Field(pattern=TAG)]
+# What before and after may differ in, where a spec says so.
+DIFFERENCE = r"^(?:pooling|preprocessing\.[^\s,]+)$"
+Differences = Annotated[tuple[Annotated[str, Field(pattern=DIFFERENCE)], ...], Field(strict=False)]
 CALL = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Text = Annotated[str, Field(min_length=1)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
+Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
+
+Labels = dict[Name, Text]
+
+
+def _day(value: Any) -> dt.date:
+    """Return the day that a text of ten characters names, and no other way to write one."""
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return value
+    try:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            return dt.date.fromisoformat(value)
+    except ValueError:
+        pass
+    raise ValueError("must be a day such as 2027-03-01")
+
+
+def _said(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must say something")
+    return value
+
+
+Day = Annotated[dt.date, BeforeValidator(_day)]
+Said = Annotated[str, AfterValidator(_said), Field(min_length=1)]
 
 
 class Strict(BaseModel):

@@ -128,7 +128,9 @@ def test_preprocessing_that_differs_is_not_compared(networks: Project) -> None:
     path.write_text(text.replace("{max_effect: 1.8}", "{max_growth: 1.5}"))
     assert networks.gate().ret == 1
     (reason,) = networks.row()["reasons"]
-    assert reason.startswith("not_comparable: before and after differ in preprocessing (input_size")
+    assert reason.startswith(
+        "not_comparable: before and after differ in preprocessing.input_size ("
+    )
 
 
 def test_a_second_run_loads_and_embeds_nothing(networks: Project, opened: list[str]) -> None:

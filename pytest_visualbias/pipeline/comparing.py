@@ -1,0 +1,73 @@
+"""In what two measurements differ that must agree before they are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pytest_visualbias.pipeline.numbers import Subject
+    from pytest_visualbias.spec.stimuli import StimulusSet
+
+__all__ = ["Difference", "differences", "undeclared"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One thing in which two measurements differ.
+
+    Attributes
+    ----------
+    name : str
+        As a spec declares it.
+    text : str
+        The name and both values.
+    is_declarable : bool
+        Whether growth has a meaning all the same.
+    """
+
+    name: str
+    text: str
+    is_declarable: bool = True
+
+
+def differences(
+    before: Subject,
+    after: Subject,
+    layer: str,
+    earlier: Mapping[str, StimulusSet],
+    later: Mapping[str, StimulusSet],
+) -> Iterator[Difference]:
+    """Yield in what two measurements differ: stimuli, pooling, and what was done to images."""
+    for role, stimuli in later.items():
+        if earlier[role].digest != stimuli.digest:
+            sizes = f"{len(earlier[role])} and {len(stimuli)} images"
+            text = f"stimuli of {role} ('{stimuli.concept}': {sizes})"
+            yield Difference(name="stimuli", text=text, is_declarable=False)
+    one, other = (
+        next(point.pooling for point in subject.measured.points if point.name == layer)
+        for subject in (before, after)
+    )
+    if one != other:
+        yield Difference(name="pooling", text=f"pooling ({one} and {other})")
+    ours, theirs = (
+        subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
+    )
+    for key in sorted(ours.keys() | theirs.keys()):
+        if ours.get(key) != theirs.get(key):
+            name = f"preprocessing.{key}"
+            yield Difference(name=name, text=f"{name} ({ours.get(key)} and {theirs.get(key)})")
+
+
+def undeclared(found: Iterable[Difference], declared: Iterable[str]) -> str | None:
+    """Return the differences that no spec declares, and what to do about them, if there are any."""
+    rest = [one for one in found if not (one.is_declarable and one.name in set(declared))]
+    if not rest:
+        return None
+    texts = ", ".join(one.text for one in rest)
+    if not all(one.is_declarable for one in rest):
+        return f"{texts}; make them alike"
+    names = ", ".join(one.name for one in rest)
+    return f"{texts}; make them alike, or declare it with 'settings: {{differs: [{names}]}}'"

@@ -1,0 +1,126 @@
+"""What a spec says of a test, applied to its numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.pipeline.power import plan_of
+from pytest_visualbias.spec.roles import excess_base, is_gated, is_random
+from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
+from pytest_visualbias.waiver import Waiver, judge_waived
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator
+
+    from pytest_visualbias.pipeline.numbers import Numbers
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+
+__all__ = ["rule_of", "verdict_of", "waiver_of"]
+
+
+def rule_of(spec: BiasSpec, test: BiasTest) -> Rule:
+    """Return what a test is judged by."""
+    plan = plan_of(spec, test)
+    return Rule(
+        limits=test.limits,
+        evidence=plan.evidence,
+        alternative=plan.alternative,
+        alpha=plan.alpha,
+    )
+
+
+def waiver_of(
+    spec: BiasSpec, model: str, test: BiasTest, layer: str, today: dt.date
+) -> Waiver | None:
+    """Return the waiver that a test has for a model at a layer; references need none."""
+    accept = test.accept
+    if accept is None or not is_gated(spec, model, test) or not accept.speaks_of(model, layer):
+        return None
+    return Waiver(accept=accept, today=today)
+
+
+def verdict_of(
+    spec: BiasSpec,
+    model: str,
+    test: BiasTest,
+    found: Numbers,
+    waiver: Waiver | None,
+    *,
+    p_adjusted: float | None,
+    growth_p_adjusted: float | None,
+    excess_p_adjusted: float | None,
+) -> Verdict:
+    """Return the verdict of one test of a model, before its controls have their say.
+
+    Parameters
+    ----------
+    spec : BiasSpec
+        The spec.
+    model : str
+        Its name.
+    test : BiasTest
+        The test.
+    found : Numbers
+        What was computed.
+    waiver : Waiver or None
+        Of this test for this model.
+    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
+        The verdict's p, corrected over the family, where a limit uses it.
+    """
+    if found.problem is not None or found.effect is None:
+        return Verdict(outcome="error", reasons=(found.problem or "not measured",))
+    part = _unjudged(spec, model, test)
+    if part is not None:
+        return Verdict(outcome="pass", reasons=(f"{part}, reported only",))
+    rule = rule_of(spec, test)
+    if test.is_positive:
+        return judge_control(found.effect, rule, held_before=_held_before(found, rule))
+    unlike = tuple(_not_comparable(spec, model, test, found))
+    if unlike:
+        return Verdict(outcome="fail", reasons=unlike)
+    effect, growth, excess = found.effect, found.growth, found.excess
+    if waiver is None:
+        return judge(
+            *(effect, growth, rule),
+            p_adjusted=p_adjusted,
+            growth_p_adjusted=growth_p_adjusted,
+            excess=excess,
+            excess_p_adjusted=excess_p_adjusted,
+        )
+    return judge_waived(
+        *(effect, growth, rule, waiver),
+        p_adjusted=p_adjusted,
+        growth_p_adjusted=growth_p_adjusted,
+        excess=excess,
+        excess_p_adjusted=excess_p_adjusted,
+    )
+
+
+def _not_comparable(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:
+    """Yield why a change that a limit is on could not be measured."""
+    for unlike, is_limited, names in (
+        (found.unlike, test.limits.on_growth, "before and after"),
+        (
+            found.unlike_untrained,
+            test.limits.on_excess,
+            f"'{excess_base(spec, test)}' and '{model}'",
+        ),
+    ):
+        if unlike is not None and is_limited:
+            yield f"not_comparable: {names} differ in {unlike}"
+
+
+def _unjudged(spec: BiasSpec, model: str, test: BiasTest) -> str | None:
+    """Return the part of a model that a test does not judge; a positive control fails anywhere."""
+    if is_random(spec.models[model]):
+        return "random control"
+    return None if test.is_positive or is_gated(spec, model, test) else "reference"
+
+
+def _held_before(found: Numbers, rule: Rule) -> bool:
+    """Whether the model before was over the least effect of a control."""
+    if found.growth is None:
+        return False
+    before = found.growth.before
+    return (-before if rule.alternative == "less" else before) >= (rule.limits.min_effect or 0)

@@ -1,0 +1,101 @@
+"""Before and after are compared where they agree, or differ in what the spec declares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.plugin.conftest import one_test, sentences
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+LAYERS = "layers: [{name: mid, module: block, pooling: mean}]\n"
+POOLED = """
+  before: {source: embeddings, path: ../before.safetensors}
+  after: {source: embeddings, path: ../after.safetensors, layers: {mid: "block:max"}}
+"""
+
+
+@pytest.fixture
+def pooled(project: Project) -> Project:
+    """A project whose models differ in pooling alone."""
+    project.pair(after=1.0)
+    return project
+
+
+def declare(project: Project, *names: str) -> None:
+    settings = f"settings: {{differs: [{', '.join(names)}]}}"
+    project.spec(one_test("one", "{max_growth: 0.2}"), head=LAYERS + settings, models=POOLED)
+
+
+def test_an_undeclared_difference_fails_and_says_how_to_declare_it(pooled: Project) -> None:
+    declare(pooled)
+    assert pooled.gate().ret == 1
+    (reason,) = pooled.row()["reasons"]
+    assert reason == (
+        "not_comparable: before and after differ in pooling (mean and max); make them alike, or "
+        "declare it with 'settings: {differs: [pooling]}'"
+    )
+
+
+def test_a_declared_difference_is_compared(pooled: Project) -> None:
+    declare(pooled, "pooling")
+    result = pooled.gate()
+    assert pooled.row()["reasons"][0].startswith("growth +1.83 is over 0.2")
+    assert "warning: " not in sentences(result)
+
+
+def test_a_declared_difference_that_is_none_is_a_warning(pooled: Project) -> None:
+    declare(pooled, "pooling", "preprocessing.size")
+    result = pooled.gate()
+    assert pooled.row()["growth"]["value"] > 1
+    (warning,) = pooled.row()["warnings"]
+    assert warning.startswith("bias_specs/x.bias.yaml:")
+    assert warning.endswith(
+        "settings.differs[1]: 'after' does not differ in it from what it is compared with; "
+        "remove it"
+    )
+    assert f"warning: {warning}" in sentences(result)
+
+
+def test_other_stimuli_are_never_compared(pooled: Project) -> None:
+    pooled.store("after", label="new-", bias=1.0)
+    declare(pooled, "pooling")
+    pooled.gate()
+    (reason,) = pooled.row()["reasons"]
+    assert reason.startswith("not_comparable: before and after differ in stimuli of X ('x'")
+    assert reason.endswith("; make them alike")
+
+
+@pytest.mark.parametrize("name", ["stimuli", "size", "preprocessing.", "layer"])
+def test_only_pooling_and_preprocessing_can_be_declared(pooled: Project, name: str) -> None:
+    declare(pooled, name)
+    result = pooled.gate()
+    assert result.ret == 2
+    said = (
+        "settings.differs[0]: must be pooling, or preprocessing.KEY as the message of a "
+        f"difference names it, but '{name}' was read; correct it"
+    )
+    assert said in sentences(result)
+
+
+def test_networks_of_another_input_size_are_compared_where_that_is_declared(
+    networks: Project,
+) -> None:
+    """Every difference is named at once, and the names that it gives are those to declare."""
+    path = networks.path / "bias_specs/x.bias.yaml"
+    text = path.read_text().replace(
+        "after.safetensors}", "after.safetensors, transform: {size: 96}}"
+    )
+    text = text.replace("{max_effect: 1.8}", "{max_growth: 1.5}")
+    path.write_text(text)
+    assert networks.gate().ret == 1
+    (reason,) = networks.row()["reasons"]
+    declared = reason.partition("declare it with '")[2].rstrip("'")
+    assert "preprocessing.input_size" in declared
+    path.write_text(text + declared + "\n")
+    networks.gate()
+    assert networks.row()["growth"]["from"] == "before"
+    assert not any("not_comparable" in reason for reason in networks.row()["reasons"])

@@ -1,0 +1,189 @@
+"""How far an effect may go beyond what an untrained network of the same architecture shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_visualbias.spec import roles
+from tests.plugin.conftest import KIND_SETS, MODELS, kind_test, one_test, sentences
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+UNTRAINED = """
+  after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors}
+  untrained: {source: timm, name: test_resnet, random_init: 2}
+"""
+SETS = "{x: x, y: y, a: a, b: b}"
+STORED = MODELS + "  untrained: {source: embeddings, path: ../untrained.safetensors}\n"
+
+
+@pytest.fixture
+def stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project in which stored vectors stand for those of an untrained network."""
+    real = roles.is_random
+    for module in ("checks", "roles"):
+        monkeypatch.setattr(
+            f"pytest_visualbias.spec.{module}.is_random", lambda e: _untrained(e) or real(e)
+        )
+    for module in ("power", "family", "judging", "excess", "records", "numbers"):
+        monkeypatch.setattr(
+            f"pytest_visualbias.pipeline.{module}.is_random", lambda e: _untrained(e) or real(e)
+        )
+    project.pair(after=1.0)
+    project.store("untrained")
+    return project
+
+
+def _untrained(entry: object) -> bool:
+    return "untrained" in getattr(entry, "path", "")
+
+
+def test_an_effect_beyond_that_of_the_untrained_network_fails(stored: Project) -> None:
+    stored.spec(one_test("one", "{max_excess: 0.5}"), models=STORED)
+    result = stored.gate()
+    assert result.ret == 1
+    row = stored.row()
+    assert row["reasons"][0].startswith("excess +1.83 is over 0.5 (adjusted p = ")
+    shown = sentences(result)
+    assert "beyond 'untrained': +0.00 -> +1.83" in shown
+    assert "excess +1.83 (" in shown
+    assert stored.outcomes() == {
+        "before::one[pooled]": "pass",
+        "after::one[pooled]": "fail",
+        "untrained::one[pooled]": "pass",
+    }
+
+
+def test_an_effect_that_the_untrained_network_shows_too_is_no_excess(stored: Project) -> None:
+    """It goes by the size of the effect: the untrained one may well point the other way."""
+    stored.store("untrained", bias=-1.0)
+    stored.spec(one_test("one", "{max_excess: 0.5}"), models=STORED)
+    assert stored.gate().ret == 0
+    excess = stored.row()["excess"]
+    assert excess["from"] == "untrained"
+    assert excess["flipped"]
+    assert excess["value"] == pytest.approx(abs(excess["after"]) - abs(excess["before"]))
+    assert abs(excess["value"]) < 0.2
+
+
+def test_it_has_the_numbers_of_growth_from_the_same_vectors(stored: Project) -> None:
+    stored.spec(one_test("one", "{max_excess: 0.5, max_growth: 0.5}"), models=STORED)
+    stored.gate()
+    row = stored.row()
+    differing = {key for key in row["growth"] if row["growth"][key] != row["excess"][key]}
+    assert differing == {"from"}
+
+
+def test_its_p_counts_in_the_family(stored: Project) -> None:
+    tests = [one_test("one", "{max_excess: 0.5, max_growth: 0.5}"), one_test("two", A="c", B="d")]
+    stored.spec(*tests, models=STORED)
+    stored.gate()
+    assert stored.row()["family_size"] == 3
+    excess = stored.row()["excess"]
+    assert excess["p_adjusted"] == pytest.approx(3 * excess["p_verdict"])
+    assert stored.row("one", "untrained")["family_size"] == 2
+    assert stored.row("one", "untrained")["excess"] is None
+
+
+@pytest.mark.parametrize("kind", KIND_SETS)
+def test_every_kind_has_one(stored: Project, kind: str) -> None:
+    stored.spec(kind_test(kind, "{max_excess: 0.01}", evidence="point"), models=STORED)
+    stored.gate()
+    row = stored.row(kind)
+    assert (row["outcome"] == "fail") == (row["excess"]["value"] > 0.01)
+
+
+def test_without_evidence_it_is_inconclusive(stored: Project) -> None:
+    stored.pair(after=0.15)
+    stored.spec(one_test("one", "{max_excess: 0.6}", evidence="interval"), models=STORED)
+    stored.gate()
+    assert stored.row()["outcome"] == "inconclusive"
+    assert stored.row()["reasons"][0].startswith("excess +0.61 is over 0.6, but without evidence")
+
+
+def test_other_images_are_not_compared(stored: Project) -> None:
+    stored.store("untrained", label="other-")
+    stored.spec(one_test("one", "{max_excess: 0.5}"), one_test("two"), models=STORED)
+    assert stored.gate().ret == 1
+    (reason,) = stored.row()["reasons"]
+    assert reason.startswith("not_comparable: 'untrained' and 'after' differ in stimuli of X")
+    assert stored.row("two")["excess"] is None
+
+
+def test_where_the_untrained_network_cannot_be_measured_it_is_an_error(stored: Project) -> None:
+    (stored.path / "untrained.safetensors").unlink()
+    stored.spec(one_test("one", "{max_excess: 0.5}"), one_test("two"), models=STORED)
+    assert stored.gate().ret == 1
+    assert stored.row()["outcome"] == "error"
+    assert stored.row()["reasons"][0].startswith("no excess over 'untrained': ")
+    assert stored.row("two")["outcome"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("models", "keys", "said"),
+    [
+        (
+            MODELS,
+            {},
+            (
+                "limits.max_excess: there is no untrained model to go beyond; add one with "
+                "'random_init: 3'"
+            ),
+        ),
+        (
+            f"{STORED}  other: {{source: timm, name: a, random_init: 1}}\n",
+            {},
+            (
+                "limits.max_excess: there are several untrained models; add 'excess_over' "
+                "(untrained, other)"
+            ),
+        ),
+        (
+            STORED,
+            {"excess_over": "before"},
+            "excess_over: 'before' is no untrained model; known: untrained",
+        ),
+        (
+            STORED,
+            {"excess_over": "untraind"},
+            "excess_over: 'untraind' is no model; did you mean 'untrained'?",
+        ),
+    ],
+)
+def test_it_must_be_clear_over_what(
+    stored: Project, models: str, keys: dict[str, str], said: str
+) -> None:
+    stored.spec(one_test("one", "{max_excess: 0.5}", **keys), models=models)
+    result = stored.gate()
+    assert result.ret == 2
+    assert f"tests[0].{said}" in sentences(result)
+
+
+def test_of_several_untrained_networks_one_is_named(stored: Project) -> None:
+    stored.store("untrained2", bias=1.0)
+    stored.spec(
+        one_test("one", "{max_excess: 0.5}", excess_over="second"),
+        models=f"{STORED}  second: {{source: embeddings, path: ../untrained2.safetensors}}\n",
+    )
+    assert stored.gate().ret == 0
+    assert stored.row()["excess"]["from"] == "second"
+    assert stored.row()["excess"]["value"] == 0
+
+
+def test_untrained_seeds_are_averaged_like_trials(networks: Project) -> None:
+    """With networks: what the excess starts from is the effect that is reported of the seeds."""
+    networks.spec(
+        one_test("one", "{max_excess: 1.8}"),
+        head="stimuli: ../stimuli",
+        models=UNTRAINED,
+        concepts=SETS,
+    )
+    networks.gate()
+    excess = networks.row()["excess"]
+    untrained = networks.row("one", "untrained")
+    assert len(untrained["trials"]["labels"]) == 2
+    assert excess["before"] == pytest.approx(untrained["effect_judged"])
+    assert excess["after"] == pytest.approx(networks.row()["effect_judged"])
