@@ -30,6 +30,7 @@ from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.embeddings.extraction import extract
 from pytest_visualbias.models.encoder import Context, Identity
 from pytest_visualbias.models.timm import open_timm
+from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import layer_point
 from pytest_visualbias.spec.schema import TimmModel
 from pytest_visualbias.spec.stimuli import Stimulus
@@ -245,8 +246,8 @@ def _drawn(folder: Path, count: int) -> list[Stimulus]:
         coarse = np.random.default_rng(index).integers(0, 256, (30, 40, 3), dtype=np.uint8)
         path = folder / f"{index:05}.jpg"
         Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC).save(path, quality=90)
-        name = path.name
-        stimuli.append(Stimulus(name=name, digest=name, identity=name, path=path))
+        digest = digest_of_file(path)
+        stimuli.append(Stimulus(name=path.name, digest=digest, identity=digest, path=path))
     return stimuli
 
 

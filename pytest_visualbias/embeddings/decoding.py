@@ -1,13 +1,14 @@
 """From a file to the RGB image that a person sees.
 
 Rules, the same for every model: the first frame of an animation; EXIF orientation applied;
-transparency composited on white; 16-bit greys scaled to 8 bits; floating-point greys refused, as
-nothing says what is white; anything else converted to RGB. JPEGs are decoded at their full size:
-to let the decoder halve them first (draft mode) is faster, but not the same image.
+transparency composited on white; 16-bit greys scaled to 8 bits; 32-bit and floating-point greys
+refused, as nothing says what is white; anything else converted to RGB. JPEGs are decoded at their
+full size: to let the decoder halve them first (draft mode) is faster, but not the same image.
 """
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,12 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["DECODING", "decode"]
 
 # Part of every cache key: another number wherever a rule changes what is decoded.
-DECODING = "1"
+DECODING = "2"
 LFS = b"version https://git-lfs"
 
 
-def decode(path: Path) -> Image.Image:
+def decode(path: Path, content: bytes | None = None) -> Image.Image:
     """Return the image of a file in RGB.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes or None
+        Its bytes, where they were read already.
 
     Raises
     ------
@@ -34,9 +42,10 @@ def decode(path: Path) -> Image.Image:
         Naming the file, where it is missing, truncated, too large or not an image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else io.BytesIO(content)) as image:
             _refuse_bomb(image)
             image.load()
+            _refuse_unknown_range(image)
             return _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise StimulusError(f"{path} {_what_instead(path)}") from None
@@ -53,6 +62,14 @@ def _refuse_bomb(image: Image.Image) -> None:
         raise Image.DecompressionBombError
 
 
+def _refuse_unknown_range(image: Image.Image) -> None:
+    # Pillow reads greys of 16 bits as numbers of 32 from some formats, which hold no larger ones.
+    is_16_bit = image.mode == "I" and image.format in ("PNG", "PPM")
+    if image.mode in ("F", "I") and not is_16_bit:
+        kind = "floating-point" if image.mode == "F" else "32-bit"
+        raise ValueError(f"its greys are {kind} numbers of no known range; save it in 8 bits")
+
+
 def _what_instead(path: Path) -> str:
     with path.open("rb") as stream:
         start = stream.read(len(LFS))
@@ -64,10 +81,6 @@ def _what_instead(path: Path) -> str:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError(
-            "its greys are floating-point numbers of no known range; save it in 8 bits"
-        )
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.has_transparency_data:
@@ -80,4 +93,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _from_16_bit(image: Image.Image) -> Image.Image:
     # Pillow's own conversion clips at 255 instead of scaling.
     values = np.asarray(image).astype(np.int64).clip(0, 65535)
-    return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
+    grey = (values // 257).astype(np.uint8)
+    if (transparent := image.info.get("transparency")) is not None:
+        grey[values == transparent] = 255
+    return Image.fromarray(grey).convert("RGB")

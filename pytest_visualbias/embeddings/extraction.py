@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,13 @@ def _prepare(encoder: Encoder, stimulus: Stimulus) -> np.ndarray | str:
     if stimulus.path is None:
         return f"{stimulus.name} is a stored vector, not an image; use the source 'embeddings'"
     try:
-        return encoder.prepare(decode(stimulus.path))
+        content = stimulus.path.read_bytes()
+        # Or what another image gives would be kept as this one's.
+        if hashlib.sha256(content).hexdigest() != stimulus.digest:
+            return f"{stimulus.path} was changed during the run; run again"
+        return encoder.prepare(decode(stimulus.path, content))
+    except OSError as error:
+        return f"{stimulus.path} cannot be decoded ({error}); replace the file"
     except StimulusError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - the transform is somebody else's

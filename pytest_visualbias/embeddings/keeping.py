@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,8 +35,15 @@ class Keeper:
         too large to be kept.
     known : mapping of str to set of str
         Identities whose vectors the cache has, by the name of the layer: not kept again.
-    notes : dict
-        What is recorded with them; says so where the cache could not be written.
+    notes : mapping
+        What is recorded with them.
+
+    Attributes
+    ----------
+    vectors : dict
+        By the name of the layer, ``(dim,)`` by identity; complete after `finish`.
+    unwritten : str
+        Why the cache could not be written, where it could not.
     """
 
     def __init__(
@@ -43,9 +51,10 @@ class Keeper:
         cache: EmbeddingCache,
         keys: Mapping[str, tuple[str, str]],
         known: Mapping[str, set[str]],
-        notes: dict[str, dict[str, Any]],
+        notes: Mapping[str, Any],
     ) -> None:
-        self._cache, self._keys, self._known, self.notes = cache, keys, known, notes
+        self._cache, self._keys, self._known, self._notes = cache, keys, known, notes
+        self.unwritten = ""
         self._pending: dict[str, dict[str, np.ndarray]] = {name: {} for name in keys}
         self._spilled: dict[str, Spilled] = {}
         self._flushed = time.monotonic()
@@ -73,8 +82,9 @@ class Keeper:
         folder = self._cache.folder
         try:
             if layer.name not in self._spilled:
-                has_place = folder is not None and folder.is_dir()
-                self._spilled[layer.name] = Spilled(folder if has_place else None)
+                # Beside the cache there is room; where it cannot be written, the system's place.
+                can_write = folder is not None and os.access(folder, os.W_OK)
+                self._spilled[layer.name] = Spilled(folder if can_write else None)
             self._spilled[layer.name].add(identities, rows)
         except OSError as error:
             raise EncoderError(
@@ -87,9 +97,9 @@ class Keeper:
         for name, vectors in self._pending.items():
             self.vectors[name] |= vectors
             try:
-                self._cache.store(self._keys[name][0], vectors, self.notes)
+                self._cache.store(self._keys[name][0], vectors, self._notes)
             except OSError as error:
-                self.notes["description"]["cache"] = f"not written: {error.strerror}"
+                self.unwritten = error.strerror or str(error)
             self._pending[name] = {}
         self._flushed = time.monotonic()
 
@@ -101,9 +111,9 @@ class Keeper:
             spilled.close()
             self.vectors[name] = dict(zip(spilled.names, rows, strict=True))
             try:
-                self._cache.store_together(self._keys[name][1], self.vectors[name], self.notes)
+                self._cache.store_together(self._keys[name][1], self.vectors[name], self._notes)
             except OSError as error:
-                self.notes["description"]["cache"] = f"not written: {error.strerror}"
+                self.unwritten = error.strerror or str(error)
 
     def close(self) -> None:
         """Keep what was computed, whatever happened then."""

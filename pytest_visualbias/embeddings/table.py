@@ -36,7 +36,7 @@ class EmbeddingTable:
     preprocessing: Mapping[str, Any]
 
     def rows(self, stimuli: StimulusSet) -> np.ndarray:
-        """Return the vectors of a set, ``(n, dim)``, float64, in its order.
+        """Return the vectors of a set, ``(n, dim)``, in its order and their own precision.
 
         Raises
         ------
@@ -48,4 +48,4 @@ class EmbeddingTable:
             more = f" (and {len(failed) - 1} more of '{stimuli.concept}')" if failed[1:] else ""
             raise StimulusError(self.failures[failed[0].identity] + more)
         rows = [self.vectors[one.identity] for one in stimuli.stimuli]
-        return np.stack(rows).astype(np.float64)
+        return np.stack(rows)

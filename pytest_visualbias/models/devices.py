@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -63,17 +63,31 @@ def exact() -> Iterator[None]:
     """Compute float32 as float32, by algorithms chosen without timing them.
 
     By default convolutions on recent graphics processors round their inputs to 10 bits (TF32), and
-    the user's own code may have allowed that, or bfloat16, for matrix products.
+    the user's own code may have allowed that, or bfloat16, there or on the processor. Each of the
+    switches is put back as it was.
     """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    cudnn = torch.backends.cudnn
+    wanted = [(cudnn, "benchmark", False), (cudnn, "deterministic", True), *_precisions()]
+    before = [(place, name, getattr(place, name)) for place, name, _ in wanted]
     try:
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
-            yield
+        for place, name, value in wanted:
+            setattr(place, name, value)
+        yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for place, name, value in before:
+            setattr(place, name, value)
+
+
+def _precisions() -> list[tuple[Any, str, Any]]:
+    """Return the switches for float32 that this version of torch has; it refuses to mix them."""
+    backends: Any = torch.backends
+    if not hasattr(backends.cuda.matmul, "fp32_precision"):  # before 2.9
+        return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
+    places = (
+        *(backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn),
+        *(backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn),
+    )
+    return [(place, "fp32_precision", "ieee") for place in places]
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -6,9 +6,11 @@ Nothing here imports torch: a run whose embeddings are all cached needs no more 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import glob
 import importlib.metadata
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +19,15 @@ from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.models.encoder import Context
     from pytest_visualbias.spec.schema import FactoryModel, TimmModel
 
-__all__ = ["code_files", "identify_factory", "identify_timm", "module_file"]
+__all__ = ["HUB_NAMES", "code_files", "identify_factory", "identify_timm", "module_file"]
 
 LIBRARIES = ("pillow", "pytest-visualbias", "timm", "torch", "torchvision")
+HUB_NAMES = ("hf-hub:", "hf_hub:", "local-dir:")
 LFS = b"version https://git-lfs"
 
 
@@ -43,7 +46,11 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
         "ignore": json.dumps(entry.ignore),
     }
     is_pretrained = entry.pretrained is not False and entry.random_init is None
-    return _identities(entry, context, facts, loads_own_weights=is_pretrained)
+    found = _identities(entry, context, facts, loads_own_weights=is_pretrained)
+    if entry.name.startswith(HUB_NAMES):
+        # The architecture and the preprocessing stand in a file there, which may change.
+        return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
+    return found
 
 
 def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, ...]:
@@ -64,6 +71,7 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
         "source": "factory",
         "call": entry.call,
         "code": digest_of_mapping(code),
+        "packages": json.dumps(_packages(files, context), sort_keys=True),
         "transform": _transform_text(entry),
         "ignore": json.dumps(entry.ignore),
     }
@@ -184,6 +192,18 @@ def code_files(start: Path, context: Context) -> dict[Path, Path]:
         for module in _imports(path, root):
             waiting += [at for base in _roots(context) if (at := _module_path(module, base))]
     return found
+
+
+def _packages(files: Mapping[Path, Path], context: Context) -> dict[str, str]:
+    """Return the versions of the packages from elsewhere that code of the project imports."""
+    tops = {name.partition(".")[0] for path, root in files.items() for name in _imports(path, root)}
+    tops -= {*sys.stdlib_module_names, *LIBRARIES}
+    foreign = {top for top in tops if not any(_module_path(top, at) for at in _roots(context))}
+    if not foreign:
+        return {}
+    providers = importlib.metadata.packages_distributions()
+    names = {name for top in foreign for name in providers.get(top, ())}
+    return {name: _version(name) for name in sorted(names)}
 
 
 def _imports(path: Path, root: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,9 +27,12 @@ def pool(
     layer : LayerPoint
         Which pooling is wanted; vectors are taken as they are.
     channels_last : bool
-        Whether feature maps are ``(n, h, w, c)``.
+        Whether the network's own feature maps are ``(n, h, w, c)``. Modules inside of it may have
+        theirs the other way round: where two sides of a map are equal, they are its height and
+        width.
     prefix_tokens : int
-        How many tokens before the patches are not patches: left out of mean and max.
+        How many tokens before the patches are not patches, left out of mean and max: where without
+        them the patches make up a square, or where no number of them does.
 
     Returns
     -------
@@ -41,15 +45,29 @@ def pool(
         Where the output has another shape, or no class token.
     """
     if output.ndim == 4:  # noqa: PLR2004 - a feature map
-        if channels_last:
+        if _is_channels_last(output, declared=channels_last):
             output = output.permute(0, 3, 1, 2)
         pooled = _pool_map(output, layer)
     elif output.ndim == 3:  # noqa: PLR2004 - tokens
-        pooled = _pool_tokens(output, layer, prefix_tokens)
+        has_prefix = _is_square(output.shape[1] - prefix_tokens) or not _is_square(output.shape[1])
+        pooled = _pool_tokens(output, layer, prefix_tokens if has_prefix else 0)
     else:
         pooled = two_dimensional(output, layer)
     # What follows may work in place, as ReLU often does, on the very tensor that was pooled.
     return pooled.to(torch.float32, copy=True)
+
+
+def _is_channels_last(output: torch.Tensor, *, declared: bool) -> bool:
+    first, second, third = output.shape[1:]
+    if first == second != third:
+        return True
+    if second == third != first:
+        return False
+    return declared
+
+
+def _is_square(number: int) -> bool:
+    return number > 0 and math.isqrt(number) ** 2 == number
 
 
 def _pool_map(output: torch.Tensor, layer: LayerPoint) -> torch.Tensor:

@@ -54,7 +54,7 @@ class StoredVectors:
     def select(
         self, concept: str, files: str | ConceptFiles, prefix: str
     ) -> tuple[StimulusSet, np.ndarray]:
-        """Return the set of a concept and its vectors ``(n, dim)``, float64.
+        """Return the set of a concept and its vectors ``(n, dim)``, as precise as stored.
 
         Rows are compared between two files by name; where there are no names, by position.
 
@@ -78,7 +78,7 @@ class StoredVectors:
             _stimulus(wanted.path, names[row] if names else f"row {row}", array[row])
             for row in rows
         )
-        return StimulusSet(concept=concept, stimuli=stimuli), array[rows].astype(np.float64)
+        return StimulusSet(concept=concept, stimuli=stimuli), array[rows]
 
     def _rows(self, key: str, wanted: ConceptFiles, count: int) -> list[int]:
         names = self.names.get(key)

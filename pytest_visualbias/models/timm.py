@@ -12,6 +12,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import fit, read_checkpoint
+from pytest_visualbias.models.identity import HUB_NAMES
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["open_timm"]
 
-HUB_NAMES = ("hf-hub:", "hf_hub:", "local-dir:")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 

@@ -243,10 +243,14 @@ class TorchEncoder:
 
 
 def _digest(module: torch.nn.Module) -> str:
-    """Return the sha256 of all weights and buffers, by name."""
+    """Return the sha256 of all weights and buffers, by name, and of whatever else is saved."""
     state = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        flat = tensor.detach().cpu().contiguous().flatten()
-        state.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:".encode())
+    values = {**dict(module.named_buffers()), **module.state_dict()}
+    for name, value in sorted(values.items()):
+        if not torch.is_tensor(value):  # a module may save extra state of any kind
+            state.update(f"{name}:{value!r}:".encode())
+            continue
+        flat = value.detach().cpu().contiguous().flatten()
+        state.update(f"{name}:{value.dtype}:{tuple(value.shape)}:".encode())
         state.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
     return state.hexdigest()

@@ -11,10 +11,10 @@ from pytest_visualbias.embeddings.decoding import DECODING
 from pytest_visualbias.embeddings.extraction import extract
 from pytest_visualbias.embeddings.keeping import Keeper
 from pytest_visualbias.embeddings.table import EmbeddingTable
-from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.pipeline.measured import Trial
-from pytest_visualbias.spec.digests import digest_of_mapping
+from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,8 +56,28 @@ class Job:
     want: Want
 
     def open(self) -> Encoder:
-        """Load it."""
-        return find_source(self.entry.source).open(self.entry, self.identity, self.context)
+        """Load it.
+
+        Raises
+        ------
+        EncoderError
+            Where that fails, or the checkpoint is no longer the one that was digested: its vectors
+            would be kept as those of the other one.
+        """
+        try:
+            encoder = find_source(self.entry.source).open(self.entry, self.identity, self.context)
+        except VisualBiasError:
+            raise
+        except Exception as error:  # of torch, of the device, of the user's network
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise EncoderError(
+                f"the network '{self.identity.label}' cannot be loaded ({reason}); check the "
+                "checkpoint, the device and its memory"
+            ) from error
+        path, digest = self.identity.checkpoint, self.identity.facts.get("checkpoint")
+        if path is not None and digest is not None and digest_of_file(path) != digest:
+            raise EncoderError(f"{path} was changed during the run; run again")
+        return encoder
 
     def keys(self, fingerprint: str) -> dict[str, tuple[str, str]]:
         """Return the keys of every layer: of vectors, and of those that stand for large maps."""
@@ -108,7 +128,7 @@ def embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[st
 def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[str, Any]]:
     # Where an identity does not say which weights are meant, they are loaded to be digested.
     encoder = None if job.identity.is_whole else job.open()
-    fingerprint = job.identity.fingerprint(encoder.weights if encoder is not None else "")
+    fingerprint = job.identity.fingerprint("" if encoder is None else _loaded(encoder))
     keys = job.keys(fingerprint)
     failures: Mapping[str, str] = {}
     with _alone(resources.cache, fingerprint):
@@ -129,6 +149,13 @@ def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[s
     label, facts = job.identity.label, job.identity.facts
     trial = Trial(label=label, facts=facts, fingerprint=fingerprint, tables=tables)
     return trial, notes.get("description", {})
+
+
+def _loaded(encoder: Encoder) -> str:
+    """Return what a loaded network says of itself: its weights, and what it does to images."""
+    return digest_of_mapping(
+        {"weights": encoder.weights, "preprocessing": dict(encoder.preprocessing)}
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,6 +214,8 @@ def _compute(
             progress=lambda done, total: resources.progress(model, done, total),
         )
         keeper.finish()
+    if keeper.unwritten:
+        notes["description"]["cache"] = f"not written: {keeper.unwritten}"
     return keeper.vectors, failures, notes
 
 

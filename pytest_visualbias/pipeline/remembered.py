@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -87,6 +88,7 @@ class Remembered:
             return {}
         try:
             stored = json.loads(self._path.read_bytes())
+            os.utime(self._path.parent)  # used now, as far as pruning is concerned
             if stored["sha256"] != digest_of_text(stored["results"]):
                 return {}
             return cast("dict[str, dict[str, Any]]", json.loads(stored["results"]))

@@ -144,6 +144,19 @@ def test_floating_point_greys_are_refused_as_nothing_says_what_is_white(path: Pa
         decode(path)
 
 
+def test_so_are_32_bit_greys(path: Path) -> None:
+    """Taken for 16 bits, they would be all white, or all black."""
+    Image.fromarray(np.full((8, 8), 10**9, dtype=np.int32)).save(path, "tiff")
+    with pytest.raises(StimulusError, match=r"32-bit .* save it in 8 bits"):
+        decode(path)
+
+
+def test_transparency_of_one_16_bit_grey_is_composited_on_white(path: Path) -> None:
+    values = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(path, "png", transparency=257)
+    assert [pixel[0] for pixel in colours(decode(path))[0]] == [0, 255, 128, 255]
+
+
 def test_jpegs_are_decoded_at_their_full_size(path: Path) -> None:
     """A smaller size would be another image; no transform may ask for it unseen."""
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from PIL import Image
 
 from pytest_visualbias.embeddings.extraction import AHEAD, extract
 from pytest_visualbias.errors import EncoderError, StimulusError
+from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import layer_point
 from pytest_visualbias.spec.stimuli import Stimulus
 
@@ -72,6 +74,13 @@ def stimuli(tmp_path: Path) -> list[Stimulus]:
     return found
 
 
+def digested(stimulus: Stimulus) -> Stimulus:
+    """Return a stimulus with the digest of what its file holds now, as a run would find it."""
+    if stimulus.path is None or not stimulus.path.exists():
+        return stimulus
+    return dataclasses.replace(stimulus, digest=digest_of_file(stimulus.path))
+
+
 def silent(done: int, total: int) -> None:
     """Be told nothing."""
 
@@ -91,7 +100,7 @@ def run(
     vectors: dict[str, dict[str, np.ndarray]] = {layer.name: {} for layer in LAYERS}
     failures = extract(
         encoder,
-        stimuli,
+        [digested(one) for one in stimuli],
         LAYERS,
         batch_size=batch_size,
         decoders=2,
@@ -258,3 +267,24 @@ def test_an_image_that_is_gone_is_a_stimulus_error_of_its_own(stimuli: list[Stim
             raise StimulusError("too small; replace it")
 
     assert {*run(Refusing(), stimuli).failures.values()} == {"too small; replace it"}
+
+
+def test_an_image_that_was_changed_since_it_was_digested_is_not_taken_for_the_old_one(
+    stimuli: list[Stimulus],
+) -> None:
+    """Its vector would be kept in the cache under the other one's digest, for good."""
+    before = [digested(one) for one in stimuli]
+    assert stimuli[3].path is not None
+    Image.new("RGB", (3, 3), (1, 2, 3)).save(stimuli[3].path)
+    kept: list[str] = []
+    failures = extract(
+        FakeEncoder(),
+        before,
+        LAYERS,
+        batch_size=4,
+        decoders=2,
+        keep=lambda _layer, names, _rows: kept.extend(names),
+        progress=silent,
+    )
+    assert failures == {"d3": f"{stimuli[3].path} was changed during the run; run again"}
+    assert "d3" not in kept

@@ -71,7 +71,7 @@ def test_a_cache_that_cannot_be_written_loses_nothing_and_is_said(tmp_path: Path
     keeper.add(POOLED, ["a"], np.ones((1, 5), dtype=np.float32))
     keeper.finish()
     assert keeper.vectors["pooled"].keys() == {"a"}
-    assert keeper.notes["description"]["cache"].startswith("not written: ")
+    assert keeper.unwritten
 
 
 class TestLargeMaps:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -281,3 +283,31 @@ def test_identifying_imports_no_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_versions_of_packages_that_a_factory_imports_are_facts(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code from elsewhere is not digested; another version of it is another network."""
+    (context.project / "nets.py").write_text("import json, numpy, torch, helper\n")
+    (context.project / "helper.py").write_text("import yaml\n")
+    entry = factory_entry(random_init=1)
+    (first,) = identify_factory(entry, context)
+    packages = json.loads(first.facts["packages"])
+    assert packages == {
+        "numpy": importlib.metadata.version("numpy"),
+        "PyYAML": importlib.metadata.version("PyYAML"),
+    }
+    monkeypatch.setattr("pytest_visualbias.models.identity._version", lambda name: f"{name} next")
+    (second,) = identify_factory(entry, context)
+    assert second.fingerprint() != first.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["hf-hub:a/b", "local-dir:/models/a"])
+def test_a_name_that_stands_for_a_file_elsewhere_does_not_say_everything(
+    context: Context, name: str
+) -> None:
+    """Its configuration may change below the same name, even where the weights are given."""
+    (context.folder / "w.pt").write_bytes(b"weights")
+    entry = TimmModel(source="timm", name=name, checkpoint="w.pt")
+    assert [one.is_whole for one in identify_timm(entry, context)] == [False]

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.devices import choose_device
+from pytest_visualbias.models.devices import _precisions, choose_device
+from pytest_visualbias.models.pooling import pool
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.layers import layer_point
 
@@ -299,30 +301,30 @@ class TestMemory:
 
 class TestExactness:
     def test_float32_is_computed_as_float32_whatever_the_user_allowed(self) -> None:
+        """Every switch that torch has, and each is left as it was set."""
+        cudnn = torch.backends.cudnn
+        switches = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
+        switches += [(place, name, value) for place, name, value in _precisions()]
+        loose = {"benchmark": True, "deterministic": False, "fp32_precision": "tf32"}
+        loose["allow_tf32"] = True
+        before = [getattr(place, name) for place, name, _ in switches]
         seen = []
 
         def note(x: torch.Tensor) -> torch.Tensor:
-            cudnn = torch.backends.cudnn
-            seen.append(
-                (
-                    torch.get_float32_matmul_precision(),
-                    cudnn.allow_tf32,
-                    cudnn.benchmark,
-                    cudnn.deterministic,
-                )
-            )
+            seen.append([getattr(place, name) for place, name, _ in switches])
             return x.flatten(1)
 
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("medium")
         try:
+            for place, name, _ in switches:
+                setattr(place, name, loose[name])
             encode(encoder_of(_Give(note)))
-            assert seen == [("highest", False, False, True)]
-            assert torch.get_float32_matmul_precision() == "medium", (
-                "what was set is left as it was"
-            )
+            assert seen == [[value for _, _, value in switches]]
+            assert [getattr(place, name) for place, name, _ in switches] == [
+                loose[name] for _, name, _ in switches
+            ]
         finally:
-            torch.set_float32_matmul_precision(before)
+            for (place, name, _), value in zip(switches, before, strict=True):
+                setattr(place, name, value)
 
     @pytest.mark.parametrize("layer", ["pooled", "conv", "conv:max", "conv:flatten"])
     def test_the_batch_does_not_matter_beyond_rounding(self, layer: str) -> None:
@@ -344,3 +346,71 @@ class TestExactness:
         assert found.dtype == np.float32
         assert not np.array_equal(found, exact)
         np.testing.assert_allclose(found, exact, atol=0.02)
+
+
+class TestInnerMaps:
+    """A module inside a network may have its channels last where the network has them first."""
+
+    @pytest.mark.parametrize("pooling", ["mean", "max"])
+    @pytest.mark.parametrize("declared", [True, False])
+    def test_height_and_width_are_the_sides_that_are_equal(
+        self, pooling: str, *, declared: bool
+    ) -> None:
+        maps = torch.rand(2, 6, 5, 5)
+        point = layer_point("x", f"x:{pooling}")
+        expected = maps.mean((2, 3)) if pooling == "mean" else maps.amax((2, 3))
+        for given in (maps, maps.permute(0, 2, 3, 1)):
+            found = pool(given, point, channels_last=declared, prefix_tokens=0)
+            torch.testing.assert_close(found, expected)
+
+    @pytest.mark.parametrize("shape", [(2, 5, 5, 5), (2, 6, 4, 5)])
+    def test_where_that_says_nothing_the_network_does(self, shape: tuple[int, ...]) -> None:
+        maps, point = torch.rand(shape), layer_point("x", "x")
+        first = pool(maps, point, channels_last=False, prefix_tokens=0)
+        torch.testing.assert_close(first, maps.mean((2, 3)))
+        last = pool(maps, point, channels_last=True, prefix_tokens=0)
+        torch.testing.assert_close(last, maps.mean((1, 2)))
+
+    def test_of_a_convnext_and_a_swin_have_their_channels(self) -> None:
+        """As real networks mix them; only the sizes of the vectors are looked at."""
+        convnext = encoder_of(timm.create_model("test_convnext", pretrained=False))
+        images = [np.zeros((3, 160, 160), dtype=np.float32)] * 2
+        found = encode(convnext, "stages.1", "stages.1.blocks.0.mlp", images=images)
+        sizes = {name: rows.shape[1] for name, rows in found.items()}
+        assert sizes["stages.1"] == sizes["stages.1.blocks.0.mlp"]
+
+    def test_tokens_without_a_class_token_are_all_patches(self) -> None:
+        """What goes into a vision transformer has none yet, whatever comes out of it."""
+        patches = torch.rand(2, 16, 7)
+        tokens = torch.cat([torch.full((2, 1, 7), 9.0), patches], dim=1)
+        point = layer_point("x", "x")
+        for given in (patches, tokens):
+            found = pool(given, point, channels_last=False, prefix_tokens=1)
+            torch.testing.assert_close(found, patches.mean(1))
+        assert (
+            pool(tokens, layer_point("x", "x:cls"), channels_last=False, prefix_tokens=1)[0, 0] == 9
+        )
+        with pytest.raises(EncoderError, match="has no class token"):
+            pool(patches, layer_point("x", "x:cls"), channels_last=False, prefix_tokens=1)
+
+
+def test_extra_state_of_a_module_is_part_of_the_digest() -> None:
+    class Extra(torch.nn.Module):
+        def __init__(self, said: str) -> None:
+            super().__init__()
+            self.said = said
+
+        def get_extra_state(self) -> dict[str, str]:
+            return {"said": self.said}
+
+    digests = {encoder_of(Extra(said), pooled=str).weights for said in ("one", "other", "one")}
+    assert len(digests) == 2
+
+
+def test_a_buffer_that_is_not_saved_is_part_of_the_digest() -> None:
+    def digest(value: float) -> str:
+        module = torch.nn.Module()
+        module.register_buffer("hidden", torch.tensor([value]), persistent=False)
+        return encoder_of(module, pooled=str).weights
+
+    assert digest(1.0) == digest(1.0) != digest(2.0)

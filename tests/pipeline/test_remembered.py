@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,3 +136,14 @@ def test_without_a_cache_everything_is_computed() -> None:
     run(scores())
     run.memo.save()
     assert run.computed == 2
+
+
+def test_results_that_are_found_count_as_used(tmp_path: Path) -> None:
+    """Or pruning would take what every run needs for what none did."""
+    first = Computer(tmp_path)
+    first(scores())
+    first.memo.save()
+    (path,) = tmp_path.rglob("*.json")
+    os.utime(path.parent, (1, 1))
+    Computer(tmp_path)
+    assert path.parent.stat().st_mtime > 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from tests.plugin.conftest import one_test, sentences
@@ -160,3 +161,21 @@ MODELS_OF = """
   before: {source: embeddings, path: ../before.safetensors}
   after: {source: embeddings, path: ../after.KIND}
 """
+
+
+def test_a_collapsed_model_is_an_error_and_no_effect_of_its_rounding(project: Project) -> None:
+    """All images one vector but for the last bit of a float32: what is left is noise."""
+    random = np.random.default_rng(0)
+    one = random.normal(size=16).astype(np.float32)
+    sets = {}
+    for name in "xyab":
+        rows = np.repeat(one[None], 8, axis=0)
+        up = random.random(rows.shape) < 0.5
+        sets[name] = np.where(up, np.nextafter(rows, np.float32(9)), rows)
+    for file in ("before", "after"):
+        project.store(file, sets)
+    project.spec()
+    result = project.gate()
+    assert project.row()["outcome"] == "error"
+    assert "have the same association" in project.row()["reasons"][0]
+    assert result.ret == pytest.ExitCode.TESTS_FAILED

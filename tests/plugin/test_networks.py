@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import statistics
 from typing import TYPE_CHECKING
 
@@ -217,3 +219,75 @@ def test_a_limit_that_is_no_size_is_a_usage_error(networks: Project) -> None:
     result = networks.gate()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "visualbias_cache_limit: 'much' is not a size" in sentences(result)
+
+
+class TestChangedDuringTheRun:
+    """What was digested and what is read must be the same, or the cache is wrong for good."""
+
+    def test_a_checkpoint_is_refused_and_nothing_of_it_kept(
+        self, networks: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import pytest_visualbias.models.timm as source
+
+        original = source.open_timm
+        path = networks.path / "after.safetensors"
+        content = path.read_bytes()
+
+        def late(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
+            path.write_bytes((networks.path / "before.safetensors").read_bytes())
+            return original(entry, identity, context)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(source, "open_timm", late)
+            result = networks.gate("-k", "after")
+        assert networks.row()["outcome"] == "error"
+        assert "after.safetensors was changed during the run; run again" in sentences(result)
+        path.write_bytes(content)
+        networks.gate()
+        expected = networks.row()["effect_size"]
+        networks.gate("--visualbias-no-cache")
+        assert networks.row()["effect_size"] == pytest.approx(expected, abs=1e-9)
+
+    def test_a_network_that_cannot_be_loaded_is_one_sentence(
+        self, networks: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import pytest_visualbias.models.timm as source
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("CUDA error: out of memory\nmore")
+
+        monkeypatch.setattr(source, "open_timm", fail)
+        text = sentences(networks.gate())
+        assert (
+            "the network 'after.safetensors' cannot be loaded (CUDA error: out of memory)" in text
+        )
+
+
+def test_the_preprocessing_of_a_folder_that_holds_its_own_is_part_of_the_key(
+    networks: Project,
+) -> None:
+    """`local-dir:` and `hf-hub:` name a file that may change below the same name."""
+    folder = networks.path / "model"
+    folder.mkdir()
+    shutil.copy(networks.path / "after.safetensors", folder / "model.safetensors")
+    config = {"architecture": "test_resnet", "num_classes": 1000}
+    found = []
+    for mean in (0.5, 0.1):
+        config["pretrained_cfg"] = {
+            "input_size": [3, 160, 160],
+            "mean": [mean] * 3,
+            "std": [0.5] * 3,
+        }
+        (folder / "config.json").write_text(json.dumps(config))
+        models = f"\n  after: {{source: timm, name: 'local-dir:{folder}'}}\n"
+        networks.spec(
+            one_test("one", "{max_effect: 1.8}"),
+            head="stimuli: ../stimuli",
+            models=models,
+            concepts=SETS,
+        )
+        networks.gate()
+        found.append(networks.row()["gap"])
+        networks.gate("--visualbias-no-cache")
+        assert networks.row()["gap"] == pytest.approx(found[-1], abs=1e-6)
+    assert found[0] != pytest.approx(found[1], abs=1e-5)
