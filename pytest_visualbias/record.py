@@ -62,6 +62,7 @@ class ResultRecord(_Frozen):
     kind: str
     model: str
     layer: str
+    module: str = ""
     pooling: str
     role: Literal["gated", "reference", "random"]
     control: str | None

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.pipeline.deciding import decide
+from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import declared_family, plan_of
+from pytest_visualbias.pipeline.recorded import BASELINE, origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
+from pytest_visualbias.spec.roles import is_gated, is_random
 from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
+    from pytest_visualbias.pipeline.recorded import Earlier
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
 
@@ -43,7 +46,7 @@ class Judged:
     verdict : Verdict
         Its outcome.
     base : str or None
-        The model that growth is measured from.
+        The model that growth is measured from, or ``baseline``.
     p_adjusted, growth_p_adjusted : float or None
         The verdict's p, corrected over the family, where a limit uses it.
     is_open : bool
@@ -71,7 +74,7 @@ def family(
     file: SpecFile,
     subject: Subject,
     layer: str,
-    base: Callable[[str], Subject],
+    earlier: Earlier,
     *,
     threads: int = 1,
     cache: Path | None = None,
@@ -86,8 +89,8 @@ def family(
         The model.
     layer : str
         The name of the layer.
-    base : callable
-        Gives the model of a name, to measure growth from; called only where it is needed.
+    earlier : Earlier
+        What growth may be measured from.
     threads : int
         Tests computed at a time; numbers do not depend on it.
     cache : Path or None
@@ -100,7 +103,7 @@ def family(
     """
     spec = file.spec
     memo = Remembered(cache, spec=file.file, model=subject.name, layer=layer)
-    numbers = _numbers(file, subject, layer, base, memo, threads)
+    numbers = _numbers(file, subject, layer, earlier, memo, threads)
     members = declared_family(spec, subject.name)
     decided = decide(spec, numbers, members, memo)
     results = []
@@ -112,15 +115,18 @@ def family(
         judged = Judged(
             test=test,
             numbers=found,
-            verdict=_verdict(file, subject, test, found, p, growth_p),
-            base=growth_base(spec, test),
+            verdict=_marked(_verdict(file, subject, test, found, p, growth_p), found),
+            base=origin_name(spec, subject.name, test, earlier.baseline),
             p_adjusted=p,
             growth_p_adjusted=growth_p,
             is_open=any(one is not None and one.is_open for one in (effect, growth)),
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.control and one.verdict.outcome != "pass"]
-    before = _failed_before(file, subject, layer, base, memo)
+    before = [
+        *_failed_before(file, subject, layer, earlier, memo),
+        *_failed_when_recorded(file, results),
+    ]
     memo.save()
     judged_all = tuple(_under(one, failed, before) for one in results)
     return Family(results=judged_all, size=len(members))
@@ -130,21 +136,20 @@ def _numbers(
     file: SpecFile,
     subject: Subject,
     layer: str,
-    base: Callable[[str], Subject],
+    earlier: Earlier,
     memo: Remembered,
     threads: int,
 ) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
-    bases = {name for test in file.spec.tests if (name := growth_base(file.spec, test))}
-    grows = not is_random(file.spec.models[subject.name])
-    for name in sorted(bases - {subject.name}) if grows else ():
+    spec = file.spec
+    for name in sorted(origin_models(spec, subject.name, spec.tests, earlier.baseline)):
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it
-            base(name)  # measured here, by one thread
+            earlier.models(name)  # measured here, by one thread
     with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
         found = pool.map(
-            lambda test: numbers_of(file, subject, test, layer, base, memo), file.spec.tests
+            lambda test: numbers_of(file, subject, test, layer, earlier, memo), spec.tests
         )
-        return {test.name: one for test, one in zip(file.spec.tests, found, strict=True)}
+        return {test.name: one for test, one in zip(spec.tests, found, strict=True)}
 
 
 def _rule(file: SpecFile, test: BiasTest) -> Rule:
@@ -174,8 +179,7 @@ def _verdict(
         return judge_control(found.effect, rule, held_before=_held_before(found, rule))
     if not is_gated(file.spec, subject.name, test):
         return Verdict(outcome="pass", reasons=("reference, reported only",))
-    if found.unlike is not None and test.limits.on_growth:
-        reason = f"not_comparable: before and after differ in {found.unlike}; make them alike"
+    if test.limits.on_growth and (reason := _not_comparable(found)) is not None:
         return Verdict(outcome="fail", reasons=(reason,))
     return judge(
         found.effect,
@@ -184,6 +188,20 @@ def _verdict(
         p_adjusted=p_adjusted,
         growth_p_adjusted=growth_p_adjusted,
     )
+
+
+def _not_comparable(found: Numbers) -> str | None:
+    """Return why there is no growth, where what it is measured from is missing or unlike."""
+    if found.unlike is None:
+        return found.unrecorded
+    return f"not_comparable: before and after differ in {found.unlike}; make them alike"
+
+
+def _marked(verdict: Verdict, found: Numbers) -> Verdict:
+    """Return a verdict that says where its numbers are about to be recorded."""
+    if not found.is_recorded or verdict.outcome == "error":
+        return verdict
+    return dataclasses.replace(verdict, reasons=(*verdict.reasons, "recorded"))
 
 
 def _held_before(found: Numbers, rule: Rule) -> bool:
@@ -198,19 +216,17 @@ def _failed_before(
     file: SpecFile,
     subject: Subject,
     layer: str,
-    base: Callable[[str], Subject],
+    earlier: Earlier,
     memo: Remembered,
 ) -> list[tuple[str, BiasTest]]:
     """Return the controls that fail in the models that growth is measured from."""
-    names = {growth_base(file.spec, test) for test in file.spec.tests if test.limits.on_growth} - {
-        None,
-        subject.name,
-    }
+    growing = [test for test in file.spec.tests if test.limits.on_growth]
+    names = origin_models(file.spec, subject.name, growing, earlier.baseline)
     failed = []
-    for name in sorted(filter(None, names)):
+    for name in sorted(names):
         for control in (test for test in file.spec.tests if test.control):
             try:
-                found = numbers_of(file, base(name), control, layer, base, memo)
+                found = numbers_of(file, earlier.models(name), control, layer, earlier, memo)
             except VisualBiasError:
                 continue  # said by the tests that need it
             if is_random(file.spec.models[name]):
@@ -223,6 +239,20 @@ def _failed_before(
             )
             if not holds:
                 failed.append((name, control))
+    return failed
+
+
+def _failed_when_recorded(file: SpecFile, results: Sequence[Judged]) -> list[tuple[str, BiasTest]]:
+    """Return the controls that had failed in the recorded results, as far as there are any."""
+    failed = []
+    for one in results:
+        if one.test.control is None or one.base != BASELINE or one.numbers.before is None:
+            continue
+        measure = measure_of(one.test)
+        effect = measure.test(one.numbers.before, plan_of(file.spec, one.test), None)
+        rule = _rule(file, one.test)
+        if judge_control(effect, rule, held_before=False).outcome != "pass":
+            failed.append((BASELINE, one.test))
     return failed
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
+from pytest_visualbias.pipeline.recorded import scores_by_identity
 from pytest_visualbias.record import GrowthRecord, ModelRecord, ResultRecord, SetRecord
 from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
 from pytest_visualbias.spec.sets import concepts_of
@@ -80,7 +80,7 @@ def result_record(
     """Return the record of a judged test."""
     numbers = judged.numbers
     empty = error_record(file, subject.name, judged.test, layer, nodeid=nodeid, reason="")
-    pooling = next(point.pooling for point in subject.measured.points if point.name == layer)
+    point = next(point for point in subject.measured.points if point.name == layer)
     same = (
         f"{file.file}:{empty.line}: '{judged.base}' and '{subject.name}' are the same weights, so "
         "no growth can be found; check their checkpoints"
@@ -91,7 +91,8 @@ def result_record(
             f"{file.file}:{empty.line}: p could not be told from alpha; its lower bound decided"
         )
     changes: dict[str, object] = {
-        "pooling": pooling,
+        "module": point.module,
+        "pooling": point.pooling,
         "outcome": judged.verdict.outcome,
         "reasons": list(judged.verdict.reasons),
         "warnings": notes,
@@ -108,7 +109,7 @@ def result_record(
             "p_adjusted": judged.p_adjusted,
             "growth": _growth(judged),
             "trials": _trials(subject, numbers),
-            "scores": _scores(judged),
+            "scores": scores_by_identity(judged.test, numbers),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
 
@@ -123,18 +124,6 @@ def _sets(numbers: Numbers) -> dict[str, SetRecord]:
             names=[stimulus.name for stimulus in stimuli.stimuli],
         )
         for role, stimuli in numbers.sets.items()
-    }
-
-
-def _scores(judged: Judged) -> dict[str, dict[str, float]]:
-    """Return the score of every stimulus that has one by its identity, per role."""
-    numbers = judged.numbers
-    return {
-        role: {
-            stimulus.identity: float(score)
-            for stimulus, score in zip(numbers.sets[role].stimuli, values, strict=True)
-        }
-        for role, values in measure_of(judged.test).by_role(numbers.scores).items()
     }
 
 
