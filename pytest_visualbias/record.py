@@ -121,6 +121,7 @@ class ModelRecord(_Frozen):
     role: str
     trials: list[dict[str, Any]]
     preprocessing: dict[str, Any]
+    precision: str = ""
     description: dict[str, Any]
 
 

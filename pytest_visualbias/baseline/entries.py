@@ -57,6 +57,8 @@ class Entry(_Strict):
         Where and how embeddings were read.
     preprocessing : dict
         What was done to the images.
+    precision : str
+        In which they were embedded; empty of stored vectors.
     stimuli : dict
         By role.
     fingerprints : list of str
@@ -71,6 +73,7 @@ class Entry(_Strict):
     module: str
     pooling: str
     preprocessing: dict[str, Any]
+    precision: str
     stimuli: dict[str, Stimuli]
     fingerprints: list[str]
     effect_size: float
@@ -111,6 +114,7 @@ def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
         module=result["module"],
         pooling=result["pooling"],
         preprocessing=plain(model["preprocessing"]),
+        precision=model["precision"],
         stimuli=stimuli,
         fingerprints=[trial["fingerprint"] for trial in model["trials"]],
         scores=result["scores"],
@@ -125,9 +129,8 @@ def difference(old: Entry, new: Entry) -> str | None:
     for role, stimuli in new.stimuli.items():
         before = old.stimuli.get(role)
         if before != stimuli:
-            count = 0 if before is None else before.n
-            return f"stimuli of {role} ({count} images then, {stimuli.n} now)"
-    for name in ("module", "pooling"):
+            return f"stimuli of {role} ({_counted(before.n if before else 0, stimuli.n)})"
+    for name in ("module", "pooling", "precision"):
         if getattr(old, name) != getattr(new, name):
             return f"{name} ({getattr(old, name)} then, {getattr(new, name)} now)"
     for key in sorted(old.preprocessing.keys() | new.preprocessing.keys()):
@@ -135,6 +138,10 @@ def difference(old: Entry, new: Entry) -> str | None:
         if one != other:
             return f"preprocessing ({key}: {one} then, {other} now)"
     return None
+
+
+def _counted(old: int, new: int) -> str:
+    return f"{new} images, not the same ones" if old == new else f"{old} images then, {new} now"
 
 
 def is_changed(old: Entry, new: Entry) -> bool:

@@ -153,11 +153,20 @@ class Baselines:
     def _contents(self, path: Path) -> Contents | BaselineError:
         if path not in self._read:
             try:
-                self._read[path] = read_baseline(path, self._shown(path))
+                self._read[path] = self._usable(path)
             except BaselineError as error:
                 # Not there at all is a matter of each entry, which the gate finds missing.
                 self._read[path] = error if path.exists() else NOTHING
         return self._read[path]
+
+    def _usable(self, path: Path) -> Contents:
+        contents = read_baseline(path, self._shown(path))
+        if contents.is_report and path != self.path:
+            raise BaselineError(
+                f"{self._shown(path)} is the report of a run, not a baseline; give it to "
+                "--visualbias-baseline, or delete it and record anew"
+            )
+        return contents
 
     def _take(self, path: Path, spec: Path) -> None:
         other = self._taken.setdefault(path, spec)

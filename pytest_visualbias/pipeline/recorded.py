@@ -115,6 +115,7 @@ def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -
         module=point.module,
         pooling=point.pooling,
         preprocessing=plain(trials[0].tables[layer].preprocessing),
+        precision=trials[0].precision,
         stimuli={
             role: Stimuli.of(one.identity for one in stimuli.stimuli)
             for role, stimuli in numbers.sets.items()

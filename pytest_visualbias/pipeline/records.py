@@ -170,5 +170,6 @@ def model_record(file: SpecFile, subject: Subject) -> ModelRecord:
             {"label": one.label, "fingerprint": one.fingerprint, **one.facts} for one in trials
         ],
         preprocessing=dict(table.preprocessing),
+        precision=trials[0].precision,
         description=dict(subject.measured.description),
     )
