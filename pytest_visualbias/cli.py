@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias import __version__
+from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
@@ -101,7 +102,7 @@ def _check(options: argparse.Namespace) -> int:
 def _is_sound(path: Path, options: argparse.Namespace, digest: Callable[[Path], str]) -> bool:
     """Print what is wrong with a spec; return whether nothing is."""
     try:
-        file = read_spec(path, file=str(path))
+        file = read_spec(path, file=str(path), has_baseline=default_path(path).is_file())
         found = preflight(file, stimuli=options.stimuli, strict=options.strict, digest=digest)
     except VisualBiasError as error:
         print(error)
@@ -150,7 +151,8 @@ def _unidentified(file: SpecFile, digest: Callable[[Path], str]) -> Iterator[str
 
 
 def _layers(options: argparse.Namespace) -> int:
-    file = read_spec(options.spec, file=str(options.spec))
+    recorded = default_path(options.spec).is_file()
+    file = read_spec(options.spec, file=str(options.spec), has_baseline=recorded)
     if options.model not in file.spec.models:
         names = ", ".join(file.spec.models)
         print(f"{options.spec} has no model '{options.model}'; known: {names}", file=sys.stderr)

@@ -7,6 +7,7 @@
     ├── SpecError             the text, sizes or overlaps of a spec are wrong (exit 2)
     ├── StimulusError         an image or a set is missing or unreadable (exit 1)
     ├── EncoderError          a model, checkpoint, layer or device cannot be used (exit 1)
+    ├── BaselineError         a file of recorded results cannot be used (exit 1)
     └── DegenerateTestError   numbers from which no effect follows (exit 1)
 
 A bias that was found is not an error of ours: it is a verdict, and fails its item.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "BaselineError",
     "DegenerateTestError",
     "EncoderError",
     "SpecError",
@@ -52,6 +54,10 @@ class StimulusError(VisualBiasError):
 
 class EncoderError(VisualBiasError):
     """A model, its checkpoint, a layer or a device cannot be used."""
+
+
+class BaselineError(VisualBiasError):
+    """A file of recorded results cannot be used."""
 
 
 class DegenerateTestError(VisualBiasError):

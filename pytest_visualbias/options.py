@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_visualbias.baseline.files import is_report
 from pytest_visualbias.embeddings.sizes import parse_size
 from pytest_visualbias.session import Settings
 from pytest_visualbias.spec.overrides import Override
@@ -18,6 +19,8 @@ from pytest_visualbias.spec.schema import CALL, SHIPPED_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pytest_visualbias.baseline.sources import Recording
 
 __all__ = ["Options", "read_options"]
 
@@ -48,6 +51,8 @@ class Options:
         Bytes that it may hold after a run.
     json : Path or None
         Where the report goes.
+    prune : bool
+        Whether recorded results that no test claims are dropped.
     """
 
     is_given: bool
@@ -58,6 +63,7 @@ class Options:
     cache_limit: int
     rehash: bool
     json: Path | None
+    prune: bool = False
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -83,6 +89,8 @@ def read_options(config: pytest.Config) -> Options:
         strict=_switch(config, "strict"),
         worker=_worker(),
         threads=_threads(),
+        baseline=_baseline(config),
+        recording=_recording(config),
     )
     return Options(
         is_given=is_given,
@@ -93,6 +101,7 @@ def read_options(config: pytest.Config) -> Options:
         cache_limit=_cache_limit(config),
         rehash=_switch(config, "rehash"),
         json=_path(config, "json"),
+        prune=bool(config.getoption("--visualbias-prune")),
     )
 
 
@@ -140,6 +149,47 @@ def _path(config: pytest.Config, name: str) -> Path | None:
 
 def _below(folder: Path, text: str) -> Path:
     return folder / Path(text).expanduser()
+
+
+def _baseline(config: pytest.Config) -> Path | None:
+    """Return what the command line names, which must be there unless it is about to be made."""
+    _refuse_on_ci(config)
+    path = _path(config, "baseline")
+    if path is None:
+        return None
+    if not path.exists() and _recording(config) is None:
+        raise pytest.UsageError(
+            f"--visualbias-baseline: {path} does not exist; correct the path, or record it with "
+            "--visualbias-update"
+        )
+    if _writing(config) and is_report(path):
+        raise pytest.UsageError(
+            f"{_writing(config)[0]}: {path} is the report of a run, which stays as it is; name "
+            "another --visualbias-baseline"
+        )
+    return path
+
+
+def _writing(config: pytest.Config) -> list[str]:
+    """Return the options given that write into the repository."""
+    names = (f"--visualbias-{name}" for name in ("update", "update-new", "prune"))
+    return [name for name in names if config.getoption(name)]
+
+
+def _refuse_on_ci(config: pytest.Config) -> None:
+    """Raise where a gate would record what it is to judge."""
+    is_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    if is_ci and _writing(config):
+        raise pytest.UsageError(
+            f"{_writing(config)[0]}: refused on CI (the variable CI is set); record on a machine "
+            "of your own and commit the file"
+        )
+
+
+def _recording(config: pytest.Config) -> Recording | None:
+    if config.getoption("--visualbias-update"):
+        return "changed"
+    return "new" if config.getoption("--visualbias-update-new") else None
 
 
 def _device(config: pytest.Config) -> str:

@@ -28,12 +28,19 @@ VALUES = (
     ("batch-size", "N", "images in one forward pass (default: 32)"),
     ("cache", "DIR", "where embeddings are kept (default: $VISUALBIAS_CACHE, else pytest's cache)"),
     ("json", "PATH", "write the report as JSON"),
+    ("baseline", "PATH", "measure growth from recorded results: a folder, a file, or a report"),
 )
 SWITCHES = (
     ("no-cache", "keep no embeddings"),
     ("rehash", "hash every file again, whatever its size and times say"),
     ("strict", "inconclusive results, and warnings that say so, are failures"),
     ("offline", "never touch the network"),
+)
+# What writes into the repository is said every time, so these have no ini key.
+WRITING = (
+    ("update", "record results that are new or have changed, to measure growth from"),
+    ("update-new", "record results that are new"),
+    ("prune", "drop recorded results that no test claims"),
 )
 
 
@@ -43,7 +50,7 @@ def is_spec(path: Path) -> bool:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options, and an ini key for each."""
+    """Declare the options, and an ini key for each that does not write into the repository."""
     group = parser.getgroup("visualbias", "bias of vision models")
     group.addoption(
         "--visualbias",
@@ -69,6 +76,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         option = f"--visualbias-{name}"
         group.addoption(option, action="store_true", default=None, help=text)
         parser.addini(f"visualbias_{name.replace('-', '_')}", text, type="bool", default=False)
+    for name, text in WRITING:
+        group.addoption(f"--visualbias-{name}", action="store_true", default=False, help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:

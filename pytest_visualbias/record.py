@@ -82,6 +82,7 @@ class ResultRecord(_Frozen):
     kind: str
     model: str
     layer: str
+    module: str = ""
     pooling: str
     role: Literal["gated", "reference", "random"]
     control: str | None
@@ -146,6 +147,7 @@ class ModelRecord(_Frozen):
     labels: dict[str, str] = {}
     trials: list[dict[str, Any]]
     preprocessing: dict[str, Any]
+    precision: str = ""
     description: dict[str, Any]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_visualbias.baseline.recording import Claims, keep
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.housekeeping import bound
 from pytest_visualbias.items import FAULT, STRICT, BiasFile, BiasItem
@@ -21,6 +22,8 @@ from pytest_visualbias.spec.remembered import DigestMemo
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+
+    from pytest_visualbias.baseline.recording import Kept
 
 __all__ = ["Running"]
 
@@ -63,6 +66,8 @@ class Running:
         self.deselected = 0
         self.collection_errors: list[str] = []
         self.problems: list[str] = []
+        self.claims: dict[str, Claims] = {}
+        self.kept: list[Kept] = []
 
     def _choose_default(self) -> bool:
         """Whether only the default folder is looked at; it joins what pytest collects by itself."""
@@ -102,6 +107,8 @@ class Running:
         said = getattr(node, "workeroutput", {}).get(KEY, {})
         self.deselected = max(self.deselected, said.get("deselected", 0))
         self.config.stash[FAULT] = max(self.config.stash[FAULT], said.get("fault", 0))
+        for path, (file, keys) in said.get("claims", {}).items():
+            self.claims[path] = Claims(path=Path(path), file=file, keys=frozenset(keys))
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Count gate items that are not run."""
@@ -140,19 +147,43 @@ class Running:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the reports whatever happened, and settle the exit code."""
         self.digests.save()
+        self.claims |= {str(one.path): one for one in self.session.claims()}
         if self.is_worker:
-            said = {"deselected": self.deselected, "fault": int(self.config.stash[FAULT])}
-            self.config.workeroutput[KEY] = said  # type: ignore[attr-defined]
+            self.config.workeroutput[KEY] = {  # type: ignore[attr-defined]
+                "deselected": self.deselected,
+                "fault": int(self.config.stash[FAULT]),
+                "claims": {key: (one.file, sorted(one.keys)) for key, one in self.claims.items()},
+            }
             return
         collects_only = bool(self.config.getoption("--collect-only"))
         nothing_ran = self.options.is_given and not self.rows and not collects_only
         if nothing_ran and not self.collection_errors:
             self.problems.append(self._nothing_ran())
         session.exitstatus = self._settled(session.exitstatus, nothing_ran=nothing_ran)
+        if not collects_only:
+            self._keep(session)
         if self.options.json is not None and not collects_only:
             self._write(self.options.json, session)
         if self.options.cache is not None and self.rows:
             bound(self.options.cache, self.options.cache_limit)
+
+    def _keep(self, session: pytest.Session) -> None:
+        """Record results where it is asked for; what cannot be done, or is left over, is said."""
+        settings = self.options.settings
+        self.kept = keep(
+            self.claims.values(), self._sorted(), settings.baselines(), prunes=self.options.prune
+        )
+        self.problems += [sentence for one in self.kept for sentence in one.sentences]
+        is_amiss = any(
+            one.problem is not None or (settings.strict and one.unclaimed) for one in self.kept
+        )
+        if is_amiss:
+            self._fail(session)
+
+    def _fail(self, session: pytest.Session) -> None:
+        """Let the run fail for what no item stands for."""
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _settled(self, status: int, *, nothing_ran: bool) -> int:
         """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""
@@ -175,8 +206,7 @@ class Running:
         except OSError as error:
             what = error.strerror or str(error)
             self.problems.append(f"the report {path} cannot be written ({what}); choose another")
-            if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self._fail(session)
 
     def _sorted(self) -> list[dict[str, Any]]:
         return sorted(self.rows.values(), key=lambda row: row["order"])
@@ -195,6 +225,7 @@ class Running:
                 "deselected": self.deselected,
                 "collection_errors": self.collection_errors,
                 "exit_status": exit_status,
+                "baselines": [one.plain() for one in self.kept],
             },
             root=self.config.rootpath,
             settings={

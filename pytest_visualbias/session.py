@@ -7,21 +7,28 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.baseline.entries import entry_key
+from pytest_visualbias.baseline.recording import Claims
+from pytest_visualbias.baseline.sources import Baselines
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
 from pytest_visualbias.pipeline.family import family
 from pytest_visualbias.pipeline.numbers import Subject
 from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.pipeline.recorded import Earlier
 from pytest_visualbias.pipeline.records import error_record, model_record, result_record
 from pytest_visualbias.spec.digests import digest_of_file
+from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.parsing import read_spec
+from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import EmbeddingsModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from pytest_visualbias.baseline.sources import Baseline, Recording
     from pytest_visualbias.embeddings.plan import Want
     from pytest_visualbias.pipeline.embedding import Resources
     from pytest_visualbias.pipeline.family import Family
@@ -53,6 +60,10 @@ class Settings:
         Number of this process among those of a run.
     threads : int
         This process's share of the processors.
+    baseline : Path or None
+        Recorded results to measure growth from, in place of those beside each spec.
+    recording : {"changed", "new"} or None
+        Which results the run records.
     """
 
     project: Path
@@ -64,6 +75,12 @@ class Settings:
     strict: bool = False
     worker: int = 0
     threads: int = 1
+    baseline: Path | None = None
+    recording: Recording | None = None
+
+    def baselines(self) -> Baselines:
+        """Return the recorded results of the run, yet to be read."""
+        return Baselines(project=self.project, path=self.baseline, recording=self.recording)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +90,7 @@ class LoadedSpec:
     path: Path
     file: SpecFile
     preflight: Preflight
+    baseline: Baseline | None = None
 
 
 def _today() -> dt.date:
@@ -88,10 +106,16 @@ class Session:
     digest: Callable[[Path], str] = digest_of_file
     # Read once: a run that passes midnight judges by one day.
     today: dt.date = field(default_factory=_today)
+    loaded: dict[Path, LoadedSpec] = field(default_factory=dict)
+    _baselines: Baselines = field(init=False)
     _subjects: dict[tuple[Path, str], Subject | VisualBiasError] = field(default_factory=dict)
     _families: dict[tuple[Path, str, str], Family] = field(default_factory=dict)
     _expected: list[tuple[LoadedSpec, str]] = field(default_factory=list)
     _wants: dict[str, list[tuple[Path, Want]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Find out where results are recorded."""
+        self._baselines = self.settings.baselines()
 
     def load(self, path: Path, file: str) -> LoadedSpec:
         """Read a spec and resolve its sets.
@@ -101,16 +125,32 @@ class Session:
         SpecError
             With all faults of the text, or of the sets.
         UsageError
-            For a model on the command line that fits no entry.
+            For a model on the command line that fits no entry, and where another spec has the same
+            file of recorded results.
         """
-        spec_file = read_spec(path, file=file, overrides=self.settings.overrides)
+        baseline = self._baselines.of(path, file)
+        spec_file = read_spec(
+            path,
+            file=file,
+            overrides=self.settings.overrides,
+            has_baseline=baseline.is_expected,
+        )
         checked = preflight(
             spec_file,
             stimuli=self.settings.stimuli,
             strict=self.settings.strict,
             digest=self.digest,
         )
-        return LoadedSpec(path=path, file=spec_file, preflight=checked)
+        loaded = LoadedSpec(path=path, file=spec_file, preflight=checked, baseline=baseline)
+        self.loaded[path] = loaded
+        return loaded
+
+    def claims(self) -> list[Claims]:
+        """Return which recorded results the specs of this run claim, whatever is selected."""
+        return [
+            Claims(path=one.path, file=one.file.file, keys=frozenset(_keys(one.file)))
+            for one in self.loaded.values()
+        ]
 
     def expect(self, models: Iterable[tuple[LoadedSpec, str]]) -> None:
         """Say which models of which specs this run will ask for.
@@ -197,12 +237,20 @@ class Session:
                 spec.file,
                 subject,
                 layer,
-                lambda name: self._subject(spec, name),
+                Earlier(models=lambda name: self._subject(spec, name), baseline=spec.baseline),
                 today=self.today,
                 threads=self.settings.threads,
                 cache=self.resources.cache.folder,
             )
         return self._families[key]
+
+
+def _keys(file: SpecFile) -> Iterator[str]:
+    for point in points_for(file.spec.layers, {}):
+        for test in file.spec.tests:
+            for model in file.spec.models:
+                if is_gated(file.spec, model, test):
+                    yield entry_key(model, test.name, point.name)
 
 
 def _key(spec: LoadedSpec, model: str) -> tuple[Path, str]:

@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.pipeline.controls import failed_before, failed_when_recorded, under
 from pytest_visualbias.pipeline.deciding import decide
 from pytest_visualbias.pipeline.excess import untrained_models, with_excess
-from pytest_visualbias.pipeline.judging import rule_of, verdict_of, waiver_of
+from pytest_visualbias.pipeline.judging import verdict_of, waiver_of
 from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import declared_family
+from pytest_visualbias.pipeline.recorded import origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.roles import growth_base, is_random
-from pytest_visualbias.verdict import Verdict, judge_control
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
     from pathlib import Path
 
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
+    from pytest_visualbias.pipeline.recorded import Earlier
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import Accept, BiasTest
+    from pytest_visualbias.verdict import Verdict
 
 __all__ = ["Family", "Judged", "family"]
 
@@ -46,7 +47,7 @@ class Judged:
     verdict : Verdict
         Its outcome.
     base : str or None
-        The model that growth is measured from.
+        The model that growth is measured from, or ``baseline``.
     accept : Accept or None
         The waiver in force, or past its day.
     p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
@@ -78,7 +79,7 @@ def family(
     file: SpecFile,
     subject: Subject,
     layer: str,
-    base: Callable[[str], Subject],
+    earlier: Earlier,
     *,
     today: dt.date,
     threads: int = 1,
@@ -94,8 +95,8 @@ def family(
         The model.
     layer : str
         The name of the layer.
-    base : callable
-        Gives the model of a name, to measure growth from; called only where it is needed.
+    earlier : Earlier
+        What growth may be measured from.
     today : date
         Of the run, in UTC: waivers end.
     threads : int
@@ -110,7 +111,7 @@ def family(
     """
     spec = file.spec
     memo = Remembered(cache, spec=file.file, model=subject.name, layer=layer)
-    numbers = _numbers(file, subject, layer, base, memo, threads)
+    numbers = _numbers(file, subject, layer, earlier, memo, threads)
     members = declared_family(spec, subject.name)
     decided = decide(spec, numbers, members, memo)
     results = []
@@ -126,13 +127,16 @@ def family(
         judged = Judged(
             test=test,
             numbers=found,
-            verdict=verdict_of(
-                *(spec, subject.name, test, found, waiver),
-                p_adjusted=p,
-                growth_p_adjusted=growth_p,
-                excess_p_adjusted=excess_p,
+            verdict=_marked(
+                verdict_of(
+                    *(spec, subject.name, test, found, waiver),
+                    p_adjusted=p,
+                    growth_p_adjusted=growth_p,
+                    excess_p_adjusted=excess_p,
+                ),
+                found,
             ),
-            base=growth_base(spec, test, subject.name),
+            base=origin_name(spec, subject.name, test, earlier.baseline),
             accept=waiver.accept if waiver is not None else None,
             p_adjusted=p,
             growth_p_adjusted=growth_p,
@@ -141,9 +145,12 @@ def family(
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.is_positive and one.verdict.outcome != "pass"]
-    before = _failed_before(file, subject, layer, base, memo)
+    before = [
+        *failed_before(file, subject, layer, earlier, memo),
+        *failed_when_recorded(file.spec, results),
+    ]
     memo.save()
-    judged_all = tuple(_under(one, failed, before) for one in results)
+    judged_all = tuple(under(one, failed, before) for one in results)
     return Family(results=judged_all, size=len(members))
 
 
@@ -151,84 +158,30 @@ def _numbers(
     file: SpecFile,
     subject: Subject,
     layer: str,
-    base: Callable[[str], Subject],
+    earlier: Earlier,
     memo: Remembered,
     threads: int,
 ) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
-    own = (growth_base(file.spec, test, subject.name) for test in file.spec.tests)
-    bases = {name for name in own if name is not None}
-    grows = not is_random(file.spec.models[subject.name])
-    needed = (bases - {subject.name} if grows else set()) | untrained_models(file, subject)
-    for name in sorted(needed):
+    spec = file.spec
+    needed = origin_models(spec, subject.name, spec.tests, earlier.baseline)
+    for name in sorted(needed | untrained_models(file, subject)):
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it
-            base(name)  # measured here, by one thread
+            earlier.models(name)  # measured here, by one thread
     with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
         found = pool.map(
             lambda test: with_excess(
-                *(file, subject, test, layer, base),
-                numbers_of(file, subject, test, layer, base, memo),
+                *(file, subject, test, layer, earlier.models),
+                numbers_of(file, subject, test, layer, earlier, memo),
                 memo,
             ),
-            file.spec.tests,
+            spec.tests,
         )
-        return {test.name: one for test, one in zip(file.spec.tests, found, strict=True)}
+        return {test.name: one for test, one in zip(spec.tests, found, strict=True)}
 
 
-def _failed_before(
-    file: SpecFile,
-    subject: Subject,
-    layer: str,
-    base: Callable[[str], Subject],
-    memo: Remembered,
-) -> list[tuple[str, BiasTest]]:
-    """Return the controls that fail in the models that growth is measured from."""
-    growing = (test for test in file.spec.tests if test.limits.on_growth)
-    names = {growth_base(file.spec, test, subject.name) for test in growing} - {None, subject.name}
-    failed = []
-    for name in sorted(filter(None, names)):
-        for control in (test for test in file.spec.tests if test.is_positive):
-            try:
-                found = numbers_of(file, base(name), control, layer, base, memo)
-            except VisualBiasError:
-                continue  # said by the tests that need it
-            if is_random(file.spec.models[name]):
-                continue
-            rule = rule_of(file.spec, control)
-            effect = found.effect
-            holds = (
-                effect is not None
-                and judge_control(effect, rule, held_before=False).outcome == "pass"
-            )
-            if not holds:
-                failed.append((name, control))
-    return failed
-
-
-def _under(judged: Judged, failed: list[BiasTest], before: list[tuple[str, BiasTest]]) -> Judged:
-    """Return a result, invalid where a failed positive control speaks for it."""
-    if judged.test.is_positive or judged.verdict.outcome == "error":
-        return judged
-    for control in failed:
-        if _speaks_for(control, judged.test):
-            reason = f"the positive control '{control.name}' did not show its effect"
-            return _invalid(judged, reason)
-    for name, control in before:
-        if (
-            judged.base == name
-            and judged.test.limits.on_growth
-            and _speaks_for(control, judged.test)
-        ):
-            reason = f"the positive control '{control.name}' failed in '{name}': no growth from it"
-            return _invalid(judged, reason)
-    return judged
-
-
-def _invalid(judged: Judged, reason: str) -> Judged:
-    verdict = Verdict(outcome="invalid", reasons=(reason,))
-    return dataclasses.replace(judged, verdict=verdict)
-
-
-def _speaks_for(control: BiasTest, test: BiasTest) -> bool:
-    shares_attributes = test.attributes is not None and control.attributes == test.attributes
-    return control.scope == "model" or shares_attributes
+def _marked(verdict: Verdict, found: Numbers) -> Verdict:
+    """Return a verdict that says where its numbers are about to be recorded."""
+    if not found.is_recorded or verdict.outcome == "error":
+        return verdict
+    return dataclasses.replace(verdict, reasons=(*verdict.reasons, "recorded"))

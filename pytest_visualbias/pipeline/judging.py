@@ -109,6 +109,8 @@ def _not_comparable(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) 
     ):
         if unlike is not None and is_limited:
             yield f"not_comparable: {names} differ in {unlike}"
+    if found.unrecorded is not None and test.limits.on_growth:
+        yield found.unrecorded
 
 
 def _unjudged(spec: BiasSpec, model: str, test: BiasTest) -> str | None:

@@ -36,12 +36,16 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One of the networks that an entry means, with its table for every layer."""
+    """One of the networks that an entry means, with its table for every layer.
+
+    Vectors that are stored have no precision of their own.
+    """
 
     label: str
     facts: Mapping[str, str]
     fingerprint: str
     tables: Mapping[str, EmbeddingTable]
+    precision: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from pytest_visualbias.statistics import (
     AssociationResult,
     ContrastResult,
+    ContrastScores,
     GrowthResult,
     IntraGrowthResult,
     IntraResult,
+    Scores,
     association_from_scores,
     association_scores,
     contrast_from_scores,
@@ -35,12 +37,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.power import Plan
     from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.schema import BiasTest
-    from pytest_visualbias.statistics import (
-        ChangeResult,
-        ContrastScores,
-        EffectResult,
-        Scores,
-    )
+    from pytest_visualbias.statistics import ChangeResult, EffectResult
 
     Vector = NDArray[np.float64]
     Rows = Mapping[str, NDArray[np.float64]]
@@ -67,6 +64,8 @@ class Measure(Generic[S]):
         Scores before and after, a plan, and such a level, to a growth.
     by_role : callable
         Scores to those of every image ``(n,)``, for the roles that are scored.
+    restore : callable
+        Such scores, the size of every set, and the gap, to scores that can be grown from.
     tests, grows : type
         What `test` and `grow` return.
     """
@@ -76,6 +75,7 @@ class Measure(Generic[S]):
     test: Callable[[S, Plan, float | None], EffectResult]
     grow: Callable[[S, S, Plan, float | None], ChangeResult]
     by_role: Callable[[S], dict[str, Vector]]
+    restore: Callable[[Rows, Mapping[str, int], float], S]
     tests: type
     grows: type
 
@@ -160,6 +160,27 @@ def _contrasted(scores: ContrastScores) -> dict[str, Vector]:
     return dict(zip(scores.roles, (scores.first, scores.second), strict=True))
 
 
+def _restore_association(scored: Rows, _sizes: Mapping[str, int], gap: float) -> Scores:
+    return Scores(x=scored["X"], y=scored["Y"], a=scored["A"], b=scored["B"], gap=gap)
+
+
+def _restore_sc_eat(scored: Rows, sizes: Mapping[str, int], gap: float) -> ContrastScores:
+    return _contrast(("A", "B"), scored, gap, sizes["X"])
+
+
+def _restore_gap(scored: Rows, sizes: Mapping[str, int], gap: float) -> ContrastScores:
+    return _contrast(("X", "Y"), scored, gap, sizes["A"])
+
+
+def _contrast(roles: tuple[str, str], scored: Rows, gap: float, n_other: int) -> ContrastScores:
+    first, second = (scored[role] for role in roles)
+    return ContrastScores(first=first, second=second, roles=roles, gap=gap, n_other=n_other)
+
+
+def _restore_within(scored: Rows, _sizes: Mapping[str, int], _gap: float) -> Vector:
+    return scored["X"]
+
+
 _MEASURES: dict[str, Measure[Any]] = {
     "ieat": Measure(
         score=_score_association,
@@ -167,6 +188,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         test=_test_association,
         grow=_grow,
         by_role=lambda scores: {"X": scores.x, "Y": scores.y, "A": scores.a, "B": scores.b},
+        restore=_restore_association,
         tests=AssociationResult,
         grows=GrowthResult,
     ),
@@ -176,6 +198,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         test=_test_contrast,
         grow=_grow,
         by_role=_contrasted,
+        restore=_restore_sc_eat,
         tests=ContrastResult,
         grows=GrowthResult,
     ),
@@ -185,6 +208,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         test=_test_contrast,
         grow=_grow,
         by_role=_contrasted,
+        restore=_restore_gap,
         tests=ContrastResult,
         grows=GrowthResult,
     ),
@@ -194,6 +218,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         test=_test_within,
         grow=_grow_within,
         by_role=lambda scores: {"X": scores},
+        restore=_restore_within,
         tests=IntraResult,
         grows=IntraGrowthResult,
     ),

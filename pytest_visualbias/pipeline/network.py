@@ -147,7 +147,13 @@ def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[s
         for point in job.own.points
     }
     label, facts = job.identity.label, job.identity.facts
-    trial = Trial(label=label, facts=facts, fingerprint=fingerprint, tables=tables)
+    trial = Trial(
+        label=label,
+        facts=facts,
+        fingerprint=fingerprint,
+        tables=tables,
+        precision=job.context.precision,
+    )
     return trial, notes.get("description", {})
 
 

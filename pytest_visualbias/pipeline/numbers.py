@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_visualbias.baseline.entries import entry_key
 from pytest_visualbias.errors import DegenerateTestError, StimulusError, VisualBiasError
 from pytest_visualbias.pipeline.comparing import differences, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
-from pytest_visualbias.spec.roles import growth_base, is_random
+from pytest_visualbias.pipeline.recorded import BASELINE, live_entry, origin, past_of
+from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from pytest_visualbias.baseline.sources import Baseline
     from pytest_visualbias.pipeline.comparing import Difference
     from pytest_visualbias.pipeline.embedding import Measured
     from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.preflight import ModelSets
+    from pytest_visualbias.pipeline.recorded import Earlier
     from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
@@ -68,6 +72,11 @@ class Numbers:
         From that model to this one.
     unlike_untrained : str or None
         In what that model's measurement differs so that there is no excess.
+        In what that model's measurement differs so that there is no growth.
+    unrecorded : str or None
+        Why there is no growth since a record: its entry is missing, or of something else.
+    is_recorded : bool
+        Whether this run is to record the numbers.
     problem : str or None
         Why there are no numbers.
     is_same : bool
@@ -85,6 +94,8 @@ class Numbers:
     untrained: AnyScores | None = None
     excess: ChangeResult | None = None
     unlike_untrained: str | None = None
+    unrecorded: str | None = None
+    is_recorded: bool = False
     problem: str | None = None
     is_same: bool = False
 
@@ -103,7 +114,7 @@ def numbers_of(
     subject: Subject,
     test: BiasTest,
     layer: str,
-    base: Callable[[str], Subject],
+    earlier: Earlier,
     memo: Remembered,
 ) -> Numbers:
     """Compute one test of a model at a layer.
@@ -118,8 +129,8 @@ def numbers_of(
         The test.
     layer : str
         The name of the layer.
-    base : callable
-        Gives the model of a name, to measure growth from; called only where it is needed.
+    earlier : Earlier
+        What growth may be measured from.
     memo : Remembered
         Results of former runs.
 
@@ -132,15 +143,36 @@ def numbers_of(
         found = _effect(file, test, scored(file, subject, test, layer), memo)
     except VisualBiasError as error:
         return Numbers(sets={}, problem=str(error))
-    name = growth_base(file.spec, test, subject.name)
-    if name is None or name == subject.name or is_random(file.spec.models[subject.name]):
+    found = _marked(file, subject, test, layer, earlier.baseline, found)
+    source = origin(file.spec, subject.name, test, earlier.baseline)
+    if source is None:
         return found
     try:
-        return _with_growth(file, subject, base(name), test, layer, found, memo)
+        if isinstance(source, str):
+            before = earlier.models(source)
+            return _with_growth(file, subject, before, test, layer, found, memo)
+        return _since_record(file, subject, source, test, layer, found, memo)
     except VisualBiasError as error:
         if not test.limits.on_growth:
             return found
-        return Numbers(sets=found.sets, problem=f"no growth since '{name}': {error}")
+        what = f"'{source}'" if isinstance(source, str) else f"the {BASELINE}"
+        return Numbers(sets=found.sets, problem=f"no growth since {what}: {error}")
+
+
+def _marked(
+    file: SpecFile,
+    subject: Subject,
+    test: BiasTest,
+    layer: str,
+    baseline: Baseline | None,
+    found: Numbers,
+) -> Numbers:
+    """Say whether this run records numbers."""
+    if baseline is None or not is_gated(file.spec, subject.name, test):
+        return found
+    entry = live_entry(subject, test, layer, found)
+    is_recorded = baseline.records(entry_key(subject.name, test.name, layer), entry)
+    return dataclasses.replace(found, is_recorded=is_recorded)
 
 
 def scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> Scored:
@@ -203,3 +235,24 @@ def _with_growth(
     # The same weights, whatever file they lie in.
     is_same = all(np.array_equal(old[role], new[role]) for role in new)
     return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
+
+
+def _since_record(
+    file: SpecFile,
+    subject: Subject,
+    baseline: Baseline,
+    test: BiasTest,
+    layer: str,
+    found: Numbers,
+    memo: Remembered,
+) -> Numbers:
+    """Add the growth since a recorded result; since itself, where it is about to be recorded."""
+    before = found.scores
+    if not found.is_recorded:
+        past = past_of(baseline, subject, test, layer, found)
+        if past.reason is not None:
+            return dataclasses.replace(found, unrecorded=past.reason)
+        before = past.scores
+    measure = remembering(measure_of(test), memo)
+    growth = measure.grow(before, found.scores, plan_of(file.spec, test), None)
+    return dataclasses.replace(found, before=before, growth=growth)

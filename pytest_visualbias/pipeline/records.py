@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
+from pytest_visualbias.pipeline.recorded import scores_by_identity
 from pytest_visualbias.record import (
     AcceptRecord,
     GrowthRecord,
@@ -90,7 +90,7 @@ def result_record(
     """Return the record of a judged test."""
     numbers = judged.numbers
     empty = error_record(file, subject.name, judged.test, layer, nodeid=nodeid, reason="")
-    pooling = next(point.pooling for point in subject.measured.points if point.name == layer)
+    point = next(point for point in subject.measured.points if point.name == layer)
     same = (
         f"{file.file}:{empty.line}: '{judged.base}' and '{subject.name}' are the same weights, so "
         "no growth can be found; check their checkpoints"
@@ -101,7 +101,8 @@ def result_record(
             f"{file.file}:{empty.line}: p could not be told from alpha; its lower bound decided"
         )
     changes: dict[str, object] = {
-        "pooling": pooling,
+        "module": point.module,
+        "pooling": point.pooling,
         "accept": _accept(judged),
         "outcome": judged.verdict.outcome,
         "reasons": list(judged.verdict.reasons),
@@ -126,7 +127,7 @@ def result_record(
             "drift": judged.test.drift,
             "drift_corrected_shift": _beyond_drift(tests, judged),
             "trials": _trials(subject, numbers),
-            "scores": _scores(judged),
+            "scores": scores_by_identity(judged.test, numbers),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
 
@@ -162,18 +163,6 @@ def _sets(numbers: Numbers) -> dict[str, SetRecord]:
             names=[stimulus.name for stimulus in stimuli.stimuli],
         )
         for role, stimuli in numbers.sets.items()
-    }
-
-
-def _scores(judged: Judged) -> dict[str, dict[str, float]]:
-    """Return the score of every stimulus that has one by its identity, per role."""
-    numbers = judged.numbers
-    return {
-        role: {
-            stimulus.identity: float(score)
-            for stimulus, score in zip(numbers.sets[role].stimuli, values, strict=True)
-        }
-        for role, values in measure_of(judged.test).by_role(numbers.scores).items()
     }
 
 
@@ -229,5 +218,6 @@ def model_record(file: SpecFile, subject: Subject) -> ModelRecord:
             {"label": one.label, "fingerprint": one.fingerprint, **one.facts} for one in trials
         ],
         preprocessing=dict(table.preprocessing),
+        precision=trials[0].precision,
         description=dict(subject.measured.description),
     )

@@ -41,20 +41,23 @@ RESERVED_TAGS = frozenset(
 Finding = tuple["Path", str]
 
 
-def inconsistencies(spec: BiasSpec) -> Iterator[Finding]:
-    """Yield the path of and the sentence about everything that does not fit together."""
+def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[Finding]:
+    """Yield the path of and the sentence about everything that does not fit together.
+
+    Where results are recorded, growth needs no model to be measured from.
+    """
     yield from _models(spec)
     yield from pair_findings(spec)
     yield from _layers(spec)
     yield from inconsistencies_of_tests(spec)
     for index, test in enumerate(spec.tests):
-        for path, message in _gating(spec, test):
+        for path, message in _gating(spec, test, has_baseline=has_baseline):
             yield ("tests", index, *path), message
 
 
-def _gating(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+def _gating(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[Finding]:
     """Yield what is wrong with what a spec asks of a test."""
-    yield from _limits(spec, test)
+    yield from _limits(spec, test, has_baseline=has_baseline)
     yield from _excess(spec, test)
     yield from _control(test)
     yield from _drift(spec, test)
@@ -150,7 +153,7 @@ def _concepts(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[Finding]:
             yield (part_of(second),), message
 
 
-def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[Finding]:
     has_limits = test.limits != type(test.limits)()
     if has_limits and not any(is_gated(spec, model, test) for model in spec.models):
         yield ("limits",), "there is no model that they gate; add one besides the references"
@@ -160,14 +163,25 @@ def _limits(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
             ("growth_from",),
             (f"unknown model '{test.growth_from}'; {did_you_mean(test.growth_from, spec.models)}"),
         )
-    elif test.limits.on_growth and spec.pairs and (alone := unpaired(spec, test)):
+    elif (
+        test.limits.on_growth
+        and spec.pairs
+        and not has_baseline
+        and (alone := unpaired(spec, test))
+    ):
         message = f"'{alone[0]}' is the end of no pair to measure growth in; add one"
         yield ("limits", growth), message
-    elif test.limits.on_growth and not spec.pairs and growth_base(spec, test) is None:
-        yield (
-            ("limits", growth),
-            (f"there is nothing to measure growth from; add a model '{BEFORE}' or 'growth_from'"),
+    elif (
+        test.limits.on_growth
+        and not spec.pairs
+        and not has_baseline
+        and growth_base(spec, test) is None
+    ):
+        message = (
+            f"there is nothing to measure growth from; add a model '{BEFORE}' or 'growth_from', or "
+            "record a baseline with `pytest --visualbias --visualbias-update-new` and commit it"
         )
+        yield ("limits", growth), message
     evidence = test.evidence or spec.settings.evidence
     if test.limits.max_gap is not None and evidence == "interval":
         yield (

@@ -68,7 +68,13 @@ class SpecFile:
         return self.document.fault(path, message).sentence(self.file)
 
 
-def read_spec(path: pathlib.Path, *, file: str, overrides: tuple[Override, ...] = ()) -> SpecFile:
+def read_spec(
+    path: pathlib.Path,
+    *,
+    file: str,
+    overrides: tuple[Override, ...] = (),
+    has_baseline: bool = False,
+) -> SpecFile:
     """Read and check a spec file.
 
     Raises
@@ -88,11 +94,18 @@ def read_spec(path: pathlib.Path, *, file: str, overrides: tuple[Override, ...] 
         raise SpecError(
             [f"{file}:1:1: cannot be read ({error.strerror}); check the file"]
         ) from None
-    return parse_spec(text, file=file, folder=path.parent, overrides=overrides)
+    return parse_spec(
+        text, file=file, folder=path.parent, overrides=overrides, has_baseline=has_baseline
+    )
 
 
 def parse_spec(
-    text: str, *, file: str, folder: pathlib.Path, overrides: tuple[Override, ...] = ()
+    text: str,
+    *,
+    file: str,
+    folder: pathlib.Path,
+    overrides: tuple[Override, ...] = (),
+    has_baseline: bool = False,
 ) -> SpecFile:
     """Check the text of a spec.
 
@@ -106,6 +119,8 @@ def parse_spec(
         What relative paths in it are relative to.
     overrides : tuple of Override
         Models from the command line.
+    has_baseline : bool
+        Whether results are recorded, or about to be, that growth can be measured from.
 
     Raises
     ------
@@ -128,9 +143,10 @@ def parse_spec(
     except ValidationError as error:
         given = dataclasses.replace(document, data=data)
         found = explain(given, BiasSpec, error.errors())
-        faults += [*found, *_beyond(given, found)]
+        faults += [*found, *_beyond(given, found, has_baseline=has_baseline)]
         raise _spec_error(faults, file) from None
-    faults += [document.fault(path, message) for path, message in inconsistencies(spec)]
+    findings = inconsistencies(spec, has_baseline=has_baseline)
+    faults += [document.fault(path, message) for path, message in findings]
     if faults:
         raise _spec_error(faults, file)
     digests = [digest_of_text(text), *drawn.digests]
@@ -144,7 +160,7 @@ def parse_spec(
     )
 
 
-def _beyond(document: Document, found: list[Fault]) -> list[Fault]:
+def _beyond(document: Document, found: list[Fault], *, has_baseline: bool) -> list[Fault]:
     """Return what would still be wrong were the faults of single values mended.
 
     The values at fault are left out and the rest is checked, so that a misspelt key does not hide
@@ -157,7 +173,7 @@ def _beyond(document: Document, found: list[Fault]) -> list[Fault]:
         return []
     return [
         document.fault(path, message)
-        for path, message in inconsistencies(spec)
+        for path, message in inconsistencies(spec, has_baseline=has_baseline)
         if not any(_may_cause(other, path) for other in paths)
     ]
 

@@ -28,7 +28,7 @@ def stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
         monkeypatch.setattr(
             f"pytest_visualbias.spec.{module}.is_random", lambda e: _untrained(e) or real(e)
         )
-    for module in ("power", "family", "judging", "excess", "records", "numbers"):
+    for module in ("power", "controls", "judging", "excess", "records", "recorded"):
         monkeypatch.setattr(
             f"pytest_visualbias.pipeline.{module}.is_random", lambda e: _untrained(e) or real(e)
         )

@@ -1,0 +1,1 @@
+"""Recorded results that later runs are compared with."""

@@ -1,0 +1,163 @@
+"""One recorded result: what it was measured on, and the score of every image."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from pytest_visualbias.spec.digests import digest_of_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "TOLERANCE",
+    "Entry",
+    "Stimuli",
+    "difference",
+    "entry_key",
+    "entry_of",
+    "is_changed",
+    "is_recordable",
+    "plain",
+]
+
+# Scores that differ by less are the same: machines round differently (`statistics.change`).
+TOLERANCE = 1e-6
+UNUSABLE = ("error", "invalid")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Stimuli(_Strict):
+    """The images of one role, in whatever order."""
+
+    digest: str
+    n: int
+
+    @classmethod
+    def of(cls, identities: Iterable[str]) -> Stimuli:
+        """Return what is kept of the images with these identities."""
+        ordered = sorted(identities)
+        return cls(digest=digest_of_list(ordered), n=len(ordered))
+
+
+class Entry(_Strict):
+    """The result of one test of one model at one layer.
+
+    Attributes
+    ----------
+    kind : str
+        Of the test.
+    module, pooling : str
+        Where and how embeddings were read.
+    preprocessing : dict
+        What was done to the images.
+    precision : str
+        In which they were embedded; empty of stored vectors.
+    stimuli : dict
+        By role.
+    fingerprints : list of str
+        Of the weights, one for each trial; not compared.
+    effect_size, effect_size_attributes, effect_judged, gap : float
+        For people who read the difference between two versions of a file.
+    scores : dict
+        By role and the identity of the image, averaged over trials.
+    """
+
+    kind: str
+    module: str
+    pooling: str
+    preprocessing: dict[str, Any]
+    precision: str
+    stimuli: dict[str, Stimuli]
+    fingerprints: list[str]
+    effect_size: float
+    effect_size_attributes: float | None
+    effect_judged: float
+    gap: float | None
+    scores: dict[str, dict[str, float]]
+
+
+def entry_key(model: str, test: str, layer: str) -> str:
+    """Return what an entry is called."""
+    return f"{model}::{test}[{layer}]"
+
+
+def plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping as it would be read back from JSON, so that it compares equal."""
+    found: dict[str, Any] = json.loads(json.dumps(dict(mapping)))
+    return found
+
+
+def is_recordable(result: Mapping[str, Any]) -> bool:
+    """Whether the record of a result, as plain data, is one to compare with."""
+    return result["outcome"] not in UNUSABLE and bool(result["scores"])
+
+
+def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
+    """Return the entry of a result from its record and that of its model, as plain data.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        Where they are no records.
+    """
+    stimuli = {role: Stimuli.of(one["images"]) for role, one in result["sets"].items()}
+    numbers = ("effect_size", "effect_size_attributes", "effect_judged", "gap")
+    return Entry(
+        kind=result["kind"],
+        module=result["module"],
+        pooling=result["pooling"],
+        preprocessing=plain(model["preprocessing"]),
+        precision=model["precision"],
+        stimuli=stimuli,
+        fingerprints=[trial["fingerprint"] for trial in model["trials"]],
+        scores=result["scores"],
+        **{name: result[name] for name in numbers},
+    )
+
+
+def difference(old: Entry, new: Entry) -> str | None:
+    """Return in what two results differ that must agree for a growth, where they do."""
+    if old.kind != new.kind:
+        return f"kind ({old.kind} then, {new.kind} now)"
+    for role, stimuli in new.stimuli.items():
+        before = old.stimuli.get(role)
+        if before != stimuli:
+            return f"stimuli of {role} ({_counted(before.n if before else 0, stimuli.n)})"
+    for name in ("module", "pooling", "precision"):
+        if getattr(old, name) != getattr(new, name):
+            return f"{name} ({getattr(old, name)} then, {getattr(new, name)} now)"
+    for key in sorted(old.preprocessing.keys() | new.preprocessing.keys()):
+        one, other = old.preprocessing.get(key), new.preprocessing.get(key)
+        if one != other:
+            return f"preprocessing ({key}: {one} then, {other} now)"
+    return None
+
+
+def _counted(old: int, new: int) -> str:
+    return f"{new} images, not the same ones" if old == new else f"{old} images then, {new} now"
+
+
+def is_changed(old: Entry, new: Entry) -> bool:
+    """Whether a result is another one than was recorded, by more than rounding."""
+    if difference(old, new) is not None or old.scores.keys() != new.scores.keys():
+        return True
+    if _differ(old.gap, new.gap):
+        return True
+    return any(
+        _differ(old.scores[role].get(identity), score)
+        for role, scores in new.scores.items()
+        for identity, score in scores.items()
+    )
+
+
+def _differ(old: float | None, new: float | None) -> bool:
+    if old is None or new is None:
+        return old is not new
+    return abs(new - old) > TOLERANCE

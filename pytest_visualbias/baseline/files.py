@@ -1,0 +1,159 @@
+"""The files that recorded results are kept in: read whole or refused, written whole or not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from pytest_visualbias.baseline.entries import Entry, entry_key, entry_of, is_recordable
+from pytest_visualbias.errors import BaselineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Contents", "default_path", "is_report", "read_baseline", "spec_name", "write_baseline"]
+
+FOLDER = "__visualbias__"
+VERSION = 1
+MARK = "visualbias_baseline"
+REPORT_MARK = "schema_version"
+SUFFIXES = (".bias.yaml", ".bias.yml")
+MEND = "restore it, or delete it and record it anew"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Contents:
+    """What a file holds: the entries of one spec, or the results of all specs of a run.
+
+    Attributes
+    ----------
+    is_report : bool
+        Whether it is the JSON report of a run.
+    specs : mapping
+        Entries by their key, by the spec; that of a baseline file is not named.
+    """
+
+    is_report: bool
+    specs: Mapping[str, Mapping[str, Entry]]
+
+    def of(self, spec: str) -> Mapping[str, Entry]:
+        """Return the entries of a spec."""
+        return self.specs.get(spec if self.is_report else "", {})
+
+
+def spec_name(spec: Path) -> str:
+    """Return the name of a spec file without what makes it one."""
+    suffix = next((one for one in SUFFIXES if spec.name.endswith(one)), spec.suffix)
+    return spec.name.removesuffix(suffix)
+
+
+def default_path(spec: Path) -> Path:
+    """Return where the results of a spec are recorded."""
+    return spec.parent / FOLDER / f"{spec_name(spec)}.json"
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is the JSON report of a run."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        stored = json.loads(path.read_bytes())
+        return isinstance(stored, dict) and REPORT_MARK in stored
+    return False
+
+
+def read_baseline(path: Path, shown: str) -> Contents:
+    """Read a baseline file, or the JSON report of a run.
+
+    Raises
+    ------
+    BaselineError
+        For one that cannot be read, or is neither.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BaselineError(f"{shown} cannot be read ({reason}); correct the path") from None
+    except UnicodeDecodeError:
+        raise BaselineError(f"{shown} is not UTF-8; {MEND}") from None
+    try:
+        return _contents(json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        what = f"{place}: {first['msg']}"
+    except (AttributeError, KeyError, TypeError) as error:
+        what = f"{type(error).__name__}: {error}"
+    except RecursionError:
+        what = "nested too deeply"
+    except ValueError as error:
+        what = str(error)
+    raise BaselineError(f"{shown} is no baseline that can be used ({what}); {MEND}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice, as a bad merge leaves it: the later one would win unseen."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{twice}' stands twice")
+    return found
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can be anything
+    if not isinstance(stored, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - about a file
+    if REPORT_MARK in stored:
+        return Contents(is_report=True, specs=_of_report(stored))
+    version = stored.get(MARK)
+    if version != VERSION:
+        raise ValueError(f"'{MARK}' is {version}, not {VERSION}")
+    if extra := stored.keys() - {MARK, "entries"}:
+        raise ValueError(f"unknown key '{min(extra)}'")
+    entries = {key: Entry.model_validate(one) for key, one in stored["entries"].items()}
+    return Contents(is_report=False, specs={"": entries})
+
+
+def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
+    if stored[REPORT_MARK] != 1:
+        raise ValueError(f"'{REPORT_MARK}' is {stored[REPORT_MARK]}, not 1")
+    models = {(one["spec"], one["model"]): one for one in stored["models"]}
+    specs: dict[str, dict[str, Entry]] = {}
+    for row in stored["results"]:
+        if is_recordable(row):
+            key = entry_key(row["model"], row["test"], row["layer"])
+            entry = entry_of(row, models[row["spec"], row["model"]])
+            specs.setdefault(row["spec"], {})[key] = entry
+    return specs
+
+
+def write_baseline(path: Path, entries: Mapping[str, Entry]) -> None:
+    """Write entries so that a later version differs in the lines of what has changed only.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written; what was there stays.
+    """
+    stored = {MARK: VERSION, "entries": {key: one.model_dump() for key, one in entries.items()}}
+    text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not by tempfile, whose files nobody else may read: this one is committed and shared.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(f"{text}\n", encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,171 @@
+"""What a run adds to recorded results, and takes from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_visualbias.baseline.entries import entry_key, entry_of, is_recordable
+from pytest_visualbias.baseline.files import write_baseline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_visualbias.baseline.entries import Entry
+    from pytest_visualbias.baseline.sources import Baseline, Baselines
+
+__all__ = ["Claims", "Kept", "keep"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claims:
+    """The entries that the tests of a spec claim, selected or not.
+
+    Attributes
+    ----------
+    path : Path
+        The spec.
+    file : str
+        Its path as shown to people.
+    keys : frozenset of str
+        Of every test, model and layer that can be recorded.
+    """
+
+    path: Path
+    file: str
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """What became of the recorded results of one spec.
+
+    Attributes
+    ----------
+    shown : str
+        The file.
+    recorded, changed, pruned : int
+        Entries that were new, had changed, or were dropped.
+    unclaimed : tuple of str
+        Entries that no test claims.
+    problem : str or None
+        Why the file could not be read or written, where it had to be.
+    is_asked : bool
+        Whether anything was to be recorded or dropped.
+    """
+
+    shown: str
+    recorded: int = 0
+    changed: int = 0
+    pruned: int = 0
+    unclaimed: tuple[str, ...] = ()
+    problem: str | None = None
+    is_asked: bool
+
+    @property
+    def sentences(self) -> list[str]:
+        """What a person is told."""
+        if self.problem is not None:
+            return [self.problem]
+        counts = {"recorded": self.recorded, "changed": self.changed, "pruned": self.pruned}
+        done = [f"{count} {what}" for what, count in counts.items() if count]
+        told = []
+        if done:
+            told.append(f"{self.shown}: {', '.join(done)}; commit it")
+        elif self.is_asked:
+            told.append(f"{self.shown}: nothing to record or to prune")
+        if self.unclaimed:
+            names = ", ".join(self.unclaimed)
+            told.append(
+                f"{self.shown}: no test claims {names}; drop what is gone with --visualbias-prune"
+            )
+        return told
+
+    def plain(self) -> dict[str, Any]:
+        """Return the entry of the JSON report."""
+        return {
+            "file": self.shown,
+            "recorded": self.recorded,
+            "changed": self.changed,
+            "pruned": self.pruned,
+            "unclaimed": list(self.unclaimed),
+        }
+
+
+def keep(
+    specs: Iterable[Claims],
+    rows: Sequence[Mapping[str, Any]],
+    baselines: Baselines,
+    *,
+    prunes: bool,
+) -> list[Kept]:
+    """Record the results of a run where it is asked for, and say what no test claims.
+
+    Parameters
+    ----------
+    specs : iterable of Claims
+        Every spec that was read without a fault.
+    rows : sequence of mapping
+        ``result`` and ``model``, the records of each item that ran, as plain data.
+    baselines : Baselines
+        Where results are recorded, and which.
+    prunes : bool
+        Whether entries that no test claims are dropped.
+
+    Returns
+    -------
+    list of Kept
+        For every spec with recorded results.
+    """
+    found = []
+    for claims in sorted(specs, key=lambda one: one.file):
+        baseline = baselines.of(claims.path, claims.file)
+        is_asked = baseline.recording is not None or prunes
+        if baseline.is_report or not (baseline.exists or is_asked):
+            continue
+        if baseline.problem is not None:
+            problem = baseline.problem if is_asked else None
+            found.append(Kept(shown=baseline.shown, problem=problem, is_asked=is_asked))
+            continue
+        own = [row for row in rows if row["result"]["spec"] == claims.file]
+        found.append(_keep(baseline, _measured(own), claims, prunes=prunes))
+    return found
+
+
+def _measured(rows: Iterable[Mapping[str, Any]]) -> dict[str, Entry]:
+    """Return the entries of what was measured well, of models that are gated."""
+    found = {}
+    for row in rows:
+        result, model = row["result"], row["model"]
+        if model is not None and result["role"] == "gated" and is_recordable(result):
+            key = entry_key(result["model"], result["test"], result["layer"])
+            found[key] = entry_of(result, model)
+    return found
+
+
+def _keep(
+    baseline: Baseline, measured: Mapping[str, Entry], claims: Claims, *, prunes: bool
+) -> Kept:
+    chosen = {key: one for key, one in measured.items() if baseline.records(key, one)}
+    entries = {**baseline.entries, **chosen}
+    unclaimed = sorted(entries.keys() - claims.keys)
+    if prunes:
+        entries = {key: one for key, one in entries.items() if key in claims.keys}
+    is_asked = baseline.recording is not None or prunes
+    if chosen or len(entries) != len(baseline.entries):
+        try:
+            write_baseline(baseline.path, entries)
+        except OSError as error:
+            what = error.strerror or str(error)
+            problem = f"{baseline.shown} cannot be written ({what}); nothing was recorded"
+            return Kept(shown=baseline.shown, problem=problem, is_asked=is_asked)
+    changed = len(chosen.keys() & baseline.entries.keys())
+    return Kept(
+        shown=baseline.shown,
+        recorded=len(chosen) - changed,
+        changed=changed,
+        pruned=len(unclaimed) if prunes else 0,
+        unclaimed=() if prunes else tuple(unclaimed),
+        is_asked=is_asked,
+    )

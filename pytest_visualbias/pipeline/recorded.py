@@ -1,0 +1,169 @@
+"""Growth since a recorded result, and what would be recorded now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_visualbias.baseline.entries import Entry, Stimuli, difference, entry_key, plain
+from pytest_visualbias.errors import BaselineError
+from pytest_visualbias.pipeline.measures import measure_of
+from pytest_visualbias.spec.roles import growth_base, is_origin, is_random
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.baseline.sources import Baseline
+    from pytest_visualbias.pipeline.measures import AnyScores
+    from pytest_visualbias.pipeline.numbers import Numbers, Subject
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+
+__all__ = [
+    "BASELINE",
+    "Earlier",
+    "Past",
+    "live_entry",
+    "origin",
+    "origin_models",
+    "origin_name",
+    "past_of",
+    "scores_by_identity",
+]
+
+# What a report calls it where it names a model otherwise.
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Earlier:
+    """What growth may be measured from.
+
+    Attributes
+    ----------
+    models : callable
+        Gives the model of a name; called only where it is needed.
+    baseline : Baseline or None
+        Recorded results.
+    """
+
+    models: Callable[[str], Subject]
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Past:
+    """The scores of a recorded result, or why there are none to compare with."""
+
+    scores: AnyScores | None = None
+    reason: str | None = None
+
+
+def origin(
+    spec: BiasSpec, model: str, test: BiasTest, baseline: Baseline | None
+) -> str | Baseline | None:
+    """Return what a test's growth is measured from: a model's name, recorded results, or nothing.
+
+    Recorded results that the command line names go before a model, and a model before those that
+    lie beside the spec.
+    """
+    name = growth_base(spec, test, model)
+    if is_origin(spec, model, test) or name == model or is_random(spec.models[model]):
+        return None
+    if baseline is not None and baseline.is_expected and (baseline.is_explicit or name is None):
+        return baseline
+    return name
+
+
+def origin_name(
+    spec: BiasSpec, model: str, test: BiasTest, baseline: Baseline | None
+) -> str | None:
+    """Return what a report calls that which a test's growth is measured from."""
+    found = origin(spec, model, test, baseline)
+    return found if found is None or isinstance(found, str) else BASELINE
+
+
+def origin_models(
+    spec: BiasSpec, model: str, tests: Iterable[BiasTest], baseline: Baseline | None
+) -> set[str]:
+    """Return the models that the growth of tests is measured from."""
+    found = (origin(spec, model, test, baseline) for test in tests)
+    return {name for name in found if isinstance(name, str)}
+
+
+def scores_by_identity(test: BiasTest, numbers: Numbers) -> dict[str, dict[str, float]]:
+    """Return the score of every stimulus that has one by its identity, per role."""
+    return {
+        role: {
+            stimulus.identity: float(score)
+            for stimulus, score in zip(numbers.sets[role].stimuli, values, strict=True)
+        }
+        for role, values in measure_of(test).by_role(numbers.scores).items()
+    }
+
+
+def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -> Entry:
+    """Return what a record of a test's numbers holds."""
+    assert numbers.effect is not None  # noqa: S101 - for the type checker
+    point = next(point for point in subject.measured.points if point.name == layer)
+    trials = subject.measured.trials
+    return Entry(
+        kind=test.kind,
+        module=point.module,
+        pooling=point.pooling,
+        preprocessing=plain(trials[0].tables[layer].preprocessing),
+        precision=trials[0].precision,
+        stimuli={
+            role: Stimuli.of(one.identity for one in stimuli.stimuli)
+            for role, stimuli in numbers.sets.items()
+        },
+        fingerprints=[trial.fingerprint for trial in trials],
+        effect_size=numbers.effect.effect_size,
+        effect_size_attributes=getattr(numbers.effect, "effect_size_attributes", None),
+        effect_judged=numbers.effect.effect_judged,
+        gap=numbers.effect.gap,
+        scores=scores_by_identity(test, numbers),
+    )
+
+
+def past_of(
+    baseline: Baseline, subject: Subject, test: BiasTest, layer: str, numbers: Numbers
+) -> Past:
+    """Return the scores that were recorded of a test, in the order of its images now.
+
+    Raises
+    ------
+    BaselineError
+        Where the file of the record cannot be used.
+    """
+    key = entry_key(subject.name, test.name, layer)
+    entry = baseline.entry(key)
+    if entry is None:
+        reason = f"{baseline.shown} has no entry '{key}'; {baseline.remedy('update-new')}"
+        return Past(reason=reason)
+    unlike = difference(entry, live_entry(subject, test, layer, numbers))
+    if unlike is not None:
+        what = f"not_comparable: '{key}' in {baseline.shown} was recorded with other {unlike}"
+        return Past(reason=f"{what}; {baseline.remedy('update')}")
+    try:
+        return Past(scores=_restored(entry, test, numbers))
+    except KeyError:
+        message = (
+            f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
+            f"{baseline.remedy('update')}"
+        )
+        raise BaselineError(message) from None
+
+
+def _restored(entry: Entry, test: BiasTest, numbers: Numbers) -> AnyScores:
+    measure = measure_of(test)
+    vectors: Mapping[str, NDArray[np.float64]] = {
+        role: np.array([entry.scores[role][one.identity] for one in numbers.sets[role].stimuli])
+        for role in measure.by_role(numbers.scores)
+    }
+    sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
+    found: AnyScores = measure.restore(vectors, sizes, entry.gap or 0.0)
+    return found

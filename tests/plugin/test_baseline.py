@@ -1,0 +1,639 @@
+"""Growth against recorded results: recording them, gating against them, and never by accident."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.plugin.conftest import (
+    KIND_SETS,
+    control_test,
+    kind_test,
+    one_test,
+    sentences,
+    strict_json,
+    vectors,
+)
+from tests.plugin.test_xdist import spread, told
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+ALONE = "\n  after: {source: embeddings, path: ../after.safetensors}\n"
+GROWTH = "{max_growth: 0.2}"
+OTHERS = (("two", "c", "d"), ("three", "d", "c"))
+FILE = "bias_specs/__visualbias__/x.json"
+UPDATE, NEW, PRUNE = (f"--visualbias-{name}" for name in ("update", "update-new", "prune"))
+
+
+def stored(project: Project, file: str = FILE) -> dict[str, Any]:
+    """Return the entries of a baseline file."""
+    found = strict_json((project.path / file).read_text(encoding="utf-8"))
+    assert found["visualbias_baseline"] == 1
+    entries: dict[str, Any] = found["entries"]
+    return entries
+
+
+def text(project: Project) -> str:
+    return (project.path / FILE).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def recorded(project: Project) -> Project:
+    """One model without a bias, recorded, with a limit on its growth."""
+    project.store("after")
+    project.spec(one_test("one", GROWTH), models=ALONE)
+    assert project.gate(UPDATE).ret == 0
+    return project
+
+
+# ---------------------------------------------------------------------------- recording
+
+
+def test_what_a_run_records_is_judged_as_without_growth_and_said(project: Project) -> None:
+    project.store("after", bias=1.0)
+    project.spec(one_test("one", GROWTH), models=ALONE)
+    result = project.gate(UPDATE)
+    assert result.ret == 0
+    row = project.row()
+    assert (row["outcome"], row["reasons"]) == ("pass", ["recorded"])
+    assert row["growth"]["from"] == "baseline"
+    assert (row["growth"]["value"], row["growth"]["ci_low"], row["growth"]["ci_high"]) == (0, 0, 0)
+    assert f"{FILE}: 1 recorded; commit it" in sentences(result)
+    entry = stored(project)["after::one[pooled]"]
+    assert entry["scores"] == row["scores"]
+    for name in ("kind", "effect_size", "effect_size_attributes", "effect_judged", "gap"):
+        assert entry[name] == row[name]
+
+
+def test_an_absolute_limit_still_fails_what_is_recorded(project: Project) -> None:
+    project.store("after", bias=1.0)
+    project.spec(one_test("one", "{max_effect: 0.5, max_growth: 0.2}"), models=ALONE)
+    assert project.gate(UPDATE).ret == 1
+    reasons = project.row()["reasons"]
+    assert reasons[0].startswith("effect +1.83 is over 0.5")
+    assert reasons[1:] == ["recorded"]
+    assert set(stored(project)) == {"after::one[pooled]"}
+
+
+def test_recording_again_changes_no_byte_and_differences_are_lines(recorded: Project) -> None:
+    first = text(recorded)
+    lines = first.splitlines()
+    assert first.endswith("}\n")
+    assert sum('.png": ' in line for line in lines) == 4 * 8  # a score per line
+    result = recorded.gate(UPDATE)
+    assert "nothing to record or to prune" in sentences(result)
+    assert recorded.row()["reasons"] == []
+    assert text(recorded) == first
+    (recorded.path / FILE).unlink()
+    recorded.gate(NEW, "--cache-clear")
+    assert text(recorded) == first
+
+
+def test_update_new_leaves_what_has_changed_and_judges_by_it(recorded: Project) -> None:
+    first = stored(recorded)
+    recorded.store("after", bias=1.0)
+    recorded.spec(one_test("one", GROWTH), one_test("two", GROWTH, A="c", B="d"), models=ALONE)
+    assert recorded.gate(NEW).ret == 1
+    assert recorded.outcomes() == {"after::one[pooled]": "fail", "after::two[pooled]": "pass"}
+    assert stored(recorded)["after::one[pooled]"] == first["after::one[pooled]"]
+    assert "after::two[pooled]" in stored(recorded)
+    result = recorded.gate(UPDATE)
+    assert result.ret == 0
+    assert f"{FILE}: 1 changed; commit it" in sentences(result)
+    assert stored(recorded)["after::one[pooled]"]["effect_size"] > 1
+    assert recorded.report()["summary"]["baselines"] == [
+        {"file": FILE, "recorded": 0, "changed": 1, "pruned": 0, "unclaimed": []}
+    ]
+
+
+def test_scores_within_a_millionth_are_not_changed(recorded: Project) -> None:
+    first = text(recorded)
+    sets = {name: rows.astype(np.float64) for name, rows in vectors().items()}
+    sets["x"][0, 5] += 1e-9
+    recorded.store("after", sets)
+    recorded.gate(UPDATE)
+    assert recorded.row()["scores"] != stored(recorded)["after::one[pooled]"]["scores"]
+    assert text(recorded) == first
+
+
+def test_errors_and_invalid_results_are_never_recorded(project: Project) -> None:
+    project.store("after", control=0.0)
+    project.spec(
+        control_test(),
+        one_test("invalid", GROWTH),
+        one_test("missing", GROWTH, X="gone"),
+        one_test("well", GROWTH, A="c", B="d"),
+        models=ALONE,
+        concepts=(
+            "{x: x, y: y, a: a, b: b, c: c, d: d, flower: flower, insect: insect, gone: gone}"
+        ),
+    )
+    assert project.gate(UPDATE).ret == 1
+    assert project.row("invalid")["outcome"] == "invalid"
+    assert "recorded" not in project.row("invalid")["reasons"]
+    assert set(stored(project)) == {"after::control[pooled]", "after::well[pooled]"}
+
+
+def test_references_are_not_recorded(project: Project) -> None:
+    project.pair()
+    project.spec(one_test("one", GROWTH), one_test("two", GROWTH, growth_from="after"))
+    project.gate(UPDATE)
+    assert set(stored(project)) == {"after::one[pooled]", "before::two[pooled]"}
+    assert project.row()["growth"]["from"] == "before"
+    assert project.row()["reasons"] == ["recorded"]
+
+
+def test_only_what_ran_is_recorded(project: Project) -> None:
+    project.store("after")
+    project.spec(one_test("one", GROWTH), one_test("two", GROWTH), models=ALONE)
+    project.gate(UPDATE, "-k", "two")
+    assert set(stored(project)) == {"after::two[pooled]"}
+    project.gate(NEW, "-k", "one")
+    assert set(stored(project)) == {"after::one[pooled]", "after::two[pooled]"}
+
+
+def test_an_interrupted_run_records_what_it_finished(project: Project) -> None:
+    project.store("after")
+    project.spec(one_test("one", GROWTH), one_test("two", GROWTH), models=ALONE)
+    project.pytester.makeconftest(
+        "def pytest_runtest_call(item):\n    if 'two' in item.name: raise KeyboardInterrupt\n"
+    )
+    result = project.process("--visualbias", UPDATE)
+    assert result.ret == 2
+    assert set(stored(project)) == {"after::one[pooled]"}
+
+
+def test_collecting_records_nothing(project: Project) -> None:
+    project.store("after")
+    project.spec(one_test("one", GROWTH), models=ALONE)
+    assert project.gate(UPDATE, "--collect-only").ret == 0
+    assert not (project.path / FILE).exists()
+
+
+@pytest.mark.parametrize("option", [UPDATE, NEW, PRUNE])
+def test_on_ci_nothing_is_written(
+    recorded: Project, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    first = text(recorded)
+    monkeypatch.setenv("CI", "true")
+    result = recorded.gate(option)
+    assert result.ret == 4
+    assert f"{option}: refused on CI" in sentences(result)
+    assert text(recorded) == first
+    for value in ("0", "false", ""):
+        monkeypatch.setenv("CI", value)
+        assert recorded.gate(option).ret == 0
+
+
+def test_a_file_that_cannot_be_written_fails_the_run(project: Project) -> None:
+    project.store("after")
+    project.spec(one_test("one", GROWTH), models=ALONE)
+    (project.path / "bias_specs/__visualbias__").write_text("in the way")
+    result = project.gate(UPDATE)
+    assert result.ret == 1
+    assert f"{FILE} cannot be written (" in sentences(result)
+
+
+def test_writing_options_do_nothing_alone(project: Project) -> None:
+    for option in (UPDATE, NEW, PRUNE):
+        result = project.run(option)
+        assert result.ret == 4
+        assert f"{option} does nothing without --visualbias" in sentences(result)
+
+
+# ------------------------------------------------------------------------------- gating
+
+
+def test_growth_since_a_record_fails(recorded: Project) -> None:
+    recorded.store("after", bias=1.0)
+    result = recorded.gate()
+    assert result.ret == 1
+    (reason,) = recorded.row()["reasons"]
+    assert reason.startswith("growth +1.83 is over 0.2 (adjusted p = ")
+    assert recorded.row()["growth"]["from"] == "baseline"
+    assert reason in sentences(result)
+
+
+def test_without_growth_there_is_a_pass(recorded: Project) -> None:
+    result = recorded.gate()
+    assert result.ret == 0
+    assert recorded.row()["growth"]["value"] == 0
+    assert recorded.row()["reasons"] == []
+    assert "same weights" not in sentences(result)
+
+
+@pytest.mark.parametrize("kind", list(KIND_SETS))
+def test_growth_since_a_record_is_that_since_the_model_that_was_recorded(
+    project: Project, kind: str
+) -> None:
+    """To the last bit of p and intervals, whatever the images are called now."""
+    project.pair(before=0.2, after=0.9)
+    project.spec(kind_test(kind))
+    project.gate()
+    live = project.row(kind)["growth"]
+    project.spec(kind_test(kind), models=ALONE)
+    project.gate(UPDATE, "--visualbias-after=before.safetensors")
+    project.gate()
+    recorded = project.row(kind)["growth"]
+    assert live.pop("from") == "before"
+    assert recorded.pop("from") == "baseline"
+    assert recorded == live
+    assert live["value"] != 0
+
+
+def test_images_that_were_renamed_are_found_by_their_content(networks: Project) -> None:
+    before = "\n  after: {source: timm, name: test_resnet, checkpoint: ../before.safetensors}\n"
+    concepts = "{x: x, y: y, a: a, b: b}"
+    head = "stimuli: ../stimuli"
+    test = one_test("one", "{max_effect: 1.8, max_growth: 0.5}")
+    networks.spec(test, head=head, concepts=concepts, models=before)
+    networks.gate(UPDATE)
+    folder = networks.path / "stimuli/x"
+    for old, new in (("0", "z"), ("3", "a")):
+        (folder / f"{old}.png").rename(folder / f"{new}.png")
+    after = before.replace("before.safetensors", "after.safetensors")
+    networks.spec(test, head=head, concepts=concepts, models=after)
+    networks.gate()
+    recorded = networks.row()["growth"]
+    assert recorded is not None
+    live = "\n  before: {source: timm, name: test_resnet, checkpoint: ../before.safetensors}"
+    networks.spec(test, head=head, concepts=concepts, models=live + after)
+    networks.gate()
+    expected = networks.row()["growth"]
+    assert {**recorded, "from": "before"} == expected
+
+
+@pytest.mark.parametrize("limits", ["{max_growth: 0.2}", "{max_shift: 0.2}"])
+def test_a_missing_entry_fails_and_names_what_mends_it(recorded: Project, limits: str) -> None:
+    recorded.spec(one_test("renamed", limits), models=ALONE)
+    result = recorded.gate()
+    assert result.ret == 1
+    (reason,) = recorded.row("renamed")["reasons"]
+    assert reason == (
+        f"{FILE} has no entry 'after::renamed[pooled]'; record it with "
+        "`pytest --visualbias --visualbias-update-new` and commit"
+    )
+    assert f"{FILE}: no test claims after::one[pooled]; drop what is gone" in sentences(result)
+
+
+def test_a_missing_entry_is_nothing_to_a_test_without_limits_on_growth(recorded: Project) -> None:
+    recorded.spec(one_test("other", "{max_effect: 0.9}"), models=ALONE)
+    assert recorded.gate().ret == 0
+    assert recorded.row("other")["growth"] is None
+
+
+def test_growth_is_reported_where_there_is_an_entry_and_no_limit_on_it(recorded: Project) -> None:
+    recorded.store("after", bias=0.3)
+    recorded.spec(one_test("one", "{max_effect: 1.9}"), models=ALONE)
+    assert recorded.gate().ret == 0
+    assert recorded.row()["growth"]["value"] > 0.2
+
+
+def test_without_model_or_baseline_a_limit_on_growth_is_a_mistake_in_the_spec(
+    project: Project,
+) -> None:
+    project.store("after")
+    project.spec(one_test("one", GROWTH), models=ALONE)
+    result = project.gate()
+    assert result.ret == 2
+    said = (
+        "there is nothing to measure growth from; add a model 'before' or 'growth_from', or "
+        "record a baseline with `pytest --visualbias --visualbias-update-new` and commit it"
+    )
+    assert said in sentences(result)
+
+
+# -------------------------------------------------------------------- never by accident
+
+
+def test_stimuli_that_differ_from_the_record_are_not_compared(recorded: Project) -> None:
+    """A folder that lost half its images since, or holds others now."""
+    recorded.store("after", {name: rows[:4] for name, rows in vectors(bias=1.0).items()})
+    recorded.spec(one_test("one", GROWTH), models=ALONE, head="settings: {alpha: 0.2}")
+    result = recorded.gate()
+    assert result.ret == 1
+    (reason,) = recorded.row()["reasons"]
+    assert reason == (
+        f"not_comparable: 'after::one[pooled]' in {FILE} was recorded with other stimuli of X "
+        "(8 images then, 4 now); record it with `pytest --visualbias --visualbias-update` and "
+        "commit"
+    )
+    assert recorded.gate(NEW).ret == 1  # it is there, and not new
+    assert recorded.gate(UPDATE).ret == 0
+    assert recorded.gate().ret == 0
+
+
+def test_as_many_other_stimuli_are_not_compared(recorded: Project) -> None:
+    recorded.store("after", label="other-")
+    assert recorded.gate().ret == 1
+    assert "other stimuli of X (8 images, not the same ones)" in recorded.row()["reasons"][0]
+
+
+def test_another_kind_of_the_same_name_is_not_compared(recorded: Project) -> None:
+    recorded.spec(kind_test("sc-eat", GROWTH, name="one"), models=ALONE)
+    recorded.gate()
+    assert "other kind (ieat then, sc-eat now)" in recorded.row()["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "transform", "what"),
+    [
+        ("{name: mid, module: layer3}", "{size: 64}", "module (layer2 then, layer3 now)"),
+        ("{name: mid, module: layer2, pooling: max}", "{size: 64}", "pooling (mean then, max now)"),
+        (
+            "{name: mid, module: layer2}",
+            "{size: 96}",
+            "preprocessing (input_size: [3, 64, 64] then, [3, 96, 96] now)",
+        ),
+    ],
+)
+def test_what_was_measured_otherwise_is_not_compared(
+    networks: Project, layer: str, transform: str, what: str
+) -> None:
+    def spec(layer: str, transform: str) -> None:
+        networks.spec(
+            one_test("one", "{max_growth: 0.5}"),
+            head=f"stimuli: ../stimuli\nlayers: [{layer}]",
+            concepts="{x: x, y: y, a: a, b: b}",
+            models=(
+                "\n  after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors, "
+                f"transform: {transform}}}\n"
+            ),
+        )
+
+    spec("{name: mid, module: layer2}", "{size: 64}")
+    assert networks.gate(UPDATE).ret == 0
+    spec(layer, transform)
+    assert networks.gate().ret == 1
+    assert f"was recorded with other {what}" in networks.row()["reasons"][0]
+
+
+def test_another_precision_is_not_compared(networks: Project) -> None:
+    networks.spec(
+        one_test("one", "{max_growth: 0.5}"),
+        head="stimuli: ../stimuli",
+        concepts="{x: x, y: y, a: a, b: b}",
+        models="\n  after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors}\n",
+    )
+    assert networks.gate(UPDATE).ret == 0
+    assert networks.gate("--visualbias-precision=bf16").ret == 1
+    assert "other precision (fp32 then, bf16 now)" in networks.row()["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "Expecting value"),
+        ("<<<<<<< HEAD\n{}", "Expecting value"),
+        ("[]", "it is not a JSON object"),
+        ("{}", "'visualbias_baseline' is None, not 1"),
+        ('{"visualbias_baseline": 2, "entries": {}}', "'visualbias_baseline' is 2, not 1"),
+        ('{"visualbias_baseline": 1, "entries": []}', "AttributeError"),
+        ('{"visualbias_baseline": 1, "entries": {}, "more": 1}', "unknown key 'more'"),
+        ('{"visualbias_baseline": 1, "entries": {"after::one[pooled]": {}}}', "Field required"),
+        ('{"visualbias_baseline": 1, "visualbias_baseline": 1}', "stands twice"),
+        ('{"schema_version": 1}', "KeyError"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_damaged_file_is_an_error_of_the_tests_that_need_it(
+    recorded: Project, content: str, said: str
+) -> None:
+    (recorded.path / FILE).write_text(content)
+    recorded.spec(one_test("one", GROWTH), one_test("two", "{max_effect: 0.9}"), models=ALONE)
+    result = recorded.gate()
+    assert result.ret == 1
+    assert recorded.outcomes() == {"after::one[pooled]": "error", "after::two[pooled]": "pass"}
+    (reason,) = recorded.row()["reasons"]
+    assert f"no growth since the baseline: {FILE} is no baseline that can be used (" in reason
+    assert said in reason
+    assert reason in sentences(result)
+    assert recorded.gate(UPDATE).ret == 1  # nothing is written over it
+    assert (recorded.path / FILE).read_text() == content
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", '"0.5"', "null"])
+def test_what_is_no_number_is_no_score(recorded: Project, number: str) -> None:
+    lines = text(recorded).splitlines()
+    place = next(index for index, line in enumerate(lines) if '"x/000.png"' in line)
+    lines[place] = f'     "x/000.png": {number},'
+    (recorded.path / FILE).write_text("\n".join(lines))
+    assert recorded.gate().ret == 1
+    assert recorded.row()["outcome"] == "error"
+
+
+def test_a_score_that_is_gone_from_the_record_is_an_error(recorded: Project) -> None:
+    lines = [line for line in text(recorded).splitlines() if '"x/000.png"' not in line]
+    (recorded.path / FILE).write_text("\n".join(lines))
+    result = recorded.gate()
+    assert result.ret == 1
+    assert recorded.row()["outcome"] == "error"
+    assert f"{FILE} lacks scores of 'after::one[pooled]'" in sentences(result)
+
+
+def test_growth_is_not_measured_from_a_record_whose_control_failed(recorded: Project) -> None:
+    recorded.store("after", control=0.0)
+    control, test = control_test(), one_test("one", GROWTH)
+    recorded.spec(control, test, models=ALONE)
+    recorded.gate(UPDATE)
+    recorded.store("after")
+    assert recorded.gate().ret == 1
+    assert recorded.row("control")["outcome"] == "pass"
+    (reason,) = recorded.row()["reasons"]
+    assert reason == "the positive control 'control' failed in 'baseline': no growth from it"
+
+
+def test_a_control_that_held_in_the_record_is_lost(project: Project) -> None:
+    project.store("after")
+    project.spec(control_test(), models=ALONE)
+    project.gate(UPDATE)
+    project.store("after", control=0.0)
+    assert project.gate().ret == 1
+    assert project.row("control")["reasons"][0].startswith("control lost since")
+
+
+# ----------------------------------------------------------------------- what is chosen
+
+
+def test_a_model_before_goes_before_the_file_beside_the_spec(recorded: Project) -> None:
+    recorded.store("before", bias=1.0)
+    recorded.store("after", bias=1.0)
+    recorded.spec(one_test("one", GROWTH))
+    assert recorded.gate().ret == 0
+    assert recorded.row()["growth"]["from"] == "before"
+
+
+def test_the_option_goes_before_a_model(recorded: Project) -> None:
+    """The model before stays a reference."""
+    recorded.store("before", bias=1.0)
+    recorded.store("after", bias=1.0)
+    recorded.spec(one_test("one", "{max_effect: 1.9, max_growth: 0.2}"))
+    for path in ("bias_specs/__visualbias__", FILE):
+        assert recorded.gate(f"--visualbias-baseline={path}").ret == 1
+        assert recorded.row()["growth"]["from"] == "baseline"
+        assert recorded.row()["reasons"][0].startswith("growth +1.83 is over 0.2")
+        assert recorded.row(model="before")["role"] == "reference"
+
+
+def test_the_option_has_an_ini_key_and_the_writing_ones_have_none(recorded: Project) -> None:
+    (recorded.path / FILE).rename(recorded.path / "kept.json")
+    recorded.pytester.makeini("[pytest]\nvisualbias_baseline = kept.json\n")
+    assert recorded.gate().ret == 0
+    assert recorded.row()["growth"]["from"] == "baseline"
+    for option in ("update", "update_new", "prune"):
+        recorded.pytester.makeini(f"[pytest]\nvisualbias_{option} = true\n")
+        result = recorded.run("--visualbias")
+        result.stdout.fnmatch_lines([f"*Unknown config option: visualbias_{option}*"])
+
+
+def test_an_option_that_names_nothing_is_4_unless_it_is_about_to_be_made(
+    recorded: Project,
+) -> None:
+    result = recorded.gate("--visualbias-baseline=elsewhere")
+    assert result.ret == 4
+    assert "elsewhere does not exist; correct the path" in sentences(result)
+    assert recorded.gate("--visualbias-baseline=elsewhere", UPDATE).ret == 0
+    assert stored(recorded, "elsewhere/x.json") == stored(recorded)
+    assert recorded.gate("--visualbias-baseline=elsewhere").ret == 0
+
+
+def test_a_folder_without_the_file_of_a_spec_fails_its_growth(recorded: Project) -> None:
+    (recorded.path / "elsewhere").mkdir()
+    assert recorded.gate("--visualbias-baseline=elsewhere").ret == 1
+    (reason,) = recorded.row()["reasons"]
+    assert reason == (
+        "elsewhere/x.json has no entry 'after::one[pooled]'; record it with `pytest --visualbias "
+        "--visualbias-baseline=elsewhere --visualbias-update-new` and commit"
+    )
+
+
+def test_two_specs_cannot_share_a_file(recorded: Project) -> None:
+    recorded.spec(one_test("one", GROWTH), models=ALONE, file="bias_specs/y.bias.yaml")
+    result = recorded.gate(f"--visualbias-baseline={FILE}")
+    assert result.ret == 4
+    said = f"{FILE} cannot hold the results of both bias_specs/x.bias.yaml and bias_specs/y"
+    assert said in sentences(result)
+
+
+def test_a_report_of_an_earlier_run_is_a_baseline(recorded: Project) -> None:
+    """Of several specs at once, and never written to."""
+    for name in ("x", "y"):
+        recorded.spec(one_test("one", GROWTH), models=ALONE, file=f"bias_specs/{name}.bias.yaml")
+    (recorded.path / FILE).unlink()
+    assert recorded.gate(UPDATE).ret == 0
+    (recorded.path / "out.json").rename(recorded.path / "earlier.json")
+    earlier = "--visualbias-baseline=earlier.json"
+    result = recorded.gate(earlier)
+    assert result.ret == 0
+    rows = recorded.report()["results"]
+    assert [(row["spec"], row["growth"]["from"]) for row in rows] == [
+        (f"bias_specs/{name}.bias.yaml", "baseline") for name in ("x", "y")
+    ]
+    recorded.store("after", bias=1.0)
+    assert recorded.gate(earlier).ret == 1
+    by_report = recorded.row()["growth"]
+    recorded.gate()
+    assert recorded.row()["growth"] == by_report
+    for option in (UPDATE, NEW, PRUNE):
+        result = recorded.gate(earlier, option)
+        assert result.ret == 4
+        assert f"{option}: " in sentences(result)
+        assert "earlier.json is the report of a run" in sentences(result)
+
+
+def test_a_report_in_the_place_of_a_baseline_is_an_error(recorded: Project) -> None:
+    """It would be written over, or seem to be recorded to and not be."""
+    report = (recorded.path / "out.json").read_bytes()
+    (recorded.path / FILE).write_bytes(report)
+    for option in ([], [UPDATE], ["--visualbias-baseline=bias_specs/__visualbias__", UPDATE]):
+        result = recorded.gate(*option)
+        assert result.ret == 1
+        assert recorded.row()["outcome"] == "error"
+        assert f"{FILE} is the report of a run, not a baseline" in sentences(result)
+        assert (recorded.path / FILE).read_bytes() == report
+
+
+def test_what_a_report_lacks_fails(recorded: Project) -> None:
+    (recorded.path / "out.json").rename(recorded.path / "earlier.json")
+    recorded.spec(one_test("other", GROWTH), models=ALONE)
+    result = recorded.gate("--visualbias-baseline=earlier.json")
+    assert result.ret == 1
+    assert recorded.row("other")["reasons"] == [
+        "earlier.json has no entry 'after::other[pooled]'; make the report anew with this spec"
+    ]
+
+
+# ------------------------------------------------------------------- what nobody claims
+
+
+def test_what_no_test_claims_is_named_and_fails_when_strict(recorded: Project) -> None:
+    recorded.spec(one_test("two", "{max_effect: 0.9}"), models=ALONE)
+    result = recorded.gate()
+    assert result.ret == 0
+    said = f"{FILE}: no test claims after::one[pooled]; drop what is gone with --visualbias-prune"
+    assert said in sentences(result)
+    assert recorded.report()["summary"]["baselines"][0]["unclaimed"] == ["after::one[pooled]"]
+    assert recorded.gate("--visualbias-strict").ret == 1
+    assert recorded.report()["summary"]["exit_status"] == 1
+
+
+def test_pruning_drops_what_no_test_claims_and_nothing_else(recorded: Project) -> None:
+    """Deselected tests claim theirs, and so do those whose numbers could not be had."""
+    recorded.spec(one_test("two", GROWTH), one_test("three", GROWTH, A="c", B="d"), models=ALONE)
+    recorded.gate(NEW)
+    kept = {key: one for key, one in stored(recorded).items() if "one" not in key}
+    assert len(kept) == 2
+    (recorded.path / "after.safetensors").unlink()
+    result = recorded.gate(PRUNE, "-k", "two")
+    assert f"{FILE}: 1 pruned; commit it" in sentences(result)
+    assert stored(recorded) == kept
+
+
+def test_pruning_leaves_the_entries_of_a_faulty_spec(recorded: Project) -> None:
+    first = text(recorded)
+    recorded.spec(one_test("two", GROWTH), models=ALONE, head="setings: {}")
+    assert recorded.gate(PRUNE).ret == 2
+    assert text(recorded) == first
+
+
+# ------------------------------------------------------------------------ with workers
+
+
+@pytest.mark.slow
+def test_with_workers_the_controller_writes_the_same_file(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recording, gating, pruning and naming what is unclaimed, as in a serial run."""
+    project.store("after")
+    tests = [one_test(name, GROWTH, A=a, B=b) for name, a, b in (("one", "a", "b"), *OTHERS)]
+    project.spec(*tests, models=ALONE)
+    project.gate(UPDATE)
+    serial, report = text(project), told(project.report())
+    (project.path / FILE).unlink()
+    result = spread(project, monkeypatch, "-n2", "--dist=load", UPDATE)
+    assert result.ret == 0
+    assert text(project) == serial
+    assert told(project.report()) == report
+    assert sentences(result).count(f"{FILE}: 3 recorded; commit it") == 1
+    project.store("after", bias=1.0)
+    assert spread(project, monkeypatch, "-n2").ret == 1
+    assert project.row()["growth"]["from"] == "baseline"
+    project.spec(*tests[1:], models=ALONE)
+    assert "no test claims after::one[pooled]" in sentences(spread(project, monkeypatch, "-n2"))
+    pruned = spread(project, monkeypatch, "-n2", "-k", "two", PRUNE)
+    assert sentences(pruned).count(f"{FILE}: 1 pruned; commit it") == 1
+    assert set(stored(project)) == {"after::two[pooled]", "after::three[pooled]"}
+
+
+@pytest.mark.slow
+def test_with_workers_options_are_refused_once(
+    recorded: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = spread(recorded, monkeypatch, "-n2", "--visualbias-baseline=elsewhere")
+    assert result.ret == 4
+    assert sentences(result).count("elsewhere does not exist") == 1
+    monkeypatch.setenv("CI", "1")
+    assert spread(recorded, monkeypatch, "-n2", UPDATE).ret == 4
