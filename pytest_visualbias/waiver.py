@@ -68,8 +68,9 @@ def judge_waived(
     -------
     Verdict
         ``accepted`` where the effect would fail and is no larger than the waiver allows, unless
-        another limit has a say. ``fail`` where it is larger, where the last day is over, and where
-        the effect is within its limits, as the waiver must go then.
+        another limit has a say, or an effect over the limit has turned into one the other way.
+        ``fail`` where it is larger, where the last day is over, and where the effect is within its
+        limits, as the waiver must go then.
     """
     own = judge(
         effect,
@@ -88,6 +89,14 @@ def judge_waived(
         excess_p_adjusted=excess_p_adjusted,
     )
     waived = _waived(own, effect.effect_judged, rule, waiver)
+    known = growth.before if growth is not None and growth.flipped else 0.0
+    limit = rule.limits.max_effect
+    if waived.outcome == "accepted" and limit is not None and abs(known) > limit:
+        turned = (
+            f"the effect turned round since {number(known)}: it is not the bias that was accepted "
+            f"({waiver.accept.reason}); remove 'accept', or decide anew"
+        )
+        return Verdict(outcome="fail", reasons=(turned, *own.reasons))
     for outcome in ("fail", "inconclusive"):
         found = [one for one in (waived, other) if one.outcome == outcome]
         if found:

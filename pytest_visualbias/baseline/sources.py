@@ -87,7 +87,11 @@ class Baseline:
         """Return what to do about an entry that is missing or stale."""
         if self.is_report:
             return "make the report anew with this spec"
-        return f"record it with `pytest --visualbias{self.option} --visualbias-{flag}` and commit"
+        return (
+            "record it from the model to measure from: `pytest "
+            f"--visualbias{self.option} --visualbias-after=CHECKPOINT --visualbias-{flag}`, and "
+            "commit"
+        )
 
 
 @dataclass(kw_only=True, slots=True)

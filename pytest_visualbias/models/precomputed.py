@@ -71,7 +71,7 @@ class StoredVectors:
         array = np.asarray(self.arrays[key])
         if array.ndim != 2 or array.dtype.kind != "f":  # noqa: PLR2004 - (n, dim)
             what = f"{array.dtype} {array.shape}"
-            raise StimulusError(f"{self.path}: '{key}' is {what}; floats (n, dim) are needed")
+            raise StimulusError(f"{self.path}: '{key}' is {what}; store floats (n, dim)")
         rows = self._rows(key, wanted, len(array))
         names = self.names.get(key)
         stimuli = tuple(
@@ -92,7 +92,8 @@ class StoredVectors:
             return sorted(range(count), key=order.__getitem__)
         if names is None:
             raise StimulusError(
-                f"{self.path}: '{key}' has no names of rows, so no files can be picked from it"
+                f"{self.path}: '{key}' has no names of rows, so no files can be picked from it; "
+                "store it as safetensors with the metadata entry 'names'"
             )
         if wanted.files is None:
             pattern = str(wanted.pattern)

@@ -255,4 +255,6 @@ def _since_record(
         before = past.scores
     measure = remembering(measure_of(test), memo)
     growth = measure.grow(before, found.scores, plan_of(file.spec, test), None)
-    return dataclasses.replace(found, before=before, growth=growth)
+    old, new = (measure.by_role(scores) for scores in (before, found.scores))
+    is_same = not found.is_recorded and all(np.array_equal(old[role], new[role]) for role in new)
+    return dataclasses.replace(found, before=before, growth=growth, is_same=is_same)

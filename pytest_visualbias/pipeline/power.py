@@ -171,6 +171,8 @@ def _bound(
     # An effect's absolute value grows by no more than the most.
     reach = {"max_effect": most, "max_growth": most, "max_shift": most - least, "min_effect": most}
     reach["max_excess"] = most
+    # A mean cosine differs from another by 2 at the most, an association by 4.
+    reach["max_gap"] = 2.0 * max(len(sides), 1)
     for name, end in reach.items():
         limit = getattr(test.limits, name)
         if limit is not None and limit >= end:

@@ -92,8 +92,8 @@ def result_record(
     empty = error_record(file, subject.name, judged.test, layer, nodeid=nodeid, reason="")
     point = next(point for point in subject.measured.points if point.name == layer)
     same = (
-        f"{file.file}:{empty.line}: '{judged.base}' and '{subject.name}' are the same weights, so "
-        "no growth can be found; check their checkpoints"
+        f"{file.file}:{empty.line}: '{judged.base}' and '{subject.name}' score every image alike, "
+        "so no growth can be found; check that they are not the same weights"
     )
     notes = [*warnings, *([same] if numbers.is_same else []), *_idle(file, subject.name, numbers)]
     if judged.is_open:

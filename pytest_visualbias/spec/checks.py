@@ -179,7 +179,8 @@ def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
     ):
         message = (
             f"there is nothing to measure growth from; add a model '{BEFORE}' or 'growth_from', or "
-            "record a baseline with `pytest --visualbias --visualbias-update-new` and commit it"
+            "record a baseline from the model to measure from, `pytest --visualbias "
+            "--visualbias-after=CHECKPOINT --visualbias-update-new`, and commit it"
         )
         yield ("limits", growth), message
     evidence = test.evidence or spec.settings.evidence

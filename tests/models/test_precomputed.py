@@ -137,7 +137,7 @@ class TestFaults:
         self, tmp_path: Path, array: np.ndarray, shown: str
     ) -> None:
         stored = written(tmp_path, {"m": array})
-        with pytest.raises(StimulusError, match=rf"'m' is {shown}; floats \(n, dim\) are needed"):
+        with pytest.raises(StimulusError, match=rf"'m' is {shown}; store floats \(n, dim\)"):
             stored.select("c", "m", "")
 
     @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])

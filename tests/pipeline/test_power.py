@@ -138,6 +138,13 @@ class TestSizes:
             "max_shift": "with sets of these sizes it cannot be over 3.87",
         }
 
+    @pytest.mark.parametrize(("kind", "most"), [("ieat", 4), ("sc_eat", 2), ("similarity_gap", 2)])
+    def test_a_gap_has_the_bound_of_cosines(self, kind: str, most: int) -> None:
+        """A limit that nothing can exceed would pass whatever the model does."""
+        (message,) = messages(spec(**{kind: f"limits: {{max_gap: {most}}}"})).values()
+        assert message.split(";")[0].endswith(f"it cannot be over {most}.00")
+        assert messages(spec(**{kind: f"limits: {{max_gap: {most - 0.01}}}"})) == {}
+
     def test_a_similarity_is_between_that_of_a_simplex_and_one(self) -> None:
         """Five unit vectors have a mean cosine of -1/4 or more."""
         kind = "evidence: point, limits: {max_effect: 1, max_growth: 1, max_shift: 1.25}"

@@ -101,7 +101,7 @@ def test_a_model_compared_with_itself_has_no_growth_and_says_so(
     growth = project.row(kind)["growth"]
     assert (growth["value"], growth["shift"]) == (0, 0)
     assert (growth["ci_low"], growth["ci_high"]) == (0, 0)
-    assert "'before' and 'after' are the same weights" in sentences(result)
+    assert "'before' and 'after' score every image alike" in sentences(result)
 
 
 @pytest.mark.parametrize("kind", KINDS)

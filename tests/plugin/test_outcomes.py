@@ -216,7 +216,7 @@ def test_a_model_compared_with_itself_has_no_growth_and_says_so(project: Project
     growth = project.row()["growth"]
     assert (growth["value"], growth["shift"], growth["p_value"]) == (0, 0, 1)
     assert (growth["ci_low"], growth["ci_high"]) == (0, 0)
-    assert "'before' and 'after' are the same weights, so no growth can be found" in sentences(
+    assert "'before' and 'after' score every image alike, so no growth can be found" in sentences(
         result
     )
 

@@ -98,7 +98,7 @@ def test_a_checkpoint_can_be_replaced_for_every_spec(networks: Project, opened: 
     result = networks.gate("--visualbias-after=release.safetensors")
     assert models(networks)["after"] == models(networks)["before"]
     assert opened == ["before.safetensors"], "the same weights are embedded once"
-    assert "'before' and 'after' are the same weights" in sentences(result)
+    assert "'before' and 'after' score every image alike" in sentences(result)
 
 
 def test_stimuli_can_lie_elsewhere(networks: Project) -> None:

@@ -248,3 +248,28 @@ def test_the_day_of_a_run_is_that_of_utc() -> None:
 
     before = dt.datetime.now(tz=dt.timezone.utc).date()
     assert before <= _today() <= before + dt.timedelta(days=1)
+
+
+def test_a_bias_that_turned_round_is_not_the_one_that_was_accepted(
+    project: Project, on: Callable[[dt.date], None]
+) -> None:
+    """Accepted was men nearer to career; that women are now is another finding."""
+    on(UNTIL)
+    project.pair(before=1.0, after=-1.0)
+    project.spec(one_test("one", accept=accept()))
+    result = project.gate()
+    assert result.ret == 1
+    row = project.row()
+    assert row["outcome"] == "fail"
+    assert row["reasons"][0].startswith("the effect turned round since +1.8")
+    assert "not the bias that was accepted" in row["reasons"][0]
+
+
+def test_a_small_effect_the_other_way_before_is_no_turn(
+    project: Project, on: Callable[[dt.date], None]
+) -> None:
+    on(UNTIL)
+    project.pair(before=-0.02, after=1.0)
+    project.spec(one_test("one", accept=accept()))
+    project.gate()
+    assert project.row()["outcome"] == "accepted"

@@ -193,8 +193,9 @@ class TestLimits:
         (fault,) = spoilt(("  before:", "  base:"), (LIMITS, f"{{{key}: 0.2}}"))
         assert fault == (
             f"s.yaml:19:14: tests[0].limits.{key}: there is nothing to measure growth from; "
-            "add a model 'before' or 'growth_from', or record a baseline with "
-            "`pytest --visualbias --visualbias-update-new` and commit it"
+            "add a model 'before' or 'growth_from', or record a baseline from the model to "
+            "measure from, `pytest --visualbias --visualbias-after=CHECKPOINT "
+            "--visualbias-update-new`, and commit it"
         )
 
     def test_growth_from_names_a_model(self, spoilt: Spoilt) -> None:

@@ -276,8 +276,9 @@ def test_a_limit_that_fits_no_test_is_said_once_and_where_it_was_given(folder: P
     assert caught.value.faults == (
         (
             "s.bias.yaml:4:40: suite.limits.max_growth: there is nothing to measure growth from; "
-            "add a model 'before' or 'growth_from', or record a baseline with "
-            "`pytest --visualbias --visualbias-update-new` and commit it"
+            "add a model 'before' or 'growth_from', or record a baseline from the model to "
+            "measure from, `pytest --visualbias --visualbias-after=CHECKPOINT "
+            "--visualbias-update-new`, and commit it"
         ),
     )
 
