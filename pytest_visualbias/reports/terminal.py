@@ -127,7 +127,9 @@ def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
 def _table(records: Sequence[ResultRecord], screen: Screen) -> Table:
     first = records[0]
     layers = {record.layer for record in records}
-    role = "" if first.role == "gated" else f" ({first.role})"
+    # A model that growth is measured from in some tests only is gated in the others.
+    roles = {record.role for record in records}
+    role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
     table = _empty(f"{first.spec} :: {first.model}{role}", screen)
     table.add_column("test" if len(layers) == 1 else "test [layer]", overflow="fold", ratio=1)
     for name in ("effect", "interval", "p adj"):

@@ -44,6 +44,12 @@ def test_a_narrow_screen_whole(make: Make) -> None:
     ]
 
 
+def test_a_model_that_is_a_reference_in_some_tests_only_is_not_called_one(make: Make) -> None:
+    """Its other tests can fail, and stand in the same table."""
+    records = [make("one", model="b", role=role) for role in ("gated", "reference")]
+    assert "bias_specs/x.bias.yaml :: b" in shown(records, screen())
+
+
 def test_a_screen_of_ascii_whole(make: Make) -> None:
     records = [make("Müller")]
     lines = shown(records, screen(140, unicode=False))
