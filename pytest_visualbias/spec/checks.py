@@ -201,7 +201,8 @@ def _excess(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
     untrained = [model for model, entry in spec.models.items() if is_random(entry)]
     if name is not None and name not in untrained:
         what = "is no untrained model" if name in spec.models else "is no model"
-        yield ("excess_over",), f"'{name}' {what}; {did_you_mean(name, untrained)}"
+        hint = did_you_mean(name, untrained) if untrained else "add one with 'random_init: 3'"
+        yield ("excess_over",), f"'{name}' {what}; {hint}"
     elif test.limits.on_excess and excess_base(spec, test) is None and not test.control:
         message = (
             f"there are several untrained models; add 'excess_over' ({', '.join(untrained)})"

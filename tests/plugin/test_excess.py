@@ -147,6 +147,11 @@ def test_where_the_untrained_network_cannot_be_measured_it_is_an_error(stored: P
             "excess_over: 'before' is no untrained model; known: untrained",
         ),
         (
+            MODELS,
+            {"excess_over": "before"},
+            "excess_over: 'before' is no untrained model; add one with 'random_init: 3'",
+        ),
+        (
             STORED,
             {"excess_over": "untraind"},
             "excess_over: 'untraind' is no model; did you mean 'untrained'?",
