@@ -10,12 +10,13 @@ from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.pipeline.measured import Measured, Resources, Trial
 from pytest_visualbias.pipeline.network import Job, embed
 from pytest_visualbias.pipeline.preflight import stored_sets
-from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
+from pytest_visualbias.spec.digests import digest_of_mapping
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.schema import EmbeddingsModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -83,7 +84,7 @@ def measure(
     entry = file.spec.models[model]
     points = points_for(file.spec.layers, entry.layers)
     if isinstance(entry, EmbeddingsModel):
-        trial = _stored(file, model, entry, points, sets)
+        trial = _stored(file, model, entry, points, sets, context.digest)
         return Measured(trials=(trial,), points=points, description={})
     own = want_of(file, model, sets)
     trials = []
@@ -102,6 +103,7 @@ def _stored(
     entry: EmbeddingsModel,
     points: Sequence[LayerPoint],
     sets: ModelSets,
+    digest_of: Callable[[Path], str],
 ) -> Trial:
     tables = {}
     for point in points:
@@ -117,7 +119,7 @@ def _stored(
             preprocessing={},
         )
     path = file.folder / entry.path
-    digest = digest_of_file(path) if path.is_file() else ""
+    digest = digest_of(path) if path.is_file() else ""
     facts = {"source": "embeddings", "digest": digest, "prefix": entry.prefix}
     fingerprint = digest_of_mapping(facts)
     return Trial(label=path.name, facts=facts, fingerprint=fingerprint, tables=tables)
