@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from pydantic import ValidationError
 
 from pytest_visualbias.baseline.entries import Entry, entry_key, entry_of, is_recordable
@@ -15,9 +19,16 @@ from pytest_visualbias.errors import BaselineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["Contents", "default_path", "is_report", "read_baseline", "spec_name", "write_baseline"]
+__all__ = [
+    "Contents",
+    "default_path",
+    "is_report",
+    "locked",
+    "read_baseline",
+    "spec_name",
+    "write_baseline",
+]
 
 FOLDER = "__visualbias__"
 VERSION = 1
@@ -135,6 +146,15 @@ def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
             entry = entry_of(row, models[row["spec"], row["model"]])
             specs.setdefault(row["spec"], {})[key] = entry
     return specs
+
+
+def locked(path: Path) -> FileLock:
+    """Return the lock of a baseline file, for reading and writing it as one step.
+
+    It lies among temporary files: the folder of the baseline is committed.
+    """
+    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
+    return FileLock(Path(tempfile.gettempdir()) / f"visualbias-{name}.lock")
 
 
 def write_baseline(path: Path, entries: Mapping[str, Entry]) -> None:

@@ -152,6 +152,7 @@ def _check(
         found = [
             *set_findings(file.spec, sets.sets),
             *_unsaid_weights(file, model),
+            *_turned_round(file, model),
             *power_findings(file.spec, model, sets.sets, strict=strict),
         ]
         for finding in found:
@@ -178,6 +179,18 @@ def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:
             "loads none; add 'checkpoint', or 'random_init: 1' for an untrained network"
         )
         yield Finding(path=("models", model), message=message, is_fault=False)
+
+
+def _turned_round(file: SpecFile, model: str) -> Iterator[Finding]:
+    """Yield a warning where a test lets a model's limits hold for what came before it."""
+    ends = {"after", *(pair.after for pair in file.spec.pairs)}
+    for index, test in enumerate(file.spec.tests):
+        if test.growth_from == model and model in ends and test.limits != type(test.limits)():
+            message = (
+                f"growth is measured from '{model}', so its limits judge the other models and not "
+                "this one; name the model before"
+            )
+            yield Finding(path=("tests", index, "growth_from"), message=message, is_fault=False)
 
 
 def _concerns(path: tuple[str | int, ...], index: int, test: BiasTest) -> bool:

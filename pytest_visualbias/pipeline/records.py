@@ -8,6 +8,7 @@ from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.recorded import scores_by_identity
 from pytest_visualbias.record import (
     AcceptRecord,
+    ExcessRecord,
     GrowthRecord,
     ModelRecord,
     ResultRecord,
@@ -118,13 +119,9 @@ def result_record(
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
             "p_adjusted": judged.p_adjusted,
-            "growth": _change(judged.numbers.growth, judged.base, judged.growth_p_adjusted),
-            "excess": _change(
-                judged.numbers.excess,
-                excess_base(file.spec, judged.test),
-                judged.excess_p_adjusted,
-            ),
-            "drift": judged.test.drift,
+            "growth": _growth(judged),
+            "excess": _excess(judged, excess_base(file.spec, judged.test)),
+            "drift": list(judged.test.drifts),
             "drift_corrected_shift": _beyond_drift(tests, judged),
             "trials": _trials(subject, numbers),
             "scores": scores_by_identity(judged.test, numbers),
@@ -133,13 +130,18 @@ def result_record(
 
 
 def _beyond_drift(tests: Family, judged: Judged) -> float | None:
-    """Return the shift of a test beyond that of its drift control, where both have one."""
+    """Return the shift of a test beyond the mean of its drift controls, where all have one."""
     growth = judged.numbers.growth
-    for other in tests.results:
-        drift = other.numbers.growth
-        if other.test.name == judged.test.drift and other.base == judged.base and growth and drift:
-            return growth.shift - drift.shift
-    return None
+    drifts = [
+        other.numbers.growth.shift
+        for other in tests.results
+        if other.test.name in judged.test.drifts
+        and other.base == judged.base
+        and other.numbers.growth is not None
+    ]
+    if growth is None or not drifts or len(drifts) < len(judged.test.drifts):
+        return None
+    return growth.shift - sum(drifts) / len(drifts)
 
 
 def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:
@@ -173,20 +175,31 @@ def _accept(judged: Judged) -> AcceptRecord | None:
     return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
 
 
-def _change(
-    change: ChangeResult | None, base: str | None, p_adjusted: float | None
-) -> GrowthRecord | None:
+def _growth(judged: Judged) -> GrowthRecord | None:
+    change = judged.numbers.growth
+    if change is None or judged.base is None:
+        return None
+    fields = _change(change, judged.base, judged.growth_p_adjusted)
+    return GrowthRecord.model_validate(fields)
+
+
+def _excess(judged: Judged, base: str | None) -> ExcessRecord | None:
+    change = judged.numbers.excess
     if change is None or base is None:
         return None
-    return GrowthRecord.model_validate(
-        {
-            "base": base,
-            "value": change.growth,
-            "p_adjusted": p_adjusted,
-            "p_method": getattr(change, "p_verdict_method", None),
-            **{name: getattr(change, name, None) for name in GROWTH_FIELDS},
-        }
-    )
+    fields = _change(change, base, judged.excess_p_adjusted)
+    untrained = list(judged.numbers.untrained_effects)
+    return ExcessRecord.model_validate({**fields, "untrained": untrained})
+
+
+def _change(change: ChangeResult, base: str, p_adjusted: float | None) -> dict[str, object]:
+    return {
+        "base": base,
+        "value": change.growth,
+        "p_adjusted": p_adjusted,
+        "p_method": getattr(change, "p_verdict_method", None),
+        **{name: getattr(change, name, None) for name in GROWTH_FIELDS},
+    }
 
 
 def _trials(subject: Subject, numbers: Numbers) -> dict[str, list[float] | list[str]] | None:

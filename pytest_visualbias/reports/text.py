@@ -10,7 +10,7 @@ from pytest_visualbias.verdict import number, p_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
+    from pytest_visualbias.record import AcceptRecord, ExcessRecord, GrowthRecord, ResultRecord
 
 __all__ = ["drift_text", "failure_text", "headline", "waiver_text"]
 
@@ -28,7 +28,9 @@ def failure_text(record: ResultRecord) -> str:
 def drift_text(record: ResultRecord) -> str:
     """Return in one line how far an effect moved beyond what is common to all."""
     assert record.drift_corrected_shift is not None  # noqa: S101 - for the type checker
-    return f"shift beyond the drift of '{record.drift}': {number(record.drift_corrected_shift)}"
+    controls = ", ".join(f"'{name}'" for name in record.drift)
+    mean = "mean " if len(record.drift) > 1 else ""
+    return f"shift beyond the {mean}drift of {controls}: {number(record.drift_corrected_shift)}"
 
 
 def waiver_text(accept: AcceptRecord) -> str:
@@ -49,7 +51,7 @@ def _details(record: ResultRecord) -> Iterator[str]:
     if record.drift_corrected_shift is not None:
         yield drift_text(record)
     if record.excess is not None:
-        yield _change(record.excess, "beyond", "excess")
+        yield _change(record.excess, "beyond", "excess") + _seeds(record.excess)
     if record.accept is not None:
         yield f"waiver: {waiver_text(record.accept)}"
     if record.limits:
@@ -103,6 +105,14 @@ def _evidence(record: ResultRecord) -> str:
         tests = "1 test" if count == 1 else f"{count} tests"
         parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {tests})")
     return ", ".join(parts)
+
+
+def _seeds(excess: ExcessRecord) -> str:
+    """Say what single untrained networks show: in their mean, effects of either sign cancel."""
+    if len(excess.untrained) < 2:  # noqa: PLR2004 - one seed is its own mean
+        return ""
+    low, high = min(excess.untrained), max(excess.untrained)
+    return f"; its {len(excess.untrained)} seeds from {number(low)} to {number(high)}"
 
 
 def _change(change: GrowthRecord, relation: str, what: str) -> str:
