@@ -6,9 +6,10 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_visualbias.record import ModelRecord, Report, ResultRecord, to_json
+from pytest_visualbias.reports.counts import PName, bias_counts
 from pytest_visualbias.reports.labels import labelled
 from pytest_visualbias.reports.transfer import transfers
 
@@ -67,6 +68,9 @@ def assemble(
             "ran": len(results),
             "labels": [one.plain() for one in labelled(results)],
             "transfer": [one.plain() for one in transfers(results)],
+            "bias_counts": [
+                one.plain() for p in get_args(PName) for one in bias_counts(results, p=p)
+            ],
             **summary,
         },
     )
