@@ -251,8 +251,8 @@ class Running:
             has_colour=writer.hasmarkup,
             has_unicode=_has_unicode(),
         )
-        quiet = self.config.get_verbosity() < 0
-        text = render(self._results(), self.problems, screen, is_quiet=quiet)
+        verbosity = self.config.get_verbosity()
+        text = render(self._results(), self.problems, screen, verbosity=verbosity)
         terminalreporter.section("visualbias")
         terminalreporter.write(text)
 

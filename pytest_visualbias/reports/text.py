@@ -8,11 +8,11 @@ from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_visualbias.record import AcceptRecord, ExcessRecord, GrowthRecord, ResultRecord
 
-__all__ = ["drift_text", "failure_text", "headline", "waiver_text"]
+__all__ = ["drift_text", "failure_text", "headline", "remedies", "waiver_text"]
 
 
 def headline(record: ResultRecord) -> str:
@@ -23,6 +23,24 @@ def headline(record: ResultRecord) -> str:
 def failure_text(record: ResultRecord) -> str:
     """Return the headline, then what a person needs to act on it, in plain ASCII."""
     return "\n".join([headline(record), *(f"  {line}" for line in _details(record))])
+
+
+def remedies(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield what to do, once for each way in which results are not as they should be."""
+    found = list(records)
+    failed = [one for one in found if one.outcome == "fail" and not one.control]
+    if any(one.limits and one.effect_judged is not None for one in failed):
+        yield (
+            "to do: see with -vv which images carry an effect; finetune anew, or accept it for a "
+            "time with 'accept: {max_effect:, reason:, until:}' at its test"
+        )
+    if any(one.outcome == "inconclusive" for one in found):
+        yield (
+            "to do: what is inconclusive needs more images, or 'evidence: point' where the limit "
+            "alone is to decide"
+        )
+    if any(one.outcome == "invalid" for one in found):
+        yield "to do: what is invalid says nothing; mend the positive control that failed first"
 
 
 def drift_text(record: ResultRecord) -> str:
