@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pytest_visualbias.reports.counts_table import count_tables
 from pytest_visualbias.reports.labels import labelled
 from pytest_visualbias.reports.text import drift_text, headline
 from pytest_visualbias.reports.transfer import transfers
@@ -89,6 +91,9 @@ def render(
         for key, rows in groupby(labelled(records), key=lambda one: one.key):
             console.print()
             console.print(_label_table(key, rows, screen))
+        counted = count_tables(records, partial(_empty, screen=screen), max(screen.width, LEAST))
+        for part in counted:
+            console.print(part)
         for index, transfer in enumerate(transfers(records)):
             start = "" if index else "\n"
             console.print(Text(start + _transfer(transfer, screen)), soft_wrap=True)
