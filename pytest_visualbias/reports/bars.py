@@ -81,5 +81,9 @@ def _limits(record: ResultRecord) -> list[float]:
 def legend(glyphs: Glyphs, *, has_similarities: bool) -> str:
     """Return what the parts of a bar mean."""
     other = f" (mean similarities: -{SIMILARITY:.0f} to +{SIMILARITY:.0f})"
-    ends = f"-{EFFECT:.0f} to +{EFFECT:.0f}{other if has_similarities else ''}"
-    return f"bars: {ends}: {glyphs.zero} zero {glyphs.span} interval {glyphs.effect} effect {glyphs.limit} limit"
+    parts = (
+        f"bars: -{EFFECT:.0f} to +{EFFECT:.0f}{other if has_similarities else ''}:",
+        *(f"{glyphs.zero} zero", f"{glyphs.span} interval", f"{glyphs.effect} effect"),
+        f"{glyphs.limit} limit",
+    )
+    return " ".join(parts)

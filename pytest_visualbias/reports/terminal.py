@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from pytest_visualbias.reports.bars import EFFECT, Glyphs, legend, reach
+from pytest_visualbias.reports.counts_table import count_tables
 from pytest_visualbias.reports.labels import labelled
 from pytest_visualbias.reports.tables import (
     STYLES,
     Screen,
+    empty_table,
     label_of,
     label_table,
     result_table,
@@ -69,8 +72,8 @@ def render(
     for line in _verdicts(records):
         console.print(line, soft_wrap=True)
     if verbosity >= 0:
-        for line in remedies(records):
-            console.print(Text(line, style="cyan"), soft_wrap=True)
+        for remedy in remedies(records):
+            console.print(Text(remedy, style="cyan"), soft_wrap=True)
         _tables(console, records, screen, has_all=verbosity > 0)
         for line in _remarks(records, screen):
             console.print(line, soft_wrap=True)
@@ -112,6 +115,9 @@ def _tables(
     for key, rows in groupby(labelled(records), key=lambda one: one.key):
         console.print()
         console.print(label_table(key, rows, screen))
+    empty = partial(empty_table, screen=screen)
+    for part in count_tables(records, empty, max(screen.width, LEAST)):
+        console.print(part)
 
 
 def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
