@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
+from pytest_visualbias.cli_reports import add_report
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
-from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
+from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.record import Report
@@ -36,6 +37,7 @@ EXAMPLES = """examples:
   visualbias layers bias_specs/gender.bias.yaml after
   visualbias suites ieat
   visualbias schema > bias.schema.json
+  visualbias report report.json
   visualbias cache prune --max-size 2GB
 """
 
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 where all is well, 1 where a spec or a model is not, 2 for a wrong call.
+        0 where all is well, 1 where a spec or a model is not, 2 for a wrong call or a report
+        that cannot be used.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except VisualBiasError as error:
         print(error, file=sys.stderr)
-        return FAULTY
+        return USAGE if isinstance(error, ReportError) else FAULTY
     except BrokenPipeError:  # the reader of the pipe has seen enough
         # What is still buffered would fail again when the interpreter flushes it on leaving.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -88,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="print the JSON Schema of specs, or of reports")
     schema.add_argument("--report", action="store_true", help="of the JSON report")
     schema.set_defaults(run=_schema)
+    add_report(commands.add_parser("report", help="show a JSON report, or write it as other files"))
     add_actions(commands.add_parser("cache", help="what the cache holds, and pruning it"))
     return parser
 

@@ -8,6 +8,7 @@
     ├── StimulusError         an image or a set is missing or unreadable (exit 1)
     ├── EncoderError          a model, checkpoint, layer or device cannot be used (exit 1)
     ├── BaselineError         a file of recorded results cannot be used (exit 1)
+    ├── ReportError           the report of an earlier run cannot be used (exit 2, no pytest run)
     └── DegenerateTestError   numbers from which no effect follows (exit 1)
 
 A bias that was found is not an error of ours: it is a verdict, and fails its item.
@@ -25,6 +26,7 @@ __all__ = [
     "BaselineError",
     "DegenerateTestError",
     "EncoderError",
+    "ReportError",
     "SpecError",
     "StimulusError",
     "UsageError",
@@ -58,6 +60,10 @@ class EncoderError(VisualBiasError):
 
 class BaselineError(VisualBiasError):
     """A file of recorded results cannot be used."""
+
+
+class ReportError(VisualBiasError):
+    """The report of an earlier run cannot be used."""
 
 
 class DegenerateTestError(VisualBiasError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,8 @@ from pytest_visualbias.items import FAULT, STRICT, BiasFile, BiasItem
 from pytest_visualbias.options import read_options
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.progress import Progress
-from pytest_visualbias.record import ModelRecord, Report, ResultRecord
-from pytest_visualbias.reports.document import assemble, write_json
+from pytest_visualbias.reporting import Gathered, report_of, show
+from pytest_visualbias.reports.files import write_all
 from pytest_visualbias.session import Session
 from pytest_visualbias.spec.remembered import DigestMemo
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from pytest_visualbias.baseline.recording import Kept
+    from pytest_visualbias.record import Report
 
 __all__ = ["Running"]
 
@@ -62,7 +62,7 @@ class Running:
             ),
             digest=self.digests.of,
         )
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.gathered = Gathered()
         self.deselected = 0
         self.collection_errors: list[str] = []
         self.problems: list[str] = []
@@ -141,7 +141,7 @@ class Running:
         """Gather the records, on the controller from all workers."""
         row = getattr(report, "visualbias", None)
         if row is not None:
-            self.rows[report.nodeid] = row
+            self.gathered.add(report.nodeid, row)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -156,22 +156,24 @@ class Running:
             }
             return
         collects_only = bool(self.config.getoption("--collect-only"))
-        nothing_ran = self.options.is_given and not self.rows and not collects_only
+        nothing_ran = self.options.is_given and not self.gathered and not collects_only
         if nothing_ran and not self.collection_errors:
             self.problems.append(self._nothing_ran())
         session.exitstatus = self._settled(session.exitstatus, nothing_ran=nothing_ran)
         if not collects_only:
             self._keep(session)
-        if self.options.json is not None and not collects_only:
-            self._write(self.options.json, session)
-        if self.options.cache is not None and self.rows:
+            self._write(session)
+        if self.options.cache is not None and self.gathered:
             bound(self.options.cache, self.options.cache_limit)
 
     def _keep(self, session: pytest.Session) -> None:
         """Record results where it is asked for; what cannot be done, or is left over, is said."""
         settings = self.options.settings
         self.kept = keep(
-            self.claims.values(), self._sorted(), settings.baselines(), prunes=self.options.prune
+            self.claims.values(),
+            self.gathered.rows(),
+            settings.baselines(),
+            prunes=self.options.prune,
         )
         self.problems += [sentence for one in self.kept for sentence in one.sentences]
         is_amiss = any(
@@ -200,61 +202,30 @@ class Running:
         folder = self.config.rootpath / DEFAULT_FOLDER
         return f"no item of a spec ran; put *.bias.yaml into {folder}, or name a spec"
 
-    def _write(self, path: Path, session: pytest.Session) -> None:
-        try:
-            write_json(self._report(int(session.exitstatus)), path)
-        except OSError as error:
-            what = error.strerror or str(error)
-            self.problems.append(f"the report {path} cannot be written ({what}); choose another")
+    def _write(self, session: pytest.Session) -> None:
+        """Write the reports that are asked for; one that cannot be written fails the run."""
+        targets = self.options.reports
+        if not targets:
+            return
+        told = write_all(self._report(int(session.exitstatus)), targets)
+        self.problems += told
+        if told:
             self._fail(session)
 
-    def _sorted(self) -> list[dict[str, Any]]:
-        return sorted(self.rows.values(), key=lambda row: row["order"])
-
-    def _results(self) -> list[ResultRecord]:
-        return [ResultRecord.model_validate(row["result"]) for row in self._sorted()]
-
     def _report(self, exit_status: int) -> Report:
-        plain = [row["model"] for row in self._sorted() if row["model"] is not None]
-        models = {(one["spec"], one["model"]): ModelRecord.model_validate(one) for one in plain}
-        settings = self.options.settings
-        return assemble(
-            self._results(),
-            list(models.values()),
-            {
-                "deselected": self.deselected,
-                "collection_errors": self.collection_errors,
-                "exit_status": exit_status,
-                "baselines": [one.plain() for one in self.kept],
-            },
-            root=self.config.rootpath,
-            settings={
-                "device": settings.device,
-                "precision": settings.precision,
-                "strict": settings.strict,
-                "overrides": {
-                    one.name: f"{one.source}:{one.what}" if one.source else one.what
-                    for one in settings.overrides
-                },
-            },
-        )
+        summary = {
+            "deselected": self.deselected,
+            "collection_errors": self.collection_errors,
+            "exit_status": exit_status,
+            "baselines": [one.plain() for one in self.kept],
+        }
+        rows, settings = self.gathered.rows(), self.options.settings
+        return report_of(rows, summary, settings, root=self.config.rootpath)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show verdicts and tables; workers show nothing."""
-        if self.is_worker or not (self.rows or self.problems):
-            return
-        from pytest_visualbias.reports.terminal import Screen, render
-
-        writer = self.config.get_terminal_writer()
-        screen = Screen(
-            width=writer.fullwidth,
-            has_colour=writer.hasmarkup,
-            has_unicode=_has_unicode(),
-        )
-        verbosity = self.config.get_verbosity()
-        text = render(self._results(), self.problems, screen, verbosity=verbosity)
-        terminalreporter.section("visualbias")
-        terminalreporter.write(text)
+        if not self.is_worker and (self.gathered or self.problems):
+            show(self.config, terminalreporter, self.gathered.results(), self.problems)
 
 
 def _failed_early(report: pytest.TestReport) -> bool:
@@ -263,12 +234,3 @@ def _failed_early(report: pytest.TestReport) -> bool:
 
 def _silent(_model: str, _done: int, _total: int) -> None:
     """Show no progress: on a worker nobody sees it."""
-
-
-def _has_unicode() -> bool:
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    try:
-        "→─".encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
