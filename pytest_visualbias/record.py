@@ -25,13 +25,18 @@ class _Frozen(BaseModel):
 
 
 class SetRecord(_Frozen):
-    """The stimuli of one role: a result can be traced to exactly these images, in this order."""
+    """The stimuli of one role: a result can be traced to exactly these images, in this order.
+
+    Names are relative to the folder, which is relative to the project where it lies inside it, and
+    empty where the stimuli are no files.
+    """
 
     concept: str
     n: int
     digest: str
     images: list[str]
     names: list[str]
+    folder: str = ""
 
 
 class GrowthRecord(_Frozen):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.spec.stimuli import StimulusSet
     from pytest_visualbias.statistics import ChangeResult
 
 __all__ = ["error_record", "model_record", "result_record", "role_of"]
@@ -87,6 +90,7 @@ def result_record(
     *,
     nodeid: str,
     warnings: tuple[str, ...],
+    project: Path,
 ) -> ResultRecord:
     """Return the record of a judged test."""
     numbers = judged.numbers
@@ -109,7 +113,7 @@ def result_record(
         "reasons": list(judged.verdict.reasons),
         "warnings": notes,
         "family_size": tests.size,
-        "sets": _sets(numbers),
+        "sets": _sets(numbers, project),
     }
     if numbers.effect is not None and numbers.scores is not None:
         changes |= {name: getattr(numbers.effect, name, None) for name in EFFECT_FIELDS}
@@ -155,7 +159,7 @@ def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:
             yield file.sentence(("settings", "differs", index), message)
 
 
-def _sets(numbers: Numbers) -> dict[str, SetRecord]:
+def _sets(numbers: Numbers, project: Path) -> dict[str, SetRecord]:
     return {
         role: SetRecord(
             concept=stimuli.concept,
@@ -163,9 +167,22 @@ def _sets(numbers: Numbers) -> dict[str, SetRecord]:
             digest=stimuli.digest,
             images=[stimulus.identity for stimulus in stimuli.stimuli],
             names=[stimulus.name for stimulus in stimuli.stimuli],
+            folder=_folder(stimuli, project),
         )
         for role, stimuli in numbers.sets.items()
     }
+
+
+def _folder(stimuli: StimulusSet, project: Path) -> str:
+    """Return what the names of images are relative to; nothing of stored vectors."""
+    for stimulus in stimuli.stimuli:
+        path = stimulus.path
+        if path is not None and path.as_posix().endswith(f"/{stimulus.name}"):
+            # Not resolved: a link is what the spec means by it.
+            root = Path(os.path.normpath(path.as_posix().removesuffix(stimulus.name)))
+            shown = root.relative_to(project) if root.is_relative_to(project) else root
+            return os.fsencode(shown.as_posix()).decode("utf-8", "backslashreplace")
+    return ""
 
 
 def _accept(judged: Judged) -> AcceptRecord | None:
