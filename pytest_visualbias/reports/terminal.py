@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pytest_visualbias.reports.bars import EFFECT, Glyphs, legend, reach
+from pytest_visualbias.reports.carriers import carrier_lines
 from pytest_visualbias.reports.counts_table import count_tables
 from pytest_visualbias.reports.labels import labelled
 from pytest_visualbias.reports.tables import (
@@ -56,7 +57,8 @@ def render(
     screen : Screen
         Where it is shown.
     verbosity : int
-        As of pytest: below 0 the verdicts are enough, above 0 every test has its row.
+        As of pytest: below 0 the verdicts are enough, above 0 every test has its row, above 1
+        each that did not simply pass has the images that carry it.
     """
     stream = io.StringIO()
     console = Console(
@@ -77,6 +79,9 @@ def render(
         _tables(console, records, screen, has_all=verbosity > 0)
         for line in _remarks(records, screen):
             console.print(line, soft_wrap=True)
+    if verbosity > 1:
+        for record in (one for one in records if one.outcome in TOLD):
+            console.print("\n".join(["", *carrier_lines(record)]), soft_wrap=True)
     for note in notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     text = stream.getvalue()
