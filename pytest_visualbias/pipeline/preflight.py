@@ -11,7 +11,8 @@ from pytest_visualbias.models.precomputed import open_vectors
 from pytest_visualbias.pipeline.power import power_findings
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_for
-from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel
+from pytest_visualbias.spec.preparing import DEPARTURE
+from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, TimmModel
 from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
 from pytest_visualbias.spec.stimuli import resolve_concept
 
@@ -152,6 +153,7 @@ def _check(
         found = [
             *set_findings(file.spec, sets.sets),
             *_unsaid_weights(file, model),
+            *_departure(file, model),
             *power_findings(file.spec, model, sets.sets, strict=strict),
         ]
         for finding in found:
@@ -178,6 +180,13 @@ def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:
             "loads none; add 'checkpoint', or 'random_init: 1' for an untrained network"
         )
         yield Finding(path=("models", model), message=message, is_fault=False)
+
+
+def _departure(file: SpecFile, model: str) -> Iterator[Finding]:
+    """Yield a warning where images are not prepared as for the network."""
+    entry = file.spec.models[model]
+    if isinstance(entry, TimmModel | FactoryModel) and entry.preprocess == "ieat":
+        yield Finding(path=("models", model, "preprocess"), message=DEPARTURE, is_fault=False)
 
 
 def _concerns(path: tuple[str | int, ...], index: int, test: BiasTest) -> bool:
