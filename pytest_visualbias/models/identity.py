@@ -42,6 +42,8 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
     facts = {
         "source": "timm",
         "name": entry.name,
+        "arguments": json.dumps(entry.arguments, sort_keys=True),
+        "preprocess": entry.preprocess,
         "transform": _transform_text(entry),
         "ignore": json.dumps(entry.ignore),
     }
@@ -72,6 +74,7 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
         "call": entry.call,
         "code": digest_of_mapping(code),
         "packages": json.dumps(_packages(files, context), sort_keys=True),
+        "preprocess": entry.preprocess,
         "transform": _transform_text(entry),
         "ignore": json.dumps(entry.ignore),
     }

@@ -11,6 +11,7 @@ from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.pairs import pair_findings, unpaired
+from pytest_visualbias.spec.preparing import preparation_findings
 from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.spec.schema import (
     SHIPPED_SOURCES,
@@ -86,6 +87,7 @@ def _model(entry: ModelEntry) -> Iterator[Finding]:
         return
     if entry.checkpoint is not None and entry.random_init is not None:
         yield ("random_init",), "a checkpoint is given too; keep one of them"
+    yield from preparation_findings(entry)
     if isinstance(entry, TimmModel) and entry.pretrained:
         for key in ("checkpoint", "random_init"):
             if getattr(entry, key) is not None:
