@@ -11,7 +11,7 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import fit, read_checkpoint
+from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
@@ -43,11 +43,7 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     head = _head(model)
     if hasattr(model, "reset_classifier"):
         model.reset_classifier(0)
-    notes: dict[str, Any] = {"architecture": entry.name}
-    if identity.checkpoint is not None:
-        weights = read_checkpoint(identity.checkpoint)
-        fitted = fit(model, weights, path=identity.checkpoint, head=head, ignore=entry.ignore)
-        notes |= {"left_out": list(fitted.left_out), "container": fitted.container}
+    notes = {"architecture": entry.name, **load(model, entry, identity.checkpoint, head=head)}
     network = Network(
         module=model,
         pooled=_pooled(model),
