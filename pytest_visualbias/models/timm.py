@@ -11,7 +11,7 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import Fit, fit, read_checkpoint
+from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
 from pytest_visualbias.models.readouts import read_outs
 from pytest_visualbias.models.square import ieat_facts, ieat_input
@@ -44,7 +44,7 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     no_logits = _unlearned(model) if wants_pretrained else ""
     if identity.checkpoint is not None:
         fitted, no_logits = _load(model, entry, identity.checkpoint)
-        notes |= {"left_out": list(fitted.left_out), "container": fitted.container}
+        notes |= fitted
     network = Network(
         module=model,
         notes=notes,
@@ -114,18 +114,18 @@ def _unlearned(model: Any) -> str:
     return f"these weights classify into {learned}; leave out 'num_classes'"
 
 
-def _load(model: Any, entry: TimmModel, path: Path) -> tuple[Fit, str]:
+def _load(model: Any, entry: TimmModel, path: Path) -> tuple[dict[str, Any], str]:
     """Load a checkpoint with its classifier, or without it; and say why there are no logits."""
-    weights, head = read_checkpoint(path), _head(model)
+    head = _head(model)
     reason = "'ignore' leaves the classifier out; remove it there"
     if not any(name.startswith(entry.ignore) for name in head):
         try:
-            return fit(model, weights, path=path, ignore=entry.ignore), ""
+            return load(model, entry, path), ""
         except EncoderError as error:
             reason = f"{error}, or its classes ('arguments: {{num_classes: 7}}'), or read 'pooled'"
     if hasattr(model, "reset_classifier"):
         model.reset_classifier(0)
-    return fit(model, weights, path=path, head=head, ignore=entry.ignore), reason
+    return load(model, entry, path, head=head), reason
 
 
 def _head(model: Any) -> tuple[str, ...]:

@@ -153,11 +153,8 @@ def _check(
         found = [
             *set_findings(file.spec, sets.sets),
             *_unsaid_weights(file, model),
-<<<<<<< HEAD
             *_turned_round(file, model),
-=======
             *_departure(file, model),
->>>>>>> readouts
             *power_findings(file.spec, model, sets.sets, strict=strict),
         ]
         for finding in found:
@@ -186,7 +183,6 @@ def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:
         yield Finding(path=("models", model), message=message, is_fault=False)
 
 
-<<<<<<< HEAD
 def _turned_round(file: SpecFile, model: str) -> Iterator[Finding]:
     """Yield a warning where a test lets a model's limits hold for what came before it."""
     ends = {"after", *(pair.after for pair in file.spec.pairs)}
@@ -197,13 +193,13 @@ def _turned_round(file: SpecFile, model: str) -> Iterator[Finding]:
                 "this one; name the model before"
             )
             yield Finding(path=("tests", index, "growth_from"), message=message, is_fault=False)
-=======
+
+
 def _departure(file: SpecFile, model: str) -> Iterator[Finding]:
     """Yield a warning where images are not prepared as for the network."""
     entry = file.spec.models[model]
     if isinstance(entry, TimmModel | FactoryModel) and entry.preprocess == "ieat":
         yield Finding(path=("models", model, "preprocess"), message=DEPARTURE, is_fault=False)
->>>>>>> readouts
 
 
 def _concerns(path: tuple[str | int, ...], index: int, test: BiasTest) -> bool:

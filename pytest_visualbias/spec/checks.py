@@ -88,6 +88,9 @@ def _model(entry: ModelEntry) -> Iterator[Finding]:
     if entry.checkpoint is not None and entry.random_init is not None:
         yield ("random_init",), "a checkpoint is given too; keep one of them"
     yield from preparation_findings(entry)
+    for key in ("container", "prefix"):
+        if getattr(entry, key) is not None and entry.checkpoint is None:
+            yield (key,), "there is no checkpoint to read it in; add 'checkpoint' or remove this"
     if isinstance(entry, TimmModel) and entry.pretrained:
         for key in ("checkpoint", "random_init"):
             if getattr(entry, key) is not None:
