@@ -120,6 +120,11 @@ def gather(target: Target, way: Way, meter: Meter) -> Gathered:
 def _ledger(target: Target) -> Ledger:
     """Return what is recorded about the folder, with what the suite says today."""
     old = read_ledger(target.folder)
+    if old is not None and old.suite != target.name:
+        raise FetchError(
+            f"{target.folder}: holds what was fetched for the suite '{old.suite}'; choose another "
+            "folder with --data"
+        )
     is_accepted = old is not None and old.licence == target.licence
     return Ledger(
         version=1,
@@ -133,6 +138,7 @@ def _ledger(target: Target) -> Ledger:
         tool=TOOL,
         files=old.files if old is not None else {},
         gone=old.gone if old is not None else {},
+        due=old.due if old is not None else [],
     )
 
 
@@ -145,6 +151,7 @@ def _bring(seen: Survey, store: Store, book: Book, way: Way, meter: Meter) -> Ga
     )
     for path, record in seen.found.items():
         book.add(path, record)
+    book.expect(wanted.entry.path for wanted in seen.wanted)
     meter.begin(len(seen.wanted))
     stop = threading.Event()
     transfer = Transfer(build_opener(way.proxy), way.manners, stop)

@@ -12,7 +12,7 @@ from pytest_visualbias.errors import FetchError
 from pytest_visualbias.spec.values import Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 __all__ = ["LEDGER", "WORK", "Absence", "Book", "Ledger", "Record", "now", "read_ledger"]
@@ -61,7 +61,25 @@ class Absence(Strict):
 
 
 class Ledger(Strict):
-    """All that is known about a folder of fetched stimuli."""
+    """All that is known about a folder of fetched stimuli.
+
+    Attributes
+    ----------
+    suite, title, source, licence, citation : str
+        As the suite says them.
+    manifest : str
+        What listed the files.
+    accepted : str
+        When the licence was accepted.
+    tool : str
+        What wrote this.
+    files : dict of str to Record
+        What came, by path.
+    gone : dict of str to Absence
+        What its server does not have.
+    due : list of str
+        What was asked for and is still to come.
+    """
 
     version: Literal[1]
     suite: str
@@ -74,6 +92,7 @@ class Ledger(Strict):
     tool: str
     files: dict[str, Record]
     gone: dict[str, Absence]
+    due: list[str]
 
 
 class _Line(Strict):
@@ -125,7 +144,8 @@ def _folded(ledger: Ledger, journal: Path) -> Ledger:
         except ValidationError:
             continue
         _note(files, gone, noted)
-    return ledger.model_copy(update={"files": files, "gone": gone})
+    due = [path for path in ledger.due if path not in files and path not in gone]
+    return ledger.model_copy(update={"files": files, "gone": gone, "due": due})
 
 
 def _note(files: dict[str, Record], gone: dict[str, Absence], noted: _Line) -> None:
@@ -157,12 +177,18 @@ class Book:
         self._ledger = ledger
         self._files = dict(ledger.files)
         self._gone = dict(ledger.gone)
+        self._due = {*ledger.due}
         self.save()
 
     @property
     def files(self) -> Mapping[str, Record]:
         """What is recorded, by path."""
         return self._files
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """Note what is about to be asked for: until it comes, its sets are not whole."""
+        self._due |= {*paths}
+        self.save()
 
     def add(self, path: str, record: Record) -> None:
         """Note a file before it is put into its place."""
@@ -174,6 +200,7 @@ class Book:
 
     def _write(self, line: _Line) -> None:
         _note(self._files, self._gone, line)
+        self._due.discard(line.path)
         try:
             with (self._folder / WORK / JOURNAL).open("a", encoding="utf-8") as stream:
                 stream.write(line.model_dump_json() + "\n")
@@ -184,7 +211,8 @@ class Book:
         """Write the whole ledger, so that it is there with all of its bytes or as it was."""
         files = {path: self._files[path].model_dump() for path in sorted(self._files)}
         gone = {path: self._gone[path].model_dump() for path in sorted(self._gone)}
-        whole = {**self._ledger.model_dump(), "files": files, "gone": gone}
+        due = sorted(self._due)
+        whole = {**self._ledger.model_dump(), "files": files, "gone": gone, "due": due}
         try:
             temporary = self._folder / WORK / f"{LEDGER}.part"
             temporary.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
