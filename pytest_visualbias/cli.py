@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
+from pytest_visualbias.cli_fetch import add_fetch
 from pytest_visualbias.cli_reports import add_report
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
@@ -36,6 +37,7 @@ EXAMPLES = """examples:
   visualbias check bias_specs/gender.bias.yaml
   visualbias layers bias_specs/gender.bias.yaml after
   visualbias suites ieat
+  visualbias fetch ieat --dry-run
   visualbias schema > bias.schema.json
   visualbias report report.json
   visualbias cache prune --max-size 2GB
@@ -88,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     layers.add_argument("model", metavar="MODEL", help="a model of the spec")
     layers.set_defaults(run=_layers)
     add_suites(commands.add_parser("suites", help="list the suites that ship, or what one holds"))
+    add_fetch(commands.add_parser("fetch", help="bring the images of a suite, verified"))
     schema = commands.add_parser("schema", help="print the JSON Schema of specs, or of reports")
     schema.add_argument("--report", action="store_true", help="of the JSON report")
     schema.set_defaults(run=_schema)

@@ -6,6 +6,7 @@
     ├── UsageError            an option that cannot be honoured (exit 4)
     ├── SpecError             the text, sizes or overlaps of a spec are wrong (exit 2)
     ├── StimulusError         an image or a set is missing or unreadable (exit 1)
+    ├── FetchError            a published stimulus, or the folder for it, cannot be had (exit 1)
     ├── EncoderError          a model, checkpoint, layer or device cannot be used (exit 1)
     ├── BaselineError         a file of recorded results cannot be used (exit 1)
     ├── ReportError           the report of an earlier run cannot be used (exit 2, no pytest run)
@@ -26,6 +27,7 @@ __all__ = [
     "BaselineError",
     "DegenerateTestError",
     "EncoderError",
+    "FetchError",
     "ReportError",
     "SpecError",
     "StimulusError",
@@ -52,6 +54,10 @@ class SpecError(VisualBiasError):
 
 class StimulusError(VisualBiasError):
     """A stimulus or a set of stimuli is missing, unreadable or not an image."""
+
+
+class FetchError(VisualBiasError):
+    """A published stimulus cannot be had, or the folder that is to hold it cannot be used."""
 
 
 class EncoderError(VisualBiasError):

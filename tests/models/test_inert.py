@@ -89,7 +89,8 @@ class TestArrays:
     ) -> None:
         class Lying(np.ndarray):
             def __reduce__(self) -> Any:  # noqa: ANN401
-                make, values, state = super().__reduce__()
+                reduced: Any = super().__reduce__()
+                make, values, state = reduced
                 return make, (np.ndarray, *values[1:]), (state[0], shape, *state[2:])
 
         lying = np.ones(2, np.float32).view(Lying)
