@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Contents", "default_path", "is_report", "read_baseline", "spec_name", "write_baseline"]
+__all__ = [
+    "SUFFIXES",
+    "Contents",
+    "default_path",
+    "is_report",
+    "read_baseline",
+    "spec_name",
+    "write_baseline",
+]
 
 FOLDER = "__visualbias__"
 VERSION = 1
