@@ -53,6 +53,8 @@ class Options:
         Bytes that it may hold after a run.
     reports : mapping of str to Path
         Where the report goes, by its format.
+    step_summary : bool
+        Whether it is added to the summary of a step of GitHub Actions.
     prune : bool
         Whether recorded results that no test claims are dropped.
     """
@@ -65,6 +67,7 @@ class Options:
     cache_limit: int
     rehash: bool
     reports: Mapping[str, Path]
+    step_summary: bool = True
     prune: bool = False
 
 
@@ -103,6 +106,7 @@ def read_options(config: pytest.Config) -> Options:
         cache_limit=_cache_limit(config),
         rehash=switch_of(config, "rehash"),
         reports=_reports(config),
+        step_summary=_has_step_summary(config),
         prune=bool(config.getoption("--visualbias-prune")),
     )
 
@@ -119,6 +123,11 @@ def _reports(config: pytest.Config) -> dict[str, Path]:
                 f"--visualbias-{options[first]} goes; choose another"
             )
     return targets
+
+
+def _has_step_summary(config: pytest.Config) -> bool:
+    is_off = config.getoption("--visualbias-no-step-summary")
+    return not is_off and bool(config.getini("visualbias_step_summary"))
 
 
 def _baseline(config: pytest.Config) -> Path | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_visualbias.baseline.files import SUFFIXES
 from pytest_visualbias.baseline.recording import Claims, keep
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.housekeeping import bound
@@ -14,8 +16,10 @@ from pytest_visualbias.items import FAULT, STRICT, BiasFile, BiasItem
 from pytest_visualbias.options import read_options
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.progress import Progress
+from pytest_visualbias.projecting import SuiteProperties, annotate, summarise
 from pytest_visualbias.reporting import Gathered, report_of, show
 from pytest_visualbias.reports.files import write_all
+from pytest_visualbias.reports.github import Fault
 from pytest_visualbias.session import Session
 from pytest_visualbias.spec.remembered import DigestMemo
 
@@ -65,9 +69,12 @@ class Running:
         self.gathered = Gathered()
         self.deselected = 0
         self.collection_errors: list[str] = []
+        self.faults: list[Fault] = []
         self.problems: list[str] = []
         self.claims: dict[str, Claims] = {}
         self.kept: list[Kept] = []
+        if not self.is_worker:
+            config.pluginmanager.register(SuiteProperties(config, self._settled))
 
     def _choose_default(self) -> bool:
         """Whether only the default folder is looked at; it joins what pytest collects by itself."""
@@ -123,7 +130,10 @@ class Running:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep the errors of collecting."""
         if report.failed:
-            self.collection_errors.append(report.longreprtext.strip())
+            said = report.longreprtext.strip()
+            self.collection_errors.append(said)
+            if report.nodeid.partition("::")[0].endswith(SUFFIXES):
+                self.faults.append(Fault(file=report.nodeid.partition("::")[0], text=said))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -155,16 +165,22 @@ class Running:
                 "claims": {key: (one.file, sorted(one.keys)) for key, one in self.claims.items()},
             }
             return
-        collects_only = bool(self.config.getoption("--collect-only"))
-        nothing_ran = self.options.is_given and not self.gathered and not collects_only
+        nothing_ran = self._is_empty()
         if nothing_ran and not self.collection_errors:
             self.problems.append(self._nothing_ran())
-        session.exitstatus = self._settled(session.exitstatus, nothing_ran=nothing_ran)
-        if not collects_only:
+        session.exitstatus = self._settled(int(session.exitstatus))
+        if not self._collects_only():
             self._keep(session)
             self._write(session)
         if self.options.cache is not None and self.gathered:
             bound(self.options.cache, self.options.cache_limit)
+
+    def _collects_only(self) -> bool:
+        return bool(self.config.getoption("--collect-only"))
+
+    def _is_empty(self) -> bool:
+        """Whether the flag was given, and no item of a spec ran."""
+        return self.options.is_given and not self.gathered and not self._collects_only()
 
     def _keep(self, session: pytest.Session) -> None:
         """Record results where it is asked for; what cannot be done, or is left over, is said."""
@@ -187,10 +203,10 @@ class Running:
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _settled(self, status: int, *, nothing_ran: bool) -> int:
+    def _settled(self, status: int) -> int:
         """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""
         code = pytest.ExitCode
-        if status == code.OK and nothing_ran:
+        if status == code.OK and self._is_empty():
             return code.NO_TESTS_COLLECTED
         if status in (code.INTERRUPTED, code.TESTS_FAILED):
             return self.config.stash[FAULT] or status  # xdist runs what it could collect: 1
@@ -204,13 +220,14 @@ class Running:
 
     def _write(self, session: pytest.Session) -> None:
         """Write the reports that are asked for; one that cannot be written fails the run."""
-        targets = self.options.reports
-        if not targets:
-            return
-        told = write_all(self._report(int(session.exitstatus)), targets)
+        report = functools.cache(lambda: self._report(int(session.exitstatus)))
+        told = write_all(report(), self.options.reports) if self.options.reports else []
         self.problems += told
         if told:
             self._fail(session)
+        if self.options.is_given or self.gathered:
+            problem = summarise(report, is_wanted=self.options.step_summary)
+            self.problems += [problem] if problem else []
 
     def _report(self, exit_status: int) -> Report:
         summary = {
@@ -224,8 +241,13 @@ class Running:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show verdicts and tables; workers show nothing."""
-        if not self.is_worker and (self.gathered or self.problems):
-            show(self.config, terminalreporter, self.gathered.results(), self.problems)
+        if self.is_worker:
+            return
+        results = self.gathered.results()
+        if results or self.problems:
+            show(self.config, terminalreporter, results, self.problems)
+        strict = self.options.settings.strict
+        annotate(self.config, terminalreporter, results, self.faults, is_strict=strict)
 
 
 def _failed_early(report: pytest.TestReport) -> bool:

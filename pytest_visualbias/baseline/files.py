@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "SUFFIXES",
     "Contents",
     "default_path",
     "is_report",

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.baseline.stored import write_whole
 from pytest_visualbias.errors import ReportError
 from pytest_visualbias.record import to_json
+from pytest_visualbias.reports.flat import flat
+from pytest_visualbias.reports.markdown import markdown
+from pytest_visualbias.reports.model_card import model_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,10 +66,27 @@ def _json(report: Report, _look: Look) -> str:
     return to_json(report)
 
 
+def _markdown(report: Report, _look: Look) -> str:
+    return markdown(report)
+
+
+def _csv(report: Report, _look: Look) -> str:
+    return flat(report)
+
+
+def _model_card(report: Report, look: Look) -> str:
+    return model_card(report, look.there)
+
+
 # A format is a line here, and an option in `plugin` and in `cli_reports`. What is dear to import is
 # imported in its function.
 FORMATS: Mapping[str, Format] = {
     "json": Format(what="the JSON report", text=_json),
+    "md": Format(what="Markdown for a pull request", text=_markdown),
+    "csv": Format(what="comma-separated values", text=_csv),
+    "model_card": Format(
+        what="a model card, or our section of it", text=_model_card, is_kept=True, is_stream=False
+    ),
 }
 
 
