@@ -46,6 +46,8 @@ class StoredArray:
             raise ValueError("an array of other things than numbers")
         flat = np.frombuffer(content, dtype=kind)
         shaped = flat.reshape(shape, order="F" if is_fortran else "C")
+        if shaped.shape != shape:  # numpy fills in what is none, or -1
+            raise ValueError("an array of no definite shape")
         self.values = np.array(shaped, dtype=np.dtype(kind).newbyteorder("="), order="C")
 
 
@@ -68,10 +70,10 @@ def inert_types() -> list[Any]:
             ("WindowsPath", pathlib.PureWindowsPath),
         )
     ]
-    ndarray = _stand_in("numpy.ndarray", _nothing)
+    named = [_stand_in("numpy.ndarray", _nothing), _stand_in("builtins.bytes", _no_bytes)]
     module, name = LOGS
     logs = type(name, (), {"__module__": module})
-    return [argparse.Namespace, StoredArray, ndarray, logs, *kinds, *arrays, *scalars, *paths]
+    return [argparse.Namespace, StoredArray, logs, *named, *kinds, *arrays, *scalars, *paths]
 
 
 def _stand_in(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,6 +93,11 @@ def _array(*_: Any) -> StoredArray:
 
 def _nothing(*_: Any) -> None:
     """Numpy's type is named in a pickle of an array, and called in none."""
+
+
+def _no_bytes(*_: Any) -> bytes:
+    """Pickles of torch's version call the type for no bytes at all, and only for these."""
+    return b""
 
 
 def _scalar(kind: np.dtype[Any], content: bytes) -> Any:

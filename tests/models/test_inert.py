@@ -83,14 +83,14 @@ class TestArrays:
         with pytest.raises(EncoderError, match=r"more than tensors|is damaged or incomplete"):
             read_checkpoint(saved(tmp_path, {"w": torch.ones(1), "a": array}))
 
-    @pytest.mark.parametrize("shape", [(3,), (1, 3), (10**9, 10**9), ("x",), None])
+    @pytest.mark.parametrize("shape", [(3,), (1, 3), (10**9, 10**9), (-1,), ("x",), None])
     def test_that_do_not_hold_what_they_say_are_refused(
         self, tmp_path: Path, shape: object
     ) -> None:
         class Lying(np.ndarray):
             def __reduce__(self) -> Any:  # noqa: ANN401
-                reduced: Any = super().__reduce__()
-                make, values, state = reduced
+                whole: Any = super().__reduce__()
+                make, values, state = whole
                 return make, (np.ndarray, *values[1:]), (state[0], shape, *state[2:])
 
         lying = np.ones(2, np.float32).view(Lying)

@@ -46,6 +46,12 @@ def weights() -> Weights:
     return trained(timm.create_model(NAME, num_classes=0))
 
 
+@pytest.fixture(scope="module")
+def strangers() -> list[torch.nn.Module]:
+    """A relation of that network, and one of another family."""
+    return [timm.create_model(name, num_classes=0) for name in ("resnet10t", "test_vit")]
+
+
 def trained(model: Any) -> Weights:  # noqa: ANN401 - timm's and torchvision's have no type
     generator = torch.Generator().manual_seed(3)
     return {
@@ -310,11 +316,13 @@ class TestEveryLayout:
             assert torch.equal(value, before[name]), "a refused checkpoint changed the network"
 
     def test_of_another_architecture_is_refused(
-        self, layout: str, opened: Opened, weights: Weights
+        self, layout: str, weights: Weights, strangers: list[torch.nn.Module], tmp_path: Path
     ) -> None:
-        content = LAYOUTS[layout][0](weights)
-        assert "does not fit the network" in refusal(opened, content, name="resnet10t")
-        assert "does not fit the network" in refusal(opened, content, name="test_vit")
+        path = tmp_path / "c.pt"
+        torch.save(LAYOUTS[layout][0](weights), path)
+        for network in strangers:
+            with pytest.raises(EncoderError, match="does not fit the network"):
+                fit(network, read_checkpoint(path), path=path, head=("fc.", "head."))
 
 
 class TestChoice:
