@@ -13,11 +13,11 @@ import pytest
 
 from pytest_visualbias.baseline.files import is_report
 from pytest_visualbias.embeddings.sizes import parse_size
+from pytest_visualbias.errors import UsageError
 from pytest_visualbias.given import below, path_of, refuse_moved_root, switch_of, value_of
 from pytest_visualbias.reports.files import FORMATS
 from pytest_visualbias.session import Settings
-from pytest_visualbias.spec.overrides import Override
-from pytest_visualbias.spec.schema import CALL, SHIPPED_SOURCES
+from pytest_visualbias.spec.overrides import Override, override_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -247,15 +247,7 @@ def _overrides(config: pytest.Config) -> Iterator[Override]:
 
 
 def _override(config: pytest.Config, name: str, reference: str) -> Override:
-    source, separator, what = reference.partition(":")
-    folder = config.invocation_params.dir
-    if not (separator and source in SHIPPED_SOURCES):
-        source, what = "", reference
-    if not what or (source == "factory" and not re.match(CALL, what)):
-        raise pytest.UsageError(
-            f"'{reference}' is no model to put in the place of '{name}'; give a PATH, timm:NAME, "
-            "factory:module:function or embeddings:PATH"
-        )
-    if source in ("", "embeddings"):
-        what = str(below(folder, what))
-    return Override(name=name, source=source or None, what=what)
+    try:
+        return override_of(name, reference, config.invocation_params.dir)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+    from pytest_visualbias.api import Auditor
 
 __all__ = ["is_spec", "pytest_addoption", "pytest_collect_file", "pytest_configure"]
 
@@ -119,11 +121,17 @@ def _refuse_idle_options(config: pytest.Config) -> None:
     """Raise where an option was given that does nothing, because no spec is looked for."""
     given = [text for text in config.invocation_params.args if text.startswith("--visualbias-")]
     if given:
-        import pytest
-
         name = given[0].partition("=")[0]
         raise pytest.UsageError(f"{name} does nothing without --visualbias; add it")
 
 
 def _is_on(config: pytest.Config) -> bool:
     return bool(config.getoption("--visualbias") or config.getini("visualbias"))
+
+
+@pytest.fixture
+def visualbias(request: pytest.FixtureRequest) -> Auditor:
+    """Measure networks of a test: ``visualbias.audit(SPEC, models={"after": network}).check()``."""
+    from pytest_visualbias.fixtures import auditor_of
+
+    return auditor_of(request.config)
