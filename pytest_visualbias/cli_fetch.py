@@ -140,7 +140,8 @@ def _one(target: Target, way: Way, options: argparse.Namespace) -> bool:
 
 
 def _print(lines: Iterator[str]) -> None:
-    print("\n".join(map(printable, lines)), flush=True)
+    for line in lines:
+        print(printable(line), flush=True)
 
 
 def _print_fault(text: str) -> None:
@@ -179,7 +180,7 @@ def _rehearse(target: Target, mirrors: Sequence[Mirror]) -> bool:
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
     _print_faults(target, seen.refused)
     known = [one.entry.size for one in seen.wanted if one.entry.size is not None]
-    size = f"{shown_size(sum(known))} and {len(seen.wanted) - len(known)} files of unknown size"
+    size = f"{shown_size(sum(known))}, and {len(seen.wanted) - len(known)} of unknown size"
     there = len(seen.there) + len(seen.found)
     print(
         f"  {there} of {len(target.entries)} files are there, {len(seen.wanted)} to fetch: {size}"
