@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
+import urllib.request
+from http.client import HTTPMessage
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_visualbias import __version__
 from pytest_visualbias.cli import main
+from pytest_visualbias.fetching.addresses import _Redirects
 from pytest_visualbias.fetching.meter import Bar
+from pytest_visualbias.fetching.outcomes import RefusedError
 from tests.fetching.conftest import Reply, png, serving, sha256
 
 if TYPE_CHECKING:
@@ -269,6 +274,24 @@ class TestRefusals:
         assert list(elsewhere.iterdir()) == []
         assert place.manifest.read_text() == manifest
         assert place.server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_safe"),
+    [("https", "http", False), ("http", "https", True), ("https", "https", True)],
+)
+def test_a_redirect_never_leaves_https(old: str, new: str, is_safe: bool) -> None:
+    redirects = _Redirects()
+    request = urllib.request.Request(f"{old}://example.org/x.png", headers={"Range": "bytes=5-"})
+    answer = (io.BytesIO(), 302, "Found", HTTPMessage(), f"{new}://example.org/y.png")
+    if not is_safe:
+        with pytest.raises(RefusedError, match="is redirected from https to http, which is not"):
+            redirects.redirect_request(request, *answer)
+        return
+    following = redirects.redirect_request(request, *answer)
+    assert following is not None
+    assert following.full_url == f"{new}://example.org/y.png"
+    assert following.get_header("Range") == "bytes=5-"
 
 
 class TestFirstUse:

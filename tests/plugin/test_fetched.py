@@ -141,7 +141,10 @@ def test_one_set_alone_is_not_enough_for_a_test_of_four(published: Project) -> N
     assert fetch("--only=x") == 0
     result = published.gate()
     result.assert_outcomes(errors=2)
-    assert f"the folder {folder(published) / 'y'} does not exist" in sentences(result)
+    assert (
+        f"drawn.suite.yaml:3:18: concepts.y: 'y' is not in {folder(published)}; run 'visualbias "
+        "fetch drawn' or give 'stimuli'"
+    ) in sentences(result)
 
 
 def test_a_record_that_cannot_be_read_is_an_error(published: Project) -> None:
