@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import fit, read_checkpoint
+from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import module_file
 from pytest_visualbias.models.preprocessing import as_facts, declared
+from pytest_visualbias.models.readouts import read_outs
+from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.spec.schema import FactoryModel
@@ -39,19 +41,12 @@ def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> T
         Where the function fails or returns no module, or the checkpoint does not fit.
     """
     model = _call(entry, identity.seed, context)
-    notes: dict[str, Any] = {"architecture": entry.call}
-    if identity.checkpoint is not None:
-        weights = read_checkpoint(identity.checkpoint)
-        fitted = fit(model, weights, path=identity.checkpoint, ignore=entry.ignore)
-        notes |= {"left_out": list(fitted.left_out), "container": fitted.container}
+    notes = {"architecture": entry.call, **load(model, entry, identity.checkpoint)}
     network = Network(
         module=model,
-        pooled=_pooled(model),
-        prepare=declared(entry.transform),
-        preprocessing=as_facts(entry.transform),
-        channels_last=getattr(model, "output_fmt", "NCHW") == "NHWC",
-        prefix_tokens=int(getattr(model, "num_prefix_tokens", 0)),
         notes=notes,
+        **read_outs(model),
+        **_input(entry),
     )
     return TorchEncoder(
         network,
@@ -115,8 +110,10 @@ def _module(name: str, path: Path) -> Any:
     return module
 
 
-def _pooled(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what gives a network's own features: its head before the classifier, or its output."""
-    if hasattr(model, "forward_features") and hasattr(model, "forward_head"):
-        return lambda images: model.forward_head(model.forward_features(images), pre_logits=True)
-    return model.__call__  # type: ignore[no-any-return]
+def _input(entry: FactoryModel) -> dict[str, Any]:
+    """Return the preprocessing that the spec declares."""
+    if entry.transform is None or entry.preprocess == "ieat":
+        prepare, facts = ieat_input(entry.transform), ieat_facts(entry.transform)
+    else:
+        prepare, facts = declared(entry.transform), as_facts(entry.transform)
+    return {"prepare": prepare, "preprocessing": facts}

@@ -16,7 +16,12 @@ __all__ = ["pool", "two_dimensional"]
 
 
 def pool(
-    output: torch.Tensor, layer: LayerPoint, *, channels_last: bool, prefix_tokens: int
+    output: torch.Tensor,
+    layer: LayerPoint,
+    *,
+    channels_last: bool,
+    prefix_tokens: int,
+    register_tokens: int = 0,
 ) -> torch.Tensor:
     """Make one float32 vector per image from a feature map, a grid of tokens or a vector.
 
@@ -33,6 +38,8 @@ def pool(
     prefix_tokens : int
         How many tokens before the patches are not patches, left out of mean and max: where without
         them the patches make up a square, or where no number of them does.
+    register_tokens : int
+        How many of those are registers. They come last: without a class token, they are first.
 
     Returns
     -------
@@ -50,7 +57,8 @@ def pool(
         pooled = _pool_map(output, layer)
     elif output.ndim == 3:  # noqa: PLR2004 - tokens
         has_prefix = _is_square(output.shape[1] - prefix_tokens) or not _is_square(output.shape[1])
-        pooled = _pool_tokens(output, layer, prefix_tokens if has_prefix else 0)
+        prefix = prefix_tokens if has_prefix else 0
+        pooled = _pool_tokens(output, layer, prefix, has_class=prefix > register_tokens)
     else:
         pooled = two_dimensional(output, layer)
     # What follows may work in place, as ReLU often does, on the very tensor that was pooled.
@@ -80,9 +88,11 @@ def _pool_map(output: torch.Tensor, layer: LayerPoint) -> torch.Tensor:
     raise EncoderError(f"layer '{layer.name}' is a feature map without a class token; use mean")
 
 
-def _pool_tokens(output: torch.Tensor, layer: LayerPoint, prefix: int) -> torch.Tensor:
+def _pool_tokens(
+    output: torch.Tensor, layer: LayerPoint, prefix: int, *, has_class: bool
+) -> torch.Tensor:
     if layer.pooling == "cls":
-        if prefix == 0:
+        if not has_class:
             raise EncoderError(f"layer '{layer.name}' has no class token; use mean")
         return output[:, 0]
     if layer.pooling == "flatten":

@@ -11,14 +11,14 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import fit, read_checkpoint
+from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
+from pytest_visualbias.models.readouts import read_outs
+from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from PIL import Image
 
@@ -40,21 +40,16 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     """
     wants_pretrained = identity.checkpoint is None and identity.seed is None
     model = _create(entry, identity.seed, pretrained=wants_pretrained, offline=context.offline)
-    head = _head(model)
-    if hasattr(model, "reset_classifier"):
-        model.reset_classifier(0)
     notes: dict[str, Any] = {"architecture": entry.name}
+    no_logits = _unlearned(model) if wants_pretrained else ""
     if identity.checkpoint is not None:
-        weights = read_checkpoint(identity.checkpoint)
-        fitted = fit(model, weights, path=identity.checkpoint, head=head, ignore=entry.ignore)
-        notes |= {"left_out": list(fitted.left_out), "container": fitted.container}
+        fitted, no_logits = _load(model, entry, identity.checkpoint)
+        notes |= fitted
     network = Network(
         module=model,
-        pooled=_pooled(model),
-        channels_last=getattr(model, "output_fmt", "NCHW") == "NHWC",
-        prefix_tokens=int(getattr(model, "num_prefix_tokens", 0)),
         notes=notes,
-        **_input(model, entry.transform),
+        **read_outs(model, no_logits=no_logits),
+        **_input(model, entry),
     )
     return TorchEncoder(
         network,
@@ -73,14 +68,16 @@ def _create(entry: TimmModel, seed: int | None, *, pretrained: bool, offline: bo
     what: dict[str, Any] = {"model_name": entry.name}
     if pretrained and offline and not entry.name.startswith("local-dir:"):
         what = _cached(entry.name)
+    what |= entry.arguments
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
             return timm.create_model(**what, pretrained=pretrained)
     except Exception as error:  # noqa: BLE001 - timm, the hub and the network raise what they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        what_to_do = "correct 'arguments', or give a" if entry.arguments else "give a"
         raise EncoderError(
-            f"timm cannot make '{entry.name}' ({type(error).__name__}: {reason}); give a "
+            f"timm cannot make '{entry.name}' ({type(error).__name__}: {reason}); {what_to_do} "
             "'checkpoint', or 'pretrained: false' for untrained weights, or check the network"
         ) from None
 
@@ -107,6 +104,30 @@ def _cached(name: str) -> dict[str, Any]:
     )
 
 
+def _unlearned(model: Any) -> str:
+    """Return why pretrained weights give no logits, or nothing where they do."""
+    learned = (getattr(model, "pretrained_cfg", None) or {}).get("num_classes")
+    if learned in (None, 0, model.num_classes):
+        return ""
+    # timm leaves such a classifier as it was drawn.
+    model.reset_classifier(0)
+    return f"these weights classify into {learned}; leave out 'num_classes'"
+
+
+def _load(model: Any, entry: TimmModel, path: Path) -> tuple[dict[str, Any], str]:
+    """Load a checkpoint with its classifier, or without it; and say why there are no logits."""
+    head = _head(model)
+    reason = "'ignore' leaves the classifier out; remove it there"
+    if not any(name.startswith(entry.ignore) for name in head):
+        try:
+            return load(model, entry, path), ""
+        except EncoderError as error:
+            reason = f"{error}, or its classes ('arguments: {{num_classes: 7}}'), or read 'pooled'"
+    if hasattr(model, "reset_classifier"):
+        model.reset_classifier(0)
+    return load(model, entry, path, head=head), reason
+
+
 def _head(model: Any) -> tuple[str, ...]:
     """Return the prefixes of the classifier's weights, which embeddings leave out."""
     names = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
@@ -114,19 +135,14 @@ def _head(model: Any) -> tuple[str, ...]:
     return tuple(f"{name}." for name in names)
 
 
-def _pooled(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    def pooled(images: torch.Tensor) -> torch.Tensor:
-        features = model.forward_features(images)
-        return model.forward_head(features, pre_logits=True)  # type: ignore[no-any-return]
-
-    return pooled
-
-
-def _input(model: Any, transform: Transform | None) -> dict[str, Any]:
-    """Return the model's own preprocessing, changed where the spec says so."""
+def _input(model: Any, entry: TimmModel) -> dict[str, Any]:
+    """Return the model's own preprocessing, changed where the spec says so, or iEAT's."""
+    if entry.preprocess == "ieat":
+        transform = entry.transform
+        return {"prepare": ieat_input(transform), "preprocessing": ieat_facts(transform)}
     config = dict(timm.data.resolve_model_data_config(model))
-    if transform is not None:
-        config |= _changes(transform)
+    if entry.transform is not None:
+        config |= _changes(entry.transform)
     steps = timm.data.create_transform(**config, is_training=False)
 
     def prepare(image: Image.Image) -> np.ndarray:

@@ -14,7 +14,7 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.devices import choose_device, exact, is_out_of_memory, layout_for
 from pytest_visualbias.models.pooling import pool, two_dimensional
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import POOLED
+from pytest_visualbias.spec.layers import LOGITS, POOLED, PROBABILITIES, READ_OUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +37,11 @@ class Network:
     module : torch.nn.Module
         With its weights.
     pooled : callable
-        Images ``(n, c, h, w)`` to the vectors ``(n, dim)`` before any classifier.
+        What `body` gives to the vectors ``(n, dim)`` before any classifier.
+    body : callable
+        Images ``(n, c, h, w)`` to what `pooled` and `logits` start from; without it, the images.
+    logits : callable or str
+        What `body` gives to the logits ``(n, classes)``, or why there are none.
     prepare : callable
         One RGB image to an array ``(c, h, w)``.
     preprocessing : mapping
@@ -46,16 +50,21 @@ class Network:
         Whether feature maps are ``(n, h, w, c)``.
     prefix_tokens : int
         How many tokens before the patches are not patches, such as the class token.
+    register_tokens : int
+        How many of those are registers.
     notes : mapping
         Facts for the report.
     """
 
     module: torch.nn.Module
-    pooled: Callable[[torch.Tensor], torch.Tensor]
+    pooled: Callable[[Any], torch.Tensor]
     prepare: Callable[[Image.Image], np.ndarray]
     preprocessing: Mapping[str, Any]
+    body: Callable[[torch.Tensor], Any] = lambda images: images
+    logits: Callable[[Any], torch.Tensor] | str = "the network has none; read 'pooled'"
     channels_last: bool = False
     prefix_tokens: int = 0
+    register_tokens: int = 0
     notes: Mapping[str, Any]
 
 
@@ -110,8 +119,9 @@ class TorchEncoder:
         return {"parameters": count, "device": str(self._device), **self._network.notes}
 
     def layers(self) -> list[str]:
-        """Return the module paths at which embeddings can be read."""
-        return [POOLED, *(name for name, _ in self._module.named_modules() if name)]
+        """Return the names and module paths at which embeddings can be read."""
+        own = (POOLED,) if isinstance(self._network.logits, str) else READ_OUTS
+        return [*own, *(name for name, _ in self._module.named_modules() if name)]
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return the network's input ``(channels, height, width)`` for one RGB image."""
@@ -165,18 +175,35 @@ class TorchEncoder:
     def _encode(
         self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
     ) -> dict[str, np.ndarray]:
-        with self._hooks(layers) as vectors, torch.inference_mode(), exact(), self._autocast():
-            pooled = self._network.pooled(self._on_device(np.stack(inputs)))
+        images = self._on_device(np.stack(inputs))
+        with torch.inference_mode(), exact(), self._autocast():
+            with self._hooks(layers) as vectors:
+                seen = self._network.body(images)
+                own = {POOLED: self._network.pooled(seen)}
+            # A head shares modules with what is pooled, which are read once.
+            own |= self._classified(seen, {layer.module for layer in layers})
         if any(module.training for module in self._module.modules()):
             raise EncoderError("the network left evaluation mode; it must not call train() itself")
         for layer in layers:
-            if layer.module == POOLED:
-                vectors[layer.name] = two_dimensional(pooled, layer)
+            if layer.module in own:
+                vectors[layer.name] = two_dimensional(own[layer.module], layer)
         for name, vector in vectors.items():
             if len(vector) != len(inputs):
                 rows = f"{len(vector)} vectors for {len(inputs)} images"
                 raise EncoderError(f"layer '{name}' gives {rows}; choose a module around it")
         return {name: vector.float().cpu().numpy() for name, vector in vectors.items()}
+
+    def _classified(self, seen: Any, wanted: set[str]) -> dict[str, torch.Tensor]:
+        """Return the logits, and their softmax where that is wanted."""
+        if not wanted & {LOGITS, PROBABILITIES}:
+            return {}
+        if isinstance(self._network.logits, str):
+            layer = min(wanted & {LOGITS, PROBABILITIES})
+            raise EncoderError(f"there is no layer '{layer}': {self._network.logits}")
+        logits = self._network.logits(seen)
+        if PROBABILITIES not in wanted or not torch.is_tensor(logits):
+            return {LOGITS: logits, PROBABILITIES: logits}
+        return {LOGITS: logits, PROBABILITIES: logits.float().softmax(-1)}
 
     def _on_device(self, batch: np.ndarray) -> torch.Tensor:
         images = torch.from_numpy(batch)
@@ -196,7 +223,7 @@ class TorchEncoder:
         """Collect vectors of the named modules during one forward pass."""
         wanted: dict[str, list[LayerPoint]] = {}
         for layer in layers:
-            if layer.module != POOLED:
+            if layer.module not in READ_OUTS:
                 wanted.setdefault(layer.module, []).append(layer)
         vectors: dict[str, torch.Tensor] = {}
         with contextlib.ExitStack() as hooks:
@@ -227,6 +254,7 @@ class TorchEncoder:
                     layer,
                     channels_last=self._network.channels_last,
                     prefix_tokens=self._network.prefix_tokens,
+                    register_tokens=self._network.register_tokens,
                 )
 
         return hook

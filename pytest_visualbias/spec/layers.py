@@ -13,10 +13,21 @@ from pytest_visualbias.spec.schema import LayerPoint, Pooling
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["POOLED", "POOLINGS", "expand", "layer_point", "points_for"]
+__all__ = [
+    "LOGITS",
+    "POOLED",
+    "POOLINGS",
+    "PROBABILITIES",
+    "READ_OUTS",
+    "expand",
+    "layer_point",
+    "points_for",
+]
 
 POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
-POOLED = "pooled"
+# What a network itself makes of an image: before its classifier, after it, and as shares of one.
+POOLED, LOGITS, PROBABILITIES = "pooled", "logits", "probabilities"
+READ_OUTS = (POOLED, LOGITS, PROBABILITIES)
 MOST = 1000
 RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
 
@@ -60,8 +71,8 @@ def layer_point(name: str, text: str) -> LayerPoint:
     module, _, pooling = text.partition(":")
     if not module:
         raise ValueError(f"'{text}' names no module; write module:pooling")
-    if module == POOLED and pooling:
-        raise ValueError(f"'{POOLED}' is pooled by the network itself; write '{POOLED}' alone")
+    if module in READ_OUTS and pooling:
+        raise ValueError(f"'{module}' is one vector of the network itself; write '{module}' alone")
     for known in POOLINGS:
         if pooling in (known, ""):
             return LayerPoint(name=name, module=module, pooling=known)

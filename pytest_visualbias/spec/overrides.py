@@ -17,7 +17,7 @@ WEIGHTS = ("checkpoint", "pretrained", "random_init")
 # Which key of an entry the text after ``source:`` fills.
 MAIN_KEY = {"timm": "name", "factory": "call", "embeddings": "path"}
 # What an entry says about images and layers holds for the model put in its place, too.
-KEPT = ("transform", "layers", "labels")
+KEPT = ("preprocess", "transform", "layers", "labels")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +59,9 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
     if override.source is not None:
         kept = {key: known[key] for key in KEPT if key in known}
         if override.source not in ("factory", "timm"):
-            kept.pop("transform", None)
+            kept = {key: kept[key] for key in kept if key in ("layers", "labels")}
+        if override.source == known.get("source") == "embeddings" and "prefix" in known:
+            kept["prefix"] = known["prefix"]  # where the sets lie in such a file
         main = MAIN_KEY.get(override.source, "path")
         return {"source": override.source, main: override.what, **kept}
     if entry is not None and not known:

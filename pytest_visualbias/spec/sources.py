@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticKnownError
 
 from pytest_visualbias.spec.values import CALL, Labels, Strict, Text, Texts
 
@@ -66,12 +75,36 @@ Checkpoint = Annotated[
 ]
 
 
-class _Network(Strict):
-    """What networks from every torch source share."""
+ARGUMENTS = {bool: "flag", int: "whole", float: "number"}
+# Tagged by what was written, as a plain union would try all of them and tell of each.
+Argument = Annotated[
+    Annotated[bool, Tag("flag")]
+    | Annotated[int, Tag("whole")]
+    | Annotated[Finite, Tag("number")]
+    | Annotated[str, Tag("text")],
+    Discriminator(lambda value: ARGUMENTS.get(type(value), "text")),
+]
 
+
+class _Network(Strict):
+    """What networks from every torch source share.
+
+    Attributes
+    ----------
+    preprocess : "own" or "ieat"
+        Whether images are prepared as for the network, or as Steed & Caliskan (2021) did.
+    transform : Transform, optional
+        The network's own preprocessing, or what to change in it; of iEAT's, the size alone.
+    """
+
+    preprocess: Literal["own", "ieat"] = "own"
+    transform: Transform | None = None
     checkpoint: Checkpoint | None = None
     random_init: Annotated[int, Field(ge=1, le=100)] | None = None
     ignore: Texts = ()
+    # Where in the checkpoint the weights lie; empty for its top, and for names without a prefix.
+    container: str | None = None
+    prefix: str | None = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
 
@@ -82,15 +115,33 @@ class TimmModel(_Network):
     source: Literal["timm"]
     name: Text
     pretrained: bool | None = None
-    transform: Transform | None = None
+    arguments: dict[Text, Argument] = Field(default_factory=dict)
 
 
 class FactoryModel(_Network):
     """A function of the user's repository that returns an ``nn.Module``."""
 
+    # What the validator below asks for, in the words of a schema.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["transform"]},
+                {"required": ["preprocess"], "properties": {"preprocess": {"const": "ieat"}}},
+            ]
+        }
+    )
+
     source: Literal["factory"]
     call: Annotated[str, Field(pattern=CALL)]
-    transform: Transform
+    transform: Annotated[Transform | None, Field(validate_default=True)] = None
+
+    @field_validator("transform", mode="before")
+    @classmethod
+    def _is_known(cls, value: Any, info: ValidationInfo) -> Any:
+        """Nothing but the spec says how images are prepared for a network of the user's own."""
+        if value is None and info.data.get("preprocess") != "ieat":
+            raise PydanticKnownError("missing")
+        return value
 
 
 class EmbeddingsModel(Strict):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def shown(records: list[ResultRecord], width: int = 80) -> list[str]:
     screen = Screen(width=width, has_colour=False, has_unicode=True)
-    return [line.rstrip() for line in render(records, [], screen, is_quiet=False).splitlines()]
+    return [line.rstrip() for line in render(records, [], screen).splitlines()]
 
 
 def cell(make: Make, tests: int = 10, biased: int = 3, **keys: object) -> list[ResultRecord]:
