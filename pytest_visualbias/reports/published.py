@@ -73,7 +73,9 @@ def sb_ssl_report(path: Path) -> Report:
     """
     cells = _read(path)
     digest = digest_of_file(path)
-    results = [_result(path, digest, rows) for rows in cells.values()]
+    # In the table the last layer comes first; reports have them in the order of the network.
+    ordered = sorted(cells.items(), key=lambda cell: (cell[0][0] == LAST, cell[0][0]))
+    results = [_result(path, digest, rows) for _, rows in ordered]
     return Report(
         tool={
             "name": "pytest-visualbias",
