@@ -164,6 +164,13 @@ def test_two_reports_cannot_go_to_one_file(project: Project) -> None:
     assert "is where --visualbias-md goes; choose another" in sentences(result)
 
 
+def test_standard_output_is_pytests_own(project: Project) -> None:
+    project.spec()
+    result = project.run("--visualbias", "--visualbias-md=-")
+    assert result.ret == 4
+    assert "--visualbias-md: standard output is pytest's; name a file" in sentences(result)
+
+
 def suite_properties(path: Path) -> dict[str, str]:
     tree = ET.parse(path)
     found = tree.findall("./testsuite/properties/property")

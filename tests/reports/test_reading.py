@@ -57,8 +57,8 @@ def test_hostile_names_are_the_same_after_reading(
         (
             '{"visualbias_baseline": 1, "entries": {}}',
             (
-                " holds recorded results, not a report; name a file that `pytest --visualbias-json` "
-                "wrote"
+                " holds recorded results, not a report; name a file that "
+                "`pytest --visualbias-json` wrote"
             ),
         ),
         (
