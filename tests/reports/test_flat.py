@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,3 +103,9 @@ def test_a_negative_number_stays_a_number(make: Make, make_report: MakeReport) -
 @pytest.mark.parametrize("text", ["=1", "'=1", "''", "'", "a'", "", "-", "+x", "plain", "\uff1d1"])
 def test_one_apostrophe_less_is_the_text_again(text: str) -> None:
     assert csv_text(text).removeprefix("'") == text
+
+
+def test_the_documentation_lists_the_columns_in_their_order() -> None:
+    text = (Path(__file__).parents[2] / "docs/reports.md").read_text("utf-8")
+    block = next(part for part in text.split("```") if part.startswith("text\nnodeid "))
+    assert block.split()[1:] == columns()
