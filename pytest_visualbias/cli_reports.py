@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
 from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
 
 if TYPE_CHECKING:
-    import argparse
-
     from pytest_visualbias.record import Report
+    from pytest_visualbias.reports.terminal import Screen
 
-__all__ = ["add_report"]
+__all__ = ["add_comparison", "add_report"]
 
-OK, USAGE = 0, 2
+OK, WORSE, USAGE = 0, 1, 2
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +38,43 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--title", help="what to call it")
     parser.set_defaults(run=_report)
+
+
+def add_comparison(parser: argparse.ArgumentParser) -> None:
+    """Declare how two reports are compared."""
+    parser.add_argument("old", type=Path, metavar="A.json", help="the report of the earlier run")
+    parser.add_argument("new", type=Path, metavar="B.json", help="that of the later one")
+    parser.add_argument(
+        "--tolerance",
+        type=_tolerance,
+        default=TOLERANCE,
+        metavar="D",
+        help=f"how far |effect| may rise and count as the same (default: {TOLERANCE:g})",
+    )
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    parser.add_argument("--all", action="store_true", help="show what is the same, too")
+    parser.set_defaults(run=_compare)
+
+
+def _tolerance(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not (math.isfinite(found) and found >= 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of 0 or more; give one")
+    return found
+
+
+def _compare(options: argparse.Namespace) -> int:
+    found = compare(read_report(options.old), read_report(options.new), options.tolerance)
+    if options.json:
+        print(json.dumps(found.plain(), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        from pytest_visualbias.reports.comparison_table import table
+
+        print(table(found, _screen(), shows_all=options.all), end="")
+    return WORSE if found.is_worse else OK
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -58,10 +98,15 @@ def _titled(report: Report, title: str | None) -> Report:
 
 
 def _on_screen(report: Report) -> str:
-    from pytest_visualbias.reports.terminal import Screen, render
+    from pytest_visualbias.reports.terminal import render
 
-    screen = Screen(
+    notes = [str(one) for one in report.summary.get("collection_errors", [])]
+    return render(report.results, notes, _screen(), verbosity=1)
+
+
+def _screen() -> Screen:
+    from pytest_visualbias.reports.terminal import Screen
+
+    return Screen(
         width=width(), has_colour=has_colour(sys.stdout), has_unicode=has_unicode(sys.stdout)
     )
-    notes = [str(one) for one in report.summary.get("collection_errors", [])]
-    return render(report.results, notes, screen, verbosity=1)

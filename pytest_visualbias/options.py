@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pytest_visualbias.baseline.files import is_report
 from pytest_visualbias.embeddings.sizes import parse_size
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.given import below, path_of, refuse_moved_root, switch_of, value_of
-from pytest_visualbias.reports.files import FORMATS
+from pytest_visualbias.projecting import has_step_summary, targets
 from pytest_visualbias.session import Settings
 from pytest_visualbias.spec.overrides import Override, override_of
 
@@ -105,29 +104,10 @@ def read_options(config: pytest.Config) -> Options:
         cache=_cache_folder(config),
         cache_limit=_cache_limit(config),
         rehash=switch_of(config, "rehash"),
-        reports=_reports(config),
-        step_summary=_has_step_summary(config),
+        reports=targets(config),
+        step_summary=has_step_summary(config),
         prune=bool(config.getoption("--visualbias-prune")),
     )
-
-
-def _reports(config: pytest.Config) -> dict[str, Path]:
-    """Return where reports go, each to a file of its own."""
-    options = {name: name.replace("_", "-") for name in FORMATS}
-    paths = {name: path_of(config, option) for name, option in options.items()}
-    targets = {name: path for name, path in paths.items() if path is not None}
-    for first, second in itertools.combinations(targets, 2):
-        if targets[first].resolve() == targets[second].resolve():
-            raise pytest.UsageError(
-                f"--visualbias-{options[second]}: {targets[second]} is where "
-                f"--visualbias-{options[first]} goes; choose another"
-            )
-    return targets
-
-
-def _has_step_summary(config: pytest.Config) -> bool:
-    is_off = config.getoption("--visualbias-no-step-summary")
-    return not is_off and bool(config.getini("visualbias_step_summary"))
 
 
 def _baseline(config: pytest.Config) -> Path | None:

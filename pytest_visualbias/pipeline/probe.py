@@ -143,9 +143,7 @@ def _rows(trial: Trial, layer: str, sets: ModelSets) -> tuple[NDArray[np.floatin
     return np.concatenate(blocks)[order], labels[order]
 
 
-def prepared(
-    train: NDArray[np.floating], test: NDArray[np.floating]
-) -> tuple[Matrix, Matrix]:
+def prepared(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[Matrix, Matrix]:
     """Standardise features by the training rows; turn more of them than rows into as many.
 
     Parameters

@@ -111,7 +111,8 @@ def write(name: str, report: Report, path: Path, look: Look | None = None) -> No
     """
     look = look if look is not None else Look()
     if str(path) == STANDARD_OUTPUT:
-        sys.stdout.write(render(name, report, look))
+        text = render(name, report, look)
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
         return
     try:
         if FORMATS[name].is_kept and path.is_file():
