@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import torch
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import Fit, fit, read_checkpoint
 from pytest_visualbias.models.identity import HUB_NAMES
-from pytest_visualbias.models.readouts import read_outs
+from pytest_visualbias.models.readouts import NO_CLASSIFIER, read_outs
 from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
@@ -43,7 +44,7 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     notes: dict[str, Any] = {"architecture": entry.name}
     no_logits = _unlearned(model) if wants_pretrained else ""
     if identity.checkpoint is not None:
-        fitted, no_logits = _load(model, entry, identity.checkpoint)
+        model, fitted, no_logits = _loaded(model, entry, identity.checkpoint)
         notes |= {"left_out": list(fitted.left_out), "container": fitted.container}
     network = Network(
         module=model,
@@ -106,26 +107,34 @@ def _cached(name: str) -> dict[str, Any]:
 
 def _unlearned(model: Any) -> str:
     """Return why pretrained weights give no logits, or nothing where they do."""
-    learned = (getattr(model, "pretrained_cfg", None) or {}).get("num_classes")
-    if learned in (None, 0, model.num_classes):
+    wanted = getattr(model, "num_classes", 0)
+    if not wanted or (getattr(model, "pretrained_cfg", None) or {}).get("num_classes") == wanted:
         return ""
     # timm leaves such a classifier as it was drawn.
     model.reset_classifier(0)
-    return f"these weights classify into {learned}; leave out 'num_classes'"
+    return f"the pretrained weights do not tell {wanted} classes apart; leave 'num_classes' out"
 
 
-def _load(model: Any, entry: TimmModel, path: Path) -> tuple[Fit, str]:
-    """Load a checkpoint with its classifier, or without it; and say why there are no logits."""
+def _loaded(model: Any, entry: TimmModel, path: Path) -> tuple[Any, Fit, str]:
+    """Load a checkpoint: the model with its classifier, or without it, and why there is none.
+
+    The features alone decide where the weights lie; the classifier must lie there, too.
+    """
     weights, head = read_checkpoint(path), _head(model)
-    reason = "'ignore' leaves the classifier out; remove it there"
-    if not any(name.startswith(entry.ignore) for name in head):
-        try:
-            return fit(model, weights, path=path, ignore=entry.ignore), ""
-        except EncoderError as error:
-            reason = f"{error}, or its classes ('arguments: {{num_classes: 7}}'), or read 'pooled'"
+    whole = copy.deepcopy(model) if getattr(model, "num_classes", 0) else None
     if hasattr(model, "reset_classifier"):
         model.reset_classifier(0)
-    return fit(model, weights, path=path, head=head, ignore=entry.ignore), reason
+    fitted = fit(model, weights, path=path, head=head, ignore=entry.ignore)
+    if whole is None:
+        return model, fitted, NO_CLASSIFIER
+    if any(name.startswith(entry.ignore) for name in head):
+        return model, fitted, "'ignore' leaves the classifier out; remove it there"
+    place = weights[fitted.container] if fitted.container else weights
+    try:
+        return whole, fit(whole, place, path=path, ignore=entry.ignore), ""
+    except EncoderError as error:
+        classes = "or its classes ('arguments: {num_classes: 7}'), or read 'pooled'"
+        return model, fitted, f"{error}, {classes}"
 
 
 def _head(model: Any) -> tuple[str, ...]:

@@ -219,7 +219,10 @@ class TestLayers:
         [
             ("layer5", "did you mean 'layer4'?"),
             ("layer4.0.conv9", "did you mean 'layer4.0.conv"),
-            ("xyzzy", "known: pooled, logits, probabilities, conv1, bn1, act1, maxpool, layer1, layer2"),
+            (
+                "xyzzy",
+                "known: pooled, logits, probabilities, conv1, bn1, act1, maxpool, layer1, layer2",
+            ),
         ],
     )
     def test_an_unknown_one_is_an_error_with_the_nearest(
