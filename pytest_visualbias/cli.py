@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
+from pytest_visualbias.cli_fetch import add_fetch
+from pytest_visualbias.cli_reports import add_report
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
-from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
+from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.record import Report
@@ -35,7 +37,9 @@ EXAMPLES = """examples:
   visualbias check bias_specs/gender.bias.yaml
   visualbias layers bias_specs/gender.bias.yaml after
   visualbias suites ieat
+  visualbias fetch ieat --dry-run
   visualbias schema > bias.schema.json
+  visualbias report report.json
   visualbias cache prune --max-size 2GB
 """
 
@@ -46,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 where all is well, 1 where a spec or a model is not, 2 for a wrong call.
+        0 where all is well, 1 where a spec or a model is not, 2 for a wrong call or a report
+        that cannot be used.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -54,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except VisualBiasError as error:
         print(error, file=sys.stderr)
-        return FAULTY
+        return USAGE if isinstance(error, ReportError) else FAULTY
     except BrokenPipeError:  # the reader of the pipe has seen enough
         # What is still buffered would fail again when the interpreter flushes it on leaving.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,9 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     layers.add_argument("model", metavar="MODEL", help="a model of the spec")
     layers.set_defaults(run=_layers)
     add_suites(commands.add_parser("suites", help="list the suites that ship, or what one holds"))
+    add_fetch(commands.add_parser("fetch", help="bring the images of a suite, verified"))
     schema = commands.add_parser("schema", help="print the JSON Schema of specs, or of reports")
     schema.add_argument("--report", action="store_true", help="of the JSON report")
     schema.set_defaults(run=_schema)
+    add_report(commands.add_parser("report", help="show a JSON report, or write it as other files"))
     add_actions(commands.add_parser("cache", help="what the cache holds, and pruning it"))
     return parser
 

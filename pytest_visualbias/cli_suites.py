@@ -61,6 +61,7 @@ def _short(file: SuiteFile) -> Iterator[str]:
     yield f"  {len(suite.tests)} tests, {len(suite.concepts)} sets{images}"
     counts = Counter(tag for test in suite.tests for tag in test.tags)
     yield from _wrapped("tags", ", ".join(f"{tag} ({count})" for tag, count in counts.items()))
+    yield from _wrapped("stimuli", _places(file))
     yield from _wrapped("licence", suite.licence)
     yield from _wrapped("citation", suite.citation)
 
@@ -70,7 +71,7 @@ def _whole(file: SuiteFile) -> Iterator[str]:
     yield f"{file.name}: {suite.title}"
     for key in ("citation", "source", "licence"):
         yield from _wrapped(key, getattr(suite, key))
-    yield from _wrapped("stimuli", "; ".join(map(_place, dict.fromkeys(file.homes.values()))))
+    yield from _wrapped("stimuli", _places(file))
     layers = [point.name for point in points_for(suite.layers or (), {})]
     yield from _wrapped("layers", ", ".join(layers) or "pooled, unless the spec has others")
     yield from _wrapped("duplicates", ", ".join(suite.known_duplicates))
@@ -81,8 +82,19 @@ def _whole(file: SuiteFile) -> Iterator[str]:
         yield from _test(test, sizes)
 
 
+def _places(file: SuiteFile) -> str:
+    return "; ".join(map(_place, dict.fromkeys(file.homes.values())))
+
+
 def _place(home: Home) -> str:
-    state = "there" if home.folder.is_dir() else "not there"
+    entries = read_manifest(home.suite) if home.can_be_fetched else ()
+    there = sum((home.folder / entry.path).is_file() for entry in entries)
+    if there:
+        state = f"{there} of {len(entries)} are there"
+    elif entries:
+        state = f"not there; visualbias fetch {home.suite}"
+    else:
+        state = "there" if home.folder.is_dir() else "not there"
     return f"{home.folder} ({state})"
 
 

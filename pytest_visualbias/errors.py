@@ -6,8 +6,10 @@
     ├── UsageError            an option that cannot be honoured (exit 4)
     ├── SpecError             the text, sizes or overlaps of a spec are wrong (exit 2)
     ├── StimulusError         an image or a set is missing or unreadable (exit 1)
+    ├── FetchError            a published stimulus, or the folder for it, cannot be had (exit 1)
     ├── EncoderError          a model, checkpoint, layer or device cannot be used (exit 1)
     ├── BaselineError         a file of recorded results cannot be used (exit 1)
+    ├── ReportError           the report of an earlier run cannot be used (exit 2, no pytest run)
     └── DegenerateTestError   numbers from which no effect follows (exit 1)
 
 A bias that was found is not an error of ours: it is a verdict, and fails its item.
@@ -25,6 +27,8 @@ __all__ = [
     "BaselineError",
     "DegenerateTestError",
     "EncoderError",
+    "FetchError",
+    "ReportError",
     "SpecError",
     "StimulusError",
     "UsageError",
@@ -52,12 +56,20 @@ class StimulusError(VisualBiasError):
     """A stimulus or a set of stimuli is missing, unreadable or not an image."""
 
 
+class FetchError(VisualBiasError):
+    """A published stimulus cannot be had, or the folder that is to hold it cannot be used."""
+
+
 class EncoderError(VisualBiasError):
     """A model, its checkpoint, a layer or a device cannot be used."""
 
 
 class BaselineError(VisualBiasError):
     """A file of recorded results cannot be used."""
+
+
+class ReportError(VisualBiasError):
+    """The report of an earlier run cannot be used."""
 
 
 class DegenerateTestError(VisualBiasError):

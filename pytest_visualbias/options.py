@@ -13,12 +13,14 @@ import pytest
 
 from pytest_visualbias.baseline.files import is_report
 from pytest_visualbias.embeddings.sizes import parse_size
+from pytest_visualbias.given import below, path_of, refuse_moved_root, switch_of, value_of
+from pytest_visualbias.reports.files import FORMATS
 from pytest_visualbias.session import Settings
 from pytest_visualbias.spec.overrides import Override
 from pytest_visualbias.spec.schema import CALL, SHIPPED_SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.baseline.sources import Recording
 
@@ -49,8 +51,10 @@ class Options:
         Whether digests that are kept are not to be trusted.
     cache_limit : int
         Bytes that it may hold after a run.
-    json : Path or None
-        Where the report goes.
+    reports : mapping of str to Path
+        Where the report goes, by its format.
+    step_summary : bool
+        Whether it is added to the summary of a step of GitHub Actions.
     prune : bool
         Whether recorded results that no test claims are dropped.
     """
@@ -62,7 +66,8 @@ class Options:
     cache: Path | None
     cache_limit: int
     rehash: bool
-    json: Path | None
+    reports: Mapping[str, Path]
+    step_summary: bool = True
     prune: bool = False
 
 
@@ -75,8 +80,8 @@ def read_options(config: pytest.Config) -> Options:
         For a value that cannot be used (exit 4).
     """
     is_given = bool(config.getoption("--visualbias"))
-    _refuse_moved_root(config)
-    stimuli = _path(config, "stimuli")
+    refuse_moved_root(config)
+    stimuli = path_of(config, "stimuli")
     if stimuli is not None and not stimuli.is_dir():
         raise pytest.UsageError(f"--visualbias-stimuli: {stimuli} is not a folder; correct it")
     settings = Settings(
@@ -85,8 +90,8 @@ def read_options(config: pytest.Config) -> Options:
         stimuli=stimuli,
         device=_device(config),
         precision=_precision(config),
-        offline=_switch(config, "offline"),
-        strict=_switch(config, "strict"),
+        offline=switch_of(config, "offline"),
+        strict=switch_of(config, "strict"),
         worker=_worker(),
         threads=_threads(),
         baseline=_baseline(config),
@@ -99,62 +104,36 @@ def read_options(config: pytest.Config) -> Options:
         batch_size=_batch_size(config),
         cache=_cache_folder(config),
         cache_limit=_cache_limit(config),
-        rehash=_switch(config, "rehash"),
-        json=_path(config, "json"),
+        rehash=switch_of(config, "rehash"),
+        reports=_reports(config),
+        step_summary=_has_step_summary(config),
         prune=bool(config.getoption("--visualbias-prune")),
     )
 
 
-def _refuse_moved_root(config: pytest.Config) -> None:
-    """Raise where an option's value moved pytest's root away from where it was called.
-
-    Before it knows our options, pytest takes a path that stands after a space for one of a test,
-    and looks for its root above all such paths.
-    """
-    start, root = Path(config.invocation_params.dir), config.rootpath
-    arguments = config.invocation_params.args
-    for name, value in itertools.pairwise(arguments):
-        is_apart = name.startswith("--visualbias-") and "=" not in name and value[:1] != "-"
-        is_moved = config.inipath is None and root != start and start.is_relative_to(root)
-        if is_apart and is_moved and not (start / value).is_relative_to(start):
+def _reports(config: pytest.Config) -> dict[str, Path]:
+    """Return where reports go, each to a file of its own."""
+    options = {name: name.replace("_", "-") for name in FORMATS}
+    paths = {name: path_of(config, option) for name, option in options.items()}
+    targets = {name: path for name, path in paths.items() if path is not None}
+    for first, second in itertools.combinations(targets, 2):
+        if targets[first].resolve() == targets[second].resolve():
             raise pytest.UsageError(
-                f"{name} {value}: pytest takes the path for one of a test, and {root} for the root "
-                f"of the project; write {name}={value}"
+                f"--visualbias-{options[second]}: {targets[second]} is where "
+                f"--visualbias-{options[first]} goes; choose another"
             )
+    return targets
 
 
-def _value(config: pytest.Config, name: str) -> str | None:
-    given: str | None = config.getoption(f"--visualbias-{name}")
-    return given if given is not None else config.getini(_ini(name)) or None
-
-
-def _switch(config: pytest.Config, name: str) -> bool:
-    return bool(config.getoption(f"--visualbias-{name}") or config.getini(_ini(name)))
-
-
-def _ini(name: str) -> str:
-    return f"visualbias_{name.replace('-', '_')}"
-
-
-def _path(config: pytest.Config, name: str) -> Path | None:
-    """Return a path: of the command line below the working directory, of the ini below its own."""
-    given = config.getoption(f"--visualbias-{name}")
-    if given == "":
-        raise pytest.UsageError(f"--visualbias-{name}: the path is empty; give one")
-    if given is not None:
-        return _below(config.invocation_params.dir, given)
-    written = config.getini(_ini(name))
-    return _below(config.rootpath, written) if written else None
-
-
-def _below(folder: Path, text: str) -> Path:
-    return folder / Path(text).expanduser()
+def _has_step_summary(config: pytest.Config) -> bool:
+    is_off = config.getoption("--visualbias-no-step-summary")
+    return not is_off and bool(config.getini("visualbias_step_summary"))
 
 
 def _baseline(config: pytest.Config) -> Path | None:
     """Return what the command line names, which must be there unless it is about to be made."""
     _refuse_on_ci(config)
-    path = _path(config, "baseline")
+    path = path_of(config, "baseline")
     if path is None:
         return None
     if not path.exists() and _recording(config) is None:
@@ -193,7 +172,7 @@ def _recording(config: pytest.Config) -> Recording | None:
 
 
 def _device(config: pytest.Config) -> str:
-    device = _value(config, "device") or "auto"
+    device = value_of(config, "device") or "auto"
     if not DEVICE.fullmatch(device):
         raise pytest.UsageError(
             f"--visualbias-device: '{device}' is not auto, cpu, cuda, cuda:N or mps; choose one"
@@ -202,7 +181,7 @@ def _device(config: pytest.Config) -> str:
 
 
 def _precision(config: pytest.Config) -> str:
-    precision = _value(config, "precision") or PRECISIONS[0]
+    precision = value_of(config, "precision") or PRECISIONS[0]
     if precision not in PRECISIONS:
         raise pytest.UsageError(
             f"--visualbias-precision: '{precision}' is not {' or '.join(PRECISIONS)}; choose one"
@@ -211,7 +190,7 @@ def _precision(config: pytest.Config) -> str:
 
 
 def _batch_size(config: pytest.Config) -> int:
-    text = _value(config, "batch-size") or str(BATCH_SIZE)
+    text = value_of(config, "batch-size") or str(BATCH_SIZE)
     if not text.isdecimal() or int(text) < 1:
         raise pytest.UsageError(
             f"--visualbias-batch-size: '{text}' is not a number of images; give 1 or more"
@@ -232,11 +211,11 @@ def _threads() -> int:
 
 
 def _cache_folder(config: pytest.Config) -> Path | None:
-    if _switch(config, "no-cache"):
+    if switch_of(config, "no-cache"):
         return None
-    name, path = "--visualbias-cache", _path(config, "cache")
+    name, path = "--visualbias-cache", path_of(config, "cache")
     if path is None and (from_environment := os.environ.get("VISUALBIAS_CACHE")):
-        name, path = "VISUALBIAS_CACHE", _below(config.invocation_params.dir, from_environment)
+        name, path = "VISUALBIAS_CACHE", below(config.invocation_params.dir, from_environment)
     if path is not None:
         if path.exists() and not path.is_dir():
             raise pytest.UsageError(f"{name}: {path} is not a folder; choose another")
@@ -263,7 +242,7 @@ def _overrides(config: pytest.Config) -> Iterator[Override]:
             )
         yield _override(config, name, reference)
     for name in ("before", "after"):
-        if (reference := _value(config, name)) is not None:
+        if (reference := value_of(config, name)) is not None:
             yield _override(config, name, reference)
 
 
@@ -278,5 +257,5 @@ def _override(config: pytest.Config, name: str, reference: str) -> Override:
             "factory:module:function or embeddings:PATH"
         )
     if source in ("", "embeddings"):
-        what = str(_below(folder, what))
+        what = str(below(folder, what))
     return Override(name=name, source=source or None, what=what)

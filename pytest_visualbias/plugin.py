@@ -28,6 +28,9 @@ VALUES = (
     ("batch-size", "N", "images in one forward pass (default: 32)"),
     ("cache", "DIR", "where embeddings are kept (default: $VISUALBIAS_CACHE, else pytest's cache)"),
     ("json", "PATH", "write the report as JSON"),
+    ("md", "PATH", "write it as Markdown for a pull request"),
+    ("csv", "PATH", "write its results as comma-separated values"),
+    ("model-card", "PATH", "write it as a section of a model card, or add it to the one there"),
     ("baseline", "PATH", "measure growth from recorded results: a folder, a file, or a report"),
 )
 SWITCHES = (
@@ -69,6 +72,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("visualbias_model", "NAME=REF of models to replace", type="linelist", default=[])
     limit = "what the cache may hold after a run; the least recently used goes (default: 20GB)"
     parser.addini("visualbias_cache_limit", limit, default="20GB")
+    summary = "add the report to the summary of a step of GitHub Actions"
+    parser.addini("visualbias_step_summary", summary, type="bool", default=True)
+    group.addoption(
+        "--visualbias-no-step-summary", action="store_true", default=False, help=f"do not {summary}"
+    )
     for name, metavar, text in VALUES:
         group.addoption(f"--visualbias-{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"visualbias_{name.replace('-', '_')}", text, default=None)

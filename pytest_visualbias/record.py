@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "AcceptRecord",
+    "ExcessRecord",
     "GrowthRecord",
     "ModelRecord",
     "Report",
@@ -24,20 +25,22 @@ class _Frozen(BaseModel):
 
 
 class SetRecord(_Frozen):
-    """The stimuli of one role: a result can be traced to exactly these images, in this order."""
+    """The stimuli of one role: a result can be traced to exactly these images, in this order.
+
+    Names are relative to the folder, which is relative to the project where it lies inside it, and
+    empty where the stimuli are no files.
+    """
 
     concept: str
     n: int
     digest: str
     images: list[str]
     names: list[str]
+    folder: str = ""
 
 
 class GrowthRecord(_Frozen):
-    """The change of the judged effect since another model (section 4 of the definitions).
-
-    An excess has the same shape: the change since an untrained network.
-    """
+    """The change of the judged effect since another model (section 4 of the definitions)."""
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
@@ -57,6 +60,16 @@ class GrowthRecord(_Frozen):
     shift_ci_low: float
     shift_ci_high: float
     flipped: bool
+
+
+class ExcessRecord(GrowthRecord):
+    """What goes beyond an untrained network: the change since the mean over its seeds.
+
+    Single seeds may show more than their mean does, as effects of either sign cancel in it: each
+    has its own effect in `untrained`.
+    """
+
+    untrained: list[float] = []
 
 
 class AcceptRecord(_Frozen):
@@ -126,8 +139,8 @@ class ResultRecord(_Frozen):
     limits: dict[str, float]
     accept: AcceptRecord | None = None
     growth: GrowthRecord | None = None
-    excess: GrowthRecord | None = None
-    drift: str | None = None
+    excess: ExcessRecord | None = None
+    drift: list[str] = []
     drift_corrected_shift: float | None = None
     trials: dict[str, list[float] | list[str]] | None = None
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_visualbias.baseline.files import SUFFIXES
 from pytest_visualbias.baseline.recording import Claims, keep
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.housekeeping import bound
@@ -15,8 +16,10 @@ from pytest_visualbias.items import FAULT, STRICT, BiasFile, BiasItem
 from pytest_visualbias.options import read_options
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.progress import Progress
-from pytest_visualbias.record import ModelRecord, Report, ResultRecord
-from pytest_visualbias.reports.document import assemble, write_json
+from pytest_visualbias.projecting import SuiteProperties, annotate, summarise
+from pytest_visualbias.reporting import Gathered, report_of, show
+from pytest_visualbias.reports.files import write_all
+from pytest_visualbias.reports.github import Fault
 from pytest_visualbias.session import Session
 from pytest_visualbias.spec.remembered import DigestMemo
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from pytest_visualbias.baseline.recording import Kept
+    from pytest_visualbias.record import Report
 
 __all__ = ["Running"]
 
@@ -62,12 +66,15 @@ class Running:
             ),
             digest=self.digests.of,
         )
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.gathered = Gathered()
         self.deselected = 0
         self.collection_errors: list[str] = []
+        self.faults: list[Fault] = []
         self.problems: list[str] = []
         self.claims: dict[str, Claims] = {}
         self.kept: list[Kept] = []
+        if not self.is_worker:
+            config.pluginmanager.register(SuiteProperties(config, self._settled))
 
     def _choose_default(self) -> bool:
         """Whether only the default folder is looked at; it joins what pytest collects by itself."""
@@ -123,7 +130,10 @@ class Running:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep the errors of collecting."""
         if report.failed:
-            self.collection_errors.append(report.longreprtext.strip())
+            said = report.longreprtext.strip()
+            self.collection_errors.append(said)
+            if report.nodeid.partition("::")[0].endswith(SUFFIXES):
+                self.faults.append(Fault(file=report.nodeid.partition("::")[0], text=said))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -141,7 +151,7 @@ class Running:
         """Gather the records, on the controller from all workers."""
         row = getattr(report, "visualbias", None)
         if row is not None:
-            self.rows[report.nodeid] = row
+            self.gathered.add(report.nodeid, row)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -155,23 +165,31 @@ class Running:
                 "claims": {key: (one.file, sorted(one.keys)) for key, one in self.claims.items()},
             }
             return
-        collects_only = bool(self.config.getoption("--collect-only"))
-        nothing_ran = self.options.is_given and not self.rows and not collects_only
+        nothing_ran = self._is_empty()
         if nothing_ran and not self.collection_errors:
             self.problems.append(self._nothing_ran())
-        session.exitstatus = self._settled(session.exitstatus, nothing_ran=nothing_ran)
-        if not collects_only:
+        session.exitstatus = self._settled(int(session.exitstatus))
+        if not self._collects_only():
             self._keep(session)
-        if self.options.json is not None and not collects_only:
-            self._write(self.options.json, session)
-        if self.options.cache is not None and self.rows:
+            self._write(session)
+        if self.options.cache is not None and self.gathered:
             bound(self.options.cache, self.options.cache_limit)
+
+    def _collects_only(self) -> bool:
+        return bool(self.config.getoption("--collect-only"))
+
+    def _is_empty(self) -> bool:
+        """Whether the flag was given, and no item of a spec ran."""
+        return self.options.is_given and not self.gathered and not self._collects_only()
 
     def _keep(self, session: pytest.Session) -> None:
         """Record results where it is asked for; what cannot be done, or is left over, is said."""
         settings = self.options.settings
         self.kept = keep(
-            self.claims.values(), self._sorted(), settings.baselines(), prunes=self.options.prune
+            self.claims.values(),
+            self.gathered.rows(),
+            settings.baselines(),
+            prunes=self.options.prune,
         )
         self.problems += [sentence for one in self.kept for sentence in one.sentences]
         is_amiss = any(
@@ -185,10 +203,10 @@ class Running:
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _settled(self, status: int, *, nothing_ran: bool) -> int:
+    def _settled(self, status: int) -> int:
         """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""
         code = pytest.ExitCode
-        if status == code.OK and nothing_ran:
+        if status == code.OK and self._is_empty():
             return code.NO_TESTS_COLLECTED
         if status in (code.INTERRUPTED, code.TESTS_FAILED):
             return self.config.stash[FAULT] or status  # xdist runs what it could collect: 1
@@ -200,61 +218,36 @@ class Running:
         folder = self.config.rootpath / DEFAULT_FOLDER
         return f"no item of a spec ran; put *.bias.yaml into {folder}, or name a spec"
 
-    def _write(self, path: Path, session: pytest.Session) -> None:
-        try:
-            write_json(self._report(int(session.exitstatus)), path)
-        except OSError as error:
-            what = error.strerror or str(error)
-            self.problems.append(f"the report {path} cannot be written ({what}); choose another")
+    def _write(self, session: pytest.Session) -> None:
+        """Write the reports that are asked for; one that cannot be written fails the run."""
+        report = functools.cache(lambda: self._report(int(session.exitstatus)))
+        told = write_all(report(), self.options.reports) if self.options.reports else []
+        self.problems += told
+        if told:
             self._fail(session)
-
-    def _sorted(self) -> list[dict[str, Any]]:
-        return sorted(self.rows.values(), key=lambda row: row["order"])
-
-    def _results(self) -> list[ResultRecord]:
-        return [ResultRecord.model_validate(row["result"]) for row in self._sorted()]
+        if self.options.is_given or self.gathered:
+            problem = summarise(report, is_wanted=self.options.step_summary)
+            self.problems += [problem] if problem else []
 
     def _report(self, exit_status: int) -> Report:
-        plain = [row["model"] for row in self._sorted() if row["model"] is not None]
-        models = {(one["spec"], one["model"]): ModelRecord.model_validate(one) for one in plain}
-        settings = self.options.settings
-        return assemble(
-            self._results(),
-            list(models.values()),
-            {
-                "deselected": self.deselected,
-                "collection_errors": self.collection_errors,
-                "exit_status": exit_status,
-                "baselines": [one.plain() for one in self.kept],
-            },
-            root=self.config.rootpath,
-            settings={
-                "device": settings.device,
-                "precision": settings.precision,
-                "strict": settings.strict,
-                "overrides": {
-                    one.name: f"{one.source}:{one.what}" if one.source else one.what
-                    for one in settings.overrides
-                },
-            },
-        )
+        summary = {
+            "deselected": self.deselected,
+            "collection_errors": self.collection_errors,
+            "exit_status": exit_status,
+            "baselines": [one.plain() for one in self.kept],
+        }
+        rows, settings = self.gathered.rows(), self.options.settings
+        return report_of(rows, summary, settings, root=self.config.rootpath)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show verdicts and tables; workers show nothing."""
-        if self.is_worker or not (self.rows or self.problems):
+        if self.is_worker:
             return
-        from pytest_visualbias.reports.terminal import Screen, render
-
-        writer = self.config.get_terminal_writer()
-        screen = Screen(
-            width=writer.fullwidth,
-            has_colour=writer.hasmarkup,
-            has_unicode=_has_unicode(),
-        )
-        quiet = self.config.get_verbosity() < 0
-        text = render(self._results(), self.problems, screen, is_quiet=quiet)
-        terminalreporter.section("visualbias")
-        terminalreporter.write(text)
+        results = self.gathered.results()
+        if results or self.problems:
+            show(self.config, terminalreporter, results, self.problems)
+        strict = self.options.settings.strict
+        annotate(self.config, terminalreporter, results, self.faults, is_strict=strict)
 
 
 def _failed_early(report: pytest.TestReport) -> bool:
@@ -263,12 +256,3 @@ def _failed_early(report: pytest.TestReport) -> bool:
 
 def _silent(_model: str, _done: int, _total: int) -> None:
     """Show no progress: on a worker nobody sees it."""
-
-
-def _has_unicode() -> bool:
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    try:
-        "→─".encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

@@ -172,7 +172,14 @@ class Session:
         judged = next(one for one in tests.results if one.test.name == test)
         warnings = spec.preflight.warnings.get((model, test), ())
         return result_record(
-            spec.file, subject, layer, tests, judged, nodeid=nodeid, warnings=warnings
+            spec.file,
+            subject,
+            layer,
+            tests,
+            judged,
+            nodeid=nodeid,
+            warnings=warnings,
+            project=self.settings.project,
         )
 
     def model(self, spec: LoadedSpec, model: str) -> ModelRecord | None:

@@ -122,8 +122,17 @@ def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
     )
 
 
-def difference(old: Entry, new: Entry) -> str | None:
-    """Return in what two results differ that must agree for a growth, where they do."""
+def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> str | None:
+    """Return in what two results differ that must agree for a growth, where they do.
+
+    Parameters
+    ----------
+    old, new : Entry
+        What was recorded, and what would be now.
+    declared : iterable of str
+        Differences that the spec means to have: ``pooling``, ``preprocessing.KEY``.
+    """
+    meant = frozenset(declared)
     if old.kind != new.kind:
         return f"kind ({old.kind} then, {new.kind} now)"
     for role, stimuli in new.stimuli.items():
@@ -131,11 +140,11 @@ def difference(old: Entry, new: Entry) -> str | None:
         if before != stimuli:
             return f"stimuli of {role} ({_counted(before.n if before else 0, stimuli.n)})"
     for name in ("module", "pooling", "precision"):
-        if getattr(old, name) != getattr(new, name):
+        if name not in meant and getattr(old, name) != getattr(new, name):
             return f"{name} ({getattr(old, name)} then, {getattr(new, name)} now)"
     for key in sorted(old.preprocessing.keys() | new.preprocessing.keys()):
         one, other = old.preprocessing.get(key), new.preprocessing.get(key)
-        if one != other:
+        if one != other and f"preprocessing.{key}" not in meant:
             return f"preprocessing ({key}: {one} then, {other} now)"
     return None
 

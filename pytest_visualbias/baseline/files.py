@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from pydantic import ValidationError
 
 from pytest_visualbias.baseline.entries import Entry, entry_key, entry_of, is_recordable
+from pytest_visualbias.baseline.stored import load_strict, write_whole
 from pytest_visualbias.errors import BaselineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["Contents", "default_path", "is_report", "read_baseline", "spec_name", "write_baseline"]
+__all__ = [
+    "SUFFIXES",
+    "Contents",
+    "default_path",
+    "is_report",
+    "locked",
+    "read_baseline",
+    "spec_name",
+    "write_baseline",
+]
 
 FOLDER = "__visualbias__"
 VERSION = 1
@@ -82,32 +94,16 @@ def read_baseline(path: Path, shown: str) -> Contents:
     except UnicodeDecodeError:
         raise BaselineError(f"{shown} is not UTF-8; {MEND}") from None
     try:
-        return _contents(json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse))
+        return _contents(load_strict(text))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         what = f"{place}: {first['msg']}"
     except (AttributeError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
-    except RecursionError:
-        what = "nested too deeply"
     except ValueError as error:
         what = str(error)
     raise BaselineError(f"{shown} is no baseline that can be used ({what}); {MEND}")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that stands twice, as a bad merge leaves it: the later one would win unseen."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"'{twice}' stands twice")
-    return found
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number")
 
 
 def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can be anything
@@ -137,6 +133,15 @@ def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
     return specs
 
 
+def locked(path: Path) -> FileLock:
+    """Return the lock of a baseline file, for reading and writing it as one step.
+
+    It lies among temporary files: the folder of the baseline is committed.
+    """
+    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
+    return FileLock(Path(tempfile.gettempdir()) / f"visualbias-{name}.lock")
+
+
 def write_baseline(path: Path, entries: Mapping[str, Entry]) -> None:
     """Write entries so that a later version differs in the lines of what has changed only.
 
@@ -147,13 +152,4 @@ def write_baseline(path: Path, entries: Mapping[str, Entry]) -> None:
     """
     stored = {MARK: VERSION, "entries": {key: one.model_dump() for key, one in entries.items()}}
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not by tempfile, whose files nobody else may read: this one is committed and shared.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(f"{text}\n", encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    write_whole(path, f"{text}\n")

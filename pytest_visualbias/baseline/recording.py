@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_visualbias.baseline.entries import entry_key, entry_of, is_recordable
-from pytest_visualbias.baseline.files import write_baseline
+from pytest_visualbias.baseline.entries import TOLERANCE, entry_key, entry_of, is_recordable
+from pytest_visualbias.baseline.files import locked, read_baseline, write_baseline
+from pytest_visualbias.errors import BaselineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,6 +48,8 @@ class Kept:
         The file.
     recorded, changed, pruned : int
         Entries that were new, had changed, or were dropped.
+    risen : tuple of (str, float), or None
+        The changed entry whose absolute effect rose most, and by how much.
     unclaimed : tuple of str
         Entries that no test claims.
     problem : str or None
@@ -59,6 +62,7 @@ class Kept:
     recorded: int = 0
     changed: int = 0
     pruned: int = 0
+    risen: tuple[str, float] | None = None
     unclaimed: tuple[str, ...] = ()
     problem: str | None = None
     is_asked: bool
@@ -75,6 +79,12 @@ class Kept:
             told.append(f"{self.shown}: {', '.join(done)}; commit it")
         elif self.is_asked:
             told.append(f"{self.shown}: nothing to record or to prune")
+        if self.risen is not None:
+            # Whoever commits it agrees to a larger effect.
+            key, rise = self.risen
+            told.append(
+                f"{self.shown}: |effect| rose, most in {key} by {rise:.2f}; see it is meant"
+            )
         if self.unclaimed:
             names = ", ".join(self.unclaimed)
             told.append(
@@ -89,6 +99,7 @@ class Kept:
             "recorded": self.recorded,
             "changed": self.changed,
             "pruned": self.pruned,
+            "risen": dict([self.risen]) if self.risen is not None else {},
             "unclaimed": list(self.unclaimed),
         }
 
@@ -154,11 +165,9 @@ def _keep(
         entries = {key: one for key, one in entries.items() if key in claims.keys}
     is_asked = baseline.recording is not None or prunes
     if chosen or len(entries) != len(baseline.entries):
-        try:
-            write_baseline(baseline.path, entries)
-        except OSError as error:
-            what = error.strerror or str(error)
-            problem = f"{baseline.shown} cannot be written ({what}); nothing was recorded"
+        dropped = frozenset(unclaimed) if prunes else frozenset()
+        problem = _write(baseline, chosen, dropped)
+        if problem is not None:
             return Kept(shown=baseline.shown, problem=problem, is_asked=is_asked)
     changed = len(chosen.keys() & baseline.entries.keys())
     return Kept(
@@ -166,6 +175,36 @@ def _keep(
         recorded=len(chosen) - changed,
         changed=changed,
         pruned=len(unclaimed) if prunes else 0,
+        risen=_risen(baseline.entries, chosen),
         unclaimed=() if prunes else tuple(unclaimed),
         is_asked=is_asked,
     )
+
+
+def _write(baseline: Baseline, chosen: Mapping[str, Entry], dropped: frozenset[str]) -> str | None:
+    """Bring a file up to date; return why it cannot be.
+
+    It is read again under a lock: a run beside this one may have added to it since it was read.
+    """
+    try:
+        with locked(baseline.path):
+            there = baseline.path.is_file()
+            old = read_baseline(baseline.path, baseline.shown).of("") if there else {}
+            kept = {key: one for key, one in old.items() if key not in dropped}
+            write_baseline(baseline.path, {**kept, **chosen})
+    except BaselineError as error:
+        return str(error)
+    except OSError as error:
+        what = error.strerror or str(error)
+        return f"{baseline.shown} cannot be written ({what}); nothing was recorded"
+    return None
+
+
+def _risen(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> tuple[str, float] | None:
+    rises = {
+        key: abs(entry.effect_judged) - abs(old[key].effect_judged)
+        for key, entry in new.items()
+        if key in old
+    }
+    key = max(rises, key=rises.__getitem__, default=None)
+    return (key, rises[key]) if key is not None and rises[key] > TOLERANCE else None

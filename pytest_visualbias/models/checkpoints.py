@@ -1,50 +1,25 @@
-"""Reading checkpoints safely, and fitting them to a network without leaving anything random."""
+"""Reading checkpoints safely: all the weights in them, and no code."""
 
 from __future__ import annotations
 
-import argparse
 import pickle
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.inert import StoredArray, inert_types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Fit", "fit", "read_checkpoint"]
+__all__ = ["read_checkpoint", "weights_of"]
 
-PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.", "model.", "backbone.")
-# The key of the weights, what was taken off their names, and the weights.
-Candidate = tuple[str, str, dict[str, "torch.Tensor"]]
-# A counter that inference never reads; older checkpoints do not have it.
-COUNTER = "num_batches_tracked"
-SHOWN = 6
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fit:
-    """How a checkpoint was fitted to a network.
-
-    Attributes
-    ----------
-    container : str
-        The key under which the weights lay, or "" where they lay flat.
-    prefix : str
-        What was taken off the names.
-    left_out : tuple of str
-        Names of the checkpoint that the network does not have: its head, and what was ignored.
-    """
-
-    container: str
-    prefix: str
-    left_out: tuple[str, ...]
+# VISSL's weights lie four keys deep.
+DEPTH = 6
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -58,7 +33,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(path, device="cpu"))
-        with torch.serialization.safe_globals(_inert_types()):
+        with torch.serialization.safe_globals(inert_types()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise EncoderError(
@@ -81,133 +56,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def _inert_types() -> list[Any]:
-    """Types without behaviour that training scripts leave in checkpoints."""
-    scalar = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "b1")]
-    return [argparse.Namespace, scalar, _scalar_of_numpy_1, np.dtype, *kinds]
-
-
-def _scalar_of_numpy_1(kind: np.dtype[Any], content: bytes) -> Any:
-    """Make a numpy scalar, under the name that numpy 1 wrote for what does so."""
-    return np.frombuffer(content, dtype=kind)[0]
-
-
-# torch knows an allowed function by these; pairs of a name and a function only since 2.6.
-_scalar_of_numpy_1.__module__ = "numpy.core.multiarray"
-_scalar_of_numpy_1.__name__ = _scalar_of_numpy_1.__qualname__ = "scalar"
-
-
-def fit(
-    network: torch.nn.Module,
-    checkpoint: Mapping[str, Any],
-    *,
-    path: Path,
-    head: tuple[str, ...] = (),
-    ignore: tuple[str, ...] = (),
-) -> Fit:
-    """Load a checkpoint into a network, all of it.
-
-    Every weight of the network must come from the checkpoint, in its shape; every weight of the
-    checkpoint must belong to the network, be its head, or start with an ignored prefix.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Changed in place.
-    checkpoint : mapping
-        As read.
-    path : Path
-        For messages.
-    head : tuple of str
-        Prefixes of the classifier, which embeddings do not need.
-    ignore : tuple of str
-        Prefixes that the spec says to leave out.
-
-    Raises
-    ------
-    EncoderError
-        Naming the keys that are missing, unknown or of another shape.
-    """
-    wanted = network.state_dict()
-    candidates = list(_candidates(checkpoint))
-    if not candidates:
-        raise EncoderError(f"the checkpoint {path} holds no tensors; save a state dict")
-    container, prefix, weights = _best(candidates, wanted, path)
-    left_out = tuple(
-        name for name in weights if name.startswith((*head, *ignore)) and name not in wanted
-    )
-    faults = list(_faults(wanted, {k: v for k, v in weights.items() if k not in left_out}))
-    if faults:
-        raise EncoderError(f"the checkpoint {path} does not fit the network: {'; '.join(faults)}")
-    network.load_state_dict({name: weights.get(name, own) for name, own in wanted.items()})
-    return Fit(container=container, prefix=prefix, left_out=left_out)
-
-
-def _best(candidates: list[Candidate], wanted: Mapping[str, torch.Tensor], path: Path) -> Candidate:
-    """Return the candidate whose names fit best; between two that fit as well, the user chooses.
-
-    Averaged weights beside the last ones are such a pair: which of them is released, nobody but the
-    user knows.
-    """
-    matches = [len(weights.keys() & wanted.keys()) for _, _, weights in candidates]
-    best = [one for one, count in zip(candidates, matches, strict=True) if count == max(matches)]
-    if max(matches) == 0:
-        names = _list(sorted(best[0][2]))
-        raise EncoderError(
-            f"the checkpoint {path} does not fit the network: none of its names ({names}) is among "
-            f"the network's ({_list(list(wanted))}); name the architecture that it was trained with"
-        )
-    containers = sorted({container for container, _, _ in best})
-    if len(containers) > 1:
-        raise EncoderError(
-            f"the checkpoint {path} has weights under each of {', '.join(containers)}; save those "
-            "that you release in a file of their own"
-        )
-    return best[0]
-
-
-def _candidates(checkpoint: Mapping[str, Any]) -> Iterator[Candidate]:
-    """Yield every container and prefix under which weights lie."""
-    for container, content in [("", checkpoint), *checkpoint.items()]:
-        if not isinstance(content, dict):
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, torch.Tensor]]:
+    """Return all weights by name, by the keys under which they lie joined by "/"."""
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    waiting: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), checkpoint)]
+    seen: set[int] = set()
+    while waiting:
+        keys, content = waiting.pop(0)
+        if id(content) in seen:  # the same one under two keys, or inside of itself
             continue
-        tensors = {
-            name: value
-            for name, value in content.items()
-            if isinstance(name, str) and torch.is_tensor(value)
-        }
-        for prefix in PREFIXES:
-            if any(name.startswith(prefix) for name in tensors):
-                yield (
-                    container,
-                    prefix,
-                    {name.removeprefix(prefix): tensors[name] for name in tensors},
-                )
+        seen.add(id(content))
+        named = {key: value for key, value in content.items() if isinstance(key, str)}
+        tensors = {key: _tensor(value) for key, value in named.items()}
+        if weights := {key: value for key, value in tensors.items() if value is not None}:
+            found.setdefault("/".join(keys), weights)
+        if len(keys) < DEPTH:
+            inner = ((key, value) for key, value in named.items() if isinstance(value, dict))
+            waiting += [((*keys, key), value) for key, value in inner]
+    return found
 
 
-def _faults(
-    wanted: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]
-) -> Iterator[str]:
-    missing = [name for name in wanted if name not in weights and not name.endswith(COUNTER)]
-    if missing:
-        yield f"it lacks {_list(missing)}; name the architecture that it was trained with"
-    misfits = [
-        f"{name} ({_shape(weights[name])}, the network has {_shape(wanted[name])})"
-        for name in wanted
-        if name in weights and weights[name].shape != wanted[name].shape
-    ]
-    if misfits:
-        yield f"other shapes: {_list(misfits)}; name the architecture that it was trained with"
-    unknown = [name for name in weights if name not in wanted]
-    if unknown:
-        yield f"the network has no {_list(unknown)}; list what may be left out under 'ignore'"
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(str(size) for size in tensor.shape) or "scalar"
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _tensor(value: Any) -> torch.Tensor | None:
+    if isinstance(value, StoredArray):
+        return torch.from_numpy(value.values)
+    return value if torch.is_tensor(value) else None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import fit, read_checkpoint
+from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import module_file
 from pytest_visualbias.models.preprocessing import as_facts, declared
 from pytest_visualbias.models.readouts import read_outs
@@ -41,11 +41,7 @@ def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> T
         Where the function fails or returns no module, or the checkpoint does not fit.
     """
     model = _call(entry, identity.seed, context)
-    notes: dict[str, Any] = {"architecture": entry.call}
-    if identity.checkpoint is not None:
-        weights = read_checkpoint(identity.checkpoint)
-        fitted = fit(model, weights, path=identity.checkpoint, ignore=entry.ignore)
-        notes |= {"left_out": list(fitted.left_out), "container": fitted.container}
+    notes = {"architecture": entry.call, **load(model, entry, identity.checkpoint)}
     network = Network(
         module=model,
         notes=notes,

@@ -46,6 +46,7 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
         "preprocess": entry.preprocess,
         "transform": _transform_text(entry),
         "ignore": json.dumps(entry.ignore),
+        **_place(entry),
     }
     is_pretrained = entry.pretrained is not False and entry.random_init is None
     found = _identities(entry, context, facts, loads_own_weights=is_pretrained)
@@ -77,6 +78,7 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
         "preprocess": entry.preprocess,
         "transform": _transform_text(entry),
         "ignore": json.dumps(entry.ignore),
+        **_place(entry),
     }
     return _identities(entry, context, facts, loads_own_weights=entry.random_init is None)
 
@@ -146,6 +148,12 @@ def _checkpoint_paths(checkpoint: str | tuple[str, ...], context: Context) -> li
 def _transform_text(entry: TimmModel | FactoryModel) -> str:
     transform = entry.transform
     return "" if transform is None else transform.model_dump_json(exclude_none=True)
+
+
+def _place(entry: TimmModel | FactoryModel) -> dict[str, str]:
+    """Return which weights of a checkpoint are meant, where the entry says so."""
+    said = {"container": entry.container, "prefix": entry.prefix}
+    return {key: text for key, text in said.items() if text is not None}
 
 
 def module_file(module: str, context: Context) -> Path:

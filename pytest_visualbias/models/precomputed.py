@@ -133,6 +133,9 @@ def open_vectors(path: Path) -> StoredVectors:
         reason = error.strerror or str(error)
         raise StimulusError(f"{path} cannot be read ({reason}); correct the path") from None
     except DAMAGE as error:
+        if "Object arrays" in str(error):  # numpy's word for what only a pickle could restore
+            what = "holds Python objects, and was not loaded: that could run code; store floats"
+            raise StimulusError(f"{path} {what} (n, dim)") from None
         raise StimulusError(f"{path} is damaged ({error}); make it again") from None
     raise StimulusError(f"{path} is neither .safetensors nor .npz; convert it")
 

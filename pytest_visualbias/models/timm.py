@@ -12,7 +12,8 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import Fit, fit, read_checkpoint
+from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.fitting import fit
 from pytest_visualbias.models.identity import HUB_NAMES
 from pytest_visualbias.models.readouts import NO_CLASSIFIER, read_outs
 from pytest_visualbias.models.square import ieat_facts, ieat_input
@@ -44,8 +45,8 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     notes: dict[str, Any] = {"architecture": entry.name}
     no_logits = _unlearned(model) if wants_pretrained else ""
     if identity.checkpoint is not None:
-        model, fitted, no_logits = _loaded(model, entry, identity.checkpoint)
-        notes |= {"left_out": list(fitted.left_out), "container": fitted.container}
+        model, facts, no_logits = _loaded(model, entry, identity.checkpoint)
+        notes |= facts
     network = Network(
         module=model,
         notes=notes,
@@ -115,7 +116,7 @@ def _unlearned(model: Any) -> str:
     return f"the pretrained weights do not tell {wanted} classes apart; leave 'num_classes' out"
 
 
-def _loaded(model: Any, entry: TimmModel, path: Path) -> tuple[Any, Fit, str]:
+def _loaded(model: Any, entry: TimmModel, path: Path) -> tuple[Any, dict[str, Any], str]:
     """Load a checkpoint: the model with its classifier, or without it, and why there is none.
 
     The features alone decide where the weights lie; the classifier must lie there, too.
@@ -124,17 +125,21 @@ def _loaded(model: Any, entry: TimmModel, path: Path) -> tuple[Any, Fit, str]:
     whole = copy.deepcopy(model) if getattr(model, "num_classes", 0) else None
     if hasattr(model, "reset_classifier"):
         model.reset_classifier(0)
-    fitted = fit(model, weights, path=path, head=head, ignore=entry.ignore)
+    said: dict[str, Any] = {"path": path, "ignore": entry.ignore}
+    place: dict[str, Any] = {"container": entry.container, "prefix": entry.prefix}
+    found = fit(model, weights, head=head, **said, **place)
+    facts = dict(found.facts)
     if whole is None:
-        return model, fitted, NO_CLASSIFIER
+        return model, facts, NO_CLASSIFIER
     if any(name.startswith(entry.ignore) for name in head):
-        return model, fitted, "'ignore' leaves the classifier out; remove it there"
-    place = weights[fitted.container] if fitted.container else weights
+        return model, facts, "'ignore' leaves the classifier out; remove it there"
+    place = {"container": found.container, "prefix": found.prefix}
     try:
-        return whole, fit(whole, place, path=path, ignore=entry.ignore), ""
+        left_out = fit(whole, weights, **said, **place).facts["left_out"]
     except EncoderError as error:
         classes = "or its classes ('arguments: {num_classes: 7}'), or read 'pooled'"
-        return model, fitted, f"{error}, {classes}"
+        return model, facts, f"{error}, {classes}"
+    return whole, facts | {"left_out": left_out}, ""
 
 
 def _head(model: Any) -> tuple[str, ...]:

@@ -73,10 +73,13 @@ def with_excess(
         unlike = undeclared(differing, file.spec.settings.differs)
         if unlike is not None:
             return dataclasses.replace(found, unlike_untrained=unlike)
-        measure = remembering(measure_of(test), memo)
-        excess = measure.grow(untrained.mean, found.scores, plan_of(file.spec, test), None)
+        measure, plan = remembering(measure_of(test), memo), plan_of(file.spec, test)
+        excess = measure.grow(untrained.mean, found.scores, plan, None)
+        seeds = tuple(measure.test(one, plan, None).effect_judged for one in untrained.trials)
     except VisualBiasError as error:
         if not test.limits.on_excess:
             return found
         return dataclasses.replace(found, problem=f"no excess over '{name}': {error}")
-    return dataclasses.replace(found, untrained=untrained.mean, excess=excess)
+    return dataclasses.replace(
+        found, untrained=untrained.mean, untrained_effects=seeds, excess=excess
+    )

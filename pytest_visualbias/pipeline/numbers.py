@@ -68,11 +68,12 @@ class Numbers:
         In what that model's measurement differs so that there is no growth, and what to do.
     untrained : AnyScores or None
         Of the untrained model that the excess is over.
+    untrained_effects : tuple of float
+        The judged effect of each of its seeds.
     excess : ChangeResult or None
         From that model to this one.
     unlike_untrained : str or None
         In what that model's measurement differs so that there is no excess.
-        In what that model's measurement differs so that there is no growth.
     unrecorded : str or None
         Why there is no growth since a record: its entry is missing, or of something else.
     is_recorded : bool
@@ -92,6 +93,7 @@ class Numbers:
     differing: tuple[Difference, ...] | None = None
     unlike: str | None = None
     untrained: AnyScores | None = None
+    untrained_effects: tuple[float, ...] = ()
     excess: ChangeResult | None = None
     unlike_untrained: str | None = None
     unrecorded: str | None = None
@@ -249,7 +251,8 @@ def _since_record(
     """Add the growth since a recorded result; since itself, where it is about to be recorded."""
     before = found.scores
     if not found.is_recorded:
-        past = past_of(baseline, subject, test, layer, found)
+        differs = file.spec.settings.differs
+        past = past_of(baseline, subject, test, layer, found, differs)
         if past.reason is not None:
             return dataclasses.replace(found, unrecorded=past.reason)
         before = past.scores

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import SpecError, StimulusError
 from pytest_visualbias.models.precomputed import open_vectors
 from pytest_visualbias.pipeline.power import power_findings
+from pytest_visualbias.pipeline.published import size_findings, unfinished
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.preparing import DEPARTURE
@@ -88,7 +89,9 @@ def preflight(
         else:
             images = images or _image_sets(file, stimuli, digest)
             models[name] = images
-    return Preflight(models=models, warnings=_check(file, models, strict=strict))
+    own = {} if images is None or stimuli is not None else images.sets
+    unlike = tuple(size_findings(file, own))
+    return Preflight(models=models, warnings=_check(file, models, unlike, strict=strict))
 
 
 def _first_layer(file: SpecFile) -> str:
@@ -104,10 +107,14 @@ def _used(file: SpecFile) -> list[str]:
 def _image_sets(file: SpecFile, stimuli: Path | None, digest: Callable[[Path], str]) -> ModelSets:
     sets: dict[str, StimulusSet] = {}
     problems: dict[str, str] = {}
+    halves = unfinished(file, _used(file)) if stimuli is None else {}
     for concept in _used(file):
         home = file.homes.get(concept) if stimuli is None else None
         if home is not None and not home.folder.is_dir():
             problems[concept] = file.sentence(("suite",), home.absence())
+            continue
+        if concept in halves:
+            problems[concept] = halves[concept]
             continue
         own = home.folder if home is not None else file.folder / file.spec.stimuli
         root = stimuli if stimuli is not None else own
@@ -145,14 +152,16 @@ def stored_sets(
 
 
 def _check(
-    file: SpecFile, models: Mapping[str, ModelSets], *, strict: bool
+    file: SpecFile, models: Mapping[str, ModelSets], unlike: tuple[Finding, ...], *, strict: bool
 ) -> dict[tuple[str, str], tuple[str, ...]]:
     faults: dict[str, None] = {}
     warnings: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for model, sets in models.items():
         found = [
             *set_findings(file.spec, sets.sets),
+            *(() if isinstance(file.spec.models[model], EmbeddingsModel) else unlike),
             *_unsaid_weights(file, model),
+            *_turned_round(file, model),
             *_departure(file, model),
             *power_findings(file.spec, model, sets.sets, strict=strict),
         ]
@@ -180,6 +189,18 @@ def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:
             "loads none; add 'checkpoint', or 'random_init: 1' for an untrained network"
         )
         yield Finding(path=("models", model), message=message, is_fault=False)
+
+
+def _turned_round(file: SpecFile, model: str) -> Iterator[Finding]:
+    """Yield a warning where a test lets a model's limits hold for what came before it."""
+    ends = {"after", *(pair.after for pair in file.spec.pairs)}
+    for index, test in enumerate(file.spec.tests):
+        if test.growth_from == model and model in ends and test.limits != type(test.limits)():
+            message = (
+                f"growth is measured from '{model}', so its limits judge the other models and not "
+                "this one; name the model before"
+            )
+            yield Finding(path=("tests", index, "growth_from"), message=message, is_fault=False)
 
 
 def _departure(file: SpecFile, model: str) -> Iterator[Finding]:

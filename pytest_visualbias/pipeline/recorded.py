@@ -130,9 +130,16 @@ def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -
 
 
 def past_of(
-    baseline: Baseline, subject: Subject, test: BiasTest, layer: str, numbers: Numbers
+    baseline: Baseline,
+    subject: Subject,
+    test: BiasTest,
+    layer: str,
+    numbers: Numbers,
+    differs: Iterable[str],
 ) -> Past:
     """Return the scores that were recorded of a test, in the order of its images now.
+
+    A difference that the spec declares is none.
 
     Raises
     ------
@@ -144,7 +151,7 @@ def past_of(
     if entry is None:
         reason = f"{baseline.shown} has no entry '{key}'; {baseline.remedy('update-new')}"
         return Past(reason=reason)
-    unlike = difference(entry, live_entry(subject, test, layer, numbers))
+    unlike = difference(entry, live_entry(subject, test, layer, numbers), differs)
     if unlike is not None:
         what = f"not_comparable: '{key}' in {baseline.shown} was recorded with other {unlike}"
         return Past(reason=f"{what}; {baseline.remedy('update')}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.recorded import scores_by_identity
 from pytest_visualbias.record import (
     AcceptRecord,
+    ExcessRecord,
     GrowthRecord,
     ModelRecord,
     ResultRecord,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.spec.stimuli import StimulusSet
     from pytest_visualbias.statistics import ChangeResult
 
 __all__ = ["error_record", "model_record", "result_record", "role_of"]
@@ -86,6 +90,7 @@ def result_record(
     *,
     nodeid: str,
     warnings: tuple[str, ...],
+    project: Path,
 ) -> ResultRecord:
     """Return the record of a judged test."""
     numbers = judged.numbers
@@ -108,7 +113,7 @@ def result_record(
         "reasons": list(judged.verdict.reasons),
         "warnings": notes,
         "family_size": tests.size,
-        "sets": _sets(numbers),
+        "sets": _sets(numbers, project),
     }
     if numbers.effect is not None and numbers.scores is not None:
         changes |= {name: getattr(numbers.effect, name, None) for name in EFFECT_FIELDS}
@@ -118,13 +123,9 @@ def result_record(
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
             "p_adjusted": judged.p_adjusted,
-            "growth": _change(judged.numbers.growth, judged.base, judged.growth_p_adjusted),
-            "excess": _change(
-                judged.numbers.excess,
-                excess_base(file.spec, judged.test),
-                judged.excess_p_adjusted,
-            ),
-            "drift": judged.test.drift,
+            "growth": _growth(judged),
+            "excess": _excess(judged, excess_base(file.spec, judged.test)),
+            "drift": list(judged.test.drifts),
             "drift_corrected_shift": _beyond_drift(tests, judged),
             "trials": _trials(subject, numbers),
             "scores": scores_by_identity(judged.test, numbers),
@@ -133,13 +134,18 @@ def result_record(
 
 
 def _beyond_drift(tests: Family, judged: Judged) -> float | None:
-    """Return the shift of a test beyond that of its drift control, where both have one."""
+    """Return the shift of a test beyond the mean of its drift controls, where all have one."""
     growth = judged.numbers.growth
-    for other in tests.results:
-        drift = other.numbers.growth
-        if other.test.name == judged.test.drift and other.base == judged.base and growth and drift:
-            return growth.shift - drift.shift
-    return None
+    drifts = [
+        other.numbers.growth.shift
+        for other in tests.results
+        if other.test.name in judged.test.drifts
+        and other.base == judged.base
+        and other.numbers.growth is not None
+    ]
+    if growth is None or not drifts or len(drifts) < len(judged.test.drifts):
+        return None
+    return growth.shift - sum(drifts) / len(drifts)
 
 
 def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:
@@ -153,7 +159,7 @@ def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:
             yield file.sentence(("settings", "differs", index), message)
 
 
-def _sets(numbers: Numbers) -> dict[str, SetRecord]:
+def _sets(numbers: Numbers, project: Path) -> dict[str, SetRecord]:
     return {
         role: SetRecord(
             concept=stimuli.concept,
@@ -161,9 +167,22 @@ def _sets(numbers: Numbers) -> dict[str, SetRecord]:
             digest=stimuli.digest,
             images=[stimulus.identity for stimulus in stimuli.stimuli],
             names=[stimulus.name for stimulus in stimuli.stimuli],
+            folder=_folder(stimuli, project),
         )
         for role, stimuli in numbers.sets.items()
     }
+
+
+def _folder(stimuli: StimulusSet, project: Path) -> str:
+    """Return what the names of images are relative to; nothing of stored vectors."""
+    for stimulus in stimuli.stimuli:
+        path = stimulus.path
+        if path is not None and path.as_posix().endswith(f"/{stimulus.name}"):
+            # Not resolved: a link is what the spec means by it.
+            root = Path(os.path.normpath(path.as_posix().removesuffix(stimulus.name)))
+            shown = root.relative_to(project) if root.is_relative_to(project) else root
+            return os.fsencode(shown.as_posix()).decode("utf-8", "backslashreplace")
+    return ""
 
 
 def _accept(judged: Judged) -> AcceptRecord | None:
@@ -173,20 +192,31 @@ def _accept(judged: Judged) -> AcceptRecord | None:
     return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
 
 
-def _change(
-    change: ChangeResult | None, base: str | None, p_adjusted: float | None
-) -> GrowthRecord | None:
+def _growth(judged: Judged) -> GrowthRecord | None:
+    change = judged.numbers.growth
+    if change is None or judged.base is None:
+        return None
+    fields = _change(change, judged.base, judged.growth_p_adjusted)
+    return GrowthRecord.model_validate(fields)
+
+
+def _excess(judged: Judged, base: str | None) -> ExcessRecord | None:
+    change = judged.numbers.excess
     if change is None or base is None:
         return None
-    return GrowthRecord.model_validate(
-        {
-            "base": base,
-            "value": change.growth,
-            "p_adjusted": p_adjusted,
-            "p_method": getattr(change, "p_verdict_method", None),
-            **{name: getattr(change, name, None) for name in GROWTH_FIELDS},
-        }
-    )
+    fields = _change(change, base, judged.excess_p_adjusted)
+    untrained = list(judged.numbers.untrained_effects)
+    return ExcessRecord.model_validate({**fields, "untrained": untrained})
+
+
+def _change(change: ChangeResult, base: str, p_adjusted: float | None) -> dict[str, object]:
+    return {
+        "base": base,
+        "value": change.growth,
+        "p_adjusted": p_adjusted,
+        "p_method": getattr(change, "p_verdict_method", None),
+        **{name: getattr(change, name, None) for name in GROWTH_FIELDS},
+    }
 
 
 def _trials(subject: Subject, numbers: Numbers) -> dict[str, list[float] | list[str]] | None:

@@ -1,4 +1,4 @@
-"""The whole report of a run, put together and written."""
+"""The whole report of a run, put together."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from pytest_visualbias.record import ModelRecord, Report, ResultRecord, to_json
+from pytest_visualbias.record import ModelRecord, Report, ResultRecord
+from pytest_visualbias.reports.counts import PName, bias_counts
 from pytest_visualbias.reports.labels import labelled
 from pytest_visualbias.reports.transfer import transfers
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["assemble", "environment", "write_json"]
+__all__ = ["assemble", "environment"]
 
 PACKAGES = (
     "numpy",
@@ -67,6 +68,9 @@ def assemble(
             "ran": len(results),
             "labels": [one.plain() for one in labelled(results)],
             "transfer": [one.plain() for one in transfers(results)],
+            "bias_counts": [
+                one.plain() for p in get_args(PName) for one in bias_counts(results, p=p)
+            ],
             **summary,
         },
     )
@@ -107,15 +111,3 @@ def _git(root: Path, *arguments: str) -> str | None:
 def _is_dirty(root: Path) -> bool | None:
     status = _git(root, "status", "--porcelain")
     return None if status is None else bool(status)
-
-
-def write_json(report: Report, path: Path) -> None:
-    """Write a report as JSON, making its folder.
-
-    Raises
-    ------
-    OSError
-        Where it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_json(report), encoding="utf-8")

@@ -3,58 +3,48 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from pytest_visualbias.reports.bars import EFFECT, Glyphs, legend, reach
+from pytest_visualbias.reports.carriers import carrier_lines
+from pytest_visualbias.reports.counts_table import count_tables
 from pytest_visualbias.reports.labels import labelled
-from pytest_visualbias.reports.text import drift_text, headline
+from pytest_visualbias.reports.tables import (
+    STYLES,
+    Screen,
+    empty_table,
+    label_of,
+    label_table,
+    result_table,
+)
+from pytest_visualbias.reports.text import drift_text, headline, remedies
 from pytest_visualbias.reports.transfer import transfers
-from pytest_visualbias.verdict import number, p_text
+from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.labels import Labelled
     from pytest_visualbias.reports.transfer import Transfer
 
 __all__ = ["Screen", "render"]
 
-STYLES = {
-    "pass": "green",
-    "reported": "dim",
-    "fail": "bold red",
-    "invalid": "bold red",
-    "error": "bold red",
-    "inconclusive": "yellow",
-    "accepted": "yellow",
-}
 # Outcomes that have a line of their own, worst first, and those that a count is enough for.
 TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
 UNTOLD = ("pass", "reported")
-# What all columns need at their widest, with some room for names.
-NARROW = 136
 # Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
 LEAST = 72
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Screen:
-    """What can be shown: width in columns, colours, and characters beyond ASCII."""
-
-    width: int
-    has_colour: bool
-    has_unicode: bool
+# A table with more tests than this shows what has to be known, and counts the rest.
+LONG = 15
 
 
 def render(
-    records: Sequence[ResultRecord], notes: Sequence[str], screen: Screen, *, is_quiet: bool
+    records: Sequence[ResultRecord], notes: Sequence[str], screen: Screen, *, verbosity: int = 0
 ) -> str:
     """Return the summary of a run.
 
@@ -66,8 +56,9 @@ def render(
         Sentences about the run as a whole, shown last.
     screen : Screen
         Where it is shown.
-    is_quiet : bool
-        Whether the verdicts are enough.
+    verbosity : int
+        As of pytest: below 0 the verdicts are enough, above 0 every test has its row, above 1
+        each that did not simply pass has the images that carry it.
     """
     stream = io.StringIO()
     console = Console(
@@ -82,20 +73,15 @@ def render(
     )
     for line in _verdicts(records):
         console.print(line, soft_wrap=True)
-    if not is_quiet:
-        for group in _groups(records):
-            console.print()
-            console.print(_table(group, screen))
-        for key, rows in groupby(labelled(records), key=lambda one: one.key):
-            console.print()
-            console.print(_label_table(key, rows, screen))
-        for index, transfer in enumerate(transfers(records)):
-            start = "" if index else "\n"
-            console.print(Text(start + _transfer(transfer, screen)), soft_wrap=True)
-        for record in (one for one in records if one.drift_corrected_shift is not None):
-            console.print(Text(f"{record.nodeid}: {drift_text(record)}"), soft_wrap=True)
-        for warning in dict.fromkeys(text for one in records for text in one.warnings):
-            console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    if verbosity >= 0:
+        for remedy in remedies(records):
+            console.print(Text(remedy, style="cyan"), soft_wrap=True)
+        _tables(console, records, screen, has_all=verbosity > 0)
+        for line in _remarks(records, screen):
+            console.print(line, soft_wrap=True)
+    if verbosity > 1:
+        for record in (one for one in records if one.outcome in TOLD):
+            console.print("\n".join(["", *carrier_lines(record)]), soft_wrap=True)
     for note in notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     text = stream.getvalue()
@@ -105,7 +91,7 @@ def render(
 def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
     counts: dict[str, int] = {}
     for record in records:
-        counts[_label(record)] = counts.get(_label(record), 0) + 1
+        counts[label_of(record)] = counts.get(label_of(record), 0) + 1
     order = [name for name in (*TOLD, *UNTOLD) if name in counts]
     if order:
         yield Text(", ".join(f"{counts[name]} {name}" for name in order))
@@ -117,6 +103,28 @@ def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
             yield line
 
 
+def _tables(
+    console: Console, records: Sequence[ResultRecord], screen: Screen, *, has_all: bool
+) -> None:
+    for group in _groups(records):
+        shown = group if has_all or len(group) <= LONG else [one for one in group if _is_told(one)]
+        console.print()
+        console.print(result_table(group, screen, shown))
+        if len(shown) < len(group):
+            console.print(Text(_rest(group, shown), style="dim"), soft_wrap=True)
+    if any(record.effect_judged is not None for record in records):
+        has_similarities = any(reach(record) != EFFECT for record in records)
+        glyphs = Glyphs.of(has_unicode=screen.has_unicode)
+        line = legend(glyphs, has_similarities=has_similarities)
+        console.print(Text(line, style="dim"), soft_wrap=True)
+    for key, rows in groupby(labelled(records), key=lambda one: one.key):
+        console.print()
+        console.print(label_table(key, rows, screen))
+    empty = partial(empty_table, screen=screen)
+    for part in count_tables(records, empty, max(screen.width, LEAST)):
+        console.print(part)
+
+
 def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
     groups: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in records:
@@ -124,114 +132,27 @@ def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
     return list(groups.values())
 
 
-def _table(records: Sequence[ResultRecord], screen: Screen) -> Table:
-    first = records[0]
-    layers = {record.layer for record in records}
-    # A model that growth is measured from in some tests only is gated in the others.
-    roles = {record.role for record in records}
-    role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
-    table = _empty(f"{first.spec} :: {first.model}{role}", screen)
-    table.add_column("test" if len(layers) == 1 else "test [layer]", overflow="fold", ratio=1)
-    for name in ("effect", "interval", "p adj"):
-        table.add_column(name, justify="right", no_wrap=True)
-    is_wide = screen.width >= NARROW
-    if is_wide:
-        for name in ("targets", "attrib.", "gap", "p", "visible"):
-            table.add_column(name, justify="right", no_wrap=True)
-    has_growth = any(record.growth is not None for record in records)
-    if has_growth:
-        arrow = "→" if screen.has_unicode else "->"
-        table.add_column(
-            f"before {arrow} after" if is_wide else "growth", justify="right", no_wrap=True
-        )
-    table.add_column("verdict", no_wrap=True)
-    for record in records:
-        table.add_row(
-            *_row(record, has_layer=len(layers) > 1, has_growth=has_growth, screen=screen)
-        )
-    return table
+def _is_told(record: ResultRecord) -> bool:
+    return record.outcome in TOLD or bool(record.control)
 
 
-def _empty(title: str, screen: Screen) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD if screen.has_unicode else box.ASCII2,
-        show_edge=False,
-        pad_edge=False,
-        expand=False,
-    )
+def _rest(group: Sequence[ResultRecord], shown: Sequence[ResultRecord]) -> str:
+    rest = [label_of(one) for one in group if one not in shown]
+    counts = ", ".join(f"{rest.count(name)} {name}" for name in UNTOLD if name in rest)
+    return f"and {counts}, which -v shows"
 
 
-def _label_table(key: str, rows: Iterable[Labelled], screen: Screen) -> Table:
-    table = _empty(f"models by {key}", screen)
-    table.add_column(key, overflow="fold", ratio=1)
-    for name in ("models", "tests", "mean |effect|", "mean growth", "failing"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        effect = "-" if row.effect is None else f"{row.effect:.2f}"
-        counts = [str(row.models), str(row.tests)]
-        cells = [row.value, *counts, effect, _number(row.growth), str(row.failing)]
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
-
-
-def _row(record: ResultRecord, *, has_layer: bool, has_growth: bool, screen: Screen) -> list[Text]:
-    name = f"{record.test} [{record.layer}]" if has_layer else record.test
-    p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
-    cells = [name, _number(record.effect_judged), _interval(record), p_text(p)]
-    if screen.width >= NARROW:
-        two_sided = record.sides is not None
-        cells += [
-            _number(record.effect_size if two_sided else None),
-            _number(record.effect_size_attributes),
-            "-" if record.gap is None else f"{record.gap:+.3f}",
-            p_text(record.p_verdict),
-            _visible(record),
-        ]
-    if has_growth:
-        cells.append(_growth(record, screen))
-    return [*(Text(cell) for cell in cells), Text(_label(record), style=STYLES[_label(record)])]
-
-
-def _label(record: ResultRecord) -> str:
-    """Return the outcome; a test that no limit judged is not shown as one that held."""
-    is_unjudged = record.outcome == "pass" and any("reported only" in one for one in record.reasons)
-    return "reported" if is_unjudged else record.outcome
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else number(value)
-
-
-def _interval(record: ResultRecord) -> str:
-    if record.ci_low is None or record.ci_high is None:
-        return "-"
-    return f"{record.ci_low:+.2f} {record.ci_high:+.2f}"
-
-
-def _visible(record: ResultRecord) -> str:
-    """Return the smallest |d| that can be significant, of each side that a kind has."""
-    sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
-    if record.sides is None:
-        sides = sides[:1]
-    return " ".join("-" if d is None else f"{d:.2f}" for d in sides)
-
-
-def _growth(record: ResultRecord, screen: Screen) -> str:
-    growth = record.growth
-    if growth is None:
-        return "-"
-    if screen.width < NARROW:
-        return number(growth.value)
-    arrow = "→" if screen.has_unicode else "->"
-    return f"{number(growth.before)} {arrow} {number(growth.after)} ({number(growth.value)})"
+def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
+    for index, transfer in enumerate(transfers(records)):
+        yield Text(("" if index else "\n") + _transfer(transfer, screen))
+    for record in (one for one in records if one.drift_corrected_shift is not None):
+        yield Text(f"{record.nodeid}: {drift_text(record)}")
+    for warning in dict.fromkeys(text for one in records for text in one.warnings):
+        yield Text(f"warning: {warning}", style="yellow")
 
 
 def _transfer(transfer: Transfer, screen: Screen) -> str:
-    arrow = "→" if screen.has_unicode else "->"
     return (
-        f"{transfer.spec} :: {transfer.base} {arrow} {transfer.model} [{transfer.layer}]: transfer "
-        f"{number(transfer.spearman)} (rank correlation of {transfer.k} {transfer.of})"
+        f"{transfer.spec} :: {transfer.base} {screen.arrow} {transfer.model} [{transfer.layer}]: "
+        f"transfer {number(transfer.spearman)} (rank correlation of {transfer.k} {transfer.of})"
     )

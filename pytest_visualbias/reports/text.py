@@ -8,11 +8,11 @@ from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
+    from pytest_visualbias.record import AcceptRecord, ExcessRecord, GrowthRecord, ResultRecord
 
-__all__ = ["drift_text", "failure_text", "headline", "waiver_text"]
+__all__ = ["drift_text", "failure_text", "headline", "remedies", "waiver_text"]
 
 
 def headline(record: ResultRecord) -> str:
@@ -25,10 +25,30 @@ def failure_text(record: ResultRecord) -> str:
     return "\n".join([headline(record), *(f"  {line}" for line in _details(record))])
 
 
+def remedies(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield what to do, once for each way in which results are not as they should be."""
+    found = list(records)
+    failed = [one for one in found if one.outcome == "fail" and not one.control]
+    if any(one.limits and one.effect_judged is not None for one in failed):
+        yield (
+            "to do: see with -vv which images carry an effect; finetune anew, or accept it for a "
+            "time with 'accept: {max_effect:, reason:, until:}' at its test"
+        )
+    if any(one.outcome == "inconclusive" for one in found):
+        yield (
+            "to do: what is inconclusive needs more images, or 'evidence: point' where the limit "
+            "alone is to decide"
+        )
+    if any(one.outcome == "invalid" for one in found):
+        yield "to do: what is invalid says nothing; mend the positive control that failed first"
+
+
 def drift_text(record: ResultRecord) -> str:
     """Return in one line how far an effect moved beyond what is common to all."""
     assert record.drift_corrected_shift is not None  # noqa: S101 - for the type checker
-    return f"shift beyond the drift of '{record.drift}': {number(record.drift_corrected_shift)}"
+    controls = ", ".join(f"'{name}'" for name in record.drift)
+    mean = "mean " if len(record.drift) > 1 else ""
+    return f"shift beyond the {mean}drift of {controls}: {number(record.drift_corrected_shift)}"
 
 
 def waiver_text(accept: AcceptRecord) -> str:
@@ -49,7 +69,7 @@ def _details(record: ResultRecord) -> Iterator[str]:
     if record.drift_corrected_shift is not None:
         yield drift_text(record)
     if record.excess is not None:
-        yield _change(record.excess, "beyond", "excess")
+        yield _change(record.excess, "beyond", "excess") + _seeds(record.excess)
     if record.accept is not None:
         yield f"waiver: {waiver_text(record.accept)}"
     if record.limits:
@@ -103,6 +123,14 @@ def _evidence(record: ResultRecord) -> str:
         tests = "1 test" if count == 1 else f"{count} tests"
         parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {tests})")
     return ", ".join(parts)
+
+
+def _seeds(excess: ExcessRecord) -> str:
+    """Say what single untrained networks show: in their mean, effects of either sign cancel."""
+    if len(excess.untrained) < 2:  # noqa: PLR2004 - one seed is its own mean
+        return ""
+    low, high = min(excess.untrained), max(excess.untrained)
+    return f"; its {len(excess.untrained)} seeds from {number(low)} to {number(high)}"
 
 
 def _change(change: GrowthRecord, relation: str, what: str) -> str:

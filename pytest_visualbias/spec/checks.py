@@ -88,6 +88,9 @@ def _model(entry: ModelEntry) -> Iterator[Finding]:
     if entry.checkpoint is not None and entry.random_init is not None:
         yield ("random_init",), "a checkpoint is given too; keep one of them"
     yield from preparation_findings(entry)
+    for key in ("container", "prefix"):
+        if getattr(entry, key) is not None and entry.checkpoint is None:
+            yield (key,), "there is no checkpoint to read it in; add 'checkpoint' or remove this"
     if isinstance(entry, TimmModel) and entry.pretrained:
         for key in ("checkpoint", "random_init"):
             if getattr(entry, key) is not None:
@@ -230,17 +233,18 @@ def _control(test: BiasTest) -> Iterator[Finding]:
 def _drift(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
     if test.control == "drift" and test.limits.min_effect is None and test.limits != Limits():
         yield ("limits",), "a drift control is never judged; remove them"
-    if test.drift is None:
-        return
     controls = {one.name: one for one in spec.tests if one.control == "drift"}
-    if test.control:
-        yield ("drift",), "a control is corrected by no other; remove it"
-    elif test.drift not in controls:
-        message = f"'{test.drift}' is no drift control; {did_you_mean(test.drift, controls)}"
-        yield ("drift",), message
-    elif controls[test.drift].kind != test.kind:
-        kind = controls[test.drift].kind
-        yield ("drift",), f"'{test.drift}' is of kind '{kind}'; name one of kind '{test.kind}'"
+    for index, name in enumerate(test.drifts):
+        path: Path = ("drift",) if isinstance(test.drift, str) else ("drift", index)
+        if test.control:
+            yield path, "a control is corrected by no other; remove it"
+        elif name not in controls:
+            yield path, f"'{name}' is no drift control; {did_you_mean(name, controls)}"
+        elif controls[name].kind != test.kind:
+            kind = controls[name].kind
+            yield path, f"'{name}' is of kind '{kind}'; name one of kind '{test.kind}'"
+        elif name in test.drifts[:index]:
+            yield path, f"'{name}' stands twice; remove one"
 
 
 def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from pytest_visualbias.spec.values import (
     Evidence,
     Limit,
     Name,
+    NameOrNames,
     Names,
     Said,
     Sides,
@@ -191,7 +192,7 @@ class BiasTest(Strict):
     limits: Limits = Limits()
     accept: Accept | None = None
     control: Literal["positive", "drift"] | None = None
-    drift: Name | None = None
+    drift: NameOrNames | None = None
     scope: Literal["attributes", "model"] | None = None
     alternative: Alternative | None = None
     evidence: Evidence | None = None
@@ -199,6 +200,11 @@ class BiasTest(Strict):
     growth_from: Name | None = None
     excess_over: Name | None = None
     tags: Annotated[tuple[TagName, ...], Field(strict=False)] = ()
+
+    @property
+    def drifts(self) -> tuple[str, ...]:
+        """The drift controls whose mean shift is taken off."""
+        return (self.drift,) if isinstance(self.drift, str) else self.drift or ()
 
     @property
     def is_positive(self) -> bool:

@@ -60,6 +60,8 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
         kept = {key: known[key] for key in KEPT if key in known}
         if override.source not in ("factory", "timm"):
             kept = {key: kept[key] for key in kept if key in ("layers", "labels")}
+        if override.source == known.get("source") == "embeddings" and "prefix" in known:
+            kept["prefix"] = known["prefix"]  # where the sets lie in such a file
         main = MAIN_KEY.get(override.source, "path")
         return {"source": override.source, main: override.what, **kept}
     if entry is not None and not known:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["DATA_VARIABLE", "SUITE_SUFFIXES", "fetched", "shipped", "suite_names", "suite_path"]
+__all__ = [
+    "DATA_VARIABLE",
+    "SUITE_SUFFIXES",
+    "data_folder",
+    "fetched",
+    "shipped",
+    "suite_names",
+    "suite_path",
+]
 
 DATA_VARIABLE = "VISUALBIAS_DATA"
 SUITE_SUFFIXES = (".suite.yaml", ".suite.yml")
@@ -31,11 +39,21 @@ def suite_path(name: str) -> Path:
     return shipped(SUITES) / f"{name}{SUITE_SUFFIXES[0]}"
 
 
-def fetched(suite: str) -> Path:
-    """Return the folder in which the stimuli of a suite that ships are looked for.
+def data_folder() -> Path:
+    """Return the folder below which fetched stimuli are kept, a folder for each suite.
 
-    That is ``$VISUALBIAS_DATA/SUITE``, else ``~/.cache/visualbias/SUITE``.
+    That is ``$VISUALBIAS_DATA``, else ``$XDG_DATA_HOME/visualbias``, else
+    ``~/.local/share/visualbias``. It is no cache: what a source sent first is remembered there, and
+    may be gone from the source when it is wanted again.
     """
     named = os.environ.get(DATA_VARIABLE)
-    folder = Path(named) if named else Path("~", ".cache", "visualbias")
-    return Path(os.path.expanduser(folder)) / suite  # noqa: PTH111 - pathlib's raises without a home
+    # The rules of XDG: what is not absolute does not count.
+    shared = os.environ.get("XDG_DATA_HOME", "")
+    below = Path(shared) if Path(shared).is_absolute() else Path("~", ".local", "share")
+    folder = Path(named) if named else below / "visualbias"
+    return Path(os.path.expanduser(folder))  # noqa: PTH111 - pathlib's raises without a home
+
+
+def fetched(suite: str) -> Path:
+    """Return the folder in which the stimuli of a suite that ships are looked for."""
+    return data_folder() / suite

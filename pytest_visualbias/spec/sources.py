@@ -96,6 +96,9 @@ class _Network(Strict):
     checkpoint: Checkpoint | None = None
     random_init: Annotated[int, Field(ge=1, le=100)] | None = None
     ignore: Texts = ()
+    # Where in the checkpoint the weights lie; empty for its top, and for names without a prefix.
+    container: str | None = None
+    prefix: str | None = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
 

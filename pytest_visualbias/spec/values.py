@@ -6,7 +6,15 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
 
 __all__ = [
     "CALL",
@@ -20,6 +28,7 @@ __all__ = [
     "Labels",
     "Limit",
     "Name",
+    "NameOrNames",
     "Names",
     "Said",
     "Sides",
@@ -47,6 +56,10 @@ Text = Annotated[str, Field(min_length=1)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
+NameOrNames = Annotated[
+    Annotated[Name, Tag("text")] | Annotated[Names, Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "text"),
+]
 
 Labels = dict[Name, Text]
 

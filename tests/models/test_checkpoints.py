@@ -18,7 +18,8 @@ import safetensors.torch
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import Fit, fit, read_checkpoint
+from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.fitting import Fit, fit
 
 pytestmark = pytest.mark.torch
 
@@ -75,15 +76,25 @@ class TestFit:
         for name, value in trained().items():
             assert torch.equal(state[name], value)
 
-    def test_what_a_lightning_module_has_beside_its_model_is_named(self) -> None:
+    def test_what_a_lightning_module_has_beside_its_model_is_left_out_and_told(self) -> None:
         weights = {f"model.{name}": value for name, value in trained().items()}
-        with pytest.raises(EncoderError, match=r"has no criterion\.weight; list what may be left"):
-            fitted({"state_dict": {**weights, "criterion.weight": torch.ones(2)}})
+        found, _ = fitted({"state_dict": {**weights, "criterion.weight": torch.ones(2)}})
+        assert (found.prefix, found.left_out) == ("model.", ("criterion.weight",))
+
+    def test_what_it_has_inside_of_its_model_is_a_fault(self) -> None:
+        weights = {f"model.{name}": value for name, value in trained().items()}
+        message = refusal({"state_dict": {**weights, "model.adapter.weight": torch.ones(2)}})
+        assert message == (
+            "the checkpoint c.pt does not fit the network (under 'state_dict' behind 'model.'): "
+            "the network has no adapter.weight; list what may be left out under 'ignore'"
+        )
 
     def test_averaged_weights_beside_the_last_ones_are_the_users_to_choose_from(self) -> None:
         averaged = {name: value * 0.5 for name, value in trained().items()}
-        with pytest.raises(EncoderError, match="under each of state_dict, state_dict_ema; save"):
-            fitted({"state_dict": trained(), "state_dict_ema": averaged})
+        assert refusal({"state_dict": trained(), "state_dict_ema": averaged}) == (
+            "the checkpoint c.pt has different weights that fit the network in 2 places; write "
+            "which of them you release: 'container: state_dict' or 'container: state_dict_ema'"
+        )
 
     def test_averaged_weights_alone_are_taken(self) -> None:
         found, _ = fitted({"model_ema": trained(), "epoch": 3})

@@ -195,7 +195,7 @@ class TestWeights:
         with pytest.raises(EncoderError, match=r"the network has no fc\.weight; list what may be"):
             opened("vb_nets:make", checkpoint="c.pt")
         encoder = opened("vb_nets:make", checkpoint="c.pt", ignore=["fc."])
-        assert encoder.description["left_out"] == ["fc.weight"]
+        assert encoder.description["left_out"] == ["module.fc.weight"]
         image = np.ones((3, 8, 8), dtype=np.float32)
         found = encoder.encode([image], [_pooled()])["pooled"]
         with torch.inference_mode():

@@ -172,6 +172,21 @@ class TestFacts:
         other = identify_timm(timm_entry(**{"pretrained": False, **keys}), context)[0]
         assert one.fingerprint() != other.fingerprint()
 
+    @pytest.mark.parametrize("place", [{"container": "ema"}, {"prefix": ""}, {"prefix": "a."}])
+    def test_other_weights_of_one_checkpoint_are_another_model(
+        self, context: Context, place: dict[str, str]
+    ) -> None:
+        (context.folder / "c.pt").write_bytes(b"weights")
+        one, same, other = (
+            only(identify_timm(timm_entry(checkpoint="c.pt", **keys), context))
+            for keys in ({}, {"container": None}, place)
+        )
+        assert one.fingerprint() == same.fingerprint() != other.fingerprint()
+        assert one.facts.keys().isdisjoint({"container", "prefix"}), (
+            "what was recorded before these keys were known would not be found again"
+        )
+        assert {*other.facts.items()} >= {*place.items()}
+
     def test_sources_differ(self, context: Context) -> None:
         write(context.project / "nets.py", "")
         facts = only(identify_factory(factory_entry(random_init=1), context)).facts

@@ -265,16 +265,19 @@ class TestCheckpoint:
         safetensors.torch.save_file(state, folder / "c.safetensors")
         return state
 
-    @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
+    @pytest.mark.parametrize(
+        ("name", "head"),
+        [("test_resnet", "fc."), ("test_vit", "head."), ("test_convnext", "head.fc.")],
+    )
     def test_is_loaded_without_its_head_which_may_have_other_classes(
-        self, name: str, opened: Opened, context: Context, images: list[Image.Image]
+        self, name: str, head: str, opened: Opened, context: Context, images: list[Image.Image]
     ) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(5)
             model: Any = timm.create_model(name, pretrained=False, num_classes=7).eval()
         torch.save({"state_dict": model.state_dict()}, context.folder / "c.pt")
         encoder = opened(name, checkpoint="c.pt")
-        assert len(encoder.description["left_out"]) == 2
+        assert encoder.description["left_out"] == [f"{head} (2 weights)"]
         assert encoder.description["container"] == "state_dict"
         batch = inputs(encoder, images)
         with torch.inference_mode():

@@ -20,6 +20,7 @@ import pytest_visualbias.running  # noqa: F401 - see above
 DIM = 16
 # At its end every run would import the whole of hypothesis.
 LEAN = ("-p", "no:hypothesispytest")
+GITHUB = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
 MODELS = """
   before: {source: embeddings, path: ../before.safetensors}
   after: {source: embeddings, path: ../after.safetensors}
@@ -228,7 +229,7 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty project on a wide screen, on a machine that is no CI."""
     monkeypatch.setenv("COLUMNS", "200")
-    for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "VISUALBIAS_CACHE", "NO_COLOR"):
+    for name in ("CI", "BUILD_NUMBER", "VISUALBIAS_CACHE", "NO_COLOR", *GITHUB):
         monkeypatch.delenv(name, raising=False)
     return Project(pytester)
 

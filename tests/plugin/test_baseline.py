@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from pytest_visualbias.baseline import recording
+from pytest_visualbias.baseline.files import locked, read_baseline, write_baseline
 from tests.plugin.conftest import (
     KIND_SETS,
     control_test,
@@ -19,6 +22,9 @@ from tests.plugin.conftest import (
 from tests.plugin.test_xdist import spread, told
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from tests.plugin.conftest import Project
 
 ALONE = "\n  after: {source: embeddings, path: ../after.safetensors}\n"
@@ -50,6 +56,37 @@ def recorded(project: Project) -> Project:
 
 
 # ---------------------------------------------------------------------------- recording
+
+
+def test_recording_a_larger_effect_says_how_much_larger(recorded: Project) -> None:
+    """Whoever commits the file agrees to the larger effect, and should see it."""
+    old = stored(recorded)["after::one[pooled]"]["effect_judged"]
+    recorded.store("after", bias=1.0)
+    said = sentences(recorded.gate(UPDATE))
+    rise = abs(stored(recorded)["after::one[pooled]"]["effect_judged"]) - abs(old)
+    assert rise > 1
+    assert f"{FILE}: 1 changed; commit it" in said
+    assert f"{FILE}: |effect| rose, most in after::one[pooled] by {rise:.2f}" in said
+    recorded.store("after")
+    assert "rose" not in sentences(recorded.gate(UPDATE))
+
+
+def test_what_another_run_recorded_meanwhile_stays(
+    recorded: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs that record at once read the same file; the later one adds to the earlier's."""
+    recorded.spec(one_test("one", GROWTH), one_test("two", GROWTH), models=ALONE)
+    monkeypatch.setattr(recording, "locked", _meanwhile)
+    assert recorded.gate(UPDATE).ret == 0
+    assert {"after::one[pooled]", "after::two[pooled]", "meanwhile"} <= stored(recorded).keys()
+
+
+@contextlib.contextmanager
+def _meanwhile(path: Path) -> Iterator[None]:
+    entries = read_baseline(path, "it").of("")
+    write_baseline(path, {**entries, "meanwhile": entries["after::one[pooled]"]})
+    with locked(path):
+        yield
 
 
 def test_what_a_run_records_is_judged_as_without_growth_and_said(project: Project) -> None:
@@ -104,9 +141,9 @@ def test_update_new_leaves_what_has_changed_and_judges_by_it(recorded: Project) 
     assert result.ret == 0
     assert f"{FILE}: 1 changed; commit it" in sentences(result)
     assert stored(recorded)["after::one[pooled]"]["effect_size"] > 1
-    assert recorded.report()["summary"]["baselines"] == [
-        {"file": FILE, "recorded": 0, "changed": 1, "pruned": 0, "unclaimed": []}
-    ]
+    (said,) = recorded.report()["summary"]["baselines"]
+    assert said.pop("risen").keys() == {"after::one[pooled]"}
+    assert said == {"file": FILE, "recorded": 0, "changed": 1, "pruned": 0, "unclaimed": []}
 
 
 def test_scores_within_a_millionth_are_not_changed(recorded: Project) -> None:
@@ -369,6 +406,25 @@ def test_what_was_measured_otherwise_is_not_compared(
     spec(layer, transform)
     assert networks.gate().ret == 1
     assert f"was recorded with other {what}" in networks.row()["reasons"][0]
+
+
+def test_a_difference_from_the_record_that_is_declared_is_compared(networks: Project) -> None:
+    def spec(size: int, settings: str) -> None:
+        networks.spec(
+            one_test("one", "{max_growth: 1.8}"),
+            head=f"stimuli: ../stimuli\n{settings}",
+            concepts="{x: x, y: y, a: a, b: b}",
+            models=(
+                "\n  after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors, "
+                f"transform: {{size: {size}}}}}\n"
+            ),
+        )
+
+    spec(64, "")
+    assert networks.gate(UPDATE).ret == 0
+    spec(96, "settings: {differs: [preprocessing.input_size]}")
+    assert networks.gate().ret == 0
+    assert networks.row()["growth"]["from"] == "baseline"
 
 
 def test_another_precision_is_not_compared(networks: Project) -> None:

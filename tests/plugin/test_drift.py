@@ -70,3 +70,24 @@ def test_what_cannot_be_is_told(project: Project, tests: list[str], said: str) -
     result = project.gate()
     assert result.ret == 2
     assert said in sentences(result)
+
+
+def test_of_several_controls_the_mean_shift_is_taken_off(project: Project) -> None:
+    project.pair(after=1.0)
+    signs = one_test("signs", "{}", A="d", B="a", control="drift")
+    project.spec(STOP, signs, one_test("one", drift="[stop, signs]"))
+    result = project.gate()
+    row = project.row()
+    mean = sum(project.row(name)["growth"]["shift"] for name in ("stop", "signs")) / 2
+    assert mean != pytest.approx(project.row("stop")["growth"]["shift"])
+    assert row["drift"] == ["stop", "signs"]
+    assert row["drift_corrected_shift"] == pytest.approx(row["growth"]["shift"] - mean)
+    assert "shift beyond the mean drift of 'stop', 'signs': " in sentences(result)
+
+
+def test_each_of_several_controls_must_be_one(project: Project) -> None:
+    project.pair()
+    project.spec(STOP, one_test("one", drift="[stop, stop, stpo]"))
+    said = sentences(project.gate())
+    assert "tests[1].drift[1]: 'stop' stands twice; remove one" in said
+    assert "tests[1].drift[2]: 'stpo' is no drift control; did you mean 'stop'?" in said

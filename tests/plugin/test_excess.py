@@ -192,3 +192,5 @@ def test_untrained_seeds_are_averaged_like_trials(networks: Project) -> None:
     assert len(untrained["trials"]["labels"]) == 2
     assert excess["before"] == pytest.approx(untrained["effect_judged"])
     assert excess["after"] == pytest.approx(networks.row()["effect_judged"])
+    assert excess["untrained"] == untrained["trials"]["effect_judged"]
+    assert min(excess["untrained"]) < excess["before"] < max(excess["untrained"])

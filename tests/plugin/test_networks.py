@@ -99,7 +99,23 @@ def test_an_image_whose_name_is_not_text_is_measured_all_the_same(networks: Proj
     image = networks.path / "stimuli/x/0.png"
     image.rename(image.with_name(os.fsdecode(b"\xff.png")))
     assert networks.gate().ret == 0
-    assert "x/\\xff.png" in networks.row()["sets"]["X"]["names"]
+    stimuli = networks.row()["sets"]["X"]
+    assert "x/\\xff.png" in stimuli["names"]
+    assert stimuli["folder"] == "stimuli"
+
+
+def test_a_report_says_where_its_images_are(
+    networks: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Relative to the project inside it, so that another checkout finds them; else absolute."""
+    networks.gate()
+    assert {one["folder"] for one in networks.row()["sets"].values()} == {"stimuli"}
+    outside = tmp_path_factory.mktemp("outside") / "images"
+    shutil.copytree(networks.path / "stimuli", outside)
+    networks.gate(f"--visualbias-stimuli={outside}")
+    stimuli = networks.row()["sets"]["A"]
+    assert stimuli["folder"] == outside.as_posix()
+    assert all((outside / name).is_file() for name in stimuli["names"])
 
 
 class TestSeveralSpecs:

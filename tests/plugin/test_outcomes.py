@@ -176,6 +176,15 @@ def test_the_model_that_growth_is_measured_from_never_fails_by_a_limit(project: 
     assert row["reasons"] == ["reference, reported only"]
 
 
+def test_growth_from_the_model_after_is_warned_of(project: Project) -> None:
+    """It turns the gate round: what should be judged is what the others are judged by."""
+    project.pair()
+    project.spec(one_test("one", "{max_growth: 0.2}", growth_from="after"))
+    assert "growth is measured from 'after', so its limits judge" in sentences(project.gate())
+    project.spec(one_test("one", "{max_growth: 0.2}", growth_from="before"))
+    assert "growth is measured from" not in sentences(project.gate())
+
+
 def test_growth_from_another_model_makes_that_one_the_reference(project: Project) -> None:
     project.pair(before=1.0, after=1.0)
     project.spec(one_test("one", "{max_growth: 0.2, max_effect: 0.5}", growth_from="after"))

@@ -19,7 +19,8 @@ from scipy import stats
 
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, SpecError
-from pytest_visualbias.models.checkpoints import fit, read_checkpoint
+from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.fitting import fit
 from pytest_visualbias.models.preprocessing import as_facts, declared
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.layers import layer_point

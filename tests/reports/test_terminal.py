@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.reports.terminal import Screen, render
+from tests.reports.conftest import GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,27 +22,70 @@ def screen(width: int = 80, *, colour: bool = False, unicode: bool = True) -> Sc
     return Screen(width=width, has_colour=colour, has_unicode=unicode)
 
 
-def shown(records: list[ResultRecord], on: Screen, *notes: str, quiet: bool = False) -> list[str]:
-    return [line.rstrip() for line in render(records, notes, on, is_quiet=quiet).splitlines()]
+def shown(
+    records: list[ResultRecord], on: Screen, *notes: str, quiet: bool = False, verbosity: int = 0
+) -> list[str]:
+    level = -1 if quiet else verbosity
+    return [line.rstrip() for line in render(records, notes, on, verbosity=level).splitlines()]
 
 
 def test_a_narrow_screen_whole(make: Make) -> None:
     records = [make("kept", outcome="pass", model="before"), make(), make("kept", outcome="pass")]
-    assert shown(records, screen()) == [
+    lines = shown(records, screen())
+    assert lines[2].startswith("to do: see with -vv which images carry an effect")
+    assert lines == [
         "1 fail, 2 pass",
         "FAIL bias_specs/x.bias.yaml::after::gender-career[pooled]: a reason",
+        lines[2],
         "",
         "bias_specs/x.bias.yaml :: before (reference)",
-        "test   effect      interval   p adj   verdict",
-        "─────────────────────────────────────────────",
-        "kept    +1.00   +0.20 +1.50   0.002   pass",
+        "test   effect   -2    0    +2   p adj   verdict",
+        "───────────────────────────────────────────────",
+        "kept    +1.00         │──●─     0.002   pass",
         "",
         "bias_specs/x.bias.yaml :: after",
-        "test            effect      interval   p adj   growth   verdict",
-        "───────────────────────────────────────────────────────────────",
-        "gender-career    +1.00   +0.20 +1.50   0.002    +0.90   fail",
-        "kept             +1.00   +0.20 +1.50   0.002    +0.90   pass",
+        "test            effect   -2    0    +2   p adj   growth   verdict",
+        "─────────────────────────────────────────────────────────────────",
+        "gender-career    +1.00       ╎ │──●─     0.002    +0.90   fail",
+        "kept             +1.00       ╎ │──●─     0.002    +0.90   pass",
+        "bars: -2 to +2: │ zero ─ interval ● effect ╎ limit",
     ]
+
+
+def test_the_interval_stands_in_numbers_where_there_is_room(make: Make) -> None:
+    assert "+0.20 +1.50" not in "".join(shown([make()], screen(152)))
+    assert "+0.20 +1.50" in "".join(shown([make()], screen(153)))
+
+
+def test_a_long_table_shows_what_must_be_known_unless_asked_for_all(make: Make) -> None:
+    records = [make(f"t{index}", outcome="pass") for index in range(20)]
+    records += [make("bad"), make("control", outcome="pass", control="positive")]
+    lines = shown(records, screen())
+    start = lines.index("bias_specs/x.bias.yaml :: after")
+    assert [line.split()[0] for line in lines[start + 3 : start + 5]] == ["bad", "control"]
+    assert lines[start + 5] == "and 20 pass, which -v shows"
+    rows = "\n".join(shown(records, screen(), verbosity=1))
+    assert all(f"\nt{index} " in rows for index in range(20))
+    assert "which -v shows" not in rows
+
+
+def test_the_excess_stands_where_it_is_limited(make: Make) -> None:
+    excess = {**GROWTH, "base": "untrained", "value": 0.47, "untrained": [0.1, 0.2]}
+    lines = shown([make(excess=excess, limits={"max_excess": 0.3})], screen())
+    assert "excess" in lines[5]
+    assert "+0.47" in lines[7]
+    assert "excess" not in shown([make(excess=excess)], screen())[5]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [("inconclusive", "needs more images"), ("invalid", "positive control"), ("fail", "-vv")],
+)
+def test_what_to_do_is_said_once_for_each_outcome(make: Make, outcome: str, said: str) -> None:
+    lines = shown([make("one", outcome=outcome), make("two", outcome=outcome)], screen())
+    (line,) = [line for line in lines if line.startswith("to do: ")]
+    assert said in line
+    assert not [line for line in shown([make(outcome="pass")], screen()) if "to do" in line]
 
 
 def test_a_model_that_is_a_reference_in_some_tests_only_is_not_called_one(make: Make) -> None:
@@ -55,8 +99,9 @@ def test_a_screen_of_ascii_whole(make: Make) -> None:
     lines = shown(records, screen(140, unicode=False))
     assert lines[1] == "FAIL bias_specs/x.bias.yaml::after::M\\xfcller[pooled]: a reason"
     assert all(line.isascii() for line in lines)
-    assert "before -> after" in lines[4]
-    assert "-0.10 -> +1.00 (+0.90)" in lines[6]
+    assert "before -> after" in lines[5]
+    assert "-0.10 -> +1.00 (+0.90)" in lines[7]
+    assert "   : |--o-   " in lines[7]
 
 
 @pytest.mark.parametrize("width", [80, 135, 136, 140, 200])
@@ -92,11 +137,13 @@ def test_what_a_kind_does_not_have_has_dashes_too(make: Make) -> None:
         make("gap", kind="similarity-gap", model="before", **one_side),
         make("within", kind="intra-similarity", model="before", p_verdict=None, **within),
     ]
-    *_, first, second = shown(records, screen(140))
-    assert first.split() == [
+    *_, first, second, _ = shown(records, screen(153))
+    assert first.replace("│──●─", "").split() == [
         *("gap", "+1.00", "+0.20", "+1.50", "0.002", "-", "-", "+0.031", "0.001", "0.96", "fail")
     ]
-    assert second.split() == ["within", "+1.00", "+0.20", "+1.50", *"------", "fail"]
+    assert second.replace("│─────●", "").split() == [
+        *("within", "+1.00", "+0.20", "+1.50", *"------", "fail")
+    ]
 
 
 def test_a_warning_is_said_once_and_notes_come_last(make: Make) -> None:
@@ -115,7 +162,7 @@ def test_quiet_leaves_tables_and_warnings_out(make: Make) -> None:
 
 
 def test_text_of_users_is_never_read_as_markup(make: Make) -> None:
-    text = render([make("[red]x[/red] :smile:")], [], screen(colour=True), is_quiet=True)
+    text = render([make("[red]x[/red] :smile:")], [], screen(colour=True), verbosity=-1)
     assert "[red]x[/red] :smile:" in text
 
 

@@ -106,3 +106,10 @@ def test_a_similarity_within_a_set_has_an_interval_and_no_p(make: Make) -> None:
         ),
         "  limits: max_effect 0.5",
     ]
+
+
+def test_what_single_untrained_seeds_show_is_said(make: Make) -> None:
+    """In their mean, effects of either sign cancel."""
+    excess = {**GROWTH, "base": "untrained", "untrained": [-0.4, 0.1, 0.6]}
+    assert "; its 3 seeds from -0.40 to +0.60" in failure_text(make(excess=excess))
+    assert "seeds" not in failure_text(make(excess={**excess, "untrained": [0.6]}))

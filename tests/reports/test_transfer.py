@@ -97,7 +97,7 @@ def test_where_all_effects_are_equal_there_is_none(make: Make) -> None:
 def test_it_is_one_line_below_the_tables(make: Make, unicode: bool, arrow: str) -> None:
     screen = Screen(width=80, has_colour=False, has_unicode=unicode)
     records = [*grown(make), *grown(make, layer="layer3")]
-    lines = render(records, ["a note"], screen, is_quiet=False).splitlines()
+    lines = render(records, ["a note"], screen, verbosity=0).splitlines()
     start = f"bias_specs/x.bias.yaml :: before {arrow} after"
     assert lines[-4:] == [
         "",
@@ -105,7 +105,7 @@ def test_it_is_one_line_below_the_tables(make: Make, unicode: bool, arrow: str) 
         f"{start} [layer3]: transfer +0.84 (rank correlation of 6 effects)",
         "a note",
     ]
-    assert "transfer" not in render(records, [], screen, is_quiet=True)
+    assert "transfer" not in render(records, [], screen, verbosity=-1)
 
 
 def test_its_entry_in_the_report_has_the_keys_that_readers_rely_on(make: Make) -> None:

@@ -50,6 +50,15 @@ class TestModels:
         (fault,) = spoilt((AFTER, new))
         assert "models.after.random_init: a checkpoint is given too" in fault
 
+    @pytest.mark.parametrize("key", ["container: model", "prefix: module."])
+    def test_a_place_in_no_checkpoint(self, spoilt: Spoilt, key: str) -> None:
+        (fault,) = spoilt(("checkpoint: after.safetensors}", f"{key}}}"))
+        name, _, _ = key.partition(":")
+        assert fault.endswith(
+            f"models.after.{name}: there is no checkpoint to read it in; add 'checkpoint' or "
+            "remove this"
+        )
+
     @pytest.mark.parametrize("other", ["checkpoint: a.pt", "random_init: 3"])
     def test_published_weights_exclude_others(self, spoilt: Spoilt, other: str) -> None:
         (fault,) = spoilt((AFTER, f"{{source: timm, name: r, pretrained: true, {other}}}"))

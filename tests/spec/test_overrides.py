@@ -68,6 +68,11 @@ def test_a_source_replaces_the_entry(source: str, key: str) -> None:
     assert entry == {"source": source, key: "what", **kept}
 
 
+def test_other_stored_vectors_lie_under_the_same_prefix() -> None:
+    (entry,) = applied({"after": STORED}, "after", "/new.npz", "embeddings").values()
+    assert entry == {**STORED, "path": "/new.npz"}
+
+
 @pytest.mark.parametrize(("given", "missing"), [("before", "after"), ("after", "before")])
 class TestOneOfThePair:
     def test_is_copied_from_the_other(self, given: str, missing: str) -> None:

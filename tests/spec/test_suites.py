@@ -363,7 +363,11 @@ def test_what_is_fetched_lies_where_the_environment_says(monkeypatch: pytest.Mon
     assert fetched("ieat") == Path("/data/bias/ieat")
     monkeypatch.delenv("VISUALBIAS_DATA")
     monkeypatch.setenv("HOME", "/home/someone")
-    assert fetched("ieat") == Path("/home/someone/.cache/visualbias/ieat")
+    for relative in ("", "data"):
+        monkeypatch.setenv("XDG_DATA_HOME", relative)
+        assert fetched("ieat") == Path("/home/someone/.local/share/visualbias/ieat")
+    monkeypatch.setenv("XDG_DATA_HOME", "/data/mine")
+    assert fetched("ieat") == Path("/data/mine/visualbias/ieat")
 
 
 def test_a_wheel_has_what_ships_inside_the_package(

@@ -1,0 +1,259 @@
+"""The console script's ``fetch``: a suite's published stimuli, with their licence in sight."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.embeddings.sizes import shown_size
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.fetching.addresses import mirrored, origins, parse_mirror, parse_proxy
+from pytest_visualbias.fetching.gather import Gathered, Way, gather
+from pytest_visualbias.fetching.ledger import LEDGER, read_ledger
+from pytest_visualbias.fetching.meter import Bar
+from pytest_visualbias.fetching.store import Store
+from pytest_visualbias.fetching.survey import survey
+from pytest_visualbias.fetching.targets import narrowed, targets_of
+from pytest_visualbias.fetching.transfer import Manners
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.shipped import DATA_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_visualbias.fetching.addresses import Mirror
+    from pytest_visualbias.fetching.targets import Target
+
+__all__ = ["add_fetch"]
+
+OK, FAULTY, USAGE, INTERRUPTED = 0, 1, 2, 130
+OFFLINE = "VISUALBIAS_OFFLINE"
+WIDTH = 100
+MOST_JOBS = 32
+
+
+def add_fetch(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be fetched, and how."""
+    add = parser.add_argument
+    add("suite", metavar="SUITE", help="a suite that ships, or a *.suite.yaml")
+    add("--manifest", type=Path, metavar="FILE", help="what lists the files of this suite")
+    add("--only", action="append", default=[], metavar="SET", help="this set; may be repeated")
+    add("--data", type=Path, metavar="DIR", help=f"put DIR/SUITE there (default: ${DATA_VARIABLE})")
+    add(
+        "--accept-licence",
+        "--accept-license",
+        action="store_true",
+        help="the licence, which is shown, is accepted; needed where nobody can be asked",
+    )
+    add("--dry-run", action="store_true", help="say what would be fetched")
+    add("--offline", action="store_true", help=f"verify what is there (or set ${OFFLINE})")
+    add(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="in place of scheme and host of all URLs; or PREFIX=URL; may be repeated",
+    )
+    add("--proxy", metavar="URL", help="in place of the proxies of the environment")
+    add("--timeout", type=_positive, default=30.0, metavar="S", help="seconds (default: 30)")
+    add("--retries", type=_count(0, 100), default=4, metavar="N", help="of each file (default: 4)")
+    add("--jobs", type=_count(1, MOST_JOBS), default=4, metavar="N", help="at once (default: 4)")
+    parser.set_defaults(run=_fetch)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds; give one above 0")
+    return value
+
+
+def _count(least: int, most: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if not (text.isdecimal() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"'{text}' is not from {least} to {most}; give that")
+        return int(text)
+
+    return count
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    try:
+        targets = narrowed(
+            targets_of(options.suite, manifest=options.manifest, data=options.data), options.only
+        )
+        way = _way(options, targets)
+        states = [_one(target, way, options) for target in targets]
+    except UsageError as error:
+        print(printable(str(error)), file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return OK if all(states) else FAULTY
+
+
+def _way(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
+    mirrors = tuple(map(parse_mirror, options.mirror))
+    urls = [entry.url for target in targets for entry in target.entries if entry.url is not None]
+    for mirror in mirrors:
+        if all(mirror.url(url) is None for url in urls):
+            raise UsageError(f"--mirror: no URL begins with '{mirror.prefix}'; correct it")
+    return Way(
+        mirrors=mirrors,
+        proxy=None if options.proxy is None else parse_proxy(options.proxy),
+        manners=Manners(timeout=options.timeout, retries=options.retries),
+        jobs=options.jobs,
+    )
+
+
+def _one(target: Target, way: Way, options: argparse.Namespace) -> bool:
+    """Fetch one suite's stimuli; return whether all is there."""
+    _print(_head(target, way.mirrors))
+    if options.dry_run:
+        return _rehearse(target, way.mirrors)
+    if options.offline or os.environ.get(OFFLINE, "").lower() not in ("", "0", "false"):
+        return _verify(target)
+    _consent(target, is_given=options.accept_licence)
+    with contextlib.closing(Bar(target.name)) as meter:
+        done = gather(target, way, meter)
+    _print_faults(target, done.refused)
+    if done.untried:
+        what = "was" if done.untried == 1 else "were"
+        _print_fault(
+            f"{target.name}: {done.untried} more {what} not asked for, as no server can be "
+            "reached; check the network, or give --proxy or --mirror"
+        )
+    _print(_told(target, done))
+    if options.data is not None:
+        print(f"  specs look there with {DATA_VARIABLE}={options.data}, or stimuli: in the spec")
+    return done.is_complete
+
+
+def _print(lines: Iterator[str]) -> None:
+    print("\n".join(map(printable, lines)), flush=True)
+
+
+def _print_fault(text: str) -> None:
+    print(printable(text), file=sys.stderr)
+
+
+def _print_faults(target: Target, faults: dict[str, str]) -> None:
+    for path, text in sorted(faults.items()):
+        _print_fault(f"{target.name}: {path}: {text}")
+
+
+def _head(target: Target, mirrors: Sequence[Mirror]) -> Iterator[str]:
+    """Yield what must be known before anything is fetched."""
+    yield f"{target.name}: {target.title}" if target.title else target.name
+    for key, text in (
+        ("licence", target.licence or "the suite says none; find out before you use the images"),
+        ("citation", target.citation),
+        ("source", target.source),
+    ):
+        if text:
+            yield from textwrap.wrap(
+                f"{key}: {text}",
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="    ",
+                break_on_hyphens=False,
+            )
+    urls = [mirrored(entry.url, mirrors) for entry in target.entries if entry.url is not None]
+    yield f"  from: {', '.join(origins(urls))}"
+    yield f"  to: {target.folder}"
+
+
+def _rehearse(target: Target, mirrors: Sequence[Mirror]) -> bool:
+    """Say what would be done, and do none of it."""
+    ledger = read_ledger(target.folder)
+    seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
+    _print_faults(target, seen.refused)
+    known = [one.entry.size for one in seen.wanted if one.entry.size is not None]
+    size = f"{shown_size(sum(known))} and {len(seen.wanted) - len(known)} files of unknown size"
+    there = len(seen.there) + len(seen.found)
+    print(
+        f"  {there} of {len(target.entries)} files are there, {len(seen.wanted)} to fetch: {size}"
+    )
+    unknown = sum(one.sha256 is None for one in seen.wanted)
+    print(f"  for {unknown} of these no sha256 is known: what comes first would be trusted")
+    _print(_absences(target, [entry.path for entry in seen.absent]))
+    return True
+
+
+def _verify(target: Target) -> bool:
+    """Say what is there and sound, without the network and without changing anything."""
+    ledger = read_ledger(target.folder)
+    seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {})
+    missing = {one.entry.path: "is not there; fetch it without --offline" for one in seen.wanted}
+    done = Gathered(
+        records={**seen.there, **seen.found},
+        absent=seen.absent,
+        refused={**seen.refused, **missing},
+    )
+    _print_faults(target, done.refused)
+    _print(_told(target, done))
+    return done.is_complete
+
+
+def _consent(target: Target, *, is_given: bool) -> None:
+    """Make sure that the licence was accepted: now, or when the folder was begun."""
+    ledger = read_ledger(target.folder)
+    if is_given or (ledger is not None and ledger.licence == target.licence):
+        return
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        try:
+            answer = input("Do you accept this licence? [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() in ("y", "yes"):
+            return
+        raise UsageError(f"{target.name}: nothing is fetched, as the licence is not accepted")
+    raise UsageError(
+        f"{target.name}: nothing is fetched before the licence is accepted; read it above and add "
+        "--accept-licence"
+    )
+
+
+def _told(target: Target, done: Gathered) -> Iterator[str]:
+    """Yield what is there now, and what that is worth."""
+    checked = Counter(record.checked for record in done.records.values())
+    size = sum(record.size for record in done.records.values())
+    yield (
+        f"{target.name}: {len(done.records)} of {len(target.entries)} files are there "
+        f"({shown_size(size)}), {done.fetched} of them fetched now"
+    )
+    yield (
+        f"  verified by the manifest: {checked['manifest']}; trusted as they first came: "
+        f"{checked['first use']} (their sha256 is in {LEDGER}, and another is refused later)"
+    )
+    if done.found:
+        yield f"  there before, of unknown origin, and recorded as they are: {done.found}"
+    if done.misnamed:
+        first = min(done.misnamed)
+        yield (
+            f"  of another image format than their names say: {len(done.misnamed)}, such as "
+            f"{first}; look whether they show what they should"
+        )
+    yield from _absences(target, [entry.path for entry in done.absent])
+
+
+def _absences(target: Target, paths: Sequence[str]) -> Iterator[str]:
+    """Yield what cannot be had by anybody, and what that leaves of its set."""
+    sizes = Counter(entry.folder for entry in target.entries)
+    gone = Counter(path.rpartition("/")[0] for path in paths)
+    notes = {entry.path: entry.note for entry in target.entries}
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        note = f" ({notes[path]})" if notes[path] else ""
+        left = f"{folder} has {sizes[folder] - gone[folder]} of {sizes[folder]} images without it"
+        yield f"  no URL is known of {path}{note}; {left}"

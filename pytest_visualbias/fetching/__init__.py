@@ -1,0 +1,1 @@
+"""Bringing the published stimuli of a suite: verified, resumable, with a record of what came."""

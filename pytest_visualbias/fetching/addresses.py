@@ -1,0 +1,140 @@
+"""Where requests go: mirrors, proxies and redirects, over http and https and nothing else."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.fetching.manifest import SCHEMES, url_fault
+from pytest_visualbias.fetching.outcomes import MANIFEST, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from http.client import HTTPMessage
+
+__all__ = ["Mirror", "build_opener", "mirrored", "origins", "parse_mirror", "parse_proxy"]
+
+PAIR = re.compile(r"(https?://[^=]+)=(https?://.+)")
+TEMPORARY, PERMANENT = 307, 308
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mirror:
+    """Another place of the same files.
+
+    Attributes
+    ----------
+    prefix : str
+        How the URLs begin that it stands for; of all where it is empty.
+    place : str
+        What replaces that; where `prefix` is empty, what replaces scheme and host.
+    """
+
+    prefix: str
+    place: str
+
+    def url(self, url: str) -> str | None:
+        """Return where a file is here; None where the mirror does not stand for it."""
+        if self.prefix:
+            stands = url.startswith(self.prefix)
+            return self.place + url.removeprefix(self.prefix) if stands else None
+        parts = urlsplit(url)
+        rest = url.removeprefix(f"{parts.scheme}://{parts.netloc}")
+        return self.place.rstrip("/") + rest
+
+
+def parse_mirror(text: str) -> Mirror:
+    """Return the mirror that ``URL`` or ``PREFIX=URL`` means.
+
+    Raises
+    ------
+    UsageError
+        For a text that means none.
+    """
+    pair = PAIR.fullmatch(text)
+    prefix, place = pair.groups() if pair else ("", text)
+    for url in (prefix, place):
+        if url and (fault := url_fault(url)):
+            raise UsageError(f"--mirror: {fault}")
+    if not place:
+        raise UsageError("--mirror: is empty; give a URL, or PREFIX=URL")
+    return Mirror(prefix=prefix, place=place)
+
+
+def mirrored(url: str, mirrors: Iterable[Mirror]) -> str:
+    """Return the URL at the first mirror that stands for it, else as it is."""
+    return next((found for one in mirrors if (found := one.url(url)) is not None), url)
+
+
+def parse_proxy(text: str) -> str:
+    """Return the URL of a proxy, which may have a password in it.
+
+    Raises
+    ------
+    UsageError
+        Where it is none, without saying it: it may be secret.
+    """
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise UsageError("--proxy: is no URL such as http://proxy.example:3128; correct it")
+    return text
+
+
+def build_opener(proxy: str | None = None) -> urllib.request.OpenerDirector:
+    """Return what opens URLs of http and https, and follows redirects to these alone.
+
+    Parameters
+    ----------
+    proxy : str or None
+        In place of what the environment says (``https_proxy`` and so on).
+    """
+    opener = urllib.request.OpenerDirector()
+    proxies = None if proxy is None else dict.fromkeys(SCHEMES, proxy)
+    for handler in (
+        urllib.request.ProxyHandler(proxies),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+        _Redirects(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, never away from https nor from the web."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if new not in SCHEMES or (old, new) == ("https", "http"):
+            fp.close()
+            raise RefusedError(f"is redirected from {old} to {new}, which is not safe; {MANIFEST}")
+        # Python 3.10 does not know a permanent redirect that keeps the method.
+        code = TEMPORARY if code == PERMANENT else code
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
+
+
+def origins(urls: Sequence[str]) -> tuple[str, ...]:
+    """Return the schemes and hosts of URLs, each once."""
+    parts = (urlsplit(url) for url in urls)
+    return tuple(dict.fromkeys(f"{part.scheme}://{part.netloc}" for part in parts))

@@ -1,0 +1,155 @@
+"""What is to be fetched: the suites whose stimuli a suite uses, their files, and where they go."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.fetching.manifest import check_manifest, load_manifest
+from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.manifests import manifest_name, read_manifest
+from pytest_visualbias.spec.shipped import suite_names, suite_path
+from pytest_visualbias.spec.suites import find_suite, read_suite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_visualbias.spec.manifests import ManifestEntry
+    from pytest_visualbias.spec.suites import Home, SuiteFile
+
+__all__ = ["narrowed", "targets_of"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A suite whose stimuli are wanted.
+
+    Attributes
+    ----------
+    name, title, source, licence, citation : str
+        As the suite says them.
+    manifest : str
+        What lists its files.
+    folder : Path
+        Where they go.
+    entries : tuple of ManifestEntry
+        The files, or those of some sets.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    citation: str
+    manifest: str
+    folder: Path
+    entries: tuple[ManifestEntry, ...]
+
+
+def targets_of(name: str, *, manifest: Path | None, data: Path | None) -> tuple[Target, ...]:
+    """Return what the stimuli of a suite are made of: often one target, that of the suite itself.
+
+    Parameters
+    ----------
+    name : str
+        A suite that ships, or the path of a ``*.suite.yaml``.
+    manifest : Path or None
+        What lists the files of this suite, in place of what ships.
+    data : Path or None
+        The folder to put a folder for each suite into, in place of where they are looked for.
+
+    Raises
+    ------
+    UsageError
+        For an unknown suite, and for one of whose files nothing is known.
+    FetchError, SpecError
+        For a suite or a manifest that cannot be used.
+    """
+    found = find_suite(name, folder=Path(), shown="")
+    if found is None:
+        hint = did_you_mean(name, suite_names())
+        raise UsageError(f"there is no suite '{name}'; {hint} (a path ends in '.suite.yaml')")
+    file = read_suite(found[0], file=found[1])
+    homes = {home.suite: home for home in file.homes.values()}
+    if manifest is not None and file.name not in homes:
+        others = ", ".join(homes)
+        raise UsageError(f"--manifest: {file.name} has no images but those of {others}; fetch that")
+    given = {file.name: manifest} if manifest is not None else {}
+    targets = [
+        target
+        for home in homes.values()
+        if (target := _target(file, home, given.get(home.suite), data)) is not None
+    ]
+    if not targets or (file.name in homes and file.name not in {one.name for one in targets}):
+        raise UsageError(
+            f"nothing is known of the images of {file.name}; list them in a file and give it with "
+            "--manifest"
+        )
+    return tuple(targets)
+
+
+def _target(file: SuiteFile, home: Home, manifest: Path | None, data: Path | None) -> Target | None:
+    if manifest is not None:
+        entries, shown = load_manifest(manifest), str(manifest)
+    elif home.can_be_fetched:
+        entries, shown = read_manifest(home.suite), manifest_name(home.suite)
+        check_manifest(entries, file=shown)
+    else:
+        return None
+    if home.suite != file.name:
+        file = read_suite(suite_path(home.suite), file=f"{home.suite}.suite.yaml")
+    return Target(
+        name=home.suite,
+        title=file.suite.title,
+        source=file.suite.source,
+        licence=file.suite.licence,
+        citation=file.suite.citation,
+        manifest=shown,
+        folder=home.folder if data is None else _below(data, home.suite),
+        entries=entries,
+    )
+
+
+def _below(data: Path, suite: str) -> Path:
+    if suite.startswith("."):
+        raise UsageError(f"--data: '{suite}' makes no name of a folder; rename the suite")
+    return data.expanduser() / suite
+
+
+def narrowed(targets: Sequence[Target], sets: Sequence[str]) -> tuple[Target, ...]:
+    """Return the targets with the files of some sets only, all where none is named.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        All files.
+    sets : sequence of str
+        Folders: a set such as ``gender/male``, or all below ``gender``.
+
+    Raises
+    ------
+    UsageError
+        For a set that there is not.
+    """
+    if not sets:
+        return tuple(targets)
+    chosen = [name.strip("/") for name in sets]
+    folders = sorted({entry.folder for target in targets for entry in target.entries})
+    for name in chosen:
+        if not any(_is_in(folder, name) for folder in folders):
+            raise UsageError(f"--only: there is no set '{name}'; {did_you_mean(name, folders)}")
+    kept = (
+        dataclasses.replace(target, entries=_of_sets(target.entries, chosen)) for target in targets
+    )
+    return tuple(target for target in kept if target.entries)
+
+
+def _of_sets(entries: Sequence[ManifestEntry], sets: Sequence[str]) -> tuple[ManifestEntry, ...]:
+    return tuple(entry for entry in entries if any(_is_in(entry.folder, name) for name in sets))
+
+
+def _is_in(folder: str, name: str) -> bool:
+    return folder == name or folder.startswith(f"{name}/")

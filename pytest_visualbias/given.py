@@ -1,0 +1,71 @@
+"""What is given for an option: on the command line, else in the ini file."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+__all__ = ["below", "ini_key", "path_of", "refuse_moved_root", "switch_of", "value_of"]
+
+
+def value_of(config: pytest.Config, name: str) -> str | None:
+    """Return the text of an option or of its ini key; None where there is none."""
+    given: str | None = config.getoption(f"--visualbias-{name}")
+    return given if given is not None else config.getini(ini_key(name)) or None
+
+
+def switch_of(config: pytest.Config, name: str) -> bool:
+    """Whether an option or its ini key turns something on."""
+    return bool(config.getoption(f"--visualbias-{name}") or config.getini(ini_key(name)))
+
+
+def ini_key(name: str) -> str:
+    """Return the key in the ini file of an option without its beginning."""
+    return f"visualbias_{name.replace('-', '_')}"
+
+
+def path_of(config: pytest.Config, name: str) -> Path | None:
+    """Return a path: of the command line below the working directory, of the ini below its own.
+
+    Raises
+    ------
+    pytest.UsageError
+        For an empty one (exit 4).
+    """
+    given = config.getoption(f"--visualbias-{name}")
+    if given == "":
+        raise pytest.UsageError(f"--visualbias-{name}: the path is empty; give one")
+    if given is not None:
+        return below(config.invocation_params.dir, given)
+    written = config.getini(ini_key(name))
+    return below(config.rootpath, written) if written else None
+
+
+def below(folder: Path, text: str) -> Path:
+    """Return a path that is relative to a folder, or to the home where it begins so."""
+    return folder / Path(text).expanduser()
+
+
+def refuse_moved_root(config: pytest.Config) -> None:
+    """Raise where an option's value moved pytest's root away from where it was called.
+
+    Before it knows our options, pytest takes a path that stands after a space for one of a test,
+    and looks for its root above all such paths.
+
+    Raises
+    ------
+    pytest.UsageError
+        Always then (exit 4).
+    """
+    start, root = Path(config.invocation_params.dir), config.rootpath
+    arguments = config.invocation_params.args
+    for name, value in itertools.pairwise(arguments):
+        is_apart = name.startswith("--visualbias-") and "=" not in name and value[:1] != "-"
+        is_moved = config.inipath is None and root != start and start.is_relative_to(root)
+        if is_apart and is_moved and not (start / value).is_relative_to(start):
+            raise pytest.UsageError(
+                f"{name} {value}: pytest takes the path for one of a test, and {root} for the root "
+                f"of the project; write {name}={value}"
+            )

@@ -1,0 +1,108 @@
+"""What a run leaves besides its report: files, GitHub's summary and annotations, JUnit's head."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_visualbias.record import Report
+from pytest_visualbias.reports.github import append_summary, commands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.github import Fault
+
+__all__ = ["SuiteProperties", "annotate", "summarise"]
+
+# It marks failed calls by itself, and GitHub shows ten of all of them.
+ANNOTATOR = "pytest_github_actions_annotate_failures"
+
+
+def summarise(report: Callable[[], Report], *, is_wanted: bool) -> str | None:
+    """Add the report to the summary of a step of GitHub Actions; return what went wrong, if any.
+
+    Parameters
+    ----------
+    report : callable
+        Makes it, where there is a summary to add it to.
+    is_wanted : bool
+        Whether nobody has turned it off.
+    """
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path or not is_wanted:
+        return None
+    try:
+        append_summary(report(), Path(path))
+    except OSError as error:
+        what = error.strerror or str(error)
+        return f"the summary of the step, {path}, cannot be written ({what}); it is left out"
+    return None
+
+
+def annotate(
+    config: pytest.Config,
+    terminalreporter: Any,  # noqa: ANN401 - pytest's own plugins have no public type
+    results: Sequence[ResultRecord],
+    faults: Sequence[Fault],
+    *,
+    is_strict: bool,
+) -> None:
+    """Mark what failed at its lines, where GitHub Actions runs the tests."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    if config.pluginmanager.hasplugin(ANNOTATOR):
+        results = [one for one in results if one.outcome in ("error", "inconclusive")]
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    lines = commands(
+        results,
+        faults,
+        root=config.rootpath,
+        workspace=Path(workspace) if workspace else None,
+        is_strict=is_strict,
+    )
+    terminalreporter.ensure_newline()
+    for line in lines:
+        terminalreporter.write_line(line)
+
+
+class SuiteProperties:
+    """What JUnit's XML says of all tests together; the file is written when the session ends.
+
+    The fixture ``record_testsuite_property`` would be lost on a worker of xdist, so the process
+    that writes the file is told.
+
+    Parameters
+    ----------
+    config : pytest.Config
+        Of the process.
+    exit_status : callable
+        From pytest's exit code to the one it will be.
+    """
+
+    def __init__(self, config: pytest.Config, exit_status: Callable[[int], int]) -> None:
+        self.config = config
+        self.exit_status = exit_status
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Tell the writer of JUnit's XML, where there is one."""
+        properties = {
+            "visualbias.version": self._version(),
+            "visualbias.schema_version": Report.model_fields["schema_version"].default,
+            "visualbias.exit_status": int(self.exit_status(int(exitstatus))),
+        }
+        for plugin in self.config.pluginmanager.get_plugins():
+            add = getattr(plugin, "add_global_property", None)
+            if add is not None:
+                for name, value in properties.items():
+                    add(name, str(value))
+
+    def _version(self) -> str:
+        from pytest_visualbias import __version__
+
+        return __version__

@@ -1,0 +1,156 @@
+"""The section of a model card: what was tested and found, and what that does not say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.escaping import markdown_code, markdown_text
+from pytest_visualbias.reports.outcomes import counted, label
+from pytest_visualbias.reports.provenance import provenance
+from pytest_visualbias.reports.text import headline
+from pytest_visualbias.spec.kinds import KINDS
+from pytest_visualbias.verdict import number, p_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_visualbias.record import Report, ResultRecord, SetRecord
+
+__all__ = ["section"]
+
+ASKS = {
+    "ieat": "are X nearer to A, and Y to B, than the other way round?",
+    "sc-eat": "are X nearer to A than to B?",
+    "similarity-gap": "are X nearer to A than Y are?",
+    "intra-similarity": "how alike are X to each other?",
+}
+LIMITS = """\
+- Tests speak of the images named above, at the layers named above, and of nothing else: other \
+groups, other images and other uses of the model were not tested.
+- A pass is no proof that the model is fair. An effect smaller than the smallest visible one could \
+not have been told from chance.
+- An effect is an association of embeddings. Whether it does harm depends on what the model is \
+used for, which was not tested.
+- A reported result was measured, and judged by no limit; an accepted one is over its limit by a \
+decision of the authors."""
+
+
+def section(report: Report) -> str:
+    """Return the section in Markdown, without its marks.
+
+    Parameters
+    ----------
+    report : Report
+        Only its gated models are shown: the others are what these are compared with.
+    """
+    records = [one for one in report.results if one.role == "gated"]
+    parts = [
+        "## Bias evaluation",
+        *_opening(report, records),
+        *(_results(model, records) for model in dict.fromkeys(one.model for one in records)),
+        *_notes(records),
+        *_stimuli(records),
+        *_method(report, records),
+        "### What this does not say",
+        LIMITS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
+    tool = f"{report.tool.get('name', '')} {report.tool.get('version', '')}".strip()
+    counts = counted(records)
+    if not records:
+        yield f"{markdown_text(tool)} tested no model of this card."
+        return
+    yield f"Measured by {markdown_text(tool)}. Results: **{counts}**."
+    deselected = report.summary.get("deselected")
+    if isinstance(deselected, int) and deselected:
+        yield f"**Not all tests were run:** {deselected} were deselected."
+    if report.summary.get("collection_errors"):
+        yield "**Not all tests were run:** some specs could not be read."
+
+
+def _results(model: str, records: Sequence[ResultRecord]) -> str:
+    head = ("test", "kind", "of", "effect", "interval", "p adj", "visible", "growth", "verdict")
+    lines = [f"### Results of {markdown_code(model)}", "", _row(head), _row(["---"] * len(head))]
+    lines += [_row(_cells(one)) for one in records if one.model == model]
+    return "\n".join(lines)
+
+
+def _cells(record: ResultRecord) -> list[str]:
+    low, high = record.ci_low, record.ci_high
+    growth = record.growth
+    since = "-" if growth is None else f"{number(growth.value)} since {markdown_code(growth.base)}"
+    sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
+    # Where the smaller effect is judged, it is the less visible of both that counts.
+    visible = max((one for one in sides if one is not None), default=None)
+    control = f", {record.control} control" if record.control else ""
+    return [
+        markdown_code(f"{record.test}[{record.layer}]"),
+        record.kind + control,
+        ", ".join(f"{role} {markdown_code(name)}" for role, name in record.concepts.items()),
+        "-" if record.effect_judged is None else number(record.effect_judged),
+        "-" if low is None or high is None else f"{low:+.2f} to {high:+.2f}",
+        p_text(record.p_adjusted if record.p_adjusted is not None else record.p_verdict),
+        "-" if visible is None else f"{visible:.2f}",
+        since,
+        label(record) if label(record) in ("pass", "reported") else f"**{label(record)}**",
+    ]
+
+
+def _notes(records: Sequence[ResultRecord]) -> Iterator[str]:
+    told = [one for one in records if label(one) not in ("pass", "reported")]
+    lines = []
+    for one in told:
+        waiver = f" Waiver until {one.accept.until}: {one.accept.reason}" if one.accept else ""
+        name = markdown_code(f"{one.model}::{one.test}[{one.layer}]")
+        lines.append(f"- **{label(one)}** {name}: {markdown_text(headline(one) + waiver)}")
+    if lines:
+        yield "### What did not pass, or passed by a waiver"
+        yield "\n".join(lines)
+
+
+def _stimuli(records: Sequence[ResultRecord]) -> Iterator[str]:
+    sets: dict[tuple[str, str], SetRecord] = {
+        (one.concept, one.digest): one for record in records for one in record.sets.values()
+    }
+    if sets:
+        yield "### Stimuli"
+        lines = [_row(["set", "images", "digest of the set"]), _row(["---"] * 3)]
+        lines += [
+            _row([markdown_code(one.concept), str(one.n), f"`{one.digest[:12]}`"])
+            for one in sets.values()
+        ]
+        yield "\n".join(lines)
+
+
+def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
+    yield "### How"
+    lines = [
+        f"- {markdown_code(kind)}: {ASKS.get(kind, 'see the documentation')}"
+        for kind in KINDS
+        if any(one.kind == kind for one in records)
+    ]
+    ways = dict.fromkeys(
+        f"evidence {one.evidence}, alpha {one.alpha:g}, correction {one.correction}, alternative "
+        f"{one.alternative}"
+        for one in records
+    )
+    lines += [f"- judged by {markdown_text(way)}" for way in ways]
+    lines.append(
+        "- effect: in standard deviations, the smaller of that seen from targets and from "
+        "attributes unless a test says otherwise; visible: the smallest one that so many images "
+        "can tell from chance"
+    )
+    models = {one.model for one in records}
+    lines += [
+        f"- {key}: {markdown_code(value)}"
+        for key, value in provenance(report, models=models)
+        if key in ("commit", "precision", "spec", "model")
+    ]
+    yield "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

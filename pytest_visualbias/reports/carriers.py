@@ -1,0 +1,39 @@
+"""Which images carry an effect, in lines for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.influence import influences, is_exact
+from pytest_visualbias.verdict import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.record import ResultRecord
+
+__all__ = ["carrier_lines"]
+
+MOST = 5
+
+
+def carrier_lines(record: ResultRecord) -> Iterator[str]:
+    """Yield a heading and a line for each of the images without which an effect falls most.
+
+    Nothing is said of a test that could not be measured, nor of sets too small to leave one out,
+    nor of images without which an effect would be larger.
+    """
+    effect = abs(record.effect_judged or 0)
+    fall = {one: effect - abs(one.without) for one in influences(record)}
+    found = sorted((one for one in fall if fall[one] > 0), key=fall.__getitem__, reverse=True)
+    if not found:
+        return
+    about = "" if is_exact(record) else "about "
+    yield f"{record.nodeid}: the effect {number(record.effect_judged or 0)} would be"
+    for one in found[:MOST]:
+        yield f"  {about}{number(one.without)} without {_printable(one.name)} ({one.role})"
+
+
+def _printable(name: str) -> str:
+    """Return a name on one line; those of files may hold anything."""
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in name)

@@ -1,0 +1,102 @@
+"""The results as a table of comma-separated values, one row each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
+from pytest_visualbias.reports.escaping import csv_text
+from pytest_visualbias.spec.kinds import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.record import Report
+
+__all__ = ["columns", "flat"]
+
+ROLES = ("X", "Y", "A", "B")
+# Of the sets, what fits into a cell; single images and their scores are in the JSON report.
+OF_SETS = ("concept", "n", "digest")
+LISTS = ("tags", "reasons", "warnings")
+WITHOUT = ("scores",)
+
+
+def columns() -> list[str]:
+    """Return the names of the columns, which are the same for every report of a release.
+
+    They are the keys of ``results`` in the JSON report, in its order, with a dot where a value has
+    parts; columns of a later release may stand between them, so they are to be found by name.
+    """
+    return [name for key in ResultRecord.model_fields for name in _names(key)]
+
+
+def _names(key: str) -> Iterator[str]:
+    parts = {
+        "concepts": ROLES,
+        "limits": tuple(Limits.model_fields),
+        "accept": tuple(AcceptRecord.model_fields),
+        "sets": tuple(f"{role}.{name}" for role in ROLES for name in OF_SETS),
+        **dict.fromkeys(("growth", "excess"), _aliases()),
+    }
+    if key in parts:
+        yield from (f"{key}.{part}" for part in parts[key])
+    elif key not in WITHOUT:
+        yield key
+
+
+def _aliases() -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in GrowthRecord.model_fields.items())
+
+
+def flat(report: Report) -> str:
+    """Return the results as RFC 4180 has it: CRLF, and quotes where they are needed.
+
+    Parameters
+    ----------
+    report : Report
+        Its names may be any text; none of them is a formula of a spreadsheet afterwards.
+    """
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns(), extrasaction="raise")
+    writer.writeheader()
+    for result in report.results:
+        writer.writerow(_row(result))
+    return stream.getvalue()
+
+
+def _row(result: ResultRecord) -> dict[str, str]:
+    plain = result.model_dump(mode="json", by_alias=True, exclude={*WITHOUT})
+    sets = plain.pop("sets")
+    plain["sets"] = {
+        role: {name: one[name] for name in OF_SETS}
+        for role, one in sets.items()
+        if role in ROLES  # a role of a later release has no column yet
+    }
+    for name in LISTS:
+        plain[name] = "; ".join(plain[name])
+    for name in ("labels", "trials"):
+        plain[name] = json.dumps(plain[name], ensure_ascii=False) if plain[name] else None
+    known = {*columns()}
+    return {name: _cell(value) for name, value in _flattened(plain, "") if name in known}
+
+
+def _flattened(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - one of JSON's own values
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return csv_text(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)

@@ -1,0 +1,148 @@
+"""What GitHub Actions shows of a run: marks on the lines of specs, and the summary of a step."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pytest_visualbias.reports.escaping import annotation_data, annotation_property
+from pytest_visualbias.reports.markdown import markdown
+from pytest_visualbias.reports.outcomes import FAILING, severity
+from pytest_visualbias.reports.text import failure_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from pytest_visualbias.record import Report, ResultRecord
+
+__all__ = ["Fault", "append_summary", "commands"]
+
+# GitHub shows so many of each level of a step; the rest it leaves out without a word.
+MOST = 10
+# It takes so many bytes of a step's summary, and nothing of one that is longer.
+SUMMARY_LIMIT = 1_048_576
+LONGEST = 4000
+PLACE = re.compile(r"(?P<file>.+?\.bias\.ya?ml):(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.*)")
+
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """A spec that could not be collected: the file as people are shown it, and what was said."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Note:
+    level: Level
+    title: str
+    text: str
+    file: str
+    line: int | None = None
+    column: int | None = None
+
+
+def commands(
+    results: Iterable[ResultRecord],
+    faults: Iterable[Fault],
+    *,
+    root: Path,
+    workspace: Path | None,
+    is_strict: bool,
+) -> list[str]:
+    """Return workflow commands that mark what failed, worst first, ten errors and ten warnings.
+
+    Parameters
+    ----------
+    results : iterable of ResultRecord
+        What ran.
+    faults : iterable of Fault
+        What could not be collected.
+    root : Path
+        What the paths of specs are relative to.
+    workspace : Path or None
+        What GitHub's paths are relative to: the checkout.
+    is_strict : bool
+        Whether what is inconclusive failed.
+    """
+    notes = [note for fault in faults for note in _of_fault(fault)]
+    notes += [_of_result(one, is_strict=is_strict) for one in sorted(results, key=severity)]
+    lines = []
+    for level in ("error", "warning"):
+        found = [one for one in dict.fromkeys(notes) if one.level == level and one.text]
+        lines += [_command(one, root, workspace) for one in found[:MOST]]
+        if len(found) > MOST:
+            lines.append(f"{len(found) - MOST} more {level}s of specs are not marked; see above")
+    return lines
+
+
+def _of_fault(fault: Fault) -> Iterator[_Note]:
+    """Yield the faults of a spec, each at its line; what has no line is one fault of the file."""
+    placed = [PLACE.fullmatch(line) for line in fault.text.splitlines() if line.strip()]
+    title = "bias spec cannot be used"
+    if not all(placed):
+        yield _Note(level="error", title=title, text=fault.text, file=fault.file)
+        return
+    for found in filter(None, placed):
+        yield _Note(
+            level="error",
+            title=title,
+            text=found["text"],
+            file=found["file"],
+            line=int(found["line"]),
+            column=int(found["column"]) if found["column"] else None,
+        )
+
+
+def _of_result(record: ResultRecord, *, is_strict: bool) -> _Note:
+    is_open = record.outcome == "inconclusive"
+    is_told = is_open or record.outcome in FAILING
+    return _Note(
+        level="warning" if is_open and not is_strict else "error",
+        title=f"{record.outcome}: {record.model}::{record.test}[{record.layer}]",
+        text=failure_text(record) if is_told else "",
+        file=record.spec,
+        line=record.line,
+    )
+
+
+def _command(note: _Note, root: Path, workspace: Path | None) -> str:
+    place = {"file": _relative(root / note.file, workspace), "line": note.line, "col": note.column}
+    parts = {**place, "title": note.title} if place["file"] else {"title": note.title}
+    head = ",".join(
+        f"{name}={annotation_property(str(value))}"
+        for name, value in parts.items()
+        if value is not None
+    )
+    text = note.text if len(note.text) <= LONGEST else f"{note.text[:LONGEST]}…"
+    return f"::{note.level} {head}::{annotation_data(text)}"
+
+
+def _relative(path: Path, workspace: Path | None) -> str | None:
+    """Return a path as GitHub knows it; one outside of the checkout has none."""
+    if workspace is None:
+        return path.as_posix()
+    try:
+        return path.resolve().relative_to(workspace.resolve()).as_posix()
+    except ValueError:
+        return None
+
+
+def append_summary(report: Report, path: Path) -> None:
+    """Add a report to the summary of a step, within what GitHub takes of it.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written.
+    """
+    there = path.stat().st_size if path.exists() else 0
+    text = markdown(report, SUMMARY_LIMIT - there - len("\n\n"))
+    if text:
+        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+            stream.write(f"\n{text}\n" if there else f"{text}\n")

@@ -1,0 +1,154 @@
+"""Which images an effect hangs on: what it would be without each of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_visualbias.statistics.intra import left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.record import ResultRecord, SetRecord
+
+    Vector = NDArray[np.float64]
+
+__all__ = ["Influence", "influences", "is_exact"]
+
+# A set of one image is not tested, so no set is shrunk to it.
+FEWEST = 3
+# Scores that vary less than this, relative to the largest, vary by rounding only.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Influence:
+    """What one image does to an effect.
+
+    Attributes
+    ----------
+    role : str
+        The set that the image is in.
+    name, identity : str
+        The image: its name, and its digest (or its name again among stored vectors).
+    folder : str
+        What the name is relative to; empty where it is no file.
+    without : float
+        The effect of the side that was judged, had the image not been there.
+    change : float
+        What the image adds to the effect: the effect with it less that without it.
+    """
+
+    role: str
+    name: str
+    identity: str
+    folder: str
+    without: float
+    change: float
+
+
+def influences(record: ResultRecord, most: int | None = None) -> list[Influence]:
+    """Return what each image of the judged side does to its effect, the largest change first.
+
+    Parameters
+    ----------
+    record : ResultRecord
+        Of a test; its scores are all that is needed.
+    most : int or None
+        How many to return; None for all.
+
+    Returns
+    -------
+    list of Influence
+        Empty where nothing was measured, and without the images of sets too small to shrink.
+
+    Notes
+    -----
+    Standardised scores are ``z = s / std(s)``, so that the effect of a side without an image is
+    the difference of the remaining means of z divided by the standard deviation of the remaining
+    z: exactly what a new measurement would give, see `is_exact`. The other side of the test, which
+    changes too, cannot be had from scores.
+    """
+    found = sorted(_all(record), key=lambda one: (-abs(one.change), one.role, one.name))
+    return found[:most]
+
+
+def is_exact(record: ResultRecord) -> bool:
+    """Whether `influences` gives what a new measurement without the image would.
+
+    Scores averaged over trials were standardised trial by trial, and those of an SC-EAT image by
+    image; there the standard deviations are kept as they are with the image.
+    """
+    return record.kind == "intra-similarity" or (record.trials is None and record.kind != "sc-eat")
+
+
+def _all(record: ResultRecord) -> Iterator[Influence]:
+    if record.effect_judged is None or not record.scores:
+        return
+    if record.kind == "intra-similarity":
+        scores = _scores(record, "X")
+        if len(scores) > FEWEST:
+            yield from _named(record, "X", _mean(scores), left_out(scores))
+        return
+    first, second = _judged_roles(record)
+    one, other = _scores(record, first), _scores(record, second)
+    rescale = is_exact(record)
+    effect = _mean(one) - _mean(other)
+    if len(one) >= FEWEST:
+        yield from _named(record, first, effect, _without(one, other, rescale=rescale))
+    if len(other) >= FEWEST:
+        flipped = (-value for value in _without(other, one, rescale=rescale))
+        yield from _named(record, second, effect, flipped)
+
+
+def _judged_roles(record: ResultRecord) -> tuple[str, str]:
+    """Return the two sets whose scores the judged effect is the difference of."""
+    if record.kind == "sc-eat":
+        return "A", "B"
+    targets, attributes = record.effect_size, record.effect_size_attributes
+    if record.sides == "both" and targets is not None and attributes is not None:
+        return ("A", "B") if abs(attributes) < abs(targets) else ("X", "Y")
+    return "X", "Y"
+
+
+def _scores(record: ResultRecord, role: str) -> Vector:
+    """Return the scores of a set in the order of its images."""
+    scores = record.scores[role]
+    return np.array([scores[identity] for identity in record.sets[role].images])
+
+
+def _mean(values: Vector) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _without(shrunk: Vector, other: Vector, *, rescale: bool) -> Iterator[float]:
+    """Yield the effect without each image of the first set in turn."""
+    for index in range(len(shrunk)):
+        rest = np.delete(shrunk, index)
+        pooled = np.concatenate([rest, other])
+        scale = float(np.std(pooled, ddof=1)) if rescale else 1.0
+        # Without spread there is no effect size, however large the difference.
+        is_spread = scale > ROUNDING * float(np.abs(pooled).max())
+        yield (_mean(rest) - _mean(other)) / scale if is_spread else math.nan
+
+
+def _named(
+    record: ResultRecord, role: str, effect: float, values: Iterable[float]
+) -> Iterator[Influence]:
+    stimuli: SetRecord = record.sets[role]
+    for name, identity, without in zip(stimuli.names, stimuli.images, values, strict=True):
+        if math.isfinite(without):
+            yield Influence(
+                role=role,
+                name=name,
+                identity=identity,
+                folder=stimuli.folder,
+                without=without,
+                change=effect - without,
+            )

@@ -1,0 +1,203 @@
+"""The report for a pull request, in Markdown: the verdict first, what passed folded away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.escaping import html_code, markdown_code, markdown_text
+from pytest_visualbias.reports.fitting import Section, fit
+from pytest_visualbias.reports.outcomes import FAILING, counted, label, severity, verdict
+from pytest_visualbias.reports.provenance import provenance
+from pytest_visualbias.reports.text import headline
+from pytest_visualbias.reports.transfer import transfers
+from pytest_visualbias.verdict import number, p_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_visualbias.record import GrowthRecord, Report, ResultRecord
+
+__all__ = ["COMMENT_LIMIT", "markdown", "test_name"]
+
+# What GitHub takes as a comment: so many characters, which are never more than bytes.
+COMMENT_LIMIT = 65_536
+LONGEST = 1000
+TITLE = "Bias of vision models"
+TROUBLE = (*FAILING, "inconclusive")
+NOTE = (
+    "A test speaks of its images, its model and the layer that was read. A pass is no proof that "
+    "a model is fair.\n"
+)
+
+
+def markdown(report: Report, limit: int = COMMENT_LIMIT) -> str:
+    """Return a report in Markdown of at most so many bytes.
+
+    Parameters
+    ----------
+    report : Report
+        Its names may be any text.
+    limit : int
+        By default what GitHub takes as a comment.
+    """
+    return fit(list(_sections(report)), limit)
+
+
+def test_name(record: ResultRecord) -> str:
+    """Return the test and its layer."""
+    return f"{record.test}[{record.layer}]"
+
+
+def _sections(report: Report) -> Iterator[Section]:
+    title = report.summary.get("title") or TITLE
+    yield Section(head=f"## {markdown_text(str(title))}: {verdict(report)}\n\n", what="headings")
+    yield Section(head=f"{_counts(report)}\n\n", what="counts")
+    faults = [str(one) for one in report.summary.get("collection_errors", [])]
+    if faults:
+        rows = [f"- {_clipped(line)}" for fault in faults for line in fault.splitlines() if line]
+        yield Section(head="**Could not be collected**\n\n", rows=rows, foot="\n", what="faults")
+    trouble = sorted((one for one in report.results if label(one) in TROUBLE), key=severity)
+    if trouble:
+        yield _troubles(trouble)
+    accepted = [one for one in report.results if one.accept is not None]
+    if accepted:
+        yield _waivers(accepted)
+    for group in _groups(report.results):
+        yield _group(group)
+    yield from _growths([one for one in report.results if one.growth is not None])
+    warnings = list(dict.fromkeys(text for one in report.results for text in one.warnings))
+    if warnings:
+        rows = [f"- {_clipped(text)}" for text in warnings]
+        yield _folded(f"Warnings ({len(warnings)})", "", rows, "warnings")
+    rows = [f"- {markdown_text(key)}: {_value(value)}" for key, value in provenance(report)]
+    yield _folded("Where this comes from", "", rows, "lines on where this comes from")
+    yield Section(head=NOTE, what="notes")
+
+
+def _counts(report: Report) -> str:
+    counts = counted(report.results) or "No item of a spec ran"
+    deselected = report.summary.get("deselected")
+    return f"**{counts}**" + (f" ({deselected} deselected)" if deselected else "")
+
+
+def _troubles(records: Sequence[ResultRecord]) -> Section:
+    head = _head("verdict", "test", "model", "effect", "interval", "p adj", "growth", "why", "spec")
+    rows = [
+        _row(
+            f"**{label(one)}**",
+            markdown_code(test_name(one)),
+            markdown_code(one.model),
+            *_numbers(one),
+            _change(one.growth),
+            _clipped(headline(one)),
+            markdown_code(f"{one.spec}:{one.line}"),
+        )
+        for one in records
+    ]
+    return Section(head=head, rows=rows, foot="\n", what="results that need a look")
+
+
+def _waivers(records: Sequence[ResultRecord]) -> Section:
+    head = "**Waivers**\n\n" + _head("verdict", "test", "model", "effect", "up to", "until", "why")
+    rows = [
+        _row(
+            label(one),
+            markdown_code(test_name(one)),
+            markdown_code(one.model),
+            _number(one.effect_judged),
+            f"{one.accept.max_effect:g}",
+            str(one.accept.until),
+            _clipped(one.accept.reason),
+        )
+        for one in records
+        if one.accept is not None
+    ]
+    return Section(head=head, rows=rows, foot="\n", what="waivers")
+
+
+def _group(records: Sequence[ResultRecord]) -> Section:
+    first = records[0]
+    roles = {record.role for record in records}
+    role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
+    title = f"{html_code(first.spec)} :: {html_code(first.model)}{role}: {counted(records)}"
+    head = _head("test", "effect", "interval", "p adj", "growth", "verdict")
+    rows = [
+        _row(markdown_code(test_name(one)), *_numbers(one), _change(one.growth), label(one))
+        for one in records
+    ]
+    return _folded(title, head, rows, "results")
+
+
+def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
+    if not records:
+        return
+    head = _head("test", "from", "to", "before", "after", "growth", "interval", "shift", "p")
+    rows = [
+        _row(
+            markdown_code(test_name(one)),
+            markdown_code(growth.base),
+            markdown_code(one.model),
+            number(growth.before),
+            number(growth.after) + (" (other sign)" if growth.flipped else ""),
+            number(growth.value),
+            _span(growth.ci_low, growth.ci_high),
+            number(growth.shift),
+            p_text(growth.p_adjusted if growth.p_adjusted is not None else growth.p_verdict),
+        )
+        for one in records
+        if (growth := one.growth) is not None
+    ]
+    yield _folded(f"Growth ({len(records)})", head, rows, "growths")
+    rows = [
+        f"- {markdown_code(one.spec)}: {markdown_code(one.base)} to {markdown_code(one.model)} at "
+        f"{markdown_code(one.layer)}: {number(one.spearman)} over {one.k} {one.of}"
+        for one in transfers(records)
+    ]
+    if rows:
+        yield _folded("Rank correlation of effects before and after", "", rows, "correlations")
+
+
+def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
+    groups: dict[tuple[str, str], list[ResultRecord]] = {}
+    for record in records:
+        groups.setdefault((record.spec, record.model), []).append(record)
+    return list(groups.values())
+
+
+def _numbers(record: ResultRecord) -> tuple[str, str, str]:
+    p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
+    return _number(record.effect_judged), _span(record.ci_low, record.ci_high), p_text(p)
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else number(value)
+
+
+def _change(growth: GrowthRecord | None) -> str:
+    return "-" if growth is None else number(growth.value)
+
+
+def _head(*names: str) -> str:
+    return f"{_row(*names)}\n{_row(*('---' for _ in names))}\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _folded(title: str, head: str, rows: Sequence[str], what: str) -> Section:
+    """Return a section that is closed until somebody opens it."""
+    start = f"<details><summary>{title}</summary>\n\n{head}"
+    return Section(head=start, rows=rows, foot="\n</details>\n\n", what=what)
+
+
+def _value(value: str) -> str:
+    return markdown_code(value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
+
+
+def _clipped(text: str) -> str:
+    return markdown_text(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")

@@ -1,0 +1,174 @@
+"""Published results, read in as a report, to be counted and drawn like one's own."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import math
+from collections import defaultdict
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal
+
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.record import ModelRecord, Report, ResultRecord
+from pytest_visualbias.spec.digests import digest_of_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["sb_ssl_report"]
+
+CITATION = (
+    "K. Sirotkin, P. Carballeira, M. Escudero-Vinolo, A study on the distribution of social biases "
+    "in self-supervised learning visual models, CVPR 2022"
+)
+UNTRAINED = "random_"
+CONTROL = "Insect-Flower"
+LAST = "avg_pool"
+ALPHA = 0.05
+# What they do with every test. Their code demands two targets of one size; of attributes it tells
+# the size of A only.
+DECLARED: dict[str, object] = {
+    "kind": "ieat",
+    "tags": [],
+    "alpha": ALPHA,
+    "alternative": "greater",
+    "sides": "targets",
+    "evidence": "significant",
+    "correction": "none",
+    "limits": {},
+}
+# Their code counts all relabellings up to 10,000, those of seven images a set, and samples more.
+LARGEST_EXACT = 7
+NUMBERS = ("effect_size", "p_value", "n_target", "n_attribute")
+COLUMNS = ("layer", "model", "test", "X", "Y", "A", "B", *NUMBERS)
+Row = dict[str, str]
+
+
+def sb_ssl_report(path: Path) -> Report:
+    """Read the results of SB-SSL: 39 tests of 16 networks at six layers [1]_.
+
+    Parameters
+    ----------
+    path : Path
+        A table with the columns of their result files: layer, model, test, X, Y, A, B,
+        effect_size, p_value, n_target, n_attribute, and a row for each repetition.
+
+    Returns
+    -------
+    Report
+        With d and the one-sided p, averaged over repetitions as they average it; nothing else was
+        published. The positive control is judged here, by d above zero and that p.
+
+    Raises
+    ------
+    UsageError
+        For a file that is not such a table.
+
+    References
+    ----------
+    .. [1] K. Sirotkin, P. Carballeira, M. Escudero-Vinolo, "A study on the distribution of social
+       biases in self-supervised learning visual models", CVPR 2022.
+    """
+    cells = _read(path)
+    digest = digest_of_file(path)
+    results = [_result(path, digest, rows) for rows in cells.values()]
+    return Report(
+        tool={
+            "name": "pytest-visualbias",
+            "version": importlib.metadata.version("pytest-visualbias"),
+        },
+        environment={"published": CITATION, "file": path.name, "sha256": digest},
+        models=_models(path.name, results),
+        results=results,
+        summary={"published": CITATION},
+    )
+
+
+def _read(path: Path) -> dict[tuple[str, ...], list[tuple[int, Row]]]:
+    """Return the repetitions of every test, model and layer, with their lines in the file."""
+    cells: dict[tuple[str, ...], list[tuple[int, Row]]] = defaultdict(list)
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            table = csv.DictReader(stream)
+            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+            if missing:
+                raise UsageError(f"{path} has no column '{missing[0]}'; name a table of SB-SSL")
+            for row in table:
+                _check(path, table.line_num, row)
+                cells[row["layer"], row["model"], row["test"]].append((table.line_num, row))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read ({error}); name a table of SB-SSL") from None
+    if not cells:
+        raise UsageError(f"{path} has no rows; name a table of SB-SSL")
+    return cells
+
+
+def _check(path: Path, line: int, row: Row) -> None:
+    for name in NUMBERS:
+        try:
+            is_number = math.isfinite(float(row[name]))
+        except (TypeError, ValueError):
+            is_number = False
+        if not is_number:
+            raise UsageError(f"{path}:{line}: {name} is {row[name]!r}; write a number there")
+
+
+def _result(path: Path, digest: str, repetitions: Sequence[tuple[int, Row]]) -> ResultRecord:
+    line, first = repetitions[0]
+    d = float(first["effect_size"])
+    p = fmean(float(row["p_value"]) for _, row in repetitions)
+    targets, role = int(first["n_target"]), _role(first["model"])
+    method = "exact" if targets <= LARGEST_EXACT else "sampled"
+    is_control = first["test"] == CONTROL
+    outcome, reason = _verdict(d, p, role) if is_control else ("pass", "published, reported only")
+    sizes = {"n_x": targets, "n_y": targets, "n_a": int(first["n_attribute"])}
+    numbers = {
+        **dict.fromkeys(("effect_size", "effect_judged"), d),
+        **dict.fromkeys(("p_value", "p_verdict"), p),
+        **dict.fromkeys(("p_method", "p_verdict_method"), method),
+    }
+    where = {
+        "nodeid": f"{path.name}::{first['model']}::{first['test']}[{first['layer']}]",
+        "spec": path.name,
+        "spec_digest": digest,
+        "line": line,
+        "role": role,
+        "pooling": "" if first["layer"] == LAST else "flatten",
+        "control": "positive" if is_control else None,
+        "concepts": {name: first[name] for name in "XYAB"},
+        **{name: first[name] for name in ("test", "model", "layer")},
+    }
+    judged = {"outcome": outcome, "reasons": [reason]}
+    return ResultRecord.model_validate({**DECLARED, **where, **sizes, **numbers, **judged})
+
+
+def _verdict(d: float, p: float, role: str) -> tuple[str, str]:
+    """Judge the positive control: of untrained networks it is not asked."""
+    if role == "random":
+        return "pass", "random control, reported only"
+    held = d > 0 and p <= ALPHA
+    what = "control held" if held else "positive control failed"
+    return "pass" if held else "fail", f"{what}: d = {d:+.2f}, p = {p:.4f} (judged here)"
+
+
+def _role(model: str) -> Literal["random", "reference"]:
+    return "random" if model.startswith(UNTRAINED) else "reference"
+
+
+def _models(spec: str, results: Sequence[ResultRecord]) -> list[ModelRecord]:
+    """Return what is known of the networks: their names."""
+    roles = {one.model: one.role for one in results}
+    return [
+        ModelRecord(
+            spec=spec,
+            model=name,
+            source="published",
+            role=role,
+            trials=[],
+            preprocessing={},
+            description={"published": CITATION},
+        )
+        for name, role in roles.items()
+    ]

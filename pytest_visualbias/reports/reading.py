@@ -1,0 +1,88 @@
+"""The report of an earlier run, from its file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from pytest_visualbias.baseline.stored import load_strict
+from pytest_visualbias.errors import ReportError
+from pytest_visualbias.record import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["read_report"]
+
+VERSION = 1
+MARK = "schema_version"
+BASELINE = "visualbias_baseline"
+
+
+def read_report(path: Path) -> Report:
+    """Read the JSON report of a run.
+
+    Keys that are not known are left out: a later release may add some to the same version.
+
+    Raises
+    ------
+    ReportError
+        For a file that cannot be read, or is no report of a version that is known.
+    """
+    try:
+        stored = load_strict(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ReportError(f"{path} cannot be read ({reason}); correct the path") from None
+    except UnicodeDecodeError:
+        raise ReportError(f"{path} is not UTF-8; make the report anew") from None
+    except ValueError as error:
+        raise ReportError(f"{path} is not JSON ({error}); make the report anew") from None
+    _refuse_others(stored, path)
+    try:
+        return _lenient(stored)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ReportError(
+            f"{path} is no whole report ({place}: {first['msg']}); make it anew"
+        ) from None
+
+
+def _refuse_others(stored: Any, path: Path) -> None:  # noqa: ANN401 - what a file holds
+    """Raise for what is another kind of file, or of another version."""
+    if isinstance(stored, dict) and BASELINE in stored:
+        raise ReportError(
+            f"{path} holds recorded results, not a report; name a file that "
+            "`pytest --visualbias-json` wrote"
+        )
+    if not isinstance(stored, dict) or MARK not in stored:
+        raise ReportError(f"{path} is no report; name a file that `pytest --visualbias-json` wrote")
+    version = stored[MARK]
+    if isinstance(version, int) and version > VERSION:
+        raise ReportError(
+            f"{path} is a report of version {version}, and this release reads {VERSION}; install "
+            "a newer pytest-visualbias"
+        )
+    if type(version) is not int or version != VERSION:
+        raise ReportError(f"{path}: '{MARK}' is {version!r}, not {VERSION}; make the report anew")
+
+
+def _lenient(stored: dict[str, Any]) -> Report:
+    try:
+        return Report.model_validate(stored)
+    except ValidationError as error:
+        found = error.errors()
+    unknown = [one["loc"] for one in found if one["type"] == "extra_forbidden"]
+    _drop(stored, unknown)
+    return Report.model_validate(stored)
+
+
+def _drop(stored: dict[str, Any], places: Iterable[tuple[int | str, ...]]) -> None:
+    for *above, key in places:
+        holder: Any = stored
+        for part in above:
+            holder = holder[part]
+        holder.pop(key, None)

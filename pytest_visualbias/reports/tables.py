@@ -1,0 +1,175 @@
+"""The tables of a summary: one for every spec and model, and one for every label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from pytest_visualbias.reports.bars import WIDTH, Glyphs, bar
+from pytest_visualbias.verdict import number, p_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.labels import Labelled
+
+__all__ = ["STYLES", "Screen", "empty_table", "label_of", "label_table", "result_table"]
+
+STYLES = {
+    "pass": "green",
+    "reported": "dim",
+    "fail": "bold red",
+    "invalid": "bold red",
+    "error": "bold red",
+    "inconclusive": "yellow",
+    "accepted": "yellow",
+}
+# What all columns need at their widest, with some room for names; and with the interval in numbers.
+NARROW, WIDEST = 137, 153
+BAR = f"{'-2':<{WIDTH // 2}}0{'+2':>{WIDTH // 2}}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Screen:
+    """What can be shown: width in columns, colours, and characters beyond ASCII."""
+
+    width: int
+    has_colour: bool
+    has_unicode: bool
+
+    @property
+    def arrow(self) -> str:
+        """Between before and after."""
+        return "→" if self.has_unicode else "->"
+
+
+def result_table(
+    records: Sequence[ResultRecord], screen: Screen, shown: Sequence[ResultRecord]
+) -> Table:
+    """Return the table of one spec and model.
+
+    Parameters
+    ----------
+    records : sequence of ResultRecord
+        All of it, by which the columns are chosen.
+    screen : Screen
+        Where it is shown.
+    shown : sequence of ResultRecord
+        Those of it that have a row.
+    """
+    first = records[0]
+    has_layer = len({record.layer for record in records}) > 1
+    has_growth = any(record.growth is not None for record in records)
+    # A model that growth is measured from in some tests only is gated in the others.
+    roles = {record.role for record in records}
+    role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
+    table = empty_table(f"{first.spec} :: {first.model}{role}", screen)
+    table.add_column("test [layer]" if has_layer else "test", overflow="fold", ratio=1)
+    for name in _numbers(screen):
+        align = "left" if name == BAR else "right"
+        table.add_column(name, justify=align, no_wrap=True)  # type: ignore[arg-type]
+    if has_growth:
+        name = f"before {screen.arrow} after" if screen.width >= NARROW else "growth"
+        table.add_column(name, justify="right", no_wrap=True)
+    has_excess = any("max_excess" in record.limits for record in records)
+    if has_excess:
+        table.add_column("excess", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for record in shown:
+        name = f"{record.test} [{record.layer}]" if has_layer else record.test
+        cells = [name, *_numbers(screen, record).values()]
+        if has_growth:
+            cells.append(_growth(record, screen))
+        if has_excess:
+            cells.append(_number(record.excess.value if record.excess is not None else None))
+        verdict = Text(label_of(record), style=STYLES[label_of(record)])
+        table.add_row(*(Text(cell) for cell in cells), verdict)
+    return table
+
+
+def _numbers(screen: Screen, record: ResultRecord | None = None) -> dict[str, str]:
+    """Return the cells of a record by the names of their columns; without one, the names."""
+    is_wide, is_widest = screen.width >= NARROW, screen.width >= WIDEST
+    names = ["effect", BAR, *(["interval"] if is_widest else []), "p adj"]
+    if is_wide:
+        names += ["targets", "attrib.", "gap", "p", "visible"]
+    if record is None:
+        return dict.fromkeys(names, "")
+    p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
+    cells = {
+        "effect": _number(record.effect_judged),
+        BAR: bar(record, Glyphs.of(has_unicode=screen.has_unicode)),
+        "interval": _interval(record),
+        "p adj": p_text(p),
+        "targets": _number(record.effect_size if record.sides is not None else None),
+        "attrib.": _number(record.effect_size_attributes),
+        "gap": "-" if record.gap is None else f"{record.gap:+.3f}",
+        "p": p_text(record.p_verdict),
+        "visible": _visible(record),
+    }
+    return {name: cells[name] for name in names}
+
+
+def empty_table(title: str, screen: Screen) -> Table:
+    """Return a table without columns, in the style of all."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if screen.has_unicode else box.ASCII2,
+        show_edge=False,
+        pad_edge=False,
+        expand=False,
+    )
+
+
+def label_table(key: str, rows: Iterable[Labelled], screen: Screen) -> Table:
+    """Return the table of the values of a label."""
+    table = empty_table(f"models by {key}", screen)
+    table.add_column(key, overflow="fold", ratio=1)
+    for name in ("models", "tests", "mean |effect|", "mean growth", "failing"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        effect = "-" if row.effect is None else f"{row.effect:.2f}"
+        counts = [str(row.models), str(row.tests)]
+        cells = [row.value, *counts, effect, _number(row.growth), str(row.failing)]
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def label_of(record: ResultRecord) -> str:
+    """Return the outcome; a test that no limit judged is not shown as one that held."""
+    is_unjudged = record.outcome == "pass" and any("reported only" in one for one in record.reasons)
+    return "reported" if is_unjudged else record.outcome
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else number(value)
+
+
+def _interval(record: ResultRecord) -> str:
+    if record.ci_low is None or record.ci_high is None:
+        return "-"
+    return f"{record.ci_low:+.2f} {record.ci_high:+.2f}"
+
+
+def _visible(record: ResultRecord) -> str:
+    """Return the smallest |d| that can be significant, of each side that a kind has."""
+    sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
+    if record.sides is None:
+        sides = sides[:1]
+    return " ".join("-" if d is None else f"{d:.2f}" for d in sides)
+
+
+def _growth(record: ResultRecord, screen: Screen) -> str:
+    growth = record.growth
+    if growth is None:
+        return "-"
+    if screen.width < NARROW:
+        return number(growth.value)
+    return f"{number(growth.before)} {screen.arrow} {number(growth.after)} ({number(growth.value)})"
