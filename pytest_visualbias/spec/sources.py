@@ -90,19 +90,13 @@ Argument = Annotated[
 ]
 
 
+# As for the network, or as Steed & Caliskan (2021) did; of theirs, a transform says the size alone.
+Preprocess = Literal["own", "ieat"]
+
+
 class _Network(Strict):
-    """What networks from every torch source share.
+    """What networks from every torch source share."""
 
-    Attributes
-    ----------
-    preprocess : "own" or "ieat"
-        Whether images are prepared as for the network, or as Steed & Caliskan (2021) did.
-    transform : Transform, optional
-        The network's own preprocessing, or what to change in it; of iEAT's, the size alone.
-    """
-
-    preprocess: Literal["own", "ieat"] = "own"
-    transform: Transform | None = None
     checkpoint: Checkpoint | None = None
     random_init: Annotated[int, Field(ge=1, le=100)] | None = None
     ignore: Texts = ()
@@ -120,6 +114,8 @@ class TimmModel(_Network):
     name: Text
     pretrained: bool | None = None
     arguments: dict[Text, Argument] = Field(default_factory=dict)
+    preprocess: Preprocess = "own"
+    transform: Transform | None = None
 
 
 class FactoryModel(_Network):
@@ -137,6 +133,7 @@ class FactoryModel(_Network):
 
     source: Literal["factory"]
     call: Annotated[str, Field(pattern=CALL)]
+    preprocess: Preprocess = "own"
     transform: Annotated[Transform | None, Field(validate_default=True)] = None
 
     @field_validator("transform", mode="before")
