@@ -15,6 +15,8 @@ from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_visualbias.record import Report
     from pytest_visualbias.reports.terminal import Screen
 
@@ -26,7 +28,11 @@ OK, WORSE, USAGE = 0, 1, 2
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Declare what a report can become."""
     parser.add_argument(
-        "report", type=Path, metavar="RUN.json", help="what --visualbias-json wrote"
+        "report",
+        nargs="+",
+        type=Path,
+        metavar="RUN.json",
+        help="what --visualbias-json wrote; several for --plots",
     )
     for name, kind in FORMATS.items():
         parser.add_argument(
@@ -37,6 +43,15 @@ def add_report(parser: argparse.ArgumentParser) -> None:
             help=f"write {kind.what}" + ("; - is standard output" if kind.is_stream else ""),
         )
     parser.add_argument("--title", help="what to call it")
+    parser.add_argument(
+        "--no-thumbnails", action="store_true", help="show no stimuli in a page of HTML"
+    )
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIR", help="write figures, as SVG and PNG (needs matplotlib)"
+    )
+    parser.add_argument(
+        "--accuracy", type=Path, metavar="FILE", help="what `visualbias probe --json` wrote"
+    )
     parser.set_defaults(run=_report)
 
 
@@ -78,17 +93,34 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    report = _titled(read_report(options.report), options.title)
+    reports = [_titled(read_report(path), options.title) for path in options.report]
     targets = {name: path for name in FORMATS if (path := getattr(options, name)) is not None}
     streams = [name for name, path in targets.items() if str(path) == STANDARD_OUTPUT]
     if len(streams) > 1 or any(not FORMATS[name].is_stream for name in streams):
         print("only one report can go to standard output, as text; name files", file=sys.stderr)
         return USAGE
+    if len(reports) > 1 and (targets or options.plots is None):
+        print("several reports become figures only; add --plots DIR", file=sys.stderr)
+        return USAGE
+    if options.accuracy is not None and options.plots is None:
+        print("--accuracy is for a figure; add --plots DIR", file=sys.stderr)
+        return USAGE
     for name, path in targets.items():
-        write(name, report, path, Look())
-    if not targets:
-        print(_on_screen(report), end="")
+        write(name, reports[0], path, Look(thumbnails=not options.no_thumbnails))
+    if options.plots is not None:
+        for path in _plots(reports, options.plots, options.accuracy):
+            print(path)
+    elif not targets:
+        print(_on_screen(reports[0]), end="")
     return OK
+
+
+def _plots(reports: Sequence[Report], folder: Path, accuracy: Path | None) -> list[Path]:
+    from pytest_visualbias.reports.accuracy import read_accuracies
+    from pytest_visualbias.reports.figures import write as draw
+
+    accuracies = [] if accuracy is None else read_accuracies(accuracy)
+    return draw(reports, folder, accuracies=accuracies)
 
 
 def _titled(report: Report, title: str | None) -> Report:

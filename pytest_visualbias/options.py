@@ -15,6 +15,7 @@ from pytest_visualbias.embeddings.sizes import parse_size
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.given import below, path_of, refuse_moved_root, switch_of, value_of
 from pytest_visualbias.projecting import has_step_summary, targets
+from pytest_visualbias.reports.files import Look
 from pytest_visualbias.session import Settings
 from pytest_visualbias.spec.overrides import Override, override_of
 
@@ -52,6 +53,8 @@ class Options:
         Bytes that it may hold after a run.
     reports : mapping of str to Path
         Where the report goes, by its format.
+    look : Look
+        What is chosen of them.
     step_summary : bool
         Whether it is added to the summary of a step of GitHub Actions.
     prune : bool
@@ -66,6 +69,7 @@ class Options:
     cache_limit: int
     rehash: bool
     reports: Mapping[str, Path]
+    look: Look
     step_summary: bool = True
     prune: bool = False
 
@@ -105,6 +109,7 @@ def read_options(config: pytest.Config) -> Options:
         cache_limit=_cache_limit(config),
         rehash=switch_of(config, "rehash"),
         reports=targets(config),
+        look=Look(thumbnails=not switch_of(config, "no-thumbnails"), root=config.rootpath),
         step_summary=has_step_summary(config),
         prune=bool(config.getoption("--visualbias-prune")),
     )

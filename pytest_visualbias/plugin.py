@@ -30,6 +30,7 @@ VALUES = (
     ("batch-size", "N", "images in one forward pass (default: 32)"),
     ("cache", "DIR", "where embeddings are kept (default: $VISUALBIAS_CACHE, else pytest's cache)"),
     ("json", "PATH", "write the report as JSON"),
+    ("html", "PATH", "write it as a page of HTML that needs no network"),
     ("md", "PATH", "write it as Markdown for a pull request"),
     ("csv", "PATH", "write its results as comma-separated values"),
     ("model-card", "PATH", "write it as a section of a model card, or add it to the one there"),
@@ -39,6 +40,7 @@ SWITCHES = (
     ("no-cache", "keep no embeddings"),
     ("rehash", "hash every file again, whatever its size and times say"),
     ("strict", "inconclusive results, and warnings that say so, are failures"),
+    ("no-thumbnails", "show no stimuli in pages of HTML, for sets that must not be copied"),
     ("offline", "never touch the network"),
 )
 # What writes into the repository is said every time, so these have no ini key.

@@ -193,7 +193,7 @@ def _unlike(old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]
         if not is_recordable({**plain, "outcome": "pass" if row.scores else "error"}):
             return f"not measured {when}"
         entries.append(_entry(plain, _model(report, row)))
-    return difference(*entries)
+    return difference(entries[0], entries[1])
 
 
 def _model(report: Report, row: ResultRecord) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_visualbias.errors import ReportError
 from pytest_visualbias.record import to_json
-from pytest_visualbias.reports.files import FORMATS, write, write_all
+from pytest_visualbias.reports.files import FORMATS, Look, write, write_all
 from pytest_visualbias.reports.reading import read_report
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def test_what_was_there_stays_where_a_file_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    said = write_all(make_report(), {name: path})
+    said = write_all(make_report(), {name: path}, Look())
     assert said == [
         f"the report {path} cannot be written (No space left on device); choose another"
     ]
@@ -152,6 +152,6 @@ def test_text_that_is_no_unicode_is_written_all_the_same(
     """An error of collecting can name a file that has half a character in its name."""
     report = make_report(summary={"collection_errors": ["a\udc80.py: wrong"]})
     targets = {name: tmp_path / name for name in FORMATS}
-    assert write_all(report, targets) == []
+    assert write_all(report, targets, Look()) == []
     stored = json.loads((tmp_path / "json").read_text("utf-8"))
     assert stored["summary"]["collection_errors"] == ["a\udc80.py: wrong"]
