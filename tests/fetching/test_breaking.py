@@ -83,18 +83,32 @@ class TestResuming:
     def test_a_server_that_sends_the_rest_of_another_file_is_seen_through(
         self, place: Place
     ) -> None:
-        """It takes no notice of If-Range, and its ETag is of the other file."""
-        (one,) = place.serve(ONE)
-        place.server.replies[ONE] = [Reply(breaks_after=1000)]
+        """It takes no notice of If-Range; the mixture would be an image like any other."""
+        path = "sets/x/1.ppm"
+        one, other = (b"P6 40 40 255\n" + bytes([value]) * 4800 for value in (10, 200))
+        place.serve(path)
+        place.server.files[path] = one
+        place.server.replies[path] = [Reply(breaks_after=1000)]
         place.fetch("--retries=0")
-        place.server.files[ONE] = other = png(9)
+        place.server.files[path] = other
         rest = {"Content-Range": f"bytes 1000-{len(other) - 1}/{len(other)}"}
-        place.server.replies[ONE] = [
+        place.server.replies[path] = [
             Reply(status=206, headers=rest, body=other[1000:], honours_range=False)
         ]
         assert place.fetch()[0] == 0
-        assert place.files() == {ONE: other}
-        assert one[:1000] != other[:1000]
+        assert place.files() == {path: other}
+
+    def test_all_of_a_file_that_was_not_put_into_its_place_is_not_asked_for_again(
+        self, place: Place
+    ) -> None:
+        (one,) = place.serve(ONE)
+        place.server.replies[ONE] = [Reply(breaks_after=1000)]
+        place.fetch("--retries=0")
+        (part,) = place.parts()
+        part.write_bytes(one)
+        assert place.fetch()[0] == 0
+        assert place.files() == {ONE: one}
+        assert len(place.server.asked(ONE)) == 1
 
     def test_halves_of_two_files_that_nothing_tells_apart_are_never_kept(
         self, place: Place

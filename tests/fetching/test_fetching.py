@@ -176,6 +176,15 @@ class TestRefusals:
         assert place.parts() == []
         assert len(right) > 100
 
+    def test_more_than_any_photograph_has_is_not_even_begun(self, place: Place) -> None:
+        place.serve(ONE)
+        place.server.always[ONE] = Reply(length=300_000_000)
+        assert self.refused(place) == (
+            "has more than 200.0 MB, too much for an image (URL); correct the manifest, or try a "
+            "--mirror"
+        )
+        assert [path.stat().st_size for path in place.parts()] == []
+
     def test_less_than_the_server_announced(self, place: Place) -> None:
         (right,) = place.serve(ONE)
         place.server.always[ONE] = Reply(length=len(right) + 50, honours_range=False)
