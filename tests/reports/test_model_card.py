@@ -137,6 +137,7 @@ def test_line_breaks_of_windows_stay(make_report: MakeReport) -> None:
     ("there", "what"),
     [
         ("---\nlicense: [\n---\n", "is not YAML"),
+        ("---\nday: 2020-99-99\n---\n", "is not YAML"),
         ("---\n- a list\n---\n", "is no list of 'key: value' lines"),
         ("---\n{license: mit}\n---\n", "is no list of 'key: value' lines"),
         ("---\nmodel-index: []\nmodel-index: []\n---\n", "has 'model-index' twice"),
