@@ -120,8 +120,9 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
 
 
 def _compared(record: ResultRecord) -> str:
-    """Return which labels the first p permutes."""
-    return part_of(KINDS[record.kind].compared[0][0])
+    """Return whose labels the first p permutes."""
+    kind = KINDS.get(record.kind)
+    return part_of(kind.compared[0][0]) if kind is not None and kind.compared else "labels"
 
 
 def _told(p: float | None, method: str | None) -> str:

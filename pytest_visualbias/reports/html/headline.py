@@ -157,7 +157,7 @@ def _sentence(state: str, counts: Mapping[str, int], errors: Sequence[str]) -> s
     total = _counted(sum(counts.values()), "result")
     if state == "passed":
         judged = _counted(sum(counts.values()) - counts.get("reported", 0), "judged result")
-        return f"Passed: {judged}, and none is over a limit."
+        return f"Passed: {judged}, and none fails."
     if state == "nothing":
         measured = "no limit judged what was measured" if counts else "nothing was measured"
         return f"Nothing was gated: {measured}."

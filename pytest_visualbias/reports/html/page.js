@@ -80,6 +80,7 @@
 
   controls.hidden = false;
   controls.addEventListener("input", filter);
+  controls.addEventListener("change", filter);
   controls.addEventListener("submit", (event) => event.preventDefault());
   rest.addEventListener("click", all);
   controls.querySelector("button").addEventListener("click", clear);
