@@ -75,5 +75,3 @@ def _once(found: StimulusSet) -> StimulusSet:
 
 def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
-
-

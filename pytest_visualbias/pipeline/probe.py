@@ -143,9 +143,7 @@ def _rows(trial: Trial, layer: str, sets: ModelSets) -> tuple[NDArray[np.floatin
     return np.concatenate(blocks)[order], labels[order]
 
 
-def prepared(
-    train: NDArray[np.floating], test: NDArray[np.floating]
-) -> tuple[Matrix, Matrix]:
+def prepared(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[Matrix, Matrix]:
     """Standardise features by the training rows; turn more of them than rows into as many.
 
     Parameters
@@ -184,13 +182,15 @@ def _fitted(rows: Matrix, labels: Labels, seed: int) -> GridSearchCV:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from threadpoolctl import threadpool_limits
 
     least = int(np.bincount(labels).min())
     inner = StratifiedKFold(min(INNER_FOLDS, least), shuffle=True, random_state=seed)
     search = GridSearchCV(
         LogisticRegression(max_iter=MOST_STEPS), {"C": STRENGTHS}, scoring="accuracy", cv=inner
     )
-    with warnings.catch_warnings():
+    # Such small fits gain nothing from threads, and wait for each other on a busy machine.
+    with warnings.catch_warnings(), threadpool_limits(limits=1):
         # Said in the report, of the fit that counts.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return search.fit(rows, labels)
