@@ -13,6 +13,7 @@ from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
 from pytest_visualbias.cli_fetch import add_fetch
+from pytest_visualbias.cli_probe import add_probe
 from pytest_visualbias.cli_reports import add_comparison, add_report
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
@@ -97,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     schema.set_defaults(run=_schema)
     add_report(commands.add_parser("report", help="show a JSON report, or write it as other files"))
     add_comparison(commands.add_parser("compare", help="say what changed between two JSON reports"))
+    add_probe(
+        commands.add_parser("probe", help="how accurately embeddings tell labelled images apart")
+    )
     add_actions(commands.add_parser("cache", help="what the cache holds, and pruning it"))
     return parser
 

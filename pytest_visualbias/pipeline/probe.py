@@ -182,13 +182,15 @@ def _fitted(rows: Matrix, labels: Labels, seed: int) -> GridSearchCV:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from threadpoolctl import threadpool_limits
 
     least = int(np.bincount(labels).min())
     inner = StratifiedKFold(min(INNER_FOLDS, least), shuffle=True, random_state=seed)
     search = GridSearchCV(
         LogisticRegression(max_iter=MOST_STEPS), {"C": STRENGTHS}, scoring="accuracy", cv=inner
     )
-    with warnings.catch_warnings():
+    # Such small fits gain nothing from threads, and wait for each other on a busy machine.
+    with warnings.catch_warnings(), threadpool_limits(limits=1):
         # Said in the report, of the fit that counts.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return search.fit(rows, labels)

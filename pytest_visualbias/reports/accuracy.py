@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pytest_visualbias.errors import UsageError
+from pytest_visualbias.errors import ReportError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,10 @@ class Accuracy(BaseModel):
         Number of images that were classified.
     trial : str or None
         Which of the networks of a model with several.
+    strengths : list of float or None
+        Inverse strengths of the penalty that a probe chose, one for each fold.
+    has_converged : bool or None
+        Whether its fits came to their end.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +54,8 @@ class Accuracy(BaseModel):
     ci_high: Share | None = None
     n: Annotated[int, Field(ge=1)] | None = None
     trial: str | None = None
+    strengths: list[float] | None = None
+    has_converged: bool | None = None
 
 
 class Accuracies(BaseModel):
@@ -69,24 +75,24 @@ def read_accuracies(path: Path) -> tuple[Accuracy, ...]:
 
     Raises
     ------
-    UsageError
+    ReportError
         For a file that cannot be read, or that has another shape.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(
+        raise ReportError(
             f"{path}: accuracies cannot be read ({error.strerror}); name another file"
         ) from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is no text of UTF-8; name a file of accuracies") from None
+        raise ReportError(f"{path} is no text of UTF-8; name a file of accuracies") from None
     try:
         return tuple(Accuracies.model_validate_json(text).accuracies)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         where = f"{path}: {place}" if place else f"{path}"
-        raise UsageError(
+        raise ReportError(
             f"{where}: {first['msg']}; the file is "
             '{"accuracies": [{"model": NAME, "layer": LAYER, "accuracy": 0 to 1}, ...]}'
         ) from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from pytest_visualbias.reports.counts import bias_counts
 from pytest_visualbias.reports.figures.gathering import by_place
@@ -85,6 +86,7 @@ def _curves(
                 axes.step(thresholds(), ys, where="post", gid=f"{name}-{cell.model}", **look)
     panels[0].set_ylabel(f"number of biases (of {most} tests)")
     panels[0].set_ylim(bottom=0)
+    panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     title(figure, "Number of biases over the threshold of p", spec, layer)
     marks = [Line2D([], [], label=_name(one), **_stroke(looks[one.model])) for one in cells]
     marks.append(Line2D([], [], color="#BBBBBB", ls=":", label="expected by chance, at most"))

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from pytest_visualbias.reports.figures.gathering import by_place, is_effect
 from pytest_visualbias.reports.figures.style import (
@@ -69,29 +70,42 @@ def _scatter(
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
     axes.set_aspect("equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
     axes.axhline(0, color=GREY, lw=0.6)
     axes.axvline(0, color=GREY, lw=0.6)
     axes.plot([-reach, reach], [-reach, reach], color=GREY, lw=0.8, ls=":")
     ends = [_ends(one) for one in records]
     axes.plot(*zip(*ends, strict=True), "o", ms=3.5, color=COLOURS[0], alpha=0.8)
-    by_shift = sorted(records, key=lambda one: -abs(_ends(one)[1] - _ends(one)[0]))
-    for record in by_shift[:NAMED]:
-        before, after = _ends(record)
-        side = "right" if before > 0 else "left"
-        shift = (-4, 3) if before > 0 else (4, 3)
-        axes.annotate(
-            plain(record.test, 22),
-            (before, after),
-            xytext=shift,
-            textcoords="offset points",
-            ha=side,
-            fontsize=6,
-        )
+    _name(axes, records)
     rho = next((one for one in transfers(records) if one.of == "effects"), None)
     said = "" if rho is None else f"\nSpearman's ρ = {rho.spearman:+.2f} (k = {rho.k})"
     axes.set_title(f"{plain(base, 18)} → {plain(model, 18)}{said}")
     axes.set_xlabel("effect d before")
     axes.set_ylabel("effect d after")
+
+
+def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
+    """Mark the tests that moved most by a number, and name them in a corner."""
+    moved = sorted(records, key=lambda one: -abs(_ends(one)[1] - _ends(one)[0]))[:NAMED]
+    for number, record in enumerate(moved, 1):
+        axes.plot(*([end] for end in _ends(record)), "o", ms=3.5, color=COLOURS[1])
+        axes.annotate(
+            str(number),
+            _ends(record),
+            xytext=(-3, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=6,
+        )
+    names = "\n".join(f"{number} {plain(one.test, 26)}" for number, one in enumerate(moved, 1))
+    axes.text(
+        *(0.98, 0.02, f"moved most\n{names}"),
+        transform=axes.transAxes,
+        ha="right",
+        va="bottom",
+        fontsize=6,
+    )
 
 
 def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
@@ -120,7 +134,7 @@ def _order(row: Labelled) -> tuple[float, str]:
 
 
 def _labels(key: str, rows: Sequence[Labelled], points: Sequence[Sequence[Labelled]]) -> Figure:
-    names = [("effect", "mean |effect|"), ("growth", "mean growth of |effect|")]
+    names = [("effect", "mean |d|"), ("growth", "mean growth of |d|")]
     shown = [
         (name, said) for name, said in names if any(getattr(one, name) is not None for one in rows)
     ]

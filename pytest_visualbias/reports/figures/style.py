@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+
+from pytest_visualbias.reports.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,19 +63,15 @@ RC = {
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """Return a name as one line without control or direction marks, shortened in its middle.
+    """Return a name in one line, shortened in its middle, where long names differ least.
 
-    A name that begins with an underscore would be left out of legends, so it gets a space.
+    One that begins with an underscore would be left out of legends, so it gets a space.
     """
-    clean = "".join(
-        " " if character.isspace() else character
-        for character in text
-        if character.isspace() or unicodedata.category(character)[0] != "C"
-    ).strip()
+    clean = visible(text.strip())
     if len(clean) > longest:
         half = (longest - 1) // 2
-        clean = f"{clean[:half]}…{clean[-(longest - 1 - half) :]}"
-    return f" {clean}" if clean.startswith("_") else clean or "?"
+        clean = f"{clean[:half]}…{clean[half + 1 - longest :]}"
+    return f" {clean}" if clean.startswith("_") else clean
 
 
 def title(figure: Figure, what: str, *places: str) -> None:
@@ -102,9 +99,6 @@ def panels_of(
     panels = list(axes.flat)
     for spare in panels[count:]:
         spare.remove()
-    # A panel above a gap has no neighbour below that would show its ticks.
-    for panel in panels[max(0, count - columns) : count]:
-        panel.tick_params(labelbottom=True)
     return figure, panels[:count]
 
 
@@ -130,6 +124,6 @@ def model_looks(records: Iterable[ResultRecord]) -> dict[str, dict[str, Any]]:
     return {model: looks[model] for model in roles}
 
 
-def widest(values: Sequence[float], least: float = 1.0) -> float:
+def widest(values: Sequence[float], least: float = 0.6) -> float:
     """Return half the width of a symmetric axis that holds all values."""
     return 1.08 * max([least, *map(abs, values)])

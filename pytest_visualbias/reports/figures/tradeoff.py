@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 from pytest_visualbias.reports.counts import bias_counts
 from pytest_visualbias.reports.figures.gathering import by_place, is_effect
 from pytest_visualbias.reports.figures.style import (
-    GREY,
     legend,
     model_looks,
     panels_of,
@@ -37,30 +36,34 @@ FRONT = "#009E73"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """One model: its accuracy with an interval, and how biased it is."""
+    """One model: its accuracy with an interval, and how biased it is.
+
+    Untrained models, and those whose positive control failed, are barred from the front: little
+    bias is nothing good in a network that sees nothing.
+    """
 
     model: str
     accuracy: float
     low: float | None
     high: float | None
     bias: float
-    is_untrained: bool
+    is_barred: bool
 
 
 def front(points: Iterable[Point]) -> list[Point]:
-    """Return the trained models that no other one beats, by accuracy.
+    """Return the models that no other one beats, by accuracy.
 
     A model is beaten where another one is at least as accurate and at most as biased, and differs.
     """
-    trained = [one for one in points if not one.is_untrained]
+    eligible = [one for one in points if not one.is_barred]
     return sorted(
         (
             one
-            for one in trained
+            for one in eligible
             if not any(
                 (other.accuracy >= one.accuracy and other.bias <= one.bias)
                 and (other.accuracy, other.bias) != (one.accuracy, one.bias)
-                for other in trained
+                for other in eligible
             )
         ),
         key=lambda one: (one.accuracy, one.bias),
@@ -81,7 +84,7 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
         }
         if len(known) < 2:  # noqa: PLR2004 - with one model there is nothing to trade
             continue
-        roles = {one.model: one.role for one in own}
+        barred = {one.model for one in own if one.role == "random" or _has_lost(one)}
         clouds = {
             said: [
                 Point(
@@ -90,7 +93,7 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
                     low=found[1],
                     high=found[2],
                     bias=values[name],
-                    is_untrained=roles[name] == "random",
+                    is_barred=name in barred,
                 )
                 for name, found in known.items()
                 if name in values
@@ -98,6 +101,10 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
             for said, values in biases.items()
         }
         yield spec, layer, _figure(spec, layer, clouds, model_looks(own))
+
+
+def _has_lost(record: ResultRecord) -> bool:
+    return record.control == "positive" and record.outcome != "pass"
 
 
 def _sizes(records: Iterable[ResultRecord]) -> dict[str, float]:
@@ -180,7 +187,7 @@ def _figure(
 
 
 def _mark(axes: Axes, point: Point, look: Mapping[str, Any], *, is_best: bool) -> None:
-    colour = GREY if point.is_untrained else look["color"]
+    colour = look["color"]
     x = 100 * point.accuracy
     if point.low is not None and point.high is not None:
         axes.hlines(point.bias, 100 * point.low, 100 * point.high, color=colour, lw=0.8, alpha=0.7)

@@ -123,4 +123,5 @@ def _saved(figure: Figure, folder: Path, name: str) -> Iterator[Path]:
         # Without a date and a version the same results give the same file.
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         figure.savefig(path, dpi=DPI, metadata=metadata)
+        figure.set_layout_engine("none")  # laid out once; both files look alike
         yield path
