@@ -94,12 +94,14 @@ CHANGE: Mapping[str, str] = {
 MEANINGS: Mapping[str, Mapping[str, str]] = {
     "ResultRecord": RESULT,
     "GrowthRecord": CHANGE,
+    "ExcessRecord": {**CHANGE, "untrained": "the judged effect of each untrained seed"},
     "SetRecord": {
         "concept": "the name of the set in the spec",
         "n": "how many images",
         "digest": "of all images together",
         "images": "sha256 of each image, or what stands for it",
         "names": "what people call each image, in the same order",
+        "folder": "what names are relative to: below the project, or absolute; empty where no files",
     },
     "AcceptRecord": {
         "max_effect": "up to which size the effect is accepted",

@@ -257,10 +257,10 @@ def place(tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], bool]], None]:
-    """Wait for something to become true, for at most ten seconds."""
+    """Wait for something to become true, for a minute at the most: this machine may be busy."""
 
     def wait(is_so: Callable[[], bool]) -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not is_so():
             assert time.monotonic() < end, "it never came"
             time.sleep(0.01)

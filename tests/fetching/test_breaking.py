@@ -191,7 +191,7 @@ class TestStalling:
         status, _, complaints = place.fetch("--timeout=0.5", "--retries=0")
         assert status == 1
         assert "bytes a second" in complaints
-        assert time.monotonic() - began < 5 < len(one) / 8 * 0.1
+        assert time.monotonic() - began < 20 < len(one) / 8 * 0.1
         assert place.files() == {}
 
     def test_when_nobody_answers_the_rest_is_not_asked_for(self, place: Place) -> None:
@@ -294,10 +294,10 @@ def test_several_files_come_at_once(place: Place) -> None:
     paths = [f"sets/x/{number}.png" for number in range(8)]
     place.serve(*paths)
     for path in paths:
-        place.server.always[path] = Reply(drip=0.4)
+        place.server.always[path] = Reply(drip=1.5)
     began = time.monotonic()
     assert place.fetch("--jobs=8")[0] == 0
-    assert time.monotonic() - began < 8 * 0.4
+    assert time.monotonic() - began < 8 * 1.5
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(place: Place) -> None:
