@@ -101,7 +101,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "digest": "of all images together",
         "images": "sha256 of each image, or what stands for it",
         "names": "what people call each image, in the same order",
-        "folder": "what names are relative to: below the project, or absolute; empty where no files",
+        "folder": "what names are relative to: below the project or absolute; or empty",
     },
     "AcceptRecord": {
         "max_effect": "up to which size the effect is accepted",
