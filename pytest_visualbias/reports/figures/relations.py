@@ -50,7 +50,7 @@ def transfer_figures(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str
         names = list(pairs)
         for start in range(0, len(names), ON_A_PAGE):
             shown = names[start : start + ON_A_PAGE]
-            figure, panels = panels_of(len(shown), COLUMNS, height=2.35)
+            figure, panels = panels_of(len(shown), COLUMNS, height=2.7)
             every = [one for name in shown for one in pairs[name]]
             reach = widest([end for one in every for end in _ends(one)])
             for axes, (base, model) in zip(panels, shown, strict=True):
@@ -125,12 +125,12 @@ def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, F
         yield key, "", _labels(key, values, [points[key, one.value] for one in values])
 
 
-def _order(row: Labelled) -> tuple[float, str]:
-    """Sort labels that are numbers by size, before those that are none in their order."""
+def _order(row: Labelled) -> float:
+    """Sort labels that are numbers by size, before the others in their order."""
     try:
-        return float(row.value), ""
+        return float(row.value)
     except ValueError:
-        return float("inf"), row.value
+        return float("inf")
 
 
 def _labels(key: str, rows: Sequence[Labelled], points: Sequence[Sequence[Labelled]]) -> Figure:
