@@ -31,7 +31,8 @@ pytestmark = pytest.mark.slow
 def measured(blocks: Mapping[str, Rows]) -> tuple[Trial, ModelSets]:
     """Return a trial and its sets, of vectors ``(n, dim)`` by class."""
     pytest.importorskip("sklearn")
-    sets, vectors = {}, {}
+    sets: dict[str, StimulusSet] = {}
+    vectors: dict[str, NDArray[np.float32]] = {}
     for name, rows in blocks.items():
         names = [f"{name}/{index}" for index in range(len(rows))]
         stimuli = tuple(Stimulus(name=one, digest=one, identity=one) for one in names)
@@ -75,7 +76,7 @@ def test_classes_that_are_alike_are_guessed() -> None:
 def test_the_same_images_give_the_same_numbers_in_any_order() -> None:
     blocks = apart(1)
     trial, sets = measured(blocks)
-    turned = ModelSets(sets=dict(reversed(sets.sets.items())), problems={})
+    turned = ModelSets(sets=dict(reversed(list(sets.sets.items()))), problems={})
     first = probe(trial, "pooled", sets, folds=5)
     assert probe(trial, "pooled", sets, folds=5) == first
     assert probe(trial, "pooled", turned, folds=5).n == first.n
