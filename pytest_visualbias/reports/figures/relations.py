@@ -55,6 +55,8 @@ def transfer_figures(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str
             reach = widest([end for one in every for end in _ends(one)])
             for axes, (base, model) in zip(panels, shown, strict=True):
                 _scatter(axes, base, model, pairs[base, model], reach)
+            for axes in panels[::COLUMNS]:
+                axes.set_ylabel("effect d after")
             title(figure, "Effects before and after", spec, layer)
             yield spec, layer, figure
 
@@ -82,7 +84,6 @@ def _scatter(
     said = "" if rho is None else f"\nSpearman's ρ = {rho.spearman:+.2f} (k = {rho.k})"
     axes.set_title(f"{plain(base, 18)} → {plain(model, 18)}{said}")
     axes.set_xlabel("effect d before")
-    axes.set_ylabel("effect d after")
 
 
 def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
