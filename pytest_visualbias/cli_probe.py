@@ -58,7 +58,7 @@ def add_probe(parser: argparse.ArgumentParser) -> None:
         help=f"parts that are classified by what the others teach (default: {FOLDS})",
     )
     parser.add_argument(
-        "--seed", type=_number, default=0, metavar="N", help="of the division (default: 0)"
+        "--seed", type=_seed, default=0, metavar="N", help="of the division (default: 0)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the accuracies, too")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
@@ -76,20 +76,20 @@ def add_probe(parser: argparse.ArgumentParser) -> None:
 
 
 def _folds(text: str) -> int:
-    return _whole(text, FEWEST_FOLDS, "folds")
+    return _at_least(FEWEST_FOLDS, text)
 
 
 def _batch_size(text: str) -> int:
-    return _whole(text, 1, "images")
+    return _at_least(1, text)
 
 
-def _number(text: str) -> int:
-    return _whole(text, 0, "number")
+def _seed(text: str) -> int:
+    return _at_least(0, text)
 
 
-def _whole(text: str, least: int, what: str) -> int:
+def _at_least(least: int, text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) >= least):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a {what} of {least} or more")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {least} or more")
     return int(text)
 
 

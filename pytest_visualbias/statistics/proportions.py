@@ -22,7 +22,7 @@ def wilson(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[fl
     Returns
     -------
     tuple of float
-        Both within [0, 1]; neither end is the proportion itself, even where that is 0 or 1.
+        Both within [0, 1]; of an interval that is never empty, even where the proportion is 0 or 1.
 
     References
     ----------
@@ -40,4 +40,7 @@ def wilson(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[fl
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
     half /= 1 + z * z / trials
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # At the ends of the scale the formula gives 0 and 1 but for rounding.
+    low = middle - half if successes else 0.0
+    high = middle + half if successes < trials else 1.0
+    return low, high

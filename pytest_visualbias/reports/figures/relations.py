@@ -50,11 +50,13 @@ def transfer_figures(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str
         names = list(pairs)
         for start in range(0, len(names), ON_A_PAGE):
             shown = names[start : start + ON_A_PAGE]
-            figure, panels = panels_of(len(shown), COLUMNS, height=2.35)
+            figure, panels = panels_of(len(shown), COLUMNS, height=2.7)
             every = [one for name in shown for one in pairs[name]]
             reach = widest([end for one in every for end in _ends(one)])
             for axes, (base, model) in zip(panels, shown, strict=True):
                 _scatter(axes, base, model, pairs[base, model], reach)
+            for axes in panels[::COLUMNS]:
+                axes.set_ylabel("effect d after")
             title(figure, "Effects before and after", spec, layer)
             yield spec, layer, figure
 
@@ -82,7 +84,6 @@ def _scatter(
     said = "" if rho is None else f"\nSpearman's ρ = {rho.spearman:+.2f} (k = {rho.k})"
     axes.set_title(f"{plain(base, 18)} → {plain(model, 18)}{said}")
     axes.set_xlabel("effect d before")
-    axes.set_ylabel("effect d after")
 
 
 def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
@@ -125,12 +126,12 @@ def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, F
         yield key, "", _labels(key, values, [points[key, one.value] for one in values])
 
 
-def _order(row: Labelled) -> tuple[float, str]:
-    """Sort labels that are numbers by size, before those that are none in their order."""
+def _order(row: Labelled) -> float:
+    """Sort labels that are numbers by size, before the others in their order."""
     try:
-        return float(row.value), ""
+        return float(row.value)
     except ValueError:
-        return float("inf"), row.value
+        return float("inf")
 
 
 def _labels(key: str, rows: Sequence[Labelled], points: Sequence[Sequence[Labelled]]) -> Figure:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from pytest_visualbias.reports.counts import bias_counts
 from pytest_visualbias.reports.figures.gathering import by_place, is_effect
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Point", "front", "tradeoffs"]
 
 THRESHOLD = 0.05
+NUMBER = f"number of biases (p < {THRESHOLD:g})"
 FRONT = "#009E73"
 
 
@@ -75,7 +77,7 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
     for spec, layer, own in by_place(study.records):
         biases = {
             "mean |effect| (standard deviations)": _sizes(own),
-            f"number of biases (p < {THRESHOLD:g})": _numbers(own),
+            NUMBER: _numbers(own),
         }
         known = {
             name: found
@@ -167,6 +169,7 @@ def _figure(
         axes.set_ylabel(said)
         axes.set_ylim(bottom=0)
         axes.margins(x=0.08)
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=said == NUMBER))
     title(figure, "Bias against accuracy", spec, layer)
     shown = dict.fromkeys(point.model for points in clouds.values() for point in points)
     marks = [
@@ -199,5 +202,6 @@ def _mark(axes: Axes, point: Point, look: Mapping[str, Any], *, is_best: bool) -
         mfc=colour if is_best else "white",
         ms=5,
         ls="",
+        clip_on=False,  # no bias at all lies on the axis
         gid=f"model-{point.model}",
     )

@@ -118,10 +118,12 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _saved(figure: Figure, folder: Path, name: str) -> Iterator[Path]:
+    # Where panels are square, the first layout is not the last; then both files get the same one.
+    figure.draw_without_rendering()
     for kind in FORMATS:
         path = folder / f"{name}.{kind}"
         # Without a date and a version the same results give the same file.
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         figure.savefig(path, dpi=DPI, metadata=metadata)
-        figure.set_layout_engine("none")  # laid out once; both files look alike
+        figure.set_layout_engine("none")
         yield path
