@@ -7,7 +7,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import UsageError
+from pytest_visualbias.errors import ReportError, UsageError
 from pytest_visualbias.reports.figures.gathering import gathered
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def write(
     Raises
     ------
     UsageError
-        Where matplotlib is not installed, or the folder cannot be written.
+        Where matplotlib is not installed.
+    ReportError
+        Where the folder cannot be written.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(
@@ -71,7 +73,7 @@ def write(
             for name, figure in figures(reports, accuracies):
                 written += _saved(figure, folder, name)
     except OSError as error:
-        raise UsageError(
+        raise ReportError(
             f"{error.filename or folder}: figures cannot be written ({error.strerror}); "
             "name another folder"
         ) from None

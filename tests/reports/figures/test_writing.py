@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.errors import UsageError
+from pytest_visualbias.errors import ReportError, UsageError
 from pytest_visualbias.reports.accuracy import Accuracy
 from pytest_visualbias.reports.figures import write
 
@@ -125,7 +125,7 @@ def test_reports_of_nothing_have_no_figures(make: Make, report: Reported, tmp_pa
 
 def test_a_folder_that_cannot_be_written_is_said(report: Reported, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="figures cannot be written"):
+    with pytest.raises(ReportError, match="figures cannot be written"):
         write([report([])], tmp_path / "file" / "figures")
 
 
