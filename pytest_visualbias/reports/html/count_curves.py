@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.counts import bias_counts
 from pytest_visualbias.reports.html.curves import Chart, Line, Table, across, upwards
 from pytest_visualbias.reports.html.scales import Scale, over_powers
 from pytest_visualbias.statistics import adjust
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.counts import BiasCounts
 
 __all__ = ["count_curves"]
 
@@ -28,13 +30,17 @@ def count_curves(records: Iterable[ResultRecord], hues: Mapping[str, int]) -> li
     Controls do not count, as they are meant to show an effect. The p is the one that verdicts go
     by; corrected are all tests of a spec, model and layer together, by Holm.
     """
+    every = list(records)
+    counted: dict[tuple[str, str], list[BiasCounts]] = {}
+    for counts in bias_counts(every, TOLD, p="p_verdict"):
+        counted.setdefault((counts.spec, counts.layer), []).append(counts)
     cells: dict[tuple[str, str], dict[str, list[ResultRecord]]] = {}
-    for one in records:
+    for one in every:
         if one.control is None and one.kind != "intra-similarity":
             models = cells.setdefault((one.spec, one.layer), {})
             models.setdefault(one.model, []).append(one)
     return [
-        _chart(spec, layer, models, hues)
+        _chart(spec, layer, models, hues, counted.get((spec, layer), []))
         for (spec, layer), models in cells.items()
         if max(len(_raw(group)) for group in models.values()) >= FEWEST
     ]
@@ -52,7 +58,11 @@ def _corrected(group: Sequence[ResultRecord]) -> list[float]:
 
 
 def _chart(
-    spec: str, layer: str, models: Mapping[str, Sequence[ResultRecord]], hues: Mapping[str, int]
+    spec: str,
+    layer: str,
+    models: Mapping[str, Sequence[ResultRecord]],
+    hues: Mapping[str, int],
+    counted: Sequence[BiasCounts],
 ) -> Chart:
     most = max(len(group) for group in models.values())
     x = across(over_powers(SMALLEST, 1.0))
@@ -76,12 +86,21 @@ def _chart(
         ),
         table=Table(
             head=("", *(f"p < {threshold:g}" for threshold in TOLD)),
-            rows=tuple(
-                (name, *(str(_below(values, threshold)) for threshold in TOLD))
-                for name, _, _, values in series
-            ),
+            rows=tuple(row for one in counted for row in _rows(one)),
         ),
     )
+
+
+def _rows(counts: BiasCounts) -> Iterator[tuple[str, ...]]:
+    """Yield the numbers of a model: raw, corrected, and those that no untrained network shows."""
+    named: dict[str, list[int | None]] = {
+        "raw": [one.raw for one in counts.counts],
+        "corrected": [one.holm for one in counts.counts],
+        "beyond untrained networks": [one.beyond_random for one in counts.counts],
+    }
+    for name, numbers in named.items():
+        if None not in numbers:
+            yield (f"{counts.model}, {name}", *(str(number) for number in numbers))
 
 
 def _below(values: Iterable[float], threshold: float) -> int:

@@ -78,7 +78,7 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
     if record.p_value is not None:
         yield Fact(name="visible from", value=_visible(record), term="visible")
     if record.drift_corrected_shift is not None:
-        beyond = f"{number(record.drift_corrected_shift)} beyond that of {record.drift}"
+        beyond = f"{number(record.drift_corrected_shift)} beyond that of {', '.join(record.drift)}"
         yield Fact(name="shift", value=beyond, term="drift", is_theirs=True)
 
 

@@ -33,7 +33,7 @@ def test_a_result_whole() -> None:
         p_verdict_high=0.001,
         p_saddlepoint=0.002,
         smallest_detectable_effect=0.96,
-        drift="still",
+        drift=["still"],
         drift_corrected_shift=0.75,
         accept={"max_effect": 1.5, "reason": "known", "until": "2099-01-01"},
         excess={**GROWTH, "base": "untrained", "p_adjusted": None},
