@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.embeddings.contents import Contents, Key
 
-__all__ = ["add_actions", "add_place", "remembered"]
+__all__ = ["add_actions", "add_place", "place_of", "remembered"]
 
 OK, FAULTY, USAGE = 0, 1, 2
 VARIABLE = "VISUALBIAS_CACHE"
@@ -71,9 +71,13 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
 
 def remembered(named: Path | None, *, rehash: bool) -> DigestMemo:
     """Return the digests of the cache that pytest would use; none is made for them alone."""
+    return DigestMemo.inside(place_of(named), rehash=rehash)
+
+
+def place_of(named: Path | None) -> Path | None:
+    """Return the folder of the cache that pytest would use, where there is one already."""
     chosen = _chosen(named)
-    found = chosen if chosen is not None else _nearest()
-    return DigestMemo.inside(found, rehash=rehash)
+    return chosen if chosen is not None else _nearest()
 
 
 def _chosen(named: Path | None) -> Path | None:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.spec.schema import TimmModel, Transform
+    from pytest_visualbias.spec.schema import InMemoryModel, TimmModel, Transform
 
-__all__ = ["open_timm"]
+__all__ = ["open_timm", "own_input"]
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
@@ -51,7 +51,7 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
         module=model,
         notes=notes,
         **read_outs(model, no_logits=no_logits),
-        **_input(model, entry),
+        **own_input(model, entry),
     )
     return TorchEncoder(
         network,
@@ -149,7 +149,7 @@ def _head(model: Any) -> tuple[str, ...]:
     return tuple(f"{name}." for name in names)
 
 
-def _input(model: Any, entry: TimmModel) -> dict[str, Any]:
+def own_input(model: Any, entry: TimmModel | InMemoryModel) -> dict[str, Any]:
     """Return the model's own preprocessing, changed where the spec says so, or iEAT's."""
     if entry.preprocess == "ieat":
         transform = entry.transform

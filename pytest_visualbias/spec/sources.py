@@ -13,21 +13,25 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticKnownError
 
 from pytest_visualbias.spec.values import CALL, Labels, Strict, Text, Texts
 
 __all__ = [
+    "IN_MEMORY",
     "SHIPPED_SOURCES",
     "EmbeddingsModel",
     "FactoryModel",
     "ForeignModel",
+    "InMemoryModel",
     "ModelEntry",
     "TimmModel",
     "Transform",
 ]
 
 SHIPPED_SOURCES = ("timm", "factory", "embeddings")
+IN_MEMORY = "in-memory"
 
 # Plain types chosen by what was written, so that a mistake is told of one of them only.
 Pixels = Annotated[int, Field(ge=1, le=4096)]
@@ -151,6 +155,17 @@ class EmbeddingsModel(Strict):
     labels: Labels = Field(default_factory=dict)
 
 
+class InMemoryModel(Strict):
+    """A module that Python code holds; a spec cannot name one, `audit` puts it there."""
+
+    source: Literal["in-memory"]
+    key: Text
+    preprocess: Literal["own", "ieat"] = "own"
+    transform: Transform | None = None
+    layers: dict[str, Text] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
+
+
 class ForeignModel(BaseModel):
     """A model of a source that another package provides."""
 
@@ -166,13 +181,14 @@ class ForeignModel(BaseModel):
 
 def _source(value: Any) -> str:
     source = value.get("source") if isinstance(value, dict) else getattr(value, "source", None)
-    return source if source in SHIPPED_SOURCES else "other"
+    return source if source in (*SHIPPED_SOURCES, IN_MEMORY) else "other"
 
 
 ModelEntry = Annotated[
     Annotated[TimmModel, Tag("timm")]
     | Annotated[FactoryModel, Tag("factory")]
     | Annotated[EmbeddingsModel, Tag("embeddings")]
+    | Annotated[SkipJsonSchema[InMemoryModel], Tag(IN_MEMORY)]
     | Annotated[ForeignModel, Tag("other")],
     Discriminator(_source),
 ]
