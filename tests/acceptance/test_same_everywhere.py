@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 SPEC = "bias_specs/x.bias.yaml"
 SETS = "{x: x, y: y, a: a, b: b}"
 NAMES = ("one", "two", "three")
-ROLES = ({}, {"X": "y", "Y": "a", "A": "x"}, {"X": "b", "Y": "a", "A": "x", "B": "y"})
+ROLES: tuple[dict[str, str], ...] = (
+    {},
+    {"X": "y", "Y": "a", "A": "x"},
+    {"X": "b", "Y": "a", "A": "x", "B": "y"},
+)
 TESTS = [
     one_test(name, "{max_effect: 1.8, max_growth: 1.5}", **roles)
     for name, roles in zip(NAMES, ROLES, strict=True)
@@ -111,9 +115,7 @@ def test_one_more_image_changes_no_other_vector(
 
 
 @pytest.mark.slow
-def test_workers_do_not_matter(
-    networks: Project, gate: Gate, whole: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_do_not_matter(networks: Project, gate: Gate, whole: dict[str, str]) -> None:
     """Each with its share of the processors, and all of them into one cache."""
-    gate("--dist=load") if gate.workers else gate()
+    gate()
     assert results(networks) == whole
