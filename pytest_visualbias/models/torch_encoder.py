@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Network", "TorchEncoder"]
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Images in every pass on the processor, the last pass filled up: which kernels run, and so the last
+# bits of a vector, go by the shape of the pass. Larger ones are no faster there.
+PASS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -133,7 +136,8 @@ class TorchEncoder:
         """Return the vectors ``(n, dim)`` of every layer, float32, from one forward pass.
 
         Where the memory of the device does not hold so many images, they go through it in halves,
-        and so do those of later calls.
+        and so do those of later calls. On the processor every pass is of one shape, so that no
+        vector depends on how many images it is computed with.
 
         Raises
         ------
@@ -144,11 +148,13 @@ class TorchEncoder:
         parts: list[dict[str, np.ndarray]] = []
         left = list(inputs)
         while left:
-            size = min(len(left), self._fits or len(left))
-            found = self._attempt(left[:size], layers)
+            most = PASS if self._device.type == "cpu" else len(left)
+            size = min(most, self._fits or most)
+            taken, left_over = left[:size], left[size:]
+            found = self._attempt(taken + taken[-1:] * (size - len(taken)), layers)
             if found is not None:
-                parts.append(found)
-                left = left[size:]
+                parts.append({name: rows[: len(taken)] for name, rows in found.items()})
+                left = left_over
                 continue
             if size == 1:
                 raise EncoderError(

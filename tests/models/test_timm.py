@@ -201,7 +201,7 @@ class TestLayers:
         passes = []
         encoder._module.get_submodule("conv1").register_forward_hook(lambda *_: passes.append(1))
         names = ("pooled", "layer1", "layer2", "layer3:max", "layer4")
-        found = encoder.encode(inputs(encoder, images), [layer_point(n, n) for n in names])
+        found = encoder.encode(inputs(encoder, images[:4]), [layer_point(n, n) for n in names])
         assert found.keys() == {*names}
         assert len(passes) == 1
 

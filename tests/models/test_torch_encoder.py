@@ -273,7 +273,7 @@ class TestMemory:
         module = Hungry(3)
         encoder = encoder_of(module)
         found = encode(encoder, images=ELEVEN)
-        assert module.batches == [11, 5, 2, 2, 2, 2, 2, 1]
+        assert module.batches == [4, 2, 2, 2, 2, 2, 2]
         np.testing.assert_allclose(found, encode(encoder_of(Noisy()), images=ELEVEN), atol=1e-6)
 
     def test_is_remembered(self) -> None:
@@ -325,6 +325,16 @@ class TestExactness:
         finally:
             for (place, name, _), value in zip(switches, before, strict=True):
                 setattr(place, name, value)
+
+    @pytest.mark.parametrize("count", [1, 3, 4, 5, 11])
+    def test_every_pass_on_the_processor_is_of_one_shape(self, count: int) -> None:
+        """The last one is filled up, of which nothing is left in the vectors."""
+        module = Hungry(4)
+        found = encode(encoder_of(module), images=ELEVEN[:count])
+        assert {*module.batches} == {4}
+        assert len(module.batches) == -(-count // 4)
+        assert len(found) == count
+        np.testing.assert_array_equal(found, encode(encoder_of(Noisy()), images=ELEVEN)[:count])
 
     @pytest.mark.parametrize("layer", ["pooled", "conv", "conv:max", "conv:flatten"])
     def test_the_batch_does_not_matter_beyond_rounding(self, layer: str) -> None:
