@@ -173,6 +173,12 @@ def _given(
             overrides.append(override_of(name, str(given), folder))
             continue
         held = given if isinstance(given, Model) else Model(given)
+        if not hasattr(held.module, "state_dict"):
+            kind = type(held.module).__name__
+            raise UsageError(
+                f"the model '{name}' is a {kind}; give a torch.nn.Module, a Model, or a text such "
+                "as a checkpoint's path"
+            )
         modules[name] = InMemory(module=held.module, transform=held.transform)
         overrides.append(Override(name=name, source=IN_MEMORY, what=name))
     return tuple(overrides), modules

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.reports.files import FORMATS, write
+from pytest_visualbias.reports.tables import label_of
 from pytest_visualbias.reports.text import failure_text
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.verdict import number, p_text
@@ -25,7 +26,7 @@ SUFFIXES = {"json": "json", "html": "html", "htm": "html", "md": "md", "csv": "c
 COLUMNS = ("test", "model", "layer", "effect", "interval", "p adjusted", "growth", "verdict")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Audit:
     """The report of an audit with what code asks of it.
 
@@ -42,6 +43,10 @@ class Audit:
 
     def __iter__(self) -> Iterator[ResultRecord]:
         return iter(self.report.results)
+
+    def __repr__(self) -> str:
+        state = "passed" if self.passed else f"{len(self.failures)} failing"
+        return f"<Audit: {state} of {len(self)} results>"
 
     def __len__(self) -> int:
         return len(self.report.results)
@@ -65,6 +70,7 @@ class Audit:
         AssertionError
             With what each failure needs a person to know.
         """
+        __tracebackhide__ = True  # pytest then shows the test's own line alone
         if not self.passed:
             texts = [f"{one.nodeid}: {failure_text(one)}" for one in self.failures]
             raise AssertionError("\n".join(texts) or "nothing was measured")
@@ -142,5 +148,5 @@ def _cells(record: ResultRecord) -> tuple[str, ...]:
         "" if low is None or high is None else f"{low:+.2f} to {high:+.2f}",
         "" if p is None else p_text(p),
         "" if growth is None else number(growth.value),
-        record.outcome,
+        label_of(record),
     )

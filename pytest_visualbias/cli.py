@@ -21,6 +21,7 @@ from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, V
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.reports.schema import report_schema
+from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.parsing import read_spec
 from pytest_visualbias.spec.schema import BiasSpec, EmbeddingsModel
 
@@ -114,6 +115,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _is_sound(path: Path, options: argparse.Namespace, digest: Callable[[Path], str]) -> bool:
     """Print what is wrong with a spec; return whether nothing is."""
+    if path.suffix not in (".yaml", ".yml"):
+        print(f"{path}: is no bias spec by its name (*{SPEC_SUFFIXES[0]}); name one")
+        return False
     try:
         file = read_spec(path, file=str(path), has_baseline=default_path(path).is_file())
         found = preflight(file, stimuli=options.stimuli, strict=options.strict, digest=digest)
@@ -126,9 +130,33 @@ def _is_sound(path: Path, options: argparse.Namespace, digest: Callable[[Path], 
         print(text)
     for text in sorted({text for group in found.warnings.values() for text in group}):
         print(f"warning: {text}")
+    for line in _facts(file, found):
+        print(line)
     models, tests = len(file.spec.models), len(file.spec.tests)
-    print(f"{path}: {'faulty' if problems else 'ok'} ({tests} tests, {models} models)")
+    counts = f"{counted(tests, 'test')}, {counted(models, 'model')}"
+    print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
     return not problems
+
+
+def _facts(file: SpecFile, found: Preflight) -> Iterator[str]:
+    """Yield what a person should see before trusting a gate: how large sets are, and a control."""
+    sizes: dict[str, set[int]] = {}
+    for one in found.models.values():
+        for concept, stimuli in one.sets.items():
+            sizes.setdefault(concept, set()).add(len(stimuli))
+    told = (f"{name} {'/'.join(map(str, sorted(counts)))}" for name, counts in sizes.items())
+    if sizes:
+        yield printable(f"images: {', '.join(told)}")
+    if not any(test.is_positive for test in file.spec.tests):
+        yield (
+            "note: no test is a positive control, so a model that sees nothing of these images "
+            "passes; add one with 'control: positive'"
+        )
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _misnamed(path: Path) -> Iterator[str]:

@@ -63,7 +63,10 @@ Output = pytest.CaptureFixture[str]
 
 def test_check_says_ok_and_counts(spec: Path, capsys: Output) -> None:
     assert main(["check", "x.bias.yaml"]) == 0
-    assert capsys.readouterr().out == "x.bias.yaml: ok (1 tests, 3 models)\n"
+    images, note, counts = capsys.readouterr().out.splitlines()
+    assert images == "images: x 6, y 6, a 6, b 6"
+    assert note.startswith("note: no test is a positive control")
+    assert counts == "x.bias.yaml: ok (1 test, 3 models)"
 
 
 def test_check_says_every_fault_with_its_place(spec: Path, capsys: Output) -> None:
@@ -90,7 +93,7 @@ def test_check_names_a_missing_folder(spec: Path, capsys: Output) -> None:
     assert main(["check", "x.bias.yaml"]) == 1
     out = capsys.readouterr().out
     assert "x.bias.yaml:7:12: concepts.x: the folder stimuli/x does not exist" in out
-    assert out.endswith("x.bias.yaml: faulty (1 tests, 3 models)\n")
+    assert out.endswith("x.bias.yaml: faulty (1 test, 3 models)\n")
 
 
 def test_check_of_several_goes_on_after_a_faulty_one(spec: Path, capsys: Output) -> None:
@@ -99,7 +102,7 @@ def test_check_of_several_goes_on_after_a_faulty_one(spec: Path, capsys: Output)
     out = capsys.readouterr().out
     assert "bad.bias.yaml:1:" in out
     assert "gone.bias.yaml:1:1: cannot be read" in out
-    assert out.endswith("x.bias.yaml: ok (1 tests, 3 models)\n")
+    assert out.endswith("x.bias.yaml: ok (1 test, 3 models)\n")
 
 
 def test_check_prints_warnings_and_passes(spec: Path, capsys: Output) -> None:

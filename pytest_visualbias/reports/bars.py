@@ -59,12 +59,12 @@ def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
 
     cells = [" "] * width
     cells[width // 2] = glyphs.zero
-    for limit in _limits(record):
-        if abs(limit) <= ends:
-            cells[cell(limit)] = glyphs.limit
     if record.ci_low is not None and record.ci_high is not None:
         for index in range(cell(record.ci_low), cell(record.ci_high) + 1):
             cells[index] = glyphs.span
+    for limit in _limits(record):
+        if abs(limit) <= ends:
+            cells[cell(limit)] = glyphs.limit
     cells[cell(record.effect_judged)] = glyphs.effect
     return "".join(cells)
 

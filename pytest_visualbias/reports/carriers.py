@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.influence import influences, is_exact
+from pytest_visualbias.reports.influence import carriers, is_exact
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -23,14 +23,12 @@ def carrier_lines(record: ResultRecord) -> Iterator[str]:
     Nothing is said of a test that could not be measured, nor of sets too small to leave one out,
     nor of images without which an effect would be larger.
     """
-    effect = abs(record.effect_judged or 0)
-    fall = {one: effect - abs(one.without) for one in influences(record)}
-    found = sorted((one for one in fall if fall[one] > 0), key=fall.__getitem__, reverse=True)
+    found = carriers(record, MOST)
     if not found:
         return
     about = "" if is_exact(record) else "about "
     yield f"{record.nodeid}: the effect {number(record.effect_judged or 0)} would be"
-    for one in found[:MOST]:
+    for one in found:
         yield f"  {about}{number(one.without)} without {_printable(one.name)} ({one.role})"
 
 

@@ -145,7 +145,9 @@ def _change(
         is_worse = is_fallen or bool(old.scores)
         return _of(new, "not comparable", effects, verdicts, is_worse=is_worse, unlike=unlike)
     how = _moved(old, new, tolerance)
-    is_risen = how == "grew" and new.role == "gated" and new.control is None
+    # What no limit judges describes a model; where it goes is for a reader to weigh.
+    is_judged = label(new) != "reported" and new.role == "gated" and new.control is None
+    is_risen = how == "grew" and is_judged
     return _of(new, how, effects, verdicts, is_worse=is_fallen or is_risen)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
-__all__ = ["Influence", "influences", "is_exact"]
+__all__ = ["Influence", "carriers", "influences", "is_exact"]
 
 # A set of one image is not tested, so no set is shrunk to it.
 FEWEST = 3
@@ -78,6 +78,17 @@ def influences(record: ResultRecord, most: int | None = None) -> list[Influence]
     changes too, cannot be had from scores.
     """
     found = sorted(_all(record), key=lambda one: (-abs(one.change), one.role, one.name))
+    return found[:most]
+
+
+def carriers(record: ResultRecord, most: int | None = None) -> list[Influence]:
+    """Return the images without which the absolute effect would fall, the largest fall first.
+
+    Images without which it would be larger, which speak against the effect, are left out.
+    """
+    effect = abs(record.effect_judged or 0.0)
+    fall = {one: effect - abs(one.without) for one in influences(record)}
+    found = sorted((one for one in fall if fall[one] > 0), key=fall.__getitem__, reverse=True)
     return found[:most]
 
 

@@ -70,7 +70,9 @@ def result_table(
     role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
     table = empty_table(f"{first.spec} :: {first.model}{role}", screen)
     table.add_column("test [layer]" if has_layer else "test", overflow="fold", ratio=1)
-    for name in _numbers(screen):
+    # A gap that is limited is what decides, so it stands on any screen.
+    has_gap = any("max_gap" in record.limits for record in records)
+    for name in _numbers(screen, has_gap=has_gap):
         align = "left" if name == BAR else "right"
         table.add_column(name, justify=align, no_wrap=True)  # type: ignore[arg-type]
     if has_growth:
@@ -82,7 +84,7 @@ def result_table(
     table.add_column("verdict", no_wrap=True)
     for record in shown:
         name = f"{record.test} [{record.layer}]" if has_layer else record.test
-        cells = [name, *_numbers(screen, record).values()]
+        cells = [name, *_numbers(screen, record, has_gap=has_gap).values()]
         if has_growth:
             cells.append(_growth(record, screen))
         if has_excess:
@@ -92,12 +94,16 @@ def result_table(
     return table
 
 
-def _numbers(screen: Screen, record: ResultRecord | None = None) -> dict[str, str]:
+def _numbers(
+    screen: Screen, record: ResultRecord | None = None, *, has_gap: bool
+) -> dict[str, str]:
     """Return the cells of a record by the names of their columns; without one, the names."""
     is_wide, is_widest = screen.width >= NARROW, screen.width >= WIDEST
     names = ["effect", BAR, *(["interval"] if is_widest else []), "p adj"]
     if is_wide:
         names += ["targets", "attrib.", "gap", "p", "visible"]
+    elif has_gap:
+        names.append("gap")
     if record is None:
         return dict.fromkeys(names, "")
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict

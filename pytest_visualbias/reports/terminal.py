@@ -22,7 +22,7 @@ from pytest_visualbias.reports.tables import (
     label_table,
     result_table,
 )
-from pytest_visualbias.reports.text import drift_text, headline, remedies
+from pytest_visualbias.reports.text import drift_text, headline, remedies, weak_passes
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.verdict import number
 
@@ -74,7 +74,7 @@ def render(
     for line in _verdicts(records):
         console.print(line, soft_wrap=True)
     if verbosity >= 0:
-        for remedy in remedies(records):
+        for remedy in remedies(records, has_carriers=verbosity > 1):
             console.print(Text(remedy, style="cyan"), soft_wrap=True)
         _tables(console, records, screen, has_all=verbosity > 0)
         for line in _remarks(records, screen):
@@ -84,7 +84,8 @@ def render(
             console.print("\n".join(["", *carrier_lines(record)]), soft_wrap=True)
     for note in notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
-    text = stream.getvalue()
+    # Tables fill their width with spaces.
+    text = "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
     return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
 
 
@@ -143,6 +144,9 @@ def _rest(group: Sequence[ResultRecord], shown: Sequence[ResultRecord]) -> str:
 
 
 def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
+    weak = weak_passes(records)
+    if weak is not None:
+        yield Text(f"note: {weak}")
     for index, transfer in enumerate(transfers(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
     for record in (one for one in records if one.drift_corrected_shift is not None):

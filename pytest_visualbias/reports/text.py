@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.record import AcceptRecord, ExcessRecord, GrowthRecord, ResultRecord
 
-__all__ = ["drift_text", "failure_text", "headline", "remedies", "waiver_text"]
+__all__ = ["drift_text", "failure_text", "headline", "remedies", "waiver_text", "weak_passes"]
+
+
+# How the reasons begin that a limit was exceeded.
+OVER_LIMIT = ("effect ", "gap ", "growth ", "shift ", "excess ", "|")
 
 
 def headline(record: ResultRecord) -> str:
@@ -25,14 +29,23 @@ def failure_text(record: ResultRecord) -> str:
     return "\n".join([headline(record), *(f"  {line}" for line in _details(record))])
 
 
-def remedies(records: Iterable[ResultRecord]) -> Iterator[str]:
-    """Yield what to do, once for each way in which results are not as they should be."""
+def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> Iterator[str]:
+    """Yield what to do, once for each way in which results are not as they should be.
+
+    Parameters
+    ----------
+    records : iterable of ResultRecord
+        All of a run.
+    has_carriers : bool
+        Whether the images that carry an effect are named below.
+    """
     found = list(records)
-    failed = [one for one in found if one.outcome == "fail" and not one.control]
-    if any(one.limits and one.effect_judged is not None for one in failed):
+    reasons = [one for record in found if record.outcome == "fail" for one in record.reasons]
+    if any(one.startswith(OVER_LIMIT) for one in reasons):
+        seen = "below" if has_carriers else "with -vv"
         yield (
-            "to do: see with -vv which images carry an effect; finetune anew, or accept it for a "
-            "time with 'accept: {max_effect:, reason:, until:}' at its test"
+            f"to do: see {seen} which images carry an effect; finetune anew, or accept an effect "
+            "for a time with 'accept: {max_effect:, reason:, until:}' at its test"
         )
     if any(one.outcome == "inconclusive" for one in found):
         yield (
@@ -41,6 +54,33 @@ def remedies(records: Iterable[ResultRecord]) -> Iterator[str]:
         )
     if any(one.outcome == "invalid" for one in found):
         yield "to do: what is invalid says nothing; mend the positive control that failed first"
+
+
+def weak_passes(records: Iterable[ResultRecord]) -> str | None:
+    """Say how many tests pass whose sets could not show an effect at the limit."""
+    passed = [one for one in records if one.outcome == "pass" and "max_effect" in one.limits]
+    least = [
+        seen
+        for one in passed
+        if (seen := _least_seen(one)) is not None and seen > one.limits["max_effect"]
+    ]
+    if not least:
+        return None
+    tests = "1 test that passes has" if len(least) == 1 else f"{len(least)} tests that pass have"
+    return (
+        f"{tests} too few images to show an effect at the limit (from {min(least):.2f} to "
+        f"{max(least):.2f} on they could): no evidence that there is none"
+    )
+
+
+def _least_seen(record: ResultRecord) -> float | None:
+    """Return the smallest effect that can be significant from every side that is judged."""
+    if record.evidence != "significant" or record.role != "gated":
+        return None
+    sides = [record.smallest_detectable_effect]
+    if record.sides == "both":
+        sides.append(record.smallest_detectable_effect_attributes)
+    return max((one for one in sides if one is not None), default=None)
 
 
 def drift_text(record: ResultRecord) -> str:
@@ -135,8 +175,9 @@ def _seeds(excess: ExcessRecord) -> str:
 
 def _change(change: GrowthRecord, relation: str, what: str) -> str:
     sign = ", with its sign changed" if change.flipped else ""
-    p = change.p_adjusted if change.p_adjusted is not None else change.p_verdict
-    shown = "" if p is None else f", p = {p_text(p)}"
+    is_adjusted = change.p_adjusted is not None
+    p = change.p_adjusted if is_adjusted else change.p_verdict
+    shown = "" if p is None else f", {'adjusted ' if is_adjusted else ''}p = {p_text(p)}"
     ends = f"{number(change.before)} -> {number(change.after)}{sign}"
     return (
         f"{relation} '{change.base}': {ends}, {what} {number(change.value)} "

@@ -88,6 +88,11 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
     name = override.name
     entry = models.get(name, models.get(PAIR.get(name, name)))
     known = entry if isinstance(entry, dict) else {}
+    if override.source == IN_MEMORY and entry is None:
+        raise UsageError(
+            f"{file} has no model '{name}' that a module could replace; "
+            f"{did_you_mean(name, models)}"
+        )
     if override.source is not None:
         kept = {key: known[key] for key in KEPT if key in known}
         if override.source not in ("factory", "timm", IN_MEMORY):

@@ -32,7 +32,9 @@ def test_marks_lie_where_their_values_do(
     position = round((min(max(effect, -2), 2) + 2) * 4)
     assert drawn[position] == "o"
     span = range(round((max(low, -2) + 2) * 4), round((min(high, 2) + 2) * 4) + 1)
-    assert all(drawn[index] in "-o" for index in span)
+    # A limit is seen even where the interval reaches over it.
+    marks = {position: "o"} | {at: ":" for at in (7, 9) if at != position}
+    assert all(drawn[index] == marks.get(index, "-") for index in span)
     rest = [index for index in range(17) if index not in span and index != position]
     assert all(drawn[index] == {7: ":", 8: "|", 9: ":"}.get(index, " ") for index in rest)
 

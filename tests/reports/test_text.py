@@ -42,7 +42,7 @@ def test_a_failure_whole(make: Make) -> None:
         "  p = 0.001 permuting targets (exact), 5.0e-04 permuting attributes, 0.012 by Welch's t, "
         "adjusted 0.002 (holm, 2 tests)\n"
         "  since 'before': -0.10 -> +1.00, with its sign changed, growth +0.90 (+0.40 to +1.30), "
-        "shift +1.10, p = 0.02\n"
+        "shift +1.10, adjusted p = 0.02\n"
         "  limits: max_effect 0.5; smallest |d| that can be significant here: "
         "targets 0.96, attributes 1.08"
     )
@@ -88,7 +88,7 @@ def test_of_a_kind_with_one_side_only_that_side_is_told(make: Make, kind: str, p
         f"  p = 0.001 permuting {part} (exact), adjusted 0.002 (holm, 2 tests)",
         (
             "  since 'before': -0.10 -> +1.00, with its sign changed, "
-            "growth +0.90 (+0.40 to +1.30), shift +1.10, p = 0.02"
+            "growth +0.90 (+0.40 to +1.30), shift +1.10, adjusted p = 0.02"
         ),
         "  limits: max_effect 0.5; smallest |d| that can be significant here: 0.96",
     ]

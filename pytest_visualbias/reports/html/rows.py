@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.html.details import details
 from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, outcome_of, span
-from pytest_visualbias.reports.influence import influences, is_exact
+from pytest_visualbias.reports.influence import carriers, is_exact
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) ->
         advice=advice(record),
         groups=tuple(details(record)),
         sets=tuple(record.sets.items()),
-        influences=tuple(influences(record, NAMED)),
+        influences=tuple(carriers(record, NAMED)),
         is_exact=is_exact(record),
     )
 

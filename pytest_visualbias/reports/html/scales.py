@@ -19,6 +19,9 @@ MARGIN = 0.04
 DIGITS = 1
 
 
+TINY = 1e-12
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tick:
     """A number on an axis: its place, and its text."""
@@ -76,7 +79,7 @@ def around(values: Iterable[float], *, least: float = 0.0) -> Scale:
     low, high = min(listed), max(listed)
     high = max(high, least)
     low = min(low, -least) if low < 0 else low
-    if low == high:
+    if high - low < TINY:  # nothing could be told apart, and the numbers of an axis would be equal
         high = low + 1.0
     room = (high - low) * MARGIN
     return Scale(low=low - room, high=high + room)
