@@ -13,6 +13,7 @@ from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
 from pytest_visualbias.cli_fetch import add_fetch
+from pytest_visualbias.cli_init import add_init
 from pytest_visualbias.cli_reports import add_report
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
@@ -34,6 +35,7 @@ __all__ = ["main"]
 SPEC_SUFFIXES = (".bias.yaml", ".bias.yml")
 OK, FAULTY, USAGE = 0, 1, 2
 EXAMPLES = """examples:
+  visualbias init
   visualbias check bias_specs/gender.bias.yaml
   visualbias layers bias_specs/gender.bias.yaml after
   visualbias suites ieat
@@ -76,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pytest-visualbias {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_init(
+        commands.add_parser("init", help="write a first spec and a workflow, by what is there")
+    )
     check = commands.add_parser(
         "check", help="validate specs, decode their stimuli, look for checkpoints; load no model"
     )
