@@ -15,6 +15,7 @@ from pytest_visualbias.cli_cache import add_actions, add_place, remembered
 from pytest_visualbias.cli_fetch import add_fetch
 from pytest_visualbias.cli_init import add_init
 from pytest_visualbias.cli_reports import add_report
+from pytest_visualbias.cli_suggest import add_suggest
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, VisualBiasError
@@ -37,6 +38,7 @@ OK, FAULTY, USAGE = 0, 1, 2
 EXAMPLES = """examples:
   visualbias init
   visualbias check bias_specs/gender.bias.yaml
+  visualbias suggest bias_specs/gender.bias.yaml
   visualbias layers bias_specs/gender.bias.yaml after
   visualbias suites ieat
   visualbias fetch ieat --dry-run
@@ -94,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     layers.add_argument("spec", type=Path, metavar="SPEC")
     layers.add_argument("model", metavar="MODEL", help="a model of the spec")
     layers.set_defaults(run=_layers)
+    add_suggest(
+        commands.add_parser("suggest", help="propose limits that the model before supports")
+    )
     add_suites(commands.add_parser("suites", help="list the suites that ship, or what one holds"))
     add_fetch(commands.add_parser("fetch", help="bring the images of a suite, verified"))
     schema = commands.add_parser("schema", help="print the JSON Schema of specs, or of reports")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.embeddings.contents import Contents, Key
 
-__all__ = ["add_actions", "add_place", "remembered"]
+__all__ = ["add_actions", "add_place", "cache_folder", "remembered"]
 
 OK, FAULTY, USAGE = 0, 1, 2
 VARIABLE = "VISUALBIAS_CACHE"
@@ -76,6 +76,11 @@ def remembered(named: Path | None, *, rehash: bool) -> DigestMemo:
     return DigestMemo.inside(found, rehash=rehash)
 
 
+def cache_folder(named: Path | None) -> Path:
+    """Return the folder of the cache that pytest would use here, whether it is there or not."""
+    return _chosen(named) or _nearest() or Path.cwd() / PYTESTS / BELOW
+
+
 def _chosen(named: Path | None) -> Path | None:
     text = str(named) if named is not None else os.environ.get(VARIABLE)
     return Path(text).expanduser() if text else None
@@ -90,7 +95,7 @@ def _nearest() -> Path | None:
 
 def _folder(named: Path | None) -> Path:
     """Return the folder of the cache, which is there."""
-    folder = _chosen(named) or _nearest() or Path.cwd() / PYTESTS / BELOW
+    folder = cache_folder(named)
     if folder.is_dir():
         return folder
     if folder.exists():

@@ -160,7 +160,7 @@ def _fitted(name: str, checkpoint: Mapping[str, Any], path: Path) -> Recognised 
     """Return the architecture where every weight of it is there, and none that it has not."""
     try:
         with torch.device("meta"):
-            network = timm.create_model(name, pretrained=False)
+            network: Any = timm.create_model(name, pretrained=False)
             head = (getattr(network, "pretrained_cfg", None) or {}).get("classifier") or ()
             if hasattr(network, "reset_classifier"):
                 network.reset_classifier(0)
