@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
+from pytest_visualbias.cli_explain import add_explain
 from pytest_visualbias.cli_fetch import add_fetch
 from pytest_visualbias.cli_init import add_init
 from pytest_visualbias.cli_reports import add_report
@@ -38,6 +39,7 @@ OK, FAULTY, USAGE = 0, 1, 2
 EXAMPLES = """examples:
   visualbias init
   visualbias check bias_specs/gender.bias.yaml
+  visualbias explain bias_specs/gender.bias.yaml gender-career
   visualbias suggest bias_specs/gender.bias.yaml
   visualbias layers bias_specs/gender.bias.yaml after
   visualbias suites ieat
@@ -92,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
     add_place(check)
     check.set_defaults(run=_check)
+    add_explain(commands.add_parser("explain", help="say a test, or its result, in words"))
     layers = commands.add_parser("layers", help="list where embeddings of a model can be read")
     layers.add_argument("spec", type=Path, metavar="SPEC")
     layers.add_argument("model", metavar="MODEL", help="a model of the spec")

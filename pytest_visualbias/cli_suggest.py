@@ -134,9 +134,8 @@ def _offer(options: argparse.Namespace, loaded: LoadedSpec, found: tuple[Suggest
         print(f"with these limits the spec would be faulty: {first}", file=sys.stderr)
         return FAULTY
     if not options.write:
-        diff = difflib.unified_diff(
-            *(text.splitlines() for text in (old, new)), shown, shown, lineterm=""
-        )
+        before, after = old.splitlines(), new.splitlines()
+        diff = difflib.unified_diff(before, after, shown, shown, lineterm="")
         print("\n".join(printable(line) for line in diff))
         print(f"\nto make this change: visualbias suggest {shown} --write")
         return OK

@@ -275,7 +275,7 @@ def test_a_model_that_is_not_there_gives_no_limits(folder: Path, capsys: Output)
 def test_several_layers_share_the_widest_limit(folder: Path, capsys: Output) -> None:
     head = HEAD.replace("path: before.safetensors", 'path: before.safetensors, prefix: "{layer}/"')
     head = head.replace("path: after.safetensors", 'path: before.safetensors, prefix: "{layer}/"')
-    stored = {}
+    stored: dict[str, np.ndarray] = {}
     for layer, bias in (("low", 0.0), ("high", 0.9)):
         store("one", bias=bias)
         found = safetensors.numpy.load_file("one.safetensors")

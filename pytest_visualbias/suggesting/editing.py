@@ -77,7 +77,7 @@ def _expected(data: Any, wanted: Mapping[str, Keys]) -> Any:  # noqa: ANN401 - w
         for key, value in keys.items():
             old = test.get(key)
             is_joined = isinstance(value, dict) and isinstance(old, dict)
-            test[key] = {**old, **value} if is_joined else value
+            test[key] = {**(old or {}), **value} if is_joined else value
     return {**data, "tests": tests} if tests else data
 
 
