@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 UNPACKED := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format build clean
+.PHONY: help venv demo test lint format build pictures clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,9 @@ build: $(READY)  ## sdist and wheel, and a look at what the wheel holds and does
 	$(PY) -m build --no-isolation
 	$(PY) -m pip install --quiet --no-deps --target $(UNPACKED) dist/*.whl
 	$(PY) .ci/check_wheel.py $(UNPACKED)
+
+pictures: $(READY)  ## make the pictures of the README again (the page needs Chromium)
+	$(PY) docs/figures/pictures.py
 
 clean:  ## remove what was made, except .venv
 	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \

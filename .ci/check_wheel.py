@@ -15,6 +15,9 @@ from pathlib import Path
 
 WANTED = (
     "pytest_visualbias/py.typed",
+    "pytest_visualbias/reports/html/page.html.j2",
+    "pytest_visualbias/reports/html/page.css",
+    "pytest_visualbias/reports/html/page.js",
     "pytest_visualbias/_shipped/bias_specs/*.bias.yaml",
     "pytest_visualbias/_shipped/bias_specs/*.suite.yaml",
     "pytest_visualbias/_shipped/data/manifests/*.tsv",

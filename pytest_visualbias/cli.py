@@ -15,14 +15,15 @@ from pytest_visualbias.cli_cache import add_actions, add_place, remembered
 from pytest_visualbias.cli_explain import add_explain
 from pytest_visualbias.cli_fetch import add_fetch
 from pytest_visualbias.cli_init import add_init
-from pytest_visualbias.cli_reports import add_report
+from pytest_visualbias.cli_probe import add_probe
+from pytest_visualbias.cli_reports import add_comparison, add_report
 from pytest_visualbias.cli_suggest import add_suggest
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.pipeline.preflight import preflight
-from pytest_visualbias.record import Report
+from pytest_visualbias.reports.schema import report_schema
 from pytest_visualbias.spec.parsing import read_spec
 from pytest_visualbias.spec.schema import BiasSpec, EmbeddingsModel
 
@@ -45,7 +46,8 @@ EXAMPLES = """examples:
   visualbias suites ieat
   visualbias fetch ieat --dry-run
   visualbias schema > bias.schema.json
-  visualbias report report.json
+  visualbias report report.json --md report.md
+  visualbias compare last.json report.json
   visualbias cache prune --max-size 2GB
 """
 
@@ -108,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("--report", action="store_true", help="of the JSON report")
     schema.set_defaults(run=_schema)
     add_report(commands.add_parser("report", help="show a JSON report, or write it as other files"))
+    add_comparison(commands.add_parser("compare", help="say what changed between two JSON reports"))
+    add_probe(
+        commands.add_parser("probe", help="how accurately embeddings tell labelled images apart")
+    )
     add_actions(commands.add_parser("cache", help="what the cache holds, and pruning it"))
     return parser
 
@@ -189,6 +195,6 @@ def _layers(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    model = Report if options.report else BiasSpec
-    print(json.dumps(model.model_json_schema(), indent=2))
+    found = report_schema() if options.report else BiasSpec.model_json_schema()
+    print(json.dumps(found, indent=2))
     return OK

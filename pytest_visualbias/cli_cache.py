@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.embeddings.contents import Contents, Key
 
-__all__ = ["add_actions", "add_place", "cache_folder", "remembered"]
+__all__ = ["add_actions", "add_place", "cache_folder", "place_of", "remembered"]
 
 OK, FAULTY, USAGE = 0, 1, 2
 VARIABLE = "VISUALBIAS_CACHE"
@@ -71,14 +71,18 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
 
 def remembered(named: Path | None, *, rehash: bool) -> DigestMemo:
     """Return the digests of the cache that pytest would use; none is made for them alone."""
+    return DigestMemo.inside(place_of(named), rehash=rehash)
+
+
+def place_of(named: Path | None) -> Path | None:
+    """Return the folder of the cache that pytest would use, where there is one already."""
     chosen = _chosen(named)
-    found = chosen if chosen is not None else _nearest()
-    return DigestMemo.inside(found, rehash=rehash)
+    return chosen if chosen is not None else _nearest()
 
 
 def cache_folder(named: Path | None) -> Path:
     """Return the folder of the cache that pytest would use here, whether it is there or not."""
-    return _chosen(named) or _nearest() or Path.cwd() / PYTESTS / BELOW
+    return place_of(named) or Path.cwd() / PYTESTS / BELOW
 
 
 def _chosen(named: Path | None) -> Path | None:

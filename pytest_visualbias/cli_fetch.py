@@ -6,17 +6,16 @@ import argparse
 import contextlib
 import os
 import sys
-import textwrap
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.embeddings.sizes import shown_size
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.fetching.addresses import mirrored, origins, parse_mirror, parse_proxy
+from pytest_visualbias.fetching.addresses import parse_mirror, parse_proxy
 from pytest_visualbias.fetching.gather import Gathered, Way, gather
-from pytest_visualbias.fetching.ledger import LEDGER, read_ledger
+from pytest_visualbias.fetching.ledger import read_ledger
 from pytest_visualbias.fetching.meter import Bar
+from pytest_visualbias.fetching.sentences import absences, head, told
 from pytest_visualbias.fetching.store import Store
 from pytest_visualbias.fetching.survey import survey
 from pytest_visualbias.fetching.targets import narrowed, targets_of
@@ -34,7 +33,6 @@ __all__ = ["add_fetch"]
 
 OK, FAULTY, USAGE, INTERRUPTED = 0, 1, 2, 130
 OFFLINE = "VISUALBIAS_OFFLINE"
-WIDTH = 100
 MOST_JOBS = 32
 
 
@@ -44,7 +42,8 @@ def add_fetch(parser: argparse.ArgumentParser) -> None:
     add("suite", metavar="SUITE", help="a suite that ships, or a *.suite.yaml")
     add("--manifest", type=Path, metavar="FILE", help="what lists the files of this suite")
     add("--only", action="append", default=[], metavar="SET", help="this set; may be repeated")
-    add("--data", type=Path, metavar="DIR", help=f"put DIR/SUITE there (default: ${DATA_VARIABLE})")
+    where = f"the folder for a folder of this suite (default: ${DATA_VARIABLE}, else the user's)"
+    add("--data", type=Path, metavar="DIR", help=where)
     add(
         "--accept-licence",
         "--accept-license",
@@ -118,7 +117,7 @@ def _way(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
 
 def _one(target: Target, way: Way, options: argparse.Namespace) -> bool:
     """Fetch one suite's stimuli; return whether all is there."""
-    _print(_head(target, way.mirrors))
+    _print(head(target, way.mirrors))
     if options.dry_run:
         return _rehearse(target, way.mirrors)
     if options.offline or os.environ.get(OFFLINE, "").lower() not in ("", "0", "false"):
@@ -133,14 +132,15 @@ def _one(target: Target, way: Way, options: argparse.Namespace) -> bool:
             f"{target.name}: {done.untried} more {what} not asked for, as no server can be "
             "reached; check the network, or give --proxy or --mirror"
         )
-    _print(_told(target, done))
+    _print(told(target, done))
     if options.data is not None:
         print(f"  specs look there with {DATA_VARIABLE}={options.data}, or stimuli: in the spec")
     return done.is_complete
 
 
 def _print(lines: Iterator[str]) -> None:
-    print("\n".join(map(printable, lines)), flush=True)
+    for line in lines:
+        print(printable(line), flush=True)
 
 
 def _print_fault(text: str) -> None:
@@ -152,41 +152,20 @@ def _print_faults(target: Target, faults: dict[str, str]) -> None:
         _print_fault(f"{target.name}: {path}: {text}")
 
 
-def _head(target: Target, mirrors: Sequence[Mirror]) -> Iterator[str]:
-    """Yield what must be known before anything is fetched."""
-    yield f"{target.name}: {target.title}" if target.title else target.name
-    for key, text in (
-        ("licence", target.licence or "the suite says none; find out before you use the images"),
-        ("citation", target.citation),
-        ("source", target.source),
-    ):
-        if text:
-            yield from textwrap.wrap(
-                f"{key}: {text}",
-                WIDTH,
-                initial_indent="  ",
-                subsequent_indent="    ",
-                break_on_hyphens=False,
-            )
-    urls = [mirrored(entry.url, mirrors) for entry in target.entries if entry.url is not None]
-    yield f"  from: {', '.join(origins(urls))}"
-    yield f"  to: {target.folder}"
-
-
 def _rehearse(target: Target, mirrors: Sequence[Mirror]) -> bool:
     """Say what would be done, and do none of it."""
     ledger = read_ledger(target.folder)
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
     _print_faults(target, seen.refused)
     known = [one.entry.size for one in seen.wanted if one.entry.size is not None]
-    size = f"{shown_size(sum(known))} and {len(seen.wanted) - len(known)} files of unknown size"
+    size = f"{shown_size(sum(known))}, and {len(seen.wanted) - len(known)} of unknown size"
     there = len(seen.there) + len(seen.found)
     print(
         f"  {there} of {len(target.entries)} files are there, {len(seen.wanted)} to fetch: {size}"
     )
     unknown = sum(one.sha256 is None for one in seen.wanted)
     print(f"  for {unknown} of these no sha256 is known: what comes first would be trusted")
-    _print(_absences(target, [entry.path for entry in seen.absent]))
+    _print(absences(target, [entry.path for entry in seen.absent]))
     return True
 
 
@@ -201,7 +180,7 @@ def _verify(target: Target) -> bool:
         refused={**seen.refused, **missing},
     )
     _print_faults(target, done.refused)
-    _print(_told(target, done))
+    _print(told(target, done))
     return done.is_complete
 
 
@@ -222,38 +201,3 @@ def _consent(target: Target, *, is_given: bool) -> None:
         f"{target.name}: nothing is fetched before the licence is accepted; read it above and add "
         "--accept-licence"
     )
-
-
-def _told(target: Target, done: Gathered) -> Iterator[str]:
-    """Yield what is there now, and what that is worth."""
-    checked = Counter(record.checked for record in done.records.values())
-    size = sum(record.size for record in done.records.values())
-    yield (
-        f"{target.name}: {len(done.records)} of {len(target.entries)} files are there "
-        f"({shown_size(size)}), {done.fetched} of them fetched now"
-    )
-    yield (
-        f"  verified by the manifest: {checked['manifest']}; trusted as they first came: "
-        f"{checked['first use']} (their sha256 is in {LEDGER}, and another is refused later)"
-    )
-    if done.found:
-        yield f"  there before, of unknown origin, and recorded as they are: {done.found}"
-    if done.misnamed:
-        first = min(done.misnamed)
-        yield (
-            f"  of another image format than their names say: {len(done.misnamed)}, such as "
-            f"{first}; look whether they show what they should"
-        )
-    yield from _absences(target, [entry.path for entry in done.absent])
-
-
-def _absences(target: Target, paths: Sequence[str]) -> Iterator[str]:
-    """Yield what cannot be had by anybody, and what that leaves of its set."""
-    sizes = Counter(entry.folder for entry in target.entries)
-    gone = Counter(path.rpartition("/")[0] for path in paths)
-    notes = {entry.path: entry.note for entry in target.entries}
-    for path in paths:
-        folder = path.rpartition("/")[0]
-        note = f" ({notes[path]})" if notes[path] else ""
-        left = f"{folder} has {sizes[folder] - gone[folder]} of {sizes[folder]} images without it"
-        yield f"  no URL is known of {path}{note}; {left}"

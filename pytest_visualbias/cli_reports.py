@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
 from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Sequence
 
     from pytest_visualbias.record import Report
+    from pytest_visualbias.reports.terminal import Screen
 
-__all__ = ["add_report"]
+__all__ = ["add_comparison", "add_report"]
 
-OK, USAGE = 0, 2
+OK, WORSE, USAGE = 0, 1, 2
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Declare what a report can become."""
     parser.add_argument(
-        "report", type=Path, metavar="RUN.json", help="what --visualbias-json wrote"
+        "report",
+        nargs="+",
+        type=Path,
+        metavar="RUN.json",
+        help="what --visualbias-json wrote; several for --plots",
     )
     for name, kind in FORMATS.items():
         parser.add_argument(
@@ -34,21 +43,84 @@ def add_report(parser: argparse.ArgumentParser) -> None:
             help=f"write {kind.what}" + ("; - is standard output" if kind.is_stream else ""),
         )
     parser.add_argument("--title", help="what to call it")
+    parser.add_argument(
+        "--no-thumbnails", action="store_true", help="show no stimuli in a page of HTML"
+    )
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIR", help="write figures, as SVG and PNG (needs matplotlib)"
+    )
+    parser.add_argument(
+        "--accuracy", type=Path, metavar="FILE", help="what `visualbias probe --json` wrote"
+    )
     parser.set_defaults(run=_report)
 
 
+def add_comparison(parser: argparse.ArgumentParser) -> None:
+    """Declare how two reports are compared."""
+    parser.add_argument("old", type=Path, metavar="A.json", help="the report of the earlier run")
+    parser.add_argument("new", type=Path, metavar="B.json", help="that of the later one")
+    parser.add_argument(
+        "--tolerance",
+        type=_tolerance,
+        default=TOLERANCE,
+        metavar="D",
+        help=f"how far |effect| may rise and count as the same (default: {TOLERANCE:g})",
+    )
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    parser.add_argument("--all", action="store_true", help="show what is the same, too")
+    parser.set_defaults(run=_compare)
+
+
+def _tolerance(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not (math.isfinite(found) and found >= 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of 0 or more; give one")
+    return found
+
+
+def _compare(options: argparse.Namespace) -> int:
+    found = compare(read_report(options.old), read_report(options.new), options.tolerance)
+    if options.json:
+        print(json.dumps(found.plain(), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        from pytest_visualbias.reports.comparison_table import table
+
+        print(table(found, _screen(), shows_all=options.all), end="")
+    return WORSE if found.is_worse else OK
+
+
 def _report(options: argparse.Namespace) -> int:
-    report = _titled(read_report(options.report), options.title)
+    reports = [_titled(read_report(path), options.title) for path in options.report]
     targets = {name: path for name in FORMATS if (path := getattr(options, name)) is not None}
     streams = [name for name, path in targets.items() if str(path) == STANDARD_OUTPUT]
     if len(streams) > 1 or any(not FORMATS[name].is_stream for name in streams):
         print("only one report can go to standard output, as text; name files", file=sys.stderr)
         return USAGE
+    if len(reports) > 1 and (targets or options.plots is None):
+        print("several reports become figures only; add --plots DIR", file=sys.stderr)
+        return USAGE
+    if options.accuracy is not None and options.plots is None:
+        print("--accuracy is for a figure; add --plots DIR", file=sys.stderr)
+        return USAGE
     for name, path in targets.items():
-        write(name, report, path, Look())
-    if not targets:
-        print(_on_screen(report), end="")
+        write(name, reports[0], path, Look(thumbnails=not options.no_thumbnails))
+    if options.plots is not None:
+        for path in _plots(reports, options.plots, options.accuracy):
+            print(path)
+    elif not targets:
+        print(_on_screen(reports[0]), end="")
     return OK
+
+
+def _plots(reports: Sequence[Report], folder: Path, accuracy: Path | None) -> list[Path]:
+    from pytest_visualbias.reports.accuracy import read_accuracies
+    from pytest_visualbias.reports.figures import write as draw
+
+    accuracies = [] if accuracy is None else read_accuracies(accuracy)
+    return draw(reports, folder, accuracies=accuracies)
 
 
 def _titled(report: Report, title: str | None) -> Report:
@@ -58,10 +130,15 @@ def _titled(report: Report, title: str | None) -> Report:
 
 
 def _on_screen(report: Report) -> str:
-    from pytest_visualbias.reports.terminal import Screen, render
+    from pytest_visualbias.reports.terminal import render
 
-    screen = Screen(
+    notes = [str(one) for one in report.summary.get("collection_errors", [])]
+    return render(report.results, notes, _screen(), verbosity=1)
+
+
+def _screen() -> Screen:
+    from pytest_visualbias.reports.terminal import Screen
+
+    return Screen(
         width=width(), has_colour=has_colour(sys.stdout), has_unicode=has_unicode(sys.stdout)
     )
-    notes = [str(one) for one in report.summary.get("collection_errors", [])]
-    return render(report.results, notes, screen, verbosity=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ import pytest
 
 from pytest_visualbias.baseline.files import is_report
 from pytest_visualbias.embeddings.sizes import parse_size
+from pytest_visualbias.errors import UsageError
 from pytest_visualbias.given import below, path_of, refuse_moved_root, switch_of, value_of
-from pytest_visualbias.reports.files import FORMATS
+from pytest_visualbias.projecting import has_step_summary, targets
+from pytest_visualbias.reports.files import Look
 from pytest_visualbias.session import Settings
-from pytest_visualbias.spec.overrides import Override
-from pytest_visualbias.spec.schema import CALL, SHIPPED_SOURCES
+from pytest_visualbias.spec.overrides import Override, override_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,6 +53,8 @@ class Options:
         Bytes that it may hold after a run.
     reports : mapping of str to Path
         Where the report goes, by its format.
+    look : Look
+        What is chosen of them.
     step_summary : bool
         Whether it is added to the summary of a step of GitHub Actions.
     prune : bool
@@ -67,6 +69,7 @@ class Options:
     cache_limit: int
     rehash: bool
     reports: Mapping[str, Path]
+    look: Look
     step_summary: bool = True
     prune: bool = False
 
@@ -105,29 +108,11 @@ def read_options(config: pytest.Config) -> Options:
         cache=_cache_folder(config),
         cache_limit=_cache_limit(config),
         rehash=switch_of(config, "rehash"),
-        reports=_reports(config),
-        step_summary=_has_step_summary(config),
+        reports=targets(config),
+        look=Look(thumbnails=not switch_of(config, "no-thumbnails"), root=config.rootpath),
+        step_summary=has_step_summary(config),
         prune=bool(config.getoption("--visualbias-prune")),
     )
-
-
-def _reports(config: pytest.Config) -> dict[str, Path]:
-    """Return where reports go, each to a file of its own."""
-    options = {name: name.replace("_", "-") for name in FORMATS}
-    paths = {name: path_of(config, option) for name, option in options.items()}
-    targets = {name: path for name, path in paths.items() if path is not None}
-    for first, second in itertools.combinations(targets, 2):
-        if targets[first].resolve() == targets[second].resolve():
-            raise pytest.UsageError(
-                f"--visualbias-{options[second]}: {targets[second]} is where "
-                f"--visualbias-{options[first]} goes; choose another"
-            )
-    return targets
-
-
-def _has_step_summary(config: pytest.Config) -> bool:
-    is_off = config.getoption("--visualbias-no-step-summary")
-    return not is_off and bool(config.getini("visualbias_step_summary"))
 
 
 def _baseline(config: pytest.Config) -> Path | None:
@@ -247,15 +232,7 @@ def _overrides(config: pytest.Config) -> Iterator[Override]:
 
 
 def _override(config: pytest.Config, name: str, reference: str) -> Override:
-    source, separator, what = reference.partition(":")
-    folder = config.invocation_params.dir
-    if not (separator and source in SHIPPED_SOURCES):
-        source, what = "", reference
-    if not what or (source == "factory" and not re.match(CALL, what)):
-        raise pytest.UsageError(
-            f"'{reference}' is no model to put in the place of '{name}'; give a PATH, timm:NAME, "
-            "factory:module:function or embeddings:PATH"
-        )
-    if source in ("", "embeddings"):
-        what = str(below(folder, what))
-    return Override(name=name, source=source or None, what=what)
+    try:
+        return override_of(name, reference, config.invocation_params.dir)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None

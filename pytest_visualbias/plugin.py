@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+    from pytest_visualbias.api import Auditor
 
 __all__ = ["is_spec", "pytest_addoption", "pytest_collect_file", "pytest_configure"]
 
@@ -28,6 +30,7 @@ VALUES = (
     ("batch-size", "N", "images in one forward pass (default: 32)"),
     ("cache", "DIR", "where embeddings are kept (default: $VISUALBIAS_CACHE, else pytest's cache)"),
     ("json", "PATH", "write the report as JSON"),
+    ("html", "PATH", "write it as a page of HTML that needs no network"),
     ("md", "PATH", "write it as Markdown for a pull request"),
     ("csv", "PATH", "write its results as comma-separated values"),
     ("model-card", "PATH", "write it as a section of a model card, or add it to the one there"),
@@ -37,6 +40,7 @@ SWITCHES = (
     ("no-cache", "keep no embeddings"),
     ("rehash", "hash every file again, whatever its size and times say"),
     ("strict", "inconclusive results, and warnings that say so, are failures"),
+    ("no-thumbnails", "show no stimuli in pages of HTML, for sets that must not be copied"),
     ("offline", "never touch the network"),
 )
 # What writes into the repository is said every time, so these have no ini key.
@@ -119,11 +123,17 @@ def _refuse_idle_options(config: pytest.Config) -> None:
     """Raise where an option was given that does nothing, because no spec is looked for."""
     given = [text for text in config.invocation_params.args if text.startswith("--visualbias-")]
     if given:
-        import pytest
-
         name = given[0].partition("=")[0]
         raise pytest.UsageError(f"{name} does nothing without --visualbias; add it")
 
 
 def _is_on(config: pytest.Config) -> bool:
     return bool(config.getoption("--visualbias") or config.getini("visualbias"))
+
+
+@pytest.fixture
+def visualbias(request: pytest.FixtureRequest) -> Auditor:
+    """Measure networks of a test: ``visualbias.audit(SPEC, models={"after": network}).check()``."""
+    from pytest_visualbias.fixtures import auditor_of
+
+    return auditor_of(request.config)

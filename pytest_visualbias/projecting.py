@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_visualbias.given import path_of, value_of
 from pytest_visualbias.record import Report
+from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT
 from pytest_visualbias.reports.github import append_summary, commands
 
 if TYPE_CHECKING:
@@ -17,10 +20,42 @@ if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.reports.github import Fault
 
-__all__ = ["SuiteProperties", "annotate", "summarise"]
+__all__ = ["SuiteProperties", "annotate", "has_step_summary", "summarise", "targets"]
 
 # It marks failed calls by itself, and GitHub shows ten of all of them.
 ANNOTATOR = "pytest_github_actions_annotate_failures"
+
+
+def targets(config: pytest.Config) -> dict[str, Path]:
+    """Return where reports go, by format, each to a file of its own.
+
+    Raises
+    ------
+    pytest.UsageError
+        Where two go to one, or one to standard output (exit 4).
+    """
+    options = {name: name.replace("_", "-") for name in FORMATS}
+    for option in options.values():
+        if value_of(config, option) == STANDARD_OUTPUT:
+            raise pytest.UsageError(
+                f"--visualbias-{option}: standard output is pytest's; name a file, and read it "
+                "with `visualbias report`"
+            )
+    paths = {name: path_of(config, option) for name, option in options.items()}
+    found = {name: path for name, path in paths.items() if path is not None}
+    for first, second in itertools.combinations(found, 2):
+        if found[first].resolve() == found[second].resolve():
+            raise pytest.UsageError(
+                f"--visualbias-{options[second]}: {found[second]} is where "
+                f"--visualbias-{options[first]} goes; choose another"
+            )
+    return found
+
+
+def has_step_summary(config: pytest.Config) -> bool:
+    """Whether nobody has turned the summary of a step of GitHub Actions off."""
+    is_off = config.getoption("--visualbias-no-step-summary")
+    return not is_off and bool(config.getini("visualbias_step_summary"))
 
 
 def summarise(report: Callable[[], Report], *, is_wanted: bool) -> str | None:

@@ -221,7 +221,8 @@ class Running:
     def _write(self, session: pytest.Session) -> None:
         """Write the reports that are asked for; one that cannot be written fails the run."""
         report = functools.cache(lambda: self._report(int(session.exitstatus)))
-        told = write_all(report(), self.options.reports) if self.options.reports else []
+        reports, look = self.options.reports, self.options.look
+        told = write_all(report(), reports, look) if reports else []
         self.problems += told
         if told:
             self._fail(session)

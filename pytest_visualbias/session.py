@@ -20,16 +20,17 @@ from pytest_visualbias.pipeline.recorded import Earlier
 from pytest_visualbias.pipeline.records import error_record, model_record, result_record
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_for
-from pytest_visualbias.spec.parsing import read_spec
+from pytest_visualbias.spec.parsing import parse_spec, read_spec
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import EmbeddingsModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_visualbias.baseline.sources import Baseline, Recording
     from pytest_visualbias.embeddings.plan import Want
+    from pytest_visualbias.models.encoder import InMemory
     from pytest_visualbias.pipeline.embedding import Resources
     from pytest_visualbias.pipeline.family import Family
     from pytest_visualbias.pipeline.preflight import Preflight
@@ -64,6 +65,8 @@ class Settings:
         Recorded results to measure growth from, in place of those beside each spec.
     recording : {"changed", "new"} or None
         Which results the run records.
+    modules : mapping of str to InMemory
+        Networks that Python code holds.
     """
 
     project: Path
@@ -77,6 +80,7 @@ class Settings:
     threads: int = 1
     baseline: Path | None = None
     recording: Recording | None = None
+    modules: Mapping[str, InMemory] = field(default_factory=dict)
 
     def baselines(self) -> Baselines:
         """Return the recorded results of the run, yet to be read."""
@@ -117,8 +121,17 @@ class Session:
         """Find out where results are recorded."""
         self._baselines = self.settings.baselines()
 
-    def load(self, path: Path, file: str) -> LoadedSpec:
+    def load(self, path: Path, file: str, text: str | None = None) -> LoadedSpec:
         """Read a spec and resolve its sets.
+
+        Parameters
+        ----------
+        path : Path
+            Of the spec; what it says is relative to its folder.
+        file : str
+            The path as shown to people.
+        text : str, optional
+            The text itself, where it is in no file.
 
         Raises
         ------
@@ -129,12 +142,7 @@ class Session:
             file of recorded results.
         """
         baseline = self._baselines.of(path, file)
-        spec_file = read_spec(
-            path,
-            file=file,
-            overrides=self.settings.overrides,
-            has_baseline=baseline.is_expected,
-        )
+        spec_file = _read(path, file, text, self.settings.overrides, baseline)
         checked = preflight(
             spec_file,
             stimuli=self.settings.stimuli,
@@ -222,6 +230,7 @@ class Session:
             offline=settings.offline,
             worker=settings.worker,
             threads=settings.threads,
+            modules=settings.modules,
         )
 
     def _wanted(self, network: str, *, besides: LoadedSpec) -> list[Want]:
@@ -250,6 +259,21 @@ class Session:
                 cache=self.resources.cache.folder,
             )
         return self._families[key]
+
+
+def _read(
+    path: Path,
+    file: str,
+    text: str | None,
+    overrides: tuple[Override, ...],
+    baseline: Baseline,
+) -> SpecFile:
+    has_baseline = baseline.is_expected
+    if text is None:
+        return read_spec(path, file=file, overrides=overrides, has_baseline=has_baseline)
+    return parse_spec(
+        text, file=file, folder=path.parent, overrides=overrides, has_baseline=has_baseline
+    )
 
 
 def _keys(file: SpecFile) -> Iterator[str]:

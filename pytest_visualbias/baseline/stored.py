@@ -16,6 +16,8 @@ __all__ = ["load_strict", "write_whole"]
 def write_whole(path: Path, text: str) -> None:
     """Write a text as UTF-8, making its folder; line breaks stay as they are.
 
+    Half a character, as in a name of a file that is no Unicode, is written as its escape.
+
     Raises
     ------
     OSError
@@ -24,14 +26,14 @@ def write_whole(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
         # A pipe or /dev/stdout is written to; to rename onto it would put a file in its place.
-        path.write_text(text, encoding="utf-8", newline="")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         return
     # A link goes on pointing to where it does.
     goal = path.resolve()
     # Not by tempfile, whose files nobody else may read: this one is shared.
     temporary = goal.with_name(f".{goal.name[:100]}.{os.getpid()}.part")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         temporary.replace(goal)
     except BaseException:
         with contextlib.suppress(OSError):

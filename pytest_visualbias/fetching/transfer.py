@@ -38,6 +38,7 @@ __all__ = ["Manners", "Transfer"]
 CHUNK = 1 << 16
 LARGEST = 200_000_000  # a stimulus is a photograph; what never ends must not fill the disk
 SLOWEST = 1000.0  # bytes in a second, below which a transfer counts as stalled
+PAUSE = 0.5  # seconds before asking again; doubled every time
 LONGEST_WAIT = 60.0
 
 
@@ -51,13 +52,10 @@ class Manners:
         Seconds without a byte, or with next to none, that count as a failure.
     retries : int
         How often to ask again.
-    pause : float
-        Seconds before asking again; doubled every time.
     """
 
     timeout: float = 30.0
     retries: int = 4
-    pause: float = 0.5
 
 
 class Transfer:
@@ -95,7 +93,7 @@ class Transfer:
                 if attempt == self._manners.retries or self._stop.is_set():
                     raise
                 asked = error.wait if error.wait is not None else 0.0
-                own = self._manners.pause * 2**attempt
+                own = PAUSE * 2**attempt
                 self._stop.wait(min(max(asked, own), LONGEST_WAIT))
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.spec.checks import SOURCES_GROUP
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
+from pytest_visualbias.spec.schema import IN_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +26,30 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
 
-__all__ = ["Context", "Encoder", "Identity", "Source", "find_source"]
+__all__ = ["Context", "Encoder", "Identity", "InMemory", "Source", "find_source"]
 
 SHIPPED = {
     "timm": ("identity:identify_timm", "timm:open_timm"),
     "factory": ("identity:identify_factory", "factory:open_factory"),
+    IN_MEMORY: ("identity:identify_in_memory", "memory:open_in_memory"),
 }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class InMemory:
+    """A network that Python code holds.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        It is copied, and stays as it is.
+    transform : callable or None
+        One RGB image (PIL) to the network's input ``(channels, height, width)``, a tensor or an
+        array. None where the entry or the network itself says it.
+    """
+
+    module: Any
+    transform: Callable[[Image.Image], Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +74,8 @@ class Context:
         Number of this process among those of a run.
     threads : int or None
         This process's share of the processors; None for all.
+    modules : mapping of str to InMemory
+        Networks that Python code holds, by the key in their entry.
     """
 
     folder: Path
@@ -65,6 +86,7 @@ class Context:
     offline: bool = False
     worker: int = 0
     threads: int | None = None
+    modules: Mapping[str, InMemory] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +105,8 @@ class Identity:
         Of untrained weights.
     is_whole : bool
         Whether `facts` say everything; else the digest of the loaded weights belongs to them.
+    is_kept : bool
+        Whether vectors may be kept: what code in memory does to images, nothing says for sure.
     """
 
     label: str
@@ -90,6 +114,7 @@ class Identity:
     checkpoint: Path | None = None
     seed: int | None = None
     is_whole: bool = True
+    is_kept: bool = True
 
     def fingerprint(self, weights: str = "") -> str:
         """Return the digest of all facts, and of the weights where these do not say them."""

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.spec.schema import FactoryModel
+    from pytest_visualbias.spec.schema import FactoryModel, InMemoryModel
 
-__all__ = ["open_factory"]
+__all__ = ["declared_input", "open_factory"]
 
 
 def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> TorchEncoder:
@@ -46,7 +46,7 @@ def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> T
         module=model,
         notes=notes,
         **read_outs(model),
-        **_input(entry),
+        **declared_input(entry),
     )
     return TorchEncoder(
         network,
@@ -110,7 +110,7 @@ def _module(name: str, path: Path) -> Any:
     return module
 
 
-def _input(entry: FactoryModel) -> dict[str, Any]:
+def declared_input(entry: FactoryModel | InMemoryModel) -> dict[str, Any]:
     """Return the preprocessing that the spec declares."""
     if entry.transform is None or entry.preprocess == "ieat":
         prepare, facts = ieat_input(entry.transform), ieat_facts(entry.transform)

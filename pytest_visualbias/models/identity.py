@@ -17,14 +17,22 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
+from pytest_visualbias.spec.schema import IN_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.models.encoder import Context
-    from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+    from pytest_visualbias.spec.schema import FactoryModel, InMemoryModel, TimmModel
 
-__all__ = ["HUB_NAMES", "code_files", "identify_factory", "identify_timm", "module_file"]
+__all__ = [
+    "HUB_NAMES",
+    "code_files",
+    "identify_factory",
+    "identify_in_memory",
+    "identify_timm",
+    "module_file",
+]
 
 LIBRARIES = ("pillow", "pytest-visualbias", "timm", "torch", "torchvision")
 HUB_NAMES = ("hf-hub:", "hf_hub:", "local-dir:")
@@ -81,6 +89,28 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
         **_place(entry),
     }
     return _identities(entry, context, facts, loads_own_weights=entry.random_init is None)
+
+
+def identify_in_memory(entry: InMemoryModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identity of a network that Python code holds; its weights are digested later.
+
+    Raises
+    ------
+    EncoderError
+        Where nothing is held under its key, as where a spec names this source itself.
+    """
+    if entry.key not in context.modules:
+        raise EncoderError(
+            f"no module is held under '{entry.key}'; Python code gives one with "
+            "audit(SPEC, models={NAME: MODULE}), a spec names another source"
+        )
+    kind = type(context.modules[entry.key].module)
+    facts = {
+        "source": IN_MEMORY,
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        **{name: _version(name) for name in LIBRARIES},
+    }
+    return (Identity(label="in memory", facts=facts, is_whole=False, is_kept=False),)
 
 
 def _identities(

@@ -1,7 +1,7 @@
 """The names by which one architecture's weights are known elsewhere.
 
-Only what maps name by name and computes the same is here: the embeddings of torchvision's own model
-and of timm's with its weights are compared in the tests.
+Only what maps name by name and computes the same is here: the embeddings and the logits of
+torchvision's own model and of timm's with its weights are compared in the tests.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ VIT = {
     r"blocks\.(\d+)\.mlp\.fc1\.(\w+)": r"encoder.layers.encoder_layer_\1.mlp.0.\2",
     r"blocks\.(\d+)\.mlp\.fc2\.(\w+)": r"encoder.layers.encoder_layer_\1.mlp.3.\2",
     r"norm\.(\w+)": r"encoder.ln.\1",
+    r"head\.(\w+)": r"heads.head.\1",
 }
 # As torchvision's files were first published; its own loader renames them, too.
 OLD_VIT = VIT | {
@@ -42,6 +43,7 @@ OLD_VIT = VIT | {
 CONVNEXT = {
     r"stem\.([01])\.(\w+)": r"features.0.\1.\2",
     r"head\.norm\.(\w+)": r"classifier.0.\1",
+    r"head\.fc\.(\w+)": r"classifier.2.\1",
     **{
         pattern.format(stage=stage): there.format(stage=2 * stage + 1, before=2 * stage)
         for stage in range(4)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["read_outs"]
+__all__ = ["NO_CLASSIFIER", "read_outs"]
+
+NO_CLASSIFIER = "the network has no classifier; read 'pooled'"
 
 
 def read_outs(model: Any, *, no_logits: str = "") -> dict[str, Any]:
@@ -37,7 +39,7 @@ def read_outs(model: Any, *, no_logits: str = "") -> dict[str, Any]:
 
 def _own(model: Any, no_logits: str) -> dict[str, Any]:
     if not no_logits and getattr(model, "num_classes", None) == 0:
-        no_logits = "the network has no classifier; read 'pooled'"
+        no_logits = NO_CLASSIFIER
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
         return {"body": model.__call__, "pooled": _itself, "logits": no_logits or _itself}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.fitting import load
+from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.fitting import fit
 from pytest_visualbias.models.identity import HUB_NAMES
-from pytest_visualbias.models.readouts import read_outs
+from pytest_visualbias.models.readouts import NO_CLASSIFIER, read_outs
 from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.spec.schema import TimmModel, Transform
+    from pytest_visualbias.spec.schema import InMemoryModel, TimmModel, Transform
 
-__all__ = ["open_timm"]
+__all__ = ["open_timm", "own_input"]
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
@@ -43,13 +45,13 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     notes: dict[str, Any] = {"architecture": entry.name}
     no_logits = _unlearned(model) if wants_pretrained else ""
     if identity.checkpoint is not None:
-        fitted, no_logits = _load(model, entry, identity.checkpoint)
-        notes |= fitted
+        model, facts, no_logits = _loaded(model, entry, identity.checkpoint)
+        notes |= facts
     network = Network(
         module=model,
         notes=notes,
         **read_outs(model, no_logits=no_logits),
-        **_input(model, entry),
+        **own_input(model, entry),
     )
     return TorchEncoder(
         network,
@@ -106,26 +108,38 @@ def _cached(name: str) -> dict[str, Any]:
 
 def _unlearned(model: Any) -> str:
     """Return why pretrained weights give no logits, or nothing where they do."""
-    learned = (getattr(model, "pretrained_cfg", None) or {}).get("num_classes")
-    if learned in (None, 0, model.num_classes):
+    wanted = getattr(model, "num_classes", 0)
+    if not wanted or (getattr(model, "pretrained_cfg", None) or {}).get("num_classes") == wanted:
         return ""
     # timm leaves such a classifier as it was drawn.
     model.reset_classifier(0)
-    return f"these weights classify into {learned}; leave out 'num_classes'"
+    return f"the pretrained weights do not tell {wanted} classes apart; leave 'num_classes' out"
 
 
-def _load(model: Any, entry: TimmModel, path: Path) -> tuple[dict[str, Any], str]:
-    """Load a checkpoint with its classifier, or without it; and say why there are no logits."""
-    head = _head(model)
-    reason = "'ignore' leaves the classifier out; remove it there"
-    if not any(name.startswith(entry.ignore) for name in head):
-        try:
-            return load(model, entry, path), ""
-        except EncoderError as error:
-            reason = f"{error}, or its classes ('arguments: {{num_classes: 7}}'), or read 'pooled'"
+def _loaded(model: Any, entry: TimmModel, path: Path) -> tuple[Any, dict[str, Any], str]:
+    """Load a checkpoint: the model with its classifier, or without it, and why there is none.
+
+    The features alone decide where the weights lie; the classifier must lie there, too.
+    """
+    weights, head = read_checkpoint(path), _head(model)
+    whole = copy.deepcopy(model) if getattr(model, "num_classes", 0) else None
     if hasattr(model, "reset_classifier"):
         model.reset_classifier(0)
-    return load(model, entry, path, head=head), reason
+    said: dict[str, Any] = {"path": path, "ignore": entry.ignore}
+    place: dict[str, Any] = {"container": entry.container, "prefix": entry.prefix}
+    found = fit(model, weights, head=head, **said, **place)
+    facts = dict(found.facts)
+    if whole is None:
+        return model, facts, NO_CLASSIFIER
+    if any(name.startswith(entry.ignore) for name in head):
+        return model, facts, "'ignore' leaves the classifier out; remove it there"
+    place = {"container": found.container, "prefix": found.prefix}
+    try:
+        left_out = fit(whole, weights, **said, **place).facts["left_out"]
+    except EncoderError as error:
+        classes = "or its classes ('arguments: {num_classes: 7}'), or read 'pooled'"
+        return model, facts, f"{error}, {classes}"
+    return whole, facts | {"left_out": left_out}, ""
 
 
 def _head(model: Any) -> tuple[str, ...]:
@@ -135,7 +149,7 @@ def _head(model: Any) -> tuple[str, ...]:
     return tuple(f"{name}." for name in names)
 
 
-def _input(model: Any, entry: TimmModel) -> dict[str, Any]:
+def own_input(model: Any, entry: TimmModel | InMemoryModel) -> dict[str, Any]:
     """Return the model's own preprocessing, changed where the spec says so, or iEAT's."""
     if entry.preprocess == "ieat":
         transform = entry.transform

@@ -7,6 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.decoding import DECODING
 from pytest_visualbias.embeddings.extraction import extract
 from pytest_visualbias.embeddings.keeping import Keeper
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_visualbias.embeddings.cache import EmbeddingCache
     from pytest_visualbias.embeddings.plan import Want
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from pytest_visualbias.pipeline.measured import Resources
@@ -130,6 +130,8 @@ def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[s
     encoder = None if job.identity.is_whole else job.open()
     fingerprint = job.identity.fingerprint("" if encoder is None else _loaded(encoder))
     keys = job.keys(fingerprint)
+    if not job.identity.is_kept:
+        resources = dataclasses.replace(resources, cache=EmbeddingCache(folder=None))
     failures: Mapping[str, str] = {}
     with _alone(resources.cache, fingerprint):
         known = _Known.of(resources.cache, keys, job.want)

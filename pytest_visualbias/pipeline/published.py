@@ -26,7 +26,7 @@ __all__ = ["size_findings", "unfinished"]
 
 
 def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
-    """Return the sentence about each set that was fetched in part, by concept.
+    """Return the sentence about each set that was fetched in part or not at all, by concept.
 
     What its server says it no longer has does not count: then the set is as whole as it can be.
     A folder that was filled by hand has no record of a fetch, and is taken as it is.
@@ -35,7 +35,7 @@ def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
     ledgers: dict[Path, Ledger | None] = {}
     for concept in concepts:
         home = file.homes.get(concept)
-        if home is None:
+        if home is None or not home.folder.is_dir():
             continue
         try:
             if home.folder not in ledgers:
@@ -51,6 +51,9 @@ def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
 
 
 def _unfinished(home: Home, ledger: Ledger | None, files: ConceptFiles) -> str:
+    fetch = f"'visualbias fetch {home.suite}'" if home.can_be_fetched else "'visualbias fetch'"
+    if home.can_be_fetched and not (home.folder / files.path).is_dir():
+        return f"'{files.path}' is not in {home.folder}; run {fetch} or give 'stimuli'"
     if ledger is None:
         return ""
     # A process killed at the wrong moment has recorded a file that is not there yet.
@@ -58,7 +61,6 @@ def _unfinished(home: Home, ledger: Ledger | None, files: ConceptFiles) -> str:
     there = sum((home.folder / path).is_file() for path in paths)
     if there == len(paths):
         return ""
-    fetch = f"'visualbias fetch {home.suite}'" if home.can_be_fetched else "'visualbias fetch'"
     return (
         f"{there} of {len(paths)} images are in {home.folder}: the others did not come, or are "
         f"gone; run {fetch} again or give 'stimuli'"

@@ -50,8 +50,9 @@ def count_tables(
             continue
         layers = list(dict.fromkeys(one.layer for one in own))
         for start in range(0, len(layers), room):
-            table = empty(f"{spec} :: number of biases")
-            yield _filled(table, own, layers[start : start + room], most)
+            # Not the table's own title: that would be broken to the width of a narrow table.
+            yield Text(f"\n{spec} :: number of biases", style="bold")
+            yield _filled(empty(""), own, layers[start : start + room], most)
         yield from (Text(line) for line in _legend(own, most))
 
 

@@ -32,11 +32,14 @@ class Look:
     ----------
     thumbnails : bool
         Whether pages show small versions of stimuli.
+    root : Path or None
+        What folders of stimuli are relative to; None is the working directory.
     there : str
         The text of the file that is to be replaced, for formats that keep what others wrote.
     """
 
     thumbnails: bool = True
+    root: Path | None = None
     there: str = ""
 
 
@@ -66,6 +69,12 @@ def _json(report: Report, _look: Look) -> str:
     return to_json(report)
 
 
+def _html(report: Report, look: Look) -> str:
+    from pytest_visualbias.reports.html.page import render as page
+
+    return page(report, thumbnails=look.thumbnails, root=look.root)
+
+
 def _markdown(report: Report, _look: Look) -> str:
     return markdown(report)
 
@@ -82,6 +91,7 @@ def _model_card(report: Report, look: Look) -> str:
 # imported in its function.
 FORMATS: Mapping[str, Format] = {
     "json": Format(what="the JSON report", text=_json),
+    "html": Format(what="a page of HTML that needs no network", text=_html),
     "md": Format(what="Markdown for a pull request", text=_markdown),
     "csv": Format(what="comma-separated values", text=_csv),
     "model_card": Format(
@@ -111,7 +121,8 @@ def write(name: str, report: Report, path: Path, look: Look | None = None) -> No
     """
     look = look if look is not None else Look()
     if str(path) == STANDARD_OUTPUT:
-        sys.stdout.write(render(name, report, look))
+        text = render(name, report, look)
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
         return
     try:
         if FORMATS[name].is_kept and path.is_file():
@@ -124,12 +135,12 @@ def write(name: str, report: Report, path: Path, look: Look | None = None) -> No
         raise ReportError(f"{path} is not UTF-8, so it stays as it is; choose another") from None
 
 
-def write_all(report: Report, targets: Mapping[str, Path]) -> list[str]:
+def write_all(report: Report, targets: Mapping[str, Path], look: Look) -> list[str]:
     """Write a report as several files; return a sentence for each that cannot be written."""
     problems = []
     for name, path in targets.items():
         try:
-            write(name, report, path)
+            write(name, report, path, look)
         except ReportError as error:
             problems.append(str(error))
     return problems

@@ -61,27 +61,23 @@ def flat(report: Report) -> str:
         Its names may be any text; none of them is a formula of a spreadsheet afterwards.
     """
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns(), extrasaction="raise")
-    writer.writeheader()
+    names = columns()
+    writer = csv.writer(stream)
+    writer.writerow(names)
     for result in report.results:
-        writer.writerow(_row(result))
+        row = dict(_flattened(_parts(result), ""))
+        writer.writerow(_cell(row.get(name)) for name in names)
     return stream.getvalue()
 
 
-def _row(result: ResultRecord) -> dict[str, str]:
+def _parts(result: ResultRecord) -> dict[str, Any]:
+    """Return a record as plain data, with a text for what has no fixed number of parts."""
     plain = result.model_dump(mode="json", by_alias=True, exclude={*WITHOUT})
-    sets = plain.pop("sets")
-    plain["sets"] = {
-        role: {name: one[name] for name in OF_SETS}
-        for role, one in sets.items()
-        if role in ROLES  # a role of a later release has no column yet
-    }
     for name in LISTS:
         plain[name] = "; ".join(plain[name])
     for name in ("labels", "trials"):
         plain[name] = json.dumps(plain[name], ensure_ascii=False) if plain[name] else None
-    known = {*columns()}
-    return {name: _cell(value) for name, value in _flattened(plain, "") if name in known}
+    return plain
 
 
 def _flattened(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -25,6 +25,8 @@ __all__ = ["Influence", "influences", "is_exact"]
 FEWEST = 3
 # Scores that vary less than this, relative to the largest, vary by rounding only.
 ROUNDING = 1e-12
+# A remainder below this share of what it was has lost too many digits.
+CANCELLED = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,8 +105,7 @@ def _all(record: ResultRecord) -> Iterator[Influence]:
     if len(one) >= FEWEST:
         yield from _named(record, first, effect, _without(one, other, rescale=rescale))
     if len(other) >= FEWEST:
-        flipped = (-value for value in _without(other, one, rescale=rescale))
-        yield from _named(record, second, effect, flipped)
+        yield from _named(record, second, effect, -_without(other, one, rescale=rescale))
 
 
 def _judged_roles(record: ResultRecord) -> tuple[str, str]:
@@ -127,15 +128,32 @@ def _mean(values: Vector) -> float:
     return math.fsum(values) / len(values)
 
 
-def _without(shrunk: Vector, other: Vector, *, rescale: bool) -> Iterator[float]:
-    """Yield the effect without each image of the first set in turn."""
-    for index in range(len(shrunk)):
-        rest = np.delete(shrunk, index)
-        pooled = np.concatenate([rest, other])
-        scale = float(np.std(pooled, ddof=1)) if rescale else 1.0
-        # Without spread there is no effect size, however large the difference.
-        is_spread = scale > ROUNDING * float(np.abs(pooled).max())
-        yield (_mean(rest) - _mean(other)) / scale if is_spread else math.nan
+def _without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
+    """Return the effect without each image of the first set in turn; NaN where there is none."""
+    n = len(shrunk)
+    differences: Vector = (n * _mean(shrunk) - shrunk) / (n - 1) - _mean(other)
+    if not rescale:
+        return differences
+    pooled = np.concatenate([shrunk, other])
+    count = len(pooled)
+    away = pooled - _mean(pooled)
+    total = math.fsum(away * away)
+    if total == 0.0:
+        return np.full(n, math.nan)
+    rest = total - away[:n] ** 2 * count / (count - 1)
+    effects: Vector = differences / np.sqrt(np.maximum(rest, CANCELLED * total) / (count - 2))
+    # Where one image makes nearly all of the spread, too few digits are left of the differences.
+    for index in np.flatnonzero(rest < CANCELLED * total):
+        effects[index] = _effect(np.delete(shrunk, index), other)
+    return effects
+
+
+def _effect(first: Vector, second: Vector) -> float:
+    pooled = np.concatenate([first, second])
+    spread = float(np.std(pooled, ddof=1))
+    # Without spread there is no effect size, however large the difference.
+    is_spread = spread > ROUNDING * float(np.abs(pooled).max())
+    return (_mean(first) - _mean(second)) / spread if is_spread else math.nan
 
 
 def _named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.escaping import html_code, markdown_code, markdown_text
@@ -70,8 +71,9 @@ def _sections(report: Report) -> Iterator[Section]:
         rows = [f"- {_clipped(text)}" for text in warnings]
         yield _folded(f"Warnings ({len(warnings)})", "", rows, "warnings")
     rows = [f"- {markdown_text(key)}: {_value(value)}" for key, value in provenance(report)]
-    yield _folded("Where this comes from", "", rows, "lines on where this comes from")
-    yield Section(head=NOTE, what="notes")
+    origin = _folded("Where this comes from", "", rows, "lines on where this comes from")
+    yield dataclasses.replace(origin, is_kept=True)
+    yield Section(head=NOTE, what="notes", is_kept=True)
 
 
 def _counts(report: Report) -> str:

@@ -57,7 +57,7 @@ def _front(front: str, ours: dict[str, list[dict[str, Any]]]) -> str:
     try:
         before = yaml.safe_load(front) if front.strip() else {}
         root = yaml.compose(front, Loader=yaml.SafeLoader) if front.strip() else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, say
         raise _damaged(f"is not YAML ({' '.join(str(error).split())})") from None
     is_flow = isinstance(root, yaml.MappingNode) and root.flow_style
     if not isinstance(before, dict) or is_flow:

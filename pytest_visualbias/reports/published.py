@@ -9,7 +9,7 @@ from collections import defaultdict
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
-from pytest_visualbias.errors import UsageError
+from pytest_visualbias.errors import ReportError
 from pytest_visualbias.record import ModelRecord, Report, ResultRecord
 from pytest_visualbias.spec.digests import digest_of_file
 
@@ -63,7 +63,7 @@ def sb_ssl_report(path: Path) -> Report:
 
     Raises
     ------
-    UsageError
+    ReportError
         For a file that is not such a table.
 
     References
@@ -73,7 +73,9 @@ def sb_ssl_report(path: Path) -> Report:
     """
     cells = _read(path)
     digest = digest_of_file(path)
-    results = [_result(path, digest, rows) for rows in cells.values()]
+    # In the table the last layer comes first; reports have them in the order of the network.
+    ordered = sorted(cells.items(), key=lambda cell: (cell[0][0] == LAST, cell[0][0]))
+    results = [_result(path, digest, rows) for _, rows in ordered]
     return Report(
         tool={
             "name": "pytest-visualbias",
@@ -94,14 +96,14 @@ def _read(path: Path) -> dict[tuple[str, ...], list[tuple[int, Row]]]:
             table = csv.DictReader(stream)
             missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
             if missing:
-                raise UsageError(f"{path} has no column '{missing[0]}'; name a table of SB-SSL")
+                raise ReportError(f"{path} has no column '{missing[0]}'; name a table of SB-SSL")
             for row in table:
                 _check(path, table.line_num, row)
                 cells[row["layer"], row["model"], row["test"]].append((table.line_num, row))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read ({error}); name a table of SB-SSL") from None
+        raise ReportError(f"{path} cannot be read ({error}); name a table of SB-SSL") from None
     if not cells:
-        raise UsageError(f"{path} has no rows; name a table of SB-SSL")
+        raise ReportError(f"{path} has no rows; name a table of SB-SSL")
     return cells
 
 
@@ -112,7 +114,7 @@ def _check(path: Path, line: int, row: Row) -> None:
         except (TypeError, ValueError):
             is_number = False
         if not is_number:
-            raise UsageError(f"{path}:{line}: {name} is {row[name]!r}; write a number there")
+            raise ReportError(f"{path}:{line}: {name} is {row[name]!r}; write a number there")
 
 
 def _result(path: Path, digest: str, repetitions: Sequence[tuple[int, Row]]) -> ResultRecord:

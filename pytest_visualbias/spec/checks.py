@@ -17,6 +17,7 @@ from pytest_visualbias.spec.schema import (
     SHIPPED_SOURCES,
     EmbeddingsModel,
     FactoryModel,
+    InMemoryModel,
     Limits,
     TimmModel,
 )
@@ -80,10 +81,10 @@ def _models(spec: BiasSpec) -> Iterator[Finding]:
 
 
 def _model(entry: ModelEntry) -> Iterator[Finding]:
-    if not isinstance(entry, TimmModel | FactoryModel | EmbeddingsModel):
+    if not isinstance(entry, TimmModel | FactoryModel | EmbeddingsModel | InMemoryModel):
         yield from _foreign(entry.source)
         return
-    if isinstance(entry, EmbeddingsModel):
+    if isinstance(entry, EmbeddingsModel | InMemoryModel):
         return
     if entry.checkpoint is not None and entry.random_init is not None:
         yield ("random_init",), "a checkpoint is given too; keep one of them"

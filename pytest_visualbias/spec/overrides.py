@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.schema import SHIPPED_SOURCES
+from pytest_visualbias.spec.schema import CALL, IN_MEMORY, SHIPPED_SOURCES
 
-__all__ = ["Override", "apply"]
+__all__ = ["Override", "apply", "override_of"]
 
 PAIR = {"before": "after", "after": "before"}
 # The key of an entry that says which weights or vectors it has, and what else says so.
 WEIGHTS = ("checkpoint", "pretrained", "random_init")
 # Which key of an entry the text after ``source:`` fills.
-MAIN_KEY = {"timm": "name", "factory": "call", "embeddings": "path"}
+MAIN_KEY = {"timm": "name", "factory": "call", "embeddings": "path", IN_MEMORY: "key"}
 # What an entry says about images and layers holds for the model put in its place, too.
 KEPT = ("preprocess", "transform", "layers", "labels")
 
@@ -30,6 +32,36 @@ class Override:
     name: str
     source: str | None
     what: str
+
+
+def override_of(name: str, reference: str, folder: Path) -> Override:
+    """Return what a text such as ``timm:resnet50`` puts in the place of a model.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    reference : str
+        A path, or ``source:what``.
+    folder : Path
+        What a path is relative to.
+
+    Raises
+    ------
+    UsageError
+        For an empty one, and a factory that is not ``module:function``.
+    """
+    source, separator, what = reference.partition(":")
+    if not (separator and source in SHIPPED_SOURCES):
+        source, what = "", reference
+    if not what or (source == "factory" and not re.match(CALL, what)):
+        raise UsageError(
+            f"'{reference}' is no model to put in the place of '{name}'; give a PATH, timm:NAME, "
+            "factory:module:function or embeddings:PATH"
+        )
+    if source in ("", "embeddings"):
+        what = str(folder / Path(what).expanduser())
+    return Override(name=name, source=source or None, what=what)
 
 
 def apply(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
@@ -58,7 +90,7 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
     known = entry if isinstance(entry, dict) else {}
     if override.source is not None:
         kept = {key: known[key] for key in KEPT if key in known}
-        if override.source not in ("factory", "timm"):
+        if override.source not in ("factory", "timm", IN_MEMORY):
             kept = {key: kept[key] for key in kept if key in ("layers", "labels")}
         if override.source == known.get("source") == "embeddings" and "prefix" in known:
             kept["prefix"] = known["prefix"]  # where the sets lie in such a file

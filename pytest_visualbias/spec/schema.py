@@ -13,10 +13,12 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 from pytest_visualbias.spec.additions import with_additions
 from pytest_visualbias.spec.kinds import Accept, AnyTest, Attributes, BiasTest, Limits, Targets
 from pytest_visualbias.spec.sources import (
+    IN_MEMORY,
     SHIPPED_SOURCES,
     EmbeddingsModel,
     FactoryModel,
     ForeignModel,
+    InMemoryModel,
     ModelEntry,
     TimmModel,
     Transform,
@@ -40,6 +42,7 @@ from pytest_visualbias.spec.values import (
 __all__ = [
     "CALL",
     "DIFFERENCE",
+    "IN_MEMORY",
     "NAME",
     "SHIPPED_SOURCES",
     "TAG",
@@ -53,6 +56,7 @@ __all__ = [
     "Evidence",
     "FactoryModel",
     "ForeignModel",
+    "InMemoryModel",
     "LayerPoint",
     "Limits",
     "ModelEntry",

@@ -13,21 +13,25 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticKnownError
 
 from pytest_visualbias.spec.values import CALL, Labels, Strict, Text, Texts
 
 __all__ = [
+    "IN_MEMORY",
     "SHIPPED_SOURCES",
     "EmbeddingsModel",
     "FactoryModel",
     "ForeignModel",
+    "InMemoryModel",
     "ModelEntry",
     "TimmModel",
     "Transform",
 ]
 
 SHIPPED_SOURCES = ("timm", "factory", "embeddings")
+IN_MEMORY = "in-memory"
 
 # Plain types chosen by what was written, so that a mistake is told of one of them only.
 Pixels = Annotated[int, Field(ge=1, le=4096)]
@@ -86,19 +90,13 @@ Argument = Annotated[
 ]
 
 
+# As for the network, or as Steed & Caliskan (2021) did; of theirs, a transform says the size alone.
+Preprocess = Literal["own", "ieat"]
+
+
 class _Network(Strict):
-    """What networks from every torch source share.
+    """What networks from every torch source share."""
 
-    Attributes
-    ----------
-    preprocess : "own" or "ieat"
-        Whether images are prepared as for the network, or as Steed & Caliskan (2021) did.
-    transform : Transform, optional
-        The network's own preprocessing, or what to change in it; of iEAT's, the size alone.
-    """
-
-    preprocess: Literal["own", "ieat"] = "own"
-    transform: Transform | None = None
     checkpoint: Checkpoint | None = None
     random_init: Annotated[int, Field(ge=1, le=100)] | None = None
     ignore: Texts = ()
@@ -116,6 +114,8 @@ class TimmModel(_Network):
     name: Text
     pretrained: bool | None = None
     arguments: dict[Text, Argument] = Field(default_factory=dict)
+    preprocess: Preprocess = "own"
+    transform: Transform | None = None
 
 
 class FactoryModel(_Network):
@@ -133,6 +133,7 @@ class FactoryModel(_Network):
 
     source: Literal["factory"]
     call: Annotated[str, Field(pattern=CALL)]
+    preprocess: Preprocess = "own"
     transform: Annotated[Transform | None, Field(validate_default=True)] = None
 
     @field_validator("transform", mode="before")
@@ -154,6 +155,17 @@ class EmbeddingsModel(Strict):
     labels: Labels = Field(default_factory=dict)
 
 
+class InMemoryModel(Strict):
+    """A module that Python code holds; a spec cannot name one, `audit` puts it there."""
+
+    source: Literal["in-memory"]
+    key: Text
+    preprocess: Literal["own", "ieat"] = "own"
+    transform: Transform | None = None
+    layers: dict[str, Text] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
+
+
 class ForeignModel(BaseModel):
     """A model of a source that another package provides."""
 
@@ -169,13 +181,14 @@ class ForeignModel(BaseModel):
 
 def _source(value: Any) -> str:
     source = value.get("source") if isinstance(value, dict) else getattr(value, "source", None)
-    return source if source in SHIPPED_SOURCES else "other"
+    return source if source in (*SHIPPED_SOURCES, IN_MEMORY) else "other"
 
 
 ModelEntry = Annotated[
     Annotated[TimmModel, Tag("timm")]
     | Annotated[FactoryModel, Tag("factory")]
     | Annotated[EmbeddingsModel, Tag("embeddings")]
+    | Annotated[SkipJsonSchema[InMemoryModel], Tag(IN_MEMORY)]
     | Annotated[ForeignModel, Tag("other")],
     Discriminator(_source),
 ]

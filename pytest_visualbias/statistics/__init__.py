@@ -42,6 +42,7 @@ from pytest_visualbias.statistics.multiplicity import (
 )
 from pytest_visualbias.statistics.permutation import Alternative, PMethod
 from pytest_visualbias.statistics.power import smallest_detectable_effect, smallest_p
+from pytest_visualbias.statistics.proportions import wilson
 from pytest_visualbias.statistics.ranks import spearman
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
@@ -90,4 +91,5 @@ __all__ = [
     "smallest_p",
     "spearman",
     "undecided",
+    "wilson",
 ]

@@ -600,6 +600,20 @@ class TestNamesOfTorchvision:
         assert expected.std() > 0.1
         torch.testing.assert_close(embeddings, expected, rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.parametrize("family", ["vit", "convnext"])
+    def test_so_do_their_classifiers(self, family: str, request: pytest.FixtureRequest) -> None:
+        own, bare = request.getfixturevalue(family)
+        ours: Any = bare
+        ours.reset_classifier(5)
+        own.load_state_dict(trained(own))
+        found = fit(ours, own.state_dict(), path=Path("c.pt"))
+        assert found.left_out == ()
+        images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+        with torch.inference_mode():
+            expected, logits = own.eval()(images), ours.eval()(images)
+        assert expected.shape == (3, 5)
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+
     def test_older_names_of_the_same_are_read(
         self, vit: tuple[torch.nn.Module, torch.nn.Module]
     ) -> None:

@@ -164,6 +164,13 @@ def test_two_reports_cannot_go_to_one_file(project: Project) -> None:
     assert "is where --visualbias-md goes; choose another" in sentences(result)
 
 
+def test_standard_output_is_pytests_own(project: Project) -> None:
+    project.spec()
+    result = project.run("--visualbias", "--visualbias-md=-")
+    assert result.ret == 4
+    assert "--visualbias-md: standard output is pytest's; name a file" in sentences(result)
+
+
 def suite_properties(path: Path) -> dict[str, str]:
     tree = ET.parse(path)
     found = tree.findall("./testsuite/properties/property")
@@ -190,7 +197,7 @@ def test_junit_has_version_schema_and_exit_code_of_the_whole(
 def test_junit_is_xml_whatever_a_test_is_called(project: Project) -> None:
     """No character of a name or of a reason, not even one that XML cannot have, breaks it."""
     name = "\x9b<b>&\u202e]]>\ufffe"
-    accept = f"{{max_effect: 0.1, until: 2999-01-01, reason: {json.dumps('x' + chr(1) + chr(27))}}}"
+    accept = f"{{max_effect: 0.6, until: 2999-01-01, reason: {json.dumps('x' + chr(1) + chr(27))}}}"
     project.pair(after=1.0)
     project.spec(one_test(json.dumps(name), accept=accept))
     result = project.gate("--junitxml=junit.xml", *options())

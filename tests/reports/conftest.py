@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.record import ResultRecord
+from pytest_visualbias.record import ModelRecord, Report, ResultRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,39 @@ DECLARED: dict[str, object] = {
     "reasons": ["a reason"],
 }
 
+MODEL: dict[str, object] = {
+    "source": "timm",
+    "role": "gated",
+    "trials": [{"label": "a.safetensors", "fingerprint": "f" * 64}],
+    "preprocessing": {"input_size": [3, 32, 32]},
+    "precision": "fp32",
+    "description": {"parameters": 3},
+}
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "a|b\\|c | d",
+    "``` `code` ```",
+    "first\n\n# second\r\n| x |",
+    "::error file=x::pwned",
+    "x%0A::error::pwned",
+    "\u202eevil\u2066 \u200ftxt.exe",
+    "a-very-long-name-" * 18,
+    "nul\x00bell\x07esc\x1b[31mred\x9b31m",
+    '=HYPERLINK("http://evil.example")',
+    "+1+cmd|' /C calc'!A0",
+    "@SUM(1)",
+    "-2+3",
+    "@somebody fixes #1, see https://evil.example and www.evil.example",
+    "[link](javascript:alert(1)) ![x](http://evil.example/x.png)",
+    "<!-- pytest-visualbias:end -->",
+    "---\nlicense: evil\n---",
+    '\'quoted, "twice"',
+    "*bold* _it_ ~~gone~~ $x$ \\n",
+    "{{ 7 * 7 }}{% raw %}",
+    "Ünïcode → 花 👩‍🔬",
+)
+
 
 @pytest.fixture
 def make() -> Callable[..., ResultRecord]:
@@ -89,3 +122,52 @@ def make() -> Callable[..., ResultRecord]:
         )
 
     return one
+
+
+@pytest.fixture
+def make_report(make: Callable[..., ResultRecord]) -> Callable[..., Report]:
+    """Make a report of records, by default of one that fails; other keys replace."""
+
+    def one(*results: ResultRecord, **keys: object) -> Report:
+        rows = results or (make(),)
+        pairs = dict.fromkeys((row.spec, row.model) for row in rows)
+        models = [ModelRecord.model_validate({**MODEL, "spec": s, "model": m}) for s, m in pairs]
+        whole = {
+            "tool": {"name": "pytest-visualbias", "version": "0"},
+            "environment": {"python": "3", "git": {"commit": "c0ffee", "dirty": False}},
+            "models": models,
+            "results": list(rows),
+            "summary": {"exit_status": 1, "deselected": 0, "collection_errors": []},
+        }
+        return Report.model_validate({**whole, **keys})
+
+    return one
+
+
+@pytest.fixture
+def make_measured(make: Callable[..., ResultRecord]) -> Callable[..., ResultRecord]:
+    """Make a record with sets and scores, which can be compared."""
+
+    def one(*arguments: str, digest: str = "d", **keys: object) -> ResultRecord:
+        sets = {
+            role: {
+                "concept": f"set {role}",
+                "n": 1,
+                "digest": digest,
+                "images": [f"{digest}{role}"],
+                "names": [f"{role}.png"],
+            }
+            for role in "XYAB"
+        }
+        scores = {role: {f"{digest}{role}": 0.5} for role in "XYAB"}
+        concepts = {role: f"set {role}" for role in "XYAB"}
+        filled = {"sets": sets, "scores": scores, "concepts": concepts, "module": "m"}
+        return make(*arguments, **{**filled, **keys})
+
+    return one
+
+
+@pytest.fixture(params=HOSTILE, ids=lambda text: repr(text)[1:20])
+def hostile(request: pytest.FixtureRequest) -> str:
+    """A name that would do harm in some format."""
+    return str(request.param)

@@ -191,6 +191,14 @@ def test_sets_too_small_to_shrink_and_results_without_scores_have_none(make: Mak
     assert influences(make()) == []
 
 
+def test_an_image_that_makes_nearly_all_of_the_spread_leaves_an_exact_effect(make: Make) -> None:
+    x, y = np.array([1.0, 1.0 + 1e-7, 1e4]), np.array([1.0, 1.0 - 1e-7, 1.0])
+    record = record_of(make, {"X": x, "Y": y}, sides="targets")
+    (without,) = [one.without for one in influences(record) if one.name == "X/2.png"]
+    rest = np.concatenate([x[:2], y])
+    assert without == pytest.approx((x[:2].mean() - y.mean()) / rest.std(ddof=1), rel=1e-7)
+
+
 def test_where_nothing_else_varies_there_is_no_effect_without_the_image(make: Make) -> None:
     record = record_of(make, {"X": np.array([1.0, 1.0, 2.0]), "Y": np.array([1.0, 1.0, 1.0])})
     assert "X/2.png" not in {one.name for one in influences(record)}

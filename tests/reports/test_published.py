@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.errors import UsageError
+from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.published import sb_ssl_report
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ def row(*, repetition: int = 0, test: str = "Age", d: str = "0.5", p: str = "0.0
 def test_a_file_that_is_no_such_table_is_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "results.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError) as refused:
+    with pytest.raises(ReportError) as refused:
         sb_ssl_report(path)
     assert str(refused.value) == said.replace("PATH", str(path))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot be read \(.*No such file.*\); name a table"):
+    with pytest.raises(ReportError, match=r"cannot be read \(.*No such file.*\); name a table"):
         sb_ssl_report(tmp_path / "none.csv")
 
 

@@ -50,6 +50,8 @@ def test_a_model_moves_layers_by_their_names_and_keeps_their_pooling() -> None:
     )
 
 
-def test_what_the_network_pools_itself_takes_no_pooling() -> None:
-    with pytest.raises(ValueError, match="pooled by the network itself"):
-        layer_point("pooled:max", "pooled:max")
+@pytest.mark.parametrize("name", ["pooled", "logits", "probabilities"])
+def test_what_the_network_makes_itself_takes_no_pooling(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is one vector of the network itself; write"):
+        layer_point("x", f"{name}:mean")
+    assert layer_point("x", name).module == name

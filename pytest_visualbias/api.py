@@ -1,0 +1,214 @@
+"""For Python code: measure networks that it holds by a spec, and look at what comes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pytest_visualbias.audited import Audit
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.models.encoder import InMemory
+from pytest_visualbias.pipeline.embedding import Resources
+from pytest_visualbias.reports.document import assemble
+from pytest_visualbias.session import Session, Settings
+from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.overrides import Override, override_of
+from pytest_visualbias.spec.schema import IN_MEMORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.session import LoadedSpec
+
+__all__ = ["Audit", "Auditor", "Model", "audit"]
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A network and what prepares its images.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        It is copied: training can go on with it afterwards.
+    transform : callable, optional
+        One RGB image (PIL) to the network's input ``(channels, height, width)``, such as the
+        transform of the data that it was evaluated on. Without one, a network of timm brings its
+        own, and of others the entry of this name in the spec says it.
+    """
+
+    module: Any
+    transform: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Auditor:
+    """Measures by specs; what it remembers between two audits is the cache.
+
+    Attributes
+    ----------
+    settings : Settings
+        How to measure, for all audits.
+    cache : Path or None
+        Where embeddings are kept; of networks in memory they never are.
+    batch_size : int
+        Images in one forward pass.
+    """
+
+    settings: Settings
+    cache: Path | None = None
+    batch_size: int = BATCH_SIZE
+
+    def audit(
+        self,
+        spec: str | Path | Mapping[str, Any],
+        *,
+        models: Mapping[str, Any] | None = None,
+    ) -> Audit:
+        """Measure every model of a spec and judge it, as `audit` does."""
+        overrides, modules = _given(models or {}, self.settings.project)
+        settings = _with(self.settings, overrides, modules)
+        cache = EmbeddingCache(folder=self.cache)
+        resources = Resources(cache=cache, batch_size=self.batch_size, progress=_silent)
+        session = Session(settings=settings, resources=resources)
+        loaded = _loaded(session, spec)
+        results = _results(session, loaded)
+        named = [session.model(loaded, name) for name in loaded.file.spec.models]
+        report = assemble(
+            results,
+            [one for one in named if one is not None],
+            {"deselected": 0, "collection_errors": [], "exit_status": None, "baselines": []},
+            root=settings.project,
+            settings={
+                "device": settings.device,
+                "precision": settings.precision,
+                "strict": settings.strict,
+                "overrides": {one.name: f"{one.source or ''}:{one.what}" for one in overrides},
+            },
+        )
+        return Audit(report=report, strict=settings.strict)
+
+
+def audit(  # noqa: PLR0913 - the options of the command line
+    spec: str | Path | Mapping[str, Any],
+    *,
+    models: Mapping[str, Any] | None = None,
+    stimuli: str | Path | None = None,
+    baseline: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int = BATCH_SIZE,
+    cache: str | Path | None = None,
+    offline: bool = False,
+    strict: bool = False,
+) -> Audit:
+    """Measure every model of a spec and judge it, as ``pytest --visualbias`` does.
+
+    Parameters
+    ----------
+    spec : path or mapping
+        A spec file, or the same as Python data; then paths in it are relative to the working
+        directory.
+    models : mapping of str to module, Model, path or str, optional
+        What to measure in the place of the spec's own entries: a ``torch.nn.Module``, a `Model`,
+        or what the command line takes (a checkpoint's path, ``timm:NAME``, ...).
+    stimuli : path, optional
+        Root of relative stimulus paths.
+    baseline : path, optional
+        Recorded results to measure growth from; nothing is recorded here.
+    device, precision, batch_size
+        How to embed, as on the command line.
+    cache : path, optional
+        Where embeddings are kept. Those of modules are not: nothing says for sure what their code
+        does.
+    offline, strict : bool
+        As on the command line.
+
+    Returns
+    -------
+    Audit
+        The report, with verdicts.
+
+    Raises
+    ------
+    VisualBiasError
+        For a spec that is wrong (`SpecError`), and models that fit no entry (`UsageError`). What
+        goes wrong with a single model or set is an ``error`` in the report, as in a run.
+
+    Examples
+    --------
+    >>> report = audit("bias_specs/gender.bias.yaml", models={"after": network})  # doctest: +SKIP
+    >>> report.check()  # raises AssertionError where the gate would fail    # doctest: +SKIP
+    """
+    settings = Settings(
+        project=Path.cwd(),
+        stimuli=None if stimuli is None else Path(stimuli).absolute(),
+        baseline=None if baseline is None else Path(baseline).absolute(),
+        device=device,
+        precision=precision,
+        offline=offline,
+        strict=strict,
+    )
+    folder = None if cache is None else Path(cache)
+    return Auditor(settings=settings, cache=folder, batch_size=batch_size).audit(
+        spec, models=models
+    )
+
+
+def _given(
+    models: Mapping[str, Any], folder: Path
+) -> tuple[tuple[Override, ...], dict[str, InMemory]]:
+    overrides, modules = [], {}
+    for name, given in models.items():
+        if isinstance(given, str | Path):
+            overrides.append(override_of(name, str(given), folder))
+            continue
+        held = given if isinstance(given, Model) else Model(given)
+        modules[name] = InMemory(module=held.module, transform=held.transform)
+        overrides.append(Override(name=name, source=IN_MEMORY, what=name))
+    return tuple(overrides), modules
+
+
+def _with(
+    settings: Settings, overrides: tuple[Override, ...], modules: Mapping[str, InMemory]
+) -> Settings:
+    every = (*settings.overrides, *overrides)
+    return dataclasses.replace(settings, overrides=every, modules=modules)
+
+
+def _loaded(session: Session, spec: str | Path | Mapping[str, Any]) -> LoadedSpec:
+    project = session.settings.project
+    if isinstance(spec, Mapping):
+        text = yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True)
+        return session.load(project / "spec", "spec", text)
+    path = project / Path(spec)
+    if not path.is_file():
+        raise UsageError(f"there is no spec {path}; correct the path")
+    shown = path.relative_to(project) if path.is_relative_to(project) else path
+    return session.load(path, shown.as_posix())
+
+
+def _results(session: Session, loaded: LoadedSpec) -> list[ResultRecord]:
+    file = loaded.file
+    return [
+        session.result(
+            *(loaded, model, test.name, point.name),
+            nodeid=f"{file.file}::{model}::{test.name}[{point.name}]",
+        )
+        for model in file.spec.models
+        for test in file.spec.tests
+        for point in points_for(file.spec.layers, {})
+    ]
+
+
+def _silent(_model: str, _done: int, _total: int) -> None:
+    """Show no progress: the caller's output is the caller's."""

@@ -1,0 +1,7 @@
+"""Figures of one or several reports, fit for a paper. They need matplotlib."""
+
+from __future__ import annotations
+
+from pytest_visualbias.reports.figures.writing import write
+
+__all__ = ["write"]

@@ -1,0 +1,188 @@
+"""Numbers of biases: as curves over thresholds, and over layers and models."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.figures.gathering import by_place
+from pytest_visualbias.reports.figures.style import (
+    WIDTH,
+    legend,
+    model_looks,
+    panels_of,
+    plain,
+    title,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.counts import BiasCounts, PName
+
+__all__ = ["count_curves", "count_maps"]
+
+# Of fewer tests a number of biases says less than their forest.
+FEWEST = 5
+P: PName = "p_verdict"
+LEAST, MOST = 1e-4, 0.1
+TICKS = {0.0001: "10⁻⁴", 0.001: "10⁻³", 0.01: "10⁻²", 0.1: "10⁻¹"}
+THRESHOLD = 0.05
+COLUMNS = 3
+COUNTED = (
+    ("raw", "tests with p below t"),
+    ("holm", "after Holm's correction"),
+    ("beyond_random", "beyond the untrained network"),
+)
+MARK = "!"
+
+
+def thresholds() -> list[float]:
+    """Return where curves are evaluated: so densely that a step looks like one."""
+    return [float(t) for t in np.geomspace(LEAST, MOST, 241)]
+
+
+def count_curves(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the number of biases over the threshold of p: spec, layer and figure.
+
+    Side by side the raw number, the one after correction, and what untrained networks do not show.
+    """
+    for spec, layer, own in by_place(records):
+        cells = [one for one in bias_counts(own, thresholds(), p=P) if one.tests >= FEWEST]
+        if cells:
+            yield spec, layer, _curves(spec, layer, cells, model_looks(own))
+
+
+def _curves(
+    spec: str, layer: str, cells: Sequence[BiasCounts], looks: Mapping[str, Mapping[str, Any]]
+) -> Figure:
+    names = [(name, said) for name, said in COUNTED if _has(cells, name)]
+    figure, panels = panels_of(len(names), COLUMNS, height=2.2)
+    most = max(one.tests for one in cells)
+    for axes, (name, said) in zip(panels, names, strict=True):
+        axes.set_title(said)
+        axes.set_xscale("log")
+        axes.set_xlim(LEAST, MOST)
+        axes.set_xticks(list(TICKS), list(TICKS.values()))
+        axes.minorticks_off()
+        axes.set_xlabel("threshold t of p")
+        axes.grid(color="#E6E6E6", lw=0.5)
+        if name == "raw":
+            axes.plot(thresholds(), [t * most for t in thresholds()], color="#BBBBBB", lw=1, ls=":")
+        for cell in cells:
+            ys = [getattr(count, name) for count in cell.counts]
+            if None not in ys:
+                look = {key: looks[cell.model][key] for key in ("color", "linestyle")}
+                axes.step(thresholds(), ys, where="post", gid=f"{name}-{cell.model}", **look)
+    panels[0].set_ylabel(f"number of biases (of {most} tests)")
+    panels[0].set_ylim(bottom=0)
+    panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
+    title(figure, "Number of biases over the threshold of p", spec, layer)
+    marks = [Line2D([], [], label=_name(one), **_stroke(looks[one.model])) for one in cells]
+    marks.append(Line2D([], [], color="#BBBBBB", ls=":", label="expected by chance, at most"))
+    legend(figure, marks)
+    return figure
+
+
+def _stroke(look: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: look[key] for key in ("color", "linestyle")}
+
+
+def _has(cells: Iterable[BiasCounts], name: str) -> bool:
+    return any(getattr(count, name) is not None for one in cells for count in one.counts)
+
+
+def _name(cell: BiasCounts) -> str:
+    untrained = " (untrained)" if cell.role == "random" else ""
+    lost = f" {MARK} control failed" if cell.control == "failed" else ""
+    return f"{plain(cell.model, 28)}{untrained}{lost}"
+
+
+def count_maps(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield maps of models and layers: spec, no layer, and figure.
+
+    One of the number of biases, one of their strength, the sum of their absolute effects.
+    """
+    specs: dict[str, list[BiasCounts]] = defaultdict(list)
+    for cell in bias_counts(records, [THRESHOLD], p=P):
+        if cell.tests >= FEWEST:
+            specs[cell.spec].append(cell)
+    for spec, cells in specs.items():
+        yield spec, "", _maps(spec, cells)
+
+
+def _maps(spec: str, cells: Sequence[BiasCounts]) -> Figure:
+    models = list(dict.fromkeys(one.model for one in cells))
+    layers = list(dict.fromkeys(one.layer for one in cells))
+    figure = Figure(figsize=(WIDTH, 0.22 * len(models) + 1.7), layout="constrained")
+    panels = figure.subplots(1, 2, squeeze=False, sharey=True)[0]
+    most = max(one.tests for one in cells)
+    below = f"p < {THRESHOLD:g}"
+    for axes, name, said in (
+        (panels[0], "raw", f"number of tests with {below} (of {most})"),
+        (panels[1], "strength", f"strength: sum of |d| of those with {below}"),
+    ):
+        values = np.full((len(models), len(layers)), np.nan)
+        for cell in cells:
+            values[models.index(cell.model), layers.index(cell.layer)] = getattr(
+                cell.counts[0], name
+            )
+        image = axes.imshow(values, cmap="cividis", vmin=0, aspect="auto")
+        image.set_clim(0, max(1.0, float(np.nanmax(values))))
+        axes.set_title(said)
+        axes.set_xticks(
+            range(len(layers)),
+            [plain(one, 16) for one in layers],
+            rotation=45,
+            ha="right",
+            rotation_mode="anchor",
+        )
+        axes.set_xlabel("layer")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        for cell in cells:
+            _write(axes, cell, name, models, layers, limit=image.get_clim()[1])
+    panels[0].set_yticks(range(len(models)), [_title(cells, model) for model in models])
+    title(figure, "Biases by model and layer", spec)
+    if any(one.control == "failed" for one in cells):
+        figure.supxlabel(
+            f"{MARK} a positive control failed there: the number says nothing", fontsize=7
+        )
+    return figure
+
+
+def _title(cells: Iterable[BiasCounts], model: str) -> str:
+    role = next(one.role for one in cells if one.model == model)
+    return plain(model, 24) + (" (untrained)" if role == "random" else "")
+
+
+def _write(
+    axes: Axes,
+    cell: BiasCounts,
+    name: str,
+    models: Sequence[str],
+    layers: Sequence[str],
+    *,
+    limit: float,
+) -> None:
+    value = getattr(cell.counts[0], name)
+    mark = MARK if cell.control == "failed" else ""
+    axes.text(
+        layers.index(cell.layer),
+        models.index(cell.model),
+        (f"{value}" if name == "raw" else f"{value:.1f}") + mark,
+        color="white" if value < limit / 2 else "black",
+        ha="center",
+        va="center",
+        fontsize=7,
+    )

@@ -1,0 +1,204 @@
+"""Effects of single tests: with their intervals and limits, and before and after finetuning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+
+from pytest_visualbias.reports.figures.gathering import by_place, is_effect
+from pytest_visualbias.reports.figures.style import (
+    COLOURS,
+    GREY,
+    LIMIT,
+    WIDTH,
+    legend,
+    model_looks,
+    panels_of,
+    plain,
+    title,
+    widest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pytest_visualbias.record import GrowthRecord, ResultRecord
+
+__all__ = ["dumbbells", "forests"]
+
+# Panels beside each other; more models follow in another figure.
+COLUMNS = 12
+# Inches for the names of tests, and for a panel, where the page is too narrow for all.
+NAMES, PANEL = 2.3, 1.25
+# So many panels have room for growth in numbers.
+WITH_NUMBERS, WITH_UNIT = 2, 3
+ROW = 0.19
+EFFECT = "effect d (standard deviations)"
+GREW, SHRANK = COLOURS[1], COLOURS[0]
+
+
+def forests(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield forests of the judged effects: spec, layer and figure.
+
+    A point is an effect, its line the interval of the verdict, a tick a limit. It is filled where
+    the p of the verdict, corrected if it is, is at most alpha.
+    """
+    for spec, layer, own in by_place(record for record in records if is_effect(record)):
+        looks = model_looks(own)
+        models = list(looks)
+        for start in range(0, len(models), COLUMNS):
+            shown = models[start : start + COLUMNS]
+            yield spec, layer, _forest(spec, layer, own, {name: looks[name] for name in shown})
+
+
+def _forest(
+    spec: str, layer: str, records: Sequence[ResultRecord], looks: Mapping[str, Mapping[str, Any]]
+) -> Figure:
+    tests = list(dict.fromkeys(record.test for record in records))
+    figure, panels = _side_by_side(len(looks), len(tests))
+    own = [record for record in records if record.model in looks]
+    reach = widest([value for one in own for value in _extent(one)])
+    for axes, (model, look) in zip(panels, looks.items(), strict=True):
+        axes.set_title(plain(model, 26))
+        _rows(axes, tests, reach)
+        axes.set_xlabel(EFFECT if len(looks) <= WITH_UNIT else "effect d")
+        for record in (one for one in own if one.model == model):
+            _point(axes, tests.index(record.test), record, look)
+    _name_tests(panels[0], tests, own)
+    has_intervals = any(one.ci_low is not None for one in own)
+    title(figure, f"Effects of all tests{' with intervals' * has_intervals}", spec, layer)
+    style: dict[str, Any] = {"color": "k", "marker": "o", "ms": 4}
+    style["linestyle"] = "-" if has_intervals else ""
+    marks = [
+        Line2D([], [], **style, label="p at most alpha (corrected for limits)"),
+        Line2D([], [], **style, mfc="white", label="p above alpha"),
+    ]
+    if any(_limits(one) for one in own):
+        marks.append(Line2D([], [], color=LIMIT, marker="|", ls="", ms=9, mew=1.5, label="limit"))
+    legend(figure, marks)
+    return figure
+
+
+def _side_by_side(count: int, tests: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure of one row of panels with a row for each test in them."""
+    width = max(WIDTH, NAMES + PANEL * count)
+    return panels_of(count, COLUMNS, height=ROW * tests + 0.5, width=width)
+
+
+def _extent(record: ResultRecord) -> list[float]:
+    values = (record.effect_judged, record.ci_low, record.ci_high, *_limits(record))
+    return [value for value in values if value is not None]
+
+
+def _limits(record: ResultRecord) -> list[float]:
+    """Return where the limits on the effect lie on its axis, as its alternative has them."""
+    if record.role != "gated":
+        return []
+    signs = {"greater": (1,), "less": (-1,)}.get(record.alternative, (-1, 1))
+    name = "min_effect" if record.control == "positive" else "max_effect"
+    return [sign * record.limits[name] for sign in signs] if name in record.limits else []
+
+
+def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
+    """Prepare an axis of effects and a row for each test, the first one on top."""
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(len(tests) - 0.4, -0.6)
+    axes.axvline(0, color=GREY, lw=0.8, zorder=0)
+    axes.grid(axis="y", color="#E6E6E6", lw=0.5)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
+
+
+def _name_tests(axes: Axes, tests: Sequence[str], records: Iterable[ResultRecord]) -> None:
+    controls = {one.test for one in records if one.control == "positive"}
+    names = [plain(test) + (" (control)" if test in controls else "") for test in tests]
+    axes.set_yticks(range(len(tests)), names)
+
+
+def _point(axes: Axes, row: int, record: ResultRecord, look: Mapping[str, Any]) -> None:
+    if record.effect_judged is None:
+        return
+    p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
+    is_significant = p is not None and p <= record.alpha
+    if record.ci_low is not None and record.ci_high is not None:
+        axes.hlines(row, record.ci_low, record.ci_high, color=look["color"], lw=1.2)
+    axes.plot(
+        [record.effect_judged],
+        [row],
+        marker=look["marker"],
+        color=look["color"],
+        mfc=look["color"] if is_significant else "white",
+        ms=4,
+        ls="",
+        gid=f"effect-{row}",
+    )
+    axes.vlines(_limits(record), row - 0.38, row + 0.38, color=LIMIT, lw=1.5)
+
+
+def dumbbells(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield every effect before and after: spec, layer and figure, a panel for each model after.
+
+    What changed is the absolute effect: its growth stands beside, with the interval.
+    """
+    grown = (record for record in records if record.growth is not None and is_effect(record))
+    for spec, layer, own in by_place(grown):
+        pairs: dict[tuple[str, str], list[tuple[ResultRecord, GrowthRecord]]] = {}
+        for record in own:
+            if record.growth is not None:
+                pair = pairs.setdefault((record.growth.base, record.model), [])
+                pair.append((record, record.growth))
+        names = list(pairs)
+        for start in range(0, len(names), COLUMNS):
+            shown = names[start : start + COLUMNS]
+            yield spec, layer, _dumbbell(spec, layer, {pair: pairs[pair] for pair in shown})
+
+
+def _dumbbell(
+    spec: str,
+    layer: str,
+    pairs: Mapping[tuple[str, str], Sequence[tuple[ResultRecord, GrowthRecord]]],
+) -> Figure:
+    tests = list(dict.fromkeys(one.test for own in pairs.values() for one, _ in own))
+    changes = [growth for own in pairs.values() for _, growth in own]
+    reach = widest([end for growth in changes for end in (growth.before, growth.after)])
+    figure, panels = _side_by_side(len(pairs), len(tests))
+    for axes, ((base, model), own) in zip(panels, pairs.items(), strict=True):
+        axes.set_title(f"{plain(base, 24)} → {plain(model, 24)}")
+        _rows(axes, tests, reach)
+        axes.set_xlabel(EFFECT)
+        for record, growth in own:
+            _change(axes, tests.index(record.test), growth, has_number=len(pairs) <= WITH_NUMBERS)
+    _name_tests(panels[0], tests, [one for own in pairs.values() for one, _ in own])
+    beside = ", and growth of |d| with its interval" if len(pairs) <= WITH_NUMBERS else ""
+    title(figure, f"Effects before and after{beside}", spec, layer)
+    marks = [
+        Line2D([], [], color=GREY, marker="o", mfc="white", label="before"),
+        Line2D([], [], color=GREW, marker="o", label="after, |d| grew"),
+        Line2D([], [], color=SHRANK, marker="s", label="after, |d| did not grow"),
+    ]
+    legend(figure, marks)
+    return figure
+
+
+def _change(axes: Axes, row: int, growth: GrowthRecord, *, has_number: bool) -> None:
+    grew = growth.value > 0
+    colour = GREW if grew else SHRANK
+    axes.hlines(row, growth.before, growth.after, color=colour, lw=1.2, alpha=0.7)
+    axes.plot([growth.before], [row], "o", color=GREY, mfc="white", ms=4, gid=f"before-{row}")
+    marker = "o" if grew else "s"
+    axes.plot([growth.after], [row], marker, color=colour, ms=4, gid=f"after-{row}")
+    if not has_number:
+        return
+    axes.annotate(
+        f"{growth.value:+.2f} [{growth.ci_low:+.2f}, {growth.ci_high:+.2f}]",
+        (1.01, row),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize=6,
+        family="DejaVu Sans Mono",
+    )

@@ -1,0 +1,101 @@
+"""Results of several runs as those of one: each model under a name of its own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pytest_visualbias.record import ModelRecord, Report, ResultRecord
+
+__all__ = ["Study", "by_place", "gathered", "is_effect"]
+
+# Spec and name of a model, and its fingerprints.
+Key = tuple[str, str]
+Prints = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """What figures are drawn of.
+
+    Attributes
+    ----------
+    records : tuple of ResultRecord
+        Of all runs. Where several runs called different models alike, their names were extended;
+        of one model that was measured several times, the last run counts.
+    names : mapping
+        From a spec and a name given here to the name in its run and its fingerprints.
+    """
+
+    records: tuple[ResultRecord, ...]
+    names: Mapping[Key, tuple[str, Prints]]
+
+
+def gathered(reports: Sequence[Report]) -> Study:
+    """Put the results of several runs together."""
+    prints = [_prints(report.models) for report in reports]
+    known: dict[Key, dict[Prints, str]] = defaultdict(dict)
+    for number, (report, own) in enumerate(zip(reports, prints, strict=True), 1):
+        labels = _labels(report.models)
+        for key in dict.fromkeys((one.spec, one.model) for one in report.results):
+            known[key].setdefault(own.get(key, (f"run {number}",)), labels.get(key, ""))
+    shown = {key: _shown(key[1], alike) for key, alike in known.items()}
+    records: dict[tuple[str, ...], ResultRecord] = {}
+    names: dict[Key, tuple[str, Prints]] = {}
+    for number, (report, own) in enumerate(zip(reports, prints, strict=True), 1):
+        for record in report.results:
+            key = record.spec, record.model
+            identity = own.get(key, (f"run {number}",))
+            name = shown[key][identity]
+            names[record.spec, name] = record.model, identity
+            place = record.spec, name, record.test, record.layer
+            renamed = record if name == record.model else record.model_copy(update={"model": name})
+            records[place] = renamed
+    return Study(records=tuple(records.values()), names=names)
+
+
+def by_place(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, list[ResultRecord]]]:
+    """Yield the spec, the layer and the records of every spec and layer."""
+    places: dict[tuple[str, str], list[ResultRecord]] = defaultdict(list)
+    for record in records:
+        places[record.spec, record.layer].append(record)
+    for (spec, layer), own in places.items():
+        yield spec, layer, own
+
+
+def _prints(models: Iterable[ModelRecord]) -> dict[Key, Prints]:
+    """Return the fingerprints of every model that has some."""
+    return {
+        (model.spec, model.model): tuple(str(trial["fingerprint"]) for trial in model.trials)
+        for model in models
+        if model.trials and all("fingerprint" in trial for trial in model.trials)
+    }
+
+
+def _labels(models: Iterable[ModelRecord]) -> dict[Key, str]:
+    """Return what trials are called: names of checkpoints, mostly."""
+    return {
+        (model.spec, model.model): str(model.trials[0].get("label", ""))
+        for model in models
+        if model.trials
+    }
+
+
+def _shown(name: str, alike: Mapping[Prints, str]) -> dict[Prints, str]:
+    """Return a name for each of the models that were called alike."""
+    if len(alike) == 1:
+        return dict.fromkeys(alike, name)
+    labels = list(alike.values())
+    return {
+        identity: f"{name} ({label})" if label and labels.count(label) == 1 else f"{name} #{index}"
+        for index, (identity, label) in enumerate(alike.items(), 1)
+    }
+
+
+def is_effect(record: ResultRecord) -> bool:
+    """Whether a result is a standardised effect that was measured; similarities have a scale."""
+    return record.effect_judged is not None and record.kind != "intra-similarity"

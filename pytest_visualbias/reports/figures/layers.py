@@ -1,0 +1,116 @@
+"""Effects of single tests over the depth of the network."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+
+from pytest_visualbias.reports.figures.gathering import is_effect
+from pytest_visualbias.reports.figures.style import (
+    GREY,
+    legend,
+    model_looks,
+    panels_of,
+    plain,
+    title,
+    widest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pytest_visualbias.record import ResultRecord
+
+__all__ = ["sweeps"]
+
+COLUMNS, HEIGHT = 4, 1.35
+# More panels than this fill no page.
+ON_A_PAGE = 24
+# Intervals of more models hide each other.
+WITH_INTERVALS = 4
+
+
+def sweeps(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the effect of each test over the layers: spec, no layer, and figure.
+
+    A panel for each test, a line for each model: before and after stand in one panel. Specs of one
+    layer have none.
+    """
+    specs: dict[str, list[ResultRecord]] = defaultdict(list)
+    for record in records:
+        if is_effect(record):
+            specs[record.spec].append(record)
+    for spec, own in specs.items():
+        layers = list(dict.fromkeys(one.layer for one in own))
+        tests = list(dict.fromkeys(one.test for one in own))
+        if len(layers) < 2:  # noqa: PLR2004 - of one layer there is no line
+            continue
+        for start in range(0, len(tests), ON_A_PAGE):
+            shown = tests[start : start + ON_A_PAGE]
+            yield spec, "", _sweep(spec, own, shown, layers)
+
+
+def _sweep(
+    spec: str, records: Sequence[ResultRecord], tests: Sequence[str], layers: Sequence[str]
+) -> Figure:
+    looks = model_looks(records)
+    own = [one for one in records if one.test in tests]
+    has_intervals = len(looks) <= WITH_INTERVALS
+    reach = widest([end for one in own for end in _ends(one, has_intervals=has_intervals)])
+    figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
+    for axes, test in zip(panels, tests, strict=True):
+        axes.set_title(plain(test, 30), fontsize=7)
+        axes.axhline(0, color=GREY, lw=0.8, zorder=0)
+        axes.set_ylim(-reach, reach)
+        for model, look in looks.items():
+            points = [one for one in own if (one.test, one.model) == (test, model)]
+            points.sort(key=lambda one: layers.index(one.layer))
+            _line(axes, points, layers, look, has_intervals=has_intervals)
+        axes.set_xticks(range(len(layers)), [plain(one, 16) for one in layers], rotation=90)
+    figure.supylabel("effect d (standard deviations)", fontsize=8)
+    what = (
+        "Effects over the layers, with their intervals"
+        if has_intervals
+        else "Effects over the layers"
+    )
+    title(figure, what, spec)
+    legend(
+        figure, [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
+    )
+    return figure
+
+
+def _ends(record: ResultRecord, *, has_intervals: bool) -> list[float]:
+    ends = [record.effect_judged]
+    if has_intervals:
+        ends += [record.ci_low, record.ci_high]
+    return [end for end in ends if end is not None]
+
+
+def _line(
+    axes: Axes,
+    points: Sequence[ResultRecord],
+    layers: Sequence[str],
+    look: Mapping[str, Any],
+    *,
+    has_intervals: bool,
+) -> None:
+    xs = [layers.index(one.layer) for one in points]
+    axes.plot(
+        xs,
+        [value for one in points if (value := one.effect_judged) is not None],
+        ms=2.5,
+        lw=1,
+        **look,
+    )
+    whole = [(x, one.ci_low, one.ci_high) for x, one in zip(xs, points, strict=True)]
+    spans = [(x, low, high) for x, low, high in whole if low is not None and high is not None]
+    if has_intervals and spans:
+        ends, lows, highs = zip(*spans, strict=True)
+        axes.fill_between(ends, lows, highs, color=look["color"], alpha=0.15, lw=0)

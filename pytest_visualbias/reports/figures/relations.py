@@ -1,0 +1,170 @@
+"""How effects of one model go with those of another, with labels, and with accuracy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from pytest_visualbias.reports.figures.gathering import by_place, is_effect
+from pytest_visualbias.reports.figures.style import (
+    COLOURS,
+    GREY,
+    legend,
+    panels_of,
+    plain,
+    title,
+    widest,
+)
+from pytest_visualbias.reports.labels import labelled
+from pytest_visualbias.reports.transfer import transfers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.labels import Labelled
+
+__all__ = ["label_figures", "transfer_figures"]
+
+COLUMNS = 3
+ON_A_PAGE = 9
+# So many tests that changed most are named.
+NAMED = 3
+
+
+def transfer_figures(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the effect of each test before against after: spec, layer and figure."""
+    grown = [one for one in records if one.growth is not None and is_effect(one)]
+    for spec, layer, own in by_place(grown):
+        pairs: dict[tuple[str, str], list[ResultRecord]] = defaultdict(list)
+        for record in own:
+            if record.growth is not None:
+                pairs[record.growth.base, record.model].append(record)
+        names = list(pairs)
+        for start in range(0, len(names), ON_A_PAGE):
+            shown = names[start : start + ON_A_PAGE]
+            figure, panels = panels_of(len(shown), COLUMNS, height=2.7)
+            every = [one for name in shown for one in pairs[name]]
+            reach = widest([end for one in every for end in _ends(one)])
+            for axes, (base, model) in zip(panels, shown, strict=True):
+                _scatter(axes, base, model, pairs[base, model], reach)
+            for axes in panels[::COLUMNS]:
+                axes.set_ylabel("effect d after")
+            title(figure, "Effects before and after", spec, layer)
+            yield spec, layer, figure
+
+
+def _ends(record: ResultRecord) -> tuple[float, float]:
+    assert record.growth is not None  # noqa: S101 - only such are handed on
+    return record.growth.before, record.growth.after
+
+
+def _scatter(
+    axes: Axes, base: str, model: str, records: Sequence[ResultRecord], reach: float
+) -> None:
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-reach, reach)
+    axes.set_aspect("equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    axes.axhline(0, color=GREY, lw=0.6)
+    axes.axvline(0, color=GREY, lw=0.6)
+    axes.plot([-reach, reach], [-reach, reach], color=GREY, lw=0.8, ls=":")
+    ends = [_ends(one) for one in records]
+    axes.plot(*zip(*ends, strict=True), "o", ms=3.5, color=COLOURS[0], alpha=0.8)
+    _name(axes, records)
+    rho = next((one for one in transfers(records) if one.of == "effects"), None)
+    said = "" if rho is None else f"\nSpearman's ρ = {rho.spearman:+.2f} (k = {rho.k})"
+    axes.set_title(f"{plain(base, 18)} → {plain(model, 18)}{said}")
+    axes.set_xlabel("effect d before")
+
+
+def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
+    """Mark the tests that moved most by a number, and name them in a corner."""
+    moved = sorted(records, key=lambda one: -abs(_ends(one)[1] - _ends(one)[0]))[:NAMED]
+    for number, record in enumerate(moved, 1):
+        axes.plot(*([end] for end in _ends(record)), "o", ms=3.5, color=COLOURS[1])
+        axes.annotate(
+            str(number),
+            _ends(record),
+            xytext=(-3, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=6,
+        )
+    names = "\n".join(f"{number} {plain(one.test, 26)}" for number, one in enumerate(moved, 1))
+    axes.text(
+        *(0.98, 0.02, f"moved most\n{names}"),
+        transform=axes.transAxes,
+        ha="right",
+        va="bottom",
+        fontsize=6,
+    )
+
+
+def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield what the models of each label show: the label's key, no layer, and figure.
+
+    A bar is the mean over all results of a label, a point the mean of one of its models.
+    """
+    singles: dict[str, list[ResultRecord]] = defaultdict(list)
+    for record in records:
+        singles[record.model].append(record)
+    points: dict[tuple[str, str], list[Labelled]] = defaultdict(list)
+    for own in singles.values():
+        for row in labelled(own):
+            points[row.key, row.value].append(row)
+    for key, rows in groupby(labelled(records), key=lambda one: one.key):
+        values = sorted(rows, key=_order)
+        yield key, "", _labels(key, values, [points[key, one.value] for one in values])
+
+
+def _order(row: Labelled) -> float:
+    """Sort labels that are numbers by size, before the others in their order."""
+    try:
+        return float(row.value)
+    except ValueError:
+        return float("inf")
+
+
+def _labels(key: str, rows: Sequence[Labelled], points: Sequence[Sequence[Labelled]]) -> Figure:
+    names = [("effect", "mean |d|"), ("growth", "mean growth of |d|")]
+    shown = [
+        (name, said) for name, said in names if any(getattr(one, name) is not None for one in rows)
+    ]
+    figure, panels = panels_of(len(shown), 2, height=2.4, share_y=False)
+    for axes, (name, said) in zip(panels, shown, strict=True):
+        axes.axhline(0, color=GREY, lw=0.8)
+        axes.set_ylabel(f"{said} (standard deviations)")
+        axes.set_xlabel(plain(key))
+        ticks = [
+            f"{plain(one.value, 18)}\n{one.models} model{'s' * (one.models != 1)}" for one in rows
+        ]
+        axes.set_xticks(range(len(rows)), ticks)
+        axes.set_xlim(-0.6, len(rows) - 0.4)
+        for place, (row, own) in enumerate(zip(rows, points, strict=True)):
+            if (mean := getattr(row, name)) is not None:
+                axes.hlines(mean, place - 0.3, place + 0.3, color="k", lw=2)
+            ys = [y for one in own if (y := getattr(one, name)) is not None]
+            axes.plot(_spread(place, len(ys)), ys, "o", ms=4, color=COLOURS[0], alpha=0.7)
+    title(figure, f"Models by {plain(key)}")
+    marks = [
+        Line2D([], [], color="k", lw=2, label="mean over all results"),
+        Line2D([], [], color=COLOURS[0], marker="o", ms=4, ls="", label="one model"),
+    ]
+    legend(figure, marks)
+    return figure
+
+
+def _spread(place: float, count: int) -> list[float]:
+    """Return places beside each other, so that points with one value can be told apart."""
+    return [
+        place + (index - (count - 1) / 2) * min(0.08, 0.5 / max(1, count)) for index in range(count)
+    ]

@@ -1,0 +1,129 @@
+"""How figures look: colours, fonts, and names of users as text and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from pytest_visualbias.reports.escaping import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+    from pytest_visualbias.record import ResultRecord
+
+__all__ = [
+    "COLOURS",
+    "GREY",
+    "LIMIT",
+    "RC",
+    "WIDTH",
+    "legend",
+    "model_looks",
+    "panels_of",
+    "plain",
+    "title",
+    "widest",
+]
+
+# Okabe and Ito (2008): told apart by most colour-blind eyes; their yellow is too light for lines.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+GREY, LIMIT = "#767676", "#B2182B"
+# Width of a page in inches, less its margins.
+WIDTH = 7.2
+# Height of a line of a legend.
+LINE = 0.17
+LONGEST = 34
+RC = {
+    # A name with two dollars is a name, no formula.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "figure.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "lines.linewidth": 1.2,
+    # Names inside an SVG are random without it: the same results, the same file.
+    "svg.hashsalt": "visualbias",
+    "svg.fonttype": "path",
+}
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """Return a name in one line, shortened in its middle, where long names differ least.
+
+    One that begins with an underscore would be left out of legends, so it gets a space.
+    """
+    clean = visible(text.strip())
+    if len(clean) > longest:
+        half = (longest - 1) // 2
+        clean = f"{clean[:half]}…{clean[half + 1 - longest :]}"
+    return f" {clean}" if clean.startswith("_") else clean
+
+
+def title(figure: Figure, what: str, *places: str) -> None:
+    """Say what a figure shows and, where that is not said elsewhere, of which spec and layer."""
+    where = " · ".join(plain(place, 48) for place in places if place)
+    figure.suptitle(f"{what}\n{where}" if where else what)
+
+
+def legend(figure: Figure, marks: Sequence[Line2D], columns: int = 4) -> None:
+    """Put a legend below all panels, where it hides nothing; the figure grows by it."""
+    columns = min(columns, len(marks))
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + LINE * -(-len(marks) // columns))
+    figure.legend(handles=list(marks), loc="outside lower center", ncols=columns, frameon=False)
+
+
+def panels_of(
+    count: int, columns: int, *, height: float, width: float = WIDTH, share_y: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` panels of one pair of axes, row by row, `height` inches high."""
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width, rows * height + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=share_y)
+    panels = list(axes.flat)
+    for spare in panels[count:]:
+        spare.remove()
+    return figure, panels[:count]
+
+
+def _look(index: int) -> dict[str, Any]:
+    """Return colour, marker and dashes of the model at an index: none like another's up to 28."""
+    kind = index % len(COLOURS)
+    return {
+        "color": COLOURS[kind],
+        "marker": MARKERS[(kind + index // len(COLOURS)) % len(MARKERS)],
+        "linestyle": DASHES[index // len(COLOURS) % len(DASHES)],
+    }
+
+
+def model_looks(records: Iterable[ResultRecord]) -> dict[str, dict[str, Any]]:
+    """Return how each model is drawn; untrained networks are grey and dashed."""
+    roles = {record.model: record.role for record in records}
+    trained = [model for model, role in roles.items() if role != "random"]
+    looks = {model: _look(index) for index, model in enumerate(trained)}
+    untrained = (model for model, role in roles.items() if role == "random")
+    for index, model in enumerate(untrained):
+        marker = MARKERS[index % len(MARKERS)]
+        looks[model] = {"color": GREY, "marker": marker, "linestyle": "--"}
+    return {model: looks[model] for model in roles}
+
+
+def widest(values: Sequence[float], least: float = 0.6) -> float:
+    """Return half the width of a symmetric axis that holds all values."""
+    return 1.08 * max([least, *map(abs, values)])

@@ -1,0 +1,207 @@
+"""Bias against accuracy, and the models that no other one beats in both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.figures.gathering import by_place, is_effect
+from pytest_visualbias.reports.figures.style import (
+    legend,
+    model_looks,
+    panels_of,
+    plain,
+    title,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.accuracy import Accuracy
+    from pytest_visualbias.reports.figures.gathering import Study
+
+__all__ = ["Point", "front", "tradeoffs"]
+
+THRESHOLD = 0.05
+NUMBER = f"number of biases (p < {THRESHOLD:g})"
+FRONT = "#009E73"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One model: its accuracy with an interval, and how biased it is.
+
+    Untrained models, and those whose positive control failed, are barred from the front: little
+    bias is nothing good in a network that sees nothing.
+    """
+
+    model: str
+    accuracy: float
+    low: float | None
+    high: float | None
+    bias: float
+    is_barred: bool
+
+
+def front(points: Iterable[Point]) -> list[Point]:
+    """Return the models that no other one beats, by accuracy.
+
+    A model is beaten where another one is at least as accurate and at most as biased, and differs.
+    """
+    eligible = [one for one in points if not one.is_barred]
+    return sorted(
+        (
+            one
+            for one in eligible
+            if not any(
+                (other.accuracy >= one.accuracy and other.bias <= one.bias)
+                and (other.accuracy, other.bias) != (one.accuracy, one.bias)
+                for other in eligible
+            )
+        ),
+        key=lambda one: (one.accuracy, one.bias),
+    )
+
+
+def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield bias against accuracy: spec, layer and figure, where two models have an accuracy."""
+    for spec, layer, own in by_place(study.records):
+        biases = {
+            "mean |effect| (standard deviations)": _sizes(own),
+            NUMBER: _numbers(own),
+        }
+        known = {
+            name: found
+            for name in dict.fromkeys(one.model for one in own)
+            if (found := _accuracy(study, accuracies, spec, name, layer)) is not None
+        }
+        if len(known) < 2:  # noqa: PLR2004 - with one model there is nothing to trade
+            continue
+        barred = {one.model for one in own if one.role == "random" or _has_lost(one)}
+        clouds = {
+            said: [
+                Point(
+                    model=name,
+                    accuracy=found[0],
+                    low=found[1],
+                    high=found[2],
+                    bias=values[name],
+                    is_barred=name in barred,
+                )
+                for name, found in known.items()
+                if name in values
+            ]
+            for said, values in biases.items()
+        }
+        yield spec, layer, _figure(spec, layer, clouds, model_looks(own))
+
+
+def _has_lost(record: ResultRecord) -> bool:
+    return record.control == "positive" and record.outcome != "pass"
+
+
+def _sizes(records: Iterable[ResultRecord]) -> dict[str, float]:
+    """Return the mean absolute effect of the tests of each model that are valid and no control."""
+    found: dict[str, list[float]] = {}
+    for one in records:
+        if is_effect(one) and one.control is None and one.outcome != "invalid":
+            found.setdefault(one.model, []).append(abs(one.effect_judged or 0.0))
+    return {model: sum(values) / len(values) for model, values in found.items()}
+
+
+def _numbers(records: Iterable[ResultRecord]) -> dict[str, float]:
+    cells = bias_counts(records, [THRESHOLD], p="p_verdict")
+    return {one.model: float(one.counts[0].raw) for one in cells}
+
+
+def _accuracy(
+    study: Study, accuracies: Iterable[Accuracy], spec: str, model: str, layer: str
+) -> tuple[float, float | None, float | None] | None:
+    """Return the accuracy of a model, the mean of its trials, and an interval of a single one."""
+    name, prints = study.names[spec, model]
+    own = [
+        one
+        for one in accuracies
+        if one.spec in (None, spec)
+        and one.layer in (None, layer)
+        and (one.model in (name, model) if one.fingerprint is None else one.fingerprint in prints)
+    ]
+    if not own:
+        return None
+    # What was measured at this layer says more of it than the accuracy of the whole.
+    own = [one for one in own if one.layer is not None] or own
+    mean = sum(one.accuracy for one in own) / len(own)
+    alone = own[0] if len(own) == 1 else None
+    if alone is None:
+        return mean, None, None
+    return mean, alone.ci_low, alone.ci_high
+
+
+def _figure(
+    spec: str,
+    layer: str,
+    clouds: Mapping[str, Sequence[Point]],
+    looks: Mapping[str, Mapping[str, Any]],
+) -> Figure:
+    figure, panels = panels_of(len(clouds), 2, height=2.7, share_y=False)
+    for axes, (said, points) in zip(panels, clouds.items(), strict=True):
+        best = front(points)
+        axes.plot(
+            [100 * one.accuracy for one in best],
+            [one.bias for one in best],
+            color=FRONT,
+            lw=3,
+            alpha=0.35,
+            gid="front",
+        )
+        for point in points:
+            _mark(axes, point, looks[point.model], is_best=point in best)
+        axes.set_xlabel("accuracy (%)")
+        axes.set_ylabel(said)
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0.08)
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=said == NUMBER))
+    title(figure, "Bias against accuracy", spec, layer)
+    shown = dict.fromkeys(point.model for points in clouds.values() for point in points)
+    marks = [
+        Line2D(
+            [],
+            [],
+            ls="",
+            ms=5,
+            marker=looks[one]["marker"],
+            color=looks[one]["color"],
+            label=plain(one),
+        )
+        for one in shown
+    ]
+    marks.append(Line2D([], [], color=FRONT, lw=3, alpha=0.35, label="Pareto front (filled)"))
+    legend(figure, marks)
+    return figure
+
+
+def _mark(axes: Axes, point: Point, look: Mapping[str, Any], *, is_best: bool) -> None:
+    colour = look["color"]
+    x = 100 * point.accuracy
+    if point.low is not None and point.high is not None:
+        axes.hlines(point.bias, 100 * point.low, 100 * point.high, color=colour, lw=0.8, alpha=0.7)
+    axes.plot(
+        [x],
+        [point.bias],
+        marker=look["marker"],
+        color=colour,
+        mfc=colour if is_best else "white",
+        ms=5,
+        ls="",
+        clip_on=False,  # no bias at all lies on the axis
+        gid=f"model-{point.model}",
+    )

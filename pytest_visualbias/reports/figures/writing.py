@@ -1,0 +1,131 @@
+"""All figures of one or several reports, written into a folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import warnings
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import ReportError, UsageError
+from pytest_visualbias.reports.figures.gathering import gathered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from pytest_visualbias.record import Report
+    from pytest_visualbias.reports.accuracy import Accuracy
+
+__all__ = ["figures", "write"]
+
+FORMATS = ("svg", "png")
+DPI = 200
+# What stands in the name of a file: elsewhere, characters of a spec could name another folder.
+UNSAFE = re.compile(r"[^A-Za-z0-9]+")
+LONGEST = 40
+SUFFIX = re.compile(r"\.bias\.ya?ml$")
+
+
+def write(
+    reports: Sequence[Report], folder: Path, *, accuracies: Sequence[Accuracy] = ()
+) -> list[Path]:
+    """Draw every figure that the results allow, as SVG and PNG.
+
+    Parameters
+    ----------
+    reports : sequence of Report
+        Of one or several runs, on whatever days; models of all stand in the same figures.
+    folder : Path
+        Made where it is not there; files of the same names are replaced.
+    accuracies : sequence of Accuracy
+        Of the models, for the figure of bias against accuracy.
+
+    Returns
+    -------
+    list of Path
+        The files. The same reports give the same bytes of an SVG.
+
+    Raises
+    ------
+    UsageError
+        Where matplotlib is not installed.
+    ReportError
+        Where the folder cannot be written.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(
+            "figures are drawn by matplotlib, which is not installed; "
+            "pip install 'pytest-visualbias[plots]'"
+        )
+    import matplotlib.style
+
+    from pytest_visualbias.reports.figures.style import RC
+
+    written: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with matplotlib.style.context(["default", RC]), warnings.catch_warnings():
+            # Of a character that the font lacks the figure shows a box.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            for name, figure in figures(reports, accuracies):
+                written += _saved(figure, folder, name)
+    except OSError as error:
+        raise ReportError(
+            f"{error.filename or folder}: figures cannot be written ({error.strerror}); "
+            "name another folder"
+        ) from None
+    return written
+
+
+def figures(
+    reports: Sequence[Report], accuracies: Sequence[Accuracy] = ()
+) -> Iterator[tuple[str, Figure]]:
+    """Yield a name of a file and a figure, for every figure."""
+    from pytest_visualbias.reports.figures import counting, effects, layers, relations, tradeoff
+
+    study = gathered(reports)
+    records = study.records
+    drawn = (
+        ("forest", effects.forests(records)),
+        ("before-after", effects.dumbbells(records)),
+        ("layers", layers.sweeps(records)),
+        ("bias-counts", counting.count_curves(records)),
+        ("bias-map", counting.count_maps(records)),
+        ("transfer", relations.transfer_figures(records)),
+        ("labels", relations.label_figures(records)),
+        ("accuracy", tradeoff.tradeoffs(study, accuracies)),
+    )
+    taken: set[str] = set()
+    for kind, found in drawn:
+        for spec, layer, figure in found:
+            name = _unique("-".join(filter(None, (kind, _slug(spec), _slug(layer)))), taken)
+            yield name, figure
+
+
+def _slug(name: str) -> str:
+    last = SUFFIX.sub("", name.replace("\\", "/").rpartition("/")[2])
+    return UNSAFE.sub("-", last).strip("-").lower()[:LONGEST]
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
+    taken.add(found)
+    return found
+
+
+def _saved(figure: Figure, folder: Path, name: str) -> Iterator[Path]:
+    # Where panels are square, the first layout is not the last; then both files get the same one.
+    figure.draw_without_rendering()
+    for kind in FORMATS:
+        path = folder / f"{name}.{kind}"
+        # Without a date and a version the same results give the same file.
+        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        figure.savefig(path, dpi=DPI, metadata=metadata)
+        figure.set_layout_engine("none")
+        yield path

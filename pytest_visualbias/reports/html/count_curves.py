@@ -1,0 +1,122 @@
+"""How many tests have a p below a threshold, over all thresholds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.html.curves import Chart, Line, Table, across, upwards
+from pytest_visualbias.reports.html.scales import Scale, over_powers
+from pytest_visualbias.statistics import adjust
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.counts import BiasCounts
+
+__all__ = ["count_curves"]
+
+# Smaller p are drawn at the left end.
+SMALLEST = 1e-4
+TOLD = (0.001, 0.01, 0.05, 0.1)
+# A curve over fewer tests shows nothing that a table does not.
+FEWEST = 3
+
+
+def count_curves(records: Iterable[ResultRecord], hues: Mapping[str, int]) -> list[Chart]:
+    """Return a chart for each spec and layer, with a line for every model, raw and corrected.
+
+    Controls do not count, as they are meant to show an effect. The p is the one that verdicts go
+    by; corrected are all tests of a spec, model and layer together, by Holm.
+    """
+    every = list(records)
+    counted: dict[tuple[str, str], list[BiasCounts]] = {}
+    for counts in bias_counts(every, TOLD, p="p_verdict"):
+        counted.setdefault((counts.spec, counts.layer), []).append(counts)
+    cells: dict[tuple[str, str], dict[str, list[ResultRecord]]] = {}
+    for one in every:
+        if one.control is None and one.kind != "intra-similarity":
+            models = cells.setdefault((one.spec, one.layer), {})
+            models.setdefault(one.model, []).append(one)
+    return [
+        _chart(spec, layer, models, hues, counted.get((spec, layer), []))
+        for (spec, layer), models in cells.items()
+        if max(len(_raw(group)) for group in models.values()) >= FEWEST
+    ]
+
+
+def _raw(group: Iterable[ResultRecord]) -> list[float]:
+    return [one.p_verdict for one in group if one.p_verdict is not None]
+
+
+def _corrected(group: Sequence[ResultRecord]) -> list[float]:
+    """Return corrected p; a test that could not be done keeps its place with p = 1."""
+    every = [1.0 if one.p_verdict is None else one.p_verdict for one in group]
+    adjusted = adjust(every, "holm")
+    return [float(p) for p, one in zip(adjusted, group, strict=True) if one.p_verdict is not None]
+
+
+def _chart(
+    spec: str,
+    layer: str,
+    models: Mapping[str, Sequence[ResultRecord]],
+    hues: Mapping[str, int],
+    counted: Sequence[BiasCounts],
+) -> Chart:
+    most = max(len(group) for group in models.values())
+    x = across(over_powers(SMALLEST, 1.0))
+    y = upwards(Scale(low=0.0, high=float(most)))
+    series = [
+        (f"{name}, {what}", hues.get(name, 0), what == "corrected", values)
+        for name, group in models.items()
+        for what, values in (("raw", _raw(group)), ("corrected", _corrected(group)))
+        if values
+    ]
+    return Chart(
+        title=(spec, layer),
+        about=f"Number of tests with a p below a threshold, of {most}. {'; '.join(_told(series))}.",
+        x_name="threshold of p",
+        y_name="tests below it",
+        x_ticks=tuple(x.ticks()),
+        y_ticks=tuple(tick for tick in y.ticks() if "." not in tick.text),
+        lines=tuple(
+            Line(name=name, hue=hue, is_dashed=is_dashed, paths=(_steps(values, x, y),))
+            for name, hue, is_dashed, values in series
+        ),
+        table=Table(
+            head=("", *(f"p < {threshold:g}" for threshold in TOLD)),
+            rows=tuple(row for one in counted for row in _rows(one)),
+        ),
+    )
+
+
+def _rows(counts: BiasCounts) -> Iterator[tuple[str, ...]]:
+    """Yield the numbers of a model: raw, corrected, and those that no untrained network shows."""
+    named: dict[str, list[int | None]] = {
+        "raw": [one.raw for one in counts.counts],
+        "corrected": [one.holm for one in counts.counts],
+        "beyond untrained networks": [one.beyond_random for one in counts.counts],
+    }
+    for name, numbers in named.items():
+        if None not in numbers:
+            yield (f"{counts.model}, {name}", *(str(number) for number in numbers))
+
+
+def _below(values: Iterable[float], threshold: float) -> int:
+    return sum(p < threshold for p in values)
+
+
+def _told(series: Iterable[tuple[str, int, bool, list[float]]]) -> Iterator[str]:
+    for name, _, _, values in series:
+        yield f"{name}: {_below(values, 0.05)} below 0.05"
+
+
+def _steps(values: Sequence[float], x: Scale, y: Scale) -> str:
+    """Return a line that rises by one beyond each p."""
+    corners = [(x.start, y.at(_below(values, SMALLEST)))]
+    for p in sorted(p for p in values if SMALLEST <= p < 1.0):
+        height = y.at(sum(other <= p for other in values))
+        corners += [(x.at(p), corners[-1][1]), (x.at(p), height)]
+    corners.append((x.end, corners[-1][1]))
+    return " ".join(f"{across:g},{up:g}" for across, up in dict.fromkeys(corners))

@@ -1,0 +1,191 @@
+"""All that is known of one result, as names and values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.html.wording import optional, span
+from pytest_visualbias.reports.text import waiver_text
+from pytest_visualbias.spec.kinds import KINDS, part_of
+from pytest_visualbias.verdict import number, p_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.record import GrowthRecord, ResultRecord
+
+__all__ = ["Fact", "Group", "details"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fact:
+    """A name and its value.
+
+    Attributes
+    ----------
+    name, value : str
+        As shown.
+    term : str
+        Where the glossary explains it; empty where nothing is to explain.
+    is_theirs : bool
+        Whether the value is text of a user.
+    """
+
+    name: str
+    value: str
+    term: str = ""
+    is_theirs: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Facts that belong together."""
+
+    title: str
+    facts: tuple[Fact, ...]
+
+
+def details(record: ResultRecord) -> list[Group]:
+    """Return the numbers of a result and what they rest on, in groups; empty ones are left out."""
+    growth, excess = record.growth, record.excess
+    groups = [
+        ("Effect", _effect(record) if record.effect_judged is not None else ()),
+        ("Evidence", _evidence(record)),
+        (f"Growth since {growth.base}" if growth else "", _change(record, growth, "growth")),
+        (f"Excess over {excess.base}" if excess else "", _change(record, excess, "excess")),
+        ("Judged by", _rules(record)),
+        ("Trials", _trials(record)),
+        ("Where", _place(record)),
+    ]
+    found = [Group(title=title, facts=tuple(facts)) for title, facts in groups]
+    return [group for group in found if group.facts]
+
+
+def _effect(record: ResultRecord) -> Iterator[Fact]:
+    judged = optional(record.effect_judged)
+    yield Fact(name="judged", value=judged, term="effect")
+    level, ends = f"{1 - record.alpha:.0%}", span(record.ci_low, record.ci_high)
+    yield Fact(name=f"{level} interval", value=ends, term="interval")
+    if record.wide_low is not None:
+        wide = span(record.wide_low, record.wide_high)
+        yield Fact(name="wide interval", value=wide, term="interval")
+    if record.sides is not None:
+        sides = f"{optional(record.effect_size)}, {optional(record.effect_size_attributes)}"
+        yield Fact(name="targets, attributes", value=sides, term="sides")
+    if record.gap is not None:
+        yield Fact(name="gap", value=f"{record.gap:+.4f}{_parts(record)}", term="gap")
+    if record.p_value is not None:
+        yield Fact(name="visible from", value=_visible(record), term="visible")
+    if record.drift_corrected_shift is not None:
+        beyond = f"{number(record.drift_corrected_shift)} beyond that of {', '.join(record.drift)}"
+        yield Fact(name="shift", value=beyond, term="drift", is_theirs=True)
+
+
+def _parts(record: ResultRecord) -> str:
+    """Say which of the two sets drives the gap."""
+    if record.x_ab is None or record.y_ab is None:
+        return ""
+    return f" = {record.x_ab:+.4f} of X less {record.y_ab:+.4f} of Y"
+
+
+def _visible(record: ResultRecord) -> str:
+    sides = [record.smallest_detectable_effect]
+    if record.sides == "both":
+        sides.append(record.smallest_detectable_effect_attributes)
+    return ", ".join("none" if one is None else f"{one:.2f}" for one in sides)
+
+
+def _evidence(record: ResultRecord) -> Iterator[Fact]:
+    if record.p_value is None:
+        return
+    yield Fact(
+        name=f"p, {_compared(record)}", value=_told(record.p_value, record.p_method), term="p"
+    )
+    if record.p_attributes is not None:
+        yield Fact(name="p, attributes", value=p_text(record.p_attributes), term="p")
+    if record.p_welch is not None:
+        yield Fact(name="p, Welch's t", value=p_text(record.p_welch), term="p")
+    yield Fact(name="p, verdict", value=_told(record.p_verdict, record.p_verdict_method), term="p")
+    low, high = record.p_verdict_low, record.p_verdict_high
+    if low is not None and high is not None and low != high:
+        yield Fact(name="proven bracket", value=f"{low:.3g} to {high:.3g}", term="bracket")
+    if record.p_saddlepoint is not None:
+        yield Fact(name="p, saddle point", value=p_text(record.p_saddlepoint), term="p")
+    if record.p_adjusted is not None:
+        count = record.family_size
+        tests = "1 test" if count == 1 else f"{count} tests"
+        value = f"{p_text(record.p_adjusted)} ({record.correction}, {tests})"
+        yield Fact(name="p adjusted", value=value, term="adjusted")
+
+
+def _compared(record: ResultRecord) -> str:
+    """Return whose labels the first p permutes."""
+    kind = KINDS.get(record.kind)
+    return part_of(kind.compared[0][0]) if kind is not None and kind.compared else "labels"
+
+
+def _told(p: float | None, method: str | None) -> str:
+    return f"{p_text(p)} ({method})" if method else p_text(p)
+
+
+def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Iterator[Fact]:
+    if change is None:
+        return
+    turned = ", sign changed" if change.flipped else ""
+    ends = f"{number(change.before)} → {number(change.after)}{turned}"
+    yield Fact(name="effect", value=ends, term="effect")
+    growth = f"{number(change.value)} ({span(change.ci_low, change.ci_high)})"
+    yield Fact(name=what, value=growth, term=what)
+    shift = f"{number(change.shift)} ({span(change.shift_ci_low, change.shift_ci_high)})"
+    yield Fact(name="shift", value=shift, term="shift")
+    if change.p_value is None:
+        return
+    each = {
+        _compared(record): change.p_value,
+        "attributes": change.p_attributes,
+        "Welch's t": change.p_welch,
+    }
+    told = ", ".join(f"{p_text(p)} {name}" for name, p in each.items() if p is not None)
+    yield Fact(name="p", value=told, term="p")
+    yield Fact(name="p, verdict", value=_told(change.p_verdict, change.p_method), term="p")
+    if change.p_adjusted is not None:
+        yield Fact(name="p adjusted", value=p_text(change.p_adjusted), term="adjusted")
+
+
+def _rules(record: ResultRecord) -> Iterator[Fact]:
+    limits = ", ".join(f"{name} {value:g}" for name, value in record.limits.items())
+    yield Fact(name="limits", value=limits or "none", term="limits")
+    if record.accept is not None:
+        yield Fact(name="waiver", value=waiver_text(record.accept), is_theirs=True)
+    control = "" if record.control is None else f", {record.control} control"
+    yield Fact(name="evidence", value=f"{record.evidence}, alpha {record.alpha:g}")
+    sides = "" if record.sides is None else f", sides {record.sides}"
+    yield Fact(name="asked", value=f"{record.alternative}{sides}, {record.correction}{control}")
+    yield Fact(name="model is", value=record.role)
+
+
+def _trials(record: ResultRecord) -> Iterator[Fact]:
+    if record.trials is None:
+        return
+    labels = record.trials.get("labels", [])
+    effects = [float(one) for one in record.trials.get("effect_judged", [])]
+    if not effects:
+        return
+    value = f"{len(effects)}, {number(min(effects))} to {number(max(effects))}"
+    yield Fact(name="effects", value=value, term="trials")
+    worst = max(range(len(effects)), key=lambda index: abs(effects[index]))
+    name = labels[worst] if worst < len(labels) else worst
+    largest = f"{number(effects[worst])}: {name}"
+    yield Fact(name="largest", value=largest, term="trials", is_theirs=True)
+
+
+def _place(record: ResultRecord) -> Iterator[Fact]:
+    yield Fact(name="spec", value=f"{record.spec}:{record.line}", is_theirs=True)
+    read = f"{record.module or record.layer} ({record.pooling})" if record.pooling else record.layer
+    yield Fact(name="read from", value=f"{read}, {record.kind}", is_theirs=True)
+    if record.tags:
+        yield Fact(name="tags", value=", ".join(record.tags), is_theirs=True)
+    if record.labels:
+        labels = ", ".join(f"{key} {value}" for key, value in record.labels.items())
+        yield Fact(name="labels", value=labels, is_theirs=True)

@@ -1,0 +1,107 @@
+"""What the numbers of the page mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["GLOSSARY", "Term"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Term:
+    """A number, and what it means."""
+
+    name: str
+    text: str
+
+
+# By the key that the numbers of a result refer to.
+GLOSSARY: dict[str, Term] = {
+    "effect": Term(
+        name="effect",
+        text=(
+            "The effect size d that is judged, in standard deviations. 0 is none, 0.8 is commonly "
+            "called large, about 2 is the most there can be. Of an intra-similarity it is a mean "
+            "cosine."
+        ),
+    ),
+    "interval": Term(
+        name="interval",
+        text=(
+            "Where the effect may lie, given the images of the judged side; the wide one gives "
+            "for the images of the other side, too."
+        ),
+    ),
+    "sides": Term(
+        name="targets, attributes",
+        text=(
+            "The test is made twice, with targets and attributes exchanged, and the smaller "
+            "effect is judged: where a network separates two sets well, one side alone comes near "
+            "2 for any sets on the other."
+        ),
+    ),
+    "gap": Term(
+        name="gap",
+        text="The same difference in cosines, before it is scaled.",
+    ),
+    "visible": Term(
+        name="visible from",
+        text=(
+            "The smallest |d| that so many images can tell from chance. Below it, a pass is no "
+            "evidence."
+        ),
+    ),
+    "p": Term(
+        name="p",
+        text=(
+            "The chance of such an effect where there is none: the largest of those that apply. "
+            "Labels of targets are permuted, then those of attributes; Welch's t joins them where "
+            "two sets differ in size."
+        ),
+    ),
+    "bracket": Term(
+        name="proven bracket",
+        text="Where p was not counted exactly, it lies between these two.",
+    ),
+    "adjusted": Term(
+        name="p adjusted",
+        text=(
+            "p corrected over all declared tests of the spec, model and layer, whatever was "
+            "selected."
+        ),
+    ),
+    "growth": Term(
+        name="growth",
+        text=(
+            "How much larger the absolute effect is than in the model before; negative where it "
+            "shrank."
+        ),
+    ),
+    "shift": Term(
+        name="shift",
+        text="The change of the effect with its sign.",
+    ),
+    "excess": Term(
+        name="excess",
+        text="How much larger the absolute effect is than in an untrained network.",
+    ),
+    "drift": Term(
+        name="shift beyond drift",
+        text="The shift less that of a test that nothing should move.",
+    ),
+    "limits": Term(
+        name="limits",
+        text="From which on the test fails, where the evidence is there.",
+    ),
+    "trials": Term(
+        name="trials",
+        text="Several finetunings of one recipe, averaged; the worst one is named.",
+    ),
+    "influence": Term(
+        name="most influential images",
+        text=(
+            "The effect of the judged side, computed anew without each image in turn. If one "
+            "image makes the effect, look at that image before you blame the model."
+        ),
+    ),
+}

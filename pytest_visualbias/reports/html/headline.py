@@ -1,0 +1,203 @@
+"""The verdict in ten seconds: what failed, by how much, on what evidence, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_visualbias.reports.html.strips import EFFECTS, strip
+from pytest_visualbias.reports.html.wording import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_visualbias.record import Report
+    from pytest_visualbias.reports.html.rows import Row
+    from pytest_visualbias.reports.html.scales import Tick
+    from pytest_visualbias.reports.html.strips import Strip
+
+__all__ = ["Headline", "Story", "headline_of"]
+
+FAILED = {"fail": "over a limit", "invalid": "invalid", "error": "not measured"}
+# So many are told at length; the others have a line each.
+TOLD = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Story:
+    """A test that somebody must look at.
+
+    Attributes
+    ----------
+    row : Row
+        Its worst result.
+    also : tuple of Row
+        Its other results, at other layers.
+    strip : Strip or None
+        Where the effect lies.
+    ticks : tuple of Tick
+        Of that axis.
+    """
+
+    row: Row
+    also: tuple[Row, ...]
+    strip: Strip | None
+    ticks: tuple[Tick, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Headline:
+    """What is said first.
+
+    Attributes
+    ----------
+    state : {"failed", "inconclusive", "passed", "nothing"}
+        Of the whole run.
+    sentence : str
+        The verdict.
+    notes : tuple of str
+        What else decides about the run.
+    counts : tuple of (str, int)
+        Results by outcome, worst first.
+    told, rest : tuple
+        What is not as it should be, the worst first: some at length, and the others.
+    waived : tuple of Row
+        Results with a waiver.
+    collection_errors : tuple of str
+        Specs that could not be read.
+    """
+
+    state: str
+    sentence: str
+    notes: tuple[str, ...]
+    counts: tuple[tuple[str, int], ...]
+    told: tuple[Story, ...]
+    rest: tuple[Story, ...]
+    waived: tuple[Row, ...]
+    collection_errors: tuple[str, ...]
+
+
+def headline_of(report: Report, rows: Sequence[Row]) -> Headline:
+    """Return what is said first of a report."""
+    names = [row.outcome for row in rows]
+    counts = {name: names.count(name) for name in OUTCOMES if name in names}
+    errors = tuple(str(one) for one in _listed(report.summary, "collection_errors"))
+    state = _state(report, counts, errors)
+    stories = _stories(rows)
+    return Headline(
+        state=state,
+        sentence=_sentence(state, counts, errors),
+        notes=tuple(_notes(report, state, counts)),
+        counts=tuple(counts.items()),
+        told=tuple(stories[:TOLD]),
+        rest=tuple(stories[TOLD:]),
+        waived=tuple(row for row in rows if row.record.accept is not None),
+        collection_errors=errors,
+    )
+
+
+def _stories(rows: Sequence[Row]) -> list[Story]:
+    """Return a story for each test and model that is not as it should be, the worst first."""
+    amiss = [row for row in rows if row.outcome in (*FAILED, "inconclusive")]
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in sorted(amiss, key=lambda row: (row.order, -_ratio(row))):
+        one = row.record
+        groups.setdefault((one.spec, one.model, one.test), []).append(row)
+    return [
+        Story(
+            row=first,
+            also=tuple(others),
+            strip=_strip(first),
+            ticks=tuple(EFFECTS.ticks()),
+        )
+        for first, *others in groups.values()
+    ]
+
+
+def _listed(summary: Mapping[str, Any], key: str) -> list[Any]:
+    found = summary.get(key, [])
+    return found if isinstance(found, list) else [found]
+
+
+def _strip(row: Row) -> Strip | None:
+    is_effect = row.record.effect_judged is not None and row.record.kind != "intra-similarity"
+    return strip(EFFECTS, row.record) if is_effect else None
+
+
+def _ratio(row: Row) -> float:
+    """Return how many times its limit an effect or a growth is, the larger of them."""
+    record, limits = row.record, row.record.limits
+    values = {
+        "max_effect": record.effect_judged,
+        "max_gap": record.gap,
+        "max_growth": record.growth.value if record.growth else None,
+        "max_shift": record.growth.shift if record.growth else None,
+        "max_excess": record.excess.value if record.excess else None,
+    }
+    ratios = [
+        abs(value) / limits[name]
+        for name, value in values.items()
+        if value is not None and limits.get(name)
+    ]
+    return max(ratios, default=0.0)
+
+
+def _state(report: Report, counts: Mapping[str, int], errors: Sequence[str]) -> str:
+    is_strict = report.environment.get("strict") is True
+    if errors or any(counts.get(name) for name in FAILED):
+        return "failed"
+    if counts.get("inconclusive"):
+        return "failed" if is_strict else "inconclusive"
+    if report.summary.get("exit_status", 0) not in (0, 5):
+        return "failed"
+    return "passed" if any(name != "reported" for name in counts) else "nothing"
+
+
+def _sentence(state: str, counts: Mapping[str, int], errors: Sequence[str]) -> str:
+    total = _counted(sum(counts.values()), "result")
+    if state == "passed":
+        judged = _counted(sum(counts.values()) - counts.get("reported", 0), "judged result")
+        return f"Passed: {judged}, and none fails."
+    if state == "nothing":
+        measured = "no limit judged what was measured" if counts else "nothing was measured"
+        return f"Nothing was gated: {measured}."
+    failed = sum(counts.get(name, 0) for name in FAILED)
+    if failed:
+        said = [words for name, words in FAILED.items() if counts.get(name)]
+        return f"Failed: {failed} of {total} {_are(failed)} {' or '.join(said)}."
+    if errors:
+        return f"Failed: {_counted(len(errors), 'spec')} could not be read."
+    if open_ones := counts.get("inconclusive", 0):
+        start = "Failed" if state == "failed" else "Inconclusive"
+        over = "over a limit, but chance is not excluded"
+        return f"{start}: {open_ones} of {total} {_are(open_ones)} {over}."
+    return "Failed, though no result did."
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _notes(report: Report, state: str, counts: Mapping[str, int]) -> Iterator[str]:
+    summary = report.summary
+    is_failed = any(counts.get(name) for name in FAILED)
+    unread = len(_listed(summary, "collection_errors"))
+    if unread and is_failed:
+        yield f"{_counted(unread, 'spec')} could not be read."
+    if is_failed and (open_ones := counts.get("inconclusive", 0)):
+        yield f"{open_ones} more {_are(open_ones)} over a limit, but chance is not excluded."
+    if (
+        state == "failed"
+        and counts.get("inconclusive")
+        and report.environment.get("strict") is True
+    ):
+        yield "This run is strict: what is inconclusive fails, too."
+    if deselected := summary.get("deselected"):
+        yield f"{_counted(int(deselected), 'result')} deselected: not in this report."
+    status = summary.get("exit_status")
+    if status not in (None, 0, 5) and not (is_failed or unread or counts.get("inconclusive")):
+        yield f"pytest's exit status was {status}, for something else: see its output."

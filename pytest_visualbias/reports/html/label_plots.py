@@ -1,0 +1,88 @@
+"""What the models of each label show, so that one sees whether larger models are more biased."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.html.scales import around
+from pytest_visualbias.reports.html.strips import Strip, reach
+from pytest_visualbias.reports.html.wording import optional
+from pytest_visualbias.reports.labels import labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.html.scales import Scale, Tick
+    from pytest_visualbias.reports.labels import Labelled
+
+__all__ = ["LabelPlot", "LabelRow", "label_plots"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelRow:
+    """The models of one label: mean effect and growth, as marks and in words."""
+
+    row: Labelled
+    effect: Strip | None
+    growth: Strip | None
+    cells: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelPlot:
+    """What the models of each label of one key show."""
+
+    key: str
+    effect_ticks: tuple[Tick, ...]
+    growth_ticks: tuple[Tick, ...]
+    rows: tuple[LabelRow, ...]
+
+
+def label_plots(records: Iterable[ResultRecord]) -> list[LabelPlot]:
+    """Return a plot for each key of labels, its values in the order of numbers where they are."""
+    groups: dict[str, list[Labelled]] = {}
+    for row in labelled(records):
+        groups.setdefault(row.key, []).append(row)
+    return [_label_plot(key, _in_order(rows)) for key, rows in groups.items()]
+
+
+def _in_order(rows: Sequence[Labelled]) -> Sequence[Labelled]:
+    """Return rows by their numbers where every label is one, else as they are."""
+    try:
+        return sorted(rows, key=lambda row: Fraction(row.value))
+    except (ValueError, ZeroDivisionError):
+        return rows
+
+
+def _label_plot(key: str, rows: Sequence[Labelled]) -> LabelPlot:
+    effects = around([one.effect for one in rows if one.effect is not None], least=0.5)
+    growths = around([one.growth for one in rows if one.growth is not None], least=0.2)
+    effects, growths = effects.drawn(2.0, 98.0), growths.drawn(2.0, 98.0)
+    return LabelPlot(
+        key=key,
+        effect_ticks=tuple(effects.ticks()),
+        growth_ticks=tuple(growths.ticks()),
+        rows=tuple(
+            LabelRow(
+                row=one,
+                effect=_bar(effects, one.effect),
+                growth=_bar(growths, one.growth),
+                cells=(
+                    "–" if one.effect is None else f"{one.effect:.2f}",
+                    optional(one.growth),
+                ),
+            )
+            for one in rows
+        ),
+    )
+
+
+def _bar(scale: Scale, value: float | None) -> Strip | None:
+    if value is None:
+        return None
+    return Strip(
+        zero=scale.at(0.0), dot=scale.at(value), range=reach(scale.at(0.0), scale.at(value))
+    )

@@ -1,0 +1,139 @@
+"""Effects over the depth of a network, before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.html.curves import (
+    Chart,
+    Line,
+    Point,
+    across,
+    segments,
+    upwards,
+)
+from pytest_visualbias.reports.html.scales import Scale, Tick, around
+from pytest_visualbias.reports.html.wording import optional
+from pytest_visualbias.verdict import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_visualbias.record import ResultRecord
+
+__all__ = ["layer_curves"]
+
+# The most characters of a layer's name below an axis.
+LONGEST = 9
+# The most names of layers that stand below an axis without touching.
+MOST_NAMES = 6
+BAD = ("fail", "invalid")
+Values = dict[str, float]
+
+
+def layer_curves(records: Sequence[ResultRecord], hues: Mapping[str, int]) -> list[Chart]:
+    """Return a chart for each test that was measured at several layers, those amiss first.
+
+    Parameters
+    ----------
+    records : sequence of ResultRecord
+        Of all tests, models and layers.
+    hues : mapping
+        The colour of every model.
+    """
+    groups: dict[tuple[str, str], list[ResultRecord]] = {}
+    for one in records:
+        groups.setdefault((one.spec, one.test), []).append(one)
+    charts = [
+        _chart(spec, test, group, hues)
+        for (spec, test), group in groups.items()
+        if len({one.layer for one in group if one.effect_judged is not None}) > 1
+    ]
+    return sorted(charts, key=lambda chart: not chart.is_amiss)
+
+
+def _chart(spec: str, test: str, group: Sequence[ResultRecord], hues: Mapping[str, int]) -> Chart:
+    layers = list(dict.fromkeys(one.layer for one in group))
+    series = list(_series(group))
+    limits = _limits(group)
+    values = [value for _, by_layer, _ in series for value in by_layer.values()]
+    y = upwards(around([*values, *limits], least=max(0.1, min(1.0, max(map(abs, values))))))
+    x = across(Scale(low=-0.25, high=len(layers) - 0.75))
+    told = (
+        f"{name}: {', '.join(optional(by_layer.get(layer)) for layer in layers)}"
+        for name, by_layer, _ in series
+    )
+    return Chart(
+        title=(spec, test),
+        about=f"Effect at {', '.join(layers)}. {'; '.join(told)}.",
+        x_name="layer",
+        y_name="effect",
+        x_ticks=tuple(_names(layers, x)),
+        y_ticks=tuple(y.ticks()),
+        lines=tuple(
+            _line(name, by_layer, layers, (x, y), hue=hues.get(name, 0), is_dashed=is_dashed)
+            for name, by_layer, is_dashed in series
+        ),
+        zero=y.at(0.0),
+        limits=tuple(y.at(one) for one in limits if y.low <= one <= y.high),
+        is_amiss=any(one.outcome in BAD for one in group),
+    )
+
+
+def _series(group: Sequence[ResultRecord]) -> Iterator[tuple[str, Values, bool]]:
+    """Yield every model with its effects by layer, and whether it is one to compare with."""
+    models: dict[str, Values] = {}
+    roles: dict[str, str] = {}
+    recorded: dict[str, Values] = {}
+    for one in group:
+        if one.effect_judged is not None:
+            models.setdefault(one.model, {})[one.layer] = one.effect_judged
+            roles[one.model] = one.role
+        if one.growth is not None:
+            recorded.setdefault(one.growth.base, {})[one.layer] = one.growth.before
+    for name, values in recorded.items():
+        if name not in models:
+            yield name, values, True
+    for name, values in models.items():
+        yield name, values, roles[name] != "gated"
+
+
+def _limits(group: Sequence[ResultRecord]) -> list[float]:
+    """Return the limits on the effect, with the sign of the way that counts."""
+    found: dict[float, None] = {}
+    for one in group:
+        most = one.limits.get("max_effect")
+        if most is not None and one.role == "gated":
+            signs = {"two-sided": (1, -1), "greater": (1,), "less": (-1,)}[one.alternative]
+            found |= dict.fromkeys(sign * most for sign in signs)
+    return list(found)
+
+
+def _names(layers: Sequence[str], x: Scale) -> Iterator[Tick]:
+    step = -(-len(layers) // MOST_NAMES)
+    for place, layer in enumerate(layers):
+        if place % step == 0:
+            shown = layer if len(layer) <= LONGEST else f"…{layer[1 - LONGEST :]}"
+            yield Tick(at=x.at(place), text=shown)
+
+
+def _line(
+    name: str,
+    values: Values,
+    layers: Sequence[str],
+    axes: tuple[Scale, Scale],
+    *,
+    hue: int,
+    is_dashed: bool,
+) -> Line:
+    x, y = axes
+    places = [
+        (x.at(place), y.at(values[layer])) if layer in values else None
+        for place, layer in enumerate(layers)
+    ]
+    points = tuple(
+        Point(x=place[0], y=place[1], text=f"{name}, {layer}: {number(values[layer])}")
+        for layer, place in zip(layers, places, strict=True)
+        if place is not None
+    )
+    return Line(name=name, hue=hue, is_dashed=is_dashed, paths=segments(places), points=points)

@@ -1,0 +1,148 @@
+"""The page, put together."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pytest_visualbias.reports.html.count_curves import count_curves
+from pytest_visualbias.reports.html.curves import hues_of
+from pytest_visualbias.reports.html.glossary import GLOSSARY
+from pytest_visualbias.reports.html.headline import headline_of
+from pytest_visualbias.reports.html.label_plots import label_plots
+from pytest_visualbias.reports.html.layer_curves import layer_curves
+from pytest_visualbias.reports.html.provenance import provenance_of
+from pytest_visualbias.reports.html.rows import COLUMNS, choices_of, rows_of
+from pytest_visualbias.reports.html.strips import dumbbells, forests
+from pytest_visualbias.reports.html.thumbnails import Thumbnails, gather
+from pytest_visualbias.reports.html.transfer_plots import transfer_plots
+from pytest_visualbias.reports.html.wording import OUTCOMES
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.verdict import number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jinja2 import Template
+
+    from pytest_visualbias.record import Report
+    from pytest_visualbias.reports.html.rows import Row
+
+__all__ = ["render"]
+
+HERE = "pytest_visualbias.reports.html"
+
+
+def render(report: Report, *, thumbnails: bool = True, root: Path | None = None) -> str:
+    """Return a report as one page of HTML that loads nothing from anywhere.
+
+    Parameters
+    ----------
+    report : Report
+        Of a run. Its names are untrusted: whatever they hold is shown, and does nothing.
+    thumbnails : bool
+        Whether the page holds small versions of the most influential images, where their files are
+        still what they were.
+    root : Path or None
+        Of the project, which the folders of stimuli are relative to; None is the working directory.
+    """
+    choices = choices_of(report.results)
+    rows = rows_of(report.results, choices)
+    pictures = _pictures(rows, root or Path.cwd()) if thumbnails else Thumbnails(pictures={})
+    classes = {identity: f"i{place}" for place, identity in enumerate(pictures.pictures)}
+    has_specs = len({one.spec for one in report.results}) > 1
+    hues = hues_of(one.model for one in report.results)
+    style, script = _asset("page.css"), _asset("page.js")
+    images = "".join(
+        f".{classes[identity]}{{background-image:url({address})}}"
+        for identity, address in pictures.pictures.items()
+    )
+    return _template().render(
+        report=report,
+        headline=headline_of(report, rows),
+        rows=rows,
+        columns=COLUMNS if has_specs else COLUMNS[:-1],
+        has_specs=has_specs,
+        choices=choices,
+        forests=forests(report.results),
+        dumbbells=dumbbells(report.results),
+        layers=layer_curves(report.results, hues),
+        counts=count_curves(report.results, hues),
+        transfers=transfer_plots(report.results, hues),
+        labels=label_plots(report.results),
+        provenance=provenance_of(report),
+        warnings=_warnings(report),
+        outcomes=OUTCOMES,
+        glossary=GLOSSARY,
+        thumbnails=pictures,
+        classes=classes,
+        styles=[Markup(one) for one in (style, images) if one],  # noqa: S704 - ours alone
+        script=Markup(script),  # noqa: S704 - ours alone
+        policy=_policy([style, images], script),
+    )
+
+
+def _pictures(rows: Sequence[Row], root: Path) -> Thumbnails:
+    """Return the pictures of the page; those of what went wrong first, should room be short."""
+    return gather([one for row in rows for one in row.influences], root)
+
+
+def _warnings(report: Report) -> list[tuple[str, int]]:
+    """Return every warning once, and of how many results it is."""
+    found: dict[str, int] = {}
+    for one in report.results:
+        for text in one.warnings:
+            found[text] = found.get(text, 0) + 1
+    return list(found.items())
+
+
+def _policy(styles: Sequence[str], script: str) -> str:
+    """Return what the page may do: look as it does, run its own script, and load nothing."""
+    allowed = " ".join(_digest(one) for one in styles if one)
+    return (
+        f"default-src 'none'; style-src {allowed}; script-src {_digest(script)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _asset(name: str) -> str:
+    return (files(HERE) / name).read_text(encoding="utf-8").strip()
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader(HERE, package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters |= {"name": _name, "number": number, "lines": _lines}
+    return environment.get_template("page.html.j2")
+
+
+def _shown(value: object) -> object:
+    """Return what a template shows: text in which nothing is hidden, controls and all escaped."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _name(text: str) -> Markup:
+    """Return a name that cannot turn the text around it, whichever way its letters run."""
+    return Markup("<bdi>{}</bdi>").format(printable(text))
+
+
+def _lines(text: str) -> Markup:
+    """Return a text of several lines, each shown like a name."""
+    return Markup("\n").join(_name(line) for line in text.splitlines())

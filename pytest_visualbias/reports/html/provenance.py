@@ -1,0 +1,117 @@
+"""What exactly was measured, with what, and by whom it can be found again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_visualbias.record import ModelRecord, Report, SetRecord
+
+__all__ = ["ModelFacts", "Provenance", "provenance_of"]
+
+Facts = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """One model: its facts, and those of every trial of its recipe."""
+
+    spec: str
+    model: str
+    facts: Facts
+    trials: tuple[tuple[str, Facts], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """Where the numbers come from.
+
+    Attributes
+    ----------
+    run, packages : tuple of (str, str)
+        Names and values.
+    models : tuple of ModelFacts
+        In the order of the report.
+    specs : tuple of (str, str)
+        Every spec and its digest.
+    sets : tuple of SetRecord
+        Every set of stimuli once.
+    """
+
+    run: Facts
+    packages: Facts
+    models: tuple[ModelFacts, ...]
+    specs: Facts
+    sets: tuple[SetRecord, ...]
+
+
+def provenance_of(report: Report) -> Provenance:
+    """Return where the numbers of a report come from."""
+    environment = dict(report.environment)
+    packages = environment.pop("packages", {})
+    shown = {"outcomes", "labels", "transfer", "bias_counts", "collection_errors"}
+    summary = {name: value for name, value in report.summary.items() if name not in shown}
+    sets = {
+        (one.concept, one.digest, one.folder): one
+        for result in report.results
+        for one in result.sets.values()
+    }
+    return Provenance(
+        run=tuple(_flat({"tool": report.tool, **environment, **summary})),
+        packages=tuple(_flat(packages if isinstance(packages, dict) else {})),
+        models=tuple(_model(one) for one in report.models),
+        specs=tuple(dict.fromkeys((one.spec, one.spec_digest) for one in report.results)),
+        sets=tuple(sets.values()),
+    )
+
+
+def _model(record: ModelRecord) -> ModelFacts:
+    plain = {
+        "source": record.source,
+        "role": record.role,
+        "precision": record.precision,
+        "labels": record.labels,
+        "preprocessing": record.preprocessing,
+        **record.description,
+    }
+    trials = tuple(
+        (
+            str(trial.get("label", "")),
+            tuple(_flat({name: value for name, value in trial.items() if name != "label"})),
+        )
+        for trial in record.trials
+    )
+    return ModelFacts(
+        spec=record.spec, model=record.model, facts=tuple(_flat(plain)), trials=trials
+    )
+
+
+def _flat(plain: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, str]]:
+    """Yield names and values of nested data, names joined by dots; nothing of what is empty."""
+    for key, value in plain.items():
+        name = f"{start}.{key}" if start else str(key)
+        if isinstance(value, dict):
+            yield from _flat(value, name)
+        elif value is not None and value not in ("", []):
+            yield name, _text(value)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - plain data of a report
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return _listed(value)
+    return str(value)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    parts = (
+        ", ".join(f"{name} {text}" for name, text in _flat(one))
+        if isinstance(one, dict)
+        else _text(one)
+        for one in values
+    )
+    return "; ".join(parts) if any(isinstance(one, dict) for one in values) else ", ".join(parts)

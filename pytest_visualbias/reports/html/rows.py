@@ -1,0 +1,142 @@
+"""The table of results: a row for each, and what it can be filtered and sorted by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.html.details import details
+from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, outcome_of, span
+from pytest_visualbias.reports.influence import influences, is_exact
+from pytest_visualbias.verdict import number, p_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_visualbias.record import ResultRecord, SetRecord
+    from pytest_visualbias.reports.html.details import Group
+    from pytest_visualbias.reports.influence import Influence
+
+__all__ = ["COLUMNS", "Cell", "Choice", "Row", "choices_of", "rows_of"]
+
+COLUMNS = ("verdict", "test", "model", "layer", "effect", "interval", "p", "growth", "spec")
+# How many images are named of a result.
+NAMED = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """What a cell shows, and the number that it is sorted by, where that is a number."""
+
+    text: str
+    value: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """Something that rows can be filtered by, and its values in the order of the report."""
+
+    key: str
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One result.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the report, which its address in the page is made of.
+    outcome : str
+        As shown; its place among outcomes sorts the column.
+    chosen : mapping
+        By the key of a choice, the places of its values.
+    cells : sequence of Cell
+        Effect, interval, p and growth.
+    reasons, warnings : tuple of str
+        Sentences.
+    advice : str
+        What to do, where it is not as it should be.
+    """
+
+    index: int
+    record: ResultRecord
+    outcome: str
+    order: int
+    chosen: dict[str, str]
+    cells: tuple[Cell, ...]
+    advice: str
+    groups: tuple[Group, ...]
+    sets: tuple[tuple[str, SetRecord], ...]
+    influences: tuple[Influence, ...]
+    is_exact: bool
+
+
+def choices_of(records: Sequence[ResultRecord]) -> list[Choice]:
+    """Return what rows can be filtered by, but for what all of them share."""
+    outcomes = [name for name in OUTCOMES if any(outcome_of(one) == name for one in records)]
+    found = {
+        "o": ("Verdict", outcomes),
+        "m": ("Model", [one.model for one in records]),
+        "l": ("Layer", [one.layer for one in records]),
+        "t": ("Tag", [tag for one in records for tag in one.tags]),
+        "s": ("Spec", [one.spec for one in records]),
+    }
+    return [
+        Choice(key=key, name=name, values=tuple(dict.fromkeys(values)))
+        for key, (name, values) in found.items()
+    ]
+
+
+def rows_of(records: Sequence[ResultRecord], choices: Iterable[Choice]) -> list[Row]:
+    """Return the rows of the table, the worst outcomes first, else in the order of the report."""
+    places = {
+        choice.key: {value: place for place, value in enumerate(choice.values)}
+        for choice in choices
+    }
+    rows = [_row(index, one, places) for index, one in enumerate(records)]
+    return sorted(rows, key=lambda row: row.order)
+
+
+def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) -> Row:
+    outcome = outcome_of(record)
+    chosen = {
+        "o": [places["o"][outcome]],
+        "m": [places["m"][record.model]],
+        "l": [places["l"][record.layer]],
+        "t": [places["t"][tag] for tag in record.tags],
+        "s": [places["s"][record.spec]],
+    }
+    return Row(
+        index=index,
+        record=record,
+        outcome=outcome,
+        order=list(OUTCOMES).index(outcome),
+        chosen={key: " ".join(map(str, found)) for key, found in chosen.items()},
+        cells=tuple(_cells(record)),
+        advice=advice(record),
+        groups=tuple(details(record)),
+        sets=tuple(record.sets.items()),
+        influences=tuple(influences(record, NAMED)),
+        is_exact=is_exact(record),
+    )
+
+
+def _cells(record: ResultRecord) -> list[Cell]:
+    p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
+    growth = record.growth
+    return [
+        Cell(text=optional(record.effect_judged), value=_sorted(record.effect_judged)),
+        Cell(text=span(record.ci_low, record.ci_high), value=_sorted(record.ci_low)),
+        Cell(text="–" if p is None else p_text(p), value=_sorted(p)),
+        Cell(
+            text="–" if growth is None else number(growth.value),
+            value=_sorted(None if growth is None else growth.value),
+        ),
+    ]
+
+
+def _sorted(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

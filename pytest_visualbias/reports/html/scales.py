@@ -1,0 +1,93 @@
+"""From numbers to places on an axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Scale", "Tick", "around", "over_powers"]
+
+# About so many numbers stand on an axis.
+WANTED = 5
+# Of the range, kept free at both ends.
+MARGIN = 0.04
+# Places are rounded to so many digits: a hundredth of a pixel is not seen, and makes pages large.
+DIGITS = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tick:
+    """A number on an axis: its place, and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scale:
+    """An axis from one number to another, drawn from one place to another.
+
+    Attributes
+    ----------
+    low, high : float
+        The numbers at both ends, the lower one first.
+    start, end : float
+        Their places, in whatever unit; the start may be the larger one.
+    is_log : bool
+        Whether equal steps are equal ratios.
+    """
+
+    low: float
+    high: float
+    start: float = 0.0
+    end: float = 100.0
+    is_log: bool = False
+
+    def at(self, value: float) -> float:
+        """Return the place of a number; of one beyond an end, that end."""
+        low, high, inner = self.low, self.high, min(max(value, self.low), self.high)
+        if self.is_log:
+            low, high, inner = math.log10(low), math.log10(high), math.log10(inner)
+        place = self.start + (inner - low) / (high - low) * (self.end - self.start)
+        return round(place, DIGITS) + 0.0
+
+    def drawn(self, start: float, end: float) -> Scale:
+        """Return the same axis between other places."""
+        return Scale(low=self.low, high=self.high, start=start, end=end, is_log=self.is_log)
+
+    def ticks(self) -> list[Tick]:
+        """Return round numbers on the axis."""
+        if self.is_log:
+            powers = range(round(math.log10(self.low)), round(math.log10(self.high)) + 1)
+            return [Tick(at=self.at(10.0**power), text=f"{10.0**power:g}") for power in powers]
+        step = _step((self.high - self.low) / WANTED)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        values = (round(count * step, 10) + 0.0 for count in range(first, last + 1))
+        return [Tick(at=self.at(value), text=f"{value:g}") for value in values]
+
+
+def around(values: Iterable[float], *, least: float = 0.0) -> Scale:
+    """Return an axis that holds all values and zero, and reaches at least so far from zero."""
+    listed = [0.0, *values]
+    low, high = min(listed), max(listed)
+    high = max(high, least)
+    low = min(low, -least) if low < 0 else low
+    if low == high:
+        high = low + 1.0
+    room = (high - low) * MARGIN
+    return Scale(low=low - room, high=high + room)
+
+
+def over_powers(low: float, high: float) -> Scale:
+    """Return a logarithmic axis between two powers of ten."""
+    return Scale(low=low, high=high, is_log=True)
+
+
+def _step(rough: float) -> float:
+    """Return the next round step: 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))

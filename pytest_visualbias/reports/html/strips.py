@@ -1,0 +1,249 @@
+"""Effects on a line each: forest and dumbbell plots.
+
+A strip is drawn in percent of its width, so that it fits every screen, and stands in a row of a
+table, beside its name and its numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.html.scales import Scale, around
+from pytest_visualbias.reports.html.wording import optional, outcome_of, span
+from pytest_visualbias.verdict import number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.html.scales import Tick
+
+__all__ = ["EFFECTS", "Panel", "Strip", "StripRow", "dumbbells", "forests", "reach", "strip"]
+
+# Effects from side to side, so that panels compare by eye.
+EFFECTS = Scale(low=-2.0, high=2.0, start=2.0, end=98.0)
+WITHIN = "intra-similarity"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Strip:
+    """Marks on one line, in percent of its width.
+
+    Attributes
+    ----------
+    zero : float
+        Where there is no effect.
+    bands : tuple of (float, float)
+        Where the limit is exceeded: start and width.
+    range : tuple of float or None
+        The interval, or the line of a dumbbell: start and width.
+    dot : float
+        The effect.
+    ghost : float or None
+        The effect before.
+    """
+
+    zero: float
+    dot: float
+    bands: tuple[tuple[float, float], ...] = ()
+    range: tuple[float, float] | None = None
+    ghost: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StripRow:
+    """One row of a plot: which result, its marks, and its numbers in words."""
+
+    index: int
+    test: str
+    outcome: str
+    strip: Strip
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Panel:
+    """One plot: the tests of a spec, a model and a layer.
+
+    Attributes
+    ----------
+    spec, model, layer : str
+        What it is of.
+    base : str or None
+        The model before, of a dumbbell plot.
+    role : str
+        Of the model.
+    of : str
+        What is on the axis.
+    bad : int
+        How many rows are not as they should be.
+    is_open : bool
+        Whether it is shown at once.
+    """
+
+    spec: str
+    model: str
+    layer: str
+    base: str | None
+    role: str
+    of: str
+    bad: int
+    is_open: bool
+    ticks: tuple[Tick, ...]
+    rows: tuple[StripRow, ...]
+
+
+Indexed = tuple[int, "ResultRecord"]
+BAD = ("fail", "invalid", "error", "inconclusive")
+
+
+def forests(records: Sequence[ResultRecord]) -> list[Panel]:
+    """Return effects with their intervals and limits, largest first, a panel for each model."""
+    measured = [(i, one) for i, one in enumerate(records) if one.effect_judged is not None]
+    return _opened(
+        [
+            _panel(
+                group,
+                lambda one: abs(one.effect_judged or 0.0),
+                strip,
+                lambda one: (optional(one.effect_judged), span(one.ci_low, one.ci_high)),
+            )
+            for group in _grouped(measured)
+        ]
+    )
+
+
+def dumbbells(records: Sequence[ResultRecord]) -> list[Panel]:
+    """Return effects before and after, the largest growth first, a panel for each model."""
+    grown = [(i, one) for i, one in enumerate(records) if one.growth is not None]
+    return _opened(
+        [
+            _panel(
+                group,
+                lambda one: one.growth.value if one.growth is not None else 0.0,
+                _dumbbell,
+                _change_cells,
+                base=True,
+            )
+            for group in _grouped(grown)
+        ]
+    )
+
+
+def _grouped(records: Iterable[Indexed]) -> list[list[Indexed]]:
+    groups: dict[tuple[str, ...], list[Indexed]] = {}
+    for index, one in records:
+        base = one.growth.base if one.growth is not None else ""
+        key = (one.spec, one.model, one.layer, base, str(one.kind == WITHIN))
+        groups.setdefault(key, []).append((index, one))
+    return list(groups.values())
+
+
+def _panel(
+    group: Sequence[Indexed],
+    order: Callable[[ResultRecord], float],
+    drawn: Callable[[Scale, ResultRecord], Strip],
+    cells: Callable[[ResultRecord], tuple[str, ...]],
+    *,
+    base: bool = False,
+) -> Panel:
+    first = group[0][1]
+    scale = _scale([one for _, one in group])
+    rows = sorted(group, key=lambda pair: -order(pair[1]))
+    return Panel(
+        spec=first.spec,
+        model=first.model,
+        layer=first.layer,
+        base=first.growth.base if base and first.growth is not None else None,
+        role=first.role if len({one.role for _, one in group}) == 1 else "gated",
+        of="mean cosine" if first.kind == WITHIN else "effect size d",
+        bad=sum(one.outcome in BAD for _, one in group),
+        is_open=False,
+        ticks=tuple(scale.ticks()),
+        rows=tuple(
+            StripRow(
+                index=index,
+                test=one.test,
+                outcome=outcome_of(one),
+                strip=drawn(scale, one),
+                cells=cells(one),
+            )
+            for index, one in rows
+        ),
+    )
+
+
+def _scale(records: Sequence[ResultRecord]) -> Scale:
+    if records[0].kind != WITHIN:
+        return EFFECTS
+    values = [one.effect_judged or 0.0 for one in records]
+    values += [one.growth.before for one in records if one.growth is not None]
+    values += [end for one in records for end in (one.ci_low, one.ci_high) if end is not None]
+    return around(values).drawn(EFFECTS.start, EFFECTS.end)
+
+
+def _opened(panels: Sequence[Panel]) -> list[Panel]:
+    """Open the panel in which most is amiss; else the first of a gated model, else the first."""
+    if not panels:
+        return []
+    order = sorted(panels, key=lambda one: (-one.bad, one.role != "gated"))
+    return [dataclasses.replace(one, is_open=one is order[0]) for one in panels]
+
+
+def strip(scale: Scale, record: ResultRecord) -> Strip:
+    """Return an effect with its interval and its limit."""
+    low, high = record.ci_low, record.ci_high
+    ends = None if low is None or high is None else reach(scale.at(low), scale.at(high))
+    return Strip(
+        zero=scale.at(0.0),
+        dot=scale.at(record.effect_judged or 0.0),
+        bands=_bands(scale, record),
+        range=ends,
+    )
+
+
+def reach(one: float, other: float) -> tuple[float, float]:
+    """Return where a line between two places starts, and how long it is."""
+    return min(one, other), round(abs(other - one), 1)
+
+
+def _bands(scale: Scale, record: ResultRecord) -> tuple[tuple[float, float], ...]:
+    """Return where the limit on the effect is exceeded; for a control, where it is not reached."""
+    least, most = record.limits.get("min_effect"), record.limits.get("max_effect")
+    way = record.alternative
+    if most is not None and record.role == "gated":
+        above = [] if way == "less" else [(scale.at(most), scale.end)]
+        below = [] if way == "greater" else [(scale.start, scale.at(-most))]
+        return _widths([*below, *above])
+    if least is not None:
+        is_less = way == "less"
+        return _widths(
+            [(scale.at(-least), scale.end) if is_less else (scale.start, scale.at(least))]
+        )
+    return ()
+
+
+def _widths(bands: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((start, round(end - start, 1)) for start, end in bands if end > start)
+
+
+def _dumbbell(scale: Scale, record: ResultRecord) -> Strip:
+    growth = record.growth
+    assert growth is not None  # noqa: S101 - for the type checker
+    most = record.limits.get("max_growth")
+    bands = _bands(scale, record)
+    if most is not None:
+        edge = abs(growth.before) + most
+        bands = _widths([(scale.start, scale.at(-edge)), (scale.at(edge), scale.end)])
+    before, after = scale.at(growth.before), scale.at(growth.after)
+    return Strip(
+        zero=scale.at(0.0), dot=after, bands=bands, range=reach(before, after), ghost=before
+    )
+
+
+def _change_cells(record: ResultRecord) -> tuple[str, ...]:
+    growth = record.growth
+    assert growth is not None  # noqa: S101 - for the type checker
+    return number(growth.before), number(growth.after), number(growth.value)

@@ -1,0 +1,115 @@
+"""Small versions of stimuli, each in the page once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import features
+
+from pytest_visualbias.embeddings.decoding import decode
+from pytest_visualbias.errors import StimulusError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from PIL import Image
+
+    from pytest_visualbias.reports.influence import Influence
+
+__all__ = ["Thumbnails", "gather"]
+
+# The longer side, in pixels.
+SIDE = 96
+# What all of them may take of a page, in characters.
+BUDGET = 600_000
+# A larger file is no stimulus that somebody shows in a page.
+LARGEST = 64 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thumbnails:
+    """The pictures of a page.
+
+    Attributes
+    ----------
+    pictures : mapping of str to str
+        Address of the data of every image, by the identity of the image.
+    missing : int
+        Images whose file is not there, is another one now, or cannot be decoded.
+    cut : int
+        Images that are left out to keep the page small.
+    """
+
+    pictures: Mapping[str, str]
+    missing: int = 0
+    cut: int = 0
+
+
+def gather(wanted: Iterable[Influence], root: Path, *, budget: int = BUDGET) -> Thumbnails:
+    """Return small versions of images that are still what they were.
+
+    Parameters
+    ----------
+    wanted : iterable of Influence
+        The images, in the order of their importance; each may stand there often.
+    root : Path
+        What their folders are relative to.
+    budget : int
+        Characters that all of them may take.
+    """
+    pictures: dict[str, str] = {}
+    missing, cut, left = 0, 0, budget
+    for one in _once(wanted):
+        content = _content(one, root)
+        address = None if content is None else _address(root / one.folder / one.name, content)
+        if address is None:
+            missing += 1
+        elif len(address) > left:
+            cut += 1
+        else:
+            pictures[one.identity] = address
+            left -= len(address)
+    return Thumbnails(pictures=pictures, missing=missing, cut=cut)
+
+
+def _once(wanted: Iterable[Influence]) -> Iterable[Influence]:
+    """Return every image once, where it first stands; rows of stored vectors are none."""
+    found: dict[str, Influence] = {}
+    for one in wanted:
+        if one.folder:
+            found.setdefault(one.identity, one)
+    return found.values()
+
+
+def _content(one: Influence, root: Path) -> bytes | None:
+    """Return the bytes of an image, if they are those that were measured."""
+    path = root / one.folder / one.name
+    try:
+        # Nothing else than a file: to read a device or a pipe might never end.
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            return None
+        content = path.read_bytes()
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return None
+    return content if hashlib.sha256(content).hexdigest() == one.identity else None
+
+
+def _address(path: Path, content: bytes) -> str | None:
+    try:
+        image = decode(path, content)
+    except StimulusError:
+        return None
+    image.thumbnail((SIDE, SIDE))
+    kind = "webp" if features.check("webp") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(_encoded(image, kind)).decode('ascii')}"
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, quality=60)
+    return stream.getvalue()

@@ -1,0 +1,79 @@
+"""What the page says of a result: its outcome, its numbers, and what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.verdict import number
+
+if TYPE_CHECKING:
+    from pytest_visualbias.record import ResultRecord
+
+__all__ = ["OUTCOMES", "advice", "optional", "outcome_of", "span"]
+
+# Worst first.
+OUTCOMES: dict[str, str] = {
+    "fail": "over a limit, with the evidence that was asked for",
+    "invalid": "a positive control did not show its effect, so the result says nothing",
+    "error": "not measured: an image, a set, a checkpoint or a layer is wrong",
+    "inconclusive": "over a limit, but chance is not excluded",
+    "accepted": "over a limit, but within a waiver that is still in force",
+    "pass": "within the limits",
+    "reported": "measured, but judged by no limit",
+}
+
+
+def outcome_of(record: ResultRecord) -> str:
+    """Return the outcome; a test that no limit judged is not shown as one that held."""
+    is_unjudged = record.outcome == "pass" and any("reported only" in one for one in record.reasons)
+    return "reported" if is_unjudged else record.outcome
+
+
+def optional(value: float | None) -> str:
+    """Return an effect as people read it, or a dash."""
+    return "–" if value is None else number(value)
+
+
+def span(low: float | None, high: float | None) -> str:
+    """Return an interval as people read it, or a dash."""
+    return "–" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def advice(record: ResultRecord) -> str:
+    """Return what a person can do about an outcome that is not as it should be."""
+    if record.outcome == "fail":
+        return _after_failing(record)
+    return {
+        "error": "Mend what the sentence names, and run again: nothing was measured.",
+        "invalid": "Mend the positive control of this model first; until then this says nothing.",
+        "inconclusive": _more_images(record),
+        "accepted": "Nothing now; the waiver ends on its day, or when the effect grows beyond it.",
+    }.get(record.outcome, "")
+
+
+def _after_failing(record: ResultRecord) -> str:
+    said = " ".join(record.reasons)
+    if record.control == "positive":
+        return (
+            "Check the checkpoint, the preprocessing and the layer: a network that lacks this "
+            "effect cannot be judged by the other tests."
+        )
+    if "'accept'" in said:
+        return "Edit the waiver in the spec as the sentence says."
+    if record.growth is not None and "growth" in said:
+        return (
+            "Open the test for the images that its effect hangs on, and look for what the "
+            "finetuning data put together and the data before did not. Mend the data and finetune "
+            "again, or accept the bias in the spec with a reason and a day."
+        )
+    return (
+        "Open the test for the images that its effect hangs on: are they what the concept means? "
+        "If so, mend the data or the training, or accept the bias in the spec with a reason and a "
+        "day."
+    )
+
+
+def _more_images(record: ResultRecord) -> str:
+    least = record.smallest_detectable_effect
+    seen = "" if least is None else f": these sets show effects from {least:.2f} on"
+    return f"Add images to the sets, so that an effect of this size can be told from chance{seen}."

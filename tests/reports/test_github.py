@@ -1,0 +1,135 @@
+"""What GitHub Actions is told: on the right line, worst first, and nothing that is not ours."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_visualbias.reports.github import SUMMARY_LIMIT, Fault, append_summary, commands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_visualbias.record import Report, ResultRecord
+
+    Make = Callable[..., ResultRecord]
+    MakeReport = Callable[..., Report]
+
+ROOT = Path("/work/checkout/models")
+COMMAND = re.compile(r"::(error|warning) ((?:[a-z]+=[^:,]*,?)+)::(.*)")
+
+
+def told(
+    records: Sequence[ResultRecord], *faults: Fault, workspace: str = "/work/checkout"
+) -> list[str]:
+    return commands(records, faults, root=ROOT, workspace=Path(workspace), is_strict=False)
+
+
+def unescaped(text: str) -> str:
+    """Return what a runner of GitHub makes of a value."""
+    for code, sign in (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")):
+        text = text.replace(code, sign)
+    return text
+
+
+def properties(line: str) -> dict[str, str]:
+    found = COMMAND.fullmatch(line)
+    assert found is not None, line
+    return {
+        name: unescaped(value)
+        for name, _, value in (one.partition("=") for one in found[2].split(","))
+    }
+
+
+def test_a_failure_is_marked_on_the_line_of_its_test(make: Make) -> None:
+    (line,) = told([make(), make("kept", outcome="pass"), make("ok", outcome="accepted")])
+    assert line.startswith(
+        "::error file=models/bias_specs/x.bias.yaml,line=9,"
+        "title=fail%3A after%3A%3Agender-career[pooled]::a reason%0A  bias_specs/x.bias.yaml:9: "
+    )
+
+
+def test_a_spec_outside_of_the_checkout_has_no_file(make: Make) -> None:
+    (line,) = told([make()], workspace="/somewhere/else")
+    assert line.startswith("::error title=fail")
+
+
+def test_the_worst_ten_of_each_level_are_marked_and_the_rest_counted(make: Make) -> None:
+    records = [
+        *(make(f"o{n}", outcome="inconclusive") for n in range(12)),
+        *(make(f"e{n}", outcome="error", measured=False) for n in range(5)),
+        *(make(f"f{n}", effect_judged=n / 10) for n in range(8)),
+    ]
+    lines = told(records)
+    heads = [properties(line)["title"] for line in lines if line.startswith("::error")]
+    assert heads[:8] == [f"fail: after::f{n}[pooled]" for n in reversed(range(8))]
+    assert heads[8:] == ["error: after::e0[pooled]", "error: after::e1[pooled]"]
+    assert sum(line.startswith("::warning") for line in lines) == 10
+    assert [line for line in lines if not line.startswith("::")] == [
+        "3 more errors of specs are not marked; see above",
+        "2 more warnings of specs are not marked; see above",
+    ]
+
+
+def test_every_fault_of_a_spec_is_at_its_own_line_and_comes_first(make: Make) -> None:
+    text = "a.bias.yaml:3:5: tests[0]: one; mend\na.bias.yaml:8:1: layers: two; mend"
+    lines = told([make()], Fault(file="a.bias.yaml", text=text))
+    assert lines[:2] == [
+        (
+            "::error file=models/a.bias.yaml,line=3,col=5,title=bias spec cannot be used::"
+            "tests[0]: one; mend"
+        ),
+        (
+            "::error file=models/a.bias.yaml,line=8,col=1,title=bias spec cannot be used::"
+            "layers: two; mend"
+        ),
+    ]
+    assert len(lines) == 3
+
+
+def test_a_fault_without_a_line_is_one_of_the_file() -> None:
+    (line,) = told([], Fault(file="a.bias.yaml", text="first\nsecond"))
+    assert line == (
+        "::error file=models/a.bias.yaml,title=bias spec cannot be used::first%0Asecond"
+    )
+
+
+def test_the_same_fault_from_two_workers_is_one() -> None:
+    fault = Fault(file="a.bias.yaml", text="a.bias.yaml:3:5: x")
+    assert len(told([], fault, fault)) == 1
+
+
+def test_names_cannot_give_commands_of_their_own(make: Make, hostile: str) -> None:
+    record = make(hostile, spec=f"{hostile}.bias.yaml", reasons=[hostile])
+    lines = told([record], Fault(file=f"{hostile}.bias.yaml", text=hostile))
+    assert len(lines) == 2
+    for line in lines:
+        assert line.isprintable() or "\u200d" in line
+        assert line.startswith("::error ")
+        assert {*properties(line)} <= {"file", "line", "title"}
+
+
+def test_the_summary_stays_within_what_github_takes_of_a_step(
+    make: Make, make_report: MakeReport, tmp_path: Path
+) -> None:
+    """It counts all that earlier commands of the step have written, and drops what is longer."""
+    path = tmp_path / "summary.md"
+    path.write_text("x" * (SUMMARY_LIMIT - 5000))
+    report = make_report(*(make(f"t{n}", reasons=["long " * 100]) for n in range(200)))
+    append_summary(report, path)
+    text = path.read_text("utf-8")
+    assert SUMMARY_LIMIT - 1500 < path.stat().st_size <= SUMMARY_LIMIT
+    assert "Left out to stay within" in text
+
+
+@pytest.mark.parametrize("room", [0, 1, 100, 600])
+def test_where_there_is_no_room_nothing_is_added(
+    make_report: MakeReport, tmp_path: Path, room: int
+) -> None:
+    path = tmp_path / "summary.md"
+    path.write_text("x" * (SUMMARY_LIMIT - room))
+    append_summary(make_report(), path)
+    assert path.stat().st_size <= SUMMARY_LIMIT

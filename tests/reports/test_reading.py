@@ -1,0 +1,157 @@
+"""Reports of earlier runs: read whole, or refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_visualbias.errors import ReportError
+from pytest_visualbias.record import to_json
+from pytest_visualbias.reports.files import FORMATS, Look, write, write_all
+from pytest_visualbias.reports.reading import read_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_visualbias.record import Report, ResultRecord
+
+    Make = Callable[..., ResultRecord]
+    MakeReport = Callable[..., Report]
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ReportError) as caught:
+        read_report(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(str(path))
+
+
+def test_what_was_written_is_read_again(
+    make: Make, make_report: MakeReport, tmp_path: Path
+) -> None:
+    report = make_report(make("Müller → 花"), make(outcome="error", measured=False))
+    write("json", report, tmp_path / "new" / "a.json")
+    assert read_report(tmp_path / "new" / "a.json") == report
+
+
+def test_hostile_names_are_the_same_after_reading(
+    make: Make, make_report: MakeReport, tmp_path: Path, hostile: str
+) -> None:
+    report = make_report(make(hostile, reasons=[hostile]))
+    write("json", report, tmp_path / "a.json")
+    assert read_report(tmp_path / "a.json") == report
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", " is not JSON (Expecting value: line 1 column 1 (char 0)); make the report anew"),
+        ('{"a": NaN}', " is not JSON (NaN is no number); make the report anew"),
+        ('{"a": 1, "a": 2}', " is not JSON ('a' stands twice); make the report anew"),
+        ("[" * 100_000, " is not JSON (nested too deeply); make the report anew"),
+        ("[]", " is no report; name a file that `pytest --visualbias-json` wrote"),
+        ('{"x": 1}', " is no report; name a file that `pytest --visualbias-json` wrote"),
+        (
+            '{"visualbias_baseline": 1, "entries": {}}',
+            (
+                " holds recorded results, not a report; name a file that "
+                "`pytest --visualbias-json` wrote"
+            ),
+        ),
+        (
+            '{"schema_version": 2}',
+            (
+                " is a report of version 2, and this release reads 1; install a newer "
+                "pytest-visualbias"
+            ),
+        ),
+        ('{"schema_version": 0}', ": 'schema_version' is 0, not 1; make the report anew"),
+        ('{"schema_version": true}', ": 'schema_version' is True, not 1; make the report anew"),
+        ('{"schema_version": "1"}', ": 'schema_version' is '1', not 1; make the report anew"),
+        ('{"schema_version": 1}', " is no whole report (tool: Field required); make it anew"),
+    ],
+)
+def test_what_is_no_report_is_refused_in_a_sentence(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    assert refusal(path) == said
+
+
+def test_so_is_what_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    assert refusal(tmp_path / "binary") == " is not UTF-8; make the report anew"
+    missing = " cannot be read (No such file or directory); correct the path"
+    assert refusal(tmp_path / "gone") == missing
+    assert refusal(tmp_path) == " cannot be read (Is a directory); correct the path"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda stored: stored["results"][0].pop("outcome"),
+        lambda stored: stored["results"][0].update(effect_size="large"),
+        lambda stored: stored.update(results={}),
+        lambda stored: stored["results"][0]["growth"].pop("shift"),
+    ],
+)
+def test_a_report_with_a_part_missing_or_wrong_is_refused(
+    make_report: MakeReport, tmp_path: Path, spoil: Callable[[Any], object]
+) -> None:
+    stored = json.loads(to_json(make_report()))
+    spoil(stored)
+    (tmp_path / "a.json").write_text(json.dumps(stored))
+    assert refusal(tmp_path / "a.json").startswith(" is no whole report (results")
+
+
+def test_keys_that_a_later_release_adds_are_left_out(
+    make: Make, make_report: MakeReport, tmp_path: Path
+) -> None:
+    """Keys are added to a version, never changed, so that older readers go on reading."""
+    report = make_report(make(), make("second"))
+    stored = json.loads(to_json(report))
+    stored["later"] = 1
+    stored["results"][1]["later"] = stored["results"][1]["growth"]["later"] = {"x": [1]}
+    stored["models"][0]["later"] = None
+    (tmp_path / "a.json").write_text(json.dumps(stored))
+    assert read_report(tmp_path / "a.json") == report
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_was_there_stays_where_a_file_cannot_be_written(
+    make_report: MakeReport, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "there"
+    path.write_text("before")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    said = write_all(make_report(), {name: path}, Look())
+    assert said == [
+        f"the report {path} cannot be written (No space left on device); choose another"
+    ]
+    assert path.read_text() == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_link_goes_on_pointing_where_it_did(make_report: MakeReport, tmp_path: Path) -> None:
+    (tmp_path / "goal.md").write_text("before")
+    (tmp_path / "link.md").symlink_to("goal.md")
+    write("md", make_report(), tmp_path / "link.md")
+    assert (tmp_path / "link.md").is_symlink()
+    assert (tmp_path / "goal.md").read_text().startswith("## Bias")
+
+
+def test_text_that_is_no_unicode_is_written_all_the_same(
+    make_report: MakeReport, tmp_path: Path
+) -> None:
+    """An error of collecting can name a file that has half a character in its name."""
+    report = make_report(summary={"collection_errors": ["a\udc80.py: wrong"]})
+    targets = {name: tmp_path / name for name in FORMATS}
+    assert write_all(report, targets, Look()) == []
+    stored = json.loads((tmp_path / "json").read_text("utf-8"))
+    assert stored["summary"]["collection_errors"] == ["a\udc80.py: wrong"]
