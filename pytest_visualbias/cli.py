@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
+from pytest_visualbias.cli_embed import add_embed
 from pytest_visualbias.cli_explain import add_explain
 from pytest_visualbias.cli_fetch import add_fetch
 from pytest_visualbias.cli_init import add_init
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add_probe(
         commands.add_parser("probe", help="how accurately embeddings tell labelled images apart")
     )
+    add_embed(commands.add_parser("embed", help="fill the cache, so that the gate loads no model"))
     add_actions(commands.add_parser("cache", help="what the cache holds, and pruning it"))
     return parser
 
