@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
+from pytest_visualbias.cli_embed import add_embed
+from pytest_visualbias.cli_explain import add_explain
 from pytest_visualbias.cli_fetch import add_fetch
+from pytest_visualbias.cli_init import add_init
 from pytest_visualbias.cli_probe import add_probe
 from pytest_visualbias.cli_reports import add_comparison, add_report
+from pytest_visualbias.cli_suggest import add_suggest
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, VisualBiasError
@@ -36,7 +40,10 @@ __all__ = ["main"]
 SPEC_SUFFIXES = (".bias.yaml", ".bias.yml")
 OK, FAULTY, USAGE = 0, 1, 2
 EXAMPLES = """examples:
+  visualbias init
   visualbias check bias_specs/gender.bias.yaml
+  visualbias explain bias_specs/gender.bias.yaml gender-career
+  visualbias suggest bias_specs/gender.bias.yaml
   visualbias layers bias_specs/gender.bias.yaml after
   visualbias suites ieat
   visualbias fetch ieat --dry-run
@@ -79,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pytest-visualbias {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_init(
+        commands.add_parser("init", help="write a first spec and a workflow, by what is there")
+    )
     check = commands.add_parser(
         "check", help="validate specs, decode their stimuli, look for checkpoints; load no model"
     )
@@ -88,10 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
     add_place(check)
     check.set_defaults(run=_check)
+    add_explain(commands.add_parser("explain", help="say a test, or its result, in words"))
     layers = commands.add_parser("layers", help="list where embeddings of a model can be read")
     layers.add_argument("spec", type=Path, metavar="SPEC")
     layers.add_argument("model", metavar="MODEL", help="a model of the spec")
     layers.set_defaults(run=_layers)
+    add_suggest(
+        commands.add_parser("suggest", help="propose limits that the model before supports")
+    )
     add_suites(commands.add_parser("suites", help="list the suites that ship, or what one holds"))
     add_fetch(commands.add_parser("fetch", help="bring the images of a suite, verified"))
     schema = commands.add_parser("schema", help="print the JSON Schema of specs, or of reports")
@@ -102,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     add_probe(
         commands.add_parser("probe", help="how accurately embeddings tell labelled images apart")
     )
+    add_embed(commands.add_parser("embed", help="fill the cache, so that the gate loads no model"))
     add_actions(commands.add_parser("cache", help="what the cache holds, and pruning it"))
     return parser
 

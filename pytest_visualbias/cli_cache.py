@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.embeddings.contents import Contents, Key
 
-__all__ = ["add_actions", "add_place", "place_of", "remembered"]
+__all__ = ["add_actions", "add_place", "cache_folder", "place_of", "remembered"]
 
 OK, FAULTY, USAGE = 0, 1, 2
 VARIABLE = "VISUALBIAS_CACHE"
@@ -80,6 +80,11 @@ def place_of(named: Path | None) -> Path | None:
     return chosen if chosen is not None else _nearest()
 
 
+def cache_folder(named: Path | None) -> Path:
+    """Return the folder of the cache that pytest would use here, whether it is there or not."""
+    return place_of(named) or Path.cwd() / PYTESTS / BELOW
+
+
 def _chosen(named: Path | None) -> Path | None:
     text = str(named) if named is not None else os.environ.get(VARIABLE)
     return Path(text).expanduser() if text else None
@@ -94,7 +99,7 @@ def _nearest() -> Path | None:
 
 def _folder(named: Path | None) -> Path:
     """Return the folder of the cache, which is there."""
-    folder = _chosen(named) or _nearest() or Path.cwd() / PYTESTS / BELOW
+    folder = cache_folder(named)
     if folder.is_dir():
         return folder
     if folder.exists():

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.baseline.sources import Baseline, Recording
     from pytest_visualbias.embeddings.plan import Want
     from pytest_visualbias.models.encoder import InMemory
-    from pytest_visualbias.pipeline.embedding import Resources
+    from pytest_visualbias.pipeline.embedding import Measured, Resources
     from pytest_visualbias.pipeline.family import Family
     from pytest_visualbias.pipeline.preflight import Preflight
     from pytest_visualbias.record import ModelRecord, ResultRecord
@@ -194,6 +194,16 @@ class Session:
         """Return the record of a model that was measured."""
         subject = self._subjects.get(_key(spec, model))
         return model_record(spec.file, subject) if isinstance(subject, Subject) else None
+
+    def embedded(self, spec: LoadedSpec, model: str) -> Measured:
+        """Return a model's embeddings of all stimuli of a spec; they are in the cache then.
+
+        Raises
+        ------
+        VisualBiasError
+            Where the model cannot be loaded or run.
+        """
+        return self._subject(spec, model).measured
 
     def _subject(self, spec: LoadedSpec, model: str) -> Subject:
         key = _key(spec, model)

@@ -31,8 +31,11 @@ def test_all_suites_that_ship_are_listed_with_sizes_tags_licence_and_citation(
     assert main(["suites"]) == 0
     said = capsys.readouterr().out
     heads = [line.partition(":")[0] for line in said.splitlines() if line[:1].strip()]
-    assert tuple(heads) == suite_names() == ("ieat", "ranjit-coco", "ranjit-openimages", "sb-ssl")
+    shipped = ("drawings", "ieat", "ranjit-coco", "ranjit-openimages", "sb-ssl")
+    assert tuple(heads) == suite_names() == shipped
     blocks = dict(zip(heads, said.split("\n\n"), strict=True))
+    assert "  3 tests, 8 sets\n" in blocks["drawings"]
+    assert "data/quickstart/stimuli (there)" in blocks["drawings"].replace("\n", "")
     assert "  39 tests, 53 sets, 826 images\n" in blocks["ieat"]
     assert "  39 tests, 53 sets, 826 images\n" in blocks["sb-ssl"]
     assert "  30 tests, 13 sets, 205 images\n" in blocks["ranjit-coco"]

@@ -40,6 +40,9 @@ class Suite(Strict):
     ----------
     title, citation, source, licence : str
         For people; the licence is that of the stimuli.
+    stimuli : str, optional
+        Where they are, relative to the suite. Without it they lie beside a suite of the user's own,
+        and those of one that ships are put where ``fetch`` puts them.
     extends : str, optional
         A suite whose parts hold here, too, unless they are given here.
     tags : mapping of str to str
@@ -51,6 +54,7 @@ class Suite(Strict):
     citation: str = ""
     source: str = ""
     licence: str = ""
+    stimuli: Text | None = None
     extends: Text | None = None
     layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] | None = None
     tags: Annotated[dict[TagName, str], Field(default_factory=dict)]
@@ -141,8 +145,7 @@ def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
     if not document.complete or faults:
         raise _error(faults, file)
     name = path.name.removesuffix(SUITE_SUFFIXES[0]).removesuffix(SUITE_SUFFIXES[1])
-    ships = path == suite_path(name)
-    home = Home(suite=name, folder=fetched(name) if ships else path.parent, can_be_fetched=ships)
+    home = _home(document, path, name)
     base = _base(document, path, file=file, may_extend=may_extend)
     own = _mapping(document.data, "concepts")
     homes = {**(base.homes if base is not None else {}), **dict.fromkeys(own, home)}
@@ -155,6 +158,16 @@ def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
         homes=homes,
         digests=(digest_of_text(text), *(base.digests if base is not None else ())),
     )
+
+
+def _home(document: Document, path: Path, name: str) -> Home:
+    """Return where the suite's own stimuli are."""
+    said = document.data.get("stimuli") if isinstance(document.data, dict) else None
+    if isinstance(said, str):
+        folder = Path(os.path.normpath(path.parent / said))
+        return Home(suite=name, folder=folder, can_be_fetched=False)
+    ships = path == suite_path(name)
+    return Home(suite=name, folder=fetched(name) if ships else path.parent, can_be_fetched=ships)
 
 
 def _text(path: Path, file: str) -> str:

@@ -1,0 +1,66 @@
+"""What a test cannot see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.pipeline.power import smallest_visible
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.explaining.subject import Subject
+
+__all__ = ["blindness"]
+
+
+def blindness(subject: Subject) -> Iterator[str]:
+    """Yield what a test cannot see, in paragraphs."""
+    if subject.test.compared:
+        yield _visible(subject)
+    images = " or ".join(subject.name(role) for role in subject.sizes) or "its sets"
+    yield (
+        f"It speaks of these images only. Others that one would call {images} may show another "
+        "effect, and p says nothing about that."
+    )
+    yield _layers(subject)
+    yield (
+        "A pass is not proof that a model is fair, and an effect is not yet harm done: it is a "
+        "reason to look."
+    )
+
+
+def _visible(subject: Subject) -> str:
+    if not subject.is_sized:
+        return "How small an effect it can see is not known before all of its sets are there."
+    model = (subject.gated or subject.models)[0]
+    sides = smallest_visible(subject.spec, model, subject.test, subject.sizes)
+    count = 2 if len(subject.test.compared) > 1 and sides[1] is not None else 1
+    found = [d for d in sides[:count] if d is not None]
+    sizes = ", ".join(f"{subject.name(role)} {n}" for role, n in subject.sizes.items())
+    if len(found) < count:
+        return (
+            f"With so few images ({sizes}) no effect at all can be told from chance, once p is "
+            "corrected: it cannot fail alone. Add images, or draw fewer tests into the spec."
+        )
+    return (
+        f"With so many images ({sizes}) only effects above about {max(found):.2f} can be told from "
+        "chance. Smaller ones may be there and pass."
+    )
+
+
+def _layers(subject: Subject) -> str:
+    shown = ", ".join(f"'{printable(layer)}'" for layer in subject.layers)
+    if len(subject.layers) > 1:
+        return (
+            f"It is made at the layers {shown}, each judged by itself. What the network does after "
+            "the last of them, its classifier above all, is not measured."
+        )
+    if subject.layers[0] in (LOGITS, PROBABILITIES):
+        return f"It is read at {shown}. What a model holds before them is not measured."
+    return (
+        f"It is read at the layer {shown}. What a model holds elsewhere, and what its classifier "
+        "does with it, is not measured."
+    )

@@ -1,0 +1,123 @@
+"""What a test of each kind asks, and what its numbers mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.pipeline.power import plan_of
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.statistics import largest_effect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.explaining.subject import Subject
+
+__all__ = ["numbers", "question"]
+
+IEAT = (
+    "Are {X} nearer to {A} than to {B}, compared with {Y}? Near is measured by the cosine of "
+    "embeddings (Steed & Caliskan, 2021)."
+)
+SC_EAT = (
+    "Are {X} nearer to {A} than to {B}? Near is measured by the cosine of embeddings. There is no "
+    "second group of targets to compare with."
+)
+GAP = (
+    "Are {X} nearer to {A} than {Y} are? Near is measured by the mean cosine of embeddings "
+    "(Ranjit et al., 2023)."
+)
+INTRA = (
+    "How alike are {X} to each other? It is the mean cosine of the embeddings of two different "
+    "images (Ranjit et al., 2023)."
+)
+QUESTIONS = {"ieat": IEAT, "sc-eat": SC_EAT, "similarity-gap": GAP, "intra-similarity": INTRA}
+POSITIVE = (
+    "It is a positive control: a model has to show this effect, or the tests that depend on it say "
+    "nothing and are invalid."
+)
+DRIFT = (
+    "It is a drift control: its sets should not matter, so that its shift is what moved for "
+    "everything. It is measured and never judged."
+)
+
+
+def question(subject: Subject) -> Iterator[str]:
+    """Yield what a test asks, in paragraphs."""
+    test = subject.test
+    yield QUESTIONS[test.kind].format(
+        **{role: subject.counted(role) for role in ("X", "Y", "A", "B") if _has(subject, role)}
+    )
+    if test.about:
+        yield f"The author says: {printable(test.about)}"
+    if test.is_positive:
+        yield POSITIVE
+    elif test.control == "drift":
+        yield DRIFT
+    yield from (f"Not all sets are known: {printable(text)}" for text in subject.problems)
+
+
+def _has(subject: Subject, role: str) -> bool:
+    part = subject.test.targets if role in "XY" else subject.test.attributes
+    return getattr(part, role, None) is not None
+
+
+def numbers(subject: Subject) -> Iterator[str]:
+    """Yield what its numbers mean, in paragraphs."""
+    if not subject.test.compared:
+        yield (
+            "The effect is that mean cosine: 1 where all images look the same to the model, near 0 "
+            "where they have nothing in common. Its interval leaves out one image at a time. "
+            "Nothing is compared, so there is no p."
+        )
+        return
+    yield from _effect(subject)
+    yield from _chance(subject)
+
+
+def _effect(subject: Subject) -> Iterator[str]:
+    kind, x, a = subject.test.kind, subject.name("X"), subject.name("A")
+    if kind == "ieat":
+        y, b = subject.name("Y"), subject.name("B")
+        toward = f"{x} go with {a} and {y} with {b}"
+    elif kind == "sc-eat":
+        toward = f"{x} go with {a} rather than {subject.name('B')}"
+    else:
+        toward = f"{x} are nearer to {a} than {subject.name('Y')} are"
+    yield (
+        f"The effect d is in standard deviations. It is positive where {toward}, negative the "
+        f"other way round, and 0 where there is nothing.{_most(subject)}"
+    )
+    if kind == "ieat" and plan_of(subject.spec, subject.test).sides == "both":
+        yield (
+            "It is computed twice, the second time with targets and attributes exchanged, and the "
+            "effect nearer to 0 and the larger p are judged. Where a model separates its targets "
+            "well, one side alone comes near its bound for any attributes at all."
+        )
+    yield (
+        "The gap is the same difference in cosines before it is scaled: a large d with a tiny gap "
+        "is regular, but small."
+    )
+
+
+def _most(subject: Subject) -> str:
+    if not subject.is_sized:
+        return ""
+    sizes = subject.sizes
+    most = min(largest_effect(sizes[one], sizes[other]) for one, other in subject.test.compared)
+    return f" 0.8 is commonly called large, and with these sets it cannot be over {most:.2f}."
+
+
+def _chance(subject: Subject) -> Iterator[str]:
+    plan = plan_of(subject.spec, subject.test)
+    pairs = subject.test.compared[:1] if plan.sides == "targets" else subject.test.compared
+    shown = " and ".join(f"{subject.name(one)} and {subject.name(other)}" for one, other in pairs)
+    which = {
+        "two-sided": "either way",
+        "greater": "as positive as this",
+        "less": "as negative as this",
+    }[plan.alternative]
+    yield (
+        f"p is the chance of an effect as large, {which}, if it made no difference which image of "
+        f"{shown} is in which set. It is not the chance that the limit is exceeded."
+    )

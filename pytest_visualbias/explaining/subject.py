@@ -1,0 +1,170 @@
+"""What is to be explained: a test of a spec, with all that is known before a model is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import SpecError, UsageError
+from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.roles import is_gated, is_random
+from pytest_visualbias.spec.sets import concepts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pytest_visualbias.spec.parsing import SpecFile
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+
+__all__ = ["Node", "Subject", "node_of", "subjects"]
+
+SEPARATOR = "::"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """What a node id, or a spec and the name of a test, say; "" for what they leave open."""
+
+    spec: str
+    model: str = ""
+    test: str = ""
+    layer: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """A test in its spec.
+
+    Attributes
+    ----------
+    file : SpecFile
+        The spec.
+    test : BiasTest
+        The test.
+    model : str
+        The one that is asked for, or "" for all.
+    layers : tuple of str
+        Those that are asked for, or all.
+    sizes : mapping of str to int
+        Numbers of images by role, as far as they are known.
+    problems : tuple of str
+        Why others are not.
+    """
+
+    file: SpecFile
+    test: BiasTest
+    model: str
+    layers: tuple[str, ...]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> BiasSpec:
+        """What the spec says."""
+        return self.file.spec
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are asked for."""
+        return (self.model,) if self.model else tuple(self.spec.models)
+
+    @property
+    def gated(self) -> tuple[str, ...]:
+        """Those of them that the limits of the test can fail."""
+        return tuple(name for name in self.models if is_gated(self.spec, name, self.test))
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether the number of images is known of every set."""
+        return self.sizes.keys() == concepts_of(self.test).keys()
+
+    def name(self, role: str) -> str:
+        """Return the concept of a role, in quotes."""
+        return f"'{printable(concepts_of(self.test)[role])}'"
+
+    def counted(self, role: str) -> str:
+        """Return the concept of a role with its number of images, where that is known."""
+        count = self.sizes.get(role)
+        return self.name(role) + (f" ({count} images)" if count is not None else "")
+
+
+def node_of(first: str, second: str | None) -> Node:
+    """Return what was named: a node id, or a spec and a test.
+
+    Raises
+    ------
+    UsageError
+        For both at once.
+    """
+    spec, *rest = first.split(SEPARATOR)
+    if second is not None and rest:
+        raise UsageError(f"'{first}' names a test already; leave out '{second}'")
+    if second is not None:
+        return Node(spec=spec, test=second)
+    model, test = (*rest, "", "")[:2]
+    return Node(spec=spec, model=model, test=test)
+
+
+def subjects(file: SpecFile, node: Node, *, stimuli: Path | None = None) -> tuple[Subject, ...]:
+    """Return the test that is named, or all tests of the spec.
+
+    Raises
+    ------
+    UsageError
+        For a model or a test that the spec does not have.
+    """
+    spec = file.spec
+    if node.model and node.model not in spec.models:
+        hint = did_you_mean(node.model, spec.models)
+        raise UsageError(f"{node.spec} has no model '{node.model}'; {hint}")
+    layers = tuple(point.name for point in points_for(spec.layers, {}))
+    found: list[tuple[BiasTest, tuple[str, ...]]] = [
+        (test, (layer,))
+        for test in spec.tests
+        for layer in layers
+        if node.test == f"{test.name}[{layer}]"
+    ]
+    if not found:
+        found = [(test, layers) for test in spec.tests if node.test in ("", test.name)]
+    if not found:
+        hint = did_you_mean(node.test.partition("[")[0], [test.name for test in spec.tests])
+        raise UsageError(f"{node.spec} has no test '{node.test}'; {hint}")
+    sets, faults = _sizes(file, node.model, stimuli)
+    return tuple(
+        Subject(
+            file=file,
+            test=test,
+            model=node.model,
+            layers=chosen,
+            sizes={
+                role: sets[concept]
+                for role, concept in concepts_of(test).items()
+                if concept in sets
+            },
+            problems=faults,
+        )
+        for test, chosen in found
+    )
+
+
+def _sizes(
+    file: SpecFile, model: str, stimuli: Path | None
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return how many images the concepts have: paths are counted, and no image is read."""
+    try:
+        checked = preflight(file, stimuli=stimuli, strict=False, digest=str)
+    except SpecError as error:
+        return {}, error.faults
+    names = [model] if model else _telling(file)
+    sets = checked.models[names[0]]
+    problems = tuple(sorted({*sets.problems.values()}))
+    return {name: len(found) for name, found in sets.sets.items()}, problems
+
+
+def _telling(file: SpecFile) -> list[str]:
+    """Return the models of a spec, trained ones first."""
+    return sorted(file.spec.models, key=lambda name: is_random(file.spec.models[name]))

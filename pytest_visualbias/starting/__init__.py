@@ -1,0 +1,1 @@
+"""What `visualbias init` sees in a repository, and what it writes there."""

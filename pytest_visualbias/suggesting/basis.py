@@ -1,0 +1,192 @@
+"""What limits are derived from: the numbers of one test at one layer, taken from its records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.pipeline.power import plan_of
+from pytest_visualbias.verdict import size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.spec.schema import Alternative, BiasSpec, BiasTest
+
+__all__ = ["Basis", "basis_of", "counted"]
+
+ROLES = ("X", "Y", "A", "B")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Basis:
+    """The numbers of one test of one model at one layer.
+
+    Attributes
+    ----------
+    model, layer : str
+        Whose they are, and where.
+    alternative : str
+        Which way an effect counts.
+    level : float
+        The level that p must reach, corrected for all limits that are proposed.
+    count : int
+        Over how many p.
+    sides : tuple of (int, int)
+        The sizes of the sets of each side that is judged.
+    effect, low, high : float
+        The judged effect and the ends of its interval; a mean cosine where nothing is compared.
+    untrained : tuple of float
+        The effect of untrained networks, one for each seed.
+    trials : tuple of float
+        The effects of the trials of the model.
+    spreads : tuple of float
+        For each side, how much scores of one set change from this model to another; empty where no
+        other model was measured.
+    other : str
+        Which one that is.
+    problem : str
+        Why nothing can be derived, or "".
+    """
+
+    model: str
+    layer: str
+    alternative: Alternative = "two-sided"
+    level: float = 0.05
+    count: int = 1
+    sides: tuple[tuple[int, int], ...] = ()
+    effect: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    untrained: tuple[float, ...] = ()
+    trials: tuple[float, ...] = ()
+    spreads: tuple[float, ...] = ()
+    other: str = ""
+    problem: str = ""
+
+    @property
+    def size(self) -> float:
+        """How large the effect is, in the direction that counts."""
+        return size(self.effect, self.alternative)
+
+    @property
+    def largest(self) -> float:
+        """The end of the interval that is farthest from no effect, in the direction that counts."""
+        return max(size(self.low, self.alternative), size(self.high, self.alternative))
+
+    @property
+    def smallest(self) -> float:
+        """The end that is nearest to none; zero where the interval holds it."""
+        return max(0.0, min(size(end, self.alternative) for end in (self.low, self.high)))
+
+
+def counted(spec: BiasSpec, test: BiasTest) -> bool:
+    """Whether the p of a test counts in the correction once it has limits."""
+    is_judged = test.control is None and bool(test.compared)
+    return is_judged and plan_of(spec, test).evidence == "significant"
+
+
+def basis_of(
+    spec: BiasSpec,
+    test: BiasTest,
+    record: ResultRecord,
+    *,
+    untrained: ResultRecord | None,
+    others: Sequence[ResultRecord],
+    count: int,
+) -> Basis:
+    """Return the numbers of a test.
+
+    Parameters
+    ----------
+    spec : BiasSpec
+        The spec.
+    test : BiasTest
+        The test.
+    record : ResultRecord
+        Of the model that limits are derived from.
+    untrained : ResultRecord or None
+        Of the untrained network.
+    others : sequence of ResultRecord
+        Of the models that are compared with it.
+    count : int
+        Over how many p the correction runs once limits are given.
+    """
+    start = Basis(model=record.model, layer=record.layer)
+    if record.outcome == "error" or record.effect_judged is None:
+        return _unmeasured(start, "; ".join(record.reasons))
+    if record.outcome == "invalid":
+        return _unmeasured(start, f"{'; '.join(record.reasons)}, so it says nothing yet")
+    plan = plan_of(spec, test)
+    pairs = test.compared[:1] if plan.sides == "targets" else test.compared
+    sizes = {"X": record.n_x, "Y": record.n_y, "A": record.n_a, "B": record.n_b}
+    members = count if counted(spec, test) else 1
+    spreads, other = _spreads(record, others, pairs)
+    return Basis(
+        model=record.model,
+        layer=record.layer,
+        alternative=plan.alternative if pairs else "two-sided",
+        level=plan.alpha / (1 if spec.settings.correction == "none" else max(members, 1)),
+        count=members,
+        sides=tuple((sizes[first] or 0, sizes[second] or 0) for first, second in pairs),
+        effect=record.effect_judged,
+        low=_or(record.ci_low, record.effect_judged),
+        high=_or(record.ci_high, record.effect_judged),
+        untrained=_effects(untrained) if untrained is not None else (),
+        trials=_effects(record) if record.trials else (),
+        spreads=spreads,
+        other=other,
+    )
+
+
+def _unmeasured(start: Basis, problem: str) -> Basis:
+    return Basis(model=start.model, layer=start.layer, problem=problem)
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value
+
+
+def _effects(record: ResultRecord) -> tuple[float, ...]:
+    """Return the judged effect of each trial or seed, of one that is alone its own."""
+    if record.effect_judged is None:
+        return ()
+    found = (record.trials or {}).get("effect_judged") or [record.effect_judged]
+    return tuple(float(value) for value in found)
+
+
+def _spreads(
+    record: ResultRecord, others: Sequence[ResultRecord], pairs: Sequence[tuple[str, str]]
+) -> tuple[tuple[float, ...], str]:
+    """Return for each side how much scores change to the model that changes them the most."""
+    best: tuple[tuple[float, ...], str] = ((), "")
+    for other in others:
+        found = [_spread(record.scores, other.scores, pair) for pair in pairs]
+        values = tuple(value for value in found if value is not None)
+        if len(values) == len(pairs) and sum(values) > sum(best[0]):
+            best = values, other.model
+    return best
+
+
+def _spread(
+    before: Mapping[str, Mapping[str, float]],
+    after: Mapping[str, Mapping[str, float]],
+    roles: tuple[str, str],
+) -> float | None:
+    """Return the standard deviation of changes within the two sets of a side.
+
+    Within them, so that a shift of one set against the other, which is what growth is, does not
+    make itself look like chance.
+    """
+    squares, freedom = 0.0, 0
+    for role in roles:
+        old, new = before.get(role, {}), after.get(role, {})
+        if not old or old.keys() != new.keys():
+            return None
+        changes = [new[image] - old[image] for image in old]
+        middle = math.fsum(changes) / len(changes)
+        squares += math.fsum((change - middle) ** 2 for change in changes)
+        freedom += len(changes) - 1
+    return math.sqrt(squares / freedom) if freedom > 0 else None

@@ -1,0 +1,173 @@
+"""Measuring what limits are derived from, as a run of the gate does, from the same cache."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.pipeline.preflight import Preflight
+from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.roles import BEFORE, growth_base, is_random
+from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+from pytest_visualbias.suggesting.basis import basis_of, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.session import LoadedSpec, Session
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ModelEntry
+    from pytest_visualbias.suggesting.basis import Basis
+
+__all__ = ["Measurement", "chosen_model", "measure"]
+
+UNTRAINED = "untrained"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """What was measured of a spec.
+
+    Attributes
+    ----------
+    model : str
+        The model that limits are derived from.
+    bases : mapping of str to tuple of Basis
+        By test, one for each layer.
+    grows : frozenset of str
+        Tests whose growth is measured from it.
+    notes : tuple of str
+        What could not be measured, and why.
+    """
+
+    model: str
+    bases: Mapping[str, tuple[Basis, ...]]
+    grows: frozenset[str]
+    notes: tuple[str, ...]
+
+
+def chosen_model(spec: BiasSpec, named: str | None) -> str:
+    """Return the model that limits are derived from: the named one, else the one before.
+
+    Raises
+    ------
+    UsageError
+        For an unknown model, an untrained one, and where there are only such.
+    """
+    if named is not None and named not in spec.models:
+        raise UsageError(
+            f"--model: there is no model '{named}'; {did_you_mean(named, spec.models)}"
+        )
+    trained = [name for name, entry in spec.models.items() if not is_random(entry)]
+    if named is not None and named not in trained:
+        raise UsageError(
+            f"--model: '{named}' is untrained; name a model that has learned something"
+        )
+    if named is not None:
+        return named
+    if not trained:
+        raise UsageError(
+            "every model of the spec is untrained, and limits come from one that has learned "
+            "something; add it"
+        )
+    starts = [BEFORE, *(pair.before for pair in spec.pairs)]
+    return next((name for name in starts if name in trained), trained[0])
+
+
+def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> Measurement:
+    """Measure a model, those compared with it, and untrained networks of its architecture.
+
+    Parameters
+    ----------
+    session : Session
+        The run.
+    loaded : LoadedSpec
+        The spec.
+    model : str
+        Which to derive limits from.
+    seeds : int
+        How many untrained networks to make; none where the spec has them already.
+    """
+    widened, random, notes = _with_untrained(loaded, model, seeds)
+    spec = widened.file.spec
+    rest = [name for name, one in spec.models.items() if name != model and not is_random(one)]
+    layers = [point.name for point in points_for(spec.layers, {})]
+    grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, rest))
+    count = sum(counted(spec, test) * (2 if test.name in grows else 1) for test in spec.tests)
+    found: dict[str, tuple[Basis, ...]] = {}
+    for test in spec.tests:
+        bases = []
+        for layer in layers:
+            untrained = _row(session, widened, random, test, layer) if random else None
+            if untrained is not None and untrained.outcome == "error":
+                notes.append(f"no untrained network: {'; '.join(untrained.reasons)}")
+                untrained = None
+            others = [
+                row
+                for name in (rest if test.name in grows else ())
+                if growth_base(spec, test, name) == model
+                and (row := _row(session, widened, name, test, layer)).outcome != "error"
+            ]
+            record = _row(session, widened, model, test, layer)
+            bases.append(
+                basis_of(spec, test, record, untrained=untrained, others=others, count=count)
+            )
+        found[test.name] = tuple(bases)
+    return Measurement(model=model, bases=found, grows=grows, notes=tuple(dict.fromkeys(notes)))
+
+
+def _is_base(spec: BiasSpec, test: BiasTest, model: str, rest: list[str]) -> bool:
+    """Whether growth is measured from a model, or will be once there is one after it."""
+    if not rest:
+        return model == (test.growth_from or BEFORE)
+    return any(growth_base(spec, test, name) == model for name in rest)
+
+
+def _row(
+    session: Session, loaded: LoadedSpec, model: str, test: BiasTest, layer: str
+) -> ResultRecord:
+    nodeid = f"{loaded.file.file}::{model}::{test.name}[{layer}]"
+    return session.result(loaded, model, test.name, layer, nodeid=nodeid)
+
+
+def _with_untrained(
+    loaded: LoadedSpec, model: str, seeds: int
+) -> tuple[LoadedSpec, str | None, list[str]]:
+    """Return a spec that has an untrained model, its name, and why there is none."""
+    spec = loaded.file.spec
+    there = next((name for name, entry in spec.models.items() if is_random(entry)), None)
+    if there is not None:
+        return loaded, there, []
+    entry = _untrained(spec.models[model], seeds) if seeds else None
+    if entry is None:
+        why = "none is asked for" if not seeds else f"'{model}' has no architecture to make one of"
+        return loaded, None, [f"no untrained network: {why}"]
+    name = UNTRAINED
+    while name in spec.models:
+        name += "'"
+    widened = spec.model_copy(update={"models": {**spec.models, name: entry}})
+    checked = loaded.preflight
+    sets = {**checked.models, name: checked.models[model]}
+    return (
+        dataclasses.replace(
+            loaded,
+            file=dataclasses.replace(loaded.file, spec=widened),
+            preflight=Preflight(models=sets, warnings=checked.warnings),
+        ),
+        name,
+        [],
+    )
+
+
+def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:
+    """Return the entry of the same architecture without what it has learned."""
+    if not isinstance(entry, TimmModel | FactoryModel):
+        return None
+    nothing: dict[str, object] = {"checkpoint": None, "container": None, "prefix": None}
+    nothing |= {"ignore": (), "random_init": seeds, "labels": {}}
+    if isinstance(entry, TimmModel):
+        nothing["pretrained"] = False
+    return entry.model_copy(update=nothing)

@@ -1,0 +1,77 @@
+"""What is proposed, as a table and as lines of YAML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.suggesting.editing import scalar
+from pytest_visualbias.verdict import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_visualbias.suggesting.basis import Basis
+    from pytest_visualbias.suggesting.combining import Suggestion
+
+__all__ = ["lines", "table", "wanted"]
+
+HEAD = ("test", "effect", "interval", "untrained", "visible", "proposed")
+NOTHING = "-"
+
+
+def wanted(found: Sequence[Suggestion]) -> dict[str, dict[str, object]]:
+    """Return the keys of tests that are proposed."""
+    keys: dict[str, dict[str, object]] = {}
+    for one in found:
+        if one.limits:
+            limits = {key: limit.value for key, limit in one.limits.items()}
+            keys[one.test] = {"limits": limits}
+            if one.evidence is not None:
+                keys[one.test]["evidence"] = one.evidence
+    return keys
+
+
+def table(found: Sequence[Suggestion]) -> Iterator[str]:
+    """Yield the lines of a table, a row for every test and layer."""
+    rows = [HEAD, *(row for one in found for row in _rows(one))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _rows(one: Suggestion) -> Iterator[tuple[str, ...]]:
+    limits = ", ".join(f"{key} {limit.value:.2f}" for key, limit in one.limits.items())
+    visible = one.visible or (None,) * len(one.bases)
+    for basis, least in zip(one.bases, visible, strict=True):
+        name = f"{one.test}[{basis.layer}]" if len(one.bases) > 1 else one.test
+        shown = NOTHING if least is None else f"{least:.2f}"
+        yield (printable(name), *_numbers(basis), shown, limits or "none")
+
+
+def _numbers(basis: Basis) -> tuple[str, str, str]:
+    if basis.problem:
+        return NOTHING, NOTHING, NOTHING
+    interval = f"{number(basis.low)} to {number(basis.high)}"
+    if not basis.untrained:
+        return number(basis.effect), interval, NOTHING
+    low, high = number(min(basis.untrained)), number(max(basis.untrained))
+    untrained = low if low == high else f"{low} to {high}"
+    return number(basis.effect), interval, untrained
+
+
+def lines(found: Sequence[Suggestion]) -> Iterator[str]:
+    """Yield what is proposed as YAML, each key with its reason as a comment."""
+    keys: Mapping[str, Mapping[str, object]] = wanted(found)
+    yield "tests:"
+    for one in found:
+        yield f"  - name: {scalar(one.test)}"
+        for text in one.refusals:
+            yield f"    # {printable(text)}"
+        if one.limits:
+            yield "    limits:"
+        for key, limit in one.limits.items():
+            yield f"      {key}: {scalar(limit.value)}    # {printable(limit.reason)}"
+        if "evidence" in keys.get(one.test, {}):
+            yield f"    evidence: {keys[one.test]['evidence']}    # this kind has no p"

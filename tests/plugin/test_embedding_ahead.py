@@ -1,0 +1,94 @@
+"""Embeddings made ahead by ``visualbias embed``: the gate then loads no model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_visualbias.cli import main
+from pytest_visualbias.models.encoder import _Shipped
+from tests.plugin.conftest import NETWORKS, one_test
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.plugin.conftest import Project
+
+SPEC = "bias_specs/x.bias.yaml"
+CACHE = "--visualbias-cache=ahead"
+BROKEN = "visualbias: 1\nmodles: {}\n"
+
+
+@pytest.fixture
+def embed(networks: Project, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Call ``visualbias embed`` in the project; return its exit code and what it says."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        status = main(["embed", *(arguments or (SPEC,)), "--cache", "ahead"])
+        return status, capsys.readouterr().out
+
+    return call
+
+
+def test_the_gate_loads_no_model_afterwards(
+    networks: Project, embed: Callable[..., tuple[int, str]]
+) -> None:
+    status, said = embed()
+    assert status == 0
+    assert f"{SPEC} :: before: 20 images, 1 network, 1 layer; 20 embedded now" in said
+    assert f"{SPEC} :: after: 20 images, 1 network, 1 layer; 20 embedded now" in said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Shipped, "open", _refuse)
+        assert networks.gate(CACHE).ret == 0
+    warm = networks.report()["results"]
+    assert networks.gate("--visualbias-no-cache").ret == 0
+    assert networks.report()["results"] == warm, "as if it had been embedded in the run"
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("a model was loaded")
+
+
+def test_what_is_there_is_not_made_again(embed: Callable[..., tuple[int, str]]) -> None:
+    embed()
+    _, said = embed()
+    assert said.count("; 0 embedded now") == 2
+
+
+def test_only_the_models_that_are_named(embed: Callable[..., tuple[int, str]]) -> None:
+    status, said = embed(SPEC, "--model", "after")
+    assert (status, ":: before" in said, ":: after" in said) == (0, False, True)
+    assert embed(SPEC, "--model", "nobody")[0] == 2
+
+
+def test_a_faulty_spec_leaves_the_others(
+    networks: Project, embed: Callable[..., tuple[int, str]]
+) -> None:
+    broken = networks.path / "bias_specs" / "broken.bias.yaml"
+    broken.write_text(BROKEN, encoding="utf-8")
+    status, said = embed(str(broken), SPEC)
+    assert status == 1
+    assert "broken.bias.yaml:2:1: modles: unknown key" in said
+    assert said.count("20 embedded now") == 2
+
+
+@pytest.mark.parametrize("what", ["set", "image", "checkpoint"])
+def test_what_cannot_be_embedded_is_said(
+    networks: Project, embed: Callable[..., tuple[int, str]], what: str
+) -> None:
+    if what == "image":
+        (networks.path / "stimuli/x/0.png").write_bytes(b"no image")
+    if what == "checkpoint":
+        (networks.path / "after.safetensors").write_bytes(b"no checkpoint")
+    if what == "set":
+        networks.spec(
+            one_test("one", "{max_effect: 1.8}", X="gone"),
+            head="stimuli: ../stimuli",
+            models=NETWORKS,
+            concepts="{gone: gone, y: y, a: a, b: b}",
+        )
+    status, said = embed()
+    assert status == 1
+    assert {"set": "gone", "image": "0.png", "checkpoint": "after.safetensors"}[what] in said

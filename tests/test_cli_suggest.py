@@ -1,0 +1,289 @@
+"""Limits proposed for real specs: derived from what is measured, and fit to be used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import yaml
+
+from pytest_visualbias.cli import main
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.pipeline.embedding import Resources
+from pytest_visualbias.session import Session, Settings
+
+if TYPE_CHECKING:
+    from pytest_visualbias.record import ResultRecord
+
+Output = pytest.CaptureFixture[str]
+SPEC = "x.bias.yaml"
+HEAD = """\
+visualbias: 1
+models:   # of the release
+  before: {source: embeddings, path: before.safetensors}
+  after: {source: embeddings, path: after.safetensors}
+concepts: {x: x, y: y, a: a, b: b, s: s, t: t}
+"""
+TESTS = """\
+tests:
+  # the one that matters
+  - name: one
+    kind: ieat
+    targets: {X: x, Y: y}
+    attributes: {A: a, B: b}
+    limits: {max_effect: 0.5, max_gap: 0.9}   # a guess
+  - name: near
+    kind: similarity-gap
+    targets: {X: x, Y: y}
+    attributes: {A: a}
+  - name: apart
+    kind: sc-eat
+    targets: {X: x}
+    attributes: {A: a, B: b}
+  - name: alike
+    kind: intra-similarity
+    targets: {X: x}
+  - name: control   # must hold
+    kind: ieat
+    targets: {X: s, Y: t}
+    attributes: {A: a, B: b}
+    control: positive
+    limits: {min_effect: 0.1}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VISUALBIAS_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def store(name: str, *, seed: int = 0, n: int = 24, bias: float = 0.3, moved: float = 0.0) -> None:
+    """Store the vectors of a model: the same ones for one seed, but for what has moved."""
+    random, moving = np.random.default_rng(seed), np.random.default_rng(99)
+    along = np.eye(12)[0]
+    poles = {"x": bias, "y": -bias, "a": 1.0, "b": -1.0, "s": 2.0, "t": -2.0}
+    sets = {
+        key: random.normal(size=(n, 12)) + pole * along + moved * moving.normal(size=(n, 12))
+        for key, pole in poles.items()
+    }
+    plain = {key: rows.astype(np.float32) for key, rows in sets.items()}
+    safetensors.numpy.save_file(plain, f"{name}.safetensors")
+
+
+def write(tests: str = TESTS, *, head: str = HEAD, settings: str = "") -> None:
+    Path(SPEC).write_text(head + settings + tests, encoding="utf-8")
+
+
+def results(model: str) -> dict[str, ResultRecord]:
+    """Return what the gate measures of a model, by test."""
+    resources = Resources(cache=EmbeddingCache(folder=None), batch_size=8, progress=lambda *_: None)
+    session = Session(settings=Settings(project=Path.cwd()), resources=resources)
+    loaded = session.load(Path.cwd() / SPEC, SPEC)
+    tests = [test.name for test in loaded.file.spec.tests]
+    return {name: session.result(loaded, model, name, "pooled", nodeid=name) for name in tests}
+
+
+def limits() -> dict[str, dict[str, float]]:
+    found = yaml.safe_load(Path(SPEC).read_text(encoding="utf-8"))["tests"]
+    return {test["name"]: test.get("limits", {}) for test in found}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_proposed_limits_pass_the_model_before_and_one_that_hardly_changed(
+    folder: Path, capsys: Output, seed: int
+) -> None:
+    """Over drawn projects: sizes, biases, sides, corrections and directions differ."""
+    random = np.random.default_rng(seed)
+    n = int(random.integers(12, 40))
+    bias = float(random.uniform(-0.6, 0.6))
+    settings = (
+        f"settings: {{sides: {random.choice(['both', 'targets'])}, "
+        f"correction: {random.choice(['holm', 'bh', 'none'])}, "
+        f"alternative: {random.choice(['two-sided', 'greater', 'less'])}}}\n"
+    )
+    store("before", seed=seed, n=n, bias=bias)
+    store("after", seed=seed, n=n, bias=bias, moved=0.05)
+    write(settings=settings)
+    assert main(["suggest", SPEC, "--write"]) == 0
+    said = capsys.readouterr().out
+    assert main(["check", SPEC]) == 0  # every limit can be exceeded, and every p reached
+    proposed = limits()
+    before = results("before")
+    for name in ("one", "near", "apart"):
+        assert proposed[name].keys() & {"max_effect", "max_growth"}, said
+        if (limit := proposed[name].get("max_effect")) is not None:
+            effect = before[name].effect_judged
+            assert effect is not None
+            sign = {"greater": 1, "less": -1}.get(before[name].alternative)
+            assert (abs(effect) if sign is None else sign * effect) <= limit
+    assert before["control"].outcome == "pass"
+    gated = results("after")
+    assert {name: one.outcome for name, one in gated.items()} == dict.fromkeys(gated, "pass"), {
+        name: one.reasons for name, one in gated.items()
+    }
+    capsys.readouterr()
+    assert main(["suggest", SPEC]) == 0
+    assert f"{SPEC} has these limits\n" in capsys.readouterr().out
+
+
+def test_a_model_that_learned_the_bias_fails_what_is_proposed(folder: Path) -> None:
+    store("before", bias=0.05)
+    store("after", bias=0.05, moved=0.1)
+    write()
+    assert main(["suggest", SPEC, "--write"]) == 0
+    store("after", bias=1.6, moved=0.1)
+    assert results("after")["one"].outcome == "fail"
+
+
+def test_without_write_the_spec_stays_and_the_change_is_shown(folder: Path, capsys: Output) -> None:
+    store("before")
+    store("after", moved=0.2)
+    write()
+    assert main(["suggest", SPEC]) == 0
+    said = capsys.readouterr().out
+    assert Path(SPEC).read_text() == HEAD + TESTS
+    assert "-    limits: {max_effect: 0.5, max_gap: 0.9}   # a guess\n" in said
+    assert said.endswith(f"\nto make this change: visualbias suggest {SPEC} --write\n")
+    assert "no untrained network: 'before' has no architecture to make one of\n" in said
+
+
+def test_what_is_written_keeps_comments_order_and_other_limits(folder: Path) -> None:
+    store("before")
+    store("after", moved=0.2)
+    write()
+    Path(SPEC).chmod(0o640)
+    assert main(["suggest", SPEC, "--write"]) == 0
+    text = Path(SPEC).read_text()
+    assert Path(SPEC).stat().st_mode & 0o777 == 0o640
+    for comment in ("# of the release", "# the one that matters", "# a guess", "# must hold"):
+        assert comment in text
+    rest = re.sub(r"\n    (?:limits|evidence): [^\n#]*", "", text)
+    assert rest == re.sub(r"\n    limits: [^\n#]*", "", HEAD + TESTS)
+    assert limits()["one"].keys() == {"max_effect", "max_gap", "max_growth"}
+    assert limits()["alike"].keys() == {"max_shift"}
+    assert "evidence: interval" in text
+
+
+def test_every_number_of_the_table_is_one_of_the_gate(folder: Path, capsys: Output) -> None:
+    store("before")
+    store("after", moved=0.2)
+    write()
+    main(["suggest", SPEC])
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()[3:9]}
+    for name, record in results("before").items():
+        assert record.effect_judged is not None
+        assert record.ci_low is not None
+        assert rows[name][1] == f"{record.effect_judged:+.2f}"
+        assert rows[name][2] == f"{record.ci_low:+.2f}"
+    seen = re.search(r"([\d.]+)", rows["one"][6])
+    assert seen is not None
+    # One of seven p: three tests with effect and growth make six, and the guess counts in them.
+    write(TESTS.replace("{max_effect: 0.5, max_gap: 0.9}", "{max_effect: 0.9, max_growth: 0.9}"))
+    assert float(seen[1]) >= (results("before")["one"].smallest_detectable_effect or 0) - 0.005
+
+
+def test_small_sets_are_told_what_they_cannot_see(folder: Path, capsys: Output) -> None:
+    store("before", n=4)
+    store("after", n=4, moved=0.1)
+    write(TESTS.replace("{max_effect: 0.5, max_gap: 0.9}", "{}"))
+    assert main(["suggest", SPEC]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "  - name: one\n    # no gate is possible: 4 against 4 images cannot tell any effect from "
+        "chance once p is corrected over 6; 5 in a set could, or draw fewer tests into a spec\n"
+    ) in said
+
+
+def test_a_control_that_failed_leaves_its_tests_without_limits(
+    folder: Path, capsys: Output
+) -> None:
+    store("before")
+    store("after")
+    write(TESTS.replace("{X: s, Y: t}", "{X: t, Y: s}"))
+    assert main(["suggest", SPEC]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "# the positive control 'control' did not show its effect, so it says nothing yet" in said
+    )
+    assert "# no min_effect: 'before' does not show this control" in said
+
+
+def test_without_a_model_after_growth_is_limited_by_what_is_usual(
+    folder: Path, capsys: Output
+) -> None:
+    """Only the lines can be had: a spec of references has nothing that limits gate."""
+    store("before")
+    head = HEAD.replace("  after: {source: embeddings, path: after.safetensors}\n", "")
+    tests = TESTS.replace("{max_effect: 0.5, max_gap: 0.9}", "{}").rpartition("  - name: control")
+    write(tests[0], head=head)
+    assert main(["suggest", SPEC]) == 1
+    said = capsys.readouterr()
+    assert "max_growth: " in said.out
+    assert "if scores before and after correlate by 0.5" in said.out
+    assert said.err.startswith("with these limits the spec would be faulty: x.bias.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["none.bias.yaml"], 2, "there is no spec none.bias.yaml; correct the path"),
+        (
+            [SPEC, "--model", "befor"],
+            2,
+            "--model: there is no model 'befor'; did you mean 'before'?",
+        ),
+        (
+            [SPEC, "--model", "blank"],
+            2,
+            "--model: 'blank' is untrained; name a model that has learned something",
+        ),
+    ],
+)
+def test_a_wrong_call_is_one_sentence(
+    folder: Path, capsys: Output, arguments: list[str], status: int, sentence: str
+) -> None:
+    store("before")
+    store("after")
+    untrained = "  blank: {source: timm, name: test_resnet, pretrained: false}\nconcepts"
+    write(head=HEAD.replace("concepts", untrained))
+    assert main(["suggest", *arguments]) == status
+    assert capsys.readouterr().err == f"{sentence}\n"
+
+
+def test_a_faulty_spec_is_told_with_its_place(folder: Path, capsys: Output) -> None:
+    write(TESTS.replace("kind: sc-eat", "kind: sceat"))
+    assert main(["suggest", SPEC]) == 1
+    assert capsys.readouterr().err.startswith("x.bias.yaml:18:5: tests[2].kind: ")
+
+
+def test_a_model_that_is_not_there_gives_no_limits(folder: Path, capsys: Output) -> None:
+    store("after")
+    write()
+    assert main(["suggest", SPEC]) == 1
+    said = capsys.readouterr().out
+    assert "before.safetensors" in said
+    assert "limits:" not in said
+
+
+def test_several_layers_share_the_widest_limit(folder: Path, capsys: Output) -> None:
+    head = HEAD.replace("path: before.safetensors", 'path: before.safetensors, prefix: "{layer}/"')
+    head = head.replace("path: after.safetensors", 'path: before.safetensors, prefix: "{layer}/"')
+    stored: dict[str, np.ndarray] = {}
+    for layer, bias in (("low", 0.0), ("high", 0.9)):
+        store("one", bias=bias)
+        found = safetensors.numpy.load_file("one.safetensors")
+        stored |= {f"{layer}/{key}": rows for key, rows in found.items()}
+    safetensors.numpy.save_file(stored, "before.safetensors")
+    write(head=head + "layers: [low, high]\n")
+    assert main(["suggest", SPEC]) == 0
+    said = capsys.readouterr().out
+    assert "one[low] " in said
+    line = next(line for line in said.splitlines() if line.startswith("      max_effect: "))
+    assert line.endswith(", at high")
