@@ -165,8 +165,8 @@ class Running:
                 "claims": {key: (one.file, sorted(one.keys)) for key, one in self.claims.items()},
             }
             return
-        nothing_ran = self._is_empty()
-        if nothing_ran and not self.collection_errors:
+        was_stopped = int(session.exitstatus) == pytest.ExitCode.INTERRUPTED
+        if self._is_empty() and not (self.collection_errors or was_stopped):
             self.problems.append(self._nothing_ran())
         session.exitstatus = self._settled(int(session.exitstatus))
         if not self._collects_only():

@@ -30,7 +30,7 @@ SUFFIXES = (".npz", ".safetensors")
 # What numpy, zip, its compression and safetensors say of a file that is not what it should be.
 # A TypeError is numpy's about a type that it lacks, such as bfloat16.
 DAMAGE = (
-    *(EOFError, KeyError, NotImplementedError, TypeError, ValueError),
+    *(EOFError, KeyError, MemoryError, NotImplementedError, TypeError, ValueError),
     *(zipfile.BadZipFile, zlib.error, safetensors.SafetensorError),
 )
 

@@ -214,19 +214,26 @@ def test_a_cache_that_cannot_be_made_costs_no_result(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "finished"), [("after", {"before::one[pooled]": "pass"}), ("before", {})]
+)
 def test_an_interrupted_run_is_2_and_reports_what_it_finished(
-    pixels: Project, monkeypatch: pytest.MonkeyPatch
+    pixels: Project, monkeypatch: pytest.MonkeyPatch, model: str, finished: dict[str, str]
 ) -> None:
     """Its baseline keeps what was recorded. Workers are told to stop by pytest-xdist."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     baseline = pixels.path / RECORDED
     assert process(pixels, "--visualbias-update-new").ret == 1
     old = baseline.read_bytes()
-    with (pixels.path / "after.txt").open("a") as stream:
+    with (pixels.path / f"{model}.txt").open("a") as stream:
         stream.write(" SIGINT")
-    result = process(pixels, "--visualbias-update")
+    result = process(pixels, "--visualbias-update", "--visualbias-md=out.md")
     assert result.ret == 2, result.stdout.str()
-    assert "INTERNALERROR" not in result.stdout.str()
-    assert pixels.outcomes() == {"before::one[pooled]": "pass"}
+    text = result.stdout.str()
+    assert "INTERNALERROR" not in text
+    assert "no item of a spec ran" not in text
+    assert pixels.outcomes() == finished
     assert pixels.report()["summary"]["exit_status"] == 2
+    verdict = (pixels.path / "out.md").read_text(encoding="utf-8").splitlines()[0]
+    assert verdict.rpartition(": ")[2] == ("failed" if finished else "nothing was tested")
     assert baseline.read_bytes() == old

@@ -113,8 +113,8 @@ def test_05_no_run_writes_the_baseline_by_itself_and_none_on_ci(
     """Else the second run passes whatever the first one found, as with pytest-regressions."""
     recorded(project, serial)
     before = (project.path / RECORDED).read_bytes()
-    for _ in range(2):
-        gate.says(1, "growth +1.")
+    for run in (serial, gate):
+        run.says(1, "growth +1.")
     monkeypatch.setenv("CI", "true")
     result = gate("--visualbias-update")
     assert result.ret == 4
@@ -150,7 +150,7 @@ def test_07_without_the_flag_there_are_no_items_and_with_it_no_items_are_5(
 
 
 def test_08_every_declared_test_is_an_item_in_sight_a_skipped_one_too(
-    project: Project, gate: Gate
+    project: Project, serial: Gate, gate: Gate
 ) -> None:
     project.pair(after=0.15)
     project.spec(one_test("open"), one_test("unlimited", "{}"), one_test("kept", A="c", B="d"))
@@ -158,7 +158,7 @@ def test_08_every_declared_test_is_an_item_in_sight_a_skipped_one_too(
     assert f"SKIPPED [1] {SPEC}" in text
     names = [f"{model}::{test}[pooled]" for model in ("before", "after") for test in TESTS]
     assert [*project.outcomes()] == names
-    gate.says(1, "1 failed, 5 passed", given=("--visualbias-strict",))
+    serial.says(1, "1 failed, 5 passed", given=("--visualbias-strict",))
 
 
 TESTS = ("open", "unlimited", "kept")
@@ -174,7 +174,7 @@ def test_09_numbers_of_other_images_are_not_compared(
     project.store("before")
     project.spec(one_test("one", GROWTH))
     (project.path / RECORDED).unlink()
-    gate.says(1, "not_comparable: before and after differ in")
+    serial.says(1, "not_comparable: before and after differ in")
 
 
 def test_10_a_parallel_update_loses_no_entry(project: Project, serial: Gate, gate: Gate) -> None:
@@ -250,12 +250,12 @@ def test_15_workers_hand_over_every_number(project: Project, serial: Gate, gate:
 
 @pytest.mark.parametrize("chosen", [("-k", "one"), ("--deselect", f"{SPEC}::after::two[pooled]")])
 def test_16_what_is_selected_changes_no_correction(
-    project: Project, gate: Gate, chosen: tuple[str, ...]
+    project: Project, serial: Gate, gate: Gate, chosen: tuple[str, ...]
 ) -> None:
     """All that is declared counts, so that no p gets smaller by looking at less."""
     project.pair(after=0.2)
     project.spec(*(one_test(name) for name in ("one", "two", "three")))
-    gate()
+    serial()
     whole = project.row()
     gate(*chosen)
     assert project.row() == whole
@@ -297,10 +297,10 @@ def test_19_a_checkpoint_that_leaves_a_weight_unset_is_refused(
 
 
 def test_20_another_checkpoint_under_the_same_name_is_embedded_anew(
-    pixels: Project, gate: Gate
+    pixels: Project, serial: Gate, gate: Gate
 ) -> None:
     """The cache goes by content: a stale vector would be judged in the new one's place."""
-    gate()
+    serial()
     old = pixels.row()["scores"]
     path = pixels.path / "after.txt"
     path.write_text(path.read_text().replace("0.5", "0.1"))
@@ -379,14 +379,14 @@ def test_24_attributes_that_mean_nothing_make_no_bias(project: Project, gate: Ga
 
 
 def test_25_a_family_too_large_for_its_sets_is_warned_of_and_an_error_when_strict(
-    project: Project, gate: Gate
+    project: Project, serial: Gate, gate: Gate
 ) -> None:
     """The correction takes more than these sizes can show: nothing could fail."""
     project.pair(n=4, after=1.0)
     limits = "{max_effect: 0.5, max_growth: 0.2}"
     project.spec(*(one_test(f"t{index}", limits) for index in range(4)))
     said = "among 8 corrected tests this one cannot fail alone: 4 against 4 images reach p"
-    gate()
+    serial()
     assert any(said in warning for warning in project.row("t0")["warnings"])
     gate.says(2, said, given=("--visualbias-strict",))
 
