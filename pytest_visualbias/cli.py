@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
+from pytest_visualbias.cli_examples import add_examples
 from pytest_visualbias.cli_explain import add_explain
 from pytest_visualbias.cli_fetch import add_fetch
 from pytest_visualbias.cli_init import add_init
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("probe", help="how accurately embeddings tell labelled images apart")
     )
     add_actions(commands.add_parser("cache", help="what the cache holds, and pruning it"))
+    add_examples(commands.choices)
     return parser
 
 
