@@ -207,7 +207,10 @@ def _cache_folder(config: pytest.Config) -> Path | None:
         return path
     # Pytest's cache is not there with `-p no:cacheprovider`.
     cache: pytest.Cache | None = getattr(config, "cache", None)
-    return None if cache is None else Path(cache.mkdir("visualbias"))
+    try:
+        return None if cache is None else Path(cache.mkdir("visualbias"))
+    except OSError:
+        return None  # a repository that cannot be written to; pytest warns of that itself
 
 
 def _cache_limit(config: pytest.Config) -> int:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_visualbias.baseline.files import SUFFIXES
+from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.pipeline.records import error_record
 from pytest_visualbias.record import ModelRecord, Report, ResultRecord
 from pytest_visualbias.reports.document import assemble
 from pytest_visualbias.reports.screen import has_unicode
+from pytest_visualbias.spec.layers import points_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,9 +21,9 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_visualbias.session import Settings
+    from pytest_visualbias.session import Session, Settings
 
-__all__ = ["Gathered", "report_of", "show"]
+__all__ = ["Gathered", "lost_row", "report_of", "show", "unwritten"]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -41,6 +46,41 @@ class Gathered:
     def results(self) -> list[ResultRecord]:
         """Return the records of the rows."""
         return [ResultRecord.model_validate(row["result"]) for row in self.rows()]
+
+
+def lost_row(report: pytest.TestReport, session: Session) -> dict[str, Any] | None:
+    """Return the row of an item whose worker died with it, and so could not carry it.
+
+    Parameters
+    ----------
+    report : TestReport
+        What xdist says of it is of no phase of pytest's; there is no row of any other.
+    session : Session
+        The memory of the run.
+    """
+    name, _, rest = report.nodeid.partition("::")
+    if report.when in ("setup", "call", "teardown") or not name.endswith(SUFFIXES):
+        return None
+    try:
+        file = session.load(session.settings.project / name, name).file
+    except VisualBiasError:
+        return None  # changed since the workers read it
+    points = enumerate(points_for(file.spec.layers, {}))
+    places = itertools.product(enumerate(file.spec.models), enumerate(file.spec.tests), points)
+    for (number, model), (index, test), (position, point) in places:
+        if rest == f"{model}::{test.name}[{point.name}]":
+            told = {"nodeid": report.nodeid, "reason": report.longreprtext}
+            record = error_record(file, model, test, point.name, **told)
+            order = [file.file, number, index, position]
+            return {"order": order, "result": record.model_dump(mode="json"), "model": None}
+    return None
+
+
+def unwritten(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each reason for which embeddings could not be kept."""
+    models = [row["model"] for row in rows if row["model"] is not None]
+    said = dict.fromkeys(str(model["description"].get("cache", "")) for model in models)
+    return [f"cache {what}; the next run embeds anew" for what in said if what]
 
 
 def report_of(

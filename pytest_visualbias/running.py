@@ -17,7 +17,7 @@ from pytest_visualbias.options import read_options
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.progress import Progress
 from pytest_visualbias.projecting import SuiteProperties, annotate, summarise
-from pytest_visualbias.reporting import Gathered, report_of, show
+from pytest_visualbias.reporting import Gathered, lost_row, report_of, show, unwritten
 from pytest_visualbias.reports.files import write_all
 from pytest_visualbias.reports.github import Fault
 from pytest_visualbias.session import Session
@@ -149,7 +149,7 @@ class Running:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather the records, on the controller from all workers."""
-        row = getattr(report, "visualbias", None)
+        row = getattr(report, "visualbias", None) or lost_row(report, self.session)
         if row is not None:
             self.gathered.add(report.nodeid, row)
 
@@ -226,6 +226,7 @@ class Running:
         self.problems += told
         if told:
             self._fail(session)
+        self.problems += unwritten(self.gathered.rows())
         if self.options.is_given or self.gathered:
             problem = summarise(report, is_wanted=self.options.step_summary)
             self.problems += [problem] if problem else []

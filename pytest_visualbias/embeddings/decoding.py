@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,6 @@ __all__ = ["DECODING", "decode"]
 
 # Part of every cache key: another number wherever a rule changes what is decoded.
 DECODING = "2"
-LFS = b"version https://git-lfs"
 
 
 def decode(path: Path, content: bytes | None = None) -> Image.Image:
@@ -44,6 +44,7 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
     try:
         with Image.open(path if content is None else io.BytesIO(content)) as image:
             _refuse_bomb(image)
+            _refuse_program(image)
             image.load()
             _refuse_unknown_range(image)
             return _rgb(ImageOps.exif_transpose(image))
@@ -62,6 +63,12 @@ def _refuse_bomb(image: Image.Image) -> None:
         raise Image.DecompressionBombError
 
 
+def _refuse_program(image: Image.Image) -> None:
+    # PostScript is a program, and Pillow has Ghostscript run it.
+    if image.format == "EPS":
+        raise ValueError("it is PostScript, which is run and not decoded; save it as PNG")
+
+
 def _refuse_unknown_range(image: Image.Image) -> None:
     # Pillow reads greys of 16 bits as numbers of 32 from some formats, which hold no larger ones.
     is_16_bit = image.mode == "I" and image.format in ("PNG", "PPM")
@@ -71,12 +78,10 @@ def _refuse_unknown_range(image: Image.Image) -> None:
 
 
 def _what_instead(path: Path) -> str:
-    with path.open("rb") as stream:
-        start = stream.read(len(LFS))
-    if not start:
+    if not path.stat().st_size:
         return "is empty; replace the file"
-    if start == LFS:
-        return "is a Git LFS pointer; run 'git lfs pull'"
+    if is_pointer(path):
+        return REMEDY
     return "is not an image; remove it from the set or replace it"
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.embeddings.decoding import LFS, decode
+from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import StimulusError
 from pytest_visualbias.fetching.outcomes import MANIFEST, RefusedError
+from pytest_visualbias.spec.pointers import LFS
 
 if TYPE_CHECKING:
     from pathlib import Path

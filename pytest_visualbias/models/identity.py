@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
+from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 from pytest_visualbias.spec.schema import IN_MEMORY
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ __all__ = [
 
 LIBRARIES = ("pillow", "pytest-visualbias", "timm", "torch", "torchvision")
 HUB_NAMES = ("hf-hub:", "hf_hub:", "local-dir:")
-LFS = b"version https://git-lfs"
 
 
 def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
@@ -149,9 +149,8 @@ def _version(package: str) -> str:
 
 def _checkpoint(path: Path, facts: dict[str, str], label: str, context: Context) -> Identity:
     try:
-        with path.open("rb") as stream:
-            if stream.read(len(LFS)) == LFS:
-                raise EncoderError(f"{path} is a Git LFS pointer; run 'git lfs pull'")
+        if is_pointer(path):
+            raise EncoderError(f"{path} {REMEDY}")
         digest = context.digest(path)
     except OSError as error:
         raise EncoderError(

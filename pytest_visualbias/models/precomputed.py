@@ -15,6 +15,7 @@ import safetensors
 
 from pytest_visualbias.errors import StimulusError
 from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet, concept_files
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredVectors", "open_vectors"]
 
+SUFFIXES = (".npz", ".safetensors")
 # What numpy, zip, its compression and safetensors say of a file that is not what it should be.
 # A TypeError is numpy's about a type that it lacks, such as bfloat16.
 DAMAGE = (
@@ -124,6 +126,8 @@ def open_vectors(path: Path) -> StoredVectors:
         For a file that is missing, damaged or of another kind.
     """
     try:
+        if path.suffix in SUFFIXES and is_pointer(path):
+            raise StimulusError(f"{path} {REMEDY}")
         if path.suffix == ".npz":
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return StoredVectors(path=path, arrays=dict(stored), names={})

@@ -14,6 +14,7 @@ from pytest_visualbias.pipeline.comparing import differences, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.pipeline.recorded import BASELINE, live_entry, origin, past_of
+from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.sets import concepts_of
 
@@ -144,7 +145,7 @@ def numbers_of(
     try:
         found = _effect(file, test, scored(file, subject, test, layer), memo)
     except VisualBiasError as error:
-        return Numbers(sets={}, problem=str(error))
+        return Numbers(sets={}, problem=printable(str(error)))
     found = _marked(file, subject, test, layer, earlier.baseline, found)
     source = origin(file.spec, subject.name, test, earlier.baseline)
     if source is None:
@@ -158,7 +159,7 @@ def numbers_of(
         if not test.limits.on_growth:
             return found
         what = f"'{source}'" if isinstance(source, str) else f"the {BASELINE}"
-        return Numbers(sets=found.sets, problem=f"no growth since {what}: {error}")
+        return Numbers(sets=found.sets, problem=printable(f"no growth since {what}: {error}"))
 
 
 def _marked(

@@ -16,6 +16,7 @@ from pytest_visualbias.record import (
     ResultRecord,
     SetRecord,
 )
+from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random, labels_of
 from pytest_visualbias.spec.sets import concepts_of
 
@@ -77,7 +78,8 @@ def error_record(
         correction=file.spec.settings.correction,
         limits=test.limits.model_dump(exclude_none=True),
         outcome="error",
-        reasons=[reason],
+        # What names of files hold must not reach a terminal as its codes.
+        reasons=["\n".join(map(printable, reason.split("\n")))],
     )
 
 

@@ -40,6 +40,8 @@ def verdict(report: Report) -> str:
         return "failed"
     if not labels:
         return "nothing was tested"
+    if report.summary.get("exit_status", 0) not in (0, 5):
+        return "failed"  # interrupted, say: what is missing might have failed
     if "inconclusive" in labels:
         return "failed" if report.environment.get("strict") is True else "inconclusive"
     return "passed"

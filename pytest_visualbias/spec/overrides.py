@@ -101,7 +101,8 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
     if not known:
         raise UsageError(
             f"{file} has no model '{name}' whose checkpoint could be replaced; "
-            f"{did_you_mean(name, models)}, or give SOURCE:WHAT ({', '.join(SHIPPED_SOURCES)})"
+            f"{did_you_mean(name, models)}, replace one by its name (--visualbias-model=NAME=REF), "
+            f"or give SOURCE:WHAT ({', '.join(SHIPPED_SOURCES)})"
         )
     if known.get("source") == "embeddings":
         return {**known, "path": override.what}

@@ -72,7 +72,7 @@ def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[Finding]:
     same = [group for group in groups.values() if len(group) > 1]
     unknown = [group for group in same if not any(_is_known(spec, one) for one in group)]
     if unknown:
-        names = _list(" = ".join(one.name for one in group) for group in unknown)
+        names = _list(map(_same, unknown))
         yield _duplicate(spec, path, f"the same image twice in the set: {names}")
 
 
@@ -106,6 +106,12 @@ def _shared(first: StimulusSet, second: StimulusSet) -> list[tuple[Stimulus, Sti
 
 def _pair(pair: tuple[Stimulus, Stimulus]) -> str:
     return " = ".join(dict.fromkeys(one.name for one in pair))
+
+
+def _same(group: list[Stimulus]) -> str:
+    """Return the names of one image, the first few where they are many."""
+    more = f" = {len(group) - SHOWN} more" if len(group) > SHOWN else ""
+    return " = ".join(one.name for one in group[:SHOWN]) + more
 
 
 def _is_known(spec: BiasSpec, stimulus: Stimulus) -> bool:

@@ -135,7 +135,8 @@ def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
         found = list(folder.iterdir())
     visible = [path for path in _by_name(found) if not _is_clutter(path.relative_to(folder))]
     images = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path)]
-    return images, [path for path in visible if path not in set(images)]
+    chosen = {*images}
+    return images, [path for path in visible if path not in chosen]
 
 
 def _shown(path: Path) -> str:

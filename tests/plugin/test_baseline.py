@@ -280,6 +280,34 @@ def test_growth_since_a_record_is_that_since_the_model_that_was_recorded(
     assert live["value"] != 0
 
 
+def test_growth_since_recorded_trials_is_that_since_the_trials(networks: Project) -> None:
+    """Of several checkpoints the averaged scores are recorded, which is what growth is since."""
+    pair, one = "[../before.safetensors, ../after.safetensors]", "../after.safetensors"
+
+    def gate(*models: tuple[str, str], options: tuple[str, ...] = ()) -> dict[str, Any]:
+        lines = (
+            f"  {name}: {{source: timm, name: test_resnet, checkpoint: {weights}}}\n"
+            for name, weights in models
+        )
+        networks.spec(
+            one_test("one", "{max_growth: 1.8}"),
+            head="stimuli: ../stimuli",
+            concepts="{x: x, y: y, a: a, b: b}",
+            models="\n" + "".join(lines),
+        )
+        assert networks.gate(*options).ret == 0
+        return networks.row()
+
+    live = gate(("before", pair), ("after", one))["growth"]
+    trials = gate(("after", pair), options=(UPDATE,))["trials"]
+    assert len(trials["labels"]) == 2
+    assert len(stored(networks)["after::one[pooled]"]["fingerprints"]) == 2
+    recorded = gate(("after", one))["growth"]
+    assert (recorded.pop("from"), live.pop("from")) == ("baseline", "before")
+    assert recorded == live
+    assert live["value"] != 0
+
+
 def test_images_that_were_renamed_are_found_by_their_content(networks: Project) -> None:
     before = "\n  after: {source: timm, name: test_resnet, checkpoint: ../before.safetensors}\n"
     concepts = "{x: x, y: y, a: a, b: b}"

@@ -80,9 +80,10 @@ def test_the_verdict_comes_first_then_what_needs_a_look(
 @pytest.mark.parametrize(
     ("outcomes", "keys", "verdict"),
     [
-        (["pass"], {}, "passed"),
-        (["pass", "accepted"], {}, "passed"),
-        (["pass", "inconclusive"], {}, "inconclusive"),
+        (["pass"], {"summary": {"exit_status": 0}}, "passed"),
+        (["pass", "accepted"], {"summary": {}}, "passed"),
+        (["pass", "inconclusive"], {"summary": {}}, "inconclusive"),
+        (["pass"], {"summary": {"exit_status": 2}}, "failed"),
         (["pass", "inconclusive"], {"environment": {"strict": True}}, "failed"),
         (["pass", "error"], {}, "failed"),
         (["pass", "invalid"], {}, "failed"),
@@ -97,6 +98,7 @@ def test_a_run_is_called_what_its_worst_result_is(
     keys: dict[str, object],
     verdict: str,
 ) -> None:
+    """Where pytest was interrupted, what is missing might have been worse."""
     records = [make(f"t{index}", outcome=one) for index, one in enumerate(outcomes)]
     text = markdown(make_report(*records, **keys))
     assert text.startswith(f"## Bias of vision models: {verdict}\n")

@@ -101,7 +101,8 @@ def test_an_unknown_name_with_a_bare_path_is_a_usage_error() -> None:
         applied({"candidate": OWN}, "candidat", "/new.pt")
     assert str(caught.value) == (
         "s.yaml has no model 'candidat' whose checkpoint could be replaced; did you mean "
-        "'candidate'?, or give SOURCE:WHAT (timm, factory, embeddings)"
+        "'candidate'?, replace one by its name (--visualbias-model=NAME=REF), or give SOURCE:WHAT "
+        "(timm, factory, embeddings)"
     )
 
 

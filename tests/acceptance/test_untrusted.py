@@ -1,0 +1,235 @@
+"""Files that came from somebody else: each is measured or told in one sentence, and none is run."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.conftest import PIXELS
+from tests.plugin.conftest import MODELS, one_test
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.acceptance.conftest import Gate
+    from tests.plugin.conftest import Project
+
+SETS = "{x: x, y: y, a: a, b: b}"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
+SPEC = "bias_specs/x.bias.yaml"
+CHECKPOINT = """
+  after: {source: timm, name: test_resnet, checkpoint: ../after.pt}
+"""
+
+
+class Payload:
+    """What leaves a file behind where it is loaded as a pickle."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def bomb(pixels: int) -> bytes:
+    """Return a PNG of a few bytes that says that it has so many pixels in height and width."""
+    head = struct.pack(">IIBBBBB", pixels, pixels, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(10_000))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_not_run(
+    networks: Project, serial: Gate
+) -> None:
+    """Loading knows nothing of workers."""
+    import torch
+
+    left = networks.path / "left-by-the-payload"
+    torch.save({"conv1.weight": torch.zeros(3), "x": Payload(left)}, networks.path / "after.pt")
+    networks.spec(
+        one_test("one", "{max_effect: 1.8}"),
+        head="stimuli: ../stimuli",
+        models=CHECKPOINT,
+        concepts=SETS,
+    )
+    said = "holds more than tensors and plain values, and was not loaded: that could run code"
+    serial.says(1, said)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("after.safetensors", POINTER, "is a Git LFS pointer; run 'git lfs pull'"),
+        ("after.safetensors", b"", "is damaged or incomplete ("),
+        ("after.safetensors", b"\xff" * 64, "is damaged or incomplete ("),
+        ("after.pt", POINTER, "is a Git LFS pointer; run 'git lfs pull'"),
+        ("after.pt", b"", "is damaged or incomplete ("),
+        ("after.pt", b"\xff" * 64, "holds more than tensors and plain values, and was not loaded"),
+    ],
+)
+def test_a_checkpoint_that_is_none_is_one_sentence(
+    networks: Project, serial: Gate, name: str, content: bytes, said: str
+) -> None:
+    """Loading knows nothing of workers."""
+    (networks.path / name).write_bytes(content)
+    given = () if name == "after.safetensors" else (f"--visualbias-after={name}",)
+    serial.says(1, f"{name} {said}", "1 passed, 1 error", given=given)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "npz"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(POINTER, "is a Git LFS pointer; run 'git lfs pull'"), (b"", "is damaged (")],
+    ids=["pointer", "empty"],
+)
+def test_stored_vectors_that_are_none_are_one_sentence(
+    project: Project, serial: Gate, kind: str, content: bytes, said: str
+) -> None:
+    """Specs are read alike in every process."""
+    project.pair()
+    project.spec(models=MODELS.replace("after.safetensors", f"after.{kind}"))
+    (project.path / f"after.{kind}").write_bytes(content)
+    serial.says(1, f"after.{kind} {said}", "1 passed, 1 error")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty; replace the file"),
+        (POINTER, "is a Git LFS pointer; run 'git lfs pull'"),
+        (b"<html>404</html>", "is not an image; remove it from the set or replace it"),
+        (bomb(60_000), "has more than 89 million pixels; scale it down"),
+        (bomb(9_000), "cannot be decoded (image file is truncated"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n", "it is PostScript"),
+    ],
+    ids=["empty", "pointer", "page", "bomb", "small bomb", "program"],
+)
+def test_an_image_that_is_none_is_one_sentence(
+    pixels: Project, serial: Gate, content: bytes, said: str
+) -> None:
+    """An image is decoded in one process, whichever."""
+    (pixels.path / "stimuli/x/2.png").write_bytes(content)
+    serial.says(1, "stimuli/x/2.png", said, "2 errors")
+
+
+def test_an_image_of_another_kind_than_its_name_says_is_measured(
+    pixels: Project, serial: Gate
+) -> None:
+    """What it holds counts."""
+    from PIL import Image
+
+    path = pixels.path / "stimuli/x/2.png"
+    with Image.open(path) as image:
+        image.save(path, format="bmp")
+    serial()
+    assert pixels.row()["n_x"] == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &a [x, x]\n" + "".join(f"b{i}: &b{i} [*a, *a, *a]\n" for i in range(99)), "anchors"),
+        ("a: " + "[" * 100_000, "nested deeper than 32 levels; flatten it"),
+        ("a: " + "{b: " * 100_000, "nested deeper than 32 levels; flatten it"),
+        ("a: " + "9" * 100_000, "unknown key"),
+        ("a: !!python/object/apply:os.mkdir [left-by-the-payload]", "tags ("),
+    ],
+    ids=["aliases", "lists", "mappings", "digits", "tag"],
+)
+def test_a_hostile_spec_costs_neither_time_nor_memory(
+    pixels: Project, serial: Gate, text: str, said: str
+) -> None:
+    """Specs are read alike in every process."""
+    (pixels.path / SPEC).write_text(text)
+    start = time.process_time()
+    assert len(serial.says(2, said)) < 100_000
+    assert time.process_time() - start < 5
+    assert not (pixels.path / "left-by-the-payload").exists()
+
+
+# No UTF-8; line breaks, which names of published sets have; codes of terminals.
+NAMES = {
+    b"\xff.png": r"\udcff.png",
+    b"line\nbreak.png": r"line\nbreak.png",
+    b"trailing\n.png": r"trailing\n.png",
+    b"\x1b[2J.png": r"\x1b[2J.png",
+}
+REPORTS = [f"--visualbias-{kind}=out.{kind}" for kind in ("html", "md", "csv")]
+
+
+def test_images_of_any_name_are_measured(pixels: Project, gate: Gate) -> None:
+    folder = pixels.path / "stimuli/x"
+    for index, name in enumerate(NAMES):
+        (folder / f"{index}.png").rename(folder / os.fsdecode(name))
+    text = gate.says(1, "effect +1.88 is over 1.8", given=("-vv", *REPORTS))
+    assert pixels.row()["n_x"] == 5
+    assert "\x1b[2J" not in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_told_in_one_line_whatever_it_holds(
+    pixels: Project, serial: Gate, name: bytes
+) -> None:
+    """Sentences are made in one process, whichever."""
+    (pixels.path / "stimuli/x" / os.fsdecode(name)).write_bytes(b"none")
+    said = f"stimuli/x/{NAMES[name]} is not an image; remove it from the set or replace it"
+    text = serial.says(1, said, "2 errors", given=("-vv", *REPORTS))
+    assert "\x1b[2J" not in text
+
+
+LOOPS: dict[str, Callable[[Path], object]] = {
+    "folder": lambda folder: (folder / "loop").symlink_to(folder, target_is_directory=True),
+    "itself": lambda folder: (folder / "loop").symlink_to(folder / "loop"),
+}
+
+
+@pytest.mark.parametrize("kind", [*LOOPS])
+@pytest.mark.parametrize("concept", ["x", "{path: x, pattern: '**/*.png'}"])
+def test_links_that_go_in_circles_are_no_way_to_stay(
+    pixels: Project, serial: Gate, kind: str, concept: str
+) -> None:
+    """Sets are found alike in every process."""
+    LOOPS[kind](pixels.path / "stimuli/x")
+    pixels.spec(
+        one_test("one", "{max_effect: 1.8}"),
+        head="stimuli: ../stimuli",
+        models=PIXELS,
+        concepts=f"{{x: {concept}, y: y, a: a, b: b}}",
+    )
+    serial.says(1, "effect +1.88 is over 1.8")
+    assert pixels.row()["n_x"] == 5
+
+
+def test_an_image_that_links_to_itself_is_missing(pixels: Project, serial: Gate) -> None:
+    """Sets are found alike in every process."""
+    image = pixels.path / "stimuli/x/2.png"
+    image.unlink()
+    image.symlink_to(image)
+    serial.says(1, "stimuli/x/2.png cannot be read (Too many levels of symbolic links)", "2 errors")
+
+
+@pytest.mark.slow
+def test_a_set_of_many_files_takes_time_that_grows_as_they_do(pixels: Project) -> None:
+    """Of 10,000 links to one image, some seconds; before, the square of their number."""
+    folder = pixels.path / "stimuli/x"
+    for index in range(10_000):
+        os.link(folder / "0.png", folder / f"many-{index}.png")
+    command = [sys.executable, "-m", "pytest_visualbias", "check", SPEC]
+    before = os.times().children_user
+    done = subprocess.run(command, cwd=pixels.path, capture_output=True, text=True)
+    assert os.times().children_user - before < 20
+    assert "= 9996 more" in done.stdout
+    assert len(done.stdout) < 10_000
