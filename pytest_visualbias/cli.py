@@ -13,6 +13,7 @@ from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_actions, add_place, remembered
 from pytest_visualbias.cli_embed import add_embed
+from pytest_visualbias.cli_examples import add_examples
 from pytest_visualbias.cli_explain import add_explain
 from pytest_visualbias.cli_fetch import add_fetch
 from pytest_visualbias.cli_init import add_init
@@ -118,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_embed(commands.add_parser("embed", help="fill the cache, so that the gate loads no model"))
     add_actions(commands.add_parser("cache", help="what the cache holds, and pruning it"))
+    add_examples(commands.choices)
     return parser
 
 

@@ -197,6 +197,19 @@ def test_a_function_that_returns_a_network_is_proposed(repository: Path, capsys:
     assert main(["check", str(SPEC)]) == 0
 
 
+def test_of_several_functions_that_the_path_names_is_proposed(repository: Path) -> None:
+    """It returns a class of the file that is a network."""
+    put("weights/resnet32_best.pth")
+    put(
+        "nets.py",
+        "class Net(nn.Module): ...\nclass Other: ...\ndef resnet3() -> Other: ...\n"
+        "def resnet20() -> Net: ...\ndef resnet32(classes: int = 10) -> Net: ...\n"
+        "def resnet(n: int) -> Net: ...\n",
+    )
+    main(["init"])
+    assert models()["after"]["call"] == "nets:resnet32"
+
+
 def test_names_in_calls_of_timm_are_tried_first(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,6 +215,44 @@ def test_a_control_that_failed_leaves_its_tests_without_limits(
     assert "# no min_effect: 'before' does not show this control" in said
 
 
+SUITE = """\
+visualbias_suite: 1
+concepts: {x: x, y: y, a: a, b: b, s: s, t: t}
+tests:
+  - {name: seen, kind: ieat, targets: {X: s, Y: t}, attributes: {A: a, B: b}, control: positive}
+  - {name: one, kind: ieat, targets: {X: x, Y: y}, attributes: {A: a, B: b}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("suite", "expected"),
+    [
+        ("suite: own.suite.yaml\n", {"one"}),
+        ("suite: {name: own.suite.yaml, limits: {min_effect: 0.1}}\n", {"seen", "one"}),
+        ("suite: own.suite.yaml\ntests: [\n  {name: seen, control: null}]\n", None),
+    ],
+)
+def test_controls_of_a_suite_get_no_limit_before_they_are_demanded(
+    folder: Path, capsys: Output, suite: str, expected: set[str] | None
+) -> None:
+    """Nor one on how large they are: a suite's control is to be large."""
+    Path("own.suite.yaml").write_text(SUITE, encoding="utf-8")
+    store("before")
+    store("after", moved=0.1)
+    write(suite, head=HEAD.partition("concepts")[0])
+    status = main(["suggest", SPEC, "--write"])
+    said = capsys.readouterr()
+    if expected is None:  # the list is in brackets, which is not edited
+        assert status == 2
+        assert "is laid out in a way that is not edited here; paste the lines" in said.err
+        assert "  - name: seen\n    limits:\n      max_effect: " in said.out
+        return
+    assert status == 0
+    assert limits().keys() == expected
+    assert ("the suite has it for a positive control" in said.out) is ("seen" not in expected)
+    assert limits().get("seen", {}).keys() <= {"min_effect"}
+
+
 def test_without_a_model_after_growth_is_limited_by_what_is_usual(
     folder: Path, capsys: Output
 ) -> None:

@@ -85,6 +85,15 @@ tests
     )
 
 
+def test_of_a_suite_whose_images_ship_there_is_nothing_to_fetch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["fetch", "drawings"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("the images of drawings are in ")
+    assert said.endswith("data/quickstart/stimuli; there is nothing to fetch\n")
+
+
 def test_an_unknown_suite_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["suites", "sb-sl"]) == 2
     assert capsys.readouterr().err == "there is no suite 'sb-sl'; did you mean 'sb-ssl'?\n"

@@ -74,6 +74,9 @@ def targets_of(name: str, *, manifest: Path | None, data: Path | None) -> tuple[
         raise UsageError(f"there is no suite '{name}'; {hint} (a path ends in '.suite.yaml')")
     file = read_suite(found[0], file=found[1])
     homes = {home.suite: home for home in file.homes.values()}
+    if manifest is None and file.suite.stimuli is not None and file.name in homes:
+        where = homes[file.name].folder
+        raise UsageError(f"the images of {file.name} are in {where}; there is nothing to fetch")
     if manifest is not None and file.name not in homes:
         others = ", ".join(homes)
         raise UsageError(f"--manifest: {file.name} has no images but those of {others}; fetch that")

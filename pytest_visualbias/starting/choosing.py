@@ -169,7 +169,10 @@ def _timm(name: str, checkpoint: Checkpoint, container: str | None = None) -> st
 def _unrecognised(seen: Repository, checkpoint: Checkpoint, why: str) -> Chosen:
     path = quoted(f"../{checkpoint.path}")
     if seen.factories:
-        factory = seen.factories[0]
+        # One that the path of the checkpoint names is likelier than the first.
+        names = {one.call.rpartition(":")[2].lower(): one for one in reversed(seen.factories)}
+        spoken = [one for name, one in names.items() if name in checkpoint.path.lower()]
+        factory = (*spoken, *seen.factories)[0]
         text = (
             f"{{source: factory, call: {quoted(factory.call)}, checkpoint: {path}, "
             f"transform: {{size: {SIZE}}}}}"

@@ -79,6 +79,8 @@ class Basis:
     @property
     def smallest(self) -> float:
         """The end that is nearest to none; zero where the interval holds it."""
+        if self.low <= 0 <= self.high:
+            return 0.0
         return max(0.0, min(size(end, self.alternative) for end in (self.low, self.high)))
 
 

@@ -12,6 +12,7 @@ from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.roles import BEFORE, growth_base, is_random
 from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+from pytest_visualbias.spec.suites import find_suite, read_suite
 from pytest_visualbias.suggesting.basis import basis_of, counted
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.session import LoadedSpec, Session
+    from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ModelEntry
     from pytest_visualbias.suggesting.basis import Basis
 
@@ -41,12 +43,15 @@ class Measurement:
         Tests whose growth is measured from it.
     notes : tuple of str
         What could not be measured, and why.
+    controls : frozenset of str
+        Tests that are positive controls of the suite, and that the spec does not make such.
     """
 
     model: str
     bases: Mapping[str, tuple[Basis, ...]]
     grows: frozenset[str]
     notes: tuple[str, ...]
+    controls: frozenset[str] = frozenset()
 
 
 def chosen_model(spec: BiasSpec, named: str | None) -> str:
@@ -96,7 +101,12 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
     rest = [name for name, one in spec.models.items() if name != model and not is_random(one)]
     layers = [point.name for point in points_for(spec.layers, {})]
     grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, rest))
-    count = sum(counted(spec, test) * (2 if test.name in grows else 1) for test in spec.tests)
+    controls = _idle_controls(loaded.file)
+    count = sum(
+        counted(spec, test) * (2 if test.name in grows else 1)
+        for test in spec.tests
+        if test.name not in controls
+    )
     found: dict[str, tuple[Basis, ...]] = {}
     for test in spec.tests:
         bases = []
@@ -116,7 +126,29 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
                 basis_of(spec, test, record, untrained=untrained, others=others, count=count)
             )
         found[test.name] = tuple(bases)
-    return Measurement(model=model, bases=found, grows=grows, notes=tuple(dict.fromkeys(notes)))
+    return Measurement(
+        model=model,
+        bases=found,
+        grows=grows,
+        notes=tuple(dict.fromkeys(notes)),
+        controls=controls,
+    )
+
+
+def _idle_controls(file: SpecFile) -> frozenset[str]:
+    """Return the controls of the suite that are measured only, for want of a floor."""
+    choice = file.spec.suite
+    if choice is None:
+        return frozenset()
+    name = choice if isinstance(choice, str) else choice.name
+    found = find_suite(name, folder=file.folder, shown="")
+    if found is None:
+        return frozenset()
+    suite = read_suite(found[0], file=name).suite
+    controls = {test.name for test in suite.tests if test.is_positive}
+    # Where the spec says `control: null`, the key stands there.
+    idle = {test["name"] for test in file.document.data["tests"] if "control" not in test}
+    return frozenset(controls & idle)
 
 
 def _is_base(spec: BiasSpec, test: BiasTest, model: str, rest: list[str]) -> bool:

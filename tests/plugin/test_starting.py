@@ -48,6 +48,29 @@ def test_two_checkpoints_are_measured_on_drawings_and_gated_by_a_control(
         assert row["sets"]["X"]["images"]
 
 
+def test_limits_are_proposed_for_it_and_the_gate_goes_on(
+    repository: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside untrained networks of the same architecture, and from the embeddings of the gate."""
+    assert main(["init"]) == 0
+    repository.gate()
+    capsys.readouterr()
+    assert main(["suggest", SPEC, "--seeds", "2", "--write"]) == 0
+    said = capsys.readouterr().out
+    rows = [line.split() for line in said.splitlines() if line.startswith("shape-ground ")]
+    # Two seeds that differ, beside an effect and its interval.
+    assert [word for word in rows[0][5:8] if word == "to"] == ["to"]
+    assert rows[0][5] != rows[0][7]
+    assert main(["check", SPEC]) == 0
+    repository.gate()
+    limits = {row["test"]: row["limits"] for row in repository.report()["results"]}
+    assert limits["shape-ground"]
+    assert {row["model"] for row in repository.report()["results"]} == {"before", "after"}
+    before = [row for row in repository.report()["results"] if row["model"] == "before"]
+    for row in before:
+        assert abs(row["effect_judged"]) <= row["limits"].get("max_effect", 2)
+
+
 def test_an_architecture_that_nobody_knows_is_an_error_that_says_what_to_write(
     repository: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -358,6 +358,30 @@ def test_stimuli_are_with_the_suite_unless_the_spec_or_its_concept_says_otherwis
     assert parsed("suite: own.suite.yaml\nstimuli: images\n").homes == {}
 
 
+def test_a_suite_may_say_where_its_stimuli_are(
+    folder: Path, parsed: Callable[[str], SpecFile]
+) -> None:
+    """Relative to itself; a suite that extends it keeps its own beside itself."""
+    head = SUITE.replace("title:", "stimuli: ../pictures\ntitle:")
+    (folder / "own.suite.yaml").write_text(head)
+    (folder / "more.suite.yaml").write_text(
+        "visualbias_suite: 1\nextends: own.suite.yaml\nconcepts: {c: sets/c}\n"
+    )
+    homes = parsed("suite: own.suite.yaml\n").homes
+    assert {home.folder for home in homes.values()} == {folder.parent / "pictures"}
+    assert not any(home.can_be_fetched for home in homes.values())
+    homes = parsed("suite: more.suite.yaml\n").homes
+    assert (homes["c"].folder, homes["x"].folder) == (folder, folder.parent / "pictures")
+
+
+def test_the_drawings_ship_with_their_images() -> None:
+    file = read_suite(suite_path("drawings"), file="drawings.suite.yaml")
+    assert {home.folder for home in file.homes.values()} == {shipped("data") / "quickstart/stimuli"}
+    for concept in file.suite.concepts.values():
+        folder = file.homes["warm"].folder / str(concept)
+        assert len([*folder.glob("*.png")]) == 20
+
+
 def test_what_is_fetched_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISUALBIAS_DATA", "/data/bias")
     assert fetched("ieat") == Path("/data/bias/ieat")
