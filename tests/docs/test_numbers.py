@@ -39,7 +39,7 @@ def shows(cell: str, value: float) -> bool:
     if "e" in plain or abs(value) < 1e-4:
         return bool(float(plain) == pytest.approx(value, rel=0.05))
     places = len(plain.partition(".")[2])
-    return abs(float(plain) - value) <= 0.5000001 * 10**-places
+    return abs(float(plain) - value) <= 0.5000001 * 10.0**-places
 
 
 def test_what_small_sets_can_show_is_computed() -> None:
