@@ -46,6 +46,9 @@ def test_every_yaml_is_a_spec_a_suite_or_a_workflow(block: Block, tmp_path: Path
     elif shown.keys() <= BiasSpec.model_fields.keys():
         whole = yaml.safe_dump({**yaml.safe_load(AROUND), **shown}, sort_keys=False)
         parse_spec(whole, file=block.page, folder=ROOT)
+    elif "repos" in shown:
+        offered = {one["id"] for one in yaml.safe_load(text_of(".pre-commit-hooks.yaml"))}
+        assert {hook["id"] for one in shown["repos"] for hook in one["hooks"]} <= offered
     else:
         assert any(words[0] == "pytest" for _, words in _calls_of(block))
 
