@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 UNPACKED := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format build pictures clean
+.PHONY: help venv demo test lint format build docs pictures clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,10 @@ build: $(READY)  ## sdist and wheel, and a look at what the wheel holds and does
 	$(PY) -m build --no-isolation
 	$(PY) -m pip install --quiet --no-deps --target $(UNPACKED) dist/*.whl
 	$(PY) .ci/check_wheel.py $(UNPACKED)
+
+docs: $(READY)  ## the pages of docs/ as a site, in build/site; warnings are errors
+	$(PY) -m pip install --quiet --constraint constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 pictures: $(READY)  ## make the pictures of the README again (the page needs Chromium)
 	$(PY) docs/figures/pictures.py

@@ -1,0 +1,24 @@
+"""Every key that a spec or a suite may have is described."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pytest_visualbias.spec.schema import BiasSpec, BiasTest, Limits, Settings, Transform
+from pytest_visualbias.spec.suites import Suite
+from tests.docs.pages import blocks_of, text_of
+
+
+def test_the_suite_that_is_shown_has_every_key() -> None:
+    (block,) = [one for one in blocks_of("docs/suites.md") if "visualbias_suite" in one.text]
+    missing = [key for key in Suite.model_fields if f"{key}:" not in block.text]
+    assert missing == ["extends"]  # what it is for stands below
+
+
+@pytest.mark.parametrize("model", [BiasSpec, BiasTest, Limits, Settings, Transform])
+def test_every_key_of_a_spec_is_described(model: type[BiasSpec]) -> None:
+    text = text_of("docs/spec.md")
+    missing = [key for key in model.model_fields if not re.search(rf"\b{key}\b", text)]
+    assert missing == []
