@@ -27,19 +27,10 @@ __all__ = ["add_embed"]
 OK, FAULTY, USAGE = 0, 1, 2
 BATCH_SIZE = 32
 EVERY = 5.0
-EXAMPLES = """examples:
-  visualbias embed bias_specs/*.bias.yaml --cache /shared/embeddings
-  visualbias embed bias_specs/gender.bias.yaml --model after --device cuda
-
-Embeddings that are there already are not made again, so a call that was cut off goes on where it
-was, and several may run at once. The gate is then a run of pytest with the same cache. The exit
-code is 1 where a spec is faulty, or a model or an image cannot be embedded.
-"""
 
 
 def add_embed(parser: argparse.ArgumentParser) -> None:
     """Declare what is embedded, and how."""
-    parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="only models of this name (repeatable)"

@@ -55,6 +55,14 @@ The exit code is 2 for a wrong call, a report that cannot be used and a file tha
 
 The exit code is 1 where the second report is worse, 2 for one that cannot be used.
 """,
+    "embed": """examples:
+  visualbias embed bias_specs/*.bias.yaml --cache /shared/embeddings
+  visualbias embed bias_specs/gender.bias.yaml --model after --device cuda
+
+Embeddings that are there already are not made again, so a call that was cut off goes on where it
+was, and several may run at once. The gate is then a run of pytest with the same cache. The exit
+code is 1 where a spec is faulty, or a model or an image cannot be embedded.
+""",
     "probe": """examples:
   visualbias probe bias_specs/gender.bias.yaml --data data/val
   visualbias probe bias_specs/gender.bias.yaml --data data/val --model after --json accuracy.json

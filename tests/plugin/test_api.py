@@ -167,8 +167,15 @@ def test_what_is_wrong_with_it_is_said(networks: Project, transform: Network, sa
 
 
 def test_what_is_no_module_is_refused(networks: Project) -> None:
-    found = audit(SPEC, models={"after": Model([1, 2])})
-    assert "'after' is a list; give a torch.nn.Module" in found.result("one").reasons[0]
+    for given in (Model([1, 2]), [1, 2], 3):
+        with pytest.raises(UsageError, match=r"'after' is a (list|int); give a torch"):
+            audit(SPEC, models={"after": given})
+
+
+def test_a_module_replaces_a_model_that_is_there(networks: Project, network: Network) -> None:
+    """A mistyped name would add a model, and leave the one that was meant as it was."""
+    with pytest.raises(UsageError, match="has no model 'aftr' that a module could replace"):
+        audit(SPEC, models={"aftr": network})
 
 
 def test_a_spec_cannot_name_what_only_code_holds(project: Project) -> None:

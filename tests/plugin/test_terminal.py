@@ -46,7 +46,7 @@ def section(lines: list[str]) -> list[str]:
 def tables(lines: list[str]) -> list[str]:
     """Return the lines of the tables: those after the verdicts, without the warnings."""
     start = lines.index("") if "" in lines else len(lines)
-    return [line for line in lines[start:] if not line.startswith("warning: ")]
+    return [line for line in lines[start:] if not line.startswith(("warning: ", "note: "))]
 
 
 def test_verdicts_come_first_the_worst_of_them_at_the_top(verdicts: Project) -> None:
