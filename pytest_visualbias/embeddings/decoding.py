@@ -24,6 +24,8 @@ __all__ = ["DECODING", "decode"]
 # Part of every cache key: another number wherever a rule changes what is decoded.
 DECODING = "2"
 LFS = b"version https://git-lfs"
+# Programs and drawings, which Pillow hands to Ghostscript or to the system to be run.
+RUN = frozenset({"EMF", "EPS", "WMF"})
 
 
 def decode(path: Path, content: bytes | None = None) -> Image.Image:
@@ -39,16 +41,20 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
     Raises
     ------
     StimulusError
-        Naming the file, where it is missing, truncated, too large or not an image.
+        Naming the file, where it is missing, truncated, too large or not an image of pixels.
     """
     try:
-        with Image.open(path if content is None else io.BytesIO(content)) as image:
+        # By its bytes alone: Pillow forgets the orientation of some TIFFs that it opens by name.
+        content = path.read_bytes() if content is None else content
+        with Image.open(io.BytesIO(content)) as image:
+            if image.format in RUN:
+                raise StimulusError(f"{path} is {image.format}, not pixels; save it as PNG")
             _refuse_bomb(image)
             image.load()
             _refuse_unknown_range(image)
             return _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise StimulusError(f"{path} {_what_instead(path)}") from None
+        raise StimulusError(f"{path} {_what_instead(content)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f}"
         raise StimulusError(f"{path} has more than {limit} million pixels; scale it down") from None
@@ -70,12 +76,10 @@ def _refuse_unknown_range(image: Image.Image) -> None:
         raise ValueError(f"its greys are {kind} numbers of no known range; save it in 8 bits")
 
 
-def _what_instead(path: Path) -> str:
-    with path.open("rb") as stream:
-        start = stream.read(len(LFS))
-    if not start:
+def _what_instead(content: bytes | None) -> str:
+    if not content:
         return "is empty; replace the file"
-    if start == LFS:
+    if content.startswith(LFS):
         return "is a Git LFS pointer; run 'git lfs pull'"
     return "is not an image; remove it from the set or replace it"
 
