@@ -7,13 +7,15 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 TESTARGS ?=
+CASES ?= 10000
+SECONDS ?= 60
 
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 UNPACKED := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format build docs pictures clean
+.PHONY: help venv demo test fuzz soak lint format build docs pictures clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +43,12 @@ else
 test: $(READY)
 	$(PY) -m pytest $(TESTARGS)
 endif
+
+fuzz: $(READY)  ## ten thousand new cases for everything that reads a file (hours; CASES=500)
+	VISUALBIAS_FUZZ=$(CASES) $(PY) -m pytest tests/fuzz --numprocesses $(WORKERS) --dist worksteal
+
+soak: $(READY)  ## kill runs and damage their cache: every result must be the clean one (SECONDS=60)
+	$(PY) tests/soak/soak.py --seconds $(SECONDS)
 
 lint: $(READY)  ## formatting, lint, types and the layers of rooms
 	$(PY) -m ruff format --check .

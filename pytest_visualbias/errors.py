@@ -13,7 +13,8 @@
     └── DegenerateTestError   numbers from which no effect follows (exit 1)
 
 A bias that was found is not an error of ours: it is a verdict, and fails its item.
-Messages say where, what, and what to do, in one sentence.
+Messages say where, what, and what to do, in one sentence. What they quote from specs, checkpoints
+and files may be anything: it is shown on one line, and cut where nobody would read on.
 """
 
 from __future__ import annotations
@@ -33,11 +34,34 @@ __all__ = [
     "StimulusError",
     "UsageError",
     "VisualBiasError",
+    "legible",
+    "printable",
 ]
+
+# A suite's forty names fit; of what is longer, the end says what to do.
+LONGEST = 2_000
+LEFT_OUT = " ... "
+
+
+def printable(text: str) -> str:
+    """Return a text that stays on one line and shows what it holds, line breaks escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def legible(text: str) -> str:
+    """Return a text on one line, what is longest in it left out of its middle."""
+    shown = printable(text)
+    if len(shown) <= LONGEST:
+        return shown
+    half = (LONGEST - len(LEFT_OUT)) // 2
+    return f"{shown[:half]}{LEFT_OUT}{shown[-half:]}"
 
 
 class VisualBiasError(Exception):
     """Root of the errors that a user can mend; shown without a traceback."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(legible(message))
 
 
 class UsageError(VisualBiasError):
@@ -48,8 +72,8 @@ class SpecError(VisualBiasError):
     """All faults of one spec, each a line ``file:line:column: where: what; what to do``."""
 
     def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = tuple(faults)
+        self.faults = tuple(map(legible, faults))
+        Exception.__init__(self, "\n".join(self.faults))
 
 
 class StimulusError(VisualBiasError):

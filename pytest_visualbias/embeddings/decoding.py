@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pytest_visualbias.errors import StimulusError
-from pytest_visualbias.spec.pointers import REMEDY, is_pointer
+from pytest_visualbias.spec.pointers import LFS, REMEDY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,8 @@ __all__ = ["DECODING", "decode"]
 
 # Part of every cache key: another number wherever a rule changes what is decoded.
 DECODING = "2"
+# Programs and drawings, which Pillow hands to Ghostscript or to the system to be run.
+RUN = frozenset({"EMF", "EPS", "WMF"})
 
 
 def decode(path: Path, content: bytes | None = None) -> Image.Image:
@@ -39,17 +41,19 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
     Raises
     ------
     StimulusError
-        Naming the file, where it is missing, truncated, too large or not an image.
+        Naming the file, where it is missing, truncated, too large or not an image of pixels.
     """
     try:
-        with Image.open(path if content is None else io.BytesIO(content)) as image:
+        # By its bytes alone: Pillow forgets the orientation of some TIFFs that it opens by name.
+        content = path.read_bytes() if content is None else content
+        with Image.open(io.BytesIO(content)) as image:
             _refuse_bomb(image)
             _refuse_program(image)
             image.load()
             _refuse_unknown_range(image)
             return _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise StimulusError(f"{path} {_what_instead(path)}") from None
+        raise StimulusError(f"{path} {_what_instead(content)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f}"
         raise StimulusError(f"{path} has more than {limit} million pixels; scale it down") from None
@@ -64,9 +68,8 @@ def _refuse_bomb(image: Image.Image) -> None:
 
 
 def _refuse_program(image: Image.Image) -> None:
-    # PostScript is a program, and Pillow has Ghostscript run it.
-    if image.format == "EPS":
-        raise ValueError("it is PostScript, which is run and not decoded; save it as PNG")
+    if image.format in RUN:
+        raise ValueError(f"it is {image.format}, which is run and not decoded; save it as PNG")
 
 
 def _refuse_unknown_range(image: Image.Image) -> None:
@@ -77,10 +80,10 @@ def _refuse_unknown_range(image: Image.Image) -> None:
         raise ValueError(f"its greys are {kind} numbers of no known range; save it in 8 bits")
 
 
-def _what_instead(path: Path) -> str:
-    if not path.stat().st_size:
+def _what_instead(content: bytes | None) -> str:
+    if not content:
         return "is empty; replace the file"
-    if is_pointer(path):
+    if content.startswith(LFS):
         return REMEDY
     return "is not an image; remove it from the set or replace it"
 

@@ -92,7 +92,7 @@ class Remembered:
             if stored["sha256"] != digest_of_text(stored["results"]):
                 return {}
             return cast("dict[str, dict[str, Any]]", json.loads(stored["results"]))
-        except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
             return {}  # not there, or damaged: computed again
 
 

@@ -77,7 +77,9 @@ def influences(record: ResultRecord, most: int | None = None) -> list[Influence]
     z: exactly what a new measurement would give, see `is_exact`. The other side of the test, which
     changes too, cannot be had from scores.
     """
-    found = sorted(_all(record), key=lambda one: (-abs(one.change), one.role, one.name))
+    # A report that was edited by hand may hold any number.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = sorted(_all(record), key=lambda one: (-abs(one.change), one.role, one.name))
     return found[:most]
 
 
@@ -102,14 +104,16 @@ def is_exact(record: ResultRecord) -> bool:
 
 
 def _all(record: ResultRecord) -> Iterator[Influence]:
-    if record.effect_judged is None or not record.scores:
+    first, second = _judged_roles(record)
+    if record.effect_judged is None or not all(
+        _is_scored(record, role) for role in (first, second)
+    ):
         return
     if record.kind == "intra-similarity":
-        scores = _scores(record, "X")
+        scores = _scores(record, first)
         if len(scores) > FEWEST:
-            yield from _named(record, "X", _mean(scores), left_out(scores))
+            yield from _named(record, first, _mean(scores), left_out(scores))
         return
-    first, second = _judged_roles(record)
     one, other = _scores(record, first), _scores(record, second)
     rescale = is_exact(record)
     effect = _mean(one) - _mean(other)
@@ -119,8 +123,14 @@ def _all(record: ResultRecord) -> Iterator[Influence]:
         yield from _named(record, second, effect, -_without(other, one, rescale=rescale))
 
 
+def _is_scored(record: ResultRecord, role: str) -> bool:
+    return bool(record.scores.get(role)) and role in record.sets and bool(record.sets[role].images)
+
+
 def _judged_roles(record: ResultRecord) -> tuple[str, str]:
-    """Return the two sets whose scores the judged effect is the difference of."""
+    """Return the two sets whose scores the judged effect is the difference of; X alone is both."""
+    if record.kind == "intra-similarity":
+        return "X", "X"
     if record.kind == "sc-eat":
         return "A", "B"
     targets, attributes = record.effect_size, record.effect_size_attributes
@@ -136,7 +146,10 @@ def _scores(record: ResultRecord, role: str) -> Vector:
 
 
 def _mean(values: Vector) -> float:
-    return math.fsum(values) / len(values)
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        return math.inf
 
 
 def _without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:

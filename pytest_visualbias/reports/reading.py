@@ -11,7 +11,7 @@ from pytest_visualbias.errors import ReportError
 from pytest_visualbias.record import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 __all__ = ["read_report"]
@@ -42,13 +42,27 @@ def read_report(path: Path) -> Report:
         raise ReportError(f"{path} is not JSON ({error}); make the report anew") from None
     _refuse_others(stored, path)
     try:
-        return _lenient(stored)
+        report = _lenient(stored)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ReportError(
-            f"{path} is no whole report ({place}: {first['msg']}); make it anew"
-        ) from None
+        what = f"{place}: {first['msg']}"
+    else:
+        what = next(_contradictions(report), "")
+    if what:
+        raise ReportError(f"{path} is no whole report ({what}); make it anew")
+    return report
+
+
+def _contradictions(report: Report) -> Iterator[str]:
+    """Yield what no run writes, and what reports could not be made from."""
+    for index, row in enumerate(report.results):
+        for role, one in row.sets.items():
+            place = f"results.{index}.sets.{role}"
+            if len(one.names) != len(one.images):
+                yield f"{place}: {len(one.images)} images, but {len(one.names)} names"
+            if (scores := row.scores.get(role)) and not scores.keys() >= {*one.images}:
+                yield f"{place}: an image has no score"
 
 
 def _refuse_others(stored: Any, path: Path) -> None:  # noqa: ANN401 - what a file holds

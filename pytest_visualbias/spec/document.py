@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
+from pytest_visualbias.errors import legible, printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -68,7 +70,7 @@ class Fault:
         """Return ``file:line:column: where: what; what to do``."""
         path = self.place.path or self.path
         what = f"{where(path)}: {self.message}" if path else self.message
-        return printable(f"{self.place.file or file}:{self.place.line}:{self.place.column}: {what}")
+        return legible(f"{self.place.file or file}:{self.place.line}:{self.place.column}: {what}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,11 +97,6 @@ class Document:
     def fault(self, path: Path, message: str) -> Fault:
         """Return a fault at `path`."""
         return Fault(path=path, place=self.place(path), message=message)
-
-
-def printable(text: str) -> str:
-    """Return a text that stays on one line and shows what it holds, line breaks escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def where(path: Path) -> str:

@@ -130,7 +130,7 @@ def test_stored_vectors_that_say_they_are_larger_than_memory_are_one_sentence(
         (b"<html>404</html>", "is not an image; remove it from the set or replace it"),
         (bomb(60_000), "has more than 89 million pixels; scale it down"),
         (bomb(9_000), "cannot be decoded (image file is truncated"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n", "it is PostScript"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n", "it is EPS"),
     ],
     ids=["empty", "pointer", "page", "bomb", "small bomb", "program"],
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import StimulusError
@@ -45,6 +45,7 @@ def test_an_rgb_image_is_as_it_is(path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(found), pixels)
 
 
+@pytest.mark.parametrize("kind", ["png", "tiff"])
 @pytest.mark.parametrize(
     ("orientation", "expected"),
     [
@@ -59,7 +60,7 @@ def test_an_rgb_image_is_as_it_is(path: Path) -> None:
     ],
 )
 def test_the_orientation_of_a_camera_is_applied(
-    path: Path, orientation: int, expected: list[list[tuple[int, ...]]]
+    path: Path, kind: str, orientation: int, expected: list[list[tuple[int, ...]]]
 ) -> None:
     image = Image.new("RGB", (2, 2))
     for position, colour in zip(
@@ -68,8 +69,9 @@ def test_the_orientation_of_a_camera_is_applied(
         image.putpixel(position, colour)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image.save(path, "png", exif=exif)
+    image.save(path, kind, exif=exif)
     assert colours(decode(path)) == expected
+    assert colours(decode(path, path.read_bytes())) == expected
 
 
 class TestTransparency:
@@ -206,6 +208,24 @@ class TestFaults:
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(StimulusError, match=r"cannot be decoded \(.+\); replace the file"):
             decode(path)
+
+    def test_what_another_program_would_have_to_run_is_refused(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Pillow hands PostScript to Ghostscript, whatever the name of the file says."""
+
+        def run(*_: object, **__: object) -> None:
+            raise AssertionError("a program was run")
+
+        monkeypatch.setattr(EpsImagePlugin, "Ghostscript", run)
+        Image.new("L", (4, 4)).save(path, "eps")
+        for content in (None, path.read_bytes()):
+            with pytest.raises(StimulusError) as caught:
+                decode(path, content)
+            assert (
+                str(caught.value)
+                == f"{path} cannot be decoded (it is EPS, which is run and not decoded; save it as PNG); replace the file"
+            )
 
     def test_a_missing_file_is_named(self, path: Path) -> None:
         with pytest.raises(StimulusError, match=r"image\.jpg cannot be decoded \(.*No such file"):

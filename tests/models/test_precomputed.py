@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -155,6 +156,24 @@ class TestFaults:
         with pytest.raises(StimulusError, match=r"v\.safetensors is damaged \("):
             open_vectors(path)
 
+    @pytest.mark.parametrize("shape", [f"({10**15},)", "(3, 2", f"({2**70}, 0)", "(True, 2)"])
+    def test_a_header_that_cannot_be_is_an_error(self, tmp_path: Path, shape: str) -> None:
+        """Numpy runs out of memory, or stumbles in ways of its own."""
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+        content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+        path = tmp_path / "v.npz"
+        with zipfile.ZipFile(path, "w") as whole:
+            whole.writestr("m.npy", content + bytes(24))
+        with pytest.raises(StimulusError, match=r"v\.npz is damaged \(.+\); make it again"):
+            open_vectors(path)
+
+    def test_one_array_under_the_name_of_an_archive_is_an_error(self, tmp_path: Path) -> None:
+        path = tmp_path / "v.npz"
+        with path.open("wb") as stream:
+            np.save(stream, np.ones((3, 2)))
+        with pytest.raises(StimulusError, match=r"v\.npz is damaged \(.+\); make it again"):
+            open_vectors(path)
+
     def test_as_many_names_as_rows_are_needed(self, tmp_path: Path) -> None:
         stored = written(tmp_path, ARRAYS, {"names": json.dumps({"m/male": ["a", "b"]})})
         with pytest.raises(StimulusError, match="'m/male' has 3 rows but 2 names"):
@@ -167,7 +186,8 @@ class TestFaults:
             stored.select("c", "male", "m/")
 
     @pytest.mark.parametrize(
-        "names", ["{", "[]", "3", '{"m": "abc"}', '{"m": [1, 2, 3]}', '{"m": {"a": 1}}']
+        "names",
+        ["{", "[]", "3", '{"m": "abc"}', '{"m": [1, 2, 3]}', '{"m": {"a": 1}}', "[" * 100_000],
     )
     def test_names_that_are_no_lists_of_text_are_an_error(self, tmp_path: Path, names: str) -> None:
         with pytest.raises(StimulusError, match=r"is damaged \(.+\); make it again"):

@@ -99,7 +99,7 @@ def test_only_what_the_last_run_used_is_kept(tmp_path: Path) -> None:
     assert third.computed == 1
 
 
-@pytest.mark.parametrize("how", ["empty", "cut", "changed", "list", "fields"])
+@pytest.mark.parametrize("how", ["empty", "cut", "changed", "list", "deep", "fields"])
 def test_a_damaged_file_costs_time_only(tmp_path: Path, how: str) -> None:
     first = Computer(tmp_path)
     expected = first(scores())
@@ -114,6 +114,7 @@ def test_a_damaged_file_costs_time_only(tmp_path: Path, how: str) -> None:
             "cut": content[:-5],
             "changed": content.replace("exact", "exacd"),
             "list": "[]",
+            "deep": "[" * 200_000,
             "fields": json.dumps({"results": text, "sha256": digest_of_text(text)}),
         }[how]
     )

@@ -155,3 +155,35 @@ def test_text_that_is_no_unicode_is_written_all_the_same(
     assert write_all(report, targets, Look()) == []
     stored = json.loads((tmp_path / "json").read_text("utf-8"))
     assert stored["summary"]["collection_errors"] == ["a\udc80.py: wrong"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"names": []}, "1 images, but 0 names"),
+        ({"names": ["a.png", "b.png"]}, "1 images, but 2 names"),
+        ({"images": ["other"]}, "an image has no score"),
+    ],
+)
+def test_sets_that_contradict_their_scores_are_refused(
+    make_measured: Make,
+    make_report: MakeReport,
+    tmp_path: Path,
+    change: dict[str, list[str]],
+    said: str,
+) -> None:
+    """What an image carries could not be told from them."""
+    stored = json.loads(to_json(make_report(make_measured())))
+    stored["results"][0]["sets"]["Y"].update(change)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(stored))
+    assert refusal(path) == f" is no whole report (results.0.sets.Y: {said}); make it anew"
+
+
+def test_a_report_that_names_no_tool_is_shown(
+    make: Make, make_report: MakeReport, tmp_path: Path
+) -> None:
+    report = make_report(make(), tool={})
+    for name in FORMATS:
+        write(name, report, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 0

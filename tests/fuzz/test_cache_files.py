@@ -1,0 +1,95 @@
+"""Whatever became of a file of the cache: it gives what was kept in it, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.contents import count_images, survey
+from pytest_visualbias.pipeline.remembered import Remembered
+from pytest_visualbias.spec.remembered import MEMO, DigestMemo
+from tests.fuzz.effort import cases, in_time
+from tests.fuzz.mutations import anything, edits, torn
+from tests.fuzz.test_json import dumped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.property
+
+KEY = "0" * 64
+VECTORS = {f"{n:064}": np.full(3, n, np.float32) for n in range(4)}
+FAMILY = {"spec": "x.bias.yaml", "model": "after"}
+
+others = anything().map(dumped) | st.just(b"[" * 200_000)
+changed = others.map(lambda content: lambda _: content) | edits().map(
+    lambda changes: lambda content: torn(content, changes)
+)
+
+
+@cases(60)
+@given(change=changed)
+def test_vectors_are_what_was_kept_or_not_there(tmp_path: Path, change: Any) -> None:  # noqa: ANN401
+    EmbeddingCache(folder=tmp_path).store(KEY, VECTORS, {"note": 1})
+    (path,) = tmp_path.rglob("*.safetensors")
+    path.write_bytes(change(path.read_bytes()))
+    with in_time():
+        count_images(survey(tmp_path).keys)
+        found = EmbeddingCache(folder=tmp_path).load(KEY)
+        together = EmbeddingCache(folder=tmp_path).load_together(KEY, [*VECTORS][:2])
+    for known in (found, together):
+        if known is not None and known.vectors:
+            assert {name: row.tolist() for name, row in known.vectors.items()} == {
+                name: row.tolist() for name, row in VECTORS.items()
+            }
+    for left in tmp_path.rglob("*.safetensors"):
+        left.unlink()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result of a test."""
+
+    effect: float
+    method: str
+
+
+@cases(60)
+@given(change=changed)
+def test_results_are_what_was_kept_or_computed_anew(tmp_path: Path, change: Any) -> None:  # noqa: ANN401
+    kept = Result(effect=0.1 + 0.2, method="exact")
+    first = Remembered(tmp_path, **FAMILY)
+    first.of(Result, lambda: kept, 1)
+    first.save()
+    (path,) = tmp_path.rglob("numbers.json")
+    path.write_bytes(change(path.read_bytes()))
+    with in_time():
+        assert Remembered(tmp_path, **FAMILY).of(Result, lambda: kept, 1) == kept
+
+
+@cases(60)
+@given(change=changed)
+def test_digests_are_what_was_kept_or_taken_anew(tmp_path: Path, change: Any) -> None:  # noqa: ANN401
+    image = tmp_path / "x.png"
+    image.write_bytes(b"x")
+
+    def memo() -> DigestMemo:
+        # Years later, so that nothing is too fresh to be kept.
+        return DigestMemo(file=tmp_path / MEMO, clock=lambda: 2**62)
+
+    first = memo()
+    digest = first.of(image)
+    first.save()
+    path = tmp_path / MEMO
+    path.write_bytes(change(path.read_bytes()))
+    with in_time():
+        second = memo()
+        assert second.of(image) == digest
+        second.save()
+        assert memo().of(image) == digest

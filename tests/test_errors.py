@@ -1,0 +1,42 @@
+"""What a user is told stays on one line and can be read, whatever it quotes."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_visualbias.errors import (
+    LONGEST,
+    DegenerateTestError,
+    EncoderError,
+    SpecError,
+    UsageError,
+    legible,
+)
+
+
+@pytest.mark.parametrize("kind", [UsageError, EncoderError, DegenerateTestError])
+def test_a_name_cannot_begin_a_line_or_colour_a_terminal(kind: type[Exception]) -> None:
+    """A line of its own would be a command to GitHub, or look like another verdict."""
+    error = kind("no layer 'x\n::error::y\r\x1b[31m\u202e'; name another")
+    assert str(error) == r"no layer 'x\n::error::y\r\x1b[31m\u202e'; name another"
+
+
+def test_of_what_nobody_would_read_the_start_and_the_remedy_stay() -> None:
+    text = f"x.pt: no key '{'k' * 100_000}'; save it again"
+    found = str(EncoderError(text))
+    assert len(found) <= LONGEST
+    assert found.startswith("x.pt: no key 'kkk")
+    assert "kkk ... kkk" in found
+    assert found.endswith("kkk'; save it again")
+
+
+def test_what_is_just_short_enough_is_told_whole() -> None:
+    assert legible("x" * LONGEST) == "x" * LONGEST
+    assert len(legible("x" * (LONGEST + 1))) <= LONGEST
+
+
+def test_every_fault_of_a_spec_has_its_own_line() -> None:
+    error = SpecError(["a.yaml:1:1: x\ny", f"a.yaml:2:1: {'z' * 100_000}"])
+    assert str(error).split("\n") == [*error.faults]
+    assert error.faults[0] == r"a.yaml:1:1: x\ny"
+    assert len(error.faults[1]) <= LONGEST
