@@ -222,10 +222,7 @@ class TestFaults:
         for content in (None, path.read_bytes()):
             with pytest.raises(StimulusError) as caught:
                 decode(path, content)
-            assert (
-                str(caught.value)
-                == f"{path} cannot be decoded (it is EPS, which is run and not decoded; save it as PNG); replace the file"
-            )
+            assert "it is EPS, which is run and not decoded; save it as PNG" in str(caught.value)
 
     def test_a_missing_file_is_named(self, path: Path) -> None:
         with pytest.raises(StimulusError, match=r"image\.jpg cannot be decoded \(.*No such file"):
