@@ -21,15 +21,21 @@ STD = (0.229, 0.224, 0.225)
 
 
 def as_facts(transform: Transform) -> Mapping[str, Any]:
-    """Return everything that a transform does, defaults filled in, as plain values."""
+    """Return everything that a transform does, defaults filled in, as plain values.
+
+    They have the names that timm gives to them, so that a network of timm and one that is not
+    compare as what they are where their images are prepared alike.
+    """
     size = transform.size
     height, width = (size, size) if isinstance(size, int) else size
+    is_share = isinstance(transform.crop, float)
     return {
-        "size": [height, width],
-        "crop": transform.crop if transform.crop is not None else "center",
+        "input_size": [3, height, width],
+        "interpolation": transform.interpolation or "bilinear",
         "mean": list(transform.mean or MEAN),
         "std": list(transform.std or STD),
-        "interpolation": transform.interpolation or "bilinear",
+        "crop_pct": transform.crop if is_share else 1.0,
+        "crop_mode": "squash" if transform.crop == "squash" else "center",
     }
 
 
@@ -46,12 +52,13 @@ def declared(transform: Transform) -> Callable[[Image.Image], np.ndarray]:
         An RGB image to float32 ``(3, height, width)``.
     """
     facts = as_facts(transform)
+    _, height, width = facts["input_size"]
     mean = np.array(facts["mean"], dtype=np.float32)
     std = np.array(facts["std"], dtype=np.float32)
     resample = Image.Resampling[str(facts["interpolation"]).upper()]
 
     def prepare(image: Image.Image) -> np.ndarray:
-        resized = _fit(image, tuple(facts["size"]), facts["crop"], resample)
+        resized = _fit(image, (height, width), transform.crop or "center", resample)
         pixels = np.asarray(resized, dtype=np.float32) / np.float32(255)
         return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
 

@@ -133,7 +133,7 @@ def _group(records: Sequence[ResultRecord]) -> Section:
 def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
     if not records:
         return
-    head = _head("test", "from", "to", "before", "after", "growth", "interval", "shift", "p")
+    head = _head("test", "from", "to", "before", "after", "growth", "interval", "shift", "p adj")
     rows = [
         _row(
             markdown_code(test_name(one)),

@@ -106,8 +106,9 @@ def test_pixels_are_scaled_to_one_and_normalised_per_channel() -> None:
 def test_what_is_not_said_is_imagenets() -> None:
     facts = as_facts(Transform(size=(8, 16)))
     assert facts == {
-        "size": [8, 16],
-        "crop": "center",
+        "input_size": [3, 8, 16],
+        "crop_pct": 1.0,
+        "crop_mode": "center",
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "interpolation": "bilinear",

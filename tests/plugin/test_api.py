@@ -146,6 +146,41 @@ def test_a_module_of_ones_own_says_how_images_are_prepared(networks: Project) ->
     assert "transform" in after.preprocessing
 
 
+def test_a_plain_module_is_compared_with_a_network_of_timm_where_images_are_prepared_alike(
+    networks: Project, network: Network
+) -> None:
+    """What is done to images has the same names whatever the network is, and the same pixels."""
+    import torch
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network
+
+        def forward(self, images: Network) -> Network:
+            features = self.inner.forward_features(images)
+            return self.inner.forward_head(features, pre_logits=True)
+
+    numbers = "mean: [0.5, 0.4, 0.3], std: [0.2, 0.2, 0.3], interpolation: bicubic"
+    transform = f"transform: {{size: 64, crop: 0.9, {numbers}}}"
+    networks.spec(
+        one_test("one", "{max_growth: 1.8}"),
+        head="stimuli: ../stimuli",
+        models="\n"
+        + "".join(
+            f"  {name}: {{source: timm, name: test_resnet, checkpoint: ../{name}.safetensors, "
+            f"{transform}}}\n"
+            for name in ("before", "after")
+        ),
+        concepts="{x: x, y: y, a: a, b: b}",
+    )
+    of_timm = audit(SPEC).result("one")
+    wrapped = audit(SPEC, models={"after": Wrapped()}).result("one")
+    assert wrapped.growth is not None, wrapped.reasons
+    assert wrapped.scores == of_timm.scores
+    assert wrapped.growth == of_timm.growth
+
+
 @pytest.mark.parametrize(
     ("transform", "said"),
     [

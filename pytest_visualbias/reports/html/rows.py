@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Cell", "Choice", "Row", "choices_of", "rows_of"]
 
-COLUMNS = ("verdict", "test", "model", "layer", "effect", "interval", "p", "growth", "spec")
+COLUMNS = ("verdict", "test", "model", "layer", "effect", "interval", "p adj", "growth", "spec")
 # How many images are named of a result.
 NAMED = 4
 
