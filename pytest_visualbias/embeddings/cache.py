@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "Cached", "EmbeddingCache", "write_whole"]
 
 # The name of the folder below the cache's own: another one wherever files are laid out otherwise.
-FORMAT = "2"
+FORMAT = "3"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -87,7 +87,7 @@ class EmbeddingCache:
             os.utime(folder)  # used now, as far as pruning is concerned
         for path in _files(folder):
             try:
-                yield _read(path)
+                yield _read(path, key)
             except OSError:
                 continue  # removed meanwhile, or not ours to read
             except (KeyError, TypeError, ValueError, safetensors.SafetensorError):
@@ -129,7 +129,7 @@ class EmbeddingCache:
         digests = sorted(vectors)
         rows = np.stack([vectors[digest] for digest in digests]).astype(np.float32)
         metadata = {"digests": json.dumps(digests), "notes": json.dumps(notes)}
-        metadata["sha256"] = _checksum(rows, metadata)
+        metadata["sha256"] = _checksum(key, rows, metadata)
         content = safetensors.numpy.save({"vectors": rows}, metadata=metadata)
         write_whole(folder / f"{hashlib.sha256(content).hexdigest()}.safetensors", content)
 
@@ -152,20 +152,25 @@ def _files(folder: Path) -> list[Path]:
     return []
 
 
-def _read(path: Path) -> Cached:
+def _read(path: Path, key: str) -> Cached:
     with safetensors.safe_open(path, framework="numpy") as stored:
         rows = stored.get_tensor("vectors")
         metadata = stored.metadata()
-    if _checksum(rows, metadata) != metadata["sha256"]:
+    if _checksum(key, rows, metadata) != metadata["sha256"]:
         raise ValueError(f"{path} is damaged")
     digests = json.loads(metadata["digests"])
     vectors = dict(zip(digests, rows, strict=True))
     return Cached(vectors=vectors, notes=json.loads(metadata["notes"]))
 
 
-def _checksum(rows: np.ndarray, metadata: Mapping[str, str]) -> str:
-    """Return a digest of the vectors, whose they are, and what is noted with them."""
-    state = hashlib.sha256(rows.tobytes())
+def _checksum(key: str, rows: np.ndarray, metadata: Mapping[str, str]) -> str:
+    """Return a digest of the vectors, whose they are, and what is noted with them.
+
+    The key is in it, for a file that strayed into the folder of another network would be taken for
+    that one's.
+    """
+    state = hashlib.sha256(f"{key}{rows.shape}".encode())
+    state.update(rows.tobytes())
     for name in ("digests", "notes"):
         state.update(f"{name}:{metadata[name]}".encode())
     return state.hexdigest()

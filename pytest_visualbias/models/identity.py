@@ -10,6 +10,7 @@ import dataclasses
 import glob
 import importlib.metadata
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,9 +153,10 @@ def _checkpoint(path: Path, facts: dict[str, str], label: str, context: Context)
         if is_pointer(path):
             raise EncoderError(f"{path} {REMEDY}")
         digest = context.digest(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or str(error)
         raise EncoderError(
-            f"the checkpoint {path} cannot be read ({error.strerror}); correct the path"
+            f"the checkpoint {path} cannot be read ({reason}); correct the path"
         ) from None
     return Identity(label=label, facts={**facts, "checkpoint": digest}, checkpoint=path)
 
@@ -164,7 +166,8 @@ def _checkpoint_paths(checkpoint: str | tuple[str, ...], context: Context) -> li
     paths: list[Path] = []
     for pattern in patterns:
         path = context.folder / pattern
-        if path.exists() or not glob.has_magic(pattern):
+        # Path.exists raises about names that no file can have.
+        if os.path.exists(path) or not glob.has_magic(pattern):  # noqa: PTH110
             paths.append(path)
             continue
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute patterns, too
@@ -208,7 +211,7 @@ def _roots(context: Context) -> tuple[Path, ...]:
 def _module_path(module: str, root: Path) -> Path | None:
     base = root.joinpath(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises about names that are too long
             return path
     return None
 

@@ -100,6 +100,7 @@ def _git(root: Path, *arguments: str) -> str | None:
             cwd=root,
             capture_output=True,
             text=True,
+            errors="replace",  # names of files need not be UTF-8
             timeout=10,
             check=True,
         )

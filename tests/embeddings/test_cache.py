@@ -142,6 +142,16 @@ class TestDamage:
         assert_same(found.vectors, vectors("c"))
         assert not path.exists()
 
+    def test_a_file_of_another_network_is_dropped(self, tmp_path: Path) -> None:
+        """Copied there by whatever tool, it would be taken for vectors of this one."""
+        EmbeddingCache(folder=tmp_path).store(KEY, vectors("a"), NOTES)
+        (path,) = files(tmp_path)
+        strayed = path.parent.with_name("1" * 64) / path.name
+        strayed.parent.mkdir()
+        path.rename(strayed)
+        assert EmbeddingCache(folder=tmp_path).load("1" * 64).vectors == {}
+        assert not strayed.exists()
+
     def test_what_was_dropped_can_be_stored_again(self, tmp_path: Path) -> None:
         EmbeddingCache(folder=tmp_path).store(KEY, vectors("a"), NOTES)
         (path,) = files(tmp_path)

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pytest_visualbias.errors import SpecError, UsageError
+from pytest_visualbias.errors import EncoderError, SpecError, UsageError
+from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.spec.overrides import override_of
 from pytest_visualbias.spec.parsing import SpecFile, read_spec
+from pytest_visualbias.spec.schema import FactoryModel, TimmModel
 from pytest_visualbias.spec.suites import read_suite
 from tests.fuzz.effort import PLACE, SENTENCE, bounded, cases, in_time
 from tests.fuzz.mutations import WORDS, edits, spoilt, spoilt_text, torn
@@ -111,7 +113,7 @@ def test_a_spec_that_keeps_the_rules_is_read(
 def test_a_spoilt_spec_is_read_or_its_faults_have_places(
     folder: Path, text: str, has_baseline: bool
 ) -> None:
-    """Then its sets are found, too, or what is wrong with them has a place."""
+    """Then its sets and checkpoints are looked for, and what is wrong with them is told, too."""
     content = text.encode("utf-8", "surrogatepass")
     file = read(folder, content, has_baseline=has_baseline)
     if file is None:
@@ -121,6 +123,16 @@ def test_a_spoilt_spec_is_read_or_its_faults_have_places(
             preflight(file, stimuli=None)
         except SpecError as error:
             bounded(error, PLACE)
+        for entry in file.spec.models.values():
+            if isinstance(entry, TimmModel | FactoryModel):
+                identified(entry, Context(folder=folder, project=folder))
+
+
+def identified(entry: TimmModel | FactoryModel, context: Context) -> None:
+    try:
+        assert find_source(entry.source).identify(entry, context)
+    except EncoderError as error:
+        bounded(error, SENTENCE)
 
 
 @cases(60)

@@ -97,6 +97,8 @@ class TestCheckpoints:
             ("missing.pt", r"the checkpoint .+missing\.pt cannot be read \(No such file"),
             ("runs", r"the checkpoint .+runs cannot be read \(Is a directory\); correct the path"),
             ("*.bin", r"no checkpoint matches .+\*\.bin; correct the pattern"),
+            ("a\0b", r"the checkpoint .+a\\x00b cannot be read \(embedded null byte\)"),
+            ("x" * 300, r"the checkpoint .+xxx cannot be read \(File name too long\)"),
         ],
     )
     def test_one_that_is_not_there_is_an_error(
@@ -283,6 +285,11 @@ class TestCode:
             self.code(context, "pkg.netz:make")
         assert "the module 'pkg.netz' was not found below " in str(caught.value)
         assert str(context.project / "src") in str(caught.value)
+
+
+def test_a_module_that_no_file_can_have_is_an_error(context: Context) -> None:
+    with pytest.raises(EncoderError, match="was not found below"):
+        identify_factory(factory_entry(f"{'x' * 300}:make"), context)
 
 
 def test_identifying_imports_no_torch() -> None:
