@@ -194,13 +194,30 @@ def _with(
 def _loaded(session: Session, spec: str | Path | Mapping[str, Any]) -> LoadedSpec:
     project = session.settings.project
     if isinstance(spec, Mapping):
-        text = yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True)
-        return session.load(project / "spec", "spec", text)
+        return session.load(project / "spec", "spec", _text(spec))
     path = project / Path(spec)
     if not path.is_file():
         raise UsageError(f"there is no spec {path}; correct the path")
     shown = path.relative_to(project) if path.is_relative_to(project) else path
     return session.load(path, shown.as_posix())
+
+
+class _WrittenOut(yaml.SafeDumper):
+    """Writes a value out wherever it stands: a spec has no anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - of PyYAML
+        return True
+
+
+def _text(spec: Mapping[str, Any]) -> str:
+    try:
+        text: str = yaml.dump(dict(spec), Dumper=_WrittenOut, sort_keys=False, allow_unicode=True)
+    except (RecursionError, yaml.YAMLError) as error:
+        what = error.args[0] if isinstance(error, yaml.YAMLError) else "it holds itself"
+        raise UsageError(
+            f"the spec cannot be written as YAML ({what}); use text, numbers, lists and dicts"
+        ) from None
+    return text
 
 
 def _results(session: Session, loaded: LoadedSpec) -> list[ResultRecord]:

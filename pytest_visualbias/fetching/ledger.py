@@ -134,11 +134,11 @@ def read_ledger(folder: Path) -> Ledger | None:
 def _folded(ledger: Ledger, journal: Path) -> Ledger:
     files, gone = dict(ledger.files), dict(ledger.gone)
     try:
-        text = journal.read_text(encoding="utf-8")
+        content = journal.read_bytes()
     except OSError:
         return ledger
     # What follows the last line break was being written when its process was killed.
-    for line in text.split("\n")[:-1]:
+    for line in content.split(b"\n")[:-1]:
         try:
             noted = _Line.model_validate_json(line)
         except ValidationError:

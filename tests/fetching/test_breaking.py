@@ -245,7 +245,9 @@ class TestKilling:
         line = json.dumps({"path": ONE, "record": whole["files"].pop(ONE), "absence": None})
         whole["due"] = [ONE]
         path.write_text(json.dumps(whole))
-        (place.folder / ".fetching" / "journal.jsonl").write_text(f'{line}\n{{"path": "sets/x')
+        # A line that a loss of power made bytes of no meaning, and one that was being written.
+        journal = f"{line}\n".encode() + b'{"path": "\xfa\xff"\n{"path": "sets/x'
+        (place.folder / ".fetching" / "journal.jsonl").write_bytes(journal)
         (place.folder / ONE).unlink()
         assert place.fetch()[0] == 0
         assert place.files() == {ONE: one}

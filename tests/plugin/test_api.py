@@ -69,6 +69,26 @@ def test_a_spec_may_be_python_data(project: Project) -> None:
         audit({**data, "modles": {}})
 
 
+def test_python_data_may_hold_the_same_value_twice(project: Project) -> None:
+    project.pair()
+    sets = {"targets": {"X": "x", "Y": "y"}, "attributes": {"A": "a", "B": "b"}}
+    spec = {
+        "visualbias": 1,
+        "models": {"after": {"source": "embeddings", "path": "after.safetensors"}},
+        "concepts": {name: name for name in "xyab"},
+        "tests": [{"name": name, "kind": "ieat", **sets} for name in ("one", "two")],
+    }
+    assert [row.test for row in audit(spec)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("kind", ["path", "circle"])
+def test_python_data_that_no_text_can_hold_is_said(project: Project, kind: str) -> None:
+    spec: dict[str, Any] = {"visualbias": 1}
+    spec["stimuli"] = project.path if kind == "path" else spec
+    with pytest.raises(UsageError, match=r"the spec cannot be written as YAML \(.+\); use text"):
+        audit(spec)
+
+
 def test_models_are_replaced_as_on_the_command_line(project: Project) -> None:
     project.pair(after=1.0)
     project.spec()
