@@ -46,7 +46,9 @@ def test_every_key_of_a_spec_is_described(model: type[BiasSpec]) -> None:
 
 
 def test_every_path_that_a_document_links_to_is_there() -> None:
-    for document in (*DOCUMENTS, "docs/baseline.md", "docs/cache.md"):
+    examples = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*/README.md")]
+    pages = ("docs/baseline.md", "docs/cache.md", "docs/action.md")
+    for document in (*DOCUMENTS, *pages, *examples):
         text = (ROOT / document).read_text(encoding="utf-8")
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
         missing = [link for link in links if not (ROOT / document).parent.joinpath(link).exists()]
