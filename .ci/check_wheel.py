@@ -61,6 +61,7 @@ def faults_of_behaviour(unpacked: Path) -> list[str]:
     starts = {
         "the shipped spec": ("-m", "pytest_visualbias", "check", str(shipped)),
         "a shipped suite": ("-m", "pytest_visualbias", "suites", "ieat"),
+        "the shipped gate": ("-m", "pytest", "--visualbias", "--collect-only", str(shipped)),
         "pytest": ("-m", "pytest", "--visualbias", "--version"),
         "visualbias": ("-m", "pytest_visualbias", "--help"),
     }
