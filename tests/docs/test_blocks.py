@@ -49,6 +49,11 @@ def test_every_yaml_is_a_spec_a_suite_or_a_workflow(block: Block, tmp_path: Path
     elif "repos" in shown:
         offered = {one["id"] for one in yaml.safe_load(text_of(".pre-commit-hooks.yaml"))}
         assert {hook["id"] for one in shown["repos"] for hook in one["hooks"]} <= offered
+    elif "pytest-visualbias@" in block.text:
+        offered = yaml.safe_load(text_of("action.yml"))["inputs"]
+        steps = [step for job in shown["jobs"].values() for step in job["steps"]]
+        (ours,) = [step for step in steps if "pytest-visualbias@" in step.get("uses", "")]
+        assert ours.get("with", {}).keys() <= offered.keys()
     else:
         assert any(words[0] == "pytest" for _, words in _calls_of(block))
 
