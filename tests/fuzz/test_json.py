@@ -165,7 +165,7 @@ ACCURACIES = {"schema_version": 1, "accuracies": [{"model": "after", "accuracy":
 @cases(40)
 @given(data=st.data())
 def test_spoilt_accuracies_are_read_or_told(tmp_path: Path, data: st.DataObject) -> None:
-    answered(read_accuracies, tmp_path / "a.json", drawn(data, ACCURACIES), UsageError)
+    answered(read_accuracies, tmp_path / "a.json", drawn(data, ACCURACIES), ReportError, UsageError)
 
 
 @st.composite
@@ -206,4 +206,4 @@ def test_json_of_another_kind_is_told(tmp_path: Path, value: Any) -> None:  # no
     path = tmp_path / "x.json"
     assert answered(read_report, path, content, ReportError) is None
     assert answered(lambda one: read_baseline(one, "x"), path, content, BaselineError) is None
-    assert answered(read_accuracies, path, content, UsageError) is None
+    assert answered(read_accuracies, path, content, ReportError, UsageError) is None
