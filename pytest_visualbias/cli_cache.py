@@ -28,6 +28,7 @@ OK, FAULTY, USAGE = 0, 1, 2
 VARIABLE = "VISUALBIAS_CACHE"
 PYTESTS = ".pytest_cache"
 BELOW = Path("d", "visualbias")
+MARKS = (".git", "pyproject.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
 SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 Result = TypeVar("Result")
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])", re.IGNORECASE | re.ASCII)
@@ -91,10 +92,20 @@ def _chosen(named: Path | None) -> Path | None:
 
 
 def _nearest() -> Path | None:
-    """Return the folder below pytest's cache of this folder or the nearest above it."""
-    here = Path.cwd()
-    homes = (folder / PYTESTS for folder in (here, *here.parents))
+    """Return the folder below pytest's cache of this folder or the nearest above it.
+
+    None above the project is looked at: that of a shared folder may be somebody else's.
+    """
+    homes = (folder / PYTESTS for folder in _project(Path.cwd()))
     return next((home / BELOW for home in homes if home.is_dir()), None)
+
+
+def _project(here: Path) -> list[Path]:
+    """Return a folder and those above it, to the last that holds a file only projects hold."""
+    folders = [here, *here.parents]
+    marked = (any((folder / name).exists() for name in MARKS) for folder in folders)
+    last = max((number for number, holds in enumerate(marked) if holds), default=0)
+    return folders[: last + 1]
 
 
 def _folder(named: Path | None) -> Path:

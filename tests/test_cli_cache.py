@@ -64,15 +64,26 @@ class TestPlace:
         assert said(capsys, "info").startswith("cache in environment\n")
         assert said(capsys, "info", "--cache", "option").startswith("cache in option\n")
 
-    def test_pytests_own_is_that_of_the_nearest_folder_that_has_one(
+    def test_pytests_own_is_that_of_the_nearest_folder_of_the_project_that_has_one(
         self, here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (here / BELOW).mkdir(parents=True)
+        (here / "pyproject.toml").touch()
         (here / "a" / "b").mkdir(parents=True)
         monkeypatch.chdir(here / "a" / "b")
         assert said(capsys, "info").startswith(f"cache in {here / BELOW}\n")
         (here / "a" / BELOW).mkdir(parents=True)
         assert said(capsys, "info").startswith(f"cache in {here / 'a' / BELOW}\n")
+
+    def test_a_cache_above_the_project_is_somebody_elses(
+        self, here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (here / BELOW).mkdir(parents=True)
+        (here / "project" / "below").mkdir(parents=True)
+        monkeypatch.chdir(here / "project" / "below")
+        assert "there is no cache" in said(capsys, "info", status=1)
+        (here / "project" / "pytest.ini").touch()
+        assert "there is no cache" in said(capsys, "info", status=1)
 
     @pytest.mark.parametrize("action", ["info", "prune"])
     def test_a_folder_that_is_not_there_is_one_sentence(
