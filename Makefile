@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything themselves, starting from a Python and nothing else.
 #
-#   make test TESTARGS="tests/spec -k parsing"    some of the tests, without coverage
+#   make test TESTARGS="tests/spec -k parsing"    some of the tests
 #   make venv PYTHON=python3.13                   another interpreter (remove .venv first)
 
 PYTHON ?= python3
@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 UNPACKED := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test fuzz soak lint format build docs pictures clean
+.PHONY: help venv demo test coverage fuzz soak lint format build docs pictures clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,15 +34,18 @@ demo: $(READY)  ## gate three tiny checkpoints, and see the biased one caught
 	$(PY) examples/quickstart/demo.py
 
 ifeq ($(strip $(TESTARGS)),)
-test: $(READY)  ## all tests, with coverage
-	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest --numprocesses $(WORKERS) --dist worksteal
-	$(PY) -m coverage combine --quiet
-	$(PY) -m coverage report
+test: $(READY)  ## all tests
+	$(PY) -m pytest --numprocesses $(WORKERS) --dist worksteal
 else
 test: $(READY)
 	$(PY) -m pytest $(TESTARGS)
 endif
+
+coverage: $(READY)  ## all tests, and the lines and branches that none of them reaches
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest --numprocesses $(WORKERS) --dist worksteal
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
 
 fuzz: $(READY)  ## ten thousand new cases for everything that reads a file (hours; CASES=500)
 	VISUALBIAS_FUZZ=$(CASES) $(PY) -m pytest tests/fuzz --numprocesses $(WORKERS) --dist worksteal
