@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
+from pytest_visualbias.reports.overwriting import objection
 from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
 
@@ -105,6 +106,10 @@ def _report(options: argparse.Namespace) -> int:
     if options.accuracy is not None and options.plots is None:
         print("--accuracy is for a figure; add --plots DIR", file=sys.stderr)
         return USAGE
+    for name, path in targets.items():
+        if (why := objection(name, path)) is not None:
+            print(f"--{name.replace('_', '-')}: {why}", file=sys.stderr)
+            return USAGE
     for name, path in targets.items():
         write(name, reports[0], path, Look(thumbnails=not options.no_thumbnails))
     if options.plots is not None:

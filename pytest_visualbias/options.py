@@ -29,6 +29,8 @@ __all__ = ["Options", "read_options"]
 DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
 PRECISIONS = ("fp32", "bf16", "fp16")
 BATCH_SIZE = 32
+# What says that this is CI: everywhere; on Jenkins and the like, as pytest has it; on Azure.
+CI = ("CI", "BUILD_NUMBER", "TF_BUILD")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,11 +144,11 @@ def _writing(config: pytest.Config) -> list[str]:
 
 def _refuse_on_ci(config: pytest.Config) -> None:
     """Raise where a gate would record what it is to judge."""
-    is_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
-    if is_ci and _writing(config):
+    found = [name for name in CI if os.environ.get(name, "").lower() not in ("", "0", "false")]
+    if found and _writing(config):
         raise pytest.UsageError(
-            f"{_writing(config)[0]}: refused on CI (the variable CI is set); record on a machine "
-            "of your own and commit the file"
+            f"{_writing(config)[0]}: refused on CI (the variable {found[0]} is set); record on a "
+            "machine of your own and commit the file"
         )
 
 

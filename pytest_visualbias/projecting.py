@@ -13,6 +13,7 @@ from pytest_visualbias.given import path_of, value_of
 from pytest_visualbias.record import Report
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT
 from pytest_visualbias.reports.github import append_summary, commands
+from pytest_visualbias.reports.overwriting import objection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +33,8 @@ def targets(config: pytest.Config) -> dict[str, Path]:
     Raises
     ------
     pytest.UsageError
-        Where two go to one, or one to standard output (exit 4).
+        Where two go to one, or one to standard output, or where one would take the place of
+        something else (exit 4).
     """
     options = {name: name.replace("_", "-") for name in FORMATS}
     for option in options.values():
@@ -43,6 +45,13 @@ def targets(config: pytest.Config) -> dict[str, Path]:
             )
     paths = {name: path_of(config, option) for name, option in options.items()}
     found = {name: path for name, path in paths.items() if path is not None}
+    baseline = path_of(config, "baseline")
+    for name, path in found.items():
+        why = objection(name, path)
+        if baseline is not None and path.resolve() == baseline.resolve():
+            why = f"{path} is what growth is measured from; name another file"
+        if why is not None:
+            raise pytest.UsageError(f"--visualbias-{options[name]}: {why}")
     for first, second in itertools.combinations(found, 2):
         if found[first].resolve() == found[second].resolve():
             raise pytest.UsageError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_visualbias.accounting import Account
 from pytest_visualbias.baseline.files import SUFFIXES
 from pytest_visualbias.baseline.recording import Claims, keep
 from pytest_visualbias.embeddings.cache import EmbeddingCache
@@ -24,7 +25,7 @@ from pytest_visualbias.session import Session
 from pytest_visualbias.spec.remembered import DigestMemo
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from pytest_visualbias.baseline.recording import Kept
     from pytest_visualbias.record import Report
@@ -67,7 +68,7 @@ class Running:
             digest=self.digests.of,
         )
         self.gathered = Gathered()
-        self.deselected = 0
+        self.account = Account()
         self.collection_errors: list[str] = []
         self.faults: list[Fault] = []
         self.problems: list[str] = []
@@ -112,17 +113,18 @@ class Running:
     def pytest_testnodedown(self, node: Any) -> None:
         """Hear from a worker what only it knows."""
         said = getattr(node, "workeroutput", {}).get(KEY, {})
-        self.deselected = max(self.deselected, said.get("deselected", 0))
+        self.account.join(said.get("account", {}))
         self.config.stash[FAULT] = max(self.config.stash[FAULT], said.get("fault", 0))
         for path, (file, keys) in said.get("claims", {}).items():
             self.claims[path] = Claims(path=Path(path), file=file, keys=frozenset(keys))
 
-    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Count gate items that are not run."""
-        self.deselected += sum(isinstance(item, BiasItem) for item in items)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Count gate items, whatever becomes of them."""
+        self.account.collect(item)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Tell the memory of the run which models it will be asked for."""
+        self.account.select(session.items)
         items = [item for item in session.items if isinstance(item, BiasItem)]
         chosen = {(item.spec.path, item.model): (item.spec, item.model) for item in items}
         self.session.expect(chosen.values())
@@ -160,7 +162,7 @@ class Running:
         self.claims |= {str(one.path): one for one in self.session.claims()}
         if self.is_worker:
             self.config.workeroutput[KEY] = {  # type: ignore[attr-defined]
-                "deselected": self.deselected,
+                "account": self.account.plain(),
                 "fault": int(self.config.stash[FAULT]),
                 "claims": {key: (one.file, sorted(one.keys)) for key, one in self.claims.items()},
             }
@@ -168,6 +170,8 @@ class Running:
         was_stopped = int(session.exitstatus) == pytest.ExitCode.INTERRUPTED
         if self._is_empty() and not (self.collection_errors or was_stopped):
             self.problems.append(self._nothing_ran())
+        elif int(session.exitstatus) == pytest.ExitCode.OK:
+            self.problems += self._hidden()
         session.exitstatus = self._settled(int(session.exitstatus))
         if not self._collects_only():
             self._keep(session)
@@ -179,8 +183,9 @@ class Running:
         return bool(self.config.getoption("--collect-only"))
 
     def _is_empty(self) -> bool:
-        """Whether the flag was given, and no item of a spec ran."""
-        return self.options.is_given and not self.gathered and not self._collects_only()
+        """Whether the flag was given, and no item of a spec ran that could have failed."""
+        has_none = not self.gathered or self.account.nothing_gated() is not None
+        return self.options.is_given and has_none and not self._collects_only()
 
     def _keep(self, session: pytest.Session) -> None:
         """Record results where it is asked for; what cannot be done, or is left over, is said."""
@@ -203,18 +208,30 @@ class Running:
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def _hidden(self) -> list[str]:
+        """Return why a run that pytest takes for passed is none."""
+        if self._collects_only():
+            return []
+        strict = self.options.settings.strict
+        return self.account.hidden(self.gathered.rows(), is_strict=strict)
+
     def _settled(self, status: int) -> int:
         """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""
         code = pytest.ExitCode
         if status == code.OK and self._is_empty():
             return code.NO_TESTS_COLLECTED
+        if status == code.OK and self._hidden():
+            return code.TESTS_FAILED
         if status in (code.INTERRUPTED, code.TESTS_FAILED):
             return self.config.stash[FAULT] or status  # xdist runs what it could collect: 1
         return status
 
     def _nothing_ran(self) -> str:
-        if self.deselected:
-            return f"all {self.deselected} items of specs were deselected: nothing was gated"
+        if self.gathered:
+            return self.account.nothing_gated() or ""
+        if self.account.deselected:
+            number = self.account.deselected
+            return f"all {number} items of specs were deselected: nothing was gated"
         folder = self.config.rootpath / DEFAULT_FOLDER
         return f"no item of a spec ran; put *.bias.yaml into {folder}, or name a spec"
 
@@ -233,7 +250,7 @@ class Running:
 
     def _report(self, exit_status: int) -> Report:
         summary = {
-            "deselected": self.deselected,
+            "deselected": self.account.deselected,
             "collection_errors": self.collection_errors,
             "exit_status": exit_status,
             "baselines": [one.plain() for one in self.kept],

@@ -96,5 +96,10 @@ def _invalid(judged: Judged, reason: str) -> Judged:
 
 
 def _speaks_for(control: BiasTest, test: BiasTest) -> bool:
-    shares_attributes = test.attributes is not None and control.attributes == test.attributes
-    return control.scope == "model" or shares_attributes
+    return control.scope == "model" or (_attributes(test) == _attributes(control) != set())
+
+
+def _attributes(test: BiasTest) -> set[str]:
+    """Return the attributes of a test; which of them is called A says nothing about the model."""
+    own = test.attributes
+    return set() if own is None else {name for name in (own.A, own.B) if name is not None}

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.baseline.entries import Entry, Stimuli, difference, entry_key, plain
+from pytest_visualbias.baseline.entries import (
+    TOLERANCE,
+    Entry,
+    Stimuli,
+    difference,
+    entry_key,
+    plain,
+)
 from pytest_visualbias.errors import BaselineError
 from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.spec.roles import growth_base, is_origin, is_random
@@ -156,13 +163,32 @@ def past_of(
         what = f"not_comparable: '{key}' in {baseline.shown} was recorded with other {unlike}"
         return Past(reason=f"{what}; {baseline.remedy('update')}")
     try:
-        return Past(scores=_restored(entry, test, numbers))
+        scores = _restored(entry, test, numbers)
     except KeyError:
         message = (
             f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
             f"{baseline.remedy('update')}"
         )
         raise BaselineError(message) from None
+    if not _is_of_a_piece(entry, test, measure_of(test).by_role(scores)):
+        message = (
+            f"the scores of '{key}' in {baseline.shown} do not give the effect that stands beside "
+            f"them, as after a bad merge; restore the file, or {baseline.remedy('update')}"
+        )
+        raise BaselineError(message)
+    return Past(scores=scores)
+
+
+def _is_of_a_piece(entry: Entry, test: BiasTest, scores: Mapping[str, NDArray[np.float64]]) -> bool:
+    """Whether an entry's effects follow from its scores: growth is measured from these alone."""
+    means = {role: float(np.mean(values)) for role, values in scores.items()}
+    pairs = test.compared or (("X", "X"),)
+    found = [means[one] - (means[other] if one != other else 0.0) for one, other in pairs]
+    said = (entry.effect_size, entry.effect_size_attributes)
+    return all(
+        old is None or abs(new - old) <= TOLERANCE * max(1.0, abs(old))
+        for new, old in zip(found, said, strict=False)
+    )
 
 
 def _restored(entry: Entry, test: BiasTest, numbers: Numbers) -> AnyScores:
