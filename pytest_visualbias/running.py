@@ -171,7 +171,7 @@ class Running:
         if self._is_empty() and not (self.collection_errors or was_stopped):
             self.problems.append(self._nothing_ran())
         elif int(session.exitstatus) == pytest.ExitCode.OK:
-            self.problems += self._hidden()
+            self.problems += self._hidden() or self._harmless()
         session.exitstatus = self._settled(int(session.exitstatus))
         if not self._collects_only():
             self._keep(session)
@@ -183,8 +183,9 @@ class Running:
         return bool(self.config.getoption("--collect-only"))
 
     def _is_empty(self) -> bool:
-        """Whether the flag was given, and no item of a spec ran that could have failed."""
-        has_none = not self.gathered or self.account.nothing_gated() is not None
+        """Whether the flag was given, and no item ran; when strict, none that can fail."""
+        is_strict = self.options.settings.strict
+        has_none = not self.gathered or (is_strict and self.account.nothing_gated() is not None)
         return self.options.is_given and has_none and not self._collects_only()
 
     def _keep(self, session: pytest.Session) -> None:
@@ -214,6 +215,11 @@ class Running:
             return []
         strict = self.options.settings.strict
         return self.account.hidden(self.gathered.rows(), is_strict=strict)
+
+    def _harmless(self) -> list[str]:
+        """Return the remark that what ran could not fail; references may be looked at alone."""
+        told = None if self._collects_only() else self.account.nothing_gated()
+        return [told] if told else []
 
     def _settled(self, status: int) -> int:
         """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""

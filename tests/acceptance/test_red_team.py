@@ -106,21 +106,24 @@ def test_a_run_that_is_ended_with_0_before_its_last_item_is_not_green(
     serial.says(1, f"or the run was ended: {SPEC}::after::one[pooled]")
 
 
-@pytest.mark.parametrize("kept", ["before", "nothing"])
+@pytest.mark.parametrize(("kept", "code"), [("before", 0), ("nothing", 5)])
 def test_items_that_a_hook_takes_away_without_a_word_are_counted(
-    biased: Project, gate: Gate, kept: str
+    biased: Project, gate: Gate, kept: str, code: int
 ) -> None:
     (biased.path / "conftest.py").write_text(TAKING.replace("KEPT", kept))
-    gate.says(5, "deselected", "nothing was gated")
+    gate.says(code, "deselected", "nothing was gated")
     assert biased.report()["summary"]["deselected"] == (1 if kept == "before" else 2)
 
 
-def test_references_alone_are_no_gate(biased: Project, gate: Gate) -> None:
+@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--visualbias-strict",), 5)])
+def test_references_alone_are_told_to_be_no_gate(
+    biased: Project, gate: Gate, strict: tuple[str, ...], code: int
+) -> None:
     """They never fail, so a selection that leaves only them says nothing."""
     gate.says(
-        5,
+        code,
         "every item that a limit or a control judges was deselected (1): nothing was gated",
-        given=("-k", "before"),
+        given=("-k", "before", *strict),
     )
 
 
