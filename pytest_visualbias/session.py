@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.baseline.sources import Baseline, Recording
     from pytest_visualbias.embeddings.plan import Want
     from pytest_visualbias.models.encoder import Identity, InMemory
-    from pytest_visualbias.pipeline.embedding import Measured, Resources
+    from pytest_visualbias.pipeline.embedding import Measured, Resources, Trial
     from pytest_visualbias.pipeline.family import Family
     from pytest_visualbias.pipeline.preflight import Preflight
     from pytest_visualbias.record import ModelRecord, ResultRecord
@@ -211,24 +212,20 @@ class Session:
     def embedded(self, spec: LoadedSpec, model: str) -> Measured:
         """Return a model's embeddings of all stimuli of a spec; they are in the cache then.
 
-        Raises
-        ------
-        VisualBiasError
-            Where the model cannot be loaded or run.
-        """
-        return self._subject(spec, model).measured
-
-    def embed(self, spec: LoadedSpec, model: str) -> Iterator[Measured]:
-        """Yield a model's embeddings like `embedded`, of a series those of one checkpoint a time.
+        Of a series, those of the last checkpoint: of the others only what failed is kept here.
 
         Raises
         ------
         VisualBiasError
             Where the model cannot be loaded or run.
         """
-        for identity in self._series(spec, model)[:-1]:
-            yield self._measure(spec, model, identity).measured
-        yield self.embedded(spec, model)
+        earlier = [
+            _emptied(trial)
+            for identity in self._series(spec, model)[:-1]
+            for trial in self._measure(spec, model, identity).measured.trials
+        ]
+        measured = self._subject(spec, model).measured
+        return dataclasses.replace(measured, trials=(*earlier, *measured.trials))
 
     def _subject(self, spec: LoadedSpec, model: str) -> Subject:
         key = _key(spec, model)
@@ -367,6 +364,12 @@ def _keys(file: SpecFile) -> Iterator[str]:
             for model in file.spec.models:
                 if is_gated(file.spec, model, test):
                     yield entry_key(model, test.name, point.name)
+
+
+def _emptied(trial: Trial) -> Trial:
+    """Return a network without its vectors: those of a whole training run fit into no memory."""
+    tables = {name: dataclasses.replace(table, vectors={}) for name, table in trial.tables.items()}
+    return dataclasses.replace(trial, tables=tables)
 
 
 def _key(spec: LoadedSpec, model: str) -> tuple[Path, str]:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.spec.document import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +40,8 @@ def in_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]
     found = list(identities)
     labels = steps([str(one.checkpoint) for one in found], axis)
     placed = [
-        dataclasses.replace(one, step=label) for one, label in zip(found, labels, strict=True)
+        dataclasses.replace(one, step=printable(label))
+        for one, label in zip(found, labels, strict=True)
     ]
     return tuple(sorted(placed, key=lambda one: natural(one.step)))
 

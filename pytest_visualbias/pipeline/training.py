@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import SpecError
 from pytest_visualbias.pipeline.power import power_findings
+from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.series import axis_of, gates_all
 
 if TYPE_CHECKING:
@@ -72,4 +73,4 @@ class Run:
 
     def named(self, step: str, trial: Trial | None = None) -> str:
         """Return a checkpoint as people know it."""
-        return f"{self.axis} {step}" + ("" if trial is None else f" ({trial.label})")
+        return f"{self.axis} {step}" + ("" if trial is None else f" ({printable(trial.label)})")
