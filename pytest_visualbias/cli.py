@@ -29,6 +29,7 @@ from pytest_visualbias.reports.schema import report_schema
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.parsing import read_spec
 from pytest_visualbias.spec.schema import BiasSpec, EmbeddingsModel
+from pytest_visualbias.spec.series import axis_of, gates_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -142,12 +143,13 @@ def _is_sound(path: Path, options: argparse.Namespace, digest: Callable[[Path], 
         print(error)
         return False
     problems = {text for sets in found.models.values() for text in sets.problems.values()}
-    problems |= {*_misnamed(path), *_undecodable(found), *_unidentified(file, digest)}
+    unknown, runs = _identified(file, digest)
+    problems |= {*_misnamed(path), *_undecodable(found), *unknown}
     for text in sorted(problems):
         print(text)
     for text in sorted({text for group in found.warnings.values() for text in group}):
         print(f"warning: {text}")
-    for line in _facts(file, found):
+    for line in (*_facts(file, found), *runs):
         print(line)
     models, tests = len(file.spec.models), len(file.spec.tests)
     counts = f"{counted(tests, 'test')}, {counted(models, 'model')}"
@@ -196,16 +198,24 @@ def _undecodable(found: Preflight) -> Iterator[str]:
             yield str(error)
 
 
-def _unidentified(file: SpecFile, digest: Callable[[Path], str]) -> Iterator[str]:
-    """Yield what is missing of models, as far as it shows without loading one."""
+def _identified(file: SpecFile, digest: Callable[[Path], str]) -> tuple[list[str], list[str]]:
+    """Return what is missing of models, as far as it shows without loading one, and their runs."""
+    missing: list[str] = []
+    runs: list[str] = []
     context = Context(folder=file.folder, project=Path.cwd(), digest=digest)
     for name, entry in file.spec.models.items():
         if isinstance(entry, EmbeddingsModel):
             continue
         try:
-            find_source(entry.source).identify(entry, context)
+            found = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            yield file.sentence(("models", name), str(error))
+            missing.append(file.sentence(("models", name), str(error)))
+            continue
+        if (axis := axis_of(entry)) is not None:
+            steps = ", ".join(one.step for one in found)
+            judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
+            runs.append(printable(f"{name}: {axis} {steps}; {judged}"))
+    return missing, runs
 
 
 def _layers(options: argparse.Namespace) -> int:

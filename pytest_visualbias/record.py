@@ -13,8 +13,10 @@ __all__ = [
     "ExcessRecord",
     "GrowthRecord",
     "ModelRecord",
+    "PointRecord",
     "Report",
     "ResultRecord",
+    "SeriesRecord",
     "SetRecord",
     "to_json",
 ]
@@ -80,6 +82,40 @@ class AcceptRecord(_Frozen):
     until: dt.date
 
 
+class PointRecord(_Frozen):
+    """One test of one checkpoint of a series."""
+
+    label: str
+    checkpoint: str
+    digest: str
+    fingerprint: str
+    effect_size: float | None
+    effect_size_attributes: float | None
+    effect_judged: float | None
+    gap: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    p_attributes: float | None
+    p_welch: float | None
+    p_verdict: float | None
+    p_adjusted: float | None
+    growth: GrowthRecord | None
+    over: dict[str, bool]
+    outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
+
+
+class SeriesRecord(_Frozen):
+    """A test over the checkpoints of a training run, in their order; the last one is judged."""
+
+    axis: str
+    gate: Literal["last", "all"]
+    correction: str
+    points: list[PointRecord]
+    first_over: dict[str, str]
+    first_evident: dict[str, str]
+
+
 class ResultRecord(_Frozen):
     """One test of one model at one layer.
 
@@ -143,6 +179,7 @@ class ResultRecord(_Frozen):
     drift: list[str] = []
     drift_corrected_shift: float | None = None
     trials: dict[str, list[float] | list[str]] | None = None
+    series: SeriesRecord | None = None
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
     reasons: list[str]
     warnings: list[str] = []

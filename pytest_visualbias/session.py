@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,20 +19,23 @@ from pytest_visualbias.pipeline.numbers import Subject
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.pipeline.recorded import Earlier
 from pytest_visualbias.pipeline.records import error_record, model_record, result_record
+from pytest_visualbias.pipeline.training import Run
+from pytest_visualbias.pipeline.trajectory import Trajectory, trajectory
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.parsing import parse_spec, read_spec
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import EmbeddingsModel
+from pytest_visualbias.spec.series import axis_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_visualbias.baseline.sources import Baseline, Recording
     from pytest_visualbias.embeddings.plan import Want
-    from pytest_visualbias.models.encoder import InMemory
-    from pytest_visualbias.pipeline.embedding import Measured, Resources
+    from pytest_visualbias.models.encoder import Identity, InMemory
+    from pytest_visualbias.pipeline.embedding import Measured, Resources, Trial
     from pytest_visualbias.pipeline.family import Family
     from pytest_visualbias.pipeline.preflight import Preflight
     from pytest_visualbias.record import ModelRecord, ResultRecord
@@ -114,6 +118,10 @@ class Session:
     _baselines: Baselines = field(init=False)
     _subjects: dict[tuple[Path, str], Subject | VisualBiasError] = field(default_factory=dict)
     _families: dict[tuple[Path, str, str], Family] = field(default_factory=dict)
+    _checkpoints: dict[tuple[Path, str], Sequence[Identity]] = field(default_factory=dict)
+    _trajectories: dict[tuple[Path, str], Trajectory | VisualBiasError | None] = field(
+        default_factory=dict
+    )
     _expected: list[tuple[LoadedSpec, str]] = field(default_factory=list)
     _wants: dict[str, list[tuple[Path, Want]]] = field(default_factory=dict)
 
@@ -173,13 +181,16 @@ class Session:
         """Return the record of one test; its outcome is ``error`` where it could not be done."""
         try:
             subject = self._subject(spec, model)
+            course = self._trajectory(spec, subject)
         except VisualBiasError as error:
             declared = next(one for one in spec.file.spec.tests if one.name == test)
             return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=str(error))
-        tests = self._family(spec, subject, layer)
+        tests = self._family(spec, subject, layer) if course is None else course.families[layer]
         judged = next(one for one in tests.results if one.test.name == test)
         warnings = spec.preflight.warnings.get((model, test), ())
-        return result_record(
+        if course is not None:
+            warnings = (*warnings, *course.warnings.get(test, ()))
+        record = result_record(
             spec.file,
             subject,
             layer,
@@ -189,6 +200,9 @@ class Session:
             warnings=warnings,
             project=self.settings.project,
         )
+        if course is None:
+            return record
+        return record.model_copy(update={"series": course.series[layer, test]})
 
     def model(self, spec: LoadedSpec, model: str) -> ModelRecord | None:
         """Return the record of a model that was measured."""
@@ -198,12 +212,20 @@ class Session:
     def embedded(self, spec: LoadedSpec, model: str) -> Measured:
         """Return a model's embeddings of all stimuli of a spec; they are in the cache then.
 
+        Of a series, those of the last checkpoint: of the others only what failed is kept here.
+
         Raises
         ------
         VisualBiasError
             Where the model cannot be loaded or run.
         """
-        return self._subject(spec, model).measured
+        earlier = [
+            _emptied(trial)
+            for identity in self._series(spec, model)[:-1]
+            for trial in self._measure(spec, model, identity).measured.trials
+        ]
+        measured = self._subject(spec, model).measured
+        return dataclasses.replace(measured, trials=(*earlier, *measured.trials))
 
     def _subject(self, spec: LoadedSpec, model: str) -> Subject:
         key = _key(spec, model)
@@ -217,8 +239,57 @@ class Session:
             raise found
         return found
 
-    def _measure(self, spec: LoadedSpec, model: str) -> Subject:
+    def _series(self, spec: LoadedSpec, model: str) -> Sequence[Identity]:
+        """Return the checkpoints of a series, looked for once: training may add to them."""
+        key, entry = _key(spec, model), spec.file.spec.models[model]
+        if key not in self._checkpoints:
+            is_series = axis_of(entry) is not None
+            self._checkpoints[key] = identify(entry, self._context(spec)) if is_series else ()
+        return self._checkpoints[key]
+
+    def _trajectory(self, spec: LoadedSpec, subject: Subject) -> Trajectory | None:
+        """Return the numbers and verdicts over a series; nothing of another model."""
+        key = _key(spec, subject.name)
+        if key not in self._trajectories:
+            try:
+                self._trajectories[key] = self._judge_series(spec, subject)
+            except VisualBiasError as error:
+                self._trajectories[key] = error
+        found = self._trajectories[key]
+        if isinstance(found, VisualBiasError):
+            raise found
+        return found
+
+    def _judge_series(self, spec: LoadedSpec, subject: Subject) -> Trajectory | None:
+        identities = {one.step: one for one in self._series(spec, subject.name)}
+        if not identities:
+            return None
+        run = Run(
+            file=spec.file,
+            model=subject.name,
+            steps=tuple(identities),
+            strict=self.settings.strict,
+        )
+        return trajectory(
+            run,
+            lambda step: (
+                subject
+                if step == run.steps[-1]
+                else self._measure(spec, subject.name, identities[step])
+            ),
+            self._earlier(spec),
+            today=self.today,
+            threads=self.settings.threads,
+            cache=self.resources.cache.folder,
+        )
+
+    def _earlier(self, spec: LoadedSpec) -> Earlier:
+        return Earlier(models=lambda name: self._subject(spec, name), baseline=spec.baseline)
+
+    def _measure(self, spec: LoadedSpec, model: str, identity: Identity | None = None) -> Subject:
+        """Embed with a model; of a series, with the checkpoint that is named, or the last one."""
         sets = spec.preflight.models[model]
+        chosen = [identity] if identity is not None else [*self._series(spec, model)[-1:]]
         measured = measure(
             spec.file,
             model,
@@ -226,6 +297,7 @@ class Session:
             self._context(spec),
             self.resources,
             others=lambda network: self._wanted(network, besides=spec),
+            identities=chosen or None,
         )
         return Subject(name=model, sets=sets, measured=measured)
 
@@ -263,7 +335,7 @@ class Session:
                 spec.file,
                 subject,
                 layer,
-                Earlier(models=lambda name: self._subject(spec, name), baseline=spec.baseline),
+                self._earlier(spec),
                 today=self.today,
                 threads=self.settings.threads,
                 cache=self.resources.cache.folder,
@@ -292,6 +364,12 @@ def _keys(file: SpecFile) -> Iterator[str]:
             for model in file.spec.models:
                 if is_gated(file.spec, model, test):
                     yield entry_key(model, test.name, point.name)
+
+
+def _emptied(trial: Trial) -> Trial:
+    """Return a network without its vectors: those of a whole training run fit into no memory."""
+    tables = {name: dataclasses.replace(table, vectors={}) for name, table in trial.tables.items()}
+    return dataclasses.replace(trial, tables=tables)
 
 
 def _key(spec: LoadedSpec, model: str) -> tuple[Path, str]:

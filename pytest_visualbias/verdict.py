@@ -19,6 +19,7 @@ __all__ = [
     "Outcome",
     "Rule",
     "Verdict",
+    "exceeded",
     "judge",
     "judge_control",
     "number",
@@ -121,11 +122,11 @@ def judge(
         raise ValueError("a limit on the excess was given, but no excess to judge")
     if effect.gap is None and rule.limits.max_gap is not None:
         raise ValueError("a limit on the gap was given, but no gap to judge")
-    checks = list(_effect_checks(effect, rule, p_adjusted))
-    if growth is not None:
-        checks += _growth_checks(growth, rule, growth_p_adjusted)
-    if excess is not None:
-        checks += _excess_checks(excess, rule, excess_p_adjusted)
+    checks = [
+        *_effect_checks(effect, rule, p_adjusted),
+        *_growth_checks(growth, rule, growth_p_adjusted),
+        *_excess_checks(excess, rule, excess_p_adjusted),
+    ]
     over = [check for check in checks if check.is_over]
     proven = [check for check in over if check.proof.holds]
     if proven:
@@ -133,6 +134,31 @@ def judge(
     if over:
         return Verdict(outcome="inconclusive", reasons=tuple(check.reason() for check in over))
     return Verdict(outcome="pass", reasons=() if checks else ("reported only",))
+
+
+def exceeded(
+    effect: EffectResult,
+    growth: ChangeResult | None,
+    rule: Rule,
+    *,
+    p_adjusted: float | None,
+    growth_p_adjusted: float | None,
+    excess: ChangeResult | None = None,
+    excess_p_adjusted: float | None = None,
+) -> dict[str, bool]:
+    """Return the limits that are exceeded, and whether each is with the evidence asked for.
+
+    Parameters
+    ----------
+    effect, growth, rule, p_adjusted, growth_p_adjusted, excess, excess_p_adjusted
+        As for `judge`; a limit on a change that was not measured is not exceeded.
+    """
+    checks = (
+        *_effect_checks(effect, rule, p_adjusted),
+        *_growth_checks(growth, rule, growth_p_adjusted),
+        *_excess_checks(excess, rule, excess_p_adjusted),
+    )
+    return {f"max_{check.what}": check.proof.holds for check in checks if check.is_over}
 
 
 def _effect_checks(effect: EffectResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
@@ -152,8 +178,12 @@ def _effect_checks(effect: EffectResult, rule: Rule, p_adjusted: float | None) -
             )
 
 
-def _growth_checks(growth: ChangeResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
+def _growth_checks(
+    growth: ChangeResult | None, rule: Rule, p_adjusted: float | None
+) -> Iterator[_Check]:
     limits = rule.limits
+    if growth is None:
+        return
     if limits.max_growth is not None:
         interval = (growth.ci_low, growth.ci_high)
         yield _Check(
@@ -174,9 +204,11 @@ def _growth_checks(growth: ChangeResult, rule: Rule, p_adjusted: float | None) -
         )
 
 
-def _excess_checks(excess: ChangeResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
+def _excess_checks(
+    excess: ChangeResult | None, rule: Rule, p_adjusted: float | None
+) -> Iterator[_Check]:
     limit = rule.limits.max_excess
-    if limit is not None:
+    if excess is not None and limit is not None:
         yield _Check(
             what="excess",
             value=excess.growth,

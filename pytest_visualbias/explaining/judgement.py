@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.pipeline.power import declared_family, plan_of
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import excess_base, growth_base, is_random
+from pytest_visualbias.spec.series import axis_of, gates_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ def judgement(subject: Subject) -> Iterator[str]:
     else:
         yield from _limits(subject)
     yield from _roles(subject)
+    yield from _series(subject)
     yield from _family(subject)
     if test.accept is not None:
         yield (
@@ -92,6 +94,25 @@ def _roles(subject: Subject) -> Iterator[str]:
         yield f"References, measured and reported but never failed{also}: {_quoted(others)}."
     if random:
         yield f"Untrained, to compare with, never failed: {_quoted(random)}."
+
+
+def _series(subject: Subject) -> Iterator[str]:
+    for name in subject.gated:
+        entry = subject.spec.models[name]
+        axis = axis_of(entry)
+        if axis is None:
+            continue
+        what = f"'{printable(name)}' is a training run, its checkpoints in the order of the"
+        if gates_all(entry):
+            yield (
+                f"{what} {printable(axis)}: each of them is judged, and the p of all are corrected "
+                "together, so that the more there are, the more each needs."
+            )
+        else:
+            yield (
+                f"{what} {printable(axis)}: the last one is judged, as if it were alone; the "
+                "others are measured and shown, by their own p, uncorrected."
+            )
 
 
 def _family(subject: Subject) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError
+from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.verdict import number, p_text
 
@@ -75,6 +76,8 @@ def told(row: ResultRecord) -> Iterator[str]:
         yield _change(row.growth, "Since")
     if row.excess is not None:
         yield _change(row.excess, "Compared with the untrained")
+    if row.series is not None:
+        yield f"Over {span_text(row.series)}: {series_text(row)}."
     if row.accept is not None:
         yield f"The waiver says: {printable(row.accept.reason)}"
     yield from (f"Warning: {printable(text)}" for text in row.warnings)

@@ -103,6 +103,8 @@ class Identity:
         The file of the weights.
     seed : int or None
         Of untrained weights.
+    step : str
+        Of a series, the place in it: the number of an epoch, say. Vectors do not depend on it.
     is_whole : bool
         Whether `facts` say everything; else the digest of the loaded weights belongs to them.
     is_kept : bool
@@ -113,6 +115,7 @@ class Identity:
     facts: Mapping[str, str]
     checkpoint: Path | None = None
     seed: int | None = None
+    step: str = ""
     is_whole: bool = True
     is_kept: bool = True
 

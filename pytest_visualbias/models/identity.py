@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.models.ordering import in_series
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 from pytest_visualbias.spec.schema import IN_MEMORY
@@ -123,15 +124,16 @@ def _identities(
 ) -> tuple[Identity, ...]:
     # What turns a file into vectors, besides the weights. Our own version stands for our code.
     facts = {**facts, **{name: _version(name) for name in LIBRARIES}}
-    if entry.checkpoint is not None:
-        paths = _checkpoint_paths(entry.checkpoint, context)
+    if entry.files is not None:
+        paths = _checkpoint_paths(entry.files, context)
         names = [path.name for path in paths]
-        return tuple(
+        found = (
             _checkpoint(
                 path, facts, path.name if names.count(path.name) == 1 else str(path), context
             )
             for path in paths
         )
+        return tuple(found) if entry.series is None else in_series(found, entry.series)
     if loads_own_weights:
         return (Identity(label="own weights", facts=facts, is_whole=False),)
     seeds = range(entry.random_init or 1)

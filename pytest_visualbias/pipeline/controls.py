@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_visualbias.pipeline.family import Judged
-    from pytest_visualbias.pipeline.numbers import Subject
     from pytest_visualbias.pipeline.recorded import Earlier
     from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.parsing import SpecFile
@@ -29,14 +28,14 @@ __all__ = ["failed_before", "failed_when_recorded", "under"]
 
 def failed_before(
     file: SpecFile,
-    subject: Subject,
+    model: str,
     layer: str,
     earlier: Earlier,
     memo: Remembered,
 ) -> list[tuple[str, BiasTest]]:
     """Return the controls that fail in the models that growth is measured from."""
     growing = [test for test in file.spec.tests if test.limits.on_growth]
-    names = origin_models(file.spec, subject.name, growing, earlier.baseline)
+    names = origin_models(file.spec, model, growing, earlier.baseline)
     failed = []
     for name in sorted(names):
         for control in (test for test in file.spec.tests if test.is_positive):

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.statistics import Evidence, adjust_brackets, undecided
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from pytest_visualbias.pipeline.numbers import Numbers
     from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
 
-__all__ = ["Corrected", "Decided", "decide"]
+__all__ = ["Corrected", "Decided", "decide", "decide_jointly", "refined"]
 
 # Refining one p can leave another one open, but each round closes what it was asked to.
 ROUNDS = 8
 
-Member = tuple[str, str]
+# By what the numbers of a test are known: its name, and where several models are judged at once,
+# which of them.
+K = TypeVar("K", bound=Hashable)
+Refine = Callable[[K, "Numbers", str, float], "Numbers"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,19 +45,19 @@ class Corrected:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Decided:
+class Decided(Generic[K]):
     """The numbers of a family, refined where verdicts hung on them, and its corrected p."""
 
-    numbers: Mapping[str, Numbers]
-    corrected: Mapping[Member, Corrected]
+    numbers: Mapping[K, Numbers]
+    corrected: Mapping[tuple[K, str], Corrected]
 
 
 def decide(
     spec: BiasSpec,
     numbers: Mapping[str, Numbers],
-    members: Sequence[Member],
+    members: Sequence[tuple[str, str]],
     memo: Remembered,
-) -> Decided:
+) -> Decided[str]:
     """Correct a family, and refine the brackets that its verdicts hang on.
 
     Parameters
@@ -74,15 +76,42 @@ def decide(
     -------
     Decided
     """
+    tests = {test.name: test for test in spec.tests}
+    return decide_jointly(
+        spec,
+        numbers,
+        members,
+        lambda name, found, what, level: refined(spec, tests[name], found, what, level, memo),
+    )
+
+
+def decide_jointly(
+    spec: BiasSpec,
+    numbers: Mapping[K, Numbers],
+    members: Sequence[tuple[K, str]],
+    refine: Refine[K],
+) -> Decided[K]:
+    """Correct a family that may be of several models, as `decide` does for one.
+
+    Parameters
+    ----------
+    spec : BiasSpec
+        Its level and correction.
+    numbers : mapping to Numbers
+        Of every test of every model.
+    members : sequence of pairs
+        A key of `numbers`, and ``effect``, ``growth`` or ``excess``.
+    refine : callable
+        Given a key, its numbers, which p of them and a level, returns them with that p refined.
+    """
     found = dict(numbers)
     alpha, correction = spec.settings.alpha, spec.settings.correction
     for _ in range(ROUNDS):
         lows, highs = _brackets(found, members)
         levels = undecided(lows, highs, correction, alpha)
         asked = [(one, level) for one, level in zip(members, levels, strict=True) if level]
-        for (name, what), level in asked:
-            test = next(test for test in spec.tests if test.name == name)
-            found[name] = _refined(spec, test, found[name], what, level, memo)
+        for (key, what), level in asked:
+            found[key] = refine(key, found[key], what, level)
         if not asked or _brackets(found, members) == (lows, highs):
             break
     brackets = adjust_brackets(*_brackets(found, members), correction)
@@ -94,12 +123,12 @@ def decide(
 
 
 def _brackets(
-    numbers: Mapping[str, Numbers], members: Sequence[Member]
+    numbers: Mapping[K, Numbers], members: Sequence[tuple[K, str]]
 ) -> tuple[list[float], list[float]]:
     """Return the bounds of every p; a sampled one is taken as it is, since nothing proves more."""
     lows, highs = [], []
-    for name, what in members:
-        found = getattr(numbers[name], what)
+    for key, what in members:
+        found = getattr(numbers[key], what)
         if not isinstance(found, Evidence):
             low = high = 1.0
         else:
@@ -110,9 +139,10 @@ def _brackets(
     return lows, highs
 
 
-def _refined(
+def refined(
     spec: BiasSpec, test: BiasTest, numbers: Numbers, what: str, level: float, memo: Remembered
 ) -> Numbers:
+    """Return the numbers of a test with one p refined for a level of it."""
     plan, measure = plan_of(spec, test), remembering(measure_of(test), memo)
     if numbers.scores is None:
         return numbers

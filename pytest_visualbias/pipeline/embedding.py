@@ -13,6 +13,7 @@ from pytest_visualbias.pipeline.preflight import stored_sets
 from pytest_visualbias.spec.digests import digest_of_mapping
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.schema import EmbeddingsModel
+from pytest_visualbias.spec.series import axis_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
 
-__all__ = ["Measured", "Resources", "Trial", "identify", "measure", "network_of", "want_of"]
+__all__ = [
+    "Measured",
+    "Resources",
+    "Trial",
+    "identify",
+    "measure",
+    "network_of",
+    "want_of",
+]
 
 
 def identify(entry: ModelEntry, context: Context) -> Sequence[Identity]:
@@ -37,6 +46,11 @@ def identify(entry: ModelEntry, context: Context) -> Sequence[Identity]:
         For a checkpoint or a module that is not there.
     """
     return find_source(entry.source).identify(entry, context)
+
+
+def _meant(entry: ModelEntry, context: Context) -> Sequence[Identity]:
+    found = identify(entry, context)
+    return found if axis_of(entry) is None else found[-1:]
 
 
 def network_of(identity: Identity) -> str:
@@ -58,6 +72,7 @@ def measure(
     resources: Resources,
     *,
     others: Callable[[str], Iterable[Want]] = lambda _network: (),
+    identities: Sequence[Identity] | None = None,
 ) -> Measured:
     """Embed all stimuli of a spec with one model, at all layers.
 
@@ -75,6 +90,8 @@ def measure(
         What embedding needs.
     others : callable
         Gives what other specs of the run want of a network (`network_of`), to be embedded at once.
+    identities : sequence of Identity or None
+        Which of its networks; None for all, and for the last one of a series.
 
     Raises
     ------
@@ -89,7 +106,7 @@ def measure(
     own = want_of(file, model, sets)
     trials = []
     description: Mapping[str, Any] = {}
-    for identity in identify(entry, context):
+    for identity in _meant(entry, context) if identities is None else identities:
         want = merged(own, others(network_of(identity)))
         job = Job(entry=entry, identity=identity, context=context, own=own, want=want)
         trial, description = embed(job, model, resources)

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     import datetime as dt
     from pathlib import Path
 
+    from pytest_visualbias.pipeline.deciding import Decided
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.pipeline.recorded import Earlier
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import Accept, BiasTest
     from pytest_visualbias.verdict import Verdict
 
-__all__ = ["Family", "Judged", "family"]
+__all__ = ["Family", "Judged", "Place", "compute", "family", "settle"]
 
 # Each may hold some 100 MB for a while.
 _THREADS = 4
@@ -69,10 +70,44 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Family:
-    """All tests of one spec, model and layer, in the order of the spec."""
+    """All tests of one spec, model and layer, in the order of the spec.
+
+    Attributes
+    ----------
+    results : tuple of Judged
+        The tests.
+    size : int
+        How many p the correction is over.
+    checkpoints : int
+        Of how many checkpoints they are.
+    """
 
     results: tuple[Judged, ...]
     size: int
+    checkpoints: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Place:
+    """What a family is of.
+
+    Attributes
+    ----------
+    file : SpecFile
+        The spec.
+    model, layer : str
+        Their names.
+    earlier : Earlier
+        What growth may be measured from.
+    memo : Remembered
+        Results of former runs.
+    """
+
+    file: SpecFile
+    model: str
+    layer: str
+    earlier: Earlier
+    memo: Remembered
 
 
 def family(
@@ -109,11 +144,19 @@ def family(
     Family
         The correction runs over everything declared; a member that errs counts with p = 1.
     """
-    spec = file.spec
     memo = Remembered(cache, spec=file.file, model=subject.name, layer=layer)
-    numbers = _numbers(file, subject, layer, earlier, memo, threads)
-    members = declared_family(spec, subject.name)
-    decided = decide(spec, numbers, members, memo)
+    numbers = compute(file, subject, layer, earlier, memo, threads)
+    members = declared_family(file.spec, subject.name)
+    decided = decide(file.spec, numbers, members, memo)
+    place = Place(file=file, model=subject.name, layer=layer, earlier=earlier, memo=memo)
+    results = settle(place, decided, today=today)
+    memo.save()
+    return Family(results=results, size=len(members))
+
+
+def settle(place: Place, decided: Decided[str], *, today: dt.date) -> tuple[Judged, ...]:
+    """Judge every test by its corrected p, and then by what the positive controls show."""
+    spec, model, earlier = place.file.spec, place.model, place.earlier
     results = []
     for test in spec.tests:
         found = decided.numbers[test.name]
@@ -123,20 +166,20 @@ def family(
         p, growth_p, excess_p = (
             one.p if one is not None else None for one in (effect, growth, excess)
         )
-        waiver = waiver_of(spec, subject.name, test, layer, today)
+        waiver = waiver_of(spec, model, test, place.layer, today)
         judged = Judged(
             test=test,
             numbers=found,
             verdict=_marked(
                 verdict_of(
-                    *(spec, subject.name, test, found, waiver),
+                    *(spec, model, test, found, waiver),
                     p_adjusted=p,
                     growth_p_adjusted=growth_p,
                     excess_p_adjusted=excess_p,
                 ),
                 found,
             ),
-            base=origin_name(spec, subject.name, test, earlier.baseline),
+            base=origin_name(spec, model, test, earlier.baseline),
             accept=waiver.accept if waiver is not None else None,
             p_adjusted=p,
             growth_p_adjusted=growth_p,
@@ -146,15 +189,13 @@ def family(
         results.append(judged)
     failed = [one.test for one in results if one.test.is_positive and one.verdict.outcome != "pass"]
     before = [
-        *failed_before(file, subject, layer, earlier, memo),
-        *failed_when_recorded(file.spec, results),
+        *failed_before(place.file, model, place.layer, earlier, place.memo),
+        *failed_when_recorded(spec, results),
     ]
-    memo.save()
-    judged_all = tuple(under(one, failed, before) for one in results)
-    return Family(results=judged_all, size=len(members))
+    return tuple(under(one, failed, before) for one in results)
 
 
-def _numbers(
+def compute(
     file: SpecFile,
     subject: Subject,
     layer: str,

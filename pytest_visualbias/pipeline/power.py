@@ -80,14 +80,20 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
 
 
 def smallest_visible(
-    spec: BiasSpec, model: str, test: BiasTest, sizes: Mapping[str, int]
+    spec: BiasSpec,
+    model: str,
+    test: BiasTest,
+    sizes: Mapping[str, int],
+    *,
+    checkpoints: int = 1,
 ) -> tuple[float | None, float | None]:
     """Return, for each side, the smallest |d| that its family lets be significant, if any.
 
     A side that there is not, or that is not judged, has none.
     """
     plan = plan_of(spec, test)
-    count = len(declared_family(spec, model)) if spec.settings.correction != "none" else 1
+    size = checkpoints * len(declared_family(spec, model))
+    count = size if spec.settings.correction != "none" else 1
     alpha = plan.alpha if test.is_positive else plan.alpha / max(count, 1)
     found = [
         smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
@@ -113,7 +119,12 @@ def _judged_sides(test: BiasTest, plan: Plan, sizes: Mapping[str, int]) -> list[
 
 
 def power_findings(
-    spec: BiasSpec, model: str, sets: Mapping[str, StimulusSet], *, strict: bool
+    spec: BiasSpec,
+    model: str,
+    sets: Mapping[str, StimulusSet],
+    *,
+    strict: bool,
+    checkpoints: int = 1,
 ) -> Iterator[Finding]:
     """Yield tests of a model whose sizes leave their limits without a meaning.
 
@@ -127,7 +138,10 @@ def power_findings(
         By concept; tests that lack one, or have an empty one, are passed over.
     strict : bool
         Whether a test hidden by its family is a fault.
+    checkpoints : int
+        How many are gated together.
     """
+    count = checkpoints * len(declared_family(spec, model))
     for index, test in enumerate(spec.tests):
         roles = concepts_of(test)
         if not all(sets.get(concept) for concept in roles.values()):
@@ -140,11 +154,11 @@ def power_findings(
             yield from _reachable(path, plan_of(spec, test), sides)
         elif is_gated(spec, model, test):
             yield from _bound(path, test, sides, sizes)
-            yield from _provable(spec, model, index, sides, strict=strict)
+            yield from _provable(spec, index, sides, count, strict=strict)
 
 
 def _provable(
-    spec: BiasSpec, model: str, index: int, sides: list[_Side], *, strict: bool
+    spec: BiasSpec, index: int, sides: list[_Side], count: int, *, strict: bool
 ) -> Iterator[Finding]:
     test = spec.tests[index]
     plan = plan_of(spec, test)
@@ -155,7 +169,6 @@ def _provable(
     unreachable = list(_reachable(("tests", index), plan, sides))
     yield from unreachable
     if not unreachable and spec.settings.correction != "none":
-        count = len(declared_family(spec, model))
         yield from _hidden(("tests", index), plan, sides, count, strict=strict)
 
 

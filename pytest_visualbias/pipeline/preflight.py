@@ -183,7 +183,7 @@ def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:
     entry = file.spec.models[model]
     if not isinstance(entry, FactoryModel):
         return
-    if entry.checkpoint is None and entry.random_init is None:
+    if entry.files is None and entry.random_init is None:
         message = (
             f"no checkpoint: the weights are whatever {entry.call} returns, random ones if it "
             "loads none; add 'checkpoint', or 'random_init: 1' for an untrained network"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.stimuli import StimulusSet
     from pytest_visualbias.statistics import ChangeResult
 
-__all__ = ["error_record", "model_record", "result_record", "role_of"]
+__all__ = ["error_record", "growth_record", "model_record", "result_record", "role_of"]
 
 EFFECT_FIELDS = (
     *("n_x", "n_y", "n_a", "n_b", "effect_size", "effect_size_attributes", "effect_judged", "gap"),
@@ -120,12 +120,14 @@ def result_record(
     if numbers.effect is not None and numbers.scores is not None:
         changes |= {name: getattr(numbers.effect, name, None) for name in EFFECT_FIELDS}
         sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
-        visible = smallest_visible(file.spec, subject.name, judged.test, sizes)
+        visible = smallest_visible(
+            *(file.spec, subject.name, judged.test, sizes), checkpoints=tests.checkpoints
+        )
         changes |= {
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
             "p_adjusted": judged.p_adjusted,
-            "growth": _growth(judged),
+            "growth": growth_record(judged),
             "excess": _excess(judged, excess_base(file.spec, judged.test)),
             "drift": list(judged.test.drifts),
             "drift_corrected_shift": _beyond_drift(tests, judged),
@@ -194,7 +196,8 @@ def _accept(judged: Judged) -> AcceptRecord | None:
     return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
 
 
-def _growth(judged: Judged) -> GrowthRecord | None:
+def growth_record(judged: Judged) -> GrowthRecord | None:
+    """Return the change of a test since the model that growth is measured from."""
     change = judged.numbers.growth
     if change is None or judged.base is None:
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.limits import limits_of
+
 if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord
 
@@ -62,20 +64,11 @@ def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
     if record.ci_low is not None and record.ci_high is not None:
         for index in range(cell(record.ci_low), cell(record.ci_high) + 1):
             cells[index] = glyphs.span
-    for limit in _limits(record):
+    for limit in limits_of(record):
         if abs(limit) <= ends:
             cells[cell(limit)] = glyphs.limit
     cells[cell(record.effect_judged)] = glyphs.effect
     return "".join(cells)
-
-
-def _limits(record: ResultRecord) -> list[float]:
-    """Return where the limits on the effect itself lie, on the sides that they are on."""
-    limit = record.limits.get("max_effect")
-    if limit is None or record.role != "gated":
-        return []
-    sides = {"greater": [limit], "less": [-limit]}
-    return sides.get(record.alternative, [-limit, limit])
 
 
 def legend(glyphs: Glyphs, *, has_similarities: bool) -> str:

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["columns", "flat"]
 
 ROLES = ("X", "Y", "A", "B")
-# Of the sets, what fits into a cell; single images and their scores are in the JSON report.
+# Of the sets, what fits into a cell.
 OF_SETS = ("concept", "n", "digest")
 LISTS = ("tags", "reasons", "warnings")
-WITHOUT = ("scores",)
+# Single images and single checkpoints are in the JSON report.
+WITHOUT = ("scores", "series")
 
 
 def columns() -> list[str]:

@@ -9,6 +9,7 @@ from pytest_visualbias.reports.escaping import html_code, markdown_code, markdow
 from pytest_visualbias.reports.fitting import Section, fit
 from pytest_visualbias.reports.outcomes import FAILING, counted, label, severity, verdict
 from pytest_visualbias.reports.provenance import provenance
+from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.reports.text import headline
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.verdict import number, p_text
@@ -66,6 +67,7 @@ def _sections(report: Report) -> Iterator[Section]:
     for group in _groups(report.results):
         yield _group(group)
     yield from _growths([one for one in report.results if one.growth is not None])
+    yield from _courses(report.results)
     warnings = list(dict.fromkeys(text for one in report.results for text in one.warnings))
     if warnings:
         rows = [f"- {_clipped(text)}" for text in warnings]
@@ -157,6 +159,18 @@ def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
     ]
     if rows:
         yield _folded("Rank correlation of effects before and after", "", rows, "correlations")
+
+
+def _courses(records: Iterable[ResultRecord]) -> Iterator[Section]:
+    rows = [
+        f"- {markdown_code(one.spec)}: {markdown_code(test_name(one))} of "
+        f"{markdown_code(one.model)}, {markdown_text(span_text(one.series))}: "
+        f"{_clipped(series_text(one))}"
+        for one in records
+        if one.series is not None
+    ]
+    if rows:
+        yield _folded(f"Over a training run ({len(rows)})", "", rows, "tests over training runs")
 
 
 def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:

@@ -66,6 +66,7 @@ RESULT: Mapping[str, str] = {
     "drift": "the test whose shift is taken for common drift",
     "drift_corrected_shift": "the shift beyond that drift",
     "trials": "effects of each trial, beside their labels",
+    "series": "the test over the checkpoints of a training run; null of other models",
     "outcome": "pass, accepted, fail, inconclusive, invalid or error",
     "reasons": "why it is that outcome, in sentences",
     "warnings": "what else to know",
@@ -90,6 +91,11 @@ CHANGE: Mapping[str, str] = {
     "shift_ci_high": "its upper end",
     "flipped": "whether the effect changed its sign",
 }
+# What the point of a series has of a result.
+POINT = (
+    *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
+    *("p_value", "p_attributes", "p_welch", "p_verdict", "growth"),
+)
 # By the class of the record.
 MEANINGS: Mapping[str, Mapping[str, str]] = {
     "ResultRecord": RESULT,
@@ -102,6 +108,25 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "images": "sha256 of each image, or what stands for it",
         "names": "what people call each image, in the same order",
         "folder": "what names are relative to: below the project or absolute; or empty",
+    },
+    "SeriesRecord": {
+        "axis": "what is counted: epoch, step",
+        "gate": "last: the last checkpoint is judged; all: each of them",
+        "correction": "of p and limits of the points: none where they are shown only",
+        "points": "each checkpoint, in the order of the run",
+        "first_over": "of each limit that was exceeded, the first checkpoint over it",
+        "first_evident": "the first one over it with the evidence asked for",
+    },
+    "PointRecord": {
+        **{key: RESULT[key] for key in POINT},
+        "label": "the number of the checkpoint",
+        "checkpoint": "its file",
+        "digest": "sha256 of the file",
+        "fingerprint": "digest of all that its embeddings depend on",
+        "p_adjusted": "p_verdict after correction over all checkpoints; null where only the last "
+        "one is judged",
+        "over": "the limits that are exceeded, and whether with the evidence asked for",
+        "outcome": "the verdict on this checkpoint; by its own p where only the last one is judged",
     },
     "AcceptRecord": {
         "max_effect": "up to which size the effect is accepted",

@@ -14,6 +14,7 @@ from pytest_visualbias.reports.bars import EFFECT, Glyphs, legend, reach
 from pytest_visualbias.reports.carriers import carrier_lines
 from pytest_visualbias.reports.counts_table import count_tables
 from pytest_visualbias.reports.labels import labelled
+from pytest_visualbias.reports.series import course_lines
 from pytest_visualbias.reports.tables import (
     STYLES,
     Screen,
@@ -113,6 +114,8 @@ def _tables(
         console.print(result_table(group, screen, shown))
         if len(shown) < len(group):
             console.print(Text(_rest(group, shown), style="dim"), soft_wrap=True)
+        if has_all:
+            _courses(console, group, screen)
     if any(record.effect_judged is not None for record in records):
         has_similarities = any(reach(record) != EFFECT for record in records)
         glyphs = Glyphs.of(has_unicode=screen.has_unicode)
@@ -124,6 +127,14 @@ def _tables(
     empty = partial(empty_table, screen=screen)
     for part in count_tables(records, empty, max(screen.width, LEAST)):
         console.print(part)
+
+
+def _courses(console: Console, group: Sequence[ResultRecord], screen: Screen) -> None:
+    lines = course_lines(group, width=max(screen.width, LEAST), has_unicode=screen.has_unicode)
+    for index, line in enumerate(lines):
+        if not index:
+            console.print()
+        console.print(Text(line), soft_wrap=True)
 
 
 def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
@@ -110,6 +111,8 @@ def _details(record: ResultRecord) -> Iterator[str]:
         yield drift_text(record)
     if record.excess is not None:
         yield _change(record.excess, "beyond", "excess") + _seeds(record.excess)
+    if record.series is not None:
+        yield f"{span_text(record.series)}: {series_text(record)}"
     if record.accept is not None:
         yield f"waiver: {waiver_text(record.accept)}"
     if record.limits:

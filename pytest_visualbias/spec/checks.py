@@ -21,6 +21,7 @@ from pytest_visualbias.spec.schema import (
     Limits,
     TimmModel,
 )
+from pytest_visualbias.spec.series import series_findings
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[F
     Where results are recorded, growth needs no model to be measured from.
     """
     yield from _models(spec)
+    yield from series_findings(spec)
     yield from pair_findings(spec)
     yield from _layers(spec)
     yield from inconsistencies_of_tests(spec)
@@ -86,14 +88,14 @@ def _model(entry: ModelEntry) -> Iterator[Finding]:
         return
     if isinstance(entry, EmbeddingsModel | InMemoryModel):
         return
-    if entry.checkpoint is not None and entry.random_init is not None:
+    if entry.files is not None and entry.random_init is not None:
         yield ("random_init",), "a checkpoint is given too; keep one of them"
     yield from preparation_findings(entry)
     for key in ("container", "prefix"):
-        if getattr(entry, key) is not None and entry.checkpoint is None:
+        if getattr(entry, key) is not None and entry.files is None:
             yield (key,), "there is no checkpoint to read it in; add 'checkpoint' or remove this"
     if isinstance(entry, TimmModel) and entry.pretrained:
-        for key in ("checkpoint", "random_init"):
+        for key in ("checkpoint", "checkpoints", "random_init"):
             if getattr(entry, key) is not None:
                 yield ("pretrained",), f"{key} is given too; keep one of them"
 

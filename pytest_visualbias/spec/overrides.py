@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ __all__ = ["Override", "apply", "override_of"]
 PAIR = {"before": "after", "after": "before"}
 # The key of an entry that says which weights or vectors it has, and what else says so.
 WEIGHTS = ("checkpoint", "pretrained", "random_init")
+# And of a series, which a pattern replaces by another one, and a file by itself.
+SERIES = ("checkpoints", "series", "gate")
 # Which key of an entry the text after ``source:`` fills.
 MAIN_KEY = {"timm": "name", "factory": "call", "embeddings": "path", IN_MEMORY: "key"}
 # What an entry says about images and layers holds for the model put in its place, too.
@@ -67,8 +70,9 @@ def override_of(name: str, reference: str, folder: Path) -> Override:
 def apply(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
     """Return the data of a spec with models replaced.
 
-    A bare path replaces the ``checkpoint`` of an entry (the ``path`` of embeddings); a source
-    replaces the entry. Where one of ``before`` and ``after`` is not there, the other is copied.
+    A bare path replaces the ``checkpoint`` of an entry (the ``path`` of embeddings; of a series, a
+    pattern its ``checkpoints``); a source replaces the entry. Where one of ``before`` and ``after``
+    is not there, the other is copied.
 
     Raises
     ------
@@ -111,5 +115,7 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
         )
     if known.get("source") == "embeddings":
         return {**known, "path": override.what}
-    rest = {key: value for key, value in known.items() if key not in WEIGHTS}
+    if "checkpoints" in known and glob.has_magic(override.what):
+        return {**known, "checkpoints": override.what}
+    rest = {key: value for key, value in known.items() if key not in (*WEIGHTS, *SERIES)}
     return {**rest, "checkpoint": override.what}

@@ -24,7 +24,7 @@ BEFORE = "before"
 
 def is_random(entry: ModelEntry) -> bool:
     """Whether a model is a random control: an architecture with untrained weights."""
-    if not isinstance(entry, TimmModel | FactoryModel) or entry.checkpoint is not None:
+    if not isinstance(entry, TimmModel | FactoryModel) or entry.files is not None:
         return False
     if isinstance(entry, TimmModel) and entry.pretrained is not None:
         return not entry.pretrained

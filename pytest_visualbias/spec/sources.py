@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,7 +16,10 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticKnownError
 
-from pytest_visualbias.spec.values import CALL, Labels, Strict, Text, Texts
+from pytest_visualbias.spec.values import CALL, Labels, Name, Strict, Text, Texts
+
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
 
 __all__ = [
     "IN_MEMORY",
@@ -94,10 +97,33 @@ Argument = Annotated[
 Preprocess = Literal["own", "ieat"]
 
 
+# What a series of checkpoints takes, in the words of a schema; `series_findings` says it in ours.
+SERIES_KEYS: JsonDict = {
+    "dependentRequired": {"checkpoints": ["series"], "series": ["checkpoints"], "gate": ["series"]}
+}
+
+
 class _Network(Strict):
-    """What networks from every torch source share."""
+    """What networks from every torch source share.
+
+    Attributes
+    ----------
+    checkpoint : str or tuple of str, optional
+        A file, or several: trials of one recipe, averaged.
+    checkpoints : str or tuple of str, optional
+        Of one training run, in the order of the number in their names; with `series`.
+    series : str, optional
+        What that number counts: epoch, step.
+    gate : "last" or "all", optional
+        Which of them the limits judge.
+    """
+
+    model_config = ConfigDict(json_schema_extra=SERIES_KEYS)
 
     checkpoint: Checkpoint | None = None
+    checkpoints: Checkpoint | None = None
+    series: Name | None = None
+    gate: Literal["last", "all"] | None = None
     random_init: Annotated[int, Field(ge=1, le=100)] | None = None
     ignore: Texts = ()
     # Where in the checkpoint the weights lie; empty for its top, and for names without a prefix.
@@ -105,6 +131,11 @@ class _Network(Strict):
     prefix: str | None = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+
+    @property
+    def files(self) -> Checkpoint | None:
+        """The checkpoint or the checkpoints, whichever is given."""
+        return self.checkpoint if self.checkpoint is not None else self.checkpoints
 
 
 class TimmModel(_Network):
@@ -124,10 +155,11 @@ class FactoryModel(_Network):
     # What the validator below asks for, in the words of a schema.
     model_config = ConfigDict(
         json_schema_extra={
+            **SERIES_KEYS,
             "anyOf": [
                 {"required": ["transform"]},
                 {"required": ["preprocess"], "properties": {"preprocess": {"const": "ieat"}}},
-            ]
+            ],
         }
     )
 

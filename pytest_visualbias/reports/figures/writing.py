@@ -84,7 +84,14 @@ def figures(
     reports: Sequence[Report], accuracies: Sequence[Accuracy] = ()
 ) -> Iterator[tuple[str, Figure]]:
     """Yield a name of a file and a figure, for every figure."""
-    from pytest_visualbias.reports.figures import counting, effects, layers, relations, tradeoff
+    from pytest_visualbias.reports.figures import (
+        counting,
+        effects,
+        layers,
+        relations,
+        series,
+        tradeoff,
+    )
 
     study = gathered(reports)
     records = study.records
@@ -92,6 +99,7 @@ def figures(
         ("forest", effects.forests(records)),
         ("before-after", effects.dumbbells(records)),
         ("layers", layers.sweeps(records)),
+        ("trajectory", series.courses(records)),
         ("bias-counts", counting.count_curves(records)),
         ("bias-map", counting.count_maps(records)),
         ("transfer", relations.transfer_figures(records)),

@@ -43,6 +43,8 @@ class Line:
         Coordinates of lines, as SVG has them.
     points : tuple of Point
         Its marks.
+    bands : tuple of str
+        Coordinates of areas: intervals.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Line:
     is_dashed: bool = False
     paths: tuple[str, ...] = ()
     points: tuple[Point, ...] = ()
+    bands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.html.wording import optional, span
+from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.reports.text import waiver_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
@@ -56,6 +57,7 @@ def details(record: ResultRecord) -> list[Group]:
         (f"Excess over {excess.base}" if excess else "", _change(record, excess, "excess")),
         ("Judged by", _rules(record)),
         ("Trials", _trials(record)),
+        ("Training run", _series(record)),
         ("Where", _place(record)),
     ]
     found = [Group(title=title, facts=tuple(facts)) for title, facts in groups]
@@ -178,6 +180,15 @@ def _trials(record: ResultRecord) -> Iterator[Fact]:
     name = labels[worst] if worst < len(labels) else worst
     largest = f"{number(effects[worst])}: {name}"
     yield Fact(name="largest", value=largest, term="trials", is_theirs=True)
+
+
+def _series(record: ResultRecord) -> Iterator[Fact]:
+    if record.series is None:
+        return
+    yield Fact(name="checkpoints", value=span_text(record.series), term="series", is_theirs=True)
+    judged = "the last one" if record.series.gate == "last" else "all, corrected together"
+    yield Fact(name="judged", value=judged, term="series")
+    yield Fact(name="limits", value=series_text(record), term="series", is_theirs=True)
 
 
 def _place(record: ResultRecord) -> Iterator[Fact]:

@@ -97,6 +97,13 @@ GLOSSARY: dict[str, Term] = {
         name="trials",
         text="Several finetunings of one recipe, averaged; the worst one is named.",
     ),
+    "series": Term(
+        name="training run",
+        text=(
+            "The checkpoints of one training run in their order, each measured like a single "
+            "model. Those that are shown and not judged are corrected for nothing."
+        ),
+    ),
     "influence": Term(
         name="most influential images",
         text=(

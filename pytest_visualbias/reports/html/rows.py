@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.html.details import details
+from pytest_visualbias.reports.html.series_curves import series_curve
 from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, outcome_of, span
 from pytest_visualbias.reports.influence import carriers, is_exact
 from pytest_visualbias.verdict import number, p_text
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_visualbias.record import ResultRecord, SetRecord
+    from pytest_visualbias.reports.html.curves import Chart
     from pytest_visualbias.reports.html.details import Group
     from pytest_visualbias.reports.influence import Influence
 
@@ -59,6 +61,8 @@ class Row:
         Sentences.
     advice : str
         What to do, where it is not as it should be.
+    course : Chart or None
+        Its effect over the checkpoints of a training run.
     """
 
     index: int
@@ -72,6 +76,7 @@ class Row:
     sets: tuple[tuple[str, SetRecord], ...]
     influences: tuple[Influence, ...]
     is_exact: bool
+    course: Chart | None = None
 
 
 def choices_of(records: Sequence[ResultRecord]) -> list[Choice]:
@@ -121,6 +126,7 @@ def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) ->
         sets=tuple(record.sets.items()),
         influences=tuple(carriers(record, NAMED)),
         is_exact=is_exact(record),
+        course=series_curve(record),
     )
 
 

@@ -1,0 +1,76 @@
+"""A training run: the checkpoints of a series in their order, and which of them are judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import SpecError
+from pytest_visualbias.pipeline.power import power_findings
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.series import axis_of, gates_all
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_visualbias.pipeline.measured import Trial
+    from pytest_visualbias.spec.parsing import SpecFile
+    from pytest_visualbias.spec.stimuli import StimulusSet
+
+__all__ = ["Run"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A training run.
+
+    Attributes
+    ----------
+    file : SpecFile
+        The spec.
+    model : str
+        The name of the series in it.
+    steps : tuple of str
+        The labels of its checkpoints in their order, the last one last.
+    strict : bool
+        Whether a test that its family hides is an error.
+    """
+
+    file: SpecFile
+    model: str
+    steps: tuple[str, ...]
+    strict: bool = False
+
+    @property
+    def axis(self) -> str:
+        """What it counts."""
+        return axis_of(self.file.spec.models[self.model]) or ""
+
+    @property
+    def gates_all(self) -> bool:
+        """Whether each of its checkpoints is judged, and not only the last one."""
+        return gates_all(self.file.spec.models[self.model])
+
+    def warnings(self, sets: Mapping[str, StimulusSet]) -> dict[str, tuple[str, ...]]:
+        """Return, by test, that it cannot fail alone among the p of all checkpoints.
+
+        Raises
+        ------
+        SpecError
+            For such a test, where it is an error.
+        """
+        spec, count = self.file.spec, len(self.steps)
+        if not self.gates_all or count == 1:
+            return {}  # said before any model was loaded
+        found = list(power_findings(spec, self.model, sets, strict=self.strict, checkpoints=count))
+        told = [(one.path[1], self.file.sentence(one.path, one.message)) for one in found]
+        if any(one.is_fault for one in found):
+            raise SpecError([sentence for _, sentence in told])
+        return {
+            test.name: tuple(sentence for at, sentence in told if at == index)
+            for index, test in enumerate(spec.tests)
+        }
+
+    def named(self, step: str, trial: Trial | None = None) -> str:
+        """Return a checkpoint as people know it."""
+        return f"{self.axis} {step}" + ("" if trial is None else f" ({printable(trial.label)})")

@@ -1,0 +1,257 @@
+"""The tests of a spec over the checkpoints of one training run.
+
+Each checkpoint is measured like a single model, and only one is held at a time: of the others the
+numbers stay, and no embedding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.pipeline.deciding import Decided, decide, decide_jointly, refined
+from pytest_visualbias.pipeline.family import Family, Place, compute, settle
+from pytest_visualbias.pipeline.joining import joined
+from pytest_visualbias.pipeline.numbers import Numbers
+from pytest_visualbias.pipeline.points import point_of, series_of
+from pytest_visualbias.pipeline.power import declared_family
+from pytest_visualbias.pipeline.remembered import Remembered
+from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.verdict import Verdict
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_visualbias.pipeline.family import Judged
+    from pytest_visualbias.pipeline.measured import Trial
+    from pytest_visualbias.pipeline.numbers import Subject
+    from pytest_visualbias.pipeline.recorded import Earlier
+    from pytest_visualbias.pipeline.training import Run
+    from pytest_visualbias.record import SeriesRecord
+    from pytest_visualbias.spec.parsing import SpecFile
+
+__all__ = ["Trajectory", "trajectory"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Trajectory:
+    """What became of a series: the family that is judged, and every test over its checkpoints.
+
+    Attributes
+    ----------
+    families : mapping of str to Family
+        Of every layer: the numbers of the last checkpoint, and the verdict on what is gated.
+    series : mapping of (str, str) to SeriesRecord
+        Of every test at every layer.
+    warnings : mapping of str to tuple of str
+        By test.
+    """
+
+    families: Mapping[str, Family]
+    series: Mapping[tuple[str, str], SeriesRecord]
+    warnings: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Step:
+    """One checkpoint at one layer: its numbers, and whose they are."""
+
+    label: str
+    trial: Trial
+    place: Place
+    numbers: Mapping[str, Numbers]
+
+
+def trajectory(
+    run: Run,
+    subject_of: Callable[[str], Subject],
+    earlier: Earlier,
+    *,
+    today: dt.date,
+    threads: int = 1,
+    cache: Path | None = None,
+) -> Trajectory:
+    """Measure and judge every checkpoint of a series.
+
+    Parameters
+    ----------
+    run : Run
+        The series.
+    subject_of : callable
+        Embeds with the checkpoint of a step.
+    earlier : Earlier
+        What growth may be measured from.
+    today : date
+        Of the run, in UTC.
+    threads : int
+        Tests computed at a time.
+    cache : Path or None
+        Folder in which results are kept.
+
+    Returns
+    -------
+    Trajectory
+        Where the last checkpoint alone is gated, its family is what it is without the others, and
+        theirs are corrected for nothing. Else one family has the p of all checkpoints.
+
+    Raises
+    ------
+    VisualBiasError
+        For a checkpoint that cannot be embedded with: what is not measured must not pass.
+    """
+    layers = [point.name for point in points_for(run.file.spec.layers, {})]
+    warnings = run.warnings(subject_of(run.steps[-1]).sets.sets)
+    measure = partial(_measured, run, layers, subject_of, earlier, threads, cache)
+    measured = [measure(label) for label in run.steps]
+    families: dict[str, Family] = {}
+    series: dict[tuple[str, str], SeriesRecord] = {}
+    judge = _all if run.gates_all else _last
+    for layer, steps in zip(layers, zip(*measured, strict=True), strict=True):
+        families[layer], over_steps = judge(run, steps, today)
+        for step in steps:
+            step.place.memo.save()
+        for test, results in zip(run.file.spec.tests, zip(*over_steps, strict=True), strict=True):
+            series[layer, test.name] = _over_steps(run, steps, results)
+    return Trajectory(families=families, series=series, warnings=warnings)
+
+
+def _over_steps(run: Run, steps: Sequence[_Step], results: Sequence[Judged]) -> SeriesRecord:
+    spec, is_gated = run.file.spec, run.gates_all
+    points = [
+        point_of(spec, step.label, step.trial, judged, is_gated=is_gated)
+        for step, judged in zip(steps, results, strict=True)
+    ]
+    return series_of(spec, run.axis, points, is_gated=is_gated)
+
+
+def _measured(
+    run: Run,
+    layers: Sequence[str],
+    subject_of: Callable[[str], Subject],
+    earlier: Earlier,
+    threads: int,
+    cache: Path | None,
+    label: str,
+) -> list[_Step]:
+    """Return the numbers of one checkpoint at every layer; its embeddings go on return."""
+    file, model = run.file, run.model
+    try:
+        subject = subject_of(label)
+    except VisualBiasError as error:
+        if label == run.steps[-1]:
+            raise
+        raise type(error)(f"{run.named(label)}: {error}") from None
+    trial = dataclasses.replace(subject.measured.trials[0], tables={})
+    found = []
+    for layer in layers:
+        memo = Remembered(cache, spec=file.file, model=model, layer=layer, step=trial.fingerprint)
+        place = Place(file=file, model=model, layer=layer, earlier=earlier, memo=memo)
+        numbers = compute(file, subject, layer, earlier, memo, threads)
+        found.append(_Step(label=label, trial=trial, place=place, numbers=numbers))
+    return found
+
+
+def _last(
+    run: Run, steps: Sequence[_Step], today: dt.date
+) -> tuple[Family, list[tuple[Judged, ...]]]:
+    """Judge the last checkpoint as if there were no other, and each by itself, uncorrected."""
+    spec, members = run.file.spec, declared_family(run.file.spec, run.model)
+    *_, last = steps
+    decided = decide(spec, last.numbers, members, last.place.memo)
+    results = settle(last.place, decided, today=today)
+    alone = _without_waivers(run.file, correction="none")
+    over_steps = []
+    for step in steps:
+        own = decide(alone.spec, step.numbers, members, step.place.memo)
+        place = dataclasses.replace(step.place, file=alone)
+        over_steps.append(settle(place, own, today=today))
+    told = _unmeasured(run, steps, over_steps, results)
+    return Family(results=told, size=len(members)), over_steps
+
+
+def _all(
+    run: Run, steps: Sequence[_Step], today: dt.date
+) -> tuple[Family, list[tuple[Judged, ...]]]:
+    """Judge all checkpoints, by p corrected over all of them together."""
+    spec, declared = run.file.spec, declared_family(run.file.spec, run.model)
+    tests = {test.name: test for test in spec.tests}
+    decided = decide_jointly(
+        spec,
+        {
+            (place, name): found
+            for place, step in enumerate(steps)
+            for name, found in step.numbers.items()
+        },
+        [((place, name), what) for place, _ in enumerate(steps) for name, what in declared],
+        lambda key, found, what, level: refined(
+            *(spec, tests[key[1]], found, what, level), steps[key[0]].place.memo
+        ),
+    )
+    own = [_share(decided, place) for place, _ in enumerate(steps)]
+    bare = _without_waivers(run.file, correction=spec.settings.correction)
+    judged = [
+        (
+            settle(step.place, share, today=today),
+            settle(dataclasses.replace(step.place, file=bare), share, today=today),
+        )
+        for step, share in zip(steps, own, strict=True)
+    ]
+    names = [run.named(step.label) for step in steps]
+    over_steps, results = joined(names, judged)
+    told = _unmeasured(run, steps, over_steps, results)
+    return Family(results=told, size=len(declared) * len(steps), checkpoints=len(steps)), over_steps
+
+
+def _share(decided: Decided[tuple[int, str]], place: int) -> Decided[str]:
+    """Return what was decided of one checkpoint."""
+    return Decided(
+        numbers={name: found for (at, name), found in decided.numbers.items() if at == place},
+        corrected={
+            (name, what): found
+            for ((at, name), what), found in decided.corrected.items()
+            if at == place
+        },
+    )
+
+
+def _without_waivers(file: SpecFile, *, correction: str) -> SpecFile:
+    """Return a spec whose tests have no waivers, with a correction in the place of its own."""
+    spec = file.spec
+    settings = spec.settings.model_copy(update={"correction": correction})
+    tests = tuple(test.model_copy(update={"accept": None}) for test in spec.tests)
+    return dataclasses.replace(
+        file, spec=spec.model_copy(update={"settings": settings, "tests": tests})
+    )
+
+
+def _unmeasured(
+    run: Run,
+    steps: Sequence[_Step],
+    over_steps: Sequence[tuple[Judged, ...]],
+    results: tuple[Judged, ...],
+) -> tuple[Judged, ...]:
+    """Return the results, an error where an earlier checkpoint could not be tested."""
+    return tuple(
+        map(partial(_or_error, run, steps), results, zip(*over_steps, strict=True)),
+    )
+
+
+def _or_error(run: Run, steps: Sequence[_Step], judged: Judged, own: tuple[Judged, ...]) -> Judged:
+    problems = [
+        f"{run.named(step.label, step.trial)}: {one.numbers.problem or 'not measured'}"
+        for step, one in zip(steps[:-1], own, strict=False)
+        if one.verdict.outcome == "error"
+    ]
+    if not problems:
+        return judged
+    problem = "; ".join(problems)
+    return dataclasses.replace(
+        judged,
+        numbers=Numbers(sets={}, problem=problem),
+        verdict=Verdict(outcome="error", reasons=(problem,)),
+    )

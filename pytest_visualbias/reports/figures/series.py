@@ -1,0 +1,110 @@
+"""Effects of single tests over the checkpoints of a training run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+
+from pytest_visualbias.reports.figures.gathering import by_place, is_effect
+from pytest_visualbias.reports.figures.style import (
+    GREY,
+    LIMIT,
+    legend,
+    model_looks,
+    panels_of,
+    plain,
+    title,
+    widest,
+)
+from pytest_visualbias.reports.limits import limits_of
+from pytest_visualbias.reports.series import before_of, places_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pytest_visualbias.record import ResultRecord
+
+__all__ = ["courses"]
+
+COLUMNS, HEIGHT = 3, 1.6
+ON_A_PAGE = 24
+# The most labels of checkpoints below a panel, where they are no numbers.
+MOST_NAMES = 8
+
+
+def courses(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the effect of each test over a training run: spec, layer, and figure.
+
+    A panel for each test, a line with its interval for each series; the model before is a grey
+    line, and limits are dotted.
+    """
+    found = [one for one in records if one.series is not None and is_effect(one)]
+    for spec, layer, own in by_place(found):
+        tests = list(dict.fromkeys(one.test for one in own))
+        for start in range(0, len(tests), ON_A_PAGE):
+            yield spec, layer, _course(spec, layer, own, tests[start : start + ON_A_PAGE])
+
+
+def _course(spec: str, layer: str, records: Sequence[ResultRecord], tests: Sequence[str]) -> Figure:
+    looks = model_looks(records)
+    own = [one for one in records if one.test in tests]
+    reach = widest([end for one in own for end in _ends(one)])
+    figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
+    for axes, test in zip(panels, tests, strict=True):
+        axes.set_title(plain(test, 30), fontsize=7)
+        axes.axhline(0, color=GREY, lw=0.8, zorder=0)
+        axes.set_ylim(-reach, reach)
+        for record in (one for one in own if one.test == test):
+            _line(axes, record, looks[record.model])
+    axis = plain(" or ".join(sorted({one.series.axis for one in own if one.series is not None})))
+    for axes in panels[-COLUMNS:]:
+        axes.set_xlabel(axis, fontsize=7)
+    figure.supylabel("effect d (standard deviations)", fontsize=8)
+    title(figure, "Effects over training, with their intervals", spec, layer)
+    marks = [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
+    if any(before_of(one) is not None for one in own):
+        marks.append(Line2D([], [], color=GREY, ls="--", label="before"))
+    if any(limits_of(one) for one in own):
+        marks.append(Line2D([], [], color=LIMIT, ls=":", label="limit"))
+    legend(figure, marks)
+    return figure
+
+
+def _ends(record: ResultRecord) -> list[float]:
+    points = record.series.points if record.series is not None else []
+    ends = [end for one in points for end in (one.effect_judged, one.ci_low, one.ci_high)]
+    before = before_of(record)
+    known = [end for end in ends if end is not None]
+    return [*known, *limits_of(record), *([] if before is None else [before[1]])]
+
+
+def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any]) -> None:
+    series = record.series
+    assert series is not None  # noqa: S101 - for the type checker
+    places = places_of(series)
+    missing = float("nan")
+    effects, lows, highs = (
+        [missing if value is None else value for value in values]
+        for values in (
+            [one.effect_judged for one in series.points],
+            [one.ci_low for one in series.points],
+            [one.ci_high for one in series.points],
+        )
+    )
+    axes.plot(places, effects, ms=2.5, lw=1, **look)
+    axes.fill_between(places, lows, highs, color=look["color"], alpha=0.15, lw=0)
+    before = before_of(record)
+    if before is not None:
+        axes.axhline(before[1], color=GREY, ls="--", lw=1, zorder=1)
+    for limit in limits_of(record):
+        axes.axhline(limit, color=LIMIT, ls=":", lw=1, zorder=1)
+    labels = [one.label for one in series.points]
+    if any(str(int(place)) != label for place, label in zip(places, labels, strict=True)):
+        step = -(-len(labels) // MOST_NAMES)
+        shown = [plain(label, 12) for label in labels[::step]]
+        axes.set_xticks(places[::step], shown, rotation=90)

@@ -1,0 +1,137 @@
+"""The effect of one test over the checkpoints of a training run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.reports.html.curves import (
+    Chart,
+    Line,
+    Point,
+    Table,
+    across,
+    segments,
+    upwards,
+)
+from pytest_visualbias.reports.html.scales import Scale, Tick, around
+from pytest_visualbias.reports.html.wording import optional, span
+from pytest_visualbias.reports.limits import limits_of
+from pytest_visualbias.reports.series import before_of, places_of, series_text, span_text
+from pytest_visualbias.verdict import p_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_visualbias.record import PointRecord, ResultRecord, SeriesRecord
+
+__all__ = ["series_curve"]
+
+# The most labels of checkpoints that stand below an axis without touching.
+MOST_NAMES = 6
+LONGEST = 9
+BAD = ("fail", "invalid", "error")
+
+
+def series_curve(record: ResultRecord) -> Chart | None:
+    """Return the chart of a result that has a series: effects, intervals, limits and before."""
+    series = record.series
+    if series is None or all(one.effect_judged is None for one in series.points):
+        return None
+    places = places_of(series)
+    x = across(_around_places(places))
+    ends = [end for one in series.points for end in (one.effect_judged, one.ci_low, one.ci_high)]
+    before, limits = before_of(record), limits_of(record)
+    known = [value for value in ends if value is not None]
+    values = [*known, *limits, *([] if before is None else [before[1]])]
+    y = upwards(around(values, least=0.1))
+    lines = [_effects(record.model, series, [x.at(one) for one in places], y)]
+    if before is not None:
+        name, effect = before
+        level = segments([(x.start, y.at(effect)), (x.end, y.at(effect))])
+        lines.append(Line(name=name, hue=1, is_dashed=True, paths=level))
+    return Chart(
+        title=(record.spec, record.test, record.model, record.layer),
+        about=f"Effect over {span_text(series)}: {series_text(record)}.",
+        x_name=series.axis,
+        y_name="effect",
+        x_ticks=tuple(_names(series, places, x)),
+        y_ticks=tuple(y.ticks()),
+        lines=tuple(lines),
+        zero=y.at(0.0),
+        limits=tuple(y.at(one) for one in limits),
+        table=_table(series),
+        is_amiss=any(one.outcome in BAD for one in series.points),
+    )
+
+
+def _around_places(places: Sequence[float]) -> Scale:
+    low, high = min(places), max(places)
+    room = (high - low) * 0.04 or 0.5
+    return Scale(low=low - room, high=high + room)
+
+
+def _names(series: SeriesRecord, places: Sequence[float], x: Scale) -> Iterator[Tick]:
+    """Yield the labels that have room, the last one among them."""
+    last = len(places) - 1
+    room = (x.end - x.start) / MOST_NAMES
+    shown: list[float] = []
+    for place in (last, *range(last)):
+        at, label = x.at(places[place]), series.points[place].label
+        if all(abs(at - other) >= room for other in shown):
+            shown.append(at)
+            yield Tick(at=at, text=label if len(label) <= LONGEST else f"…{label[1 - LONGEST :]}")
+
+
+def _effects(name: str, series: SeriesRecord, xs: Sequence[float], y: Scale) -> Line:
+    at = [
+        None if one.effect_judged is None else (x, y.at(one.effect_judged))
+        for x, one in zip(xs, series.points, strict=True)
+    ]
+    points = tuple(
+        Point(x=place[0], y=place[1], text=_told(series, one))
+        for one, place in zip(series.points, at, strict=True)
+        if place is not None
+    )
+    return Line(
+        name=f"{name}, with interval",
+        hue=0,
+        paths=segments(at),
+        points=points,
+        bands=tuple(_bands(series, xs, y)),
+    )
+
+
+def _told(series: SeriesRecord, one: PointRecord) -> str:
+    interval = span(one.ci_low, one.ci_high)
+    return f"{series.axis} {one.label}: {optional(one.effect_judged)} ({interval})"
+
+
+def _bands(series: SeriesRecord, xs: Sequence[float], y: Scale) -> Iterator[str]:
+    """Yield the outline of the intervals of checkpoints that follow each other."""
+    upper: list[str] = []
+    lower: list[str] = []
+    for x, one in [*zip(xs, series.points, strict=True), (0.0, None)]:
+        if one is not None and one.ci_low is not None and one.ci_high is not None:
+            upper.append(f"{x:g},{y.at(one.ci_high):g}")
+            lower.append(f"{x:g},{y.at(one.ci_low):g}")
+            continue
+        if len(upper) > 1:
+            yield " ".join([*upper, *reversed(lower)])
+        upper, lower = [], []
+
+
+def _table(series: SeriesRecord) -> Table:
+    return Table(
+        head=(series.axis, "effect", "interval", "p", "growth", "verdict"),
+        rows=tuple(
+            (
+                one.label,
+                optional(one.effect_judged),
+                span(one.ci_low, one.ci_high),
+                p_text(one.p_adjusted if one.p_adjusted is not None else one.p_verdict),
+                optional(None if one.growth is None else one.growth.value),
+                one.outcome,
+            )
+            for one in series.points
+        ),
+    )

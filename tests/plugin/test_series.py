@@ -1,0 +1,423 @@
+"""A training run as a series of checkpoints: what is judged, what is shown, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_visualbias.cli import main
+from tests.plugin.conftest import control_test, one_test, sentences
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.models.torch_encoder import TorchEncoder
+    from pytest_visualbias.spec.schema import TimmModel
+    from tests.plugin.conftest import Project
+
+SETS = "{x: x, y: y, a: a, b: b}"
+BEFORE = "\n  before: {source: timm, name: test_resnet, checkpoint: ../before.safetensors}"
+SERIES = """
+  after:
+    source: timm
+    name: test_resnet
+    checkpoints: ../run/epoch_*.safetensors
+    series: epoch
+"""
+ALONE = """
+  after: {{source: timm, name: test_resnet, checkpoint: ../run/epoch_{step}.safetensors}}
+"""
+LIMITS = "{max_effect: 0.1, max_growth: 0.1}"
+NUMBERS = ("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high")
+PS = ("p_value", "p_attributes", "p_welch", "p_verdict")
+
+
+@pytest.fixture(scope="session")
+def epochs(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints on the way from one network to another: epochs 1, 2 and 10."""
+    import safetensors.torch  # only where a network is wanted
+
+    folder = tmp_path_factory.mktemp("epochs")
+    start, end = (
+        safetensors.torch.load_file(str(weights / f"{name}.safetensors"))
+        for name in ("before", "after")
+    )
+    for step, share in ((1, 0.2), (2, 0.6), (10, 1.0)):
+        mixed = {
+            key: value + share * (end[key] - value) if value.is_floating_point() else value
+            for key, value in start.items()
+        }
+        safetensors.torch.save_file(mixed, str(folder / f"epoch_{step}.safetensors"))
+    return folder
+
+
+@pytest.fixture
+def run(networks: Project, epochs: Path) -> Project:
+    """A project with a training run of three epochs."""
+    shutil.copytree(epochs, networks.path / "run")
+    return networks
+
+
+@pytest.fixture
+def alive(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Names of the checkpoints that were opened, and how many networks were there beside each."""
+    import pytest_visualbias.models.timm as source
+
+    opened: list[tuple[str, int]] = []
+    held: list[weakref.ref[TorchEncoder]] = []
+    original = source.open_timm
+
+    def noted(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
+        opened.append((identity.label, sum(one() is not None for one in held)))
+        found = original(entry, identity, context)
+        held.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(source, "open_timm", noted)
+    return opened
+
+
+def specify(project: Project, *tests: str, models: str = BEFORE + SERIES, head: str = "") -> None:
+    project.spec(
+        *(tests or [one_test("one", LIMITS)]),
+        head=f"stimuli: ../stimuli\n{head}",
+        models=models,
+        concepts=SETS,
+    )
+
+
+def gated(gate: str) -> str:
+    return f"{BEFORE}{SERIES}    gate: {gate}\n"
+
+
+def series(project: Project, test: str = "one") -> dict[str, Any]:
+    found: dict[str, Any] = project.row(test)["series"]
+    return found
+
+
+def points(project: Project, test: str = "one") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = series(project, test)["points"]
+    return found
+
+
+class TestPoints:
+    def test_each_is_what_a_run_with_that_checkpoint_alone_gives(self, run: Project) -> None:
+        specify(run)
+        run.gate()
+        found = points(run)
+        assert [one["label"] for one in found] == ["1", "2", "10"]
+        assert [one["checkpoint"] for one in found] == [
+            f"epoch_{step}.safetensors" for step in (1, 2, 10)
+        ]
+        for point in found:
+            alone = BEFORE + ALONE.format(step=point["label"])
+            specify(run, models=alone, head="settings: {correction: none}")
+            run.gate("--visualbias-no-cache")
+            row = run.row()
+            assert {key: point[key] for key in (*NUMBERS, *PS)} == {
+                key: row[key] for key in (*NUMBERS, *PS)
+            }
+            assert point["growth"] == {**row["growth"], "p_adjusted": None}
+            assert point["outcome"] == row["outcome"]
+            (model,) = (one for one in run.report()["models"] if one["model"] == "after")
+            assert point["fingerprint"] == model["trials"][0]["fingerprint"]
+            assert point["digest"] == model["trials"][0]["checkpoint"]
+
+    def test_copies_of_one_checkpoint_are_flat_and_have_not_grown(self, run: Project) -> None:
+        shutil.rmtree(run.path / "run")
+        (run.path / "run").mkdir()
+        for step in range(4):
+            shutil.copy(run.path / "before.safetensors", run.path / f"run/epoch_{step}.safetensors")
+        specify(run)
+        run.gate()
+        found = points(run)
+        assert [one["label"] for one in found] == ["0", "1", "2", "3"]
+        assert len({one["digest"] for one in found}) == 1
+        assert len({one["effect_judged"] for one in found}) == 1
+        assert {one["growth"]["value"] for one in found} == {0.0}
+        assert any("they are not the same weights" in one for one in run.row()["warnings"])
+
+    def test_each_is_compared_with_recorded_results_where_there_is_no_model_before(
+        self, run: Project
+    ) -> None:
+        specify(run, models=ALONE.format(step=1))
+        run.gate("--visualbias-update")
+        specify(run, models=SERIES)
+        run.gate()
+        first, *_, last = points(run)
+        assert (first["growth"]["from"], first["growth"]["value"]) == ("baseline", 0.0)
+        assert last["growth"] == {**run.row()["growth"], "p_adjusted": None}
+
+    def test_the_last_one_is_what_is_recorded(self, run: Project) -> None:
+        specify(run, models=SERIES)
+        run.gate("--visualbias-update")
+        text = next((run.path / "bias_specs/__visualbias__").iterdir()).read_text()
+        stored = json.loads(text)
+        assert points(run)[-1]["fingerprint"] in text
+        assert points(run)[0]["fingerprint"] not in text
+        assert "after::one[pooled]" in json.dumps(stored)
+
+    def test_limits_tell_since_when_they_are_exceeded(self, run: Project) -> None:
+        specify(run, one_test("one", "{max_effect: 1.87, max_growth: 0.1}"))
+        run.gate()
+        assert [one["over"] for one in points(run)] == [{"max_effect": True}, {}, {}]
+        assert (series(run)["first_over"], series(run)["first_evident"]) == (
+            {"max_effect": "1"},
+            {"max_effect": "1"},
+        )
+
+
+class TestTheLast:
+    def test_its_verdict_does_not_depend_on_how_many_came_before(self, run: Project) -> None:
+        """The whole row, to the last digit, but for what says that there is a series."""
+        tests = (one_test("one", LIMITS), one_test("two", "{max_effect: 0.3}", X="a", Y="b"))
+        tests = (tests[0], tests[1].replace("{A: a, B: b}", "{A: x, B: y}"))
+        specify(run, *tests, models=BEFORE + ALONE.format(step=10))
+        run.gate()
+        alone = run.report()
+        specify(run, *tests)
+        run.gate()
+        found = run.report()
+        own = ("series", "spec_digest", "line")
+        for before, after in zip(alone["results"], found["results"], strict=True):
+            assert (after["series"] is not None) == (after["model"] == "after")
+            strip = [{k: v for k, v in row.items() if k not in own} for row in (before, after)]
+            assert json.dumps(strip[0]) == json.dumps(strip[1])
+        assert found["models"] == alone["models"]
+
+    def test_those_before_it_are_shown_by_their_own_p(self, run: Project) -> None:
+        specify(run)
+        run.gate()
+        assert (series(run)["gate"], series(run)["correction"]) == ("last", "none")
+        assert {one["p_adjusted"] for one in points(run)} == {None}
+        assert [one["outcome"] for one in points(run)] == ["fail", "fail", "inconclusive"]
+        assert run.row()["outcome"] == "inconclusive"
+        assert run.row()["family_size"] == 2
+
+    def test_a_control_that_an_earlier_one_does_not_show_is_no_matter(self, run: Project) -> None:
+        limit = "{min_effect: 0.1}"
+        control = control_test(alternative="less").replace("{min_effect: 0.5}", limit)
+        control = control.replace("{X: flower, Y: insect}", "{X: x, Y: y}")
+        specify(run, one_test("one", LIMITS), control)
+        run.gate()
+        assert [one["outcome"] for one in points(run)] == ["invalid"] * 3
+        assert {json.dumps(one["over"]) for one in points(run)} == {"{}"}, "it says nothing"
+        assert [one["outcome"] for one in points(run, "control")] == ["fail"] * 3
+
+
+class TestAll:
+    def test_the_p_of_every_checkpoint_are_corrected_together(self, run: Project) -> None:
+        specify(run, models=gated("all"))
+        result = run.gate()
+        assert result.ret == 1
+        found = points(run)
+        raw = [p for one in found for p in (one["p_verdict"], one["growth"]["p_verdict"])]
+        shown = [p for one in found for p in (one["p_adjusted"], one["growth"]["p_adjusted"])]
+        assert shown == pytest.approx(holm(raw))
+        assert run.row()["family_size"] == len(raw)
+        assert run.row()["p_adjusted"] == found[-1]["p_adjusted"]
+        assert series(run)["correction"] == "holm"
+
+    def test_one_checkpoint_that_fails_fails_the_test_and_is_named(self, run: Project) -> None:
+        specify(run, models=gated("all"))
+        run.gate()
+        assert run.row()["outcome"] == "fail"
+        assert run.row()["reasons"] == [
+            "effect +1.89 is over 0.1 (adjusted p = 0.048 <= 0.05) at epoch 1",
+            "effect +1.85 is over 0.1 (adjusted p = 0.048 <= 0.05) at epoch 2",
+        ]
+        specify(run, one_test("one", "{max_effect: 1.895}"), models=gated("all"))
+        assert run.gate().ret == 0
+        assert run.row()["outcome"] == "pass"
+
+    def test_of_one_checkpoint_it_is_what_the_last_one_is(self, run: Project) -> None:
+        for step in (1, 2):
+            (run.path / f"run/epoch_{step}.safetensors").unlink()
+        rows = []
+        for gate in ("last", "all"):
+            specify(run, models=gated(gate))
+            run.gate()
+            rows.append({**run.row(), "series": None, "spec_digest": None})
+        rows[0]["reasons"] = [f"{one} at epoch 10" for one in rows[0]["reasons"]]
+        assert rows[0] == rows[1]
+
+    def test_a_waiver_is_needed_while_one_checkpoint_needs_it(self, run: Project) -> None:
+        accept = "{max_effect: 1.895, reason: known, until: 2999-01-01}"
+        waived = one_test("one", "{max_effect: 1.5}", accept=accept)
+        specify(run, waived, models=gated("all"))
+        run.gate()
+        assert run.row()["outcome"] == "accepted"
+        assert [one["outcome"] for one in points(run)] == ["accepted", "accepted", "pass"]
+        specify(run, waived)
+        run.gate()
+        (reason,) = run.row()["reasons"]
+        assert reason.startswith("the waiver must go"), "the last one alone does not need it"
+
+    def test_what_so_many_p_hide_is_a_warning_and_an_error_where_warnings_count(
+        self, run: Project
+    ) -> None:
+        specify(run, one_test("one", "{max_effect: 0.1}"), models=gated("all"))
+        run.gate("--visualbias-strict")
+        assert run.row()["outcome"] == "fail"
+        for step in range(11, 16):
+            target = run.path / f"run/epoch_{step}.safetensors"
+            shutil.copy(run.path / "run/epoch_10.safetensors", target)
+        run.gate()
+        said = "among 8 corrected tests this one cannot fail alone: 5 against 5 images reach p"
+        assert any(said in one for one in run.row()["warnings"])
+        assert run.row()["smallest_detectable_effect"] is None
+        run.gate("--visualbias-strict")
+        assert run.row()["outcome"] == "error"
+        assert said in run.row()["reasons"][0]
+
+
+def holm(raw: list[float]) -> list[float]:
+    """Correct p as Holm (1979) has it, written down anew."""
+    order = sorted(range(len(raw)), key=lambda index: raw[index])
+    found, least = [0.0] * len(raw), 0.0
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, (len(raw) - rank) * raw[index]))
+        found[index] = least
+    return found
+
+
+class TestWhatIsWrong:
+    """What cannot be measured at any checkpoint is an error, whichever of them is judged."""
+
+    @pytest.mark.parametrize("gate", ["last", "all"])
+    def test_a_damaged_checkpoint_in_the_middle_is_named(self, run: Project, gate: str) -> None:
+        path = run.path / "run/epoch_2.safetensors"
+        path.write_bytes(path.read_bytes()[:2000])
+        specify(run, one_test("one", "{max_effect: 1.895}"), models=gated(gate))
+        result = run.gate()
+        assert (result.ret, run.row()["outcome"]) == (1, "error")
+        (reason,) = run.row()["reasons"]
+        assert reason.startswith("epoch 2: ")
+        assert "epoch_2.safetensors" in reason
+        assert "after: one[pooled]" in sentences(result)
+
+    @pytest.mark.parametrize("gate", ["last", "all"])
+    def test_so_is_one_whose_network_gives_no_numbers(self, run: Project, gate: str) -> None:
+        import safetensors.torch
+
+        path = str(run.path / "run/epoch_2.safetensors")
+        state = {
+            key: value * float("nan") for key, value in safetensors.torch.load_file(path).items()
+        }
+        safetensors.torch.save_file(state, path)
+        specify(run, one_test("one", "{max_effect: 1.895}"), models=gated(gate))
+        run.gate()
+        assert run.row()["outcome"] == "error"
+        (reason,) = run.row()["reasons"]
+        assert reason.startswith("epoch 2 (epoch_2.safetensors): "), reason
+        assert run.row()["effect_judged"] is None
+
+    @pytest.mark.parametrize(
+        ("file", "said"),
+        [
+            ("run/epoch_last.safetensors", "epoch_last.safetensors has no number in its name"),
+            ("run/epoch_02.safetensors", "are both epoch 2; choose a pattern that matches one"),
+        ],
+    )
+    def test_names_must_say_the_order(
+        self, run: Project, file: str, said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copy(run.path / "before.safetensors", run.path / file)
+        specify(run)
+        assert run.gate().ret == 1
+        assert said in run.row()["reasons"][0]
+        assert main(["check", "bias_specs/x.bias.yaml"]) == 1
+        assert said in capsys.readouterr().out
+
+    def test_a_pattern_that_matches_nothing_is_an_error(self, run: Project) -> None:
+        shutil.rmtree(run.path / "run")
+        specify(run)
+        assert run.gate().ret == 1
+        assert "no checkpoint matches" in run.row()["reasons"][0]
+
+
+class TestCost:
+    def test_one_network_is_there_at_a_time_and_an_epoch_more_costs_one(
+        self, run: Project, alive: list[tuple[str, int]]
+    ) -> None:
+        specify(run)
+        run.gate()
+        assert sorted(alive) == [
+            (f"{name}.safetensors", 0) for name in ("before", "epoch_1", "epoch_10", "epoch_2")
+        ]
+        alive.clear()
+        run.gate()
+        assert alive == []
+        shutil.copy(run.path / "after.safetensors", run.path / "run/epoch_11.safetensors")
+        # Its weights may be those of epoch 10 to the last bit, and then it costs none.
+        run.gate()
+        assert len(alive) <= 1
+        assert [one["label"] for one in points(run)] == ["1", "2", "10", "11"]
+
+    def test_embedding_ahead_embeds_with_all_of_them(
+        self, run: Project, alive: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        specify(run)
+        assert main(["embed", "bias_specs/x.bias.yaml", "--cache", "ahead"]) == 0
+        said = capsys.readouterr().out
+        assert "x.bias.yaml :: after: 20 images, 3 networks, 1 layer; 60 embedded now" in said
+        alive.clear()
+        run.gate("--visualbias-cache=ahead")
+        assert alive == []
+        assert len(points(run)) == 3
+
+
+def test_checking_lists_the_steps(run: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    specify(run)
+    assert main(["check", "bias_specs/x.bias.yaml"]) == 0
+    assert "after: epoch 1, 2, 10; the last one is judged" in capsys.readouterr().out
+
+
+def test_explaining_says_which_are_judged(
+    run: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specify(run, models=gated("all"))
+    assert main(["explain", "bias_specs/x.bias.yaml", "one"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        "'after' is a training run, its checkpoints in the order of the epoch: each of them is "
+        "judged, and the p of all are corrected together"
+    ) in shown
+    specify(run)
+    run.gate()
+    assert main(["explain", "bias_specs/x.bias.yaml", "one", "--report", "out.json"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "the last one is judged, as if it were alone" in shown
+    assert "Over epoch 1 to 10, 3 checkpoints: effect over 0.1 since epoch 1" in shown
+
+
+def test_a_terminal_of_80_columns_shows_the_run(
+    run: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    specify(run)
+    lines = run.gate("-v").outlines
+    start = lines.index(
+        "bias_specs/x.bias.yaml :: after, epoch 1 to 10, 3 checkpoints; the last is judged"
+    )
+    assert lines[start + 1 : start + 4] == [
+        "  one: +1.89 ██▁ -0.51",
+        "    effect over 0.1 since epoch 1, with evidence at epoch 1, 2; each by its own",
+        "      p, uncorrected",
+    ]
+    quiet = run.gate().outlines
+    assert not any("checkpoints; the last" in line for line in quiet), "it is asked for with -v"
+
+
+@pytest.mark.slow
+def test_several_processes_see_the_same_run(run: Project) -> None:
+    specify(run, head="layers: [pooled, layer2]")
+    run.gate()
+    alone = run.report()["results"]
+    run.gate("-n2", "--dist=loadscope")
+    assert run.report()["results"] == alone
