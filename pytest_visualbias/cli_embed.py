@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.cli_cache import add_place, cache_folder, remembered
 from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.engines.cluster import embed_there
+from pytest_visualbias.engines.course import Portions
+from pytest_visualbias.engines.dispatch import Dispatch
 from pytest_visualbias.engines.local import Passed, embed_here
+from pytest_visualbias.engines.ray import crew_at, require_ray
 from pytest_visualbias.engines.showing import Meter
 from pytest_visualbias.errors import UsageError, VisualBiasError
 from pytest_visualbias.pipeline.embedding import Resources
@@ -112,7 +116,7 @@ def _embed(options: argparse.Namespace) -> int:
 
     try:
         with meter.shown():
-            if options.engine == "ray":
+            if options.engine == "ray" and wanted:
                 _on_ray(options, session, wanted, meter, tell)
             else:
                 embed_here(session, wanted, passed, tell)
@@ -127,6 +131,7 @@ def _embed(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that would be without effect."""
     if options.engine == "ray":
+        require_ray()
         if options.device.startswith("cuda:"):
             raise UsageError(
                 f"--device {options.device} is a GPU of one machine; leave it out, for Ray gives "
@@ -160,13 +165,9 @@ def _on_ray(
     meter: Meter,
     tell: Callable[[int, Outcome], None],
 ) -> None:
-    from pytest_visualbias.engines.cluster import embed_there
-    from pytest_visualbias.engines.course import Portions
-    from pytest_visualbias.engines.dispatch import Dispatch
-    from pytest_visualbias.engines.ray import crew_at
-
     gpus = 0.0 if options.device == "cpu" else options.gpus_per_task
-    with crew_at(options.address or "auto", cpus=options.cpus_per_task, gpus=gpus) as crew:
+    address = "auto" if options.address is None else options.address
+    with crew_at(address, cpus=options.cpus_per_task, gpus=gpus) as crew:
         portions = Portions(batch_size=options.batch_size, shard=options.shard or SHARD)
         dispatch = Dispatch(
             crew=crew,

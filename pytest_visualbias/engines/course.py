@@ -203,7 +203,8 @@ class Course:
             self.fail(f"the network '{label}' was given up after {TRIES} tries ({reason})")
         else:
             self.given_up.append(
-                f"{task} were given up after {TRIES} tries with '{label}' ({reason}); run again"
+                f"the network '{label}' was tried {TRIES} times on {task}, and then given up "
+                f"({reason}); run again"
             )
             self.failures |= {one.identity: "" for one in task.stimuli}
 

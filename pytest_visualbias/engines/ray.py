@@ -101,11 +101,10 @@ def crew_at(address: str, *, cpus: int, gpus: float | None) -> Iterator[RayCrew]
     Raises
     ------
     UsageError
-        Where Ray is not installed.
+        For what is no address.
     EngineError
         Where the cluster cannot be reached.
     """
-    require_ray()
     with _quietly():
         import ray
 
