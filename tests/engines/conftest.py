@@ -61,7 +61,9 @@ def part_of(order: Order, task: Task) -> Part:
     """Return vectors made of the digests."""
     random = {one.identity: int(one.identity, 16) for one in task.stimuli}
     vectors = np.array([[value, value + 1] for value in random.values()], np.float32)
-    rows = {name: Rows(identities=(*random,), vectors=vectors, together=False) for name in task.points}
+    rows = {
+        name: Rows(identities=(*random,), vectors=vectors, together=False) for name in task.points
+    }
     bare = {"rows": rows if random else {}, "failures": {}, "notes": {}, "loaded": "weights"}
     return Part(**bare, sha256=Part(**bare).digest())  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 CALL = ("embed", "x.bias.yaml", "--engine", "ray")
 SPEC = """visualbias: 1
-models: {after: {source: timm, name: test_resnet, pretrained: false}}
+models: {after: {source: timm, name: test_resnet}}
 concepts: {x: x, y: y, a: a, b: b}
 tests:
   - name: one
@@ -162,5 +163,5 @@ def test_only_the_main_thread_is_heard(capsys: pytest.CaptureFixture[str]) -> No
         thread = threading.Thread(target=print, args=("of Ray",))
         thread.start()
         thread.join()
-        print("of ours")
+        sys.stdout.write("of ours\n")
     assert capsys.readouterr().out == "of ours\n"

@@ -152,8 +152,9 @@ def test_a_network_that_costs_every_worker_is_given_up_and_others_go_on(run: Run
     run.dispatch().run(units_of(wishes))
     assert run.outcomes[1].images == 20
     assert run.outcomes[0].failed
-    assert "the network 'huge' was given up after 6 lost workers in a row" in (
-        run.outcomes[0].faults[0]
+    assert (
+        "the network 'huge' was given up after 6 lost workers in a row"
+        in (run.outcomes[0].faults[0])
     )
 
 

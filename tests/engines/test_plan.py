@@ -22,9 +22,7 @@ def known(missing: int, *layers: str) -> Known:
 
 
 @pytest.mark.property
-@given(
-    missing=st.integers(0, 60), shard=st.integers(1, 20), batch_size=st.integers(1, 9)
-)
+@given(missing=st.integers(0, 60), shard=st.integers(1, 20), batch_size=st.integers(1, 9))
 def test_tasks_are_what_is_missing_cut_between_batches(
     missing: int, shard: int, batch_size: int
 ) -> None:
@@ -47,7 +45,12 @@ def test_flattened_maps_are_one_task_for_they_are_compared_with_each_other_only(
 
 
 def test_a_task_is_whole_batches() -> None:
-    assert [aligned(*pair) for pair in ((1, 32), (32, 32), (33, 32), (512, 48))] == [32, 32, 64, 528]
+    assert [aligned(*pair) for pair in ((1, 32), (32, 32), (33, 32), (512, 48))] == [
+        32,
+        32,
+        64,
+        528,
+    ]
 
 
 def test_a_network_that_several_models_mean_is_one_unit() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,11 +15,9 @@ import safetensors
 from PIL import Image
 
 from pytest_visualbias.cli import main
-from pytest_visualbias.engines import ray as rays
 from pytest_visualbias.engines.crew import Gone, Raised, Ready
 from pytest_visualbias.engines.ray import Place, RayCrew, crew_at
 from pytest_visualbias.engines.showing import Meter
-from pytest_visualbias.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +75,7 @@ def cluster() -> Iterator[Any]:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False}
-        found = Cluster(initialize_head=True, head_node_args=head)
+        found: Any = Cluster(initialize_head=True, head_node_args=head)
         found.add_node(num_cpus=1, object_store_memory=MEMORY)
         yield found
         found.shutdown()
