@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.cli_cache import add_place, cache_folder, remembered
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.engines.cluster import embed_there
+from pytest_visualbias.engines.course import Portions
+from pytest_visualbias.engines.dispatch import Dispatch
+from pytest_visualbias.engines.local import Passed, embed_here
+from pytest_visualbias.engines.ray import crew_at, require_ray
+from pytest_visualbias.engines.showing import Meter
+from pytest_visualbias.errors import UsageError, VisualBiasError
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.session import Session, Settings
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.schema import EmbeddingsModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from pytest_visualbias.engines.plan import Outcome
     from pytest_visualbias.session import LoadedSpec
 
 __all__ = ["add_embed"]
 
 OK, FAULTY, USAGE = 0, 1, 2
 BATCH_SIZE = 32
-EVERY = 5.0
+SHARD = 512
 
 
 def add_embed(parser: argparse.ArgumentParser) -> None:
@@ -40,41 +46,146 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--batch-size", type=_count, default=BATCH_SIZE, metavar="N")
     parser.add_argument("--offline", action="store_true", help="never touch the network")
+    parser.add_argument(
+        "--cpus-per-task", type=_count, default=1, metavar="N", help="processors to use (1)"
+    )
     add_place(parser)
+    _add_cluster(parser)
     parser.set_defaults(run=_embed)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    cluster = parser.add_argument_group("many machines")
+    cluster.add_argument(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="in this process, or by workers of a Ray cluster (local)",
+    )
+    cluster.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="auto, local, HOST:PORT or ray://HOST:PORT (auto: $RAY_ADDRESS, else the one here)",
+    )
+    cluster.add_argument(
+        "--gpus-per-task",
+        type=_gpus,
+        metavar="N",
+        help="GPUs of a worker, or a share of one such as 0.5 (1 where the cluster has any)",
+    )
+    cluster.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="workers at most, also of machines that are yet to come (as many as there is room)",
+    )
+    cluster.add_argument(
+        "--shard", type=_count, metavar="N", help=f"images of a task, in whole batches ({SHARD})"
+    )
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of images; give 1 or more")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number; give 1 or more")
     return int(text)
 
 
+def _gpus(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf or (found > 1 and found != int(found)):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no number of GPUs; give 0, a share such as 0.5, or a whole number"
+        )
+    return found
+
+
 def _embed(options: argparse.Namespace) -> int:
-    folder = cache_folder(options.cache)
-    digests, told = remembered(options.cache, rehash=False), _Told()
-    session = Session(
-        settings=Settings(
-            project=Path.cwd(),
-            stimuli=options.stimuli,
-            device=options.device,
-            precision=options.precision,
-            offline=options.offline,
-        ),
-        resources=Resources(
-            cache=EmbeddingCache(folder=folder), batch_size=options.batch_size, progress=told
-        ),
-        digest=digests.of,
-    )
+    _check(options)
+    digests, meter = remembered(options.cache, rehash=False), Meter()
+    passed = Passed(meter)
+    session = _session(options, passed, digests.of)
     specs = list(_loaded(session, options.specs))
     wanted = list(_wanted([one for one in specs if one is not None], options.model))
-    session.expect(wanted)
-    sound = [_one(session, told, *one) for one in wanted]
-    digests.save()
+    sound: list[bool] = []
+
+    def tell(owner: int, outcome: Outcome) -> None:
+        sound.append(_told(*wanted[owner], outcome))
+
+    try:
+        with meter.shown():
+            if options.engine == "ray" and wanted:
+                _on_ray(options, session, wanted, meter, tell)
+            else:
+                embed_here(session, wanted, passed, tell)
+    finally:
+        digests.save()
     if not wanted and all(one is not None for one in specs):
         print("no model is to be embedded; see --model", file=sys.stderr)
         return USAGE
     return OK if all(sound) and None not in specs else FAULTY
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that would be without effect."""
+    if options.engine == "ray":
+        require_ray()
+        if options.device.startswith("cuda:"):
+            raise UsageError(
+                f"--device {options.device} is a GPU of one machine; leave it out, for Ray gives "
+                "every worker its own"
+            )
+        return
+    for name in ("address", "gpus_per_task", "workers", "shard"):
+        if getattr(options, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is for --engine ray; add that, or leave it out")
+
+
+def _session(options: argparse.Namespace, passed: Passed, digest: Callable[[Path], str]) -> Session:
+    settings = Settings(
+        project=Path.cwd(),
+        stimuli=options.stimuli,
+        device=options.device,
+        precision=options.precision,
+        offline=options.offline,
+        threads=options.cpus_per_task,
+    )
+    cache = EmbeddingCache(folder=cache_folder(options.cache))
+    resources = Resources(cache=cache, batch_size=options.batch_size, progress=passed)
+    return Session(settings=settings, resources=resources, digest=digest)
+
+
+def _on_ray(
+    options: argparse.Namespace,
+    session: Session,
+    wanted: Sequence[tuple[LoadedSpec, str]],
+    meter: Meter,
+    tell: Callable[[int, Outcome], None],
+) -> None:
+    gpus = 0.0 if options.device == "cpu" else options.gpus_per_task
+    address = "auto" if options.address is None else options.address
+    with crew_at(address, cpus=options.cpus_per_task, gpus=gpus) as crew:
+        portions = Portions(batch_size=options.batch_size, shard=options.shard or SHARD)
+        dispatch = Dispatch(
+            crew=crew,
+            cache=session.resources.cache,
+            portions=portions,
+            most=options.workers,
+            tell=tell,
+            progress=meter,
+        )
+        try:
+            embed_there(session, wanted, dispatch, tell, device=crew.device(options.device))
+        finally:
+            if dispatch.lost or dispatch.again:
+                print(
+                    f"{_many(dispatch.lost, 'worker')} lost, "
+                    f"{_many(dispatch.again, 'task')} given out again",
+                    file=sys.stderr,
+                )
 
 
 def _loaded(session: Session, paths: Sequence[Path]) -> Iterator[LoadedSpec | None]:
@@ -99,48 +210,24 @@ def _wanted(
                 yield spec, name
 
 
-def _one(session: Session, told: _Told, spec: LoadedSpec, model: str) -> bool:
-    """Embed with one model; return whether all went well."""
+def _told(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
+    """Print what came of a model; return whether all went well."""
     shown = printable(f"{spec.file.file} :: {model}")
-    before = told.embedded
-    problems = [*dict.fromkeys(spec.preflight.models[model].problems.values())]
-    try:
-        measured = session.embedded(spec, model)
-    except VisualBiasError as error:
-        print(f"{shown}: {printable(str(error))}")
-        return False
-    failures = [
-        reason
-        for trial in measured.trials
-        for table in trial.tables.values()
-        for reason in table.failures.values()
-    ]
-    for text in dict.fromkeys([*problems, *failures]):
+    problems = () if outcome.failed else spec.preflight.models[model].problems.values()
+    faults = [*dict.fromkeys([*problems, *outcome.faults])]
+    for text in faults:
         print(f"{shown}: {printable(text)}")
-    tables = [table for trial in measured.trials for table in trial.tables.values()]
-    images = len({identity for table in tables for identity in table.vectors})
-    networks, layers = len(measured.trials), len(measured.points)
-    counts = f"{_many(images, 'image')}, {_many(networks, 'network')}, {_many(layers, 'layer')}"
-    print(f"{shown}: {counts}; {told.embedded - before} embedded now")
-    return not (problems or failures)
+    if not outcome.failed:
+        counts = ", ".join(
+            (
+                _many(outcome.images, "image"),
+                _many(outcome.networks, "network"),
+                _many(outcome.layers, "layer"),
+            )
+        )
+        print(f"{shown}: {counts}; {outcome.embedded} embedded now")
+    return not faults
 
 
 def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-@dataclass(kw_only=True, slots=True)
-class _Told:
-    """Counts images that pass through a network, and tells now and then how far it is."""
-
-    embedded: int = 0
-    _last: int = 0
-    _next: float = field(default_factory=lambda: time.monotonic() + EVERY)
-
-    def __call__(self, model: str, done: int, total: int) -> None:
-        self.embedded += done - (self._last if done > self._last else 0)
-        self._last = 0 if done == total else done
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + EVERY
-            print(f"{printable(model)}: {done} of {total} images embedded", file=sys.stderr)

@@ -8,6 +8,7 @@
     ├── StimulusError         an image or a set is missing or unreadable (exit 1)
     ├── FetchError            a published stimulus, or the folder for it, cannot be had (exit 1)
     ├── EncoderError          a model, checkpoint, layer or device cannot be used (exit 1)
+    ├── EngineError           workers that were to embed cannot be had (exit 1)
     ├── BaselineError         a file of recorded results cannot be used (exit 1)
     ├── ReportError           the report of an earlier run cannot be used (exit 2, no pytest run)
     └── DegenerateTestError   numbers from which no effect follows (exit 1)
@@ -28,6 +29,7 @@ __all__ = [
     "BaselineError",
     "DegenerateTestError",
     "EncoderError",
+    "EngineError",
     "FetchError",
     "ReportError",
     "SpecError",
@@ -86,6 +88,10 @@ class FetchError(VisualBiasError):
 
 class EncoderError(VisualBiasError):
     """A model, its checkpoint, a layer or a device cannot be used."""
+
+
+class EngineError(VisualBiasError):
+    """Workers that were to embed cannot be had, or are lost."""
 
 
 class BaselineError(VisualBiasError):

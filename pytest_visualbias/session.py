@@ -294,14 +294,15 @@ class Session:
             spec.file,
             model,
             sets,
-            self._context(spec),
+            self.context(spec),
             self.resources,
             others=lambda network: self._wanted(network, besides=spec),
             identities=chosen or None,
         )
         return Subject(name=model, sets=sets, measured=measured)
 
-    def _context(self, spec: LoadedSpec) -> Context:
+    def context(self, spec: LoadedSpec) -> Context:
+        """Return where the models of a spec are looked for, and how they are run."""
         settings = self.settings
         return Context(
             folder=spec.file.folder,
@@ -324,7 +325,7 @@ class Session:
                 continue
             want = want_of(spec.file, model, spec.preflight.models[model])
             with contextlib.suppress(VisualBiasError):  # said by the tests that need it
-                for identity in identify(entry, self._context(spec)):
+                for identity in identify(entry, self.context(spec)):
                     self._wants.setdefault(network_of(identity), []).append((spec.path, want))
         return [want for path, want in self._wants.get(network, ()) if path != besides.path]
 

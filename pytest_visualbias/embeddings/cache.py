@@ -121,6 +121,17 @@ class EmbeddingCache:
         self._memory[key] = Cached(vectors=dict(vectors), notes=notes)
         self._write(key, vectors, notes)
 
+    def append(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
+        """Keep vectors without a look at what is there, and remember none of them.
+
+        Raises
+        ------
+        OSError
+            Where the folder cannot be written.
+        """
+        if vectors:
+            self._write(key, vectors, notes)
+
     def _write(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
         if self.folder is None:
             return

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
     from pytest_visualbias.spec.stimuli import Stimulus
 
-__all__ = ["Job", "embed"]
+__all__ = ["Job", "Known", "embed", "loaded_facts"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,13 +128,13 @@ def embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[st
 def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[str, Any]]:
     # Where an identity does not say which weights are meant, they are loaded to be digested.
     encoder = None if job.identity.is_whole else job.open()
-    fingerprint = job.identity.fingerprint("" if encoder is None else _loaded(encoder))
+    fingerprint = job.identity.fingerprint("" if encoder is None else loaded_facts(encoder))
     keys = job.keys(fingerprint)
     if not job.identity.is_kept:
         resources = dataclasses.replace(resources, cache=EmbeddingCache(folder=None))
     failures: Mapping[str, str] = {}
     with _alone(resources.cache, fingerprint):
-        known = _Known.of(resources.cache, keys, job.want)
+        known = Known.of(resources.cache, keys, job.want)
         vectors, notes = known.vectors, known.notes
         if known.missing:
             encoder = encoder if encoder is not None else job.open()
@@ -159,7 +159,7 @@ def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[s
     return trial, notes.get("description", {})
 
 
-def _loaded(encoder: Encoder) -> str:
+def loaded_facts(encoder: Encoder) -> str:
     """Return what a loaded network says of itself: its weights, and what it does to images."""
     return digest_of_mapping(
         {"weights": encoder.weights, "preprocessing": dict(encoder.preprocessing)}
@@ -167,8 +167,20 @@ def _loaded(encoder: Encoder) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Known:
-    """What the cache has of what is wanted, and what it lacks."""
+class Known:
+    """What the cache has of what is wanted, and what it lacks.
+
+    Attributes
+    ----------
+    vectors : mapping
+        What is there: by the name of the layer, ``(dim,)`` by identity.
+    notes : mapping
+        What was recorded with them.
+    missing : tuple of Stimulus
+        Images that lack a vector at any layer, in the order in which they are wanted.
+    points : tuple of LayerPoint
+        Layers at which any image lacks one.
+    """
 
     vectors: Mapping[str, Mapping[str, np.ndarray]]
     notes: Mapping[str, Any]
@@ -176,7 +188,8 @@ class _Known:
     points: tuple[LayerPoint, ...]
 
     @classmethod
-    def of(cls, cache: EmbeddingCache, keys: Mapping[str, tuple[str, str]], want: Want) -> _Known:
+    def of(cls, cache: EmbeddingCache, keys: Mapping[str, tuple[str, str]], want: Want) -> Known:
+        """Ask the cache."""
         vectors: dict[str, Mapping[str, np.ndarray]] = {}
         notes: Mapping[str, Any] = {}
         lacking: dict[str, set[str]] = {}
@@ -202,7 +215,7 @@ def _compute(
     encoder: Encoder,
     model: str,
     keys: Mapping[str, tuple[str, str]],
-    known: _Known,
+    known: Known,
     resources: Resources,
 ) -> tuple[Mapping[str, Mapping[str, np.ndarray]], Mapping[str, str], Mapping[str, Any]]:
     """Embed what is missing where it is missing, and keep it."""

@@ -1,0 +1,331 @@
+"""Workers on a cluster of Ray, which holds places and processors; what is done again is ours."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import logging
+import math
+import os
+import socket
+import sys
+import threading
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from pytest_visualbias.engines.crew import Came, Gone, Raised, Ready
+from pytest_visualbias.engines.worker import Worker
+from pytest_visualbias.errors import EngineError, UsageError, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.engines.crew import Event
+    from pytest_visualbias.engines.plan import Task
+    from pytest_visualbias.engines.worker import Order
+
+__all__ = ["Place", "RayCrew", "crew_at", "require_ray"]
+
+CONNECT_S: Final = 5.0
+LOCAL: Final = "local"
+AUTO: Final = "auto"
+CLIENT: Final = "ray://"
+# What begins every HTTP/2 connection, and so every one to Ray, and the type of frame that answers.
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+SETTINGS: Final = 4
+
+
+def require_ray() -> None:
+    """Make sure that Ray is there.
+
+    Raises
+    ------
+    UsageError
+        Where it is not.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError(
+            "the engine 'ray' needs Ray, which is not installed; "
+            "pip install 'pytest-visualbias[ray]'"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What a worker takes of a machine; Ray gives it no more.
+
+    Attributes
+    ----------
+    cpus : int
+        Processors.
+    gpus : float
+        Graphics processors: whole ones, or a share of one.
+    """
+
+    cpus: int
+    gpus: float
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        cpus = f"{self.cpus} processor{'s' * (self.cpus != 1)}"
+        return f"{cpus} and {self.gpus:g} GPU" if self.gpus else cpus
+
+    def on(self, resources: dict[str, float]) -> int:
+        """Return how many of these a machine holds."""
+        most = math.floor(resources.get("CPU", 0.0) / self.cpus)
+        if not self.gpus:
+            return most
+        # A share is of one GPU, so what is over of several is of no use.
+        gpus = resources.get("GPU", 0.0)
+        per_gpu = math.floor(1 / self.gpus + 1e-9)
+        held = math.floor(gpus) * per_gpu if self.gpus < 1 else math.floor(gpus / self.gpus)
+        return min(most, held)
+
+
+@contextlib.contextmanager
+def crew_at(address: str, *, cpus: int, gpus: float | None) -> Iterator[RayCrew]:
+    """Connect to a cluster, and leave it in the end.
+
+    Parameters
+    ----------
+    address : str
+        ``auto`` for one that runs here, ``local`` for one that is started for this call,
+        ``HOST:PORT``, or ``ray://HOST:PORT``.
+    cpus : int
+        Processors of a worker.
+    gpus : float or None
+        Graphics processors of a worker; None for one where the cluster has any.
+
+    Raises
+    ------
+    UsageError
+        For what is no address.
+    EngineError
+        Where the cluster cannot be reached.
+    """
+    with _quietly():
+        import ray
+
+        is_ours = not ray.is_initialized()
+        if is_ours:
+            _connect(ray, address)
+        try:
+            if gpus is None:
+                gpus = float(any(node["Resources"].get("GPU") for node in _alive(ray)))
+            crew = RayCrew(ray=ray, place=Place(cpus=cpus, gpus=gpus))
+            try:
+                yield crew
+            finally:
+                crew.leave()
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    where = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
+    _probe(where)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if where == LOCAL:
+        quiet["include_dashboard"] = False
+    try:
+        ray.init(address=where, **quiet)
+    except Exception as error:  # noqa: BLE001 - Ray has no type of its own for this
+        raise EngineError(_unreachable(address, where, error)) from None
+
+
+def _unreachable(address: str, where: str, error: Exception) -> str:
+    if where == AUTO:
+        return (
+            "no Ray cluster runs on this machine; name one with --address HOST:PORT, or start one "
+            "for this call with --address local"
+        )
+    return f"Ray at '{address}' cannot be used ({_first_line(error)}); correct --address"
+
+
+def _probe(where: str) -> None:
+    """Make sure that something like Ray answers: Ray itself would try for minutes."""
+    host, separator, port = where.removeprefix(CLIENT).rpartition(":")
+    if where in (AUTO, LOCAL):
+        return
+    if not (separator and port.isdecimal()):
+        raise UsageError(
+            f"'{where}' is no address of Ray; give auto, local, HOST:PORT or ray://HOST:PORT"
+        )
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S) as connection:
+            if os.environ.get("RAY_USE_TLS") == "1":
+                return
+            connection.settimeout(CONNECT_S)
+            connection.sendall(PREFACE)
+            answer = connection.recv(9)
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise EngineError(
+            f"nothing answers at '{where}' ({reason}); start Ray there, or correct --address"
+        ) from None
+    if len(answer) < 4 or answer[3] != SETTINGS:  # noqa: PLR2004 - the type is the fourth byte
+        raise EngineError(f"what answers at '{where}' is not Ray; correct --address")
+
+
+def _alive(ray: Any) -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+@dataclass(kw_only=True, slots=True)
+class RayCrew:
+    """Actors of Ray.
+
+    Attributes
+    ----------
+    ray : module
+        Connected.
+    place : Place
+        What each of them takes.
+    """
+
+    ray: Any
+    place: Place
+    _workers: dict[int, Any] = field(default_factory=dict)
+    _orders: dict[str, tuple[Order, Any]] = field(default_factory=dict)
+    _awaited: dict[Any, tuple[int, int | None]] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def needs(self) -> str:
+        """What a worker takes of a machine, in words."""
+        return str(self.place)
+
+    def device(self, wanted: str) -> str:
+        """Return where workers compute: Ray hides no GPU from a worker that has none.
+
+        Raises
+        ------
+        UsageError
+            For a graphics processor without one.
+        """
+        if wanted == "cuda" and not self.place.gpus:
+            raise UsageError("--device cuda needs GPUs in the cluster, and --gpus-per-task over 0")
+        if wanted == "auto":
+            return "cuda" if self.place.gpus else "cpu"
+        return wanted
+
+    def room(self) -> int:
+        """Return how many workers the machines hold that are there now."""
+        return sum(self.place.on(node["Resources"]) for node in _alive(self.ray))
+
+    def hire(self) -> int:
+        """Ask for a worker; return its number."""
+        number = next(self._numbers)
+        # Ray would start a lost one anew and repeat its tasks, but count nobody's tries.
+        options = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
+        actor = self.ray.remote(Worker).options(
+            num_cpus=self.place.cpus, num_gpus=self.place.gpus, **options
+        )
+        worker = self._workers[number] = actor.remote()
+        self._awaited[worker.where.remote()] = (number, None)
+        return number
+
+    def dismiss(self, worker: int) -> None:
+        """Let a worker go, if it is there."""
+        self._awaited = {
+            reference: given for reference, given in self._awaited.items() if given[0] != worker
+        }
+        actor = self._workers.pop(worker, None)
+        if actor is not None:
+            with contextlib.suppress(Exception):  # it is gone already
+                self.ray.kill(actor, no_restart=True)
+
+    def leave(self) -> None:
+        """Let all workers go."""
+        for worker in [*self._workers]:
+            self.dismiss(worker)
+
+    def give(self, worker: int, ticket: int, order: Order, task: Task) -> None:
+        """Give a worker a task, to be done after those it has."""
+        kept = self._orders.get(order.key)
+        if kept is None or kept[0] is not order:
+            # Sent once, however many tasks there are.
+            kept = self._orders[order.key] = (order, self.ray.put(order))
+        reference = self._workers[worker].embed.remote(kept[1], task)
+        self._awaited[reference] = (worker, ticket)
+
+    def forget(self, order: Order) -> None:
+        """Let go of what was kept of a network."""
+        self._orders.pop(order.key, None)
+
+    def events(self, timeout: float) -> list[Event]:
+        """Return what happened, after so many seconds at the latest."""
+        awaited = [*self._awaited]
+        first, _ = self.ray.wait(awaited, num_returns=1, timeout=timeout)
+        if not first:
+            return []
+        come, _ = self.ray.wait(awaited, num_returns=len(awaited), timeout=0)
+        found = [self._event(one) for one in dict.fromkeys((*come, *first))]
+        # What a lost worker had done before is kept.
+        return sorted(found, key=lambda event: isinstance(event, Gone))
+
+    def _event(self, reference: Any) -> Event:
+        worker, ticket = self._awaited.pop(reference)
+        errors = self.ray.exceptions
+        try:
+            value = self.ray.get(reference)
+        except (errors.RayActorError, errors.ActorUnschedulableError) as error:
+            return Gone(worker=worker, reason=_cause(error))
+        except Exception as error:  # noqa: BLE001 - of ours, a lost object, one that is damaged
+            cause = getattr(error, "cause", None)
+            reason = _first_line(cause if isinstance(cause, Exception) else error)
+            if ticket is None:
+                return Gone(worker=worker, reason=reason)
+            return Raised(worker=worker, ticket=ticket, reason=reason)
+        if ticket is None:
+            return Ready(worker=worker)
+        return Came(worker=worker, ticket=ticket, value=value)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    name = type(error).__name__
+    return printable(f"{name}: {lines[0]}" if lines else name)
+
+
+def _cause(error: BaseException) -> str:
+    """Return what Ray says of a lost worker, without whose it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("The actor is dead because", "Error:"))]
+    last = lines[-1] if "Traceback" in str(error) else ""
+    return printable(last or (telling or lines or [type(error).__name__])[0])
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what Ray has to say off the terminal; what went wrong is said by us."""
+    shown = sys.stdout
+    sys.stdout = _MainThreadOnly(shown)
+    try:
+        with warnings.catch_warnings():
+            # Deprecations within Ray, which whoever calls this cannot mend.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            warnings.filterwarnings("ignore", category=ResourceWarning)
+            yield
+    finally:
+        sys.stdout = shown
+
+
+class _MainThreadOnly:
+    """A stream on which only the main thread writes: Ray's threads print what its logs say."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or not."""
+        if threading.current_thread() is threading.main_thread():
+            return self._stream.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

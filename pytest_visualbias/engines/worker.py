@@ -1,0 +1,199 @@
+"""What runs in a worker of a cluster: a network is loaded once, and embeds task after task."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.extraction import extract
+from pytest_visualbias.embeddings.keeping import Keeper
+from pytest_visualbias.errors import EncoderError, VisualBiasError
+from pytest_visualbias.models.encoder import find_source
+from pytest_visualbias.pipeline.network import loaded_facts
+from pytest_visualbias.spec.digests import digest_of_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pytest_visualbias.engines.plan import Task
+    from pytest_visualbias.models.encoder import Encoder
+    from pytest_visualbias.pipeline.network import Job
+
+__all__ = ["Fault", "Order", "Part", "Rows", "Worker"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """A network, as it is sent to workers.
+
+    Attributes
+    ----------
+    key : str
+        Another one for another network.
+    job : Job
+        Without the images.
+    batch_size : int
+        Images in one forward pass.
+    loaded : str
+        What the network said of itself when it was first loaded, where its identity does not.
+    """
+
+    key: str
+    job: Job
+    batch_size: int
+    loaded: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Rows:
+    """The vectors of one layer.
+
+    Attributes
+    ----------
+    identities : tuple of str
+        Of the images.
+    vectors : ndarray
+        ``(n, dim)``, float32.
+    together : bool
+        Whether they may be compared with each other only.
+    """
+
+    identities: tuple[str, ...]
+    vectors: np.ndarray
+    together: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Part:
+    """What came of a task.
+
+    Attributes
+    ----------
+    rows : mapping of str to Rows
+        By the name of the layer.
+    failures : mapping of str to str
+        A sentence by the identity of every image that could not be decoded.
+    notes : mapping
+        What is recorded with the vectors.
+    loaded : str
+        What the network says of itself.
+    sha256 : str
+        Digest of the vectors and whose they are.
+    """
+
+    rows: Mapping[str, Rows]
+    failures: Mapping[str, str]
+    notes: Mapping[str, Any]
+    loaded: str
+    sha256: str = field(default="")
+
+    def digest(self) -> str:
+        """Return the digest of what is there now."""
+        state = hashlib.sha256()
+        for name, rows in sorted(self.rows.items()):
+            shape = (name, rows.identities, rows.vectors.shape, rows.together)
+            state.update(repr(shape).encode())
+            state.update(np.ascontiguousarray(rows.vectors).tobytes())
+        return state.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """Why a network cannot be loaded or run: a sentence for the user."""
+
+    reason: str
+
+
+class Worker:
+    """Holds one network at a time."""
+
+    def __init__(self) -> None:
+        self._key = ""
+        self._encoder: Encoder | None = None
+        self._loaded = ""
+
+    def where(self) -> str:
+        """Return the name of the machine; the worker is at work then."""
+        return socket.gethostname()
+
+    def embed(self, order: Order, task: Task) -> Part | Fault:
+        """Embed the images of a task, with the network that is loaded if it is that one."""
+        try:
+            if self._key != order.key:
+                self._encoder, self._key = None, ""  # the old one goes before the new one comes
+                self._encoder, self._key = _opened(order.job), order.key
+                self._loaded = loaded_facts(self._encoder)
+            if order.loaded not in ("", self._loaded):
+                raise EncoderError(
+                    f"the network '{order.job.identity.label}' has other weights, or prepares "
+                    f"images otherwise, on {self.where()} than elsewhere; give it a checkpoint"
+                )
+            return self._part(order, task)
+        except VisualBiasError as error:
+            return Fault(reason=str(error))
+
+    def _part(self, order: Order, task: Task) -> Part:
+        assert self._encoder is not None  # noqa: S101 - for mypy
+        encoder, job = self._encoder, order.job
+        points = [point for point in job.want.points if point.name in task.points]
+        notes = {
+            "preprocessing": dict(encoder.preprocessing),
+            "description": dict(encoder.description),
+        }
+        keys = {point.name: (point.name, f"{point.name} together") for point in points}
+        memory = EmbeddingCache(folder=None)
+        keeper = Keeper(memory, keys, {point.name: set() for point in points}, notes)
+        failures = extract(
+            encoder,
+            task.stimuli,
+            points,
+            batch_size=order.batch_size,
+            decoders=job.context.threads or 1,
+            keep=keeper.add,
+            progress=lambda _done, _total: None,
+        )
+        keeper.finish()
+        rows = {
+            name: _rows(vectors, together=bool(memory.load(keys[name][1]).vectors))
+            for name, vectors in keeper.vectors.items()
+            if vectors
+        }
+        part = Part(rows=rows, failures=failures, notes=notes, loaded=self._loaded)
+        return Part(
+            rows=rows, failures=failures, notes=notes, loaded=self._loaded, sha256=part.digest()
+        )
+
+
+def _rows(vectors: Mapping[str, np.ndarray], *, together: bool) -> Rows:
+    stacked = np.stack([*vectors.values()]).astype(np.float32)
+    return Rows(identities=tuple(vectors), vectors=stacked, together=together)
+
+
+def _opened(job: Job) -> Encoder:
+    """Load a network that is the one that the caller means, down to code and versions."""
+    machine, own = socket.gethostname(), job.identity.checkpoint
+
+    def digest(path: Path) -> str:
+        # Of many checkpoints only one is meant; the digests of the others are nobody's business.
+        return digest_of_file(path) if path == own else ""
+
+    context = dataclasses.replace(job.context, digest=digest)
+    found = find_source(job.entry.source).identify(job.entry, context)
+    if all(dict(one.facts) != dict(job.identity.facts) for one in found):
+        near = next((one.facts for one in found if one.checkpoint == own), {})
+        unlike = sorted(
+            key for key, value in job.identity.facts.items() if near.get(key, "") != value
+        )
+        raise EncoderError(
+            f"on {machine} the network '{job.identity.label}' is another one "
+            f"({', '.join(unlike) or 'not found'}); install the same versions and show every "
+            "machine the same files"
+        )
+    return job.open()
