@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.code import module_file
 from pytest_visualbias.models.fitting import load
-from pytest_visualbias.models.identity import module_file
 from pytest_visualbias.models.preprocessing import as_facts, declared
 from pytest_visualbias.models.readouts import read_outs
 from pytest_visualbias.models.square import ieat_facts, ieat_input

@@ -1,0 +1,109 @@
+"""What entries of networks have in common: their weights, and how images are prepared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, ValidationInfo
+from pydantic_core import PydanticKnownError
+
+from pytest_visualbias.spec.values import Labels, Strict, Text, Texts
+
+__all__ = [
+    "TRANSFORM_NEEDED",
+    "Argument",
+    "Network",
+    "Paths",
+    "Preprocess",
+    "Transform",
+    "known_transform",
+]
+
+# Plain types chosen by what was written, so that a mistake is told of one of them only.
+Pixels = Annotated[int, Field(ge=1, le=4096)]
+Size = Annotated[
+    Annotated[Pixels, Tag("number")]
+    | Annotated[tuple[Pixels, Pixels], Field(strict=False), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "number"),
+]
+Crop = Annotated[
+    Annotated[Literal["center", "squash"], Tag("text")]
+    | Annotated[float, Field(gt=0, le=1), Tag("number")],
+    Discriminator(lambda value: "text" if isinstance(value, str) else "number"),
+]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Transform(Strict):
+    """How a decoded image becomes the input of a network.
+
+    Attributes
+    ----------
+    size : int or (height, width)
+        Input size in pixels.
+    crop : "center", "squash" or float
+        ``center`` resizes the short side to `size` and crops the middle; ``squash`` ignores the
+        aspect; a number in (0, 1] is the share of the resized image that the middle crop keeps.
+    mean, std : three floats
+        Per channel, of pixels in [0, 1].
+    interpolation : str
+        Of the resize.
+    """
+
+    size: Size
+    crop: Crop | None = None
+    mean: Annotated[tuple[Finite, Finite, Finite], Field(strict=False)] | None = None
+    std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] | None = None
+
+
+# One, a list or a glob.
+Paths = Annotated[
+    Annotated[str, Field(min_length=1), Tag("text")]
+    | Annotated[tuple[Text, ...], Field(strict=False, min_length=1), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "text"),
+]
+
+
+ARGUMENTS = {bool: "flag", int: "whole", float: "number"}
+# Tagged by what was written, as a plain union would try all of them and tell of each.
+Argument = Annotated[
+    Annotated[bool, Tag("flag")]
+    | Annotated[int, Tag("whole")]
+    | Annotated[Finite, Tag("number")]
+    | Annotated[str, Tag("text")],
+    Discriminator(lambda value: ARGUMENTS.get(type(value), "text")),
+]
+
+
+# As for the network, or as Steed & Caliskan (2021) did; of theirs, a transform says the size alone.
+Preprocess = Literal["own", "ieat"]
+
+# What `known_transform` asks for, in the words of a schema.
+TRANSFORM_NEEDED: dict[str, Any] = {
+    "anyOf": [
+        {"required": ["transform"]},
+        {"required": ["preprocess"], "properties": {"preprocess": {"const": "ieat"}}},
+    ]
+}
+
+
+def known_transform(value: Any, info: ValidationInfo) -> Any:
+    """Nothing but the spec says how images are prepared for what a user made."""
+    if value is None and info.data.get("preprocess") != "ieat":
+        raise PydanticKnownError("missing")
+    return value
+
+
+class Network(Strict):
+    """What networks from every torch source share."""
+
+    checkpoint: Paths | None = None
+    random_init: Annotated[int, Field(ge=1, le=100)] | None = None
+    ignore: Texts = ()
+    # Where in the checkpoint the weights lie; empty for its top, and for names without a prefix.
+    container: str | None = None
+    prefix: str | None = None
+    layers: dict[str, Text] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
