@@ -62,7 +62,7 @@ class Fit:
 
 
 def load(
-    network: torch.nn.Module,
+    network: Loadable,
     entry: Network,
     path: Path | None,
     *,

@@ -127,8 +127,9 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
     if known.get("source") in ("embeddings", *PROGRAMS) or _is_of_folder(known):
         return {**known, "path": override.what}
     # A tag beside a checkpoint says how images were prepared.
-    kept = {"pretrained"} if isinstance(known.get("pretrained"), str) else set()
-    rest = {key: value for key, value in known.items() if key not in WEIGHTS or key in kept}
+    is_tag = isinstance(known.get("pretrained"), str)
+    dropped = [key for key in WEIGHTS if not (key == "pretrained" and is_tag)]
+    rest = {key: value for key, value in known.items() if key not in dropped}
     return {**rest, "checkpoint": override.what}
 
 

@@ -32,7 +32,7 @@ WHOLE_NAMES = ("hf-hub:", "local-dir:")
 OF_THE_WEIGHTS = "says which weights are loaded; say it with the keys of the model"
 OF_THE_OUTPUT = "changes what the network returns; name what you want under 'layers'"
 # Arguments of a library that an entry says with keys of its own, by how they start.
-ARGUMENTS: Mapping[type[Network], Mapping[str, str]] = {
+ARGUMENTS: Mapping[type, Mapping[str, str]] = {
     TimmModel: {
         **dict.fromkeys(
             ("pretrained", "checkpoint_path", "cache_dir", "model_name"), OF_THE_WEIGHTS
@@ -60,7 +60,7 @@ def model_findings(entry: ModelEntry) -> Findings:
         yield from _weights(entry)
     if isinstance(entry, Network | ProgramModel):
         yield from _preparation(entry)
-    for start, message in ARGUMENTS.get(type(entry), {}).items():  # type: ignore[call-overload]
+    for start, message in ARGUMENTS.get(type(entry), {}).items():
         for name in getattr(entry, "arguments", {}):
             if name.startswith(start):
                 yield ("arguments", name), message
