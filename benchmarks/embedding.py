@@ -114,10 +114,10 @@ def _bare(
 ) -> int:
     """Forward passes over inputs that are there already, in the order in memory that ours uses."""
     inputs = inputs.to(device).contiguous(memory_format=torch.channels_last)
-    done = 0
+    done, pooled = 0, _pooled(encoder)
     with torch.inference_mode():
         while done < options.images:
-            encoder._network.pooled(inputs)
+            pooled(inputs)
             done += len(inputs)
     if device.startswith("cuda"):
         torch.cuda.synchronize()
@@ -139,16 +139,23 @@ class _Files(torch.utils.data.Dataset[torch.Tensor]):
         return torch.from_numpy(self._prepare(Image.open(path).convert("RGB")))
 
 
+def _pooled(encoder: TorchEncoder) -> Callable[[torch.Tensor], torch.Tensor]:
+    pooled = encoder._network.pooled
+    assert not isinstance(pooled, str)
+    return pooled
+
+
 def _loader(
     encoder: TorchEncoder, stimuli: Sequence[Stimulus], options: argparse.Namespace, device: str
 ) -> int:
     """Run the loop of the tutorials: a DataLoader with workers, the network as it was made."""
     encoder._module.to(memory_format=torch.contiguous_format)
+    pooled = _pooled(encoder)
     loader = torch.utils.data.DataLoader(
         _Files(encoder, stimuli), options.batch_size, num_workers=THREADS
     )
     with torch.inference_mode():
-        vectors = [encoder._network.pooled(batch.to(device)).cpu() for batch in loader]
+        vectors = [pooled(batch.to(device)).cpu() for batch in loader]
     encoder._module.to(memory_format=torch.channels_last)
     return sum(len(vector) for vector in vectors)
 

@@ -244,7 +244,7 @@ class Session:
         key, entry = _key(spec, model), spec.file.spec.models[model]
         if key not in self._checkpoints:
             is_series = axis_of(entry) is not None
-            self._checkpoints[key] = identify(entry, self._context(spec)) if is_series else ()
+            self._checkpoints[key] = identify(entry, self.context(spec)) if is_series else ()
         return self._checkpoints[key]
 
     def _trajectory(self, spec: LoadedSpec, subject: Subject) -> Trajectory | None:

@@ -414,7 +414,7 @@ def test_quoted_text_reads_back_as_itself(text: str) -> None:
 
 
 def test_the_place_of_a_factory_can_be_found_by_the_gate(repository: Path) -> None:
-    from pytest_visualbias.models.identity import module_file
+    from pytest_visualbias.models.code import module_file
 
     put("src/nets/zoo.py", "def build_model(): ...\n")
     put("m.pt")

@@ -11,6 +11,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.inert import StoredArray, inert_types
+from pytest_visualbias.models.shards import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,11 +26,23 @@ DEPTH = 6
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running code from it.
 
+    Parameters
+    ----------
+    path : Path
+        A file, a folder that a trainer saved, or the index of several files.
+
     Raises
     ------
     EncoderError
         For a file that is damaged, or that holds more than tensors and plain values.
     """
+    files = files_of(path)
+    if len(files) == 1:
+        return _read(files[0])
+    return {name: value for file in files for name, value in _read(file).items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(path, device="cpu"))

@@ -26,12 +26,26 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
 
-__all__ = ["Context", "Encoder", "Identity", "InMemory", "Source", "find_source"]
+__all__ = ["Context", "Encoder", "Identity", "InMemory", "Source", "find_source", "missing"]
 
 SHIPPED = {
     "timm": ("identity:identify_timm", "timm:open_timm"),
     "factory": ("identity:identify_factory", "factory:open_factory"),
+    "open_clip": ("known_names:identify_open_clip", "open_clip:open_open_clip"),
+    "torchvision": ("known_names:identify_torchvision", "torchvision:open_torchvision"),
+    "transformers": ("known_names:identify_transformers", "transformers:open_transformers"),
+    "torchscript": ("known_names:identify_program", "torchscript:open_torchscript"),
+    "export": ("known_names:identify_program", "exported:open_exported"),
+    "onnx": ("known_names:identify_program", "onnx:open_onnx"),
     IN_MEMORY: ("identity:identify_in_memory", "memory:open_in_memory"),
+}
+# What has to be installed besides, by the module that is missed then, and how to get it.
+EXTRAS = {
+    "open_clip": "open-clip",
+    "torchvision": "torchvision",
+    "transformers": "transformers",
+    "onnxruntime": "onnx",
+    "peft": "peft",
 }
 
 
@@ -184,7 +198,18 @@ class _Shipped:
 
 def _imported(place: str) -> Any:
     module, _, name = place.partition(":")
-    return getattr(importlib.import_module(f"pytest_visualbias.models.{module}"), name)
+    try:
+        return getattr(importlib.import_module(f"pytest_visualbias.models.{module}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        raise EncoderError(missing(error.name)) from None
+
+
+def missing(module: str) -> str:
+    """Return what to do where the package of an extra is not installed."""
+    extra = EXTRAS[module]
+    return f"the package '{module}' is not installed; pip install 'pytest-visualbias[{extra}]'"
 
 
 def find_source(name: str) -> Source:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.code import module_file
 from pytest_visualbias.models.fitting import load
-from pytest_visualbias.models.identity import module_file
 from pytest_visualbias.models.preprocessing import as_facts, declared
 from pytest_visualbias.models.readouts import read_outs
 from pytest_visualbias.models.square import ieat_facts, ieat_input
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.spec.schema import FactoryModel, InMemoryModel
+    from pytest_visualbias.spec.schema import FactoryModel, InMemoryModel, ProgramModel
 
 __all__ = ["declared_input", "open_factory"]
 
@@ -110,7 +110,7 @@ def _module(name: str, path: Path) -> Any:
     return module
 
 
-def declared_input(entry: FactoryModel | InMemoryModel) -> dict[str, Any]:
+def declared_input(entry: FactoryModel | InMemoryModel | ProgramModel) -> dict[str, Any]:
     """Return the preprocessing that the spec declares."""
     if entry.transform is None or entry.preprocess == "ieat":
         prepare, facts = ieat_input(entry.transform), ieat_facts(entry.transform)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint, weights_of
@@ -18,12 +18,24 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_visualbias.models.places import Place
-    from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+    from pytest_visualbias.spec.schema import Network
 
-__all__ = ["Fit", "fit", "load"]
+__all__ = ["Fit", "Loadable", "fit", "load"]
 
 # Of what was left out, in a report.
 GROUPS = 20
+
+
+class Loadable(Protocol):
+    """What takes weights by name, as a module does."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights by name."""
+        ...  # pragma: no cover
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take weights of the same names."""
+        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +62,8 @@ class Fit:
 
 
 def load(
-    network: torch.nn.Module,
-    entry: TimmModel | FactoryModel,
+    network: Loadable,
+    entry: Network,
     path: Path | None,
     *,
     head: tuple[str, ...] = (),
@@ -78,7 +90,7 @@ def load(
 
 
 def fit(
-    network: torch.nn.Module,
+    network: Loadable,
     checkpoint: Mapping[str, Any],
     *,
     path: Path,
@@ -94,8 +106,8 @@ def fit(
 
     Parameters
     ----------
-    network : torch.nn.Module
-        Changed in place.
+    network : Loadable
+        A module, or what loads a part of one. Changed in place.
     checkpoint : mapping
         As read.
     path : Path

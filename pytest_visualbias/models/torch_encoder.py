@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.devices import choose_device, exact, is_out_of_memory, layout_for
 from pytest_visualbias.models.pooling import pool, two_dimensional
+from pytest_visualbias.models.steadiness import check_steady
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import LOGITS, POOLED, PROBABILITIES, READ_OUTS
 
@@ -39,8 +40,8 @@ class Network:
     ----------
     module : torch.nn.Module
         With its weights.
-    pooled : callable
-        What `body` gives to the vectors ``(n, dim)`` before any classifier.
+    pooled : callable or str
+        What `body` gives to the vectors ``(n, dim)`` before any classifier, or why there are none.
     body : callable
         Images ``(n, c, h, w)`` to what `pooled` and `logits` start from; without it, the images.
     logits : callable or str
@@ -55,12 +56,20 @@ class Network:
         How many tokens before the patches are not patches, such as the class token.
     register_tokens : int
         How many of those are registers.
+    unwrap : callable
+        What a module returns to the tensor that is meant.
+    outputs : mapping of str to callable
+        Layers besides the modules: their names, and what `body` gives to their tensors.
+    closed : str
+        Why no module can be read, where that is so.
+    batch : int or None
+        How many images every pass takes, where that is fixed.
     notes : mapping
         Facts for the report.
     """
 
     module: torch.nn.Module
-    pooled: Callable[[Any], torch.Tensor]
+    pooled: Callable[[Any], torch.Tensor] | str
     prepare: Callable[[Image.Image], np.ndarray]
     preprocessing: Mapping[str, Any]
     body: Callable[[torch.Tensor], Any] = lambda images: images
@@ -68,6 +77,10 @@ class Network:
     channels_last: bool = False
     prefix_tokens: int = 0
     register_tokens: int = 0
+    unwrap: Callable[[Any], Any] = lambda output: output
+    outputs: Mapping[str, Callable[[Any], torch.Tensor]] = field(default_factory=dict)
+    closed: str = ""
+    batch: int | None = None
     notes: Mapping[str, Any]
 
 
@@ -123,12 +136,31 @@ class TorchEncoder:
 
     def layers(self) -> list[str]:
         """Return the names and module paths at which embeddings can be read."""
-        own = (POOLED,) if isinstance(self._network.logits, str) else READ_OUTS
-        return [*own, *(name for name, _ in self._module.named_modules() if name)]
+        has_pooled = not isinstance(self._network.pooled, str)
+        has_logits = not isinstance(self._network.logits, str)
+        own = [*([POOLED] if has_pooled else []), *(READ_OUTS[1:] if has_logits else [])]
+        modules = () if self._network.closed else self._module.named_modules()
+        return [*own, *self._network.outputs, *(name for name, _ in modules if name)]
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return the network's input ``(channels, height, width)`` for one RGB image."""
         return self._network.prepare(image)
+
+    def steady(self) -> TorchEncoder:
+        """Return it, having made sure that a vector is of its image alone.
+
+        Raises
+        ------
+        EncoderError
+            Where another pass, or another image in it, gives an image another vector.
+        """
+        with torch.inference_mode(), exact():
+            check_steady(
+                lambda batch: self._network.body(self._on_device(batch)),
+                self._network.prepare,
+                batch=self._network.batch,
+            )
+        return self
 
     def encode(
         self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
@@ -149,16 +181,16 @@ class TorchEncoder:
         left = list(inputs)
         while left:
             most = PASS if self._device.type == "cpu" else len(left)
-            size = min(most, self._fits or most)
+            size = self._network.batch or min(most, self._fits or most)
             taken, left_over = left[:size], left[size:]
             found = self._attempt(taken + taken[-1:] * (size - len(taken)), layers)
             if found is not None:
                 parts.append({name: rows[: len(taken)] for name, rows in found.items()})
                 left = left_over
                 continue
-            if size == 1:
+            if size == (self._network.batch or 1):
                 raise EncoderError(
-                    f"the memory of {self._device} does not hold one image of "
+                    f"the memory of {self._device} does not hold {_images(size)} of "
                     f"{inputs[0].shape}; use another device or a smaller 'transform'"
                 )
             self._fits = size // 2
@@ -185,7 +217,7 @@ class TorchEncoder:
         with torch.inference_mode(), exact(), self._autocast():
             with self._hooks(layers) as vectors:
                 seen = self._network.body(images)
-                own = {POOLED: self._network.pooled(seen)}
+                own = self._own(seen, {layer.module for layer in layers})
             # A head shares modules with what is pooled, which are read once.
             own |= self._classified(seen, {layer.module for layer in layers})
         if any(module.training for module in self._module.modules()):
@@ -193,11 +225,20 @@ class TorchEncoder:
         for layer in layers:
             if layer.module in own:
                 vectors[layer.name] = two_dimensional(own[layer.module], layer)
+            elif layer.module in self._network.outputs:
+                self._pool(self._network.outputs[layer.module](seen), layer, vectors)
         for name, vector in vectors.items():
             if len(vector) != len(inputs):
                 rows = f"{len(vector)} vectors for {len(inputs)} images"
                 raise EncoderError(f"layer '{name}' gives {rows}; choose a module around it")
         return {name: vector.float().cpu().numpy() for name, vector in vectors.items()}
+
+    def _own(self, seen: Any, wanted: set[str]) -> dict[str, torch.Tensor]:
+        """Return the pooled vectors, whether they are wanted or not, and outputs by name."""
+        pooled = self._network.pooled
+        if isinstance(pooled, str) and POOLED in wanted:
+            raise EncoderError(f"there is no layer '{POOLED}': {pooled}")
+        return {} if isinstance(pooled, str) else {POOLED: pooled(seen)}
 
     def _classified(self, seen: Any, wanted: set[str]) -> dict[str, torch.Tensor]:
         """Return the logits, and their softmax where that is wanted."""
@@ -229,7 +270,7 @@ class TorchEncoder:
         """Collect vectors of the named modules during one forward pass."""
         wanted: dict[str, list[LayerPoint]] = {}
         for layer in layers:
-            if layer.module not in READ_OUTS:
+            if layer.module not in READ_OUTS and layer.module not in self._network.outputs:
                 wanted.setdefault(layer.module, []).append(layer)
         vectors: dict[str, torch.Tensor] = {}
         with contextlib.ExitStack() as hooks:
@@ -247,6 +288,7 @@ class TorchEncoder:
         """Return a hook that pools an output at once, so that no map outlives its use."""
 
         def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+            output = self._network.unwrap(output)
             if not torch.is_tensor(output):
                 kind = type(output).__name__
                 raise EncoderError(f"layer '{name}' returns a {kind}, not a tensor; choose another")
@@ -255,17 +297,25 @@ class TorchEncoder:
                     raise EncoderError(
                         f"layer '{name}' runs more than once in a pass; choose another"
                     )
-                vectors[layer.name] = pool(
-                    output,
-                    layer,
-                    channels_last=self._network.channels_last,
-                    prefix_tokens=self._network.prefix_tokens,
-                    register_tokens=self._network.register_tokens,
-                )
+                self._pool(output, layer, vectors)
 
         return hook
 
+    def _pool(
+        self, output: torch.Tensor, layer: LayerPoint, vectors: dict[str, torch.Tensor]
+    ) -> None:
+        vectors[layer.name] = pool(
+            output,
+            layer,
+            channels_last=self._network.channels_last,
+            prefix_tokens=self._network.prefix_tokens,
+            register_tokens=self._network.register_tokens,
+        )
+
     def _submodule(self, name: str) -> torch.nn.Module:
+        if self._network.closed:
+            near = did_you_mean(name, self.layers())
+            raise EncoderError(f"there is no layer '{name}': {self._network.closed}; {near}")
         try:
             return self._module.get_submodule(name)
         except AttributeError:
@@ -274,6 +324,10 @@ class TorchEncoder:
             if not near.startswith("did"):
                 near = did_you_mean(name, [known for known in names if "." not in known])
             raise EncoderError(f"there is no layer '{name}'; {near}") from None
+
+
+def _images(count: int) -> str:
+    return "one image" if count == 1 else f"{count} images"
 
 
 def _digest(module: torch.nn.Module) -> str:

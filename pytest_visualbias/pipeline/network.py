@@ -14,6 +14,7 @@ from pytest_visualbias.embeddings.keeping import Keeper
 from pytest_visualbias.embeddings.table import EmbeddingTable
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
+from pytest_visualbias.models.shards import digest_of_weights
 from pytest_visualbias.pipeline.measured import Trial
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 
@@ -75,7 +76,11 @@ class Job:
                 "checkpoint, the device and its memory"
             ) from error
         path, digest = self.identity.checkpoint, self.identity.facts.get("checkpoint")
-        if path is not None and digest is not None and digest_of_file(path) != digest:
+        if (
+            path is not None
+            and digest is not None
+            and digest_of_weights(path, digest_of_file) != digest
+        ):
             raise EncoderError(f"{path} was changed during the run; run again")
         return encoder
 

@@ -13,7 +13,7 @@ from pytest_visualbias.pipeline.published import size_findings, unfinished
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.preparing import DEPARTURE
-from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, TimmModel
+from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, Network, ProgramModel
 from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
 from pytest_visualbias.spec.stimuli import resolve_concept
 
@@ -206,7 +206,8 @@ def _turned_round(file: SpecFile, model: str) -> Iterator[Finding]:
 def _departure(file: SpecFile, model: str) -> Iterator[Finding]:
     """Yield a warning where images are not prepared as for the network."""
     entry = file.spec.models[model]
-    if isinstance(entry, TimmModel | FactoryModel) and entry.preprocess == "ieat":
+    is_prepared = isinstance(entry, Network | ProgramModel)
+    if is_prepared and getattr(entry, "preprocess", None) == "ieat":
         yield Finding(path=("models", model, "preprocess"), message=DEPARTURE, is_fault=False)
 
 

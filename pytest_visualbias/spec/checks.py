@@ -11,15 +11,13 @@ from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.pairs import pair_findings, unpaired
-from pytest_visualbias.spec.preparing import preparation_findings
+from pytest_visualbias.spec.preparing import model_findings
 from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.spec.schema import (
     SHIPPED_SOURCES,
     EmbeddingsModel,
-    FactoryModel,
-    InMemoryModel,
+    ForeignModel,
     Limits,
-    TimmModel,
 )
 from pytest_visualbias.spec.series import series_findings
 from pytest_visualbias.spec.sets import concepts_of
@@ -83,21 +81,10 @@ def _models(spec: BiasSpec) -> Iterator[Finding]:
 
 
 def _model(entry: ModelEntry) -> Iterator[Finding]:
-    if not isinstance(entry, TimmModel | FactoryModel | EmbeddingsModel | InMemoryModel):
+    if isinstance(entry, ForeignModel):
         yield from _foreign(entry.source)
-        return
-    if isinstance(entry, EmbeddingsModel | InMemoryModel):
-        return
-    if entry.files is not None and entry.random_init is not None:
-        yield ("random_init",), "a checkpoint is given too; keep one of them"
-    yield from preparation_findings(entry)
-    for key in ("container", "prefix"):
-        if getattr(entry, key) is not None and entry.files is None:
-            yield (key,), "there is no checkpoint to read it in; add 'checkpoint' or remove this"
-    if isinstance(entry, TimmModel) and entry.pretrained:
-        for key in ("checkpoint", "checkpoints", "random_init"):
-            if getattr(entry, key) is not None:
-                yield ("pretrained",), f"{key} is given too; keep one of them"
+    else:
+        yield from model_findings(entry)
 
 
 def _foreign(source: str) -> Iterator[Finding]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.preparing import WHOLE_NAMES
+from pytest_visualbias.spec.programs import PROGRAMS
 from pytest_visualbias.spec.schema import CALL, IN_MEMORY, SHIPPED_SOURCES
 
 __all__ = ["Override", "apply", "override_of"]
@@ -20,7 +22,14 @@ WEIGHTS = ("checkpoint", "pretrained", "random_init")
 # And of a series, which a pattern replaces by another one, and a file by itself.
 SERIES = ("checkpoints", "series", "gate")
 # Which key of an entry the text after ``source:`` fills.
-MAIN_KEY = {"timm": "name", "factory": "call", "embeddings": "path", IN_MEMORY: "key"}
+MAIN_KEY = {
+    **dict.fromkeys(("timm", "open_clip", "torchvision"), "name"),
+    **dict.fromkeys(("embeddings", *PROGRAMS), "path"),
+    "factory": "call",
+    IN_MEMORY: "key",
+}
+# What a folder begins with where the name of a repository could stand as well.
+FOLDERS = (".", "/", "~")
 # What an entry says about images and layers holds for the model put in its place, too.
 KEPT = ("preprocess", "transform", "layers", "labels")
 
@@ -60,11 +69,18 @@ def override_of(name: str, reference: str, folder: Path) -> Override:
     if not what or (source == "factory" and not re.match(CALL, what)):
         raise UsageError(
             f"'{reference}' is no model to put in the place of '{name}'; give a PATH, timm:NAME, "
-            "factory:module:function or embeddings:PATH"
+            "factory:module:function, embeddings:PATH, or another SOURCE:WHAT "
+            f"({', '.join(SHIPPED_SOURCES)})"
         )
-    if source in ("", "embeddings"):
+    if _is_path(source, what):
         what = str(folder / Path(what).expanduser())
     return Override(name=name, source=source or None, what=what)
+
+
+def _is_path(source: str, what: str) -> bool:
+    if source == "transformers":
+        return what.startswith(FOLDERS)
+    return not source or MAIN_KEY[source] == "path"
 
 
 def apply(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
@@ -99,12 +115,11 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
         )
     if override.source is not None:
         kept = {key: known[key] for key in KEPT if key in known}
-        if override.source not in ("factory", "timm", IN_MEMORY):
+        if override.source == "embeddings":
             kept = {key: kept[key] for key in kept if key in ("layers", "labels")}
         if override.source == known.get("source") == "embeddings" and "prefix" in known:
             kept["prefix"] = known["prefix"]  # where the sets lie in such a file
-        main = MAIN_KEY.get(override.source, "path")
-        return {"source": override.source, main: override.what, **kept}
+        return {"source": override.source, **_main(override.source, override.what), **kept}
     if entry is not None and not known:
         return entry  # not a mapping: a fault of the spec, and told as such
     if not known:
@@ -113,9 +128,31 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
             f"{did_you_mean(name, models)}, replace one by its name (--visualbias-model=NAME=REF), "
             f"or give SOURCE:WHAT ({', '.join(SHIPPED_SOURCES)})"
         )
-    if known.get("source") == "embeddings":
+    if known.get("source") in ("embeddings", *PROGRAMS) or _is_of_folder(known):
         return {**known, "path": override.what}
     if "checkpoints" in known and glob.has_magic(override.what):
         return {**known, "checkpoints": override.what}
-    rest = {key: value for key, value in known.items() if key not in (*WEIGHTS, *SERIES)}
+    # A tag beside a checkpoint says how images were prepared.
+    is_tag = isinstance(known.get("pretrained"), str)
+    dropped = [key for key in (*WEIGHTS, *SERIES) if not (key == "pretrained" and is_tag)]
+    rest = {key: value for key, value in known.items() if key not in dropped}
     return {**rest, "checkpoint": override.what}
+
+
+def _is_of_folder(entry: dict[str, Any]) -> bool:
+    """Whether the weights of an entry are those of its folder."""
+    return (
+        entry.get("source") == "transformers"
+        and "path" in entry
+        and not any(key in entry for key in WEIGHTS)
+    )
+
+
+def _main(source: str, what: str) -> dict[str, str]:
+    """Return the keys of an entry that the text after a source fills."""
+    if source == "transformers":
+        return {"path" if Path(what).is_absolute() else "name": what}
+    if source == "open_clip" and not what.startswith(WHOLE_NAMES) and "/" in what:
+        name, _, tag = what.partition("/")
+        return {"name": name, "pretrained": tag}
+    return {MAIN_KEY.get(source, "path"): what}

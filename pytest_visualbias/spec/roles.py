@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+from pytest_visualbias.spec.schema import Network
 
 if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ModelEntry
@@ -24,11 +24,10 @@ BEFORE = "before"
 
 def is_random(entry: ModelEntry) -> bool:
     """Whether a model is a random control: an architecture with untrained weights."""
-    if not isinstance(entry, TimmModel | FactoryModel) or entry.files is not None:
+    if not isinstance(entry, Network) or entry.files is not None:
         return False
-    if isinstance(entry, TimmModel) and entry.pretrained is not None:
-        return not entry.pretrained
-    return entry.random_init is not None
+    pretrained = getattr(entry, "pretrained", None)
+    return not pretrained if isinstance(pretrained, bool) else entry.random_init is not None
 
 
 def growth_base(spec: BiasSpec, test: BiasTest, model: str | None = None) -> str | None:

@@ -20,8 +20,13 @@ from pytest_visualbias.spec.sources import (
     ForeignModel,
     InMemoryModel,
     ModelEntry,
+    Network,
+    OpenClipModel,
+    ProgramModel,
     TimmModel,
+    TorchvisionModel,
     Transform,
+    TransformersModel,
 )
 from pytest_visualbias.spec.values import (
     CALL,
@@ -60,15 +65,20 @@ __all__ = [
     "LayerPoint",
     "Limits",
     "ModelEntry",
+    "Network",
+    "OpenClipModel",
     "Pair",
     "Pooling",
+    "ProgramModel",
     "Settings",
     "Sides",
     "Strict",
     "SuiteChoice",
     "Targets",
     "TimmModel",
+    "TorchvisionModel",
     "Transform",
+    "TransformersModel",
 ]
 
 Pooling = Literal["mean", "cls", "flatten", "max"]

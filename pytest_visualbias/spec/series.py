@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.networks import Network
 from pytest_visualbias.spec.roles import is_origin
-from pytest_visualbias.spec.sources import FactoryModel, TimmModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,18 +18,18 @@ __all__ = ["axis_of", "gates_all", "series_findings"]
 
 def axis_of(entry: ModelEntry) -> str | None:
     """Return what a series of checkpoints counts; None where an entry is no series."""
-    return entry.series if isinstance(entry, TimmModel | FactoryModel) else None
+    return entry.series if isinstance(entry, Network) else None
 
 
 def gates_all(entry: ModelEntry) -> bool:
     """Whether limits judge every checkpoint of a series, and not only the last one."""
-    return isinstance(entry, TimmModel | FactoryModel) and entry.gate == "all"
+    return isinstance(entry, Network) and entry.gate == "all"
 
 
 def series_findings(spec: BiasSpec) -> Iterator[tuple[Path, str]]:
     """Yield the path of and the sentence about what does not fit together in series."""
     for name, entry in spec.models.items():
-        if not isinstance(entry, TimmModel | FactoryModel):
+        if not isinstance(entry, Network):
             continue
         for key, message in _of_entry(entry):
             yield ("models", name, key), message
@@ -41,7 +41,7 @@ def series_findings(spec: BiasSpec) -> Iterator[tuple[Path, str]]:
             yield ("models", name, "series"), message
 
 
-def _of_entry(entry: TimmModel | FactoryModel) -> Iterator[tuple[str, str]]:
+def _of_entry(entry: Network) -> Iterator[tuple[str, str]]:
     if entry.checkpoints is not None and entry.checkpoint is not None:
         yield "checkpoints", "'checkpoint' is given too; keep one of them"
     elif entry.checkpoints is not None and entry.series is None:

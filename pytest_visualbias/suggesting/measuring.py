@@ -11,7 +11,7 @@ from pytest_visualbias.pipeline.preflight import Preflight
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.roles import BEFORE, growth_base, is_random
-from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+from pytest_visualbias.spec.schema import Network
 from pytest_visualbias.spec.suites import find_suite, read_suite
 from pytest_visualbias.suggesting.basis import basis_of, counted
 
@@ -196,10 +196,11 @@ def _with_untrained(
 
 def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:
     """Return the entry of the same architecture without what it has learned."""
-    if not isinstance(entry, TimmModel | FactoryModel):
+    if not isinstance(entry, Network):
         return None
     nothing: dict[str, object] = {"checkpoint": None, "container": None, "prefix": None}
     nothing |= {"ignore": (), "random_init": seeds, "labels": {}}
-    if isinstance(entry, TimmModel):
+    # Of a tag, the preprocessing stays.
+    if not isinstance(getattr(entry, "pretrained", ""), str):
         nothing["pretrained"] = False
     return entry.model_copy(update=nothing)

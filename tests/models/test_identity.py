@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.identity import (
-    code_files,
-    identify_factory,
-    identify_timm,
-    module_file,
-)
+from pytest_visualbias.models.code import code_files, module_file
+from pytest_visualbias.models.identity import identify_factory, identify_timm
 from pytest_visualbias.spec.schema import FactoryModel, TimmModel
 
 if TYPE_CHECKING:
@@ -95,7 +91,10 @@ class TestCheckpoints:
         ("checkpoint", "message"),
         [
             ("missing.pt", r"the checkpoint .+missing\.pt cannot be read \(No such file"),
-            ("runs", r"the checkpoint .+runs cannot be read \(Is a directory\); correct the path"),
+            (
+                "runs",
+                r"the checkpoint .+runs cannot be read \(a folder without model\.safetensors\);",
+            ),
             ("*.bin", r"no checkpoint matches .+\*\.bin; correct the pattern"),
             ("a\0b", r"the checkpoint .+a\\x00b cannot be read \(embedded null byte\)"),
             ("x" * 300, r"the checkpoint .+xxx cannot be read \(File name too long\)"),
@@ -320,7 +319,7 @@ def test_versions_of_packages_that_a_factory_imports_are_facts(
         "numpy": importlib.metadata.version("numpy"),
         "PyYAML": importlib.metadata.version("PyYAML"),
     }
-    monkeypatch.setattr("pytest_visualbias.models.identity._version", lambda name: f"{name} next")
+    monkeypatch.setattr("pytest_visualbias.models.code.version_of", lambda name: f"{name} next")
     (second,) = identify_factory(entry, context)
     assert second.fingerprint() != first.fingerprint()
 

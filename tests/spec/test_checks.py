@@ -82,10 +82,10 @@ class TestModels:
     ) -> None:
         def entry_points(*, group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
             assert group == SOURCES_GROUP
-            return (importlib.metadata.EntryPoint("onnx", "theirs:Source", group),)
+            return (importlib.metadata.EntryPoint("coreml", "theirs:Source", group),)
 
         monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
-        entry = accepted((AFTER, "{source: onnx, anything: [1, 2]}")).models["after"]
+        entry = accepted((AFTER, "{source: coreml, anything: [1, 2]}")).models["after"]
         assert entry.model_extra == {"anything": [1, 2]}
 
 

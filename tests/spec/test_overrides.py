@@ -102,7 +102,8 @@ def test_an_unknown_name_with_a_bare_path_is_a_usage_error() -> None:
     assert str(caught.value) == (
         "s.yaml has no model 'candidat' whose checkpoint could be replaced; did you mean "
         "'candidate'?, replace one by its name (--visualbias-model=NAME=REF), or give SOURCE:WHAT "
-        "(timm, factory, embeddings)"
+        "(timm, factory, embeddings, open_clip, torchvision, transformers, torchscript, "
+        "export, onnx)"
     )
 
 

@@ -1,0 +1,115 @@
+"""The code that a network is made by: a project's own modules, and versions of packages."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import EncoderError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pytest_visualbias.models.encoder import Context
+
+__all__ = ["LIBRARIES", "code_files", "module_file", "packages_of", "version_of"]
+
+LIBRARIES = ("pillow", "pytest-visualbias", "timm", "torch", "torchvision")
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package, or nothing where there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def module_file(module: str, context: Context) -> Path:
+    """Return the file of a module of the project.
+
+    Raises
+    ------
+    EncoderError
+        Where there is none below the project, its ``src`` or the folder of the spec.
+    """
+    for root in _roots(context):
+        if path := _module_path(module, root):
+            return path
+    places = ", ".join(str(root) for root in _roots(context))
+    raise EncoderError(f"the module '{module}' was not found below {places}; correct 'call'")
+
+
+def _roots(context: Context) -> tuple[Path, ...]:
+    roots = (context.project, context.project / "src", context.folder)
+    return tuple(dict.fromkeys(root.resolve() for root in roots))
+
+
+def _module_path(module: str, root: Path) -> Path | None:
+    base = root.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises about names that are too long
+            return path
+    return None
+
+
+def code_files(start: Path, context: Context) -> dict[Path, Path]:
+    """Return a file and the project's files that it imports, each with the root it lies below.
+
+    Imports are read from the text, nothing is run; dynamic imports are not seen.
+    """
+    found: dict[Path, Path] = {}
+    waiting = [start]
+    while waiting:
+        path = waiting.pop()
+        root = next((root for root in _roots(context) if path.is_relative_to(root)), None)
+        if path in found or root is None:
+            continue
+        found[path] = root
+        # Importing a.b runs the code of a, too.
+        packages = (folder / "__init__.py" for folder in path.parents if folder != root)
+        waiting += [at for at in packages if at.is_relative_to(root) and at.is_file()]
+        for module in _imports(path, root):
+            waiting += [at for base in _roots(context) if (at := _module_path(module, base))]
+    return found
+
+
+def packages_of(files: Mapping[Path, Path], context: Context) -> dict[str, str]:
+    """Return the versions of the packages from elsewhere that code of the project imports."""
+    tops = {name.partition(".")[0] for path, root in files.items() for name in _imports(path, root)}
+    tops -= {*sys.stdlib_module_names, *LIBRARIES}
+    foreign = {top for top in tops if not any(_module_path(top, at) for at in _roots(context))}
+    if not foreign:
+        return {}
+    providers = importlib.metadata.packages_distributions()
+    names = {name for top in foreign for name in providers.get(top, ())}
+    return {name: version_of(name) for name in sorted(names)}
+
+
+def _imports(path: Path, root: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        raise EncoderError(
+            f"{path}:{error.lineno} is not Python ({error.msg}); correct it"
+        ) from None
+    except ValueError as error:  # Python 3.10's about null bytes
+        raise EncoderError(f"{path} is not Python ({error}); correct it") from None
+    parts = path.relative_to(root).with_suffix("").parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(parts[: -node.level]) if node.level else ""
+            base = ".".join(filter(None, [package, node.module or ""]))
+            names = [base, *(f"{base}.{alias.name}".strip(".") for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            pieces = name.split(".")
+            # Importing a.b runs the code of a, too.
+            yield from (".".join(pieces[:end]) for end in range(1, len(pieces) + 1) if name)

@@ -1,0 +1,158 @@
+"""The source ``export``: programs that torch.export saved (``.pt2``)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.export.passes import move_to_device_pass
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.archives import check_archive
+from pytest_visualbias.models.devices import choose_device
+from pytest_visualbias.models.factory import declared_input
+from pytest_visualbias.models.programs import (
+    check_precision,
+    check_shape,
+    named_outputs,
+    output_outs,
+    unreadable,
+)
+from pytest_visualbias.models.steadiness import check_steady, noise
+from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
+
+    from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.spec.schema import ProgramModel
+
+__all__ = ["open_exported"]
+
+KIND = "program of torch.export"
+CLOSED = "the modules of this program cannot be told apart; return what is wanted as an output"
+WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+
+
+def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> TorchEncoder:
+    """Load an exported program and make an encoder of it, with its modules where it has them.
+
+    Raises
+    ------
+    EncoderError
+        For a file that is none or could run code while it is loaded, and a program that takes
+        something else than a batch of images.
+    """
+    check_precision(context)
+    path = identity.checkpoint
+    assert path is not None  # noqa: S101 - an entry names a file
+    check_archive(path)
+    exported = _loaded(path)
+    device = choose_device(context.device, context.worker)
+    if device.type != "cpu":
+        exported = move_to_device_pass(exported, str(device))
+    own = declared_input(entry)
+    shape = _input_shape(exported, path)
+    check_shape(shape[1:], own["prepare"](noise(1)[0]).shape)
+    batch = shape[0] if isinstance(shape[0], int) else None
+    module, closed = _modules(exported)
+    network = Network(
+        module=module,
+        body=lambda images: named_outputs(module(images)),
+        closed=closed,
+        batch=batch,
+        notes={"architecture": path.stem, "program": path.name},
+        **output_outs(_names(module, own["prepare"], batch, device)),
+        **own,
+    )
+    return TorchEncoder(
+        network,
+        device=str(device),
+        precision=context.precision,
+        worker=context.worker,
+        threads=context.threads,
+    )
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings(), _weights_only():
+            warnings.simplefilter("ignore")
+            return torch.export.load(path)
+    except Exception as error:  # noqa: BLE001 - a damaged file raises whatever it meets
+        raise unreadable(path, KIND, error) from None
+
+
+@contextlib.contextmanager
+def _weights_only() -> Iterator[None]:
+    """Let torch unpickle tensors and nothing else, and tell of it only by raising."""
+    before, silent = os.environ.get(WEIGHTS_ONLY), logging.root.manager.disable
+    os.environ[WEIGHTS_ONLY] = "1"
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(silent)
+        if before is None:
+            del os.environ[WEIGHTS_ONLY]
+        else:
+            os.environ[WEIGHTS_ONLY] = before
+
+
+def _input_shape(exported: Any, path: Path) -> tuple[Any, ...]:
+    """Return the shape of the one input; what is free is no number."""
+    names = exported.graph_signature.user_inputs
+    nodes = [node for node in exported.graph.nodes if node.op == "placeholder"]
+    values = [node.meta.get("val") for node in nodes if node.name in names]
+    if len(values) != 1 or not torch.is_tensor(values[0]) or values[0].ndim != 4:  # noqa: PLR2004
+        raise EncoderError(
+            f"{path} takes {len(names)} inputs or no images; export a program of one batch "
+            "(n, 3, height, width)"
+        )
+    return tuple(values[0].shape)
+
+
+def _modules(exported: Any) -> tuple[Any, str]:
+    """Return a module that runs the program, and why none inside of it can be read, if so."""
+    try:
+        # What was one module is one again, and can be read by its name.
+        return torch.export.unflatten(exported).eval(), ""
+    except Exception:  # noqa: BLE001 - not every graph can be taken apart
+        return _Flat(exported), CLOSED
+
+
+class _Flat(torch.nn.Module):
+    """A program in one piece; it has no mode, and refuses to be asked for one."""
+
+    def __init__(self, exported: Any) -> None:
+        super().__init__()
+        self.run = [exported.module()]
+        for index, (_, value) in enumerate(sorted(exported.state_dict.items())):
+            self.register_buffer(f"weight_{index}", value)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Return what the program gives."""
+        return self.run[0](images)
+
+
+def _names(module: Any, prepare: Any, batch: int | None, device: torch.device) -> list[str]:
+    def run(images: np.ndarray) -> dict[str, torch.Tensor]:
+        with torch.inference_mode():
+            return named_outputs(module(torch.from_numpy(images).to(device)))
+
+    try:
+        return list(check_steady(run, prepare, batch=batch))
+    except EncoderError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the program is somebody else's
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EncoderError(
+            f"the program does not take the images that 'transform' makes ({reason}); correct it"
+        ) from None

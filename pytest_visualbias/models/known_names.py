@@ -1,0 +1,171 @@
+"""Which weights an entry of a library means, and by which code, without loading either."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.code import LIBRARIES, version_of
+from pytest_visualbias.models.external import external_files
+from pytest_visualbias.models.identity import (
+    identities,
+    paths_of,
+    place_facts,
+    transform_text,
+    weights_in,
+)
+from pytest_visualbias.models.shards import digest_of_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.spec.schema import (
+        OpenClipModel,
+        ProgramModel,
+        TorchvisionModel,
+        TransformersModel,
+    )
+
+__all__ = [
+    "identify_open_clip",
+    "identify_program",
+    "identify_torchvision",
+    "identify_transformers",
+]
+
+LOCAL, HUB = "local-dir:", "hf-hub:"
+CONFIGURATION = (".json",)
+
+
+def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of an open_clip entry, one per checkpoint or seed.
+
+    Raises
+    ------
+    EncoderError
+        For a checkpoint or a folder that is not there.
+    """
+    facts = {
+        "source": "open_clip",
+        "name": entry.name,
+        "pretrained": str(entry.pretrained or ""),
+        **_network_facts(entry),
+    }
+    if entry.name.startswith(LOCAL):
+        facts["folder"] = _folder(context.folder / entry.name.removeprefix(LOCAL), context)
+    is_own = entry.pretrained is not False and entry.random_init is None
+    packages = ("open_clip_torch", "transformers")
+    found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
+    if entry.name.startswith(HUB):
+        # The architecture and the preprocessing stand in a file there, which may change.
+        return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
+    return found
+
+
+def identify_torchvision(entry: TorchvisionModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of a torchvision entry, one per checkpoint or seed.
+
+    Raises
+    ------
+    EncoderError
+        For a checkpoint that is not there.
+    """
+    facts = {
+        "source": "torchvision",
+        "name": entry.name,
+        "weights": entry.weights or "",
+        **_network_facts(entry),
+    }
+    is_own = entry.pretrained is not False and entry.random_init is None
+    return identities(entry, context, facts, loads_own_weights=is_own)
+
+
+def identify_transformers(entry: TransformersModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of a transformers entry, one per folder, checkpoint or seed.
+
+    Raises
+    ------
+    EncoderError
+        For a checkpoint or a folder that is not there.
+    """
+    facts = {
+        "source": "transformers",
+        "name": entry.name or "",
+        "revision": entry.revision or "",
+        **_network_facts(entry),
+    }
+    packages = ("transformers", "tokenizers")
+    is_own = entry.pretrained is not False and entry.random_init is None
+    if entry.path is not None and entry.files is None and is_own:
+        versions = {name: version_of(name) for name in (*LIBRARIES, *packages)}
+        folders = paths_of(entry.path, context)
+        for folder in folders:
+            _folder(folder, context)
+        names = [folder.name for folder in folders]
+        return tuple(
+            weights_in(
+                folder,
+                {**facts, **versions},
+                context,
+                label=folder.name if names.count(folder.name) == 1 else str(folder),
+            )
+            for folder in folders
+        )
+    if entry.path is not None:
+        folder, *_ = paths_of(entry.path, context)
+        facts["folder"] = _folder(folder, context)
+    found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
+    if entry.path is not None:
+        return found
+    return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
+
+
+def identify_program(entry: ProgramModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of a compiled network, one per file.
+
+    Raises
+    ------
+    EncoderError
+        For a file that is not there.
+    """
+    facts = {
+        "source": entry.source,
+        "preprocess": entry.preprocess,
+        "transform": transform_text(entry),
+        **{name: version_of(name) for name in (*LIBRARIES, "onnxruntime")},
+    }
+    paths = paths_of(entry.path, context)
+    names = [path.name for path in paths]
+    found = []
+    for path in paths:
+        label = path.name if names.count(path.name) == 1 else str(path)
+        identity = weights_in(path, facts, context, label=label)
+        if entry.source == "onnx":
+            beside = {one.name: context.digest(one) for one in external_files(path)}
+            external = {"external": json.dumps(beside, sort_keys=True)}
+            identity = dataclasses.replace(identity, facts={**identity.facts, **external})
+        found.append(identity)
+    return tuple(found)
+
+
+def _network_facts(
+    entry: OpenClipModel | TorchvisionModel | TransformersModel,
+) -> dict[str, str]:
+    arguments = getattr(entry, "arguments", {})
+    return {
+        "arguments": json.dumps(arguments, sort_keys=True),
+        "preprocess": entry.preprocess,
+        "transform": transform_text(entry),
+        "ignore": json.dumps(entry.ignore),
+        **place_facts(entry),
+    }
+
+
+def _folder(folder: Path, context: Context) -> str:
+    """Return the digest of what says which architecture a folder holds."""
+    if not folder.is_dir():
+        raise EncoderError(f"there is no folder {folder}; correct the path")
+    return digest_of_folder(folder, context.digest, CONFIGURATION)

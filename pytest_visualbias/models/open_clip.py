@@ -1,0 +1,239 @@
+"""The source ``open_clip``: image towers of its models, with their own preprocessing."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.fitting import load
+from pytest_visualbias.models.inputs import OwnInput, network_input, terms
+from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
+from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.preparing import WHOLE_NAMES
+from pytest_visualbias.spec.schema import Transform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+    from PIL import Image
+
+    from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.spec.schema import OpenClipModel
+
+__all__ = ["open_open_clip"]
+
+LOCAL = "local-dir:"
+NO_LOGITS = "an open_clip model has no classifier; read 'pooled'"
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -> TorchEncoder:
+    """Build an open_clip model, load its weights, and make an encoder of its image tower.
+
+    Raises
+    ------
+    EncoderError
+        For an unknown name, weights that cannot be had, or a checkpoint that does not fit.
+    """
+    wants_own = identity.checkpoint is None and identity.seed is None
+    model = _create(entry, identity.seed, context, wants_own=wants_own)
+    visual = model.visual
+    notes = {"architecture": entry.name, "tower": type(visual).__name__}
+    if wants_own and isinstance(entry.pretrained, str):
+        notes["weights"] = entry.pretrained
+    # Of a whole model, or of the tower alone: both have the tower's names.
+    notes |= load(visual, entry, identity.checkpoint)
+    network = Network(
+        module=visual,
+        notes=notes,
+        body=lambda images: _vectors(visual(images)),
+        pooled=lambda vectors: vectors,
+        logits=NO_LOGITS,
+        **_layout(visual),
+        **_input(entry, visual, wants_own=wants_own),
+    )
+    return TorchEncoder(
+        network,
+        device=context.device,
+        precision=context.precision,
+        worker=context.worker,
+        threads=context.threads,
+    )
+
+
+def _vectors(output: Any) -> torch.Tensor:
+    """Return the pooled vectors, without the tokens that some towers give beside them."""
+    vectors: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return vectors
+
+
+def _layout(visual: Any) -> dict[str, Any]:
+    trunk = getattr(visual, "trunk", None)
+    if trunk is None:
+        return {"prefix_tokens": int(hasattr(visual, "class_embedding"))}
+    return {
+        "channels_last": getattr(trunk, "output_fmt", "NCHW") == "NHWC",
+        "prefix_tokens": int(getattr(trunk, "num_prefix_tokens", 0)),
+        "register_tokens": int(getattr(trunk, "num_reg_tokens", None) or 0),
+    }
+
+
+def _create(entry: OpenClipModel, seed: int | None, context: Context, *, wants_own: bool) -> Any:
+    what: dict[str, Any] = {"model_name": entry.name, **entry.arguments}
+    if entry.name.startswith(LOCAL):
+        folder = context.folder / entry.name.removeprefix(LOCAL)
+        what["model_name"] = f"{LOCAL}{folder}"
+    elif not entry.name.startswith(WHOLE_NAMES):
+        _check_name(entry)
+        if wants_own:
+            what["pretrained"] = _weights(entry, offline=context.offline)
+    elif context.offline:
+        raise EncoderError(
+            f"'{entry.name}' is asked for at the hub and --visualbias-offline is given; give "
+            "'local-dir:FOLDER' with a copy of it, or an architecture and a 'checkpoint'"
+        )
+    own = {"load_weights": wants_own, "require_pretrained": wants_own, "pretrained_text": False}
+    try:
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), _silent():
+            # Weights computed with another activation than they were trained with.
+            warnings.filterwarnings("error", message="QuickGELU mismatch")
+            torch.manual_seed(seed or 0)
+            return open_clip.create_model(**what, **own)
+    except Exception as error:  # noqa: BLE001 - open_clip, the hub and the network raise as they like
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "QuickGELU" in reason:
+            reason += "; name the architecture with or without '-quickgelu'"
+        raise EncoderError(
+            f"open_clip cannot make '{entry.name}' ({type(error).__name__}: {reason}); give a "
+            "'checkpoint', or 'pretrained: false' for untrained weights, or check the network"
+        ) from None
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what open_clip tells the root logger to itself, and that logger as it was."""
+    root, nowhere, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
+    # Without a handler, the first word would set one up.
+    root.addHandler(nowhere)
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        root.removeHandler(nowhere)
+
+
+def _check_name(entry: OpenClipModel) -> None:
+    names = open_clip.list_models()
+    if entry.name.replace("/", "-") not in names:
+        raise EncoderError(
+            f"open_clip has no model '{entry.name}'; {_near(entry.name, names, 'list_models()')}"
+        )
+
+
+def _near(word: str, known: list[str], listing: str) -> str:
+    near = did_you_mean(word, known)
+    return near if near.startswith("did") else f"see open_clip.{listing}"
+
+
+def _tags(entry: OpenClipModel) -> dict[str, Mapping[str, Any]]:
+    """Return what open_clip knows of an architecture's published weights, by their tags."""
+    name = entry.name.replace("/", "-")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    return {tag: open_clip.get_pretrained_cfg(name, tag) for tag in tags}
+
+
+def _weights(entry: OpenClipModel, *, offline: bool) -> str:
+    """Return the tag of the weights, or the file of them where the network is forbidden."""
+    tag, tags = str(entry.pretrained), _tags(entry)
+    if tag not in tags:
+        near = did_you_mean(tag, list(tags))
+        raise EncoderError(f"open_clip has no weights '{tag}' of '{entry.name}'; {near}")
+    if not offline:
+        return tag
+    if file := _cached(tags[tag]):
+        return file
+    raise EncoderError(
+        f"the weights '{tag}' of '{entry.name}' are not on this machine and --visualbias-offline "
+        "is given; give a 'checkpoint' or run once without it"
+    )
+
+
+def _cached(config: Mapping[str, Any]) -> str:
+    """Return where the hub or open_clip keeps weights on this machine, or nothing."""
+    import huggingface_hub  # only where the network is forbidden
+
+    repository, name = os.path.split(config.get("hf_hub", ""))
+    safe = f"{os.path.splitext(name)[0]}.safetensors" if name else ""  # noqa: PTH122 - no path
+    for file in filter(None, (safe, name, *(HUB_FILES if not name else ()))):
+        found = repository and huggingface_hub.try_to_load_from_cache(repository, file)
+        if isinstance(found, str) and found:
+            return found
+    if not repository and config.get("url"):
+        kept = Path("~/.cache/clip").expanduser() / os.path.basename(config["url"])  # noqa: PTH119
+        return str(kept) if kept.is_file() else ""
+    return ""
+
+
+def _input(entry: OpenClipModel, visual: Any, *, wants_own: bool) -> dict[str, Any]:
+    """Return the model's own preprocessing, changed where the spec says so, or iEAT's."""
+    if wants_own or entry.name.startswith(WHOLE_NAMES):
+        return network_input(entry, _own(PreprocessCfg(**visual.preprocess_cfg)))
+    size = visual.preprocess_cfg["size"]
+    tags = _tags(entry)
+    if isinstance(entry.pretrained, str):
+        if entry.pretrained not in tags:
+            _weights(entry, offline=True)  # says so
+        tags = {entry.pretrained: tags[entry.pretrained]}
+    # Without published weights there is what open_clip trains with.
+    configs = [_config(tag, size) for tag in (tags or {"": {}}).values()]
+    if all(one == configs[0] for one in configs):
+        return network_input(entry, _own(configs[0]))
+    unknown = (
+        f"open_clip prepares images for '{entry.name}' in another way for some of its weights; "
+        f"write 'pretrained: TAG' ({', '.join(tags)}) for those that it was finetuned from"
+    )
+    return network_input(entry, None, unknown=unknown)
+
+
+def _config(tag: Mapping[str, Any], size: Any) -> PreprocessCfg:
+    merged = merge_preprocess_dict(PreprocessCfg(), {**tag, "size": size})
+    return PreprocessCfg(**{**merged, **{key: tuple(merged[key]) for key in ("mean", "std")}})
+
+
+def _own(config: PreprocessCfg) -> OwnInput:
+    """Return what open_clip does to images."""
+    steps = image_transform_v2(config, is_train=False)
+
+    def prepare(image: Image.Image) -> np.ndarray:
+        return steps(image).numpy()  # type: ignore[no-any-return]
+
+    _, height, width = config.input_size
+    is_said = config.resize_mode == "squash" or (
+        config.resize_mode == "shortest" and height == width
+    )
+    if not is_said:
+        facts = {
+            key: getattr(config, key) for key in ("resize_mode", "fill_color", "interpolation")
+        }
+        facts |= {"input_size": [3, height, width]}
+        facts |= {key: list(getattr(config, key)) for key in ("mean", "std")}
+        return OwnInput(prepare=prepare, facts=facts, transform=None)
+    transform = Transform(
+        size=(height, width),
+        crop="squash" if config.resize_mode == "squash" else "center",
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
+    )
+    return terms(prepare, transform)

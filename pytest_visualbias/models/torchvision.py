@@ -1,0 +1,164 @@
+"""The source ``torchvision``: its classifiers, with the preprocessing of their weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+import torch
+import torchvision.models
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.heads import fit_headed, head_outs
+from pytest_visualbias.models.inputs import OwnInput, network_input, share_of, terms
+from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
+from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.schema import Transform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from PIL import Image
+
+    from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.spec.schema import TorchvisionModel
+
+__all__ = ["open_torchvision"]
+
+
+def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Context) -> TorchEncoder:
+    """Build a classifier of torchvision, load its weights, and make an encoder of it.
+
+    Raises
+    ------
+    EncoderError
+        For an unknown name, weights that cannot be had, or a checkpoint that does not fit.
+    """
+    published = _published(entry)
+    is_own = identity.checkpoint is None and identity.seed is None
+    weights = _wanted(entry, published) if is_own else None
+    if weights is not None and context.offline:
+        _check_cached(weights)
+    model = _create(entry, weights, identity.seed)
+    head = _last_layer(model)
+    notes: dict[str, Any] = {"architecture": entry.name}
+    no_logits = ""
+    if weights is not None:
+        notes["weights"] = weights.name
+    if identity.checkpoint is not None:
+        facts, no_logits = fit_headed(model, entry, identity.checkpoint, (f"{head}.",))
+        notes |= facts
+    network = Network(
+        module=model,
+        notes=notes,
+        **head_outs(model, head, no_logits=no_logits),
+        **_input(entry, published, weights),
+        **_tokens(model),
+    )
+    return TorchEncoder(
+        network,
+        device=context.device,
+        precision=context.precision,
+        worker=context.worker,
+        threads=context.threads,
+    )
+
+
+def _published(entry: TorchvisionModel) -> Any:
+    """Return the enumeration of an architecture's weights."""
+    names = torchvision.models.list_models(module=torchvision.models)
+    if entry.name not in names:
+        raise EncoderError(
+            f"torchvision has no classifier '{entry.name}'; {did_you_mean(entry.name, names)}"
+        )
+    return torchvision.models.get_model_weights(entry.name)
+
+
+def _wanted(entry: TorchvisionModel, published: Any) -> Any:
+    names = list(published.__members__)
+    name = entry.weights or "DEFAULT"
+    if name not in published.__members__:
+        hint = did_you_mean(name, names)
+        raise EncoderError(f"torchvision has no weights '{name}' of '{entry.name}'; {hint}")
+    return published[name]
+
+
+def _check_cached(weights: Any) -> None:
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+    if not file.is_file():
+        raise EncoderError(
+            f"the weights '{weights}' are not on this machine and --visualbias-offline is given; "
+            "give a 'checkpoint' or run once without it"
+        )
+
+
+def _create(entry: TorchvisionModel, weights: Any, seed: int | None) -> Any:
+    arguments: dict[str, Any] = dict(entry.arguments)
+    if weights is None and entry.name in ("googlenet", "inception_v3"):
+        # Drawn by scipy with a loop over every weight, and a warning, unless told otherwise.
+        arguments.setdefault("init_weights", seed is not None)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed or 0)
+            return torchvision.models.get_model(entry.name, weights=weights, **arguments)
+    except Exception as error:  # noqa: BLE001 - torchvision and the network raise what they like
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        what_to_do = "correct 'arguments', or give a" if entry.arguments else "give a"
+        raise EncoderError(
+            f"torchvision cannot make '{entry.name}' ({type(error).__name__}: {reason}); "
+            f"{what_to_do} 'checkpoint', or 'pretrained: false' for untrained weights, or check "
+            "the network"
+        ) from None
+
+
+def _last_layer(model: torch.nn.Module) -> str:
+    """Return the name of the layer that gives the logits."""
+    names = [name for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
+    # SqueezeNet's classifier is a convolution and what pools it.
+    return names[-1] if names else "classifier"
+
+
+def _tokens(model: Any) -> dict[str, Any]:
+    return {"prefix_tokens": int(hasattr(model, "class_token"))}
+
+
+def _input(entry: TorchvisionModel, published: Any, weights: Any) -> dict[str, Any]:
+    """Return the preprocessing of the weights, changed where the spec says so, or iEAT's."""
+    if entry.preprocess == "ieat":
+        return network_input(entry, None)
+    if weights is None and entry.weights is not None:
+        weights = _wanted(entry, published)
+    if weights is not None:
+        return network_input(entry, _own(weights.transforms()))
+    ways = {str(one.transforms()): one for one in published}
+    if len(ways) == 1:
+        return network_input(entry, _own(next(iter(ways.values())).transforms()))
+    names = ", ".join(one.name for one in published)
+    unknown = (
+        f"torchvision prepares images for '{entry.name}' in another way for each of its weights; "
+        f"write 'weights: NAME' ({names}) for those that it was finetuned from"
+    )
+    return network_input(entry, None, unknown=unknown)
+
+
+def _own(preset: Any) -> OwnInput:
+    """Return what a preset of torchvision does."""
+    prepare = _prepared(preset)
+    sizes = [*preset.crop_size], [*preset.resize_size]
+    if any(len(one) != 1 for one in sizes):
+        return OwnInput(prepare=prepare, facts={"preset": str(preset)}, transform=None)
+    (crop,), (resized,) = sizes
+    transform = Transform(
+        size=crop,
+        crop="center" if crop == resized else share_of(crop, resized),
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        interpolation=preset.interpolation.value,
+    )
+    return terms(prepare, transform)
+
+
+def _prepared(preset: Any) -> Callable[[Image.Image], np.ndarray]:
+    return lambda image: preset(image).numpy()

@@ -1,0 +1,275 @@
+"""The source ``transformers``: vision and vision-language models with their image processors."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.heads import head_outs
+from pytest_visualbias.models.inputs import network_input
+from pytest_visualbias.models.processors import processed
+from pytest_visualbias.models.saved_names import fit_saved
+from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.spec.schema import TransformersModel
+
+__all__ = ["open_transformers"]
+
+# What the classifier of a network is called, in its order of preference.
+HEADS = ("classifier", "head", "score")
+# Weights that are drawn anew where a base model is read without what was put on top of it.
+TOPS = ("pooler.",)
+NO_LOGITS = "the network has no classifier; read 'pooled'"
+
+
+def open_transformers(
+    entry: TransformersModel, identity: Identity, context: Context
+) -> TorchEncoder:
+    """Build a model of transformers, load its weights, and make an encoder of it.
+
+    No code of a repository is run, and pickles are read with ``weights_only``.
+
+    Raises
+    ------
+    EncoderError
+        For a folder or a repository that cannot be had, weights that do not fit, and models that
+        read no images.
+    """
+    place = _place(entry, identity, context)
+    with _quiet():
+        config = _asked(transformers.AutoConfig, place)
+        kind = _kind(config)
+        is_own = identity.checkpoint is None or place.is_weights
+        if is_own and identity.seed is None:
+            model, facts, unlearned = _published(kind, place)
+        else:
+            model = _drawn(kind, config, identity.seed)
+            facts, unlearned = {}, ""
+            if identity.checkpoint is not None:
+                model, facts, unlearned = fit_saved(model, entry, identity.checkpoint, HEADS)
+        images = _input(entry, place)
+    network = Network(
+        module=model,
+        notes={"architecture": kind.__name__, **facts},
+        unwrap=_first,
+        **_tokens(model, config),
+        **_read(model, unlearned),
+        **images,
+    )
+    encoder = TorchEncoder(
+        network,
+        device=context.device,
+        precision=context.precision,
+        worker=context.worker,
+        threads=context.threads,
+    )
+    return encoder.steady()
+
+
+class _Place:
+    """Where a model comes from: a folder, or a repository on the hub."""
+
+    def __init__(self, what: str, options: Mapping[str, Any], *, is_weights: bool) -> None:
+        self.what = what
+        self.options: dict[str, Any] = {**options, "trust_remote_code": False}
+        self.is_weights = is_weights
+
+
+def _place(entry: TransformersModel, identity: Identity, context: Context) -> _Place:
+    if entry.path is None:
+        options: dict[str, Any] = {"local_files_only": context.offline}
+        if entry.revision is not None:
+            options["revision"] = entry.revision
+        return _Place(str(entry.name), options, is_weights=False)
+    is_weights = entry.files is None and identity.checkpoint is not None
+    folder = identity.checkpoint if is_weights else _folder(entry.path, context)
+    return _Place(str(folder), {"local_files_only": True}, is_weights=is_weights)
+
+
+def _folder(path: str | tuple[str, ...], context: Context) -> Path:
+    return context.folder / (path if isinstance(path, str) else path[0])
+
+
+def _asked(what: Any, place: _Place, **options: Any) -> Any:
+    """Return what transformers makes of a place."""
+    try:
+        return what.from_pretrained(place.what, **place.options, **options)
+    except Exception as error:  # noqa: BLE001 - transformers, the hub and the network raise as they like
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "trust_remote_code" in str(error) or "custom code" in str(error):
+            remedy = "a model that brings its own code is not run; use a factory for it"
+        elif place.options["local_files_only"] and not Path(place.what).is_dir():
+            remedy = (
+                "--visualbias-offline is given and it is not on this machine; run once without it"
+            )
+        else:
+            remedy = "correct the name or the path, check the network, or save the model again"
+        raise EncoderError(
+            f"transformers cannot read '{place.what}' ({type(error).__name__}: {reason}); {remedy}"
+        ) from None
+
+
+def _kind(config: Any) -> Any:
+    """Return the class whose features are meant.
+
+    A model that compares images with texts is what it was saved as. Of every other one it is the
+    classifier that the library has for its kind, whether it was saved with one or not: what a
+    network was finetuned from and what became of it are then read at the same place.
+    """
+    saved = getattr(transformers, (config.architectures or [""])[0], None)
+    if saved is not None and (
+        hasattr(saved, "get_image_features") or saved.__name__.endswith("WithProjection")
+    ):
+        return saved
+    known = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.get(config.model_type)
+    if known is not None:
+        return getattr(transformers, known if isinstance(known, str) else known[0])
+    kind: Any = transformers.AutoModel._model_mapping.get(type(config), None)  # noqa: SLF001 - no public way
+    kind = kind[0] if isinstance(kind, tuple) else kind
+    if kind is None or getattr(kind, "main_input_name", "") != "pixel_values":
+        raise EncoderError(
+            f"'{config.model_type}' is no vision model of transformers; use a factory for it"
+        )
+    return kind
+
+
+def _published(kind: Any, place: _Place) -> tuple[Any, dict[str, Any], str]:
+    """Return the model as it was saved, facts of it, and what of it has learned nothing."""
+    model, found = _asked(kind, place, dtype=torch.float32, output_loading_info=True)
+    head = _head(model)
+    tops = (f"{head}.",) if head else TOPS
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith(tops))
+    faults = [*missing, *sorted(str(name) for name in found["mismatched_keys"])]
+    if faults or found["error_msgs"]:
+        shown = ", ".join([*faults[:6], *map(str, found["error_msgs"])])
+        raise EncoderError(
+            f"the weights in '{place.what}' do not fit {kind.__name__}: they lack or have in "
+            f"another shape {shown}; save the model again"
+        )
+    top = next((name for name in found["missing_keys"] if name.startswith(tops)), "")
+    no_logits = f"'{place.what}' has no weights of '{top.rpartition('.')[0]}'" if top else ""
+    left_out = sorted({str(name).rpartition(".")[0] for name in found["unexpected_keys"]})
+    return model, {"left_out": left_out[:20]}, no_logits
+
+
+def _drawn(kind: Any, config: Any, seed: int | None) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        return kind(config)
+
+
+def _head(model: Any) -> str:
+    """Return the name of a classifier, or nothing where a network has none."""
+    if type(model).__name__.endswith("ForImageClassification"):
+        for name in HEADS:
+            if isinstance(getattr(model, name, None), torch.nn.Module):
+                return name
+        raise EncoderError(
+            f"nothing says where the classifier of {type(model).__name__} begins; use a factory"
+        )
+    return ""
+
+
+def _read(model: Any, unlearned: str) -> dict[str, Any]:
+    """Return how a model is run and read."""
+    if head := _head(model):
+        return head_outs(
+            model, head, run=lambda images: _first(model(pixel_values=images)), no_logits=unlearned
+        )
+    run: Callable[[torch.Tensor], Any]
+    if hasattr(model, "get_image_features"):
+        run = lambda images: model.get_image_features(pixel_values=images)  # noqa: E731
+    else:
+        run = lambda images: model(pixel_values=images)  # noqa: E731
+    has_class = _class_tokens(model) > 0
+
+    def pooled(output: Any) -> torch.Tensor:
+        return _pooled(output, is_pooled=not unlearned, has_class=has_class)
+
+    return {"body": run, "pooled": pooled, "logits": NO_LOGITS}
+
+
+def _pooled(output: Any, *, is_pooled: bool, has_class: bool) -> torch.Tensor:
+    """Return the vectors of an output: its own, else the class token, else the mean."""
+    for name in ("image_embeds", "pooler_output"):
+        found = getattr(output, name, None)
+        if torch.is_tensor(found) and is_pooled:
+            return found.flatten(1) if found.shape[2:].numel() == 1 else _mean(found)
+    found = output if torch.is_tensor(output) else getattr(output, "last_hidden_state", None)
+    if not torch.is_tensor(found):
+        kind = type(output).__name__
+        raise EncoderError(f"the model gives {kind} without a vector for each image; use a factory")
+    if found.ndim == 3 and has_class:  # noqa: PLR2004 - tokens
+        return found[:, 0]
+    return _mean(found)
+
+
+def _mean(found: torch.Tensor) -> torch.Tensor:
+    if found.ndim == 4:  # noqa: PLR2004 - a map
+        return found.mean(dim=(2, 3))
+    return found.mean(dim=1) if found.ndim == 3 else found  # noqa: PLR2004 - tokens
+
+
+def _first(output: Any) -> Any:
+    """Return the first tensor of what a layer gives: its states, before its attention."""
+    if isinstance(output, tuple | list) and output:
+        return output[0]
+    if hasattr(output, "to_tuple"):
+        return output.to_tuple()[0]
+    return output
+
+
+CLASS_TOKENS = ("cls_token", "class_embedding", "distillation_token")
+
+
+def _class_tokens(model: Any) -> int:
+    names = (name for name, _ in model.named_parameters())
+    return sum(name.endswith(CLASS_TOKENS) for name in names)
+
+
+def _tokens(model: Any, config: Any) -> dict[str, Any]:
+    """Return how many tokens are none of the image."""
+    vision = getattr(config, "vision_config", config)
+    registers = int(getattr(vision, "num_register_tokens", 0) or 0)
+    own = _class_tokens(model)
+    return {"prefix_tokens": own + registers, "register_tokens": registers + max(0, own - 1)}
+
+
+def _input(entry: TransformersModel, place: _Place) -> dict[str, Any]:
+    """Return the model's own preprocessing, changed where the spec says so, or iEAT's."""
+    if entry.preprocess == "ieat":
+        return network_input(entry, None)
+    try:
+        processor = _asked(transformers.AutoImageProcessor, place)
+    except EncoderError as error:
+        if entry.transform is None:
+            raise EncoderError(
+                f"{error}; or give a 'transform' in place of an image processor"
+            ) from None
+        return network_input(entry, None, unknown="there is no image processor")
+    return network_input(entry, processed(processor))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep progress bars and reports of loading to transformers; what is wrong is said by us."""
+    told = transformers.utils.logging
+    before, bars = told.get_verbosity(), told.is_progress_bar_enabled()
+    told.set_verbosity_error()
+    told.disable_progress_bar()
+    try:
+        yield
+    finally:
+        told.set_verbosity(before)
+        if bars:
+            told.enable_progress_bar()
