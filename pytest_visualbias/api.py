@@ -92,7 +92,7 @@ class Auditor:
                 "device": settings.device,
                 "precision": settings.precision,
                 "strict": settings.strict,
-                "overrides": {one.name: f"{one.source or ''}:{one.what}" for one in overrides},
+                "overrides": {one.name: one.shown for one in overrides},
             },
         )
         return Audit(report=report, strict=settings.strict)

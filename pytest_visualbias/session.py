@@ -18,6 +18,7 @@ from pytest_visualbias.pipeline.numbers import Subject
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.pipeline.recorded import Earlier
 from pytest_visualbias.pipeline.records import error_record, model_record, result_record
+from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.parsing import parse_spec, read_spec
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.family import Family
     from pytest_visualbias.pipeline.preflight import Preflight
     from pytest_visualbias.record import ModelRecord, ResultRecord
+    from pytest_visualbias.remote.urls import Url
     from pytest_visualbias.spec.overrides import Override
     from pytest_visualbias.spec.parsing import SpecFile
 
@@ -51,7 +53,7 @@ class Settings:
         Root of the repository.
     overrides : tuple of Override
         Models in the place of those of every spec.
-    stimuli : Path or None
+    stimuli : Path, Url or None
         Root of relative stimulus paths.
     device, precision : str
         How to embed.
@@ -71,7 +73,7 @@ class Settings:
 
     project: Path
     overrides: tuple[Override, ...] = ()
-    stimuli: Path | None = None
+    stimuli: Path | Url | None = None
     device: str = "auto"
     precision: str = "fp32"
     offline: bool = False
@@ -112,14 +114,16 @@ class Session:
     today: dt.date = field(default_factory=_today)
     loaded: dict[Path, LoadedSpec] = field(default_factory=dict)
     _baselines: Baselines = field(init=False)
+    _mirror: Mirror = field(init=False)
     _subjects: dict[tuple[Path, str], Subject | VisualBiasError] = field(default_factory=dict)
     _families: dict[tuple[Path, str, str], Family] = field(default_factory=dict)
     _expected: list[tuple[LoadedSpec, str]] = field(default_factory=list)
     _wants: dict[str, list[tuple[Path, Want]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Find out where results are recorded."""
+        """Find out where results are recorded, and where copies of what lies at URLs go."""
         self._baselines = self.settings.baselines()
+        self._mirror = Mirror(folder=self.resources.cache.folder, offline=self.settings.offline)
 
     def load(self, path: Path, file: str, text: str | None = None) -> LoadedSpec:
         """Read a spec and resolve its sets.
@@ -148,6 +152,7 @@ class Session:
             stimuli=self.settings.stimuli,
             strict=self.settings.strict,
             digest=self.digest,
+            mirror=self._mirror,
         )
         loaded = LoadedSpec(path=path, file=spec_file, preflight=checked, baseline=baseline)
         self.loaded[path] = loaded
@@ -241,6 +246,7 @@ class Session:
             worker=settings.worker,
             threads=settings.threads,
             modules=settings.modules,
+            mirror=self._mirror,
         )
 
     def _wanted(self, network: str, *, besides: LoadedSpec) -> list[Want]:
@@ -266,7 +272,7 @@ class Session:
                 Earlier(models=lambda name: self._subject(spec, name), baseline=spec.baseline),
                 today=self.today,
                 threads=self.settings.threads,
-                cache=self.resources.cache.folder,
+                cache=self.resources.cache,
             )
         return self._families[key]
 

@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.errors import EncoderError, StorageError
 from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.remote.urls import is_url
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 from pytest_visualbias.spec.schema import IN_MEMORY
@@ -128,7 +129,11 @@ def _identities(
         names = [path.name for path in paths]
         return tuple(
             _checkpoint(
-                path, facts, path.name if names.count(path.name) == 1 else str(path), context
+                *(path, facts),
+                path.name
+                if names.count(path.name) == 1
+                else context.mirror.origin(path) or str(path),
+                context,
             )
             for path in paths
         )
@@ -158,13 +163,21 @@ def _checkpoint(path: Path, facts: dict[str, str], label: str, context: Context)
         raise EncoderError(
             f"the checkpoint {path} cannot be read ({reason}); correct the path"
         ) from None
-    return Identity(label=label, facts={**facts, "checkpoint": digest}, checkpoint=path)
+    return Identity(
+        label=label,
+        facts={**facts, "checkpoint": digest},
+        checkpoint=path,
+        origin=context.mirror.origin(path),
+    )
 
 
 def _checkpoint_paths(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
     patterns = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     paths: list[Path] = []
     for pattern in patterns:
+        if is_url(pattern):
+            paths += _fetched(pattern, context)
+            continue
         path = context.folder / pattern
         # Path.exists raises about names that no file can have.
         if os.path.exists(path) or not glob.has_magic(pattern):  # noqa: PTH110
@@ -175,6 +188,13 @@ def _checkpoint_paths(checkpoint: str | tuple[str, ...], context: Context) -> li
             raise EncoderError(f"no checkpoint matches {path}; correct the pattern")
         paths += found
     return [*dict.fromkeys(paths)]
+
+
+def _fetched(url: str, context: Context) -> list[Path]:
+    try:
+        return context.mirror.files(url)
+    except StorageError as error:
+        raise EncoderError(f"the checkpoint {error}") from None
 
 
 def _transform_text(entry: TimmModel | FactoryModel) -> str:
