@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli_cache import add_place, cache_folder, remembered
-from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.cli_cache import add_place, opened, remembered
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.pipeline.embedding import Resources
+from pytest_visualbias.remote.urls import place
 from pytest_visualbias.session import Session, Settings
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.schema import EmbeddingsModel
@@ -35,7 +35,7 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="only models of this name (repeatable)"
     )
-    parser.add_argument("--stimuli", type=Path, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--batch-size", type=_count, default=BATCH_SIZE, metavar="N")
@@ -51,7 +51,7 @@ def _count(text: str) -> int:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    folder = cache_folder(options.cache)
+    cache = opened(options.cache, offline=options.offline)
     digests, told = remembered(options.cache, rehash=False), _Told()
     session = Session(
         settings=Settings(
@@ -61,9 +61,7 @@ def _embed(options: argparse.Namespace) -> int:
             precision=options.precision,
             offline=options.offline,
         ),
-        resources=Resources(
-            cache=EmbeddingCache(folder=folder), batch_size=options.batch_size, progress=told
-        ),
+        resources=Resources(cache=cache, batch_size=options.batch_size, progress=told),
         digest=digests.of,
     )
     specs = list(_loaded(session, options.specs))

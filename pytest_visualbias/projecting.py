@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.given import path_of, value_of
+from pytest_visualbias.given import place_of, switch_of, value_of
 from pytest_visualbias.record import Report
+from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT
 from pytest_visualbias.reports.github import append_summary, commands
 
@@ -26,13 +27,14 @@ __all__ = ["SuiteProperties", "annotate", "has_step_summary", "summarise", "targ
 ANNOTATOR = "pytest_github_actions_annotate_failures"
 
 
-def targets(config: pytest.Config) -> dict[str, Path]:
+def targets(config: pytest.Config) -> dict[str, Path | Url]:
     """Return where reports go, by format, each to a file of its own.
 
     Raises
     ------
     pytest.UsageError
-        Where two go to one, or one to standard output (exit 4).
+        Where two go to one, one to standard output, or one to a URL that must not be asked (exit
+        4).
     """
     options = {name: name.replace("_", "-") for name in FORMATS}
     for option in options.values():
@@ -41,8 +43,14 @@ def targets(config: pytest.Config) -> dict[str, Path]:
                 f"--visualbias-{option}: standard output is pytest's; name a file, and read it "
                 "with `visualbias report`"
             )
-    paths = {name: path_of(config, option) for name, option in options.items()}
+    paths = {name: place_of(config, option) for name, option in options.items()}
     found = {name: path for name, path in paths.items() if path is not None}
+    for name, path in found.items():
+        if isinstance(path, Url) and not path.is_near and switch_of(config, "offline"):
+            raise pytest.UsageError(
+                f"--visualbias-{options[name]}: {path} is out of reach with --visualbias-offline; "
+                "name a file"
+            )
     for first, second in itertools.combinations(found, 2):
         if found[first].resolve() == found[second].resolve():
             raise pytest.UsageError(

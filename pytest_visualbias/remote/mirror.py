@@ -33,7 +33,7 @@ __all__ = ["FETCHED", "Mirror", "Passing", "unwritable"]
 
 FETCHED = "fetched"
 SHORT = 16
-OFFLINE = "and --visualbias-offline forbids to fetch it; fetch it once without"
+OFFLINE = "and this run is offline; fetch it once with a network"
 
 
 class Passing:

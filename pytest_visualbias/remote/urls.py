@@ -61,6 +61,11 @@ class Url:
         return posixpath.basename(self.text.partition("?")[0].rstrip("/"))
 
     @property
+    def suffix(self) -> str:
+        """The ending of its name, with the dot."""
+        return posixpath.splitext(self.name)[1]
+
+    @property
     def scheme(self) -> str:
         """What stands before ``://``."""
         return self.text.partition("://")[0].lower()
