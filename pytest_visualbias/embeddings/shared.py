@@ -123,7 +123,7 @@ class SharedCache:
             return False
         _make(folder)
         with ThreadPoolExecutor(THREADS) as pool:
-            return any(pool.map(lambda one: _whole(store, one, folder), lacking))
+            return any([*pool.map(lambda one: _whole(store, one, folder), lacking)])
 
     def pull_numbers(self, key: str, folder: Path) -> None:
         """Bring the results of a family of tests, if they are there; a fault costs time only."""

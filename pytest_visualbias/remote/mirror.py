@@ -1,6 +1,7 @@
 """Local copies of what lies at URLs, by the URL and by what the store says of the content.
 
-The layout is ``<cache>/fetched/<digest of the URL>/<digest of the stamp>/<name>`` for single files.
+The layout is ``<cache>/fetched/<digest of the URL>/<digest of the stamp>/<name>`` for single files;
+what a pattern matched is kept in ``matches.json``, for runs without a network.
 Folders of images are in `pytest_visualbias.remote.trees`.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["FETCHED", "Mirror", "Passing", "unwritable"]
 
 FETCHED = "fetched"
+MATCHES = "matches.json"
 SHORT = 16
 OFFLINE = "and this run is offline; fetch it once with a network"
 
@@ -107,12 +110,26 @@ class Mirror:
         if not url.has_magic:
             return [self._file(url)]
         if self.must_stay(url):
-            raise StorageError(f"{url} is a pattern, {OFFLINE.partition(';')[0]}; name the files")
+            return [self._noted(one, self._latest(one)) for one in self._matched(url)]
         store = open_store(url)
         found = [(Url(store.url_of(entry)), entry) for entry in store.matching()]
         if not found:
             raise StorageError(f"no file matches {url}; correct the pattern", is_missing=True)
-        return [self._bring(one, store, entry) for one, entry in found]
+        paths = [self._bring(one, store, entry, entry.name) for one, entry in found]
+        text = json.dumps([one.text for one, _ in found])
+        try:
+            with self.alone(url):
+                (self.home(url) / MATCHES).write_text(text, encoding="ascii")
+        except OSError as error:
+            raise unwritable(self.home(url), error) from None
+        return paths
+
+    def _matched(self, url: Url) -> list[Url]:
+        """Return what a pattern matched when it was last looked for."""
+        with contextlib.suppress(OSError, TypeError, ValueError):
+            names = json.loads((self.home(url) / MATCHES).read_bytes())
+            return [Url(str(name)) for name in names]
+        raise StorageError(f"{url} was not fetched yet, {OFFLINE}")
 
     def _file(self, url: Url) -> Path:
         if self.must_stay(url):
@@ -121,7 +138,7 @@ class Mirror:
         entry = store.entry()
         if entry.is_folder:
             raise StorageError(f"{url} is a folder; name a file, or a pattern such as {url / '*'}")
-        return self._bring(url, store, entry)
+        return self._bring(url, store, entry, url.name)  # the store's may end in a signature
 
     def origin(self, path: Path) -> str:
         """Return the URL that a local copy came from, as shown to people; else nothing."""
@@ -131,8 +148,8 @@ class Mirror:
         """Whether a URL must not be asked for anything."""
         return self.offline and not url.is_near
 
-    def _bring(self, url: Url, store: Store, entry: Entry) -> Path:
-        name = refuse_unsafe(entry.name, url)
+    def _bring(self, url: Url, store: Store, entry: Entry, name: str) -> Path:
+        refuse_unsafe(name, url)
         # Where nothing tells one content from another, it is fetched every time.
         stamp = entry.stamp or os.urandom(SHORT).hex()
         target = self.home(url) / _digest(stamp)[:SHORT] / name
