@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pytest_visualbias.audited import Audit
+from pytest_visualbias.cli_cache import place_of, shared_of
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.models.encoder import InMemory
 from pytest_visualbias.pipeline.embedding import Resources
+from pytest_visualbias.remote.urls import Url, place
 from pytest_visualbias.reports.document import assemble
 from pytest_visualbias.session import Session, Settings
 from pytest_visualbias.spec.layers import points_for
@@ -24,6 +26,7 @@ from pytest_visualbias.spec.schema import IN_MEMORY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_visualbias.embeddings.shared import SharedCache
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.session import LoadedSpec
 
@@ -62,11 +65,14 @@ class Auditor:
         Where embeddings are kept; of networks in memory they never are.
     batch_size : int
         Images in one forward pass.
+    shared : SharedCache or None
+        Where several machines keep embeddings, behind the folder of the cache.
     """
 
     settings: Settings
     cache: Path | None = None
     batch_size: int = BATCH_SIZE
+    shared: SharedCache | None = None
 
     def audit(
         self,
@@ -77,7 +83,7 @@ class Auditor:
         """Measure every model of a spec and judge it, as `audit` does."""
         overrides, modules = _given(models or {}, self.settings.project)
         settings = _with(self.settings, overrides, modules)
-        cache = EmbeddingCache(folder=self.cache)
+        cache = EmbeddingCache(folder=self.cache, shared=self.shared)
         resources = Resources(cache=cache, batch_size=self.batch_size, progress=_silent)
         session = Session(settings=settings, resources=resources)
         loaded = _loaded(session, spec)
@@ -92,7 +98,7 @@ class Auditor:
                 "device": settings.device,
                 "precision": settings.precision,
                 "strict": settings.strict,
-                "overrides": {one.name: f"{one.source or ''}:{one.what}" for one in overrides},
+                "overrides": {one.name: one.shown for one in overrides},
             },
         )
         return Audit(report=report, strict=settings.strict)
@@ -121,14 +127,15 @@ def audit(  # noqa: PLR0913 - the options of the command line
     models : mapping of str to module, Model, path or str, optional
         What to measure in the place of the spec's own entries: a ``torch.nn.Module``, a `Model`,
         or what the command line takes (a checkpoint's path, ``timm:NAME``, ...).
-    stimuli : path, optional
+    stimuli : path or URL, optional
         Root of relative stimulus paths.
     baseline : path, optional
         Recorded results to measure growth from; nothing is recorded here.
     device, precision, batch_size
         How to embed, as on the command line.
-    cache : path, optional
-        Where embeddings are kept. Those of modules are not: nothing says for sure what their code
+    cache : path or URL, optional
+        Where embeddings are kept; of a URL, a copy is kept in the folder that pytest would use.
+        Those of modules are not: nothing says for sure what their code
         does.
     offline, strict : bool
         As on the command line.
@@ -151,17 +158,23 @@ def audit(  # noqa: PLR0913 - the options of the command line
     """
     settings = Settings(
         project=Path.cwd(),
-        stimuli=None if stimuli is None else Path(stimuli).absolute(),
+        stimuli=None if stimuli is None else _placed(stimuli),
         baseline=None if baseline is None else Path(baseline).absolute(),
         device=device,
         precision=precision,
         offline=offline,
         strict=strict,
     )
-    folder = None if cache is None else Path(cache)
-    return Auditor(settings=settings, cache=folder, batch_size=batch_size).audit(
-        spec, models=models
-    )
+    named = None if cache is None else place(str(cache))
+    folder = None if named is None else place_of(named)
+    shared = None if named is None else shared_of(named, offline=offline)
+    auditor = Auditor(settings=settings, cache=folder, batch_size=batch_size, shared=shared)
+    return auditor.audit(spec, models=models)
+
+
+def _placed(given: str | Path) -> Path | Url:
+    found = place(str(given))
+    return found if isinstance(found, Url) else found.absolute()
 
 
 def _given(

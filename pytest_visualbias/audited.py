@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError
+from pytest_visualbias.remote.urls import place
 from pytest_visualbias.reports.files import FORMATS, write
 from pytest_visualbias.reports.tables import label_of
 from pytest_visualbias.reports.text import failure_text
@@ -103,8 +104,8 @@ class Audit:
         near = did_you_mean(test, {one.test for one in of_model})
         raise UsageError(f"'{model}' has no result of '{test}' here; {near}")
 
-    def save(self, path: Path) -> None:
-        """Write a report by the ending of its name: .json, .html, .md or .csv.
+    def save(self, path: Path | str) -> None:
+        """Write a report, to a path or a URL, by its ending: .json, .html, .md or .csv.
 
         Raises
         ------
@@ -113,10 +114,11 @@ class Audit:
         ReportError
             Where it cannot be written.
         """
-        kind = SUFFIXES.get(path.suffix.lower().removeprefix("."), "")
+        target = place(path) if isinstance(path, str) else path
+        kind = SUFFIXES.get(target.suffix.lower().removeprefix("."), "")
         if kind not in FORMATS:
-            raise UsageError(f"{path}: a report ends in .json, .html, .md or .csv; choose one")
-        write(kind, self.report, path)
+            raise UsageError(f"{target}: a report ends in .json, .html, .md or .csv; choose one")
+        write(kind, self.report, target)
 
     def __str__(self) -> str:
         """Return what the terminal shows, at 80 columns and without colour."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias import __version__
 from pytest_visualbias.baseline.files import default_path
-from pytest_visualbias.cli_cache import add_actions, add_place, remembered
+from pytest_visualbias.cli_cache import add_actions, add_place, place_of, remembered
 from pytest_visualbias.cli_embed import add_embed
 from pytest_visualbias.cli_examples import add_examples
 from pytest_visualbias.cli_explain import add_explain
@@ -25,6 +25,8 @@ from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.remote.mirror import Mirror
+from pytest_visualbias.remote.urls import place
 from pytest_visualbias.reports.schema import report_schema
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.parsing import read_spec
@@ -95,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="validate specs, decode their stimuli, look for checkpoints; load no model"
     )
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
-    check.add_argument("--stimuli", type=Path, help="root of relative stimulus paths")
+    check.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
     check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
     check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
     add_place(check)
@@ -138,12 +140,15 @@ def _is_sound(path: Path, options: argparse.Namespace, digest: Callable[[Path], 
         return False
     try:
         file = read_spec(path, file=str(path), has_baseline=default_path(path).is_file())
-        found = preflight(file, stimuli=options.stimuli, strict=options.strict, digest=digest)
+        mirror = Mirror(folder=place_of(options.cache))
+        found = preflight(
+            file, stimuli=options.stimuli, strict=options.strict, digest=digest, mirror=mirror
+        )
     except VisualBiasError as error:
         print(error)
         return False
     problems = {text for sets in found.models.values() for text in sets.problems.values()}
-    unknown, runs = _identified(file, digest)
+    unknown, runs = _identified(file, digest, mirror)
     problems |= {*_misnamed(path), *_undecodable(found), *unknown}
     for text in sorted(problems):
         print(text)
@@ -198,11 +203,13 @@ def _undecodable(found: Preflight) -> Iterator[str]:
             yield str(error)
 
 
-def _identified(file: SpecFile, digest: Callable[[Path], str]) -> tuple[list[str], list[str]]:
+def _identified(
+    file: SpecFile, digest: Callable[[Path], str], mirror: Mirror
+) -> tuple[list[str], list[str]]:
     """Return what is missing of models, as far as it shows without loading one, and their runs."""
     missing: list[str] = []
     runs: list[str] = []
-    context = Context(folder=file.folder, project=Path.cwd(), digest=digest)
+    context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
     for name, entry in file.spec.models.items():
         if isinstance(entry, EmbeddingsModel):
             continue
@@ -229,7 +236,8 @@ def _layers(options: argparse.Namespace) -> int:
     if isinstance(entry, EmbeddingsModel):
         print("stored vectors have no layers; '{layer}' in their prefix names what is stored")
         return OK
-    context = Context(folder=file.folder, project=Path.cwd(), device="cpu")
+    mirror = Mirror(folder=place_of(None))
+    context = Context(folder=file.folder, project=Path.cwd(), device="cpu", mirror=mirror)
     source = find_source(entry.source)
     identity = source.identify(entry, context)[0]
     print("\n".join(source.open(entry, identity, context).layers()))

@@ -11,10 +11,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pytest_visualbias.cli_shared import shared_info, shared_prune
+from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.contents import count_images, survey
 from pytest_visualbias.embeddings.housekeeping import clear, prune
+from pytest_visualbias.embeddings.shared import SharedCache
 from pytest_visualbias.embeddings.sizes import parse_size, shown_size
 from pytest_visualbias.errors import UsageError
+from pytest_visualbias.remote.urls import Url, is_url, place
 from pytest_visualbias.spec.remembered import DigestMemo
 
 if TYPE_CHECKING:
@@ -22,7 +26,15 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.embeddings.contents import Contents, Key
 
-__all__ = ["add_actions", "add_place", "cache_folder", "place_of", "remembered"]
+__all__ = [
+    "add_actions",
+    "add_place",
+    "cache_folder",
+    "opened",
+    "place_of",
+    "remembered",
+    "shared_of",
+]
 
 OK, FAULTY, USAGE = 0, 1, 2
 VARIABLE = "VISUALBIAS_CACHE"
@@ -39,7 +51,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache",
         type=_place,
-        metavar="DIR",
+        metavar="DIR|URL",
         help=f"the cache (default: ${VARIABLE}, else pytest's cache of the nearest folder)",
     )
 
@@ -70,24 +82,55 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     pruning.set_defaults(run=_prune)
 
 
-def remembered(named: Path | None, *, rehash: bool) -> DigestMemo:
+def remembered(named: Path | Url | None, *, rehash: bool) -> DigestMemo:
     """Return the digests of the cache that pytest would use; none is made for them alone."""
     return DigestMemo.inside(place_of(named), rehash=rehash)
 
 
-def place_of(named: Path | None) -> Path | None:
-    """Return the folder of the cache that pytest would use, where there is one already."""
+def place_of(named: Path | Url | None) -> Path | None:
+    """Return the folder of the cache that pytest would use, where there is one already.
+
+    Of a cache at a URL, it is the folder on this machine: the one that is not at a URL.
+    """
     chosen = _chosen(named)
-    return chosen if chosen is not None else _nearest()
+    if isinstance(chosen, Url):
+        chosen = _chosen(None) if named is not None else None
+    return chosen if isinstance(chosen, Path) else _nearest()
 
 
-def cache_folder(named: Path | None) -> Path:
+def shared_of(named: Path | Url | None, *, offline: bool) -> SharedCache | None:
+    """Return the cache at a URL, where one is meant that may be reached."""
+    chosen = _chosen(named)
+    if isinstance(chosen, Url) and (chosen.is_near or not offline):
+        return SharedCache(url=chosen)
+    return None
+
+
+def opened(named: Path | Url | None, *, offline: bool = False) -> EmbeddingCache:
+    """Return the cache that pytest would use here, reached where it is at a URL.
+
+    Raises
+    ------
+    StorageError
+        Where it cannot be reached.
+    """
+    shared = shared_of(named, offline=offline)
+    if shared is not None:
+        shared.check()
+    return EmbeddingCache(folder=cache_folder(named), shared=shared)
+
+
+def cache_folder(named: Path | Url | None) -> Path:
     """Return the folder of the cache that pytest would use here, whether it is there or not."""
     return place_of(named) or Path.cwd() / PYTESTS / BELOW
 
 
-def _chosen(named: Path | None) -> Path | None:
-    text = str(named) if named is not None else os.environ.get(VARIABLE)
+def _chosen(named: Path | Url | None) -> Path | Url | None:
+    if isinstance(named, Url):
+        return named
+    text = str(named) if named is not None else os.environ.get(VARIABLE, "")
+    if is_url(text):
+        return Url(text)
     return Path(text).expanduser() if text else None
 
 
@@ -118,10 +161,10 @@ def _folder(named: Path | None) -> Path:
     raise UsageError(f"there is no cache in {folder}; say with --cache where it is")
 
 
-def _place(text: str) -> Path:
+def _place(text: str) -> Path | Url:
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; give one")
-    return Path(text)
+    return place(text)
 
 
 def _size(text: str) -> int:
@@ -139,6 +182,10 @@ def _age(text: str) -> float:
 
 
 def _info(options: argparse.Namespace) -> int:
+    shared = shared_of(options.cache, offline=False)
+    if shared is not None:
+        print("\n".join(shared_info(shared)))
+        return OK
     folder = _folder(options.cache)
     print("\n".join([f"cache in {folder}", *_told(_read(survey, folder))]))
     return OK
@@ -167,6 +214,10 @@ def _prune(options: argparse.Namespace) -> int:
     if options.all and any(value is not None for value in asked.values()):
         print("--all removes everything; leave out --max-size and --older-than", file=sys.stderr)
         return USAGE
+    shared = shared_of(options.cache, offline=False)
+    if shared is not None:
+        print(shared_prune(shared, is_all=options.all, **asked))
+        return OK
     folder = _folder(options.cache)
     removed = _read(clear if options.all else functools.partial(prune, **asked), folder)
     for problem in removed.problems:

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli_cache import add_place, cache_folder, remembered
-from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.cli_cache import add_place, opened, remembered
 from pytest_visualbias.engines.cluster import embed_there
 from pytest_visualbias.engines.course import Portions
 from pytest_visualbias.engines.dispatch import Dispatch
@@ -18,6 +17,7 @@ from pytest_visualbias.engines.ray import crew_at, require_ray
 from pytest_visualbias.engines.showing import Meter
 from pytest_visualbias.errors import UsageError, VisualBiasError
 from pytest_visualbias.pipeline.embedding import Resources
+from pytest_visualbias.remote.urls import place
 from pytest_visualbias.session import Session, Settings
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.schema import EmbeddingsModel
@@ -41,7 +41,7 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="only models of this name (repeatable)"
     )
-    parser.add_argument("--stimuli", type=Path, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--batch-size", type=_count, default=BATCH_SIZE, metavar="N")
@@ -153,7 +153,7 @@ def _session(options: argparse.Namespace, passed: Passed, digest: Callable[[Path
         offline=options.offline,
         threads=options.cpus_per_task,
     )
-    cache = EmbeddingCache(folder=cache_folder(options.cache))
+    cache = opened(options.cache, offline=options.offline)
     resources = Resources(cache=cache, batch_size=options.batch_size, progress=passed)
     return Session(settings=settings, resources=resources, digest=digest)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.baseline.files import default_path
+from pytest_visualbias.cli_cache import place_of as cache_place
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.explaining.blindness import blindness
 from pytest_visualbias.explaining.judgement import judgement
 from pytest_visualbias.explaining.meaning import numbers, question
 from pytest_visualbias.explaining.result import results_of, told
 from pytest_visualbias.explaining.subject import node_of, subjects
+from pytest_visualbias.remote.mirror import Mirror
+from pytest_visualbias.remote.urls import place
 from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import width
 from pytest_visualbias.spec.document import printable
@@ -49,16 +52,17 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("test", nargs="?", metavar="TEST", help="a test of the spec")
     parser.add_argument(
-        "--report", type=Path, metavar="RUN.json", help="say what came out in this run, too"
+        "--report", type=place, metavar="RUN.json", help="say what came out in this run, too"
     )
-    parser.add_argument("--stimuli", type=Path, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
     parser.set_defaults(run=_explain)
 
 
 def _explain(options: argparse.Namespace) -> int:
     try:
         node = node_of(options.node, options.test)
-        found = subjects(_file(node), node, stimuli=options.stimuli)
+        mirror = Mirror(folder=cache_place(None))
+        found = subjects(_file(node), node, stimuli=options.stimuli, mirror=mirror)
         report = read_report(options.report) if options.report is not None else None
         texts = ["\n".join(_lines(node, subject, report)) for subject in found]
     except UsageError as error:

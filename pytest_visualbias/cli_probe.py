@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias import __version__
 from pytest_visualbias.baseline.stored import write_whole
-from pytest_visualbias.cli_cache import add_place, place_of, remembered
+from pytest_visualbias.cli_cache import add_place, place_of, remembered, shared_of
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.errors import ReportError
 from pytest_visualbias.models.encoder import Context
@@ -21,6 +21,7 @@ from pytest_visualbias.pipeline.probe import (
     probe,
     require_sklearn,
 )
+from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.reports.accuracy import Accuracies, Accuracy
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.spec.digests import digest_of_mapping
@@ -116,6 +117,7 @@ def _probe(options: argparse.Namespace) -> int:
         digest=digests.of,
         device=options.device,
         precision=options.precision,
+        mirror=Mirror(folder=place_of(options.cache)),
     )
     print(_head(options, sets))
     found: list[Accuracy] = []
@@ -137,7 +139,9 @@ def _accuracies(
     options: argparse.Namespace,
 ) -> Iterator[Accuracy]:
     resources = Resources(
-        cache=EmbeddingCache(folder=place_of(options.cache)),
+        cache=EmbeddingCache(
+            folder=place_of(options.cache), shared=shared_of(options.cache, offline=False)
+        ),
         batch_size=options.batch_size,
         progress=_tell,
     )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.remote.urls import place
 from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
 from pytest_visualbias.reports.overwriting import objection
@@ -31,7 +32,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "report",
         nargs="+",
-        type=Path,
+        type=place,
         metavar="RUN.json",
         help="what --visualbias-json wrote; several for --plots",
     )
@@ -39,7 +40,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=name,
-            type=Path,
+            type=place,
             metavar="FILE",
             help=f"write {kind.what}" + ("; - is standard output" if kind.is_stream else ""),
         )
@@ -58,8 +59,8 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 
 def add_comparison(parser: argparse.ArgumentParser) -> None:
     """Declare how two reports are compared."""
-    parser.add_argument("old", type=Path, metavar="A.json", help="the report of the earlier run")
-    parser.add_argument("new", type=Path, metavar="B.json", help="that of the later one")
+    parser.add_argument("old", type=place, metavar="A.json", help="the report of the earlier run")
+    parser.add_argument("new", type=place, metavar="B.json", help="that of the later one")
     parser.add_argument(
         "--tolerance",
         type=_tolerance,

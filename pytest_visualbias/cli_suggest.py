@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.baseline.files import default_path
-from pytest_visualbias.cli_cache import add_place, cache_folder, remembered
-from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.cli_cache import add_place, opened, remembered
 from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.embedding import Resources
+from pytest_visualbias.remote.urls import place
 from pytest_visualbias.session import Session, Settings
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.parsing import parse_spec
@@ -62,7 +62,7 @@ def add_suggest(parser: argparse.ArgumentParser) -> None:
         help=f"untrained networks of its architecture to compare with; 0 for none ({SEEDS})",
     )
     parser.add_argument("--write", action="store_true", help="change the spec")
-    parser.add_argument("--stimuli", type=Path, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     add_place(parser)
     parser.set_defaults(run=_suggest)
@@ -89,7 +89,7 @@ def _measured(options: argparse.Namespace) -> int:
     session = Session(
         settings=Settings(project=Path.cwd(), stimuli=options.stimuli, device=options.device),
         resources=Resources(
-            cache=EmbeddingCache(folder=cache_folder(options.cache)),
+            cache=opened(options.cache),
             batch_size=BATCH_SIZE,
             progress=_progress(),
         ),

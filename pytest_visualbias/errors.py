@@ -9,17 +9,20 @@
     ├── FetchError            a published stimulus, or the folder for it, cannot be had (exit 1)
     ├── EncoderError          a model, checkpoint, layer or device cannot be used (exit 1)
     ├── EngineError           workers that were to embed cannot be had (exit 1)
+    ├── StorageError          what lies at a URL cannot be had, or written (exit 1)
     ├── BaselineError         a file of recorded results cannot be used (exit 1)
     ├── ReportError           the report of an earlier run cannot be used (exit 2, no pytest run)
     └── DegenerateTestError   numbers from which no effect follows (exit 1)
 
 A bias that was found is not an error of ours: it is a verdict, and fails its item.
 Messages say where, what, and what to do, in one sentence. What they quote from specs, checkpoints
-and files may be anything: it is shown on one line, and cut where nobody would read on.
+and files may be anything: it is shown on one line, cut where nobody would read on, and what is
+secret in a URL is left out.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,15 +37,29 @@ __all__ = [
     "ReportError",
     "SpecError",
     "StimulusError",
+    "StorageError",
     "UsageError",
     "VisualBiasError",
     "legible",
     "printable",
+    "without_secrets",
 ]
 
 # A suite's forty names fit; of what is longer, the end says what to do.
 LONGEST = 2_000
 LEFT_OUT = " ... "
+# Who may enter, before the host of a URL, also with a slash that should be encoded (not what stands
+# after the number of a port); a container of Azure, which stands there too, is no secret.
+ENTRY = re.compile(
+    r"((?:(?<=^)|(?<=[^\w+.-]))(?!(?:abfs|wasb)s?:)[A-Za-z][\w+.-]*://)"
+    r"(?:[^\s/?#'\"]*|[^\s/?#'\"@]*:(?!\d+[/?#])[^\s'\"]*)@"
+)
+# What signs a URL, or holds a key, by the names that stores give it.
+SIGNED = re.compile(
+    r"([?&](?:x-(?:amz|goog|ms)-[\w-]+|awsaccesskeyid|signature|sig|[\w-]*(?:token|secret|key|"
+    r"password|credential)[\w-]*)=)[^&\s#'\"]+",
+    re.IGNORECASE,
+)
 
 
 def printable(text: str) -> str:
@@ -50,9 +67,16 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def without_secrets(text: str) -> str:
+    """Return a text whose URLs hold no name, password, key or signature."""
+    if "://" not in text:
+        return text
+    return SIGNED.sub(r"\1...", ENTRY.sub(r"\1", text))
+
+
 def legible(text: str) -> str:
-    """Return a text on one line, what is longest in it left out of its middle."""
-    shown = printable(text)
+    """Return a text on one line without secrets, what is longest in it left out of its middle."""
+    shown = printable(without_secrets(text))
     if len(shown) <= LONGEST:
         return shown
     half = (LONGEST - len(LEFT_OUT)) // 2
@@ -92,6 +116,25 @@ class EncoderError(VisualBiasError):
 
 class EngineError(VisualBiasError):
     """Workers that were to embed cannot be had, or are lost."""
+
+
+class StorageError(VisualBiasError):
+    """What lies at a URL cannot be had, or cannot be written.
+
+    Parameters
+    ----------
+    message : str
+        The sentence.
+    reason : str
+        What is wrong, in a few words.
+    is_missing : bool
+        Whether all that is wrong is that nothing is there.
+    """
+
+    def __init__(self, message: str, *, reason: str = "", is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.reason = legible(reason or message)
+        self.is_missing = is_missing
 
 
 class BaselineError(VisualBiasError):

@@ -22,4 +22,9 @@ def auditor_of(config: pytest.Config) -> Auditor:
     """
     options = read_options(config)
     settings = dataclasses.replace(options.settings, overrides=(), recording=None)
-    return Auditor(settings=settings, cache=options.cache, batch_size=options.batch_size)
+    return Auditor(
+        settings=settings,
+        cache=options.cache,
+        shared=options.shared,
+        batch_size=options.batch_size,
+    )

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["below", "ini_key", "path_of", "refuse_moved_root", "switch_of", "value_of"]
+from pytest_visualbias.remote.urls import Url, is_url
+
+__all__ = [
+    "below",
+    "ini_key",
+    "path_of",
+    "place_of",
+    "refuse_moved_root",
+    "switch_of",
+    "value_of",
+]
 
 
 def value_of(config: pytest.Config, name: str) -> str | None:
@@ -41,6 +51,18 @@ def path_of(config: pytest.Config, name: str) -> Path | None:
         return below(config.invocation_params.dir, given)
     written = config.getini(ini_key(name))
     return below(config.rootpath, written) if written else None
+
+
+def place_of(config: pytest.Config, name: str) -> Path | Url | None:
+    """Return a URL as it is given, or a path as `path_of` does.
+
+    Raises
+    ------
+    pytest.UsageError
+        For an empty one (exit 4).
+    """
+    given = value_of(config, name)
+    return Url(given) if given and is_url(given) else path_of(config, name)
 
 
 def below(folder: Path, text: str) -> Path:

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.baseline.files import is_report
+from pytest_visualbias.embeddings.shared import SharedCache
 from pytest_visualbias.embeddings.sizes import parse_size
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.given import below, path_of, refuse_moved_root, switch_of, value_of
+from pytest_visualbias.given import (
+    below,
+    path_of,
+    place_of,
+    refuse_moved_root,
+    switch_of,
+    value_of,
+)
 from pytest_visualbias.projecting import has_step_summary, targets
+from pytest_visualbias.remote.mirror import Passing
+from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.reports.files import Look
 from pytest_visualbias.session import Settings
 from pytest_visualbias.spec.overrides import Override, override_of
@@ -48,12 +58,16 @@ class Options:
     batch_size : int
         Images in one forward pass.
     cache : Path or None
-        Where embeddings are kept, and digests of files.
+        Where embeddings are kept on this machine, and digests of files.
+    shared : SharedCache or None
+        Where several machines keep embeddings.
+    passing : Passing or None
+        Holds the folder of the cache, where it is for this run only.
     rehash : bool
         Whether digests that are kept are not to be trusted.
     cache_limit : int
         Bytes that it may hold after a run.
-    reports : mapping of str to Path
+    reports : mapping of str to Path or Url
         Where the report goes, by its format.
     look : Look
         What is chosen of them.
@@ -68,9 +82,11 @@ class Options:
     settings: Settings
     batch_size: int
     cache: Path | None
+    shared: SharedCache | None
+    passing: Passing | None
     cache_limit: int
     rehash: bool
-    reports: Mapping[str, Path]
+    reports: Mapping[str, Path | Url]
     look: Look
     step_summary: bool = True
     prune: bool = False
@@ -86,8 +102,8 @@ def read_options(config: pytest.Config) -> Options:
     """
     is_given = bool(config.getoption("--visualbias"))
     refuse_moved_root(config)
-    stimuli = path_of(config, "stimuli")
-    if stimuli is not None and not stimuli.is_dir():
+    stimuli = place_of(config, "stimuli")
+    if isinstance(stimuli, Path) and not stimuli.is_dir():
         raise pytest.UsageError(f"--visualbias-stimuli: {stimuli} is not a folder; correct it")
     settings = Settings(
         project=config.rootpath,
@@ -102,12 +118,17 @@ def read_options(config: pytest.Config) -> Options:
         baseline=_baseline(config),
         recording=_recording(config),
     )
+    local, shared = _caches(config)
+    # A shared cache needs a place for its files where pytest has none.
+    passing = Passing() if shared is not None and local is None else None
     return Options(
         is_given=is_given,
         is_on=is_given or bool(config.getini("visualbias")),
         settings=settings,
         batch_size=_batch_size(config),
-        cache=_cache_folder(config),
+        cache=local if passing is None else passing.folder,
+        shared=shared,
+        passing=passing,
         cache_limit=_cache_limit(config),
         rehash=switch_of(config, "rehash"),
         reports=targets(config),
@@ -197,11 +218,22 @@ def _threads() -> int:
     return max(1, processors // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
-def _cache_folder(config: pytest.Config) -> Path | None:
+def _caches(config: pytest.Config) -> tuple[Path | None, SharedCache | None]:
+    """Return the folder of the cache, and the cache at a URL behind it."""
     if switch_of(config, "no-cache"):
-        return None
-    name, path = "--visualbias-cache", path_of(config, "cache")
-    if path is None and (from_environment := os.environ.get("VISUALBIAS_CACHE")):
+        return None, None
+    named, environment = place_of(config, "cache"), os.environ.get("VISUALBIAS_CACHE", "")
+    chosen = named if named is not None else Url(environment) if is_url(environment) else None
+    if not isinstance(chosen, Url):
+        return _cache_folder(config, chosen), None
+    is_reached = chosen.is_near or not switch_of(config, "offline")
+    return _cache_folder(config, None), SharedCache(url=chosen) if is_reached else None
+
+
+def _cache_folder(config: pytest.Config, named: Path | None) -> Path | None:
+    name, path = "--visualbias-cache", named
+    from_environment = os.environ.get("VISUALBIAS_CACHE", "")
+    if path is None and from_environment and not is_url(from_environment):
         name, path = "VISUALBIAS_CACHE", below(config.invocation_params.dir, from_environment)
     if path is not None:
         if path.exists() and not path.is_dir():

@@ -24,11 +24,14 @@ DEVICES = "auto|cpu|cuda|cuda:N|mps"
 VALUES = (
     ("before", "REF", "the model to measure growth from, in every spec: PATH or SOURCE:WHAT"),
     ("after", "REF", "the model to gate, in every spec: PATH or SOURCE:WHAT"),
-    ("stimuli", "DIR", "root of relative stimulus paths"),
+    ("stimuli", "DIR|URL", "root of relative stimulus paths"),
     ("device", DEVICES, "where to embed (default: auto)"),
     ("precision", "fp32|bf16|fp16", "of the embedding (default: fp32)"),
     ("batch-size", "N", "images in one forward pass (default: 32)"),
-    ("cache", "DIR", "where embeddings are kept (default: $VISUALBIAS_CACHE, else pytest's cache)"),
+    (
+        *("cache", "DIR|URL"),
+        "where embeddings are kept (default: $VISUALBIAS_CACHE, else pytest's cache)",
+    ),
     ("json", "PATH", "write the report as JSON"),
     ("html", "PATH", "write it as a page of HTML that needs no network"),
     ("md", "PATH", "write it as Markdown for a pull request"),

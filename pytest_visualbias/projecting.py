@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.given import path_of, value_of
+from pytest_visualbias.given import path_of, place_of, switch_of, value_of
 from pytest_visualbias.record import Report
+from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT
 from pytest_visualbias.reports.github import append_summary, commands
 from pytest_visualbias.reports.overwriting import objection
@@ -27,14 +28,14 @@ __all__ = ["SuiteProperties", "annotate", "has_step_summary", "summarise", "targ
 ANNOTATOR = "pytest_github_actions_annotate_failures"
 
 
-def targets(config: pytest.Config) -> dict[str, Path]:
+def targets(config: pytest.Config) -> dict[str, Path | Url]:
     """Return where reports go, by format, each to a file of its own.
 
     Raises
     ------
     pytest.UsageError
-        Where two go to one, or one to standard output, or where one would take the place of
-        something else (exit 4).
+        Where two go to one, one to standard output, one to a URL that must not be asked, or where
+        one would take the place of something else (exit 4).
     """
     options = {name: name.replace("_", "-") for name in FORMATS}
     for option in options.values():
@@ -43,13 +44,15 @@ def targets(config: pytest.Config) -> dict[str, Path]:
                 f"--visualbias-{option}: standard output is pytest's; name a file, and read it "
                 "with `visualbias report`"
             )
-    paths = {name: path_of(config, option) for name, option in options.items()}
+    paths = {name: place_of(config, option) for name, option in options.items()}
     found = {name: path for name, path in paths.items() if path is not None}
     baseline = path_of(config, "baseline")
     for name, path in found.items():
         why = objection(name, path)
         if baseline is not None and path.resolve() == baseline.resolve():
             why = f"{path} is what growth is measured from; name another file"
+        if isinstance(path, Url) and not path.is_near and switch_of(config, "offline"):
+            why = f"{path} is out of reach with --visualbias-offline; name a file"
         if why is not None:
             raise pytest.UsageError(f"--visualbias-{options[name]}: {why}")
     for first, second in itertools.combinations(found, 2):

@@ -114,10 +114,7 @@ def report_of(
             "device": settings.device,
             "precision": settings.precision,
             "strict": settings.strict,
-            "overrides": {
-                one.name: f"{one.source}:{one.what}" if one.source else one.what
-                for one in settings.overrides
-            },
+            "overrides": {one.name: one.shown for one in settings.overrides},
         },
     )
 

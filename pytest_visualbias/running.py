@@ -13,6 +13,7 @@ from pytest_visualbias.baseline.files import SUFFIXES
 from pytest_visualbias.baseline.recording import Claims, keep
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.housekeeping import bound
+from pytest_visualbias.errors import StorageError
 from pytest_visualbias.items import FAULT, STRICT, BiasFile, BiasItem
 from pytest_visualbias.options import read_options
 from pytest_visualbias.pipeline.embedding import Resources
@@ -54,6 +55,7 @@ class Running:
         self.config = config
         self.is_worker = hasattr(config, "workerinput")
         self.options = read_options(config)
+        self._reach_cache()
         config.stash[STRICT] = self.options.settings.strict
         config.stash[FAULT] = 0
         self.only_default = self._choose_default()
@@ -61,7 +63,7 @@ class Running:
         self.session = Session(
             settings=self.options.settings,
             resources=Resources(
-                cache=EmbeddingCache(folder=self.options.cache),
+                cache=EmbeddingCache(folder=self.options.cache, shared=self.options.shared),
                 batch_size=self.options.batch_size,
                 progress=Progress(config) if not self.is_worker else _silent,
             ),
@@ -76,6 +78,14 @@ class Running:
         self.kept: list[Kept] = []
         if not self.is_worker:
             config.pluginmanager.register(SuiteProperties(config, self._settled))
+
+    def _reach_cache(self) -> None:
+        """Refuse to begin where the shared cache cannot be reached; once for all processes."""
+        if self.options.shared is not None and not self.is_worker:
+            try:
+                self.options.shared.check()
+            except StorageError as error:
+                raise pytest.UsageError(f"--visualbias-cache: {error}") from None
 
     def _choose_default(self) -> bool:
         """Whether only the default folder is looked at; it joins what pytest collects by itself."""
@@ -101,7 +111,8 @@ class Running:
     def pytest_report_header(self) -> str:
         """Say that the plugin is on, and how it embeds."""
         settings = self.options.settings
-        cache = self.options.cache if self.options.cache is not None else "off"
+        local, shared = self.options.cache, self.options.shared
+        cache = "off" if local is None else f"{local} and {shared.url}" if shared else local
         return f"visualbias: device {settings.device}, {settings.precision}, cache {cache}"
 
     @pytest.hookimpl(optionalhook=True)

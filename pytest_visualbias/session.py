@@ -21,6 +21,7 @@ from pytest_visualbias.pipeline.recorded import Earlier
 from pytest_visualbias.pipeline.records import error_record, model_record, result_record
 from pytest_visualbias.pipeline.training import Run
 from pytest_visualbias.pipeline.trajectory import Trajectory, trajectory
+from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.parsing import parse_spec, read_spec
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.family import Family
     from pytest_visualbias.pipeline.preflight import Preflight
     from pytest_visualbias.record import ModelRecord, ResultRecord
+    from pytest_visualbias.remote.urls import Url
     from pytest_visualbias.spec.overrides import Override
     from pytest_visualbias.spec.parsing import SpecFile
 
@@ -55,7 +57,7 @@ class Settings:
         Root of the repository.
     overrides : tuple of Override
         Models in the place of those of every spec.
-    stimuli : Path or None
+    stimuli : Path, Url or None
         Root of relative stimulus paths.
     device, precision : str
         How to embed.
@@ -75,7 +77,7 @@ class Settings:
 
     project: Path
     overrides: tuple[Override, ...] = ()
-    stimuli: Path | None = None
+    stimuli: Path | Url | None = None
     device: str = "auto"
     precision: str = "fp32"
     offline: bool = False
@@ -116,6 +118,7 @@ class Session:
     today: dt.date = field(default_factory=_today)
     loaded: dict[Path, LoadedSpec] = field(default_factory=dict)
     _baselines: Baselines = field(init=False)
+    _mirror: Mirror = field(init=False)
     _subjects: dict[tuple[Path, str], Subject | VisualBiasError] = field(default_factory=dict)
     _families: dict[tuple[Path, str, str], Family] = field(default_factory=dict)
     _checkpoints: dict[tuple[Path, str], Sequence[Identity]] = field(default_factory=dict)
@@ -126,8 +129,9 @@ class Session:
     _wants: dict[str, list[tuple[Path, Want]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Find out where results are recorded."""
+        """Find out where results are recorded, and where copies of what lies at URLs go."""
         self._baselines = self.settings.baselines()
+        self._mirror = Mirror(folder=self.resources.cache.folder, offline=self.settings.offline)
 
     def load(self, path: Path, file: str, text: str | None = None) -> LoadedSpec:
         """Read a spec and resolve its sets.
@@ -156,6 +160,7 @@ class Session:
             stimuli=self.settings.stimuli,
             strict=self.settings.strict,
             digest=self.digest,
+            mirror=self._mirror,
         )
         loaded = LoadedSpec(path=path, file=spec_file, preflight=checked, baseline=baseline)
         self.loaded[path] = loaded
@@ -314,6 +319,7 @@ class Session:
             worker=settings.worker,
             threads=settings.threads,
             modules=settings.modules,
+            mirror=self._mirror,
         )
 
     def _wanted(self, network: str, *, besides: LoadedSpec) -> list[Want]:
@@ -339,7 +345,7 @@ class Session:
                 self._earlier(spec),
                 today=self.today,
                 threads=self.settings.threads,
-                cache=self.resources.cache.folder,
+                cache=self.resources.cache,
             )
         return self._families[key]
 

@@ -25,6 +25,8 @@ import safetensors.numpy
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from pytest_visualbias.embeddings.shared import SharedCache
+
 __all__ = ["FORMAT", "Cached", "EmbeddingCache", "write_whole"]
 
 # The name of the folder below the cache's own: another one wherever files are laid out otherwise.
@@ -49,27 +51,66 @@ class Cached:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingCache:
-    """A folder of embeddings; without a folder, they are kept for this run only."""
+    """A folder of embeddings; without a folder, they are kept for this run only.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Where they are kept on this machine.
+    shared : SharedCache or None
+        Where several machines keep them, behind the folder.
+    """
 
     folder: Path | None
+    shared: SharedCache | None = None
     _memory: dict[str, Cached] = field(default_factory=dict, repr=False, compare=False)
 
-    def load(self, key: str) -> Cached:
-        """Return everything kept under a key; nothing where there is nothing."""
+    def load(self, key: str, wanted: Collection[str] = ()) -> Cached:
+        """Return everything kept under a key; nothing where there is nothing.
+
+        Where vectors of the wanted images are not in the folder, the shared cache is asked.
+
+        Raises
+        ------
+        StorageError
+            Where the shared cache cannot be read.
+        """
         if key not in self._memory:
-            vectors: dict[str, np.ndarray] = {}
-            notes: Mapping[str, Any] = {}
-            for found in self._whole(key):
-                vectors |= found.vectors
-                notes = found.notes
-            self._memory[key] = Cached(vectors=vectors, notes=notes)
+            self._memory[key] = self._all(key)
+        if not self._memory[key].vectors.keys() >= set(wanted) and self._pull(key):
+            self._memory[key] = self._all(key)
         return self._memory[key]
+
+    def _all(self, key: str) -> Cached:
+        vectors: dict[str, np.ndarray] = {}
+        notes: Mapping[str, Any] = {}
+        for found in self._whole(key):
+            vectors |= found.vectors
+            notes = found.notes
+        return Cached(vectors=vectors, notes=notes)
+
+    def _pull(self, key: str) -> bool:
+        """Bring what the shared cache has of a key; return whether there was any."""
+        if self.folder is None or self.shared is None:
+            return False
+        return self.shared.pull(key, self.folder / FORMAT / key)
 
     def load_together(self, key: str, digests: Collection[str]) -> Cached | None:
         """Return vectors that were stored by one call, those of these images among them.
 
         For vectors that may be compared with those of the same call only.
+
+        Raises
+        ------
+        StorageError
+            Where the shared cache cannot be read.
         """
+        found = self._together(key, digests)
+        if found is None and self._pull(key):
+            found = self._together(key, digests)
+        return found
+
+    def _together(self, key: str, digests: Collection[str]) -> Cached | None:
         known = self._memory.get(key)
         candidates = [known] if known is not None else []
         for found in (*candidates, *self._whole(key)):
@@ -93,6 +134,8 @@ class EmbeddingCache:
             except (KeyError, TypeError, ValueError, safetensors.SafetensorError):
                 with contextlib.suppress(OSError):
                     path.unlink()  # damaged: computed again
+                if self.shared is not None:
+                    self.shared.drop(key, path)
 
     def store(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
         """Keep vectors ``(dim,)`` by digest of the image.
@@ -101,6 +144,8 @@ class EmbeddingCache:
         ------
         OSError
             Where the folder cannot be written.
+        StorageError
+            Where the shared cache cannot.
         """
         if not vectors:
             return
@@ -117,6 +162,8 @@ class EmbeddingCache:
         ------
         OSError
             Where the folder cannot be written.
+        StorageError
+            Where the shared cache cannot.
         """
         self._memory[key] = Cached(vectors=dict(vectors), notes=notes)
         self._write(key, vectors, notes)
@@ -142,7 +189,10 @@ class EmbeddingCache:
         metadata = {"digests": json.dumps(digests), "notes": json.dumps(notes)}
         metadata["sha256"] = _checksum(key, rows, metadata)
         content = safetensors.numpy.save({"vectors": rows}, metadata=metadata)
-        write_whole(folder / f"{hashlib.sha256(content).hexdigest()}.safetensors", content)
+        path = folder / f"{hashlib.sha256(content).hexdigest()}.safetensors"
+        write_whole(path, content)
+        if self.shared is not None:
+            self.shared.push(key, path)
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:

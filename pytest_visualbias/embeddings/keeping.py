@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_visualbias.embeddings.gram import LARGEST, Spilled, isometric
-from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.errors import EncoderError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,8 +98,8 @@ class Keeper:
             self.vectors[name] |= vectors
             try:
                 self._cache.store(self._keys[name][0], vectors, self._notes)
-            except OSError as error:
-                self.unwritten = error.strerror or str(error)
+            except (OSError, StorageError) as error:
+                self.unwritten = _reason(error)
             self._pending[name] = {}
         self._flushed = time.monotonic()
 
@@ -112,11 +112,15 @@ class Keeper:
             self.vectors[name] = dict(zip(spilled.names, rows, strict=True))
             try:
                 self._cache.store_together(self._keys[name][1], self.vectors[name], self._notes)
-            except OSError as error:
-                self.unwritten = error.strerror or str(error)
+            except (OSError, StorageError) as error:
+                self.unwritten = _reason(error)
 
     def close(self) -> None:
         """Keep what was computed, whatever happened then."""
         self.flush()
         for spilled in self._spilled.values():
             spilled.close()
+
+
+def _reason(error: OSError | StorageError) -> str:
+    return error.reason if isinstance(error, StorageError) else error.strerror or str(error)

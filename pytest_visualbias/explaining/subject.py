@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_visualbias.remote.mirror import Mirror
+    from pytest_visualbias.remote.urls import Url
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
 
@@ -109,7 +111,9 @@ def node_of(first: str, second: str | None) -> Node:
     return Node(spec=spec, model=model, test=test)
 
 
-def subjects(file: SpecFile, node: Node, *, stimuli: Path | None = None) -> tuple[Subject, ...]:
+def subjects(
+    file: SpecFile, node: Node, *, stimuli: Path | Url | None = None, mirror: Mirror | None = None
+) -> tuple[Subject, ...]:
     """Return the test that is named, or all tests of the spec.
 
     Raises
@@ -133,7 +137,7 @@ def subjects(file: SpecFile, node: Node, *, stimuli: Path | None = None) -> tupl
     if not found:
         hint = did_you_mean(node.test.partition("[")[0], [test.name for test in spec.tests])
         raise UsageError(f"{node.spec} has no test '{node.test}'; {hint}")
-    sets, faults = _sizes(file, node.model, stimuli)
+    sets, faults = _sizes(file, node.model, stimuli, mirror)
     return tuple(
         Subject(
             file=file,
@@ -152,11 +156,11 @@ def subjects(file: SpecFile, node: Node, *, stimuli: Path | None = None) -> tupl
 
 
 def _sizes(
-    file: SpecFile, model: str, stimuli: Path | None
+    file: SpecFile, model: str, stimuli: Path | Url | None, mirror: Mirror | None
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """Return how many images the concepts have: paths are counted, and no image is read."""
     try:
-        checked = preflight(file, stimuli=stimuli, strict=False, digest=str)
+        checked = preflight(file, stimuli=stimuli, strict=False, digest=str, mirror=mirror)
     except SpecError as error:
         return {}, error.faults
     names = [model] if model else _telling(file)

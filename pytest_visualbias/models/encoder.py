@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.remote.mirror import Mirror
+from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.spec.checks import SOURCES_GROUP
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 from pytest_visualbias.spec.schema import IN_MEMORY
@@ -90,6 +92,8 @@ class Context:
         This process's share of the processors; None for all.
     modules : mapping of str to InMemory
         Networks that Python code holds, by the key in their entry.
+    mirror : Mirror
+        Brings what lies at URLs.
     """
 
     folder: Path
@@ -101,6 +105,17 @@ class Context:
     worker: int = 0
     threads: int | None = None
     modules: Mapping[str, InMemory] = field(default_factory=dict)
+    mirror: Mirror = field(default_factory=Mirror)
+
+    def located(self, text: str) -> Path:
+        """Return the file that a text in a spec means: relative to it, or a copy of a URL's.
+
+        Raises
+        ------
+        StorageError
+            Where the URL's cannot be had.
+        """
+        return self.mirror.file(Url(text)) if is_url(text) else self.folder / text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +130,8 @@ class Identity:
         Everything that the embeddings depend on: source, name, versions, digests, transform.
     checkpoint : Path or None
         The file of the weights.
+    origin : str
+        The URL that the file was fetched from, as shown to people.
     seed : int or None
         Of untrained weights.
     step : str
@@ -128,6 +145,7 @@ class Identity:
     label: str
     facts: Mapping[str, str]
     checkpoint: Path | None = None
+    origin: str = ""
     seed: int | None = None
     step: str = ""
     is_whole: bool = True

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.errors import EncoderError, StorageError
 from pytest_visualbias.models.code import (
     LIBRARIES,
     code_files,
@@ -23,6 +23,7 @@ from pytest_visualbias.models.code import (
 from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.models.ordering import in_series
 from pytest_visualbias.models.shards import digest_of_weights, is_several
+from pytest_visualbias.remote.urls import is_url
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 from pytest_visualbias.spec.schema import IN_MEMORY
@@ -161,7 +162,9 @@ def identities(
     if entry.files is not None:
         paths = paths_of(entry.files, context)
         names = [path.name for path in paths]
-        found = tuple(weights_in(path, facts, context, label=_label(path, names)) for path in paths)
+        found = tuple(
+            weights_in(path, facts, context, label=_label(path, names, context)) for path in paths
+        )
         return found if entry.series is None else in_series(found, entry.series)
     if loads_own_weights:
         return (Identity(label="own weights", facts=facts, is_whole=False),)
@@ -172,8 +175,10 @@ def identities(
     )
 
 
-def _label(path: Path, names: list[str]) -> str:
-    return path.name if names.count(path.name) == 1 else str(path)
+def _label(path: Path, names: list[str], context: Context) -> str:
+    if names.count(path.name) == 1:
+        return path.name
+    return context.mirror.origin(path) or str(path)
 
 
 def weights_in(
@@ -195,8 +200,12 @@ def weights_in(
         raise EncoderError(
             f"the checkpoint {path} cannot be read ({reason}); correct the path"
         ) from None
-    facts = {**facts, "checkpoint": digest}
-    return Identity(label=label or path.name, facts=facts, checkpoint=path)
+    return Identity(
+        label=label or path.name,
+        facts={**facts, "checkpoint": digest},
+        checkpoint=path,
+        origin=context.mirror.origin(path),
+    )
 
 
 def paths_of(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
@@ -210,6 +219,9 @@ def paths_of(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
     patterns = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     paths: list[Path] = []
     for pattern in patterns:
+        if is_url(pattern):
+            paths += _fetched(pattern, context)
+            continue
         path = context.folder / pattern
         # Path.exists raises about names that no file can have.
         if os.path.exists(path) or not glob.has_magic(pattern):  # noqa: PTH110
@@ -220,6 +232,13 @@ def paths_of(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
             raise EncoderError(f"no checkpoint matches {path}; correct the pattern")
         paths += found
     return [*dict.fromkeys(paths)]
+
+
+def _fetched(url: str, context: Context) -> list[Path]:
+    try:
+        return context.mirror.files(url)
+    except StorageError as error:
+        raise EncoderError(f"the checkpoint {error}") from None
 
 
 def transform_text(entry: ModelEntry) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.embeddings.plan import Want, distinct, merged
 from pytest_visualbias.embeddings.table import EmbeddingTable
+from pytest_visualbias.errors import StorageError
 from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.pipeline.measured import Measured, Resources, Trial
 from pytest_visualbias.pipeline.network import Job, embed
 from pytest_visualbias.pipeline.preflight import stored_sets
+from pytest_visualbias.remote.urls import place
 from pytest_visualbias.spec.digests import digest_of_mapping
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.schema import EmbeddingsModel
@@ -101,7 +104,7 @@ def measure(
     entry = file.spec.models[model]
     points = points_for(file.spec.layers, entry.layers)
     if isinstance(entry, EmbeddingsModel):
-        trial = _stored(file, model, entry, points, sets, context.digest)
+        trial = _stored(file, model, entry, points, sets, context)
         return Measured(trials=(trial,), points=points, description={})
     own = want_of(file, model, sets)
     trials = []
@@ -120,11 +123,11 @@ def _stored(
     entry: EmbeddingsModel,
     points: Sequence[LayerPoint],
     sets: ModelSets,
-    digest_of: Callable[[Path], str],
+    context: Context,
 ) -> Trial:
     tables = {}
     for point in points:
-        found, vectors = stored_sets(file, model, entry, layer=point.name)
+        found, vectors = stored_sets(file, model, entry, layer=point.name, mirror=context.mirror)
         by_identity = {
             stimulus.identity: row
             for concept, rows in vectors.items()
@@ -135,11 +138,23 @@ def _stored(
             failures=_not_stored(sets, found, by_identity, point),
             preprocessing={},
         )
-    path = file.folder / entry.path
-    digest = digest_of(path) if path.is_file() else ""
+    path = _file_of(entry, context)
+    digest = context.digest(path) if path is not None and path.is_file() else ""
     facts = {"source": "embeddings", "digest": digest, "prefix": entry.prefix}
-    fingerprint = digest_of_mapping(facts)
-    return Trial(label=path.name, facts=facts, fingerprint=fingerprint, tables=tables)
+    return Trial(
+        label=place(entry.path).name,
+        facts=facts,
+        fingerprint=digest_of_mapping(facts),
+        tables=tables,
+        origin="" if path is None else context.mirror.origin(path),
+    )
+
+
+def _file_of(entry: EmbeddingsModel, context: Context) -> Path | None:
+    """Return the file of an entry; nothing where it cannot be had, which its sets tell."""
+    with contextlib.suppress(StorageError):
+        return context.located(entry.path)
+    return None
 
 
 def _not_stored(

@@ -20,8 +20,8 @@ from pytest_visualbias.pipeline.remembered import Remembered
 
 if TYPE_CHECKING:
     import datetime as dt
-    from pathlib import Path
 
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
     from pytest_visualbias.pipeline.deciding import Decided
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.pipeline.recorded import Earlier
@@ -118,7 +118,7 @@ def family(
     *,
     today: dt.date,
     threads: int = 1,
-    cache: Path | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> Family:
     """Test and judge everything that a spec declares for a model and a layer.
 
@@ -136,15 +136,15 @@ def family(
         Of the run, in UTC: waivers end.
     threads : int
         Tests computed at a time; numbers do not depend on it.
-    cache : Path or None
-        Folder in which results are kept, to be found again from the very same numbers.
+    cache : EmbeddingCache or None
+        Where results are kept, to be found again from the very same numbers.
 
     Returns
     -------
     Family
         The correction runs over everything declared; a member that errs counts with p = 1.
     """
-    memo = Remembered(cache, spec=file.file, model=subject.name, layer=layer)
+    memo = Remembered.inside(cache, spec=file.file, model=subject.name, layer=layer)
     numbers = compute(file, subject, layer, earlier, memo, threads)
     members = declared_family(file.spec, subject.name)
     decided = decide(file.spec, numbers, members, memo)

@@ -38,7 +38,8 @@ class Resources:
 class Trial:
     """One of the networks that an entry means, with its table for every layer.
 
-    Vectors that are stored have no precision of their own.
+    Vectors that are stored have no precision of their own. The origin is the URL that a file was
+    fetched from, as shown to people.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Trial:
     fingerprint: str
     tables: Mapping[str, EmbeddingTable]
     precision: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -160,6 +160,7 @@ def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[s
         fingerprint=fingerprint,
         tables=tables,
         precision=job.context.precision,
+        origin=job.identity.origin,
     )
     return trial, notes.get("description", {})
 
@@ -200,7 +201,7 @@ class Known:
         lacking: dict[str, set[str]] = {}
         identities = {stimulus.identity for stimulus in want.stimuli}
         for name, (key, together) in keys.items():
-            cached = cache.load(key)
+            cached = cache.load(key, identities)
             if not identities <= cached.vectors.keys():
                 cached = cache.load_together(together, identities) or cached
             vectors[name] = cached.vectors

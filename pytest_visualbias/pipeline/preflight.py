@@ -6,12 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import SpecError, StimulusError
+from pytest_visualbias.errors import SpecError, StimulusError, StorageError
 from pytest_visualbias.models.precomputed import open_vectors
 from pytest_visualbias.pipeline.power import power_findings
 from pytest_visualbias.pipeline.published import size_findings, unfinished
+from pytest_visualbias.remote.mirror import Mirror
+from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.mirrored import brought
 from pytest_visualbias.spec.preparing import DEPARTURE
 from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, Network, ProgramModel
 from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
@@ -57,9 +60,10 @@ class Preflight:
 def preflight(
     file: SpecFile,
     *,
-    stimuli: Path | None,
+    stimuli: Path | Url | None,
     strict: bool = False,
     digest: Callable[[Path], str] = digest_of_file,
+    mirror: Mirror | None = None,
 ) -> Preflight:
     """Resolve the sets of a spec and check what they can show.
 
@@ -67,12 +71,14 @@ def preflight(
     ----------
     file : SpecFile
         The spec.
-    stimuli : Path or None
+    stimuli : Path, Url or None
         Root of relative stimulus paths, in place of the spec's own.
     strict : bool
         Whether a test that its family hides is a fault.
     digest : callable
         Returns the sha256 of a file.
+    mirror : Mirror, optional
+        Brings what lies at URLs; without one, copies are kept for this call only.
 
     Raises
     ------
@@ -81,13 +87,16 @@ def preflight(
         fault of the spec: its tests err when they run.
     """
     spec = file.spec
+    mirror = mirror if mirror is not None else Mirror()
     images: ModelSets | None = None
     models: dict[str, ModelSets] = {}
     for name, entry in spec.models.items():
         if isinstance(entry, EmbeddingsModel):
-            models[name], _ = stored_sets(file, name, entry, layer=_first_layer(file))
+            models[name], _ = stored_sets(
+                file, name, entry, layer=_first_layer(file), mirror=mirror
+            )
         else:
-            images = images or _image_sets(file, stimuli, digest)
+            images = images or _image_sets(file, stimuli, digest, mirror)
             models[name] = images
     own = {} if images is None or stimuli is not None else images.sets
     unlike = tuple(size_findings(file, own))
@@ -104,7 +113,9 @@ def _used(file: SpecFile) -> list[str]:
     return [concept for concept in file.spec.concepts if concept in used]
 
 
-def _image_sets(file: SpecFile, stimuli: Path | None, digest: Callable[[Path], str]) -> ModelSets:
+def _image_sets(
+    file: SpecFile, stimuli: Path | Url | None, digest: Callable[[Path], str], mirror: Mirror
+) -> ModelSets:
     sets: dict[str, StimulusSet] = {}
     problems: dict[str, str] = {}
     halves = unfinished(file, _used(file)) if stimuli is None else {}
@@ -116,28 +127,34 @@ def _image_sets(file: SpecFile, stimuli: Path | None, digest: Callable[[Path], s
         if concept in halves:
             problems[concept] = halves[concept]
             continue
-        own = home.folder if home is not None else file.folder / file.spec.stimuli
+        own = home.folder if home is not None else _own_root(file)
         root = stimuli if stimuli is not None else own
+        wanted = file.spec.concepts[concept]
         try:
-            sets[concept] = resolve_concept(
-                concept, file.spec.concepts[concept], root, digest=digest
-            )
-        except StimulusError as error:
+            folder = brought(wanted, root, mirror)
+            sets[concept] = resolve_concept(concept, wanted, folder, digest=digest)
+        except (StimulusError, StorageError) as error:
             problems[concept] = file.sentence(("concepts", concept), str(error))
     return ModelSets(sets=sets, problems=problems)
 
 
+def _own_root(file: SpecFile) -> Path | Url:
+    said = file.spec.stimuli
+    return Url(said) if is_url(said) else file.folder / said
+
+
 def stored_sets(
-    file: SpecFile, model: str, entry: EmbeddingsModel, *, layer: str
+    file: SpecFile, model: str, entry: EmbeddingsModel, *, layer: str, mirror: Mirror
 ) -> tuple[ModelSets, dict[str, np.ndarray]]:
     """Return the sets of a model of stored vectors and their vectors ``(n, dim)``, by concept."""
     sets: dict[str, StimulusSet] = {}
     vectors: dict[str, np.ndarray] = {}
     problems: dict[str, str] = {}
-    path = file.folder / entry.path
     try:
+        is_remote = is_url(entry.path)
+        path = mirror.file(Url(entry.path)) if is_remote else file.folder / entry.path
         stored = open_vectors(path)
-    except StimulusError as error:
+    except (StimulusError, StorageError) as error:
         sentence = file.sentence(("models", model, "path"), str(error))
         return ModelSets(sets={}, problems=dict.fromkeys(_used(file), sentence)), {}
     prefix = entry.prefix.replace("{layer}", entry.layers.get(layer, layer))

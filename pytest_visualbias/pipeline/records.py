@@ -250,7 +250,13 @@ def model_record(file: SpecFile, subject: Subject) -> ModelRecord:
         role=role,
         labels=labels_of(file.spec, subject.name),
         trials=[
-            {"label": one.label, "fingerprint": one.fingerprint, **one.facts} for one in trials
+            {
+                "label": one.label,
+                "fingerprint": one.fingerprint,
+                **({"url": one.origin} if one.origin else {}),
+                **one.facts,
+            }
+            for one in trials
         ],
         preprocessing=dict(table.preprocessing),
         precision=trials[0].precision,

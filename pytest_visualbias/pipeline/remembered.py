@@ -19,11 +19,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from pytest_visualbias.embeddings.cache import FORMAT, write_whole
+from pytest_visualbias.errors import StorageError
 from pytest_visualbias.spec.digests import digest_of_mapping, digest_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.embeddings.shared import SharedCache
 
 __all__ = ["Remembered"]
 
@@ -39,15 +43,27 @@ class Remembered:
     ----------
     folder : Path or None
         Of the cache; None to compute everything anew.
+    shared : SharedCache or None
+        Where several machines keep theirs. It need not be reached: that costs time only.
     family : mapping of str to str
         What tells this family from others.
     """
 
-    def __init__(self, folder: Path | None, **family: str) -> None:
-        self._path = None if folder is None else folder / FORMAT / digest_of_mapping(family) / NAME
+    def __init__(
+        self, folder: Path | None, shared: SharedCache | None = None, /, **family: str
+    ) -> None:
+        self._key, self._shared = digest_of_mapping(family), shared
+        self._path = None if folder is None else folder / FORMAT / self._key / NAME
         self._versions = {name: _version(name) for name in VERSIONS}
         self._known = self._load()
         self._used: dict[str, dict[str, Any]] = {}
+
+    @classmethod
+    def inside(cls, cache: EmbeddingCache | None, **family: str) -> Remembered:
+        """Return the results of a family that lie in a cache."""
+        if cache is None:
+            return cls(None, **family)
+        return cls(cache.folder, cache.shared, **family)
 
     def of(self, kind: type[R], compute: Callable[[], R], *basis: object) -> R:
         """Return a result, computed only where it is not known.
@@ -79,13 +95,17 @@ class Remembered:
             return
         text = json.dumps(self._used)
         content = json.dumps({"results": text, "sha256": digest_of_text(text)})
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StorageError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self._path, content.encode())
+            if self._shared is not None:
+                self._shared.push(self._key, self._path)
 
     def _load(self) -> dict[str, dict[str, Any]]:
         if self._path is None:
             return {}
+        if self._shared is not None and not self._path.exists():
+            self._shared.pull_numbers(self._key, self._path.parent)
         try:
             stored = json.loads(self._path.read_bytes())
             os.utime(self._path.parent)  # used now, as far as pruning is concerned

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.baseline.stored import write_whole
-from pytest_visualbias.errors import ReportError
+from pytest_visualbias.errors import ReportError, StorageError
 from pytest_visualbias.record import to_json
+from pytest_visualbias.remote.store import open_store
+from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.reports.flat import flat
 from pytest_visualbias.reports.markdown import markdown
 from pytest_visualbias.reports.model_card import model_card
@@ -111,8 +113,8 @@ def render(name: str, report: Report, look: Look) -> str:
     return FORMATS[name].text(report, look)
 
 
-def write(name: str, report: Report, path: Path, look: Look | None = None) -> None:
-    """Write a report as a file, making its folder; ``-`` is standard output.
+def write(name: str, report: Report, path: Path | Url, look: Look | None = None) -> None:
+    """Write a report as a file, making its folder, or to a URL; ``-`` is standard output.
 
     Raises
     ------
@@ -125,9 +127,14 @@ def write(name: str, report: Report, path: Path, look: Look | None = None) -> No
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
         return
     try:
+        if isinstance(path, Url):
+            _put(name, report, path, look)
+            return
         if FORMATS[name].is_kept and path.is_file():
             look = replace(look, there=path.read_bytes().decode("utf-8"))
         write_whole(path, render(name, report, look))
+    except StorageError as error:
+        raise ReportError(f"the report {error}") from None
     except OSError as error:
         what = error.strerror or str(error)
         raise ReportError(f"the report {path} cannot be written ({what}); choose another") from None
@@ -135,7 +142,18 @@ def write(name: str, report: Report, path: Path, look: Look | None = None) -> No
         raise ReportError(f"{path} is not UTF-8, so it stays as it is; choose another") from None
 
 
-def write_all(report: Report, targets: Mapping[str, Path], look: Look) -> list[str]:
+def _put(name: str, report: Report, url: Url, look: Look) -> None:
+    store = open_store(url)
+    if FORMATS[name].is_kept:
+        try:
+            look = replace(look, there=store.read().decode("utf-8"))
+        except StorageError as error:
+            if not error.is_missing:
+                raise
+    store.write(render(name, report, look).encode("utf-8", "backslashreplace"))
+
+
+def write_all(report: Report, targets: Mapping[str, Path | Url], look: Look) -> list[str]:
     """Write a report as several files; return a sentence for each that cannot be written."""
     problems = []
     for name, path in targets.items():

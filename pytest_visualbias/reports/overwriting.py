@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.baseline.files import SUFFIXES, is_report
+from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.spec.stimuli import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ FOREIGN = frozenset(
 )
 
 
-def objection(kind: str, path: Path) -> str | None:
+def objection(kind: str, path: Path | Url) -> str | None:
     """Return why a report must not go to a path, if it must not; nothing is written.
 
     A path after a space is easily one that was meant for pytest, and what stood there is gone.
@@ -28,8 +29,8 @@ def objection(kind: str, path: Path) -> str | None:
     ----------
     kind : str
         Of `pytest_visualbias.reports.files.FORMATS`.
-    path : Path
-        Where it is to go.
+    path : Path or Url
+        Where it is to go; what is at a URL is not looked at.
     """
     for place in dict.fromkeys([path, path.resolve()]):  # a link is written through
         if place.name.lower().endswith(SUFFIXES):
@@ -37,6 +38,8 @@ def objection(kind: str, path: Path) -> str | None:
         suffix = place.suffix.lower()
         if suffix in FOREIGN or suffix in IMAGE_SUFFIXES:
             return f"{place} has the name of no report ({suffix}); name another file"
+    if isinstance(path, Url):
+        return None
     if kind == "json" and path.is_file() and path.stat().st_size and not is_report(path):
         return f"{path} is there and is no report of a run; move it away, or name another file"
     return None

@@ -52,7 +52,7 @@ def _commit(git: object) -> str:
 
 def _model(model: ModelRecord) -> str:
     trials = [str(one.get("fingerprint", ""))[:DIGITS] for one in model.trials]
-    labels = [str(one.get("label", "")) for one in model.trials]
+    labels = [str(one.get("url") or one.get("label", "")) for one in model.trials]
     weights = ", ".join(
         f"{label} {digest}".strip() for label, digest in zip(labels, trials, strict=True)
     )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from pytest_visualbias.baseline.stored import load_strict
-from pytest_visualbias.errors import ReportError
+from pytest_visualbias.errors import ReportError, StorageError
 from pytest_visualbias.record import Report
+from pytest_visualbias.remote.store import open_store
+from pytest_visualbias.remote.urls import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,8 +23,8 @@ MARK = "schema_version"
 BASELINE = "visualbias_baseline"
 
 
-def read_report(path: Path) -> Report:
-    """Read the JSON report of a run.
+def read_report(path: Path | Url) -> Report:
+    """Read the JSON report of a run, in a file or at a URL.
 
     Keys that are not known are left out: a later release may add some to the same version.
 
@@ -32,7 +34,9 @@ def read_report(path: Path) -> Report:
         For a file that cannot be read, or is no report of a version that is known.
     """
     try:
-        stored = load_strict(path.read_text(encoding="utf-8"))
+        stored = load_strict(_bytes(path).decode("utf-8"))
+    except StorageError as error:
+        raise ReportError(str(error)) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ReportError(f"{path} cannot be read ({reason}); correct the path") from None
@@ -54,6 +58,10 @@ def read_report(path: Path) -> Report:
     return report
 
 
+def _bytes(path: Path | Url) -> bytes:
+    return open_store(path).read() if isinstance(path, Url) else path.read_bytes()
+
+
 def _contradictions(report: Report) -> Iterator[str]:
     """Yield what no run writes, and what reports could not be made from."""
     for index, row in enumerate(report.results):
@@ -65,7 +73,7 @@ def _contradictions(report: Report) -> Iterator[str]:
                 yield f"{place}: an image has no score"
 
 
-def _refuse_others(stored: Any, path: Path) -> None:  # noqa: ANN401 - what a file holds
+def _refuse_others(stored: Any, path: Path | Url) -> None:  # noqa: ANN401 - what a file holds
     """Raise for what is another kind of file, or of another version."""
     if isinstance(stored, dict) and BASELINE in stored:
         raise ReportError(

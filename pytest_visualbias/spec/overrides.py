@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_visualbias.errors import UsageError
+from pytest_visualbias.errors import UsageError, without_secrets
+from pytest_visualbias.remote.urls import is_url
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.preparing import WHOLE_NAMES
 from pytest_visualbias.spec.programs import PROGRAMS
@@ -38,12 +39,19 @@ KEPT = ("preprocess", "transform", "layers", "labels")
 class Override:
     """A model's name and what to use for it: a path, or ``source:what``.
 
-    Paths are absolute: what they were relative to is known where the option is read.
+    Paths are absolute: what they were relative to is known where the option is read. A URL is as
+    it was given, and may hold a password.
     """
 
     name: str
     source: str | None
-    what: str
+    what: str = field(repr=False)
+
+    @property
+    def shown(self) -> str:
+        """What a person may see of it."""
+        what = without_secrets(self.what)
+        return f"{self.source}:{what}" if self.source else what
 
 
 def override_of(name: str, reference: str, folder: Path) -> Override:
@@ -64,7 +72,7 @@ def override_of(name: str, reference: str, folder: Path) -> Override:
         For an empty one, and a factory that is not ``module:function``.
     """
     source, separator, what = reference.partition(":")
-    if not (separator and source in SHIPPED_SOURCES):
+    if not (separator and source in SHIPPED_SOURCES) or is_url(reference):
         source, what = "", reference
     if not what or (source == "factory" and not re.match(CALL, what)):
         raise UsageError(
@@ -72,7 +80,7 @@ def override_of(name: str, reference: str, folder: Path) -> Override:
             "factory:module:function, embeddings:PATH, or another SOURCE:WHAT "
             f"({', '.join(SHIPPED_SOURCES)})"
         )
-    if _is_path(source, what):
+    if _is_path(source, what) and not is_url(what):
         what = str(folder / Path(what).expanduser())
     return Override(name=name, source=source or None, what=what)
 

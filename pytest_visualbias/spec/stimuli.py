@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-__all__ = ["IMAGE_SUFFIXES", "Stimulus", "StimulusSet", "concept_files", "resolve_concept"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Stimulus",
+    "StimulusSet",
+    "chosen_files",
+    "concept_files",
+    "resolve_concept",
+]
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -75,6 +82,11 @@ class StimulusSet:
 def concept_files(concept: str | ConceptFiles) -> ConceptFiles:
     """Return the long form of a concept."""
     return ConceptFiles(path=concept) if isinstance(concept, str) else concept
+
+
+def chosen_files(files: ConceptFiles, folder: Path) -> list[Path]:
+    """Return the files in a folder that a concept means, as `resolve_concept` finds them."""
+    return _find(files, folder)[0]
 
 
 def resolve_concept(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,11 @@ from pydantic import (
     Field,
     Tag,
 )
+
+from pytest_visualbias.errors import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "CALL",
@@ -90,3 +95,8 @@ class Strict(BaseModel):
     """A frozen value without unknown keys and without silent conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Yield what a representation shows: of a URL, nothing that is secret."""
+        for name, value in super().__repr_args__():
+            yield name, without_secrets(value) if isinstance(value, str) else value

@@ -1,0 +1,85 @@
+"""URLs in the place of paths, shown without what is secret in them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_visualbias.errors import without_secrets
+
+__all__ = ["Url", "is_url", "place"]
+
+# Two letters at least: one is a drive of Windows.
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# Nothing that these name lies on another machine, as far as they say.
+NEAR = ("file", "local", "memory")
+
+
+def is_url(text: str) -> bool:
+    """Whether a text that stands for a path is a URL."""
+    return URL.match(text) is not None
+
+
+def place(text: str) -> Path | Url:
+    """Return the path, or the URL, that a text means."""
+    return Url(text) if is_url(text) else Path(text)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Url:
+    """A URL; as text it is shown without user, password, query and signature.
+
+    Parameters
+    ----------
+    text : str
+        All of it, for fsspec alone.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def __repr__(self) -> str:
+        return f"Url({self.shown!r})"
+
+    def __truediv__(self, path: str) -> Url:
+        """Return a URL below this one; the query stays at the end."""
+        head, mark, query = self.text.partition("?")
+        return Url(f"{head.rstrip('/')}/{path.lstrip('/')}{mark}{query}")
+
+    @property
+    def shown(self) -> str:
+        """The URL for people and reports."""
+        return without_secrets(self.text.partition("?")[0])
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return posixpath.basename(self.text.partition("?")[0].rstrip("/"))
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its name, with the dot."""
+        return posixpath.splitext(self.name)[1]
+
+    @property
+    def scheme(self) -> str:
+        """What stands before ``://``."""
+        return self.text.partition("://")[0].lower()
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it can be reached without a network."""
+        return self.scheme in NEAR
+
+    @property
+    def has_magic(self) -> bool:
+        """Whether it is a pattern; ``?`` begins a query."""
+        return any(sign in self.text.partition("?")[0] for sign in "*[")
+
+    def resolve(self) -> Url:
+        """Return itself, as a path would return where it leads."""
+        return self
