@@ -146,7 +146,7 @@ def test_a_second_machine_embeds_nothing_again_and_says_the_same(
 ) -> None:
     assert networks.gate(CACHE).ret == 0
     assert networks.report()["results"] == local
-    kept = {key.removeprefix("cache/") for key in bucket.keys()}
+    kept = {key.removeprefix("cache/") for key in list(bucket.keys())}
     there = networks.path / ".pytest_cache/d/visualbias"
     named = {
         path.relative_to(there).as_posix()
@@ -167,7 +167,7 @@ def test_a_warm_machine_asks_the_store_for_no_vectors(
     networks: Project, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert networks.gate(CACHE).ret == 0
-    for key in bucket.keys():
+    for key in list(bucket.keys()):
         bucket.client.delete_object(Bucket="lab", Key=key)
     refuse_to_load(monkeypatch)
     assert networks.gate(CACHE).ret == 0
