@@ -16,7 +16,7 @@ from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_visualbias.record import Report
     from pytest_visualbias.reports.terminal import Screen
@@ -90,6 +90,8 @@ def _compare(options: argparse.Namespace) -> int:
         from pytest_visualbias.reports.comparison_table import table
 
         print(table(found, _screen(), shows_all=options.all), end="")
+    if not found.changes:
+        return USAGE  # nothing was compared, so nothing is known to be no worse
     return WORSE if found.is_worse else OK
 
 
@@ -106,10 +108,9 @@ def _report(options: argparse.Namespace) -> int:
     if options.accuracy is not None and options.plots is None:
         print("--accuracy is for a figure; add --plots DIR", file=sys.stderr)
         return USAGE
-    for name, path in targets.items():
-        if (why := objection(name, path)) is not None:
-            print(f"--{name.replace('_', '-')}: {why}", file=sys.stderr)
-            return USAGE
+    if (why := _misplaced(targets, options.report)) is not None:
+        print(why, file=sys.stderr)
+        return USAGE
     for name, path in targets.items():
         write(name, reports[0], path, Look(thumbnails=not options.no_thumbnails))
     if options.plots is not None:
@@ -118,6 +119,17 @@ def _report(options: argparse.Namespace) -> int:
     elif not targets:
         print(_on_screen(reports[0]), end="")
     return OK
+
+
+def _misplaced(targets: Mapping[str, Path], read: Sequence[Path]) -> str | None:
+    """Return why a report must not go where it is to go, if any must not."""
+    for name, path in targets.items():
+        why = objection(name, path)
+        if any(path.resolve() == one.resolve() for one in read):
+            why = f"{path} is the report that is read; name another file"
+        if why is not None:
+            return f"--{name.replace('_', '-')}: {why}"
+    return None
 
 
 def _plots(reports: Sequence[Report], folder: Path, accuracy: Path | None) -> list[Path]:

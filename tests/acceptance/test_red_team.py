@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_visualbias import audit
+from pytest_visualbias.cli import main
+from pytest_visualbias.errors import UsageError
+from tests.acceptance.conftest import PIXELS
 from tests.plugin.conftest import control_test, one_test, sentences
 
 if TYPE_CHECKING:
@@ -246,3 +253,104 @@ def test_a_control_speaks_for_its_attributes_in_either_order(
     said = "the positive control 'control' did not show its effect"
     serial.says(1, said, given=("-k", "one"))
     assert project.outcomes()["after::one[pooled]"] == "invalid"
+
+
+AUDITING = """
+SPEC = "bias_specs/x.bias.yaml"
+
+def test_asks_nothing(visualbias): visualbias.audit(SPEC)
+def test_only_prints(visualbias): print(visualbias.audit(SPEC))
+def test_asserts_the_audit(visualbias): assert visualbias.audit(SPEC)
+def test_names_the_check_and_does_not_call_it(visualbias): visualbias.audit(SPEC).check
+def test_fails_before_it_asks(visualbias): visualbias.audit(SPEC); assert 0, "of another cause"
+def test_looks(visualbias): assert visualbias.audit(SPEC).result("one").outcome == "fail"
+def test_expects_it(visualbias): assert not visualbias.audit(SPEC).passed
+def test_counts(visualbias): assert len([one for one in visualbias.audit(SPEC)]) == 2
+def test_measures_nothing(visualbias): pass
+"""
+
+
+def test_an_audit_in_a_test_is_asked_for_its_verdict(biased: Project, serial: Gate) -> None:
+    """Or a test that forgets `check()` would be green whatever the model does."""
+    biased.pytester.makepyfile(AUDITING)
+    result = serial.run("test_an_audit_in_a_test_is_asked_for_its_verdict.py")
+    assert result.ret == 1
+    result.assert_outcomes(passed=7, failed=2, errors=3)
+    text = sentences(result)
+    for name in ("asks_nothing", "only_prints", "names_the_check_and_does_not_call_it"):
+        assert f"::test_{name} - Failed: the audit of {SPEC} did not pass" in text
+
+
+def test_an_audit_that_passes_may_go_unasked(project: Project, serial: Gate) -> None:
+    project.pair()
+    project.spec()
+    project.pytester.makepyfile(AUDITING.partition("def test_only")[0])
+    assert serial.run("test_an_audit_that_passes_may_go_unasked.py").ret == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"batch_size": 0}, "batch_size: '0' is not a number of images"),
+        ({"batch_size": -3}, "batch_size: '-3' is not a number of images"),
+        ({"device": "gpu"}, "device: 'gpu' is not auto"),
+        ({"precision": "fp64"}, "precision: 'fp64' is not fp32"),
+    ],
+)
+def test_code_is_told_of_an_argument_of_no_use(
+    biased: Project, given: dict[str, Any], said: str
+) -> None:
+    """As the command line is, whatever the spec needs."""
+    with pytest.raises(UsageError, match=re.escape(said)):
+        audit(biased.path / SPEC, **given)
+
+
+@pytest.mark.parametrize("worse", ["{}", "{max_effect: 1.9}"])
+def test_a_limit_that_is_gone_is_worse_to_a_comparison(
+    project: Project, serial: Gate, worse: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without it nothing can get worse, so that the next step of a pipeline would let it pass."""
+    project.pair()
+    project.spec(one_test("one", "{max_effect: 1.9}"))
+    serial.run("--visualbias", "--visualbias-json=old.json")
+    project.spec(one_test("one", worse))
+    serial.run("--visualbias", "--visualbias-json=new.json")
+    capsys.readouterr()
+    assert main(["compare", "old.json", "new.json"]) == (1 if worse == "{}" else 0)
+
+
+def test_a_comparison_of_nothing_is_none(biased: Project, serial: Gate) -> None:
+    assert serial("-k", "nothing").ret == 5
+    assert main(["compare", "out.json", "out.json"]) == 2
+
+
+def test_a_report_is_not_replaced_by_what_is_made_of_it(biased: Project, serial: Gate) -> None:
+    serial()
+    before = (biased.path / "out.json").read_bytes()
+    assert main(["report", "out.json", "--html", "./out.json"]) == 2
+    assert main(["report", "out.json", "--json", SPEC]) == 2
+    assert (biased.path / "out.json").read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on Unix")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(pixels: Project, serial: Gate) -> None:
+    for name in ("after.txt", "stimuli/x/0.png"):
+        (pixels.path / name).unlink()
+        os.mkfifo(pixels.path / name)
+    listed = "{path: x, files: [0.png, 1.png, 2.png, 3.png, 4.png]}"
+    limits = "{max_effect: 1.8}"
+    for sets in ("{x: y, y: x2, a: a, b: b}", f"{{x: {listed}, y: y, a: a, b: b}}"):
+        shutil.copytree(pixels.path / "stimuli/y", pixels.path / "stimuli/x2", dirs_exist_ok=True)
+        for file in (pixels.path / "stimuli/x2").iterdir():
+            file.write_bytes(file.read_bytes() + b"other")
+        pixels.spec(
+            one_test("one", limits), head="stimuli: ../stimuli", models=PIXELS, concepts=sets
+        )
+        serial.says(1, "it is a pipe or a device, not a file")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on Unix")
+def test_a_pipe_in_the_place_of_vectors_is_not_waited_for(biased: Project, serial: Gate) -> None:
+    (biased.path / "after.safetensors").unlink()
+    os.mkfifo(biased.path / "after.safetensors")
+    serial.says(1, "it is a pipe or a device, not a file")
