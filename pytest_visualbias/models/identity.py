@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.models.outside import outside_root
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 from pytest_visualbias.spec.schema import IN_MEMORY
@@ -78,7 +79,12 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
     """
     module, _, _ = entry.call.partition(":")
     files = code_files(module_file(module, context), context)
-    code = {str(path.relative_to(root)): digest_of_file(path) for path, root in files.items()}
+    code: dict[str, str] = {}
+    # Sorted, as two roots may have a file of the same name, and neither may hide the other.
+    for name, digest in sorted(
+        (str(path.relative_to(root)), digest_of_file(path)) for path, root in files.items()
+    ):
+        code[name] = code.get(name, "") + digest
     facts = {
         "source": "factory",
         "call": entry.call,
@@ -219,21 +225,26 @@ def _module_path(module: str, root: Path) -> Path | None:
 def code_files(start: Path, context: Context) -> dict[Path, Path]:
     """Return a file and the project's files that it imports, each with the root it lies below.
 
+    Files that are imported from elsewhere and were not installed are as good as the project's.
     Imports are read from the text, nothing is run; dynamic imports are not seen.
     """
     found: dict[Path, Path] = {}
+    roots = [*_roots(context)]
     waiting = [start]
     while waiting:
         path = waiting.pop()
-        root = next((root for root in _roots(context) if path.is_relative_to(root)), None)
+        root = next((root for root in roots if path.is_relative_to(root)), None)
         if path in found or root is None:
             continue
         found[path] = root
         # Importing a.b runs the code of a, too.
         packages = (folder / "__init__.py" for folder in path.parents if folder != root)
         waiting += [at for at in packages if at.is_relative_to(root) and at.is_file()]
-        for module in _imports(path, root):
-            waiting += [at for base in _roots(context) if (at := _module_path(module, base))]
+        modules = {*_imports(path, root)}
+        tops = {module.partition(".")[0] for module in modules}
+        roots += sorted({at for top in tops if (at := outside_root(top))} - {*roots})
+        for module in modules:
+            waiting += [at for base in roots if (at := _module_path(module, base))]
     return found
 
 
