@@ -354,3 +354,50 @@ def test_a_pipe_in_the_place_of_vectors_is_not_waited_for(biased: Project, seria
     (biased.path / "after.safetensors").unlink()
     os.mkfifo(biased.path / "after.safetensors")
     serial.says(1, "it is a pipe or a device, not a file")
+
+
+@pytest.fixture
+def neutral(project: Project) -> Project:
+    """A gate that passes."""
+    project.pair()
+    project.spec()
+    return project
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gender.bias.YAML", "the end of its name is written .bias.yaml in small letters"),
+        ("gender_bias.yaml", "is no spec by its name; call it *.bias.yaml"),
+        ("build/gender.bias.yaml", "pytest leaves it or its folder out (norecursedirs, --ignore)"),
+    ],
+)
+def test_a_spec_that_is_not_read_is_named(
+    neutral: Project, serial: Gate, name: str, said: str
+) -> None:
+    """Beside one that is read nobody would miss it. Under --visualbias-strict it fails the run."""
+    file = neutral.path / "bias_specs" / name
+    file.parent.mkdir(exist_ok=True)
+    shutil.copy(neutral.path / SPEC, file)
+    for given in ((), ("bias_specs",)):
+        text = serial.says(0, said, given=given)
+        assert f"bias_specs/{name} " in text
+    serial.says(1, said, given=("--visualbias-strict",))
+
+
+def test_a_spec_that_links_to_nothing_is_named(neutral: Project, gate: Gate) -> None:
+    (neutral.path / "bias_specs/y.bias.yaml").symlink_to("nowhere.yaml")
+    gate.says(0, "bias_specs/y.bias.yaml was not read: it links to nothing")
+
+
+def test_what_is_no_spec_is_not_named(neutral: Project, gate: Gate) -> None:
+    """Suites, hidden files and notes; nor specs elsewhere, nor one behind a link."""
+    neutral.path.joinpath("bias_specs").rename(neutral.path / "gates")
+    (neutral.path / "bias_specs").symlink_to("gates")
+    for name in ("own.suite.yaml", "README.md", ".hidden.yaml"):
+        (neutral.path / "bias_specs" / name).write_text("{}")
+    (neutral.path / "elsewhere").mkdir()
+    (neutral.path / "elsewhere/y.bias.YAML").touch()
+    text = gate.says(0, given=("--visualbias-strict",))
+    assert "was not read" not in text
+    assert "by its name" not in text
