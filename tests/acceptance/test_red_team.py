@@ -9,6 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from pytest_visualbias import audit
 from pytest_visualbias.cli import main
@@ -29,6 +30,7 @@ AFTER = "\n  after: {source: embeddings, path: ../after.safetensors}\n"
 GROWTH = "{max_effect: 1.9, max_growth: 0.2}"
 MARKING = """
 import pytest
+from PIL import Image
 
 def pytest_collection_modifyitems(items):
     for item in items:
@@ -41,12 +43,14 @@ def pytest_collection_modifyitems(items):
 """
 ENDING = """
 import pytest
+from PIL import Image
 
 def pytest_runtest_teardown(item):
     pytest.exit("enough", returncode=0)
 """
 WHITEWASHING = """
 import pytest
+from PIL import Image
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
@@ -401,3 +405,22 @@ def test_what_is_no_spec_is_not_named(neutral: Project, gate: Gate) -> None:
     text = gate.says(0, given=("--visualbias-strict",))
     assert "was not read" not in text
     assert "by its name" not in text
+
+
+def test_one_picture_in_different_files_is_told(pixels: Project, serial: Gate) -> None:
+    """Compression and EXIF change the bytes, by which sets are checked, and not the picture."""
+    stimuli = pixels.path / "stimuli"
+    first = Image.open(stimuli / "x/0.png").convert("RGB")
+    first.save(stimuli / "y/again.png", compress_level=1)
+    Image.open(stimuli / "a/1.png").save(stimuli / "a/again.png", compress_level=1)
+    said = "the model sees one image in different files: "
+    text = serial.says(0, said)
+    assert "X x/0.png = Y y/again.png" in text
+    assert "A a/1.png = A a/again.png" in text
+    pixels.spec(
+        one_test("one", "{max_effect: 1.8}"),
+        head="stimuli: ../stimuli\nknown_duplicates: [again]",
+        models=PIXELS,
+        concepts="{x: x, y: y, a: a, b: b}",
+    )
+    assert said not in serial.says(0)
