@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_visualbias.record import Report
+    from pytest_visualbias.reports.comparison import Comparison
     from pytest_visualbias.reports.terminal import Screen
 
 __all__ = ["add_comparison", "add_report"]
@@ -69,7 +71,7 @@ def add_comparison(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
     parser.add_argument("--all", action="store_true", help="show what is the same, too")
-    parser.set_defaults(run=_compare)
+    parser.set_defaults(run=_compare, judges=True)
 
 
 def _tolerance(text: str) -> float:
@@ -84,15 +86,21 @@ def _tolerance(text: str) -> float:
 
 def _compare(options: argparse.Namespace) -> int:
     found = compare(read_report(options.old), read_report(options.new), options.tolerance)
-    if options.json:
-        print(json.dumps(found.plain(), indent=1, ensure_ascii=False, allow_nan=False))
-    else:
-        from pytest_visualbias.reports.comparison_table import table
-
-        print(table(found, _screen(), shows_all=options.all), end="")
+    # Whoever reads may have seen enough; what is worse stays worse.
+    with contextlib.suppress(BrokenPipeError):
+        print(_compared(found, options), end="")
     if not found.changes:
         return USAGE  # nothing was compared, so nothing is known to be no worse
     return WORSE if found.is_worse else OK
+
+
+def _compared(found: Comparison, options: argparse.Namespace) -> str:
+    if options.json:
+        text = json.dumps(found.plain(), indent=1, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n"
+    from pytest_visualbias.reports.comparison_table import table
+
+    return table(found, _screen(), shows_all=options.all)
 
 
 def _report(options: argparse.Namespace) -> int:

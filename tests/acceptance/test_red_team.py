@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -424,3 +426,23 @@ def test_one_picture_in_different_files_is_told(pixels: Project, serial: Gate) -
         concepts="{x: x, y: y, a: a, b: b}",
     )
     assert said not in serial.says(0)
+
+
+@pytest.mark.parametrize(("second", "code"), [("worse.json", 1), ("out.json", 0)])
+def test_a_reader_that_has_seen_enough_makes_no_comparison_better(
+    biased: Project, serial: Gate, second: str, code: int
+) -> None:
+    """As in ``visualbias compare a b | head -1``, where the shell heeds the first of a pipe."""
+    serial()
+    report = biased.report()
+    for row in report["results"]:
+        row["outcome"] = "error"
+    (biased.path / "worse.json").write_text(json.dumps(report), encoding="utf-8")
+    receiving, sending = os.pipe()
+    os.close(receiving)
+    words = ["-m", "pytest_visualbias", "compare", "out.json", second]
+    with os.fdopen(sending, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, *words], stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (code, b"")
