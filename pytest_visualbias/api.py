@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from pytest_visualbias.models.encoder import InMemory
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.remote.urls import Url, place
 from pytest_visualbias.reports.document import assemble
-from pytest_visualbias.session import Session, Settings
+from pytest_visualbias.session import DEVICE, PRECISIONS, Session, Settings
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.overrides import Override, override_of
 from pytest_visualbias.spec.schema import IN_MEMORY
@@ -67,12 +67,15 @@ class Auditor:
         Images in one forward pass.
     shared : SharedCache or None
         Where several machines keep embeddings, behind the folder of the cache.
+    made : list of Audit
+        What came of it.
     """
 
     settings: Settings
     cache: Path | None = None
     batch_size: int = BATCH_SIZE
     shared: SharedCache | None = None
+    made: list[Audit] = field(default_factory=list, repr=False)
 
     def audit(
         self,
@@ -101,7 +104,9 @@ class Auditor:
                 "overrides": {one.name: one.shown for one in overrides},
             },
         )
-        return Audit(report=report, strict=settings.strict)
+        found = Audit(report=report, strict=settings.strict)
+        self.made.append(found)
+        return found
 
 
 def audit(  # noqa: PLR0913 - the options of the command line
@@ -156,6 +161,7 @@ def audit(  # noqa: PLR0913 - the options of the command line
     >>> report = audit("bias_specs/gender.bias.yaml", models={"after": network})  # doctest: +SKIP
     >>> report.check()  # raises AssertionError where the gate would fail    # doctest: +SKIP
     """
+    _refuse_unknown(device, precision, batch_size)
     settings = Settings(
         project=Path.cwd(),
         stimuli=None if stimuli is None else _placed(stimuli),
@@ -175,6 +181,16 @@ def audit(  # noqa: PLR0913 - the options of the command line
 def _placed(given: str | Path) -> Path | Url:
     found = place(str(given))
     return found if isinstance(found, Url) else found.absolute()
+
+
+def _refuse_unknown(device: str, precision: str, batch_size: int) -> None:
+    """Raise for what the command line would refuse, even where this spec does not need it."""
+    if not DEVICE.fullmatch(device):
+        raise UsageError(f"device: '{device}' is not auto, cpu, cuda, cuda:N or mps; choose one")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision: '{precision}' is not {' or '.join(PRECISIONS)}; choose one")
+    if not str(batch_size).isdecimal() or int(batch_size) < 1:
+        raise UsageError(f"batch_size: '{batch_size}' is not a number of images; give 1 or more")
 
 
 def _given(

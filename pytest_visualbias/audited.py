@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError
@@ -41,12 +41,23 @@ class Audit:
 
     report: Report
     strict: bool = False
+    _asked: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def is_unasked(self) -> bool:
+        """Whether it fails, and no code has looked at results or asked for the verdict."""
+        return not self._asked and not self._passed
+
+    def __bool__(self) -> bool:
+        """Return whether it passed: ``assert audit(...)`` means what it says."""
+        return self.passed
 
     def __iter__(self) -> Iterator[ResultRecord]:
+        self._asked.append("results")
         return iter(self.report.results)
 
     def __repr__(self) -> str:
-        state = "passed" if self.passed else f"{len(self.failures)} failing"
+        state = "passed" if self._passed else f"{len(self._failures)} failing"
         return f"<Audit: {state} of {len(self)} results>"
 
     def __len__(self) -> int:
@@ -55,13 +66,23 @@ class Audit:
     @property
     def failures(self) -> list[ResultRecord]:
         """The results for which a run of pytest would fail."""
-        failing = (*FAILING, "inconclusive") if self.strict else FAILING
-        return [one for one in self if one.outcome in failing]
+        self._asked.append("failures")
+        return self._failures
 
     @property
     def passed(self) -> bool:
         """Whether there are results, and none of them fails."""
-        return len(self) > 0 and not self.failures
+        self._asked.append("passed")
+        return self._passed
+
+    @property
+    def _failures(self) -> list[ResultRecord]:
+        failing = (*FAILING, "inconclusive") if self.strict else FAILING
+        return [one for one in self.report.results if one.outcome in failing]
+
+    @property
+    def _passed(self) -> bool:
+        return len(self) > 0 and not self._failures
 
     def check(self) -> None:
         """Raise where a run of pytest would fail.
@@ -72,6 +93,7 @@ class Audit:
             With what each failure needs a person to know.
         """
         __tracebackhide__ = True  # pytest then shows the test's own line alone
+        self._asked.append("check")
         if not self.passed:
             texts = [f"{one.nodeid}: {failure_text(one)}" for one in self.failures]
             raise AssertionError("\n".join(texts) or "nothing was measured")
@@ -131,10 +153,10 @@ class Audit:
         """Return a table for a notebook; names are text, whatever stands in them."""
         rows = "".join(
             f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _cells(one))}</tr>"
-            for one in self
+            for one in self.report.results
         )
         heads = "".join(f"<th>{name}</th>" for name in COLUMNS)
-        verdict = "passed" if self.passed else f"{len(self.failures)} failing"
+        verdict = "passed" if self._passed else f"{len(self._failures)} failing"
         return (
             f"<table><caption>{verdict} of {len(self)} results</caption>"
             f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"

@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         that cannot be used.
     """
     options = _parser().parse_args(arguments)
+    # Of what judges, an answer that could not be told is no good one.
+    status = FAULTY if getattr(options, "judges", False) else OK
     try:
         status = int(options.run(options))
         sys.stdout.flush()
@@ -77,7 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the pipe has seen enough
         # What is still buffered would fail again when the interpreter flushes it on leaving.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     return status
 
 
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
     check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
     add_place(check)
-    check.set_defaults(run=_check)
+    check.set_defaults(run=_check, judges=True)
     add_explain(commands.add_parser("explain", help="say a test, or its result, in words"))
     layers = commands.add_parser("layers", help="list where embeddings of a model can be read")
     layers.add_argument("spec", type=Path, metavar="SPEC")

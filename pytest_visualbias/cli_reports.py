@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -17,9 +18,10 @@ from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_visualbias.record import Report
+    from pytest_visualbias.reports.comparison import Comparison
     from pytest_visualbias.reports.terminal import Screen
 
 __all__ = ["add_comparison", "add_report"]
@@ -70,7 +72,7 @@ def add_comparison(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
     parser.add_argument("--all", action="store_true", help="show what is the same, too")
-    parser.set_defaults(run=_compare)
+    parser.set_defaults(run=_compare, judges=True)
 
 
 def _tolerance(text: str) -> float:
@@ -85,13 +87,21 @@ def _tolerance(text: str) -> float:
 
 def _compare(options: argparse.Namespace) -> int:
     found = compare(read_report(options.old), read_report(options.new), options.tolerance)
-    if options.json:
-        print(json.dumps(found.plain(), indent=1, ensure_ascii=False, allow_nan=False))
-    else:
-        from pytest_visualbias.reports.comparison_table import table
-
-        print(table(found, _screen(), shows_all=options.all), end="")
+    # Whoever reads may have seen enough; what is worse stays worse.
+    with contextlib.suppress(BrokenPipeError):
+        print(_compared(found, options), end="")
+    if not found.changes:
+        return USAGE  # nothing was compared, so nothing is known to be no worse
     return WORSE if found.is_worse else OK
+
+
+def _compared(found: Comparison, options: argparse.Namespace) -> str:
+    if options.json:
+        text = json.dumps(found.plain(), indent=1, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n"
+    from pytest_visualbias.reports.comparison_table import table
+
+    return table(found, _screen(), shows_all=options.all)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -107,10 +117,9 @@ def _report(options: argparse.Namespace) -> int:
     if options.accuracy is not None and options.plots is None:
         print("--accuracy is for a figure; add --plots DIR", file=sys.stderr)
         return USAGE
-    for name, path in targets.items():
-        if (why := objection(name, path)) is not None:
-            print(f"--{name.replace('_', '-')}: {why}", file=sys.stderr)
-            return USAGE
+    if (why := _misplaced(targets, options.report)) is not None:
+        print(why, file=sys.stderr)
+        return USAGE
     for name, path in targets.items():
         write(name, reports[0], path, Look(thumbnails=not options.no_thumbnails))
     if options.plots is not None:
@@ -119,6 +128,17 @@ def _report(options: argparse.Namespace) -> int:
     elif not targets:
         print(_on_screen(reports[0]), end="")
     return OK
+
+
+def _misplaced(targets: Mapping[str, Path], read: Sequence[Path]) -> str | None:
+    """Return why a report must not go where it is to go, if any must not."""
+    for name, path in targets.items():
+        why = objection(name, path)
+        if any(path.resolve() == one.resolve() for one in read):
+            why = f"{path} is the report that is read; name another file"
+        if why is not None:
+            return f"--{name.replace('_', '-')}: {why}"
+    return None
 
 
 def _plots(reports: Sequence[Report], folder: Path, accuracy: Path | None) -> list[Path]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+
+import pytest
 
 from pytest_visualbias.api import Auditor
 from pytest_visualbias.options import read_options
 
-if TYPE_CHECKING:
-    import pytest
-
-__all__ = ["auditor_of"]
+__all__ = ["auditor_of", "expect_asked"]
 
 
 def auditor_of(config: pytest.Config) -> Auditor:
@@ -28,3 +26,15 @@ def auditor_of(config: pytest.Config) -> Auditor:
         shared=options.shared,
         batch_size=options.batch_size,
     )
+
+
+def expect_asked(auditor: Auditor) -> None:
+    """Let a test fail that made an audit which fails, and never asked whether it does."""
+    for found in auditor.made:
+        if found.is_unasked:
+            specs = ", ".join(dict.fromkeys(one.spec for one in found.report.results))
+            pytest.fail(
+                f"the audit of {specs or 'a spec'} did not pass, and the test did not ask: call "
+                ".check() on it, or look at .passed, .failures or .result(...)",
+                pytrace=False,
+            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ from pytest_visualbias.projecting import has_step_summary, targets
 from pytest_visualbias.remote.mirror import Passing
 from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.reports.files import Look
-from pytest_visualbias.session import Settings
+from pytest_visualbias.session import DEVICE, PRECISIONS, Settings
 from pytest_visualbias.spec.overrides import Override, override_of
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "read_options"]
 
-DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
-PRECISIONS = ("fp32", "bf16", "fp16")
 BATCH_SIZE = 32
 # What says that this is CI: everywhere; on Jenkins and the like, as pytest has it; on Azure.
 CI = ("CI", "BUILD_NUMBER", "TF_BUILD")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_visualbias.api import Auditor
@@ -135,8 +136,11 @@ def _is_on(config: pytest.Config) -> bool:
 
 
 @pytest.fixture
-def visualbias(request: pytest.FixtureRequest) -> Auditor:
+def visualbias(request: pytest.FixtureRequest) -> Iterator[Auditor]:
     """Measure networks of a test: ``visualbias.audit(SPEC, models={"after": network}).check()``."""
-    from pytest_visualbias.fixtures import auditor_of
+    from pytest_visualbias.fixtures import auditor_of, expect_asked
 
-    return auditor_of(request.config)
+    auditor, failed = auditor_of(request.config), request.session.testsfailed
+    yield auditor
+    if request.session.testsfailed == failed:
+        expect_asked(auditor)

@@ -16,6 +16,7 @@ from pytest_visualbias.embeddings.housekeeping import bound
 from pytest_visualbias.errors import StorageError
 from pytest_visualbias.items import FAULT, STRICT, BiasFile, BiasItem
 from pytest_visualbias.options import read_options
+from pytest_visualbias.overlooked import overlooked
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.progress import Progress
 from pytest_visualbias.projecting import SuiteProperties, annotate, summarise
@@ -183,6 +184,7 @@ class Running:
             self.problems.append(self._nothing_ran())
         elif int(session.exitstatus) == pytest.ExitCode.OK:
             self.problems += self._hidden() or self._harmless()
+            self.problems += self._overlooked()
         session.exitstatus = self._settled(int(session.exitstatus))
         if not self._collects_only():
             self._keep(session)
@@ -232,12 +234,27 @@ class Running:
         told = None if self._collects_only() else self.account.nothing_gated()
         return [told] if told else []
 
+    def _overlooked(self) -> list[str]:
+        """Return what looks like a spec where specs are looked for, and was not read."""
+        if self._collects_only() or not self.options.is_on:
+            return []
+        ours = self.config.rootpath / DEFAULT_FOLDER
+        named = [Path(one.partition("::")[0]).absolute() for one in self.config.args]
+        folders = {ours} if self.only_default else {one for one in named if one.is_dir()}
+        known = [*map(Path, self.claims), *self.session.loaded]
+        return [
+            text
+            for folder in sorted(folders - {*self.config.rootpath.parents, self.config.rootpath})
+            for text in overlooked(folder, known, is_ours=folder == ours)
+        ]
+
     def _settled(self, status: int) -> int:
         """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""
         code = pytest.ExitCode
         if status == code.OK and self._is_empty():
             return code.NO_TESTS_COLLECTED
-        if status == code.OK and self._hidden():
+        is_strict = self.options.settings.strict
+        if status == code.OK and (self._hidden() or (is_strict and self._overlooked())):
             return code.TESTS_FAILED
         if status in (code.INTERRUPTED, code.TESTS_FAILED):
             return self.config.stash[FAULT] or status  # xdist runs what it could collect: 1

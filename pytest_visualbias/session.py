@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.overrides import Override
     from pytest_visualbias.spec.parsing import SpecFile
 
-__all__ = ["LoadedSpec", "Session", "Settings"]
+__all__ = ["DEVICE", "PRECISIONS", "LoadedSpec", "Session", "Settings"]
+
+DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

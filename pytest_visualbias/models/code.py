@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.outside import outside_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,21 +61,26 @@ def _module_path(module: str, root: Path) -> Path | None:
 def code_files(start: Path, context: Context) -> dict[Path, Path]:
     """Return a file and the project's files that it imports, each with the root it lies below.
 
+    Files that are imported from elsewhere and were not installed are as good as the project's.
     Imports are read from the text, nothing is run; dynamic imports are not seen.
     """
     found: dict[Path, Path] = {}
+    roots = [*_roots(context)]
     waiting = [start]
     while waiting:
         path = waiting.pop()
-        root = next((root for root in _roots(context) if path.is_relative_to(root)), None)
+        root = next((root for root in roots if path.is_relative_to(root)), None)
         if path in found or root is None:
             continue
         found[path] = root
         # Importing a.b runs the code of a, too.
         packages = (folder / "__init__.py" for folder in path.parents if folder != root)
         waiting += [at for at in packages if at.is_relative_to(root) and at.is_file()]
-        for module in _imports(path, root):
-            waiting += [at for base in _roots(context) if (at := _module_path(module, base))]
+        modules = {*_imports(path, root)}
+        tops = {module.partition(".")[0] for module in modules}
+        roots += sorted({at for top in tops if (at := outside_root(top))} - {*roots})
+        for module in modules:
+            waiting += [at for base in roots if (at := _module_path(module, base))]
     return found
 
 

@@ -93,7 +93,12 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
     """
     module, _, _ = entry.call.partition(":")
     files = code_files(module_file(module, context), context)
-    code = {str(path.relative_to(root)): digest_of_file(path) for path, root in files.items()}
+    code: dict[str, str] = {}
+    # Sorted, as two roots may have a file of the same name, and neither may hide the other.
+    for name, digest in sorted(
+        (str(path.relative_to(root)), digest_of_file(path)) for path, root in files.items()
+    ):
+        code[name] = code.get(name, "") + digest
     facts = {
         "source": "factory",
         "call": entry.call,

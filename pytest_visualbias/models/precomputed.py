@@ -14,7 +14,7 @@ import safetensors
 
 from pytest_visualbias.errors import StimulusError
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.pointers import REMEDY, is_pointer
+from pytest_visualbias.spec.pointers import REMEDY, is_pointer, refuse_endless
 from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet, concept_files
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def open_vectors(path: Path) -> StoredVectors:
         if path.suffix in SUFFIXES and is_pointer(path):
             raise StimulusError(f"{path} {REMEDY}")
     try:
+        refuse_endless(path)
         if path.suffix == ".npz":
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return StoredVectors(path=path, arrays=dict(stored), names={})

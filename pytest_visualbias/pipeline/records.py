@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pytest_visualbias.pipeline.alike import alike
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.recorded import scores_by_identity
 from pytest_visualbias.record import (
@@ -103,6 +104,8 @@ def result_record(
         "so no growth can be found; check that they are not the same weights"
     )
     notes = [*warnings, *([same] if numbers.is_same else []), *_idle(file, subject.name, numbers)]
+    vectors = subject.measured.trials[0].tables[layer].vectors
+    notes += [f"{file.file}:{empty.line}: {one}" for one in alike(file.spec, numbers.sets, vectors)]
     if judged.is_open:
         notes.append(
             f"{file.file}:{empty.line}: p could not be told from alpha; its lower bound decided"

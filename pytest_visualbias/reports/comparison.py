@@ -113,8 +113,9 @@ def compare(old: Report, new: Report, tolerance: float = TOLERANCE) -> Compariso
     Returns
     -------
     Comparison
-        Worse where a verdict got worse, a failing test appeared, a test vanished or is not
-        comparable, or the effect of a gated model rose; the effect of a control may.
+        Worse where a verdict got worse, a failing test appeared, a test vanished, is not
+        comparable or is no longer judged, or the effect of a gated model rose; the effect of a
+        control may.
     """
     before, after = _rows(old), _rows(new)
     changes = [_change(before.get(key), row, (old, new), tolerance) for key, row in after.items()]
@@ -148,7 +149,13 @@ def _change(
     # What no limit judges describes a model; where it goes is for a reader to weigh.
     is_judged = label(new) != "reported" and new.role == "gated" and new.control is None
     is_risen = how == "grew" and is_judged
-    return _of(new, how, effects, verdicts, is_worse=is_fallen or is_risen)
+    return _of(new, how, effects, verdicts, is_worse=is_fallen or is_risen or _is_freed(old, new))
+
+
+def _is_freed(old: ResultRecord, new: ResultRecord) -> bool:
+    """Whether a test can no longer fail that could: whatever it shows now is hidden."""
+    could, can = (bool(one.limits) and one.role == "gated" for one in (old, new))
+    return could and not can
 
 
 def _moved(old: ResultRecord, new: ResultRecord, tolerance: float) -> How:

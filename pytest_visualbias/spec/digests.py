@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.pointers import refuse_endless
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -21,8 +23,9 @@ def digest_of_file(path: Path) -> str:
     Raises
     ------
     OSError
-        Where the file cannot be read.
+        Where the file cannot be read, or is none.
     """
+    refuse_endless(path)
     state = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK):

@@ -1,13 +1,15 @@
-"""What Git LFS leaves in the place of a file whose content was not fetched."""
+"""What may lie in the place of a file: a pointer of Git LFS, or what has no end."""
 
 from __future__ import annotations
 
+import errno
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LFS", "REMEDY", "is_pointer"]
+__all__ = ["LFS", "REMEDY", "is_pointer", "refuse_endless"]
 
 LFS = b"version https://git-lfs"
 REMEDY = "is a Git LFS pointer; run 'git lfs pull'"
@@ -21,5 +23,19 @@ def is_pointer(path: Path) -> bool:
     OSError
         Where it cannot be read.
     """
+    refuse_endless(path)
     with path.open("rb") as stream:
         return stream.read(len(LFS)) == LFS
+
+
+def refuse_endless(path: Path) -> None:
+    """Raise for a pipe, a socket or a device, which would be waited for or read for ever.
+
+    Raises
+    ------
+    OSError
+        Also where nothing is there.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder, opening it says enough
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))

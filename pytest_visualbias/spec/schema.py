@@ -125,8 +125,8 @@ Layer = Annotated[
 class Settings(Strict):
     """Of all tests of a spec; a test may say otherwise where it has the same key."""
 
-    # Below it, no interval that can be computed is narrower than all there is.
-    alpha: Annotated[float, Field(ge=1e-6, lt=1)] = 0.05
+    # No sets of images support less, and the interval there is all that is possible.
+    alpha: Annotated[float, Field(ge=0.0001, lt=1)] = 0.05
     alternative: Alternative = "two-sided"
     correction: Literal["holm", "bh", "none"] = "holm"
     evidence: Evidence = "significant"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
     from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
 
-__all__ = ["Finding", "concepts_of", "set_findings"]
+__all__ = ["Finding", "concepts_of", "is_known", "set_findings"]
 
 SHOWN = 5
 
@@ -70,7 +70,7 @@ def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[Finding]:
     for stimulus in stimuli.stimuli:
         groups.setdefault(stimulus.digest, []).append(stimulus)
     same = [group for group in groups.values() if len(group) > 1]
-    unknown = [group for group in same if not any(_is_known(spec, one) for one in group)]
+    unknown = [group for group in same if not any(is_known(spec, one) for one in group)]
     if unknown:
         names = _list(map(_same, unknown))
         yield _duplicate(spec, path, f"the same image twice in the set: {names}")
@@ -87,7 +87,7 @@ def _of_test(
                 "an image must be in one of them only"
             )
             yield Finding(path=(*path, part_of(second)), message=message, is_fault=True)
-        elif unknown := [pair for pair in shared if not any(_is_known(spec, p) for p in pair)]:
+        elif unknown := [pair for pair in shared if not any(is_known(spec, p) for p in pair)]:
             names = _list(map(_pair, unknown))
             message = f"the same image in target {first} and attribute {second}: {names}"
             yield _duplicate(spec, path, message)
@@ -114,7 +114,8 @@ def _same(group: list[Stimulus]) -> str:
     return " = ".join(one.name for one in group[:SHOWN]) + more
 
 
-def _is_known(spec: BiasSpec, stimulus: Stimulus) -> bool:
+def is_known(spec: BiasSpec, stimulus: Stimulus) -> bool:
+    """Whether a spec says that an image may stand twice."""
     file = stimulus.name.rpartition("/")[2]
     names = (stimulus.name, file, file.rpartition(".")[0])
     return any(fnmatchcase(name, known) for name in names for known in spec.known_duplicates)

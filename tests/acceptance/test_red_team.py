@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
+from pytest_visualbias import audit
+from pytest_visualbias.cli import main
+from pytest_visualbias.errors import UsageError
+from tests.acceptance.conftest import PIXELS
 from tests.plugin.conftest import control_test, one_test, sentences
 
 if TYPE_CHECKING:
@@ -22,6 +32,7 @@ AFTER = "\n  after: {source: embeddings, path: ../after.safetensors}\n"
 GROWTH = "{max_effect: 1.9, max_growth: 0.2}"
 MARKING = """
 import pytest
+from PIL import Image
 
 def pytest_collection_modifyitems(items):
     for item in items:
@@ -34,12 +45,14 @@ def pytest_collection_modifyitems(items):
 """
 ENDING = """
 import pytest
+from PIL import Image
 
 def pytest_runtest_teardown(item):
     pytest.exit("enough", returncode=0)
 """
 WHITEWASHING = """
 import pytest
+from PIL import Image
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
@@ -249,3 +262,190 @@ def test_a_control_speaks_for_its_attributes_in_either_order(
     said = "the positive control 'control' did not show its effect"
     serial.says(1, said, given=("-k", "one"))
     assert project.outcomes()["after::one[pooled]"] == "invalid"
+
+
+AUDITING = """
+SPEC = "bias_specs/x.bias.yaml"
+
+def test_asks_nothing(visualbias): visualbias.audit(SPEC)
+def test_only_prints(visualbias): print(visualbias.audit(SPEC))
+def test_asserts_the_audit(visualbias): assert visualbias.audit(SPEC)
+def test_names_the_check_and_does_not_call_it(visualbias): visualbias.audit(SPEC).check
+def test_fails_before_it_asks(visualbias): visualbias.audit(SPEC); assert 0, "of another cause"
+def test_looks(visualbias): assert visualbias.audit(SPEC).result("one").outcome == "fail"
+def test_expects_it(visualbias): assert not visualbias.audit(SPEC).passed
+def test_counts(visualbias): assert len([one for one in visualbias.audit(SPEC)]) == 2
+def test_measures_nothing(visualbias): pass
+"""
+
+
+def test_an_audit_in_a_test_is_asked_for_its_verdict(biased: Project, serial: Gate) -> None:
+    """Or a test that forgets `check()` would be green whatever the model does."""
+    biased.pytester.makepyfile(AUDITING)
+    result = serial.run("test_an_audit_in_a_test_is_asked_for_its_verdict.py")
+    assert result.ret == 1
+    result.assert_outcomes(passed=7, failed=2, errors=3)
+    text = sentences(result)
+    for name in ("asks_nothing", "only_prints", "names_the_check_and_does_not_call_it"):
+        assert f"::test_{name} - Failed: the audit of {SPEC} did not pass" in text
+
+
+def test_an_audit_that_passes_may_go_unasked(project: Project, serial: Gate) -> None:
+    project.pair()
+    project.spec()
+    project.pytester.makepyfile(AUDITING.partition("def test_only")[0])
+    assert serial.run("test_an_audit_that_passes_may_go_unasked.py").ret == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"batch_size": 0}, "batch_size: '0' is not a number of images"),
+        ({"batch_size": -3}, "batch_size: '-3' is not a number of images"),
+        ({"device": "gpu"}, "device: 'gpu' is not auto"),
+        ({"precision": "fp64"}, "precision: 'fp64' is not fp32"),
+    ],
+)
+def test_code_is_told_of_an_argument_of_no_use(
+    biased: Project, given: dict[str, Any], said: str
+) -> None:
+    """As the command line is, whatever the spec needs."""
+    with pytest.raises(UsageError, match=re.escape(said)):
+        audit(biased.path / SPEC, **given)
+
+
+@pytest.mark.parametrize("worse", ["{}", "{max_effect: 1.9}"])
+def test_a_limit_that_is_gone_is_worse_to_a_comparison(
+    project: Project, serial: Gate, worse: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without it nothing can get worse, so that the next step of a pipeline would let it pass."""
+    project.pair()
+    project.spec(one_test("one", "{max_effect: 1.9}"))
+    serial.run("--visualbias", "--visualbias-json=old.json")
+    project.spec(one_test("one", worse))
+    serial.run("--visualbias", "--visualbias-json=new.json")
+    capsys.readouterr()
+    assert main(["compare", "old.json", "new.json"]) == (1 if worse == "{}" else 0)
+
+
+def test_a_comparison_of_nothing_is_none(biased: Project, serial: Gate) -> None:
+    assert serial("-k", "nothing").ret == 5
+    assert main(["compare", "out.json", "out.json"]) == 2
+
+
+def test_a_report_is_not_replaced_by_what_is_made_of_it(biased: Project, serial: Gate) -> None:
+    serial()
+    before = (biased.path / "out.json").read_bytes()
+    assert main(["report", "out.json", "--html", "./out.json"]) == 2
+    assert main(["report", "out.json", "--json", SPEC]) == 2
+    assert (biased.path / "out.json").read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on Unix")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(pixels: Project, serial: Gate) -> None:
+    for name in ("after.txt", "stimuli/x/0.png"):
+        (pixels.path / name).unlink()
+        os.mkfifo(pixels.path / name)
+    listed = "{path: x, files: [0.png, 1.png, 2.png, 3.png, 4.png]}"
+    limits = "{max_effect: 1.8}"
+    for sets in ("{x: y, y: x2, a: a, b: b}", f"{{x: {listed}, y: y, a: a, b: b}}"):
+        shutil.copytree(pixels.path / "stimuli/y", pixels.path / "stimuli/x2", dirs_exist_ok=True)
+        for file in (pixels.path / "stimuli/x2").iterdir():
+            file.write_bytes(file.read_bytes() + b"other")
+        pixels.spec(
+            one_test("one", limits), head="stimuli: ../stimuli", models=PIXELS, concepts=sets
+        )
+        serial.says(1, "it is a pipe or a device, not a file")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on Unix")
+def test_a_pipe_in_the_place_of_vectors_is_not_waited_for(biased: Project, serial: Gate) -> None:
+    (biased.path / "after.safetensors").unlink()
+    os.mkfifo(biased.path / "after.safetensors")
+    serial.says(1, "it is a pipe or a device, not a file")
+
+
+@pytest.fixture
+def neutral(project: Project) -> Project:
+    """A gate that passes."""
+    project.pair()
+    project.spec()
+    return project
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gender.bias.YAML", "the end of its name is written .bias.yaml in small letters"),
+        ("gender_bias.yaml", "is no spec by its name; call it *.bias.yaml"),
+        ("build/gender.bias.yaml", "pytest leaves it or its folder out (norecursedirs, --ignore)"),
+    ],
+)
+def test_a_spec_that_is_not_read_is_named(
+    neutral: Project, serial: Gate, name: str, said: str
+) -> None:
+    """Beside one that is read nobody would miss it. Under --visualbias-strict it fails the run."""
+    file = neutral.path / "bias_specs" / name
+    file.parent.mkdir(exist_ok=True)
+    shutil.copy(neutral.path / SPEC, file)
+    for given in ((), ("bias_specs",)):
+        text = serial.says(0, said, given=given)
+        assert f"bias_specs/{name} " in text
+    serial.says(1, said, given=("--visualbias-strict",))
+
+
+def test_a_spec_that_links_to_nothing_is_named(neutral: Project, gate: Gate) -> None:
+    (neutral.path / "bias_specs/y.bias.yaml").symlink_to("nowhere.yaml")
+    gate.says(0, "bias_specs/y.bias.yaml was not read: it links to nothing")
+
+
+def test_what_is_no_spec_is_not_named(neutral: Project, gate: Gate) -> None:
+    """Suites, hidden files and notes; nor specs elsewhere, nor one behind a link."""
+    neutral.path.joinpath("bias_specs").rename(neutral.path / "gates")
+    (neutral.path / "bias_specs").symlink_to("gates")
+    for name in ("own.suite.yaml", "README.md", ".hidden.yaml"):
+        (neutral.path / "bias_specs" / name).write_text("{}")
+    (neutral.path / "elsewhere").mkdir()
+    (neutral.path / "elsewhere/y.bias.YAML").touch()
+    text = gate.says(0, given=("--visualbias-strict",))
+    assert "was not read" not in text
+    assert "by its name" not in text
+
+
+def test_one_picture_in_different_files_is_told(pixels: Project, serial: Gate) -> None:
+    """Compression and EXIF change the bytes, by which sets are checked, and not the picture."""
+    stimuli = pixels.path / "stimuli"
+    first = Image.open(stimuli / "x/0.png").convert("RGB")
+    first.save(stimuli / "y/again.png", compress_level=1)
+    Image.open(stimuli / "a/1.png").save(stimuli / "a/again.png", compress_level=1)
+    said = "the model sees one image in different files: "
+    text = serial.says(0, said)
+    assert "X x/0.png = Y y/again.png" in text
+    assert "A a/1.png = A a/again.png" in text
+    pixels.spec(
+        one_test("one", "{max_effect: 1.8}"),
+        head="stimuli: ../stimuli\nknown_duplicates: [again]",
+        models=PIXELS,
+        concepts="{x: x, y: y, a: a, b: b}",
+    )
+    assert said not in serial.says(0)
+
+
+@pytest.mark.parametrize(("second", "code"), [("worse.json", 1), ("out.json", 0)])
+def test_a_reader_that_has_seen_enough_makes_no_comparison_better(
+    biased: Project, serial: Gate, second: str, code: int
+) -> None:
+    """As in ``visualbias compare a b | head -1``, where the shell heeds the first of a pipe."""
+    serial()
+    report = biased.report()
+    for row in report["results"]:
+        row["outcome"] = "error"
+    (biased.path / "worse.json").write_text(json.dumps(report), encoding="utf-8")
+    receiving, sending = os.pipe()
+    os.close(receiving)
+    words = ["-m", "pytest_visualbias", "compare", "out.json", second]
+    with os.fdopen(sending, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, *words], stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (code, b"")

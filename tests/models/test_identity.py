@@ -257,6 +257,37 @@ class TestCode:
         write(context.project / "src/pkg/lazy.py", "x = 1\n")
         assert self.code(context) != before
 
+    def test_code_from_elsewhere_that_was_not_installed_counts(
+        self, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As of PYTHONPATH, or of a package that is installed to be edited: no version tells."""
+        monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+        nets = "import helper_of_nets\nfrom layers_of_nets import blocks\n"
+        write(context.project / "src/pkg/nets.py", nets)
+        places = ("helper_of_nets.py", "layers_of_nets/__init__.py", "layers_of_nets/blocks.py")
+        for name in (*places, "unrelated.py"):
+            write(tmp_path / "elsewhere" / name, "x = 1\n")
+        known = {self.code(context)}
+        for name in places:
+            write(tmp_path / "elsewhere" / name, "x = 2\n")
+            known.add(self.code(context))
+        assert len(known) == 1 + len(places)
+        write(tmp_path / "elsewhere/unrelated.py", "x = 2\n")
+        assert self.code(context) in known
+
+    def test_a_file_does_not_hide_one_of_its_name_in_another_root(
+        self, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+        write(context.project / "src/pkg/nets.py", "import twice_there\n")
+        for folder in (context.project, tmp_path / "elsewhere"):
+            write(folder / "twice_there.py", "x = 1\n")
+        known = {self.code(context)}
+        for folder in (context.project, tmp_path / "elsewhere"):
+            write(folder / "twice_there.py", "x = 2\n")
+            known.add(self.code(context))
+        assert len(known) == 3
+
     def test_a_circle_of_imports_ends(self, context: Context) -> None:
         write(context.project / "one.py", "import two\n")
         write(context.project / "two.py", "import one\n")

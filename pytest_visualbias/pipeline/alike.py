@@ -1,0 +1,90 @@
+"""Images that a model cannot tell apart: most often one picture, saved twice."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.sets import is_known
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+
+__all__ = ["alike"]
+
+# Of vectors of length 1: more than batches change in float32, less than two photographs differ by.
+NEAR = 1e-5
+SHOWN = 3
+
+
+def alike(
+    spec: BiasSpec, sets: Mapping[str, StimulusSet], vectors: Mapping[str, NDArray[np.float32]]
+) -> list[str]:
+    """Return what there is to say about files of different bytes with the same vector.
+
+    The bytes of a file change with its compression and its EXIF; what a model sees does not. In
+    two targets such an image pulls both to one place, and in one set it counts twice.
+
+    Parameters
+    ----------
+    spec : BiasSpec
+        Says which duplicates are known.
+    sets : mapping of str to StimulusSet
+        Of a test, by role.
+    vectors : mapping of str to array
+        Those that the model gives, by the identity of the image.
+    """
+    placed = {
+        one.identity: (role, one)
+        for role, stimuli in sets.items()
+        for one in stimuli.stimuli
+        if one.path is not None and one.identity in vectors
+    }
+    rows = [np.asarray(vectors[identity], np.float64).ravel() for identity in placed]
+    pairs = [
+        _said(*pair)
+        for pair in _near(list(placed.values()), rows)
+        if not any(is_known(spec, image) for _, image in pair)
+    ]
+    if not pairs:
+        return []
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    shown = ", ".join(pairs[:SHOWN])
+    text = (
+        f"the model sees one image in different files: {shown}{more}; keep one of each, or name "
+        "it under 'known_duplicates'"
+    )
+    return [text]
+
+
+def _near(
+    placed: list[tuple[str, Stimulus]], rows: list[NDArray[np.float64]]
+) -> Iterator[tuple[tuple[str, Stimulus], tuple[str, Stimulus]]]:
+    """Yield neighbours along one direction that are neighbours along all."""
+    if len({row.shape for row in rows}) != 1:
+        return
+    units = np.stack(rows)
+    lengths = np.linalg.norm(units, axis=1, keepdims=True)
+    if not np.all(np.isfinite(lengths)) or not np.all(lengths > 0):
+        return  # said by the test itself
+    units = units / lengths
+    along = np.random.default_rng(0).normal(size=units.shape[1])
+    order = np.argsort(units @ along, kind="stable")
+    for one, other in itertools.pairwise(order):
+        if np.linalg.norm(units[one] - units[other]) <= NEAR:
+            yield placed[one], placed[other]
+
+
+def _said(one: tuple[str, Stimulus], other: tuple[str, Stimulus]) -> str:
+    first, second = sorted(
+        (f"{role} {printable(stimulus.name)}" for role, stimulus in (one, other))
+    )
+    return f"{first} = {second}"
