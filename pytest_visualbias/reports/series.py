@@ -32,7 +32,9 @@ def series_text(record: ResultRecord) -> str:
     series = record.series
     assert series is not None  # noqa: S101 - for the type checker
     parts = [
-        _limit_text(record, series, limit) for limit in record.limits if limit in series.first_over
+        _limit_text(record, series, limit)
+        for limit in record.limits
+        if any(limit in one.over for one in series.points)
     ]
     if not parts and record.limits and not record.control:
         parts = ["never over a limit"]
@@ -136,7 +138,8 @@ def course_lines(
         return
     first, series = found[0]
     judged = "the last is judged" if series.gate == "last" else "all are judged"
-    yield visible(f"{first.spec} :: {first.model}, {span_text(series)}; {judged}")
+    head = visible(f"{first.spec} :: {first.model}, {span_text(series)}; {judged}")
+    yield from _wrapped(head, "", width)
     has_layer = len({one.layer for one, _ in found}) > 1
     for one, own in found:
         name = visible(f"{one.test} [{one.layer}]" if has_layer else one.test)
