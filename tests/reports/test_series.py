@@ -71,6 +71,14 @@ def series(
         ([0, 1, 1, 2], "effect over 0.5 since epoch 2, with evidence since epoch 4"),
         ([0, 2, 0, 1], "effect over 0.5 at epoch 2, 4, with evidence at epoch 2"),
         ([2, 0, 0, 0], "effect over 0.5 at epoch 1, with evidence"),
+        (
+            [2, 1, 2, 2, 2, 0, 0],
+            "effect over 0.5 at epoch 1 to 5, with evidence at epoch 1, 3 to 5",
+        ),
+        (
+            [1, 0] * 6,
+            "effect over 0.5 at 6 checkpoints from epoch 1 to 11, without evidence",
+        ),
     ],
 )
 def test_a_sentence_says_since_when_a_limit_is_exceeded(
@@ -78,12 +86,13 @@ def test_a_sentence_says_since_when_a_limit_is_exceeded(
 ) -> None:
     """0 is within the limit, 1 over it, 2 over it with the evidence asked for."""
     found = [{} if one == 0 else {"max_effect": one == 2} for one in over]
-    record = make(limits={"max_effect": 0.5}, series=series(over=found))
+    effects = [0.1] * len(over)
+    record = make(limits={"max_effect": 0.5}, series=series(effects, found))
     own = "; each by its own p, uncorrected" if any(over) else ""
     assert series_text(record) == said + own
-    judged = make(limits={"max_effect": 0.5}, series=series(over=found, gate="all"))
+    judged = make(limits={"max_effect": 0.5}, series=series(effects, found, gate="all"))
     assert series_text(judged) == said
-    bare = make(limits={"max_effect": 0.5}, series=series(over=found), evidence="point")
+    bare = make(limits={"max_effect": 0.5}, series=series(effects, found), evidence="point")
     assert series_text(bare) == re.sub(r", with(out)? evidence.*", "", said)
 
 
@@ -101,6 +110,8 @@ def test_each_limit_has_its_own_part_and_what_is_no_verdict_is_named(make: Make)
         {**series(over=[{}] * 4), "points": [point("1", 0.1, outcome="fail"), point("2", 1.0)]}
     )})  # fmt: skip
     assert series_text(control) == "the control does not hold at epoch 1"
+    held = make(control="positive", limits={"min_effect": 0.5}, series=series(over=[{}] * 4))
+    assert series_text(held) == "the control holds at all of them"
 
 
 def test_bars_are_as_high_as_effects_and_chance_is_no_trend(make: Make) -> None:
