@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -111,7 +111,7 @@ class SeriesRecord(_Frozen):
     axis: str
     gate: Literal["last", "all"]
     correction: str
-    points: list[PointRecord]
+    points: Annotated[list[PointRecord], Field(min_length=1)]
     first_over: dict[str, str]
     first_evident: dict[str, str]
 

@@ -23,7 +23,7 @@ WIDEST = 40
 LEAST = 1.0
 # A longer number is no place on an axis.
 DIGITS = 15
-# More steps than this are counted and not named.
+# More ranges of steps than this are counted and not named.
 NAMED = 5
 
 
@@ -32,10 +32,14 @@ def series_text(record: ResultRecord) -> str:
     series = record.series
     assert series is not None  # noqa: S101 - for the type checker
     parts = [
-        _limit_text(record, series, limit) for limit in record.limits if limit in series.first_over
+        _limit_text(record, series, limit)
+        for limit in record.limits
+        if any(limit in one.over for one in series.points)
     ]
     if not parts and record.limits and not record.control:
         parts = ["never over a limit"]
+    if record.control == "positive" and all(one.outcome == "pass" for one in series.points):
+        parts = ["the control holds at all of them"]
     for outcome, what in (
         ("fail" if record.control == "positive" else "", "the control does not hold"),
         ("invalid", "invalid"),
@@ -70,9 +74,24 @@ def _when(series: SeriesRecord, labels: Sequence[str]) -> str:
 
 
 def _steps(series: SeriesRecord, labels: Sequence[str]) -> str:
-    if len(labels) > NAMED:
+    """Return some of the checkpoints, those that follow each other as a range."""
+    ranges: list[list[str]] = []
+    is_open = False
+    for one in series.points:
+        if one.label not in labels:
+            is_open = False
+        elif is_open:
+            ranges[-1].append(one.label)
+        else:
+            ranges.append([one.label])
+            is_open = True
+    if len(ranges) > NAMED:
         return f"{len(labels)} checkpoints from {series.axis} {labels[0]} to {labels[-1]}"
-    return f"{series.axis} {', '.join(labels)}"
+    return f"{series.axis} {', '.join(map(_range, ranges))}"
+
+
+def _range(labels: Sequence[str]) -> str:
+    return f"{labels[0]} to {labels[-1]}" if len(labels) > 2 else ", ".join(labels)  # noqa: PLR2004
 
 
 def span_text(series: SeriesRecord) -> str:
@@ -136,7 +155,9 @@ def course_lines(
         return
     first, series = found[0]
     judged = "the last is judged" if series.gate == "last" else "all are judged"
-    yield visible(f"{first.spec} :: {first.model}, {span_text(series)}; {judged}")
+    span = _steps(series, [one.label for one in series.points])
+    head = visible(f"{first.spec} :: {first.model}, {span}; {judged}")
+    yield from _wrapped(head, "", width)
     has_layer = len({one.layer for one, _ in found}) > 1
     for one, own in found:
         name = visible(f"{one.test} [{one.layer}]" if has_layer else one.test)
