@@ -183,7 +183,7 @@ class Dispatch:
             self._homeless = None
             return
         self._homeless = now if self._homeless is None else self._homeless
-        if self.most is None and not self._hands:
+        if self.most is None and not self._peak:
             raise EngineError(
                 f"no machine of the cluster has {self.crew.needs}; ask for less with "
                 "--gpus-per-task or --cpus-per-task, or say with --workers how many will come"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,14 @@ def _rows(vectors: Mapping[str, np.ndarray], *, together: bool) -> Rows:
 def _opened(job: Job) -> Encoder:
     """Load a network that is the one that the caller means, down to code and versions."""
     machine, own = socket.gethostname(), job.identity.checkpoint
+    try:
+        # The user's code may read files of the project by names that are relative to it.
+        os.chdir(job.context.project)
+    except OSError as error:
+        raise EncoderError(
+            f"{machine} does not see {job.context.project} ({error.strerror}); show every machine "
+            "of the cluster the same files at the same paths"
+        ) from None
 
     def digest(path: Path) -> str:
         # Of many checkpoints only one is meant; the digests of the others are nobody's business.
@@ -186,14 +195,17 @@ def _opened(job: Job) -> Encoder:
 
     context = dataclasses.replace(job.context, digest=digest)
     found = find_source(job.entry.source).identify(job.entry, context)
-    if all(dict(one.facts) != dict(job.identity.facts) for one in found):
-        near = next((one.facts for one in found if one.checkpoint == own), {})
-        unlike = sorted(
-            key for key, value in job.identity.facts.items() if near.get(key, "") != value
-        )
+    unlike = min(
+        (_unlike(one.facts, job.identity.facts) for one in found), key=len, default=["none"]
+    )
+    if unlike:
         raise EncoderError(
             f"on {machine} the network '{job.identity.label}' is another one "
-            f"({', '.join(unlike) or 'not found'}); install the same versions and show every "
-            "machine the same files"
+            f"({', '.join(unlike)}); install the same versions and show every machine the same "
+            "files"
         )
     return job.open()
+
+
+def _unlike(facts: Mapping[str, str], meant: Mapping[str, str]) -> list[str]:
+    return sorted(key for key in {**facts, **meant} if facts.get(key) != meant.get(key))
