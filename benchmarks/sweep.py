@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import logging
 import os
@@ -25,11 +26,25 @@ import numpy as np
 from PIL import Image
 
 from pytest_visualbias.cli import main as visualbias
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.plan import Want
+from pytest_visualbias.engines.course import Course, Portions
+from pytest_visualbias.engines.plan import Wish, units_of
+from pytest_visualbias.engines.worker import Part, Rows
+from pytest_visualbias.engines.writing import Writer
+from pytest_visualbias.models.encoder import Context, Identity
+from pytest_visualbias.pipeline.network import Job
+from pytest_visualbias.spec.layers import layer_point
+from pytest_visualbias.spec.schema import TimmModel
+from pytest_visualbias.spec.stimuli import Stimulus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_visualbias.engines.plan import Task, Unit
+
 WORKERS = 2
+TASKS, IMAGES, DIM = 24, 512, 2_048
 NETWORK = """
 import torch
 
@@ -75,11 +90,12 @@ def main() -> None:
                     times.setdefault((name, tasks), []).append(_timed(way, f"{name}{turn}"))
         ray.shutdown()
     _print(options.tasks, {key: statistics.median(found) for key, found in times.items()})
+    _print_driver(options.rounds)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--tasks", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--tasks", type=int, nargs="*", default=[100, 1_000, 10_000])
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 
@@ -138,6 +154,56 @@ def _more(medians: dict[tuple[str, int], float], name: str, before: int, size: i
     if not before:
         return ""
     return f"{1000 * (medians[name, size] - medians[name, before]) / (size - before):.2f}"
+
+
+# ---------------------------------------------------------------------------------------- driver
+
+
+def _print_driver(rounds: int) -> None:
+    """Print what the one driver does for many workers: check, gather and write their vectors."""
+    found = [_driver_time() for _ in range(rounds)]
+    seconds = statistics.median(found) / TASKS
+    megabytes = IMAGES * DIM * 4 / 1e6
+    size = f"{IMAGES} vectors of {DIM:,} values ({megabytes:.1f} MB)"
+    rates = f"{IMAGES / seconds:,.0f} images/s, {megabytes / seconds:.0f} MB/s"
+    print(f"\nA task of {size} costs the driver {1000 * seconds:.0f} ms: {rates}.")
+
+
+def _driver_time() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = EmbeddingCache(folder=Path(folder))
+        writer = Writer(cache)
+        portions = Portions(batch_size=32, shard=IMAGES)
+        course = Course.begin(_unit(TASKS * IMAGES), cache, writer, portions, 1)
+        parts = [_part(task) for task in course.waiting]
+        start = time.perf_counter()
+        for part in parts:
+            assert part.check() == part.checksum
+            course.take(part)
+        course.flush()
+        writer.finish()
+        took = time.perf_counter() - start
+        writer.close()
+    return took
+
+
+def _unit(images: int) -> Unit:
+    digests = [f"{number:064x}" for number in range(images)]
+    stimuli = tuple(Stimulus(name=one, digest=one, identity=one) for one in digests)
+    want = Want(stimuli=stimuli, points=(layer_point("pooled", "pooled"),))
+    entry = TimmModel(source="timm", name="resnet50")
+    identity = Identity(label="network", facts={})
+    context = Context(folder=Path(), project=Path())
+    job = Job(entry=entry, identity=identity, context=context, own=want, want=want)
+    return units_of([Wish(owner=0, job=job)])[0]
+
+
+def _part(task: Task) -> Part:
+    vectors = np.random.default_rng(task.number).random((len(task.stimuli), DIM), np.float32)
+    identities = tuple(stimulus.identity for stimulus in task.stimuli)
+    rows = {"pooled": Rows(identities=identities, vectors=vectors, together=False)}
+    part = Part(rows=rows, failures={}, notes={}, loaded="")
+    return dataclasses.replace(part, checksum=part.check())
 
 
 if __name__ == "__main__":
