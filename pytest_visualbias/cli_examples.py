@@ -58,6 +58,7 @@ The exit code is 1 where the second report is worse, 2 for one that cannot be us
     "embed": """examples:
   visualbias embed bias_specs/*.bias.yaml --cache /shared/embeddings
   visualbias embed bias_specs/gender.bias.yaml --model after --device cuda
+  visualbias embed bias_specs/*.bias.yaml --engine ray --address 10.0.0.7:6379 --gpus-per-task 0.5
 
 Embeddings that are there already are not made again, so a call that was cut off goes on where it
 was, and several may run at once. The gate is then a run of pytest with the same cache. The exit

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_visualbias.embeddings.plan import Want
 from pytest_visualbias.engines.plan import Task, tasks_of
 from pytest_visualbias.engines.worker import Order
-from pytest_visualbias.errors import EngineError
 from pytest_visualbias.pipeline.network import Known
 from pytest_visualbias.spec.digests import digest_of_file
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.embeddings.cache import EmbeddingCache
     from pytest_visualbias.engines.plan import Unit
     from pytest_visualbias.engines.worker import Part
+    from pytest_visualbias.engines.writing import Writer
 
 __all__ = ["Course", "Portions"]
 
@@ -61,7 +61,9 @@ class Course:
     unit : Unit
         The network, and who wants something of it.
     cache : EmbeddingCache
-        Where vectors go.
+        Where vectors are.
+    writer : Writer
+        Where they go.
     portions : Portions
         How much is done at a time.
     order : Order
@@ -82,6 +84,7 @@ class Course:
 
     unit: Unit
     cache: EmbeddingCache
+    writer: Writer
     portions: Portions
     order: Order
     waiting: deque[Task] = field(default_factory=deque)
@@ -101,7 +104,9 @@ class Course:
     _losses: int = 0
 
     @classmethod
-    def begin(cls, unit: Unit, cache: EmbeddingCache, portions: Portions, number: int) -> Course:
+    def begin(
+        cls, unit: Unit, cache: EmbeddingCache, writer: Writer, portions: Portions, number: int
+    ) -> Course:
         """Find out what the cache lacks of a network, where that can be told before it is loaded.
 
         Parameters
@@ -109,7 +114,9 @@ class Course:
         unit : Unit
             The network.
         cache : EmbeddingCache
-            Where vectors go.
+            Where vectors are.
+        writer : Writer
+            Where they go.
         portions : Portions
             How much is done at a time.
         number : int
@@ -120,7 +127,7 @@ class Course:
         context = dataclasses.replace(job.context, digest=digest_of_file)
         sent = dataclasses.replace(job, own=bare, want=bare, context=context)
         order = Order(key=str(number), job=sent, batch_size=portions.batch_size)
-        course = cls(unit=unit, cache=cache, portions=portions, order=order)
+        course = cls(unit=unit, cache=cache, writer=writer, portions=portions, order=order)
         if job.identity.is_whole:
             course._plan("")
         else:
@@ -149,12 +156,12 @@ class Course:
         self._is_planned = True
 
     def take(self, part: Part) -> None:
-        """Take what came of a task; it is in the cache after `flush` at the latest.
+        """Take what came of a task; the writer has it after `flush` at the latest.
 
         Raises
         ------
         EngineError
-            Where the cache cannot be written.
+            Where the cache could not be written before.
         """
         self._losses = 0
         if not self._is_planned:
@@ -170,7 +177,7 @@ class Course:
             vectors = rows.vectors.copy()
             found = dict(zip(rows.identities, vectors, strict=True))
             if rows.together:
-                self._write(self._keys[name][1], found)
+                self.writer.put(self._keys[name][1], found, self._notes)
                 continue
             new = {one: row for one, row in found.items() if one not in self._known[name]}
             self._pending.setdefault(name, {}).update(new)
@@ -214,22 +221,14 @@ class Course:
         self.waiting.clear()
 
     def flush(self) -> None:
-        """Write what is not written.
+        """Have written what is not.
 
         Raises
         ------
         EngineError
-            Where the cache cannot be written.
+            Where the cache could not be written before.
         """
         for name, vectors in self._pending.items():
-            self._write(self._keys[name][0], vectors)
+            if vectors:
+                self.writer.put(self._keys[name][0], vectors, self._notes)
         self._pending, self._bytes, self._flushed = {}, 0, time.monotonic()
-
-    def _write(self, key: str, vectors: Mapping[str, np.ndarray]) -> None:
-        try:
-            self.cache.append(key, vectors, self._notes)
-        except OSError as error:
-            raise EngineError(
-                f"the cache in {self.cache.folder} cannot be written "
-                f"({error.strerror or error}); free space, or name another one with --cache"
-            ) from None

@@ -12,6 +12,7 @@ from pytest_visualbias.engines.crew import Came, Gone, Raised, Ready
 from pytest_visualbias.engines.plan import aligned, apart
 from pytest_visualbias.engines.tally import Tallies
 from pytest_visualbias.engines.worker import Fault
+from pytest_visualbias.engines.writing import Writer
 from pytest_visualbias.errors import EngineError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Dispatch:
     _courses: list[Course] = field(default_factory=list)
     _hands: dict[int, _Hand] = field(default_factory=dict)
     _tallies: Tallies = field(default_factory=Tallies)
+    _writer: Writer = field(init=False)
     _begun: int = 0
     _tickets: int = 0
     _images: list[int] = field(default_factory=lambda: [0, 0])
@@ -92,6 +94,10 @@ class Dispatch:
     _peak: int = 0
     _staffed: float = float("-inf")
     _homeless: float | None = None
+
+    def __post_init__(self) -> None:
+        """Make ready to write."""
+        self._writer = Writer(self.cache)
 
     def run(self, units: Sequence[Unit]) -> None:
         """Do all of them.
@@ -108,8 +114,12 @@ class Dispatch:
             while self._units or self._courses:
                 self._step()
         finally:
-            for course in self._courses:
-                course.flush()
+            try:
+                for course in self._courses:
+                    course.flush()
+                self._writer.finish()
+            finally:
+                self._writer.close()
 
     def _step(self) -> None:
         if not any(course.waiting or course.out for course in self._courses):
@@ -128,7 +138,7 @@ class Dispatch:
         while self._units:
             unit = self._units.popleft()
             self._begun += 1
-            course = Course.begin(unit, self.cache, self.portions, self._begun)
+            course = Course.begin(unit, self.cache, self._writer, self.portions, self._begun)
             if not course.is_over:
                 self._courses.append(course)
                 return course
@@ -137,6 +147,7 @@ class Dispatch:
 
     def _close(self, course: Course) -> None:
         course.flush()
+        self._writer.finish()  # what is told to be in the cache is there
         self._courses.remove(course)
         self.crew.forget(course.order)
         if course.error and len(course.unit.wishes) > 1:
@@ -183,7 +194,7 @@ class Dispatch:
             self._homeless = None
             return
         self._homeless = now if self._homeless is None else self._homeless
-        if self.most is None and not self._hands:
+        if self.most is None and not self._peak:
             raise EngineError(
                 f"no machine of the cluster has {self.crew.needs}; ask for less with "
                 "--gpus-per-task or --cpus-per-task, or say with --workers how many will come"
@@ -252,7 +263,7 @@ class Dispatch:
         if isinstance(value, Fault):
             self._barren = 0
             course.fail(value.reason)
-        elif value.digest() != value.sha256:
+        elif value.check() != value.checksum:
             self._lose(course, task, "its vectors were damaged on the way")
         else:
             self._barren = 0

@@ -130,6 +130,7 @@ def _connect(ray: Any, address: str) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if where == LOCAL:
         quiet["include_dashboard"] = False
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # whoever wants that can say so
     try:
         ray.init(address=where, **quiet)
     except Exception as error:  # noqa: BLE001 - Ray has no type of its own for this

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import os
 import socket
-from dataclasses import dataclass, field
+import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,24 +85,27 @@ class Part:
         What is recorded with the vectors.
     loaded : str
         What the network says of itself.
-    sha256 : str
-        Digest of the vectors and whose they are.
+    checksum : int
+        Of the vectors and whose they are.
     """
 
     rows: Mapping[str, Rows]
     failures: Mapping[str, str]
     notes: Mapping[str, Any]
     loaded: str
-    sha256: str = field(default="")
+    checksum: int = 0
 
-    def digest(self) -> str:
-        """Return the digest of what is there now."""
-        state = hashlib.sha256()
+    def check(self) -> int:
+        """Return the checksum of what is there now.
+
+        A cyclic one: it is against accidents on the way, and one driver checks for many workers.
+        """
+        found = 0
         for name, rows in sorted(self.rows.items()):
             shape = (name, rows.identities, rows.vectors.shape, rows.together)
-            state.update(repr(shape).encode())
-            state.update(np.ascontiguousarray(rows.vectors).tobytes())
-        return state.hexdigest()
+            found = zlib.crc32(repr(shape).encode(), found)
+            found = zlib.crc32(np.ascontiguousarray(rows.vectors).data, found)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,9 +170,7 @@ class Worker:
             if vectors
         }
         part = Part(rows=rows, failures=failures, notes=notes, loaded=self._loaded)
-        return Part(
-            rows=rows, failures=failures, notes=notes, loaded=self._loaded, sha256=part.digest()
-        )
+        return dataclasses.replace(part, checksum=part.check())
 
 
 def _rows(vectors: Mapping[str, np.ndarray], *, together: bool) -> Rows:
@@ -179,6 +181,14 @@ def _rows(vectors: Mapping[str, np.ndarray], *, together: bool) -> Rows:
 def _opened(job: Job) -> Encoder:
     """Load a network that is the one that the caller means, down to code and versions."""
     machine, own = socket.gethostname(), job.identity.checkpoint
+    try:
+        # The user's code may read files of the project by names that are relative to it.
+        os.chdir(job.context.project)
+    except OSError as error:
+        raise EncoderError(
+            f"{machine} does not see {job.context.project} ({error.strerror}); show every machine "
+            "of the cluster the same files at the same paths"
+        ) from None
 
     def digest(path: Path) -> str:
         # Of many checkpoints only one is meant; the digests of the others are nobody's business.
@@ -186,14 +196,17 @@ def _opened(job: Job) -> Encoder:
 
     context = dataclasses.replace(job.context, digest=digest)
     found = find_source(job.entry.source).identify(job.entry, context)
-    if all(dict(one.facts) != dict(job.identity.facts) for one in found):
-        near = next((one.facts for one in found if one.checkpoint == own), {})
-        unlike = sorted(
-            key for key, value in job.identity.facts.items() if near.get(key, "") != value
-        )
+    unlike = min(
+        (_unlike(one.facts, job.identity.facts) for one in found), key=len, default=["none"]
+    )
+    if unlike:
         raise EncoderError(
             f"on {machine} the network '{job.identity.label}' is another one "
-            f"({', '.join(unlike) or 'not found'}); install the same versions and show every "
-            "machine the same files"
+            f"({', '.join(unlike)}); install the same versions and show every machine the same "
+            "files"
         )
     return job.open()
+
+
+def _unlike(facts: Mapping[str, str], meant: Mapping[str, str]) -> list[str]:
+    return sorted(key for key in {**facts, **meant} if facts.get(key) != meant.get(key))

@@ -65,7 +65,7 @@ def part_of(order: Order, task: Task) -> Part:
         name: Rows(identities=(*random,), vectors=vectors, together=False) for name in task.points
     }
     bare = {"rows": rows if random else {}, "failures": {}, "notes": {}, "loaded": "weights"}
-    return Part(**bare, sha256=Part(**bare).digest())  # type: ignore[arg-type]
+    return Part(**bare, checksum=Part(**bare).check())  # type: ignore[arg-type]
 
 
 @dataclass

@@ -177,6 +177,26 @@ def test_a_machine_that_comes_later_is_used_where_somebody_says_that_it_will(run
     assert {worker for worker, _, _ in run.hands.log} == {0, 1, 2}
 
 
+def test_a_cluster_that_stays_without_a_place_is_not_waited_for_forever(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All machines are lost while a task is out; those that were hired anew never come."""
+    monkeypatch.setattr("pytest_visualbias.engines.dispatch.PATIENCE_S", 0.0)
+    monkeypatch.setattr("pytest_visualbias.engines.dispatch.STAFFED_EVERY_S", 0.0)
+
+    def accident(worker: int, order: Order, task: Task) -> str:
+        if task.number < 2:
+            return ""
+        run.hands.places = 0
+        return "lost"
+
+    run.hands.accident = accident
+    wish = a_wish(0, "one", IMAGES)
+    with pytest.raises(EngineError, match="had 1 processor for 0 s; run again when there is one"):
+        run.dispatch().run(units_of([wish]))
+    assert len(kept(run, wish)) == 8
+
+
 def test_no_more_workers_than_tasks_are_hired(run: Run) -> None:
     run.hands.places = 64
     run.dispatch().run(units_of([a_wish(0, "one", IMAGES)]))

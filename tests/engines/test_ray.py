@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import safetensors
+import torch
 from PIL import Image
 
 from pytest_visualbias.cli import main
@@ -67,7 +68,7 @@ tests:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two machines with a processor each."""
+    """Two machines with a processor each, one of which says that it has a GPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_DEDUP_LOGS", "0")
@@ -76,7 +77,7 @@ def cluster() -> Iterator[Any]:
 
         head = {"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False}
         found: Any = Cluster(initialize_head=True, head_node_args=head)
-        found.add_node(num_cpus=1, object_store_memory=MEMORY)
+        found.add_node(num_cpus=1, num_gpus=1, object_store_memory=MEMORY)
         yield found
         found.shutdown()
 
@@ -110,7 +111,7 @@ def embed(
         capsys.readouterr()
         where = ("--address", cluster.address, "--shard", "8") if engine == "ray" else ()
         more = ("--engine", engine, "--cache", engine, "--batch-size", "8", *where)
-        status = main(["embed", *more, *arguments])
+        status = main(["embed", *more, "--device", "cpu", *arguments])
         said = capsys.readouterr()
         return status, said.out, said.err
 
@@ -208,9 +209,10 @@ def test_what_a_worker_raises_and_a_worker_that_is_killed_are_told_apart(
     project: Path, cluster: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     broken: Any = None
-    with crew_at(cluster.address, cpus=1, gpus=None) as crew:
-        assert crew.room() >= 2
-        assert crew.place == Place(cpus=1, gpus=0.0)
+    with crew_at(cluster.address, cpus=1, gpus=0.5) as crew:
+        assert crew.place == Place(cpus=1, gpus=0.5)
+        assert crew.room() == 1, "there is half a GPU twice, but one processor beside it"
+        assert crew.device("auto") == "cuda"
         worker = crew.hire()
         assert until(crew, Ready) == Ready(worker=worker)
         crew.give(worker, 7, Broken(), broken)  # type: ignore[arg-type]
@@ -236,12 +238,24 @@ class Broken:
 def test_a_place_that_no_machine_has_is_a_sentence(
     embed: Callable[..., tuple[int, str, str]],
 ) -> None:
-    status, _, err = embed(SPEC, "--gpus-per-task", "0.5")
+    status, _, err = embed(SPEC, "--device", "auto", "--gpus-per-task", "2")
     assert status == 1
     assert err.strip() == (
-        "no machine of the cluster has 1 processor and 0.5 GPU; ask for less with --gpus-per-task "
+        "no machine of the cluster has 1 processor and 2 GPU; ask for less with --gpus-per-task "
         "or --cpus-per-task, or say with --workers how many will come"
     )
-    status, _, err = embed(SPEC, "--device", "cuda")
+    status, _, err = embed(SPEC, "--device", "cuda", "--gpus-per-task", "0")
     assert err.strip() == "--device cuda needs GPUs in the cluster, and --gpus-per-task over 0"
     assert status == 1
+
+
+def test_where_the_cluster_has_gpus_a_worker_gets_one_and_does_not_do_without(
+    embed: Callable[..., tuple[int, str, str]],
+) -> None:
+    """The GPU of this cluster is none, so nothing is embedded on the processor in its place."""
+    if torch.cuda.is_available():
+        pytest.skip("there is one after all")
+    status, out, _ = embed(SPEC, "--device", "auto", "--model", "before")
+    assert status == 1
+    assert out == f"{SPEC} :: before: there is no device 'cuda' here; choose another, or 'auto'\n"
+    assert not Path("ray/3").exists()

@@ -1,0 +1,210 @@
+"""What it costs to have images embedded by workers of a cluster, beside one process.
+
+    python benchmarks/sweep.py                          # some minutes on two cores
+    python benchmarks/sweep.py --tasks 100 1000 --rounds 1
+
+A task is one image of 8 x 8, and the network does nothing: what is left is overhead, of tasks here
+and of images there. Both ways take turns; medians are printed. A task of `visualbias embed` is 512
+images unless `--shard` says otherwise, so that its overhead is shared by as many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import logging
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from pytest_visualbias.cli import main as visualbias
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.plan import Want
+from pytest_visualbias.engines.course import Course, Portions
+from pytest_visualbias.engines.plan import Wish, units_of
+from pytest_visualbias.engines.worker import Part, Rows
+from pytest_visualbias.engines.writing import Writer
+from pytest_visualbias.models.encoder import Context, Identity
+from pytest_visualbias.pipeline.network import Job
+from pytest_visualbias.spec.layers import layer_point
+from pytest_visualbias.spec.schema import TimmModel
+from pytest_visualbias.spec.stimuli import Stimulus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_visualbias.engines.plan import Task, Unit
+
+WORKERS = 2
+TASKS, IMAGES, DIM = 24, 512, 2_048
+NETWORK = """
+import torch
+
+def network():
+    return torch.nn.Flatten()
+"""
+SPEC = """visualbias: 1
+models:
+  after: {source: factory, call: "trivial:network", random_init: 1, transform: {size: 8}}
+stimuli: ../stimuli
+concepts: {x: x, y: y}
+tests:
+  - name: one
+    kind: intra-similarity
+    targets: {X: x}
+  - name: two
+    kind: intra-similarity
+    targets: {X: y}
+"""
+
+
+def main() -> None:
+    """Run both ways at every size, and print what a task costs."""
+    options = _options()
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+
+    times: dict[tuple[str, int], list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        ray.init(
+            num_cpus=WORKERS,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        for way in _ways(_project(Path("first"), 2)).values():
+            _timed(way, "first")  # imports torch, here and on the workers' disks
+        for tasks in options.tasks:
+            spec = _project(Path(f"{tasks}"), tasks)
+            for turn in range(options.rounds):
+                for name, way in _ways(spec).items():
+                    times.setdefault((name, tasks), []).append(_timed(way, f"{name}{turn}"))
+        ray.shutdown()
+    _print(options.tasks, {key: statistics.median(found) for key, found in times.items()})
+    _print_driver(options.rounds)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--tasks", type=int, nargs="*", default=[100, 1_000, 10_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser.parse_args()
+
+
+def _project(folder: Path, images: int) -> Path:
+    """Draw images, no two of them alike, and write a spec of a network that does nothing."""
+    random = np.random.default_rng(images)
+    for half in "xy":
+        (folder / "stimuli" / half).mkdir(parents=True)
+    for index in range(images):
+        pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "stimuli" / "xy"[index % 2] / f"{index:06}.png")
+    Path("trivial.py").write_text(NETWORK)
+    (folder / "specs").mkdir()
+    spec = folder / "specs" / "trivial.bias.yaml"
+    spec.write_text(SPEC)
+    return spec
+
+
+def _ways(spec: Path) -> dict[str, Callable[[str], Sequence[str]]]:
+    alike = ["embed", str(spec), "--batch-size", "1", "--device", "cpu"]
+    return {
+        "local": lambda cache: [*alike, "--cache", str(spec.parent / cache)],
+        "ray": lambda cache: [
+            *(*alike, "--cache", str(spec.parent / cache)),
+            *("--engine", "ray", "--shard", "1", "--workers", str(WORKERS)),
+        ],
+    }
+
+
+def _timed(way: Callable[[str], Sequence[str]], cache: str) -> float:
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        start = time.perf_counter()
+        status = visualbias(way(cache))
+        took = time.perf_counter() - start
+    if status:
+        raise SystemExit(said.getvalue())
+    return took
+
+
+def _print(sizes: Sequence[int], medians: dict[tuple[str, int], float]) -> None:
+    """Print seconds in all, and what one task more costs between two sizes."""
+    print("| tasks | local s | ray s | ray / local | one more, local ms | one more, ray ms |")
+    print("|---|---|---|---|---|---|")
+    before = 0
+    for size in sizes:
+        local, cluster = medians["local", size], medians["ray", size]
+        more = [_more(medians, name, before, size) for name in ("local", "ray")]
+        print(f"| {size:,} | {local:.2f} | {cluster:.2f} | {cluster / local:.2f} | ", end="")
+        print(" | ".join(more) + " |")
+        before = size
+
+
+def _more(medians: dict[tuple[str, int], float], name: str, before: int, size: int) -> str:
+    """Return the milliseconds that a task costs beside the start, which both sizes have."""
+    if not before:
+        return ""
+    return f"{1000 * (medians[name, size] - medians[name, before]) / (size - before):.2f}"
+
+
+# ---------------------------------------------------------------------------------------- driver
+
+
+def _print_driver(rounds: int) -> None:
+    """Print what the one driver does for many workers: check, gather and write their vectors."""
+    found = [_driver_time() for _ in range(rounds)]
+    seconds = statistics.median(found) / TASKS
+    megabytes = IMAGES * DIM * 4 / 1e6
+    size = f"{IMAGES} vectors of {DIM:,} values ({megabytes:.1f} MB)"
+    rates = f"{IMAGES / seconds:,.0f} images/s, {megabytes / seconds:.0f} MB/s"
+    print(f"\nA task of {size} costs the driver {1000 * seconds:.0f} ms: {rates}.")
+
+
+def _driver_time() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = EmbeddingCache(folder=Path(folder))
+        writer = Writer(cache)
+        portions = Portions(batch_size=32, shard=IMAGES)
+        course = Course.begin(_unit(TASKS * IMAGES), cache, writer, portions, 1)
+        parts = [_part(task) for task in course.waiting]
+        start = time.perf_counter()
+        for part in parts:
+            assert part.check() == part.checksum
+            course.take(part)
+        course.flush()
+        writer.finish()
+        took = time.perf_counter() - start
+        writer.close()
+    return took
+
+
+def _unit(images: int) -> Unit:
+    digests = [f"{number:064x}" for number in range(images)]
+    stimuli = tuple(Stimulus(name=one, digest=one, identity=one) for one in digests)
+    want = Want(stimuli=stimuli, points=(layer_point("pooled", "pooled"),))
+    entry = TimmModel(source="timm", name="resnet50")
+    identity = Identity(label="network", facts={})
+    context = Context(folder=Path(), project=Path())
+    job = Job(entry=entry, identity=identity, context=context, own=want, want=want)
+    return units_of([Wish(owner=0, job=job)])[0]
+
+
+def _part(task: Task) -> Part:
+    vectors = np.random.default_rng(task.number).random((len(task.stimuli), DIM), np.float32)
+    identities = tuple(stimulus.identity for stimulus in task.stimuli)
+    rows = {"pooled": Rows(identities=identities, vectors=vectors, together=False)}
+    part = Part(rows=rows, failures={}, notes={}, loaded="")
+    return dataclasses.replace(part, checksum=part.check())
+
+
+if __name__ == "__main__":
+    main()
