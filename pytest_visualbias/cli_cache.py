@@ -200,6 +200,8 @@ def _told(found: Contents) -> Iterator[str]:
     yield f"{_counted(files, 'file')}, {_sum(keys)}"
     if keys:
         yield f"used between {_day(keys[0].used)} and {_day(keys[-1].used)}"
+    if found.fetched:
+        yield f"copies of {_counted(len(found.fetched), 'URL')}: {_sum(found.fetched)}"
     yield f"digests of files: {shown_size(found.memo)}"
     if outdated:
         what = _counted(len(outdated), "key")
