@@ -13,17 +13,16 @@ import pytest
 from pytest_visualbias.baseline.files import is_report
 from pytest_visualbias.embeddings.shared import SharedCache
 from pytest_visualbias.embeddings.sizes import parse_size
-from pytest_visualbias.errors import UsageError
+from pytest_visualbias.errors import StorageError, UsageError
 from pytest_visualbias.given import (
     below,
-    path_of,
     place_of,
     refuse_moved_root,
     switch_of,
     value_of,
 )
 from pytest_visualbias.projecting import has_step_summary, targets
-from pytest_visualbias.remote.mirror import Passing
+from pytest_visualbias.remote.mirror import Mirror, Passing
 from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.reports.files import Look
 from pytest_visualbias.session import Settings
@@ -139,9 +138,11 @@ def read_options(config: pytest.Config) -> Options:
 def _baseline(config: pytest.Config) -> Path | None:
     """Return what the command line names, which must be there unless it is about to be made."""
     _refuse_on_ci(config)
-    path = path_of(config, "baseline")
+    path = place_of(config, "baseline")
     if path is None:
         return None
+    if isinstance(path, Url):
+        return _fetched_baseline(config, path)
     if not path.exists() and _recording(config) is None:
         raise pytest.UsageError(
             f"--visualbias-baseline: {path} does not exist; correct the path, or record it with "
@@ -153,6 +154,17 @@ def _baseline(config: pytest.Config) -> Path | None:
             "another --visualbias-baseline"
         )
     return path
+
+
+def _fetched_baseline(config: pytest.Config, url: Url) -> Path:
+    """Return a copy of what is only read."""
+    if _writing(config):
+        raise pytest.UsageError(f"{_writing(config)[0]}: {url} is only read; name a file")
+    cache, _ = _caches(config)
+    try:
+        return Mirror(folder=cache, offline=switch_of(config, "offline")).file(url)
+    except StorageError as error:
+        raise pytest.UsageError(f"--visualbias-baseline: {error}") from None
 
 
 def _writing(config: pytest.Config) -> list[str]:
