@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.baseline.files import is_report
-from pytest_visualbias.embeddings.shared import SharedCache
+from pytest_visualbias.caching import caches
 from pytest_visualbias.embeddings.sizes import parse_size
 from pytest_visualbias.errors import StorageError, UsageError
 from pytest_visualbias.given import (
-    below,
     place_of,
     refuse_moved_root,
     switch_of,
@@ -23,7 +22,7 @@ from pytest_visualbias.given import (
 )
 from pytest_visualbias.projecting import has_step_summary, targets
 from pytest_visualbias.remote.mirror import Mirror, Passing
-from pytest_visualbias.remote.urls import Url, is_url
+from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.reports.files import Look
 from pytest_visualbias.session import Settings
 from pytest_visualbias.spec.overrides import Override, override_of
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.baseline.sources import Recording
+    from pytest_visualbias.embeddings.shared import SharedCache
 
 __all__ = ["Options", "read_options"]
 
@@ -115,7 +115,7 @@ def read_options(config: pytest.Config) -> Options:
         baseline=_baseline(config),
         recording=_recording(config),
     )
-    local, shared = _caches(config)
+    local, shared = caches(config)
     # A shared cache needs a place for its files where pytest has none.
     passing = Passing() if shared is not None and local is None else None
     return Options(
@@ -160,7 +160,7 @@ def _fetched_baseline(config: pytest.Config, url: Url) -> Path:
     """Return a copy of what is only read."""
     if _writing(config):
         raise pytest.UsageError(f"{_writing(config)[0]}: {url} is only read; name a file")
-    cache, _ = _caches(config)
+    cache, _ = caches(config)
     try:
         return Mirror(folder=cache, offline=switch_of(config, "offline")).file(url)
     except StorageError as error:
@@ -226,35 +226,6 @@ def _threads() -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # not there on every system
     processors = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     return max(1, processors // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-
-
-def _caches(config: pytest.Config) -> tuple[Path | None, SharedCache | None]:
-    """Return the folder of the cache, and the cache at a URL behind it."""
-    if switch_of(config, "no-cache"):
-        return None, None
-    named, environment = place_of(config, "cache"), os.environ.get("VISUALBIAS_CACHE", "")
-    chosen = named if named is not None else Url(environment) if is_url(environment) else None
-    if not isinstance(chosen, Url):
-        return _cache_folder(config, chosen), None
-    is_reached = chosen.is_near or not switch_of(config, "offline")
-    return _cache_folder(config, None), SharedCache(url=chosen) if is_reached else None
-
-
-def _cache_folder(config: pytest.Config, named: Path | None) -> Path | None:
-    name, path = "--visualbias-cache", named
-    from_environment = os.environ.get("VISUALBIAS_CACHE", "")
-    if path is None and from_environment and not is_url(from_environment):
-        name, path = "VISUALBIAS_CACHE", below(config.invocation_params.dir, from_environment)
-    if path is not None:
-        if path.exists() and not path.is_dir():
-            raise pytest.UsageError(f"{name}: {path} is not a folder; choose another")
-        return path
-    # Pytest's cache is not there with `-p no:cacheprovider`.
-    cache: pytest.Cache | None = getattr(config, "cache", None)
-    try:
-        return None if cache is None else Path(cache.mkdir("visualbias"))
-    except OSError:
-        return None  # a repository that cannot be written to; pytest warns of that itself
 
 
 def _cache_limit(config: pytest.Config) -> int:
