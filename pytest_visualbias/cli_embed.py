@@ -51,7 +51,7 @@ def _count(text: str) -> int:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    cache = opened(options.cache, offline=options.offline)
+    cache = opened(options.cache, offline=options.offline, fills=True)
     digests, told = remembered(options.cache, rehash=False), _Told()
     session = Session(
         settings=Settings(

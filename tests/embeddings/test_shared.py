@@ -119,6 +119,29 @@ def test_a_key_is_listed_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert listed == [f"{FORMAT}/{KEY}"]
 
 
+def test_to_fill_a_cache_puts_there_what_lies_here_already(store: Path) -> None:
+    EmbeddingCache(folder=store.parent / "a").store(KEY, VECTORS, {})
+    assert same(dict(machine(store, "a").load(KEY, VECTORS).vectors))
+    assert files(store) == [], "a warm run asks for nothing"
+    cache = machine(store, "a")
+    assert cache.shared is not None
+    cache.shared.fills = True
+    cache.load(KEY, VECTORS)
+    assert same(dict(machine(store, "b").load(KEY, VECTORS).vectors))
+
+
+def test_what_is_found_to_be_here_only_is_put_there_where_that_is_allowed(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    EmbeddingCache(folder=store.parent / "a").store(KEY, {"one": VECTORS["one"]}, {})
+    with monkeypatch.context() as patch:
+        break_down(patch, "write")
+        assert machine(store, "a").load(KEY, VECTORS).vectors.keys() == {"one"}
+    assert files(store) == []
+    machine(store, "a").load(KEY, VECTORS)
+    assert machine(store, "b").load(KEY, VECTORS).vectors.keys() == {"one"}
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "strayed", "renamed"])
 def test_a_damaged_object_is_dropped_and_never_believed(store: Path, damage: str) -> None:
     machine(store, "a").store(KEY, VECTORS, {})

@@ -316,8 +316,12 @@ def test_the_console_script_fills_shows_and_prunes_a_cache_in_a_bucket(
 ) -> None:
     monkeypatch.chdir(networks.path)
     url = "s3://lab/cache"
+    networks.gate()
+    assert bucket.names() == []
+    capsys.readouterr()
     assert main(["embed", "bias_specs/x.bias.yaml", "--cache", url]) == 0
-    assert len(bucket.vectors()) == 2
+    assert "; 0 embedded now" in capsys.readouterr().out
+    assert len(bucket.vectors()) == 2, "what lay here already"
     bucket.client.put_object(Bucket="lab", Key="cache/3/mine.txt", Body=b"of somebody else")
     capsys.readouterr()
     assert main(["cache", "info", "--cache", url]) == 0
