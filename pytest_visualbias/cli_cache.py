@@ -98,23 +98,36 @@ def place_of(named: Path | Url | None) -> Path | None:
     return chosen if isinstance(chosen, Path) else _nearest()
 
 
-def shared_of(named: Path | Url | None, *, offline: bool) -> SharedCache | None:
+def shared_of(
+    named: Path | Url | None, *, offline: bool, fills: bool = False
+) -> SharedCache | None:
     """Return the cache at a URL, where one is meant that may be reached."""
     chosen = _chosen(named)
     if isinstance(chosen, Url) and (chosen.is_near or not offline):
-        return SharedCache(url=chosen)
+        return SharedCache(url=chosen, fills=fills)
     return None
 
 
-def opened(named: Path | Url | None, *, offline: bool = False) -> EmbeddingCache:
+def opened(
+    named: Path | Url | None, *, offline: bool = False, fills: bool = False
+) -> EmbeddingCache:
     """Return the cache that pytest would use here, reached where it is at a URL.
+
+    Parameters
+    ----------
+    named : Path, Url or None
+        What an option says.
+    offline : bool
+        Whether the network must not be touched.
+    fills : bool
+        Whether what lies in the folder already is to be at the URL, too.
 
     Raises
     ------
     StorageError
         Where it cannot be reached.
     """
-    shared = shared_of(named, offline=offline)
+    shared = shared_of(named, offline=offline, fills=fills)
     if shared is not None:
         shared.check()
     return EmbeddingCache(folder=cache_folder(named), shared=shared)
@@ -200,6 +213,8 @@ def _told(found: Contents) -> Iterator[str]:
     yield f"{_counted(files, 'file')}, {_sum(keys)}"
     if keys:
         yield f"used between {_day(keys[0].used)} and {_day(keys[-1].used)}"
+    if found.fetched:
+        yield f"copies of {_counted(len(found.fetched), 'URL')}: {_sum(found.fetched)}"
     yield f"digests of files: {shown_size(found.memo)}"
     if outdated:
         what = _counted(len(outdated), "key")

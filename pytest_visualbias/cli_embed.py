@@ -153,7 +153,7 @@ def _session(options: argparse.Namespace, passed: Passed, digest: Callable[[Path
         offline=options.offline,
         threads=options.cpus_per_task,
     )
-    cache = opened(options.cache, offline=options.offline)
+    cache = opened(options.cache, offline=options.offline, fills=True)
     resources = Resources(cache=cache, batch_size=options.batch_size, progress=passed)
     return Session(settings=settings, resources=resources, digest=digest)
 

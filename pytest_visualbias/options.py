@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.baseline.files import is_report
-from pytest_visualbias.embeddings.shared import SharedCache
+from pytest_visualbias.caching import caches
 from pytest_visualbias.embeddings.sizes import parse_size
-from pytest_visualbias.errors import UsageError
+from pytest_visualbias.errors import StorageError, UsageError
 from pytest_visualbias.given import (
-    below,
-    path_of,
     place_of,
     refuse_moved_root,
     switch_of,
     value_of,
 )
 from pytest_visualbias.projecting import has_step_summary, targets
-from pytest_visualbias.remote.mirror import Passing
-from pytest_visualbias.remote.urls import Url, is_url
+from pytest_visualbias.remote.mirror import Mirror, Passing
+from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.reports.files import Look
 from pytest_visualbias.session import DEVICE, PRECISIONS, Settings
 from pytest_visualbias.spec.overrides import Override, override_of
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.baseline.sources import Recording
+    from pytest_visualbias.embeddings.shared import SharedCache
 
 __all__ = ["Options", "read_options"]
 
@@ -115,7 +114,7 @@ def read_options(config: pytest.Config) -> Options:
         baseline=_baseline(config),
         recording=_recording(config),
     )
-    local, shared = _caches(config)
+    local, shared = caches(config)
     # A shared cache needs a place for its files where pytest has none.
     passing = Passing() if shared is not None and local is None else None
     return Options(
@@ -138,9 +137,11 @@ def read_options(config: pytest.Config) -> Options:
 def _baseline(config: pytest.Config) -> Path | None:
     """Return what the command line names, which must be there unless it is about to be made."""
     _refuse_on_ci(config)
-    path = path_of(config, "baseline")
+    path = place_of(config, "baseline")
     if path is None:
         return None
+    if isinstance(path, Url):
+        return _fetched_baseline(config, path)
     if not path.exists() and _recording(config) is None:
         raise pytest.UsageError(
             f"--visualbias-baseline: {path} does not exist; correct the path, or record it with "
@@ -152,6 +153,17 @@ def _baseline(config: pytest.Config) -> Path | None:
             "another --visualbias-baseline"
         )
     return path
+
+
+def _fetched_baseline(config: pytest.Config, url: Url) -> Path:
+    """Return a copy of what is only read."""
+    if _writing(config):
+        raise pytest.UsageError(f"{_writing(config)[0]}: {url} is only read; name a file")
+    cache, _ = caches(config)
+    try:
+        return Mirror(folder=cache, offline=switch_of(config, "offline")).file(url)
+    except StorageError as error:
+        raise pytest.UsageError(f"--visualbias-baseline: {error}") from None
 
 
 def _writing(config: pytest.Config) -> list[str]:
@@ -213,35 +225,6 @@ def _threads() -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # not there on every system
     processors = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     return max(1, processors // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-
-
-def _caches(config: pytest.Config) -> tuple[Path | None, SharedCache | None]:
-    """Return the folder of the cache, and the cache at a URL behind it."""
-    if switch_of(config, "no-cache"):
-        return None, None
-    named, environment = place_of(config, "cache"), os.environ.get("VISUALBIAS_CACHE", "")
-    chosen = named if named is not None else Url(environment) if is_url(environment) else None
-    if not isinstance(chosen, Url):
-        return _cache_folder(config, chosen), None
-    is_reached = chosen.is_near or not switch_of(config, "offline")
-    return _cache_folder(config, None), SharedCache(url=chosen) if is_reached else None
-
-
-def _cache_folder(config: pytest.Config, named: Path | None) -> Path | None:
-    name, path = "--visualbias-cache", named
-    from_environment = os.environ.get("VISUALBIAS_CACHE", "")
-    if path is None and from_environment and not is_url(from_environment):
-        name, path = "VISUALBIAS_CACHE", below(config.invocation_params.dir, from_environment)
-    if path is not None:
-        if path.exists() and not path.is_dir():
-            raise pytest.UsageError(f"{name}: {path} is not a folder; choose another")
-        return path
-    # Pytest's cache is not there with `-p no:cacheprovider`.
-    cache: pytest.Cache | None = getattr(config, "cache", None)
-    try:
-        return None if cache is None else Path(cache.mkdir("visualbias"))
-    except OSError:
-        return None  # a repository that cannot be written to; pytest warns of that itself
 
 
 def _cache_limit(config: pytest.Config) -> int:

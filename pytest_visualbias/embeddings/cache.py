@@ -77,9 +77,14 @@ class EmbeddingCache:
         """
         if key not in self._memory:
             self._memory[key] = self._all(key)
-        if not self._memory[key].vectors.keys() >= set(wanted) and self._pull(key):
+        lacks = not self._memory[key].vectors.keys() >= set(wanted)
+        if (lacks or self._fills) and self._pull(key):
             self._memory[key] = self._all(key)
         return self._memory[key]
+
+    @property
+    def _fills(self) -> bool:
+        return self.shared is not None and self.shared.fills
 
     def _all(self, key: str) -> Cached:
         vectors: dict[str, np.ndarray] = {}
@@ -106,7 +111,7 @@ class EmbeddingCache:
             Where the shared cache cannot be read.
         """
         found = self._together(key, digests)
-        if found is None and self._pull(key):
+        if (found is None or self._fills) and self._pull(key):
             found = self._together(key, digests)
         return found
 

@@ -2,7 +2,7 @@
 
 The layout is ``<folder>/<format>/<key>/*.safetensors`` for vectors and ``.../numbers.json`` for the
 results of tests, with ``<folder>/<format>/<key>.lock`` and
-the remembered digests beside it.
+the remembered digests beside it. Copies of what lies at URLs are below ``<folder>/fetched/<key>/``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 import safetensors
 
 from pytest_visualbias.embeddings.cache import FORMAT
+from pytest_visualbias.remote.mirror import FETCHED
 from pytest_visualbias.spec.remembered import MEMO
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["Contents", "Key", "count_images", "survey"]
@@ -61,7 +62,12 @@ class Key:
     @property
     def is_outdated(self) -> bool:
         """Whether an older version of the cache wrote it, so that this one never reads it."""
-        return _is_outdated(self.path.parent)
+        return not self.is_fetched and _is_outdated(self.path.parent)
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether it holds copies of what lies at a URL."""
+        return self.path.parent.name == FETCHED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +86,8 @@ class Contents:
         Folders of older formats, and old ones of keys without vectors: they go once they are empty.
     memo : int
         Bytes of the remembered digests.
+    fetched : tuple of Key
+        Copies of what lies at URLs, a key for each URL.
     """
 
     keys: tuple[Key, ...]
@@ -87,11 +95,21 @@ class Contents:
     locks: Mapping[Path, float]
     hollow: tuple[Path, ...]
     memo: int
+    fetched: tuple[Key, ...] = ()
 
     @property
     def size(self) -> int:
-        """Bytes of the keys and of the remembered digests."""
-        return sum(key.size for key in self.keys) + self.memo
+        """Bytes of the keys, of what was fetched, and of the remembered digests."""
+        return sum(key.size for key in (*self.keys, *self.fetched)) + self.memo
+
+    @property
+    def idle(self) -> list[Key]:
+        """What may go in the order in which it should: what was fetched, once a day has passed.
+
+        A run that lacks vectors makes them again; one that lacks an image fails.
+        """
+        fetched = [key for key in self.fetched if key.used < time.time() - DAY]
+        return sorted([*self.keys, *fetched], key=_turn)
 
 
 def survey(folder: Path) -> Contents:
@@ -118,12 +136,31 @@ def survey(folder: Path) -> Contents:
         elif _is_old(said):
             hollow.append(path)
     return Contents(
-        keys=tuple(sorted(keys, key=lambda key: (not key.is_outdated, key.used, key.path))),
+        keys=tuple(sorted(keys, key=_turn)),
         leftovers=leftovers,
         locks={one: said.st_mtime for one, said in inside.items() if LOCK.fullmatch(one.name)},
         hollow=(*hollow, *(home for home in homes if _is_outdated(home))),
         memo=top[folder / MEMO].st_size if folder / MEMO in top else 0,
+        fetched=tuple(_fetched(folder / FETCHED)),
     )
+
+
+def _turn(key: Key) -> tuple[bool, float, Path]:
+    return not key.is_outdated, key.used, key.path
+
+
+def _fetched(home: Path) -> Iterator[Key]:
+    for path, said in _entries(home).items():
+        if KEY.fullmatch(path.name) and _is_folder(said):
+            yield Key(path=path, files=dict(_below(path)), used=said.st_mtime)
+
+
+def _below(folder: Path) -> Iterator[tuple[Path, int]]:
+    for path, said in _entries(folder).items():
+        if _is_folder(said):
+            yield from _below(path)
+        else:
+            yield path, said.st_size
 
 
 def _entries(folder: Path) -> dict[Path, os.stat_result]:

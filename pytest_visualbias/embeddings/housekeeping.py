@@ -7,8 +7,10 @@ they read and write stay for a day, and what the cache has not written itself is
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import filelock
@@ -18,7 +20,6 @@ from pytest_visualbias.spec.remembered import MEMO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from pytest_visualbias.embeddings.contents import Contents, Key
 
@@ -64,7 +65,7 @@ def prune(folder: Path, *, limit: int | None = None, unused_for: float | None = 
     """
     found = survey(folder)
     oldest = time.time() - unused_for if unused_for is not None else 0.0
-    doomed = [key for key in found.keys if key.is_outdated or key.used < oldest]
+    doomed = [key for key in found.idle if key.is_outdated or key.used < oldest]
     if limit is not None:
         # Both are taken from the front of one order, so that the longer holds the other.
         doomed = max(doomed, _overflow(found, limit), key=len)
@@ -99,7 +100,7 @@ def clear(folder: Path) -> Removed:
         Where the folder cannot be read.
     """
     found = survey(folder)
-    removed = _remove(found, found.keys, age=0.0)
+    removed = _remove(found, (*found.keys, *found.fetched), age=0.0)
     if found.memo:
         _unlink(folder / MEMO, found.memo, removed)
     _drop_lock(folder / f"{MEMO}.lock", removed)
@@ -110,7 +111,7 @@ def _overflow(found: Contents, limit: int) -> list[Key]:
     """Return the keys without which the others are under a size."""
     excess = found.size - limit
     doomed: list[Key] = []
-    for key in found.keys:
+    for key in found.idle:
         if excess <= 0:
             break
         doomed.append(key)
@@ -138,7 +139,10 @@ def _drop_key(key: Key, removed: Removed) -> None:
             return  # used since it was looked at
         gone = [_unlink(path, size, removed) for path, size in key.files.items()]
         removed.keys += any(gone)
-    if key.is_outdated:
+    if key.is_fetched:
+        inner = (Path(folder) for folder, _, _ in os.walk(key.path, topdown=False))
+        _drop_empty([*inner, key.path])
+    elif key.is_outdated:
         _drop_empty([key.path])
 
 

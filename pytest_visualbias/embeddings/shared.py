@@ -19,7 +19,7 @@ from pytest_visualbias.remote.store import open_store
 from pytest_visualbias.spec.digests import digest_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from pytest_visualbias.remote.entries import Entry
@@ -73,9 +73,12 @@ class SharedCache:
     ----------
     url : Url
         Where.
+    fills : bool
+        Whether what lies here already is to be there, too, whoever computed it.
     """
 
     url: Url
+    fills: bool = False
     _failed: dict[str, StorageError] = field(default_factory=dict, repr=False)
     _seen: set[str] = field(default_factory=set, repr=False)
 
@@ -93,7 +96,8 @@ class SharedCache:
     def pull(self, key: str, folder: Path) -> bool:
         """Bring what the local folder of a key lacks; return whether there was any.
 
-        Asked again for the same key, it brings nothing: a run asks for each once.
+        What is found to be here only is put there. Asked again for the same key, it brings
+        nothing: a run asks for each once.
 
         Raises
         ------
@@ -111,7 +115,8 @@ class SharedCache:
         try:
             entries = _listed(store, self._at(key, folder))
         except _Nothing:
-            return False
+            entries = ()
+        self._give(key, folder, {one.name for one in entries})
         lacking = [
             one
             for one in entries
@@ -124,6 +129,14 @@ class SharedCache:
         _make(folder)
         with ThreadPoolExecutor(THREADS) as pool:
             return any([*pool.map(lambda one: _whole(store, one, folder), lacking)])
+
+    def _give(self, key: str, folder: Path, there: Collection[str]) -> None:
+        own = sorted(one for one in folder.glob("*.safetensors") if VECTORS.fullmatch(one.name))
+        # Who only wants to read need not be able to write.
+        with contextlib.nullcontext() if self.fills else contextlib.suppress(StorageError):
+            for path in own:
+                if path.name not in there:
+                    self.push(key, path)
 
     def pull_numbers(self, key: str, folder: Path) -> None:
         """Bring the results of a family of tests, if they are there; a fault costs time only."""

@@ -211,13 +211,14 @@ def open_store(url: Url) -> Store:
     try:
         import fsspec
         import fsspec.core
+        from fsspec.registry import known_implementations
     except ImportError:
         raise StorageError(f"{url}: URLs need fsspec; {INSTALL}") from None
     scheme = url.scheme
     try:
         files, root = fsspec.core.url_to_fs(url.text, **_patience(scheme, fsspec.config.conf))
     except ImportError:
-        hint = fsspec.registry.known_implementations.get(scheme, {}).get("err", "")
+        hint = known_implementations.get(scheme, {}).get("err", "")
         raise StorageError(f"{url}: {hint or f'the package for {scheme}:// is missing'}") from None
     except Exception as error:  # noqa: BLE001 - of any library
         if scheme not in fsspec.available_protocols():

@@ -44,17 +44,17 @@ class Bucket:
     def put(self, key: str, path: Path) -> None:
         self.client.upload_file(str(path), "lab", key)
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def names(self, prefix: str = "") -> list[str]:
         found = self.client.list_objects_v2(Bucket="lab", Prefix=prefix)
         return [one["Key"] for one in found.get("Contents", ())]
 
-    def bytes(self, key: str) -> bytes:
-        content: bytes = self.client.get_object(Bucket="lab", Key=key)["Body"].read()
-        return content
+    def content(self, key: str) -> bytes:
+        found: bytes = self.client.get_object(Bucket="lab", Key=key)["Body"].read()
+        return found
 
     def vectors(self) -> dict[str, bytes]:
-        keys = (key for key in self.keys("cache/") if key.endswith(".safetensors"))
-        return {key: self.bytes(key) for key in keys}
+        keys = (key for key in self.names("cache/") if key.endswith(".safetensors"))
+        return {key: self.content(key) for key in keys}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     client = boto3.client("s3", endpoint_url=server)
     client.create_bucket(Bucket="lab")
     yield Bucket(client=client, address=server)
-    for key in Bucket(client=client, address=server).keys(""):
+    for key in Bucket(client=client, address=server).names():
         client.delete_object(Bucket="lab", Key=key)
     client.delete_bucket(Bucket="lab")
     fsspec.get_filesystem_class("s3").clear_instance_cache()
@@ -93,7 +93,7 @@ class Refusing(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.encode())
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Stay silent."""
 
 
@@ -146,7 +146,7 @@ def test_a_second_machine_embeds_nothing_again_and_says_the_same(
 ) -> None:
     assert networks.gate(CACHE).ret == 0
     assert networks.report()["results"] == local
-    kept = {key.removeprefix("cache/") for key in list(bucket.keys())}
+    kept = {key.removeprefix("cache/") for key in bucket.names()}
     there = networks.path / ".pytest_cache/d/visualbias"
     named = {
         path.relative_to(there).as_posix()
@@ -167,7 +167,7 @@ def test_a_warm_machine_asks_the_store_for_no_vectors(
     networks: Project, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert networks.gate(CACHE).ret == 0
-    for key in list(bucket.keys()):
+    for key in bucket.names():
         bucket.client.delete_object(Bucket="lab", Key=key)
     refuse_to_load(monkeypatch)
     assert networks.gate(CACHE).ret == 0
@@ -274,10 +274,10 @@ def test_reports_go_to_a_bucket_and_are_read_there(
         "--visualbias-html=s3://lab/out/page.html", "--visualbias-md=s3://lab/out/run.md"
     )
     assert result.ret == 0
-    assert bucket.keys("out/") == ["out/page.html", "out/run.md"]
+    assert bucket.names("out/") == ["out/page.html", "out/run.md"]
     networks.run("--visualbias", "--visualbias-json=s3://lab/out/run.json")
     assert main(["report", "s3://lab/out/run.json", "--csv", "s3://lab/out/run.csv"]) == 0
-    assert bucket.bytes("out/run.csv").startswith(b"nodeid")
+    assert bucket.content("out/run.csv").startswith(b"nodeid")
     assert main(["compare", "s3://lab/out/run.json", "s3://lab/out/run.json"]) == 0
     capsys.readouterr()
     assert main(["report", "s3://lab/out/nothing.json"]) == 2
@@ -316,8 +316,12 @@ def test_the_console_script_fills_shows_and_prunes_a_cache_in_a_bucket(
 ) -> None:
     monkeypatch.chdir(networks.path)
     url = "s3://lab/cache"
+    networks.gate()
+    assert bucket.names() == []
+    capsys.readouterr()
     assert main(["embed", "bias_specs/x.bias.yaml", "--cache", url]) == 0
-    assert len(bucket.vectors()) == 2
+    assert "; 0 embedded now" in capsys.readouterr().out
+    assert len(bucket.vectors()) == 2, "what lay here already"
     bucket.client.put_object(Bucket="lab", Key="cache/3/mine.txt", Body=b"of somebody else")
     capsys.readouterr()
     assert main(["cache", "info", "--cache", url]) == 0
@@ -327,4 +331,4 @@ def test_the_console_script_fills_shows_and_prunes_a_cache_in_a_bucket(
     assert len(bucket.vectors()) == 2
     assert main(["cache", "prune", "--cache", url, "--max-size", "1B"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith(f"0 B left at {url}")
-    assert bucket.keys("cache/") == ["cache/3/mine.txt"]
+    assert bucket.names("cache/") == ["cache/3/mine.txt"]

@@ -1,0 +1,81 @@
+"""URLs in the place of paths: told from paths, and shown without secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_visualbias.errors import EncoderError, StorageError, without_secrets
+from pytest_visualbias.remote.urls import Url, is_url, place
+from pytest_visualbias.spec.overrides import override_of
+from pytest_visualbias.spec.schema import EmbeddingsModel
+
+SECRET = "S3cr3t/of+nobody"
+
+
+@pytest.mark.parametrize("text", ["s3://b/k", "hf://datasets/u/r", "file:///x", "memory://x"])
+def test_a_url_is_one(text: str) -> None:
+    assert is_url(text)
+    assert place(text) == Url(text)
+
+
+@pytest.mark.parametrize("text", ["a/b", "/a", "C:\\a", "C://a", "timm:resnet50", "a:b", "//a", ""])
+def test_a_path_is_none(text: str) -> None:
+    assert not is_url(text)
+    assert place(text) == Path(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://bucket/run/epoch_*.pt", "s3://bucket/run/epoch_*.pt"),
+        (f"sftp://me:{SECRET}@host/a.pt", "sftp://host/a.pt"),
+        (f"https://{SECRET.replace('/', '')}@host/a.pt", "https://host/a.pt"),
+        (f"https://host/a.pt?X-Amz-Signature={SECRET}", "https://host/a.pt"),
+        (f"https://host/a.pt?sig={SECRET}&se=1", "https://host/a.pt"),
+        ("https://host:8080/a@b/c.pt", "https://host:8080/a@b/c.pt"),
+        ("hf://datasets/user/repo@main/a.pt", "hf://datasets/user/repo@main/a.pt"),
+        ("abfs://box@account.dfs.core.windows.net/a", "abfs://box@account.dfs.core.windows.net/a"),
+    ],
+)
+def test_nothing_secret_is_shown(text: str, shown: str) -> None:
+    url = Url(text)
+    assert str(url) == url.shown == shown
+    assert f"{[url]}" == f"[Url({shown!r})]"
+    assert SECRET not in str(StorageError(f"{text} is not there"))
+
+
+def test_a_sentence_about_something_else_that_quotes_a_url_holds_no_secret() -> None:
+    text = f"the checkpoint s3://key:{SECRET}@bucket/a and https://h/b?token={SECRET} both"
+    assert str(EncoderError(text)) == (
+        "the checkpoint s3://bucket/a and https://h/b?token=... both"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["a@b.org", "no url: here@all", "https://host/a?page=2", "100 % :// @"]
+)
+def test_other_text_stays_as_it_is(text: str) -> None:
+    assert without_secrets(text) == text
+
+
+def test_what_a_run_remembers_of_a_url_shows_no_secret_either() -> None:
+    override = override_of("after", f"https://u:{SECRET}@h/a.pt", Path("/project"))
+    assert SECRET not in repr(override)
+    assert override.shown == "https://h/a.pt"
+    entry = EmbeddingsModel(source="embeddings", path=f"https://u:{SECRET}@h/a.npz")
+    assert SECRET not in f"{entry} {entry!r}"
+
+
+def test_an_option_takes_a_url_as_it_is() -> None:
+    folder = Path("/project")
+    assert override_of("after", "s3://b/a.pt", folder).what == "s3://b/a.pt"
+    stored = override_of("after", "embeddings:s3://b/a.npz", folder)
+    assert (stored.source, stored.what) == ("embeddings", "s3://b/a.npz")
+
+
+def test_a_path_is_put_below_a_url_before_its_query() -> None:
+    assert Url("https://h/a/?v=1") / "b/c.png" == Url("https://h/a/b/c.png?v=1")
+    assert Url("s3://bucket") / "a" == Url("s3://bucket/a")
+    assert (Url("https://h/a/b.json?v=1").name, Url("s3://b/c.json").suffix) == ("b.json", ".json")
