@@ -145,11 +145,14 @@ def _kind(config: Any) -> Any:
 
 def _published(kind: Any, place: _Place) -> tuple[Any, dict[str, Any], str]:
     """Return the model as it was saved, facts of it, and what of it has learned nothing."""
-    model, found = _asked(kind, place, dtype=torch.float32, output_loading_info=True)
+    # Of other sizes it draws weights anew and lists them, which is judged here.
+    options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, found = _asked(kind, place, dtype=torch.float32, **options)
     head = _head(model)
     tops = (f"{head}.",) if head else TOPS
     missing = sorted(name for name in found["missing_keys"] if not name.startswith(tops))
-    faults = [*missing, *sorted(str(name) for name in found["mismatched_keys"])]
+    misfits = (one if isinstance(one, str) else one[0] for one in found["mismatched_keys"])
+    faults = [*missing, *sorted(misfits)]
     if faults or found["error_msgs"]:
         shown = ", ".join([*faults[:6], *map(str, found["error_msgs"])])
         raise EncoderError(

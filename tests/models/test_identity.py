@@ -91,7 +91,10 @@ class TestCheckpoints:
         ("checkpoint", "message"),
         [
             ("missing.pt", r"the checkpoint .+missing\.pt cannot be read \(No such file"),
-            ("runs", r"the checkpoint .+runs cannot be read \(a folder without model\.safetensors\); name"),
+            (
+                "runs",
+                r"the checkpoint .+runs cannot be read \(a folder without model\.safetensors\); name",
+            ),
             ("*.bin", r"no checkpoint matches .+\*\.bin; correct the pattern"),
             ("a\0b", r"the checkpoint .+a\\x00b cannot be read \(embedded null byte\)"),
             ("x" * 300, r"the checkpoint .+xxx cannot be read \(File name too long\)"),
