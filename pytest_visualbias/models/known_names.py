@@ -54,11 +54,17 @@ def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity
         "pretrained": str(entry.pretrained or ""),
         **_network_facts(entry),
     }
-    if entry.name.startswith(LOCAL):
-        facts["folder"] = _folder(context.folder / entry.name.removeprefix(LOCAL), context)
     is_own = entry.pretrained is not False and entry.random_init is None
+    is_folder = entry.name.startswith(LOCAL)
+    if is_folder:
+        folder = context.folder / entry.name.removeprefix(LOCAL)
+        facts["folder"] = _folder(folder, context)
+        if is_own and entry.checkpoint is None:
+            facts["weights"] = digest_of_folder(folder, context.digest)
     packages = ("open_clip_torch", "transformers")
     found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
+    if is_folder:
+        return tuple(dataclasses.replace(identity, is_whole=True) for identity in found)
     if entry.name.startswith(HUB):
         # The architecture and the preprocessing stand in a file there, which may change.
         return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)

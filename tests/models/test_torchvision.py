@@ -120,7 +120,7 @@ def test_a_transform_changes_what_it_says_and_nothing_else(context: Context) -> 
 
 
 def test_between_two_ways_to_prepare_images_nobody_guesses(context: Context) -> None:
-    """Those who finetuned from the first weights of a ResNet resized to 256, of the second to 232."""
+    """A ResNet's first weights were trained on images resized to 256, its second ones to 232."""
     with pytest.raises(EncoderError, match=r"write 'weights: NAME' \(IMAGENET1K_V1, IMAGENET1K_V2"):
         opened(context, "resnet50", random_init=1)
     facts = opened(context, "resnet50", random_init=1, weights="IMAGENET1K_V1").preprocessing
