@@ -25,6 +25,7 @@ MAIN_KEY = {
     "factory": "call",
     IN_MEMORY: "key",
 }
+LOCAL = "local-dir:"
 # What a folder begins with where the name of a repository could stand as well.
 FOLDERS = (".", "/", "~")
 # What an entry says about images and layers holds for the model put in its place, too.
@@ -71,6 +72,8 @@ def override_of(name: str, reference: str, folder: Path) -> Override:
         )
     if _is_path(source, what):
         what = str(folder / Path(what).expanduser())
+    elif source == "open_clip" and what.startswith(LOCAL):
+        what = f"{LOCAL}{folder / Path(what.removeprefix(LOCAL)).expanduser()}"
     return Override(name=name, source=source or None, what=what)
 
 

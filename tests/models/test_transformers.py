@@ -26,12 +26,21 @@ transformers = pytest.importorskip("transformers", reason="an extra")
 pytestmark = pytest.mark.torch
 
 TINY = {
-    **{"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2},
-    **{"intermediate_size": 32, "image_size": 32, "patch_size": 8},
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 32,
+    "patch_size": 8,
 }
 WORDS = {
-    **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 50},
-    **{"intermediate_size": 32, "bos_token_id": 1, "eos_token_id": 2},
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 50,
+    "intermediate_size": 32,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
 }
 
 

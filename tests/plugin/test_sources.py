@@ -20,8 +20,12 @@ pytestmark = pytest.mark.torch
 
 SETS = "{x: x, y: y, a: a, b: b}"
 TINY = {
-    **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
-    **{"intermediate_size": 32, "image_size": 32, "patch_size": 8},
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 32,
+    "patch_size": 8,
 }
 CLIP = {
     "embed_dim": 12,

@@ -75,27 +75,35 @@ class TestModels:
         [
             (
                 "{source: open_clip, name: ViT-B-32}",
-                "models.after.name: nothing says which weights; add 'pretrained: TAG', a "
-                "'checkpoint', or 'pretrained: false' for untrained weights",
+                (
+                    "models.after.name: nothing says which weights; add 'pretrained: TAG', a "
+                    "'checkpoint', or 'pretrained: false' for untrained weights"
+                ),
             ),
             (
                 '{source: open_clip, name: "hf-hub:o/c", pretrained: openai}',
                 "models.after.pretrained: this name brings its own weights; remove it",
             ),
             (
-                "{source: open_clip, name: x, random_init: 1, arguments: {load_weights: true}}",
-                "models.after.arguments.load_weights: says which weights are loaded; say it with "
-                "the keys of the model",
+                "{source: open_clip, name: x, checkpoint: a.pt, arguments: {load_weights: true}}",
+                (
+                    "models.after.arguments.load_weights: says which weights are loaded; say it "
+                    "with the keys of the model"
+                ),
             ),
             (
                 "{source: transformers}",
-                "models.after: give either the 'name' of a repository on the hub or the 'path' of "
-                "a folder",
+                (
+                    "models.after: give either the 'name' of a repository on the hub or the 'path' "
+                    "of a folder"
+                ),
             ),
             (
                 "{source: transformers, name: o/v, path: v}",
-                "models.after: give either the 'name' of a repository on the hub or the 'path' of "
-                "a folder",
+                (
+                    "models.after: give either the 'name' of a repository on the hub or the 'path' "
+                    "of a folder"
+                ),
             ),
             (
                 "{source: transformers, path: v, revision: main}",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.spec.overrides import Override, apply
+from pytest_visualbias.spec.overrides import Override, apply, override_of
 
 TRANSFORM = {"size": 32}
 OWN = {
@@ -145,7 +146,7 @@ def test_an_entry_that_is_no_mapping_stays_a_fault_of_the_spec() -> None:
 @pytest.mark.parametrize(
     ("reference", "expected"),
     [
-        ("open_clip:local-dir:/clip", {"source": "open_clip", "name": "local-dir:/clip"}),
+        ("open_clip:local-dir:clip", {"source": "open_clip", "name": "local-dir:/work/clip"}),
         (
             "open_clip:ViT-B-32/laion2b_s34b_b79k",
             {"source": "open_clip", "name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"},
