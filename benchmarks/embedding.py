@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -115,9 +115,10 @@ def _bare(
     """Forward passes over inputs that are there already, in the order in memory that ours uses."""
     inputs = inputs.to(device).contiguous(memory_format=torch.channels_last)
     done = 0
+    pooled: Any = encoder._network.pooled
     with torch.inference_mode():
         while done < options.images:
-            encoder._network.pooled(inputs)
+            pooled(inputs)
             done += len(inputs)
     if device.startswith("cuda"):
         torch.cuda.synchronize()
@@ -147,8 +148,9 @@ def _loader(
     loader = torch.utils.data.DataLoader(
         _Files(encoder, stimuli), options.batch_size, num_workers=THREADS
     )
+    pooled: Any = encoder._network.pooled
     with torch.inference_mode():
-        vectors = [encoder._network.pooled(batch.to(device)).cpu() for batch in loader]
+        vectors = [pooled(batch.to(device)).cpu() for batch in loader]
     encoder._module.to(memory_format=torch.channels_last)
     return sum(len(vector) for vector in vectors)
 

@@ -103,7 +103,9 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
         "revision": entry.revision or "",
         **_network_facts(entry),
     }
-    packages = ("transformers", "tokenizers")
+    if entry.adapter is not None:
+        facts["adapter"] = _adapter(context.folder / entry.adapter, context)
+    packages = ("transformers", "tokenizers", "peft")
     is_own = entry.pretrained is not False and entry.random_init is None
     if entry.path is not None and entry.checkpoint is None and is_own:
         versions = {name: version_of(name) for name in (*LIBRARIES, *packages)}
@@ -168,6 +170,12 @@ def _network_facts(
         "ignore": json.dumps(entry.ignore),
         **place_facts(entry),
     }
+
+
+def _adapter(folder: Path, context: Context) -> str:
+    if not folder.is_dir():
+        raise EncoderError(f"there is no adapter {folder}; correct the path")
+    return digest_of_folder(folder, context.digest)
 
 
 def _folder(folder: Path, context: Context) -> str:

@@ -117,7 +117,7 @@ class TorchEncoder:
         self._precision = precision
         self._module = network.module.eval()
         for parameter in self._module.parameters():  # a program has no `requires_grad_` of its own
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad_(False)
         self.weights = _digest(self._module)
         self._layout = layout_for(self._module, self._device)
         self._module.to(self._device)

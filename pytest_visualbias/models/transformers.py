@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.encoder import missing
 from pytest_visualbias.models.heads import head_outs
 from pytest_visualbias.models.inputs import network_input
 from pytest_visualbias.models.processors import processed
@@ -57,6 +59,9 @@ def open_transformers(
             facts, unlearned = {}, ""
             if identity.checkpoint is not None:
                 model, facts, unlearned = fit_saved(model, entry, identity.checkpoint, HEADS)
+        if entry.adapter is not None:
+            model, facts = _adapted(model, entry.adapter, context, facts)
+            unlearned = "" if facts["adapter"]["saves_classifier"] else unlearned
         images = _input(entry, place)
     network = Network(
         module=model,
@@ -87,7 +92,7 @@ class _Place:
 
 def _place(entry: TransformersModel, identity: Identity, context: Context) -> _Place:
     if entry.path is None:
-        options = {"local_files_only": context.offline}
+        options: dict[str, Any] = {"local_files_only": context.offline}
         if entry.revision is not None:
             options["revision"] = entry.revision
         return _Place(str(entry.name), options, is_weights=False)
@@ -163,6 +168,20 @@ def _published(kind: Any, place: _Place) -> tuple[Any, dict[str, Any], str]:
     no_logits = f"'{place.what}' has no weights of '{top.rpartition('.')[0]}'" if top else ""
     left_out = sorted({str(name).rpartition(".")[0] for name in found["unexpected_keys"]})
     return model, {"left_out": left_out[:20]}, no_logits
+
+
+def _adapted(
+    model: Any, adapter: str, context: Context, facts: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Return a model with an adapter merged into it; peft is imported only for this."""
+    try:
+        from pytest_visualbias.models import adapters
+    except ModuleNotFoundError as error:
+        if error.name != "peft":
+            raise
+        raise EncoderError(missing("peft")) from None
+    merged, told = adapters.merged(model, context.folder / adapter, heads=HEADS)
+    return merged, {**facts, "adapter": told}
 
 
 def _drawn(kind: Any, config: Any, seed: int | None) -> Any:
@@ -271,7 +290,11 @@ def _quiet() -> Iterator[None]:
     told.set_verbosity_error()
     told.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            # What will be called otherwise in a later version is nothing to its users.
+            for kind in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
+                warnings.simplefilter("ignore", kind)
+            yield
     finally:
         told.set_verbosity(before)
         if bars:

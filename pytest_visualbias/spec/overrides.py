@@ -129,6 +129,8 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
         )
     if known.get("source") in ("embeddings", *PROGRAMS) or _is_of_folder(known):
         return {**known, "path": override.what}
+    if "adapter" in known:
+        return {**known, "adapter": override.what}
     # A tag beside a checkpoint says how images were prepared.
     is_tag = isinstance(known.get("pretrained"), str)
     dropped = [key for key in WEIGHTS if not (key == "pretrained" and is_tag)]
@@ -141,7 +143,7 @@ def _is_of_folder(entry: dict[str, Any]) -> bool:
     return (
         entry.get("source") == "transformers"
         and "path" in entry
-        and not any(key in entry for key in WEIGHTS)
+        and not any(key in entry for key in (*WEIGHTS, "adapter"))
     )
 
 

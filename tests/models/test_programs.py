@@ -42,7 +42,8 @@ class Net(torch.nn.Module):
         self.head = torch.nn.Linear(4, 3)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        return self.body(images).mean((2, 3))
+        found: torch.Tensor = self.body(images)
+        return found.mean((2, 3))
 
     def forward(self, images: torch.Tensor) -> Any:  # noqa: ANN401
         return self.head(self.drop(self.features(images)))

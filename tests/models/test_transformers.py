@@ -260,6 +260,90 @@ def test_an_untrained_network_is_drawn_by_its_seed(
     assert read(one, images, "pooled")["pooled"].shape == (5, 16)
 
 
+# Of peft with the newest transformers.
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+class TestAdapters:
+    """LoRA, merged: the vectors are those of peft's own network."""
+
+    @pytest.fixture
+    def adapter(self, context: Context) -> Any:  # noqa: ANN401
+        """An adapter of a ViT with a classifier of its own, neither of them zero."""
+        peft = pytest.importorskip("peft", reason="an extra")
+        saved(context, "vit", made("ViTForImageClassification", num_labels=3))
+        config = peft.LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["classifier"])
+        network = peft.get_peft_model(made("ViTForImageClassification", num_labels=3), config)
+        torch.manual_seed(4)
+        for name, value in network.named_parameters():
+            if "lora_" in name or "modules_to_save" in name:
+                torch.nn.init.normal_(value, std=0.3)
+        network.save_pretrained(context.folder / "lora")
+        return network.eval()
+
+    def test_vectors_are_those_of_peft(
+        self, context: Context, images: list[Image.Image], adapter: torch.nn.Module
+    ) -> None:
+        encoder = opened(context, path="vit", adapter="lora")
+        with torch.inference_mode():
+            expected = adapter(pixel_values=seen_pixels(images)).logits
+        assert np.allclose(read(encoder, images, "logits")["logits"], expected, atol=1e-5)
+        before = opened(context, path="vit")
+        assert encoder.layers() == before.layers(), "modules have the names that they had"
+        one, other = (read(one, images, "pooled")["pooled"] for one in (encoder, before))
+        assert not np.allclose(one, other, atol=1e-3)
+        assert encoder.description["adapter"] == {"kind": "LORA", "saves_classifier": True}
+
+    @pytest.mark.usefixtures("adapter")
+    def test_another_adapter_is_another_identity(self, context: Context) -> None:
+        given = {"source": "transformers", "path": "vit", "adapter": "lora"}
+        entry = TransformersModel.model_validate(given)
+        (before,) = find_source("transformers").identify(entry, context)
+        config = context.folder / "lora" / "adapter_config.json"
+        config.write_text(config.read_text().replace('"r": 2', '"r": 3'))
+        (after,) = find_source("transformers").identify(entry, context)
+        assert before.fingerprint() != after.fingerprint()
+
+    @pytest.mark.usefixtures("adapter")
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ("gone", r"there is no adapter .+lora; correct the path"),
+            ("no weights", r"has no adapter_model\.safetensors; name the folder"),
+            ("cut", r"the adapter .+lora does not fit the network \(.+; name the model that it"),
+            (
+                "another network",
+                r"the adapter .+ has weights for vit\..+, which the network has not",
+            ),
+            ("other sizes", r"the adapter .+lora does not fit the network \(.+size mismatch"),
+            ("half", r"the adapter .+lora does not fit the network \(.+missing adapter keys"),
+        ],
+    )
+    def test_an_adapter_that_does_not_fit_is_one_sentence(
+        self, context: Context, change: str, message: str
+    ) -> None:
+        import safetensors.torch
+
+        folder, path = context.folder / "lora", "vit"
+        weights = folder / "adapter_model.safetensors"
+        if change == "gone":
+            folder.rename(context.folder / "elsewhere")
+        elif change == "no weights":
+            weights.unlink()
+        elif change == "cut":
+            weights.write_bytes(weights.read_bytes()[:300])
+        elif change == "another network":
+            saved(context, "other", made("Dinov2ForImageClassification"))
+            path = "other"
+        elif change == "other sizes":
+            saved(context, "other", made("ViTForImageClassification", hidden_size=24))
+            path = "other"
+        else:
+            found = safetensors.torch.load_file(weights)
+            safetensors.torch.save_file(dict([*found.items()][:-2]), weights)
+        with pytest.raises(EncoderError, match=message) as caught:
+            opened(context, path=path, adapter="lora")
+        assert "\n" not in str(caught.value)
+
+
 class TestWhatIsWrong:
     """One sentence each, and no code of a repository."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.torch
 
 SETS = "{x: x, y: y, a: a, b: b}"
-TINY = {
+TINY: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
