@@ -54,11 +54,17 @@ def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity
         "pretrained": str(entry.pretrained or ""),
         **_network_facts(entry),
     }
-    if entry.name.startswith(LOCAL):
-        facts["folder"] = _folder(context.folder / entry.name.removeprefix(LOCAL), context)
     is_own = entry.pretrained is not False and entry.random_init is None
+    is_folder = entry.name.startswith(LOCAL)
+    if is_folder:
+        folder = context.folder / entry.name.removeprefix(LOCAL)
+        facts["folder"] = _folder(folder, context)
+        if is_own and entry.checkpoint is None:
+            facts["weights"] = digest_of_folder(folder, context.digest)
     packages = ("open_clip_torch", "transformers")
     found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
+    if is_folder:
+        return tuple(dataclasses.replace(identity, is_whole=True) for identity in found)
     if entry.name.startswith(HUB):
         # The architecture and the preprocessing stand in a file there, which may change.
         return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
@@ -97,7 +103,9 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
         "revision": entry.revision or "",
         **_network_facts(entry),
     }
-    packages = ("transformers", "tokenizers")
+    if entry.adapter is not None:
+        facts["adapter"] = _adapter(context.folder / entry.adapter, context)
+    packages = ("transformers", "tokenizers", "peft")
     is_own = entry.pretrained is not False and entry.random_init is None
     if entry.path is not None and entry.files is None and is_own:
         versions = {name: version_of(name) for name in (*LIBRARIES, *packages)}
@@ -162,6 +170,12 @@ def _network_facts(
         "ignore": json.dumps(entry.ignore),
         **place_facts(entry),
     }
+
+
+def _adapter(folder: Path, context: Context) -> str:
+    if not folder.is_dir():
+        raise EncoderError(f"there is no adapter {folder}; correct the path")
+    return digest_of_folder(folder, context.digest)
 
 
 def _folder(folder: Path, context: Context) -> str:

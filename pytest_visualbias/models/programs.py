@@ -68,7 +68,9 @@ def check_shape(wanted: tuple[Any, ...], prepared: tuple[int, ...]) -> None:
 
 def unreadable(path: Any, kind: str, error: Exception) -> EncoderError:
     """Return what to say of a file that cannot be loaded."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    # What torch's reader of archives adds to its first sentence helps nobody.
+    text = str(error).strip().partition(". ")[0] or type(error).__name__
+    reason = text.splitlines()[0]
     return EncoderError(
         f"{path} is no {kind} that can be loaded here, or is damaged ({reason}); copy or save it "
         "again"

@@ -115,7 +115,9 @@ class TorchEncoder:
         self._network = network
         self._device = choose_device(device, worker)
         self._precision = precision
-        self._module = network.module.eval().requires_grad_(requires_grad=False)
+        self._module = network.module.eval()
+        for parameter in self._module.parameters():  # a program has no `requires_grad_` of its own
+            parameter.requires_grad_(False)
         self.weights = _digest(self._module)
         self._layout = layout_for(self._module, self._device)
         self._module.to(self._device)
@@ -312,6 +314,9 @@ class TorchEncoder:
             register_tokens=self._network.register_tokens,
         )
 
+    def _is_short(self, name: str) -> bool:
+        return "." not in name or name in self._network.outputs
+
     def _submodule(self, name: str) -> torch.nn.Module:
         if self._network.closed:
             near = did_you_mean(name, self.layers())
@@ -322,7 +327,7 @@ class TorchEncoder:
             names = self.layers()
             near = did_you_mean(name, names)
             if not near.startswith("did"):
-                near = did_you_mean(name, [known for known in names if "." not in known])
+                near = did_you_mean(name, [known for known in names if self._is_short(known)])
             raise EncoderError(f"there is no layer '{name}'; {near}") from None
 
 

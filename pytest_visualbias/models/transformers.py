@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.encoder import missing
 from pytest_visualbias.models.heads import head_outs
 from pytest_visualbias.models.inputs import network_input
 from pytest_visualbias.models.processors import processed
@@ -57,6 +59,9 @@ def open_transformers(
             facts, unlearned = {}, ""
             if identity.checkpoint is not None:
                 model, facts, unlearned = fit_saved(model, entry, identity.checkpoint, HEADS)
+        if entry.adapter is not None:
+            model, facts = _adapted(model, entry.adapter, context, facts)
+            unlearned = "" if facts["adapter"]["saves_classifier"] else unlearned
         images = _input(entry, place)
     network = Network(
         module=model,
@@ -145,11 +150,14 @@ def _kind(config: Any) -> Any:
 
 def _published(kind: Any, place: _Place) -> tuple[Any, dict[str, Any], str]:
     """Return the model as it was saved, facts of it, and what of it has learned nothing."""
-    model, found = _asked(kind, place, dtype=torch.float32, output_loading_info=True)
+    # Of other sizes it draws weights anew and lists them, which is judged here.
+    options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, found = _asked(kind, place, dtype=torch.float32, **options)
     head = _head(model)
     tops = (f"{head}.",) if head else TOPS
     missing = sorted(name for name in found["missing_keys"] if not name.startswith(tops))
-    faults = [*missing, *sorted(str(name) for name in found["mismatched_keys"])]
+    misfits = (one if isinstance(one, str) else one[0] for one in found["mismatched_keys"])
+    faults = [*missing, *sorted(misfits)]
     if faults or found["error_msgs"]:
         shown = ", ".join([*faults[:6], *map(str, found["error_msgs"])])
         raise EncoderError(
@@ -160,6 +168,20 @@ def _published(kind: Any, place: _Place) -> tuple[Any, dict[str, Any], str]:
     no_logits = f"'{place.what}' has no weights of '{top.rpartition('.')[0]}'" if top else ""
     left_out = sorted({str(name).rpartition(".")[0] for name in found["unexpected_keys"]})
     return model, {"left_out": left_out[:20]}, no_logits
+
+
+def _adapted(
+    model: Any, adapter: str, context: Context, facts: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Return a model with an adapter merged into it; peft is imported only for this."""
+    try:
+        from pytest_visualbias.models import adapters
+    except ModuleNotFoundError as error:
+        if error.name != "peft":
+            raise
+        raise EncoderError(missing("peft")) from None
+    merged, told = adapters.merged(model, context.folder / adapter, heads=HEADS)
+    return merged, {**facts, "adapter": told}
 
 
 def _drawn(kind: Any, config: Any, seed: int | None) -> Any:
@@ -268,7 +290,11 @@ def _quiet() -> Iterator[None]:
     told.set_verbosity_error()
     told.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            # What will be called otherwise in a later version is nothing to its users.
+            for kind in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
+                warnings.simplefilter("ignore", kind)
+            yield
     finally:
         told.set_verbosity(before)
         if bars:

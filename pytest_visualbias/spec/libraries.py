@@ -74,12 +74,15 @@ class TransformersModel(Network):
         Of a repository on the hub.
     path : str or list of str, optional
         A folder that `save_pretrained` wrote, in place of a name; several are trials.
+    adapter : str, optional
+        A folder that peft wrote, merged into the network.
     """
 
     source: Literal["transformers"]
     name: Text | None = None
     revision: Text | None = None
     path: Paths | None = None
+    adapter: Text | None = None
     pretrained: bool | None = None
     preprocess: Preprocess = "own"
     transform: Transform | None = None

@@ -29,6 +29,7 @@ MAIN_KEY = {
     "factory": "call",
     IN_MEMORY: "key",
 }
+LOCAL = "local-dir:"
 # What a folder begins with where the name of a repository could stand as well.
 FOLDERS = (".", "/", "~")
 # What an entry says about images and layers holds for the model put in its place, too.
@@ -82,6 +83,8 @@ def override_of(name: str, reference: str, folder: Path) -> Override:
         )
     if _is_path(source, what) and not is_url(what):
         what = str(folder / Path(what).expanduser())
+    elif source == "open_clip" and what.startswith(LOCAL):
+        what = f"{LOCAL}{folder / Path(what.removeprefix(LOCAL)).expanduser()}"
     return Override(name=name, source=source or None, what=what)
 
 
@@ -138,6 +141,8 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
         )
     if known.get("source") in ("embeddings", *PROGRAMS) or _is_of_folder(known):
         return {**known, "path": override.what}
+    if "adapter" in known:
+        return {**known, "adapter": override.what}
     if "checkpoints" in known and glob.has_magic(override.what):
         return {**known, "checkpoints": override.what}
     # A tag beside a checkpoint says how images were prepared.
@@ -152,7 +157,7 @@ def _is_of_folder(entry: dict[str, Any]) -> bool:
     return (
         entry.get("source") == "transformers"
         and "path" in entry
-        and not any(key in entry for key in WEIGHTS)
+        and not any(key in entry for key in (*WEIGHTS, "adapter"))
     )
 
 

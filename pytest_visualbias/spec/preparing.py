@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.roles import is_random
 from pytest_visualbias.spec.sources import (
     Network,
     OpenClipModel,
@@ -114,3 +115,5 @@ def _transformers(entry: TransformersModel) -> Findings:
     several = isinstance(entry.path, tuple) and len(entry.path) > 1
     if several and (entry.files is not None or entry.random_init is not None):
         yield ("path",), "name the one folder whose architecture is meant"
+    if entry.adapter is not None and (several or is_random(entry)):
+        yield ("adapter",), "is for one trained network; name that"

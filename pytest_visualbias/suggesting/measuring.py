@@ -200,6 +200,8 @@ def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:
         return None
     nothing: dict[str, object] = {"checkpoint": None, "container": None, "prefix": None}
     nothing |= {"ignore": (), "random_init": seeds, "labels": {}}
+    if hasattr(entry, "adapter"):
+        nothing["adapter"] = None
     # Of a tag, the preprocessing stays.
     if not isinstance(getattr(entry, "pretrained", ""), str):
         nothing["pretrained"] = False

@@ -6,7 +6,19 @@ import re
 
 import pytest
 
-from pytest_visualbias.spec.schema import BiasSpec, BiasTest, Limits, Settings, Transform
+from pytest_visualbias.spec.schema import (
+    SHIPPED_SOURCES,
+    BiasSpec,
+    BiasTest,
+    Limits,
+    OpenClipModel,
+    ProgramModel,
+    Settings,
+    Strict,
+    TorchvisionModel,
+    Transform,
+    TransformersModel,
+)
 from pytest_visualbias.spec.suites import Suite
 from tests.docs.pages import blocks_of, text_of
 
@@ -21,4 +33,19 @@ def test_the_suite_that_is_shown_has_every_key() -> None:
 def test_every_key_of_a_spec_is_described(model: type[BiasSpec]) -> None:
     text = text_of("docs/spec.md")
     missing = [key for key in model.model_fields if not re.search(rf"\b{key}\b", text)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("source", SHIPPED_SOURCES)
+def test_every_source_has_a_row_with_what_it_needs(source: str) -> None:
+    assert f"`{source}`" in text_of("docs/sources.md")
+    assert f"`{source}`" in text_of("docs/spec.md")
+
+
+@pytest.mark.parametrize(
+    "entry", [OpenClipModel, TorchvisionModel, TransformersModel, ProgramModel]
+)
+def test_every_key_of_an_entry_is_described(entry: type[Strict]) -> None:
+    text = text_of("docs/spec.md")
+    missing = [key for key in entry.model_fields if not re.search(rf"\b{key}\b", text)]
     assert missing == []

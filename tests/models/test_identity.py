@@ -93,7 +93,7 @@ class TestCheckpoints:
             ("missing.pt", r"the checkpoint .+missing\.pt cannot be read \(No such file"),
             (
                 "runs",
-                r"the checkpoint .+runs cannot be read \(a folder without model\.safetensors\);",
+                r"the checkpoint .+runs cannot be read \(a folder without model\.safetensors",
             ),
             ("*.bin", r"no checkpoint matches .+\*\.bin; correct the pattern"),
             ("a\0b", r"the checkpoint .+a\\x00b cannot be read \(embedded null byte\)"),

@@ -70,6 +70,66 @@ class TestModels:
         changes = ((BEFORE, f"{{source: timm, name: r, pretrained: false, {other}}}\n"),)
         assert accepted(*changes).models["before"].source == "timm"
 
+    @pytest.mark.parametrize(
+        ("entry", "message"),
+        [
+            (
+                "{source: open_clip, name: ViT-B-32}",
+                (
+                    "models.after.name: nothing says which weights; add 'pretrained: TAG', a "
+                    "'checkpoint', or 'pretrained: false' for untrained weights"
+                ),
+            ),
+            (
+                '{source: open_clip, name: "hf-hub:o/c", pretrained: openai}',
+                "models.after.pretrained: this name brings its own weights; remove it",
+            ),
+            (
+                "{source: open_clip, name: x, checkpoint: a.pt, arguments: {load_weights: true}}",
+                (
+                    "models.after.arguments.load_weights: says which weights are loaded; say it "
+                    "with the keys of the model"
+                ),
+            ),
+            (
+                "{source: transformers}",
+                (
+                    "models.after: give either the 'name' of a repository on the hub or the 'path' "
+                    "of a folder"
+                ),
+            ),
+            (
+                "{source: transformers, name: o/v, path: v}",
+                (
+                    "models.after: give either the 'name' of a repository on the hub or the 'path' "
+                    "of a folder"
+                ),
+            ),
+            (
+                "{source: transformers, path: v, revision: main}",
+                "models.after.revision: a folder has none; remove it",
+            ),
+            (
+                "{source: transformers, path: [v, w], checkpoint: a.pt}",
+                "models.after.path: name the one folder whose architecture is meant",
+            ),
+            (
+                "{source: torchvision, name: r, pretrained: true, checkpoint: a.pth}",
+                "models.after.pretrained: checkpoint is given too; keep one of them",
+            ),
+            ("{source: onnx, path: a.onnx}", "models.after.transform: is missing; add it"),
+            (
+                "{source: export, path: a.pt2, preprocess: ieat, transform: {size: 8, crop: 0.5}}",
+                "models.after.transform.crop: 'preprocess: ieat' says it already; remove it",
+            ),
+        ],
+    )
+    def test_what_an_entry_of_a_library_or_a_program_contradicts(
+        self, spoilt: Spoilt, entry: str, message: str
+    ) -> None:
+        (fault,) = spoilt((AFTER, entry))
+        assert fault.partition(": ")[2] == message
+
     def test_an_unknown_source_is_told_with_the_nearest(self, spoilt: Spoilt) -> None:
         (fault,) = spoilt((AFTER, "{source: embedings, path: a.npz}"))
         assert fault == (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.spec.overrides import Override, apply
+from pytest_visualbias.spec.overrides import Override, apply, override_of
 
 TRANSFORM = {"size": 32}
 OWN = {
@@ -140,3 +141,46 @@ def test_what_is_no_spec_is_left_to_the_checks(data: object) -> None:
 
 def test_an_entry_that_is_no_mapping_stays_a_fault_of_the_spec() -> None:
     assert applied({"after": 3}, "after", "/new.pt") == {"after": 3}
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("open_clip:local-dir:clip", {"source": "open_clip", "name": "local-dir:/work/clip"}),
+        (
+            "open_clip:ViT-B-32/laion2b_s34b_b79k",
+            {"source": "open_clip", "name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"},
+        ),
+        ("open_clip:hf-hub:org/clip", {"source": "open_clip", "name": "hf-hub:org/clip"}),
+        ("torchvision:resnet18", {"source": "torchvision", "name": "resnet18"}),
+        ("transformers:org/vit", {"source": "transformers", "name": "org/vit"}),
+        ("transformers:./vit", {"source": "transformers", "path": "/work/vit"}),
+        ("transformers:/far/vit", {"source": "transformers", "path": "/far/vit"}),
+        ("torchscript:net.ts", {"source": "torchscript", "path": "/work/net.ts"}),
+        ("export:net.pt2", {"source": "export", "path": "/work/net.pt2"}),
+        ("onnx:net.onnx", {"source": "onnx", "path": "/work/net.onnx"}),
+    ],
+)
+def test_every_source_can_take_the_place_of_a_model(
+    reference: str, expected: dict[str, str]
+) -> None:
+    override = override_of("after", reference, Path("/work"))
+    data = {"models": {"after": {"source": "timm", "name": "r", "checkpoint": "a.pt"}}}
+    assert apply(data, (override,), "s.yaml")["models"]["after"] == expected
+
+
+@pytest.mark.parametrize(
+    ("entry", "key"),
+    [
+        ({"source": "onnx", "path": "a.onnx"}, "path"),
+        ({"source": "transformers", "path": "a"}, "path"),
+        ({"source": "transformers", "path": "a", "checkpoint": "a.pt"}, "checkpoint"),
+        ({"source": "transformers", "name": "org/vit"}, "checkpoint"),
+        ({"source": "open_clip", "name": "ViT-B-32", "pretrained": "openai"}, "checkpoint"),
+    ],
+)
+def test_a_bare_path_replaces_what_holds_the_weights(entry: dict[str, str], key: str) -> None:
+    """A tag stays: beside a checkpoint it says how images are prepared."""
+    override = override_of("after", "b", Path("/work"))
+    found = apply({"models": {"after": entry}}, (override,), "s.yaml")["models"]["after"]
+    assert found == {**entry, key: "/work/b"}
