@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
+from pytest_visualbias.reports.outcomes import was_broken, was_strict
 from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
 
@@ -133,7 +134,14 @@ def _on_screen(report: Report) -> str:
     from pytest_visualbias.reports.terminal import render
 
     notes = [str(one) for one in report.summary.get("collection_errors", [])]
-    return render(report.results, notes, _screen(), verbosity=1)
+    return render(
+        report.results,
+        notes,
+        _screen(),
+        verbosity=1,
+        is_strict=was_strict(report),
+        is_broken=was_broken(report),
+    )
 
 
 def _screen() -> Screen:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.baseline.entries import entry_key
 from pytest_visualbias.baseline.recording import Claims
 from pytest_visualbias.baseline.sources import Baselines
-from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
 from pytest_visualbias.pipeline.family import family
@@ -23,6 +23,7 @@ from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.parsing import parse_spec, read_spec
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import EmbeddingsModel
+from pytest_visualbias.spec.shortening import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -175,11 +176,12 @@ class Session:
             subject = self._subject(spec, model)
         except VisualBiasError as error:
             declared = next(one for one in spec.file.spec.tests if one.name == test)
-            return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=str(error))
+            reason = shortened(_said(spec, model, error), spec.file.folder, self.settings.project)
+            return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=reason)
         tests = self._family(spec, subject, layer)
         judged = next(one for one in tests.results if one.test.name == test)
         warnings = spec.preflight.warnings.get((model, test), ())
-        return result_record(
+        record = result_record(
             spec.file,
             subject,
             layer,
@@ -189,6 +191,11 @@ class Session:
             warnings=warnings,
             project=self.settings.project,
         )
+        if record.outcome != "error":
+            return record
+        folder, project = spec.file.folder, self.settings.project
+        reasons = [shortened(reason, folder, project) for reason in record.reasons]
+        return record.model_copy(update={"reasons": reasons})
 
     def model(self, spec: LoadedSpec, model: str) -> ModelRecord | None:
         """Return the record of a model that was measured."""
@@ -284,6 +291,13 @@ def _read(
     return parse_spec(
         text, file=file, folder=path.parent, overrides=overrides, has_baseline=has_baseline
     )
+
+
+def _said(spec: LoadedSpec, model: str, error: VisualBiasError) -> str:
+    """Return why a model cannot be measured: of what is wrong with itself, at its line."""
+    if not isinstance(error, EncoderError):
+        return str(error)
+    return spec.file.sentence(("models", model), str(error))
 
 
 def _keys(file: SpecFile) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import SpecError, StimulusError
@@ -15,7 +17,7 @@ from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.preparing import DEPARTURE
 from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, TimmModel
 from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
-from pytest_visualbias.spec.stimuli import resolve_concept
+from pytest_visualbias.spec.stimuli import concept_files, resolve_concept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -123,8 +125,19 @@ def _image_sets(file: SpecFile, stimuli: Path | None, digest: Callable[[Path], s
                 concept, file.spec.concepts[concept], root, digest=digest
             )
         except StimulusError as error:
-            problems[concept] = file.sentence(("concepts", concept), str(error))
+            own_sentence = file.sentence(("concepts", concept), str(error))
+            problems[concept] = _absence(file, concept, root) or own_sentence
     return ModelSets(sets=sets, problems=problems)
+
+
+def _absence(file: SpecFile, concept: str, root: Path) -> str | None:
+    """Return what is said once of all sets, where not even the folder that they lie in is there."""
+    is_inside = not PurePath(concept_files(file.spec.concepts[concept]).path).is_absolute()
+    # Path.exists raises about names that no file can have.
+    if not is_inside or os.path.exists(root):  # noqa: PTH110
+        return None
+    message = f"the folder {root} does not exist; correct 'stimuli' or fetch them"
+    return file.sentence(("stimuli",), message)
 
 
 def stored_sets(
