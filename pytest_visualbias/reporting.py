@@ -111,6 +111,7 @@ def report_of(
         summary,
         root=root,
         settings={
+            "started": settings.started,
             "device": settings.device,
             "precision": settings.precision,
             "strict": settings.strict,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,15 @@ if TYPE_CHECKING:
 __all__ = ["LoadedSpec", "Session", "Settings"]
 
 
+def _moment() -> dt.datetime:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = dt.datetime.now(tz=dt.timezone.utc)
+    try:
+        return dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc) if epoch else now
+    except (ValueError, OverflowError, OSError):
+        return now  # no number, or no year that there is
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """What the command line says about a run.
@@ -68,6 +78,9 @@ class Settings:
         Which results the run records.
     modules : mapping of str to InMemory
         Networks that Python code holds.
+    started : str
+        When the run began, in UTC and ISO 8601; `SOURCE_DATE_EPOCH` where that is set, so that
+        reports can be made again byte by byte.
     """
 
     project: Path
@@ -82,6 +95,7 @@ class Settings:
     baseline: Path | None = None
     recording: Recording | None = None
     modules: Mapping[str, InMemory] = field(default_factory=dict)
+    started: str = field(default_factory=lambda: _moment().strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def baselines(self) -> Baselines:
         """Return the recorded results of the run, yet to be read."""

@@ -128,6 +128,8 @@ def write(name: str, report: Report, path: Path, look: Look | None = None) -> No
         if FORMATS[name].is_kept and path.is_file():
             look = replace(look, there=path.read_bytes().decode("utf-8"))
         write_whole(path, render(name, report, look))
+    except ReportError as error:
+        raise ReportError(f"{path}: {error}") from None
     except OSError as error:
         what = error.strerror or str(error)
         raise ReportError(f"the report {path} cannot be written ({what}); choose another") from None

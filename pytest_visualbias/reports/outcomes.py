@@ -93,8 +93,9 @@ def was_strict(report: Report) -> bool:
 
 def was_broken(report: Report) -> bool:
     """Whether a run failed for something that no result stands for."""
-    # Interrupted, say: what is missing might have failed.
-    was_stopped = bool(report.results) and report.summary.get("exit_status", 0) not in (0, 5)
+    # Interrupted, say: what is missing might have failed. Python code has no exit status.
+    status = report.summary.get("exit_status")
+    was_stopped = bool(report.results) and status not in (0, 5, None)
     return was_stopped or bool(report.summary.get("collection_errors"))
 
 
