@@ -98,6 +98,7 @@ class Auditor:
             {"deselected": 0, "collection_errors": [], "exit_status": None, "baselines": []},
             root=settings.project,
             settings={
+                "started": settings.started,
                 "device": settings.device,
                 "precision": settings.precision,
                 "strict": settings.strict,

@@ -147,7 +147,7 @@ class Audit:
         from pytest_visualbias.reports.terminal import Screen, render
 
         screen = Screen(width=80, has_colour=False, has_unicode=True)
-        return render(self.report.results, [], screen)
+        return render(self.report.results, [], screen, is_strict=self.strict)
 
     def _repr_html_(self) -> str:
         """Return a table for a notebook; names are text, whatever stands in them."""

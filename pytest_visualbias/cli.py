@@ -32,6 +32,7 @@ from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.parsing import read_spec
 from pytest_visualbias.spec.schema import BiasSpec, EmbeddingsModel
 from pytest_visualbias.spec.series import axis_of, gates_all
+from pytest_visualbias.spec.shortening import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -151,7 +152,7 @@ def _is_sound(path: Path, options: argparse.Namespace, digest: Callable[[Path], 
     problems = {text for sets in found.models.values() for text in sets.problems.values()}
     unknown, runs = _identified(file, digest, mirror)
     problems |= {*_misnamed(path), *_undecodable(found), *unknown}
-    for text in sorted(problems):
+    for text in sorted(shortened(one, file.folder, Path.cwd()) for one in problems):
         print(text)
     for text in sorted({text for group in found.warnings.values() for text in group}):
         print(f"warning: {text}")

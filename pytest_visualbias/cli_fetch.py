@@ -157,16 +157,24 @@ def _rehearse(target: Target, mirrors: Sequence[Mirror]) -> bool:
     ledger = read_ledger(target.folder)
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
     _print_faults(target, seen.refused)
-    known = [one.entry.size for one in seen.wanted if one.entry.size is not None]
-    size = f"{shown_size(sum(known))}, and {len(seen.wanted) - len(known)} of unknown size"
+    size = _size([one.entry.size for one in seen.wanted])
     there = len(seen.there) + len(seen.found)
     print(
-        f"  {there} of {len(target.entries)} files are there, {len(seen.wanted)} to fetch: {size}"
+        f"  {there} of {len(target.entries)} files are there, {len(seen.wanted)} to fetch ({size})"
     )
     unknown = sum(one.sha256 is None for one in seen.wanted)
     print(f"  for {unknown} of these no sha256 is known: what comes first would be trusted")
     _print(absences(target, [entry.path for entry in seen.absent]))
     return True
+
+
+def _size(sizes: Sequence[int | None]) -> str:
+    """Say how much there is to fetch, as far as manifests tell."""
+    known = [size for size in sizes if size is not None]
+    if sizes and not known:
+        return "of unknown size"
+    unknown = len(sizes) - len(known)
+    return shown_size(sum(known)) + (f", and {unknown} of unknown size" if unknown else "")
 
 
 def _verify(target: Target) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.remote.urls import place
 from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
+from pytest_visualbias.reports.outcomes import was_broken, was_strict
 from pytest_visualbias.reports.overwriting import objection
 from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
@@ -159,7 +160,14 @@ def _on_screen(report: Report) -> str:
     from pytest_visualbias.reports.terminal import render
 
     notes = [str(one) for one in report.summary.get("collection_errors", [])]
-    return render(report.results, notes, _screen(), verbosity=1)
+    return render(
+        report.results,
+        notes,
+        _screen(),
+        verbosity=1,
+        is_strict=was_strict(report),
+        is_broken=was_broken(report),
+    )
 
 
 def _screen() -> Screen:

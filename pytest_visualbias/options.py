@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from pytest_visualbias.baseline.files import is_report
 from pytest_visualbias.caching import caches
 from pytest_visualbias.embeddings.sizes import parse_size
-from pytest_visualbias.errors import StorageError, UsageError
+from pytest_visualbias.errors import EncoderError, StorageError, UsageError
 from pytest_visualbias.given import (
     place_of,
     refuse_moved_root,
@@ -194,7 +195,20 @@ def _device(config: pytest.Config) -> str:
         raise pytest.UsageError(
             f"--visualbias-device: '{device}' is not auto, cpu, cuda, cuda:N or mps; choose one"
         )
+    if device not in ("auto", "cpu") and not hasattr(config, "workerinput"):
+        _require(device)
     return device
+
+
+def _require(device: str) -> None:
+    """Raise where this machine lacks a device, also if all embeddings are cached."""
+    try:
+        # By name, as for encoders: torch is no part of a run that says nothing of devices.
+        importlib.import_module("pytest_visualbias.models.devices").choose_device(device)
+    except ImportError as error:
+        raise pytest.UsageError(f"--visualbias-device: '{device}' needs torch ({error})") from None
+    except EncoderError as error:
+        raise pytest.UsageError(f"--visualbias-device: {error}") from None
 
 
 def _precision(config: pytest.Config) -> str:

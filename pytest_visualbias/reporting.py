@@ -111,6 +111,7 @@ def report_of(
         summary,
         root=root,
         settings={
+            "started": settings.started,
             "device": settings.device,
             "precision": settings.precision,
             "strict": settings.strict,
@@ -124,6 +125,9 @@ def show(
     terminalreporter: Any,  # noqa: ANN401 - pytest's own plugins have no public type
     results: Sequence[ResultRecord],
     notes: Sequence[str],
+    *,
+    is_strict: bool,
+    is_broken: bool,
 ) -> None:
     """Show verdicts and tables in pytest's terminal."""
     from pytest_visualbias.reports.terminal import Screen, render
@@ -134,6 +138,13 @@ def show(
         has_colour=writer.hasmarkup,
         has_unicode=has_unicode(sys.stdout),
     )
-    text = render(results, notes, screen, verbosity=config.get_verbosity())
+    text = render(
+        results,
+        notes,
+        screen,
+        verbosity=config.get_verbosity(),
+        is_strict=is_strict,
+        is_broken=is_broken,
+    )
     terminalreporter.section("visualbias")
     terminalreporter.write(text)

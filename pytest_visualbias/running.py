@@ -75,6 +75,7 @@ class Running:
         self.collection_errors: list[str] = []
         self.faults: list[Fault] = []
         self.problems: list[str] = []
+        self.is_broken = False  # for something that no item stands for
         self.claims: dict[str, Claims] = {}
         self.kept: list[Kept] = []
         if not self.is_worker:
@@ -216,6 +217,7 @@ class Running:
         )
         if is_amiss:
             self._fail(session)
+            self.is_broken = True
 
     def _fail(self, session: pytest.Session) -> None:
         """Let the run fail for what no item stands for."""
@@ -277,6 +279,7 @@ class Running:
         self.problems += told
         if told:
             self._fail(session)
+            self.is_broken = True
         self.problems += unwritten(self.gathered.rows())
         if self.options.is_given or self.gathered:
             problem = summarise(report, is_wanted=self.options.step_summary)
@@ -297,9 +300,16 @@ class Running:
         if self.is_worker:
             return
         results = self.gathered.results()
-        if results or self.problems:
-            show(self.config, terminalreporter, results, self.problems)
         strict = self.options.settings.strict
+        if results or self.problems:
+            show(
+                self.config,
+                terminalreporter,
+                results,
+                self.problems,
+                is_strict=strict,
+                is_broken=self.is_broken or bool(self.faults),
+            )
         annotate(self.config, terminalreporter, results, self.faults, is_strict=strict)
 
 

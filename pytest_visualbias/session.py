@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.baseline.entries import entry_key
 from pytest_visualbias.baseline.recording import Claims
 from pytest_visualbias.baseline.sources import Baselines
-from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
 from pytest_visualbias.pipeline.family import family
@@ -29,6 +30,7 @@ from pytest_visualbias.spec.parsing import parse_spec, read_spec
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import EmbeddingsModel
 from pytest_visualbias.spec.series import axis_of
+from pytest_visualbias.spec.shortening import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +51,15 @@ __all__ = ["DEVICE", "PRECISIONS", "LoadedSpec", "Session", "Settings"]
 
 DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
 PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def _moment() -> dt.datetime:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = dt.datetime.now(tz=dt.timezone.utc)
+    try:
+        return dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc) if epoch else now
+    except (ValueError, OverflowError, OSError):
+        return now  # no number, or no year that there is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +88,9 @@ class Settings:
         Which results the run records.
     modules : mapping of str to InMemory
         Networks that Python code holds.
+    started : str
+        When the run began, in UTC and ISO 8601; `SOURCE_DATE_EPOCH` where that is set, so that
+        reports can be made again byte by byte.
     """
 
     project: Path
@@ -91,6 +105,7 @@ class Settings:
     baseline: Path | None = None
     recording: Recording | None = None
     modules: Mapping[str, InMemory] = field(default_factory=dict)
+    started: str = field(default_factory=lambda: _moment().strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def baselines(self) -> Baselines:
         """Return the recorded results of the run, yet to be read."""
@@ -193,7 +208,8 @@ class Session:
             course = self._trajectory(spec, subject)
         except VisualBiasError as error:
             declared = next(one for one in spec.file.spec.tests if one.name == test)
-            return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=str(error))
+            reason = shortened(_said(spec, model, error), spec.file.folder, self.settings.project)
+            return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=reason)
         tests = self._family(spec, subject, layer) if course is None else course.families[layer]
         judged = next(one for one in tests.results if one.test.name == test)
         warnings = spec.preflight.warnings.get((model, test), ())
@@ -209,9 +225,13 @@ class Session:
             warnings=warnings,
             project=self.settings.project,
         )
-        if course is None:
+        if course is not None:
+            record = record.model_copy(update={"series": course.series[layer, test]})
+        if record.outcome != "error":
             return record
-        return record.model_copy(update={"series": course.series[layer, test]})
+        folder, project = spec.file.folder, self.settings.project
+        reasons = [shortened(reason, folder, project) for reason in record.reasons]
+        return record.model_copy(update={"reasons": reasons})
 
     def model(self, spec: LoadedSpec, model: str) -> ModelRecord | None:
         """Return the record of a model that was measured."""
@@ -367,6 +387,13 @@ def _read(
     return parse_spec(
         text, file=file, folder=path.parent, overrides=overrides, has_baseline=has_baseline
     )
+
+
+def _said(spec: LoadedSpec, model: str, error: VisualBiasError) -> str:
+    """Return why a model cannot be measured: of what is wrong with itself, at its line."""
+    if not isinstance(error, EncoderError):
+        return str(error)
+    return spec.file.sentence(("models", model), str(error))
 
 
 def _keys(file: SpecFile) -> Iterator[str]:

@@ -35,7 +35,9 @@ def other(run: Path, **changes: Any) -> Path:  # noqa: ANN401 - plain data
 
 def test_without_a_file_a_report_is_shown(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(run)]) == 0
-    assert capsys.readouterr().out.startswith("1 error, 1 pass\nERROR specs/a.bias.yaml::after::t")
+    assert capsys.readouterr().out.startswith(
+        "FAILED: 1 of 2 tests (1 error, 1 pass)\nERROR specs/a.bias.yaml::after::t"
+    )
 
 
 def test_files_are_written_beside_each_other(

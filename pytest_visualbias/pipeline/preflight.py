@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import SpecError, StimulusError, StorageError
@@ -18,7 +20,7 @@ from pytest_visualbias.spec.mirrored import brought
 from pytest_visualbias.spec.preparing import DEPARTURE
 from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, Network, ProgramModel
 from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
-from pytest_visualbias.spec.stimuli import resolve_concept
+from pytest_visualbias.spec.stimuli import concept_files, resolve_concept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -134,8 +136,19 @@ def _image_sets(
             folder = brought(wanted, root, mirror)
             sets[concept] = resolve_concept(concept, wanted, folder, digest=digest)
         except (StimulusError, StorageError) as error:
-            problems[concept] = file.sentence(("concepts", concept), str(error))
+            own_sentence = file.sentence(("concepts", concept), str(error))
+            problems[concept] = _absence(file, concept, root) or own_sentence
     return ModelSets(sets=sets, problems=problems)
+
+
+def _absence(file: SpecFile, concept: str, root: Path | Url) -> str | None:
+    """Return what is said once of all sets, where not even the folder that they lie in is there."""
+    is_inside = not PurePath(concept_files(file.spec.concepts[concept]).path).is_absolute()
+    # Path.exists raises about names that no file can have.
+    if isinstance(root, Url) or not is_inside or os.path.exists(root):  # noqa: PTH110
+        return None
+    message = f"the folder {root} does not exist; correct 'stimuli' or fetch them"
+    return file.sentence(("stimuli",), message)
 
 
 def _own_root(file: SpecFile) -> Path | Url:

@@ -132,12 +132,7 @@ def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
         for kind in KINDS
         if any(one.kind == kind for one in records)
     ]
-    ways = dict.fromkeys(
-        f"evidence {one.evidence}, alpha {one.alpha:g}, correction {one.correction}, alternative "
-        f"{one.alternative}"
-        for one in records
-    )
-    lines += [f"- judged by {markdown_text(way)}" for way in ways]
+    lines += _ways([one for one in records if label(one) != "reported"])
     lines.append(
         "- effect: in standard deviations, the smaller of that seen from targets and from "
         "attributes unless a test says otherwise; visible: the smallest one that so many images "
@@ -147,9 +142,25 @@ def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
     lines += [
         f"- {key}: {markdown_code(value)}"
         for key, value in provenance(report, models=models)
-        if key in ("commit", "precision", "spec", "model")
+        if key in ("commit", "started", "precision", "spec", "model")
     ]
     yield "\n".join(lines)
+
+
+def _ways(records: Sequence[ResultRecord]) -> Iterator[str]:
+    """Yield how tests were judged; which of them, where not all were in one way."""
+    ways: dict[str, dict[str, None]] = {}
+    for one in records:
+        way = (
+            f"evidence {one.evidence}, alpha {one.alpha:g}, correction {one.correction}, "
+            f"alternative {one.alternative}"
+        )
+        if one.control:
+            way = f"alpha {one.alpha:g}, alternative {one.alternative}, as {one.control} control"
+        ways.setdefault(way, {})[one.test] = None
+    for way, tests in ways.items():
+        names = ", ".join(map(markdown_code, tests))
+        yield f"- judged by {markdown_text(way)}" + (f": {names}" if len(ways) > 1 else "")
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -135,6 +135,8 @@ def write(name: str, report: Report, path: Path | Url, look: Look | None = None)
         write_whole(path, render(name, report, look))
     except StorageError as error:
         raise ReportError(f"the report {error}") from None
+    except ReportError as error:
+        raise ReportError(f"{path}: {error}") from None
     except OSError as error:
         what = error.strerror or str(error)
         raise ReportError(f"the report {path} cannot be written ({what}); choose another") from None

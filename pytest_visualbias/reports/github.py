@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.reports.escaping import annotation_data, annotation_property
 from pytest_visualbias.reports.markdown import markdown
 from pytest_visualbias.reports.outcomes import FAILING, severity
+from pytest_visualbias.reports.shared import placed, shared
 from pytest_visualbias.reports.text import failure_text
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.reports.shared import Placed, Shared
 
 __all__ = ["Fault", "append_summary", "commands"]
 
@@ -24,7 +26,6 @@ MOST = 10
 # It takes so many bytes of a step's summary, and nothing of one that is longer.
 SUMMARY_LIMIT = 1_048_576
 LONGEST = 4000
-PLACE = re.compile(r"(?P<file>.+?\.bias\.ya?ml):(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.*)")
 
 Level = Literal["error", "warning"]
 
@@ -71,7 +72,11 @@ def commands(
         Whether what is inconclusive failed.
     """
     notes = [note for fault in faults for note in _of_fault(fault)]
-    notes += [_of_result(one, is_strict=is_strict) for one in sorted(results, key=severity)]
+    for outcome, group in groupby(sorted(results, key=severity), key=lambda one: one.outcome):
+        if outcome == "error":
+            notes += map(_of_error, shared(group))
+        else:
+            notes += [_of_result(one, is_strict=is_strict) for one in group]
     lines = []
     for level in ("error", "warning"):
         found = [one for one in dict.fromkeys(notes) if one.level == level and one.text]
@@ -83,20 +88,40 @@ def commands(
 
 def _of_fault(fault: Fault) -> Iterator[_Note]:
     """Yield the faults of a spec, each at its line; what has no line is one fault of the file."""
-    placed = [PLACE.fullmatch(line) for line in fault.text.splitlines() if line.strip()]
+    found = [placed(line) for line in fault.text.splitlines() if line.strip()]
     title = "bias spec cannot be used"
-    if not all(placed):
+    if not all(found):
         yield _Note(level="error", title=title, text=fault.text, file=fault.file)
         return
-    for found in filter(None, placed):
-        yield _Note(
-            level="error",
-            title=title,
-            text=found["text"],
-            file=found["file"],
-            line=int(found["line"]),
-            column=int(found["column"]) if found["column"] else None,
-        )
+    for one in filter(None, found):
+        yield _at(one, title)
+
+
+def _at(found: Placed, title: str) -> _Note:
+    return _Note(
+        level="error",
+        title=title,
+        text=found.text,
+        file=found.file,
+        line=found.line,
+        column=found.column,
+    )
+
+
+def _of_error(error: Shared) -> _Note:
+    """Return the note on what kept tests from being measured: at its own line, if it has one."""
+    first, *others = error.records
+    found = placed(error.text)
+    what = error.where if others else f"{first.model}::{first.test}[{first.layer}]"
+    if found is not None:
+        return _at(found, f"error: {what}")
+    return _Note(
+        level="error",
+        title=f"error: {what}",
+        text=error.text if others else failure_text(first),
+        file=first.spec,
+        line=first.line,
+    )
 
 
 def _of_result(record: ResultRecord, *, is_strict: bool) -> _Note:

@@ -63,6 +63,8 @@ def _front(front: str, ours: dict[str, list[dict[str, Any]]]) -> str:
     if not isinstance(before, dict) or is_flow:
         raise _damaged("is no list of 'key: value' lines")
     index = merged(before.get(KEY), ours)
+    if index == before.get(KEY, []):
+        return front  # the results of the same run again: not a letter changes
     lines = front.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"

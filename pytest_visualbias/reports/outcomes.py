@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pytest_visualbias.record import Report, ResultRecord
 
-__all__ = ["FAILING", "ORDER", "counted", "label", "severity", "verdict"]
+__all__ = [
+    "FAILING",
+    "ORDER",
+    "counted",
+    "label",
+    "opening",
+    "severity",
+    "verdict",
+    "was_broken",
+    "was_strict",
+    "word",
+]
 
 FAILING = ("fail", "invalid", "error")
 ORDER = (*FAILING, "inconclusive", "accepted", "pass", "reported")
@@ -33,15 +44,61 @@ def counted(records: Iterable[ResultRecord]) -> str:
     return ", ".join(f"{labels.count(name)} {name}" for name in ORDER if name in labels)
 
 
-def verdict(report: Report) -> str:
-    """Return the verdict on a whole run; nothing that was not measured passes."""
-    labels = {label(record) for record in report.results}
-    if labels & {*FAILING} or report.summary.get("collection_errors"):
+def word(
+    records: Iterable[ResultRecord], *, is_strict: bool = False, is_broken: bool = False
+) -> str:
+    """Return the verdict on results in a word; nothing that was not measured passes.
+
+    Parameters
+    ----------
+    records : iterable of ResultRecord
+        Of a whole run.
+    is_strict : bool
+        Whether what is inconclusive fails.
+    is_broken : bool
+        Whether the run failed for something that no result stands for.
+    """
+    labels = {label(record) for record in records}
+    if labels & {*FAILING} or is_broken:
         return "failed"
     if not labels:
         return "nothing was tested"
-    if report.summary.get("exit_status", 0) not in (0, 5):
-        return "failed"  # interrupted, say: what is missing might have failed
     if "inconclusive" in labels:
-        return "failed" if report.environment.get("strict") is True else "inconclusive"
+        return "failed" if is_strict else "inconclusive"
     return "passed"
+
+
+def opening(
+    records: Sequence[ResultRecord], *, is_strict: bool, is_broken: bool
+) -> tuple[str, str]:
+    """Return what a summary opens with: the verdict in a word, and of how many tests.
+
+    Parameters are those of `word`; there is one record at least.
+    """
+    verdict = word(records, is_strict=is_strict, is_broken=is_broken)
+    tests = "1 test" if len(records) == 1 else f"{len(records)} tests"
+    counts = f"({counted(records)})"
+    if verdict == "passed":
+        return verdict, f"{tests} {counts}"
+    told = FAILING if verdict == "failed" and not is_strict else (*FAILING, "inconclusive")
+    number = sum(label(record) in told for record in records)
+    which = f"{number} of {tests}" if number else f"the run, though none of {tests}"
+    return verdict.upper(), f"{which} {counts}"
+
+
+def was_strict(report: Report) -> bool:
+    """Whether what is inconclusive failed a run."""
+    return report.environment.get("strict") is True
+
+
+def was_broken(report: Report) -> bool:
+    """Whether a run failed for something that no result stands for."""
+    # Interrupted, say: what is missing might have failed. Python code has no exit status.
+    status = report.summary.get("exit_status")
+    was_stopped = bool(report.results) and status not in (0, 5, None)
+    return was_stopped or bool(report.summary.get("collection_errors"))
+
+
+def verdict(report: Report) -> str:
+    """Return the verdict on a whole run; nothing that was not measured passes."""
+    return word(report.results, is_strict=was_strict(report), is_broken=was_broken(report))

@@ -27,7 +27,7 @@ def provenance(report: Report, models: Collection[str] | None = None) -> Iterato
     tool, environment = report.tool, report.environment
     yield "tool", f"{tool.get('name', '')} {tool.get('version', '')}".strip()
     yield "commit", _commit(environment.get("git"))
-    for key in ("python", "platform", "device", "precision"):
+    for key in ("started", "python", "platform", "device", "precision"):
         if environment.get(key):
             yield key, str(environment[key])
     if packages := _mapping(environment.get("packages")):

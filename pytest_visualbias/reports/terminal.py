@@ -14,7 +14,9 @@ from pytest_visualbias.reports.bars import EFFECT, Glyphs, legend, reach
 from pytest_visualbias.reports.carriers import carrier_lines
 from pytest_visualbias.reports.counts_table import count_tables
 from pytest_visualbias.reports.labels import labelled
+from pytest_visualbias.reports.outcomes import opening
 from pytest_visualbias.reports.series import course_lines
+from pytest_visualbias.reports.shared import Shared, shared
 from pytest_visualbias.reports.tables import (
     STYLES,
     Screen,
@@ -23,7 +25,7 @@ from pytest_visualbias.reports.tables import (
     label_table,
     result_table,
 )
-from pytest_visualbias.reports.text import drift_text, headline, remedies, weak_passes
+from pytest_visualbias.reports.text import drift_text, remedies, weak_passes
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.verdict import number
 
@@ -38,6 +40,7 @@ __all__ = ["Screen", "render"]
 # Outcomes that have a line of their own, worst first, and those that a count is enough for.
 TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
 UNTOLD = ("pass", "reported")
+OPENING = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
 # Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
 LEAST = 72
 # A table with more tests than this shows what has to be known, and counts the rest.
@@ -45,7 +48,13 @@ LONG = 15
 
 
 def render(
-    records: Sequence[ResultRecord], notes: Sequence[str], screen: Screen, *, verbosity: int = 0
+    records: Sequence[ResultRecord],
+    notes: Sequence[str],
+    screen: Screen,
+    *,
+    verbosity: int = 0,
+    is_strict: bool = False,
+    is_broken: bool = False,
 ) -> str:
     """Return the summary of a run.
 
@@ -60,6 +69,10 @@ def render(
     verbosity : int
         As of pytest: below 0 the verdicts are enough, above 0 every test has its row, above 1
         each that did not simply pass has the images that carry it.
+    is_strict : bool
+        Whether what is inconclusive failed.
+    is_broken : bool
+        Whether the run failed for something that no record stands for.
     """
     stream = io.StringIO()
     console = Console(
@@ -72,6 +85,10 @@ def render(
         highlight=False,
         markup=False,
     )
+    if records:
+        verdict, count = opening(records, is_strict=is_strict, is_broken=is_broken)
+        first = Text(f"{verdict}: ", style=OPENING[verdict])
+        console.print(first.append(count, style="not bold default"), soft_wrap=True)
     for line in _verdicts(records):
         console.print(line, soft_wrap=True)
     if verbosity >= 0:
@@ -91,17 +108,12 @@ def render(
 
 
 def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[label_of(record)] = counts.get(label_of(record), 0) + 1
-    order = [name for name in (*TOLD, *UNTOLD) if name in counts]
-    if order:
-        yield Text(", ".join(f"{counts[name]} {name}" for name in order))
-    for name in (name for name in order if name in TOLD):
-        for record in (one for one in records if one.outcome == name):
+    for name in TOLD:
+        found = [one for one in records if one.outcome == name]
+        for told in shared(found) if name == "error" else map(Shared.alone, found):
             line = Text(f"{name.upper()} ", style=STYLES[name])
-            line.append(f"{record.nodeid}: ", style="not bold default")
-            line.append(headline(record), style="not bold default")
+            line.append(f"{told.where}: ", style="not bold default")
+            line.append(told.text, style="not bold default")
             yield line
 
 

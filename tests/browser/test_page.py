@@ -134,6 +134,18 @@ def test_a_page_is_never_wider_than_its_screen(page: Chrome, wide: bool) -> None
     assert content <= screen
 
 
+def test_an_interval_stays_on_one_line_on_a_phone(page: Chrome) -> None:
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    lines = page.execute_script(
+        "return [...document.querySelectorAll('.results > tbody > tr:first-child > td')]"
+        ".filter(one => one.textContent.includes(' to ')).map(one => {"
+        "  const range = document.createRange(); range.selectNodeContents(one);"
+        "  return [one.scrollWidth - one.clientWidth, range.getClientRects().length]; })"
+    )
+    assert lines
+    assert set(map(tuple, lines)) == {(0, 1)}
+
+
 def test_rows_are_filtered_by_words_and_by_verdict(results: Chrome) -> None:
 
     assert len(column(results, 0)) == 48

@@ -428,11 +428,20 @@ class TestChoices:
         assert status == 0
         size = (len(one) + len(two)) / 1000
         assert said.splitlines()[-2:] == [
-            f"  0 of 3 files are there, 3 to fetch: {size:.1f} kB, and 1 of unknown size",
+            f"  0 of 3 files are there, 3 to fetch ({size:.1f} kB, and 1 of unknown size)",
             "  for 1 of these no sha256 is known: what comes first would be trusted",
         ]
         assert place.server.requests == []
         assert sorted(path.name for path in place.folder.iterdir()) == ["own.suite.yaml", "own.tsv"]
+
+    def test_a_rehearsal_names_no_number_of_bytes_where_none_is_known(self, place: Place) -> None:
+        place.serve(ONE, TWO)
+        assert "2 to fetch (of unknown size)\n" in place.fetch("--dry-run", accept=False)[1]
+
+    def test_a_rehearsal_is_silent_on_unknown_sizes_where_all_are_known(self, place: Place) -> None:
+        one, two = place.serve(ONE, TWO, known=True)
+        said = place.fetch("--dry-run", accept=False)[1]
+        assert f"2 to fetch ({(len(one) + len(two)) / 1000:.1f} kB)\n" in said
 
     @pytest.mark.parametrize("way", ["option", "variable"])
     def test_offline_what_is_there_is_verified_and_what_is_not_is_named(

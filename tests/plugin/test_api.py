@@ -265,7 +265,7 @@ def test_it_is_a_text_and_a_table_of_a_notebook_and_files(project: Project) -> N
     project.pair(after=1.0)
     project.spec(one_test("'<b>one</b>'"))
     found = audit(SPEC)
-    assert str(found).startswith("1 fail, 1 reported\nFAIL")
+    assert str(found).startswith("FAILED: 1 of 2 tests (1 fail, 1 reported)\nFAIL")
     table = found._repr_html_()
     assert "&lt;b&gt;one&lt;/b&gt;" in table
     assert "<b>" not in table

@@ -109,7 +109,17 @@ def test_the_checkpoint_of_another_architecture(networks: Project, weights: Path
 
 def test_a_checkpoint_that_is_not_there(networks: Project) -> None:
     (networks.path / "after.safetensors").unlink()
-    mistaken(networks, 1, "after.safetensors cannot be read (No such file", "correct the path")
+    text = mistaken(
+        networks, 1, "after.safetensors cannot be read (No such file", "correct the path"
+    )
+    assert f"\n{SPEC}:4:3: models.after: the checkpoint after.safetensors cannot be read" in text
+
+
+def test_stimuli_that_are_not_there_at_all_are_told_once(networks: Project) -> None:
+    (networks.path / "stimuli").rename(networks.path / "moved")
+    said = f"{SPEC}:6:1: stimuli: the folder stimuli does not exist; correct 'stimuli'"
+    text = mistaken(networks, 1, said)
+    assert f"ERROR 2 tests of 'before', 'after': {said}" in text
 
 
 def test_a_checkpoint_that_is_none(networks: Project) -> None:
@@ -131,10 +141,15 @@ def test_a_model_that_timm_does_not_have(networks: Project) -> None:
     mistaken(networks, 1, "timm has no model 'tst_resnet'; did you mean 'test_resnet'?")
 
 
-def test_a_device_that_is_not_here(networks: Project) -> None:
-    result = networks.gate("--visualbias-device=cuda:99")
-    assert result.ret == 1
-    assert "there is no device 'cuda:99' here; choose another, or 'auto'" in sentences(result)
+def test_a_device_that_is_not_here_is_an_error_whether_or_not_all_is_cached(
+    networks: Project,
+) -> None:
+    said = "--visualbias-device: there is no device 'cuda:99' here; choose another, or 'auto'"
+    for _ in ("cold", "warm"):
+        result = networks.gate("--visualbias-device=cuda:99")
+        assert result.ret == 4
+        assert said in str(result.stderr)
+        assert networks.gate().ret == 0
 
 
 def test_a_mistake_says_the_same_in_the_summary_as_above(project: Project) -> None:

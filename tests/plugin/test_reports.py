@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import math
+import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
@@ -126,7 +128,29 @@ def test_a_result_can_be_traced_to_what_produced_it(three: Project) -> None:
     assert report["environment"]["packages"].keys() >= {"numpy", "pytest", "pytest-visualbias"}
 
 
-def test_the_report_is_the_same_twice(three: Project) -> None:
+def test_the_report_says_when_the_run_began(three: Project) -> None:
+    before = dt.datetime.now(tz=dt.timezone.utc).replace(microsecond=0)
+    three.gate()
+    started = three.report()["environment"]["started"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", started)
+    after = dt.datetime.now(tz=dt.timezone.utc)
+    assert before <= dt.datetime.fromisoformat(started.replace("Z", "+00:00")) <= after
+
+
+@pytest.mark.parametrize(("epoch", "year"), [("1000000000", "2001-09-09T01:46:40Z"), ("soon", "")])
+def test_a_build_that_is_to_be_made_again_says_when_that_was(
+    project: Project, monkeypatch: pytest.MonkeyPatch, epoch: str, year: str
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    project.pair()
+    project.spec()
+    project.gate()
+    started = project.report()["environment"]["started"]
+    assert started == year if year else started > "2026"
+
+
+def test_the_report_is_the_same_twice(three: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
     three.gate()
     first = three.report()
     three.gate("--visualbias-no-cache", "-p", "no:cacheprovider")

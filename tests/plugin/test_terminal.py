@@ -51,7 +51,9 @@ def tables(lines: list[str]) -> list[str]:
 
 def test_verdicts_come_first_the_worst_of_them_at_the_top(verdicts: Project) -> None:
     lines = section(verdicts.gate().outlines)
-    assert lines[0] == "1 fail, 2 error, 1 inconclusive, 3 pass, 3 reported"
+    assert lines[0] == (
+        "FAILED: 3 of 10 tests (1 fail, 2 error, 1 inconclusive, 3 pass, 3 reported)"
+    )
     assert [line.split()[0] for line in lines[1:5]] == ["FAIL", "ERROR", "ERROR", "INCONCLUSIVE"]
     assert lines[1] == (
         "FAIL bias_specs/x.bias.yaml::after::grown[pooled]: "

@@ -55,7 +55,7 @@ def test_a_bias_of_the_accepted_size_passes_in_sight(biased: Project) -> None:
     assert row["reasons"][1].startswith("effect +1.83 is over 0.5 (adjusted p = ")
     assert biased.report()["summary"]["outcomes"] == {"accepted": 1, "pass": 1}
     lines = sentences(result).splitlines()
-    assert "1 accepted, 1 reported" in lines
+    assert "passed: 2 tests (1 accepted, 1 reported)" in lines
     node = "bias_specs/x.bias.yaml::after::one[pooled]"
     assert f"ACCEPTED {node}: {'; '.join(row['reasons'])}" in lines
     assert any(line.startswith("one ") and line.endswith("accepted") for line in lines)

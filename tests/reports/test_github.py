@@ -52,6 +52,30 @@ def test_a_failure_is_marked_on_the_line_of_its_test(make: Make) -> None:
     )
 
 
+def test_what_keeps_many_tests_from_being_measured_is_marked_once_at_its_own_line(
+    make: Make,
+) -> None:
+    reason = "bias_specs/x.bias.yaml:4:3: models.after: the checkpoint a.pt is not there; bring it"
+    records = [
+        make(f"t{n}", outcome="error", measured=False, reasons=[reason], line=9 + n)
+        for n in range(3)
+    ]
+    (line,) = told(records)
+    assert properties(line) == {
+        "file": "models/bias_specs/x.bias.yaml",
+        "line": "4",
+        "col": "3",
+        "title": "error: 3 tests of 'after'",
+    }
+    assert line.endswith("::models.after: the checkpoint a.pt is not there; bring it")
+
+
+def test_an_error_without_a_place_of_its_own_is_marked_at_the_test(make: Make) -> None:
+    (line,) = told([make(outcome="error", measured=False)])
+    assert properties(line)["line"] == "9"
+    assert properties(line)["title"] == "error: after::gender-career[pooled]"
+
+
 def test_a_spec_outside_of_the_checkout_has_no_file(make: Make) -> None:
     (line,) = told([make()], workspace="/somewhere/else")
     assert line.startswith("::error title=fail")
@@ -60,7 +84,7 @@ def test_a_spec_outside_of_the_checkout_has_no_file(make: Make) -> None:
 def test_the_worst_ten_of_each_level_are_marked_and_the_rest_counted(make: Make) -> None:
     records = [
         *(make(f"o{n}", outcome="inconclusive") for n in range(12)),
-        *(make(f"e{n}", outcome="error", measured=False) for n in range(5)),
+        *(make(f"e{n}", outcome="error", measured=False, reasons=[f"why {n}"]) for n in range(5)),
         *(make(f"f{n}", effect_judged=n / 10) for n in range(8)),
     ]
     lines = told(records)

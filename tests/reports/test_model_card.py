@@ -114,6 +114,33 @@ def test_a_second_run_replaces_what_the_first_wrote_and_nothing_else(
     assert [one["metrics"][0].get("name") for one in results(second)] == [None, "other[pooled]"]
 
 
+def test_results_that_are_there_already_keep_their_lines(make_report: MakeReport) -> None:
+    """They may have been written in another style than ours, or with comments."""
+    first = model_card(make_report(), "")
+    index = yaml.safe_dump(metadata(first)["model-index"], default_flow_style=True, width=1000)
+    mine = first.replace(first.split("---\n")[1], f"model-index: {index}  # mine\n")
+    assert metadata(mine) == metadata(first)
+    assert model_card(make_report(), mine) == mine
+
+
+def test_each_way_of_judging_names_its_tests_where_there_are_several(
+    make: Make, make_report: MakeReport
+) -> None:
+    card = model_card(make_report(make(), make("kept", outcome="pass")), "")
+    (line,) = [line for line in card.splitlines() if line.startswith("- judged by ")]
+    assert line.endswith("alternative two-sided")
+    control = make("seen", control="positive", alternative="greater", outcome="pass")
+    told = make("told", evidence="point", outcome="pass", reasons=["reported only"])
+    point = make("point", evidence="point")
+    card = model_card(make_report(make(), control, told, point), "")
+    usual = "evidence significant, alpha 0.05, correction holm, alternative two-sided"
+    assert [line for line in card.splitlines() if line.startswith("- judged by ")] == [
+        f"- judged by {usual}: `gender-career`",
+        "- judged by alpha 0.05, alternative greater, as positive control: `seen`",
+        f"- judged by {usual.replace('significant', 'point')}: `point`",
+    ]
+
+
 @pytest.mark.parametrize(
     "there",
     ["# Only words\n", "no line break at the end", "---\n---\n# Empty metadata\n", "\n\n"],

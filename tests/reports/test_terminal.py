@@ -33,7 +33,7 @@ def test_a_narrow_screen_whole(make: Make) -> None:
     records = [make("kept", outcome="pass", model="before"), make(), make("kept", outcome="pass")]
     lines = shown(records, screen())
     assert lines == [
-        "1 fail, 2 pass",
+        "FAILED: 1 of 3 tests (1 fail, 2 pass)",
         "FAIL bias_specs/x.bias.yaml::after::gender-career[pooled]: a reason",
         "",
         "bias_specs/x.bias.yaml :: before (reference)",
@@ -47,6 +47,36 @@ def test_a_narrow_screen_whole(make: Make) -> None:
         "gender-career    +1.00       ╎ │─╎●─     0.002    +0.90   fail",
         "kept             +1.00       ╎ │─╎●─     0.002    +0.90   pass",
         "bars: -2 to +2: │ zero ─ interval ● effect ╎ limit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "given", "said"),
+    [
+        (["pass"], {}, "passed: 1 test (1 pass)"),
+        (["pass", "accepted"], {}, "passed: 2 tests (1 accepted, 1 pass)"),
+        (["error", "fail", "invalid"], {}, "FAILED: 3 of 3 tests (1 fail, 1 invalid, 1 error)"),
+        (["inconclusive", "pass"], {}, "INCONCLUSIVE: 1 of 2 tests (1 inconclusive, 1 pass)"),
+        (["inconclusive"], {"is_strict": True}, "FAILED: 1 of 1 test (1 inconclusive)"),
+        (["fail", "inconclusive"], {}, "FAILED: 1 of 2 tests (1 fail, 1 inconclusive)"),
+        (["pass"], {"is_broken": True}, "FAILED: the run, though none of 1 test (1 pass)"),
+    ],
+)
+def test_the_first_line_says_the_verdict_in_a_word(
+    make: Make, outcomes: list[str], given: dict[str, bool], said: str
+) -> None:
+    records = [make(f"t{n}", outcome=outcome) for n, outcome in enumerate(outcomes)]
+    assert render(records, [], screen(), verbosity=-1, **given).splitlines()[0] == said
+
+
+def test_what_many_tests_cannot_be_measured_for_is_told_once(make: Make) -> None:
+    gone = {"outcome": "error", "measured": False, "reasons": ["the checkpoint is gone"]}
+    records = [make(f"t{n}", model=model, **gone) for n in (1, 2) for model in ("before", "after")]
+    other = make("t3", outcome="error", measured=False, reasons=["the layer is gone"])
+    lines = shown([*records, other], screen(), quiet=True)
+    assert lines[1:] == [
+        "ERROR 4 tests of 'before', 'after' in bias_specs/x.bias.yaml: the checkpoint is gone",
+        "ERROR bias_specs/x.bias.yaml::after::t3[pooled]: the layer is gone",
     ]
 
 
@@ -148,7 +178,7 @@ def test_layers_stand_beside_tests_where_there_are_several(make: Make) -> None:
 
 def test_what_could_not_be_measured_has_dashes(make: Make) -> None:
     lines = shown([make(outcome="error", measured=False)], screen(140))
-    assert lines[0] == "1 error"
+    assert lines[0] == "FAILED: 1 of 1 test (1 error)"
     assert lines[-1].split() == ["gender-career", *"-" * 9, "error"]
 
 
@@ -177,7 +207,7 @@ def test_a_warning_is_said_once_and_notes_come_last(make: Make) -> None:
 def test_quiet_leaves_tables_and_warnings_out(make: Make) -> None:
     lines = shown([make(warnings=["same"])], screen(), "a note", quiet=True)
     assert lines == [
-        "1 fail",
+        "FAILED: 1 of 1 test (1 fail)",
         "FAIL bias_specs/x.bias.yaml::after::gender-career[pooled]: a reason",
         "a note",
     ]
