@@ -9,7 +9,7 @@ import pytest
 from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.records import error_record
 from pytest_visualbias.reports.text import failure_text, waiver_text
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import layers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,9 +83,9 @@ class ModelNode(pytest.Collector):
 
     def collect(self) -> Iterator[BiasItem]:
         """Yield an item for every test and layer."""
-        layers = [point.name for point in points_for(self.spec.file.spec.layers, {})]
-        for test in self.spec.file.spec.tests:
-            for position, layer in enumerate(layers):
+        spec = self.spec.file.spec
+        for test in spec.tests:
+            for position, layer in enumerate(layers_of(spec, test)):
                 yield BiasItem.of(self, test.name, layer, position)
 
 

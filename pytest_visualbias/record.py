@@ -13,6 +13,7 @@ __all__ = [
     "ExcessRecord",
     "GrowthRecord",
     "ModelRecord",
+    "PredictionRecord",
     "Report",
     "ResultRecord",
     "SetRecord",
@@ -80,6 +81,21 @@ class AcceptRecord(_Frozen):
     until: dt.date
 
 
+class PredictionRecord(_Frozen):
+    """What a test asked of a classifier, and the two rates whose difference is its gap."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    index: int = Field(alias="class")
+    rate: Literal["fpr", "tpr", "share", "score"]
+    label: list[str]
+    threshold: float | None
+    activation: Literal["softmax", "sigmoid"]
+    classes: int
+    rate_x: float
+    rate_y: float
+
+
 class ResultRecord(_Frozen):
     """One test of one model at one layer.
 
@@ -102,6 +118,7 @@ class ResultRecord(_Frozen):
     tags: list[str]
     concepts: dict[str, str]
     labels: dict[str, str] = {}
+    prediction: PredictionRecord | None = None
     n_x: int | None = None
     n_y: int | None = None
     n_a: int | None = None

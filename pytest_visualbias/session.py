@@ -19,7 +19,7 @@ from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.pipeline.recorded import Earlier
 from pytest_visualbias.pipeline.records import error_record, model_record, result_record
 from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.parsing import parse_spec, read_spec
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import EmbeddingsModel
@@ -287,11 +287,11 @@ def _read(
 
 
 def _keys(file: SpecFile) -> Iterator[str]:
-    for point in points_for(file.spec.layers, {}):
-        for test in file.spec.tests:
+    for test in file.spec.tests:
+        for layer in layers_of(file.spec, test):
             for model in file.spec.models:
                 if is_gated(file.spec, model, test):
-                    yield entry_key(model, test.name, point.name)
+                    yield entry_key(model, test.name, layer)
 
 
 def _key(spec: LoadedSpec, model: str) -> tuple[Path, str]:

@@ -97,7 +97,7 @@ def _roles(subject: Subject) -> Iterator[str]:
 def _family(subject: Subject) -> Iterator[str]:
     if not subject.gated:
         return
-    family = declared_family(subject.spec, subject.gated[0])
+    family = declared_family(subject.spec, subject.gated[0], subject.layers[0])
     own = [what for name, what in family if name == subject.test.name]
     correction = subject.spec.settings.correction
     if not own:

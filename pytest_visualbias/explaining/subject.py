@@ -9,7 +9,7 @@ from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.roles import is_gated, is_random
 from pytest_visualbias.spec.sets import concepts_of
 
@@ -121,15 +121,16 @@ def subjects(file: SpecFile, node: Node, *, stimuli: Path | None = None) -> tupl
     if node.model and node.model not in spec.models:
         hint = did_you_mean(node.model, spec.models)
         raise UsageError(f"{node.spec} has no model '{node.model}'; {hint}")
-    layers = tuple(point.name for point in points_for(spec.layers, {}))
     found: list[tuple[BiasTest, tuple[str, ...]]] = [
         (test, (layer,))
         for test in spec.tests
-        for layer in layers
+        for layer in layers_of(spec, test)
         if node.test == f"{test.name}[{layer}]"
     ]
     if not found:
-        found = [(test, layers) for test in spec.tests if node.test in ("", test.name)]
+        found = [
+            (test, layers_of(spec, test)) for test in spec.tests if node.test in ("", test.name)
+        ]
     if not found:
         hint = did_you_mean(node.test.partition("[")[0], [test.name for test in spec.tests])
         raise UsageError(f"{node.spec} has no test '{node.test}'; {hint}")

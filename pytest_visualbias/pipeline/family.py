@@ -17,6 +17,7 @@ from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.pipeline.recorded import origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
+from pytest_visualbias.spec.layers import tests_at
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -112,10 +113,10 @@ def family(
     spec = file.spec
     memo = Remembered(cache, spec=file.file, model=subject.name, layer=layer)
     numbers = _numbers(file, subject, layer, earlier, memo, threads)
-    members = declared_family(spec, subject.name)
+    members = declared_family(spec, subject.name, layer)
     decided = decide(spec, numbers, members, memo)
     results = []
-    for test in spec.tests:
+    for test in tests_at(spec, layer):
         found = decided.numbers[test.name]
         effect = decided.corrected.get((test.name, "effect"))
         growth = decided.corrected.get((test.name, "growth"))
@@ -164,7 +165,8 @@ def _numbers(
 ) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
     spec = file.spec
-    needed = origin_models(spec, subject.name, spec.tests, earlier.baseline)
+    tests = tests_at(spec, layer)
+    needed = origin_models(spec, subject.name, tests, earlier.baseline)
     for name in sorted(needed | untrained_models(file, subject)):
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it
             earlier.models(name)  # measured here, by one thread
@@ -175,9 +177,9 @@ def _numbers(
                 numbers_of(file, subject, test, layer, earlier, memo),
                 memo,
             ),
-            spec.tests,
+            tests,
         )
-        return {test.name: one for test, one in zip(spec.tests, found, strict=True)}
+        return {test.name: one for test, one in zip(tests, found, strict=True)}
 
 
 def _marked(verdict: Verdict, found: Numbers) -> Verdict:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.kinds import part_of
+from pytest_visualbias.spec.layers import layers_of, tests_at
 from pytest_visualbias.spec.roles import is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import Finding, concepts_of
 from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
@@ -57,15 +60,15 @@ def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
     )
 
 
-def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
-    """Return the members of a model's family: every p of a test that a limit uses.
+def declared_family(spec: BiasSpec, model: str, layer: str) -> list[tuple[str, str]]:
+    """Return the members of a model's family at a layer: every p of a test that a limit uses.
 
     They are pairs of a test's name and "effect", "growth" or "excess": what the spec declares,
     whatever is selected or fails to run. Where nothing is compared there is no p to count, and
     where the evidence asked for is another one, none that is used.
     """
     family = []
-    for test in spec.tests:
+    for test in tests_at(spec, layer):
         if test.is_positive or not test.compared:
             continue
         if plan_of(spec, test).evidence != "significant":
@@ -79,22 +82,37 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
     return family
 
 
+def family_size(spec: BiasSpec, model: str, test: BiasTest) -> int:
+    """Return the size of a test's family, the largest over its layers."""
+    return max(len(declared_family(spec, model, layer)) for layer in layers_of(spec, test))
+
+
 def smallest_visible(
     spec: BiasSpec, model: str, test: BiasTest, sizes: Mapping[str, int]
 ) -> tuple[float | None, float | None]:
-    """Return, for each side, the smallest |d| that its family lets be significant, if any.
+    """Return, for each side, the smallest |effect| that its family lets be significant, if any.
 
-    A side that there is not, or that is not judged, has none.
+    A side that there is not, or that is not judged, has none. A gap of rates that is visible is
+    smaller where both are near 0 or 1; what is returned holds wherever they are.
     """
     plan = plan_of(spec, test)
-    count = len(declared_family(spec, model)) if spec.settings.correction != "none" else 1
+    count = family_size(spec, model, test) if spec.settings.correction != "none" else 1
     alpha = plan.alpha if test.is_positive else plan.alpha / max(count, 1)
     found = [
         smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
         for side in _judged_sides(test, plan, sizes)
     ]
+    if test.prediction is not None:
+        pairs = zip(found, _judged_sides(test, plan, sizes), strict=True)
+        found = [d and d * _widest(*side.sizes) for d, side in pairs]
     first, second, *_ = *found, None, None
     return first, second
+
+
+def _widest(n_x: int, n_y: int) -> float:
+    """Largest standard deviation (ddof 1) that values within 0 and 1 can have, about."""
+    total = n_x + n_y
+    return math.sqrt(total / (total - 1)) / 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +150,10 @@ def power_findings(
         roles = concepts_of(test)
         if not all(sets.get(concept) for concept in roles.values()):
             continue
-        sizes = {role: len(sets[concept]) for role, concept in roles.items()}
+        chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
+        sizes = {role: len(one) for role, one in chosen.items()}
+        if not all(sizes.values()):
+            continue  # said of the sets
         sides = _judged_sides(test, plan_of(spec, test), sizes)
         path: Path = ("tests", index)
         if test.is_positive:
@@ -155,14 +176,16 @@ def _provable(
     unreachable = list(_reachable(("tests", index), plan, sides))
     yield from unreachable
     if not unreachable and spec.settings.correction != "none":
-        count = len(declared_family(spec, model))
+        count = family_size(spec, model, test)
         yield from _hidden(("tests", index), plan, sides, count, strict=strict)
 
 
 def _bound(
     path: Path, test: BiasTest, sides: list[_Side], sizes: Mapping[str, int]
 ) -> Iterator[Finding]:
-    if sides:
+    if test.prediction is not None:
+        most, least = 1.0, -1.0
+    elif sides:
         most = min(largest_effect(*side.sizes) for side in sides)
         least = -most
     else:
@@ -172,7 +195,7 @@ def _bound(
     reach = {"max_effect": most, "max_growth": most, "max_shift": most - least, "min_effect": most}
     reach["max_excess"] = most
     # A mean cosine differs from another by 2 at the most, an association by 4.
-    reach["max_gap"] = 2.0 * max(len(sides), 1)
+    reach["max_gap"] = most if test.prediction is not None else 2.0 * max(len(sides), 1)
     for name, end in reach.items():
         limit = getattr(test.limits, name)
         if limit is not None and limit >= end:

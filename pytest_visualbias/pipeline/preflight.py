@@ -11,7 +11,7 @@ from pytest_visualbias.models.precomputed import open_vectors
 from pytest_visualbias.pipeline.power import power_findings
 from pytest_visualbias.pipeline.published import size_findings, unfinished
 from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import points_of
 from pytest_visualbias.spec.preparing import DEPARTURE
 from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, TimmModel
 from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
@@ -95,7 +95,7 @@ def preflight(
 
 
 def _first_layer(file: SpecFile) -> str:
-    return points_for(file.spec.layers, {})[0].name
+    return points_of(file.spec, {})[0].name
 
 
 def _used(file: SpecFile) -> list[str]:

@@ -148,7 +148,7 @@ def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> set[str]:
     for part in location:
         types = [inner for outer in types for inner in _step(outer, part)]
     fields = [field for kind in types for field in getattr(kind, "model_fields", {}).items()]
-    return {key for key, field in fields if field.annotation is not type(None)}
+    return {field.alias or key for key, field in fields if field.annotation is not type(None)}
 
 
 def _step(kind: Any, part: str | int) -> list[Any]:

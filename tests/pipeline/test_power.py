@@ -79,7 +79,7 @@ def test_only_a_p_that_a_limit_uses_counts_in_a_family() -> None:
         similarity_gap="evidence: significant, limits: {max_gap: 0.1}",
         intra_similarity=LIMITS,
     )
-    assert declared_family(found, "after") == [
+    assert declared_family(found, "after", "pooled") == [
         *(("ieat", "effect"), ("ieat", "growth")),
         ("similarity-gap", "effect"),
     ]
