@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import layers_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+    from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["Node", "Subject", "node_of", "subjects"]
 
@@ -134,28 +136,31 @@ def subjects(file: SpecFile, node: Node, *, stimuli: Path | None = None) -> tupl
     if not found:
         hint = did_you_mean(node.test.partition("[")[0], [test.name for test in spec.tests])
         raise UsageError(f"{node.spec} has no test '{node.test}'; {hint}")
-    sets, faults = _sizes(file, node.model, stimuli)
+    sets, faults = _sets(file, node.model, stimuli)
     return tuple(
         Subject(
             file=file,
             test=test,
             model=node.model,
             layers=chosen,
-            sizes={
-                role: sets[concept]
-                for role, concept in concepts_of(test).items()
-                if concept in sets
-            },
+            sizes=_counts(test, sets),
             problems=faults,
         )
         for test, chosen in found
     )
 
 
-def _sizes(
+def _counts(test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, int]:
+    """Return how many images of each role count, as far as they are known."""
+    roles = {role: name for role, name in concepts_of(test).items() if name in sets}
+    chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
+    return {role: len(one) for role, one in chosen.items()}
+
+
+def _sets(
     file: SpecFile, model: str, stimuli: Path | None
-) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return how many images the concepts have: paths are counted, and no image is read."""
+) -> tuple[Mapping[str, StimulusSet], tuple[str, ...]]:
+    """Return the sets of the concepts: paths are listed, and no image is read."""
     try:
         checked = preflight(file, stimuli=stimuli, strict=False, digest=str)
     except SpecError as error:
@@ -163,7 +168,7 @@ def _sizes(
     names = [model] if model else _telling(file)
     sets = checked.models[names[0]]
     problems = tuple(sorted({*sets.problems.values()}))
-    return {name: len(found) for name, found in sets.sets.items()}, problems
+    return sets.sets, problems
 
 
 def _telling(file: SpecFile) -> list[str]:

@@ -13,11 +13,18 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.document import Path
 
-__all__ = ["Prediction", "Rate", "prediction_findings"]
+__all__ = ["RATES", "Prediction", "Rate", "prediction_findings"]
 
 Rate = Literal["fpr", "tpr", "share", "score"]
 # Those that need to know which images are of the class.
 CONDITIONAL = ("fpr", "tpr")
+# In words.
+RATES: dict[str, str] = {
+    "fpr": "false positive rate of class {}",
+    "tpr": "true positive rate of class {}",
+    "share": "share predicted as class {}",
+    "score": "mean probability of class {}",
+}
 
 
 class Prediction(Strict):
@@ -68,13 +75,7 @@ class Prediction(Strict):
     @property
     def what(self) -> str:
         """What is measured, in words."""
-        words = {
-            "fpr": "false positive rate",
-            "tpr": "true positive rate",
-            "share": "share predicted",
-            "score": "mean probability",
-        }
-        return f"{words[self.rate]} of class {self.index}"
+        return RATES[self.rate].format(self.index)
 
 
 def prediction_findings(asked: Prediction) -> Iterator[tuple[Path, str]]:

@@ -71,16 +71,18 @@ def permutation_test_by_value(
     # Proportional to the difference of the means, for every assignment.
     observed = total * int(first.sum()) - n * (ups - downs)
     every = _log_ways(total, n)
-    parts = []
+    extreme, others = [], []
     for down in range(max(0, n - (total - downs)), min(downs, n) + 1):
         rest = n - down
         up = np.arange(max(0, rest - (total - ups - downs)), min(ups, rest) + 1)
         apart = total * (up - down) - n * (ups - downs)
-        counted = up[_is_extreme(apart, observed, alternative)]
         logs = _log_ways(downs, down) - every
-        logs = logs + _log_ways(ups, counted) + _log_ways(total - ups - downs, rest - counted)
-        parts.append(math.fsum(np.exp(logs)))
-    p = min(1.0, math.fsum(parts))
+        logs = logs + _log_ways(ups, up) + _log_ways(total - ups - downs, rest - up)
+        ways, counts = np.exp(logs), _is_extreme(apart, observed, alternative)
+        extreme.append(math.fsum(ways[counts]))
+        others.append(math.fsum(ways[~counts]))
+    # Their sum is one but for rounding.
+    p = math.fsum(extreme) / math.fsum([*extreme, *others])
     return PermutationResult(p_value=p, p_low=p, p_high=p, method="exact")
 
 
