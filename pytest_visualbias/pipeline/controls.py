@@ -11,7 +11,7 @@ from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.pipeline.recorded import BASELINE, origin_models
-from pytest_visualbias.spec.layers import tests_at
+from pytest_visualbias.spec.layers import made_at
 from pytest_visualbias.spec.roles import is_random
 from pytest_visualbias.verdict import Verdict, judge_control
 
@@ -36,7 +36,7 @@ def failed_before(
     memo: Remembered,
 ) -> list[tuple[str, BiasTest]]:
     """Return the controls that fail in the models that growth is measured from."""
-    tests = tests_at(file.spec, layer)
+    tests = made_at(file.spec, layer)
     growing = [test for test in tests if test.limits.on_growth]
     names = origin_models(file.spec, subject.name, growing, earlier.baseline)
     failed = []

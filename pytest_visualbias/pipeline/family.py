@@ -17,7 +17,7 @@ from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.pipeline.recorded import origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.layers import tests_at
+from pytest_visualbias.spec.layers import made_at
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -116,7 +116,7 @@ def family(
     members = declared_family(spec, subject.name, layer)
     decided = decide(spec, numbers, members, memo)
     results = []
-    for test in tests_at(spec, layer):
+    for test in made_at(spec, layer):
         found = decided.numbers[test.name]
         effect = decided.corrected.get((test.name, "effect"))
         growth = decided.corrected.get((test.name, "growth"))
@@ -165,7 +165,7 @@ def _numbers(
 ) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
     spec = file.spec
-    tests = tests_at(spec, layer)
+    tests = made_at(spec, layer)
     needed = origin_models(spec, subject.name, tests, earlier.baseline)
     for name in sorted(needed | untrained_models(file, subject)):
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it

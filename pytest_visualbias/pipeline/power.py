@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.kinds import part_of
-from pytest_visualbias.spec.layers import layers_of, tests_at
+from pytest_visualbias.spec.layers import layers_of, made_at
 from pytest_visualbias.spec.roles import is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import Finding, concepts_of
 from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
@@ -68,7 +68,7 @@ def declared_family(spec: BiasSpec, model: str, layer: str) -> list[tuple[str, s
     where the evidence asked for is another one, none that is used.
     """
     family = []
-    for test in tests_at(spec, layer):
+    for test in made_at(spec, layer):
         if test.is_positive or not test.compared:
             continue
         if plan_of(spec, test).evidence != "significant":

@@ -147,7 +147,7 @@ def _logits(spec: BiasSpec) -> Iterator[Finding]:
         return
     if _predicts(spec, every=True) and "layers" in spec.model_fields_set:
         for index, layer in enumerate(spec.layers):
-            if layer != LOGITS:
+            if (layer if isinstance(layer, str) else layer.name) != LOGITS:
                 message = f"no test is made here: predictions are read at '{LOGITS}'; remove it"
                 yield ("layers", index), message
     with contextlib.suppress(ValueError):  # said of the layers themselves

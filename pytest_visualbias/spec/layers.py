@@ -24,9 +24,9 @@ __all__ = [
     "expand",
     "layer_point",
     "layers_of",
+    "made_at",
     "points_for",
     "points_of",
-    "tests_at",
 ]
 
 POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
@@ -138,7 +138,7 @@ def layers_of(spec: BiasSpec, test: BiasTest) -> tuple[str, ...]:
     return tuple(point.name for point in points_for(spec.layers, {}))
 
 
-def tests_at(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
+def made_at(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
     """Return the tests that are made at a layer, in the order of the spec."""
     return tuple(test for test in spec.tests if layer in layers_of(spec, test))
 
