@@ -135,8 +135,8 @@ def _gap(subject: Subject) -> Iterator[str]:
         "standardised: 0.05 is five images in a hundred."
     )
     yield (
-        "Where the classifier says the same of every image, the gap is 0 and means nothing: the "
-        "test is invalid."
+        "Where the classifier says the same of every image, or the class no more often of images "
+        "that are of it, a small gap means nothing: the test is invalid."
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.power import plan_of
-from pytest_visualbias.pipeline.predictions import flat_reason
-from pytest_visualbias.spec.roles import excess_base, is_gated, is_random
-from pytest_visualbias.statistics import OutcomeResult
+from pytest_visualbias.pipeline.predictions import blind_reason
+from pytest_visualbias.spec.roles import excess_base, growth_base, is_gated, is_random
+from pytest_visualbias.statistics import OutcomeScores
 from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
 from pytest_visualbias.waiver import Waiver, judge_waived
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.pipeline.numbers import Numbers
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
-    from pytest_visualbias.statistics import EffectResult
 
 __all__ = ["rule_of", "verdict_of", "waiver_of"]
 
@@ -73,7 +72,7 @@ def verdict_of(
     """
     if found.problem is not None or found.effect is None:
         return Verdict(outcome="error", reasons=(found.problem or "not measured",))
-    settled = _settled(spec, model, test, found.effect)
+    settled = _settled(spec, model, test, found)
     if settled is not None:
         return settled
     rule = rule_of(spec, test)
@@ -100,13 +99,21 @@ def verdict_of(
     )
 
 
-def _settled(spec: BiasSpec, model: str, test: BiasTest, effect: EffectResult) -> Verdict | None:
+def _settled(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Verdict | None:
     """Return the verdict that needs no limit: of what is not judged, or says nothing."""
     part = _unjudged(spec, model, test)
     if part is not None:
         return Verdict(outcome="pass", reasons=(f"{part}, reported only",))
-    if isinstance(effect, OutcomeResult) and effect.is_flat:
-        return Verdict(outcome="invalid", reasons=(flat_reason(test, effect),))
+    if test.prediction is None:
+        return None
+    reason = blind_reason(test.prediction)
+    if isinstance(found.scores, OutcomeScores) and found.scores.is_blind:
+        return Verdict(outcome="invalid", reasons=(reason,))
+    if not test.limits.on_growth:
+        return None
+    if isinstance(found.before, OutcomeScores) and found.before.is_blind:
+        base = growth_base(spec, test, model)
+        return Verdict(outcome="invalid", reasons=(f"no growth from '{base}': there {reason}",))
     return None
 
 

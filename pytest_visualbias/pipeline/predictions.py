@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.prediction import Prediction
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
-    from pytest_visualbias.statistics import OutcomeResult
 
-    Rows = Mapping[str, NDArray[np.float64]]
+    Vector = NDArray[np.float64]
+    Rows = Mapping[str, Vector]
 
-__all__ = ["OTHERS", "classes_of", "flat_reason", "prediction_of", "read_predictions", "rows_of"]
+__all__ = ["OTHERS", "blind_reason", "classes_of", "prediction_of", "read_predictions", "rows_of"]
 
-# The role of images that a rate leaves out; they tell a classifier from one that sees nothing.
+# The role of images that a rate leaves out: by them it shows whether a classifier knows the class.
 OTHERS = "others"
 _ROUNDING = 1e-12
 
@@ -73,13 +73,20 @@ def read_predictions(asked: Prediction, rows: Rows) -> OutcomeScores:
         else probabilities(logits, asked.index, activation=asked.activation, role=role)
         for role, logits in rows.items()
     }
-    every = np.concatenate(list(said.values()))
     return OutcomeScores(
         first=said["X"],
         second=said["Y"],
         is_rate=asked.is_rate,
-        is_flat=bool(every.max() - every.min() <= _ROUNDING),
+        is_blind=_is_blind(asked, np.concatenate([said["X"], said["Y"]]), said.get(OTHERS)),
     )
+
+
+def _is_blind(asked: Prediction, counted: Vector, others: Vector | None) -> bool:
+    """Whether a classifier tells nothing apart, or not the class from others."""
+    if others is None:
+        return bool(counted.max() - counted.min() <= _ROUNDING)
+    inside, outside = (counted, others) if asked.rate == "tpr" else (others, counted)
+    return bool(inside.mean() <= outside.mean())
 
 
 def classes_of(measured: Measured) -> int:
@@ -88,19 +95,16 @@ def classes_of(measured: Measured) -> int:
     return next((len(one) for one in vectors.values()), 0)
 
 
-def flat_reason(test: BiasTest, effect: OutcomeResult) -> str:
-    """Say why equal predictions of all images are no sign of equal treatment."""
-    asked = test.prediction
-    assert asked is not None  # noqa: S101 - for the type checker
+def blind_reason(asked: Prediction) -> str:
+    """Say why a small gap is no sign of equal treatment."""
     if not asked.is_rate:
         said = f"every image has the same probability of class {asked.index}"
+    elif asked.labels:
+        folders = " or ".join(f"'{label}'" for label in asked.labels)
+        said = f"images in {folders} are predicted as class {asked.index} no more often than others"
     else:
-        amount = "every image" if effect.rate_x else "no image"
-        said = f"{amount} is predicted as class {asked.index}"
-    return (
-        f"{said}, so no gap can be seen; check 'class', 'threshold' and the classifier, and that "
-        "the sets hold images of the class and others"
-    )
+        said = f"all images or none are predicted as class {asked.index}"
+    return f"{said}: its gap says nothing; check 'class', 'label', 'threshold' and the classifier"
 
 
 def prediction_of(test: BiasTest, measured: Measured) -> dict[str, Any] | None:

@@ -54,15 +54,15 @@ class OutcomeScores:
         its probability; averaged over trials, a share. Read-only float64.
     is_rate : bool
         Whether they count predictions.
-    is_flat : bool
-        Whether the classifier says the same of all images that it was shown, those included that
-        the rate leaves out: a gap of 0 would mean nothing then.
+    is_blind : bool
+        Whether the classifier does not tell the class from others: says the same of all images, or
+        says the class no more often of those that are of it. A small gap means nothing then.
     """
 
     first: Vector
     second: Vector
     is_rate: bool
-    is_flat: bool = False
+    is_blind: bool = False
 
     def __post_init__(self) -> None:
         """Copy the vectors, so that nothing outside can change them; refuse what is no share."""
@@ -109,7 +109,7 @@ class OutcomeResult(Evidence):
         Of that interval.
     n_x, n_y : int
         Images that count.
-    is_flat : bool
+    is_blind : bool
         As in `OutcomeScores`.
     """
 
@@ -123,7 +123,7 @@ class OutcomeResult(Evidence):
     confidence: float
     n_x: int
     n_y: int
-    is_flat: bool
+    is_blind: bool
 
 
 def outcome_from_scores(
@@ -178,7 +178,7 @@ def outcome_from_scores(
         confidence=confidence,
         n_x=side.sizes[0],
         n_y=side.sizes[1],
-        is_flat=scores.is_flat,
+        is_blind=scores.is_blind,
         **asdict(_evidence(scores, side, alternative, decide_at)),
     )
 
@@ -200,7 +200,7 @@ def mean_outcome_scores(trials: Sequence[OutcomeScores]) -> OutcomeScores:
         first=np.mean([trial.first for trial in trials], axis=0),
         second=np.mean([trial.second for trial in trials], axis=0),
         is_rate=trials[0].is_rate,
-        is_flat=all(trial.is_flat for trial in trials),
+        is_blind=any(trial.is_blind for trial in trials),
     )
 
 

@@ -218,8 +218,8 @@ MISPLACED = [
         "outcome-gap",
         ("rate: share", "rate: fnr"),
         (
-            "10:28: tests[0].prediction.rate: 'fnr' is not one of 'fpr', 'tpr', 'share' or 'score'; "
-            "did you mean 'fpr'?"
+            "10:28: tests[0].prediction.rate: 'fnr' is not one of 'fpr', 'tpr', 'share' or "
+            "'score'; did you mean 'fpr'?"
         ),
     ),
     (

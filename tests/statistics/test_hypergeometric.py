@@ -21,7 +21,7 @@ from pytest_visualbias.statistics.side import Side
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from pytest_visualbias.statistics import Alternative
 
@@ -29,7 +29,7 @@ ALTERNATIVES: tuple[Alternative, ...] = ("two-sided", "greater", "less")
 SCORES = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=6)
 
 
-def side_of(first: Sequence[float], second: Sequence[float]) -> Side:
+def side_of(first: ArrayLike, second: ArrayLike) -> Side:
     return Side.of(np.array(first, float), np.array(second, float), ("X", "Y"))
 
 

@@ -20,9 +20,7 @@ from pytest_visualbias.statistics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from pytest_visualbias.statistics import GrowthResult
 
@@ -31,11 +29,11 @@ if TYPE_CHECKING:
 LOGITS = [[2.0, 1.0, -1.0], [0.0, 3.0, 3.0], [-1.0, -1.0, 5.0], [1.0, 1.0, 1.0]]
 
 
-def rates(first: Sequence[float], second: Sequence[float]) -> OutcomeScores:
+def rates(first: ArrayLike, second: ArrayLike) -> OutcomeScores:
     return OutcomeScores(first=np.array(first, float), second=np.array(second, float), is_rate=True)
 
 
-def mean_scores(first: Sequence[float], second: Sequence[float]) -> OutcomeScores:
+def mean_scores(first: ArrayLike, second: ArrayLike) -> OutcomeScores:
     return OutcomeScores(
         first=np.array(first, float), second=np.array(second, float), is_rate=False
     )
@@ -175,10 +173,11 @@ class TestTrials:
         with pytest.raises(DegenerateTestError, match="another"):
             mean_outcome_scores([rates([1, 0], [0, 1]), rates([1, 0, 1], [0, 1])])
 
-    def test_they_say_the_same_of_all_images_only_where_each_of_them_does(self) -> None:
-        flat = OutcomeScores(first=np.ones(2), second=np.ones(2), is_rate=True, is_flat=True)
-        assert mean_outcome_scores([flat, flat]).is_flat
-        assert not mean_outcome_scores([flat, rates([1, 0], [0, 1])]).is_flat
+    def test_one_that_does_not_know_the_class_makes_their_mean_say_nothing(self) -> None:
+        blind = OutcomeScores(first=np.ones(2), second=np.ones(2), is_rate=True, is_blind=True)
+        seeing = rates([1, 0], [0, 1])
+        assert outcome_from_scores(mean_outcome_scores([blind, seeing])).is_blind
+        assert not outcome_from_scores(mean_outcome_scores([seeing, seeing])).is_blind
 
 
 def grown(before: OutcomeScores, after: OutcomeScores) -> GrowthResult:
