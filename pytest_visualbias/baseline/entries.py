@@ -156,7 +156,7 @@ def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> str | No
         if before != stimuli:
             return f"stimuli of {role} ({_counted(before.n if before else 0, stimuli.n)})"
     if old.prediction != new.prediction:
-        return f"prediction ({_read(old.prediction)} then, {_read(new.prediction)} now)"
+        return f"prediction ({_apart(old.prediction or {}, new.prediction or {})})"
     for name in ("module", "pooling", "precision"):
         if name not in meant and getattr(old, name) != getattr(new, name):
             return f"{name} ({getattr(old, name)} then, {getattr(new, name)} now)"
@@ -167,8 +167,9 @@ def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> str | No
     return None
 
 
-def _read(asked: Mapping[str, Any] | None) -> str:
-    return ", ".join(f"{key} {value}" for key, value in (asked or {}).items() if value) or "none"
+def _apart(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return "; ".join(f"{key}: {old.get(key)} then, {new.get(key)} now" for key in keys)
 
 
 def _counted(old: int, new: int) -> str:

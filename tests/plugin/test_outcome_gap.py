@@ -426,8 +426,11 @@ def test_growth_since_a_record_is_growth_since_the_model(project: Project) -> No
 @pytest.mark.parametrize(
     ("prediction", "differing"),
     [
-        ("class: 1, rate: fpr, label: nurse, threshold: 0.4", "threshold 0.4"),
-        ("class: 1, rate: fpr, label: nurse, activation: sigmoid", "activation sigmoid"),
+        ("class: 1, rate: fpr, label: nurse, threshold: 0.4", "threshold: None then, 0.4 now"),
+        (
+            "class: 1, rate: fpr, label: nurse, activation: sigmoid",
+            "activation: softmax then, sigmoid now",
+        ),
     ],
 )
 def test_a_record_of_another_question_is_not_comparable(
@@ -451,7 +454,7 @@ def test_a_record_of_another_class_is_not_comparable(project: Project) -> None:
     entry["prediction"]["class"] = 2
     path.write_text(json.dumps(stored))
     assert alone(project).ret == 1
-    assert "other prediction (class 2, rate fpr" in project.row()["reasons"][0]
+    assert "other prediction (class: 2 then, 1 now)" in project.row()["reasons"][0]
 
 
 def test_a_record_of_embeddings_says_nothing_of_predictions(project: Project) -> None:
