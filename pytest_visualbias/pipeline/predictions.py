@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_visualbias.spec.counting import uncounted
+from pytest_visualbias.spec.counting import by_label
 from pytest_visualbias.spec.layers import LOGITS
 from pytest_visualbias.statistics import OutcomeScores, predicted, probabilities
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Rows = Mapping[str, Vector]
 
-__all__ = ["OTHERS", "blind_reason", "classes_of", "prediction_of", "read_predictions", "rows_of"]
+__all__ = ["blind_reason", "classes_of", "prediction_of", "read_predictions", "rows_of"]
 
-# The role of images that a rate leaves out: by them it shows whether a classifier knows the class.
-OTHERS = "others"
+# The roles of all images by their label, by which it shows whether a classifier knows the class.
+INSIDE, OUTSIDE = "the class", "the other classes"
 _ROUNDING = 1e-12
 
 
@@ -49,8 +49,10 @@ def rows_of(
         By role: the images that count, and all.
     """
     rows = {role: table.rows(stimuli) for role, stimuli in sets.items()}
-    others = [table.rows(rest) for rest in uncounted(test, every)]
-    return {**rows, OTHERS: np.concatenate(others)} if others else rows
+    for role, group in zip((INSIDE, OUTSIDE), by_label(test, every), strict=True):
+        if group:
+            rows[role] = np.concatenate([table.rows(one) for one in group])
+    return rows
 
 
 def read_predictions(asked: Prediction, rows: Rows) -> OutcomeScores:
@@ -77,16 +79,16 @@ def read_predictions(asked: Prediction, rows: Rows) -> OutcomeScores:
         first=said["X"],
         second=said["Y"],
         is_rate=asked.is_rate,
-        is_blind=_is_blind(asked, np.concatenate([said["X"], said["Y"]]), said.get(OTHERS)),
+        is_blind=_is_blind(said),
     )
 
 
-def _is_blind(asked: Prediction, counted: Vector, others: Vector | None) -> bool:
+def _is_blind(said: Rows) -> bool:
     """Whether a classifier tells nothing apart, or not the class from others."""
-    if others is None:
-        return bool(counted.max() - counted.min() <= _ROUNDING)
-    inside, outside = (counted, others) if asked.rate == "tpr" else (others, counted)
-    return bool(inside.mean() <= outside.mean())
+    if INSIDE in said and OUTSIDE in said:
+        return bool(said[INSIDE].mean() <= said[OUTSIDE].mean() + _ROUNDING)
+    counted = np.concatenate([said["X"], said["Y"]])
+    return bool(counted.max() - counted.min() <= _ROUNDING)
 
 
 def classes_of(measured: Measured) -> int:
@@ -97,11 +99,11 @@ def classes_of(measured: Measured) -> int:
 
 def blind_reason(asked: Prediction) -> str:
     """Say why a small gap is no sign of equal treatment."""
-    if not asked.is_rate:
-        said = f"every image has the same probability of class {asked.index}"
-    elif asked.labels:
+    if asked.labels:
         folders = " or ".join(f"'{label}'" for label in asked.labels)
-        said = f"images in {folders} are predicted as class {asked.index} no more often than others"
+        said = f"images in {folders} are taken for class {asked.index} no more than others"
+    elif not asked.is_rate:
+        said = f"every image has the same probability of class {asked.index}"
     else:
         said = f"all images or none are predicted as class {asked.index}"
     return f"{said}: its gap says nothing; check 'class', 'label', 'threshold' and the classifier"

@@ -6,13 +6,12 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_visualbias.spec.kinds import BiasTest
-    from pytest_visualbias.spec.prediction import Prediction
     from pytest_visualbias.spec.stimuli import StimulusSet
 
-__all__ = ["counted", "uncounted", "unlabelled"]
+__all__ = ["by_label", "counted", "unlabelled"]
 
 
 def counted(test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, StimulusSet]:
@@ -20,20 +19,23 @@ def counted(test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, Stimul
     asked = test.prediction
     if asked is None:
         return dict(sets)
-    return {role: _chosen(asked, one, is_counted=True) for role, one in sets.items()}
+    return {role: _chosen(one, asked.counts) for role, one in sets.items()}
 
 
-def uncounted(test: BiasTest, sets: Mapping[str, StimulusSet]) -> list[StimulusSet]:
-    """Return the images that do not, as sets of which none is empty."""
+def by_label(
+    test: BiasTest, sets: Mapping[str, StimulusSet]
+) -> tuple[list[StimulusSet], list[StimulusSet]]:
+    """Return the images that are of the class, and the others, as sets of which none is empty."""
     asked = test.prediction
-    if asked is None:
-        return []
-    rest = [_chosen(asked, one, is_counted=False) for one in sets.values()]
-    return [one for one in rest if len(one)]
+    if asked is None or not asked.labels:
+        return [], []
+    inside = [_chosen(one, asked.is_positive) for one in sets.values()]
+    outside = [_chosen(one, lambda name: not asked.is_positive(name)) for one in sets.values()]
+    return [one for one in inside if len(one)], [one for one in outside if len(one)]
 
 
-def _chosen(asked: Prediction, one: StimulusSet, *, is_counted: bool) -> StimulusSet:
-    chosen = tuple(s for s in one.stimuli if asked.counts(s.name) == is_counted)
+def _chosen(one: StimulusSet, is_chosen: Callable[[str], bool]) -> StimulusSet:
+    chosen = tuple(stimulus for stimulus in one.stimuli if is_chosen(stimulus.name))
     return dataclasses.replace(one, stimuli=chosen)
 
 

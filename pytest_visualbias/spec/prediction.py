@@ -38,7 +38,8 @@ class Prediction(Strict):
         ``fpr``: of the images that are not of the class, how many are predicted as it; ``tpr``: of
         those that are; ``share``: of all; ``score``: the mean probability of the class, of all.
     label : str or tuple of str, optional
-        The folders, anywhere in an image's path, whose images are of the class.
+        The folders, anywhere in an image's path, whose images are of the class; where all images
+        count, they only show whether the classifier knows it.
     threshold : float, optional
         The least probability that counts as predicted. Without it the largest logit does, or with
         ``activation: sigmoid`` one half.
@@ -87,9 +88,6 @@ def prediction_findings(asked: Prediction) -> Iterator[tuple[Path, str]]:
             "class; add 'label', the folder of those that are, or ask for rate 'share'"
         )
         yield ("prediction",), message
-    if asked.rate not in CONDITIONAL and asked.label is not None:
-        message = f"of rate '{asked.rate}' all images count; remove it, or ask for 'fpr' or 'tpr'"
-        yield ("prediction", "label"), message
     if not asked.is_rate and asked.threshold is not None:
         message = "a mean probability has no threshold; remove it, or ask for rate 'share'"
         yield ("prediction", "threshold"), message

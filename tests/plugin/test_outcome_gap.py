@@ -240,7 +240,7 @@ def test_corrections_run_over_the_tests_of_predictions_apart_from_those_of_embed
 # ----------------------------------------------------------------------------- never by accident
 
 
-@pytest.mark.parametrize("rate", ["fpr", "tpr"])
+@pytest.mark.parametrize("rate", ["fpr", "tpr", "share", "score"])
 @pytest.mark.parametrize("index", [0, 2])
 def test_a_class_that_is_not_the_one_meant_does_not_pass(
     project: Project, index: int, rate: str
@@ -252,7 +252,7 @@ def test_a_class_that_is_not_the_one_meant_does_not_pass(
     gate(project, test, ret=1)
     assert project.outcomes() == {"before::one[logits]": "pass", "after::one[logits]": "invalid"}
     (reason,) = project.row()["reasons"]
-    assert reason.startswith(f"images in 'nurse' are predicted as class {index} no more often than")
+    assert reason.startswith(f"images in 'nurse' are taken for class {index} no more than")
 
 
 @pytest.mark.parametrize("push", [99, -99])
@@ -268,6 +268,15 @@ def test_a_classifier_that_says_the_same_of_everything_does_not_pass(
     gate(project, gap_test(f"class: 1, {asked}", "{max_gap: 0.4}"), ret=1)
     assert project.row()["outcome"] == "invalid"
     assert project.row()["gap"] == 0
+
+
+@pytest.mark.parametrize("rate", ["share", "score"])
+def test_a_label_changes_nothing_where_all_images_count(project: Project, rate: str) -> None:
+    gate(project, gap_test(f"class: 1, rate: {rate}"))
+    plain = project.row()
+    gate(project, gap_test(f"class: 1, rate: {rate}, label: nurse"))
+    keys = ("gap", "p_value", "ci_low", "n_x", "scores", "outcome")
+    assert [project.row()[key] for key in keys] == [plain[key] for key in keys]
 
 
 def test_growth_from_a_model_that_does_not_know_the_class_says_nothing(project: Project) -> None:

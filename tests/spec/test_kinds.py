@@ -290,8 +290,6 @@ def predicting(asked: str, more: str = "") -> str:
     [
         ("rate: fpr", ": of rate 'fpr' only images count that are not of the class; add 'label'"),
         ("rate: tpr", ": of rate 'tpr' only images count that are of the class; add 'label'"),
-        ("rate: share, label: n", ".label: of rate 'share' all images count; remove it"),
-        ("rate: score, label: n", ".label: of rate 'score' all images count; remove it"),
         ("rate: score, threshold: 0.3", ".threshold: a mean probability has no threshold; remove"),
     ],
 )
