@@ -19,7 +19,7 @@ from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.remote.urls import Url, place
 from pytest_visualbias.reports.document import assemble
 from pytest_visualbias.session import DEVICE, PRECISIONS, Session, Settings
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.overrides import Override, override_of
 from pytest_visualbias.spec.schema import IN_MEMORY
 
@@ -254,12 +254,12 @@ def _results(session: Session, loaded: LoadedSpec) -> list[ResultRecord]:
     file = loaded.file
     return [
         session.result(
-            *(loaded, model, test.name, point.name),
-            nodeid=f"{file.file}::{model}::{test.name}[{point.name}]",
+            *(loaded, model, test.name, layer),
+            nodeid=f"{file.file}::{model}::{test.name}[{layer}]",
         )
         for model in file.spec.models
         for test in file.spec.tests
-        for point in points_for(file.spec.layers, {})
+        for layer in layers_of(file.spec, test)
     ]
 
 

@@ -173,7 +173,9 @@ def _facts(file: SpecFile, found: Preflight) -> Iterator[str]:
     told = (f"{name} {'/'.join(map(str, sorted(counts)))}" for name, counts in sizes.items())
     if sizes:
         yield printable(f"images: {', '.join(told)}")
-    if not any(test.is_positive for test in file.spec.tests):
+    # A classifier that says the same of every image is caught without one.
+    tests = [test for test in file.spec.tests if test.prediction is None]
+    if tests and not any(test.is_positive for test in tests):
         yield (
             "note: no test is a positive control, so a model that sees nothing of these images "
             "passes; add one with 'control: positive'"

@@ -10,7 +10,7 @@ from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.records import error_record
 from pytest_visualbias.reports.outcomes import FAILING
 from pytest_visualbias.reports.text import failure_text, waiver_text
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.roles import is_gated, is_random
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ class ModelNode(pytest.Collector):
 
     def collect(self) -> Iterator[BiasItem]:
         """Yield an item for every test and layer."""
-        layers = [point.name for point in points_for(self.spec.file.spec.layers, {})]
-        for test in self.spec.file.spec.tests:
-            for position, layer in enumerate(layers):
+        spec = self.spec.file.spec
+        for test in spec.tests:
+            for position, layer in enumerate(layers_of(spec, test)):
                 yield BiasItem.of(self, test.name, layer, position)
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "GrowthRecord",
     "ModelRecord",
     "PointRecord",
+    "PredictionRecord",
     "Report",
     "ResultRecord",
     "SeriesRecord",
@@ -116,6 +117,21 @@ class SeriesRecord(_Frozen):
     first_evident: dict[str, str]
 
 
+class PredictionRecord(_Frozen):
+    """What a test asked of a classifier, and the two rates whose difference is its gap."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    index: int = Field(alias="class")
+    rate: Literal["fpr", "tpr", "share", "score"]
+    label: list[str]
+    threshold: float | None
+    activation: Literal["softmax", "sigmoid"]
+    classes: int
+    rate_x: float
+    rate_y: float
+
+
 class ResultRecord(_Frozen):
     """One test of one model at one layer.
 
@@ -138,6 +154,7 @@ class ResultRecord(_Frozen):
     tags: list[str]
     concepts: dict[str, str]
     labels: dict[str, str] = {}
+    prediction: PredictionRecord | None = None
     n_x: int | None = None
     n_y: int | None = None
     n_a: int | None = None

@@ -13,7 +13,7 @@ from pytest_visualbias.pipeline.records import error_record
 from pytest_visualbias.record import ModelRecord, Report, ResultRecord
 from pytest_visualbias.reports.document import assemble
 from pytest_visualbias.reports.screen import has_unicode
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import layers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,14 +65,14 @@ def lost_row(report: pytest.TestReport, session: Session) -> dict[str, Any] | No
         file = session.load(session.settings.project / name, name).file
     except VisualBiasError:
         return None  # changed since the workers read it
-    points = enumerate(points_for(file.spec.layers, {}))
-    places = itertools.product(enumerate(file.spec.models), enumerate(file.spec.tests), points)
-    for (number, model), (index, test), (position, point) in places:
-        if rest == f"{model}::{test.name}[{point.name}]":
-            told = {"nodeid": report.nodeid, "reason": report.longreprtext}
-            record = error_record(file, model, test, point.name, **told)
-            order = [file.file, number, index, position]
-            return {"order": order, "result": record.model_dump(mode="json"), "model": None}
+    places = itertools.product(enumerate(file.spec.models), enumerate(file.spec.tests))
+    for (number, model), (index, test) in places:
+        for position, layer in enumerate(layers_of(file.spec, test)):
+            if rest == f"{model}::{test.name}[{layer}]":
+                told = {"nodeid": report.nodeid, "reason": report.longreprtext}
+                record = error_record(file, model, test, layer, **told)
+                order = [file.file, number, index, position]
+                return {"order": order, "result": record.model_dump(mode="json"), "model": None}
     return None
 
 

@@ -25,7 +25,7 @@ from pytest_visualbias.pipeline.training import Run
 from pytest_visualbias.pipeline.trajectory import Trajectory, trajectory
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.parsing import parse_spec, read_spec
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import EmbeddingsModel
@@ -309,7 +309,7 @@ class Session:
             self._earlier(spec),
             today=self.today,
             threads=self.settings.threads,
-            cache=self.resources.cache.folder,
+            cache=self.resources.cache,
         )
 
     def _earlier(self, spec: LoadedSpec) -> Earlier:
@@ -397,11 +397,11 @@ def _said(spec: LoadedSpec, model: str, error: VisualBiasError) -> str:
 
 
 def _keys(file: SpecFile) -> Iterator[str]:
-    for point in points_for(file.spec.layers, {}):
-        for test in file.spec.tests:
+    for test in file.spec.tests:
+        for layer in layers_of(file.spec, test):
             for model in file.spec.models:
                 if is_gated(file.spec, model, test):
-                    yield entry_key(model, test.name, point.name)
+                    yield entry_key(model, test.name, layer)
 
 
 def _emptied(trial: Trial) -> Trial:

@@ -90,7 +90,7 @@ def judge_waived(
     )
     waived = _waived(own, effect.effect_judged, rule, waiver)
     known = growth.before if growth is not None and growth.flipped else 0.0
-    limit = rule.limits.max_effect
+    limit = rule.limits.judged
     if waived.outcome == "accepted" and limit is not None and abs(known) > limit:
         turned = (
             f"the effect turned round since {number(known)}: it is not the bias that was accepted "

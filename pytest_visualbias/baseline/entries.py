@@ -27,6 +27,7 @@ __all__ = [
 # Scores that differ by less are the same: machines round differently (`statistics.change`).
 TOLERANCE = 1e-6
 UNUSABLE = ("error", "invalid")
+ANSWERS = ("rate_x", "rate_y")
 
 
 class _Strict(BaseModel):
@@ -67,6 +68,8 @@ class Entry(_Strict):
         For people who read the difference between two versions of a file.
     scores : dict
         By role and the identity of the image, averaged over trials.
+    prediction : dict, optional
+        What was asked of a classifier, where it was.
     """
 
     kind: str
@@ -81,6 +84,11 @@ class Entry(_Strict):
     effect_judged: float
     gap: float | None
     scores: dict[str, dict[str, float]]
+    prediction: dict[str, Any] | None = None
+
+    def written(self) -> dict[str, Any]:
+        """Return it as it is written; what was asked only where something was."""
+        return self.model_dump(exclude={"prediction"} if self.prediction is None else None)
 
 
 def entry_key(model: str, test: str, layer: str) -> str:
@@ -118,8 +126,16 @@ def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
         stimuli=stimuli,
         fingerprints=[trial["fingerprint"] for trial in model["trials"]],
         scores=result["scores"],
+        prediction=_asked(result.get("prediction")),
         **{name: result[name] for name in numbers},
     )
+
+
+def _asked(prediction: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what was asked of a classifier, without what it answered."""
+    if prediction is None:
+        return None
+    return {key: value for key, value in prediction.items() if key not in ANSWERS}
 
 
 def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> str | None:
@@ -139,6 +155,8 @@ def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> str | No
         before = old.stimuli.get(role)
         if before != stimuli:
             return f"stimuli of {role} ({_counted(before.n if before else 0, stimuli.n)})"
+    if old.prediction != new.prediction:
+        return f"prediction ({_apart(old.prediction or {}, new.prediction or {})})"
     for name in ("module", "pooling", "precision"):
         if name not in meant and getattr(old, name) != getattr(new, name):
             return f"{name} ({getattr(old, name)} then, {getattr(new, name)} now)"
@@ -147,6 +165,11 @@ def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> str | No
         if one != other and f"preprocessing.{key}" not in meant:
             return f"preprocessing ({key}: {one} then, {other} now)"
     return None
+
+
+def _apart(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return "; ".join(f"{key}: {old.get(key)} then, {new.get(key)} now" for key in keys)
 
 
 def _counted(old: int, new: int) -> str:

@@ -150,6 +150,6 @@ def write_baseline(path: Path, entries: Mapping[str, Entry]) -> None:
     OSError
         Where it cannot be written; what was there stays.
     """
-    stored = {MARK: VERSION, "entries": {key: one.model_dump() for key, one in entries.items()}}
+    stored = {MARK: VERSION, "entries": {key: one.written() for key, one in entries.items()}}
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_whole(path, f"{text}\n")

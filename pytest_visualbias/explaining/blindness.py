@@ -58,6 +58,11 @@ def _layers(subject: Subject) -> str:
             f"It is made at the layers {shown}, each judged by itself. What the network does after "
             "the last of them, its classifier above all, is not measured."
         )
+    if subject.test.prediction is not None:
+        return (
+            "It is read of the predictions. What a model holds before its classifier may differ "
+            "more, and a classifier trained anew on it may show that."
+        )
     if subject.layers[0] in (LOGITS, PROBABILITIES):
         return f"It is read at {shown}. What a model holds before them is not measured."
     return (

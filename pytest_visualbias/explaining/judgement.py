@@ -62,11 +62,12 @@ def _limits(subject: Subject) -> Iterator[str]:
         "greater": "the effect",
         "less": "the effect with its sign changed",
     }[plan.alternative]
+    gap = size.replace("effect", "gap")
     bases = {growth_base(subject.spec, subject.test, name) for name in subject.gated}
     origin = _quoted(name for name in bases if name) or "the recorded results"
     what = {
         "max_effect": size,
-        "max_gap": "the gap in cosines",
+        "max_gap": "the gap in cosines" if subject.test.prediction is None else gap,
         "max_growth": f"the growth of the absolute effect since {origin}",
         "max_shift": f"the change of the effect, either way, since {origin}",
         "max_excess": "the absolute effect, less that of the untrained network "
@@ -118,7 +119,7 @@ def _series(subject: Subject) -> Iterator[str]:
 def _family(subject: Subject) -> Iterator[str]:
     if not subject.gated:
         return
-    family = declared_family(subject.spec, subject.gated[0])
+    family = declared_family(subject.spec, subject.gated[0], subject.layers[0])
     own = [what for name, what in family if name == subject.test.name]
     correction = subject.spec.settings.correction
     if not own:
@@ -151,7 +152,7 @@ def _controls(subject: Subject) -> Iterator[str]:
     ]
     if names:
         yield f"It is invalid where a positive control fails that speaks for it: {_quoted(names)}."
-    elif subject.test.control is None and subject.test.compared:
+    elif subject.test.control is None and subject.test.compared and not subject.test.prediction:
         yield (
             "No positive control speaks for it: a model that sees nothing of what the attributes "
             "show would pass."

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_visualbias.explaining.subject import Subject
+    from pytest_visualbias.spec.prediction import Prediction
 
 __all__ = ["numbers", "question"]
 
@@ -31,7 +32,14 @@ INTRA = (
     "How alike are {X} to each other? It is the mean cosine of the embeddings of two different "
     "images (Ranjit et al., 2023)."
 )
-QUESTIONS = {"ieat": IEAT, "sc-eat": SC_EAT, "similarity-gap": GAP, "intra-similarity": INTRA}
+PREDICTED = "How far apart are {X} and {Y} in the {what}? It is read of the classifier's logits."
+QUESTIONS = {
+    "ieat": IEAT,
+    "sc-eat": SC_EAT,
+    "similarity-gap": GAP,
+    "intra-similarity": INTRA,
+    "outcome-gap": PREDICTED,
+}
 POSITIVE = (
     "It is a positive control: a model has to show this effect, or the tests that depend on it say "
     "nothing and are invalid."
@@ -45,9 +53,13 @@ DRIFT = (
 def question(subject: Subject) -> Iterator[str]:
     """Yield what a test asks, in paragraphs."""
     test = subject.test
+    what = "" if test.prediction is None else test.prediction.what
     yield QUESTIONS[test.kind].format(
-        **{role: subject.counted(role) for role in ("X", "Y", "A", "B") if _has(subject, role)}
+        what=what,
+        **{role: subject.counted(role) for role in ("X", "Y", "A", "B") if _has(subject, role)},
     )
+    if test.prediction is not None:
+        yield _counting(test.prediction)
     if test.about:
         yield f"The author says: {printable(test.about)}"
     if test.is_positive:
@@ -55,6 +67,21 @@ def question(subject: Subject) -> Iterator[str]:
     elif test.control == "drift":
         yield DRIFT
     yield from (f"Not all sets are known: {printable(text)}" for text in subject.problems)
+
+
+def _counting(asked: Prediction) -> str:
+    """Say which images count, and what counts as predicted."""
+    folders = " or ".join(f"'{printable(label)}'" for label in asked.labels)
+    which = {
+        "fpr": f"Only images count that lie in no folder {folders}",
+        "tpr": f"Only images count that lie in a folder {folders}",
+    }.get(asked.rate, "All images count")
+    if not asked.is_rate:
+        return f"{which}. The probability is the {asked.activation} of the logits."
+    if asked.threshold is None and asked.activation == "softmax":
+        return f"{which}. Predicted is the class with the largest logit."
+    least = 0.5 if asked.threshold is None else asked.threshold
+    return f"{which}. The class is predicted where its {asked.activation} is at least {least:g}."
 
 
 def _has(subject: Subject, role: str) -> bool:
@@ -71,7 +98,7 @@ def numbers(subject: Subject) -> Iterator[str]:
             "Nothing is compared, so there is no p."
         )
         return
-    yield from _effect(subject)
+    yield from _gap(subject) if subject.test.prediction is not None else _effect(subject)
     yield from _chance(subject)
 
 
@@ -97,6 +124,19 @@ def _effect(subject: Subject) -> Iterator[str]:
     yield (
         "The gap is the same difference in cosines before it is scaled: a large d with a tiny gap "
         "is regular, but small."
+    )
+
+
+def _gap(subject: Subject) -> Iterator[str]:
+    x, y = subject.name("X"), subject.name("Y")
+    yield (
+        f"The effect is the gap: the rate of {x} less that of {y}, between -1 and 1. It is "
+        f"positive where {x} have the larger one, and 0 where they are equal. It is not "
+        "standardised: 0.05 is five images in a hundred."
+    )
+    yield (
+        "Where the classifier says the same of every image, or the class no more often of images "
+        "that are of it, a small gap means nothing: the test is invalid."
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.reports.series import series_text, span_text
+from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.verdict import number, p_text
 
@@ -100,6 +101,9 @@ def _effect(row: ResultRecord) -> str:
         goes = f"{roles['X']} go with {roles[pair[0]]} and {roles['Y']} with {roles[pair[1]]}"
     elif row.kind == "sc-eat":
         goes = f"{roles['X']} go with {roles['A' if effect >= 0 else 'B']}"
+    elif row.prediction is not None:
+        more, less = ("X", "Y") if effect >= 0 else ("Y", "X")
+        goes = f"it is larger for {roles[more]} than for {roles[less]} ({rates_text(row)})"
     else:
         near, far = ("X", "Y") if effect >= 0 else ("Y", "X")
         goes = f"{roles[near]} are nearer to {roles['A']} than {roles[far]} are"
@@ -110,7 +114,7 @@ def _effect(row: ResultRecord) -> str:
         text += (
             f" It is {number(row.effect_size)} from the targets and {shown} from the attributes."
         )
-    if row.gap is not None:
+    if row.gap is not None and row.prediction is None:
         text += f" In cosines the difference is {row.gap:+.4f}."
     return text
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.roles import is_gated, is_random
 from pytest_visualbias.spec.sets import concepts_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.remote.urls import Url
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+    from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["Node", "Subject", "node_of", "subjects"]
 
@@ -125,40 +127,44 @@ def subjects(
     if node.model and node.model not in spec.models:
         hint = did_you_mean(node.model, spec.models)
         raise UsageError(f"{node.spec} has no model '{node.model}'; {hint}")
-    layers = tuple(point.name for point in points_for(spec.layers, {}))
     found: list[tuple[BiasTest, tuple[str, ...]]] = [
         (test, (layer,))
         for test in spec.tests
-        for layer in layers
+        for layer in layers_of(spec, test)
         if node.test == f"{test.name}[{layer}]"
     ]
     if not found:
-        found = [(test, layers) for test in spec.tests if node.test in ("", test.name)]
+        found = [
+            (test, layers_of(spec, test)) for test in spec.tests if node.test in ("", test.name)
+        ]
     if not found:
         hint = did_you_mean(node.test.partition("[")[0], [test.name for test in spec.tests])
         raise UsageError(f"{node.spec} has no test '{node.test}'; {hint}")
-    sets, faults = _sizes(file, node.model, stimuli, mirror)
+    sets, faults = _sets(file, node.model, stimuli, mirror)
     return tuple(
         Subject(
             file=file,
             test=test,
             model=node.model,
             layers=chosen,
-            sizes={
-                role: sets[concept]
-                for role, concept in concepts_of(test).items()
-                if concept in sets
-            },
+            sizes=_counts(test, sets),
             problems=faults,
         )
         for test, chosen in found
     )
 
 
-def _sizes(
+def _counts(test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, int]:
+    """Return how many images of each role count, as far as they are known."""
+    roles = {role: name for role, name in concepts_of(test).items() if name in sets}
+    chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
+    return {role: len(one) for role, one in chosen.items()}
+
+
+def _sets(
     file: SpecFile, model: str, stimuli: Path | Url | None, mirror: Mirror | None
-) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return how many images the concepts have: paths are counted, and no image is read."""
+) -> tuple[Mapping[str, StimulusSet], tuple[str, ...]]:
+    """Return the sets of the concepts: paths are listed, and no image is read."""
     try:
         checked = preflight(file, stimuli=stimuli, strict=False, digest=str, mirror=mirror)
     except SpecError as error:
@@ -166,7 +172,7 @@ def _sizes(
     names = [model] if model else _telling(file)
     sets = checked.models[names[0]]
     problems = tuple(sorted({*sets.problems.values()}))
-    return {name: len(found) for name, found in sets.sets.items()}, problems
+    return sets.sets, problems
 
 
 def _telling(file: SpecFile) -> list[str]:

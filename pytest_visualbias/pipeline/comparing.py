@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.pipeline.predictions import classes_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_visualbias.pipeline.numbers import Subject
+    from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["Difference", "differences", "undeclared"]
@@ -36,6 +39,7 @@ class Difference:
 def differences(
     before: Subject,
     after: Subject,
+    test: BiasTest,
     layer: str,
     earlier: Mapping[str, StimulusSet],
     later: Mapping[str, StimulusSet],
@@ -46,6 +50,8 @@ def differences(
             sizes = f"{len(earlier[role])} and {len(stimuli)} images"
             text = f"stimuli of {role} ('{stimuli.concept}': {sizes})"
             yield Difference(name="stimuli", text=text, is_declarable=False)
+    if test.prediction is not None:
+        yield from _classes(before, after)
     one, other = (
         next(point.pooling for point in subject.measured.points if point.name == layer)
         for subject in (before, after)
@@ -59,6 +65,14 @@ def differences(
         if ours.get(key) != theirs.get(key):
             name = f"preprocessing.{key}"
             yield Difference(name=name, text=f"{name} ({ours.get(key)} and {theirs.get(key)})")
+
+
+def _classes(before: Subject, after: Subject) -> Iterator[Difference]:
+    """Yield that two classifiers are not of the same classes: one index means two of them."""
+    counts = classes_of(before.measured), classes_of(after.measured)
+    if counts[0] != counts[1]:
+        text = f"number of classes ({counts[0]} and {counts[1]})"
+        yield Difference(name="classes", text=text, is_declarable=False)
 
 
 def undeclared(found: Iterable[Difference], declared: Iterable[str]) -> str | None:

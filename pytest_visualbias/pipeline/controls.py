@@ -11,6 +11,7 @@ from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.pipeline.recorded import BASELINE, origin_models
+from pytest_visualbias.spec.layers import made_at
 from pytest_visualbias.spec.roles import is_random
 from pytest_visualbias.verdict import Verdict, judge_control
 
@@ -34,11 +35,12 @@ def failed_before(
     memo: Remembered,
 ) -> list[tuple[str, BiasTest]]:
     """Return the controls that fail in the models that growth is measured from."""
-    growing = [test for test in file.spec.tests if test.limits.on_growth]
+    tests = made_at(file.spec, layer)
+    growing = [test for test in tests if test.limits.on_growth]
     names = origin_models(file.spec, model, growing, earlier.baseline)
     failed = []
     for name in sorted(names):
-        for control in (test for test in file.spec.tests if test.is_positive):
+        for control in (test for test in tests if test.is_positive):
             try:
                 found = numbers_of(file, earlier.models(name), control, layer, earlier, memo)
             except VisualBiasError:

@@ -14,7 +14,7 @@ from pytest_visualbias.pipeline.network import Job, embed
 from pytest_visualbias.pipeline.preflight import stored_sets
 from pytest_visualbias.remote.urls import place
 from pytest_visualbias.spec.digests import digest_of_mapping
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import points_of
 from pytest_visualbias.spec.schema import EmbeddingsModel
 from pytest_visualbias.spec.series import axis_of
 
@@ -63,7 +63,7 @@ def network_of(identity: Identity) -> str:
 
 def want_of(file: SpecFile, model: str, sets: ModelSets) -> Want:
     """Return what a spec wants of a model."""
-    points = points_for(file.spec.layers, file.spec.models[model].layers)
+    points = points_of(file.spec, file.spec.models[model].layers)
     return Want(stimuli=distinct(sets.sets.values()), points=points)
 
 
@@ -102,7 +102,7 @@ def measure(
         Where the model cannot be loaded or run.
     """
     entry = file.spec.models[model]
-    points = points_for(file.spec.layers, entry.layers)
+    points = points_of(file.spec, entry.layers)
     if isinstance(entry, EmbeddingsModel):
         trial = _stored(file, model, entry, points, sets, context)
         return Measured(trials=(trial,), points=points, description={})

@@ -68,7 +68,7 @@ def with_excess(
     try:
         other = model(name)
         untrained = scored(file, other, test, layer)
-        differing = tuple(differences(other, subject, layer, untrained.sets, found.sets))
+        differing = tuple(differences(other, subject, test, layer, untrained.sets, found.sets))
         found = dataclasses.replace(found, differing=(*(found.differing or ()), *differing))
         unlike = undeclared(differing, file.spec.settings.differs)
         if unlike is not None:

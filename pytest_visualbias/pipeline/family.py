@@ -17,6 +17,7 @@ from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.pipeline.recorded import origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
+from pytest_visualbias.spec.layers import made_at
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -146,7 +147,7 @@ def family(
     """
     memo = Remembered.inside(cache, spec=file.file, model=subject.name, layer=layer)
     numbers = compute(file, subject, layer, earlier, memo, threads)
-    members = declared_family(file.spec, subject.name)
+    members = declared_family(file.spec, subject.name, layer)
     decided = decide(file.spec, numbers, members, memo)
     place = Place(file=file, model=subject.name, layer=layer, earlier=earlier, memo=memo)
     results = settle(place, decided, today=today)
@@ -158,7 +159,7 @@ def settle(place: Place, decided: Decided[str], *, today: dt.date) -> tuple[Judg
     """Judge every test by its corrected p, and then by what the positive controls show."""
     spec, model, earlier = place.file.spec, place.model, place.earlier
     results = []
-    for test in spec.tests:
+    for test in made_at(spec, place.layer):
         found = decided.numbers[test.name]
         effect = decided.corrected.get((test.name, "effect"))
         growth = decided.corrected.get((test.name, "growth"))
@@ -205,7 +206,8 @@ def compute(
 ) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
     spec = file.spec
-    needed = origin_models(spec, subject.name, spec.tests, earlier.baseline)
+    tests = made_at(spec, layer)
+    needed = origin_models(spec, subject.name, tests, earlier.baseline)
     for name in sorted(needed | untrained_models(file, subject)):
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it
             earlier.models(name)  # measured here, by one thread
@@ -216,9 +218,9 @@ def compute(
                 numbers_of(file, subject, test, layer, earlier, memo),
                 memo,
             ),
-            spec.tests,
+            tests,
         )
-        return {test.name: one for test, one in zip(spec.tests, found, strict=True)}
+        return {test.name: one for test, one in zip(tests, found, strict=True)}
 
 
 def _marked(verdict: Verdict, found: Numbers) -> Verdict:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.power import plan_of
-from pytest_visualbias.spec.roles import excess_base, is_gated, is_random
+from pytest_visualbias.pipeline.predictions import blind_reason
+from pytest_visualbias.spec.roles import excess_base, growth_base, is_gated, is_random
+from pytest_visualbias.statistics import OutcomeScores
 from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
 from pytest_visualbias.waiver import Waiver, judge_waived
 
@@ -70,9 +72,9 @@ def verdict_of(
     """
     if found.problem is not None or found.effect is None:
         return Verdict(outcome="error", reasons=(found.problem or "not measured",))
-    part = _unjudged(spec, model, test)
-    if part is not None:
-        return Verdict(outcome="pass", reasons=(f"{part}, reported only",))
+    settled = _settled(spec, model, test, found)
+    if settled is not None:
+        return settled
     rule = rule_of(spec, test)
     if test.is_positive:
         return judge_control(found.effect, rule, held_before=_held_before(found, rule))
@@ -95,6 +97,24 @@ def verdict_of(
         excess=excess,
         excess_p_adjusted=excess_p_adjusted,
     )
+
+
+def _settled(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Verdict | None:
+    """Return the verdict that needs no limit: of what is not judged, or says nothing."""
+    part = _unjudged(spec, model, test)
+    if part is not None:
+        return Verdict(outcome="pass", reasons=(f"{part}, reported only",))
+    if test.prediction is None:
+        return None
+    reason = blind_reason(test.prediction)
+    if isinstance(found.scores, OutcomeScores) and found.scores.is_blind:
+        return Verdict(outcome="invalid", reasons=(reason,))
+    if not test.limits.on_growth:
+        return None
+    if isinstance(found.before, OutcomeScores) and found.before.is_blind:
+        base = growth_base(spec, test, model)
+        return Verdict(outcome="invalid", reasons=(f"no growth from '{base}': there {reason}",))
+    return None
 
 
 def _not_comparable(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
+from pytest_visualbias.pipeline.predictions import read_predictions
 from pytest_visualbias.statistics import (
     AssociationResult,
     ContrastResult,
@@ -13,6 +14,8 @@ from pytest_visualbias.statistics import (
     GrowthResult,
     IntraGrowthResult,
     IntraResult,
+    OutcomeResult,
+    OutcomeScores,
     Scores,
     association_from_scores,
     association_scores,
@@ -23,7 +26,10 @@ from pytest_visualbias.statistics import (
     intra_scores,
     mean_contrast_scores,
     mean_intra_scores,
+    mean_outcome_scores,
     mean_scores,
+    outcome_from_scores,
+    outcome_growth_from_scores,
     sc_eat_scores,
     similarity_gap_scores,
 )
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.pipeline.power import Plan
     from pytest_visualbias.pipeline.remembered import Remembered
+    from pytest_visualbias.spec.prediction import Prediction
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
@@ -44,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AnyScores", "Measure", "measure_of", "remembering"]
 
-AnyScores: TypeAlias = "Scores | ContrastScores | Vector"
+AnyScores: TypeAlias = "Scores | ContrastScores | OutcomeScores | Vector"
 S = TypeVar("S")
 
 
@@ -82,7 +89,9 @@ class Measure(Generic[S]):
 
 def measure_of(test: BiasTest) -> Measure[Any]:
     """Return how a test is computed."""
-    return _MEASURES[test.kind]
+    return (
+        _MEASURES[test.kind] if test.prediction is None else _measure_predictions(test.prediction)
+    )
 
 
 def remembering(measure: Measure[Any], memo: Remembered) -> Measure[Any]:
@@ -223,3 +232,33 @@ _MEASURES: dict[str, Measure[Any]] = {
         grows=IntraGrowthResult,
     ),
 }
+
+
+def _measure_predictions(asked: Prediction) -> Measure[OutcomeScores]:
+    """Return how what a test asks of a classifier is computed."""
+
+    def restore(scored: Rows, _sizes: Mapping[str, int], _gap: float) -> OutcomeScores:
+        return OutcomeScores(first=scored["X"], second=scored["Y"], is_rate=asked.is_rate)
+
+    return Measure(
+        score=lambda rows, _plan: read_predictions(asked, rows),
+        mean=mean_outcome_scores,
+        test=_test_outcome,
+        grow=_grow_outcome,
+        by_role=lambda scores: {"X": scores.first, "Y": scores.second},
+        restore=restore,
+        tests=OutcomeResult,
+        grows=GrowthResult,
+    )
+
+
+def _test_outcome(scores: OutcomeScores, plan: Plan, decide_at: float | None) -> OutcomeResult:
+    return outcome_from_scores(
+        scores, alternative=plan.alternative, confidence=1 - plan.alpha, decide_at=decide_at
+    )
+
+
+def _grow_outcome(
+    before: OutcomeScores, after: OutcomeScores, plan: Plan, decide_at: float | None
+) -> GrowthResult:
+    return outcome_growth_from_scores(before, after, confidence=1 - plan.alpha, decide_at=decide_at)

@@ -13,7 +13,9 @@ from pytest_visualbias.errors import DegenerateTestError, StimulusError, VisualB
 from pytest_visualbias.pipeline.comparing import differences, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
+from pytest_visualbias.pipeline.predictions import rows_of
 from pytest_visualbias.pipeline.recorded import BASELINE, live_entry, origin, past_of
+from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.sets import concepts_of
@@ -180,14 +182,14 @@ def _marked(
 
 def scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> Scored:
     """Return the scores of every trial of a model, and their mean."""
-    sets = _sets(subject, test)
+    every = _sets(subject, test)
+    sets = counted(test, every)
     plan, measure = plan_of(file.spec, test), measure_of(test)
     found = []
     try:
         for trial in subject.measured.trials:
             table = trial.tables[layer]
-            rows = {role: table.rows(stimuli) for role, stimuli in sets.items()}
-            found.append(measure.score(rows, plan))
+            found.append(measure.score(rows_of(test, table, sets, every), plan))
     except DegenerateTestError as error:
         raise DegenerateTestError(_named(error, sets)) from None
     return Scored(sets=sets, trials=tuple(found), mean=measure.mean(found))
@@ -227,7 +229,7 @@ def _with_growth(
     memo: Remembered,
 ) -> Numbers:
     earlier = scored(file, before, test, layer)
-    differing = tuple(differences(before, subject, layer, earlier.sets, found.sets))
+    differing = tuple(differences(before, subject, test, layer, earlier.sets, found.sets))
     unlike = undeclared(differing, file.spec.settings.differs)
     found = dataclasses.replace(found, differing=differing, unlike=unlike)
     if unlike is not None or found.scores is None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.kinds import part_of
+from pytest_visualbias.spec.layers import layers_of, made_at
 from pytest_visualbias.spec.roles import is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import Finding, concepts_of
 from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
@@ -57,15 +60,15 @@ def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
     )
 
 
-def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
-    """Return the members of a model's family: every p of a test that a limit uses.
+def declared_family(spec: BiasSpec, model: str, layer: str) -> list[tuple[str, str]]:
+    """Return the members of a model's family at a layer: every p of a test that a limit uses.
 
     They are pairs of a test's name and "effect", "growth" or "excess": what the spec declares,
     whatever is selected or fails to run. Where nothing is compared there is no p to count, and
     where the evidence asked for is another one, none that is used.
     """
     family = []
-    for test in spec.tests:
+    for test in made_at(spec, layer):
         if test.is_positive or not test.compared:
             continue
         if plan_of(spec, test).evidence != "significant":
@@ -79,6 +82,11 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str]]:
     return family
 
 
+def family_size(spec: BiasSpec, model: str, test: BiasTest) -> int:
+    """Return the size of a test's family, the largest over its layers."""
+    return max(len(declared_family(spec, model, layer)) for layer in layers_of(spec, test))
+
+
 def smallest_visible(
     spec: BiasSpec,
     model: str,
@@ -87,18 +95,16 @@ def smallest_visible(
     *,
     checkpoints: int = 1,
 ) -> tuple[float | None, float | None]:
-    """Return, for each side, the smallest |d| that its family lets be significant, if any.
+    """Return, for each side, the smallest |effect| that its family lets be significant, if any.
 
-    A side that there is not, or that is not judged, has none.
+    A side that there is not, or that is not judged, has none. A gap of rates that is visible is
+    smaller where both are near 0 or 1; what is returned holds wherever they are.
     """
     plan = plan_of(spec, test)
-    size = checkpoints * len(declared_family(spec, model))
+    size = checkpoints * family_size(spec, model, test)
     count = size if spec.settings.correction != "none" else 1
     alpha = plan.alpha if test.is_positive else plan.alpha / max(count, 1)
-    found = [
-        smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
-        for side in _judged_sides(test, plan, sizes)
-    ]
+    found = [_seen(test, side, alpha, plan) for side in _judged_sides(test, plan, sizes)]
     first, second, *_ = *found, None, None
     return first, second
 
@@ -109,6 +115,16 @@ class _Side:
 
     part: str
     sizes: tuple[int, int]
+
+
+def _seen(test: BiasTest, side: _Side, alpha: float, plan: Plan) -> float | None:
+    """Return the smallest |effect| that is significant, in the unit of the test."""
+    d = smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
+    if d is None or test.prediction is None:
+        return d
+    # The largest standard deviation (ddof 1) that rates can have: at one half.
+    total = sum(side.sizes)
+    return d * math.sqrt(total / (total - 1)) / 2
 
 
 def _judged_sides(test: BiasTest, plan: Plan, sizes: Mapping[str, int]) -> list[_Side]:
@@ -141,12 +157,14 @@ def power_findings(
     checkpoints : int
         How many are gated together.
     """
-    count = checkpoints * len(declared_family(spec, model))
     for index, test in enumerate(spec.tests):
         roles = concepts_of(test)
         if not all(sets.get(concept) for concept in roles.values()):
             continue
-        sizes = {role: len(sets[concept]) for role, concept in roles.items()}
+        chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
+        sizes = {role: len(one) for role, one in chosen.items()}
+        if not all(sizes.values()):
+            continue  # said of the sets
         sides = _judged_sides(test, plan_of(spec, test), sizes)
         path: Path = ("tests", index)
         if test.is_positive:
@@ -154,6 +172,7 @@ def power_findings(
             yield from _reachable(path, plan_of(spec, test), sides)
         elif is_gated(spec, model, test):
             yield from _bound(path, test, sides, sizes)
+            count = checkpoints * family_size(spec, model, test)
             yield from _provable(spec, index, sides, count, strict=strict)
 
 
@@ -169,13 +188,15 @@ def _provable(
     unreachable = list(_reachable(("tests", index), plan, sides))
     yield from unreachable
     if not unreachable and spec.settings.correction != "none":
-        yield from _hidden(("tests", index), plan, sides, count, strict=strict)
+        yield from _hidden(index, test, plan, sides, count, strict=strict)
 
 
 def _bound(
     path: Path, test: BiasTest, sides: list[_Side], sizes: Mapping[str, int]
 ) -> Iterator[Finding]:
-    if sides:
+    if test.prediction is not None:
+        most, least = 1.0, -1.0
+    elif sides:
         most = min(largest_effect(*side.sizes) for side in sides)
         least = -most
     else:
@@ -185,7 +206,7 @@ def _bound(
     reach = {"max_effect": most, "max_growth": most, "max_shift": most - least, "min_effect": most}
     reach["max_excess"] = most
     # A mean cosine differs from another by 2 at the most, an association by 4.
-    reach["max_gap"] = 2.0 * max(len(sides), 1)
+    reach["max_gap"] = most if test.prediction is not None else 2.0 * max(len(sides), 1)
     for name, end in reach.items():
         limit = getattr(test.limits, name)
         if limit is not None and limit >= end:
@@ -209,16 +230,18 @@ def _reachable(path: Path, plan: Plan, sides: list[_Side]) -> Iterator[Finding]:
 
 
 def _hidden(
-    path: Path, plan: Plan, sides: list[_Side], count: int, *, strict: bool
+    index: int, test: BiasTest, plan: Plan, sides: list[_Side], count: int, *, strict: bool
 ) -> Iterator[Finding]:
+    what = "|d|" if test.prediction is None else "|gap|"
     for side in sides:
         first, second = side.sizes
         least = smallest_p(first, second, plan.alternative)
         if least > plan.alpha / count:
-            visible = smallest_detectable_effect(first, second, plan.alpha, plan.alternative)
+            visible = _seen(test, side, plan.alpha, plan)
             message = (
                 f"among {count} corrected tests this one cannot fail alone: {first} against "
                 f"{second} images reach p = {least:.2g}, not {plan.alpha / count:.2g} "
-                f"(uncorrected they see |d| from {visible or 0:.2f}); add images or split the spec"
+                f"(uncorrected they see {what} from {visible or 0:.2f}); add images or split the "
+                "spec"
             )
-            yield Finding(path=(*path, side.part), message=message, is_fault=strict)
+            yield Finding(path=("tests", index, side.part), message=message, is_fault=strict)

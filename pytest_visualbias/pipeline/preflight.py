@@ -15,7 +15,7 @@ from pytest_visualbias.pipeline.published import size_findings, unfinished
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import points_of
 from pytest_visualbias.spec.mirrored import brought
 from pytest_visualbias.spec.preparing import DEPARTURE
 from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, Network, ProgramModel
@@ -106,7 +106,7 @@ def preflight(
 
 
 def _first_layer(file: SpecFile) -> str:
-    return points_for(file.spec.layers, {})[0].name
+    return points_of(file.spec, {})[0].name
 
 
 def _used(file: SpecFile) -> list[str]:

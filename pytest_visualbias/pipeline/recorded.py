@@ -17,6 +17,7 @@ from pytest_visualbias.baseline.entries import (
 )
 from pytest_visualbias.errors import BaselineError
 from pytest_visualbias.pipeline.measures import measure_of
+from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.spec.roles import growth_base, is_origin, is_random
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -
         effect_judged=numbers.effect.effect_judged,
         gap=numbers.effect.gap,
         scores=scores_by_identity(test, numbers),
+        prediction=prediction_of(test, subject.measured),
     )
 
 

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.pipeline.alike import alike
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
+from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.pipeline.recorded import scores_by_identity
 from pytest_visualbias.record import (
     AcceptRecord,
     ExcessRecord,
     GrowthRecord,
     ModelRecord,
+    PredictionRecord,
     ResultRecord,
     SetRecord,
 )
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random, labels_of
 from pytest_visualbias.spec.sets import concepts_of
+from pytest_visualbias.statistics import OutcomeResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +132,7 @@ def result_record(
         changes |= {
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
+            "prediction": _prediction(subject, judged),
             "p_adjusted": judged.p_adjusted,
             "growth": growth_record(judged),
             "excess": _excess(judged, excess_base(file.spec, judged.test)),
@@ -197,6 +201,14 @@ def _accept(judged: Judged) -> AcceptRecord | None:
     if accept is None:
         return None
     return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
+
+
+def _prediction(subject: Subject, judged: Judged) -> PredictionRecord | None:
+    asked, effect = prediction_of(judged.test, subject.measured), judged.numbers.effect
+    if asked is None or not isinstance(effect, OutcomeResult):
+        return None
+    rates = {"rate_x": effect.rate_x, "rate_y": effect.rate_y}
+    return PredictionRecord.model_validate({**asked, **rates})
 
 
 def growth_record(judged: Judged) -> GrowthRecord | None:

@@ -19,14 +19,14 @@ from pytest_visualbias.pipeline.numbers import Numbers
 from pytest_visualbias.pipeline.points import point_of, series_of
 from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import made_at, points_of
 from pytest_visualbias.verdict import Verdict
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
     from pytest_visualbias.pipeline.family import Judged
     from pytest_visualbias.pipeline.measured import Trial
     from pytest_visualbias.pipeline.numbers import Subject
@@ -74,7 +74,7 @@ def trajectory(
     *,
     today: dt.date,
     threads: int = 1,
-    cache: Path | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> Trajectory:
     """Measure and judge every checkpoint of a series.
 
@@ -90,8 +90,8 @@ def trajectory(
         Of the run, in UTC.
     threads : int
         Tests computed at a time.
-    cache : Path or None
-        Folder in which results are kept.
+    cache : EmbeddingCache or None
+        Where results are kept.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def trajectory(
     VisualBiasError
         For a checkpoint that cannot be embedded with: what is not measured must not pass.
     """
-    layers = [point.name for point in points_for(run.file.spec.layers, {})]
+    layers = [point.name for point in points_of(run.file.spec, {})]
     warnings = run.warnings(subject_of(run.steps[-1]).sets.sets)
     measure = partial(_measured, run, layers, subject_of, earlier, threads, cache)
     measured = [measure(label) for label in run.steps]
@@ -115,7 +115,8 @@ def trajectory(
         families[layer], over_steps = judge(run, steps, today)
         for step in steps:
             step.place.memo.save()
-        for test, results in zip(run.file.spec.tests, zip(*over_steps, strict=True), strict=True):
+        tests = made_at(run.file.spec, layer)
+        for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
             series[layer, test.name] = _over_steps(run, steps, results)
     return Trajectory(families=families, series=series, warnings=warnings)
 
@@ -135,7 +136,7 @@ def _measured(
     subject_of: Callable[[str], Subject],
     earlier: Earlier,
     threads: int,
-    cache: Path | None,
+    cache: EmbeddingCache | None,
     label: str,
 ) -> list[_Step]:
     """Return the numbers of one checkpoint at every layer; its embeddings go on return."""
@@ -149,7 +150,9 @@ def _measured(
     trial = dataclasses.replace(subject.measured.trials[0], tables={})
     found = []
     for layer in layers:
-        memo = Remembered(cache, spec=file.file, model=model, layer=layer, step=trial.fingerprint)
+        memo = Remembered.inside(
+            cache, spec=file.file, model=model, layer=layer, step=trial.fingerprint
+        )
         place = Place(file=file, model=model, layer=layer, earlier=earlier, memo=memo)
         numbers = compute(file, subject, layer, earlier, memo, threads)
         found.append(_Step(label=label, trial=trial, place=place, numbers=numbers))
@@ -160,8 +163,8 @@ def _last(
     run: Run, steps: Sequence[_Step], today: dt.date
 ) -> tuple[Family, list[tuple[Judged, ...]]]:
     """Judge the last checkpoint as if there were no other, and each by itself, uncorrected."""
-    spec, members = run.file.spec, declared_family(run.file.spec, run.model)
     *_, last = steps
+    spec, members = run.file.spec, declared_family(run.file.spec, run.model, last.place.layer)
     decided = decide(spec, last.numbers, members, last.place.memo)
     results = settle(last.place, decided, today=today)
     alone = _without_waivers(run.file, correction="none")
@@ -178,7 +181,8 @@ def _all(
     run: Run, steps: Sequence[_Step], today: dt.date
 ) -> tuple[Family, list[tuple[Judged, ...]]]:
     """Judge all checkpoints, by p corrected over all of them together."""
-    spec, declared = run.file.spec, declared_family(run.file.spec, run.model)
+    spec = run.file.spec
+    declared = declared_family(spec, run.model, steps[0].place.layer)
     tests = {test.name: test for test in spec.tests}
     decided = decide_jointly(
         spec,

@@ -6,15 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.limits import limits_of
+from pytest_visualbias.reports.units import unit_of
 
 if TYPE_CHECKING:
-    from pytest_visualbias.record import ResultRecord
+    from collections.abc import Iterable
 
-__all__ = ["EFFECT", "Glyphs", "bar", "legend", "reach"]
+    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.units import Unit
+
+__all__ = ["Glyphs", "bar", "head", "legend", "reach"]
 
 WIDTH = 13
-# Effects of two sets are within about 2; mean similarities within 1.
-EFFECT, SIMILARITY = 2.0, 1.0
+# Effects of two sets are within about 2, mean similarities within 1. Gaps of rates are, too, but
+# those that limits are about are small: what is beyond stands at the end.
+REACHES: dict[Unit, float] = {"effects": 2.0, "similarities": 1.0, "gaps": 0.5}
+NAMES: dict[Unit, str] = {"similarities": "mean similarities", "gaps": "gaps of rates"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +42,14 @@ class Glyphs:
 
 def reach(record: ResultRecord) -> float:
     """Return the value at either end of a bar."""
-    return EFFECT if record.kind != "intra-similarity" else SIMILARITY
+    return REACHES[unit_of(record)]
+
+
+def head(records: Iterable[ResultRecord], width: int = WIDTH) -> str:
+    """Return the ends of the bars of records and their zero; of several units, of effects."""
+    found = {reach(record) for record in records}
+    ends = found.pop() if len(found) == 1 else REACHES["effects"]
+    return f"{f'-{ends:g}':<{width // 2}}0{f'+{ends:g}':>{width // 2}}"
 
 
 def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
@@ -71,11 +84,14 @@ def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
     return "".join(cells)
 
 
-def legend(glyphs: Glyphs, *, has_similarities: bool) -> str:
-    """Return what the parts of a bar mean."""
-    other = f" (mean similarities: -{SIMILARITY:.0f} to +{SIMILARITY:.0f})"
+def legend(glyphs: Glyphs, units: Iterable[Unit]) -> str:
+    """Return what the parts of the bars of some units mean."""
+    there = {*units}
+    found = [unit for unit in REACHES if unit in there]
+    first, *others = [(NAMES.get(unit, ""), REACHES[unit]) for unit in found or ["effects"]]
+    spans = "; ".join(f"{name}: -{ends:g} to +{ends:g}" for name, ends in others)
     parts = (
-        f"bars: -{EFFECT:.0f} to +{EFFECT:.0f}{other if has_similarities else ''}:",
+        f"bars: -{first[1]:g} to +{first[1]:g}{f' ({spans})' if spans else ''}:",
         *(f"{glyphs.zero} zero", f"{glyphs.span} interval", f"{glyphs.effect} effect"),
         f"{glyphs.limit} limit",
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.outcomes import label
+from pytest_visualbias.reports.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +16,20 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
     from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.reports.units import Unit
 
 __all__ = ["KEY", "merged", "own_entries"]
 
 KEY = "model-index"
 # By this type of data set our results are found again.
 MARK = "pytest-visualbias"
-TASK = "image-feature-extraction"
+EMBEDDING = ("image-feature-extraction", "Bias, by association of embeddings")
+CLASSIFYING = ("image-classification", "Bias, by predictions of two groups")
+METRICS: dict[Unit, str] = {
+    "effects": "association-effect-size",
+    "similarities": "mean-similarity",
+    "gaps": "outcome-gap",
+}
 
 Results = list[dict[str, Any]]
 
@@ -66,15 +74,15 @@ def _eval_results(records: Sequence[ResultRecord]) -> Iterator[Any]:
 
     for record in records:
         if record.effect_judged is not None:
-            is_mean = record.kind == "intra-similarity"
+            task = CLASSIFYING if unit_of(record) == "gaps" else EMBEDDING
             yield EvalResult(
-                task_type=TASK,
-                task_name="Bias, by association of embeddings",
+                task_type=task[0],
+                task_name=task[1],
                 dataset_type=MARK,
                 dataset_name=visible(record.spec),
                 dataset_config=visible(record.spec),
                 dataset_revision=record.spec_digest,
-                metric_type="mean-similarity" if is_mean else "association-effect-size",
+                metric_type=METRICS[unit_of(record)],
                 metric_name=visible(f"{record.test}[{record.layer}]"),
                 metric_value=round(record.effect_judged, 4),
                 metric_args=_arguments(record),

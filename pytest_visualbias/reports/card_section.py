@@ -23,6 +23,7 @@ ASKS = {
     "sc-eat": "are X nearer to A than to B?",
     "similarity-gap": "are X nearer to A than Y are?",
     "intra-similarity": "how alike are X to each other?",
+    "outcome-gap": "does the classifier err, or say a class, more often of X than of Y?",
 }
 LIMITS = """\
 - Tests speak of the images named above, at the layers named above, and of nothing else: other \

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pytest_visualbias.reports.units import is_standardised
 from pytest_visualbias.statistics import adjust
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def bias_counts(
     """
     cells: dict[tuple[str, str, str], list[ResultRecord]] = defaultdict(list)
     for record in records:
-        if record.kind != "intra-similarity":
+        if is_standardised(record):
             cells[record.spec, record.model, record.layer].append(record)
     found = [_cell(rows, p, with_controls=with_controls) for rows in cells.values()]
     untrained: dict[tuple[str, str], list[Mapping[str, _Member]]] = defaultdict(list)

@@ -7,12 +7,19 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
+from pytest_visualbias.record import (
+    AcceptRecord,
+    GrowthRecord,
+    PredictionRecord,
+    ResultRecord,
+)
 from pytest_visualbias.reports.escaping import csv_text
 from pytest_visualbias.spec.kinds import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic import BaseModel
 
     from pytest_visualbias.record import Report
 
@@ -41,7 +48,8 @@ def _names(key: str) -> Iterator[str]:
         "limits": tuple(Limits.model_fields),
         "accept": tuple(AcceptRecord.model_fields),
         "sets": tuple(f"{role}.{name}" for role in ROLES for name in OF_SETS),
-        **dict.fromkeys(("growth", "excess"), _aliases()),
+        "prediction": _aliases(PredictionRecord),
+        **dict.fromkeys(("growth", "excess"), _aliases(GrowthRecord)),
     }
     if key in parts:
         yield from (f"{key}.{part}" for part in parts[key])
@@ -49,8 +57,8 @@ def _names(key: str) -> Iterator[str]:
         yield key
 
 
-def _aliases() -> tuple[str, ...]:
-    return tuple(field.alias or name for name, field in GrowthRecord.model_fields.items())
+def _aliases(record: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in record.model_fields.items())
 
 
 def flat(report: Report) -> str:
@@ -76,6 +84,8 @@ def _parts(result: ResultRecord) -> dict[str, Any]:
     plain = result.model_dump(mode="json", by_alias=True, exclude={*WITHOUT})
     for name in LISTS:
         plain[name] = "; ".join(plain[name])
+    if result.prediction is not None:
+        plain["prediction"]["label"] = "; ".join(result.prediction.label)
     for name in ("labels", "trials"):
         plain[name] = json.dumps(plain[name], ensure_ascii=False) if plain[name] else None
     return plain

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_visualbias.reports.units import is_standardised
 from pytest_visualbias.statistics.intra import left_out
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ def is_exact(record: ResultRecord) -> bool:
     Scores averaged over trials were standardised trial by trial, and those of an SC-EAT image by
     image; there the standard deviations are kept as they are with the image.
     """
-    return record.kind == "intra-similarity" or (record.trials is None and record.kind != "sc-eat")
+    if not is_standardised(record):
+        return True
+    return record.trials is None and record.kind != "sc-eat"
 
 
 def _all(record: ResultRecord) -> Iterator[Influence]:
@@ -115,7 +118,7 @@ def _all(record: ResultRecord) -> Iterator[Influence]:
             yield from _named(record, first, _mean(scores), left_out(scores))
         return
     one, other = _scores(record, first), _scores(record, second)
-    rescale = is_exact(record)
+    rescale = is_standardised(record) and is_exact(record)
     effect = _mean(one) - _mean(other)
     if len(one) >= FEWEST:
         yield from _named(record, first, effect, _without(one, other, rescale=rescale))

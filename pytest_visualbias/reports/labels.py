@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.units import is_standardised
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -51,11 +53,11 @@ def labelled(records: Iterable[ResultRecord]) -> list[Labelled]:
     """Return a row for every label, those of one key together.
 
     Only gated models count, as what was there before finetuning would dilute what came of it, and
-    neither controls nor mean similarities, whose scale is another.
+    neither controls nor what is no standardised effect, whose scale is another.
     """
     groups: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in records:
-        if record.role == "gated" and not record.control and record.kind != "intra-similarity":
+        if record.role == "gated" and not record.control and is_standardised(record):
             for label in record.labels.items():
                 groups.setdefault(label, []).append(record)
     keys = list(dict.fromkeys(key for key, _ in groups))

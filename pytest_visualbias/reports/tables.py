@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from pytest_visualbias.reports.bars import WIDTH, Glyphs, bar
+from pytest_visualbias.reports.bars import Glyphs, bar, head
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ STYLES = {
 }
 # What all columns need at their widest, with some room for names; and with the interval in numbers.
 NARROW, WIDEST = 137, 153
-BAR = f"{'-2':<{WIDTH // 2}}0{'+2':>{WIDTH // 2}}"
+BAR = "bar"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,8 @@ def result_table(
     has_gap = any("max_gap" in record.limits for record in records)
     for name in _numbers(screen, has_gap=has_gap):
         align = "left" if name == BAR else "right"
-        table.add_column(name, justify=align, no_wrap=True)  # type: ignore[arg-type]
+        shown_as = head(records) if name == BAR else name
+        table.add_column(shown_as, justify=align, no_wrap=True)  # type: ignore[arg-type]
     if has_growth:
         name = f"before {screen.arrow} after" if screen.width >= NARROW else "growth"
         table.add_column(name, justify="right", no_wrap=True)

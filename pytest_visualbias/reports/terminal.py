@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from pytest_visualbias.reports.bars import EFFECT, Glyphs, legend, reach
+from pytest_visualbias.reports.bars import Glyphs, legend
 from pytest_visualbias.reports.carriers import carrier_lines
 from pytest_visualbias.reports.counts_table import count_tables
 from pytest_visualbias.reports.labels import labelled
@@ -27,6 +27,7 @@ from pytest_visualbias.reports.tables import (
 )
 from pytest_visualbias.reports.text import drift_text, remedies, weak_passes
 from pytest_visualbias.reports.transfer import transfers
+from pytest_visualbias.reports.units import rates_text, unit_of
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -129,9 +130,8 @@ def _tables(
         if has_all:
             _courses(console, group, screen)
     if any(record.effect_judged is not None for record in records):
-        has_similarities = any(reach(record) != EFFECT for record in records)
         glyphs = Glyphs.of(has_unicode=screen.has_unicode)
-        line = legend(glyphs, has_similarities=has_similarities)
+        line = legend(glyphs, map(unit_of, records))
         console.print(Text(line, style="dim"), soft_wrap=True)
     for key, rows in groupby(labelled(records), key=lambda one: one.key):
         console.print()
@@ -172,6 +172,8 @@ def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
         yield Text(f"note: {weak}")
     for index, transfer in enumerate(transfers(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
+    for record in (one for one in records if one.prediction is not None and one.role == "gated"):
+        yield Text(f"{record.nodeid}: {rates_text(record)}")
     for record in (one for one in records if one.drift_corrected_shift is not None):
         yield Text(f"{record.nodeid}: {drift_text(record)}")
     for warning in dict.fromkeys(text for one in records for text in one.warnings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.series import series_text, span_text
+from pytest_visualbias.reports.units import is_standardised, judged_limit, rates_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
@@ -59,11 +60,13 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
 
 def weak_passes(records: Iterable[ResultRecord]) -> str | None:
     """Say how many tests pass whose sets could not show an effect at the limit."""
-    passed = [one for one in records if one.outcome == "pass" and "max_effect" in one.limits]
+    passed = [one for one in records if one.outcome == "pass"]
     least = [
         seen
         for one in passed
-        if (seen := _least_seen(one)) is not None and seen > one.limits["max_effect"]
+        if (limit := judged_limit(one)) is not None
+        and (seen := _least_seen(one)) is not None
+        and seen > limit
     ]
     if not least:
         return None
@@ -126,6 +129,8 @@ def _effect(record: ResultRecord, d: str, judged: str) -> str:
     if record.gap is None:
         return f"mean similarity {judged} ({interval})"
     gap = f"gap {record.gap:+.4f}"
+    if record.prediction is not None:
+        return f"{rates_text(record)}; {gap} ({interval})"
     if record.sides is None:
         return f"d = {judged} ({interval}), {gap}"
     other = record.effect_size_attributes
@@ -142,7 +147,8 @@ def _visible(record: ResultRecord) -> str:
     if record.sides is None:
         least = record.smallest_detectable_effect
         alone = "none" if least is None else f"{least:.2f}"
-        return f"; smallest |d| that can be significant here: {alone}"
+        what = "|d|" if is_standardised(record) else "|gap|, if rates are near one half,"
+        return f"; smallest {what} that can be significant here: {alone}"
     sides = [("targets", record.smallest_detectable_effect)]
     if record.sides == "both":
         sides.append(("attributes", record.smallest_detectable_effect_attributes))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.units import unit_of
 from pytest_visualbias.statistics import spearman
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.units import Unit
 
 __all__ = ["Transfer", "transfers"]
 
@@ -29,8 +31,8 @@ class Transfer:
     base, model : str
         The model that growth is measured from, and the one after it.
     of : str
-        Standardised effects, or similarities within sets: their scales differ, so they are not
-        ranked among each other.
+        Standardised effects, similarities within sets, or gaps of rates: their scales differ, so
+        they are not ranked among each other.
     k : int
         Number of tests.
     spearman : float
@@ -41,7 +43,7 @@ class Transfer:
     layer: str
     base: str
     model: str
-    of: Literal["effects", "similarities"]
+    of: Unit
     k: int
     spearman: float
 
@@ -73,16 +75,15 @@ def transfers(records: Iterable[ResultRecord]) -> list[Transfer]:
     list of Transfer
         In the order of the records; none of fewer than five tests, or where all effects are equal.
     """
-    groups: dict[tuple[str, str, str, str, bool], list[tuple[float, float]]] = {}
+    groups: dict[tuple[str, str, str, str, Unit], list[tuple[float, float]]] = {}
     for record in records:
         growth = record.growth
         if growth is None or record.outcome == "invalid":
             continue
-        is_compared = record.gap is not None
-        key = (record.spec, record.layer, growth.base, record.model, is_compared)
+        key = (record.spec, record.layer, growth.base, record.model, unit_of(record))
         groups.setdefault(key, []).append((growth.before, growth.after))
     found = []
-    for (spec, layer, base, model, is_compared), pairs in groups.items():
+    for (spec, layer, base, model, unit), pairs in groups.items():
         rho = spearman(*zip(*pairs, strict=True)) if len(pairs) >= FEWEST else None
         if rho is not None:
             transfer = Transfer(
@@ -90,7 +91,7 @@ def transfers(records: Iterable[ResultRecord]) -> list[Transfer]:
                 layer=layer,
                 base=base,
                 model=model,
-                of="effects" if is_compared else "similarities",
+                of=unit,
                 k=len(pairs),
                 spearman=rho,
             )

@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["with_additions"]
 
 BROUGHT = ("concepts", "tests")
-DEFINITION = ("kind", "targets", "attributes")
+DEFINITION = ("kind", "targets", "attributes", "prediction")
 ADDITION = "Addition"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Drawn", "draw"]
 
-DEFINITION = frozenset({"kind", "targets", "attributes"})
+DEFINITION = frozenset({"kind", "targets", "attributes", "prediction"})
 
 
 class _Drawing(BaseModel):

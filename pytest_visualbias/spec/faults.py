@@ -31,6 +31,9 @@ TYPES = {
 }
 
 
+# What to write for a key that a kind lacks, where it has another one for it.
+INSTEAD = {("outcome-gap", "max_effect"): "the effect is the gap, so write 'max_gap'"}
+
 # What pydantic adds to the location of a key that is wrong itself.
 KEY = "[key]"
 LONGEST = 60
@@ -97,7 +100,8 @@ def _sentence(error: ErrorDetails, model: type[BaseModel], path: Path) -> str:
         return f"{f'value {last + 1} ' if isinstance(last, int) else ''}is missing; add it"
     if kind == "none_required":
         # What one kind of tests lacks: the tag of the kind stands behind the test's index.
-        return f"a test of kind '{error['loc'][2]}' has none; remove it"
+        instead = INSTEAD.get((str(error["loc"][2]), str(path[-1])), "remove it")
+        return f"a test of kind '{error['loc'][2]}' has none; {instead}"
     if kind in TYPES:
         return f"must be {TYPES[kind]}, but {_read(read)} was read; correct it"
     if kind == "literal_error":
@@ -148,7 +152,7 @@ def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> set[str]:
     for part in location:
         types = [inner for outer in types for inner in _step(outer, part)]
     fields = [field for kind in types for field in getattr(kind, "model_fields", {}).items()]
-    return {key for key, field in fields if field.annotation is not type(None)}
+    return {field.alias or key for key, field in fields if field.annotation is not type(None)}
 
 
 def _step(kind: Any, part: str | int) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag
 from pydantic.json_schema import SkipJsonSchema
 
+from pytest_visualbias.spec.prediction import Prediction
 from pytest_visualbias.spec.values import (
     Alternative,
     Day,
@@ -32,6 +33,8 @@ __all__ = [
     "Limits",
     "OneAttribute",
     "OneTarget",
+    "OutcomeGapTest",
+    "OutcomeLimits",
     "ScEatTest",
     "SimilarityGapTest",
     "SimilarityLimits",
@@ -41,7 +44,7 @@ __all__ = [
     "part_of",
 ]
 
-Kind = Literal["ieat", "sc-eat", "similarity-gap", "intra-similarity"]
+Kind = Literal["ieat", "sc-eat", "similarity-gap", "intra-similarity", "outcome-gap"]
 Pairs = tuple[tuple[str, str], ...]
 
 # What other kinds have. For editors it is no key at all, and where it is written nevertheless a
@@ -110,6 +113,11 @@ class Limits(Strict):
     min_effect: Limit | None = None
 
     @property
+    def judged(self) -> float | None:
+        """The limit on the effect that is judged."""
+        return self.max_effect
+
+    @property
     def on_effect(self) -> bool:
         """Whether a limit uses the p of the effect."""
         return self.max_effect is not None or self.max_gap is not None
@@ -140,6 +148,18 @@ class SimilarityLimits(Limits):
 
     max_gap: Absent = None
     min_effect: Absent = None
+
+
+class OutcomeLimits(Limits):
+    """Where the gap is the effect it has one limit, by the name that says so."""
+
+    max_effect: Absent = None
+    min_effect: Absent = None
+
+    @property
+    def judged(self) -> float | None:
+        """The limit on the gap."""
+        return self.max_gap
 
 
 class Accept(Strict):
@@ -189,6 +209,7 @@ class BiasTest(Strict):
     kind: Kind
     targets: Targets
     attributes: Attributes | None = None
+    prediction: Prediction | None = None
     limits: Limits = Limits()
     accept: Accept | None = None
     control: Literal["positive", "drift"] | None = None
@@ -221,6 +242,7 @@ class IeatTest(BiasTest):
     kind: Literal["ieat"]
     targets: TwoTargets
     attributes: TwoAttributes
+    prediction: Absent = None
 
 
 class ScEatTest(BiasTest):
@@ -232,6 +254,7 @@ class ScEatTest(BiasTest):
     kind: Literal["sc-eat"]
     targets: OneTarget
     attributes: TwoAttributes
+    prediction: Absent = None
     sides: Absent = None
 
 
@@ -245,6 +268,7 @@ class SimilarityGapTest(BiasTest):
     kind: Literal["similarity-gap"]
     targets: TwoTargets
     attributes: OneAttribute
+    prediction: Absent = None
     sides: Absent = None
 
 
@@ -254,6 +278,7 @@ class IntraSimilarityTest(BiasTest):
     kind: Literal["intra-similarity"]
     targets: OneTarget
     attributes: Absent = None
+    prediction: Absent = None
     limits: SimilarityLimits = SimilarityLimits()
     control: Absent = None
     drift: Absent = None
@@ -263,11 +288,29 @@ class IntraSimilarityTest(BiasTest):
     sides: Absent = None
 
 
+class OutcomeGapTest(BiasTest):
+    """Whether a classifier errs more often, or says a class more often, of X than of Y."""
+
+    compared: ClassVar[Pairs] = (("X", "Y"),)
+    apart: ClassVar[Pairs] = compared
+
+    kind: Literal["outcome-gap"]
+    targets: TwoTargets
+    attributes: Absent = None
+    prediction: Prediction
+    limits: OutcomeLimits = OutcomeLimits()
+    control: Absent = None
+    drift: Absent = None
+    scope: Absent = None
+    sides: Absent = None
+
+
 KINDS: dict[str, type[BiasTest]] = {
     "ieat": IeatTest,
     "sc-eat": ScEatTest,
     "similarity-gap": SimilarityGapTest,
     "intra-similarity": IntraSimilarityTest,
+    "outcome-gap": OutcomeGapTest,
 }
 
 
@@ -282,6 +325,7 @@ AnyTest = Annotated[
     | Annotated[ScEatTest, Tag("sc-eat")]
     | Annotated[SimilarityGapTest, Tag("similarity-gap")]
     | Annotated[IntraSimilarityTest, Tag("intra-similarity")]
+    | Annotated[OutcomeGapTest, Tag("outcome-gap")]
     | Annotated[SkipJsonSchema[BiasTest], Tag("other")],
     Discriminator(_kind),
 ]

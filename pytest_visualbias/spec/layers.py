@@ -13,6 +13,8 @@ from pytest_visualbias.spec.schema import LayerPoint, Pooling
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+
 __all__ = [
     "LOGITS",
     "POOLED",
@@ -21,7 +23,10 @@ __all__ = [
     "READ_OUTS",
     "expand",
     "layer_point",
+    "layers_of",
+    "made_at",
     "points_for",
+    "points_of",
 ]
 
 POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
@@ -103,6 +108,39 @@ def points_for(
         else:
             points.extend(layer_point(text, text) for text in expand(layer))
     return tuple(_moved(point, renamed.get(point.name)) for point in points)
+
+
+def points_of(spec: BiasSpec, renamed: Mapping[str, str]) -> tuple[LayerPoint, ...]:
+    """Return the points at which a model is read for a spec: those that its tests are made at.
+
+    Parameters
+    ----------
+    spec : BiasSpec
+        The spec. Its layers are those of tests of embeddings; predictions are read at the logits.
+    renamed : mapping
+        The model's own module for a layer's name.
+    """
+    predicting = [test.prediction is not None for test in spec.tests]
+    points = points_for(spec.layers, renamed)
+    if not any(predicting):
+        return points
+    if all(predicting):
+        points = tuple(point for point in points if point.name == LOGITS)
+    if any(point.name == LOGITS for point in points):
+        return points
+    return (*points, *points_for((LOGITS,), renamed))
+
+
+def layers_of(spec: BiasSpec, test: BiasTest) -> tuple[str, ...]:
+    """Return the names of the layers at which a test is made, in the order of the spec."""
+    if test.prediction is not None:
+        return (LOGITS,)
+    return tuple(point.name for point in points_for(spec.layers, {}))
+
+
+def made_at(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
+    """Return the tests that are made at a layer, in the order of the spec."""
+    return tuple(test for test in spec.tests if layer in layers_of(spec, test))
 
 
 def _moved(point: LayerPoint, text: str | None) -> LayerPoint:

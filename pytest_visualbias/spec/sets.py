@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.counting import unlabelled
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.kinds import part_of
 
@@ -79,6 +80,10 @@ def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[Finding]:
 def _of_test(
     spec: BiasSpec, path: Path, test: BiasTest, sets: Mapping[str, StimulusSet]
 ) -> Iterator[Finding]:
+    if all(sets.values()):  # an empty one is a fault of its own
+        for key, message in unlabelled(test, sets):
+            part = ("prediction", key) if key == "label" else (part_of(key), key)
+            yield Finding(path=(*path, *part), message=printable(message), is_fault=True)
     for first, second in itertools.combinations(sets, 2):
         shared = _shared(sets[first], sets[second])
         if shared and (first, second) in test.apart:

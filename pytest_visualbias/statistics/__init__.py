@@ -40,14 +40,22 @@ from pytest_visualbias.statistics.multiplicity import (
     adjust_brackets,
     undecided,
 )
+from pytest_visualbias.statistics.outcome_growth import outcome_growth_from_scores
+from pytest_visualbias.statistics.outcomes import (
+    OutcomeResult,
+    OutcomeScores,
+    mean_outcome_scores,
+    outcome_from_scores,
+)
 from pytest_visualbias.statistics.permutation import Alternative, PMethod
 from pytest_visualbias.statistics.power import smallest_detectable_effect, smallest_p
-from pytest_visualbias.statistics.proportions import wilson
+from pytest_visualbias.statistics.predictions import predicted, probabilities
+from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
 
-EffectResult = AssociationResult | ContrastResult | IntraResult
+EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult
 ChangeResult = GrowthResult | IntraGrowthResult
 
 __all__ = [
@@ -63,6 +71,8 @@ __all__ = [
     "Influence",
     "IntraGrowthResult",
     "IntraResult",
+    "OutcomeResult",
+    "OutcomeScores",
     "PMethod",
     "Scores",
     "Sides",
@@ -82,7 +92,13 @@ __all__ = [
     "largest_effect",
     "mean_contrast_scores",
     "mean_intra_scores",
+    "mean_outcome_scores",
     "mean_scores",
+    "newcombe",
+    "outcome_from_scores",
+    "outcome_growth_from_scores",
+    "predicted",
+    "probabilities",
     "sc_eat_scores",
     "sc_eat_test",
     "similarity_gap_scores",

@@ -111,7 +111,7 @@ def largest_effect(n_first: int, n_second: int) -> float:
     return math.sqrt(total * (total - 1) / (n_first * n_second))
 
 
-def t_margin(freedom: int, confidence: float) -> float:
+def t_margin(freedom: float, confidence: float) -> float:
     """Quantile of Student's t that leaves out `1 - confidence` on both sides together."""
     require_level(confidence)
     return float(stdtrit(freedom, (1 + confidence) / 2))

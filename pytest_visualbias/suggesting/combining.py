@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Suggestion", "suggestions"]
 
 DRIFT = "no limit: a drift control is measured, never judged"
+CHOSEN = (
+    "no limit: how far two rates may lie apart is for the use of the model to say; set 'max_gap' "
+    "and 'max_growth', in shares of 1"
+)
 IDLE = (
     "no limit: the suite has it for a positive control; demand it with 'limits: {min_effect: "
     "0.5}', and ask again for a better number"
@@ -88,6 +92,8 @@ def _of(spec: BiasSpec, test: BiasTest, measured: Measurement) -> Suggestion:
 
 
 def _at(test: BiasTest, basis: Basis, *, can_grow: bool) -> Proposal:
+    if test.prediction is not None and not basis.problem:
+        return Proposal(refusals=(CHOSEN,))
     if test.is_positive:
         return propose_control(basis)
     if not test.compared:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.pipeline.preflight import Preflight
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import points_for
+from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.roles import BEFORE, growth_base, is_random
 from pytest_visualbias.spec.schema import Network
 from pytest_visualbias.spec.suites import find_suite, read_suite
@@ -99,7 +99,6 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
     widened, random, notes = _with_untrained(loaded, model, seeds)
     spec = widened.file.spec
     rest = [name for name, one in spec.models.items() if name != model and not is_random(one)]
-    layers = [point.name for point in points_for(spec.layers, {})]
     grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, rest))
     controls = _idle_controls(loaded.file)
     count = sum(
@@ -110,7 +109,7 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
     found: dict[str, tuple[Basis, ...]] = {}
     for test in spec.tests:
         bases = []
-        for layer in layers:
+        for layer in layers_of(spec, test):
             untrained = _row(session, widened, random, test, layer) if random else None
             if untrained is not None and untrained.outcome == "error":
                 notes.append(f"no untrained network: {'; '.join(untrained.reasons)}")

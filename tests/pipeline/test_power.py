@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scipy import stats
 
 from pytest_visualbias.pipeline.power import (
     declared_family,
@@ -33,6 +35,7 @@ SETS = {
     "sc-eat": "targets: {X: x}, attributes: {A: a, B: b}",
     "similarity-gap": "targets: {X: x, Y: y}, attributes: {A: a}",
     "intra-similarity": "targets: {X: x}",
+    "outcome-gap": "targets: {X: x, Y: y}, prediction: {class: 1, rate: share}",
 }
 
 
@@ -79,7 +82,7 @@ def test_only_a_p_that_a_limit_uses_counts_in_a_family() -> None:
         similarity_gap="evidence: significant, limits: {max_gap: 0.1}",
         intra_similarity=LIMITS,
     )
-    assert declared_family(found, "after") == [
+    assert declared_family(found, "after", "pooled") == [
         *(("ieat", "effect"), ("ieat", "growth")),
         ("similarity-gap", "effect"),
     ]
@@ -182,3 +185,41 @@ def test_what_can_be_seen_is_told_for_each_side_that_is_judged(
         *expected,
         *(None,) * (2 - len(expected)),
     )
+
+
+class TestPredictions:
+    GAP = "limits: {max_gap: 0.1, max_growth: 0.1}"
+
+    def test_they_are_a_family_of_their_own(self) -> None:
+        found = spec(ieat=LIMITS, outcome_gap=self.GAP)
+        assert declared_family(found, "after", "pooled") == [("ieat", "effect"), ("ieat", "growth")]
+        assert declared_family(found, "after", "logits") == [
+            ("outcome-gap", "effect"),
+            ("outcome-gap", "growth"),
+        ]
+
+    def test_the_smallest_visible_gap_is_that_of_rates_near_one_half(self) -> None:
+        """A larger gap is significant by Fisher's test, a smaller one is not."""
+        found = spec("correction: none", outcome_gap=self.GAP)
+        visible, other = smallest_visible(found, "after", found.tests[0], {"X": 50, "Y": 50})
+        assert other is None
+        assert visible is not None
+        above, below = (math.ceil(visible * 50) + 1, math.floor(visible * 50) - 1)
+        for apart, is_significant in ((above, True), (below, False)):
+            first = 25 + apart // 2
+            table = [[first, 50 - first], [first - apart, 50 - first + apart]]
+            assert (stats.fisher_exact(table).pvalue <= 0.05) == is_significant
+
+    def test_what_its_family_hides_is_told_in_its_unit(self) -> None:
+        found = power_findings(spec(outcome_gap=self.GAP), "after", sets(x=4, y=4), strict=False)
+        (message,) = (one.message for one in found)
+        assert "uncorrected they see |gap| from 0." in message
+
+    @pytest.mark.parametrize("limit", ["max_gap: 1", "max_growth: 1", "max_shift: 2"])
+    def test_a_limit_that_no_gap_can_be_over_is_a_fault(self, limit: str) -> None:
+        told = messages(spec(outcome_gap=f"limits: {{{limit}}}"))
+        assert told == {
+            ("tests", 0, "limits", limit.partition(":")[0]): (
+                f"with sets of these sizes it cannot be over {limit[-1]}.00; lower the limit"
+            )
+        }

@@ -44,6 +44,7 @@ NULLS = {
 ONE_SIDED = {
     *("effect_size_attributes", "p_attributes", "sides", "smallest_detectable_effect_attributes"),
     *("x_ab", "y_ab", "wide_low", "wide_high"),
+    "prediction",  # which these kinds do not ask for
 }
 
 

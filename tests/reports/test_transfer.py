@@ -85,7 +85,10 @@ def test_specs_layers_and_pairs_of_models_are_apart(make: Make) -> None:
 
 def test_similarities_are_not_ranked_among_effects(make: Make) -> None:
     """They lie on another scale: together they would always seem to keep their order."""
-    records = [*grown(make), *grown(make, before=AFTER, after=BEFORE, gap=None, kind="w")]
+    records = [
+        *grown(make),
+        *grown(make, before=AFTER, after=BEFORE, gap=None, kind="intra-similarity"),
+    ]
     assert [(one.of, one.k) for one in transfers(records)] == [("effects", 6), ("similarities", 6)]
 
 

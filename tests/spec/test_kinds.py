@@ -11,6 +11,7 @@ import yaml
 
 from pytest_visualbias.errors import SpecError
 from pytest_visualbias.spec.kinds import KINDS, BiasTest, Kind, part_of
+from pytest_visualbias.spec.layers import layers_of, made_at, points_of
 from pytest_visualbias.spec.parsing import parse_spec
 from pytest_visualbias.spec.schema import BiasSpec
 from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
@@ -34,6 +35,7 @@ SETS = {
     "sc-eat": "    targets: {X: m}\n    attributes: {A: c, B: g}\n",
     "similarity-gap": "    targets: {X: m, Y: f}\n    attributes: {A: c}\n",
     "intra-similarity": "    targets: {X: m}\n",
+    "outcome-gap": "    targets: {X: m, Y: f}\n    prediction: {class: 1, rate: share}\n",
 }
 EVERYTHING = """\
     limits: {max_effect: 0.5, max_gap: 0.1, max_growth: 0.2, max_shift: 0.3}
@@ -48,6 +50,12 @@ WITHIN = """\
     growth_from: before
     tags: [gender]
 """
+
+SECOND = (
+    "  - {name: two, kind: outcome-gap, targets: {X: m, Y: f}, "
+    "prediction: {class: 1, rate: share}}\n"
+)
+PREDICTED = EVERYTHING.replace("max_effect: 0.5, ", "")
 
 
 def text_of(kind: str, more: str = "") -> str:
@@ -88,6 +96,7 @@ def test_every_kind_has_its_class() -> None:
         ("sc-eat", {"X": "m", "A": "c", "B": "g"}, (("A", "B"),)),
         ("similarity-gap", {"X": "m", "Y": "f", "A": "c"}, (("X", "Y"),)),
         ("intra-similarity", {"X": "m"}, ()),
+        ("outcome-gap", {"X": "m", "Y": "f"}, (("X", "Y"),)),
     ],
 )
 def test_a_kind_has_these_sets_and_compares_those(
@@ -110,6 +119,8 @@ def test_a_kind_has_these_sets_and_compares_those(
         ("intra-similarity", WITHIN),
         ("intra-similarity", WITHIN.replace("interval", "point")),
         ("intra-similarity", "    limits: {}\n"),
+        ("outcome-gap", PREDICTED),
+        ("outcome-gap", PREDICTED.replace("significant", "interval")),
     ],
 )
 def test_what_a_kind_may_say_is_accepted_by_us_and_by_editors(
@@ -167,6 +178,55 @@ MISPLACED = [
         ("{A: c}", "{O: c}"),
         "10:18: tests[0].attributes.O: unknown key; known: A",
     ),
+    (
+        "outcome-gap",
+        ("{X: m, Y: f}", "{X: m, Y: f}\n    attributes: {A: c}"),
+        "10:5: tests[0].attributes: a test of kind 'outcome-gap' has none; remove it",
+    ),
+    (
+        "outcome-gap",
+        ("    prediction: {class: 1, rate: share}\n", ""),
+        "7:5: tests[0].prediction: is missing; add it",
+    ),
+    (
+        "outcome-gap",
+        ("class: 1", "clas: 1"),
+        "10:18: tests[0].prediction.clas: unknown key; did you mean 'class'?",
+    ),
+    (
+        "outcome-gap",
+        ("class: 1, ", ""),
+        "10:5: tests[0].prediction.class: is missing; add it",
+    ),
+    (
+        "outcome-gap",
+        ("class: 1", "class: nurse"),
+        (
+            "10:18: tests[0].prediction.class: must be a whole number, but 'nurse' was read; "
+            "correct it"
+        ),
+    ),
+    (
+        "outcome-gap",
+        ("class: 1", "class: -1"),
+        (
+            "10:18: tests[0].prediction.class: should be greater than or equal to 0, but -1 was "
+            "read; correct it"
+        ),
+    ),
+    (
+        "outcome-gap",
+        ("rate: share", "rate: fnr"),
+        (
+            "10:28: tests[0].prediction.rate: 'fnr' is not one of 'fpr', 'tpr', 'share' or "
+            "'score'; did you mean 'fpr'?"
+        ),
+    ),
+    (
+        "outcome-gap",
+        ("rate: share", "rate: share, threshold: 1"),
+        "10:41: tests[0].prediction.threshold: should be less than 1, but 1 was read; correct it",
+    ),
 ]
 
 
@@ -195,6 +255,13 @@ def test_a_set_too_many_or_too_few_is_told_with_its_place(
         ("intra-similarity", "scope: model", "scope"),
         ("intra-similarity", "limits: {max_gap: 0.1}", "limits.max_gap"),
         ("intra-similarity", "limits: {min_effect: 0.1}", "limits.min_effect"),
+        ("outcome-gap", "sides: both", "sides"),
+        ("outcome-gap", "control: drift", "control"),
+        ("outcome-gap", "drift: one", "drift"),
+        ("outcome-gap", "scope: model", "scope"),
+        ("outcome-gap", "limits: {min_effect: 0.1}", "limits.min_effect"),
+        ("ieat", "prediction: {class: 1, rate: share}", "prediction"),
+        ("intra-similarity", "prediction: {class: 1, rate: share}", "prediction"),
     ],
 )
 def test_a_key_that_is_for_other_kinds_is_told_as_such(
@@ -204,6 +271,73 @@ def test_a_key_that_is_for_other_kinds_is_told_as_such(
     (fault,) = faults(text)
     assert fault.endswith(f": tests[0].{key}: a test of kind '{kind}' has none; remove it")
     assert not editor.is_valid(yaml.safe_load(text))
+
+
+def test_the_limit_of_a_gap_is_called_by_its_name() -> None:
+    (fault,) = faults(text_of("outcome-gap", "    limits: {max_effect: 0.1}\n"))
+    assert fault.endswith(
+        "max_effect: a test of kind 'outcome-gap' has none; the effect is the gap, so write "
+        "'max_gap'"
+    )
+
+
+def predicting(asked: str, more: str = "") -> str:
+    return text_of("outcome-gap", more).replace("{class: 1, rate: share}", f"{{class: 1, {asked}}}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("rate: fpr", ": of rate 'fpr' only images count that are not of the class; add 'label'"),
+        ("rate: tpr", ": of rate 'tpr' only images count that are of the class; add 'label'"),
+        ("rate: score, threshold: 0.3", ".threshold: a mean probability has no threshold; remove"),
+    ],
+)
+def test_what_a_rate_cannot_go_with_is_told(asked: str, expected: str) -> None:
+    (fault,) = faults(predicting(asked))
+    assert f"tests[0].prediction{expected}" in fault
+
+
+def test_layers_that_no_test_is_made_at_are_told() -> None:
+    (fault,) = faults(text_of("outcome-gap", "layers: [logits, layer3]\n"))
+    assert fault.endswith(
+        "layers[1]: no test is made here: predictions are read at 'logits'; remove it"
+    )
+
+
+def test_a_layer_that_only_seems_to_be_the_logits_is_told() -> None:
+    layers = "layers: [{name: logits, module: layer3}]\n"
+    said = "predictions are read at 'logits', and it is another one's name; rename it"
+    (fault,) = faults(text_of("outcome-gap", layers))
+    assert fault.endswith(f"layers: {said}")
+
+
+def test_a_waiver_that_allows_no_more_than_the_limit_is_told() -> None:
+    accept = "    accept: {max_effect: 0.05, reason: r, until: 2030-01-01}\n"
+    (fault,) = faults(text_of("outcome-gap", f"    limits: {{max_gap: 0.05}}\n{accept}"))
+    assert "within the limit of 0.05 anyway" in fault
+
+
+class TestLayersOfPredictions:
+    def test_they_are_read_at_the_logits_and_embeddings_where_the_spec_says(self) -> None:
+        spec = parsed(text_of("ieat", SECOND + "layers: [pooled, layer3]\n"))
+        assert [layers_of(spec, test) for test in spec.tests] == [("pooled", "layer3"), ("logits",)]
+        assert [point.module for point in points_of(spec, {})] == ["pooled", "layer3", "logits"]
+
+    def test_logits_that_the_spec_reads_anyway_are_read_once(self) -> None:
+        spec = parsed(text_of("ieat", SECOND + "layers: [logits]\n"))
+        assert [point.name for point in points_of(spec, {})] == ["logits"]
+        assert [test.name for test in made_at(spec, "logits")] == ["one", "two"]
+
+    def test_nothing_else_is_read_for_predictions_alone(self) -> None:
+        spec = parsed(text_of("outcome-gap"))
+        assert [point.name for point in points_of(spec, {})] == ["logits"]
+
+    def test_a_model_may_say_where_its_logits_are(self) -> None:
+        text = text_of("outcome-gap").replace("name: r}", "name: r, layers: {logits: head}}")
+        spec = parsed(text)
+        (point,) = points_of(spec, spec.models["before"].layers)
+        assert (point.name, point.module) == ("logits", "head")
 
 
 def test_a_misspelt_key_is_not_taken_for_one_that_the_kind_lacks() -> None:

@@ -210,8 +210,8 @@ def test_a_wrong_list_is_told_by_its_members_not_by_its_length(spoilt: Spoilt) -
         (
             ("kind: ieat", "kind: iaet"),
             (
-                "16:5: tests[0].kind: 'iaet' is not one of 'ieat', 'sc-eat', 'similarity-gap' or "
-                "'intra-similarity'; did you mean 'ieat'?"
+                "16:5: tests[0].kind: 'iaet' is not one of 'ieat', 'sc-eat', 'similarity-gap', "
+                "'intra-similarity' or 'outcome-gap'; did you mean 'ieat'?"
             ),
         ),
         (

@@ -6,6 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.units import is_standardised
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -98,4 +100,4 @@ def _shown(name: str, alike: Mapping[Prints, str]) -> dict[Prints, str]:
 
 def is_effect(record: ResultRecord) -> bool:
     """Whether a result is a standardised effect that was measured; similarities have a scale."""
-    return record.effect_judged is not None and record.kind != "intra-similarity"
+    return record.effect_judged is not None and is_standardised(record)

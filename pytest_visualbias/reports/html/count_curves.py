@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.reports.counts import bias_counts
 from pytest_visualbias.reports.html.curves import Chart, Line, Table, across, upwards
 from pytest_visualbias.reports.html.scales import Scale, over_powers
+from pytest_visualbias.reports.units import is_standardised
 from pytest_visualbias.statistics import adjust
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def count_curves(records: Iterable[ResultRecord], hues: Mapping[str, int]) -> li
         counted.setdefault((counts.spec, counts.layer), []).append(counts)
     cells: dict[tuple[str, str], dict[str, list[ResultRecord]]] = {}
     for one in every:
-        if one.control is None and one.kind != "intra-similarity":
+        if one.control is None and is_standardised(one):
             models = cells.setdefault((one.spec, one.layer), {})
             models.setdefault(one.model, []).append(one)
     return [

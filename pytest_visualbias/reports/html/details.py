@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.reports.text import waiver_text
+from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
@@ -75,6 +76,8 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
     if record.sides is not None:
         sides = f"{optional(record.effect_size)}, {optional(record.effect_size_attributes)}"
         yield Fact(name="targets, attributes", value=sides, term="sides")
+    if record.prediction is not None:
+        yield Fact(name="rates", value=rates_text(record), term="rates")
     if record.gap is not None:
         yield Fact(name="gap", value=f"{record.gap:+.4f}{_parts(record)}", term="gap")
     if record.p_value is not None:

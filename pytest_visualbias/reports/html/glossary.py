@@ -22,7 +22,7 @@ GLOSSARY: dict[str, Term] = {
         text=(
             "The effect size d that is judged, in standard deviations. 0 is none, 0.8 is commonly "
             "called large, about 2 is the most there can be. Of an intra-similarity it is a mean "
-            "cosine."
+            "cosine, of an outcome-gap the gap itself."
         ),
     ),
     "interval": Term(
@@ -42,13 +42,24 @@ GLOSSARY: dict[str, Term] = {
     ),
     "gap": Term(
         name="gap",
-        text="The same difference in cosines, before it is scaled.",
+        text=(
+            "The same difference in cosines, before it is scaled. Of an outcome-gap: the rate of X "
+            "less that of Y."
+        ),
+    ),
+    "rates": Term(
+        name="rates",
+        text=(
+            "What the classifier made of the images of each group: how many that are not of the "
+            "class it takes for it (false positive rate), how many that are (true positive rate), "
+            "how many at all, or its mean probability."
+        ),
     ),
     "visible": Term(
         name="visible from",
         text=(
-            "The smallest |d| that so many images can tell from chance. Below it, a pass is no "
-            "evidence."
+            "The smallest |d| that so many images can tell from chance (of an outcome-gap, the "
+            "smallest |gap| where rates are near one half). Below it, a pass is no evidence."
         ),
     ),
     "p": Term(

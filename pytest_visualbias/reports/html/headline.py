@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.reports.html.strips import EFFECTS, strip
 from pytest_visualbias.reports.html.wording import OUTCOMES
+from pytest_visualbias.reports.units import is_standardised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,7 +121,7 @@ def _listed(summary: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _strip(row: Row) -> Strip | None:
-    is_effect = row.record.effect_judged is not None and row.record.kind != "intra-similarity"
+    is_effect = row.record.effect_judged is not None and is_standardised(row.record)
     return strip(EFFECTS, row.record) if is_effect else None
 
 

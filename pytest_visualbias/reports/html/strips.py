@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.html.scales import Scale, around
 from pytest_visualbias.reports.html.wording import optional, outcome_of, span
+from pytest_visualbias.reports.units import judged_limit, unit_of
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.reports.html.scales import Tick
+    from pytest_visualbias.reports.units import Unit
 
 __all__ = ["EFFECTS", "Panel", "Strip", "StripRow", "dumbbells", "forests", "reach", "strip"]
 
 # Effects from side to side, so that panels compare by eye.
 EFFECTS = Scale(low=-2.0, high=2.0, start=2.0, end=98.0)
-WITHIN = "intra-similarity"
+AXES: dict[Unit, str] = {
+    "effects": "effect size d",
+    "similarities": "mean cosine",
+    "gaps": "difference of rates",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +142,7 @@ def _grouped(records: Iterable[Indexed]) -> list[list[Indexed]]:
     groups: dict[tuple[str, ...], list[Indexed]] = {}
     for index, one in records:
         base = one.growth.base if one.growth is not None else ""
-        key = (one.spec, one.model, one.layer, base, str(one.kind == WITHIN))
+        key = (one.spec, one.model, one.layer, base, unit_of(one))
         groups.setdefault(key, []).append((index, one))
     return list(groups.values())
 
@@ -158,7 +164,7 @@ def _panel(
         layer=first.layer,
         base=first.growth.base if base and first.growth is not None else None,
         role=first.role if len({one.role for _, one in group}) == 1 else "gated",
-        of="mean cosine" if first.kind == WITHIN else "effect size d",
+        of=AXES[unit_of(first)],
         bad=sum(one.outcome in BAD for _, one in group),
         is_open=False,
         ticks=tuple(scale.ticks()),
@@ -176,7 +182,7 @@ def _panel(
 
 
 def _scale(records: Sequence[ResultRecord]) -> Scale:
-    if records[0].kind != WITHIN:
+    if unit_of(records[0]) == "effects":
         return EFFECTS
     values = [one.effect_judged or 0.0 for one in records]
     values += [one.growth.before for one in records if one.growth is not None]
@@ -211,7 +217,7 @@ def reach(one: float, other: float) -> tuple[float, float]:
 
 def _bands(scale: Scale, record: ResultRecord) -> tuple[tuple[float, float], ...]:
     """Return where the limit on the effect is exceeded; for a control, where it is not reached."""
-    least, most = record.limits.get("min_effect"), record.limits.get("max_effect")
+    least, most = record.limits.get("min_effect"), judged_limit(record)
     way = record.alternative
     if most is not None and record.role == "gated":
         above = [] if way == "less" else [(scale.at(most), scale.end)]

@@ -1,0 +1,39 @@
+"""In what an effect is measured: standard deviations, a mean cosine, or a difference of rates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pytest_visualbias.spec.prediction import RATES
+
+if TYPE_CHECKING:
+    from pytest_visualbias.record import ResultRecord
+
+__all__ = ["Unit", "is_standardised", "judged_limit", "rates_text", "unit_of"]
+
+Unit = Literal["effects", "similarities", "gaps"]
+UNITS: dict[str, Unit] = {"intra-similarity": "similarities", "outcome-gap": "gaps"}
+
+
+def unit_of(record: ResultRecord) -> Unit:
+    """Return what the effect of a result is: those of one unit can be compared."""
+    return UNITS.get(record.kind, "effects")
+
+
+def is_standardised(record: ResultRecord) -> bool:
+    """Whether the effect of a result is in standard deviations."""
+    return unit_of(record) == "effects"
+
+
+def judged_limit(record: ResultRecord) -> float | None:
+    """Return the limit on the effect that is judged."""
+    return record.limits.get("max_gap" if unit_of(record) == "gaps" else "max_effect")
+
+
+def rates_text(record: ResultRecord) -> str:
+    """Say what a classifier made of the two groups; nothing of a test of embeddings."""
+    asked = record.prediction
+    if asked is None:
+        return ""
+    what = RATES[asked.rate].format(asked.index)
+    return f"{what}: {asked.rate_x:.3f} of X, {asked.rate_y:.3f} of Y"

@@ -1,0 +1,523 @@
+"""Tests of predictions, from stored logits to a verdict, beside a plain recomputation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from scipy import special, stats
+
+from pytest_visualbias.cli import main
+from tests.plugin.conftest import MODELS, one_test, sentences, vectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tests.plugin.conftest import Project
+
+    Sets = dict[str, NDArray[np.float32]]
+
+SETS = "{women: women, men: men}"
+NURSE = 1
+BIASED, FAIR = (0.6, 0.1), (0.12, 0.14)
+
+
+def logits(rates: tuple[float, float], *, n: int = 60, classes: int = 4, tpr: float = 0.9) -> Sets:
+    """Return logits of women and men, of whom every third is a nurse, by false positive rates."""
+    rng = np.random.default_rng(11)
+    sets = {}
+    for group, rate in zip(("women", "men"), rates, strict=True):
+        share = np.where(np.arange(n) % 3 == 0, tpr, rate)
+        said = np.where(rng.random(n) < share, NURSE, rng.choice([0, 2, 3], n))
+        rows = rng.normal(size=(n, classes)) * 0.3
+        rows[np.arange(n), said] += 4
+        sets[group] = rows.astype(np.float32)
+    return sets
+
+
+def is_nurse(n: int = 60) -> NDArray[np.bool_]:
+    nurses: NDArray[np.bool_] = np.arange(n) % 3 == 0
+    return nurses
+
+
+def store(project: Project, file: str, sets: Sets, nurses: str = "nurse") -> None:
+    """Write logits, with rows named by the folder of their label."""
+    names = {
+        key: [
+            f"{nurses if row % 3 == 0 else 'doctor'}/{row:03}.png" for row in range(len(sets[key]))
+        ]
+        for key in sets
+    }
+    path = project.path / f"{file}.safetensors"
+    safetensors.numpy.save_file(sets, path, metadata={"names": json.dumps(names)})
+
+
+def gap_test(
+    prediction: str = "class: 1, rate: fpr, label: nurse",
+    limits: str = "{max_gap: 0.05, max_growth: 0.02}",
+    name: str = "one",
+    **keys: str,
+) -> str:
+    lines = [
+        f"- name: {name}",
+        "kind: outcome-gap",
+        "targets: {X: women, Y: men}",
+        f"prediction: {{{prediction}}}",
+        f"limits: {limits}",
+        *(f"{key}: {value}" for key, value in keys.items()),
+    ]
+    return "\n    ".join(lines)
+
+
+def gate(project: Project, *tests: str, ret: int | None = None, head: str = "") -> Any:  # noqa: ANN401
+    """Run the gate over logits that are stored, or those of a biased model after a fair one."""
+    for file, rates in (("before", FAIR), ("after", BIASED)):
+        if not (project.path / f"{file}.safetensors").exists():
+            store(project, file, logits(rates))
+    project.spec(*(tests or [gap_test()]), concepts=SETS, head=head)
+    result = project.gate()
+    if ret is not None:
+        assert result.ret == ret, sentences(result)
+    return result
+
+
+# ----------------------------------------------------------------------------- numbers
+
+
+def said(sets: Sets, group: str) -> NDArray[np.float64]:
+    return np.asarray(sets[group].argmax(axis=1) == NURSE, np.float64)
+
+
+@pytest.mark.parametrize(("rate", "of_nurses"), [("fpr", False), ("tpr", True)])
+def test_a_rate_is_of_the_images_whose_label_it_asks_for(
+    project: Project, rate: str, *, of_nurses: bool
+) -> None:
+    gate(project, gap_test(f"class: 1, rate: {rate}, label: nurse"))
+    row, sets = project.row(), logits(BIASED)
+    x, y = (said(sets, group)[is_nurse() == of_nurses] for group in ("women", "men"))
+    assert (row["n_x"], row["n_y"], row["n_a"], row["n_b"]) == (len(x), len(y), None, None)
+    asked = row["prediction"]
+    assert (asked["rate_x"], asked["rate_y"]) == pytest.approx((x.mean(), y.mean()))
+    for key in ("gap", "effect_size", "effect_judged"):
+        assert row[key] == pytest.approx(x.mean() - y.mean())
+    table = [[x.sum(), len(x) - x.sum()], [y.sum(), len(y) - y.sum()]]
+    assert row["p_value"] == pytest.approx(stats.fisher_exact(table).pvalue)
+    assert (row["p_method"], row["p_welch"]) == ("exact", None)
+    kept = {"nurse"} if of_nurses else {"doctor"}
+    assert {name.split("/")[1] for name in row["sets"]["X"]["names"]} == kept
+
+
+def test_a_share_is_of_all_images(project: Project) -> None:
+    gate(project, gap_test("class: 1, rate: share"))
+    x, y = (said(logits(BIASED), group) for group in ("women", "men"))
+    assert project.row()["gap"] == pytest.approx(x.mean() - y.mean())
+    assert project.row()["n_x"] == 60
+
+
+def test_a_score_is_the_mean_probability(project: Project) -> None:
+    gate(project, gap_test("class: 1, rate: score"))
+    x, y = (
+        special.softmax(np.asarray(logits(BIASED)[group], np.float64), axis=1)[:, NURSE]
+        for group in ("women", "men")
+    )
+    row = project.row()
+    assert row["gap"] == pytest.approx(x.mean() - y.mean())
+    ends = stats.ttest_ind(x, y, equal_var=False).confidence_interval(0.95)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(ends))
+    assert sorted(row["scores"]["X"].values()) == pytest.approx(sorted(x))
+
+
+@pytest.mark.parametrize(
+    ("more", "counts"),
+    [
+        ("threshold: 0.95", lambda rows: special.softmax(rows, axis=1)[:, NURSE] >= 0.95),
+        ("activation: sigmoid", lambda rows: rows[:, NURSE] >= 0),
+        (
+            "activation: sigmoid, threshold: 0.98",
+            lambda rows: special.expit(rows)[:, NURSE] >= 0.98,
+        ),
+    ],
+)
+def test_what_counts_as_predicted_can_be_said(project: Project, more: str, counts: Any) -> None:  # noqa: ANN401
+    gate(project, gap_test(f"class: 1, rate: share, {more}"))
+    x, y = (
+        counts(np.asarray(logits(BIASED)[group], np.float64)).mean() for group in ("women", "men")
+    )
+    assert project.row()["gap"] == pytest.approx(x - y)
+    assert 0 < x < 1
+
+
+def test_several_folders_may_be_of_the_class(project: Project) -> None:
+    gate(project, gap_test("class: 1, rate: tpr, label: [nurse, doctor]"))
+    assert project.row()["n_x"] == 60
+
+
+# ----------------------------------------------------------------------------- verdicts
+
+
+def test_a_gap_that_came_with_finetuning_fails_by_its_size_and_its_growth(project: Project) -> None:
+    shown = sentences(gate(project, ret=1))
+    assert project.outcomes() == {"before::one[logits]": "pass", "after::one[logits]": "fail"}
+    reasons = project.row()["reasons"]
+    assert [reason.split(" ")[0] for reason in reasons] == ["gap", "growth"]
+    growth = project.row()["growth"]
+    before, after = project.row(model="before")["gap"], project.row()["gap"]
+    assert (growth["before"], growth["after"]) == pytest.approx((before, after))
+    assert growth["value"] == pytest.approx(abs(after) - abs(before))
+    assert "false positive rate of class 1: " in shown
+    assert "bars: -0.5 to +0.5: " in shown
+
+
+def test_a_fair_model_passes(project: Project) -> None:
+    store(project, "after", logits(FAIR))
+    gate(project, gap_test(limits="{max_gap: 0.2, max_growth: 0.1}"), ret=0)
+
+
+def test_a_gap_over_its_limit_without_evidence_is_inconclusive(project: Project) -> None:
+    store(project, "after", logits((0.3, 0.15)))
+    gate(project, gap_test(limits="{max_gap: 0.05}"), ret=0)
+    assert project.outcomes()["after::one[logits]"] == "inconclusive"
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [("0.2", "fail"), ("0.5", "inconclusive")])
+def test_the_interval_of_the_gap_may_be_the_evidence(
+    project: Project, limit: str, outcome: str
+) -> None:
+    gate(project, gap_test(limits=f"{{max_gap: {limit}}}", evidence="interval"))
+    row = project.row()
+    assert row["gap"] > float(limit)
+    assert (row["ci_low"] > float(limit)) == (outcome == "fail")
+    assert row["outcome"] == outcome
+
+
+def test_a_waiver_accepts_a_gap_up_to_its_size(project: Project) -> None:
+    accept = "{max_effect: %s, reason: known, until: 2999-01-01}"
+    store(project, "before", logits(FAIR[::-1]))
+    gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept % 0.9), ret=0)
+    assert project.outcomes()["after::one[logits]"] == "accepted"
+    gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept % 0.1), ret=1)
+    assert project.row()["reasons"][0].startswith("effect ")
+
+
+def test_a_waiver_does_not_hold_for_the_opposite_gap(project: Project) -> None:
+    store(project, "before", logits(BIASED[::-1]))
+    accept = "{max_effect: 0.9, reason: known, until: 2999-01-01}"
+    gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept), ret=1)
+    assert project.row()["reasons"][0].startswith("the effect turned round since -")
+
+
+def test_corrections_run_over_the_tests_of_predictions_apart_from_those_of_embeddings(
+    project: Project,
+) -> None:
+    for file, rates in (("before", FAIR), ("after", BIASED)):
+        predictions, embeddings = logits(rates), vectors()
+        sets = {f"logits/{key}": predictions[key] for key in predictions}
+        sets |= {f"pooled/{key}": embeddings[key] for key in embeddings}
+        sets |= {f"pooled/{key}": predictions[key] for key in predictions}
+        sets |= {f"logits/{key}": embeddings[key] for key in embeddings}
+        store(project, file, sets)
+    models = MODELS.replace("}", ', prefix: "{layer}/"}')
+    concepts = "{women: women, men: men, x: x, y: y, a: a, b: b}"
+    tests = [
+        one_test("held", "{max_effect: 0.5}"),
+        gap_test(limits="{max_gap: 0.05}", name="fpr"),
+        gap_test("class: 1, rate: share", limits="{max_growth: 0.05}", name="share"),
+    ]
+    project.spec(*tests, models=models, concepts=concepts)
+    project.gate()
+    assert set(project.outcomes()) == {
+        f"{model}::{test}"
+        for model in ("before", "after")
+        for test in ("held[pooled]", "fpr[logits]", "share[logits]")
+    }
+    assert project.row("held")["family_size"] == 1
+    assert project.row("fpr")["family_size"] == project.row("share")["family_size"] == 2
+
+
+# ----------------------------------------------------------------------------- never by accident
+
+
+@pytest.mark.parametrize("rate", ["fpr", "tpr", "share", "score"])
+@pytest.mark.parametrize("index", [0, 2])
+def test_a_class_that_is_not_the_one_meant_does_not_pass(
+    project: Project, index: int, rate: str
+) -> None:
+    """Both groups have next to no false positives of it, and so next to no gap."""
+    for file in ("before", "after"):
+        store(project, file, logits((0.1, 0.1), n=90))
+    test = gap_test(f"class: {index}, rate: {rate}, label: nurse", "{max_gap: 0.4}")
+    gate(project, test, ret=1)
+    assert project.outcomes() == {"before::one[logits]": "pass", "after::one[logits]": "invalid"}
+    (reason,) = project.row()["reasons"]
+    assert reason.startswith(f"images in 'nurse' are taken for class {index} no more than")
+
+
+@pytest.mark.parametrize("push", [99, -99])
+@pytest.mark.parametrize(
+    "asked", ["rate: tpr, label: nurse", "rate: fpr, label: nurse", "rate: share"]
+)
+def test_a_classifier_that_says_the_same_of_everything_does_not_pass(
+    project: Project, asked: str, push: int
+) -> None:
+    more = np.array([0, push, 0, 0], np.float32)
+    flat = {key: rows + more for key, rows in logits(FAIR).items()}
+    store(project, "after", flat)
+    gate(project, gap_test(f"class: 1, {asked}", "{max_gap: 0.4}"), ret=1)
+    assert project.row()["outcome"] == "invalid"
+    assert project.row()["gap"] == 0
+
+
+@pytest.mark.parametrize("rate", ["share", "score"])
+def test_a_label_changes_nothing_where_all_images_count(project: Project, rate: str) -> None:
+    gate(project, gap_test(f"class: 1, rate: {rate}"))
+    plain = project.row()
+    gate(project, gap_test(f"class: 1, rate: {rate}, label: nurse"))
+    keys = ("gap", "p_value", "ci_low", "n_x", "scores", "outcome")
+    assert [project.row()[key] for key in keys] == [plain[key] for key in keys]
+
+
+def test_growth_from_a_model_that_does_not_know_the_class_says_nothing(project: Project) -> None:
+    """A gap that it has by accident would hide that of the model after."""
+    store(project, "before", {key: rows[:, [1, 0, 2, 3]] for key, rows in logits(BIASED).items()})
+    gate(project, gap_test(limits="{max_growth: 0.1}"), ret=1)
+    assert project.row()["outcome"] == "invalid"
+    assert project.row()["reasons"][0].startswith(
+        "no growth from 'before': there images in 'nurse'"
+    )
+    gate(project, gap_test(limits="{max_gap: 0.9}"), ret=0)
+
+
+def test_nor_does_one_whose_probabilities_are_all_alike(project: Project) -> None:
+    flat = np.zeros((60, 4), np.float32)
+    flat[:, 0] = np.arange(60)  # so that the rows are not one image twice
+    flat[:, 1] = np.arange(60)
+    flat[:, 2:] = -np.inf
+    flat[:, 2:] = -1e4
+    other = flat.copy()
+    other[:, :2] += 100
+    store(project, "after", {"women": flat, "men": other})
+    gate(project, gap_test("class: 1, rate: score"), ret=1)
+    assert project.row()["reasons"][0].startswith("every image has the same probability of class 1")
+
+
+def test_a_classifier_that_is_right_of_every_image_passes(project: Project) -> None:
+    for file in ("before", "after"):
+        store(project, file, logits((0, 0), tpr=1))
+    tests = [
+        gap_test(name="fpr", limits="{max_gap: 0.1, max_growth: 0.1}"),
+        gap_test("class: 1, rate: tpr, label: nurse", "{max_gap: 0.1}", name="tpr"),
+    ]
+    gate(project, *tests, ret=0)
+    assert project.row("fpr")["prediction"]["rate_x"] == 0
+    assert project.row("tpr")["prediction"]["rate_x"] == 1
+    assert project.outcomes()["after::fpr[logits]"] == "pass"
+
+
+def test_a_class_outside_the_logits_is_an_error(project: Project) -> None:
+    gate(project, gap_test("class: 4, rate: share"), ret=1)
+    assert {*project.outcomes().values()} == {"error"}
+    assert (
+        "the classifier has 4 classes, 0 to 3, and none of index 4" in project.row()["reasons"][0]
+    )
+
+
+def test_logits_that_are_not_finite_are_an_error_that_names_the_image(project: Project) -> None:
+    sets = logits(BIASED)
+    sets["men"][4, 2] = np.nan
+    store(project, "after", sets)
+    gate(project, ret=1)
+    assert project.outcomes()["after::one[logits]"] == "error"
+    assert "men/doctor/004.png" in project.row()["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        (
+            "class: 1, rate: fpr, label: nurze",
+            "tests[0].prediction.label: no image lies in a folder 'nurze'; correct 'label'",
+        ),
+        (
+            "class: 1, rate: fpr, label: [nurse, doctor]",
+            (
+                "tests[0].targets.X: no image of 'women' lies outside a folder 'nurse' or "
+                "'doctor', so it has no false positive rate of class 1"
+            ),
+        ),
+    ],
+)
+def test_a_group_without_the_images_of_a_rate_is_an_error_of_the_spec(
+    project: Project, prediction: str, expected: str
+) -> None:
+    result = gate(project, gap_test(prediction), ret=2)
+    assert expected in sentences(result)
+
+
+def test_a_group_without_positives_has_no_true_positive_rate(project: Project) -> None:
+    store(project, "before", logits(FAIR))
+    sets = logits(FAIR)
+    names = {
+        "women": [f"{'nurse' if row % 3 == 0 else 'doctor'}/{row}.png" for row in range(60)],
+        "men": [f"doctor/{row}.png" for row in range(60)],
+    }
+    path = project.path / "after.safetensors"
+    safetensors.numpy.save_file(sets, path, metadata={"names": json.dumps(names)})
+    result = gate(project, gap_test("class: 1, rate: tpr, label: nurse"), ret=2)
+    assert "no image of 'men' lies in a folder 'nurse', so it has no true" in sentences(result)
+
+
+def test_sets_too_small_to_be_able_to_fail_are_an_error_by_what_counts(project: Project) -> None:
+    """Of 9 images, 3 are nurses: 3 against 3 cannot go below 1/10."""
+    for file in ("before", "after"):
+        store(project, file, logits(FAIR, n=9))
+    result = gate(project, gap_test("class: 1, rate: tpr, label: nurse"), ret=2)
+    assert "3 against 3 images cannot give a two-sided p under 1/10" in sentences(result)
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [("max_gap: 1", "1.00"), ("max_growth: 1", "1.00"), ("max_shift: 2", "2.00")]
+)
+def test_a_limit_that_no_gap_can_be_over_is_an_error(
+    project: Project, limit: str, most: str
+) -> None:
+    result = gate(project, gap_test(limits=f"{{{limit}}}"), ret=2)
+    assert f"it cannot be over {most}; lower the limit" in sentences(result)
+
+
+def test_classifiers_of_other_classes_are_not_compared(project: Project) -> None:
+    """Class 1 of 4 and class 1 of 9 are not the same class."""
+    store(project, "before", logits(FAIR, classes=9))
+    gate(project, gap_test(limits="{max_growth: 0.9}"), ret=1)
+    (reason,) = project.row()["reasons"]
+    assert reason.startswith(
+        "not_comparable: before and after differ in number of classes (9 and 4)"
+    )
+
+
+def test_without_a_limit_on_growth_they_need_not_be(project: Project) -> None:
+    store(project, "before", logits(FAIR, classes=9))
+    gate(project, gap_test(limits="{max_gap: 0.9}"), ret=0)
+    assert project.row()["growth"] is None
+
+
+def test_a_difference_of_classes_cannot_be_declared(project: Project) -> None:
+    result = gate(project, head="settings: {differs: [classes]}", ret=2)
+    assert "settings.differs[0]" in sentences(result)
+
+
+# ----------------------------------------------------------------------------- records
+
+
+def alone(project: Project, *arguments: str, prediction: str = "") -> Any:  # noqa: ANN401
+    """Run the gate over the model after, whose growth is since a record."""
+    models = "\n  after: {source: embeddings, path: ../after.safetensors}\n"
+    test = gap_test(prediction or "class: 1, rate: fpr, label: nurse", "{max_growth: 0.02}")
+    project.spec(test, models=models, concepts=SETS)
+    return project.gate(*arguments)
+
+
+def test_growth_since_a_record_is_growth_since_the_model(project: Project) -> None:
+    gate(project, gap_test(limits="{max_growth: 0.02}"), ret=1)
+    live = project.row()["growth"]
+    store(project, "after", logits(FAIR))
+    assert alone(project, "--visualbias-update").ret == 0
+    store(project, "after", logits(BIASED))
+    assert alone(project).ret == 1
+    recorded = project.row()["growth"]
+    assert recorded.pop("from") == "baseline"
+    assert live.pop("from") == "before"
+    assert recorded == live
+
+
+@pytest.mark.parametrize(
+    ("prediction", "differing"),
+    [
+        ("class: 1, rate: fpr, label: nurse, threshold: 0.4", "threshold: None then, 0.4 now"),
+        (
+            "class: 1, rate: fpr, label: nurse, activation: sigmoid",
+            "activation: softmax then, sigmoid now",
+        ),
+    ],
+)
+def test_a_record_of_another_question_is_not_comparable(
+    project: Project, prediction: str, differing: str
+) -> None:
+    store(project, "after", logits(FAIR))
+    assert alone(project, "--visualbias-update").ret == 0
+    assert alone(project, prediction=prediction).ret == 1
+    (reason,) = project.row()["reasons"]
+    assert reason.startswith("not_comparable: ")
+    assert "recorded with other prediction (" in reason
+    assert differing in reason
+
+
+def test_a_record_of_another_class_is_not_comparable(project: Project) -> None:
+    store(project, "after", logits(FAIR))
+    assert alone(project, "--visualbias-update").ret == 0
+    path = project.path / "bias_specs/__visualbias__/x.json"
+    stored = json.loads(path.read_text())
+    (entry,) = stored["entries"].values()
+    entry["prediction"]["class"] = 2
+    path.write_text(json.dumps(stored))
+    assert alone(project).ret == 1
+    assert "other prediction (class: 2 then, 1 now)" in project.row()["reasons"][0]
+
+
+def test_a_record_of_embeddings_says_nothing_of_predictions(project: Project) -> None:
+    """Files of tests of embeddings stay as they were."""
+    project.pair()
+    project.spec(one_test("one", "{max_growth: 0.5}"))
+    assert project.gate("--visualbias-update").ret == 0
+    text = (project.path / "bias_specs/__visualbias__/x.json").read_text()
+    assert "prediction" not in text
+
+
+# ----------------------------------------------------------------------------- commands
+
+
+def test_check_counts_the_images_and_asks_for_no_positive_control(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate(project)
+    assert main(["check", str(project.path / "bias_specs/x.bias.yaml")]) == 0
+    shown = capsys.readouterr().out
+    assert "images: women 60, men 60" in shown
+    assert "positive control" not in shown
+
+
+def test_explain_says_what_is_asked_and_of_how_many_images(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate(project)
+    spec = str(project.path / "bias_specs/x.bias.yaml")
+    assert main(["explain", spec, "one", "--report", str(project.path / "out.json")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for said in (
+        "How far apart are 'women' (40 images) and 'men' (40 images) in the false positive rate of",
+        "Only images count that lie in no folder 'nurse'. Predicted is the class with the largest",
+        "It fails where the gap, whatever its sign, is over 0.05 (max_gap); the growth of the",
+        "it is larger for 'women' than for 'men' (false positive rate of class 1: ",
+    ):
+        assert said in shown
+
+
+def test_every_report_says_the_rates_and_the_question(project: Project) -> None:
+    gate(project)
+    files = {name: project.path / f"out.{name}" for name in ("html", "md", "csv", "md2")}
+    project.gate(
+        f"--visualbias-html={files['html']}",
+        f"--visualbias-md={files['md']}",
+        f"--visualbias-csv={files['csv']}",
+    )
+    page = files["html"].read_text(encoding="utf-8")
+    assert "false positive rate of class 1: " in page
+    assert "difference of rates" in page
+    header, _, after = files["csv"].read_text(encoding="utf-8").splitlines()
+    cells = dict(zip(header.split(","), after.split(","), strict=False))
+    asked = {key: cells[f"prediction.{key}"] for key in ("class", "rate", "label", "classes")}
+    assert asked == {"class": "1", "rate": "fpr", "label": "nurse", "classes": "4"}
+    assert float(cells["prediction.rate_x"]) == project.row()["prediction"]["rate_x"]
+    assert "gap +0" in files["md"].read_text(encoding="utf-8")
