@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.given import path_of, value_of
+from pytest_visualbias.given import below, path_of, value_of
 from pytest_visualbias.record import Report
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT
 from pytest_visualbias.reports.github import append_summary, commands
 from pytest_visualbias.reports.overwriting import objection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.reports.github import Fault
@@ -45,11 +45,9 @@ def targets(config: pytest.Config) -> dict[str, Path]:
             )
     paths = {name: path_of(config, option) for name, option in options.items()}
     found = {name: path for name, path in paths.items() if path is not None}
-    baseline = path_of(config, "baseline")
+    others = dict(_others(config))
     for name, path in found.items():
-        why = objection(name, path)
-        if baseline is not None and path.resolve() == baseline.resolve():
-            why = f"{path} is what growth is measured from; name another file"
+        why = others.get(path.resolve()) or objection(name, path)
         if why is not None:
             raise pytest.UsageError(f"--visualbias-{options[name]}: {why}")
     for first, second in itertools.combinations(found, 2):
@@ -59,6 +57,18 @@ def targets(config: pytest.Config) -> dict[str, Path]:
                 f"--visualbias-{options[first]} goes; choose another"
             )
     return found
+
+
+def _others(config: pytest.Config) -> Iterator[tuple[Path, str]]:
+    """Yield which other files a run has, and what to say where a report is to go there."""
+    baseline = path_of(config, "baseline")
+    if baseline is not None:
+        text = f"{baseline} is what growth is measured from; name another file"
+        yield baseline.resolve(), text
+    junit = config.getoption("xmlpath", None)
+    if junit:
+        path = below(config.invocation_params.dir, junit)
+        yield path.resolve(), f"{path} is where --junitxml goes; name another file"
 
 
 def has_step_summary(config: pytest.Config) -> bool:
