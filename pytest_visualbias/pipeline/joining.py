@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.pipeline.family import RECORDED
 from pytest_visualbias.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ def _worst(names: Sequence[str], own: Sequence[Judged], last: Judged) -> Judged:
     worst = min((one.verdict.outcome for one in own), key=ORDER.index)
     if worst == "pass":
         return dataclasses.replace(last, is_open=is_open)
-    reasons = tuple(
-        f"{reason} at {name}"
+    reasons = dict.fromkeys(
+        reason if reason == RECORDED else f"{reason} at {name}"
         for name, one in zip(names, own, strict=True)
         if one.verdict.outcome == worst
         for reason in one.verdict.reasons
     )
-    verdict = Verdict(outcome=worst, reasons=reasons)
+    verdict = Verdict(outcome=worst, reasons=tuple(reasons))
     return dataclasses.replace(last, verdict=verdict, is_open=is_open)
