@@ -143,7 +143,8 @@ def _unreachable(address: str, where: str, error: Exception) -> str:
             "no Ray cluster runs on this machine; name one with --address HOST:PORT, or start one "
             "for this call with --address local"
         )
-    return f"Ray at '{address}' cannot be used ({_first_line(error)}); correct --address"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"Ray at '{address}' cannot be used ({reason}); correct --address"
 
 
 def _probe(where: str) -> None:
