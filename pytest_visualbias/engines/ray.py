@@ -35,6 +35,8 @@ CLIENT: Final = "ray://"
 # What begins every HTTP/2 connection, and so every one to Ray, and the type of frame that answers.
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 SETTINGS: Final = 4
+# How the line begins in which Ray says why a worker is lost.
+DEAD: Final = "The actor is dead because "
 
 
 def require_ray() -> None:
@@ -294,11 +296,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what Ray says of a lost worker, without whose it was."""
+    """Return what Ray says of a lost worker, without its numbers and without advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("The actor is dead because", "Error:"))]
-    last = lines[-1] if "Traceback" in str(error) else ""
-    return printable(last or (telling or lines or [type(error).__name__])[0])
+    if not lines:
+        return type(error).__name__
+    if "creation task" in lines[0]:  # a traceback follows
+        return printable(lines[-1])
+    told = next((line for line in lines if line.startswith(DEAD)), lines[0])
+    return printable(". ".join(told.removeprefix(DEAD).split(". ")[:2]).rstrip("."))
 
 
 @contextlib.contextmanager

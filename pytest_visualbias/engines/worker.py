@@ -196,7 +196,7 @@ def _opened(job: Job) -> Encoder:
     found = find_source(entry.source).identify(entry, job.context)
     unlike = [_unlike(one.facts, job.identity.facts) for one in found]
     if [] not in unlike:
-        nearest = sorted(unlike, key=len)[0] if unlike else ["missing"]
+        nearest = min(unlike, key=len) if unlike else ["missing"]
         raise EncoderError(
             f"on {machine} the network '{job.identity.label}' is another one "
             f"({', '.join(nearest)}); install the same versions and show every machine the same "

@@ -31,6 +31,15 @@ tests:
     limits: {max_effect: 1.9}
 """
 
+BEFORE_IT_BEGAN = """The actor died because of an error raised in its creation task, \x1b[36mray::W
+  File "x.py", line 4, in __init__
+ModuleNotFoundError: No module named 'pytest_visualbias'
+"""
+ON_THE_WAY = """The actor died unexpectedly before finishing this task.
+\tpid: 1
+The actor is dead because its node has died. Node Id: 8f. Some common causes include: (1) the
+"""
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +164,21 @@ def test_a_machine_holds_as_many_workers_as_its_resources(
 ) -> None:
     """A share is of one GPU: what is over of several holds nobody."""
     assert place.on(resources) == workers
+
+
+@pytest.mark.parametrize(
+    ("of_ray", "cause"),
+    [
+        (BEFORE_IT_BEGAN, "ModuleNotFoundError: No module named 'pytest_visualbias'"),
+        (ON_THE_WAY, "its node has died. Node Id: 8f"),
+        ("The actor died.", "The actor died"),
+        ("", "Exception"),
+    ],
+)
+def test_of_all_that_ray_says_about_a_lost_worker_the_cause_is_told(
+    of_ray: str, cause: str
+) -> None:
+    assert rays._cause(Exception(of_ray)) == cause
 
 
 def test_only_the_main_thread_is_heard(capsys: pytest.CaptureFixture[str]) -> None:
