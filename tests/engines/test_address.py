@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.cli import main
-from pytest_visualbias.engines import ray as rays
-from pytest_visualbias.engines.ray import Place
+from pytest_visualbias.engines.connecting import _quietly
+from pytest_visualbias.engines.ray import Place, _cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,12 +178,12 @@ def test_a_machine_holds_as_many_workers_as_its_resources(
 def test_of_all_that_ray_says_about_a_lost_worker_the_cause_is_told(
     of_ray: str, cause: str
 ) -> None:
-    assert rays._cause(Exception(of_ray)) == cause
+    assert _cause(Exception(of_ray)) == cause
 
 
 def test_only_the_main_thread_is_heard(capsys: pytest.CaptureFixture[str]) -> None:
     """Ray prints the last lines of its logs from a thread where a machine is lost."""
-    with rays._quietly():
+    with _quietly():
         thread = threading.Thread(target=print, args=("of Ray",))
         thread.start()
         thread.join()

@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from pytest_visualbias.cli import main
+from pytest_visualbias.engines.connecting import crew_at
 from pytest_visualbias.engines.crew import Gone, Raised, Ready
-from pytest_visualbias.engines.ray import Place, RayCrew, crew_at
+from pytest_visualbias.engines.ray import Place, RayCrew
 from pytest_visualbias.engines.showing import Meter
 
 if TYPE_CHECKING:
