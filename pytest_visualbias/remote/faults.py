@@ -22,6 +22,7 @@ UNREACHED = (
     "Gaierror",
     "DNS",
 )
+ENTRY = ("Credentials", "Token")
 CODE = re.compile(r"[A-Za-z0-9]{1,40}")
 LOCAL_FAULTS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 DEPTH = 5
@@ -44,28 +45,31 @@ def fault_of(error: BaseException, shown: str, what: str) -> StorageError:
         What cannot be done with it, as a participle.
     """
     code = _code(error)
-    kind = code or type(error).__name__
     is_missing = isinstance(error, FileNotFoundError) and not code.startswith("NoSuchBucket")
-    if isinstance(error, UnfitError):
-        reason, remedy = str(error), "free space, or put it there anew"
-    elif isinstance(error, OSError) and error.errno in LOCAL_FAULTS:
-        reason, remedy = LOCAL_FAULTS[error.errno], "free space"
-    elif is_missing:
-        reason, remedy = "nothing is there", "correct the URL"
-    elif isinstance(error, FileNotFoundError):
-        reason, remedy = f"there is no such bucket: {kind}", "correct the URL"
-    elif "Credentials" in kind or "Token" in kind:
-        reason, remedy = f"no credentials that fit: {kind}", "give them as the store's package says"
-    elif isinstance(error, PermissionError):
-        reason, remedy = f"access is refused: {kind}", "check the credentials and their rights"
-    elif isinstance(error, ConnectionError | TimeoutError) or any(w in kind for w in UNREACHED):
-        reason, remedy = f"it cannot be reached: {kind}", "check the address and the network"
-    elif isinstance(error, NotImplementedError):
-        reason, remedy = "such a store cannot do that", "use another"
-    else:
-        reason, remedy = kind, "check the URL and the store"
+    reason, remedy = _kind(error, code or type(error).__name__, is_missing=is_missing)
     sentence = f"{shown} cannot be {what} ({reason}); {remedy}"
     return StorageError(sentence, reason=f"{shown}: {reason}", is_missing=is_missing)
+
+
+def _kind(error: BaseException, name: str, *, is_missing: bool) -> tuple[str, str]:
+    """Return what is wrong, and what to do."""
+    if isinstance(error, UnfitError):
+        return str(error), "free space, or put it there anew"
+    if isinstance(error, OSError) and error.errno in LOCAL_FAULTS:
+        return LOCAL_FAULTS[error.errno], "free space"
+    if is_missing:
+        return "nothing is there", "correct the URL"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no such bucket: {name}", "correct the URL"
+    if any(word in name for word in ENTRY):
+        return f"no credentials that fit: {name}", "give them as the store's package says"
+    if isinstance(error, PermissionError):
+        return f"access is refused: {name}", "check the credentials and their rights"
+    if isinstance(error, ConnectionError | TimeoutError) or any(one in name for one in UNREACHED):
+        return f"it cannot be reached: {name}", "check the address and the network"
+    if isinstance(error, NotImplementedError):
+        return "such a store cannot do that", "use another"
+    return name, "check the URL and the store"
 
 
 def _code(error: BaseException) -> str:

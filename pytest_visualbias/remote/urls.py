@@ -92,7 +92,8 @@ class Url:
     @property
     def has_magic(self) -> bool:
         """Whether it is a pattern; ``?`` begins a query."""
-        return any(sign in self.text.partition("?")[0] for sign in "*[")
+        path = self.text.partition("?")[0].partition("://")[2].partition("/")[2]
+        return any(sign in path for sign in "*[")
 
     def resolve(self) -> Url:
         """Return itself, as a path would return where it leads."""

@@ -102,6 +102,20 @@ def test_what_may_mean_another_content_is_another_url(first: str, second: str) -
     assert Url(first).lasting != Url(second).lasting
 
 
+@pytest.mark.parametrize(
+    ("text", "is_pattern"),
+    [
+        ("s3://b/epoch_*.pt", True),
+        ("s3://b/epoch_[12].pt", True),
+        ("https://h/a.pt?list=*", False),
+        ("http://[::1]:80/a.pt", False),
+        ("s3://b/a.pt?versionId=1", False),
+    ],
+)
+def test_a_pattern_is_told_from_a_file(text: str, is_pattern: bool) -> None:
+    assert Url(text).has_magic == is_pattern
+
+
 def test_a_path_is_put_below_a_url_before_its_query() -> None:
     assert Url("https://h/a/?v=1") / "b/c.png" == Url("https://h/a/b/c.png?v=1")
     assert Url("s3://bucket") / "a" == Url("s3://bucket/a")
