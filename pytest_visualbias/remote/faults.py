@@ -52,24 +52,37 @@ def fault_of(error: BaseException, shown: str, what: str) -> StorageError:
 
 
 def _kind(error: BaseException, name: str, *, is_missing: bool) -> tuple[str, str]:
-    """Return what is wrong, and what to do."""
-    if isinstance(error, UnfitError):
-        return str(error), "free space, or put it there anew"
-    if isinstance(error, OSError) and error.errno in LOCAL_FAULTS:
-        return LOCAL_FAULTS[error.errno], "free space"
-    if is_missing:
-        return "nothing is there", "correct the URL"
-    if isinstance(error, FileNotFoundError):
-        return f"there is no such bucket: {name}", "correct the URL"
-    if any(word in name for word in ENTRY):
-        return f"no credentials that fit: {name}", "give them as the store's package says"
-    if isinstance(error, PermissionError):
-        return f"access is refused: {name}", "check the credentials and their rights"
-    if isinstance(error, ConnectionError | TimeoutError) or any(one in name for one in UNREACHED):
-        return f"it cannot be reached: {name}", "check the address and the network"
-    if isinstance(error, NotImplementedError):
-        return "such a store cannot do that", "use another"
-    return name, "check the URL and the store"
+    """Return what is wrong, and what to do: of what holds, the first."""
+    full = LOCAL_FAULTS.get(getattr(error, "errno", None) or 0, "")
+    is_lost = isinstance(error, ConnectionError | TimeoutError) or _has(name, UNREACHED)
+    kinds = (
+        (isinstance(error, UnfitError), str(error), "free space, or put it there anew"),
+        (bool(full), full, "free space"),
+        (is_missing, "nothing is there", "correct the URL"),
+        (
+            isinstance(error, FileNotFoundError),
+            f"there is no such bucket: {name}",
+            "correct the URL",
+        ),
+        (
+            _has(name, ENTRY),
+            f"no credentials that fit: {name}",
+            "give them as the store's package says",
+        ),
+        (
+            isinstance(error, PermissionError),
+            f"access is refused: {name}",
+            "check the credentials and their rights",
+        ),
+        (is_lost, f"it cannot be reached: {name}", "check the address and the network"),
+        (isinstance(error, NotImplementedError), "such a store cannot do that", "use another"),
+        (True, name, "check the URL and the store"),
+    )
+    return next((reason, remedy) for holds, reason, remedy in kinds if holds)
+
+
+def _has(name: str, words: tuple[str, ...]) -> bool:
+    return any(word in name for word in words)
 
 
 def _code(error: BaseException) -> str:
