@@ -40,7 +40,7 @@ def differences(
     earlier: Mapping[str, StimulusSet],
     later: Mapping[str, StimulusSet],
 ) -> Iterator[Difference]:
-    """Yield in what two measurements differ: stimuli, pooling, and what was done to images."""
+    """Yield in what two measurements differ: stimuli, pooling, precision, preprocessing."""
     for role, stimuli in later.items():
         if earlier[role].digest != stimuli.digest:
             sizes = f"{len(earlier[role])} and {len(stimuli)} images"
@@ -52,6 +52,10 @@ def differences(
     )
     if one != other:
         yield Difference(name="pooling", text=f"pooling ({one} and {other})")
+    one, other = (subject.measured.trials[0].precision for subject in (before, after))
+    # Stored vectors have none of their own.
+    if one and other and one != other:
+        yield Difference(name="precision", text=f"precision ({one} and {other})")
     ours, theirs = (
         subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
     )
