@@ -52,10 +52,10 @@ def differences(
     )
     if one != other:
         yield Difference(name="pooling", text=f"pooling ({one} and {other})")
-    one, other = (subject.measured.trials[0].precision for subject in (before, after))
+    bits = [subject.measured.trials[0].precision for subject in (before, after)]
     # Stored vectors have none of their own.
-    if one and other and one != other:
-        yield Difference(name="precision", text=f"precision ({one} and {other})")
+    if "" not in bits and bits[0] != bits[1]:
+        yield Difference(name="precision", text=f"precision ({bits[0]} and {bits[1]})")
     ours, theirs = (
         subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
     )
