@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint, weights_of
@@ -17,25 +17,13 @@ if TYPE_CHECKING:
 
     import torch
 
-    from pytest_visualbias.models.places import Place
+    from pytest_visualbias.models.places import Loadable, Place
     from pytest_visualbias.spec.schema import Network
 
-__all__ = ["Fit", "Loadable", "fit", "load"]
+__all__ = ["Fit", "fit", "load"]
 
 # Of what was left out, in a report.
 GROUPS = 20
-
-
-class Loadable(Protocol):
-    """What takes weights by name, as a module does."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the weights by name."""
-        ...  # pragma: no cover
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take weights of the same names."""
-        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,7 +44,7 @@ def differences(
     earlier: Mapping[str, StimulusSet],
     later: Mapping[str, StimulusSet],
 ) -> Iterator[Difference]:
-    """Yield in what two measurements differ: stimuli, pooling, and what was done to images."""
+    """Yield in what two measurements differ: stimuli, pooling, precision, preprocessing."""
     for role, stimuli in later.items():
         if earlier[role].digest != stimuli.digest:
             sizes = f"{len(earlier[role])} and {len(stimuli)} images"
@@ -58,6 +58,10 @@ def differences(
     )
     if one != other:
         yield Difference(name="pooling", text=f"pooling ({one} and {other})")
+    bits = [subject.measured.trials[0].precision for subject in (before, after)]
+    # Stored vectors have none of their own.
+    if "" not in bits and bits[0] != bits[1]:
+        yield Difference(name="precision", text=f"precision ({bits[0]} and {bits[1]})")
     ours, theirs = (
         subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
     )
