@@ -24,6 +24,7 @@ from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
+from pytest_visualbias.models.headers import flaws_of
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.reports.schema import report_schema
 from pytest_visualbias.spec.document import printable
@@ -32,7 +33,7 @@ from pytest_visualbias.spec.schema import BiasSpec, EmbeddingsModel
 from pytest_visualbias.spec.shortening import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_visualbias.pipeline.preflight import Preflight
     from pytest_visualbias.spec.parsing import SpecFile
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("init", help="write a first spec and a workflow, by what is there")
     )
     check = commands.add_parser(
-        "check", help="validate specs, decode their stimuli, look for checkpoints; load no model"
+        "check", help="validate specs, decode their stimuli, look into checkpoints; load no model"
     )
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
     check.add_argument("--stimuli", type=Path, help="root of relative stimulus paths")
@@ -204,9 +205,12 @@ def _unidentified(file: SpecFile, digest: Callable[[Path], str]) -> Iterator[str
         if isinstance(entry, EmbeddingsModel):
             continue
         try:
-            find_source(entry.source).identify(entry, context)
+            identities = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            yield file.sentence(("models", name), str(error))
+            flaws: Iterable[str] = [str(error)]
+        else:
+            flaws = flaws_of(entry, identities)
+        yield from (file.sentence(("models", name), flaw) for flaw in flaws)
 
 
 def _layers(options: argparse.Namespace) -> int:
