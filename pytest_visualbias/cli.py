@@ -66,7 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 where all is well, 1 where a spec or a model is not, 2 for a wrong call or a report
         that cannot be used.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given:
+        parser.print_help(sys.stderr)
+        return USAGE
+    options = parser.parse_args(given)
     try:
         status = int(options.run(options))
         sys.stdout.flush()

@@ -199,6 +199,14 @@ def test_check_shares_pytests_cache_but_never_makes_one(
     assert hashed == []
 
 
+def test_without_a_command_the_help_is_shown_as_for_a_wrong_call(capsys: Output) -> None:
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("usage: visualbias")
+    assert "visualbias check bias_specs/gender.bias.yaml" in said.err
+
+
 @pytest.mark.torch
 def test_layers_names_where_a_network_can_be_read(spec: Path, capsys: Output) -> None:
     assert main(["layers", "x.bias.yaml", "untrained"]) == 0
