@@ -191,17 +191,21 @@ def _faults(
     weights = place.weights
     missing = [name for name in required(wanted) if name not in weights]
     if missing:
-        yield f"it lacks {listed(missing)}; name the architecture that it was trained with"
+        yield f"it lacks {listed(missing)}"
     misfits = [
         f"{name} ({_shape(weights[name])}, the network has {_shape(wanted[name])})"
         for name in wanted
         if name in weights and weights[name].shape != wanted[name].shape
     ]
     if misfits:
-        yield f"other shapes: {listed(misfits)}; name the architecture that it was trained with"
+        yield f"other shapes: {listed(misfits)}"
     unknown = [name for name in place.extra if not name.startswith(allowed)]
     if unknown:
-        yield f"the network has no {listed(unknown)}; list what may be left out under 'ignore'"
+        yield f"the network has no {listed(unknown)}"
+    if missing or misfits:
+        yield "name the architecture that it was trained with"
+    elif unknown:
+        yield "list what may be left out under 'ignore'"
 
 
 def _facts(
