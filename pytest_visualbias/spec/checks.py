@@ -11,7 +11,7 @@ from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import LOGITS, layers_of, points_for
 from pytest_visualbias.spec.pairs import pair_findings, unpaired
-from pytest_visualbias.spec.predicting import logit_findings, predicts, prediction_findings
+from pytest_visualbias.spec.predicting import logit_findings, prediction_findings, predicts
 from pytest_visualbias.spec.preparing import preparation_findings
 from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.spec.schema import (
