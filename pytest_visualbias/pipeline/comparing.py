@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.predictions import classes_of
+from pytest_visualbias.statistics import OutcomeScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.numbers import Subject
-    from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
 
-__all__ = ["Difference", "differences", "undeclared"]
+__all__ = ["Difference", "classes", "differences", "undeclared"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,6 @@ class Difference:
 def differences(
     before: Subject,
     after: Subject,
-    test: BiasTest,
     layer: str,
     earlier: Mapping[str, StimulusSet],
     later: Mapping[str, StimulusSet],
@@ -50,8 +49,6 @@ def differences(
             sizes = f"{len(earlier[role])} and {len(stimuli)} images"
             text = f"stimuli of {role} ('{stimuli.concept}': {sizes})"
             yield Difference(name="stimuli", text=text, is_declarable=False)
-    if test.prediction is not None:
-        yield from _classes(before, after)
     one, other = (
         next(point.pooling for point in subject.measured.points if point.name == layer)
         for subject in (before, after)
@@ -71,11 +68,12 @@ def differences(
             yield Difference(name=name, text=f"{name} ({ours.get(key)} and {theirs.get(key)})")
 
 
-def _classes(before: Subject, after: Subject) -> Iterator[Difference]:
+def classes(before: AnyScores, after: AnyScores) -> Iterator[Difference]:
     """Yield that two classifiers are not of the same classes: one index means two of them."""
-    counts = classes_of(before.measured), classes_of(after.measured)
-    if counts[0] != counts[1]:
-        text = f"number of classes ({counts[0]} and {counts[1]})"
+    if not isinstance(before, OutcomeScores) or not isinstance(after, OutcomeScores):
+        return
+    if before.classes != after.classes:
+        text = f"number of classes ({before.classes} and {after.classes})"
         yield Difference(name="classes", text=text, is_declarable=False)
 
 
