@@ -45,6 +45,7 @@ __all__ = ["main"]
 
 SPEC_SUFFIXES = (".bias.yaml", ".bias.yml")
 OK, FAULTY, USAGE = 0, 1, 2
+MOST_STEPS = 12
 EXAMPLES = """examples:
   visualbias init
   visualbias check bias_specs/gender.bias.yaml
@@ -230,7 +231,10 @@ def _identified(
             continue
         missing += [file.sentence(("models", name), flaw) for flaw in flaws_of(entry, found)]
         if (axis := axis_of(entry)) is not None:
-            steps = ", ".join(one.step for one in found)
+            shown = [one.step for one in found]
+            if len(shown) > MOST_STEPS:
+                shown = [*shown[:3], f"... {shown[-1]} ({len(shown)} checkpoints)"]
+            steps = ", ".join(shown)
             judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
             runs.append(printable(f"{name}: {axis} {steps}; {judged}"))
     return missing, runs
