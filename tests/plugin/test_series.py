@@ -311,7 +311,7 @@ class TestWhatIsWrong:
         result = run.gate()
         assert (result.ret, run.row()["outcome"]) == (1, "error")
         (reason,) = run.row()["reasons"]
-        assert reason.startswith("epoch 2: ")
+        assert reason.startswith("bias_specs/x.bias.yaml:4:3: models.after: epoch 2: ")
         assert "epoch_2.safetensors" in reason
         assert "after: one[pooled]" in sentences(result)
 
