@@ -122,7 +122,8 @@ def open_vectors(path: Path) -> StoredVectors:
         if path.suffix in SUFFIXES and is_pointer(path):
             raise StimulusError(f"{path} {REMEDY}")
     try:
-        refuse_endless(path)
+        if path.suffix in SUFFIXES:
+            refuse_endless(path)
         if path.suffix == ".npz":
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return StoredVectors(path=path, arrays=dict(stored), names={})

@@ -73,8 +73,8 @@ def test_before_the_fetch_the_gate_names_the_command_and_after_it_runs(
     result = published.gate()
     result.assert_outcomes(errors=2)
     assert (
-        f"bias_specs/x.bias.yaml:5:1: suite: the stimuli of the suite 'drawn' are not in "
-        f"{folder(published)}; run 'visualbias fetch drawn' or give 'stimuli'"
+        "bias_specs/x.bias.yaml:5:1: suite: the stimuli of the suite 'drawn' are not in "
+        "data/drawn; run 'visualbias fetch drawn' or give 'stimuli'"
     ) in sentences(result)
     capsys.readouterr()
     assert fetch() == 0
@@ -121,7 +121,7 @@ def test_a_set_that_was_fetched_in_part_is_an_error_until_it_is_whole(
     result = published.gate()
     result.assert_outcomes(errors=2)
     assert (
-        f"drawn.suite.yaml:3:24: concepts.a: 4 of 5 images are in {folder(published)}: the others "
+        "drawn.suite.yaml:3:24: concepts.a: 4 of 5 images are in data/drawn: the others "
         "did not come, or are gone; run 'visualbias fetch drawn' again or give 'stimuli'"
     ) in sentences(result)
     server.files["a/2.png"] = right
@@ -142,7 +142,7 @@ def test_one_set_alone_is_not_enough_for_a_test_of_four(published: Project) -> N
     result = published.gate()
     result.assert_outcomes(errors=2)
     assert (
-        f"drawn.suite.yaml:3:18: concepts.y: 'y' is not in {folder(published)}; run 'visualbias "
+        "drawn.suite.yaml:3:18: concepts.y: 'y' is not in data/drawn; run 'visualbias "
         "fetch drawn' or give 'stimuli'"
     ) in sentences(result)
 

@@ -246,8 +246,8 @@ def test_two_images_have_no_similarity_to_speak_of(project: Project) -> None:
         (
             kind_test("ieat").replace("kind: ieat", "kind: sceat"),
             (
-                "9:5: tests[0].kind: 'sceat' is not one of 'ieat', 'sc-eat', 'similarity-gap' or "
-                "'intra-similarity'; did you mean 'sc-eat'?"
+                "9:5: tests[0].kind: 'sceat' is not one of 'ieat', 'sc-eat', 'similarity-gap', "
+                "'intra-similarity' or 'outcome-gap'; did you mean 'sc-eat'?"
             ),
         ),
     ],
