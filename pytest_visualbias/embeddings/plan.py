@@ -33,9 +33,7 @@ class Want:
     words: tuple[Stimulus, ...] = ()
 
 
-def distinct(
-    sets: Iterable[StimulusSet], *, words: bool = False
-) -> tuple[Stimulus, ...]:
+def distinct(sets: Iterable[StimulusSet], *, words: bool = False) -> tuple[Stimulus, ...]:
     """Return the distinct images of all sets, by identity, in the order of their names; or words.
 
     The order does not depend on which tests are asked for, so neither do the batches.

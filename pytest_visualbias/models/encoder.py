@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
 
-__all__ = ["Context", "Encoder", "Identity", "InMemory", "ReadsTexts", "Source", "find_source", "missing"]
+__all__ = [
+    "Context",
+    "Encoder",
+    "Identity",
+    "InMemory",
+    "ReadsTexts",
+    "Source",
+    "find_source",
+    "missing",
+]
 
 SHIPPED = {
     "timm": ("identity:identify_timm", "timm:open_timm"),

@@ -60,7 +60,9 @@ class StoredVectors:
             For a set or a row that is not there, or an array that is not of vectors.
         """
         words = files.text if isinstance(files, ConceptWords) else ()
-        wanted = ConceptFiles(path=concept) if isinstance(files, ConceptWords) else concept_files(files)
+        wanted = (
+            ConceptFiles(path=concept) if isinstance(files, ConceptWords) else concept_files(files)
+        )
         key = prefix + wanted.path
         if key not in self.arrays:
             near = did_you_mean(key, self.arrays)

@@ -72,7 +72,7 @@ def too_long(text: str, length: int) -> EncoderError:
 def digest_of_tokenizer(tokenizer: Any) -> str:
     """Return a digest of the vocabulary and the rules of a tokenizer, as far as it tells them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if hasattr(backend, "to_str") else ""
+    rules = "" if backend is None else str(backend.to_str())
     said = [type(tokenizer).__name__, rules]
     if not rules and hasattr(tokenizer, "get_vocab"):
         said.append(repr(sorted(tokenizer.get_vocab().items())))

@@ -53,9 +53,7 @@ def text_tower(
         for text, ids in zip(texts, tokenizer(list(texts))["input_ids"], strict=True):
             if len(ids) > length:
                 raise too_long(text, length)
-        found = tokenizer(
-            list(texts), padding="max_length", max_length=length, return_tensors="pt"
-        )
+        found = tokenizer(list(texts), padding="max_length", max_length=length, return_tensors="pt")
         return {name: found[name] for name in ("input_ids", "attention_mask") if name in found}
 
     def run(given: Mapping[str, torch.Tensor]) -> Any:

@@ -52,6 +52,7 @@ __all__ = [
     "NAME",
     "SHIPPED_SOURCES",
     "TAG",
+    "WORDS",
     "Accept",
     "Alternative",
     "Attributes",
@@ -79,7 +80,6 @@ __all__ = [
     "Targets",
     "TimmModel",
     "TorchvisionModel",
-    "WORDS",
     "Transform",
     "TransformersModel",
 ]
@@ -105,7 +105,6 @@ class ConceptFiles(Strict):
     path: Text = "."
     pattern: Text | None = None
     files: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
-
 
 
 def _concept(value: Any) -> str:

@@ -59,37 +59,53 @@ def _layers(spec: BiasSpec, model: str, entry: ModelEntry, test: str) -> Iterato
                 continue
             is_renamed = point.name in entry.layers
             path: Path = ("models", model, "layers", point.name) if is_renamed else ("layers",)
-            yield (
-                path,
+            message = (
                 f"at '{point.module}' images and texts share no space, and '{test}' has words; "
-                f"read '{POOLED}' alone, and other layers in a spec without words",
+                f"read '{POOLED}' alone, and other layers in a spec without words"
             )
+            yield path, message
 
 
 def word_findings_of_tests(spec: BiasSpec | Suite) -> Iterator[Finding]:
     """Yield words that stand twice, or in two sets of a test, and tests that can have none."""
     for name, concept in spec.concepts.items():
         if isinstance(concept, ConceptWords):
-            for key in ("text", "templates"):
-                values = getattr(concept, key)
-                for index, value in enumerate(values):
-                    if value in values[:index]:
-                        yield ("concepts", name, key, index), f"'{value}' stands twice; remove one"
+            for path, message in _repeated(concept):
+                yield ("concepts", name, *path), message
     for index, test in enumerate(spec.tests):
-        roles = concepts_of(test)
-        words = {
-            role: concept
-            for role, name in roles.items()
-            if isinstance(concept := spec.concepts.get(name), ConceptWords)
-        }
-        if test.prediction is not None:
-            for role in words:
-                message = "a classifier is asked about images, and this is words; name another"
-                yield ("tests", index, part_of(role), role), message
-        for first, second in test.apart:
-            if first in words and second in words and roles[first] != roles[second]:
-                both = [word for word in words[first].text if word in words[second].text]
-                if both:
-                    shown = ", ".join(f"'{word}'" for word in both)
-                    message = f"{first} and {second} share {shown}; leave each word to one of them"
-                    yield ("tests", index, part_of(second), second), message
+        for role, message in (*_asked(spec, test), *_shared(spec, test)):
+            yield ("tests", index, part_of(role), role), message
+
+
+def _repeated(concept: ConceptWords) -> Iterator[Finding]:
+    for key, values in (("text", concept.text), ("templates", concept.templates)):
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                yield (key, index), f"'{value}' stands twice; remove one"
+
+
+def _asked(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[tuple[str, str]]:
+    """Yield the roles of words in a test of predictions."""
+    for role in _words(spec, test) if test.prediction is not None else ():
+        yield role, "a classifier is asked about images, and this is words; name another set"
+
+
+def _shared(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[tuple[str, str]]:
+    """Yield the roles that have words of another one that they must be apart from."""
+    roles, words = concepts_of(test), _words(spec, test)
+    for first, second in test.apart:
+        if first in words and second in words and roles[first] != roles[second]:
+            both = [word for word in words[first] if word in words[second]]
+            if both:
+                shown = ", ".join(f"'{word}'" for word in both)
+                yield second, f"{first} and {second} share {shown}; leave each word to one of them"
+
+
+def _words(spec: BiasSpec | Suite, test: BiasTest) -> dict[str, tuple[str, ...]]:
+    """Return the words of each role that has words."""
+    concepts = {role: spec.concepts.get(name) for role, name in concepts_of(test).items()}
+    return {
+        role: concept.text
+        for role, concept in concepts.items()
+        if isinstance(concept, ConceptWords)
+    }

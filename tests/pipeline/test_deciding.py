@@ -131,7 +131,9 @@ def test_so_is_that_of_a_kind_with_one_side(tmp_path: Path, what: str) -> None:
 def test_where_no_verdict_hangs_on_it_nothing_is_computed_again(
     tmp_path: Path, scores: Scores, effect: AssociationResult
 ) -> None:
-    found = decide(spec(tmp_path, 0.0001, "holm"), numbers(scores, effect), MEMBERS, Remembered(None))
+    found = decide(
+        spec(tmp_path, 0.0001, "holm"), numbers(scores, effect), MEMBERS, Remembered(None)
+    )
     assert found.numbers["one"].effect is effect
 
 

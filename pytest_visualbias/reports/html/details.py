@@ -9,6 +9,7 @@ from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.reports.text import waiver_text
 from pytest_visualbias.reports.units import rates_text
+from pytest_visualbias.reports.zero_shot import nearest_words, zero_shot_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
@@ -59,6 +60,7 @@ def details(record: ResultRecord) -> list[Group]:
         ("Judged by", _rules(record)),
         ("Trials", _trials(record)),
         ("Training run", _series(record)),
+        ("Nearest words", _zero_shot(record)),
         ("Where", _place(record)),
     ]
     found = [Group(title=title, facts=tuple(facts)) for title, facts in groups]
@@ -192,6 +194,13 @@ def _series(record: ResultRecord) -> Iterator[Fact]:
     judged = "the last one" if record.series.gate == "last" else "all, corrected together"
     yield Fact(name="judged", value=judged, term="series")
     yield Fact(name="limits", value=series_text(record), term="series", is_theirs=True)
+
+
+def _zero_shot(record: ResultRecord) -> Iterator[Fact]:
+    if record.zero_shot is None:
+        return
+    yield Fact(name="zero-shot", value=zero_shot_text(record), term="zero-shot")
+    yield Fact(name="differ most", value=nearest_words(record), term="zero-shot", is_theirs=True)
 
 
 def _place(record: ResultRecord) -> Iterator[Fact]:
