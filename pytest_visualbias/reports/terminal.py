@@ -154,7 +154,8 @@ def _courses(console: Console, group: Sequence[ResultRecord], screen: Screen) ->
 def _zero_shots(console: Console, group: Sequence[ResultRecord]) -> None:
     for record in (one for one in group if one.zero_shot is not None):
         console.print(
-            Text(f"{record.test} [{record.layer}]: {zero_shot_text(record)}"), soft_wrap=True
+            Text(f"{record.test} [{record.layer}]: zero-shot: {zero_shot_text(record)}"),
+            soft_wrap=True,
         )
 
 

@@ -1,4 +1,4 @@
-"""To which words the images of a test are nearest, in sentences."""
+"""The words of a test, and to which of them its images are nearest, in sentences."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.verdict import p_text
 
 if TYPE_CHECKING:
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.record import ResultRecord, SetRecord
 
-__all__ = ["nearest_words", "zero_shot_text"]
+__all__ = ["nearest_words", "words_text", "zero_shot_text"]
 
 SHOWN = 5
+# Of a set, and of templates, what fits into a page.
+LISTED = 30
 
 
 def zero_shot_text(record: ResultRecord) -> str:
@@ -21,15 +23,27 @@ def zero_shot_text(record: ResultRecord) -> str:
         return ""
     shares = f"{found.share_x:.0%} of X and {found.share_y:.0%} of Y"
     apart = f"difference {found.difference:+.2f}, p = {p_text(found.p_value)}"
-    return f"zero-shot: {shares} are nearest to a word of A, {apart} (judged by no limit)"
+    return f"{shares} are nearest to a word of A, {apart} (judged by no limit)"
 
 
 def nearest_words(record: ResultRecord) -> str:
     """Return the words whose shares of X and of Y differ most."""
     found = record.zero_shot
     words = [] if found is None else found.words
-    order = sorted(words, key=lambda one: -abs(one.share_x - one.share_y))
+    seen = [one for one in words if one.share_x + one.share_y > 0]
+    order = sorted(seen, key=lambda one: -abs(one.share_x - one.share_y))
     return "; ".join(
         f"{one.role} '{one.word}' {one.share_x:.0%} of X, {one.share_y:.0%} of Y"
         for one in order[:SHOWN]
     )
+
+
+def words_text(words: SetRecord) -> str:
+    """Return the words of a set, and what they stand in."""
+    text = _listed(words.names)
+    return text if words.templates == ["{}"] else f"{text}; in {_listed(words.templates)}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f"'{name}'" for name in names[:LISTED]) + more

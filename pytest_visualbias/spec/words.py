@@ -15,6 +15,8 @@ PLACE = "{}"
 
 
 def _word(value: str) -> str:
+    if not value:
+        raise ValueError("must say something")
     if value != value.strip() or not value.isprintable():
         raise ValueError("must be text in one line without blanks around it")
     return value
@@ -26,8 +28,10 @@ def _template(value: str) -> str:
     return value
 
 
-Word = Annotated[str, AfterValidator(_word), Field(min_length=1)]
-Template = Annotated[str, AfterValidator(_template), Field(min_length=1)]
+# For editors.
+FILLED = Field(json_schema_extra={"minLength": 1})
+Word = Annotated[str, AfterValidator(_word), FILLED]
+Template = Annotated[str, AfterValidator(_template), FILLED]
 
 
 class ConceptWords(Strict):

@@ -254,7 +254,13 @@ def test_stored_vectors_of_words_are_found_by_the_name_of_their_concept(project:
     assert result.ret == 0, sentences(result)
     row = project.row()
     assert row["sets"]["A"]["names"] == [f"a/{word}" for word in A[::-1]]
-    assert row["zero_shot"] is not None
+    both = np.concatenate([rows["a"][:4], rows["b"]])
+    both /= np.linalg.norm(both, axis=1, keepdims=True)
+    x, y = ((rows[role] @ both.T).argmax(axis=1) < len(A) for role in "xy")
+    table = [[x.sum(), (~x).sum()], [y.sum(), (~y).sum()]]
+    assert x.sum() != y.sum()
+    assert row["zero_shot"]["difference"] == pytest.approx(x.mean() - y.mean())
+    assert row["zero_shot"]["p_value"] == pytest.approx(stats.fisher_exact(table).pvalue)
     d, _ = effect(
         *(
             one / np.linalg.norm(one, axis=1, keepdims=True)

@@ -9,7 +9,7 @@ from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.reports.text import waiver_text
 from pytest_visualbias.reports.units import rates_text
-from pytest_visualbias.reports.zero_shot import nearest_words, zero_shot_text
+from pytest_visualbias.reports.zero_shot import nearest_words, words_text, zero_shot_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
@@ -207,6 +207,9 @@ def _place(record: ResultRecord) -> Iterator[Fact]:
     yield Fact(name="spec", value=f"{record.spec}:{record.line}", is_theirs=True)
     read = f"{record.module or record.layer} ({record.pooling})" if record.pooling else record.layer
     yield Fact(name="read from", value=f"{read}, {record.kind}", is_theirs=True)
+    for role, one in record.sets.items():
+        if one.templates:
+            yield Fact(name=f"words of {role}", value=words_text(one), is_theirs=True)
     if record.tags:
         yield Fact(name="tags", value=", ".join(record.tags), is_theirs=True)
     if record.labels:
