@@ -21,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -29,7 +30,9 @@ from pytest_visualbias.cli import main as visualbias
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.plan import Want
 from pytest_visualbias.engines.course import Course, Portions
+from pytest_visualbias.engines.crew import Came
 from pytest_visualbias.engines.plan import Wish, units_of
+from pytest_visualbias.engines.ray import RayCrew
 from pytest_visualbias.engines.worker import Part, Rows
 from pytest_visualbias.engines.writing import Writer
 from pytest_visualbias.models.encoder import Context, Identity
@@ -41,6 +44,7 @@ from pytest_visualbias.spec.stimuli import Stimulus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_visualbias.engines.crew import Event
     from pytest_visualbias.engines.plan import Task, Unit
 
 WORKERS = 2
@@ -72,7 +76,7 @@ def main() -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
-    times: dict[tuple[str, int], list[float]] = {}
+    times: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         ray.init(
@@ -89,7 +93,7 @@ def main() -> None:
                 for name, way in _ways(spec).items():
                     times.setdefault((name, tasks), []).append(_timed(way, f"{name}{turn}"))
         ray.shutdown()
-    _print(options.tasks, {key: statistics.median(found) for key, found in times.items()})
+    _print(options.tasks, times)
     _print_driver(options.rounds)
 
 
@@ -126,34 +130,39 @@ def _ways(spec: Path) -> dict[str, Callable[[str], Sequence[str]]]:
     }
 
 
-def _timed(way: Callable[[str], Sequence[str]], cache: str) -> float:
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+def _timed(way: Callable[[str], Sequence[str]], cache: str) -> tuple[float, float]:
+    """Return the seconds until the first task of a cluster came back, and those after."""
+    came: list[float] = []
+    events = RayCrew.events
+
+    def noted(crew: RayCrew, timeout: float) -> list[Event]:
+        found = events(crew, timeout)
+        if any(isinstance(event, Came) for event in found):
+            came.append(time.perf_counter())
+        return found
+
+    patch = mock.patch.object(RayCrew, "events", noted)
+    with contextlib.redirect_stdout(io.StringIO()) as said, patch:
         start = time.perf_counter()
         status = visualbias(way(cache))
-        took = time.perf_counter() - start
+        end = time.perf_counter()
     if status:
         raise SystemExit(said.getvalue())
-    return took
+    begun = came[0] if came else start
+    return begun - start, end - begun
 
 
-def _print(sizes: Sequence[int], medians: dict[tuple[str, int], float]) -> None:
-    """Print seconds in all, and what one task more costs between two sizes."""
-    print("| tasks | local s | ray s | ray / local | one more, local ms | one more, ray ms |")
-    print("|---|---|---|---|---|---|")
-    before = 0
+def _print(sizes: Sequence[int], times: dict[tuple[str, int], list[tuple[float, float]]]) -> None:
+    """Print medians: until a worker has imported torch, and what all tasks take from then on."""
+    print("| tasks | local s | start of ray s | then s | local ms / task | ray ms / task | ratio |")
+    print("|---|---|---|---|---|---|---|")
     for size in sizes:
-        local, cluster = medians["local", size], medians["ray", size]
-        more = [_more(medians, name, before, size) for name in ("local", "ray")]
-        print(f"| {size:,} | {local:.2f} | {cluster:.2f} | {cluster / local:.2f} | ", end="")
-        print(" | ".join(more) + " |")
-        before = size
-
-
-def _more(medians: dict[tuple[str, int], float], name: str, before: int, size: int) -> str:
-    """Return the milliseconds that a task costs beside the start, which both sizes have."""
-    if not before:
-        return ""
-    return f"{1000 * (medians[name, size] - medians[name, before]) / (size - before):.2f}"
+        local = statistics.median(after for _, after in times["local", size])
+        started = statistics.median(before for before, _ in times["ray", size])
+        cluster = statistics.median(after for _, after in times["ray", size])
+        each = f"{1000 * local / size:.2f} | {1000 * cluster / size:.2f}"
+        print(f"| {size:,} | {local:.2f} | {started:.1f} | {cluster:.2f} | {each} ", end="")
+        print(f"| {cluster / local:.1f} |", flush=True)
 
 
 # ---------------------------------------------------------------------------------------- driver

@@ -24,6 +24,7 @@ from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
+from pytest_visualbias.models.headers import flaws_of
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import place
@@ -44,6 +45,7 @@ __all__ = ["main"]
 
 SPEC_SUFFIXES = (".bias.yaml", ".bias.yml")
 OK, FAULTY, USAGE = 0, 1, 2
+MOST_STEPS = 12
 EXAMPLES = """examples:
   visualbias init
   visualbias check bias_specs/gender.bias.yaml
@@ -68,7 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 where all is well, 1 where a spec or a model is not, 2 for a wrong call or a report
         that cannot be used.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given:
+        parser.print_help(sys.stderr)
+        return USAGE
+    options = parser.parse_args(given)
     # Of what judges, an answer that could not be told is no good one.
     status = FAULTY if getattr(options, "judges", False) else OK
     try:
@@ -96,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("init", help="write a first spec and a workflow, by what is there")
     )
     check = commands.add_parser(
-        "check", help="validate specs, decode their stimuli, look for checkpoints; load no model"
+        "check", help="validate specs, decode their stimuli, look into checkpoints; load no model"
     )
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
     check.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
@@ -224,8 +231,12 @@ def _identified(
         except EncoderError as error:
             missing.append(file.sentence(("models", name), str(error)))
             continue
+        missing += [file.sentence(("models", name), flaw) for flaw in flaws_of(entry, found)]
         if (axis := axis_of(entry)) is not None:
-            steps = ", ".join(one.step for one in found)
+            shown = [one.step for one in found]
+            if len(shown) > MOST_STEPS:
+                shown = [*shown[:3], f"... {shown[-1]} ({len(shown)} checkpoints)"]
+            steps = ", ".join(shown)
             judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
             runs.append(printable(f"{name}: {axis} {steps}; {judged}"))
     return missing, runs

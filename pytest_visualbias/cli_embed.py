@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.cli_cache import add_place, opened, remembered
 from pytest_visualbias.engines.cluster import embed_there
+from pytest_visualbias.engines.connecting import crew_at
 from pytest_visualbias.engines.course import Portions
 from pytest_visualbias.engines.dispatch import Dispatch
 from pytest_visualbias.engines.local import Passed, embed_here
-from pytest_visualbias.engines.ray import crew_at, require_ray
+from pytest_visualbias.engines.ray import require_ray
 from pytest_visualbias.engines.showing import Meter
 from pytest_visualbias.errors import UsageError, VisualBiasError
 from pytest_visualbias.pipeline.embedding import Resources

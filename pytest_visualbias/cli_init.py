@@ -77,6 +77,7 @@ def _init(options: argparse.Namespace) -> int:
         return USAGE
     for path, state in states.items():
         print(f"{state}: {path}" + ("; --force replaces it" if state == "kept" else ""))
+    _say(planned.kept if states[SPEC] == "kept" else planned.written)
     _say(planned.notes)
     print(f"next: visualbias check {SPEC}\nthen: pytest --visualbias")
     return KEPT if "kept" in states.values() else OK
@@ -90,7 +91,7 @@ def _say(notes: Sequence[str]) -> None:
 def _show(planned: Plan) -> None:
     for path, text in planned.files.items():
         print(f"--- {path}\n{text}")
-    _say(planned.notes)
+    _say([*planned.written, *planned.notes])
 
 
 def _put(folder: Path, path: str, text: str, *, replaces: bool) -> State:

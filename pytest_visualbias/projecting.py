@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.given import path_of, place_of, switch_of, value_of
+from pytest_visualbias.given import below, path_of, place_of, switch_of, value_of
 from pytest_visualbias.record import Report
 from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT
@@ -17,7 +17,7 @@ from pytest_visualbias.reports.github import append_summary, commands
 from pytest_visualbias.reports.overwriting import objection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.reports.github import Fault
@@ -46,11 +46,11 @@ def targets(config: pytest.Config) -> dict[str, Path | Url]:
             )
     paths = {name: place_of(config, option) for name, option in options.items()}
     found = {name: path for name, path in paths.items() if path is not None}
-    baseline = path_of(config, "baseline")
+    others = dict(_others(config))
     for name, path in found.items():
-        why = objection(name, path)
-        if baseline is not None and path.resolve() == baseline.resolve():
-            why = f"{path} is what growth is measured from; name another file"
+        target = path.resolve()
+        why = others.get(target) if isinstance(target, Path) else None
+        why = why or objection(name, path)
         if isinstance(path, Url) and not path.is_near and switch_of(config, "offline"):
             why = f"{path} is out of reach with --visualbias-offline; name a file"
         if why is not None:
@@ -62,6 +62,18 @@ def targets(config: pytest.Config) -> dict[str, Path | Url]:
                 f"--visualbias-{options[first]} goes; choose another"
             )
     return found
+
+
+def _others(config: pytest.Config) -> Iterator[tuple[Path, str]]:
+    """Yield which other files a run has, and what to say where a report is to go there."""
+    baseline = path_of(config, "baseline")
+    if baseline is not None:
+        text = f"{baseline} is what growth is measured from; name another file"
+        yield baseline.resolve(), text
+    junit = config.getoption("xmlpath", None)
+    if junit:
+        path = below(config.invocation_params.dir, junit)
+        yield path.resolve(), f"{path} is where --junitxml goes; name another file"
 
 
 def has_step_summary(config: pytest.Config) -> bool:

@@ -50,7 +50,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for index in range(N):
             colour = (index, ord(name), 0)
             Image.new("RGB", (4, 4), colour).save(folder / f"{index}.png")
-    (tmp_path / "after.safetensors").touch()
+    safetensors.numpy.save_file({"w": np.zeros(3)}, tmp_path / "after.safetensors")
     path = tmp_path / "x.bias.yaml"
     path.write_text(SPEC.format(head=""))
     monkeypatch.chdir(tmp_path)
@@ -67,6 +67,15 @@ def test_check_says_ok_and_counts(spec: Path, capsys: Output) -> None:
     assert images == "images: x 6, y 6, a 6, b 6"
     assert note.startswith("note: no test is a positive control")
     assert counts == "x.bias.yaml: ok (1 test, 3 models)"
+
+
+def test_check_looks_into_checkpoints_and_at_names_of_networks(spec: Path, capsys: Output) -> None:
+    whole = (spec.parent / "after.safetensors").read_bytes()
+    (spec.parent / "after.safetensors").write_bytes(whole[:-3])
+    assert main(["check", "x.bias.yaml"]) == 1
+    said = capsys.readouterr().out.splitlines()[0]
+    place = "x.bias.yaml:4:3: models.after: the checkpoint after.safetensors "
+    assert said.startswith(f"{place}is damaged or incomplete (")
 
 
 def test_check_says_every_fault_with_its_place(spec: Path, capsys: Output) -> None:
@@ -188,6 +197,14 @@ def test_check_shares_pytests_cache_but_never_makes_one(
     hashed.clear()
     assert main(["check", "x.bias.yaml"]) == 0
     assert hashed == []
+
+
+def test_without_a_command_the_help_is_shown_as_for_a_wrong_call(capsys: Output) -> None:
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("usage: visualbias")
+    assert "visualbias check bias_specs/gender.bias.yaml" in said.err
 
 
 @pytest.mark.torch

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import yaml
 
 from pytest_visualbias import cli_init
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 SPEC = Path("bias_specs/first.bias.yaml")
 WORKFLOW = Path(".github/workflows/visualbias.yml")
 Output = pytest.CaptureFixture[str]
+
+
+# What `check` takes for weights at a glance, all of one size.
+STORED = safetensors.numpy.save({"w": np.zeros(8)})
+SOUND = dict.fromkeys(looking.WEIGHTS, b"\x80\x02".ljust(len(STORED)))
+SOUND[".safetensors"] = STORED
 
 
 class Known:
@@ -58,7 +66,8 @@ def put(path: str, content: str = "x", *, age: int = 0) -> None:
     """Write a file, so many seconds old."""
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(content, encoding="utf-8")
+    is_weights = content == "x" and file.suffix in looking.WEIGHTS
+    file.write_bytes(SOUND[file.suffix] if is_weights else content.encode())
     os.utime(file, (2_000_000_000 - age, 2_000_000_000 - age))
 
 
@@ -167,7 +176,7 @@ def test_a_checkpoint_of_another_network_is_not_the_model_before(
     assert [*models()] == ["after"]
 
 
-def test_an_unknown_architecture_passes_check_and_says_what_to_write(
+def test_an_unknown_architecture_is_said_with_what_to_write_and_check_says_so_too(
     repository: Path, capsys: Output
 ) -> None:
     put("model.ckpt")
@@ -180,7 +189,8 @@ def test_an_unknown_architecture_passes_check_and_says_what_to_write(
         "that says so"
     ) in said
     assert models()["after"]["name"] == "NAME_OF_ITS_ARCHITECTURE"
-    assert main(["check", str(SPEC)]) == 0
+    assert main(["check", str(SPEC)]) == 1
+    assert "timm has no model 'NAME_OF_ITS_ARCHITECTURE'" in capsys.readouterr().out
 
 
 def test_a_function_that_returns_a_network_is_proposed(repository: Path, capsys: Output) -> None:
@@ -244,6 +254,48 @@ def test_a_checkpoint_that_cannot_be_read_is_said_and_kept(
     assert main(["init"]) == 0
     assert "the checkpoint model.pt is damaged" in capsys.readouterr().out
     assert models()["after"]["checkpoint"] == "../model.pt"
+
+
+def test_a_newest_checkpoint_that_breaks_off_is_left_out_and_said(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """A training that is under way is still writing it."""
+    put("runs/whole.pt")
+    put("runs/half.pt")
+    os.utime("runs/whole.pt", (1, 1))
+
+    def recognise(path: Path, **_: object) -> Known:
+        if path.name == "half.pt":
+            raise EncoderError(f"the checkpoint {path} is damaged; copy or save it again")
+        return Known("resnet18")
+
+    monkeypatch.setattr(cli_init, "_recognise", recognise)
+    assert main(["init"]) == 0
+    assert models()["after"]["checkpoint"] == "../runs/whole.pt"
+    said = capsys.readouterr().out
+    assert "left out: the checkpoint runs/half.pt is damaged; copy or save it again\n" in said
+
+
+def test_a_spec_that_is_kept_has_nothing_to_do_but_what_concerns_it(
+    repository: Path, capsys: Output
+) -> None:
+    put(str(SPEC), "mine")
+    assert main(["init", "--schema"]) == 1
+    said = capsys.readouterr().out
+    assert "to do in bias_specs/first.bias.yaml" not in said
+    line = "# yaml-language-server: $schema=bias.schema.json"
+    assert f"let bias_specs/first.bias.yaml begin with the line '{line}'" in said
+
+
+def test_the_spec_says_where_the_size_of_images_goes(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("model.pt")
+    recognising(monkeypatch, {"model.pt": Known("resnet18")})
+    assert main(["init"]) == 0
+    text = " ".join(SPEC.read_text().split())
+    assert "Images are prepared as timm says for resnet18." in text
+    assert "'transform: {size: 64}'" in text
 
 
 def test_nothing_gives_an_untrained_stand_in_that_gates_nothing(

@@ -139,6 +139,6 @@ def test_a_spec_that_draws_on_a_suite_is_checked_with_its_images(
     else:
         assert status == 1
         assert said.splitlines()[0] == (
-            f"s.bias.yaml:3:1: suite: the stimuli of the suite 'ranjit-coco' are not in "
-            f"{folder.parent}; run 'visualbias fetch ranjit-coco' or give 'stimuli'"
+            "s.bias.yaml:3:1: suite: the stimuli of the suite 'ranjit-coco' are not in "
+            "data/ranjit-coco; run 'visualbias fetch ranjit-coco' or give 'stimuli'"
         )

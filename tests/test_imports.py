@@ -95,6 +95,11 @@ def test_stored_vectors_are_judged_without_a_network_library(folder: Path) -> No
     assert imported & {"torch", "timm", "jinja2", "matplotlib", "scipy.stats"} == set()
 
 
+def test_a_run_that_names_no_url_reaches_for_no_store(folder: Path) -> None:
+    _, imported, _ = run(folder, "--visualbias", "-k", "stored", "--visualbias-json=out.json")
+    assert imported & {"fsspec", "s3fs", "gcsfs", "aiohttp", "botocore"} == set()
+
+
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
@@ -102,7 +107,7 @@ def test_stored_vectors_are_judged_without_a_network_library(folder: Path) -> No
         ("pytest_visualbias.statistics", {"torch", "timm", "PIL", "pydantic", "yaml", "pytest"}),
         ("pytest_visualbias.verdict", {"torch", "timm", "PIL", "yaml", "pytest"}),
         ("pytest_visualbias.session", {"torch", "timm", "pytest"}),
-        ("pytest_visualbias.cli", {"torch", "timm", "pytest"}),
+        ("pytest_visualbias.cli", {"torch", "timm", "ray", "pytest"}),
     ],
 )
 def test_a_room_imports_no_more_than_it_may(module: str, forbidden: set[str]) -> None:

@@ -58,7 +58,10 @@ def embed_there(
 
 def _wishes(session: Session, spec: LoadedSpec, model: str, owner: int, device: str) -> list[Wish]:
     entry = spec.file.spec.models[model]
-    context = dataclasses.replace(session.context(spec), device=device)
+    context = session.context(spec)
+    # A source may let its entries say it themselves.
+    precision = getattr(entry, "precision", None) or context.precision
+    context = dataclasses.replace(context, device=device, precision=precision)
     want = want_of(spec.file, model, spec.preflight.models[model])
     return [
         Wish(

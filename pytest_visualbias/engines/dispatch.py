@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from pytest_visualbias.engines.course import Course
 from pytest_visualbias.engines.crew import Came, Gone, Raised, Ready
 from pytest_visualbias.engines.plan import aligned, apart
+from pytest_visualbias.engines.staff import Staff
 from pytest_visualbias.engines.tally import Tallies
 from pytest_visualbias.engines.worker import Fault
 from pytest_visualbias.engines.writing import Writer
-from pytest_visualbias.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.engines.course import Portions
     from pytest_visualbias.engines.crew import Crew, Event
     from pytest_visualbias.engines.plan import Outcome, Task, Unit
+    from pytest_visualbias.engines.staff import Hand
     from pytest_visualbias.engines.worker import Part
 
 __all__ = ["Dispatch"]
@@ -29,22 +29,6 @@ __all__ = ["Dispatch"]
 # A worker has one task more than it works on, so that it need not wait for the next one.
 DEPTH: Final = 2
 TICK_S: Final = 1.0
-STAFFED_EVERY_S: Final = 5.0
-# How long a cluster may be without any machine that holds a worker; longer where somebody said how
-# many will come, for machines take minutes to start.
-PATIENCE_S: Final = 60.0
-STARTING_S: Final = 900.0
-# Workers that may be lost in a row before any task is done, besides all that there ever were.
-BARREN: Final = 6
-
-
-@dataclass(kw_only=True, slots=True)
-class _Hand:
-    """A worker, as the driver sees it."""
-
-    is_ready: bool = False
-    course: Course | None = None
-    tasks: dict[int, tuple[Course, Task]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -84,20 +68,17 @@ class Dispatch:
     lost: int = 0
     _units: deque[Unit] = field(default_factory=deque)
     _courses: list[Course] = field(default_factory=list)
-    _hands: dict[int, _Hand] = field(default_factory=dict)
+    _staff: Staff = field(init=False)
     _tallies: Tallies = field(default_factory=Tallies)
     _writer: Writer = field(init=False)
     _begun: int = 0
     _tickets: int = 0
     _images: list[int] = field(default_factory=lambda: [0, 0])
-    _barren: int = 0
-    _peak: int = 0
-    _staffed: float = float("-inf")
-    _homeless: float | None = None
 
     def __post_init__(self) -> None:
-        """Make ready to write."""
+        """Make ready to hire and to write."""
         self._writer = Writer(self.cache)
+        self._staff = Staff(crew=self.crew, most=self.most)
 
     def run(self, units: Sequence[Unit]) -> None:
         """Do all of them.
@@ -125,7 +106,7 @@ class Dispatch:
         if not any(course.waiting or course.out for course in self._courses):
             self._begin()
         if self._courses:
-            self._staff()
+            self._staff.fill(self._work)
             self._assign()
             for event in self.crew.events(TICK_S):
                 self._take(event)
@@ -167,54 +148,19 @@ class Dispatch:
             if outcome is not None:
                 self.tell(owner, outcome)
 
-    # -------------------------------------------------------------------------------- workers
-
-    def _staff(self) -> None:
-        """Hire as many workers as there is room and work for."""
-        now = time.monotonic()
-        if now - self._staffed < STAFFED_EVERY_S:
-            return
-        self._staffed = now
-        room = self.crew.room()
-        places = room if self.most is None else self.most
-        for _ in range(len(self._hands), min(places, self._work())):
-            self._hands[self.crew.hire()] = _Hand()
-        self._peak = max(self._peak, len(self._hands))
-        self._check_place(room, now)
-
     def _work(self) -> int:
         """Return about how many tasks there are."""
         size = aligned(self.portions.shard, self.portions.batch_size)
         ahead = sum(-(-len(unit.job.want.stimuli) // size) for unit in self._units)
         return ahead + sum(len(course.waiting) + course.out for course in self._courses)
 
-    def _check_place(self, room: int, now: float) -> None:
-        """Give up where no machine could hold a worker for a while, or from the start."""
-        if room or any(hand.is_ready for hand in self._hands.values()):
-            self._homeless = None
-            return
-        self._homeless = now if self._homeless is None else self._homeless
-        if self.most is None and not self._peak:
-            raise EngineError(
-                f"no machine of the cluster has {self.crew.needs}; ask for less with "
-                "--gpus-per-task or --cpus-per-task, or say with --workers how many will come"
-            )
-        patience = PATIENCE_S if self.most is None else STARTING_S
-        if now - self._homeless > patience:
-            raise EngineError(
-                f"no machine of the cluster had {self.crew.needs} for {patience:.0f} s; run "
-                "again when there is one: what was done is kept"
-            )
-
-    # ---------------------------------------------------------------------------------- tasks
-
     def _assign(self) -> None:
         for depth in range(DEPTH):
-            for worker, hand in self._hands.items():
+            for worker, hand in self._staff.hands.items():
                 if hand.is_ready and len(hand.tasks) == depth:
                     self._give(worker, hand)
 
-    def _give(self, worker: int, hand: _Hand) -> None:
+    def _give(self, worker: int, hand: Hand) -> None:
         course = self._choose(hand)
         if course is None:
             return
@@ -225,7 +171,7 @@ class Dispatch:
         hand.tasks[self._tickets] = (course, task)
         self.crew.give(worker, self._tickets, course.order, task)
 
-    def _choose(self, hand: _Hand) -> Course | None:
+    def _choose(self, hand: Hand) -> Course | None:
         """Return what a worker goes on with: its own network, else a new one, else a large one."""
         own = hand.course
         if own is not None and own in self._courses:
@@ -243,7 +189,7 @@ class Dispatch:
         return max(waiting, key=lambda course: len(course.waiting), default=None)
 
     def _take(self, event: Event) -> None:
-        hand = self._hands.get(event.worker)
+        hand = self._staff.hands.get(event.worker)
         if hand is None:
             return
         if isinstance(event, Ready):
@@ -261,12 +207,12 @@ class Dispatch:
     def _keep(self, event: Came, course: Course, task: Task) -> None:
         value: Part | Fault = event.value
         if isinstance(value, Fault):
-            self._barren = 0
+            self._staff.note_success()
             course.fail(value.reason)
         elif value.check() != value.checksum:
             self._lose(course, task, "its vectors were damaged on the way")
         else:
-            self._barren = 0
+            self._staff.note_success()
             self.done += 1
             before = course.embedded
             course.take(value)
@@ -278,12 +224,9 @@ class Dispatch:
             course.lose(task, reason)
         self.again += len(course.waiting) > before
 
-    def _replace(self, worker: int, hand: _Hand, reason: str) -> None:
+    def _replace(self, worker: int, hand: Hand, reason: str) -> None:
         """Put the tasks of a lost worker back; the one it was at may be why it was lost."""
         self.lost += 1
-        self._barren += 1
-        self.crew.dismiss(worker)
-        del self._hands[worker]
         tasks = [*hand.tasks.values()]
         for course, _ in tasks:
             course.out -= 1
@@ -293,15 +236,8 @@ class Dispatch:
                 self.again += 1
         for course, task in tasks[:1]:
             self._lose(course, task, reason)
-        if self._barren > BARREN + self._peak:
-            raise EngineError(
-                f"{self._barren} workers were lost one after the other ({reason}); see that every "
-                "machine has the same Python and packages, and memory for the network"
-            )
-        self._staffed = float("-inf")
+        self._staff.lose(worker, reason)
 
     def _show(self) -> None:
-        ready = sum(hand.is_ready for hand in self._hands.values())
-        awaited = f", waiting for {self.crew.needs}" if self._hands and not ready else ""
         done, total = self._images
-        self.progress(done, total, f"{ready} worker{'s' * (ready != 1)}{awaited}")
+        self.progress(done, total, str(self._staff))

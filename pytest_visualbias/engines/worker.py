@@ -17,7 +17,6 @@ from pytest_visualbias.embeddings.keeping import Keeper
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.pipeline.network import loaded_facts
-from pytest_visualbias.spec.digests import digest_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +25,12 @@ if TYPE_CHECKING:
     from pytest_visualbias.engines.plan import Task
     from pytest_visualbias.models.encoder import Encoder
     from pytest_visualbias.pipeline.network import Job
+    from pytest_visualbias.spec.schema import ModelEntry
 
 __all__ = ["Fault", "Order", "Part", "Rows", "Worker"]
+
+# The keys of an entry that may mean several files.
+CHECKPOINTS = ("checkpoint", "checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +183,7 @@ def _rows(vectors: Mapping[str, np.ndarray], *, together: bool) -> Rows:
 
 def _opened(job: Job) -> Encoder:
     """Load a network that is the one that the caller means, down to code and versions."""
-    machine, own = socket.gethostname(), job.identity.checkpoint
+    machine = socket.gethostname()
     try:
         # The user's code may read files of the project by names that are relative to it.
         os.chdir(job.context.project)
@@ -189,23 +192,26 @@ def _opened(job: Job) -> Encoder:
             f"{machine} does not see {job.context.project} ({error.strerror}); show every machine "
             "of the cluster the same files at the same paths"
         ) from None
-
-    def digest(path: Path) -> str:
-        # Of many checkpoints only one is meant; the digests of the others are nobody's business.
-        return digest_of_file(path) if path == own else ""
-
-    context = dataclasses.replace(job.context, digest=digest)
-    found = find_source(job.entry.source).identify(job.entry, context)
-    unlike = min(
-        (_unlike(one.facts, job.identity.facts) for one in found), key=len, default=["none"]
-    )
-    if unlike:
+    entry = _narrowed(job.entry, job.identity.checkpoint)
+    found = find_source(entry.source).identify(entry, job.context)
+    unlike = [_unlike(one.facts, job.identity.facts) for one in found]
+    if [] not in unlike:
+        nearest = min(unlike, key=len) if unlike else ["missing"]
         raise EncoderError(
             f"on {machine} the network '{job.identity.label}' is another one "
-            f"({', '.join(unlike)}); install the same versions and show every machine the same "
+            f"({', '.join(nearest)}); install the same versions and show every machine the same "
             "files"
         )
-    return job.open()
+    # Its own idea of where the files are.
+    return dataclasses.replace(job, identity=found[unlike.index([])]).open()
+
+
+def _narrowed(entry: ModelEntry, checkpoint: Path | None) -> ModelEntry:
+    """Return an entry that means one checkpoint only: a worker need not digest a thousand."""
+    if checkpoint is None or not checkpoint.exists():
+        return entry
+    keys = [key for key in CHECKPOINTS if isinstance(getattr(entry, key, None), str | tuple)]
+    return entry.model_copy(update=dict.fromkeys(keys, str(checkpoint)))
 
 
 def _unlike(facts: Mapping[str, str], meant: Mapping[str, str]) -> list[str]:

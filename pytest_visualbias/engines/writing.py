@@ -6,7 +6,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_visualbias.errors import EngineError
+from pytest_visualbias.errors import EngineError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,3 +71,5 @@ class Writer:
                 f"the cache in {self._cache.folder} cannot be written "
                 f"({error.strerror or error}); free space, or name another one with --cache"
             ) from None
+        except StorageError as error:
+            raise EngineError(f"the cache {error}") from None

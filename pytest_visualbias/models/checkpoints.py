@@ -59,7 +59,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"the checkpoint {path} cannot be read ({reason}); correct the path"
         ) from None
     except Exception as error:  # noqa: BLE001 - a damaged pickle raises whatever it meets
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = _reason(error)
         raise EncoderError(
             f"the checkpoint {path} is damaged or incomplete ({reason}); copy or save it again"
         ) from None
@@ -67,6 +67,12 @@ def _read(path: Path) -> dict[str, Any]:
         kind = type(content).__name__
         raise EncoderError(f"the checkpoint {path} holds a {kind}; save its state dict instead")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """Return the first sentence of an error, with its type where that is no sentence."""
+    first = str(error).partition("\n")[0].partition(". ")[0].removesuffix(".")
+    return first if " " in first else f"{type(error).__name__} {first}".strip()
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, torch.Tensor]]:

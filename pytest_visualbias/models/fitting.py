@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint, weights_of
@@ -17,25 +17,13 @@ if TYPE_CHECKING:
 
     import torch
 
-    from pytest_visualbias.models.places import Place
+    from pytest_visualbias.models.places import Loadable, Place
     from pytest_visualbias.spec.schema import Network
 
-__all__ = ["Fit", "Loadable", "fit", "load"]
+__all__ = ["Fit", "fit", "load"]
 
 # Of what was left out, in a report.
 GROUPS = 20
-
-
-class Loadable(Protocol):
-    """What takes weights by name, as a module does."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the weights by name."""
-        ...  # pragma: no cover
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take weights of the same names."""
-        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,17 +191,21 @@ def _faults(
     weights = place.weights
     missing = [name for name in required(wanted) if name not in weights]
     if missing:
-        yield f"it lacks {listed(missing)}; name the architecture that it was trained with"
+        yield f"it lacks {listed(missing)}"
     misfits = [
         f"{name} ({_shape(weights[name])}, the network has {_shape(wanted[name])})"
         for name in wanted
         if name in weights and weights[name].shape != wanted[name].shape
     ]
     if misfits:
-        yield f"other shapes: {listed(misfits)}; name the architecture that it was trained with"
+        yield f"other shapes: {listed(misfits)}"
     unknown = [name for name in place.extra if not name.startswith(allowed)]
     if unknown:
-        yield f"the network has no {listed(unknown)}; list what may be left out under 'ignore'"
+        yield f"the network has no {listed(unknown)}"
+    if missing or misfits:
+        yield "name the architecture that it was trained with"
+    elif unknown:
+        yield "list what may be left out under 'ignore'"
 
 
 def _facts(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from pytest_visualbias.models.fitting import Loadable
+    from pytest_visualbias.models.places import Loadable
     from pytest_visualbias.spec.schema import Network
 
 __all__ = ["OTHER_CLASSES", "Headless", "fit_headed", "head_outs"]

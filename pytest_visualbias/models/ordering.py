@@ -38,7 +38,9 @@ def in_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]
         Where names do not say the order: one has no number, or two have the same one.
     """
     found = list(identities)
-    labels = steps([one.origin or str(one.checkpoint) for one in found], axis)
+    # The path of a local copy has digests in it: numbers of another kind.
+    names = [one.origin or str(one.checkpoint) for one in found]
+    labels = steps(names, axis)
     placed = [
         dataclasses.replace(one, step=printable(label))
         for one, label in zip(found, labels, strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_visualbias.models.namings import COUNTER, Naming
 
@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["Place", "find_places", "required", "whole_places"]
+__all__ = ["Loadable", "Place", "find_places", "required", "whole_places"]
+
+
+class Loadable(Protocol):
+    """What takes weights by name, as a module does."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights by name."""
+        ...  # pragma: no cover
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take weights of the same names."""
+        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -62,11 +62,25 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     )
 
 
-def _create(entry: TimmModel, seed: int | None, *, pretrained: bool, offline: bool) -> Any:
-    if not entry.name.startswith(HUB_NAMES) and not timm.is_model(entry.name.split(".")[0]):
-        near = did_you_mean(entry.name, timm.list_models(pretrained=False))
+def check_name(name: str) -> None:
+    """Raise where timm has no model of a name, or no weights of its tag."""
+    if name.startswith(HUB_NAMES):
+        return
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        near = did_you_mean(name, timm.list_models(pretrained=False))
         hint = near if near.startswith("did") else "see timm.list_models()"
-        raise EncoderError(f"timm has no model '{entry.name}'; {hint}")
+        raise EncoderError(f"timm has no model '{name}'; {hint}")
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        near = did_you_mean(name, timm.list_models(f"{base}.*", pretrained=True))
+        hint = near if near.startswith("did") else f"leave '.{tag}' out"
+        raise EncoderError(f"timm has no weights '{name}'; {hint}") from None
+
+
+def _create(entry: TimmModel, seed: int | None, *, pretrained: bool, offline: bool) -> Any:
+    check_name(entry.name)
     what: dict[str, Any] = {"model_name": entry.name}
     if pretrained and offline and not entry.name.startswith("local-dir:"):
         what = _cached(entry.name)

@@ -13,9 +13,15 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import missing
-from pytest_visualbias.models.heads import head_outs
 from pytest_visualbias.models.inputs import network_input
 from pytest_visualbias.models.processors import processed
+from pytest_visualbias.models.readings import (
+    HEADS,
+    first_tensor,
+    head_of,
+    read_outs_of,
+    tokens_of,
+)
 from pytest_visualbias.models.saved_names import fit_saved
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.models.transformers_texts import text_tower
@@ -29,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["open_transformers"]
 
-# What the classifier of a network is called, in its order of preference.
-HEADS = ("classifier", "head", "score")
 # The files by which a folder is known to have a tokenizer.
 TOKENIZERS = (
     *("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.model"),
@@ -38,7 +42,6 @@ TOKENIZERS = (
 )
 # Weights that are drawn anew where a base model is read without what was put on top of it.
 TOPS = ("pooler.",)
-NO_LOGITS = "the network has no classifier; read 'pooled'"
 
 
 def open_transformers(
@@ -70,12 +73,12 @@ def open_transformers(
             model, facts = _adapted(model, entry.adapter, context, facts)
             unlearned = "" if facts["adapter"]["saves_classifier"] else unlearned
         images = _input(entry, place)
-    read = _read(model, unlearned)
+    read = read_outs_of(model, unlearned)
     network = Network(
         module=model,
         notes={"architecture": kind.__name__, **facts},
-        unwrap=_first,
-        **_tokens(model, config),
+        unwrap=first_tensor,
+        **tokens_of(model, config),
         **read,
         **images,
         texts=_texts(model, place, read, images["prepare"]),
@@ -184,7 +187,7 @@ def _published(kind: Any, place: _Place) -> tuple[Any, dict[str, Any], str]:
     # Of other sizes it draws weights anew and lists them, which is judged here.
     options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     model, found = _asked(kind, place, dtype=torch.float32, **options)
-    head = _head(model)
+    head = head_of(model)
     tops = (f"{head}.",) if head else TOPS
     missing = sorted(name for name in found["missing_keys"] if not name.startswith(tops))
     misfits = (one if isinstance(one, str) else one[0] for one in found["mismatched_keys"])
@@ -219,83 +222,6 @@ def _drawn(kind: Any, config: Any, seed: int | None) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed or 0)
         return kind(config)
-
-
-def _head(model: Any) -> str:
-    """Return the name of a classifier, or nothing where a network has none."""
-    if type(model).__name__.endswith("ForImageClassification"):
-        for name in HEADS:
-            if isinstance(getattr(model, name, None), torch.nn.Module):
-                return name
-        raise EncoderError(
-            f"nothing says where the classifier of {type(model).__name__} begins; use a factory"
-        )
-    return ""
-
-
-def _read(model: Any, unlearned: str) -> dict[str, Any]:
-    """Return how a model is run and read."""
-    if head := _head(model):
-        return head_outs(
-            model, head, run=lambda images: _first(model(pixel_values=images)), no_logits=unlearned
-        )
-    run: Callable[[torch.Tensor], Any]
-    if hasattr(model, "get_image_features"):
-        run = lambda images: model.get_image_features(pixel_values=images)  # noqa: E731
-    else:
-        run = lambda images: model(pixel_values=images)  # noqa: E731
-    has_class = _class_tokens(model) > 0
-
-    def pooled(output: Any) -> torch.Tensor:
-        return _pooled(output, is_pooled=not unlearned, has_class=has_class)
-
-    return {"body": run, "pooled": pooled, "logits": NO_LOGITS}
-
-
-def _pooled(output: Any, *, is_pooled: bool, has_class: bool) -> torch.Tensor:
-    """Return the vectors of an output: its own, else the class token, else the mean."""
-    for name in ("image_embeds", "pooler_output"):
-        found = getattr(output, name, None)
-        if torch.is_tensor(found) and is_pooled:
-            return found.flatten(1) if found.shape[2:].numel() == 1 else _mean(found)
-    found = output if torch.is_tensor(output) else getattr(output, "last_hidden_state", None)
-    if not torch.is_tensor(found):
-        kind = type(output).__name__
-        raise EncoderError(f"the model gives {kind} without a vector for each image; use a factory")
-    if found.ndim == 3 and has_class:  # noqa: PLR2004 - tokens
-        return found[:, 0]
-    return _mean(found)
-
-
-def _mean(found: torch.Tensor) -> torch.Tensor:
-    if found.ndim == 4:  # noqa: PLR2004 - a map
-        return found.mean(dim=(2, 3))
-    return found.mean(dim=1) if found.ndim == 3 else found  # noqa: PLR2004 - tokens
-
-
-def _first(output: Any) -> Any:
-    """Return the first tensor of what a layer gives: its states, before its attention."""
-    if isinstance(output, tuple | list) and output:
-        return output[0]
-    if hasattr(output, "to_tuple"):
-        return output.to_tuple()[0]
-    return output
-
-
-CLASS_TOKENS = ("cls_token", "class_embedding", "distillation_token")
-
-
-def _class_tokens(model: Any) -> int:
-    names = (name for name, _ in model.named_parameters())
-    return sum(name.endswith(CLASS_TOKENS) for name in names)
-
-
-def _tokens(model: Any, config: Any) -> dict[str, Any]:
-    """Return how many tokens are none of the image."""
-    vision = getattr(config, "vision_config", config)
-    registers = int(getattr(vision, "num_register_tokens", 0) or 0)
-    own = _class_tokens(model)
-    return {"prefix_tokens": own + registers, "register_tokens": registers + max(0, own - 1)}
 
 
 def _input(entry: TransformersModel, place: _Place) -> dict[str, Any]:

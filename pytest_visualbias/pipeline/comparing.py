@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.predictions import classes_of
+from pytest_visualbias.statistics import OutcomeScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.numbers import Subject
-    from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
 
-__all__ = ["Difference", "differences", "undeclared"]
+__all__ = ["Difference", "classes", "differences", "undeclared"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,25 +39,26 @@ class Difference:
 def differences(
     before: Subject,
     after: Subject,
-    test: BiasTest,
     layer: str,
     earlier: Mapping[str, StimulusSet],
     later: Mapping[str, StimulusSet],
 ) -> Iterator[Difference]:
-    """Yield in what two measurements differ: stimuli, pooling, and what was done to images."""
+    """Yield in what two measurements differ: stimuli, pooling, precision, preprocessing."""
     for role, stimuli in later.items():
         if earlier[role].digest != stimuli.digest:
             sizes = f"{len(earlier[role])} and {len(stimuli)} images"
             text = f"stimuli of {role} ('{stimuli.concept}': {sizes})"
             yield Difference(name="stimuli", text=text, is_declarable=False)
-    if test.prediction is not None:
-        yield from _classes(before, after)
     one, other = (
         next(point.pooling for point in subject.measured.points if point.name == layer)
         for subject in (before, after)
     )
     if one != other:
         yield Difference(name="pooling", text=f"pooling ({one} and {other})")
+    bits = [subject.measured.trials[0].precision for subject in (before, after)]
+    # Stored vectors have none of their own.
+    if "" not in bits and bits[0] != bits[1]:
+        yield Difference(name="precision", text=f"precision ({bits[0]} and {bits[1]})")
     ours, theirs = (
         subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
     )
@@ -67,11 +68,12 @@ def differences(
             yield Difference(name=name, text=f"{name} ({ours.get(key)} and {theirs.get(key)})")
 
 
-def _classes(before: Subject, after: Subject) -> Iterator[Difference]:
+def classes(before: AnyScores, after: AnyScores) -> Iterator[Difference]:
     """Yield that two classifiers are not of the same classes: one index means two of them."""
-    counts = classes_of(before.measured), classes_of(after.measured)
-    if counts[0] != counts[1]:
-        text = f"number of classes ({counts[0]} and {counts[1]})"
+    if not isinstance(before, OutcomeScores) or not isinstance(after, OutcomeScores):
+        return
+    if before.classes != after.classes:
+        text = f"number of classes ({before.classes} and {after.classes})"
         yield Difference(name="classes", text=text, is_declarable=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.embeddings.plan import Want, distinct, merged
@@ -107,6 +108,8 @@ def measure(
     if isinstance(entry, EmbeddingsModel):
         trial = _stored(file, model, entry, points, sets, context)
         return Measured(trials=(trial,), points=points, description={})
+    if precision := getattr(entry, "precision", None):
+        context = dataclasses.replace(context, precision=precision)
     own = want_of(file, model, sets)
     trials = []
     description: Mapping[str, Any] = {}

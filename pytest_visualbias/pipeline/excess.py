@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.pipeline.comparing import differences, undeclared
+from pytest_visualbias.pipeline.comparing import classes, differences, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.numbers import scored
 from pytest_visualbias.pipeline.power import plan_of
@@ -68,7 +68,10 @@ def with_excess(
     try:
         other = model(name)
         untrained = scored(file, other, test, layer)
-        differing = tuple(differences(other, subject, test, layer, untrained.sets, found.sets))
+        differing = (
+            *differences(other, subject, layer, untrained.sets, found.sets),
+            *classes(untrained.mean, found.scores),
+        )
         found = dataclasses.replace(found, differing=(*(found.differing or ()), *differing))
         unlike = undeclared(differing, file.spec.settings.differs)
         if unlike is not None:

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Accept, BiasTest
     from pytest_visualbias.verdict import Verdict
 
-__all__ = ["Family", "Judged", "Place", "compute", "family", "settle"]
+__all__ = ["RECORDED", "Family", "Judged", "Place", "compute", "family", "settle"]
 
+# What a verdict says besides where its numbers are about to be recorded.
+RECORDED = "recorded"
 # Each may hold some 100 MB for a while.
 _THREADS = 4
 
@@ -227,4 +229,4 @@ def _marked(verdict: Verdict, found: Numbers) -> Verdict:
     """Return a verdict that says where its numbers are about to be recorded."""
     if not found.is_recorded or verdict.outcome == "error":
         return verdict
-    return dataclasses.replace(verdict, reasons=(*verdict.reasons, "recorded"))
+    return dataclasses.replace(verdict, reasons=(*verdict.reasons, RECORDED))

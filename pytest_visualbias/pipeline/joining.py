@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.pipeline.family import RECORDED
 from pytest_visualbias.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["joined"]
 
+# Of more checkpoints only the first two and the last one have their reasons told.
+NAMED = 5
 # Worst first.
 ORDER: tuple[Outcome, ...] = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
 Both = tuple["tuple[Judged, ...]", "tuple[Judged, ...]"]
@@ -57,11 +60,18 @@ def _worst(names: Sequence[str], own: Sequence[Judged], last: Judged) -> Judged:
     worst = min((one.verdict.outcome for one in own), key=ORDER.index)
     if worst == "pass":
         return dataclasses.replace(last, is_open=is_open)
-    reasons = tuple(
-        f"{reason} at {name}"
+    found = [
+        (name, one.verdict)
         for name, one in zip(names, own, strict=True)
         if one.verdict.outcome == worst
-        for reason in one.verdict.reasons
+    ]
+    left = found[2:-1] if len(found) > NAMED else []
+    reasons = dict.fromkeys(
+        reason if reason == RECORDED else f"{reason} at {name}"
+        for name, one in found
+        if (name, one) not in left
+        for reason in one.reasons
     )
-    verdict = Verdict(outcome=worst, reasons=reasons)
+    more = (f"and so at {len(left)} checkpoints between",) if left else ()
+    verdict = Verdict(outcome=worst, reasons=(*reasons, *more))
     return dataclasses.replace(last, verdict=verdict, is_open=is_open)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_visualbias.baseline.entries import entry_key
 from pytest_visualbias.errors import DegenerateTestError, StimulusError, VisualBiasError
-from pytest_visualbias.pipeline.comparing import differences, undeclared
+from pytest_visualbias.pipeline.comparing import classes, differences, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.pipeline.predictions import rows_of
@@ -244,10 +244,15 @@ def _with_growth(
     memo: Remembered,
 ) -> Numbers:
     earlier = scored(file, before, test, layer)
-    differing = tuple(differences(before, subject, test, layer, earlier.sets, found.sets))
+    if found.scores is None:
+        return found
+    differing = (
+        *differences(before, subject, layer, earlier.sets, found.sets),
+        *classes(earlier.mean, found.scores),
+    )
     unlike = undeclared(differing, file.spec.settings.differs)
     found = dataclasses.replace(found, differing=differing, unlike=unlike)
-    if unlike is not None or found.scores is None:
+    if unlike is not None:
         return found
     measure = remembering(measure_of(test), memo)
     growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test), None)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_visualbias.spec.counting import by_label
-from pytest_visualbias.spec.layers import LOGITS
 from pytest_visualbias.statistics import OutcomeScores, predicted, probabilities
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_visualbias.embeddings.table import EmbeddingTable
-    from pytest_visualbias.pipeline.measured import Measured
     from pytest_visualbias.spec.prediction import Prediction
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Rows = Mapping[str, Vector]
 
-__all__ = ["blind_reason", "classes_of", "prediction_of", "read_predictions", "rows_of"]
+__all__ = ["blind_reason", "prediction_of", "read_predictions", "rows_of"]
 
 # The roles of all images by their label, by which it shows whether a classifier knows the class.
 INSIDE, OUTSIDE = "the class", "the other classes"
@@ -80,6 +78,7 @@ def read_predictions(asked: Prediction, rows: Rows) -> OutcomeScores:
         second=said["Y"],
         is_rate=asked.is_rate,
         is_blind=_is_blind(said),
+        classes=np.shape(rows["X"])[-1],
     )
 
 
@@ -89,12 +88,6 @@ def _is_blind(said: Rows) -> bool:
         return bool(said[INSIDE].mean() <= said[OUTSIDE].mean() + _ROUNDING)
     counted = np.concatenate([said["X"], said["Y"]])
     return bool(counted.max() - counted.min() <= _ROUNDING)
-
-
-def classes_of(measured: Measured) -> int:
-    """Return how many classes a model tells apart; 0 where nothing was measured."""
-    vectors = measured.trials[0].tables[LOGITS].vectors
-    return next((len(one) for one in vectors.values()), 0)
 
 
 def blind_reason(asked: Prediction) -> str:
@@ -109,10 +102,10 @@ def blind_reason(asked: Prediction) -> str:
     return f"{said}: its gap says nothing; check 'class', 'label', 'threshold' and the classifier"
 
 
-def prediction_of(test: BiasTest, measured: Measured) -> dict[str, Any] | None:
+def prediction_of(test: BiasTest, scores: object) -> dict[str, Any] | None:
     """Return what a test asked of a classifier, as plain data; None of a test of embeddings."""
     asked = test.prediction
-    if asked is None:
+    if asked is None or not isinstance(scores, OutcomeScores):
         return None
     return {
         "class": asked.index,
@@ -120,5 +113,5 @@ def prediction_of(test: BiasTest, measured: Measured) -> dict[str, Any] | None:
         "label": list(asked.labels),
         "threshold": asked.threshold,
         "activation": asked.activation,
-        "classes": classes_of(measured),
+        "classes": scores.classes,
     }

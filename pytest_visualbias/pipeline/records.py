@@ -133,7 +133,7 @@ def result_record(
         changes |= {
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
-            "prediction": _prediction(subject, judged),
+            "prediction": _prediction(judged),
             "zero_shot": zero_shot_record(numbers.zero_shot, numbers.sets),
             "p_adjusted": judged.p_adjusted,
             "growth": growth_record(judged),
@@ -206,8 +206,8 @@ def _accept(judged: Judged) -> AcceptRecord | None:
     return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
 
 
-def _prediction(subject: Subject, judged: Judged) -> PredictionRecord | None:
-    asked, effect = prediction_of(judged.test, subject.measured), judged.numbers.effect
+def _prediction(judged: Judged) -> PredictionRecord | None:
+    asked, effect = prediction_of(judged.test, judged.numbers.scores), judged.numbers.effect
     if asked is None or not isinstance(effect, OutcomeResult):
         return None
     rates = {"rate_x": effect.rate_x, "rate_y": effect.rate_y}

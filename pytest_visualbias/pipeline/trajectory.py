@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.pipeline.deciding import Corrected
     from pytest_visualbias.pipeline.family import Judged
     from pytest_visualbias.pipeline.measured import Trial
     from pytest_visualbias.pipeline.numbers import Subject
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.parsing import SpecFile
 
 __all__ = ["Trajectory", "trajectory"]
+
+# Of more checkpoints that could not be measured, the rest is counted.
+NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -196,7 +200,7 @@ def _all(
             *(spec, tests[key[1]], found, what, level), steps[key[0]].place.memo
         ),
     )
-    own = [_share(decided, place) for place, _ in enumerate(steps)]
+    own = _shares(decided, len(steps))
     bare = _without_waivers(run.file, correction=spec.settings.correction)
     judged = [
         (
@@ -211,16 +215,15 @@ def _all(
     return Family(results=told, size=len(declared) * len(steps), checkpoints=len(steps)), over_steps
 
 
-def _share(decided: Decided[tuple[int, str]], place: int) -> Decided[str]:
-    """Return what was decided of one checkpoint."""
-    return Decided(
-        numbers={name: found for (at, name), found in decided.numbers.items() if at == place},
-        corrected={
-            (name, what): found
-            for ((at, name), what), found in decided.corrected.items()
-            if at == place
-        },
-    )
+def _shares(decided: Decided[tuple[int, str]], count: int) -> list[Decided[str]]:
+    """Return what was decided of each checkpoint."""
+    numbers: list[dict[str, Numbers]] = [{} for _ in range(count)]
+    corrected: list[dict[tuple[str, str], Corrected]] = [{} for _ in range(count)]
+    for (place, name), found in decided.numbers.items():
+        numbers[place][name] = found
+    for ((place, name), what), one in decided.corrected.items():
+        corrected[place][name, what] = one
+    return [Decided(numbers=own, corrected=ps) for own, ps in zip(numbers, corrected, strict=True)]
 
 
 def _without_waivers(file: SpecFile, *, correction: str) -> SpecFile:
@@ -253,7 +256,8 @@ def _or_error(run: Run, steps: Sequence[_Step], judged: Judged, own: tuple[Judge
     ]
     if not problems:
         return judged
-    problem = "; ".join(problems)
+    more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+    problem = "; ".join(problems[:NAMED]) + more
     return dataclasses.replace(
         judged,
         numbers=Numbers(sets={}, problem=problem),

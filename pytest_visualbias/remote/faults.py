@@ -22,6 +22,7 @@ UNREACHED = (
     "Gaierror",
     "DNS",
 )
+ENTRY = ("Credentials", "Token")
 CODE = re.compile(r"[A-Za-z0-9]{1,40}")
 LOCAL_FAULTS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 DEPTH = 5
@@ -44,28 +45,44 @@ def fault_of(error: BaseException, shown: str, what: str) -> StorageError:
         What cannot be done with it, as a participle.
     """
     code = _code(error)
-    kind = code or type(error).__name__
     is_missing = isinstance(error, FileNotFoundError) and not code.startswith("NoSuchBucket")
-    if isinstance(error, UnfitError):
-        reason, remedy = str(error), "free space, or put it there anew"
-    elif isinstance(error, OSError) and error.errno in LOCAL_FAULTS:
-        reason, remedy = LOCAL_FAULTS[error.errno], "free space"
-    elif is_missing:
-        reason, remedy = "nothing is there", "correct the URL"
-    elif isinstance(error, FileNotFoundError):
-        reason, remedy = f"there is no such bucket: {kind}", "correct the URL"
-    elif "Credentials" in kind or "Token" in kind:
-        reason, remedy = f"no credentials that fit: {kind}", "give them as the store's package says"
-    elif isinstance(error, PermissionError):
-        reason, remedy = f"access is refused: {kind}", "check the credentials and their rights"
-    elif isinstance(error, ConnectionError | TimeoutError) or any(w in kind for w in UNREACHED):
-        reason, remedy = f"it cannot be reached: {kind}", "check the address and the network"
-    elif isinstance(error, NotImplementedError):
-        reason, remedy = "such a store cannot do that", "use another"
-    else:
-        reason, remedy = kind, "check the URL and the store"
+    reason, remedy = _kind(error, code or type(error).__name__, is_missing=is_missing)
     sentence = f"{shown} cannot be {what} ({reason}); {remedy}"
     return StorageError(sentence, reason=f"{shown}: {reason}", is_missing=is_missing)
+
+
+def _kind(error: BaseException, name: str, *, is_missing: bool) -> tuple[str, str]:
+    """Return what is wrong, and what to do: of what holds, the first."""
+    full = LOCAL_FAULTS.get(getattr(error, "errno", None) or 0, "")
+    is_lost = isinstance(error, ConnectionError | TimeoutError) or _has(name, UNREACHED)
+    kinds = (
+        (isinstance(error, UnfitError), str(error), "free space, or put it there anew"),
+        (bool(full), full, "free space"),
+        (is_missing, "nothing is there", "correct the URL"),
+        (
+            isinstance(error, FileNotFoundError),
+            f"there is no such bucket: {name}",
+            "correct the URL",
+        ),
+        (
+            _has(name, ENTRY),
+            f"no credentials that fit: {name}",
+            "give them as the store's package says",
+        ),
+        (
+            isinstance(error, PermissionError),
+            f"access is refused: {name}",
+            "check the credentials and their rights",
+        ),
+        (is_lost, f"it cannot be reached: {name}", "check the address and the network"),
+        (isinstance(error, NotImplementedError), "such a store cannot do that", "use another"),
+        (True, name, "check the URL and the store"),
+    )
+    return next((reason, remedy) for holds, reason, remedy in kinds if holds)
+
+
+def _has(name: str, words: tuple[str, ...]) -> bool:
+    return any(word in name for word in words)
 
 
 def _code(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from pytest_visualbias.errors import StorageError, without_secrets
+from pytest_visualbias.errors import StorageError
 from pytest_visualbias.remote.names import refuse_unsafe
 from pytest_visualbias.remote.store import open_store
 from pytest_visualbias.remote.urls import Url
@@ -180,9 +180,9 @@ class Mirror:
     def home(self, url: Url) -> Path:
         """Return the folder for everything of a URL.
 
-        Who may enter is no part of what lies there, and a signature is another one every hour.
+        A signature is another one every hour, and no part of what lies there.
         """
-        return self._root() / FETCHED / _digest(without_secrets(url.text))
+        return self._root() / FETCHED / _digest(url.lasting)
 
     def _root(self) -> Path:
         if self.folder is not None:

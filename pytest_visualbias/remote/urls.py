@@ -13,6 +13,13 @@ __all__ = ["Url", "is_url", "place"]
 
 # Two letters at least: one is a drive of Windows.
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# What signs a query, in the ways of Amazon, Google and Azure.
+SIGNING = re.compile(
+    r"(?:x-(?:amz|goog)-[\w-]+|awsaccesskeyid|googleaccessid|signature|expires|sig|s[eptv]|spr|"
+    r"sk(?:oid|tid|[etsv]))=",
+    re.IGNORECASE,
+)
+PASSWORD = re.compile(r"(://[^/@:]*):[^@]*@")
 # Nothing that these name lies on another machine, as far as they say.
 NEAR = ("file", "local", "memory")
 
@@ -56,6 +63,13 @@ class Url:
         return without_secrets(self.text.partition("?")[0])
 
     @property
+    def lasting(self) -> str:
+        """What of it says which content is meant: no password, and no signature, which changes."""
+        head, _, query = self.text.partition("?")
+        lasting = "&".join(one for one in query.split("&") if not SIGNING.match(one))
+        return PASSWORD.sub(r"\1@", head) + (f"?{lasting}" if lasting else "")
+
+    @property
     def name(self) -> str:
         """The last part of its path."""
         return posixpath.basename(self.text.partition("?")[0].rstrip("/"))
@@ -78,7 +92,8 @@ class Url:
     @property
     def has_magic(self) -> bool:
         """Whether it is a pattern; ``?`` begins a query."""
-        return any(sign in self.text.partition("?")[0] for sign in "*[")
+        path = self.text.partition("?")[0].partition("://")[2].partition("/")[2]
+        return any(sign in path for sign in "*[")
 
     def resolve(self) -> Url:
         """Return itself, as a path would return where it leads."""

@@ -30,8 +30,8 @@ LIMITS = """\
 groups, other images and other uses of the model were not tested.
 - A pass is no proof that the model is fair. An effect smaller than the smallest visible one could \
 not have been told from chance.
-- An effect is an association of embeddings. Whether it does harm depends on what the model is \
-used for, which was not tested.
+- An effect is an association of embeddings, or a gap between two rates of a classifier. Whether \
+it does harm depends on what the model is used for, which was not tested.
 - A reported result was measured, and judged by no limit; an accepted one is over its limit by a \
 decision of the authors."""
 

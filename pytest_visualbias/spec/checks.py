@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
-from pytest_visualbias.spec.layers import LOGITS, layers_of, points_for, points_of
+from pytest_visualbias.spec.layers import LOGITS, layers_of, points_for
 from pytest_visualbias.spec.pairs import pair_findings, unpaired
-from pytest_visualbias.spec.prediction import prediction_findings
+from pytest_visualbias.spec.predicting import logit_findings, prediction_findings, predicts
 from pytest_visualbias.spec.preparing import model_findings
 from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.spec.schema import (
@@ -74,7 +74,7 @@ def inconsistencies_of_tests(spec: BiasSpec | Suite) -> Iterator[Finding]:
     yield from _names(spec)
     yield from word_findings_of_tests(spec)
     for index, test in enumerate(spec.tests):
-        for path, message in (*_concepts(spec, test), *_tags(test), *_prediction(test)):
+        for path, message in (*_concepts(spec, test), *_tags(test), *prediction_findings(test)):
             yield ("tests", index, *path), message
 
 
@@ -110,8 +110,8 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
     for name, count in Counter(names).items():
         if count > 1:
             yield ("layers",), f"the layer '{name}' stands {count} times; remove all but one"
-    yield from _logits(spec)
-    names += [] if LOGITS in names or not _predicts(spec) else [LOGITS]
+    yield from logit_findings(spec)
+    names += [] if LOGITS in names or not predicts(spec) else [LOGITS]
     for model, entry in spec.models.items():
         for name, text in entry.layers.items():
             if name not in names:
@@ -122,33 +122,10 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
                 points_for([name], {name: text})
             except ValueError as error:
                 yield ("models", model, "layers", name), str(error)
-        read = names if not _predicts(spec, every=True) else [LOGITS]
+        read = names if not predicts(spec, every=True) else [LOGITS]
         if isinstance(entry, EmbeddingsModel) and len(read) > 1 and "{layer}" not in entry.prefix:
             message = "the layers would all be the same vectors; write '{layer}' where they differ"
             yield ("models", model, "prefix"), message
-
-
-def _predicts(spec: BiasSpec, *, every: bool = False) -> bool:
-    predicting = [test.prediction is not None for test in spec.tests]
-    return all(predicting) if every else any(predicting)
-
-
-def _logits(spec: BiasSpec) -> Iterator[Finding]:
-    """Yield layers that predictions leave unread, and one that only seems to be the logits."""
-    if not _predicts(spec):
-        return
-    if _predicts(spec, every=True) and "layers" in spec.model_fields_set:
-        for index, layer in enumerate(spec.layers):
-            if (layer if isinstance(layer, str) else layer.name) != LOGITS:
-                message = f"no test is made here: predictions are read at '{LOGITS}'; remove it"
-                yield ("layers", index), message
-    with contextlib.suppress(ValueError):  # said of the layers themselves
-        for point in points_of(spec, {}):
-            if point.name == LOGITS and point.module != LOGITS:
-                message = (
-                    f"predictions are read at '{LOGITS}', and it is another one's name; rename it"
-                )
-                yield ("layers",), message
 
 
 def _names(spec: BiasSpec | Suite) -> Iterator[Finding]:
@@ -158,11 +135,6 @@ def _names(spec: BiasSpec | Suite) -> Iterator[Finding]:
             message = f"'{test.name}' is also the name of tests[{seen[test.name]}]; rename one"
             yield ("tests", index, "name"), message
         seen.setdefault(test.name, index)
-
-
-def _prediction(test: BiasTest) -> Iterator[Finding]:
-    if test.prediction is not None:
-        yield from prediction_findings(test.prediction)
 
 
 def _tags(test: BiasTest) -> Iterator[Finding]:

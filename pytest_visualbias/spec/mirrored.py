@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import StorageError
+from pytest_visualbias.errors import StimulusError, StorageError
 from pytest_visualbias.remote.trees import Part, bring
 from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.spec.stimuli import chosen_files, concept_files
@@ -45,10 +46,15 @@ def brought(concept: str | ConceptFiles, root: Path | Url, mirror: Mirror) -> Pa
     pattern = files.pattern or ""
     if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
         raise StorageError(f"'{pattern}' leads out of {root / files.path}; correct the pattern")
-    part = Part(
-        path=files.path,
-        names=files.files,
-        pattern=pattern,
-        chosen=functools.partial(chosen_files, files),
-    )
+    if absolute := next((one for one in files.files or () if Path(one).is_absolute()), None):
+        raise StorageError(f"'{absolute}' does not lie below {root}; correct 'files'")
+    chosen = functools.partial(_chosen, files)
+    part = Part(path=files.path, names=files.files, pattern=pattern, chosen=chosen)
     return bring(mirror, root, part)
+
+
+def _chosen(files: ConceptFiles, folder: Path) -> list[Path]:
+    # What is wrong with a pattern or a folder is said when the set is resolved.
+    with contextlib.suppress(NotImplementedError, StimulusError, ValueError):
+        return chosen_files(files, folder)
+    return []

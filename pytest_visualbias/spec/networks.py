@@ -132,6 +132,8 @@ class Network(Strict):
     # Where in the checkpoint the weights lie; empty for its top, and for names without a prefix.
     container: str | None = None
     prefix: str | None = None
+    # In place of that of the run: a copy in fewer bits beside its parent.
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
 

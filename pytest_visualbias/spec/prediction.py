@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pytest_visualbias.spec.values import NameOrNames, Strict
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_visualbias.spec.document import Path
-
-__all__ = ["RATES", "Prediction", "Rate", "prediction_findings"]
+__all__ = ["CONDITIONAL", "RATES", "Prediction", "Rate"]
 
 Rate = Literal["fpr", "tpr", "share", "score"]
 # Those that need to know which images are of the class.
@@ -77,17 +72,3 @@ class Prediction(Strict):
     def what(self) -> str:
         """What is measured, in words."""
         return RATES[self.rate].format(self.index)
-
-
-def prediction_findings(asked: Prediction) -> Iterator[tuple[Path, str]]:
-    """Yield what does not fit together in what a test asks of a classifier."""
-    is_tpr = asked.rate == "tpr"
-    if asked.rate in CONDITIONAL and asked.label is None:
-        message = (
-            f"of rate '{asked.rate}' only images count that are {'of' if is_tpr else 'not of'} the "
-            "class; add 'label', the folder of those that are, or ask for rate 'share'"
-        )
-        yield ("prediction",), message
-    if not asked.is_rate and asked.threshold is not None:
-        message = "a mean probability has no threshold; remove it, or ask for rate 'share'"
-        yield ("prediction", "threshold"), message

@@ -54,7 +54,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)]
 TAG = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 TagName = Annotated[str, Field(pattern=TAG)]
 # What before and after may differ in, where a spec says so.
-DIFFERENCE = r"^(?:pooling|preprocessing\.[^\s,]+)$"
+DIFFERENCE = r"^(?:pooling|precision|preprocessing\.[^\s,]+)$"
 Differences = Annotated[tuple[Annotated[str, Field(pattern=DIFFERENCE)], ...], Field(strict=False)]
 CALL = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Text = Annotated[str, Field(min_length=1)]
@@ -91,6 +91,12 @@ Day = Annotated[dt.date, BeforeValidator(_day)]
 Said = Annotated[str, AfterValidator(_said), Field(min_length=1)]
 
 
+def _bare(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_bare, value))
+    return without_secrets(value) if isinstance(value, str) else value
+
+
 class Strict(BaseModel):
     """A frozen value without unknown keys and without silent conversions."""
 
@@ -99,4 +105,4 @@ class Strict(BaseModel):
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Yield what a representation shows: of a URL, nothing that is secret."""
         for name, value in super().__repr_args__():
-            yield name, without_secrets(value) if isinstance(value, str) else value
+            yield name, _bare(value)

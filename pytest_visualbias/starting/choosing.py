@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.spec.shortening import shortened
 from pytest_visualbias.starting.quoting import quoted
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ UNKNOWN = "NAME_OF_ITS_ARCHITECTURE"
 BEFORE = re.compile(r"(?:^|[^a-z])(?:pre-?_?train\w*|before|base|init\w*|imagenet\w*)(?:[^a-z]|$)")
 # A checkpoint much smaller than the largest is of something else: a head, statistics.
 SHARE = 0.1
+# To recognise one takes seconds.
+MOST_TRIED = 3
 SIZE = 224
 
 
@@ -67,12 +71,15 @@ class Chosen:
         Those that are used.
     needs : str
         What has to be changed before the run says something of the user's model, or "".
+    left_out : tuple of str
+        Why newer checkpoints than the one that is gated are not used.
     """
 
     entries: tuple[Entry, ...]
     architecture: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
     needs: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def has_before(self) -> bool:
@@ -93,12 +100,12 @@ def choose(seen: Repository, recognise: Recogniser) -> Chosen:
     largest = max((one.size for one in seen.checkpoints if not one.is_pointer), default=0)
     likely = [one for one in seen.checkpoints if one.is_pointer or one.size >= SHARE * largest]
     earlier = [one for one in likely if BEFORE.search(Path(one.path).name.lower())]
-    after = next((one for one in likely if one not in earlier), None)
-    if after is None:
+    later = [one for one in likely if one not in earlier]
+    if not later:
         return _of_before_only(seen, earlier, recognise) if earlier else _stand_in(seen)
-    found, why = _recognised(seen, after, recognise)
+    after, found, why, damaged = _newest(seen, later, recognise)
     if found is None:
-        return _unrecognised(seen, after, why)
+        return dataclasses.replace(_unrecognised(seen, after, why), left_out=damaged)
     before = _before(seen, earlier, found, recognise)
     text = _timm(found.name, after, found.container)
     entry = Entry(name="after", text=text, why=f"its weights fit timm's {found.name}{_also(found)}")
@@ -106,7 +113,24 @@ def choose(seen: Repository, recognise: Recogniser) -> Chosen:
         entries=(*([before[0]] if before else []), entry),
         architecture=found.name,
         checkpoints=(after, *([before[1]] if before else [])),
+        left_out=damaged,
     )
+
+
+def _newest(
+    seen: Repository, later: Sequence[Checkpoint], recognise: Recogniser
+) -> tuple[Checkpoint, _Recognised | None, str, tuple[str, ...]]:
+    """Return the newest checkpoint that can be read, what it is of, and why newer ones are not it.
+
+    A training that is under way leaves a file that breaks off; where all do, it is the newest.
+    """
+    damaged: list[str] = []
+    for one in later[:MOST_TRIED]:
+        try:
+            return one, *_recognised(seen, one, recognise), tuple(damaged)
+        except EncoderError as error:
+            damaged.append(shortened(str(error), seen.folder, seen.folder))
+    return later[0], None, damaged[0], ()
 
 
 def _of_before_only(
@@ -114,7 +138,7 @@ def _of_before_only(
 ) -> Chosen:
     """Gate a checkpoint that is called like one before, where there is no other."""
     one = earlier[0]
-    found, why = _recognised(seen, one, recognise)
+    _, found, why, _ = _newest(seen, [one], recognise)
     if found is None:
         return _unrecognised(seen, one, why)
     text = _timm(found.name, one, found.container)
@@ -129,10 +153,7 @@ def _recognised(
     if checkpoint.is_pointer:
         return None, "it is a Git LFS pointer here; run 'git lfs pull' and 'visualbias init' again"
     named = [mention.name for mention in seen.mentions]
-    try:
-        found = recognise(seen.folder / checkpoint.path, named=named)
-    except EncoderError as error:
-        return None, str(error)
+    found = recognise(seen.folder / checkpoint.path, named=named)
     return found, "" if found is not None else "no architecture of timm that was tried fits it"
 
 

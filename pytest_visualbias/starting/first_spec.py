@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.starting.choosing import Chosen
 
-__all__ = ["SCHEMA", "SPEC", "first_spec"]
+__all__ = ["MODELINE", "SCHEMA", "SPEC", "first_spec"]
 
 SPEC = "bias_specs/first.bias.yaml"
 SCHEMA = "bias_specs/bias.schema.json"
@@ -49,6 +49,16 @@ PEOPLE = """\
 # models:
 {models}
 # suite: {{name: ieat, tags: [gender], tests: [Insect-Flower], limits: {{min_effect: 0.5}}}}
+#
+# Pictures of your own are folders of images. In place of the suite:
+#
+# stimuli: ../stimuli
+# concepts: {{woman: woman, man: man, nurse: nurse, surgeon: surgeon}}
+# tests:
+#   - name: gender-hospital
+#     kind: ieat
+#     targets: {{X: woman, Y: man}}
+#     attributes: {{A: nurse, B: surgeon}}
 """
 
 
@@ -79,6 +89,12 @@ def _models(chosen: Chosen) -> Iterator[str]:
             indent="  ",
         )
         yield f"  # before: {{source: timm, name: {chosen.architecture}}}"
+    if chosen.architecture and chosen.entries[0].name != STAND_IN:
+        yield from _comment(
+            f"Images are prepared as timm says for {chosen.architecture}. A network that was "
+            "finetuned at another size needs it here, in every model: 'transform: {size: 64}'.",
+            indent="  ",
+        )
     for entry in chosen.entries:
         yield from _comment(f"{entry.name}: {printable(entry.why)}", indent="  ")
         yield f"  {entry.name}: {entry.text}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.spec.schema import BiasSpec
-from pytest_visualbias.starting.first_spec import SCHEMA, SPEC, first_spec
+from pytest_visualbias.starting.first_spec import MODELINE, SCHEMA, SPEC, first_spec
 from pytest_visualbias.starting.workflow import (
     INCLUDED,
     INCLUDES,
@@ -44,10 +44,14 @@ class Plan:
         Texts by their paths, relative to the repository.
     notes : tuple of str
         What the user may or has to do besides, a sentence each.
+    written, kept : tuple of str
+        The same where the spec is written, and where one that is there is kept.
     """
 
     files: dict[str, str]
     notes: tuple[str, ...]
+    written: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 def plan(
@@ -71,7 +75,7 @@ def plan(
         files[SCHEMA] = json.dumps(BiasSpec.model_json_schema(), indent=2) + "\n"
     if not seen.configured_by:
         files[PYTEST] = INI
-    notes = [f"to do in {SPEC}: {chosen.needs}"] if chosen.needs else []
+    notes = []
     if seen.configured_by:
         notes.append(_configured(seen))
     if forge == "github":
@@ -84,7 +88,9 @@ def plan(
             notes.append(f"to do in {INCLUDES}: add '- local: {INCLUDED}' under 'include:'")
     else:
         notes.append("no workflow is written; 'visualbias init --ci github' or '--ci gitlab' does")
-    return Plan(files=files, notes=tuple(notes))
+    written = [f"to do in {SPEC}: {chosen.needs}"] if chosen.needs else []
+    kept = [f"for editors: let {SPEC} begin with the line '{MODELINE}'"] if schema else []
+    return Plan(files=files, notes=tuple(notes), written=tuple(written), kept=tuple(kept))
 
 
 def _configured(seen: Repository) -> str:
@@ -105,6 +111,7 @@ def seen_lines(seen: Repository, chosen: Chosen) -> Iterator[str]:
     for entry in chosen.entries:
         yield f"model '{entry.name}': {entry.text}"
         yield f"  {entry.why}"
+    yield from (f"left out: {why}" for why in chosen.left_out)
     yield f"pytest: configured by {seen.configured_by or 'nothing'}"
     yield f"CI: {FORGES[seen.forge]}"
     if seen.is_cut:

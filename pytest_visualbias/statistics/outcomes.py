@@ -57,12 +57,15 @@ class OutcomeScores:
     is_blind : bool
         Whether the classifier does not tell the class from others: says the same of all images, or
         says the class no more often of those that are of it. A small gap means nothing then.
+    classes : int
+        How many classes the classifier has; 0 where that is not known.
     """
 
     first: Vector
     second: Vector
     is_rate: bool
     is_blind: bool = False
+    classes: int = 0
 
     def __post_init__(self) -> None:
         """Copy the vectors, so that nothing outside can change them; refuse what is no share."""
@@ -196,11 +199,15 @@ def mean_outcome_scores(trials: Sequence[OutcomeScores]) -> OutcomeScores:
         raise ValueError(message)
     for trial in trials[1:]:
         require_alike(trials[0].sizes, trial.sizes, ("the first trial", "another"))
+        if trial.classes != trials[0].classes:
+            message = f"trials have other numbers of classes ({trials[0].classes}, {trial.classes})"
+            raise DegenerateTestError(f"{message}; give them classifiers of the same ones")
     return OutcomeScores(
         first=np.mean([trial.first for trial in trials], axis=0),
         second=np.mean([trial.second for trial in trials], axis=0),
         is_rate=trials[0].is_rate,
         is_blind=any(trial.is_blind for trial in trials),
+        classes=trials[0].classes,
     )
 
 

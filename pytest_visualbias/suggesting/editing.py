@@ -103,7 +103,7 @@ def _changed(text: str, wanted: Mapping[str, Keys]) -> str:
         if new:
             edits.append(_inserted(text, test, new))
     if added:
-        edits.append(_appended(text, tests, added))
+        edits.append(_appended(text, root, tests, added))
     for start, end, replacement in sorted(edits, reverse=True):
         text = text[:start] + replacement + text[end:]
     return text
@@ -157,18 +157,27 @@ def _inserted(text: str, mapping: yaml.MappingNode, new: Keys) -> tuple[int, int
     return at, at, lines
 
 
-def _appended(text: str, tests: yaml.Node | None, added: list[Keys]) -> tuple[int, int, str]:
+def _appended(
+    text: str, root: yaml.Node | None, tests: yaml.Node | None, added: list[Keys]
+) -> tuple[int, int, str]:
     """Return the edit that adds tests to the list of them, or makes one."""
     newline = _newline(text)
     if tests is None:
-        at = len(text)
-        before = "" if text.endswith("\n") else newline
-        return at, at, f"{before}tests:{_items(added, 2, newline)}{newline}"
+        return *_behind(text, root), f"{newline}tests:{_items(added, 2, newline)}"
     if not isinstance(tests, yaml.SequenceNode) or tests.flow_style or not tests.value:
         raise ValueError("a list that is not in lines of its own")
     column = tests.start_mark.column
     at = _line_end(text, _end(tests))
     return at, at, _items(added, column, newline)
+
+
+def _behind(text: str, root: yaml.Node | None) -> tuple[int, int]:
+    """Return the place behind the last key: comments after it are about something else."""
+    try:
+        at = _line_end(text, _end(root)) if root is not None else 0
+    except ValueError:  # a text of several lines: what follows may belong to it
+        at = len(text.rstrip())
+    return at, at
 
 
 def _items(added: list[Keys], column: int, newline: str) -> str:

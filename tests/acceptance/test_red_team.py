@@ -195,6 +195,12 @@ def test_a_report_never_takes_the_place_of_what_a_run_reads(
     assert (place.read_bytes() if place.exists() else None) == before
 
 
+def test_a_report_never_takes_the_place_of_junits(biased: Project, serial: Gate) -> None:
+    result = serial.run("--visualbias", "--junitxml=o.xml", "--visualbias-html=./o.xml")
+    assert result.ret == 4
+    assert "o.xml is where --junitxml goes; name another file" in sentences(result)
+
+
 def test_a_report_takes_the_place_of_an_earlier_one_or_of_an_empty_file(
     biased: Project, serial: Gate
 ) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.cli import main
-from pytest_visualbias.engines import ray as rays
-from pytest_visualbias.engines.ray import Place
+from pytest_visualbias.engines.connecting import _quietly
+from pytest_visualbias.engines.ray import Place, _cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,15 @@ tests:
     targets: {X: x, Y: y}
     attributes: {A: a, B: b}
     limits: {max_effect: 1.9}
+"""
+
+BEFORE_IT_BEGAN = """The actor died because of an error raised in its creation task, \x1b[36mray::W
+  File "x.py", line 4, in __init__
+ModuleNotFoundError: No module named 'pytest_visualbias'
+"""
+ON_THE_WAY = """The actor died unexpectedly before finishing this task.
+\tpid: 1
+The actor is dead because its node has died. Node Id: 8f. Some common causes include: (1) the
 """
 
 
@@ -157,9 +166,24 @@ def test_a_machine_holds_as_many_workers_as_its_resources(
     assert place.on(resources) == workers
 
 
+@pytest.mark.parametrize(
+    ("of_ray", "cause"),
+    [
+        (BEFORE_IT_BEGAN, "ModuleNotFoundError: No module named 'pytest_visualbias'"),
+        (ON_THE_WAY, "its node has died. Node Id: 8f"),
+        ("The actor died.", "The actor died"),
+        ("", "Exception"),
+    ],
+)
+def test_of_all_that_ray_says_about_a_lost_worker_the_cause_is_told(
+    of_ray: str, cause: str
+) -> None:
+    assert _cause(Exception(of_ray)) == cause
+
+
 def test_only_the_main_thread_is_heard(capsys: pytest.CaptureFixture[str]) -> None:
     """Ray prints the last lines of its logs from a thread where a machine is lost."""
-    with rays._quietly():
+    with _quietly():
         thread = threading.Thread(target=print, args=("of Ray",))
         thread.start()
         thread.join()

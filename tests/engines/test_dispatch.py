@@ -181,8 +181,8 @@ def test_a_cluster_that_stays_without_a_place_is_not_waited_for_forever(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All machines are lost while a task is out; those that were hired anew never come."""
-    monkeypatch.setattr("pytest_visualbias.engines.dispatch.PATIENCE_S", 0.0)
-    monkeypatch.setattr("pytest_visualbias.engines.dispatch.STAFFED_EVERY_S", 0.0)
+    monkeypatch.setattr("pytest_visualbias.engines.staff.PATIENCE_S", 0.0)
+    monkeypatch.setattr("pytest_visualbias.engines.staff.FILLED_EVERY_S", 0.0)
 
     def accident(worker: int, order: Order, task: Task) -> str:
         if task.number < 2:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from PIL import Image
 
 from pytest_visualbias.embeddings.plan import Want
@@ -146,6 +148,28 @@ def test_another_network_on_this_machine_is_refused_with_what_differs(
     fault = Worker().embed(facts_with(order, **{what: "other"}), task)
     assert isinstance(fault, Fault)
     assert f"is another one ({what}); install the same versions and show" in fault.reason
+
+
+def test_of_many_checkpoints_a_worker_looks_at_its_own_only(order: Order, task: Task) -> None:
+    """Each would otherwise digest all of them, for every network."""
+    context = order.job.context
+    for number in range(3):
+        weights = {"0.weight": torch.zeros(4, 3, 3, 3) + number, "0.bias": torch.zeros(4)}
+        safetensors.torch.save_file(weights, context.folder / f"epoch_{number}.safetensors")
+    entry = order.job.entry.model_copy(
+        update={"checkpoint": "epoch_*.safetensors", "random_init": None}
+    )
+    assert isinstance(entry, FactoryModel)
+    found = identify_factory(entry, context)
+    assert len(found) == 3
+    job = dataclasses.replace(order.job, entry=entry, identity=found[1])
+    (context.folder / "epoch_0.safetensors").write_bytes(b"still being written")
+    part = Worker().embed(dataclasses.replace(order, job=job), task)
+    assert isinstance(part, Part), part
+    (context.folder / "epoch_1.safetensors").write_bytes(b"another one")
+    fault = Worker().embed(dataclasses.replace(order, job=job), task)
+    assert isinstance(fault, Fault)
+    assert "the network 'epoch_1.safetensors' is another one (checkpoint)" in fault.reason
 
 
 def test_a_network_that_loads_other_weights_each_time_is_refused(order: Order, task: Task) -> None:

@@ -21,6 +21,17 @@ KEYS = (
     *("random_init", "transform", "size", "crop", "mean", "std", "path", "pattern", "files"),
     *("prefix", "container", "before", "after", "labels", "module", "pooling", "alpha", "extends"),
     *("timm", "factory", "embeddings", "in-memory", "ieat", "sc-eat", "similarity-gap", "drift"),
+    *(
+        "outcome-gap",
+        "prediction",
+        "class",
+        "rate",
+        "label",
+        "threshold",
+        "activation",
+        "fpr",
+        "tpr",
+    ),
     *("intra-similarity", "positive", "interval", "point", "less", "untrained", *SETS),
 )
 
@@ -102,10 +113,30 @@ def valid_specs(draw: st.DrawFn) -> dict[str, Any]:
             {**_ieat("corrected"), "drift": "steady", "limits": {"max_growth": 0.2}},
         ]
     if draw(st.booleans()):
+        tests.append(draw(_predicting()))
+    if draw(st.booleans()):
         tags = draw(st.sampled_from(({"tags": ["gender"]}, {"tests": ["s1"]}, {})))
         spec["suite"] = {"name": SUITE, **tags, "limits": {"max_effect": draw(limit)}}
         tests.append({"name": "s1", "limits": {"max_growth": draw(limit)}})
     return {**spec, "tests": tests}
+
+
+@st.composite
+def _predicting(draw: st.DrawFn) -> dict[str, Any]:
+    asked = (
+        {"class": 0, "rate": "share"},
+        {"class": 1, "rate": "share", "threshold": 0.3, "activation": "sigmoid"},
+        {"class": 2, "rate": "score", "label": ["m"]},
+    )
+    known = st.sampled_from(("max_gap", "max_growth", "max_shift", "max_excess"))
+    size = st.sampled_from((0, 0.1, 0.5))
+    return {
+        "name": "said",
+        "kind": "outcome-gap",
+        "targets": {"X": "m", "Y": "f"},
+        "prediction": draw(st.sampled_from(asked)),
+        "limits": draw(st.dictionaries(known, size, max_size=3)),
+    }
 
 
 def _ieat(name: str) -> dict[str, Any]:

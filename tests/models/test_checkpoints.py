@@ -126,6 +126,14 @@ class TestFit:
             "norm.running_var; name the architecture that it was trained with"
         )
 
+    def test_what_to_do_stands_at_the_end_once(self) -> None:
+        weights = trained()
+        del weights["layer0.bias"]
+        said = refusal(weights | {"stem.weight": torch.zeros(1), "other.weight": torch.zeros(1)})
+        assert said.count("name the architecture") == 1
+        assert said.endswith("; name the architecture that it was trained with")
+        assert "'ignore'" not in said
+
     def test_many_missing_weights_are_counted(self) -> None:
         assert "norm.weight and 3 more;" in refusal({"stem.weight": trained()["stem.weight"]})
 

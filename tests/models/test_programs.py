@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import warnings
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -260,3 +262,47 @@ def test_weights_beside_an_onnx_file_are_a_part_of_its_identity(
 def test_a_device_that_onnxruntime_lacks_is_told(context: Context, library: Path) -> None:
     with pytest.raises(EncoderError, match="onnxruntime has no 'mps' here"):
         opened(dataclasses.replace(context, device="mps"), library / "net.onnx")
+
+
+class _Harm:
+    """Makes a file when it is unpickled by anybody who allows that."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self.path), "w"))
+
+
+def test_a_pickle_in_an_exported_program_is_not_run(
+    context: Context, library: Path, tmp_path: Path
+) -> None:
+    """Torch itself reads its sample inputs with a pickle, safely first and then in any way."""
+    harmed, spoilt = tmp_path / "harmed", tmp_path / "spoilt.pt2"
+    content = io.BytesIO()
+    torch.save(((_Harm(harmed),), {}), content)
+    with zipfile.ZipFile(library / "net.pt2") as whole, zipfile.ZipFile(spoilt, "w") as stream:
+        for name in whole.namelist():
+            is_sample = "sample_inputs" in name
+            stream.writestr(name, content.getvalue() if is_sample else whole.read(name))
+    with pytest.raises(
+        EncoderError, match=r"spoilt\.pt2 is no program of torch.export that can be"
+    ):
+        opened(context, spoilt)
+    assert not harmed.exists()
+
+
+def test_a_program_that_cannot_be_taken_apart_is_measured_all_the_same(
+    context: Context, images: list[Image.Image], library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = read(opened(context, library / "net.pt2"), images, "pooled")["pooled"]
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("modules that share nodes")
+
+    monkeypatch.setattr("torch.export.unflatten", refuse)
+    encoder = opened(context, library / "net.pt2")
+    assert np.array_equal(read(encoder, images, "pooled")["pooled"], expected)
+    assert encoder.layers() == ["pooled", "logits", "probabilities", "output"]
+    with pytest.raises(EncoderError, match=r"no layer 'body': the modules of this program cannot"):
+        read(encoder, images, "body")

@@ -369,7 +369,9 @@ class TestNames:
         assert str(caught.value) == f"timm has no model '{name}'; {hint}"
 
     def test_an_unknown_tag_is_an_error(self, opened: Opened) -> None:
-        with pytest.raises(EncoderError, match=r"timm cannot make 'test_resnet\.nonsense'"):
+        with pytest.raises(
+            EncoderError, match=r"timm has no weights 'test_resnet\.nonsense'; did you mean"
+        ):
             opened("test_resnet.nonsense")
 
     def test_a_model_without_published_weights_is_never_random_in_their_place(

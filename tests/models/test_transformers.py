@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -425,3 +429,42 @@ class _Harm:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (open, ("harmed", "w"))
+
+
+HUB = """
+import sys, pathlib
+from pytest_visualbias.models.encoder import Context, find_source
+from pytest_visualbias.spec.schema import TransformersModel
+
+here = pathlib.Path(sys.argv[1])
+context = Context(folder=here, project=here, device="cpu", offline=True)
+for keys in ({"name": "org/vit"}, {"name": "org/vit", "revision": sys.argv[2]}, {"path": "vit"}):
+    entry = TransformersModel.model_validate({"source": "transformers", **keys})
+    source = find_source("transformers")
+    (identity,) = source.identify(entry, context)
+    print(identity.is_whole, source.open(entry, identity, context).weights)
+"""
+
+
+@pytest.mark.slow
+def test_offline_what_the_hub_s_cache_has_is_found(context: Context) -> None:
+    """By its name, by its revision, and as the folder that it is: the same weights."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    folder = saved(context, "vit", made("ViTForImageClassification"))
+    kept = context.project / "home" / "hub" / "models--org--vit"
+    shutil.copytree(folder, kept / "snapshots" / commit)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(commit)
+    environment = {**os.environ, "HF_HOME": str(context.project / "home")}
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", HUB, str(context.folder), commit],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [whole for whole, _ in lines] == ["False", "False", "True"]
+    assert len({weights for _, weights in lines}) == 1

@@ -229,6 +229,8 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty project on a wide screen, on a machine that is no CI."""
     monkeypatch.setenv("COLUMNS", "200")
+    # Whole reports are compared, and a run has a moment.
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
     for name in ("CI", "BUILD_NUMBER", "VISUALBIAS_CACHE", "NO_COLOR", *GITHUB):
         monkeypatch.delenv(name, raising=False)
     return Project(pytester)

@@ -75,8 +75,8 @@ def test_only_pooling_and_preprocessing_can_be_declared(pooled: Project, name: s
     result = pooled.gate()
     assert result.ret == 2
     said = (
-        "settings.differs[0]: must be pooling, or preprocessing.KEY as the message of a "
-        f"difference names it, but '{name}' was read; correct it"
+        "settings.differs[0]: must be pooling, precision, or preprocessing.KEY as the message of "
+        f"a difference names it, but '{name}' was read; correct it"
     )
     assert said in sentences(result)
 
@@ -99,3 +99,30 @@ def test_networks_of_another_input_size_are_compared_where_that_is_declared(
     networks.gate()
     assert networks.row()["growth"]["from"] == "before"
     assert not any("not_comparable" in reason for reason in networks.row()["reasons"])
+
+
+HALF = """
+  before: {source: timm, name: test_resnet, checkpoint: ../after.safetensors}
+  after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors, precision: bf16}
+"""
+
+
+def test_a_copy_in_fewer_bits_is_gated_against_its_parent(networks: Project) -> None:
+    """Declared, the same weights in another precision have a growth, which is not exactly zero."""
+    for settings in ("", "settings: {differs: [precision]}\n"):
+        networks.spec(
+            one_test("one", "{max_growth: 1.5}"),
+            head=f"stimuli: ../stimuli\n{settings}",
+            models=HALF,
+            concepts="{x: x, y: y, a: a, b: b}",
+        )
+        result = networks.gate()
+        row = networks.row()
+        if not settings:
+            assert result.ret == 1
+            assert "before and after differ in precision (fp32 and bf16)" in row["reasons"][0]
+            continue
+        assert result.ret == 0, sentences(result)
+        assert 0 < abs(row["growth"]["value"]) < 0.3
+        precisions = {one["model"]: one["precision"] for one in networks.report()["models"]}
+        assert precisions == {"before": "fp32", "after": "bf16"}

@@ -488,6 +488,16 @@ def test_check_counts_the_images_and_asks_for_no_positive_control(
     assert "positive control" not in shown
 
 
+def test_suggest_leaves_the_limits_of_rates_to_people(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate(project)
+    assert main(["suggest", str(project.path / "bias_specs/x.bias.yaml")]) == 0
+    shown = capsys.readouterr().out
+    assert "# no limit: how far two rates may lie apart is for the use of the model to say" in shown
+    assert "nothing is proposed" in shown
+
+
 def test_explain_says_what_is_asked_and_of_how_many_images(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -235,6 +235,20 @@ class TestAll:
         assert run.gate().ret == 0
         assert run.row()["outcome"] == "pass"
 
+    def test_of_many_checkpoints_that_fail_the_first_and_the_last_are_named(
+        self, run: Project
+    ) -> None:
+        for step in range(11, 16):
+            target = run.path / f"run/epoch_{step}.safetensors"
+            shutil.copy(run.path / "run/epoch_1.safetensors", target)
+        test = one_test("one", "{max_effect: 0.6}", evidence="point")
+        specify(run, test, models=gated("all"))
+        run.gate()
+        assert [one["outcome"] for one in points(run)] == ["fail", "fail", "pass", *["fail"] * 5]
+        *named, rest = run.row()["reasons"]
+        assert [one.partition(" at ")[2] for one in named] == ["epoch 1", "epoch 2", "epoch 15"]
+        assert rest == "and so at 4 checkpoints between"
+
     def test_of_one_checkpoint_it_is_what_the_last_one_is(self, run: Project) -> None:
         for step in (1, 2):
             (run.path / f"run/epoch_{step}.safetensors").unlink()
@@ -297,7 +311,7 @@ class TestWhatIsWrong:
         result = run.gate()
         assert (result.ret, run.row()["outcome"]) == (1, "error")
         (reason,) = run.row()["reasons"]
-        assert reason.startswith("epoch 2: ")
+        assert reason.startswith("bias_specs/x.bias.yaml:4:3: models.after: epoch 2: ")
         assert "epoch_2.safetensors" in reason
         assert "after: one[pooled]" in sentences(result)
 

@@ -78,7 +78,7 @@ def test_an_architecture_that_nobody_knows_is_an_error_that_says_what_to_write(
     for path in (repository.path / "checkpoints").iterdir():
         path.write_bytes(b"nobody's format")
     assert main(["init"]) == 0
-    assert main(["check", SPEC]) == 0
+    assert main(["check", SPEC]) == 1
     result = repository.gate()
     assert result.ret == 1
     result.assert_outcomes(errors=3)

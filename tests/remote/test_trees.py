@@ -189,6 +189,7 @@ def test_without_a_network_a_set_is_whole_or_refused(
         ("../other", "leads out of"),
         ({"path": "people", "pattern": "../../*"}, "leads out of"),
         ({"path": "people", "files": ("../../x.png",)}, "leads out of"),
+        ({"path": "people", "files": ("/etc/hostname",)}, "'/etc/hostname' does not lie below"),
         ("s3://bucket/people", "s3://bucket/people is no path; write URLs as 'stimuli', the root"),
         ("nothing", "cannot be read (nothing is there); correct the URL"),
     ],
@@ -199,6 +200,18 @@ def test_what_no_url_means_is_one_sentence(
     with pytest.raises(StorageError) as caught:
         resolved(said, Url(folder.as_uri()), Mirror(folder=tmp_path / "cache"))
     assert told in str(caught.value)
+
+
+def test_a_pattern_that_is_none_is_told_as_of_a_local_folder(folder: Path, tmp_path: Path) -> None:
+    said: Said = {"path": "people", "pattern": "a\0b"}
+    told = []
+    for root in (folder, Url(folder.as_uri())):
+        try:
+            found: object = shown(resolved(said, root, Mirror(folder=tmp_path / "cache")))
+        except StimulusError as error:
+            found = str(error).partition(": ")[2]
+        told.append(found)
+    assert told[0] == told[1]
 
 
 def test_a_listed_file_that_is_not_there_is_missing_as_of_a_local_folder(

@@ -9,7 +9,7 @@ import pytest
 from pytest_visualbias.errors import EncoderError, StorageError, without_secrets
 from pytest_visualbias.remote.urls import Url, is_url, place
 from pytest_visualbias.spec.overrides import override_of
-from pytest_visualbias.spec.schema import EmbeddingsModel
+from pytest_visualbias.spec.schema import EmbeddingsModel, TimmModel
 
 SECRET = "S3cr3t/of+nobody"
 
@@ -66,6 +66,8 @@ def test_what_a_run_remembers_of_a_url_shows_no_secret_either() -> None:
     assert override.shown == "https://h/a.pt"
     entry = EmbeddingsModel(source="embeddings", path=f"https://u:{SECRET}@h/a.npz")
     assert SECRET not in f"{entry} {entry!r}"
+    network = TimmModel(source="timm", name="r", checkpoint=(f"https://u:{SECRET}@h/a.pt",))
+    assert SECRET not in f"{network} {network!r}"
 
 
 def test_an_option_takes_a_url_as_it_is() -> None:
@@ -73,6 +75,45 @@ def test_an_option_takes_a_url_as_it_is() -> None:
     assert override_of("after", "s3://b/a.pt", folder).what == "s3://b/a.pt"
     stored = override_of("after", "embeddings:s3://b/a.npz", folder)
     assert (stored.source, stored.what) == ("embeddings", "s3://b/a.npz")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("https://h/a?X-Amz-Date=1&X-Amz-Signature=2", "https://h/a?X-Amz-Date=3"),
+        ("https://h/a?sig=1&se=2&sv=3", "https://h/a"),
+        ("sftp://me:one@h/a", "sftp://me:two@h/a"),
+    ],
+)
+def test_what_signs_a_url_is_no_part_of_what_it_means(first: str, second: str) -> None:
+    assert Url(first).lasting == Url(second).lasting
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("https://h/get?keyword=a", "https://h/get?keyword=b"),
+        ("s3://b/a?versionId=1", "s3://b/a?versionId=2"),
+        ("sftp://me:one@h/a", "sftp://you:one@h/a"),
+        ("https://h/a?v=1&sig=2", "https://h/a?v=2&sig=2"),
+    ],
+)
+def test_what_may_mean_another_content_is_another_url(first: str, second: str) -> None:
+    assert Url(first).lasting != Url(second).lasting
+
+
+@pytest.mark.parametrize(
+    ("text", "is_pattern"),
+    [
+        ("s3://b/epoch_*.pt", True),
+        ("s3://b/epoch_[12].pt", True),
+        ("https://h/a.pt?list=*", False),
+        ("http://[::1]:80/a.pt", False),
+        ("s3://b/a.pt?versionId=1", False),
+    ],
+)
+def test_a_pattern_is_told_from_a_file(text: str, is_pattern: bool) -> None:
+    assert Url(text).has_magic == is_pattern
 
 
 def test_a_path_is_put_below_a_url_before_its_query() -> None:

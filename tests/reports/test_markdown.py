@@ -84,6 +84,7 @@ def test_the_verdict_comes_first_then_what_needs_a_look(
         (["pass", "accepted"], {"summary": {}}, "passed"),
         (["pass", "inconclusive"], {"summary": {}}, "inconclusive"),
         (["pass"], {"summary": {"exit_status": 2}}, "failed"),
+        (["pass"], {"summary": {"exit_status": None}}, "passed"),  # code has none
         (["pass", "inconclusive"], {"environment": {"strict": True}}, "failed"),
         (["pass", "error"], {}, "failed"),
         (["pass", "invalid"], {}, "failed"),

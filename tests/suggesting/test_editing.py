@@ -106,6 +106,16 @@ def test_a_test_of_a_suite_is_added_by_its_name(tests: str, expected: list[str])
     assert yaml.safe_load(new)["tests"][-1]["name"] == "one"
 
 
+@pytest.mark.parametrize("last", ["suite: ieat  # mine", "title: |\n  of two\n  lines"])
+def test_tests_are_put_before_what_is_said_at_the_end_about_something_else(last: str) -> None:
+    """As the first spec that `init` writes ends with another one, in comments."""
+    text = f"{HEAD}{last}\n\n# another spec:\n# suite: ieat\n"
+    after = edited(text, NEW, file="x")
+    assert changed(text, after)[0].startswith("+tests:")
+    if "|" not in last:
+        assert after.index("tests:") < after.index("# another spec:")
+
+
 def test_other_limits_keys_and_line_ends_stay() -> None:
     text = (HEAD + "tests:\n  - name: one\n    limits: {max_gap: 0.1}\n    kind: ieat\n").replace(
         "\n", "\r\n"

@@ -121,8 +121,12 @@ def _bands(series: SeriesRecord, xs: Sequence[float], y: Scale) -> Iterator[str]
 
 
 def _table(series: SeriesRecord) -> Table:
+    # What is shown only has no verdict: it says what its own p would make of it.
+    ends = ("p", "growth", "by itself")
+    if series.gate == "all":
+        ends = ("p adj", "growth", "verdict")
     return Table(
-        head=(series.axis, "effect", "interval", "p", "growth", "verdict"),
+        head=(series.axis, "effect", "interval", *ends),
         rows=tuple(
             (
                 one.label,

@@ -1,0 +1,148 @@
+"""The way to a cluster of Ray and back, without a word of Ray's on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from pytest_visualbias.engines.ray import Place, RayCrew, alive
+from pytest_visualbias.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["crew_at"]
+
+CONNECT_S: Final = 5.0
+LOCAL: Final = "local"
+AUTO: Final = "auto"
+CLIENT: Final = "ray://"
+# What begins every HTTP/2 connection, and so every one to Ray, and the type of frame that answers.
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+SETTINGS: Final = 4
+
+
+@contextlib.contextmanager
+def crew_at(address: str, *, cpus: int, gpus: float | None) -> Iterator[RayCrew]:
+    """Connect to a cluster, and leave it in the end.
+
+    Parameters
+    ----------
+    address : str
+        ``auto`` for one that runs here, ``local`` for one that is started for this call,
+        ``HOST:PORT``, or ``ray://HOST:PORT``.
+    cpus : int
+        Processors of a worker.
+    gpus : float or None
+        Graphics processors of a worker; None for one where the cluster has any.
+
+    Raises
+    ------
+    UsageError
+        For what is no address.
+    EngineError
+        Where the cluster cannot be reached.
+    """
+    with _quietly():
+        import ray
+
+        is_ours = not ray.is_initialized()
+        if is_ours:
+            _connect(ray, address)
+        try:
+            if gpus is None:
+                gpus = float(any(node["Resources"].get("GPU") for node in alive(ray)))
+            crew = RayCrew(ray=ray, place=Place(cpus=cpus, gpus=gpus))
+            try:
+                yield crew
+            finally:
+                crew.leave()
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    where = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
+    _probe(where)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if where == LOCAL:
+        quiet["include_dashboard"] = False
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # whoever wants that can say so
+    try:
+        ray.init(address=where, **quiet)
+    except Exception as error:  # noqa: BLE001 - Ray has no type of its own for this
+        raise EngineError(_unreachable(address, where, error)) from None
+
+
+def _unreachable(address: str, where: str, error: Exception) -> str:
+    if where == AUTO:
+        return (
+            "no Ray cluster runs on this machine; name one with --address HOST:PORT, or start one "
+            "for this call with --address local"
+        )
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"Ray at '{address}' cannot be used ({reason}); correct --address"
+
+
+def _probe(where: str) -> None:
+    """Make sure that something like Ray answers: Ray itself would try for minutes."""
+    host, separator, port = where.removeprefix(CLIENT).rpartition(":")
+    if where in (AUTO, LOCAL):
+        return
+    if not (separator and port.isdecimal()):
+        raise UsageError(
+            f"'{where}' is no address of Ray; give auto, local, HOST:PORT or ray://HOST:PORT"
+        )
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S) as connection:
+            if os.environ.get("RAY_USE_TLS") == "1":
+                return
+            connection.settimeout(CONNECT_S)
+            connection.sendall(PREFACE)
+            answer = connection.recv(9)
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise EngineError(
+            f"nothing answers at '{where}' ({reason}); start Ray there, or correct --address"
+        ) from None
+    if len(answer) < 4 or answer[3] != SETTINGS:  # noqa: PLR2004 - the type is the fourth byte
+        raise EngineError(f"what answers at '{where}' is not Ray; correct --address")
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what Ray has to say off the terminal; what went wrong is said by us."""
+    shown = sys.stdout
+    sys.stdout = _MainThreadOnly(shown)
+    try:
+        with warnings.catch_warnings():
+            # Deprecations within Ray, which whoever calls this cannot mend.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            warnings.filterwarnings("ignore", category=ResourceWarning)
+            yield
+    finally:
+        sys.stdout = shown
+
+
+class _MainThreadOnly:
+    """A stream on which only the main thread writes: Ray's threads print what its logs say."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or not."""
+        if threading.current_thread() is threading.main_thread():
+            return self._stream.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

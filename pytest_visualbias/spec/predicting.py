@@ -1,0 +1,60 @@
+"""What tests of predictions must be, in themselves and beside those of embeddings."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.spec.layers import LOGITS, points_of
+from pytest_visualbias.spec.prediction import CONDITIONAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.spec.document import Path
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+
+__all__ = ["logit_findings", "prediction_findings", "predicts"]
+
+Finding = tuple["Path", str]
+
+
+def predicts(spec: BiasSpec, *, every: bool = False) -> bool:
+    """Whether a test of a spec, or every one, is of predictions."""
+    predicting = [test.prediction is not None for test in spec.tests]
+    return all(predicting) if every else any(predicting)
+
+
+def prediction_findings(test: BiasTest) -> Iterator[Finding]:
+    """Yield what does not fit together in what a test asks of a classifier."""
+    asked = test.prediction
+    if asked is None:
+        return
+    if asked.rate in CONDITIONAL and asked.label is None:
+        which = "of" if asked.rate == "tpr" else "not of"
+        message = (
+            f"of rate '{asked.rate}' only images count that are {which} the class; add 'label', "
+            "the folder of those that are, or ask for rate 'share'"
+        )
+        yield ("prediction",), message
+    if not asked.is_rate and asked.threshold is not None:
+        message = "a mean probability has no threshold; remove it, or ask for rate 'share'"
+        yield ("prediction", "threshold"), message
+
+
+def logit_findings(spec: BiasSpec) -> Iterator[Finding]:
+    """Yield layers that predictions leave unread, and one that only seems to be the logits."""
+    if not predicts(spec):
+        return
+    if predicts(spec, every=True) and "layers" in spec.model_fields_set:
+        for index, layer in enumerate(spec.layers):
+            if (layer if isinstance(layer, str) else layer.name) != LOGITS:
+                message = f"no test is made here: predictions are read at '{LOGITS}'; remove it"
+                yield ("layers", index), message
+    with contextlib.suppress(ValueError):  # said of the layers themselves
+        for point in points_of(spec, {}):
+            if point.name == LOGITS and point.module != LOGITS:
+                message = (
+                    f"predictions are read at '{LOGITS}', and it is another one's name; rename it"
+                )
+                yield ("layers",), message

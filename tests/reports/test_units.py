@@ -1,0 +1,144 @@
+"""Gaps of a classifier's rates are shown in their own unit, apart from standardised effects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pytest_visualbias.reports.bars import Glyphs, bar, head, legend
+from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.influence import influences, is_exact
+from pytest_visualbias.reports.labels import labelled
+from pytest_visualbias.reports.text import failure_text, weak_passes
+from pytest_visualbias.reports.transfer import transfers
+from pytest_visualbias.reports.units import judged_limit, rates_text, unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_visualbias.record import ResultRecord
+
+    Make = Callable[..., ResultRecord]
+
+PLAIN = Glyphs.of(has_unicode=False)
+ASKED = {
+    "class": 3,
+    "rate": "fpr",
+    "label": ["nurse"],
+    "threshold": None,
+    "activation": "softmax",
+    "classes": 10,
+    "rate_x": 0.32,
+    "rate_y": 0.1,
+}
+
+
+def a_gap(make: Make, gap: float = 0.22, **keys: object) -> ResultRecord:
+    """Return the record of a test of predictions."""
+    told: dict[str, object] = {
+        "kind": "outcome-gap",
+        "layer": "logits",
+        "prediction": ASKED,
+        "sides": None,
+        "gap": gap,
+        "effect_size": gap,
+        "effect_judged": gap,
+        "effect_size_attributes": None,
+        "ci_low": gap - 0.1,
+        "ci_high": gap + 0.1,
+        "limits": {"max_gap": 0.05},
+        "concepts": {"X": "women", "Y": "men"},
+        "n_a": None,
+        "n_b": None,
+    }
+    return make(**(told | keys))
+
+
+def test_a_bar_of_gaps_ends_at_one_half_and_shows_the_limit_on_the_gap(make: Make) -> None:
+    """With 21 characters one is a twentieth: limits at 9 and 11, the gap at 16."""
+    drawn = bar(a_gap(make, 0.3), PLAIN, width=21)
+    assert [index for index, mark in enumerate(drawn) if mark == ":"] == [9, 11]
+    assert drawn.index("o") == 16
+    assert bar(a_gap(make, 0.9), PLAIN, width=21)[-1] == "o"
+
+
+def test_the_head_of_bars_is_of_their_unit_and_of_effects_where_they_differ(make: Make) -> None:
+    assert head([a_gap(make), a_gap(make, 0.1)]).split() == ["-0.5", "0", "+0.5"]
+    assert head([a_gap(make), make()]).split() == ["-2", "0", "+2"]
+
+
+def test_the_legend_names_every_unit_that_is_shown(make: Make) -> None:
+    records = [make(), make(kind="intra-similarity"), a_gap(make)]
+    shown = legend(PLAIN, map(unit_of, records))
+    assert shown.startswith(
+        "bars: -2 to +2 (mean similarities: -1 to +1; gaps of rates: -0.5 to +0.5): "
+    )
+    assert legend(PLAIN, ["gaps"]).startswith("bars: -0.5 to +0.5: ")
+
+
+def test_the_limit_on_what_is_judged_is_that_of_the_kind(make: Make) -> None:
+    assert judged_limit(a_gap(make)) == 0.05
+    assert judged_limit(make(limits={"max_effect": 0.5, "max_gap": 0.05})) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        ("fpr", "false positive rate of class 3: 0.320 of X, 0.100 of Y"),
+        ("tpr", "true positive rate of class 3: 0.320 of X, 0.100 of Y"),
+        ("share", "share predicted as class 3: 0.320 of X, 0.100 of Y"),
+        ("score", "mean probability of class 3: 0.320 of X, 0.100 of Y"),
+    ],
+)
+def test_a_failure_says_both_rates_and_the_gap(make: Make, rate: str, said: str) -> None:
+    record = a_gap(make, prediction=ASKED | {"rate": rate}, smallest_detectable_effect=0.21)
+    assert rates_text(record) == said
+    text = failure_text(record)
+    assert f"  {said}; gap +0.2200 (95% interval +0.12 to +0.32)" in text
+    assert "smallest |gap|, if rates are near one half, that can be significant here: 0.21" in text
+    assert "d = " not in text
+
+
+def test_a_pass_of_too_few_images_is_told_by_the_limit_on_the_gap(make: Make) -> None:
+    few = a_gap(make, 0.0, outcome="pass", smallest_detectable_effect=0.21)
+    assert weak_passes([few]) is not None
+    assert weak_passes([few.model_copy(update={"limits": {"max_gap": 0.3}})]) is None
+
+
+def test_gaps_are_not_mixed_with_standardised_effects(make: Make) -> None:
+    labels = {"run": "a"}
+    records = [make(labels=labels), a_gap(make, labels=labels)]
+    assert [row.effect for row in labelled(records)] == [1.0]
+    assert [counts.tests for counts in bias_counts(records)] == [1]
+    many = [make(test=f"t{i}", layer="logits") for i in range(5)]
+    many += [a_gap(make, test=f"g{i}") for i in range(5)]
+    growth = many[0].growth
+    assert growth is not None
+    moved = [
+        one.model_copy(update={"growth": growth.model_copy(update={"after": i, "before": i})})
+        for i, one in enumerate(many)
+    ]
+    assert [(one.of, one.k) for one in transfers(moved)] == [("effects", 5), ("gaps", 5)]
+
+
+@pytest.mark.parametrize("trials", [None, {"labels": ["a", "b"], "effect_judged": [0.2, 0.3]}])
+def test_what_a_gap_would_be_without_an_image_is_exact(
+    make: Make, trials: dict[str, object] | None
+) -> None:
+    """It is not standardised, so that the others stay as they are, in trials too."""
+    scores = {"X": [1.0, 1.0, 0.0, 0.5], "Y": [0.0, 1.0, 0.0]}
+    names = {role: [f"{role}{i}" for i in range(len(one))] for role, one in scores.items()}
+    sets = {
+        role: {"concept": role, "n": len(one), "digest": "0", "images": one, "names": one}
+        for role, one in names.items()
+    }
+    by_image = {role: dict(zip(names[role], one, strict=True)) for role, one in scores.items()}
+    gap = float(np.mean(scores["X"]) - np.mean(scores["Y"]))
+    record = a_gap(make, gap, sets=sets, scores=by_image, trials=trials)
+    assert is_exact(record)
+    found = {one.name: one.without for one in influences(record)}
+    assert found["X0"] == pytest.approx(np.mean(scores["X"][1:]) - np.mean(scores["Y"]))
+    assert found["Y1"] == pytest.approx(np.mean(scores["X"]) - 0.0)
+    assert len(found) == 7
