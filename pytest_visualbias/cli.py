@@ -173,13 +173,15 @@ def _is_sound(path: Path, options: argparse.Namespace, digest: Callable[[Path], 
 
 def _facts(file: SpecFile, found: Preflight) -> Iterator[str]:
     """Yield what a person should see before trusting a gate: how large sets are, and a control."""
-    sizes: dict[str, set[int]] = {}
-    for one in found.models.values():
-        for concept, stimuli in one.sets.items():
-            sizes.setdefault(concept, set()).add(len(stimuli))
-    told = (f"{name} {'/'.join(map(str, sorted(counts)))}" for name, counts in sizes.items())
-    if sizes:
-        yield printable(f"images: {', '.join(told)}")
+    for noun in ("image", "word"):
+        sizes: dict[str, set[int]] = {}
+        for one in found.models.values():
+            for concept, stimuli in one.sets.items():
+                if stimuli.noun == noun:
+                    sizes.setdefault(concept, set()).add(len(stimuli))
+        told = (f"{name} {'/'.join(map(str, sorted(counts)))}" for name, counts in sizes.items())
+        if sizes:
+            yield printable(f"{noun}s: {', '.join(told)}")
     # A classifier that says the same of every image is caught without one.
     tests = [test for test in file.spec.tests if test.prediction is None]
     if tests and not any(test.is_positive for test in tests):

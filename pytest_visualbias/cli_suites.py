@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.manifests import read_manifest
+from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.sets import concepts_of
 from pytest_visualbias.spec.shipped import suite_names
 from pytest_visualbias.spec.stimuli import concept_files
@@ -117,6 +118,9 @@ def _sizes(file: SuiteFile) -> dict[str, int]:
     counts = {home: Counter(entry.folder for entry in read_manifest(home)) for home in homes}
     sizes: dict[str, int] = {}
     for name, concept in file.suite.concepts.items():
+        if isinstance(concept, ConceptWords):
+            sizes[name] = len(concept.text)
+            continue
         chosen, listed = concept_files(concept), counts.get(file.homes[name].suite, Counter())
         if chosen.files is not None:
             sizes[name] = len(chosen.files)

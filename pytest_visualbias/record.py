@@ -19,6 +19,8 @@ __all__ = [
     "ResultRecord",
     "SeriesRecord",
     "SetRecord",
+    "WordRecord",
+    "ZeroShotRecord",
     "to_json",
 ]
 
@@ -31,7 +33,7 @@ class SetRecord(_Frozen):
     """The stimuli of one role: a result can be traced to exactly these images, in this order.
 
     Names are relative to the folder, which is relative to the project where it lies inside it, and
-    empty where the stimuli are no files.
+    empty where the stimuli are no files. What words stand in is `templates`, empty of images.
     """
 
     concept: str
@@ -40,6 +42,7 @@ class SetRecord(_Frozen):
     images: list[str]
     names: list[str]
     folder: str = ""
+    templates: list[str] = []
 
 
 class GrowthRecord(_Frozen):
@@ -132,6 +135,26 @@ class PredictionRecord(_Frozen):
     rate_y: float
 
 
+class WordRecord(_Frozen):
+    """One word, and the share of each set of images that is nearest to it."""
+
+    role: Literal["A", "B"]
+    word: str
+    share_x: float
+    share_y: float
+
+
+class ZeroShotRecord(_Frozen):
+    """What share of X and of Y is nearest to a word of A rather than of B; judged by no limit."""
+
+    share_x: float
+    share_y: float
+    difference: float
+    p_value: float
+    p_method: str
+    words: list[WordRecord]
+
+
 class ResultRecord(_Frozen):
     """One test of one model at one layer.
 
@@ -155,6 +178,7 @@ class ResultRecord(_Frozen):
     concepts: dict[str, str]
     labels: dict[str, str] = {}
     prediction: PredictionRecord | None = None
+    zero_shot: ZeroShotRecord | None = None
     n_x: int | None = None
     n_y: int | None = None
     n_a: int | None = None

@@ -24,18 +24,26 @@ class Want:
         Distinct images, in the order of their names.
     points : tuple of LayerPoint
         Where to read.
+    words : tuple of Stimulus
+        Distinct words, in their order.
     """
 
     stimuli: tuple[Stimulus, ...]
     points: tuple[LayerPoint, ...]
+    words: tuple[Stimulus, ...] = ()
 
 
-def distinct(sets: Iterable[StimulusSet]) -> tuple[Stimulus, ...]:
-    """Return the distinct stimuli of all sets, by identity, in the order of their names.
+def distinct(sets: Iterable[StimulusSet], *, words: bool = False) -> tuple[Stimulus, ...]:
+    """Return the distinct images of all sets, by identity, in the order of their names; or words.
 
     The order does not depend on which tests are asked for, so neither do the batches.
     """
-    return _by_name(stimulus for stimuli in sets for stimulus in stimuli.stimuli)
+    return _by_name(
+        stimulus
+        for stimuli in sets
+        for stimulus in stimuli.stimuli
+        if bool(stimulus.prompts) == words
+    )
 
 
 def merged(own: Want, others: Iterable[Want]) -> Want:
@@ -61,7 +69,8 @@ def merged(own: Want, others: Iterable[Want]) -> Want:
         name = f"{point.module}:{point.pooling} of another spec"
         points.setdefault(place, point.model_copy(update={"name": name}))
     stimuli = _by_name(one for want in (own, *others) for one in want.stimuli)
-    return Want(stimuli=stimuli, points=tuple(points.values()))
+    words = _by_name(one for want in (own, *others) for one in want.words)
+    return Want(stimuli=stimuli, points=tuple(points.values()), words=words)
 
 
 def _by_name(stimuli: Iterable[Stimulus]) -> tuple[Stimulus, ...]:

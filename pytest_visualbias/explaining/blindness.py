@@ -22,8 +22,8 @@ def blindness(subject: Subject) -> Iterator[str]:
         yield _visible(subject)
     images = " or ".join(subject.name(role) for role in subject.sizes) or "its sets"
     yield (
-        f"It speaks of these images only. Others that one would call {images} may show another "
-        "effect, and p says nothing about that."
+        f"It speaks of these {subject.nouns} only. Others that one would call {images} may show "
+        "another effect, and p says nothing about that."
     )
     yield _layers(subject)
     yield (
@@ -42,12 +42,12 @@ def _visible(subject: Subject) -> str:
     sizes = ", ".join(f"{subject.name(role)} {n}" for role, n in subject.sizes.items())
     if len(found) < count:
         return (
-            f"With so few images ({sizes}) no effect at all can be told from chance, once p is "
-            "corrected: it cannot fail alone. Add images, or draw fewer tests into the spec."
+            f"With so few {subject.nouns} ({sizes}) no effect at all can be told from chance, once "
+            "p is corrected: it cannot fail alone. Add images, or draw fewer tests into the spec."
         )
     return (
-        f"With so many images ({sizes}) only effects above about {max(found):.2f} can be told from "
-        "chance. Smaller ones may be there and pass."
+        f"With so many {subject.nouns} ({sizes}) only effects above about {max(found):.2f} can be "
+        "told from chance. Smaller ones may be there and pass."
     )
 
 

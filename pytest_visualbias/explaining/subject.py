@@ -12,6 +12,7 @@ from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.roles import is_gated, is_random
+from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
@@ -93,7 +94,17 @@ class Subject:
     def counted(self, role: str) -> str:
         """Return the concept of a role with its number of images, where that is known."""
         count = self.sizes.get(role)
-        return self.name(role) + (f" ({count} images)" if count is not None else "")
+        return self.name(role) + (f" ({count} {self.noun(role)})" if count is not None else "")
+
+    def noun(self, role: str) -> str:
+        """Return what the stimuli of a role are."""
+        concept = self.spec.concepts[concepts_of(self.test)[role]]
+        return "words" if isinstance(concept, ConceptWords) else "images"
+
+    @property
+    def nouns(self) -> str:
+        """What the stimuli of all roles are."""
+        return " and ".join(dict.fromkeys(map(self.noun, concepts_of(self.test))))
 
 
 def node_of(first: str, second: str | None) -> Node:

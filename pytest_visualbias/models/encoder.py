@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.remote.mirror import Mirror
@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
 
-__all__ = ["Context", "Encoder", "Identity", "InMemory", "Source", "find_source", "missing"]
+__all__ = [
+    "Context",
+    "Encoder",
+    "Identity",
+    "InMemory",
+    "ReadsTexts",
+    "Source",
+    "find_source",
+    "missing",
+]
 
 SHIPPED = {
     "timm": ("identity:identify_timm", "timm:open_timm"),
@@ -136,6 +145,8 @@ class Identity:
         Of untrained weights.
     step : str
         Of a series, the place in it: the number of an epoch, say. Vectors do not depend on it.
+    texts : str
+        What `facts` do not say of how texts are read: the digest of a tokenizer's files.
     is_whole : bool
         Whether `facts` say everything; else the digest of the loaded weights belongs to them.
     is_kept : bool
@@ -148,6 +159,7 @@ class Identity:
     origin: str = ""
     seed: int | None = None
     step: str = ""
+    texts: str = ""
     is_whole: bool = True
     is_kept: bool = True
 
@@ -186,6 +198,19 @@ class Encoder(Protocol):
 
     def layers(self) -> list[str]:
         """Return the module paths at which embeddings can be read."""
+        ...  # pragma: no cover
+
+
+@runtime_checkable
+class ReadsTexts(Protocol):
+    """What an encoder has besides where its model compares images with texts."""
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors ``(n, dim)`` of texts, float32, in the space of ``pooled``."""
+        ...  # pragma: no cover
+
+    def texts_identity(self) -> str:
+        """Digest of what they are computed by: weights and tokenizer."""
         ...  # pragma: no cover
 
 

@@ -38,6 +38,8 @@ __all__ = [
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
 CONFIGURATION = (".json",)
+# Besides, the files of tokenizers: vocabularies, merges, and the models of sentencepiece.
+TOKENIZING = (".json", ".txt", ".model", ".vocab")
 
 
 def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity, ...]:
@@ -64,7 +66,10 @@ def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity
     packages = ("open_clip_torch", "transformers")
     found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
     if is_folder:
-        return tuple(dataclasses.replace(identity, is_whole=True) for identity in found)
+        texts = digest_of_folder(folder, context.digest, TOKENIZING)
+        return tuple(
+            dataclasses.replace(identity, is_whole=True, texts=texts) for identity in found
+        )
     if entry.name.startswith(HUB):
         # The architecture and the preprocessing stand in a file there, which may change.
         return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
@@ -114,11 +119,14 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
             _folder(folder, context)
         names = [folder.name for folder in folders]
         return tuple(
-            weights_in(
-                folder,
-                {**facts, **versions},
-                context,
-                label=folder.name if names.count(folder.name) == 1 else str(folder),
+            dataclasses.replace(
+                weights_in(
+                    folder,
+                    {**facts, **versions},
+                    context,
+                    label=folder.name if names.count(folder.name) == 1 else str(folder),
+                ),
+                texts=digest_of_folder(folder, context.digest, TOKENIZING),
             )
             for folder in folders
         )
@@ -127,7 +135,8 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
         facts["folder"] = _folder(folder, context)
     found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
     if entry.path is not None:
-        return found
+        texts = digest_of_folder(folder, context.digest, TOKENIZING)
+        return tuple(dataclasses.replace(identity, texts=texts) for identity in found)
     return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
 
 

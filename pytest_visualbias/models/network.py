@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from pytest_visualbias.models.text_tower import TextTower
+
 __all__ = ["Network"]
 
 
@@ -47,6 +49,8 @@ class Network:
         Why no module can be read, where that is so.
     batch : int or None
         How many images every pass takes, where that is fixed.
+    texts : callable or str
+        Loads what reads texts into the space of `pooled`, or why there is nothing that does.
     notes : mapping
         Facts for the report.
     """
@@ -64,4 +68,5 @@ class Network:
     outputs: Mapping[str, Callable[[Any], torch.Tensor]] = field(default_factory=dict)
     closed: str = ""
     batch: int | None = None
+    texts: Callable[[], TextTower] | str = "the model reads no texts"
     notes: Mapping[str, Any]

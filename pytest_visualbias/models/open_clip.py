@@ -16,6 +16,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.inputs import OwnInput, network_input, terms
+from pytest_visualbias.models.open_clip_texts import text_tower
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.preparing import WHOLE_NAMES
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.models.text_tower import TextTower
     from pytest_visualbias.spec.schema import OpenClipModel
 
 __all__ = ["open_open_clip"]
@@ -59,6 +61,7 @@ def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -
         body=lambda images: _vectors(visual(images)),
         pooled=lambda vectors: vectors,
         logits=NO_LOGITS,
+        texts=lambda: _texts(entry, identity, context, wants_own=wants_own),
         **_layout(visual),
         **_input(entry, visual, wants_own=wants_own),
     )
@@ -69,6 +72,33 @@ def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -
         worker=context.worker,
         threads=context.threads,
     )
+
+
+def _texts(
+    entry: OpenClipModel, identity: Identity, context: Context, *, wants_own: bool
+) -> TextTower:
+    """Make the model once more, for texts; most specs are of images alone and need not hold it."""
+    model = _create(entry, identity.seed, context, wants_own=wants_own)
+    what: dict[str, Any] = {"model_name": entry.name}
+    if entry.name.startswith(LOCAL):
+        what["model_name"] = f"{LOCAL}{context.folder / entry.name.removeprefix(LOCAL)}"
+    elif context.offline and _is_from_hub(entry.name):
+        what["local_files_only"] = True
+    try:
+        with _silent():
+            tokenizer = open_clip.get_tokenizer(**what)
+    except Exception as error:  # noqa: BLE001 - open_clip, the hub and the network raise as they like
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EncoderError(
+            f"open_clip has no tokenizer for '{entry.name}' ({type(error).__name__}: {reason}); "
+            "check the network, or save its files in the folder of the model"
+        ) from None
+    return text_tower(model, entry, identity.checkpoint, tokenizer)
+
+
+def _is_from_hub(name: str) -> bool:
+    config = open_clip.get_model_config(name) or {}
+    return bool(config.get("text_cfg", {}).get("hf_tokenizer_name"))
 
 
 def _vectors(output: Any) -> torch.Tensor:

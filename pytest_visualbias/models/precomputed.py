@@ -15,13 +15,12 @@ import safetensors
 from pytest_visualbias.errors import StimulusError
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer, refuse_endless
+from pytest_visualbias.spec.schema import ConceptFiles, ConceptWords
 from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet, concept_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from pytest_visualbias.spec.schema import ConceptFiles
 
 __all__ = ["StoredVectors", "open_vectors"]
 
@@ -47,18 +46,23 @@ class StoredVectors:
     names: Mapping[str, list[str]]
 
     def select(
-        self, concept: str, files: str | ConceptFiles, prefix: str
+        self, concept: str, files: str | ConceptFiles | ConceptWords, prefix: str
     ) -> tuple[StimulusSet, np.ndarray]:
         """Return the set of a concept and its vectors ``(n, dim)``, as precise as stored.
 
         Rows are compared between two files by name; where there are no names, by position.
+        Words are rows of these names at the key that is the name of their concept; without names,
+        as many rows in their order.
 
         Raises
         ------
         StimulusError
             For a set or a row that is not there, or an array that is not of vectors.
         """
-        wanted = concept_files(files)
+        words = files.text if isinstance(files, ConceptWords) else ()
+        wanted = (
+            ConceptFiles(path=concept) if isinstance(files, ConceptWords) else concept_files(files)
+        )
         key = prefix + wanted.path
         if key not in self.arrays:
             near = did_you_mean(key, self.arrays)
@@ -67,13 +71,29 @@ class StoredVectors:
         if array.ndim != 2 or array.dtype.kind != "f":  # noqa: PLR2004 - (n, dim)
             what = f"{array.dtype} {array.shape}"
             raise StimulusError(f"{self.path}: '{key}' is {what}; store floats (n, dim)")
-        rows = self._rows(key, wanted, len(array))
         names = self.names.get(key)
+        if words:
+            rows = self._word_rows(key, words, len(array))
+            names = names if names is not None else list(words)
+        else:
+            rows = self._rows(key, wanted, len(array))
         stimuli = tuple(
             _stimulus(wanted.path, names[row] if names else f"row {row}", array[row])
             for row in rows
         )
-        return StimulusSet(concept=concept, stimuli=stimuli), array[rows]
+        templates = files.templates if isinstance(files, ConceptWords) else ()
+        found = StimulusSet(concept=concept, stimuli=stimuli, templates=templates)
+        return found, array[rows]
+
+    def _word_rows(self, key: str, words: tuple[str, ...], count: int) -> list[int]:
+        if key in self.names:
+            return self._rows(key, ConceptFiles(files=words), count)
+        if count != len(words):
+            raise StimulusError(
+                f"{self.path}: '{key}' has {count} rows without names, and there are {len(words)} "
+                "words; store one for each, or their names in the metadata entry 'names'"
+            )
+        return list(range(count))
 
     def _rows(self, key: str, wanted: ConceptFiles, count: int) -> list[int]:
         names = self.names.get(key)

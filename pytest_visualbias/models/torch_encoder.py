@@ -14,6 +14,7 @@ from pytest_visualbias.models.devices import choose_device, exact, is_out_of_mem
 from pytest_visualbias.models.network import Network
 from pytest_visualbias.models.pooling import pool, two_dimensional
 from pytest_visualbias.models.steadiness import check_steady
+from pytest_visualbias.models.text_tower import read_texts
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import LOGITS, POOLED, PROBABILITIES, READ_OUTS
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from pytest_visualbias.models.text_tower import TextTower
     from pytest_visualbias.spec.schema import LayerPoint
 
 __all__ = ["Network", "TorchEncoder"]
@@ -72,6 +74,7 @@ class TorchEncoder:
         if self._layout is not None:
             self._module.to(memory_format=self._layout)
         self._fits: int | None = None
+        self._tower: TextTower | None = None
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:
@@ -145,6 +148,36 @@ class TorchEncoder:
                 )
             self._fits = size // 2
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors ``(n, dim)`` of texts in the space of `pooled`, float32.
+
+        Raises
+        ------
+        EncoderError
+            For a model without a part that reads texts, and a text that is too long for it.
+        """
+        with torch.inference_mode(), exact(), self._autocast():
+            return read_texts(self._reader(), texts, self._device)
+
+    def texts_identity(self) -> str:
+        """Return the digest of what texts are read by: its weights and its tokenizer.
+
+        Raises
+        ------
+        EncoderError
+            For a model without a part that reads texts.
+        """
+        tower = self._reader()
+        return f"{_digest(tower.module)} {tower.tokenizer}"
+
+    def _reader(self) -> TextTower:
+        if self._tower is None:
+            if isinstance(self._network.texts, str):
+                raise EncoderError(self._network.texts)
+            self._tower = self._network.texts()
+            self._tower.module.eval().requires_grad_(False).to(self._device)
+        return self._tower
 
     def _attempt(
         self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]

@@ -24,15 +24,22 @@ from pytest_visualbias.models.readings import (
 )
 from pytest_visualbias.models.saved_names import fit_saved
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
+from pytest_visualbias.models.transformers_texts import text_tower
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_visualbias.models.encoder import Context, Identity
+    from pytest_visualbias.models.text_tower import TextTower
     from pytest_visualbias.spec.schema import TransformersModel
 
 __all__ = ["open_transformers"]
 
+# The files by which a folder is known to have a tokenizer.
+TOKENIZERS = (
+    *("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.model"),
+    "tokenizer.model",
+)
 # Weights that are drawn anew where a base model is read without what was put on top of it.
 TOPS = ("pooler.",)
 
@@ -66,13 +73,15 @@ def open_transformers(
             model, facts = _adapted(model, entry.adapter, context, facts)
             unlearned = "" if facts["adapter"]["saves_classifier"] else unlearned
         images = _input(entry, place)
+    read = read_outs_of(model, unlearned)
     network = Network(
         module=model,
         notes={"architecture": kind.__name__, **facts},
         unwrap=first_tensor,
         **tokens_of(model, config),
-        **read_outs_of(model, unlearned),
+        **read,
         **images,
+        texts=_texts(model, place, read, images["prepare"]),
     )
     encoder = TorchEncoder(
         network,
@@ -82,6 +91,28 @@ def open_transformers(
         threads=context.threads,
     )
     return encoder.steady()
+
+
+def _texts(
+    model: Any, place: _Place, read: Mapping[str, Any], prepare: Any
+) -> Callable[[], TextTower] | str:
+    """Return what loads the part of a model that reads texts, or why there is none."""
+    if not (hasattr(model, "get_text_features") and hasattr(model, "get_image_features")):
+        return f"{type(model).__name__} reads no texts; use a model that compares images with them"
+
+    def opened() -> TextTower:
+        folder = Path(place.what)
+        if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZERS):
+            raise EncoderError(f"{folder} has no tokenizer; save the model's own beside it")
+        with _quiet():
+            tokenizer = _asked(transformers.AutoTokenizer, place)
+            return text_tower(
+                *(model, tokenizer),
+                see=lambda images: read["pooled"](read["body"](images)),
+                prepare=prepare,
+            )
+
+    return opened
 
 
 class _Place:

@@ -46,7 +46,7 @@ def alike(
         one.identity: (role, one)
         for role, stimuli in sets.items()
         for one in stimuli.stimuli
-        if one.path is not None and one.identity in vectors
+        if (one.path is not None or one.prompts) and one.identity in vectors
     }
     rows = [np.asarray(vectors[identity], np.float64).ravel() for identity in placed]
     pairs = [

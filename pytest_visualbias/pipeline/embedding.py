@@ -65,7 +65,8 @@ def network_of(identity: Identity) -> str:
 def want_of(file: SpecFile, model: str, sets: ModelSets) -> Want:
     """Return what a spec wants of a model."""
     points = points_of(file.spec, file.spec.models[model].layers)
-    return Want(stimuli=distinct(sets.sets.values()), points=points)
+    found = sets.sets.values()
+    return Want(stimuli=distinct(found), points=points, words=distinct(found, words=True))
 
 
 def measure(

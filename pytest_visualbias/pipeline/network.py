@@ -11,11 +11,11 @@ from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.decoding import DECODING
 from pytest_visualbias.embeddings.extraction import extract
 from pytest_visualbias.embeddings.keeping import Keeper
-from pytest_visualbias.embeddings.table import EmbeddingTable
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.models.shards import digest_of_weights
 from pytest_visualbias.pipeline.measured import Trial
+from pytest_visualbias.pipeline.words import read_words
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 
 if TYPE_CHECKING:
@@ -145,12 +145,9 @@ def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[s
             encoder = encoder if encoder is not None else job.open()
             computed, failures, notes = _compute(job, encoder, model, keys, known, resources)
             vectors = {name: {**computed[name], **vectors[name]} for name in vectors}
+        words = read_words(job, fingerprint, resources.cache, lambda: encoder or job.open())
     tables = {
-        point.name: EmbeddingTable(
-            vectors=vectors[point.name],
-            failures=failures,
-            preprocessing=notes.get("preprocessing", {}),
-        )
+        point.name: words.beside(point, vectors[point.name], failures, notes)
         for point in job.own.points
     }
     label, facts = job.identity.label, job.identity.facts
@@ -162,7 +159,7 @@ def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[s
         precision=job.context.precision,
         origin=job.identity.origin,
     )
-    return trial, notes.get("description", {})
+    return trial, notes.get("description", words.description)
 
 
 def loaded_facts(encoder: Encoder) -> str:

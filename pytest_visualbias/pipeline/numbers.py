@@ -15,6 +15,7 @@ from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.pipeline.predictions import rows_of
 from pytest_visualbias.pipeline.recorded import BASELINE, live_entry, origin, past_of
+from pytest_visualbias.pipeline.zero_shot import zero_shot_of
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import is_gated
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
-    from pytest_visualbias.statistics import ChangeResult, EffectResult
+    from pytest_visualbias.statistics import ChangeResult, EffectResult, ZeroShotResult
 
 __all__ = ["Numbers", "Subject", "numbers_of", "scored"]
 
@@ -83,6 +84,8 @@ class Numbers:
         Whether this run is to record the numbers.
     problem : str or None
         Why there are no numbers.
+    zero_shot : ZeroShotResult or None
+        To which words its images are nearest, where it has both.
     is_same : bool
         Whether that model gives every image the same score.
     """
@@ -102,6 +105,7 @@ class Numbers:
     unrecorded: str | None = None
     is_recorded: bool = False
     problem: str | None = None
+    zero_shot: ZeroShotResult | None = None
     is_same: bool = False
 
 
@@ -112,6 +116,7 @@ class Scored:
     sets: Mapping[str, StimulusSet]
     trials: tuple[AnyScores, ...]
     mean: AnyScores
+    zero_shot: ZeroShotResult | None = None
 
 
 def numbers_of(
@@ -185,14 +190,18 @@ def scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> Scor
     every = _sets(subject, test)
     sets = counted(test, every)
     plan, measure = plan_of(file.spec, test), measure_of(test)
-    found = []
+    tables = [trial.tables[layer] for trial in subject.measured.trials]
     try:
-        for trial in subject.measured.trials:
-            table = trial.tables[layer]
-            found.append(measure.score(rows_of(test, table, sets, every), plan))
+        rows = [rows_of(test, table, sets, every) for table in tables]
+        found = [measure.score(one, plan) for one in rows]
     except DegenerateTestError as error:
         raise DegenerateTestError(_named(error, sets)) from None
-    return Scored(sets=sets, trials=tuple(found), mean=measure.mean(found))
+    return Scored(
+        sets=sets,
+        trials=tuple(found),
+        mean=measure.mean(found),
+        zero_shot=zero_shot_of(sets, rows),
+    )
 
 
 def _sets(subject: Subject, test: BiasTest) -> dict[str, StimulusSet]:
@@ -216,7 +225,13 @@ def _effect(file: SpecFile, test: BiasTest, found: Scored, memo: Remembered) -> 
         measure.test(scores, plan, None)
         for scores in (found.mean, *(found.trials if len(found.trials) > 1 else ()))
     )
-    return Numbers(sets=found.sets, scores=found.mean, effect=mean, trials=tuple(trials))
+    return Numbers(
+        sets=found.sets,
+        scores=found.mean,
+        effect=mean,
+        trials=tuple(trials),
+        zero_shot=found.zero_shot,
+    )
 
 
 def _with_growth(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -115,6 +116,7 @@ class _Side:
 
     part: str
     sizes: tuple[int, int]
+    noun: str = "images"
 
 
 def _seen(test: BiasTest, side: _Side, alpha: float, plan: Plan) -> float | None:
@@ -165,7 +167,11 @@ def power_findings(
         sizes = {role: len(one) for role, one in chosen.items()}
         if not all(sizes.values()):
             continue  # said of the sets
-        sides = _judged_sides(test, plan_of(spec, test), sizes)
+        nouns: dict[str, str] = {part_of(role): f"{one.noun}s" for role, one in chosen.items()}
+        sides = [
+            dataclasses.replace(side, noun=nouns[side.part])
+            for side in _judged_sides(test, plan_of(spec, test), sizes)
+        ]
         path: Path = ("tests", index)
         if test.is_positive:
             yield from _bound(path, test, sides, sizes)
@@ -223,8 +229,8 @@ def _reachable(path: Path, plan: Plan, sides: list[_Side]) -> Iterator[Finding]:
         least = smallest_p(first, second, plan.alternative)
         if least > plan.alpha:
             message = (
-                f"{first} against {second} images cannot give a {plan.alternative} p under "
-                f"1/{1 / least:.0f}, above alpha {plan.alpha:g}; add images or raise alpha"
+                f"{first} against {second} {side.noun} cannot give a {plan.alternative} p under "
+                f"1/{1 / least:.0f}, above alpha {plan.alpha:g}; add {side.noun} or raise alpha"
             )
             yield Finding(path=(*path, side.part), message=message, is_fault=True)
 
@@ -240,8 +246,8 @@ def _hidden(
             visible = _seen(test, side, plan.alpha, plan)
             message = (
                 f"among {count} corrected tests this one cannot fail alone: {first} against "
-                f"{second} images reach p = {least:.2g}, not {plan.alpha / count:.2g} "
-                f"(uncorrected they see {what} from {visible or 0:.2f}); add images or split the "
-                "spec"
+                f"{second} {side.noun} reach p = {least:.2g}, not {plan.alpha / count:.2g} "
+                f"(uncorrected they see {what} from {visible or 0:.2f}); add {side.noun} or split "
+                "the spec"
             )
             yield Finding(path=("tests", index, side.part), message=message, is_fault=strict)

@@ -18,9 +18,15 @@ from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_of
 from pytest_visualbias.spec.mirrored import brought
 from pytest_visualbias.spec.preparing import DEPARTURE
-from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, Network, ProgramModel
+from pytest_visualbias.spec.schema import (
+    ConceptWords,
+    EmbeddingsModel,
+    FactoryModel,
+    Network,
+    ProgramModel,
+)
 from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
-from pytest_visualbias.spec.stimuli import concept_files, resolve_concept
+from pytest_visualbias.spec.stimuli import concept_files, resolve_concept, resolve_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_visualbias.spec.parsing import SpecFile
-    from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.spec.schema import BiasTest, ConceptFiles
     from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["ModelSets", "Preflight", "preflight", "stored_sets"]
@@ -122,6 +128,10 @@ def _image_sets(
     problems: dict[str, str] = {}
     halves = unfinished(file, _used(file)) if stimuli is None else {}
     for concept in _used(file):
+        wanted = file.spec.concepts[concept]
+        if isinstance(wanted, ConceptWords):
+            sets[concept] = resolve_words(concept, wanted)
+            continue
         home = file.homes.get(concept) if stimuli is None else None
         if home is not None and not home.folder.is_dir():
             problems[concept] = file.sentence(("suite",), home.absence())
@@ -131,19 +141,18 @@ def _image_sets(
             continue
         own = home.folder if home is not None else _own_root(file)
         root = stimuli if stimuli is not None else own
-        wanted = file.spec.concepts[concept]
         try:
             folder = brought(wanted, root, mirror)
             sets[concept] = resolve_concept(concept, wanted, folder, digest=digest)
         except (StimulusError, StorageError) as error:
             own_sentence = file.sentence(("concepts", concept), str(error))
-            problems[concept] = _absence(file, concept, root) or own_sentence
+            problems[concept] = _absence(file, wanted, root) or own_sentence
     return ModelSets(sets=sets, problems=problems)
 
 
-def _absence(file: SpecFile, concept: str, root: Path | Url) -> str | None:
+def _absence(file: SpecFile, concept: str | ConceptFiles, root: Path | Url) -> str | None:
     """Return what is said once of all sets, where not even the folder that they lie in is there."""
-    is_inside = not PurePath(concept_files(file.spec.concepts[concept]).path).is_absolute()
+    is_inside = not PurePath(concept_files(concept).path).is_absolute()
     # Path.exists raises about names that no file can have.
     if isinstance(root, Url) or not is_inside or os.path.exists(root):  # noqa: PTH110
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import FetchError
 from pytest_visualbias.fetching.ledger import read_ledger
 from pytest_visualbias.spec.manifests import read_manifest
+from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.sets import Finding
 from pytest_visualbias.spec.stimuli import concept_files
 
@@ -35,7 +36,8 @@ def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
     ledgers: dict[Path, Ledger | None] = {}
     for concept in concepts:
         home = file.homes.get(concept)
-        if home is None or not home.folder.is_dir():
+        wanted = file.spec.concepts[concept]
+        if home is None or isinstance(wanted, ConceptWords) or not home.folder.is_dir():
             continue
         try:
             if home.folder not in ledgers:
@@ -43,7 +45,7 @@ def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
         except FetchError as error:
             sentence = str(error)
         else:
-            files = concept_files(file.spec.concepts[concept])
+            files = concept_files(wanted)
             sentence = _unfinished(home, ledgers[home.folder], files)
         if sentence:
             found[concept] = file.sentence(("concepts", concept), sentence)
@@ -81,7 +83,10 @@ def size_findings(file: SpecFile, sets: Mapping[str, StimulusSet]) -> Iterator[F
     suites = {home.suite for home in homes.values() if home.can_be_fetched}
     counts = {suite: Counter(entry.folder for entry in read_manifest(suite)) for suite in suites}
     for name, home in homes.items():
-        files = concept_files(file.spec.concepts[name])
+        wanted = file.spec.concepts[name]
+        if isinstance(wanted, ConceptWords):
+            continue
+        files = concept_files(wanted)
         if not home.can_be_fetched or files.files is not None or files.pattern is not None:
             continue
         published = counts[home.suite][_folder(files)]

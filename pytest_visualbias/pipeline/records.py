@@ -10,6 +10,7 @@ from pytest_visualbias.pipeline.alike import alike
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.pipeline.recorded import scores_by_identity
+from pytest_visualbias.pipeline.zero_shot import zero_shot_record
 from pytest_visualbias.record import (
     AcceptRecord,
     ExcessRecord,
@@ -133,6 +134,7 @@ def result_record(
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
             "prediction": _prediction(judged),
+            "zero_shot": zero_shot_record(numbers.zero_shot, numbers.sets),
             "p_adjusted": judged.p_adjusted,
             "growth": growth_record(judged),
             "excess": _excess(judged, excess_base(file.spec, judged.test)),
@@ -179,6 +181,7 @@ def _sets(numbers: Numbers, project: Path) -> dict[str, SetRecord]:
             images=[stimulus.identity for stimulus in stimuli.stimuli],
             names=[stimulus.name for stimulus in stimuli.stimuli],
             folder=_folder(stimuli, project),
+            templates=list(stimuli.templates),
         )
         for role, stimuli in numbers.sets.items()
     }

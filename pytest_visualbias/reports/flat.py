@@ -12,6 +12,7 @@ from pytest_visualbias.record import (
     GrowthRecord,
     PredictionRecord,
     ResultRecord,
+    ZeroShotRecord,
 )
 from pytest_visualbias.reports.escaping import csv_text
 from pytest_visualbias.spec.kinds import Limits
@@ -49,6 +50,7 @@ def _names(key: str) -> Iterator[str]:
         "accept": tuple(AcceptRecord.model_fields),
         "sets": tuple(f"{role}.{name}" for role in ROLES for name in OF_SETS),
         "prediction": _aliases(PredictionRecord),
+        "zero_shot": tuple(name for name in ZeroShotRecord.model_fields if name != "words"),
         **dict.fromkeys(("growth", "excess"), _aliases(GrowthRecord)),
     }
     if key in parts:

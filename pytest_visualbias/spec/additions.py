@@ -9,6 +9,8 @@ __all__ = ["with_additions"]
 BROUGHT = ("concepts", "tests")
 DEFINITION = ("kind", "targets", "attributes", "prediction")
 ADDITION = "Addition"
+# What says which concepts a test is of.
+ROLES = ("TwoTargets", "OneTarget", "TwoAttributes", "OneAttribute")
 
 
 def with_additions(schema: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +27,10 @@ def with_additions(schema: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         **schema,
-        "$defs": {**schema["$defs"], ADDITION: _addition(schema["$defs"]["IeatTest"])},
+        "$defs": {
+            **_with_words(schema["$defs"]),
+            ADDITION: _addition(schema["$defs"]["IeatTest"]),
+        },
         "properties": {
             **schema["properties"],
             "tests": {**tests, "items": {"anyOf": [whole, addition]}},
@@ -34,6 +39,17 @@ def with_additions(schema: dict[str, Any]) -> dict[str, Any]:
         "if": {"required": ["suite"]},
         "else": alone,
     }
+
+
+def _with_words(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the definitions with sets of words allowed where a test names concepts."""
+    words = {"$ref": "#/$defs/ConceptWords"}
+    found = dict(definitions)
+    for name in ROLES:
+        roles = definitions[name]["properties"]
+        named = {key: {"anyOf": [value, words]} for key, value in roles.items()}
+        found[name] = {**definitions[name], "properties": named}
+    return found
 
 
 def _addition(test: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pytest_visualbias.spec.schema import (
 )
 from pytest_visualbias.spec.series import series_findings
 from pytest_visualbias.spec.sets import concepts_of
+from pytest_visualbias.spec.word_rules import word_findings, word_findings_of_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,7 @@ def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[F
     yield from series_findings(spec)
     yield from pair_findings(spec)
     yield from _layers(spec)
+    yield from word_findings(spec)
     yield from inconsistencies_of_tests(spec)
     for index, test in enumerate(spec.tests):
         for path, message in _gating(spec, test, has_baseline=has_baseline):
@@ -70,6 +72,7 @@ def _gating(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
 def inconsistencies_of_tests(spec: BiasSpec | Suite) -> Iterator[Finding]:
     """Yield what does not fit together in the tests of a spec or a suite, limits left aside."""
     yield from _names(spec)
+    yield from word_findings_of_tests(spec)
     for index, test in enumerate(spec.tests):
         for path, message in (*_concepts(spec, test), *_tags(test), *prediction_findings(test)):
             yield ("tests", index, *path), message

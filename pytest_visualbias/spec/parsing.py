@@ -15,6 +15,7 @@ from pytest_visualbias.spec.digests import digest_of_list, digest_of_text
 from pytest_visualbias.spec.document import read_document
 from pytest_visualbias.spec.drawing import draw
 from pytest_visualbias.spec.faults import explain
+from pytest_visualbias.spec.inline_words import lifted
 from pytest_visualbias.spec.schema import BiasSpec
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def parse_spec(
     if not document.complete:
         raise _spec_error(faults, file)
     drawn = draw(document, file=file, folder=folder)
-    document = drawn.document
+    document = lifted(drawn.document)
     if drawn.faults or drawn.suite_faults:
         raise SpecError([*_sentences([*faults, *drawn.faults], file), *drawn.suite_faults])
     data = model_overrides.apply(document.data, overrides, file)

@@ -43,6 +43,7 @@ from pytest_visualbias.spec.values import (
     Text,
     Texts,
 )
+from pytest_visualbias.spec.words import ConceptWords
 
 __all__ = [
     "CALL",
@@ -51,12 +52,14 @@ __all__ = [
     "NAME",
     "SHIPPED_SOURCES",
     "TAG",
+    "WORDS",
     "Accept",
     "Alternative",
     "Attributes",
     "BiasSpec",
     "BiasTest",
     "ConceptFiles",
+    "ConceptWords",
     "EmbeddingsModel",
     "Evidence",
     "FactoryModel",
@@ -82,6 +85,8 @@ __all__ = [
 ]
 
 Pooling = Literal["mean", "cls", "flatten", "max"]
+# The keys by which a concept is known to be words.
+WORDS = frozenset(ConceptWords.model_fields)
 
 
 class ConceptFiles(Strict):
@@ -102,9 +107,17 @@ class ConceptFiles(Strict):
     files: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
 
 
+def _concept(value: Any) -> str:
+    if isinstance(value, ConceptWords) or (isinstance(value, dict) and value.keys() & WORDS):
+        return "words"
+    return "map" if isinstance(value, dict | BaseModel) else "text"
+
+
 Concept = Annotated[
-    Annotated[str, Field(min_length=1), Tag("text")] | Annotated[ConceptFiles, Tag("map")],
-    Discriminator(lambda value: "text" if not isinstance(value, dict | BaseModel) else "map"),
+    Annotated[str, Field(min_length=1), Tag("text")]
+    | Annotated[ConceptFiles, Tag("map")]
+    | Annotated[ConceptWords, Tag("words")],
+    Discriminator(_concept),
 ]
 
 

@@ -74,7 +74,7 @@ def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[Finding]:
     unknown = [group for group in same if not any(is_known(spec, one) for one in group)]
     if unknown:
         names = _list(map(_same, unknown))
-        yield _duplicate(spec, path, f"the same image twice in the set: {names}")
+        yield _duplicate(spec, path, f"the same {stimuli.noun} twice in the set: {names}")
 
 
 def _of_test(
@@ -86,15 +86,16 @@ def _of_test(
             yield Finding(path=(*path, *part), message=printable(message), is_fault=True)
     for first, second in itertools.combinations(sets, 2):
         shared = _shared(sets[first], sets[second])
+        noun = sets[first].noun
         if shared and (first, second) in test.apart:
             message = (
                 f"{first} and {second} share {_list(map(_pair, shared))}; "
-                "an image must be in one of them only"
+                f"{'an' if noun == 'image' else 'a'} {noun} must be in one of them only"
             )
             yield Finding(path=(*path, part_of(second)), message=message, is_fault=True)
         elif unknown := [pair for pair in shared if not any(is_known(spec, p) for p in pair)]:
             names = _list(map(_pair, unknown))
-            message = f"the same image in target {first} and attribute {second}: {names}"
+            message = f"the same {noun} in target {first} and attribute {second}: {names}"
             yield _duplicate(spec, path, message)
 
 

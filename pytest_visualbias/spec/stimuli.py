@@ -1,4 +1,4 @@
-"""From a concept to its stimuli: ordered files with digests."""
+"""From a concept to its stimuli: ordered files or words, with digests."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from pytest_visualbias.spec.schema import ConceptWords
+
 __all__ = [
     "IMAGE_SUFFIXES",
     "Stimulus",
@@ -21,6 +23,7 @@ __all__ = [
     "chosen_files",
     "concept_files",
     "resolve_concept",
+    "resolve_words",
 ]
 
 IMAGE_SUFFIXES = frozenset(
@@ -32,24 +35,27 @@ CLUTTER = frozenset({"desktop.ini", "thumbs.db"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stimulus:
-    """One image, or one row of stored vectors.
+    """One image, one word, or one row of stored vectors.
 
     Attributes
     ----------
     name : str
-        As shown to people, relative to the root of the stimuli.
+        As shown to people, relative to the root of the stimuli; of a word, the word.
     digest : str
         Of its content: equal for equal images, whatever their names.
     identity : str
         What it is compared by between two models: its digest, or its name among stored vectors.
     path : Path or None
         The file, where it is an image.
+    prompts : tuple of str
+        What a model reads, where it is a word: the word in each template.
     """
 
     name: str
     digest: str
     identity: str
     path: Path | None = None
+    prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +70,14 @@ class StimulusSet:
         In the order of their names, or as listed.
     others : tuple of str
         Names of files beside them that are not images, and of folders (with a slash).
+    templates : tuple of str
+        What words stand in; empty of images.
     """
 
     concept: str
     stimuli: tuple[Stimulus, ...]
     others: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.stimuli)
@@ -77,6 +86,11 @@ class StimulusSet:
     def digest(self) -> str:
         """Digest of the identities in their order."""
         return digest_of_list(stimulus.identity for stimulus in self.stimuli)
+
+    @property
+    def noun(self) -> str:
+        """What one of them is called."""
+        return "word" if self.templates else "image"
 
 
 def concept_files(concept: str | ConceptFiles) -> ConceptFiles:
@@ -133,6 +147,19 @@ def resolve_concept(
         # pathlib's, about absolute patterns and names that no file can have
         raise StimulusError(f"{folder}: {error}; correct 'path', 'pattern' or 'files'") from None
     return StimulusSet(concept=name, stimuli=stimuli, others=tuple(_shown(path) for path in others))
+
+
+def resolve_words(name: str, concept: ConceptWords) -> StimulusSet:
+    """Return the words of a concept, in the order of the spec.
+
+    Words are the same stimulus where a model reads the same for them.
+    """
+    stimuli = []
+    for word in concept.text:
+        prompts = concept.prompts(word)
+        digest = digest_of_list(["text", *prompts])
+        stimuli.append(Stimulus(name=word, digest=digest, identity=digest, prompts=prompts))
+    return StimulusSet(concept=name, stimuli=tuple(stimuli), templates=concept.templates)
 
 
 def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:

@@ -15,6 +15,7 @@ from pytest_visualbias.spec.checks import inconsistencies_of_tests
 from pytest_visualbias.spec.digests import digest_of_text
 from pytest_visualbias.spec.document import Document, read_document
 from pytest_visualbias.spec.faults import did_you_mean, explain
+from pytest_visualbias.spec.inline_words import lifted
 from pytest_visualbias.spec.kinds import AnyTest
 from pytest_visualbias.spec.schema import Concept, Layer
 from pytest_visualbias.spec.shipped import SUITE_SUFFIXES, fetched, suite_names, suite_path
@@ -140,7 +141,7 @@ def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
         With all faults.
     """
     text = _text(path, file)
-    document = _placed(read_document(text), file)
+    document = lifted(_placed(read_document(text), file))
     faults = list(document.faults)
     if not document.complete or faults:
         raise _error(faults, file)

@@ -54,6 +54,7 @@ from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
+from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 
 EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult
 ChangeResult = GrowthResult | IntraGrowthResult
@@ -76,8 +77,10 @@ __all__ = [
     "PMethod",
     "Scores",
     "Sides",
+    "ZeroShotResult",
     "adjust",
     "adjust_brackets",
+    "assigned",
     "association_from_scores",
     "association_scores",
     "association_test",
@@ -108,4 +111,5 @@ __all__ = [
     "spearman",
     "undecided",
     "wilson",
+    "zero_shot",
 ]

@@ -9,6 +9,7 @@ from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.reports.text import waiver_text
 from pytest_visualbias.reports.units import rates_text
+from pytest_visualbias.reports.zero_shot import nearest_words, words_text, zero_shot_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
@@ -59,6 +60,7 @@ def details(record: ResultRecord) -> list[Group]:
         ("Judged by", _rules(record)),
         ("Trials", _trials(record)),
         ("Training run", _series(record)),
+        ("Nearest words", _zero_shot(record)),
         ("Where", _place(record)),
     ]
     found = [Group(title=title, facts=tuple(facts)) for title, facts in groups]
@@ -194,10 +196,20 @@ def _series(record: ResultRecord) -> Iterator[Fact]:
     yield Fact(name="limits", value=series_text(record), term="series", is_theirs=True)
 
 
+def _zero_shot(record: ResultRecord) -> Iterator[Fact]:
+    if record.zero_shot is None:
+        return
+    yield Fact(name="zero-shot", value=zero_shot_text(record), term="zero-shot")
+    yield Fact(name="differ most", value=nearest_words(record), term="zero-shot", is_theirs=True)
+
+
 def _place(record: ResultRecord) -> Iterator[Fact]:
     yield Fact(name="spec", value=f"{record.spec}:{record.line}", is_theirs=True)
     read = f"{record.module or record.layer} ({record.pooling})" if record.pooling else record.layer
     yield Fact(name="read from", value=f"{read}, {record.kind}", is_theirs=True)
+    for role, one in record.sets.items():
+        if one.templates:
+            yield Fact(name=f"words of {role}", value=words_text(one), is_theirs=True)
     if record.tags:
         yield Fact(name="tags", value=", ".join(record.tags), is_theirs=True)
     if record.labels:

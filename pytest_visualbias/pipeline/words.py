@@ -1,0 +1,178 @@
+"""The vectors of words: from the cache where they are there, else from the encoder of a model."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_visualbias.embeddings.table import EmbeddingTable
+from pytest_visualbias.errors import EncoderError, StorageError, VisualBiasError
+from pytest_visualbias.models.encoder import ReadsTexts
+from pytest_visualbias.spec.digests import digest_of_mapping
+from pytest_visualbias.spec.layers import POOLED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.models.encoder import Encoder
+    from pytest_visualbias.pipeline.network import Job
+    from pytest_visualbias.spec.schema import LayerPoint
+    from pytest_visualbias.spec.stimuli import Stimulus
+
+    Vectors = Mapping[str, NDArray[np.float32]]
+
+__all__ = ["Words", "read_words"]
+
+# Another one wherever the vector of a word is made of those of its prompts otherwise.
+ENSEMBLE = "mean of unit vectors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Words:
+    """What a network makes of words.
+
+    Attributes
+    ----------
+    vectors : mapping of str to array
+        ``(dim,)`` float32 by identity.
+    failures : mapping of str to str
+        Why there is no vector, by identity.
+    description : mapping
+        Facts of the network for the report.
+    """
+
+    vectors: Vectors = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+    description: Mapping[str, Any] = field(default_factory=dict)
+
+    def beside(
+        self,
+        point: LayerPoint,
+        images: Vectors,
+        failures: Mapping[str, str],
+        notes: Mapping[str, Any],
+    ) -> EmbeddingTable:
+        """Return the table of a layer, with the words where it is the one that they can be at."""
+        vectors, problems = dict(images), {**failures, **self.failures}
+        if point.module == POOLED and self.vectors:
+            unlike = _unlike(images, self.vectors)
+            problems |= dict.fromkeys(self.vectors, unlike) if unlike else {}
+            vectors |= {} if unlike else self.vectors
+        return EmbeddingTable(
+            vectors=vectors, failures=problems, preprocessing=notes.get("preprocessing", {})
+        )
+
+
+def _unlike(images: Vectors, words: Vectors) -> str:
+    """Say that images and words are in no common space, where their dimensions tell."""
+    for image in images.values():
+        word = next(iter(words.values()))
+        if image.shape != word.shape:
+            return (
+                f"'{POOLED}' gives {len(image)} values for an image and {len(word)} for a word, "
+                "which share no space; use a model that compares them"
+            )
+        break
+    return ""
+
+
+def read_words(
+    job: Job, fingerprint: str, cache: EmbeddingCache, opened: Callable[[], Encoder]
+) -> Words:
+    """Return the vectors of all words that are wanted of a network.
+
+    The vector of a word is the mean of the unit vectors of its prompts, made a unit vector: the
+    usual ensemble of templates (Radford et al. 2021).
+
+    Parameters
+    ----------
+    job : Job
+        The network, and what is wanted.
+    fingerprint : str
+        Of its identity.
+    cache : EmbeddingCache
+        Where vectors are kept.
+    opened : callable
+        Returns the encoder; called only where it is needed.
+
+    Returns
+    -------
+    Words
+        What goes wrong is said of every word that it concerns; images are not affected.
+    """
+    wanted = job.want.words
+    if not wanted:
+        return Words()
+    kept: Vectors = {}
+    try:
+        key = _key(job, fingerprint, opened)
+        kept = cache.load(key, {one.identity for one in wanted}).vectors
+        missing = [one for one in wanted if one.identity not in kept]
+        if not missing:
+            return Words(vectors=_of(kept, wanted), description=cache.load(key).notes)
+        encoder = opened()
+        found = _embedded(_reading(encoder, job), missing)
+    except VisualBiasError as error:
+        lost = {one.identity: str(error) for one in wanted if one.identity not in kept}
+        return Words(vectors=_of(kept, wanted), failures=lost)
+    description = dict(encoder.description)
+    with contextlib.suppress(OSError, StorageError):  # costs the next run time, never this one
+        cache.store(key, found, description)
+    return Words(vectors={**_of(kept, wanted), **found}, description=description)
+
+
+def _of(kept: Vectors, wanted: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
+    return {one.identity: kept[one.identity] for one in wanted if one.identity in kept}
+
+
+def _key(job: Job, fingerprint: str, opened: Callable[[], Encoder]) -> str:
+    """Return what words are kept by: all that their vectors depend on besides the prompts."""
+    is_whole = job.identity.is_whole
+    texts = job.identity.texts if is_whole else _reading(opened(), job).texts_identity()
+    facts = {
+        "network": fingerprint,
+        "texts": texts,
+        "words": ENSEMBLE,
+        "precision": job.context.precision,
+    }
+    return digest_of_mapping(facts)
+
+
+def _reading(encoder: Encoder, job: Job) -> ReadsTexts:
+    if isinstance(encoder, ReadsTexts):
+        return encoder
+    raise EncoderError(
+        f"a model of source '{job.entry.source}' reads no texts; use one of 'open_clip' or "
+        "'transformers', or 'embeddings' with vectors of the words"
+    )
+
+
+def _embedded(encoder: ReadsTexts, words: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
+    prompts = list(dict.fromkeys(prompt for word in words for prompt in word.prompts))
+    try:
+        rows = np.asarray(encoder.encode_texts(prompts), dtype=np.float64)
+    except VisualBiasError:
+        raise
+    except Exception as error:  # it is the user's network
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EncoderError(
+            f"the network fails on texts ({reason}); check its tokenizer and its weights"
+        ) from error
+    by_prompt = dict(zip(prompts, rows, strict=True))
+    return {
+        word.identity: _ensemble(np.stack([by_prompt[prompt] for prompt in word.prompts]))
+        for word in words
+    }
+
+
+def _ensemble(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    # Vectors without a length or a direction are told by the test itself.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(axis=0)
+        return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)

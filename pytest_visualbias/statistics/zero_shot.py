@@ -1,0 +1,119 @@
+"""To which of two sets of words images are nearest, and whether two sets of images differ in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_visualbias.statistics.hypergeometric import (
+    is_countable_by_value,
+    permutation_test_by_value,
+)
+from pytest_visualbias.statistics.permutation import permutation_test
+from pytest_visualbias.statistics.side import Side
+from pytest_visualbias.statistics.similarity import cosines_of, unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from pytest_visualbias.statistics.permutation import PMethod
+
+    Matrix = NDArray[np.float64]
+
+__all__ = ["ZeroShotResult", "assigned", "zero_shot"]
+
+_ROLES = ("X", "Y")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZeroShotResult:
+    """What share of two sets of images is nearest to a word of A.
+
+    Attributes
+    ----------
+    share_x, share_y : float
+        Of X and of Y; the rest is nearest to a word of B.
+    difference : float
+        The first less the second.
+    p_value : float
+        Two-sided, of that difference; an upper bound where it could not be counted.
+    p_method : {"exact", "bounded", "sampled"}
+        How it was had.
+    words_x, words_y : tuple of float
+        Share of X, and of Y, that is nearest to each word, those of A first.
+    """
+
+    share_x: float
+    share_y: float
+    difference: float
+    p_value: float
+    p_method: PMethod
+    words_x: tuple[float, ...]
+    words_y: tuple[float, ...]
+
+
+def assigned(images: ArrayLike, first: ArrayLike, second: ArrayLike) -> Matrix:
+    """Return to which word each image is nearest, by cosine.
+
+    Parameters
+    ----------
+    images : array_like
+        `(n, dim)`.
+    first, second : array_like
+        The words of A and of B, `(n_a, dim)` and `(n_b, dim)`.
+
+    Returns
+    -------
+    ndarray
+        `(n, n_a + n_b)`: 1 for the nearest word, the first of equally near ones, and 0.
+    """
+    words = [unit_rows(first, "A"), unit_rows(second, "B")]
+    cosines = cosines_of([unit_rows(images, "images")], words)
+    found: Matrix = np.zeros(cosines.shape)
+    found[np.arange(len(found)), cosines.argmax(axis=1)] = 1.0
+    return found
+
+
+def zero_shot(x: Sequence[Matrix], y: Sequence[Matrix], n_a: int) -> ZeroShotResult:
+    """Test whether X are taken for A, rather than B, as often as Y are.
+
+    Parameters
+    ----------
+    x, y : sequence of ndarray
+        What `assigned` gives for the images of X and Y, of each trial; averaged over trials.
+    n_a : int
+        How many words A has.
+
+    Returns
+    -------
+    ZeroShotResult
+
+    Notes
+    -----
+    Null hypothesis: to which word an image is nearest has nothing to do with its set. Labels of
+    X and Y are permuted; of one trial it is counted exactly (`permutation_test_by_value`). It is
+    the classification of images by prompts [1]_, with the share of each set in place of a ranking.
+
+    References
+    ----------
+    .. [1] H. Berg et al., "A Prompt Array Keeps the Bias Away: Debiasing Vision-Language Models
+       with Adversarial Learning", AACL-IJCNLP 2022.
+    """
+    first, second = np.mean(x, axis=0), np.mean(y, axis=0)
+    side = Side.of(first[:, :n_a].sum(axis=1), second[:, :n_a].sum(axis=1), _ROLES)
+    is_counted = is_countable_by_value(side)
+    found = permutation_test_by_value(side) if is_counted else permutation_test(side)
+    shares = [float(one.mean()) for one in (side.first, side.second)]
+    return ZeroShotResult(
+        share_x=shares[0],
+        share_y=shares[1],
+        difference=side.difference,
+        p_value=found.p_value,
+        p_method=found.method,
+        words_x=tuple(map(float, first.mean(axis=0))),
+        words_y=tuple(map(float, second.mean(axis=0))),
+    )

@@ -1,0 +1,157 @@
+"""Vectors of words: the mean over templates, the cache, and what cannot be had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.plan import Want, distinct
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.encoder import Context, Identity
+from pytest_visualbias.pipeline.network import Job
+from pytest_visualbias.pipeline.words import Words, read_words
+from pytest_visualbias.spec.layers import layer_point
+from pytest_visualbias.spec.schema import ConceptWords, OpenClipModel
+from pytest_visualbias.spec.stimuli import resolve_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TEMPLATES = ("a {}", "the {} here")
+POOLED = layer_point("pooled", "pooled")
+
+
+class Blind:
+    """An encoder of images alone."""
+
+    @property
+    def description(self) -> dict[str, str]:
+        return {"device": "none"}
+
+
+class Reader(Blind):
+    """One that reads texts: a vector from the characters."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        self.read += texts
+        if "fails" in texts[0]:
+            raise RuntimeError("no such token")
+        return np.array([vector(text) for text in texts], np.float32)
+
+    def texts_identity(self) -> str:
+        return "tokenizer"
+
+
+def vector(text: str) -> list[float]:
+    return [float(text.count("a")) + 1, float(len(text)), float(text.count("e"))]
+
+
+def job(folder: Path, *words: str, templates: tuple[str, ...] = TEMPLATES, **keys: Any) -> Job:  # noqa: ANN401
+    concept = ConceptWords(text=words, templates=templates)
+    found = distinct([resolve_words("c", concept)], words=True)
+    want = Want(stimuli=(), points=(POOLED,), words=found)
+    return Job(
+        entry=OpenClipModel.model_validate({"source": "open_clip", "name": "a"}),
+        identity=Identity(label="a", facts={}, **keys),
+        context=Context(folder=folder, project=folder),
+        own=want,
+        want=want,
+    )
+
+
+def read(wanted: Job, cache: EmbeddingCache, encoder: Any) -> Words:  # noqa: ANN401
+    return read_words(wanted, "network", cache, lambda: encoder)
+
+
+def test_a_word_is_the_unit_mean_of_the_unit_vectors_of_its_prompts(tmp_path: Path) -> None:
+    wanted, encoder = job(tmp_path, "cat", "tree"), Reader()
+    found = read(wanted, EmbeddingCache(folder=None), encoder)
+    for word in wanted.want.words:
+        prompts = np.array([vector(template.replace("{}", word.name)) for template in TEMPLATES])
+        mean = (prompts / np.linalg.norm(prompts, axis=1)[:, None]).mean(axis=0)
+        assert np.allclose(found.vectors[word.identity], mean / np.linalg.norm(mean), atol=1e-6)
+    assert not found.failures
+
+
+def test_words_that_are_kept_are_not_read_again(tmp_path: Path) -> None:
+    first, second = Reader(), Reader()
+    read(job(tmp_path, "cat", "tree"), EmbeddingCache(folder=tmp_path), first)
+    found = read(job(tmp_path, "tree", "dog"), EmbeddingCache(folder=tmp_path), second)
+    assert second.read == ["a dog", "the dog here"]
+    assert len(found.vectors) == 2
+
+    def never() -> Any:  # noqa: ANN401
+        raise AssertionError
+
+    cache = EmbeddingCache(folder=tmp_path)
+    again = read_words(job(tmp_path, "cat", "dog"), "network", cache, never)
+    assert len(again.vectors) == 2
+    assert again.description == {"device": "none"}
+
+
+@pytest.mark.parametrize("keys", [{"texts": "another tokenizer"}, {"is_whole": False}])
+def test_another_tokenizer_reads_anew(tmp_path: Path, keys: dict[str, Any]) -> None:
+    """Said by its files, or where nothing says it, by the encoder once it is loaded."""
+    encoder = Reader()
+    read(job(tmp_path, "cat"), EmbeddingCache(folder=tmp_path), Reader())
+    read(job(tmp_path, "cat", **keys), EmbeddingCache(folder=tmp_path), encoder)
+    assert encoder.read == ["a cat", "the cat here"]
+    again = Reader()
+    read(job(tmp_path, "cat", **keys), EmbeddingCache(folder=tmp_path), again)
+    assert again.read == []
+
+
+def test_a_model_that_reads_no_texts_is_said_of_every_word(tmp_path: Path) -> None:
+    wanted = job(tmp_path, "cat", "dog")
+    found = read(wanted, EmbeddingCache(folder=None), Blind())
+    assert found.failures.keys() == {one.identity for one in wanted.want.words}
+    sentence = (
+        "a model of source 'open_clip' reads no texts; use one of 'open_clip' or 'transformers', "
+        "or 'embeddings' with vectors of the words"
+    )
+    assert {*found.failures.values()} == {sentence}
+
+
+def test_what_a_network_raises_is_a_sentence(tmp_path: Path) -> None:
+    found = read(job(tmp_path, "fails"), EmbeddingCache(folder=None), Reader())
+    assert [*found.failures.values()] == [
+        "the network fails on texts (no such token); check its tokenizer and its weights"
+    ]
+
+
+def test_a_model_that_cannot_be_loaded_loses_only_what_is_not_kept(tmp_path: Path) -> None:
+    cache = EmbeddingCache(folder=tmp_path)
+    read(job(tmp_path, "cat"), cache, Reader())
+
+    def broken() -> Any:  # noqa: ANN401
+        raise EncoderError("the file is gone")
+
+    found = read_words(job(tmp_path, "cat", "dog"), "network", cache, broken)
+    assert len(found.vectors) == 1
+    assert [*found.failures.values()] == ["the file is gone"]
+
+
+def test_words_are_at_the_layer_that_images_share_with_them_alone(tmp_path: Path) -> None:
+    found = read(job(tmp_path, "cat"), EmbeddingCache(folder=None), Reader())
+    images = {"image": np.ones(3, np.float32)}
+    assert len(found.beside(POOLED, images, {}, {}).vectors) == 2
+    other = layer_point("blocks.1", "blocks.1")
+    assert found.beside(other, images, {}, {}).vectors.keys() == {"image"}
+
+
+def test_vectors_of_other_lengths_share_no_space(tmp_path: Path) -> None:
+    found = read(job(tmp_path, "cat"), EmbeddingCache(folder=None), Reader())
+    table = found.beside(POOLED, {"image": np.ones(4, np.float32)}, {}, {})
+    assert table.vectors.keys() == {"image"}
+    sentence = (
+        "'pooled' gives 4 values for an image and 3 for a word, which share no space; use a model "
+        "that compares them"
+    )
+    assert [*table.failures.values()] == [sentence]
