@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 SPEC_SUFFIXES = (".bias.yaml", ".bias.yml")
-OK, FAULTY, USAGE = 0, 1, 2
+OK, FAULTY, USAGE, STOPPED = 0, 1, 2, 130
 MOST_STEPS = 12
 EXAMPLES = """examples:
   visualbias init
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 where all is well, 1 where a spec or a model is not, 2 for a wrong call or a report
-        that cannot be used.
+        that cannot be used; 130 where it was stopped.
     """
     parser = _parser()
     given = sys.argv[1:] if arguments is None else arguments
@@ -84,6 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VisualBiasError as error:
         print(error, file=sys.stderr)
         return USAGE if isinstance(error, ReportError) else FAULTY
+    except KeyboardInterrupt:
+        print(
+            "stopped; what is finished is kept, and the same call goes on from there",
+            file=sys.stderr,
+        )
+        return STOPPED
     except BrokenPipeError:  # the reader of the pipe has seen enough
         # What is still buffered would fail again when the interpreter flushes it on leaving.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.remote.urls import place
+from pytest_visualbias.remote.urls import is_url, place
 from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
 from pytest_visualbias.reports.outcomes import was_broken, was_strict
@@ -52,12 +52,21 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--no-thumbnails", action="store_true", help="show no stimuli in a page of HTML"
     )
     parser.add_argument(
-        "--plots", type=Path, metavar="DIR", help="write figures, as SVG and PNG (needs matplotlib)"
+        "--plots",
+        type=_folder,
+        metavar="DIR",
+        help="write figures, as SVG and PNG (needs matplotlib)",
     )
     parser.add_argument(
         "--accuracy", type=Path, metavar="FILE", help="what `visualbias probe --json` wrote"
     )
     parser.set_defaults(run=_report)
+
+
+def _folder(text: str) -> Path:
+    if is_url(text):
+        raise argparse.ArgumentTypeError("figures go to a folder of this machine; name one")
+    return Path(text)
 
 
 def add_comparison(parser: argparse.ArgumentParser) -> None:

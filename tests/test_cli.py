@@ -304,3 +304,27 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         process.stdout.close()
         _, said = process.communicate()
     assert (process.returncode, said) == (0, b"")
+
+
+def test_a_command_that_is_stopped_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def stopped(options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pytest_visualbias.cli._schema", stopped)
+    assert main(["schema"]) == 130
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert said.err.startswith("stopped; ")
+
+
+def test_figures_at_a_url_are_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "run.json", "--plots", "s3://bucket/plots"])
+    assert ended.value.code == 2
+    assert "figures go to a folder of this machine" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]

@@ -18,10 +18,10 @@ import safetensors
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.identity import HUB_NAMES
 from pytest_visualbias.models.shards import is_several
-from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+from pytest_visualbias.spec.schema import Network, ProgramModel, TimmModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_visualbias.models.encoder import Identity
     from pytest_visualbias.spec.schema import ModelEntry
@@ -41,19 +41,38 @@ def flaws_of(entry: ModelEntry, identities: Iterable[Identity]) -> Iterator[str]
     Parameters
     ----------
     entry : ModelEntry
-        Of a spec; only networks of timm and of factories are looked at.
+        Of a spec. Of a program only its archive is looked at, and of ONNX nothing.
     identities : iterable of Identity
         What it means.
     """
-    if not isinstance(entry, TimmModel | FactoryModel):
-        return
+    look = _look_of(entry)
     for identity in identities:
         path = identity.checkpoint
         # Where the weights are in several files, the digest has read them all.
-        if path is not None and not is_several(path) and (flaw := flaw_of(path)) is not None:
+        if path is None or look is None or is_several(path):
+            continue
+        if (flaw := look(path)) is not None:
             yield flaw
     if isinstance(entry, TimmModel) and (unknown := _unknown(entry.name)) is not None:
         yield unknown
+
+
+def _look_of(entry: ModelEntry) -> Callable[[Path], str | None] | None:
+    if isinstance(entry, Network):
+        return flaw_of
+    is_archive = isinstance(entry, ProgramModel) and entry.source in ("torchscript", "export")
+    return _flaw_of_program if is_archive else None
+
+
+def _flaw_of_program(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path):
+            return None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return f"the program {path} cannot be read ({reason}); correct the path"
+    except zipfile.BadZipFile:
+        return f"the program {path} is damaged, or none that torch saves; {AGAIN}"
 
 
 def flaw_of(path: Path) -> str | None:

@@ -48,7 +48,8 @@ def files_of(path: Path) -> list[Path]:
             if (path / name).is_file():
                 return files_of(path / name)
         raise EncoderError(
-            f"the checkpoint {path} cannot be read (a folder without {WHOLE[0]}); name the file"
+            f"the checkpoint {path} cannot be read (a folder without {WHOLE[0]}); name the file, "
+            "or the folder that has it"
         )
     return _shards(path) if path.name.endswith(INDEX) else [path]
 

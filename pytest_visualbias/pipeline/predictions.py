@@ -95,6 +95,7 @@ def blind_reason(asked: Prediction) -> str:
     if asked.labels:
         folders = " or ".join(f"'{label}'" for label in asked.labels)
         said = f"images in {folders} are taken for class {asked.index} no more than others"
+        said += ", as by a classifier that follows the group or another label"
     elif not asked.is_rate:
         said = f"every image has the same probability of class {asked.index}"
     else:

@@ -54,7 +54,8 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
             "to do: what is inconclusive needs more images, or 'evidence: point' where the limit "
             "alone is to decide"
         )
-    if any(one.outcome == "invalid" for one in found):
+    # Of a prediction the reason itself says what to look at.
+    if any(one.outcome == "invalid" and one.prediction is None for one in found):
         yield "to do: what is invalid says nothing; mend the positive control that failed first"
 
 
@@ -71,9 +72,10 @@ def weak_passes(records: Iterable[ResultRecord]) -> str | None:
     if not least:
         return None
     tests = "1 test that passes has" if len(least) == 1 else f"{len(least)} tests that pass have"
+    ends = [f"{end:.2f}" for end in (min(least), max(least))]
     return (
-        f"{tests} too few images to show an effect at the limit (from {min(least):.2f} to "
-        f"{max(least):.2f} on they could): no evidence that there is none"
+        f"{tests} too few images to show an effect at the limit (from "
+        f"{' to '.join(dict.fromkeys(ends))} on they could): no evidence that there is none"
     )
 
 
