@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     Make = Callable[..., ResultRecord]
     MakeReport = Callable[..., Report]
 
-ROOT = Path("/work/checkout/models")
+ROOT = Path("/home/runner/checkout/models")
 COMMAND = re.compile(r"::(error|warning) ((?:[a-z]+=[^:,]*,?)+)::(.*)")
 
 
 def told(
-    records: Sequence[ResultRecord], *faults: Fault, workspace: str = "/work/checkout"
+    records: Sequence[ResultRecord], *faults: Fault, workspace: str = "/home/runner/checkout"
 ) -> list[str]:
     return commands(records, faults, root=ROOT, workspace=Path(workspace), is_strict=False)
 

@@ -146,7 +146,7 @@ def test_an_entry_that_is_no_mapping_stays_a_fault_of_the_spec() -> None:
 @pytest.mark.parametrize(
     ("reference", "expected"),
     [
-        ("open_clip:local-dir:clip", {"source": "open_clip", "name": "local-dir:/work/clip"}),
+        ("open_clip:local-dir:clip", {"source": "open_clip", "name": "local-dir:/home/ada/clip"}),
         (
             "open_clip:ViT-B-32/laion2b_s34b_b79k",
             {"source": "open_clip", "name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"},
@@ -154,17 +154,17 @@ def test_an_entry_that_is_no_mapping_stays_a_fault_of_the_spec() -> None:
         ("open_clip:hf-hub:org/clip", {"source": "open_clip", "name": "hf-hub:org/clip"}),
         ("torchvision:resnet18", {"source": "torchvision", "name": "resnet18"}),
         ("transformers:org/vit", {"source": "transformers", "name": "org/vit"}),
-        ("transformers:./vit", {"source": "transformers", "path": "/work/vit"}),
+        ("transformers:./vit", {"source": "transformers", "path": "/home/ada/vit"}),
         ("transformers:/far/vit", {"source": "transformers", "path": "/far/vit"}),
-        ("torchscript:net.ts", {"source": "torchscript", "path": "/work/net.ts"}),
-        ("export:net.pt2", {"source": "export", "path": "/work/net.pt2"}),
-        ("onnx:net.onnx", {"source": "onnx", "path": "/work/net.onnx"}),
+        ("torchscript:net.ts", {"source": "torchscript", "path": "/home/ada/net.ts"}),
+        ("export:net.pt2", {"source": "export", "path": "/home/ada/net.pt2"}),
+        ("onnx:net.onnx", {"source": "onnx", "path": "/home/ada/net.onnx"}),
     ],
 )
 def test_every_source_can_take_the_place_of_a_model(
     reference: str, expected: dict[str, str]
 ) -> None:
-    override = override_of("after", reference, Path("/work"))
+    override = override_of("after", reference, Path("/home/ada"))
     data = {"models": {"after": {"source": "timm", "name": "r", "checkpoint": "a.pt"}}}
     assert apply(data, (override,), "s.yaml")["models"]["after"] == expected
 
@@ -181,6 +181,6 @@ def test_every_source_can_take_the_place_of_a_model(
 )
 def test_a_bare_path_replaces_what_holds_the_weights(entry: dict[str, str], key: str) -> None:
     """A tag stays: beside a checkpoint it says how images are prepared."""
-    override = override_of("after", "b", Path("/work"))
+    override = override_of("after", "b", Path("/home/ada"))
     found = apply({"models": {"after": entry}}, (override,), "s.yaml")["models"]["after"]
-    assert found == {**entry, key: "/work/b"}
+    assert found == {**entry, key: "/home/ada/b"}
