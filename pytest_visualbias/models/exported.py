@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import warnings
@@ -72,13 +73,7 @@ def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> 
         **output_outs(_names(module, own["prepare"], batch, device)),
         **own,
     )
-    return TorchEncoder(
-        network,
-        device=str(device),
-        precision=context.precision,
-        worker=context.worker,
-        threads=context.threads,
-    )
+    return TorchEncoder.within(dataclasses.replace(context, device=str(device)), network)
 
 
 def _loaded(path: Path) -> Any:

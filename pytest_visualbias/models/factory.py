@@ -48,13 +48,7 @@ def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> T
         **read_outs(model),
         **declared_input(entry),
     )
-    return TorchEncoder(
-        network,
-        device=context.device,
-        precision=context.precision,
-        worker=context.worker,
-        threads=context.threads,
-    )
+    return TorchEncoder.within(context, network)
 
 
 def _call(entry: FactoryModel, seed: int | None, context: Context) -> torch.nn.Module:

@@ -50,13 +50,7 @@ def open_in_memory(entry: InMemoryModel, _identity: Identity, context: Context) 
         **read_outs(module),
         **_input(entry, held, module),
     )
-    return TorchEncoder(
-        network,
-        device=context.device,
-        precision=context.precision,
-        worker=context.worker,
-        threads=context.threads,
-    )
+    return TorchEncoder.within(context, network)
 
 
 def _input(entry: InMemoryModel, held: InMemory, module: Any) -> dict[str, Any]:

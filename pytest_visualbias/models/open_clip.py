@@ -65,13 +65,7 @@ def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -
         **_layout(visual),
         **_input(entry, visual, wants_own=wants_own),
     )
-    return TorchEncoder(
-        network,
-        device=context.device,
-        precision=context.precision,
-        worker=context.worker,
-        threads=context.threads,
-    )
+    return TorchEncoder.within(context, network)
 
 
 def _texts(

@@ -53,13 +53,7 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
         **read_outs(model, no_logits=no_logits),
         **own_input(model, entry),
     )
-    return TorchEncoder(
-        network,
-        device=context.device,
-        precision=context.precision,
-        worker=context.worker,
-        threads=context.threads,
-    )
+    return TorchEncoder.within(context, network)
 
 
 def check_name(name: str) -> None:

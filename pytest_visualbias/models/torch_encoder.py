@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from pytest_visualbias.models.encoder import Context
     from pytest_visualbias.models.text_tower import TextTower
     from pytest_visualbias.spec.schema import LayerPoint
 
@@ -75,6 +76,17 @@ class TorchEncoder:
             self._module.to(memory_format=self._layout)
         self._fits: int | None = None
         self._tower: TextTower | None = None
+
+    @classmethod
+    def within(cls, context: Context, network: Network) -> TorchEncoder:
+        """Return the encoder of a network on the device, and in the precision, of a context."""
+        return cls(
+            network,
+            device=context.device,
+            precision=context.precision,
+            worker=context.worker,
+            threads=context.threads,
+        )
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:

@@ -55,13 +55,7 @@ def open_torchscript(entry: ProgramModel, identity: Identity, context: Context) 
         **output_outs(names),
         **own,
     )
-    return TorchEncoder(
-        network,
-        device=context.device,
-        precision=context.precision,
-        worker=context.worker,
-        threads=context.threads,
-    )
+    return TorchEncoder.within(context, network)
 
 
 def _loaded(path: Path) -> Any:

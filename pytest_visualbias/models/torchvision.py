@@ -57,13 +57,7 @@ def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Conte
         **_input(entry, published, weights),
         **_tokens(model),
     )
-    return TorchEncoder(
-        network,
-        device=context.device,
-        precision=context.precision,
-        worker=context.worker,
-        threads=context.threads,
-    )
+    return TorchEncoder.within(context, network)
 
 
 def _published(entry: TorchvisionModel) -> Any:

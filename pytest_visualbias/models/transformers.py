@@ -83,13 +83,7 @@ def open_transformers(
         **images,
         texts=_texts(model, place, read, images["prepare"]),
     )
-    encoder = TorchEncoder(
-        network,
-        device=context.device,
-        precision=context.precision,
-        worker=context.worker,
-        threads=context.threads,
-    )
+    encoder = TorchEncoder.within(context, network)
     return encoder.steady()
 
 
