@@ -27,7 +27,7 @@ from pytest_visualbias.reports.tables import (
 )
 from pytest_visualbias.reports.text import drift_text, remedies, weak_passes
 from pytest_visualbias.reports.transfer import transfers
-from pytest_visualbias.reports.trials import trials_text
+from pytest_visualbias.reports.trials import lone_trials, trials_text
 from pytest_visualbias.reports.units import rates_text, unit_of
 from pytest_visualbias.reports.zero_shot import zero_shot_text
 from pytest_visualbias.verdict import number
@@ -188,6 +188,8 @@ def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
     weak = weak_passes(records)
     if weak is not None:
         yield Text(f"note: {weak}")
+    if (alone := lone_trials(records)) is not None:
+        yield Text(f"note: {alone}")
     for index, transfer in enumerate(transfers(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
     for record in (one for one in records if one.prediction is not None and one.role == "gated"):

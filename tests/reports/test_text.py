@@ -113,11 +113,3 @@ def test_what_single_untrained_seeds_show_is_said(make: Make) -> None:
     excess = {**GROWTH, "base": "untrained", "untrained": [-0.4, 0.1, 0.6]}
     assert "; its 3 seeds from -0.40 to +0.60" in failure_text(make(excess=excess))
     assert "seeds" not in failure_text(make(excess={**excess, "untrained": [0.6]}))
-
-
-def test_the_spread_of_trials_and_the_worst_one_are_said(make: Make) -> None:
-    trials = {"labels": ["a", "b\x1b", "c"], "effect_size": [0.0] * 3}
-    one = make(trials=trials | {"effect_judged": [0.5, -1.5, 0.2]})
-    assert "  3 trials from -1.50 to +0.50, largest -1.50: b\\x1b" in failure_text(one).splitlines()
-    alone = make(trials={"labels": ["a"], "effect_size": [0.5], "effect_judged": [0.5]})
-    assert "trials" not in failure_text(alone)
