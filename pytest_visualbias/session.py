@@ -8,12 +8,12 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.baseline.entries import entry_key
 from pytest_visualbias.baseline.recording import Claims
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
 from pytest_visualbias.pipeline.family import family
+from pytest_visualbias.pipeline.foreseen import claimed
 from pytest_visualbias.pipeline.numbers import Subject
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.pipeline.recorded import Earlier
@@ -22,15 +22,13 @@ from pytest_visualbias.pipeline.training import Run
 from pytest_visualbias.pipeline.trajectory import Trajectory, trajectory
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.parsing import parse_spec, read_spec
-from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import EmbeddingsModel
 from pytest_visualbias.spec.series import axis_of
 from pytest_visualbias.spec.shortening import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from pytest_visualbias.baseline.sources import Baseline, Baselines
@@ -123,7 +121,7 @@ class Session:
     def claims(self) -> list[Claims]:
         """Return which recorded results the specs of this run claim, whatever is selected."""
         return [
-            Claims(path=one.path, file=one.file.file, keys=frozenset(_keys(one.file)))
+            Claims(path=one.path, file=one.file.file, keys=frozenset(claimed(one.file.spec)))
             for one in self.loaded.values()
         ]
 
@@ -329,14 +327,6 @@ def _said(spec: LoadedSpec, model: str, error: VisualBiasError) -> str:
     if not isinstance(error, EncoderError):
         return str(error)
     return spec.file.sentence(("models", model), str(error))
-
-
-def _keys(file: SpecFile) -> Iterator[str]:
-    for test in file.spec.tests:
-        for layer in layers_of(file.spec, test):
-            for model in file.spec.models:
-                if is_gated(file.spec, model, test):
-                    yield entry_key(model, test.name, layer)
 
 
 def _emptied(trial: Trial) -> Trial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -10,12 +11,13 @@ from pydantic import BaseModel, ConfigDict
 from pytest_visualbias.spec.digests import digest_of_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "TOLERANCE",
     "Entry",
     "Stimuli",
+    "Unlike",
     "difference",
     "entry_key",
     "entry_of",
@@ -27,6 +29,8 @@ __all__ = [
 # Scores that differ by less are the same: machines round differently (`statistics.change`).
 TOLERANCE = 1e-6
 UNUSABLE = ("error", "invalid")
+# Besides single keys of the preprocessing.
+DECLARABLE = ("pooling", "precision")
 ANSWERS = ("rate_x", "rate_y")
 
 
@@ -138,8 +142,24 @@ def _asked(prediction: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {key: value for key, value in prediction.items() if key not in ANSWERS}
 
 
-def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> str | None:
-    """Return in what two results differ that must agree for a growth, where they do.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unlike:
+    """One thing in which a result differs from what was recorded.
+
+    Attributes
+    ----------
+    name : str
+        As a spec declares it; empty where growth has no meaning then.
+    text : str
+        What it is, then and now.
+    """
+
+    name: str = ""
+    text: str
+
+
+def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> list[Unlike]:
+    """Return in what two results differ that must agree for a growth.
 
     Parameters
     ----------
@@ -149,22 +169,31 @@ def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> str | No
         Differences that the spec means to have: ``pooling``, ``preprocessing.KEY``.
     """
     meant = frozenset(declared)
+    return [one for one in _differences(old, new) if not one.name or one.name not in meant]
+
+
+def _differences(old: Entry, new: Entry) -> Iterator[Unlike]:
     if old.kind != new.kind:
-        return f"kind ({old.kind} then, {new.kind} now)"
+        # Of another kind everything else is other, too.
+        yield Unlike(text=f"kind ({old.kind} then, {new.kind} now)")
+        return
     for role, stimuli in new.stimuli.items():
         before = old.stimuli.get(role)
         if before != stimuli:
-            return f"stimuli of {role} ({_counted(before.n if before else 0, stimuli.n)})"
+            count = _counted(before.n if before else 0, stimuli.n)
+            yield Unlike(text=f"stimuli of {role} ({count})")
     if old.prediction != new.prediction:
-        return f"prediction ({_apart(old.prediction or {}, new.prediction or {})})"
+        yield Unlike(text=f"prediction ({_apart(old.prediction or {}, new.prediction or {})})")
     for name in ("module", "pooling", "precision"):
-        if name not in meant and getattr(old, name) != getattr(new, name):
-            return f"{name} ({getattr(old, name)} then, {getattr(new, name)} now)"
+        one, other = getattr(old, name), getattr(new, name)
+        if one != other:
+            text = f"{name} ({one} then, {other} now)"
+            yield Unlike(name=name if name in DECLARABLE else "", text=text)
     for key in sorted(old.preprocessing.keys() | new.preprocessing.keys()):
-        one, other = old.preprocessing.get(key), new.preprocessing.get(key)
-        if one != other and f"preprocessing.{key}" not in meant:
-            return f"preprocessing ({key}: {one} then, {other} now)"
-    return None
+        was, now = old.preprocessing.get(key), new.preprocessing.get(key)
+        if was != now:
+            text = f"preprocessing ({key}: {was} then, {now} now)"
+            yield Unlike(name=f"preprocessing.{key}", text=text)
 
 
 def _apart(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -178,7 +207,7 @@ def _counted(old: int, new: int) -> str:
 
 def is_changed(old: Entry, new: Entry) -> bool:
     """Whether a result is another one than was recorded, by more than rounding."""
-    if difference(old, new) is not None or old.scores.keys() != new.scores.keys():
+    if difference(old, new) or old.scores.keys() != new.scores.keys():
         return True
     if _differ(old.gap, new.gap):
         return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_visualbias.baseline.entries import TOLERANCE, entry_key, entry_of, is_recordable
 from pytest_visualbias.baseline.files import locked, read_baseline, write_baseline
 from pytest_visualbias.errors import BaselineError
+from pytest_visualbias.spec.document import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.baseline.entries import Entry
     from pytest_visualbias.baseline.sources import Baseline, Baselines
 
-__all__ = ["Claims", "Kept", "keep"]
+__all__ = ["Claims", "Kept", "keep", "unclaimed_text"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,10 +87,7 @@ class Kept:
                 f"{self.shown}: |effect| rose, most in {key} by {rise:.2f}; see it is meant"
             )
         if self.unclaimed:
-            names = ", ".join(self.unclaimed)
-            told.append(
-                f"{self.shown}: no test claims {names}; drop what is gone with --visualbias-prune"
-            )
+            told.append(unclaimed_text(self.shown, self.unclaimed))
         return told
 
     def plain(self) -> dict[str, Any]:
@@ -102,6 +100,12 @@ class Kept:
             "risen": dict([self.risen]) if self.risen is not None else {},
             "unclaimed": list(self.unclaimed),
         }
+
+
+def unclaimed_text(shown: str, keys: Iterable[str]) -> str:
+    """Say which entries of a file no test claims, and what to do."""
+    names = printable(", ".join(keys))
+    return f"{shown}: no test claims {names}; drop what is gone with --visualbias-prune"
 
 
 def keep(

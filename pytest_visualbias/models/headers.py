@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from pytest_visualbias.models.encoder import Identity
     from pytest_visualbias.spec.schema import ModelEntry
 
-__all__ = ["flaw_of", "flaws_of"]
+__all__ = ["doubled", "flaw_of", "flaws_of"]
 
 AGAIN = "copy or save it again"
+ONCE = "keep one of them"
 # What torch writes: an archive, or a pickle as before 1.6; and the archives of its first versions.
 ARCHIVE, PICKLE, TAR = b"PK", b"\x80", b"ustar"
 TAR_AT = 257
@@ -55,6 +56,17 @@ def flaws_of(entry: ModelEntry, identities: Iterable[Identity]) -> Iterator[str]
             yield flaw
     if isinstance(entry, TimmModel) and (unknown := _unknown(entry.name)) is not None:
         yield unknown
+
+
+def doubled(identities: Iterable[Identity]) -> Iterator[str]:
+    """Yield a sentence about trials of one recipe that have the same checkpoint, byte by byte."""
+    labels: dict[str, list[str]] = {}
+    for identity in identities:
+        if "checkpoint" in identity.facts:
+            labels.setdefault(identity.facts["checkpoint"], []).append(identity.label)
+    for same in labels.values():
+        if len(same) > 1:
+            yield f"{' and '.join(same)} are the same file, which counts {len(same)} times; {ONCE}"
 
 
 def _look_of(entry: ModelEntry) -> Callable[[Path], str | None] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.power import plan_of
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.pipeline.numbers import Numbers
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+    from pytest_visualbias.verdict import Outcome
 
 __all__ = ["rule_of", "verdict_of", "waiver_of"]
 
@@ -80,7 +82,13 @@ def verdict_of(
         return judge_control(found.effect, rule, held_before=_held_before(found, rule))
     unlike = tuple(_not_comparable(spec, model, test, found))
     if unlike:
-        return Verdict(outcome="fail", reasons=unlike)
+        rest = verdict_of(
+            *(spec, model, _measurable(test, found), _compared(found), waiver),
+            p_adjusted=p_adjusted,
+            growth_p_adjusted=growth_p_adjusted,
+            excess_p_adjusted=excess_p_adjusted,
+        )
+        return _beside(rest, unlike)
     effect, growth, excess = found.effect, found.growth, found.excess
     if waiver is None:
         return judge(
@@ -97,6 +105,28 @@ def verdict_of(
         excess=excess,
         excess_p_adjusted=excess_p_adjusted,
     )
+
+
+def _measurable(test: BiasTest, found: Numbers) -> BiasTest:
+    """Return a test without its limits on a change that could not be measured."""
+    changes = {"max_growth": found.growth, "max_shift": found.growth, "max_excess": found.excess}
+    gone = {name: None for name, change in changes.items() if change is None}
+    return test.model_copy(update={"limits": test.limits.model_copy(update=gone)})
+
+
+def _compared(found: Numbers) -> Numbers:
+    """Return numbers as if what they could not be compared with were not there."""
+    return dataclasses.replace(found, unlike=None, unlike_untrained=None, unrecorded=None)
+
+
+def _beside(rest: Verdict, unlike: tuple[str, ...]) -> Verdict:
+    """Return a failure that says what was over its limit all the same, then what was not compared.
+
+    What is invalid stays so: it must not be recorded.
+    """
+    said = () if rest.outcome == "pass" else rest.reasons
+    outcome: Outcome = "invalid" if rest.outcome == "invalid" else "fail"
+    return Verdict(outcome=outcome, reasons=(*said, *unlike))
 
 
 def _settled(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Verdict | None:

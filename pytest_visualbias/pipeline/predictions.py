@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Rows = Mapping[str, Vector]
 
-__all__ = ["blind_reason", "prediction_of", "read_predictions", "rows_of"]
+__all__ = ["asked_of", "blind_reason", "prediction_of", "read_predictions", "rows_of"]
 
 # The roles of all images by their label, by which it shows whether a classifier knows the class.
 INSIDE, OUTSIDE = "the class", "the other classes"
@@ -105,14 +105,17 @@ def blind_reason(asked: Prediction) -> str:
 
 def prediction_of(test: BiasTest, scores: object) -> dict[str, Any] | None:
     """Return what a test asked of a classifier, as plain data; None of a test of embeddings."""
-    asked = test.prediction
-    if asked is None or not isinstance(scores, OutcomeScores):
+    if test.prediction is None or not isinstance(scores, OutcomeScores):
         return None
+    return {**asked_of(test.prediction), "classes": scores.classes}
+
+
+def asked_of(asked: Prediction) -> dict[str, Any]:
+    """Return the question itself as plain data, without what only a classifier can tell."""
     return {
         "class": asked.index,
         "rate": asked.rate,
         "label": list(asked.labels),
         "threshold": asked.threshold,
         "activation": asked.activation,
-        "classes": scores.classes,
     }

@@ -21,10 +21,11 @@ from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.spec.roles import growth_base, is_origin, is_random
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_visualbias.baseline.entries import Unlike
     from pytest_visualbias.baseline.sources import Baseline
     from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
@@ -35,11 +36,13 @@ __all__ = [
     "Earlier",
     "Past",
     "live_entry",
+    "missing",
     "origin",
     "origin_models",
     "origin_name",
     "past_of",
     "scores_by_identity",
+    "stale",
 ]
 
 # What a report calls it where it names a model otherwise.
@@ -158,12 +161,10 @@ def past_of(
     key = entry_key(subject.name, test.name, layer)
     entry = baseline.entry(key)
     if entry is None:
-        reason = f"{baseline.shown} has no entry '{key}'; {baseline.remedy('update-new')}"
-        return Past(reason=reason)
+        return Past(reason=missing(baseline, key))
     unlike = difference(entry, live_entry(subject, test, layer, numbers), differs)
-    if unlike is not None:
-        what = f"not_comparable: '{key}' in {baseline.shown} was recorded with other {unlike}"
-        return Past(reason=f"{what}; {baseline.remedy('update')}")
+    if unlike:
+        return Past(reason=stale(baseline, key, unlike))
     try:
         scores = _restored(entry, test, numbers)
     except KeyError:
@@ -179,6 +180,22 @@ def past_of(
         )
         raise BaselineError(message)
     return Past(scores=scores)
+
+
+def missing(baseline: Baseline, key: str) -> str:
+    """Say that a result was not recorded, and what to do."""
+    return f"{baseline.shown} has no entry '{key}'; {baseline.remedy('update-new')}"
+
+
+def stale(baseline: Baseline, key: str, unlike: Sequence[Unlike]) -> str:
+    """Say in what a result differs from what was recorded, and what to do."""
+    what = ", ".join(one.text for one in unlike)
+    said = f"not_comparable: '{key}' in {baseline.shown} was recorded with other {what}"
+    declared = ""
+    if all(one.name for one in unlike):
+        names = ", ".join(one.name for one in unlike)
+        declared = f", or declare it with 'settings: {{differs: [{names}]}}'"
+    return f"{said}; {baseline.remedy('update')}{declared}"
 
 
 def _is_of_a_piece(entry: Entry, test: BiasTest, scores: Mapping[str, NDArray[np.float64]]) -> bool:

@@ -10,6 +10,7 @@ from pytest_visualbias.pipeline.alike import alike
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.pipeline.recorded import scores_by_identity
+from pytest_visualbias.pipeline.twins import twins
 from pytest_visualbias.pipeline.zero_shot import zero_shot_record
 from pytest_visualbias.record import (
     AcceptRecord,
@@ -108,7 +109,10 @@ def result_record(
         "so no growth can be found; check that they are not the same weights"
     )
     notes = [*warnings, *([same] if numbers.is_same else []), *_idle(file, subject.name, numbers)]
-    vectors = subject.measured.trials[0].tables[layer].vectors
+    trials = subject.measured.trials
+    images = (one.identity for stimuli in numbers.sets.values() for one in stimuli.stimuli)
+    notes += [file.sentence(("models", subject.name), one) for one in twins(trials, images)]
+    vectors = trials[0].tables[layer].vectors
     notes += [f"{file.file}:{empty.line}: {one}" for one in alike(file.spec, numbers.sets, vectors)]
     if judged.is_open:
         notes.append(

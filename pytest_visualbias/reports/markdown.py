@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.escaping import html_code, markdown_code, markdown_text
 from pytest_visualbias.reports.fitting import Section, fit
+from pytest_visualbias.reports.markdown_beside import beside
+from pytest_visualbias.reports.markdown_parts import LONGEST, test_name
+from pytest_visualbias.reports.markdown_parts import clipped as _clipped
+from pytest_visualbias.reports.markdown_parts import folded as _folded
+from pytest_visualbias.reports.markdown_parts import head as _head
+from pytest_visualbias.reports.markdown_parts import row as _row
+from pytest_visualbias.reports.markdown_parts import span as _span
 from pytest_visualbias.reports.outcomes import FAILING, counted, label, severity, verdict
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import series_text, span_text
@@ -23,7 +30,6 @@ __all__ = ["COMMENT_LIMIT", "markdown", "test_name"]
 
 # What GitHub takes as a comment: so many characters, which are never more than bytes.
 COMMENT_LIMIT = 65_536
-LONGEST = 1000
 TITLE = "Bias of vision models"
 TROUBLE = (*FAILING, "inconclusive")
 NOTE = (
@@ -45,11 +51,6 @@ def markdown(report: Report, limit: int = COMMENT_LIMIT) -> str:
     return fit(list(_sections(report)), limit)
 
 
-def test_name(record: ResultRecord) -> str:
-    """Return the test and its layer."""
-    return f"{record.test}[{record.layer}]"
-
-
 def _sections(report: Report) -> Iterator[Section]:
     title = report.summary.get("title") or TITLE
     yield Section(head=f"## {markdown_text(str(title))}: {verdict(report)}\n\n", what="headings")
@@ -68,6 +69,7 @@ def _sections(report: Report) -> Iterator[Section]:
         yield _group(group)
     yield from _growths([one for one in report.results if one.growth is not None])
     yield from _courses(report.results)
+    yield from beside(report.results)
     warnings = list(dict.fromkeys(text for one in report.results for text in one.warnings))
     if warnings:
         rows = [f"- {_clipped(text)}" for text in warnings]
@@ -185,10 +187,6 @@ def _numbers(record: ResultRecord) -> tuple[str, str, str]:
     return _number(record.effect_judged), _span(record.ci_low, record.ci_high), p_text(p)
 
 
-def _span(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else number(value)
 
@@ -197,23 +195,5 @@ def _change(growth: GrowthRecord | None) -> str:
     return "-" if growth is None else number(growth.value)
 
 
-def _head(*names: str) -> str:
-    return f"{_row(*names)}\n{_row(*('---' for _ in names))}\n"
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _folded(title: str, head: str, rows: Sequence[str], what: str) -> Section:
-    """Return a section that is closed until somebody opens it."""
-    start = f"<details><summary>{title}</summary>\n\n{head}"
-    return Section(head=start, rows=rows, foot="\n</details>\n\n", what=what)
-
-
 def _value(value: str) -> str:
     return markdown_code(value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
-
-
-def _clipped(text: str) -> str:
-    return markdown_text(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")

@@ -27,6 +27,7 @@ from pytest_visualbias.reports.tables import (
 )
 from pytest_visualbias.reports.text import drift_text, remedies, weak_passes
 from pytest_visualbias.reports.transfer import transfers
+from pytest_visualbias.reports.trials import lone_trials, trials_text
 from pytest_visualbias.reports.units import rates_text, unit_of
 from pytest_visualbias.reports.zero_shot import zero_shot_text
 from pytest_visualbias.verdict import number
@@ -130,6 +131,7 @@ def _tables(
             console.print(Text(_rest(group, shown), style="dim"), soft_wrap=True)
         if has_all:
             _courses(console, group, screen)
+            _trials(console, group)
             _zero_shots(console, group)
     if any(record.effect_judged is not None for record in records):
         glyphs = Glyphs.of(has_unicode=screen.has_unicode)
@@ -149,6 +151,12 @@ def _courses(console: Console, group: Sequence[ResultRecord], screen: Screen) ->
         if not index:
             console.print()
         console.print(Text(line), soft_wrap=True)
+
+
+def _trials(console: Console, group: Sequence[ResultRecord]) -> None:
+    for record in group:
+        if (text := trials_text(record)) is not None:
+            console.print(Text(f"{record.test} [{record.layer}]: {text}"), soft_wrap=True)
 
 
 def _zero_shots(console: Console, group: Sequence[ResultRecord]) -> None:
@@ -180,6 +188,8 @@ def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
     weak = weak_passes(records)
     if weak is not None:
         yield Text(f"note: {weak}")
+    if (alone := lone_trials(records)) is not None:
+        yield Text(f"note: {alone}")
     for index, transfer in enumerate(transfers(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
     for record in (one for one in records if one.prediction is not None and one.role == "gated"):

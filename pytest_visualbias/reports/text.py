@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.series import series_text, span_text
+from pytest_visualbias.reports.trials import seeds_text, trials_text
 from pytest_visualbias.reports.units import is_standardised, judged_limit, rates_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
@@ -12,7 +13,7 @@ from pytest_visualbias.verdict import number, p_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_visualbias.record import AcceptRecord, ExcessRecord, GrowthRecord, ResultRecord
+    from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
 
 __all__ = ["drift_text", "failure_text", "headline", "remedies", "waiver_text", "weak_passes"]
 
@@ -115,7 +116,10 @@ def _details(record: ResultRecord) -> Iterator[str]:
     if record.drift_corrected_shift is not None:
         yield drift_text(record)
     if record.excess is not None:
-        yield _change(record.excess, "beyond", "excess") + _seeds(record.excess)
+        seeds = seeds_text(record.excess)
+        yield _change(record.excess, "beyond", "excess") + (f"; its {seeds}" if seeds else "")
+    if (trials := trials_text(record)) is not None:
+        yield trials
     if record.series is not None:
         yield f"{span_text(record.series)}: {series_text(record)}"
     if record.accept is not None:
@@ -174,14 +178,6 @@ def _evidence(record: ResultRecord) -> str:
         tests = "1 test" if count == 1 else f"{count} tests"
         parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {tests})")
     return ", ".join(parts)
-
-
-def _seeds(excess: ExcessRecord) -> str:
-    """Say what single untrained networks show: in their mean, effects of either sign cancel."""
-    if len(excess.untrained) < 2:  # noqa: PLR2004 - one seed is its own mean
-        return ""
-    low, high = min(excess.untrained), max(excess.untrained)
-    return f"; its {len(excess.untrained)} seeds from {number(low)} to {number(high)}"
 
 
 def _change(change: GrowthRecord, relation: str, what: str) -> str:

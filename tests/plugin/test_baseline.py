@@ -343,6 +343,15 @@ def test_a_missing_entry_fails_and_names_what_mends_it(recorded: Project, limits
     assert f"{FILE}: no test claims after::one[pooled]; drop what is gone" in sentences(result)
 
 
+def test_an_effect_over_its_own_limit_is_told_beside_a_missing_entry(recorded: Project) -> None:
+    recorded.store("after", bias=1.0)
+    recorded.spec(one_test("renamed", "{max_effect: 0.5, max_growth: 0.2}"), models=ALONE)
+    assert recorded.gate().ret == 1
+    effect, missing = recorded.row("renamed")["reasons"]
+    assert effect.startswith("effect +1.83 is over 0.5 (adjusted p = ")
+    assert missing.startswith(f"{FILE} has no entry 'after::renamed[pooled]'; record it")
+
+
 def test_a_missing_entry_is_nothing_to_a_test_without_limits_on_growth(recorded: Project) -> None:
     recorded.spec(one_test("other", "{max_effect: 0.9}"), models=ALONE)
     assert recorded.gate().ret == 0
@@ -383,7 +392,9 @@ def test_stimuli_that_differ_from_the_record_are_not_compared(recorded: Project)
     (reason,) = recorded.row()["reasons"]
     assert reason == (
         f"not_comparable: 'after::one[pooled]' in {FILE} was recorded with other stimuli of X "
-        "(8 images then, 4 now); record it from the model to measure from: `pytest --visualbias "
+        "(8 images then, 4 now), stimuli of Y (8 images then, 4 now), stimuli of A (8 images "
+        "then, 4 now), stimuli of B (8 images then, 4 now); record it from the model to measure "
+        "from: `pytest --visualbias "
         "--visualbias-after=CHECKPOINT --visualbias-update`, and commit"
     )
     assert recorded.gate(NEW).ret == 1  # it is there, and not new
@@ -400,7 +411,7 @@ def test_as_many_other_stimuli_are_not_compared(recorded: Project) -> None:
 def test_another_kind_of_the_same_name_is_not_compared(recorded: Project) -> None:
     recorded.spec(kind_test("sc-eat", GROWTH, name="one"), models=ALONE)
     recorded.gate()
-    assert "other kind (ieat then, sc-eat now)" in recorded.row()["reasons"][0]
+    assert "other kind (ieat then, sc-eat now);" in recorded.row()["reasons"][0]
 
 
 @pytest.mark.parametrize(
@@ -450,7 +461,12 @@ def test_a_difference_from_the_record_that_is_declared_is_compared(networks: Pro
 
     spec(64, "")
     assert networks.gate(UPDATE).ret == 0
-    spec(96, "settings: {differs: [preprocessing.input_size]}")
+    spec(96, "")
+    assert networks.gate().ret == 1
+    (reason,) = networks.row()["reasons"]
+    said = "settings: {differs: [preprocessing.input_size]}"
+    assert reason.endswith(f", and commit, or declare it with '{said}'")
+    spec(96, said)
     assert networks.gate().ret == 0
     assert networks.row()["growth"]["from"] == "baseline"
 

@@ -11,6 +11,7 @@ from tests.plugin.conftest import one_test, sentences
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
+ACCEPT = "{max_effect: 1.9, reason: known, until: 2999-01-01}"
 LAYERS = "layers: [{name: mid, module: block, pooling: mean}]\n"
 POOLED = """
   before: {source: embeddings, path: ../before.safetensors}
@@ -38,6 +39,33 @@ def test_an_undeclared_difference_fails_and_says_how_to_declare_it(pooled: Proje
         "not_comparable: before and after differ in pooling (mean and max); make them alike, or "
         "declare it with 'settings: {differs: [pooling]}'"
     )
+
+
+def test_an_effect_over_its_own_limit_is_told_where_its_growth_cannot_be(pooled: Project) -> None:
+    """What could not be compared must not hide what needed no comparing."""
+    tests = [
+        one_test("one", "{max_effect: 0.5, max_growth: 0.2}"),
+        one_test("within", "{max_effect: 1.9, max_growth: 0.2}"),
+        one_test("weak", "{max_effect: 1.75, max_growth: 0.2}", evidence="interval"),
+        one_test("known", "{max_effect: 0.5, max_growth: 0.2}", accept=ACCEPT),
+        one_test(
+            "idle", "{max_effect: 1.9, max_growth: 0.2}", accept=ACCEPT.replace("1.9", "1.91")
+        ),
+    ]
+    pooled.spec(*tests, head=LAYERS, models=POOLED)
+    assert pooled.gate().ret == 1
+    rows = {name: pooled.row(name) for name in ("one", "within", "weak", "known", "idle")}
+    assert {row["outcome"] for row in rows.values()} == {"fail"}
+    for row in rows.values():
+        assert row["reasons"][-1].startswith("not_comparable: before and after differ in pooling")
+        assert sum(reason.startswith("not_comparable") for reason in row["reasons"]) == 1
+        assert row["growth"] is None
+    first = {name: row["reasons"][0] for name, row in rows.items()}
+    assert first["one"].startswith("effect +1.83 is over 0.5 (adjusted p = ")
+    assert first["within"].startswith("not_comparable")
+    assert first["weak"].startswith("effect +1.83 is over 1.75, but without evidence (95% interval")
+    assert first["known"].startswith("accepted up to 1.9 until 2999-01-01: known")
+    assert first["idle"].startswith("the waiver must go: effect +1.83 is within the limits")
 
 
 def test_a_declared_difference_is_compared(pooled: Project) -> None:

@@ -113,6 +113,18 @@ def test_other_images_are_not_compared(stored: Project) -> None:
     assert stored.row("two")["excess"] is None
 
 
+def test_what_needs_no_untrained_network_is_judged_without_it(stored: Project) -> None:
+    stored.store("untrained", label="other-")
+    stored.spec(
+        one_test("one", "{max_effect: 0.5, max_growth: 0.2, max_excess: 0.5}"), models=STORED
+    )
+    assert stored.gate().ret == 1
+    effect, growth, unlike = stored.row()["reasons"]
+    assert effect.startswith("effect +1.83 is over 0.5")
+    assert growth.startswith("growth +1.83 is over 0.2")
+    assert unlike.startswith("not_comparable: 'untrained' and 'after' differ in stimuli of X")
+
+
 def test_where_the_untrained_network_cannot_be_measured_it_is_an_error(stored: Project) -> None:
     (stored.path / "untrained.safetensors").unlink()
     stored.spec(one_test("one", "{max_excess: 0.5}"), one_test("two"), models=STORED)

@@ -9,8 +9,10 @@ import statistics
 from typing import TYPE_CHECKING
 
 import pytest
+import safetensors.numpy
 from PIL import Image
 
+from pytest_visualbias.cli import main
 from tests.plugin.conftest import one_test, sentences
 
 if TYPE_CHECKING:
@@ -60,6 +62,34 @@ def test_the_effect_of_several_runs_is_the_mean_of_theirs(networks: Project) -> 
     (model,) = networks.report()["models"]
     assert [one["label"] for one in model["trials"]] == row["trials"]["labels"]
     assert len({one["checkpoint"] for one in model["trials"]}) == 2
+    assert row["warnings"] == []
+
+
+def test_one_network_in_two_files_is_no_second_trial(
+    networks: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said by the gate whatever bytes it lies in, and before it where the files are the same."""
+    weights = safetensors.numpy.load_file(networks.path / "after.safetensors")
+    other = networks.path / "other.safetensors"
+    safetensors.numpy.save_file(weights, other, metadata={"epoch": "9"})
+    shutil.copy(other, networks.path / "same.safetensors")
+    runs = RUNS.replace("after.safetensors]", "after.safetensors, ../other.safetensors, SAME]")
+    respecify(networks, runs.replace("SAME", "../same.safetensors"), one_test("one", "{}"))
+    place = "bias_specs/x.bias.yaml:3:3: models.after: "
+    result = networks.gate()
+    (warning,) = networks.row()["warnings"]
+    assert warning == (
+        f"{place}after.safetensors and other.safetensors and same.safetensors give every image "
+        "the same vector, so one network counts 3 times; keep one of them if they hold the same "
+        "weights"
+    )
+    assert f"warning: {warning}" in sentences(result)
+    capsys.readouterr()
+    assert main(["check", "bias_specs/x.bias.yaml"]) == 0
+    assert (
+        f"warning: {place}other.safetensors and same.safetensors are the same file, which counts "
+        "2 times; keep one of them\n"
+    ) in capsys.readouterr().out
 
 
 def test_long_work_gives_signs_of_life_in_plain_lines(

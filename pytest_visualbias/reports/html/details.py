@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.record import ExcessRecord
 from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.reports.text import waiver_text
+from pytest_visualbias.reports.trials import seeds_text
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.reports.zero_shot import nearest_words, words_text, zero_shot_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
@@ -146,6 +148,8 @@ def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Ite
     yield Fact(name=what, value=growth, term=what)
     shift = f"{number(change.shift)} ({span(change.shift_ci_low, change.shift_ci_high)})"
     yield Fact(name="shift", value=shift, term="shift")
+    if isinstance(change, ExcessRecord) and (seeds := seeds_text(change)):
+        yield Fact(name="untrained", value=seeds, term="excess")
     if change.p_value is None:
         return
     each = {

@@ -18,7 +18,7 @@ from pytest_visualbias.reports.html.headline import headline_of
 from pytest_visualbias.reports.html.label_plots import label_plots
 from pytest_visualbias.reports.html.layer_curves import layer_curves
 from pytest_visualbias.reports.html.provenance import provenance_of
-from pytest_visualbias.reports.html.rows import COLUMNS, choices_of, rows_of
+from pytest_visualbias.reports.html.rows import choices_of, columns_of, rows_of
 from pytest_visualbias.reports.html.strips import dumbbells, forests
 from pytest_visualbias.reports.html.thumbnails import Thumbnails, gather
 from pytest_visualbias.reports.html.transfer_plots import transfer_plots
@@ -56,7 +56,7 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
     rows = rows_of(report.results, choices)
     pictures = _pictures(rows, root or Path.cwd()) if thumbnails else Thumbnails(pictures={})
     classes = {identity: f"i{place}" for place, identity in enumerate(pictures.pictures)}
-    has_specs = len({one.spec for one in report.results}) > 1
+    columns = columns_of(report.results)
     hues = hues_of(one.model for one in report.results)
     style, script = _asset("page.css"), _asset("page.js")
     images = "".join(
@@ -67,8 +67,8 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
         report=report,
         headline=headline_of(report, rows),
         rows=rows,
-        columns=COLUMNS if has_specs else COLUMNS[:-1],
-        has_specs=has_specs,
+        columns=columns,
+        has_specs="spec" in columns,
         choices=choices,
         forests=forests(report.results),
         dumbbells=dumbbells(report.results),

@@ -14,14 +14,14 @@ from pytest_visualbias.verdict import number, p_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_visualbias.record import ResultRecord, SetRecord
+    from pytest_visualbias.record import GrowthRecord, ResultRecord, SetRecord
     from pytest_visualbias.reports.html.curves import Chart
     from pytest_visualbias.reports.html.details import Group
     from pytest_visualbias.reports.influence import Influence
 
-__all__ = ["COLUMNS", "Cell", "Choice", "Row", "choices_of", "rows_of"]
+__all__ = ["Cell", "Choice", "Row", "choices_of", "columns_of", "rows_of"]
 
-COLUMNS = ("verdict", "test", "model", "layer", "effect", "interval", "p adj", "growth", "spec")
+COLUMNS = ("verdict", "test", "model", "layer", "effect", "interval", "p adj", "growth")
 # How many images are named of a result.
 NAMED = 4
 
@@ -57,6 +57,8 @@ class Row:
         By the key of a choice, the places of its values.
     cells : sequence of Cell
         Effect, interval, p and growth.
+    excess : Cell
+        Over an untrained network; shown where a limit of the report is on it.
     reasons, warnings : tuple of str
         Sentences.
     advice : str
@@ -71,12 +73,20 @@ class Row:
     order: int
     chosen: dict[str, str]
     cells: tuple[Cell, ...]
+    excess: Cell
     advice: str
     groups: tuple[Group, ...]
     sets: tuple[tuple[str, SetRecord], ...]
     influences: tuple[Influence, ...]
     is_exact: bool
     course: Chart | None = None
+
+
+def columns_of(records: Sequence[ResultRecord]) -> tuple[str, ...]:
+    """Return the names of the columns: spec where there are several, excess where it is limited."""
+    several = ("spec",) if len({one.spec for one in records}) > 1 else ()
+    limited = ("excess",) if any("max_excess" in one.limits for one in records) else ()
+    return (*COLUMNS, *several, *limited)
 
 
 def choices_of(records: Sequence[ResultRecord]) -> list[Choice]:
@@ -121,6 +131,7 @@ def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) ->
         order=list(OUTCOMES).index(outcome),
         chosen={key: " ".join(map(str, found)) for key, found in chosen.items()},
         cells=tuple(_cells(record)),
+        excess=_changed(record.excess),
         advice=advice(record),
         groups=tuple(details(record)),
         sets=tuple(record.sets.items()),
@@ -132,16 +143,18 @@ def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) ->
 
 def _cells(record: ResultRecord) -> list[Cell]:
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
-    growth = record.growth
     return [
         Cell(text=optional(record.effect_judged), value=_sorted(record.effect_judged)),
         Cell(text=span(record.ci_low, record.ci_high), value=_sorted(record.ci_low)),
         Cell(text="–" if p is None else p_text(p), value=_sorted(p)),
-        Cell(
-            text="–" if growth is None else number(growth.value),
-            value=_sorted(None if growth is None else growth.value),
-        ),
+        _changed(record.growth),
     ]
+
+
+def _changed(change: GrowthRecord | None) -> Cell:
+    if change is None:
+        return Cell(text="–")
+    return Cell(text=number(change.value), value=_sorted(change.value))
 
 
 def _sorted(value: float | None) -> str:

@@ -36,7 +36,7 @@ def test_a_result_whole() -> None:
         drift=["still"],
         drift_corrected_shift=0.75,
         accept={"max_effect": 1.5, "reason": "known", "until": "2099-01-01"},
-        excess={**GROWTH, "base": "untrained", "p_adjusted": None},
+        excess={**GROWTH, "base": "untrained", "p_adjusted": None, "untrained": [-0.4, 0.6]},
         trials={"labels": ["a", "b"], "effect_size": [1, 2], "effect_judged": [0.5, -1.5]},
     )
     assert facts(one) == {
@@ -70,6 +70,7 @@ def test_a_result_whole() -> None:
             "effect": "-0.10 → +1.00, sign changed",
             "excess": "+0.90 (+0.40 to +1.30)",
             "shift": "+1.10 (+0.50 to +1.60)",
+            "untrained": "2 seeds from -0.40 to +0.60",
             "p": "0.004 targets, 0.01 attributes",
             "p, verdict": "0.01 (exact)",
         },

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.reports.html.page import render
+from tests.reports.conftest import GROWTH
 from tests.reports.html.samples import HOSTILE, drawn, hostile, large, record, report, stimuli
 
 if TYPE_CHECKING:
@@ -198,6 +199,17 @@ def test_the_spec_is_named_in_rows_only_where_there_are_several() -> None:
     one = Read(render(report([record(), record("b")]))).words["button"]
     two = Read(render(report([record(), record("b", spec="other.bias.yaml")]))).words["button"]
     assert ("spec" in one, "spec" in two) == (False, True)
+
+
+def test_the_excess_has_a_column_where_a_limit_is_on_it() -> None:
+    excess = {**GROWTH, "base": "untrained", "value": 0.62}
+    bare = Read(render(report([record(excess=excess)])))
+    one = record(excess=excess, limits={"max_excess": 0.5})
+    limited = Read(render(report([one, record("b")])))
+    assert ("excess" in bare.words["button"], "excess" in limited.words["button"]) == (False, True)
+    cells = [cell["data-v"] for cell in limited.of("td") if cell.get("data-n") == "excess"]
+    assert cells == ["0.62", ""]
+    assert "+0.62" in limited.words["td"]
 
 
 def test_a_baseline_without_results_needs_no_chart_of_its_own() -> None:

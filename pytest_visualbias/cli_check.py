@@ -1,0 +1,172 @@
+"""The command that validates specs: all that shows before a model is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.baseline.sources import Baselines
+from pytest_visualbias.cli_cache import add_place, place_of, remembered
+from pytest_visualbias.embeddings.decoding import decode
+from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
+from pytest_visualbias.models.encoder import Context, find_source
+from pytest_visualbias.models.headers import doubled, flaws_of
+from pytest_visualbias.pipeline.foreseen import foreseen
+from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.remote.mirror import Mirror
+from pytest_visualbias.remote.urls import place
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.parsing import read_spec
+from pytest_visualbias.spec.schema import EmbeddingsModel
+from pytest_visualbias.spec.series import axis_of, gates_all
+from pytest_visualbias.spec.shortening import shortened
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from pytest_visualbias.pipeline.preflight import Preflight
+    from pytest_visualbias.spec.parsing import SpecFile
+
+__all__ = ["add_check"]
+
+SPEC_SUFFIXES = (".bias.yaml", ".bias.yml")
+OK, FAULTY = 0, 1
+MOST_STEPS = 12
+
+
+def add_check(check: argparse.ArgumentParser) -> None:
+    """Add the options of the command to its parser."""
+    check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
+    check.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    check.add_argument(
+        "--baseline", type=Path, metavar="PATH", help="recorded results, as --visualbias-baseline"
+    )
+    check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
+    check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
+    add_place(check)
+    check.set_defaults(run=_check, judges=True)
+
+
+def _check(options: argparse.Namespace) -> int:
+    digests = remembered(options.cache, rehash=options.rehash)
+    baselines = Baselines(project=Path.cwd(), path=options.baseline)
+    sound = [_is_sound(path, options, baselines, digests.of) for path in options.specs]
+    digests.save()
+    return OK if all(sound) else FAULTY
+
+
+def _is_sound(
+    path: Path,
+    options: argparse.Namespace,
+    baselines: Baselines,
+    digest: Callable[[Path], str],
+) -> bool:
+    """Print what is wrong with a spec; return whether nothing is."""
+    if path.suffix not in (".yaml", ".yml"):
+        print(f"{path}: is no bias spec by its name (*{SPEC_SUFFIXES[0]}); name one")
+        return False
+    try:
+        baseline = baselines.of(path, str(path))
+        file = read_spec(path, file=str(path), has_baseline=baseline.is_expected)
+        mirror = Mirror(folder=place_of(options.cache))
+        found = preflight(
+            file, stimuli=options.stimuli, strict=options.strict, digest=digest, mirror=mirror
+        )
+    except VisualBiasError as error:
+        print(error)
+        return False
+    models = _identified(file, digest, mirror)
+    recorded = foreseen(file, found.models, baseline)
+    problems = {text for sets in found.models.values() for text in sets.problems.values()}
+    problems |= {*_misnamed(path), *_undecodable(found), *models.missing, *recorded.problems}
+    warnings = {text for group in found.warnings.values() for text in group} | {*models.doubled}
+    (problems if options.strict else warnings).update(recorded.warnings)
+    for text in sorted(shortened(one, file.folder, Path.cwd()) for one in problems):
+        print(text)
+    for text in sorted(warnings):
+        print(f"warning: {text}")
+    for line in (*_facts(file, found), *recorded.notes, *models.runs):
+        print(line)
+    counts = f"{counted(len(file.spec.tests), 'test')}, {counted(len(file.spec.models), 'model')}"
+    print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
+    return not problems
+
+
+def _facts(file: SpecFile, found: Preflight) -> Iterator[str]:
+    """Yield what a person should see before trusting a gate: how large sets are, and a control."""
+    for noun in ("image", "word"):
+        sizes: dict[str, set[int]] = {}
+        for one in found.models.values():
+            for concept, stimuli in one.sets.items():
+                if stimuli.noun == noun:
+                    sizes.setdefault(concept, set()).add(len(stimuli))
+        told = (f"{name} {'/'.join(map(str, sorted(counts)))}" for name, counts in sizes.items())
+        if sizes:
+            yield printable(f"{noun}s: {', '.join(told)}")
+    # A classifier that says the same of every image is caught without one.
+    tests = [test for test in file.spec.tests if test.prediction is None]
+    if tests and not any(test.is_positive for test in tests):
+        yield (
+            "note: no test is a positive control, so a model that sees nothing of these images "
+            "passes; add one with 'control: positive'"
+        )
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _misnamed(path: Path) -> Iterator[str]:
+    if not path.name.endswith(SPEC_SUFFIXES):
+        yield f"{path}: pytest will not collect it; name it *{SPEC_SUFFIXES[0]}"
+
+
+def _undecodable(found: Preflight) -> Iterator[str]:
+    images = {
+        stimulus.path
+        for sets in found.models.values()
+        for stimuli in sets.sets.values()
+        for stimulus in stimuli.stimuli
+        if stimulus.path is not None
+    }
+    for path in sorted(images):
+        try:
+            decode(path)
+        except StimulusError as error:
+            yield str(error)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Models:
+    """What shows of models without loading one: what is missing, checkpoints twice, and runs."""
+
+    missing: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+
+
+def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -> _Models:
+    shown = _Models()
+    context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
+    for name, entry in file.spec.models.items():
+        if isinstance(entry, EmbeddingsModel):
+            continue
+        try:
+            found = find_source(entry.source).identify(entry, context)
+        except EncoderError as error:
+            shown.missing.append(file.sentence(("models", name), str(error)))
+            continue
+        flaws = flaws_of(entry, found)
+        shown.missing.extend(file.sentence(("models", name), flaw) for flaw in flaws)
+        if (axis := axis_of(entry)) is None:
+            shown.doubled.extend(file.sentence(("models", name), one) for one in doubled(found))
+            continue
+        steps = [one.step for one in found]
+        if len(steps) > MOST_STEPS:
+            steps = [*steps[:3], f"... {steps[-1]} ({len(steps)} checkpoints)"]
+        judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
+        shown.runs.append(printable(f"{name}: {axis} {', '.join(steps)}; {judged}"))
+    return shown

@@ -1,0 +1,167 @@
+"""What `visualbias check` says of recorded results is what the gate would fail by."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_visualbias.cli import main
+from tests.plugin.conftest import MODELS, kind_test, one_test
+from tests.plugin.test_baseline import ALONE, FILE, GROWTH, UPDATE
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+SPEC = "bias_specs/x.bias.yaml"
+MAXIMUM = "{name: pooled, module: pooled, pooling: max}"
+OVER = "--visualbias-baseline"
+
+
+class Checked:
+    """A project with recorded results, and the console script in it."""
+
+    def __init__(self, project: Project, output: pytest.CaptureFixture[str]) -> None:
+        self.project = project
+        self.output = output
+
+    def check(self, *arguments: str) -> tuple[int, list[str]]:
+        """Return the exit code and the lines, without those about sets and controls."""
+        self.output.readouterr()
+        code = main(["check", *arguments, SPEC])
+        lines = self.output.readouterr().out.splitlines()
+        return code, [one for one in lines if not one.startswith(("images: ", "note: no test"))]
+
+    def spec(self, *tests: str, models: str = ALONE, head: str = "") -> None:
+        self.project.spec(*tests, models=models, head=head)
+
+
+@pytest.fixture
+def checked(project: Project, capsys: pytest.CaptureFixture[str]) -> Checked:
+    """Two tests of one model, recorded."""
+    project.store("after")
+    project.spec(one_test("one", GROWTH), one_test("two", A="c", B="d"), models=ALONE)
+    assert project.gate(UPDATE).ret == 0
+    return Checked(project, capsys)
+
+
+def test_where_growth_is_measured_from_is_said(checked: Checked) -> None:
+    assert checked.check() == (
+        0,
+        [
+            f"growth of 'after': from {FILE}, which has 2 of 2 results of this spec",
+            f"{SPEC}: ok (2 tests, 1 model)",
+        ],
+    )
+
+
+def test_a_missing_entry_is_a_fault_where_a_limit_needs_it(checked: Checked) -> None:
+    """In the words of the gate, at the line of the test; and what nothing claims is a warning."""
+    checked.spec(one_test("first", GROWTH), one_test("two", A="c", B="d"), one_test("more"))
+    code, lines = checked.check()
+    assert code == 1
+    assert checked.project.gate().ret == 1
+    (reason,) = checked.project.row("first")["reasons"]
+    assert "has no entry 'after::first[pooled]'; record it" in reason
+    unclaimed = f"{FILE}: no test claims after::one[pooled]; drop what is gone with "
+    assert lines == [
+        f"{SPEC}:7:5: tests[0]: {reason}",
+        f"warning: {unclaimed}--visualbias-prune",
+        f"growth of 'after': from {FILE}, which has 1 of 3 results of this spec",
+        f"{SPEC}: faulty (3 tests, 1 model)",
+    ]
+
+
+def test_what_nothing_claims_is_a_fault_when_strict(checked: Checked) -> None:
+    checked.spec(one_test("one", GROWTH))
+    assert checked.check()[0] == 0
+    code, lines = checked.check("--strict")
+    assert code == 1
+    assert lines[0].startswith(f"{FILE}: no test claims after::two[pooled]; drop what is gone")
+
+
+def test_other_images_are_a_fault_and_declared_differences_are_none(checked: Checked) -> None:
+    checked.project.store("after", n=6)
+    code, lines = checked.check()
+    assert code == 1
+    checked.project.gate()
+    (reason,) = checked.project.row()["reasons"]
+    assert "stimuli of X (8 images then, 6 now), stimuli of Y (8 " in reason
+    assert lines[0].endswith(f": tests[0]: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (
+            "layers: [{name: pooled, module: block, pooling: max}]",
+            "module (pooled then, block now), pooling (mean then, max now); record it",
+        ),
+        (
+            f"layers: [{MAXIMUM}]",
+            "pooling (mean then, max now); record it",
+        ),
+        (
+            f"layers: [{MAXIMUM}]\nsettings: {{differs: [pooling]}}",
+            "",
+        ),
+    ],
+)
+def test_another_layer_is_a_fault_unless_it_is_declared(
+    checked: Checked, head: str, said: str
+) -> None:
+    checked.spec(one_test("one", GROWTH), head=head)
+    code, lines = checked.check()
+    assert (code, said in lines[0]) == (1, True) if said else code == 0
+    checked.project.gate()
+    assert said in "".join(checked.project.row()["reasons"])
+
+
+def test_another_kind_is_a_fault(checked: Checked) -> None:
+    checked.spec(kind_test("sc-eat", GROWTH, name="one"))
+    code, lines = checked.check()
+    assert code == 1
+    assert "was recorded with other kind (ieat then, sc-eat now); record it" in lines[0]
+
+
+def test_a_record_that_a_model_takes_the_place_of_is_said_to_be_unused(checked: Checked) -> None:
+    checked.project.store("before")
+    checked.spec(one_test("other", GROWTH), models=MODELS)
+    code, lines = checked.check()
+    assert code == 0
+    assert lines[0] == f"note: {FILE} is not used: growth is measured from 'before'"
+
+
+def test_an_option_names_other_results(checked: Checked) -> None:
+    """A folder, a file or the report of a run, which goes before a model as in the gate."""
+    checked.project.gate()
+    (checked.project.path / "out.json").rename(checked.project.path / "last.json")
+    checked.project.store("before")
+    checked.spec(one_test("one", GROWTH), one_test("new", GROWTH), models=MODELS)
+    code, lines = checked.check("--baseline", "last.json")
+    assert code == 1
+    assert lines[0].endswith(
+        "last.json has no entry 'after::new[pooled]'; make the report anew with this spec"
+    )
+    assert checked.project.gate(f"{OVER}=last.json").ret == 1
+    code, lines = checked.check("--baseline", "elsewhere")
+    assert code == 1
+    assert f"{OVER}=elsewhere" in lines[0]
+
+
+def test_a_damaged_file_is_a_fault(checked: Checked) -> None:
+    (checked.project.path / FILE).write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    code, lines = checked.check()
+    assert code == 1
+    assert lines[0].startswith(f"{FILE} is no baseline that can be used (Expecting value")
+
+
+def test_names_in_the_file_are_text(checked: Checked) -> None:
+    path = checked.project.path / FILE
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored["entries"]["\x1b[31mred"] = stored["entries"]["after::two[pooled]"]
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    _, lines = checked.check()
+    assert "\x1b" not in "".join(lines)
+    assert any("no test claims \\x1b[31mred" in line for line in lines)
