@@ -34,7 +34,7 @@ COLUMNS, HEIGHT = 4, 1.35
 ON_A_PAGE = 24
 # Intervals of more models hide each other.
 WITH_INTERVALS = 4
-RECORDED = {"color": GREY, "marker": ".", "ms": 4, "lw": 1, "linestyle": ":"}
+RECORDED: Mapping[str, Any] = {"color": GREY, "marker": ".", "ms": 4, "lw": 1, "linestyle": ":"}
 
 
 def sweeps(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.counts import bias_counts, has_failed
 from pytest_visualbias.reports.figures.gathering import by_place, is_effect
 from pytest_visualbias.reports.figures.style import (
     legend,
@@ -87,7 +87,7 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
         }
         if len(known) < 2:  # noqa: PLR2004 - with one model there is nothing to trade
             continue
-        barred = {one.model for one in own if one.role == "random" or _has_lost(one)}
+        barred = {one.model for one in own if one.role == "random" or has_failed(one)}
         clouds = {
             said: [
                 Point(
@@ -104,10 +104,6 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
             for said, values in biases.items()
         }
         yield spec, layer, _figure(spec, layer, clouds, model_looks(own))
-
-
-def _has_lost(record: ResultRecord) -> bool:
-    return record.control == "positive" and record.outcome != "pass"
 
 
 def _sizes(records: Iterable[ResultRecord]) -> dict[str, float]:

@@ -245,8 +245,8 @@ def test_accuracy_stands_against_bias_with_the_front_of_those_none_beats(
         assert [x, y] == pytest.approx([100 * value, sizes[model]])
     front = [number for point in points(axes, "front") for number in point]
     assert front == pytest.approx([50, 0.2, 70, 0.4])
-    assert points(number, "model-b") == [(pytest.approx(70), 6)]
-    assert points(strength, "model-b") == [(pytest.approx(70), pytest.approx(6 * 0.4))]
+    assert points(number, "model-b")[0] == pytest.approx((70, 6))
+    assert points(strength, "model-b")[0] == pytest.approx((70, 6 * 0.4))
     front = [number for point in points(strength, "front") for number in point]
     assert front == pytest.approx([50, 6 * 0.2, 70, 6 * 0.4])
 
