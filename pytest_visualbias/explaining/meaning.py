@@ -44,6 +44,10 @@ POSITIVE = (
     "It is a positive control: a model has to show this effect, or the tests that depend on it say "
     "nothing and are invalid."
 )
+IDLE = (
+    "It is an idle control: a model that sees what it should shows this effect. It is measured and "
+    "never judged, as no 'min_effect' is asked of it."
+)
 DRIFT = (
     "It is a drift control: its sets should not matter, so that its shift is what moved for "
     "everything. It is measured and never judged."
@@ -64,8 +68,8 @@ def question(subject: Subject) -> Iterator[str]:
         yield f"The author says: {printable(test.about)}"
     if test.is_positive:
         yield POSITIVE
-    elif test.control == "drift":
-        yield DRIFT
+    elif test.control is not None:
+        yield {"drift": DRIFT, "idle": IDLE}[test.control]
     yield from (f"Not all sets are known: {printable(text)}" for text in subject.problems)
 
 

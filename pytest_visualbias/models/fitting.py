@@ -24,6 +24,9 @@ __all__ = ["Fit", "fit", "load"]
 
 # Of what was left out, in a report.
 GROUPS = 20
+# What projects train beside a backbone, inside of the same module, and no backbone has: SwAV's and
+# DeepCluster's heads, MAE's decoder, and the vector that stands for a hidden patch.
+HEADS = ("projection_head.", "prototypes.", "decoder_", "mask_token")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +93,8 @@ def fit(
     """Load a checkpoint into a network, all of it.
 
     Every weight of the network must come from one place of the checkpoint, in its shape; every
-    weight at that place must belong to the network, be its head, or start with an ignored prefix.
+    weight at that place must belong to the network, be a head that is known as one, or start with
+    an ignored prefix.
 
     Parameters
     ----------
@@ -117,7 +121,7 @@ def fit(
     containers = weights_of(checkpoint)
     chosen = _chosen(containers, wanted, path, head=head, container=container, prefix=prefix)
     place = chosen.place
-    allowed = (*place.naming.head, *ignore)
+    allowed = (*place.naming.head, *ignore, *HEADS)
     faults = list(_faults(wanted, place, allowed))
     if faults:
         where = f" ({described(place)})" if place.container or place.prefix else ""

@@ -14,8 +14,18 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.record import ResultRecord
 
-__all__ = ["THRESHOLDS", "BiasCount", "BiasCounts", "PName", "bias_counts"]
+__all__ = [
+    "POSITIVE",
+    "THRESHOLDS",
+    "BiasCount",
+    "BiasCounts",
+    "PName",
+    "bias_counts",
+    "has_failed",
+]
 
+# What a network should show; an idle one is of a suite, and nothing was asked of it.
+POSITIVE = ("positive", "idle")
 THRESHOLDS = (0.1, 0.05, 0.01, 0.001)
 PName = Literal["p_value", "p_verdict"]
 ControlState = Literal["none", "held", "failed", "not applied"]
@@ -73,7 +83,8 @@ class BiasCounts:
     unmeasured : int
         Tests that could not be done; in corrections they keep their place with p = 1.
     control : {"none", "held", "failed", "not applied"}
-        State of the positive controls; they are not applied to untrained networks.
+        State of the positive controls, also of those that are measured only; they are not applied
+        to untrained networks.
     counts : tuple of BiasCount
         One for each threshold, in the order given.
     """
@@ -169,7 +180,7 @@ def bias_counts(
 
 def _cell(records: Sequence[ResultRecord], p: PName, *, with_controls: bool) -> _Cell:
     """Return the tests of a cell, their p corrected over all that it declares."""
-    kinds = (None, "positive") if with_controls else (None,)
+    kinds = (None, *POSITIVE) if with_controls else (None,)
     declared = [one for one in records if one.control in kinds]
     # A test that could not be done keeps its place in the correction.
     raw = [1.0 if (own := getattr(one, p)) is None else own for one in declared]
@@ -191,12 +202,24 @@ def _cell(records: Sequence[ResultRecord], p: PName, *, with_controls: bool) -> 
 
 
 def _control(records: Sequence[ResultRecord]) -> ControlState:
-    controls = [one for one in records if one.control == "positive"]
+    controls = [one for one in records if one.control in POSITIVE]
     if not controls:
         return "none"
     if records[0].role == "random":
         return "not applied"
-    return "held" if all(one.outcome == "pass" for one in controls) else "failed"
+    return "failed" if any(map(has_failed, controls)) else "held"
+
+
+def has_failed(record: ResultRecord) -> bool:
+    """Whether a result is of a positive control that was not shown.
+
+    Of one that is measured only, because no `min_effect` is asked of it, this is an effect that is
+    not above zero, or one with a p over alpha.
+    """
+    if record.control != "idle":
+        return record.control == "positive" and record.outcome != "pass"
+    effect, p = record.effect_size, record.p_value
+    return effect is None or p is None or effect <= 0 or p > record.alpha
 
 
 def _counted(

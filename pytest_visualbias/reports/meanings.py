@@ -21,7 +21,8 @@ RESULT: Mapping[str, str] = {
     "module": "the part of the network that the layer is",
     "pooling": "how a feature map or tokens become one vector",
     "role": "gated: limits can fail; reference: growth is measured from it; random: untrained",
-    "control": "positive: must show its effect; drift: should not move; null: a plain test",
+    "control": "positive: must show its effect; idle: should show it, measured only; drift: should "
+    "not move; null: a plain test",
     "tags": "of the test",
     "concepts": "the sets of stimuli by their roles X, Y, A, B",
     "labels": "of the model",

@@ -229,8 +229,10 @@ def _control(test: BiasTest) -> Iterator[Finding]:
 
 
 def _drift(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
-    if test.control == "drift" and test.limits.min_effect is None and test.limits != Limits():
-        yield ("limits",), "a drift control is never judged; remove them"
+    is_measured_only = test.control in ("drift", "idle")
+    if is_measured_only and test.limits.min_effect is None and test.limits != Limits():
+        which = "a drift" if test.control == "drift" else "an idle"
+        yield ("limits",), f"{which} control is never judged; remove them"
     controls = {one.name: one for one in spec.tests if one.control == "drift"}
     for index, name in enumerate(test.drifts):
         path: Path = ("drift",) if isinstance(test.drift, str) else ("drift", index)

@@ -107,7 +107,7 @@ class BiasTest(Strict):
     prediction: Prediction | None = None
     limits: Limits = Limits()
     accept: Accept | None = None
-    control: Literal["positive", "drift"] | None = None
+    control: Literal["positive", "idle", "drift"] | None = None
     drift: NameOrNames | None = None
     scope: Literal["attributes", "model"] | None = None
     alternative: Alternative | None = None

@@ -128,7 +128,7 @@ class _Merging:
         if is_control and "control" not in added and isinstance(limits, dict):
             # Without a floor a suite's control is measured only: what it needs is the user's word.
             is_control = limits.get(FLOOR) is not None
-            test = test if is_control else {k: v for k, v in test.items() if k != "control"}
+            test = test if is_control else _unasked(test, has_limits=limits != {})
         self.controls += is_control
         return {**test, "limits": limits} if limits != {} else test
 
@@ -160,3 +160,9 @@ class _Merging:
     def _forget(self, path: Path) -> None:
         for known in [known for known in self.places if known[: len(path)] == path]:
             del self.places[known]
+
+
+def _unasked(test: dict[str, Any], *, has_limits: bool) -> dict[str, Any]:
+    """Return a control as one that is measured only; with other limits it is a plain test."""
+    control = {} if has_limits else {"control": "idle"}
+    return {key: value for key, value in test.items() if key != "control"} | control

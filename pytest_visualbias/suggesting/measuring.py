@@ -146,7 +146,8 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
     suite = read_suite(found[0], file=name).suite
     controls = {test.name for test in suite.tests if test.is_positive}
     # Where the spec says `control: null`, the key stands there.
-    idle = {test["name"] for test in file.document.data["tests"] if "control" not in test}
+    tests = file.document.data["tests"]
+    idle = {test["name"] for test in tests if test.get("control", "idle") == "idle"}
     return frozenset(controls & idle)
 
 

@@ -156,6 +156,16 @@ def byol_pytorch(w: Weights) -> dict[str, Any]:
     return {"online_backbone": behind("module.", w), "online_projection": head("0")}
 
 
+def swav(w: Weights) -> dict[str, Any]:
+    # Its heads lie beside the layers, behind the same prefix.
+    return behind("module.", w | head("projection_head.0", "prototypes"))
+
+
+def mae(w: Weights) -> dict[str, Any]:
+    decoder = head("decoder_embed", "decoder_blocks.0.mlp.fc1") | {"mask_token": torch.ones(1)}
+    return {"model": w | decoder, "epoch": 3}
+
+
 def sthalles_simclr(w: Weights) -> dict[str, Any]:
     return {"state_dict": behind("backbone.", w | head("fc.0", "fc.2")), "epoch": 3}
 
@@ -223,6 +233,13 @@ LAYOUTS: dict[str, tuple[Callable[[Weights], Any], str, str, Iterable[str]]] = {
         "backbone.",
         ("head. (4 weights)", "student/ (weights: 94)", "dino_loss/ (weights: 1)"),
     ),
+    "SwAV": (
+        swav,
+        "",
+        "module.",
+        ("module.projection_head. (2 weights)", "module.prototypes. (2 weights)"),
+    ),
+    "MAE": (mae, "model", "", ("decoder_ (4 weights)", "mask_token")),
     "VICReg": (vicreg, "model", "module.backbone.", ("module.projector. (2 weights)",)),
     "BYOL": (byol_pytorch, "online_backbone", "module.", ("online_projection/ (weights: 2)",)),
     "SimCLR": (sthalles_simclr, "state_dict", "backbone.", ("backbone.fc. (4 weights)",)),
@@ -480,17 +497,18 @@ class TestLeftOut:
     def test_what_is_inside_of_the_backbone_is_a_fault_unless_it_is_ignored(
         self, opened: Opened, weights: Weights
     ) -> None:
-        """SwAV's heads lie beside the layers, behind the same prefix."""
-        state = behind("module.", weights | head("projection_head.0", "prototypes"))
+        """Heads that are known by name are left out without being asked for, and no others."""
+        state = behind("module.", weights | head("predictor.0", "clusters", "prototypes"))
         assert refusal(opened, state) == (
-            "does not fit the network (behind 'module.'): the network has no "
-            "projection_head.0.weight, projection_head.0.bias, prototypes.weight, "
-            "prototypes.bias; list what may be left out under 'ignore'"
+            "does not fit the network (behind 'module.'): the network has no predictor.0.weight, "
+            "predictor.0.bias, clusters.weight, clusters.bias; list what may be left out under "
+            "'ignore'"
         )
-        encoder = opened(state, ignore=["projection_head.", "prototypes."])
+        encoder = opened(state, ignore=["predictor.", "clusters."])
         assert encoder.weights == opened(weights).weights
         assert encoder.description["left_out"] == [
-            "module.projection_head. (2 weights)",
+            "module.predictor. (2 weights)",
+            "module.clusters. (2 weights)",
             "module.prototypes. (2 weights)",
         ]
 

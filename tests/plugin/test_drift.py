@@ -55,6 +55,10 @@ def test_a_drift_control_makes_nothing_invalid_and_counts_in_no_family(project: 
             "tests[0].limits: a drift control is never judged; remove them",
         ),
         (
+            [one_test("one", control="idle")],
+            "tests[0].limits: an idle control is never judged; remove them",
+        ),
+        (
             [one_test("one", "{}", control="drift", drift="one")],
             "tests[0].drift: a control is corrected by no other; remove it",
         ),

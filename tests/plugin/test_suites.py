@@ -62,6 +62,20 @@ def test_a_lost_control_of_a_suite_makes_its_tests_invalid(project: Project) -> 
     assert project.row("two")["outcome"] == "pass"
 
 
+@pytest.mark.parametrize(("control", "state"), [(1.0, "held"), (0.0, "failed")])
+def test_a_control_of_which_nothing_is_asked_is_told_beside_the_number_of_biases(
+    project: Project, control: float, state: str
+) -> None:
+    project.pair(after=0.6, control=control)
+    write(project, "suite: own.suite.yaml\n")
+    assert project.gate().ret == 0
+    row = project.row("control")
+    assert (row["control"], row["outcome"], row["limits"]) == ("idle", "pass", {})
+    counts = project.report()["summary"]["bias_counts"]
+    (after,) = (one for one in counts if (one["model"], one["p"]) == ("after", "p_value"))
+    assert (after["tests"], after["control"]) == (2, state)
+
+
 def test_tags_of_a_suite_are_marks(project: Project) -> None:
     project.pair()
     write(project, "suite: own.suite.yaml\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -120,6 +120,26 @@ def test_the_state_of_the_positive_control_stands_beside(
         for index, outcome in enumerate(outcomes)
     ]
     assert only([*controls, *rows(make, TESTS, role=role)]).control == state
+
+
+@pytest.mark.parametrize(
+    ("numbers", "state"),
+    [
+        ({"effect_size": 0.4, "p_value": 0.05}, "held"),
+        ({"effect_size": 0.4, "p_value": 0.051}, "failed"),
+        ({"effect_size": -0.4, "p_value": 0.01}, "failed"),
+        ({"outcome": "error", "effect_size": None, "p_value": None}, "failed"),
+        ({"effect_size": -0.4, "p_value": 0.01, "role": "random"}, "not applied"),
+    ],
+)
+def test_a_control_of_which_nothing_is_asked_is_no_bias_and_has_a_state(
+    make: Make, numbers: dict[str, Any], state: str
+) -> None:
+    """As in `suite: ieat`: above zero, with p of at most alpha."""
+    idle = make("flowers", control="idle", **{"outcome": "pass", **numbers})
+    records = [idle, *rows(make, TESTS, role=numbers.get("role", "gated"))]
+    found = only(records)
+    assert (found.tests, found.control) == (5, state)
 
 
 def test_similarities_within_a_set_have_no_p_and_are_left_out(make: Make) -> None:

@@ -148,8 +148,16 @@ def test_the_control_of_a_suite_is_only_measured_where_nothing_is_asked_of_it(
     parsed: Callable[[str], SpecFile],
 ) -> None:
     file = parsed("suite: {name: own.suite.yaml, limits: {max_effect: 1}}\n")
-    assert file.spec.tests[2].control is None
+    assert file.spec.tests[2].control == "idle"
     assert limits(file)["calm"] == {}
+
+
+def test_the_control_of_a_suite_is_a_plain_test_where_it_is_given_another_limit(
+    parsed: Callable[[str], SpecFile],
+) -> None:
+    file = parsed("suite: own.suite.yaml\ntests:\n  - {name: calm, limits: {max_effect: 0.5}}\n")
+    assert [test.control for test in file.spec.tests] == [None, None, None]
+    assert limits(file)["calm"] == {"max_effect": 0.5}
 
 
 def test_a_spec_may_make_a_control_of_a_test_and_a_test_of_a_control(

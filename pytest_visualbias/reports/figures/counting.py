@@ -41,6 +41,8 @@ THRESHOLD = 0.05
 COLUMNS = 3
 COUNTED = (
     ("raw", "tests with p below t"),
+    ("positive", "of these, with an effect above zero"),
+    ("negative", "of these, with one below zero"),
     ("holm", "after Holm's correction"),
     ("beyond_random", "beyond the untrained network"),
 )
@@ -55,7 +57,8 @@ def thresholds() -> list[float]:
 def count_curves(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
     """Yield the number of biases over the threshold of p: spec, layer and figure.
 
-    Side by side the raw number, the one after correction, and what untrained networks do not show.
+    Side by side the raw number, that of each direction, the one after correction, and what
+    untrained networks do not show.
     """
     for spec, layer, own in by_place(records):
         cells = [one for one in bias_counts(own, thresholds(), p=P) if one.tests >= FEWEST]

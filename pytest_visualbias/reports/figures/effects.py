@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
+from pytest_visualbias.reports.counts import POSITIVE
 from pytest_visualbias.reports.figures.gathering import by_place, is_effect
 from pytest_visualbias.reports.figures.style import (
     COLOURS,
@@ -115,7 +116,7 @@ def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
 
 
 def _name_tests(axes: Axes, tests: Sequence[str], records: Iterable[ResultRecord]) -> None:
-    controls = {one.test for one in records if one.control == "positive"}
+    controls = {one.test for one in records if one.control in POSITIVE}
     names = [plain(test) + (" (control)" if test in controls else "") for test in tests]
     axes.set_yticks(range(len(tests)), names)
 

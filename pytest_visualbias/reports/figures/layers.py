@@ -19,7 +19,7 @@ from pytest_visualbias.reports.figures.style import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from matplotlib.axes import Axes
@@ -34,13 +34,14 @@ COLUMNS, HEIGHT = 4, 1.35
 ON_A_PAGE = 24
 # Intervals of more models hide each other.
 WITH_INTERVALS = 4
+RECORDED: Mapping[str, Any] = {"color": GREY, "marker": ".", "ms": 4, "lw": 1, "linestyle": ":"}
 
 
 def sweeps(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
     """Yield the effect of each test over the layers: spec, no layer, and figure.
 
-    A panel for each test, a line for each model: before and after stand in one panel. Specs of one
-    layer have none.
+    A panel for each test, a line for each model: before and after stand in one panel, also where
+    before is a recorded result, of which there is no interval. Specs of one layer have none.
     """
     specs: dict[str, list[ResultRecord]] = defaultdict(list)
     for record in records:
@@ -60,6 +61,7 @@ def _sweep(
     spec: str, records: Sequence[ResultRecord], tests: Sequence[str], layers: Sequence[str]
 ) -> Figure:
     looks = model_looks(records)
+    recorded = _recorded(records, looks)
     own = [one for one in records if one.test in tests]
     has_intervals = len(looks) <= WITH_INTERVALS
     reach = widest([end for one in own for end in _ends(one, has_intervals=has_intervals)])
@@ -72,6 +74,10 @@ def _sweep(
             points = [one for one in own if (one.test, one.model) == (test, model)]
             points.sort(key=lambda one: layers.index(one.layer))
             _line(axes, points, layers, look, has_intervals=has_intervals)
+        for base, ends in recorded.get(test, {}).items():
+            axes.plot(
+                [layers.index(one) for one in ends], list(ends.values()), **RECORDED, gid=base
+            )
         axes.set_xticks(range(len(layers)), [plain(one, 16) for one in layers], rotation=90)
     figure.supylabel("effect d (standard deviations)", fontsize=8)
     what = (
@@ -80,10 +86,23 @@ def _sweep(
         else "Effects over the layers"
     )
     title(figure, what, spec)
-    legend(
-        figure, [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
-    )
+    marks = [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
+    bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
+    marks += [Line2D([], [], **RECORDED, label=f"{plain(one)} (recorded)") for one in bases]
+    legend(figure, marks)
     return figure
+
+
+def _recorded(
+    records: Iterable[ResultRecord], known: Container[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return by test what results of before were recorded, over the layers: of no model here."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for one in records:
+        if one.growth is not None and one.growth.base not in known:
+            bases = found.setdefault(one.test, {})
+            bases.setdefault(one.growth.base, {})[one.layer] = one.growth.before
+    return found
 
 
 def _ends(record: ResultRecord, *, has_intervals: bool) -> list[float]:

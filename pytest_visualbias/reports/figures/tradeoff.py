@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.counts import bias_counts, has_failed
 from pytest_visualbias.reports.figures.gathering import by_place, is_effect
 from pytest_visualbias.reports.figures.style import (
     legend,
@@ -33,6 +33,7 @@ __all__ = ["Point", "front", "tradeoffs"]
 
 THRESHOLD = 0.05
 NUMBER = f"number of biases (p < {THRESHOLD:g})"
+STRENGTH = f"strength (sum of |effect|, p < {THRESHOLD:g})"
 FRONT = "#009E73"
 
 
@@ -77,7 +78,7 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
     for spec, layer, own in by_place(study.records):
         biases = {
             "mean |effect| (standard deviations)": _sizes(own),
-            NUMBER: _numbers(own),
+            **_counted(own),
         }
         known = {
             name: found
@@ -86,7 +87,7 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
         }
         if len(known) < 2:  # noqa: PLR2004 - with one model there is nothing to trade
             continue
-        barred = {one.model for one in own if one.role == "random" or _has_lost(one)}
+        barred = {one.model for one in own if one.role == "random" or has_failed(one)}
         clouds = {
             said: [
                 Point(
@@ -105,10 +106,6 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
         yield spec, layer, _figure(spec, layer, clouds, model_looks(own))
 
 
-def _has_lost(record: ResultRecord) -> bool:
-    return record.control == "positive" and record.outcome != "pass"
-
-
 def _sizes(records: Iterable[ResultRecord]) -> dict[str, float]:
     """Return the mean absolute effect of the tests of each model that are valid and no control."""
     found: dict[str, list[float]] = {}
@@ -118,9 +115,13 @@ def _sizes(records: Iterable[ResultRecord]) -> dict[str, float]:
     return {model: sum(values) / len(values) for model, values in found.items()}
 
 
-def _numbers(records: Iterable[ResultRecord]) -> dict[str, float]:
-    cells = bias_counts(records, [THRESHOLD], p="p_verdict")
-    return {one.model: float(one.counts[0].raw) for one in cells}
+def _counted(records: Iterable[ResultRecord]) -> dict[str, dict[str, float]]:
+    """Return number and strength of the biases of each model."""
+    found = {one.model: one.counts[0] for one in bias_counts(records, [THRESHOLD], p="p_verdict")}
+    return {
+        NUMBER: {model: float(one.raw) for model, one in found.items()},
+        STRENGTH: {model: one.strength for model, one in found.items()},
+    }
 
 
 def _accuracy(
@@ -152,7 +153,7 @@ def _figure(
     clouds: Mapping[str, Sequence[Point]],
     looks: Mapping[str, Mapping[str, Any]],
 ) -> Figure:
-    figure, panels = panels_of(len(clouds), 2, height=2.7, share_y=False)
+    figure, panels = panels_of(len(clouds), 3, height=2.5, share_y=False)
     for axes, (said, points) in zip(panels, clouds.items(), strict=True):
         best = front(points)
         axes.plot(

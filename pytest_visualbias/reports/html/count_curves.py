@@ -93,15 +93,20 @@ def _chart(
 
 
 def _rows(counts: BiasCounts) -> Iterator[tuple[str, ...]]:
-    """Yield the numbers of a model: raw, corrected, and those that no untrained network shows."""
-    named: dict[str, list[int | None]] = {
-        "raw": [one.raw for one in counts.counts],
-        "corrected": [one.holm for one in counts.counts],
-        "beyond untrained networks": [one.beyond_random for one in counts.counts],
-    }
-    for name, numbers in named.items():
-        if None not in numbers:
-            yield (f"{counts.model}, {name}", *(str(number) for number in numbers))
+    """Yield the numbers of a model: raw and by direction, what is left of them, and their size.
+
+    Whether its positive control held stands beside its name: else its numbers say nothing.
+    """
+    state = "" if counts.control == "none" else f" (control {counts.control})"
+    every = counts.counts
+    yield (f"{counts.model}{state}, raw", *(str(one.raw) for one in every))
+    above = (f"{one.positive} / {one.negative}" for one in every)
+    yield (f"{counts.model}, effect above / below zero", *above)
+    yield (f"{counts.model}, corrected", *(str(one.holm) for one in every))
+    beyond = [one.beyond_random for one in every]
+    if None not in beyond:
+        yield (f"{counts.model}, beyond untrained networks", *map(str, beyond))
+    yield (f"{counts.model}, sum of |effect|", *(f"{one.strength:.2f}" for one in every))
 
 
 def _below(values: Iterable[float], threshold: float) -> int:

@@ -135,6 +135,20 @@ def test_a_sweep_has_a_panel_for_each_test_and_a_line_for_each_model(
         assert len(axes.collections) == 3, "an interval for each model"
 
 
+def test_a_sweep_has_a_line_of_what_was_recorded_before_where_no_model_stands_for_it(
+    study: list[ResultRecord],
+) -> None:
+    alone = [one for one in study if one.model != "before"]
+    _, _, figure = only(layers.sweeps(alone))
+    for axes, test in zip(figure.axes, TESTS, strict=True):
+        growths = [one.growth for one in alone if one.test == test and one.growth is not None]
+        assert [y for _, y in points(axes, "before")] == [one.before for one in growths]
+        assert len(growths) == 2
+    assert "before (recorded)" in [text.get_text() for text in figure.legends[0].get_texts()]
+    _, _, both = only(layers.sweeps(study))
+    assert all(points(axes, "before") == [] for axes in both.axes), "the model itself is there"
+
+
 def test_one_layer_has_no_sweep(make: Make) -> None:
     assert list(layers.sweeps([make("a"), make("b")])) == []
 
@@ -146,13 +160,16 @@ def test_a_curve_is_the_number_of_biases_at_every_threshold(study: list[ResultRe
         for one in bias_counts(study, counting.thresholds(), p="p_verdict")
         if one.layer == "late"
     }
-    raw, holm, beyond = figure.axes
-    for axes, name in ((raw, "raw"), (holm, "holm")):
+    raw, positive, negative, holm, beyond = figure.axes
+    shown = {"raw": raw, "positive": positive, "negative": negative, "holm": holm}
+    for name, axes in shown.items():
         for model, cell in expected.items():
             found = [y for _, y in points(axes, f"{name}-{model}")]
             assert found == [getattr(one, name) for one in cell.counts]
     assert points(beyond, "beyond_random-untrained") == []
     assert [y for _, y in points(raw, "raw-after")][-1] == 6
+    ends = [points(shown[name], f"{name}-after")[-1][1] for name in ("positive", "negative")]
+    assert ends == [4, 2], "four effects lie above zero"
     assert len(points(beyond, "beyond_random-after")) == len(counting.thresholds())
 
 
@@ -222,12 +239,16 @@ def test_accuracy_stands_against_bias_with_the_front_of_those_none_beats(
         for model, value in known.items()
     ]
     _, _, figure = only(tradeoff.tradeoffs(gathered([report(records)]), accuracies))
-    axes = figure.axes[0]
+    axes, number, strength = figure.axes
     for model, value in known.items():
         ((x, y),) = points(axes, f"model-{model}")
         assert [x, y] == pytest.approx([100 * value, sizes[model]])
     front = [number for point in points(axes, "front") for number in point]
     assert front == pytest.approx([50, 0.2, 70, 0.4])
+    assert points(number, "model-b")[0] == pytest.approx((70, 6))
+    assert points(strength, "model-b")[0] == pytest.approx((70, 6 * 0.4))
+    front = [number for point in points(strength, "front") for number in point]
+    assert front == pytest.approx([50, 6 * 0.2, 70, 6 * 0.4])
 
 
 def test_an_accuracy_is_found_by_its_weights_rather_than_by_a_name(

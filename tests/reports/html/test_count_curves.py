@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_visualbias.reports.counts import bias_counts
 from pytest_visualbias.reports.html.count_curves import TOLD, count_curves
 
@@ -11,26 +13,60 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.counts import BiasCount
+    from pytest_visualbias.reports.html.curves import Chart
 
+SAID: dict[str, Callable[[BiasCount], str]] = {
+    "raw": lambda one: str(one.raw),
+    "effect above / below zero": lambda one: f"{one.positive} / {one.negative}",
+    "corrected": lambda one: str(one.holm),
+    "beyond untrained networks": lambda one: str(one.beyond_random),
+    "sum of |effect|": lambda one: f"{one.strength:.2f}",
+}
 P = (0.0004, 0.004, 0.02, 0.04, 0.3, 0.8)
 
 
+def rows_of(chart: Chart) -> dict[str, list[str]]:
+    assert chart.table is not None
+    return {name: numbers for name, *numbers in chart.table.rows}
+
+
 def test_the_numbers_are_those_of_the_report(make: Callable[..., ResultRecord]) -> None:
-    """Raw, corrected, and what no untrained network shows; an untrained one has no last row."""
+    """In all and by direction, corrected, what no untrained network shows, and the strength."""
     records = [
-        make(f"t{index}", model=model, role=role, p_verdict=p * scale)
+        make(f"t{index}", model=model, role=role, p_verdict=p * scale, effect_judged=d)
         for model, role, scale in (("after", "gated", 1.0), ("blank", "random", 1.2))
-        for index, p in enumerate(P)
+        for index, (p, d) in enumerate(zip(P, (0.9, -0.8, 0.7, 0.6, 0.5, -0.4), strict=True))
     ]
     (chart,) = count_curves(records, {"after": 0, "blank": 1})
     after, blank = bias_counts(records, TOLD, p="p_verdict")
     expected = [
-        ("after, raw", *(str(one.raw) for one in after.counts)),
-        ("after, corrected", *(str(one.holm) for one in after.counts)),
-        ("after, beyond untrained networks", *(str(one.beyond_random) for one in after.counts)),
-        ("blank, raw", *(str(one.raw) for one in blank.counts)),
-        ("blank, corrected", *(str(one.holm) for one in blank.counts)),
+        (f"{one.model}, {what}", [said(count) for count in one.counts])
+        for one in (after, blank)
+        for what, said in SAID.items()
+        if one is after or not what.startswith("beyond")
     ]
-    assert chart.table is not None
-    assert list(chart.table.rows) == expected
-    assert [row[1:] for row in expected[:2]] == [("1", "2", "4", "4"), ("0", "1", "2", "3")]
+    assert list(rows_of(chart).items()) == expected
+    assert [numbers for _, numbers in expected[:3]] == [
+        ["1", "2", "4", "4"],
+        ["1 / 0", "1 / 1", "3 / 1", "3 / 1"],
+        ["0", "1", "2", "3"],
+    ]
+    assert expected[4][1] == ["0.90", "1.70", "3.00", "3.00"]
+
+
+@pytest.mark.parametrize(
+    ("role", "outcome", "state"),
+    [
+        ("gated", "pass", "held"),
+        ("gated", "fail", "failed"),
+        ("random", "pass", "not applied"),
+    ],
+)
+def test_the_state_of_the_positive_control_stands_beside_the_name(
+    make: Callable[..., ResultRecord], role: str, outcome: str, state: str
+) -> None:
+    records = [make(f"t{index}", role=role, p_verdict=p) for index, p in enumerate(P)]
+    records.append(make("c", role=role, control="positive", outcome=outcome))
+    (chart,) = count_curves(records, {"after": 0})
+    assert next(iter(rows_of(chart))) == f"after (control {state}), raw"
