@@ -22,7 +22,13 @@ from pytest_visualbias.cli_reports import add_comparison, add_report
 from pytest_visualbias.cli_suggest import add_suggest
 from pytest_visualbias.cli_suites import add_suites
 from pytest_visualbias.embeddings.decoding import decode
-from pytest_visualbias.errors import EncoderError, ReportError, StimulusError, VisualBiasError
+from pytest_visualbias.errors import (
+    EncoderError,
+    ReportError,
+    StimulusError,
+    UsageError,
+    VisualBiasError,
+)
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.models.headers import flaws_of
 from pytest_visualbias.pipeline.preflight import preflight
@@ -75,7 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given:
         parser.print_help(sys.stderr)
         return USAGE
-    options = parser.parse_args(given)
+    try:
+        options = parser.parse_args(given)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return USAGE
     # Of what judges, an answer that could not be told is no good one.
     status = FAULTY if getattr(options, "judges", False) else OK
     try:
@@ -235,9 +245,11 @@ def _identified(
         try:
             found = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            missing.append(file.sentence(("models", name), str(error)))
+            path = ("models", name, error.key) if error.key else ("models", name)
+            missing.append(file.sentence(path, str(error)))
             continue
-        missing += [file.sentence(("models", name), flaw) for flaw in flaws_of(entry, found)]
+        path = ("models", name) if axis_of(entry) is None else ("models", name, "checkpoints")
+        missing += [file.sentence(path, flaw) for flaw in flaws_of(entry, found)]
         if (axis := axis_of(entry)) is not None:
             shown = [one.step for one in found]
             if len(shown) > MOST_STEPS:

@@ -84,6 +84,8 @@ class Settings:
         This process's share of the processors.
     baseline : Path or None
         Recorded results to measure growth from, in place of those beside each spec.
+    baseline_origin : str
+        The URL that they were fetched from, as shown to people.
     recording : {"changed", "new"} or None
         Which results the run records.
     modules : mapping of str to InMemory
@@ -103,13 +105,19 @@ class Settings:
     worker: int = 0
     threads: int = 1
     baseline: Path | None = None
+    baseline_origin: str = ""
     recording: Recording | None = None
     modules: Mapping[str, InMemory] = field(default_factory=dict)
     started: str = field(default_factory=lambda: _moment().strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def baselines(self) -> Baselines:
         """Return the recorded results of the run, yet to be read."""
-        return Baselines(project=self.project, path=self.baseline, recording=self.recording)
+        return Baselines(
+            project=self.project,
+            path=self.baseline,
+            recording=self.recording,
+            origin=self.baseline_origin,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -327,6 +335,7 @@ class Session:
             self.resources,
             others=lambda network: self._wanted(network, besides=spec),
             identities=chosen or None,
+            among=self._series(spec, model),
         )
         return Subject(name=model, sets=sets, measured=measured)
 
@@ -393,7 +402,8 @@ def _said(spec: LoadedSpec, model: str, error: VisualBiasError) -> str:
     """Return why a model cannot be measured: of what is wrong with itself, at its line."""
     if not isinstance(error, EncoderError):
         return str(error)
-    return spec.file.sentence(("models", model), str(error))
+    path = ("models", model, error.key) if error.key else ("models", model)
+    return spec.file.sentence(path, str(error))
 
 
 def _keys(file: SpecFile) -> Iterator[str]:
