@@ -382,16 +382,51 @@ class TestCost:
         assert [one["label"] for one in points(run)] == ["1", "2", "10", "11"]
 
     def test_embedding_ahead_embeds_with_all_of_them(
-        self, run: Project, alive: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
+        self,
+        run: Project,
+        alive: list[tuple[str, int]],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         specify(run)
+        monkeypatch.setattr("pytest_visualbias.engines.showing.EVERY_S", 0.0)
         assert main(["embed", "bias_specs/x.bias.yaml", "--cache", "ahead"]) == 0
-        said = capsys.readouterr().out
+        said, told = capsys.readouterr()
+        assert told.splitlines() == [
+            "before: 20 of 20 images embedded",
+            *(
+                f"after, epoch {step} (network {number} of 3): 20 of 20 images embedded"
+                for number, step in enumerate((1, 2, 10), 1)
+            ),
+        ]
         assert "x.bias.yaml :: after: 20 images, 3 networks, 1 layer; 60 embedded now" in said
         alive.clear()
         run.gate("--visualbias-cache=ahead")
         assert alive == []
         assert len(points(run)) == 3
+
+
+def test_a_series_at_a_url_is_what_it_is_in_a_folder(run: Project) -> None:
+    """Also where a checkpoint of it is damaged: told by its URL, not by its copy here."""
+    pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
+    specify(run)
+    run.gate()
+    alone = run.report()["results"]
+    shutil.copytree(run.path / "run", run.path / "store/run")
+    url = f"{run.path.as_uri()}/store/run/epoch_*.safetensors"
+    specify(run, models=BEFORE + SERIES.replace("../run/epoch_*.safetensors", f'"{url}"'))
+    run.gate()
+    strip = ("spec_digest",)
+    for one, other in zip(alone, run.report()["results"], strict=True):
+        assert {**one, **dict.fromkeys(strip)} == {**other, **dict.fromkeys(strip)}
+    path = run.path / "store/run/epoch_2.safetensors"
+    path.write_bytes(path.read_bytes()[:2000])
+    assert run.gate().ret == 1
+    (reason,) = run.row()["reasons"]
+    assert reason.startswith(
+        "bias_specs/x.bias.yaml:7:5: models.after.checkpoints: epoch 2: the checkpoint "
+        f"{path.as_uri()} is damaged"
+    )
 
 
 def test_checking_lists_the_steps(run: Project, capsys: pytest.CaptureFixture[str]) -> None:
