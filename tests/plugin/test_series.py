@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from pytest_visualbias.cli import main
 from tests.plugin.conftest import control_test, one_test, sentences
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pytest_visualbias.models.encoder import Context, Identity
@@ -404,6 +407,49 @@ class TestCost:
         run.gate("--visualbias-cache=ahead")
         assert alive == []
         assert len(points(run)) == 3
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, as it does where nobody has asked for anything else."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_embedding_that_is_stopped_goes_on_where_it_was(
+    run: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signal comes in the third batch of the second epoch; only the rest is embedded then."""
+    from pytest_visualbias.models.torch_encoder import TorchEncoder
+
+    batches: list[int] = []
+    original = TorchEncoder.encode
+
+    def counted(encoder: TorchEncoder, inputs: Sequence[Any], layers: Any) -> Any:  # noqa: ANN401
+        if len(batches) == 12 and 0 not in batches:
+            batches.append(0)
+            os.kill(os.getpid(), signal.SIGINT)
+        batches.append(len(inputs))
+        return original(encoder, inputs, layers)
+
+    monkeypatch.setattr(TorchEncoder, "encode", counted)
+    specify(run)
+    call = ("embed", "bias_specs/x.bias.yaml", "--cache", "ahead", "--batch-size", "4")
+    assert main([*call]) == 130
+    said, told = capsys.readouterr()
+    assert ":: before: 20 images" in said
+    assert ":: after" not in said
+    assert told == "stopped; what is finished is kept, and the same call goes on from there\n"
+    assert batches[:13] == [4] * 12 + [0]
+    batches[:] = [0]
+    assert main([*call]) == 0
+    assert ":: after: 20 images, 3 networks, 1 layer; 32 embedded now" in capsys.readouterr().out
+    assert sum(batches) == 80 - 12 * 4
+    batches[:] = [0]
+    assert run.gate("--visualbias-cache=ahead").ret == 0
+    assert batches == [0], "nothing is embedded any more"
 
 
 def test_a_series_at_a_url_is_what_it_is_in_a_folder(run: Project) -> None:
