@@ -9,7 +9,7 @@ import pytest
 
 from pytest_visualbias.embeddings.shared import SharedCache
 from pytest_visualbias.given import below, place_of, switch_of
-from pytest_visualbias.remote.urls import Url, is_url
+from pytest_visualbias.remote.urls import Url, is_url, miswritten
 
 __all__ = ["caches"]
 
@@ -25,6 +25,8 @@ def caches(config: pytest.Config) -> tuple[Path | None, SharedCache | None]:
     if switch_of(config, "no-cache"):
         return None, None
     named, environment = place_of(config, "cache"), os.environ.get("VISUALBIAS_CACHE", "")
+    if said := miswritten(environment):
+        raise pytest.UsageError(f"VISUALBIAS_CACHE: {said}")
     chosen = named if named is not None else Url(environment) if is_url(environment) else None
     if not isinstance(chosen, Url):
         return _cache_folder(config, chosen), None

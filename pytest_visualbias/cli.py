@@ -22,7 +22,7 @@ from pytest_visualbias.cli_probe import add_probe
 from pytest_visualbias.cli_reports import add_comparison, add_report
 from pytest_visualbias.cli_suggest import add_suggest
 from pytest_visualbias.cli_suites import add_suites
-from pytest_visualbias.errors import ReportError, VisualBiasError
+from pytest_visualbias.errors import ReportError, UsageError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.reports.schema import report_schema
@@ -64,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given:
         parser.print_help(sys.stderr)
         return USAGE
-    options = parser.parse_args(given)
+    try:
+        options = parser.parse_args(given)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return USAGE
     # Of what judges, an answer that could not be told is no good one.
     status = FAULTY if getattr(options, "judges", False) else OK
     try:

@@ -18,7 +18,7 @@ from pytest_visualbias.embeddings.housekeeping import clear, prune
 from pytest_visualbias.embeddings.shared import SharedCache
 from pytest_visualbias.embeddings.sizes import parse_size, shown_size
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.remote.urls import Url, is_url, place
+from pytest_visualbias.remote.urls import Url, place
 from pytest_visualbias.spec.remembered import DigestMemo
 
 if TYPE_CHECKING:
@@ -142,9 +142,10 @@ def _chosen(named: Path | Url | None) -> Path | Url | None:
     if isinstance(named, Url):
         return named
     text = str(named) if named is not None else os.environ.get(VARIABLE, "")
-    if is_url(text):
-        return Url(text)
-    return Path(text).expanduser() if text else None
+    found = place(text)
+    if isinstance(found, Url):
+        return found
+    return found.expanduser() if text else None
 
 
 def _nearest() -> Path | None:

@@ -157,11 +157,13 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
         try:
             found = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            shown.missing.append(file.sentence(("models", name), str(error)))
+            path = ("models", name, error.key) if error.key else ("models", name)
+            shown.missing.append(file.sentence(path, str(error)))
             continue
-        flaws = flaws_of(entry, found)
-        shown.missing.extend(file.sentence(("models", name), flaw) for flaw in flaws)
-        if (axis := axis_of(entry)) is None:
+        axis = axis_of(entry)
+        path = ("models", name) if axis is None else ("models", name, "checkpoints")
+        shown.missing.extend(file.sentence(path, flaw) for flaw in flaws_of(entry, found))
+        if axis is None:
             shown.doubled.extend(file.sentence(("models", name), one) for one in doubled(found))
             continue
         steps = [one.step for one in found]

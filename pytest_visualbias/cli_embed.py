@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.cli_cache import add_place, opened, remembered
 from pytest_visualbias.engines.cluster import embed_there
-from pytest_visualbias.engines.connecting import crew_at
+from pytest_visualbias.engines.connecting import crew_when_needed
 from pytest_visualbias.engines.course import Portions
 from pytest_visualbias.engines.dispatch import Dispatch
 from pytest_visualbias.engines.local import Passed, embed_here
@@ -23,6 +23,7 @@ from pytest_visualbias.session import Session
 from pytest_visualbias.settings import Settings
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.schema import EmbeddingsModel
+from pytest_visualbias.spec.shortening import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -169,7 +170,9 @@ def _on_ray(
 ) -> None:
     gpus = 0.0 if options.device == "cpu" else options.gpus_per_task
     address = "auto" if options.address is None else options.address
-    with crew_at(address, cpus=options.cpus_per_task, gpus=gpus) as crew:
+    with crew_when_needed(
+        address, cpus=options.cpus_per_task, gpus=gpus, device=options.device
+    ) as crew:
         portions = Portions(batch_size=options.batch_size, shard=options.shard or SHARD)
         dispatch = Dispatch(
             crew=crew,
@@ -180,7 +183,7 @@ def _on_ray(
             progress=meter,
         )
         try:
-            embed_there(session, wanted, dispatch, tell, device=crew.device(options.device))
+            embed_there(session, wanted, dispatch, tell)
         finally:
             if dispatch.lost or dispatch.again:
                 print(
@@ -218,7 +221,7 @@ def _told(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
     problems = () if outcome.failed else spec.preflight.models[model].problems.values()
     faults = [*dict.fromkeys([*problems, *outcome.faults])]
     for text in faults:
-        print(f"{shown}: {printable(text)}")
+        print(f"{shown}: {printable(shortened(text, spec.file.folder, Path.cwd()))}")
     if not outcome.failed:
         counts = ", ".join(
             (

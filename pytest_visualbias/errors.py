@@ -111,7 +111,19 @@ class FetchError(VisualBiasError):
 
 
 class EncoderError(VisualBiasError):
-    """A model, its checkpoint, a layer or a device cannot be used."""
+    """A model, its checkpoint, a layer or a device cannot be used.
+
+    Parameters
+    ----------
+    message : str
+        The sentence.
+    key : str
+        The key of the model's entry that it is about, where that is known.
+    """
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class EngineError(VisualBiasError):

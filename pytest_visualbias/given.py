@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_visualbias.remote.urls import Url, is_url
+from pytest_visualbias.remote.urls import Url, is_url, miswritten
 
 __all__ = [
     "below",
@@ -59,9 +59,11 @@ def place_of(config: pytest.Config, name: str) -> Path | Url | None:
     Raises
     ------
     pytest.UsageError
-        For an empty one (exit 4).
+        For an empty one, and a URL that lacks a slash (exit 4).
     """
     given = value_of(config, name)
+    if said := miswritten(given or ""):
+        raise pytest.UsageError(f"--visualbias-{name}: {said}")
     return Url(given) if given and is_url(given) else path_of(config, name)
 
 

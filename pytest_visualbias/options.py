@@ -102,6 +102,7 @@ def read_options(config: pytest.Config) -> Options:
     stimuli = place_of(config, "stimuli")
     if isinstance(stimuli, Path) and not stimuli.is_dir():
         raise pytest.UsageError(f"--visualbias-stimuli: {stimuli} is not a folder; correct it")
+    baseline, origin = _baseline(config)
     settings = Settings(
         project=config.rootpath,
         overrides=tuple(_overrides(config)),
@@ -112,7 +113,8 @@ def read_options(config: pytest.Config) -> Options:
         strict=switch_of(config, "strict"),
         worker=_worker(),
         threads=_threads(),
-        baseline=_baseline(config),
+        baseline=baseline,
+        baseline_origin=origin,
         recording=_recording(config),
     )
     local, shared = caches(config)
@@ -135,14 +137,17 @@ def read_options(config: pytest.Config) -> Options:
     )
 
 
-def _baseline(config: pytest.Config) -> Path | None:
-    """Return what the command line names, which must be there unless it is about to be made."""
+def _baseline(config: pytest.Config) -> tuple[Path | None, str]:
+    """Return what the command line names, and the URL where that is one.
+
+    It must be there unless it is about to be made.
+    """
     _refuse_on_ci(config)
     path = place_of(config, "baseline")
     if path is None:
-        return None
+        return None, ""
     if isinstance(path, Url):
-        return _fetched_baseline(config, path)
+        return _fetched_baseline(config, path), path.shown
     if not path.exists() and _recording(config) is None:
         raise pytest.UsageError(
             f"--visualbias-baseline: {path} does not exist; correct the path, or record it with "
@@ -153,7 +158,7 @@ def _baseline(config: pytest.Config) -> Path | None:
             f"{_writing(config)[0]}: {path} is the report of a run, which stays as it is; name "
             "another --visualbias-baseline"
         )
-    return path
+    return path, ""
 
 
 def _fetched_baseline(config: pytest.Config, url: Url) -> Path:

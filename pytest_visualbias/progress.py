@@ -20,16 +20,16 @@ class Progress:
 
     def __init__(self, config: pytest.Config) -> None:
         self._plugins = config.pluginmanager
-        self._next: dict[str, float] = {}
+        self._next: float | None = None
 
     def __call__(self, model: str, done: int, total: int) -> None:
-        """Tell that `done` of `total` images were embedded with a model."""
+        """Tell that `done` of `total` images were embedded with a model, or a network of it."""
         now = time.monotonic()
-        due = self._next.setdefault(model, now + FIRST_AFTER)
+        self._next = now + FIRST_AFTER if self._next is None else self._next
         reporter = self._plugins.getplugin("terminalreporter")
-        if reporter is None or now < due:
+        if reporter is None or now < self._next:
             return
-        self._next[model] = now + (0.0 if reporter.isatty else EVERY)
+        self._next = now + (0.0 if reporter.isatty else EVERY)
         self._write(reporter, f"visualbias: {model}: {done} of {total} images embedded")
 
     def _write(self, reporter: Any, line: str) -> None:

@@ -260,6 +260,7 @@ class Session:
             self.resources,
             others=lambda network: self._wanted(network, besides=spec),
             identities=chosen or None,
+            among=self._series(spec, model),
         )
         return Subject(name=model, sets=sets, measured=measured)
 
@@ -326,7 +327,8 @@ def _said(spec: LoadedSpec, model: str, error: VisualBiasError) -> str:
     """Return why a model cannot be measured: of what is wrong with itself, at its line."""
     if not isinstance(error, EncoderError):
         return str(error)
-    return spec.file.sentence(("models", model), str(error))
+    path = ("models", model, error.key) if error.key else ("models", model)
+    return spec.file.sentence(path, str(error))
 
 
 def _emptied(trial: Trial) -> Trial:

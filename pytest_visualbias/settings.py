@@ -56,6 +56,8 @@ class Settings:
         This process's share of the processors.
     baseline : Path or None
         Recorded results to measure growth from, in place of those beside each spec.
+    baseline_origin : str
+        The URL that they were fetched from, as shown to people.
     recording : {"changed", "new"} or None
         Which results the run records.
     modules : mapping of str to InMemory
@@ -75,10 +77,16 @@ class Settings:
     worker: int = 0
     threads: int = 1
     baseline: Path | None = None
+    baseline_origin: str = ""
     recording: Recording | None = None
     modules: Mapping[str, InMemory] = field(default_factory=dict)
     started: str = field(default_factory=lambda: _moment().strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def baselines(self) -> Baselines:
         """Return the recorded results of the run, yet to be read."""
-        return Baselines(project=self.project, path=self.baseline, recording=self.recording)
+        return Baselines(
+            project=self.project,
+            path=self.baseline,
+            recording=self.recording,
+            origin=self.baseline_origin,
+        )

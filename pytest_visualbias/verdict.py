@@ -6,7 +6,7 @@ where its rule is applied.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
 __all__ = [
+    "Exceeded",
     "Outcome",
     "Rule",
     "Verdict",
@@ -55,14 +56,25 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """An outcome, and why."""
+    """An outcome, and why.
+
+    Attributes
+    ----------
+    outcome : str
+        What became of the test.
+    reasons : tuple of str
+        Sentences.
+    exceeded : tuple of Exceeded
+        The limits that reasons speak of.
+    """
 
     outcome: Outcome
     reasons: tuple[str, ...]
+    exceeded: tuple[Exceeded, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Proof:
+class Proof:
     """Whether an excess is more than chance, and by what."""
 
     holds: bool
@@ -70,19 +82,24 @@ class _Proof:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Check:
+class Exceeded:
     """One value against one limit: whether it is over, and whether that is more than chance."""
 
     what: str
     value: float
     limit: float
     is_over: bool
-    proof: _Proof
+    proof: Proof
+
+    @property
+    def shown(self) -> str:
+        """The value, with as many digits as show that it is over."""
+        return over(self.value, self.limit)
 
     def reason(self) -> str:
-        shown = over(self.value, self.limit)
+        """Return it as a sentence."""
         without = "" if self.proof.holds else ", but without evidence"
-        return f"{self.what} {shown} is over {self.limit:g}{without} ({self.proof.text})"
+        return f"{self.what} {self.shown} is over {self.limit:g}{without} ({self.proof.text})"
 
 
 def judge(
@@ -129,10 +146,10 @@ def judge(
     ]
     over = [check for check in checks if check.is_over]
     proven = [check for check in over if check.proof.holds]
-    if proven:
-        return Verdict(outcome="fail", reasons=tuple(check.reason() for check in proven))
     if over:
-        return Verdict(outcome="inconclusive", reasons=tuple(check.reason() for check in over))
+        told = tuple(proven or over)
+        reasons = tuple(check.reason() for check in told)
+        return Verdict(outcome="fail" if proven else "inconclusive", reasons=reasons, exceeded=told)
     return Verdict(outcome="pass", reasons=() if checks else ("reported only",))
 
 
@@ -161,7 +178,9 @@ def exceeded(
     return {f"max_{check.what}": check.proof.holds for check in checks if check.is_over}
 
 
-def _effect_checks(effect: EffectResult, rule: Rule, p_adjusted: float | None) -> Iterator[_Check]:
+def _effect_checks(
+    effect: EffectResult, rule: Rule, p_adjusted: float | None
+) -> Iterator[Exceeded]:
     limits = rule.limits
     for what, value, limit in (
         ("effect", effect.effect_judged, limits.max_effect),
@@ -169,7 +188,7 @@ def _effect_checks(effect: EffectResult, rule: Rule, p_adjusted: float | None) -
     ):
         if limit is not None and value is not None:
             interval = (effect.ci_low, effect.ci_high)
-            yield _Check(
+            yield Exceeded(
                 what=what,
                 value=value,
                 limit=limit,
@@ -180,13 +199,13 @@ def _effect_checks(effect: EffectResult, rule: Rule, p_adjusted: float | None) -
 
 def _growth_checks(
     growth: ChangeResult | None, rule: Rule, p_adjusted: float | None
-) -> Iterator[_Check]:
+) -> Iterator[Exceeded]:
     limits = rule.limits
     if growth is None:
         return
     if limits.max_growth is not None:
         interval = (growth.ci_low, growth.ci_high)
-        yield _Check(
+        yield Exceeded(
             what="growth",
             value=growth.growth,
             limit=limits.max_growth,
@@ -195,7 +214,7 @@ def _growth_checks(
         )
     if limits.max_shift is not None:
         interval = (growth.shift_ci_low, growth.shift_ci_high)
-        yield _Check(
+        yield Exceeded(
             what="shift",
             value=growth.shift,
             limit=limits.max_shift,
@@ -206,10 +225,10 @@ def _growth_checks(
 
 def _excess_checks(
     excess: ChangeResult | None, rule: Rule, p_adjusted: float | None
-) -> Iterator[_Check]:
+) -> Iterator[Exceeded]:
     limit = rule.limits.max_excess
     if excess is not None and limit is not None:
-        yield _Check(
+        yield Exceeded(
             what="excess",
             value=excess.growth,
             limit=limit,
@@ -234,7 +253,7 @@ def _proof(
     interval: tuple[float, float],
     limit: float,
     alternative: Alternative,
-) -> _Proof:
+) -> Proof:
     if rule.evidence == "significant":
         is_proven = p_adjusted is not None and not p_adjusted > rule.alpha
         shown = p_text(p_adjusted)
@@ -242,14 +261,14 @@ def _proof(
             shown = f"{p_adjusted:.6g}"  # rounded, it would seem to say the opposite
         relation = "<=" if is_proven else ">"
         text = f"adjusted p = {shown} {relation} {rule.alpha:g}"
-        return _Proof(holds=is_proven, text=text)
+        return Proof(holds=is_proven, text=text)
     if rule.evidence == "interval":
         low, high = interval
         above, below = low > limit, high < -limit
         is_proven = {"two-sided": above or below, "greater": above, "less": below}[alternative]
         level = f"{1 - rule.alpha:.0%}"
-        return _Proof(holds=is_proven, text=f"{level} interval {low:+.2f} to {high:+.2f}")
-    return _Proof(holds=True, text="point estimate")
+        return Proof(holds=is_proven, text=f"{level} interval {low:+.2f} to {high:+.2f}")
+    return Proof(holds=True, text="point estimate")
 
 
 def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Verdict:

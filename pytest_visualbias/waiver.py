@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import Accept
     from pytest_visualbias.statistics import ChangeResult, EffectResult
-    from pytest_visualbias.verdict import Rule
+    from pytest_visualbias.verdict import Outcome, Rule
 
 __all__ = ["Waiver", "judge_waived"]
 
@@ -96,12 +96,14 @@ def judge_waived(
             f"the effect turned round since {number(known)}: it is not the bias that was accepted "
             f"({waiver.accept.reason}); remove 'accept', or decide anew"
         )
-        return Verdict(outcome="fail", reasons=(turned, *own.reasons))
+        return _with("fail", turned, own)
     for outcome in ("fail", "inconclusive"):
         found = [one for one in (waived, other) if one.outcome == outcome]
         if found:
             return Verdict(
-                outcome=found[0].outcome, reasons=tuple(why for one in found for why in one.reasons)
+                outcome=found[0].outcome,
+                reasons=tuple(why for one in found for why in one.reasons),
+                exceeded=tuple(what for one in found for what in one.exceeded),
             )
     return waived
 
@@ -111,15 +113,20 @@ def _waived(own: Verdict, judged: float, rule: Rule, waiver: Waiver) -> Verdict:
     until = waiver.accept.until
     if waiver.today > until:
         ended = f"the waiver ended on {until}; remove 'accept', or decide anew and say until when"
-        return Verdict(outcome="fail", reasons=(ended, *own.reasons))
+        return _with("fail", ended, own)
     if own.outcome == "pass":
         idle = f"the waiver must go: effect {number(judged)} is within the limits; remove 'accept'"
         return Verdict(outcome="fail", reasons=(idle,))
     if own.outcome == "inconclusive":
         return own
     if waiver.covers(size(judged, rule.alternative)):
-        return Verdict(outcome="accepted", reasons=(f"accepted up to {waiver.terms}", *own.reasons))
+        return _with("accepted", f"accepted up to {waiver.terms}", own)
     beyond = (
         f"effect {over(judged, waiver.accept.max_effect)} is over what is accepted, {waiver.terms}"
     )
-    return Verdict(outcome="fail", reasons=(beyond, *own.reasons))
+    return _with("fail", beyond, own)
+
+
+def _with(outcome: Outcome, reason: str, own: Verdict) -> Verdict:
+    """Return another outcome of the same excess, with what it is about first."""
+    return Verdict(outcome=outcome, reasons=(reason, *own.reasons), exceeded=own.exceeded)

@@ -106,11 +106,14 @@ class Baselines:
         What the command line names: a folder, a file or a report.
     recording : {"changed", "new"} or None
         What this run records.
+    origin : str
+        The URL that the file was fetched from, as shown to people.
     """
 
     project: Path
     path: Path | None = None
     recording: Recording | None = None
+    origin: str = ""
     _read: dict[Path, Contents | BaselineError] = field(default_factory=dict)
     _taken: dict[Path, Path] = field(default_factory=dict)
 
@@ -181,6 +184,8 @@ class Baselines:
             )
 
     def _shown(self, path: Path) -> str:
+        if self.origin and path == self.path:
+            return self.origin
         try:
             return path.relative_to(self.project).as_posix()
         except ValueError:

@@ -24,8 +24,6 @@ def embed_there(
     models: Sequence[tuple[LoadedSpec, str]],
     dispatch: Dispatch,
     tell: Callable[[int, Outcome], None],
-    *,
-    device: str,
 ) -> None:
     """Embed with all models, every network once.
 
@@ -39,8 +37,6 @@ def embed_there(
         Has it done.
     tell : callable
         Told the position of a model and what came of it, where it cannot even be begun.
-    device : str
-        Where workers compute.
 
     Raises
     ------
@@ -50,18 +46,18 @@ def embed_there(
     wishes: list[Wish] = []
     for owner, (spec, model) in enumerate(models):
         try:
-            wishes += _wishes(session, spec, model, owner, device)
+            wishes += _wishes(session, spec, model, owner)
         except VisualBiasError as error:
             tell(owner, Outcome(faults=(str(error),), failed=True))
     dispatch.run(units_of(wishes))
 
 
-def _wishes(session: Session, spec: LoadedSpec, model: str, owner: int, device: str) -> list[Wish]:
+def _wishes(session: Session, spec: LoadedSpec, model: str, owner: int) -> list[Wish]:
     entry = spec.file.spec.models[model]
     context = session.context(spec)
     # A source may let its entries say it themselves.
     precision = getattr(entry, "precision", None) or context.precision
-    context = dataclasses.replace(context, device=device, precision=precision)
+    context = dataclasses.replace(context, precision=precision)
     want = want_of(spec.file, model, spec.preflight.models[model])
     return [
         Wish(

@@ -11,13 +11,14 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from pytest_visualbias.engines.late import LateCrew
 from pytest_visualbias.engines.ray import Place, RayCrew, alive
 from pytest_visualbias.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["crew_at"]
+__all__ = ["crew_at", "crew_when_needed"]
 
 CONNECT_S: Final = 5.0
 LOCAL: Final = "local"
@@ -26,6 +27,34 @@ CLIENT: Final = "ray://"
 # What begins every HTTP/2 connection, and so every one to Ray, and the type of frame that answers.
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 SETTINGS: Final = 4
+
+
+@contextlib.contextmanager
+def crew_when_needed(
+    address: str, *, cpus: int, gpus: float | None, device: str
+) -> Iterator[LateCrew]:
+    """Connect to a cluster as soon as there is work for it, and leave it in the end.
+
+    Parameters
+    ----------
+    address, cpus, gpus
+        As for `crew_at`.
+    device : str
+        Where workers are to compute: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises
+    ------
+    UsageError
+        For what is no address.
+    """
+    _refuse_unknown(_where(address))
+    with contextlib.ExitStack() as held:
+
+        def connect() -> tuple[RayCrew, str]:
+            crew = held.enter_context(crew_at(address, cpus=cpus, gpus=gpus))
+            return crew, crew.device(device)
+
+        yield LateCrew(connect=connect)
 
 
 @contextlib.contextmanager
@@ -69,7 +98,8 @@ def crew_at(address: str, *, cpus: int, gpus: float | None) -> Iterator[RayCrew]
 
 
 def _connect(ray: Any, address: str) -> None:
-    where = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
+    where = _where(address)
+    _refuse_unknown(where)
     _probe(where)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if where == LOCAL:
@@ -79,6 +109,10 @@ def _connect(ray: Any, address: str) -> None:
         ray.init(address=where, **quiet)
     except Exception as error:  # noqa: BLE001 - Ray has no type of its own for this
         raise EngineError(_unreachable(address, where, error)) from None
+
+
+def _where(address: str) -> str:
+    return os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
 
 
 def _unreachable(address: str, where: str, error: Exception) -> str:
@@ -91,15 +125,19 @@ def _unreachable(address: str, where: str, error: Exception) -> str:
     return f"Ray at '{address}' cannot be used ({reason}); correct --address"
 
 
-def _probe(where: str) -> None:
-    """Make sure that something like Ray answers: Ray itself would try for minutes."""
-    host, separator, port = where.removeprefix(CLIENT).rpartition(":")
-    if where in (AUTO, LOCAL):
-        return
-    if not (separator and port.isdecimal()):
+def _refuse_unknown(where: str) -> None:
+    _, separator, port = where.removeprefix(CLIENT).rpartition(":")
+    if where not in (AUTO, LOCAL) and not (separator and port.isdecimal()):
         raise UsageError(
             f"'{where}' is no address of Ray; give auto, local, HOST:PORT or ray://HOST:PORT"
         )
+
+
+def _probe(where: str) -> None:
+    """Make sure that something like Ray answers: Ray itself would try for minutes."""
+    if where in (AUTO, LOCAL):
+        return
+    host, _, port = where.removeprefix(CLIENT).rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S) as connection:
             if os.environ.get("RAY_USE_TLS") == "1":

@@ -26,12 +26,18 @@ class Meter:
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
         self._next = time.monotonic() + EVERY_S
+        self._has_told = False
+        self._untold = ""
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Have a bar meanwhile, where it is a terminal."""
+        """Have a bar meanwhile, where it is a terminal; elsewhere lines end with the last state."""
         if not sys.stderr.isatty():
-            yield
+            try:
+                yield
+            finally:
+                if self._has_told and self._untold:
+                    self._tell()
             return
         with _bars() as self._bars:
             yield
@@ -42,10 +48,15 @@ class Meter:
         if self._bars is not None:
             self._move(self._bars, done, total, what)
             return
+        self._untold = f"{printable(what)}: {done} of {total} images embedded"
         now = time.monotonic()
         if now >= self._next:
             self._next = now + EVERY_S
-            print(f"{printable(what)}: {done} of {total} images embedded", file=sys.stderr)
+            self._tell()
+
+    def _tell(self) -> None:
+        print(self._untold, file=sys.stderr)
+        self._has_told, self._untold = True, ""
 
     def _move(self, bars: Progress, done: int, total: int, what: str) -> None:
         from rich.markup import escape

@@ -68,7 +68,9 @@ class Staff:
     _homeless: float | None = None
 
     def __str__(self) -> str:
-        """Say how many are at work."""
+        """Say how many are at work; what is done without any was done before."""
+        if not self._peak:
+            return "in the cache"
         ready = sum(hand.is_ready for hand in self.hands.values())
         awaited = f", waiting for {self.crew.needs}" if self.hands and not ready else ""
         return f"{ready} worker{'s' * (ready != 1)}{awaited}"

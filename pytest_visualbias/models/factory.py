@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["declared_input", "open_factory"]
 
+# Where a module keeps what it added to the path.
+LOOKED_AT = "__visualbias_path__"
+
 
 def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> TorchEncoder:
     """Call the user's function, load the checkpoint, and make an encoder of the network.
@@ -79,17 +82,27 @@ def _made(entry: FactoryModel, module: Any, function: str, seed: int | None) -> 
 
 @contextlib.contextmanager
 def _importable(name: str, path: Path) -> Iterator[None]:
-    """Let a module and what its functions import be found, with its root on the path."""
+    """Let a module and what its functions import be found, with its root on the path.
+
+    Whatever they do to the path themselves ends here, too: another model's modules are not to be
+    found, nor told apart, by where this one looks for its own.
+    """
     depth = len(name.split(".")) - (path.name != "__init__.py")
-    root = str(path.parents[depth])
-    added = root not in sys.path
-    if added:
-        sys.path.insert(0, root)
+    root, before = str(path.parents[depth]), [*sys.path]
+    own = [one for one in _looked_at(name) if one not in before]
+    sys.path[:0] = [*own, *([] if root in before else [root])]
     try:
         yield
     finally:
-        if added and root in sys.path:
-            sys.path.remove(root)
+        found = [one for one in sys.path if one not in (*before, root)]
+        sys.path[:] = before
+        if name in sys.modules:
+            setattr(sys.modules[name], LOOKED_AT, found)
+
+
+def _looked_at(name: str) -> list[str]:
+    """Return what a module added to the path when it was imported: it is not imported twice."""
+    return list(getattr(sys.modules.get(name), LOOKED_AT, ()))
 
 
 def _module(name: str, path: Path) -> Any:

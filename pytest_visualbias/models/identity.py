@@ -165,12 +165,11 @@ def identities(
     # What turns a file into vectors, besides the weights. Our own version stands for our code.
     facts = {**facts, **{name: version_of(name) for name in (*LIBRARIES, *packages)}}
     if entry.files is not None:
-        paths = paths_of(entry.files, context)
-        names = [path.name for path in paths]
-        found = tuple(
-            weights_in(path, facts, context, label=_label(path, names, context)) for path in paths
-        )
-        return found if entry.series is None else in_series(found, entry.series)
+        try:
+            return _of_files(entry.files, entry.series, facts, context)
+        except EncoderError as error:
+            key = "" if entry.series is None else "checkpoints"
+            raise EncoderError(str(error), key=key) from None
     if loads_own_weights:
         return (Identity(label="own weights", facts=facts, is_whole=False),)
     seeds = range(entry.random_init or 1)
@@ -178,6 +177,18 @@ def identities(
         Identity(label=f"seed {seed}", facts={**facts, "seed": str(seed)}, seed=seed)
         for seed in seeds
     )
+
+
+def _of_files(
+    files: str | tuple[str, ...], series: str | None, facts: Mapping[str, str], context: Context
+) -> tuple[Identity, ...]:
+    """Return the identities of checkpoints, in the order of a series where they are one."""
+    paths = paths_of(files, context)
+    names = [path.name for path in paths]
+    found = tuple(
+        weights_in(path, facts, context, label=_label(path, names, context)) for path in paths
+    )
+    return found if series is None else in_series(found, series)
 
 
 def _label(path: Path, names: list[str], context: Context) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 __all__ = ["outside_root"]
 
@@ -26,8 +29,8 @@ def outside_root(top: str) -> Path | None:
     if not top or top in sys.stdlib_module_names:
         return None
     try:
-        spec = importlib.util.find_spec(top)
-    except (AttributeError, ImportError, ValueError):  # of finders, and of what has no spec
+        spec = _found(top)
+    except (AttributeError, ImportError, ValueError):  # of finders
         return None
     if spec is None:
         return None
@@ -37,3 +40,10 @@ def outside_root(top: str) -> Path | None:
         return None
     path = Path(origin).resolve()
     return None if INSTALLED & {*path.parts} else path.parent
+
+
+def _found(top: str) -> ModuleSpec | None:
+    """Return where a module would be imported from now, whatever was imported before."""
+    # importlib.util.find_spec would answer from what another model's code has brought in.
+    found = (finder.find_spec(top, None) for finder in sys.meta_path)
+    return next((spec for spec in found if spec is not None), None)

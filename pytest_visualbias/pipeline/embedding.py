@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.embeddings.plan import Want, distinct, merged
 from pytest_visualbias.embeddings.table import EmbeddingTable
-from pytest_visualbias.errors import StorageError
+from pytest_visualbias.errors import EncoderError, StorageError
 from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.pipeline.measured import Measured, Resources, Trial
 from pytest_visualbias.pipeline.network import Job, embed
@@ -78,6 +78,7 @@ def measure(
     *,
     others: Callable[[str], Iterable[Want]] = lambda _network: (),
     identities: Sequence[Identity] | None = None,
+    among: Sequence[Identity] = (),
 ) -> Measured:
     """Embed all stimuli of a spec with one model, at all layers.
 
@@ -97,6 +98,8 @@ def measure(
         Gives what other specs of the run want of a network (`network_of`), to be embedded at once.
     identities : sequence of Identity or None
         Which of its networks; None for all, and for the last one of a series.
+    among : sequence of Identity
+        All of its networks, where not all are embedded with; for signs of life.
 
     Raises
     ------
@@ -113,12 +116,36 @@ def measure(
     own = want_of(file, model, sets)
     trials = []
     description: Mapping[str, Any] = {}
-    for identity in _meant(entry, context) if identities is None else identities:
+    chosen = _meant(entry, context) if identities is None else identities
+    for identity in chosen:
         want = merged(own, others(network_of(identity)))
         job = Job(entry=entry, identity=identity, context=context, own=own, want=want)
-        trial, description = embed(job, model, resources)
+        name = _named(model, entry, identity, among or chosen)
+        try:
+            trial, description = embed(job, name, resources)
+        except EncoderError as error:
+            raise _placed(error, entry, identity) from error
         trials.append(trial)
     return Measured(trials=tuple(trials), points=points, description=description)
+
+
+def _placed(error: EncoderError, entry: ModelEntry, identity: Identity) -> EncoderError:
+    """Return an error that names a checkpoint with its URL, and of a series with its step."""
+    text, axis, file = str(error), axis_of(entry), str(identity.checkpoint)
+    if identity.checkpoint is None or file not in text:
+        return error
+    text = text.replace(file, identity.origin or file)
+    if axis is None:
+        return EncoderError(text, key=error.key)
+    return EncoderError(f"{axis} {identity.step}: {text}", key="checkpoints")
+
+
+def _named(model: str, entry: ModelEntry, identity: Identity, among: Sequence[Identity]) -> str:
+    """Return which network of a model this is, where there are several."""
+    if len(among) < 2:  # noqa: PLR2004 - the only one
+        return model
+    what = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
+    return f"{model}, {what} (network {[*among].index(identity) + 1} of {len(among)})"
 
 
 def _stored(

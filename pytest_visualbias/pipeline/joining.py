@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.family import RECORDED
+from pytest_visualbias.spec.spans import span
 from pytest_visualbias.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_visualbias.pipeline.family import Judged
-    from pytest_visualbias.verdict import Outcome
+    from pytest_visualbias.verdict import Exceeded, Outcome
 
-__all__ = ["joined"]
+__all__ = ["Joint", "joined"]
 
-# Of more checkpoints only the first two and the last one have their reasons told.
+# Of more reasons that differ from checkpoint to checkpoint only the first two and the last one
+# are told.
 NAMED = 5
 # Worst first.
 ORDER: tuple[Outcome, ...] = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
 Both = tuple["tuple[Judged, ...]", "tuple[Judged, ...]"]
+Found = tuple[str, "Exceeded | None"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joint:
+    """The checkpoints of a series.
+
+    Attributes
+    ----------
+    axis : str
+        What it counts.
+    labels : tuple of str
+        Its steps, in their order.
+    """
+
+    axis: str
+    labels: tuple[str, ...]
+
+    def named(self, some: Sequence[str]) -> str:
+        """Return some of them as people know them."""
+        return span(self.axis, self.labels, some)
 
 
 def joined(
-    names: Sequence[str], judged: Sequence[Both]
+    joint: Joint, judged: Sequence[Both]
 ) -> tuple[list[tuple[Judged, ...]], tuple[Judged, ...]]:
     """Return the verdict on every test of every checkpoint, and of every test over all of them.
 
     Parameters
     ----------
-    names : sequence of str
-        Of the checkpoints.
+    joint : Joint
+        The checkpoints.
     judged : sequence of pairs
         Of every checkpoint, its tests judged with their waivers and without.
 
@@ -49,29 +73,63 @@ def joined(
     ]
     last = judged[-1][0]
     results = tuple(
-        _worst(names, [own[index] for own in over_steps], last[index]) for index in range(len(last))
+        _worst(joint, [own[index] for own in over_steps], last[index]) for index in range(len(last))
     )
     return over_steps, results
 
 
-def _worst(names: Sequence[str], own: Sequence[Judged], last: Judged) -> Judged:
+def _worst(joint: Joint, own: Sequence[Judged], last: Judged) -> Judged:
     """Return the last checkpoint's result, with the worst verdict of all and who has it."""
     is_open = any(one.is_open for one in own)
     worst = min((one.verdict.outcome for one in own), key=ORDER.index)
     if worst == "pass":
         return dataclasses.replace(last, is_open=is_open)
-    found = [
-        (name, one.verdict)
-        for name, one in zip(names, own, strict=True)
+    found = {
+        label: one.verdict
+        for label, one in zip(joint.labels, own, strict=True)
         if one.verdict.outcome == worst
-    ]
-    left = found[2:-1] if len(found) > NAMED else []
-    reasons = dict.fromkeys(
-        reason if reason == RECORDED else f"{reason} at {name}"
-        for name, one in found
-        if (name, one) not in left
-        for reason in one.reasons
-    )
-    more = (f"and so at {len(left)} checkpoints between",) if left else ()
-    verdict = Verdict(outcome=worst, reasons=(*reasons, *more))
+    }
+    verdict = Verdict(outcome=worst, reasons=tuple(_reasons(joint, found)))
     return dataclasses.replace(last, verdict=verdict, is_open=is_open)
+
+
+def _reasons(joint: Joint, found: dict[str, Verdict]) -> Iterator[str]:
+    """Yield every reason once: a limit with the worst of its values, a sentence with its steps."""
+    limits: dict[tuple[str, float, bool], dict[str, Exceeded]] = {}
+    others: dict[str, list[str]] = {}
+    for label, verdict in found.items():
+        told = {one.reason(): one for one in verdict.exceeded}
+        for reason in verdict.reasons:
+            one = told.get(reason)
+            if one is None:
+                others.setdefault(reason, []).append(label)
+            else:
+                limits.setdefault((one.what, one.limit, one.proof.holds), {})[label] = one
+    is_recorded = others.pop(RECORDED, None) is not None
+    yield from _sentences(joint, others)
+    yield from (_limit(joint, own) for own in limits.values())
+    if is_recorded:
+        yield RECORDED
+
+
+def _limit(joint: Joint, own: dict[str, Exceeded]) -> str:
+    """Say where a limit is exceeded, and the most by which it is."""
+    label, worst = max(own.items(), key=lambda pair: abs(pair[1].value))
+    if len(own) == 1:
+        return f"{worst.reason()} at {joint.named([label])}"
+    without = "" if worst.proof.holds else ", but without evidence"
+    return (
+        f"{worst.what} over {worst.limit:g} at {joint.named([*own])}, worst {worst.shown} at "
+        f"{label}{without} ({worst.proof.text})"
+    )
+
+
+def _sentences(joint: Joint, others: dict[str, list[str]]) -> Iterator[str]:
+    """Yield sentences with their steps; of many that differ in numbers only, some."""
+    left = [*others][2:-1] if len(others) > NAMED else []
+    for reason, labels in others.items():
+        if reason not in left:
+            yield f"{reason} at {joint.named(labels)}"
+    if left:
+        count = len({label for reason in left for label in others[reason]})
+        yield f"and so at {count} checkpoints between"

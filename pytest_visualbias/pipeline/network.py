@@ -107,7 +107,7 @@ def embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[st
     job : Job
         The network, and what is wanted of it.
     model : str
-        Its name in the spec, for progress.
+        What it is called in signs of life.
     resources : Resources
         What embedding needs.
 

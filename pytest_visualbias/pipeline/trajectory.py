@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.pipeline.deciding import Decided, decide, decide_jointly, refined
 from pytest_visualbias.pipeline.family import Family, Place, compute, settle
-from pytest_visualbias.pipeline.joining import joined
+from pytest_visualbias.pipeline.joining import Joint, joined
 from pytest_visualbias.pipeline.numbers import Numbers
 from pytest_visualbias.pipeline.points import point_of, series_of
 from pytest_visualbias.pipeline.power import declared_family
@@ -148,7 +148,8 @@ def _measured(
     try:
         subject = subject_of(label)
     except VisualBiasError as error:
-        if label == run.steps[-1]:
+        is_named = isinstance(error, EncoderError) and error.key  # the step stands there already
+        if label == run.steps[-1] or is_named:
             raise
         raise type(error)(f"{run.named(label)}: {error}") from None
     trial = dataclasses.replace(subject.measured.trials[0], tables={})
@@ -209,8 +210,8 @@ def _all(
         )
         for step, share in zip(steps, own, strict=True)
     ]
-    names = [run.named(step.label) for step in steps]
-    over_steps, results = joined(names, judged)
+    joint = Joint(axis=run.axis, labels=tuple(step.label for step in steps))
+    over_steps, results = joined(joint, judged)
     told = _unmeasured(run, steps, over_steps, results)
     return Family(results=told, size=len(declared) * len(steps), checkpoints=len(steps)), over_steps
 

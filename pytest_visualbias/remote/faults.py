@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import errno
 import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["UnfitError", "fault_of"]
 
@@ -26,10 +31,45 @@ ENTRY = ("Credentials", "Token")
 CODE = re.compile(r"[A-Za-z0-9]{1,40}")
 LOCAL_FAULTS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 DEPTH = 5
+# Answers of HTTP: the first that is a fault, that nothing is there, that somebody may not.
+FIRST_FAULT, GONE, REFUSED = 400, (404, 410), (401, 403, 407)
 
 
 class UnfitError(OSError):
     """What comes from a store is not what it said; the text is ours."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What is known of a fault: a library may have raised another one in its place."""
+
+    error: BaseException
+    lost: BaseException | None
+    code: str
+    status: int
+
+    @classmethod
+    def of(cls, error: BaseException) -> _Seen:
+        chain = [*_chain(error)]
+        return cls(
+            error=error,
+            lost=next(filter(_is_lost, chain), None),
+            code=next(filter(None, map(_code, chain)), ""),
+            status=next(filter(None, map(_status, chain)), 0),
+        )
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether all that is wrong is that nothing is there: not that nobody could look."""
+        is_said = isinstance(self.error, FileNotFoundError) and self.lost is None
+        is_refused = self.status >= FIRST_FAULT and self.status not in GONE
+        return is_said and not is_refused and not self.code.startswith("NoSuchBucket")
+
+    @property
+    def name(self) -> str:
+        """What stands for the words of the library."""
+        status = f"HTTP {self.status}" if self.status else ""
+        return self.code or status or type(self.lost or self.error).__name__
 
 
 def fault_of(error: BaseException, shown: str, what: str) -> StorageError:
@@ -44,23 +84,24 @@ def fault_of(error: BaseException, shown: str, what: str) -> StorageError:
     what : str
         What cannot be done with it, as a participle.
     """
-    code = _code(error)
-    is_missing = isinstance(error, FileNotFoundError) and not code.startswith("NoSuchBucket")
-    reason, remedy = _kind(error, code or type(error).__name__, is_missing=is_missing)
+    seen = _Seen.of(error)
+    reason, remedy = _kind(seen, what)
     sentence = f"{shown} cannot be {what} ({reason}); {remedy}"
-    return StorageError(sentence, reason=f"{shown}: {reason}", is_missing=is_missing)
+    return StorageError(sentence, reason=f"{shown}: {reason}", is_missing=seen.is_missing)
 
 
-def _kind(error: BaseException, name: str, *, is_missing: bool) -> tuple[str, str]:
+def _kind(seen: _Seen, what: str) -> tuple[str, str]:
     """Return what is wrong, and what to do: of what holds, the first."""
+    error, name = seen.error, seen.name
     full = LOCAL_FAULTS.get(getattr(error, "errno", None) or 0, "")
-    is_lost = isinstance(error, ConnectionError | TimeoutError) or _has(name, UNREACHED)
+    is_refused = isinstance(error, PermissionError) or seen.status in REFUSED
+    instead = "" if what == "written" else ", or use --visualbias-offline"
     kinds = (
         (isinstance(error, UnfitError), str(error), "free space, or put it there anew"),
         (bool(full), full, "free space"),
-        (is_missing, "nothing is there", "correct the URL"),
+        (seen.is_missing, "nothing is there", "correct the URL"),
         (
-            isinstance(error, FileNotFoundError),
+            seen.code.startswith("NoSuchBucket"),
             f"there is no such bucket: {name}",
             "correct the URL",
         ),
@@ -69,12 +110,12 @@ def _kind(error: BaseException, name: str, *, is_missing: bool) -> tuple[str, st
             f"no credentials that fit: {name}",
             "give them as the store's package says",
         ),
+        (is_refused, f"access is refused: {name}", "check the credentials and their rights"),
         (
-            isinstance(error, PermissionError),
-            f"access is refused: {name}",
-            "check the credentials and their rights",
+            seen.lost is not None,
+            f"it cannot be reached: {name}",
+            f"check the address and the network{instead}",
         ),
-        (is_lost, f"it cannot be reached: {name}", "check the address and the network"),
         (isinstance(error, NotImplementedError), "such a store cannot do that", "use another"),
         (True, name, "check the URL and the store"),
     )
@@ -85,15 +126,32 @@ def _has(name: str, words: tuple[str, ...]) -> bool:
     return any(word in name for word in words)
 
 
-def _code(error: BaseException) -> str:
-    """Return the code that an object store gave a fault, such as ``AccessDenied``."""
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield a fault and what it was raised for, or in the middle of."""
     seen: BaseException | None = error
     for _ in range(DEPTH):
         if seen is None:
-            break
-        said = getattr(seen, "response", None)
-        if isinstance(said, dict):
-            code = str(said.get("Error", {}).get("Code", ""))
-            return code if CODE.fullmatch(code) else ""
+            return
+        yield seen
         seen = seen.__cause__ or seen.__context__
-    return ""
+
+
+def _is_lost(error: BaseException) -> bool:
+    is_known = isinstance(error, ConnectionError | TimeoutError)
+    return is_known or _has(type(error).__name__, UNREACHED)
+
+
+def _code(error: BaseException) -> str:
+    """Return the code that an object store gave a fault, such as ``AccessDenied``."""
+    said = getattr(error, "response", None)
+    if not isinstance(said, dict):
+        return ""
+    code = str(said.get("Error", {}).get("Code", ""))
+    return code if CODE.fullmatch(code) else ""
+
+
+def _status(error: BaseException) -> int:
+    """Return the status with which a server of HTTP answered, where it did."""
+    answer = getattr(error, "response", None)
+    found = getattr(error, "status", None) or getattr(answer, "status_code", None)
+    return found if isinstance(found, int) else 0

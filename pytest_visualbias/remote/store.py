@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_visualbias.errors import StorageError
 from pytest_visualbias.remote.entries import entry_of
 from pytest_visualbias.remote.faults import UnfitError, fault_of
+from pytest_visualbias.remote.packages import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +27,14 @@ __all__ = ["Store", "open_store"]
 INSTALL = "install it with: pip install 'pytest-visualbias[remote]'"
 # A put to these is seen whole or not at all; elsewhere a file is moved to its name.
 WHOLE = ("s3", "s3a", "gs", "gcs", "hf", "az", "abfs", "abfss", "adl", "oss", "r2", "memory")
+# Stores whose URLs begin with a bucket, where others have a name and a password before the host.
+AMAZON = "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws"
+GOOGLE = "give GOOGLE_APPLICATION_CREDENTIALS"
+KEYS: Final[dict[str, str]] = {
+    **dict.fromkeys(("s3", "s3a", "r2"), AMAZON),
+    **dict.fromkeys(("gs", "gcs"), GOOGLE),
+    "hf": "give HF_TOKEN",
+}
 # An address that does not answer costs a minute at most; whoever sets other values is heeded.
 PATIENCE: Final[dict[str, dict[str, Any]]] = {
     "config_kwargs": {
@@ -206,7 +215,8 @@ def open_store(url: Url) -> Store:
     Raises
     ------
     StorageError
-        Where fsspec, or its package for such a URL, is not installed.
+        Where fsspec, or its package for such a URL, is not installed, or the URL holds keys that
+        such a store does not take from there.
     """
     try:
         import fsspec
@@ -215,11 +225,13 @@ def open_store(url: Url) -> Store:
     except ImportError:
         raise StorageError(f"{url}: URLs need fsspec; {INSTALL}") from None
     scheme = url.scheme
+    if url.has_password and scheme in KEYS:
+        raise StorageError(f"{url}: {scheme}:// takes no keys from the URL; {KEYS[scheme]}")
     try:
         files, root = fsspec.core.url_to_fs(url.text, **_patience(scheme, fsspec.config.conf))
     except ImportError:
         hint = known_implementations.get(scheme, {}).get("err", "")
-        raise StorageError(f"{url}: {hint or f'the package for {scheme}:// is missing'}") from None
+        raise StorageError(f"{url}: {lacking(scheme, hint)}") from None
     except Exception as error:  # noqa: BLE001 - of any library
         if scheme not in fsspec.available_protocols():
             raise StorageError(f"{url}: fsspec knows no {scheme}://; correct the URL") from None

@@ -7,12 +7,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_visualbias.errors import without_secrets
+from pytest_visualbias.errors import UsageError, without_secrets
 
-__all__ = ["Url", "is_url", "place"]
+__all__ = ["Url", "is_url", "miswritten", "place"]
 
 # Two letters at least: one is a drive of Windows.
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# No folder is called so by anybody who does not mean a URL.
+ONE_SLASH = re.compile(
+    r"(?:s3a?|gc?s|hf|https?|abfss?|az|adl|oss|r2|s?ftp|memory|file):/(?!/)", re.IGNORECASE
+)
 # What signs a query, in the ways of Amazon, Google and Azure.
 SIGNING = re.compile(
     r"(?:x-(?:amz|goog)-[\w-]+|awsaccesskeyid|googleaccessid|signature|expires|sig|s[eptv]|spr|"
@@ -29,8 +33,25 @@ def is_url(text: str) -> bool:
     return URL.match(text) is not None
 
 
+def miswritten(text: str) -> str:
+    """Return what is to be said of a text that lacks a slash to be a URL; nothing of others."""
+    if ONE_SLASH.match(text) is None:
+        return ""
+    scheme, _, rest = text.partition(":/")
+    meant = Url(f"{scheme}:///{rest}" if scheme.lower() == "file" else f"{scheme}://{rest}").shown
+    return f"'{re.sub(':/+', ':/', meant, count=1)}' is no URL; did you mean {meant}?"
+
+
 def place(text: str) -> Path | Url:
-    """Return the path, or the URL, that a text means."""
+    """Return the path, or the URL, that a text means.
+
+    Raises
+    ------
+    UsageError
+        For a URL that lacks a slash.
+    """
+    if said := miswritten(text):
+        raise UsageError(said)
     return Url(text) if is_url(text) else Path(text)
 
 
@@ -83,6 +104,11 @@ class Url:
     def scheme(self) -> str:
         """What stands before ``://``."""
         return self.text.partition("://")[0].lower()
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a name and a password, or two keys, stand before its host."""
+        return PASSWORD.search(self.text.partition("?")[0]) is not None
 
     @property
     def is_near(self) -> bool:

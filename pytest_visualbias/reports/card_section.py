@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.reports.escaping import markdown_code, markdown_text
 from pytest_visualbias.reports.outcomes import counted, label
 from pytest_visualbias.reports.provenance import provenance
+from pytest_visualbias.reports.series import numbers_of
 from pytest_visualbias.reports.text import headline
 from pytest_visualbias.spec.kinds import KINDS
 from pytest_visualbias.verdict import number, p_text
@@ -74,8 +75,10 @@ def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
 
 def _results(model: str, records: Sequence[ResultRecord]) -> str:
     head = ("test", "kind", "of", "effect", "interval", "p adj", "visible", "growth", "verdict")
-    lines = [f"### Results of {markdown_code(model)}", "", _row(head), _row(["---"] * len(head))]
-    lines += [_row(_cells(one)) for one in records if one.model == model]
+    own = [one for one in records if one.model == model]
+    step = numbers_of(own)
+    title = f"### Results of {markdown_code(model)}" + (f", {markdown_text(step)}" if step else "")
+    lines = [title, "", _row(head), _row(["---"] * len(head)), *(_row(_cells(one)) for one in own)]
     return "\n".join(lines)
 
 

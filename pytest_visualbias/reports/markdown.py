@@ -16,7 +16,7 @@ from pytest_visualbias.reports.markdown_parts import row as _row
 from pytest_visualbias.reports.markdown_parts import span as _span
 from pytest_visualbias.reports.outcomes import FAILING, counted, label, severity, verdict
 from pytest_visualbias.reports.provenance import provenance
-from pytest_visualbias.reports.series import series_text, span_text
+from pytest_visualbias.reports.series import numbers_of, series_text, shown_step, span_text
 from pytest_visualbias.reports.text import headline
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.verdict import number, p_text
@@ -92,7 +92,7 @@ def _troubles(records: Sequence[ResultRecord]) -> Section:
         _row(
             f"**{label(one)}**",
             markdown_code(test_name(one)),
-            markdown_code(one.model),
+            _model(one),
             *_numbers(one),
             _change(one.growth),
             _clipped(headline(one)),
@@ -109,7 +109,7 @@ def _waivers(records: Sequence[ResultRecord]) -> Section:
         _row(
             label(one),
             markdown_code(test_name(one)),
-            markdown_code(one.model),
+            _model(one),
             _number(one.effect_judged),
             f"{one.accept.max_effect:g}",
             str(one.accept.until),
@@ -125,7 +125,9 @@ def _group(records: Sequence[ResultRecord]) -> Section:
     first = records[0]
     roles = {record.role for record in records}
     role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
-    title = f"{html_code(first.spec)} :: {html_code(first.model)}{role}: {counted(records)}"
+    step = numbers_of(records)
+    model = html_code(first.model) + (f", {markdown_text(step)}" if step else "")
+    title = f"{html_code(first.spec)} :: {model}{role}: {counted(records)}"
     head = _head("test", "effect", "interval", "p adj", "growth", "verdict")
     rows = [
         _row(markdown_code(test_name(one)), *_numbers(one), _change(one.growth), label(one))
@@ -142,7 +144,7 @@ def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
         _row(
             markdown_code(test_name(one)),
             markdown_code(growth.base),
-            markdown_code(one.model),
+            _model(one),
             number(growth.before),
             number(growth.after) + (" (other sign)" if growth.flipped else ""),
             number(growth.value),
@@ -173,6 +175,12 @@ def _courses(records: Iterable[ResultRecord]) -> Iterator[Section]:
     ]
     if rows:
         yield _folded(f"Over a training run ({len(rows)})", "", rows, "tests over training runs")
+
+
+def _model(record: ResultRecord) -> str:
+    """Return the model, and of a series the checkpoint whose numbers stand beside it."""
+    step = shown_step(record)
+    return markdown_code(record.model) + (f", {markdown_text(step)}" if step else "")
 
 
 def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:

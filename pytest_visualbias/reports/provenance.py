@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+from pytest_visualbias.reports.series import numbers_of
 
-    from pytest_visualbias.record import ModelRecord, Report
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from pytest_visualbias.record import ModelRecord, Report, ResultRecord
 
 __all__ = ["provenance"]
 
@@ -37,7 +39,7 @@ def provenance(report: Report, models: Collection[str] | None = None) -> Iterato
     for spec, digest in {one.spec: one.spec_digest for one in report.results}.items():
         yield "spec", f"{spec} (sha256 {digest[:DIGITS]})"
     for model in (one for one in report.models if models is None or one.model in models):
-        yield "model", _model(model)
+        yield "model", _model(model, _series_of(report, model))
     if report.summary.get("exit_status") is not None:
         yield "exit code of pytest", str(report.summary["exit_status"])
 
@@ -50,13 +52,27 @@ def _commit(git: object) -> str:
     return f"{commit}, with changes that are not committed" if found.get("dirty") else str(commit)
 
 
-def _model(model: ModelRecord) -> str:
-    trials = [str(one.get("fingerprint", ""))[:DIGITS] for one in model.trials]
-    labels = [str(one.get("url") or one.get("label", "")) for one in model.trials]
-    weights = ", ".join(
-        f"{label} {digest}".strip() for label, digest in zip(labels, trials, strict=True)
-    )
-    return f"{model.model} in {model.spec} ({model.source}): {weights}"
+def _series_of(report: Report, model: ModelRecord) -> list[ResultRecord]:
+    """Return the results of a model that are of a series of checkpoints."""
+    return [
+        one
+        for one in report.results
+        if (one.spec, one.model) == (model.spec, model.model) and one.series is not None
+    ]
+
+
+def _model(model: ModelRecord, results: Sequence[ResultRecord]) -> str:
+    weights = [
+        (str(one.get("url") or one.get("label", "")), str(one.get("fingerprint", "")))
+        for one in model.trials
+    ]
+    step = numbers_of(results)
+    gated = next((one.series for one in results if one.series is not None), None)
+    if gated is not None and gated.gate == "all":
+        weights = [(one.checkpoint, one.fingerprint) for one in gated.points]
+    told = ", ".join(f"{label} {digest[:DIGITS]}".strip() for label, digest in weights)
+    of = f", {step}" if step else ""
+    return f"{model.model} in {model.spec} ({model.source}{of}): {told}"
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -6,14 +6,24 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.spec.spans import span
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pytest_visualbias.record import PointRecord, ResultRecord, SeriesRecord
 
-__all__ = ["before_of", "course_lines", "places_of", "series_text", "span_text", "sparkline"]
+__all__ = [
+    "before_of",
+    "course_lines",
+    "numbers_of",
+    "places_of",
+    "series_text",
+    "shown_step",
+    "span_text",
+    "sparkline",
+]
 
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 MISSING = "?"
@@ -23,8 +33,6 @@ WIDEST = 40
 LEAST = 1.0
 # A longer number is no place on an axis.
 DIGITS = 15
-# More ranges of steps than this are counted and not named.
-NAMED = 5
 
 
 def series_text(record: ResultRecord) -> str:
@@ -73,25 +81,8 @@ def _when(series: SeriesRecord, labels: Sequence[str]) -> str:
     return f"at {_steps(series, labels)}"
 
 
-def _steps(series: SeriesRecord, labels: Sequence[str]) -> str:
-    """Return some of the checkpoints, those that follow each other as a range."""
-    ranges: list[list[str]] = []
-    is_open = False
-    for one in series.points:
-        if one.label not in labels:
-            is_open = False
-        elif is_open:
-            ranges[-1].append(one.label)
-        else:
-            ranges.append([one.label])
-            is_open = True
-    if len(ranges) > NAMED:
-        return f"{len(labels)} checkpoints from {series.axis} {labels[0]} to {labels[-1]}"
-    return f"{series.axis} {', '.join(map(_range, ranges))}"
-
-
-def _range(labels: Sequence[str]) -> str:
-    return f"{labels[0]} to {labels[-1]}" if len(labels) > 2 else ", ".join(labels)  # noqa: PLR2004
+def _steps(series: SeriesRecord, labels: Collection[str]) -> str:
+    return span(series.axis, [one.label for one in series.points], labels)
 
 
 def span_text(series: SeriesRecord) -> str:
@@ -100,6 +91,37 @@ def span_text(series: SeriesRecord) -> str:
     if count == 1:
         return visible(f"{series.axis} {last}, 1 checkpoint")
     return visible(f"{series.axis} {first} to {last}, {count} checkpoints")
+
+
+def shown_step(record: ResultRecord) -> str:
+    """Return the checkpoint of a series whose numbers a result has; nothing of another model."""
+    series = record.series
+    return "" if series is None else visible(f"{series.axis} {series.points[-1].label}")
+
+
+def numbers_of(records: Sequence[ResultRecord]) -> str:
+    """Return, for a title, whose numbers are shown of a series and which checkpoints are judged.
+
+    Parameters
+    ----------
+    records : sequence of ResultRecord
+        Of one spec and model.
+
+    Returns
+    -------
+    str
+        ``epoch 4 (all of 1 to 4 are judged)``; nothing of another model.
+    """
+    found = next((one for one in records if one.series is not None), None)
+    if found is None or found.series is None:
+        return ""
+    series = found.series
+    first, last = series.points[0].label, series.points[-1].label
+    if len(series.points) == 1:
+        return visible(f"{series.axis} {last}, the only checkpoint")
+    is_last = series.gate == "last"
+    whole = f"the last of {first} to {last}" if is_last else f"all of {first} to {last} are judged"
+    return visible(f"{series.axis} {last} ({whole})")
 
 
 def places_of(series: SeriesRecord) -> list[float]:
@@ -155,8 +177,8 @@ def course_lines(
         return
     first, series = found[0]
     judged = "the last is judged" if series.gate == "last" else "all are judged"
-    span = _steps(series, [one.label for one in series.points])
-    head = visible(f"{first.spec} :: {first.model}, {span}; {judged}")
+    steps = _steps(series, [one.label for one in series.points])
+    head = visible(f"{first.spec} :: {first.model}, {steps}; {judged}")
     yield from _wrapped(head, "", width)
     has_layer = len({one.layer for one, _ in found}) > 1
     for one, own in found:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.reports.bars import Glyphs, bar, head
+from pytest_visualbias.reports.series import numbers_of
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.reports.labels import Labelled
 
-__all__ = ["STYLES", "Screen", "empty_table", "label_of", "label_table", "result_table"]
+__all__ = ["STYLES", "Screen", "empty_table", "label_of", "label_table", "result_table", "title_of"]
 
 STYLES = {
     "pass": "green",
@@ -48,10 +49,20 @@ class Screen:
         return "→" if self.has_unicode else "->"
 
 
+def title_of(records: Sequence[ResultRecord]) -> str:
+    """Return what stands above the table of one spec and model."""
+    first = records[0]
+    # A model that growth is measured from in some tests only is gated in the others.
+    roles = {record.role for record in records}
+    role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
+    step = numbers_of(records)
+    return f"{first.spec} :: {first.model}{role}" + (f", {step}" if step else "")
+
+
 def result_table(
     records: Sequence[ResultRecord], screen: Screen, shown: Sequence[ResultRecord]
 ) -> Table:
-    """Return the table of one spec and model.
+    """Return the table of one spec and model, without its title: that is not cut to its width.
 
     Parameters
     ----------
@@ -62,13 +73,9 @@ def result_table(
     shown : sequence of ResultRecord
         Those of it that have a row.
     """
-    first = records[0]
     has_layer = len({record.layer for record in records}) > 1
     has_growth = any(record.growth is not None for record in records)
-    # A model that growth is measured from in some tests only is gated in the others.
-    roles = {record.role for record in records}
-    role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
-    table = empty_table(f"{first.spec} :: {first.model}{role}", screen)
+    table = empty_table(None, screen)
     table.add_column("test [layer]" if has_layer else "test", overflow="fold", ratio=1)
     # A gap that is limited is what decides, so it stands on any screen.
     has_gap = any("max_gap" in record.limits for record in records)
@@ -122,7 +129,7 @@ def _numbers(
     return {name: cells[name] for name in names}
 
 
-def empty_table(title: str, screen: Screen) -> Table:
+def empty_table(title: str | None, screen: Screen) -> Table:
     """Return a table without columns, in the style of all."""
     return Table(
         title=title,

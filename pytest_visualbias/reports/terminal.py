@@ -24,6 +24,7 @@ from pytest_visualbias.reports.tables import (
     label_of,
     label_table,
     result_table,
+    title_of,
 )
 from pytest_visualbias.reports.text import drift_text, remedies, weak_passes
 from pytest_visualbias.reports.transfer import transfers
@@ -126,6 +127,7 @@ def _tables(
     for group in _groups(records):
         shown = group if has_all or len(group) <= LONG else [one for one in group if _is_told(one)]
         console.print()
+        console.print(Text(title_of(group), style="bold"), soft_wrap=True)
         console.print(result_table(group, screen, shown))
         if len(shown) < len(group):
             console.print(Text(_rest(group, shown), style="dim"), soft_wrap=True)

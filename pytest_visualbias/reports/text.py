@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.series import series_text, span_text
+from pytest_visualbias.reports.series import series_text, shown_step, span_text
 from pytest_visualbias.reports.trials import seeds_text, trials_text
 from pytest_visualbias.reports.units import is_standardised, judged_limit, rates_text
 from pytest_visualbias.spec.kinds import KINDS, part_of
@@ -108,7 +108,9 @@ def _details(record: ResultRecord) -> Iterator[str]:
     if record.effect_size is None or record.effect_judged is None:
         return
     yield ", ".join(f"{role} = {one.concept} ({one.n})" for role, one in record.sets.items())
-    yield _effect(record, number(record.effect_size), number(record.effect_judged))
+    step = shown_step(record)
+    effect = _effect(record, number(record.effect_size), number(record.effect_judged))
+    yield f"at {step}: {effect}" if step else effect
     if record.p_value is not None:
         yield _evidence(record)
     if record.growth is not None:

@@ -7,6 +7,7 @@ import importlib.metadata
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.addresses import address_findings
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import LOGITS, layers_of, points_for
@@ -51,6 +52,7 @@ def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[F
     """
     yield from _models(spec)
     yield from series_findings(spec)
+    yield from address_findings(spec)
     yield from pair_findings(spec)
     yield from _layers(spec)
     yield from word_findings(spec)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_visualbias.errors import UsageError, without_secrets
-from pytest_visualbias.remote.urls import is_url
+from pytest_visualbias.remote.urls import is_url, miswritten
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.preparing import WHOLE_NAMES
 from pytest_visualbias.spec.programs import PROGRAMS
@@ -70,11 +70,13 @@ def override_of(name: str, reference: str, folder: Path) -> Override:
     Raises
     ------
     UsageError
-        For an empty one, and a factory that is not ``module:function``.
+        For an empty one, a factory that is not ``module:function``, a URL that lacks a slash.
     """
     source, separator, what = reference.partition(":")
     if not (separator and source in SHIPPED_SOURCES) or is_url(reference):
         source, what = "", reference
+    if said := miswritten(what):
+        raise UsageError(f"the model '{name}': {said}")
     if not what or (source == "factory" and not re.match(CALL, what)):
         raise UsageError(
             f"'{reference}' is no model to put in the place of '{name}'; give a PATH, timm:NAME, "

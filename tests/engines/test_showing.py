@@ -36,6 +36,24 @@ def test_elsewhere_there_is_a_line_now_and_then(
     )
 
 
+def test_where_there_were_lines_the_last_one_says_how_it_ended(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_visualbias.engines.showing.EVERY_S", 0.0)
+    meter = Meter()
+    with meter.shown():
+        meter(20, 160, "2 workers")
+        monkeypatch.setattr("pytest_visualbias.engines.showing.EVERY_S", 60.0)
+        meter(40, 160, "2 workers")
+        meter(100, 160, "2 workers")
+        meter(160, 160, "2 workers")
+    assert capsys.readouterr().err.splitlines() == [
+        "2 workers: 20 of 160 images embedded",
+        "2 workers: 40 of 160 images embedded",
+        "2 workers: 160 of 160 images embedded",
+    ]
+
+
 def test_on_a_terminal_there_is_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, out = Terminal(), io.StringIO()
     monkeypatch.setattr(sys, "stderr", terminal)

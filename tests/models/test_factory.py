@@ -115,6 +115,40 @@ def test_nothing_is_left_on_the_path(opened: Opened, context: Context) -> None:
     assert sys.path == before
 
 
+ADDING = """\
+import sys
+sys.path.insert(0, "{vendor}")
+import vb_first
+
+def make():
+    return vb_first.Net()
+
+def later():
+    import vb_second
+    return vb_second.Net()
+"""
+
+
+def test_what_a_module_adds_to_the_path_is_its_own(opened: Opened, context: Context) -> None:
+    """Neither the next model's imports nor the keys of its vectors may hang on it."""
+    vendor = context.project / "vendor"
+    for name in ("vb_first", "vb_second"):
+        write(vendor / f"{name}.py", NETS)
+    write(context.project / "vb_adding.py", ADDING.format(vendor=vendor))
+    write(context.project / "vb_other.py", f"import vb_second\n\n{NETS}")
+    entry = FactoryModel.model_validate(
+        {"source": "factory", "call": "vb_adding:make", "transform": {"size": 8}}
+    )
+    before, facts = [*sys.path], identify_factory(entry, context)[0].facts
+    opened("vb_adding:make")
+    assert sys.path == before
+    assert identify_factory(entry, context)[0].facts == facts
+    with pytest.raises(EncoderError, match="No module named 'vb_second'"):
+        opened("vb_other:make")
+    assert opened("vb_adding:later").description["architecture"] == "vb_adding:later"
+    assert sys.path == before, "it finds its own again, though it is imported once"
+
+
 def test_a_function_may_import_from_its_project_when_it_is_called(
     opened: Opened, context: Context
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +58,18 @@ def test_what_is_there_is_not_made_again(embed: Callable[..., tuple[int, str]]) 
     assert said.count("; 0 embedded now") == 2
 
 
+@pytest.mark.skipif(find_spec("ray") is None, reason="the engine 'ray' is an extra")
+def test_where_all_is_there_no_cluster_is_asked(
+    embed: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is nobody's: that would be an error, were there something to do."""
+    embed()
+    monkeypatch.setattr("pytest_visualbias.engines.connecting._connect", _refuse)
+    status, said = embed(SPEC, "--engine", "ray", "--address", "127.0.0.1:9")
+    assert status == 0
+    assert said.count("; 0 embedded now") == 2
+
+
 def test_only_the_models_that_are_named(embed: Callable[..., tuple[int, str]]) -> None:
     status, said = embed(SPEC, "--model", "after")
     assert (status, ":: before" in said, ":: after" in said) == (0, False, True)
@@ -92,3 +105,4 @@ def test_what_cannot_be_embedded_is_said(
     status, said = embed()
     assert status == 1
     assert {"set": "gone", "image": "0.png", "checkpoint": "after.safetensors"}[what] in said
+    assert str(networks.path) not in said, "paths are those of the project"

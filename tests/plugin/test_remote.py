@@ -133,6 +133,12 @@ def test_growth_is_measured_from_a_report_at_a_url(stored: Project) -> None:
     shutil.copy(stored.path / "out.json", stored.path / "last.json")
     stored.gate(f"--visualbias-baseline={last}")
     assert stored.row()["growth"]["value"] == pytest.approx(0.0, abs=1e-9)
+    stored.spec(one_test("new", "{max_growth: 0.2}"))
+    stored.gate(f"--visualbias-baseline={last}")
+    (reason,) = stored.row("new")["reasons"]
+    assert reason == (
+        f"{last} has no entry 'after::new[pooled]'; make the report anew with this spec"
+    ), "not its copy on this machine"
     refused = stored.gate(f"--visualbias-baseline={last}", "--visualbias-update")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     assert "last.json is only read; name a file" in sentences(refused)
@@ -150,6 +156,14 @@ def test_growth_is_measured_from_a_report_at_a_url(stored: Project) -> None:
                 "ERROR: --visualbias-cache: s3://lab/cache: URLs need fsspec; install it with: "
                 "pip install 'pytest-visualbias[remote]'"
             ),
+        ),
+        (
+            ["--visualbias-cache=s3:/lab/cache"],
+            "ERROR: --visualbias-cache: 's3:/lab/cache' is no URL; did you mean s3://lab/cache?",
+        ),
+        (
+            ["--visualbias-after=s3:/lab/a.npz"],
+            "ERROR: the model 'after': 's3:/lab/a.npz' is no URL; did you mean s3://lab/a.npz?",
         ),
         (
             ["--visualbias-html=s3://lab/out.html", "--visualbias-offline"],

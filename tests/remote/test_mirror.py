@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +14,12 @@ from pytest_visualbias.errors import StorageError
 from pytest_visualbias.remote.entries import Entry
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.names import below, refuse_unsafe
+from pytest_visualbias.remote.packages import PACKAGES, lacking
 from pytest_visualbias.remote.store import Store, open_store
 from pytest_visualbias.remote.urls import Url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.remote.conftest import Lab
@@ -182,8 +187,49 @@ def test_without_the_package_of_a_store_a_sentence_names_it(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(StorageError, match=r"^gs://bucket/a: .*gcsfs"):
+    with pytest.raises(StorageError) as caught:
         open_store(Url("gs://bucket/a"))
+    assert str(caught.value) == ("gs://bucket/a: gs:// needs the package gcsfs; pip install gcsfs")
+
+
+def test_every_store_that_fsspec_knows_has_its_package_or_what_fsspec_says(lab: Lab) -> None:
+    """A sentence for each that is not in fsspec itself, and an order to install something."""
+    from fsspec.registry import known_implementations
+
+    others = {
+        scheme: str(known["err"])
+        for scheme, known in known_implementations.items()
+        if "err" in known
+    }
+    assert {"s3", "gs", "hf", "abfs", "https", "sftp"} <= others.keys()
+    for scheme, hint in others.items():
+        said = lacking(scheme, hint)
+        assert f"; pip install {PACKAGES[scheme]}" in said if scheme in PACKAGES else said == hint
+    assert "install it with pip" in lacking("mine")
+    # What no package of ours is named for is rare, or no store of files.
+    assert {*others} - {*PACKAGES} <= {"asynclocal", "dask", "libarchive", "pyscript"}
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (
+            "s3://key:S3cr/3t@lab/a",
+            (
+                "s3://lab/a: s3:// takes no keys from the URL; give AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws"
+            ),
+        ),
+        (
+            "gs://key:S3cr3t@lab/a",
+            ("gs://lab/a: gs:// takes no keys from the URL; give GOOGLE_APPLICATION_CREDENTIALS"),
+        ),
+    ],
+)
+def test_keys_in_the_url_of_a_bucket_are_no_bucket(lab: Lab, url: str, told: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        open_store(Url(url))
+    assert str(caught.value) == told
 
 
 def test_what_no_store_is_called_is_said(lab: Lab) -> None:
@@ -215,3 +261,60 @@ def test_a_fault_is_told_without_the_words_of_the_library(
     assert told in str(caught.value)
     assert "S3cr3t" not in str(caught.value)
     assert caught.value.__suppress_context__, "a traceback would show it"
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers with the status that the path names."""
+
+    def do_GET(self) -> None:
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def answering(lab: Lab) -> Iterator[str]:
+    pytest.importorskip("aiohttp", reason="fsspec reads https:// with it")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (404, "nothing is there); correct the URL"),
+        (403, "access is refused: HTTP 403); check the credentials and their rights"),
+        (503, "HTTP 503); check the URL and the store"),
+    ],
+)
+def test_what_a_server_answers_is_told_apart_from_nothing(
+    answering: str, status: int, told: str
+) -> None:
+    """All of them are the same fault of fsspec's: that the file is not there."""
+    url = f"{answering}/{status}/a.pt"
+    with pytest.raises(StorageError) as caught:
+        open_store(Url(url)).entry()
+    assert str(caught.value) == f"{url} cannot be read ({told}"
+    assert caught.value.is_missing == (status == 404)
+
+
+def test_a_server_that_does_not_answer_is_not_one_that_lacks_the_file(answering: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/a.pt"
+    with pytest.raises(StorageError) as caught:
+        open_store(Url(url)).entry()
+    assert str(caught.value) == (
+        f"{url} cannot be read (it cannot be reached: ClientConnectorError); check the address and "
+        "the network, or use --visualbias-offline"
+    )
+    assert not caught.value.is_missing

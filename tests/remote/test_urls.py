@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_visualbias.errors import EncoderError, StorageError, without_secrets
-from pytest_visualbias.remote.urls import Url, is_url, place
+from pytest_visualbias.cli import main
+from pytest_visualbias.errors import EncoderError, StorageError, UsageError, without_secrets
+from pytest_visualbias.remote.urls import Url, is_url, miswritten, place
 from pytest_visualbias.spec.overrides import override_of
 from pytest_visualbias.spec.schema import EmbeddingsModel, TimmModel
 
@@ -18,6 +19,39 @@ SECRET = "S3cr3t/of+nobody"
 def test_a_url_is_one(text: str) -> None:
     assert is_url(text)
     assert place(text) == Url(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("s3:/lab/a", "'s3:/lab/a' is no URL; did you mean s3://lab/a?"),
+        ("GS:/lab", "'GS:/lab' is no URL; did you mean GS://lab?"),
+        ("file:/home/ada/a", "'file:/home/ada/a' is no URL; did you mean file:///home/ada/a?"),
+        (f"s3:/me:{SECRET}@lab/a", "'s3:/lab/a' is no URL; did you mean s3://lab/a?"),
+    ],
+)
+def test_a_url_that_lacks_a_slash_is_no_folder(text: str, said: str) -> None:
+    assert not is_url(text)
+    assert miswritten(text) == said
+    with pytest.raises(UsageError, match=r"is no URL; did you mean"):
+        place(text)
+    with pytest.raises(UsageError, match=r"^the model 'after': .* is no URL; did you mean"):
+        override_of("after", f"embeddings:{text}", Path("/project"))
+
+
+def test_the_console_script_says_so_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["cache", "info", "--cache", "s3:/lab"]) == 2
+    assert capsys.readouterr().err == "'s3:/lab' is no URL; did you mean s3://lab?\n"
+    monkeypatch.setenv("VISUALBIAS_CACHE", "s3:/lab")
+    assert main(["cache", "info"]) == 1
+    assert capsys.readouterr().err == "'s3:/lab' is no URL; did you mean s3://lab?\n"
+
+
+@pytest.mark.parametrize("text", ["s3/a", "s3://a", "x:/a", "C:/a", "runs:/a", "as3:/a", "s3:a"])
+def test_what_means_no_url_is_left_alone(text: str) -> None:
+    assert miswritten(text) == ""
 
 
 @pytest.mark.parametrize("text", ["a/b", "/a", "C:\\a", "C://a", "timm:resnet50", "a:b", "//a", ""])

@@ -138,3 +138,12 @@ def test_the_schema_that_editors_read_knows_which_keys_go_together(
     spec = yaml.safe_load(text.replace("timm, name: resnet18, ", f"{source}, "))
     validator = jsonschema.Draft202012Validator(BiasSpec.model_json_schema())
     assert validator.is_valid(spec) == is_valid
+
+
+def test_checkpoints_at_a_url_that_lacks_a_slash_are_refused_at_their_line() -> None:
+    assert refusal('checkpoints: "s3:/lab/run/epoch_*.pt", series: epoch') == [
+        (
+            "models.after.checkpoints: 's3:/lab/run/epoch_*.pt' is no URL; did you "
+            "mean s3://lab/run/epoch_*.pt?"
+        )
+    ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.record import ExcessRecord
 from pytest_visualbias.reports.html.wording import optional, span
-from pytest_visualbias.reports.series import series_text, span_text
+from pytest_visualbias.reports.series import numbers_of, series_text, span_text
 from pytest_visualbias.reports.text import waiver_text
 from pytest_visualbias.reports.trials import seeds_text
 from pytest_visualbias.reports.units import rates_text
@@ -70,6 +70,9 @@ def details(record: ResultRecord) -> list[Group]:
 
 
 def _effect(record: ResultRecord) -> Iterator[Fact]:
+    if record.series is not None:
+        step = numbers_of([record])
+        yield Fact(name="numbers of", value=step, term="series", is_theirs=True)
     judged = optional(record.effect_judged)
     yield Fact(name="judged", value=judged, term="effect")
     level, ends = f"{1 - record.alpha:.0%}", span(record.ci_low, record.ci_high)

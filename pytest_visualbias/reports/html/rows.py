@@ -9,6 +9,7 @@ from pytest_visualbias.reports.html.details import details
 from pytest_visualbias.reports.html.series_curves import series_curve
 from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, outcome_of, span
 from pytest_visualbias.reports.influence import carriers, is_exact
+from pytest_visualbias.reports.series import shown_step
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Row:
         What to do, where it is not as it should be.
     course : Chart or None
         Its effect over the checkpoints of a training run.
+    step : str
+        The checkpoint of the run that the numbers are of; empty for other models.
     """
 
     index: int
@@ -80,6 +83,7 @@ class Row:
     influences: tuple[Influence, ...]
     is_exact: bool
     course: Chart | None = None
+    step: str = ""
 
 
 def columns_of(records: Sequence[ResultRecord]) -> tuple[str, ...]:
@@ -138,6 +142,7 @@ def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) ->
         influences=tuple(carriers(record, NAMED)),
         is_exact=is_exact(record),
         course=series_curve(record),
+        step=shown_step(record),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.html.scales import Scale, around
 from pytest_visualbias.reports.html.wording import optional, outcome_of, span
+from pytest_visualbias.reports.series import numbers_of
 from pytest_visualbias.reports.units import judged_limit, unit_of
 from pytest_visualbias.verdict import number
 
@@ -81,6 +82,8 @@ class Panel:
         The model before, of a dumbbell plot.
     role : str
         Of the model.
+    step : str
+        Of a series, whose numbers these are.
     of : str
         What is on the axis.
     bad : int
@@ -94,6 +97,7 @@ class Panel:
     layer: str
     base: str | None
     role: str
+    step: str
     of: str
     bad: int
     is_open: bool
@@ -164,6 +168,7 @@ def _panel(
         layer=first.layer,
         base=first.growth.base if base and first.growth is not None else None,
         role=first.role if len({one.role for _, one in group}) == 1 else "gated",
+        step=numbers_of([one for _, one in group]),
         of=AXES[unit_of(first)],
         bad=sum(one.outcome in BAD for _, one in group),
         is_open=False,
