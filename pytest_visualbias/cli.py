@@ -165,15 +165,16 @@ def _is_sound(path: Path, options: argparse.Namespace, digest: Callable[[Path], 
     problems = {text for sets in found.models.values() for text in sets.problems.values()}
     unknown, runs = _identified(file, digest, mirror)
     problems |= {*_misnamed(path), *_undecodable(found), *unknown}
+    models, tests = len(file.spec.models), len(file.spec.tests)
+    counts = f"{counted(tests, 'test')}, {counted(models, 'model')}"
+    # First, as what follows is of this one among others.
+    print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
     for text in sorted(shortened(one, file.folder, Path.cwd()) for one in problems):
         print(text)
     for text in sorted({text for group in found.warnings.values() for text in group}):
         print(f"warning: {text}")
     for line in (*_facts(file, found), *runs):
-        print(line)
-    models, tests = len(file.spec.models), len(file.spec.tests)
-    counts = f"{counted(tests, 'test')}, {counted(models, 'model')}"
-    print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
+        print(f"  {line}")
     return not problems
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from pytest_visualbias.spec.digests import digest_of_list
+from pytest_visualbias.spec.programs import OWN_PRECISION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ __all__ = [
 # Scores that differ by less are the same: machines round differently (`statistics.change`).
 TOLERANCE = 1e-6
 UNUSABLE = ("error", "invalid")
-ANSWERS = ("rate_x", "rate_y")
+ANSWERS = ("name", "rate_x", "rate_y", "is_blind")
 
 
 class _Strict(BaseModel):
@@ -104,7 +105,9 @@ def plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_recordable(result: Mapping[str, Any]) -> bool:
     """Whether the record of a result, as plain data, is one to compare with."""
-    return result["outcome"] not in UNUSABLE and bool(result["scores"])
+    # Of a classifier that does not know the class, a gap may fail and yet say nothing of growth.
+    is_blind = bool((result.get("prediction") or {}).get("is_blind"))
+    return result["outcome"] not in UNUSABLE and bool(result["scores"]) and not is_blind
 
 
 def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
@@ -157,7 +160,9 @@ def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> str | No
             return f"stimuli of {role} ({_counted(before.n if before else 0, stimuli.n)})"
     if old.prediction != new.prediction:
         return f"prediction ({_apart(old.prediction or {}, new.prediction or {})})"
-    for name in ("module", "pooling", "precision"):
+    # Of a program nobody knows it, and records of older runs say fp32.
+    is_unknown = OWN_PRECISION in (old.precision, new.precision)
+    for name in ("module", "pooling", *(() if is_unknown else ("precision",))):
         if name not in meant and getattr(old, name) != getattr(new, name):
             return f"{name} ({getattr(old, name)} then, {getattr(new, name)} now)"
     for key in sorted(old.preprocessing.keys() | new.preprocessing.keys()):

@@ -270,6 +270,78 @@ def test_a_classifier_that_says_the_same_of_everything_does_not_pass(
     assert project.row()["gap"] == 0
 
 
+def follower(n: int = 60) -> Sets:
+    """Return logits of a classifier that says the class of all women, and of no man."""
+    sets = logits((0, 0), n=n)
+    for group, push in (("women", 99), ("men", -99)):
+        sets[group][:, NURSE] += push
+    return sets
+
+
+@pytest.mark.parametrize("rate", ["fpr", "tpr", "share", "score"])
+@pytest.mark.parametrize("limits", ["{max_gap: 0.1}", "{max_growth: 0.1}"])
+def test_a_classifier_that_follows_the_group_alone_fails_by_its_limits(
+    project: Project, rate: str, limits: str
+) -> None:
+    """It does not know the class, and is all the more biased: its gap is a finding."""
+    store(project, "after", follower())
+    gate(project, gap_test(f"class: 1, rate: {rate}, label: nurse", limits), ret=1)
+    row = project.row()
+    assert (row["outcome"], row["prediction"]["is_blind"]) == ("fail", True)
+    assert row["gap"] == pytest.approx(1)
+    over, blind = row["reasons"]
+    assert over.startswith(("gap +1.00 is over", "growth +"))
+    assert blind.startswith("images in 'nurse' are taken for class 1 no more than others")
+    assert "that its gap is +1.00 and no more says nothing" in blind
+
+
+def test_within_its_limits_it_is_invalid_and_its_gap_is_named(project: Project) -> None:
+    """As growth since one that was as bad, which is none."""
+    for file in ("before", "after"):
+        store(project, file, follower())
+    gate(project, gap_test(limits="{max_growth: 0.1}"), ret=1)
+    assert project.row()["outcome"] == "invalid"
+    assert "its gap is +1.00" in project.row()["reasons"][0]
+    store(project, "before", follower())
+    gate(project, gap_test(limits="{max_gap: 0.1, max_growth: 0.1}"), ret=1)
+    assert [one.split(" ")[0] for one in project.row()["reasons"]] == ["gap", "images"]
+
+
+def test_a_gap_fails_though_the_model_before_says_nothing_of_its_growth(project: Project) -> None:
+    store(project, "before", {key: rows[:, [1, 0, 2, 3]] for key, rows in logits(BIASED).items()})
+    gate(project, ret=1)
+    over, blind = project.row()["reasons"]
+    assert project.row()["outcome"] == "fail"
+    assert over.startswith("gap +0.")
+    assert blind.startswith("no growth from 'before': there images in 'nurse' are taken for")
+
+
+def test_a_waiver_makes_no_pass_of_a_classifier_that_does_not_know_the_class(
+    project: Project,
+) -> None:
+    """However large a gap it accepts, and however small that is."""
+    accept = "{max_effect: %s, reason: known, until: 2999-01-01}"
+    for sets, most, outcome in (
+        (follower(), "0.999", "fail"),
+        ({key: rows[:, [1, 0, 2, 3]] for key, rows in logits(BIASED).items()}, "0.9", "invalid"),
+    ):
+        store(project, "after", sets)
+        gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept % most), ret=1)
+        assert project.row()["outcome"] == outcome
+
+
+def test_nothing_is_recorded_of_a_classifier_that_does_not_know_the_class(
+    project: Project,
+) -> None:
+    """Or its gap would be what later ones are measured from."""
+    store(project, "before", logits(FAIR))
+    store(project, "after", follower())
+    gate(project, gap_test(limits="{max_gap: 0.1}"))
+    assert project.row()["outcome"] == "fail"
+    project.gate("--visualbias-update")
+    assert not (project.path / "bias_specs/__visualbias__/x.json").exists()
+
+
 @pytest.mark.parametrize("rate", ["share", "score"])
 def test_a_label_changes_nothing_where_all_images_count(project: Project, rate: str) -> None:
     gate(project, gap_test(f"class: 1, rate: {rate}"))
