@@ -237,6 +237,59 @@ def test_corrections_run_over_the_tests_of_predictions_apart_from_those_of_embed
     assert project.row("fpr")["family_size"] == project.row("share")["family_size"] == 2
 
 
+# ----------------------------------------------------------------------------- names of classes
+
+CLASSES = "classes: [doctor, nurse, clerk, cook]"
+
+
+def test_a_class_may_be_asked_for_by_the_name_that_the_spec_gives_to_it(project: Project) -> None:
+    gate(project)
+    plain = project.row()
+    result = gate(project, gap_test("class: nurse, rate: fpr, label: nurse"), head=CLASSES)
+    row = project.row()
+    assert (row["prediction"]["class"], row["prediction"]["name"]) == (1, "nurse")
+    keys = ("gap", "p_value", "growth", "outcome", "scores")
+    assert [row[key] for key in keys] == [plain[key] for key in keys]
+    assert "false positive rate of class 1 ('nurse'): " in sentences(result)
+
+
+def test_by_its_number_it_is_shown_with_its_name_too(project: Project) -> None:
+    gate(project, head=CLASSES)
+    assert project.row()["prediction"]["name"] == "nurse"
+
+
+@pytest.mark.parametrize(
+    ("asked", "classes", "said"),
+    [
+        ("nurze", "[doctor, nurse]", "class: 'classes' has no 'nurze'; did you mean 'nurse'?"),
+        ("2", "[doctor, nurse]", "'classes' names those from 0 to 1; correct it, or add names"),
+        ("1.5", "[doctor]", "must be a whole number, but 1.5 was read; correct it"),
+    ],
+)
+def test_a_class_that_the_spec_does_not_name_is_an_error_of_it(
+    project: Project, asked: str, classes: str, said: str
+) -> None:
+    test = gap_test(f"class: {asked}, rate: share")
+    result = gate(project, test, ret=2, head=f"classes: {classes}")
+    assert said in sentences(result)
+
+
+@pytest.mark.parametrize(
+    ("asked", "head", "said"),
+    [
+        ("nurse", "", "nothing says which class 'nurse' is; write 'classes' in the spec, the "),
+        ("nurse", "classes: [doctor, nurse]", "2 classes have names and the classifier has 4; "),
+        ("b", "classes: [a, b, b, c]", "classes 1 and 2 are 'b'; write the number of one"),
+    ],
+)
+def test_names_that_do_not_fit_a_model_are_errors(
+    project: Project, asked: str, head: str, said: str
+) -> None:
+    gate(project, gap_test(f"class: {asked}, rate: share"), ret=1, head=head)
+    assert {*project.outcomes().values()} == {"error"}
+    assert said in project.row()["reasons"][0]
+
+
 # ----------------------------------------------------------------------------- never by accident
 
 

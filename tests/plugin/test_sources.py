@@ -222,6 +222,28 @@ def test_a_precision_of_a_program_is_refused(gallery: Project) -> None:
     assert said in sentences(result)
 
 
+def test_a_class_has_the_name_that_a_model_gives_to_it(
+    gallery: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when its logits come from the cache, and whatever its place before and after."""
+    for folder, names in (("vit", ["doctor", "nurse"]), ("tuned", ["nurse", "doctor"])):
+        path = gallery.path / folder / "config.json"
+        config = json.loads(path.read_text())
+        path.write_text(json.dumps({**config, "id2label": dict(enumerate(names))}))
+    test = "- name: one\n    kind: outcome-gap\n    targets: {X: x, Y: y}\n"
+    test += "    prediction: {class: nurse, rate: score}\n    limits: {max_growth: 0.9}"
+    models = "\n  before: {source: transformers, path: ../vit}"
+    models += "\n  after: {source: transformers, path: ../tuned}\n"
+    gallery.spec(test, head="stimuli: ../stimuli", models=models, concepts="{x: x, y: y}")
+    for _ in range(2):
+        result = gallery.gate()
+        assert result.ret == 0, sentences(result)
+        rows = gallery.report()["results"]
+        assert [one["prediction"]["class"] for one in rows] == [1, 0]
+        assert {one["prediction"]["name"] for one in rows} == {"nurse"}
+        monkeypatch.setattr("pytest_visualbias.models.encoder._Shipped.open", None)
+
+
 @pytest.mark.parametrize("source", ENTRIES)
 def test_a_wrong_file_is_an_error_in_one_sentence(gallery: Project, source: str) -> None:
     respecify(gallery, *ENTRIES[source])
