@@ -613,14 +613,31 @@ def test_check_counts_the_images_and_asks_for_no_positive_control(
     assert "positive control" not in shown
 
 
-def test_suggest_leaves_the_limits_of_rates_to_people(
+def test_suggest_proposes_what_the_rates_before_and_so_many_images_support(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gate(project)
-    assert main(["suggest", str(project.path / "bias_specs/x.bias.yaml")]) == 0
+    spec = project.path / "bias_specs/x.bias.yaml"
+    assert main(["suggest", str(spec), "--write"]) == 0
     shown = capsys.readouterr().out
-    assert "# no limit: how far two rates may lie apart is for the use of the model to say" in shown
-    assert "nothing is proposed" in shown
+    assert "max_gap: 0.2" in shown
+    assert project.gate().ret == 1, "and what it proposes catches a gap that came with finetuning"
+    row, before = project.row(), project.row(model="before")
+    reach = max(abs(before["ci_low"]), abs(before["ci_high"]))
+    assert reach <= row["limits"]["max_gap"] < row["gap"]
+    assert row["limits"]["max_growth"] < row["growth"]["value"]
+    assert main(["check", str(spec)]) == 0
+
+
+def test_suggest_proposes_nothing_from_a_classifier_that_does_not_know_the_class(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(project, "before", follower())
+    gate(project)
+    assert main(["suggest", str(project.path / "bias_specs/x.bias.yaml")]) == 1
+    shown = capsys.readouterr().out
+    assert "# 'before' does not know the class: its gap of +1.00 says nothing of limits" in shown
+    assert "nothing is proposed" not in shown
 
 
 def test_explain_says_what_is_asked_and_of_how_many_images(
