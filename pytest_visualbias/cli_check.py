@@ -83,14 +83,15 @@ def _is_sound(
     problems |= {*_misnamed(path), *_undecodable(found), *models.missing, *recorded.problems}
     warnings = {text for group in found.warnings.values() for text in group} | {*models.doubled}
     (problems if options.strict else warnings).update(recorded.warnings)
+    counts = f"{counted(len(file.spec.tests), 'test')}, {counted(len(file.spec.models), 'model')}"
+    # First, as what follows is of this one among others.
+    print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
     for text in sorted(shortened(one, file.folder, Path.cwd()) for one in problems):
         print(text)
     for text in sorted(warnings):
         print(f"warning: {text}")
     for line in (*_facts(file, found), *recorded.notes, *models.runs):
-        print(line)
-    counts = f"{counted(len(file.spec.tests), 'test')}, {counted(len(file.spec.models), 'model')}"
-    print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
+        print(f"  {line}")
     return not problems
 
 

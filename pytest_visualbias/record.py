@@ -126,6 +126,7 @@ class PredictionRecord(_Frozen):
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     index: int = Field(alias="class")
+    name: str = ""
     rate: Literal["fpr", "tpr", "share", "score"]
     label: list[str]
     threshold: float | None
@@ -133,6 +134,7 @@ class PredictionRecord(_Frozen):
     classes: int
     rate_x: float
     rate_y: float
+    is_blind: bool = False
 
 
 class WordRecord(_Frozen):

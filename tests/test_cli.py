@@ -61,19 +61,19 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 Output = pytest.CaptureFixture[str]
 
 
-def test_check_says_ok_and_counts(spec: Path, capsys: Output) -> None:
+def test_check_says_ok_and_counts_below_the_name_of_the_spec(spec: Path, capsys: Output) -> None:
     assert main(["check", "x.bias.yaml"]) == 0
-    images, note, counts = capsys.readouterr().out.splitlines()
-    assert images == "images: x 6, y 6, a 6, b 6"
-    assert note.startswith("note: no test is a positive control")
+    counts, images, note = capsys.readouterr().out.splitlines()
     assert counts == "x.bias.yaml: ok (1 test, 3 models)"
+    assert images == "  images: x 6, y 6, a 6, b 6"
+    assert note.startswith("  note: no test is a positive control")
 
 
 def test_check_looks_into_checkpoints_and_at_names_of_networks(spec: Path, capsys: Output) -> None:
     whole = (spec.parent / "after.safetensors").read_bytes()
     (spec.parent / "after.safetensors").write_bytes(whole[:-3])
     assert main(["check", "x.bias.yaml"]) == 1
-    said = capsys.readouterr().out.splitlines()[0]
+    said = capsys.readouterr().out.splitlines()[1]
     place = "x.bias.yaml:4:3: models.after: the checkpoint after.safetensors "
     assert said.startswith(f"{place}is damaged or incomplete (")
 
@@ -106,7 +106,7 @@ def test_check_names_a_missing_folder(spec: Path, capsys: Output) -> None:
     assert main(["check", "x.bias.yaml"]) == 1
     out = capsys.readouterr().out
     assert "x.bias.yaml:7:12: concepts.x: the folder stimuli/x does not exist" in out
-    assert out.endswith("x.bias.yaml: faulty (1 test, 3 models)\n")
+    assert out.startswith("x.bias.yaml: faulty (1 test, 3 models)\n")
 
 
 def test_check_of_several_goes_on_after_a_faulty_one(spec: Path, capsys: Output) -> None:
@@ -115,7 +115,7 @@ def test_check_of_several_goes_on_after_a_faulty_one(spec: Path, capsys: Output)
     out = capsys.readouterr().out
     assert "bad.bias.yaml:1:" in out
     assert "gone.bias.yaml:1:1: cannot be read" in out
-    assert out.endswith("x.bias.yaml: ok (1 test, 3 models)\n")
+    assert "\nx.bias.yaml: ok (1 test, 3 models)\n  images: " in out
 
 
 def test_check_prints_warnings_and_passes(spec: Path, capsys: Output) -> None:

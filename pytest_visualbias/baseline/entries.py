@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from pytest_visualbias.spec.digests import digest_of_list
+from pytest_visualbias.spec.programs import OWN_PRECISION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +32,7 @@ TOLERANCE = 1e-6
 UNUSABLE = ("error", "invalid")
 # Besides single keys of the preprocessing.
 DECLARABLE = ("pooling", "precision")
-ANSWERS = ("rate_x", "rate_y")
+ANSWERS = ("name", "rate_x", "rate_y", "is_blind")
 
 
 class _Strict(BaseModel):
@@ -108,7 +109,9 @@ def plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_recordable(result: Mapping[str, Any]) -> bool:
     """Whether the record of a result, as plain data, is one to compare with."""
-    return result["outcome"] not in UNUSABLE and bool(result["scores"])
+    # Of a classifier that does not know the class, a gap may fail and yet say nothing of growth.
+    is_blind = bool((result.get("prediction") or {}).get("is_blind"))
+    return result["outcome"] not in UNUSABLE and bool(result["scores"]) and not is_blind
 
 
 def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
@@ -184,7 +187,9 @@ def _differences(old: Entry, new: Entry) -> Iterator[Unlike]:
             yield Unlike(text=f"stimuli of {role} ({count})")
     if old.prediction != new.prediction:
         yield Unlike(text=f"prediction ({_apart(old.prediction or {}, new.prediction or {})})")
-    for name in ("module", "pooling", "precision"):
+    # Of a program nobody knows it, and records of older runs say fp32.
+    is_unknown = OWN_PRECISION in (old.precision, new.precision)
+    for name in ("module", "pooling", *(() if is_unknown else ("precision",))):
         one, other = getattr(old, name), getattr(new, name)
         if one != other:
             text = f"{name} ({one} then, {other} now)"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import LayerPoint
     from pytest_visualbias.spec.stimuli import Stimulus
 
+    Lose = Callable[[LayerPoint, str], None]
+
 __all__ = ["extract"]
 
 AHEAD = 2
@@ -33,6 +35,7 @@ def extract(
     decoders: int,
     keep: Callable[[LayerPoint, Sequence[str], np.ndarray], None],
     progress: Callable[[int, int], None],
+    lose: Lose | None = None,
 ) -> dict[str, str]:
     """Embed stimuli at all layers in one forward pass each.
 
@@ -52,6 +55,9 @@ def extract(
         Given a layer, the identities of some images and their vectors ``(n, dim)`` float32.
     progress : callable
         Told how many of how many are done, after every batch.
+    lose : callable, optional
+        Told of a layer that cannot be read, and why; the others are read then. Without it such a
+        layer is an error.
 
     Returns
     -------
@@ -61,10 +67,10 @@ def extract(
     Raises
     ------
     EncoderError
-        For whatever goes wrong in the network.
+        For whatever goes wrong in the network, unless `lose` is told.
     """
     failures: dict[str, str] = {}
-    done = 0
+    left, done = list(layers), 0
     for batch in _prepared(encoder, stimuli, batch_size, decoders):
         good = {}
         for stimulus, result in batch:
@@ -72,13 +78,37 @@ def extract(
                 failures[stimulus.identity] = result
             else:
                 good[stimulus.identity] = result
-        if good:
-            encoded = _encode(encoder, good, layers)
-            for layer in layers:
+        if good and left:
+            encoded = _encode_readable(encoder, good, left, lose)
+            left = [layer for layer in left if layer.name in encoded]
+            for layer in left:
                 keep(layer, [*good], encoded[layer.name])
+            if not left:
+                break
         done += len(batch)
         progress(done, len(stimuli))
     return failures
+
+
+def _encode_readable(
+    encoder: Encoder,
+    inputs: Mapping[str, np.ndarray],
+    layers: Sequence[LayerPoint],
+    lose: Lose | None,
+) -> dict[str, np.ndarray]:
+    """Return the vectors of all layers but those that cannot be read, which are told."""
+    try:
+        return _encode(encoder, inputs, layers)
+    except EncoderError:
+        if lose is None:
+            raise
+    found: dict[str, np.ndarray] = {}
+    for layer in layers:
+        try:
+            found |= _encode(encoder, inputs, [layer])
+        except EncoderError as error:
+            lose(layer, str(error))
+    return found
 
 
 def _encode(

@@ -67,7 +67,7 @@ def _one(session: Session, passed: Passed, spec: LoadedSpec, model: str) -> Outc
     except VisualBiasError as error:
         return Outcome(faults=(str(error),), failed=True)
     tables = [table for trial in measured.trials for table in trial.tables.values()]
-    faults = [reason for table in tables for reason in table.failures.values()]
+    faults = [reason for table in tables for reason in table.told]
     return Outcome(
         images=len({identity for table in tables for identity in table.vectors}),
         networks=len(measured.trials),

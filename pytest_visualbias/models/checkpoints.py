@@ -12,6 +12,7 @@ import torch
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.inert import StoredArray, inert_types
 from pytest_visualbias.models.shards import files_of
+from pytest_visualbias.spec.pointers import TEXT, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,7 @@ def _read(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(inert_types()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
+        _refuse_text(path)
         raise EncoderError(
             f"the checkpoint {path} holds more than tensors and plain values, and was not loaded: "
             "that could run code; save its state dict, best as safetensors"
@@ -59,6 +61,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"the checkpoint {path} cannot be read ({reason}); correct the path"
         ) from None
     except Exception as error:  # noqa: BLE001 - a damaged pickle raises whatever it meets
+        _refuse_text(path)
         reason = _reason(error)
         raise EncoderError(
             f"the checkpoint {path} is damaged or incomplete ({reason}); copy or save it again"
@@ -67,6 +70,11 @@ def _read(path: Path) -> dict[str, Any]:
         kind = type(content).__name__
         raise EncoderError(f"the checkpoint {path} holds a {kind}; save its state dict instead")
     return content
+
+
+def _refuse_text(path: Path) -> None:
+    if is_text(path):
+        raise EncoderError(f"the checkpoint {path} {TEXT}") from None
 
 
 def _reason(error: Exception) -> str:

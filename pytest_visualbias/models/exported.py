@@ -60,17 +60,17 @@ def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> 
     if device.type != "cpu":
         exported = move_to_device_pass(exported, str(device))
     own = declared_input(entry)
-    shape = _input_shape(exported, path)
+    shape, dtype = _input(exported, path)
     check_shape(shape[1:], own["prepare"](noise(1)[0]).shape)
     batch = shape[0] if isinstance(shape[0], int) else None
     module, closed = _modules(exported)
     network = Network(
         module=module,
-        body=lambda images: named_outputs(module(images)),
+        body=lambda images: named_outputs(module(images.to(dtype))),
         closed=closed,
         batch=batch,
         notes={"architecture": path.stem, "program": path.name},
-        **output_outs(_names(module, own["prepare"], batch, device)),
+        **output_outs(_names(module, own["prepare"], batch, (device, dtype))),
         **own,
     )
     return TorchEncoder.within(dataclasses.replace(context, device=str(device)), network)
@@ -101,17 +101,18 @@ def _weights_only() -> Iterator[None]:
             os.environ[WEIGHTS_ONLY] = before
 
 
-def _input_shape(exported: Any, path: Path) -> tuple[Any, ...]:
-    """Return the shape of the one input; what is free is no number."""
+def _input(exported: Any, path: Path) -> tuple[tuple[Any, ...], torch.dtype]:
+    """Return the shape of the one input, of which what is free is no number, and its type."""
     names = exported.graph_signature.user_inputs
     nodes = [node for node in exported.graph.nodes if node.op == "placeholder"]
     values = [node.meta.get("val") for node in nodes if node.name in names]
-    if len(values) != 1 or not torch.is_tensor(values[0]) or values[0].ndim != 4:  # noqa: PLR2004
+    is_batch = [torch.is_tensor(one) and one.ndim == 4 for one in values]  # noqa: PLR2004
+    if is_batch != [True] or not values[0].is_floating_point():
         raise EncoderError(
             f"{path} takes {len(names)} inputs or no images; export a program of one batch "
-            "(n, 3, height, width)"
+            "(n, 3, height, width) in floating point"
         )
-    return tuple(values[0].shape)
+    return tuple(values[0].shape), values[0].dtype
 
 
 def _modules(exported: Any) -> tuple[Any, str]:
@@ -137,10 +138,12 @@ class _Flat(torch.nn.Module):
         return self.run[0](images)
 
 
-def _names(module: Any, prepare: Any, batch: int | None, device: torch.device) -> list[str]:
+def _names(
+    module: Any, prepare: Any, batch: int | None, kind: tuple[torch.device, torch.dtype]
+) -> list[str]:
     def run(images: np.ndarray) -> dict[str, torch.Tensor]:
         with torch.inference_mode():
-            return named_outputs(module(torch.from_numpy(images).to(device)))
+            return named_outputs(module(torch.from_numpy(images).to(*kind)))
 
     try:
         return list(check_steady(run, prepare, batch=batch))

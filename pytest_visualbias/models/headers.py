@@ -18,6 +18,7 @@ import safetensors
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.identity import HUB_NAMES
 from pytest_visualbias.models.shards import is_several
+from pytest_visualbias.spec.pointers import TEXT, is_text
 from pytest_visualbias.spec.schema import Network, ProgramModel, TimmModel
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def _flaw_of_program(path: Path) -> str | None:
 def flaw_of(path: Path) -> str | None:
     """Return what is wrong with a file of weights, as far as its header and its end tell."""
     try:
+        if is_text(path):
+            return f"the checkpoint {path} {TEXT}"
         if path.suffix == ".safetensors":
             return _flaw_of_safetensors(path)
         return _flaw_of_torch(path)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OTHER_CLASSES", "Headless", "fit_headed", "head_outs"]
 
-OTHER_CLASSES = "or its classes ('arguments: {num_classes: 7}'), or read 'pooled'"
+OTHER_CLASSES = "or its classes ('arguments: {num_classes: 7}'), or test embeddings at 'pooled'"
 
 
 def head_outs(

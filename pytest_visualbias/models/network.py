@@ -51,6 +51,8 @@ class Network:
         How many images every pass takes, where that is fixed.
     texts : callable or str
         Loads what reads texts into the space of `pooled`, or why there is nothing that does.
+    classes : tuple of str
+        What it calls its classes, in the order of its logits, where it says it.
     notes : mapping
         Facts for the report.
     """
@@ -60,7 +62,9 @@ class Network:
     prepare: Callable[[Image.Image], np.ndarray]
     preprocessing: Mapping[str, Any]
     body: Callable[[torch.Tensor], Any] = lambda images: images
-    logits: Callable[[Any], torch.Tensor] | str = "the network has none; read 'pooled'"
+    logits: Callable[[Any], torch.Tensor] | str = (
+        "the network has none; give one that has, or test embeddings at 'pooled'"
+    )
     channels_last: bool = False
     prefix_tokens: int = 0
     register_tokens: int = 0
@@ -69,4 +73,5 @@ class Network:
     closed: str = ""
     batch: int | None = None
     texts: Callable[[], TextTower] | str = "the model reads no texts"
+    classes: tuple[str, ...] = ()
     notes: Mapping[str, Any]

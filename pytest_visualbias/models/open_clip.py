@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["open_open_clip"]
 
 LOCAL = "local-dir:"
-NO_LOGITS = "an open_clip model has no classifier; read 'pooled'"
+NO_LOGITS = "an open_clip model has no classifier; test its embeddings at 'pooled'"
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 

@@ -36,7 +36,7 @@ def check_precision(context: Context) -> None:
     if context.precision != "fp32":
         raise EncoderError(
             f"a compiled program computes in its own precision, not in {context.precision}; leave "
-            "--visualbias-precision out"
+            "--visualbias-precision out, and give networks a 'precision' in the spec"
         )
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_CLASSIFIER", "read_outs"]
 
-NO_CLASSIFIER = "the network has no classifier; read 'pooled'"
+NO_CLASSIFIER = "the network has no classifier; give one that has, or test embeddings at 'pooled'"
 
 
 def read_outs(model: Any, *, no_logits: str = "") -> dict[str, Any]:

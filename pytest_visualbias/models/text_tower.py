@@ -66,7 +66,9 @@ def read_texts(tower: TextTower, texts: Sequence[str], device: torch.device) -> 
 def too_long(text: str, length: int) -> EncoderError:
     """Return the error about a text of which only a part would be read."""
     shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
-    return EncoderError(f"'{shown}' is longer than the {length} tokens that the model reads")
+    return EncoderError(
+        f"'{shown}' is longer than the {length} tokens that the model reads; shorten it"
+    )
 
 
 def digest_of_tokenizer(tokenizer: Any) -> str:

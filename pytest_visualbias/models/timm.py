@@ -145,7 +145,7 @@ def _loaded(model: Any, entry: TimmModel, path: Path) -> tuple[Any, dict[str, An
     try:
         left_out = fit(whole, weights, **said, **place).facts["left_out"]
     except EncoderError as error:
-        classes = "or its classes ('arguments: {num_classes: 7}'), or read 'pooled'"
+        classes = "or its classes ('arguments: {num_classes: 7}'), or test embeddings at 'pooled'"
         return model, facts, f"{error}, {classes}"
     return whole, facts | {"left_out": left_out}, ""
 

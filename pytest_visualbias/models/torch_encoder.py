@@ -99,6 +99,11 @@ class TorchEncoder:
         count = sum(parameter.numel() for parameter in self._module.parameters())
         return {"parameters": count, "device": str(self._device), **self._network.notes}
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the network calls its classes, in the order of its logits, where it says it."""
+        return self._network.classes
+
     def layers(self) -> list[str]:
         """Return the names and module paths at which embeddings can be read."""
         has_pooled = not isinstance(self._network.pooled, str)

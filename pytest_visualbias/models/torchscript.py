@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,10 +47,10 @@ def open_torchscript(entry: ProgramModel, identity: Identity, context: Context) 
     assert path is not None  # noqa: S101 - an entry names a file
     program = _loaded(path)
     own = declared_input(entry)
-    batch, names = _probed(program, own["prepare"], path)
+    batch, dtype, names = _probed(program, own["prepare"], path)
     network = Network(
         module=program,
-        body=lambda images: named_outputs(program(images)),
+        body=lambda images: named_outputs(program(images.to(dtype))),
         closed=CLOSED,
         batch=batch,
         notes={"architecture": str(program.original_name), "program": path.name},
@@ -70,20 +72,20 @@ def _loaded(path: Path) -> Any:
 
 def _probed(
     program: Any, prepare: Callable[[Any], np.ndarray], path: Path
-) -> tuple[int | None, list[str]]:
-    """Return how many images a pass takes, where a trace has fixed that, and the outputs."""
+) -> tuple[int | None, torch.dtype, list[str]]:
+    """Return how many images a pass takes, where that is fixed, their type, and the outputs."""
 
-    def run(images: np.ndarray) -> dict[str, torch.Tensor]:
+    def run(dtype: torch.dtype, images: np.ndarray) -> dict[str, torch.Tensor]:
         with torch.inference_mode():
-            found = named_outputs(program(torch.from_numpy(images)))
+            found = named_outputs(program(torch.from_numpy(images).to(dtype)))
         if any(one.ndim == 0 or len(one) != len(images) for one in found.values()):
             raise ValueError(f"its outputs are not one for each of {len(images)} images")
         return found
 
     faults = []
-    for batch in (None, 1):
+    for dtype, batch in itertools.product(_kinds(program), (None, 1)):
         try:
-            return batch, list(check_steady(run, prepare, batch=batch))
+            return batch, dtype, list(check_steady(partial(run, dtype), prepare, batch=batch))
         except EncoderError:
             raise
         except Exception as error:  # noqa: BLE001 - the program is somebody else's
@@ -92,3 +94,9 @@ def _probed(
     raise EncoderError(
         f"{path} does not take the images that 'transform' makes ({faults[-1]}); correct its size"
     )
+
+
+def _kinds(program: Any) -> list[torch.dtype]:
+    """Return what images may be given as: a program says it by its weights at the most."""
+    own = (one.dtype for one in program.parameters() if one.is_floating_point())
+    return list(dict.fromkeys([torch.float32, next(own, torch.float32)]))

@@ -53,6 +53,7 @@ def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Conte
     network = Network(
         module=model,
         notes=notes,
+        classes=() if weights is None else tuple(weights.meta.get("categories", ())),
         **head_outs(model, head, no_logits=no_logits),
         **_input(entry, published, weights),
         **_tokens(model),

@@ -77,6 +77,7 @@ def open_transformers(
     network = Network(
         module=model,
         notes={"architecture": kind.__name__, **facts},
+        classes=_classes(config) if is_own and not unlearned else (),
         unwrap=first_tensor,
         **tokens_of(model, config),
         **read,
@@ -107,6 +108,13 @@ def _texts(
             )
 
     return opened
+
+
+def _classes(config: Any) -> tuple[str, ...]:
+    """Return the names of classes, but for those that the library makes up."""
+    names = getattr(config, "id2label", None) or {}
+    found = tuple(str(names.get(index, "")) for index in range(len(names)))
+    return () if found == tuple(f"LABEL_{index}" for index in range(len(names))) else found
 
 
 class _Place:

@@ -26,7 +26,10 @@ SHOWN = 3
 
 
 def alike(
-    spec: BiasSpec, sets: Mapping[str, StimulusSet], vectors: Mapping[str, NDArray[np.float32]]
+    spec: BiasSpec,
+    model: str,
+    sets: Mapping[str, StimulusSet],
+    vectors: Mapping[str, NDArray[np.float32]],
 ) -> list[str]:
     """Return what there is to say about files of different bytes with the same vector.
 
@@ -37,6 +40,8 @@ def alike(
     ----------
     spec : BiasSpec
         Says which duplicates are known.
+    model : str
+        Its name.
     sets : mapping of str to StimulusSet
         Of a test, by role.
     vectors : mapping of str to array
@@ -58,11 +63,10 @@ def alike(
         return []
     more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
     shown = ", ".join(pairs[:SHOWN])
-    text = (
-        f"the model sees one image in different files: {shown}{more}; keep one of each, or name "
-        "it under 'known_duplicates'"
-    )
-    return [text]
+    is_read = all(stimuli.templates for stimuli in sets.values())
+    same = "reads different words alike" if is_read else "sees one image in different files"
+    remedy = "keep one of each, or name it under 'known_duplicates'"
+    return [f"'{model}' {same}: {shown}{more}; {remedy}"]
 
 
 def _near(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.programs import OWN_PRECISION
 from pytest_visualbias.statistics import OutcomeScores
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.numbers import Subject
+    from pytest_visualbias.pipeline.predictions import Asked
     from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["Difference", "classes", "differences", "undeclared"]
@@ -29,11 +31,14 @@ class Difference:
         The name and both values.
     is_declarable : bool
         Whether growth has a meaning all the same.
+    is_known : bool
+        Whether they do differ; what nobody can know may be declared, and need not be.
     """
 
     name: str
     text: str
     is_declarable: bool = True
+    is_known: bool = True
 
 
 def differences(
@@ -56,9 +61,11 @@ def differences(
     if one != other:
         yield Difference(name="pooling", text=f"pooling ({one} and {other})")
     bits = [subject.measured.trials[0].precision for subject in (before, after)]
+    is_known = OWN_PRECISION not in bits
     # Stored vectors have none of their own.
-    if "" not in bits and bits[0] != bits[1]:
-        yield Difference(name="precision", text=f"precision ({bits[0]} and {bits[1]})")
+    if "" not in bits and (bits[0] != bits[1] or not is_known):
+        text = f"precision ({bits[0]} and {bits[1]})"
+        yield Difference(name="precision", text=text, is_known=is_known)
     ours, theirs = (
         subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
     )
@@ -68,18 +75,25 @@ def differences(
             yield Difference(name=name, text=f"{name} ({ours.get(key)} and {theirs.get(key)})")
 
 
-def classes(before: AnyScores, after: AnyScores) -> Iterator[Difference]:
+def classes(
+    before: AnyScores, after: AnyScores, asked: tuple[Asked | None, Asked | None]
+) -> Iterator[Difference]:
     """Yield that two classifiers are not of the same classes: one index means two of them."""
     if not isinstance(before, OutcomeScores) or not isinstance(after, OutcomeScores):
         return
     if before.classes != after.classes:
         text = f"number of classes ({before.classes} and {after.classes})"
         yield Difference(name="classes", text=text, is_declarable=False)
+    old, new = asked
+    if old is not None and new is not None and old.name and new.name and old.name != new.name:
+        text = f"class {new.index} ('{old.name}' and '{new.name}')"
+        yield Difference(name="classes", text=text, is_declarable=False)
 
 
 def undeclared(found: Iterable[Difference], declared: Iterable[str]) -> str | None:
     """Return the differences that no spec declares, and what to do about them, if there are any."""
-    rest = [one for one in found if not (one.is_declarable and one.name in set(declared))]
+    meant = frozenset(declared)
+    rest = [one for one in found if one.is_known and not (one.is_declarable and one.name in meant)]
     if not rest:
         return None
     texts = ", ".join(one.text for one in rest)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator
 
+    from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.numbers import Numbers
-    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest, Limits
     from pytest_visualbias.verdict import Outcome
 
 __all__ = ["rule_of", "verdict_of", "waiver_of"]
@@ -74,9 +75,9 @@ def verdict_of(
     """
     if found.problem is not None or found.effect is None:
         return Verdict(outcome="error", reasons=(found.problem or "not measured",))
-    settled = _settled(spec, model, test, found)
-    if settled is not None:
-        return settled
+    part = _unjudged(spec, model, test)
+    if part is not None:
+        return Verdict(outcome="pass", reasons=(f"{part}, reported only",))
     rule = rule_of(spec, test)
     if test.is_positive:
         return judge_control(found.effect, rule, held_before=_held_before(found, rule))
@@ -89,22 +90,27 @@ def verdict_of(
             excess_p_adjusted=excess_p_adjusted,
         )
         return _beside(rest, unlike)
+    blind = tuple(_blind(spec, model, test, found))
+    if blind and _is_blind(found.before):
+        # What grew from nothing is not judged; the gap that is there now is.
+        rule = dataclasses.replace(rule, limits=_without_growth(rule.limits))
     effect, growth, excess = found.effect, found.growth, found.excess
-    if waiver is None:
-        return judge(
-            *(effect, growth, rule),
-            p_adjusted=p_adjusted,
-            growth_p_adjusted=growth_p_adjusted,
-            excess=excess,
-            excess_p_adjusted=excess_p_adjusted,
-        )
-    return judge_waived(
-        *(effect, growth, rule, waiver),
+    verdict = judge(
+        *(effect, growth, rule),
         p_adjusted=p_adjusted,
         growth_p_adjusted=growth_p_adjusted,
         excess=excess,
         excess_p_adjusted=excess_p_adjusted,
     )
+    if waiver is not None and (verdict.outcome == "fail" or not blind):
+        verdict = judge_waived(
+            *(effect, growth, rule, waiver),
+            p_adjusted=p_adjusted,
+            growth_p_adjusted=growth_p_adjusted,
+            excess=excess,
+            excess_p_adjusted=excess_p_adjusted,
+        )
+    return _seeing(verdict, blind)
 
 
 def _measurable(test: BiasTest, found: Numbers) -> BiasTest:
@@ -129,22 +135,37 @@ def _beside(rest: Verdict, unlike: tuple[str, ...]) -> Verdict:
     return Verdict(outcome=outcome, reasons=(*said, *unlike))
 
 
-def _settled(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Verdict | None:
-    """Return the verdict that needs no limit: of what is not judged, or says nothing."""
-    part = _unjudged(spec, model, test)
-    if part is not None:
-        return Verdict(outcome="pass", reasons=(f"{part}, reported only",))
-    if test.prediction is None:
-        return None
-    reason = blind_reason(test.prediction)
-    if isinstance(found.scores, OutcomeScores) and found.scores.is_blind:
-        return Verdict(outcome="invalid", reasons=(reason,))
-    if not test.limits.on_growth:
-        return None
-    if isinstance(found.before, OutcomeScores) and found.before.is_blind:
-        base = growth_base(spec, test, model)
-        return Verdict(outcome="invalid", reasons=(f"no growth from '{base}': there {reason}",))
-    return None
+def _seeing(verdict: Verdict, blind: tuple[str, ...]) -> Verdict:
+    """Return a verdict, invalid where it takes a classifier that knows the class.
+
+    A gap over its limit is a finding, whatever made it; that none is over it says something of a
+    classifier that knows the class alone.
+    """
+    if not blind:
+        return verdict
+    if verdict.outcome == "fail":
+        return Verdict(outcome="fail", reasons=(*verdict.reasons, *blind))
+    return Verdict(outcome="invalid", reasons=blind)
+
+
+def _blind(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:
+    """Yield why what is within the limits says nothing of a classifier."""
+    asked = test.prediction
+    if asked is None or found.effect is None:
+        return
+    if _is_blind(found.scores):
+        yield blind_reason(asked, found.asked, found.effect.effect_judged)
+    elif test.limits.on_growth and found.growth is not None and _is_blind(found.before):
+        there = blind_reason(asked, found.asked, found.growth.before)
+        yield f"no growth from '{growth_base(spec, test, model)}': there {there}"
+
+
+def _is_blind(scores: AnyScores | None) -> bool:
+    return isinstance(scores, OutcomeScores) and scores.is_blind
+
+
+def _without_growth(limits: Limits) -> Limits:
+    return limits.model_copy(update={"max_growth": None, "max_shift": None})
 
 
 def _not_comparable(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:

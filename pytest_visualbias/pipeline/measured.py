@@ -39,7 +39,7 @@ class Trial:
     """One of the networks that an entry means, with its table for every layer.
 
     Vectors that are stored have no precision of their own. The origin is the URL that a file was
-    fetched from, as shown to people.
+    fetched from, as shown to people. Classes are the names that the network has for them.
     """
 
     label: str
@@ -48,6 +48,7 @@ class Trial:
     tables: Mapping[str, EmbeddingTable]
     precision: str = ""
     origin: str = ""
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_visualbias.pipeline.power import Plan
+    from pytest_visualbias.pipeline.predictions import Asked
     from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.prediction import Prediction
     from pytest_visualbias.spec.schema import BiasTest
@@ -87,11 +88,11 @@ class Measure(Generic[S]):
     grows: type
 
 
-def measure_of(test: BiasTest) -> Measure[Any]:
-    """Return how a test is computed."""
-    return (
-        _MEASURES[test.kind] if test.prediction is None else _measure_predictions(test.prediction)
-    )
+def measure_of(test: BiasTest, of: Asked | None = None) -> Measure[Any]:
+    """Return how a test is computed; to score predictions, of which class."""
+    if test.prediction is None:
+        return _MEASURES[test.kind]
+    return _measure_predictions(test.prediction, of)
 
 
 def remembering(measure: Measure[Any], memo: Remembered) -> Measure[Any]:
@@ -234,14 +235,18 @@ _MEASURES: dict[str, Measure[Any]] = {
 }
 
 
-def _measure_predictions(asked: Prediction) -> Measure[OutcomeScores]:
+def _measure_predictions(asked: Prediction, of: Asked | None) -> Measure[OutcomeScores]:
     """Return how what a test asks of a classifier is computed."""
+
+    def score(rows: Rows, _plan: Plan) -> OutcomeScores:
+        assert of is not None  # noqa: S101 - for the type checker
+        return read_predictions(asked, of, rows)
 
     def restore(scored: Rows, _sizes: Mapping[str, int], _gap: float) -> OutcomeScores:
         return OutcomeScores(first=scored["X"], second=scored["Y"], is_rate=asked.is_rate)
 
     return Measure(
-        score=lambda rows, _plan: read_predictions(asked, rows),
+        score=score,
         mean=mean_outcome_scores,
         test=_test_outcome,
         grow=_grow_outcome,

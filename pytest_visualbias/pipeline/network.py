@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
@@ -17,15 +18,18 @@ from pytest_visualbias.models.shards import digest_of_weights
 from pytest_visualbias.pipeline.measured import Trial
 from pytest_visualbias.pipeline.words import read_words
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
+from pytest_visualbias.spec.programs import OWN_PRECISION, ProgramModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
 
     from pytest_visualbias.embeddings.plan import Want
+    from pytest_visualbias.embeddings.table import EmbeddingTable
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from pytest_visualbias.pipeline.measured import Resources
+    from pytest_visualbias.pipeline.words import Words
     from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
     from pytest_visualbias.spec.stimuli import Stimulus
 
@@ -131,35 +135,29 @@ def embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[st
 
 
 def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[str, Any]]:
+    opened = functools.cache(job.open)
     # Where an identity does not say which weights are meant, they are loaded to be digested.
-    encoder = None if job.identity.is_whole else job.open()
-    fingerprint = job.identity.fingerprint("" if encoder is None else loaded_facts(encoder))
-    keys = job.keys(fingerprint)
+    fingerprint = job.identity.fingerprint("" if job.identity.is_whole else loaded_facts(opened()))
     if not job.identity.is_kept:
         resources = dataclasses.replace(resources, cache=EmbeddingCache(folder=None))
-    failures: Mapping[str, str] = {}
     with _alone(resources.cache, fingerprint):
-        known = Known.of(resources.cache, keys, job.want)
-        vectors, notes = known.vectors, known.notes
-        if known.missing:
-            encoder = encoder if encoder is not None else job.open()
-            computed, failures, notes = _compute(job, encoder, model, keys, known, resources)
-            vectors = {name: {**computed[name], **vectors[name]} for name in vectors}
-        words = read_words(job, fingerprint, resources.cache, lambda: encoder or job.open())
-    tables = {
-        point.name: words.beside(point, vectors[point.name], failures, notes)
-        for point in job.own.points
-    }
-    label, facts = job.identity.label, job.identity.facts
+        seen = _seen(job, fingerprint, opened, model, resources)
+        words = read_words(job, fingerprint, resources.cache, opened)
     trial = Trial(
-        label=label,
-        facts=facts,
+        label=job.identity.label,
+        facts=job.identity.facts,
         fingerprint=fingerprint,
-        tables=tables,
-        precision=job.context.precision,
+        tables={point.name: seen.table(point, words) for point in job.own.points},
+        precision=_precision(job),
         origin=job.identity.origin,
+        classes=tuple(seen.notes.get("classes", ())),
     )
-    return trial, notes.get("description", words.description)
+    return trial, seen.notes.get("description", words.description)
+
+
+def _precision(job: Job) -> str:
+    """Return in what vectors were computed; a program does as it was compiled."""
+    return OWN_PRECISION if isinstance(job.entry, ProgramModel) else job.context.precision
 
 
 def loaded_facts(encoder: Encoder) -> str:
@@ -213,6 +211,57 @@ class Known:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What a network makes of images.
+
+    Attributes
+    ----------
+    vectors : mapping
+        By the name of the layer, ``(dim,)`` by identity.
+    notes : mapping
+        What is recorded with them.
+    failures : mapping of str to str
+        Why an image has no vector, by identity.
+    lost : mapping of str to str
+        Why a layer has none, by its name.
+    """
+
+    vectors: Mapping[str, Mapping[str, np.ndarray]]
+    notes: Mapping[str, Any]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+    def table(self, point: LayerPoint, words: Words) -> EmbeddingTable:
+        """Return the table of a layer."""
+        table = words.beside(point, self.vectors[point.name], self.failures, self.notes)
+        if point.name not in self.lost:
+            return table
+        return dataclasses.replace(table, problem=self.lost[point.name])
+
+
+def _seen(
+    job: Job, fingerprint: str, opened: Callable[[], Encoder], model: str, resources: Resources
+) -> _Seen:
+    """Return the vectors of images: those that are kept, and the others from the network.
+
+    Raises
+    ------
+    EncoderError
+        Where the network gives none at any layer of the spec.
+    """
+    keys = job.keys(fingerprint)
+    known = Known.of(resources.cache, keys, job.want)
+    if not known.missing:
+        return _Seen(vectors=known.vectors, notes=known.notes)
+    found = _compute(job, opened(), model, keys, known, resources)
+    own = [point.name for point in job.own.points]
+    if found.lost.keys() >= {*own}:
+        raise EncoderError(found.lost[own[0]])
+    both = {name: {**found.vectors[name], **known.vectors[name]} for name in keys}
+    return dataclasses.replace(found, vectors=both)
+
+
 def _compute(
     job: Job,
     encoder: Encoder,
@@ -220,13 +269,15 @@ def _compute(
     keys: Mapping[str, tuple[str, str]],
     known: Known,
     resources: Resources,
-) -> tuple[Mapping[str, Mapping[str, np.ndarray]], Mapping[str, str], Mapping[str, Any]]:
+) -> _Seen:
     """Embed what is missing where it is missing, and keep it."""
-    notes = {
+    notes: dict[str, Any] = {
         "preprocessing": dict(encoder.preprocessing),
         "description": dict(encoder.description),
+        "classes": list(getattr(encoder, "classes", ())),
     }
     identities = {name: set(vectors) for name, vectors in known.vectors.items()}
+    lost: dict[str, str] = {}
     with contextlib.closing(Keeper(resources.cache, keys, identities, notes)) as keeper:
         failures = extract(
             encoder,
@@ -236,11 +287,12 @@ def _compute(
             decoders=job.context.threads or 1,
             keep=keeper.add,
             progress=lambda done, total: resources.progress(model, done, total),
+            lose=lambda point, reason: lost.update({point.name: reason}),
         )
         keeper.finish()
     if keeper.unwritten:
         notes["description"]["cache"] = f"not written: {keeper.unwritten}"
-    return keeper.vectors, failures, notes
+    return _Seen(vectors=keeper.vectors, notes=notes, failures=failures, lost=lost)
 
 
 @contextlib.contextmanager

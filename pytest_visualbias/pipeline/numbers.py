@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_visualbias.baseline.entries import entry_key
-from pytest_visualbias.errors import DegenerateTestError, StimulusError, VisualBiasError
+from pytest_visualbias.errors import (
+    DegenerateTestError,
+    EncoderError,
+    StimulusError,
+    VisualBiasError,
+)
 from pytest_visualbias.pipeline.comparing import classes, differences, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
-from pytest_visualbias.pipeline.predictions import rows_of
+from pytest_visualbias.pipeline.predictions import asked_of_all, rows_of
 from pytest_visualbias.pipeline.recorded import BASELINE, live_entry, origin, past_of
+from pytest_visualbias.pipeline.words import unread_words
 from pytest_visualbias.pipeline.zero_shot import zero_shot_of
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.comparing import Difference
     from pytest_visualbias.pipeline.embedding import Measured
     from pytest_visualbias.pipeline.measures import AnyScores
+    from pytest_visualbias.pipeline.predictions import Asked
     from pytest_visualbias.pipeline.preflight import ModelSets
     from pytest_visualbias.pipeline.recorded import Earlier
     from pytest_visualbias.pipeline.remembered import Remembered
@@ -84,6 +92,8 @@ class Numbers:
         Whether this run is to record the numbers.
     problem : str or None
         Why there are no numbers.
+    asked : Asked or None
+        Which class a classifier was asked about.
     zero_shot : ZeroShotResult or None
         To which words its images are nearest, where it has both.
     is_same : bool
@@ -105,6 +115,7 @@ class Numbers:
     unrecorded: str | None = None
     is_recorded: bool = False
     problem: str | None = None
+    asked: Asked | None = None
     zero_shot: ZeroShotResult | None = None
     is_same: bool = False
 
@@ -116,6 +127,7 @@ class Scored:
     sets: Mapping[str, StimulusSet]
     trials: tuple[AnyScores, ...]
     mean: AnyScores
+    asked: Asked | None = None
     zero_shot: ZeroShotResult | None = None
 
 
@@ -152,7 +164,7 @@ def numbers_of(
     try:
         found = _effect(file, test, scored(file, subject, test, layer), memo)
     except VisualBiasError as error:
-        return Numbers(sets={}, problem=printable(str(error)))
+        return Numbers(sets={}, problem=printable(_placed(file, subject, error)))
     found = _marked(file, subject, test, layer, earlier.baseline, found)
     source = origin(file.spec, subject.name, test, earlier.baseline)
     if source is None:
@@ -167,6 +179,13 @@ def numbers_of(
             return found
         what = f"'{source}'" if isinstance(source, str) else f"the {BASELINE}"
         return Numbers(sets=found.sets, problem=printable(f"no growth since {what}: {error}"))
+
+
+def _placed(file: SpecFile, subject: Subject, error: VisualBiasError) -> str:
+    """Say what is wrong; of a model, at its line."""
+    if not isinstance(error, EncoderError):
+        return str(error)
+    return file.sentence(("models", subject.name), str(error))
 
 
 def _marked(
@@ -189,17 +208,23 @@ def scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> Scor
     """Return the scores of every trial of a model, and their mean."""
     every = _sets(subject, test)
     sets = counted(test, every)
-    plan, measure = plan_of(file.spec, test), measure_of(test)
-    tables = [trial.tables[layer] for trial in subject.measured.trials]
+    plan, trials = plan_of(file.spec, test), subject.measured.trials
+    asked = asked_of_all(file.spec, test, trials)
+    measures = [measure_of(test, of) for of in asked]
+    tables = [trial.tables[layer] for trial in trials]
+    for table, stimuli in itertools.product(tables, sets.values()):
+        for path, message in unread_words(table, stimuli):
+            raise StimulusError(file.sentence(path, message))
     try:
         rows = [rows_of(test, table, sets, every) for table in tables]
-        found = [measure.score(one, plan) for one in rows]
+        found = [one.score(own, plan) for one, own in zip(measures, rows, strict=True)]
     except DegenerateTestError as error:
         raise DegenerateTestError(_named(error, sets)) from None
     return Scored(
         sets=sets,
         trials=tuple(found),
-        mean=measure.mean(found),
+        mean=measures[0].mean(found),
+        asked=asked[0],
         zero_shot=zero_shot_of(sets, rows),
     )
 
@@ -230,6 +255,7 @@ def _effect(file: SpecFile, test: BiasTest, found: Scored, memo: Remembered) -> 
         scores=found.mean,
         effect=mean,
         trials=tuple(trials),
+        asked=found.asked,
         zero_shot=found.zero_shot,
     )
 
@@ -248,7 +274,7 @@ def _with_growth(
         return found
     differing = (
         *differences(before, subject, layer, earlier.sets, found.sets),
-        *classes(earlier.mean, found.scores),
+        *classes(earlier.mean, found.scores, (earlier.asked, found.asked)),
     )
     unlike = undeclared(differing, file.spec.settings.differs)
     found = dataclasses.replace(found, differing=differing, unlike=unlike)

@@ -2,31 +2,116 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_visualbias.errors import DegenerateTestError, EncoderError
 from pytest_visualbias.spec.counting import by_label
+from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.prediction import class_text
 from pytest_visualbias.statistics import OutcomeScores, predicted, probabilities
+from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_visualbias.embeddings.table import EmbeddingTable
+    from pytest_visualbias.pipeline.measured import Trial
     from pytest_visualbias.spec.prediction import Prediction
-    from pytest_visualbias.spec.schema import BiasTest
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
 
     Vector = NDArray[np.float64]
     Rows = Mapping[str, Vector]
 
-__all__ = ["asked_of", "blind_reason", "prediction_of", "read_predictions", "rows_of"]
+__all__ = [
+    "Asked",
+    "asked_of",
+    "asked_of_all",
+    "blind_reason",
+    "prediction_of",
+    "read_predictions",
+    "rows_of",
+]
 
 # The roles of all images by their label, by which it shows whether a classifier knows the class.
 INSIDE, OUTSIDE = "the class", "the other classes"
 _ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """The class that a classifier is asked about.
+
+    Attributes
+    ----------
+    index : int
+        Its place among the logits.
+    name : str
+        Empty where it has none.
+    count : int
+        How many classes have names; 0 where none has.
+    """
+
+    index: int
+    name: str = ""
+    count: int = 0
+
+
+def asked_of_all(
+    spec: BiasSpec, test: BiasTest, trials: Sequence[Trial]
+) -> tuple[Asked | None, ...]:
+    """Return which class a test asks each trial about; None of a test of embeddings.
+
+    Names are those of the spec, else those of the network itself.
+
+    Raises
+    ------
+    EncoderError
+        For a name that no class has, or several have, and a class that has several names.
+    """
+    asked = tuple(_asked_of(spec, test, trial) for trial in trials)
+    names = dict.fromkeys(one.name for one in asked if one is not None)
+    if len(names) > 1:
+        raise EncoderError(
+            f"its trials call one class {' and '.join(map(repr, names))}; give them classifiers of "
+            "the same classes"
+        )
+    return asked
+
+
+def _asked_of(spec: BiasSpec, test: BiasTest, trial: Trial) -> Asked | None:
+    if test.prediction is None:
+        return None
+    names, asked = spec.classes or trial.classes, test.prediction.index
+    index = asked if isinstance(asked, int) else _place(asked, names)
+    if spec.classes and trial.classes and trial.classes[index : index + 1] != (names[index],):
+        own = "has none" if index >= len(trial.classes) else f"is '{trial.classes[index]}'"
+        raise EncoderError(
+            f"'classes' says that class {index} is '{names[index]}', and of the model itself it "
+            f"{own}; correct 'classes', or leave it out"
+        )
+    name = names[index] if index < len(names) else ""
+    return Asked(index=index, name=printable(name), count=len(names))
+
+
+def _place(name: str, names: Sequence[str]) -> int:
+    places = [str(index) for index, one in enumerate(names) if one == name]
+    if not names:
+        raise EncoderError(
+            f"nothing says which class '{name}' is; write 'classes' in the spec, the names in the "
+            "order of the logits, or the number of the class"
+        )
+    if not places:
+        raise EncoderError(f"the model has no class '{name}'; {did_you_mean(name, names)}")
+    if len(places) > 1:
+        raise EncoderError(f"classes {' and '.join(places)} are '{name}'; write the number of one")
+    return int(places[0])
 
 
 def rows_of(
@@ -53,24 +138,39 @@ def rows_of(
     return rows
 
 
-def read_predictions(asked: Prediction, rows: Rows) -> OutcomeScores:
+def read_predictions(asked: Prediction, of: Asked, rows: Rows) -> OutcomeScores:
     """Return what a classifier makes of images, from their logits.
+
+    Parameters
+    ----------
+    asked : Prediction
+        What is read of them.
+    of : Asked
+        Of which class.
+    rows : mapping of str to array
+        Logits ``(n, classes)`` by role.
 
     Raises
     ------
     DegenerateTestError
-        For a class that the classifier does not have, and logits that are not finite.
+        For a class that the classifier does not have, names that are not one for each class, and
+        logits that are not finite.
     """
+    classes = np.shape(rows["X"])[-1]
+    if of.count not in (0, classes):
+        raise DegenerateTestError(
+            f"{of.count} classes have names and the classifier has {classes}; correct 'classes'"
+        )
     said = {
         role: predicted(
             logits,
-            asked.index,
+            of.index,
             activation=asked.activation,
             threshold=asked.threshold,
             role=role,
         )
         if asked.is_rate
-        else probabilities(logits, asked.index, activation=asked.activation, role=role)
+        else probabilities(logits, of.index, activation=asked.activation, role=role)
         for role, logits in rows.items()
     }
     return OutcomeScores(
@@ -78,7 +178,7 @@ def read_predictions(asked: Prediction, rows: Rows) -> OutcomeScores:
         second=said["Y"],
         is_rate=asked.is_rate,
         is_blind=_is_blind(said),
-        classes=np.shape(rows["X"])[-1],
+        classes=classes,
     )
 
 
@@ -90,30 +190,36 @@ def _is_blind(said: Rows) -> bool:
     return bool(counted.max() - counted.min() <= _ROUNDING)
 
 
-def blind_reason(asked: Prediction) -> str:
-    """Say why a small gap is no sign of equal treatment."""
+def blind_reason(asked: Prediction, of: Asked | None, gap: float) -> str:
+    """Say why a gap within its limit is no sign of equal treatment."""
+    what = class_text(asked.index) if of is None else class_text(of.index, of.name)
     if asked.labels:
         folders = " or ".join(f"'{label}'" for label in asked.labels)
-        said = f"images in {folders} are taken for class {asked.index} no more than others"
+        said = f"images in {folders} are taken for {what} no more than others"
         said += ", as by a classifier that follows the group or another label"
     elif not asked.is_rate:
-        said = f"every image has the same probability of class {asked.index}"
+        said = f"every image has the same probability of {what}"
     else:
-        said = f"all images or none are predicted as class {asked.index}"
-    return f"{said}: its gap says nothing; check 'class', 'label', 'threshold' and the classifier"
+        said = f"all images or none are predicted as {what}"
+    return (
+        f"{said}: that its gap is {number(gap)} and no more says nothing; check 'class', 'label', "
+        "'threshold' and the classifier"
+    )
 
 
-def prediction_of(test: BiasTest, scores: object) -> dict[str, Any] | None:
+def prediction_of(test: BiasTest, of: Asked | None, scores: object) -> dict[str, Any] | None:
     """Return what a test asked of a classifier, as plain data; None of a test of embeddings."""
-    if test.prediction is None or not isinstance(scores, OutcomeScores):
+    asked = test.prediction
+    if asked is None or of is None or not isinstance(scores, OutcomeScores):
         return None
-    return {**asked_of(test.prediction), "classes": scores.classes}
+    return {**asked_of(asked), "class": of.index, "classes": scores.classes}
 
 
 def asked_of(asked: Prediction) -> dict[str, Any]:
     """Return the question itself as plain data, without what only a classifier can tell."""
+    known = {} if isinstance(asked.index, str) else {"class": asked.index}
     return {
-        "class": asked.index,
+        **known,
         "rate": asked.rate,
         "label": list(asked.labels),
         "threshold": asked.threshold,

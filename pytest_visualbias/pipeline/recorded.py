@@ -137,7 +137,7 @@ def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -
         effect_judged=numbers.effect.effect_judged,
         gap=numbers.effect.gap,
         scores=scores_by_identity(test, numbers),
-        prediction=prediction_of(test, numbers.scores),
+        prediction=prediction_of(test, numbers.asked, numbers.scores),
     )
 
 

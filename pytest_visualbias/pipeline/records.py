@@ -113,7 +113,10 @@ def result_record(
     images = (one.identity for stimuli in numbers.sets.values() for one in stimuli.stimuli)
     notes += [file.sentence(("models", subject.name), one) for one in twins(trials, images)]
     vectors = trials[0].tables[layer].vectors
-    notes += [f"{file.file}:{empty.line}: {one}" for one in alike(file.spec, numbers.sets, vectors)]
+    notes += [
+        f"{file.file}:{empty.line}: {one}"
+        for one in alike(file.spec, subject.name, numbers.sets, vectors)
+    ]
     if judged.is_open:
         notes.append(
             f"{file.file}:{empty.line}: p could not be told from alpha; its lower bound decided"
@@ -211,11 +214,19 @@ def _accept(judged: Judged) -> AcceptRecord | None:
 
 
 def _prediction(judged: Judged) -> PredictionRecord | None:
-    asked, effect = prediction_of(judged.test, judged.numbers.scores), judged.numbers.effect
-    if asked is None or not isinstance(effect, OutcomeResult):
+    numbers = judged.numbers
+    asked = prediction_of(judged.test, numbers.asked, numbers.scores)
+    if asked is None or numbers.asked is None or not isinstance(numbers.effect, OutcomeResult):
         return None
-    rates = {"rate_x": effect.rate_x, "rate_y": effect.rate_y}
-    return PredictionRecord.model_validate({**asked, **rates})
+    return PredictionRecord.model_validate(
+        {
+            **asked,
+            "name": numbers.asked.name,
+            "rate_x": numbers.effect.rate_x,
+            "rate_y": numbers.effect.rate_y,
+            "is_blind": numbers.effect.is_blind,
+        }
+    )
 
 
 def growth_record(judged: Judged) -> GrowthRecord | None:

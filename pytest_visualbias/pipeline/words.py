@@ -15,19 +15,20 @@ from pytest_visualbias.spec.digests import digest_of_mapping
 from pytest_visualbias.spec.layers import POOLED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_visualbias.embeddings.cache import EmbeddingCache
     from pytest_visualbias.models.encoder import Encoder
     from pytest_visualbias.pipeline.network import Job
+    from pytest_visualbias.spec.document import Path
     from pytest_visualbias.spec.schema import LayerPoint
-    from pytest_visualbias.spec.stimuli import Stimulus
+    from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
 
     Vectors = Mapping[str, NDArray[np.float32]]
 
-__all__ = ["Words", "read_words"]
+__all__ = ["Words", "read_words", "unread_words"]
 
 # Another one wherever the vector of a word is made of those of its prompts otherwise.
 ENSEMBLE = "mean of unit vectors"
@@ -42,13 +43,16 @@ class Words:
     vectors : mapping of str to array
         ``(dim,)`` float32 by identity.
     failures : mapping of str to str
-        Why there is no vector, by identity.
+        Why there is no vector, by identity, where the word is at fault.
+    faults : mapping of str to str
+        The same where the network is.
     description : mapping
         Facts of the network for the report.
     """
 
     vectors: Vectors = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
     description: Mapping[str, Any] = field(default_factory=dict)
 
     def beside(
@@ -59,13 +63,16 @@ class Words:
         notes: Mapping[str, Any],
     ) -> EmbeddingTable:
         """Return the table of a layer, with the words where it is the one that they can be at."""
-        vectors, problems = dict(images), {**failures, **self.failures}
+        vectors, faults = dict(images), dict(self.faults)
         if point.module == POOLED and self.vectors:
             unlike = _unlike(images, self.vectors)
-            problems |= dict.fromkeys(self.vectors, unlike) if unlike else {}
+            faults |= dict.fromkeys(self.vectors, unlike) if unlike else {}
             vectors |= {} if unlike else self.vectors
         return EmbeddingTable(
-            vectors=vectors, failures=problems, preprocessing=notes.get("preprocessing", {})
+            vectors=vectors,
+            failures={**failures, **self.failures},
+            preprocessing=notes.get("preprocessing", {}),
+            faults=faults,
         )
 
 
@@ -104,7 +111,7 @@ def read_words(
     Returns
     -------
     Words
-        What goes wrong is said of every word that it concerns; images are not affected.
+        What goes wrong is said of the words that it concerns; images are not affected.
     """
     wanted = job.want.words
     if not wanted:
@@ -117,14 +124,21 @@ def read_words(
         if not missing:
             return Words(vectors=_of(kept, wanted), description=cache.load(key).notes)
         encoder = opened()
-        found = _embedded(_reading(encoder, job), missing)
+        found, failures = _embedded(_reading(encoder, job), missing)
     except VisualBiasError as error:
         lost = {one.identity: str(error) for one in wanted if one.identity not in kept}
-        return Words(vectors=_of(kept, wanted), failures=lost)
+        return Words(vectors=_of(kept, wanted), faults=lost)
     description = dict(encoder.description)
     with contextlib.suppress(OSError, StorageError):  # costs the next run time, never this one
         cache.store(key, found, description)
-    return Words(vectors={**_of(kept, wanted), **found}, description=description)
+    return Words(vectors={**_of(kept, wanted), **found}, failures=failures, description=description)
+
+
+def unread_words(table: EmbeddingTable, stimuli: StimulusSet) -> Iterator[tuple[Path, str]]:
+    """Yield the path in a spec of, and what is wrong with, words that have no vector."""
+    for index, one in enumerate(stimuli.stimuli):
+        if one.prompts and one.identity in table.failures:
+            yield ("concepts", stimuli.concept, "text", index), table.failures[one.identity]
 
 
 def _of(kept: Vectors, wanted: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
@@ -153,7 +167,32 @@ def _reading(encoder: Encoder, job: Job) -> ReadsTexts:
     )
 
 
-def _embedded(encoder: ReadsTexts, words: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
+def _embedded(
+    encoder: ReadsTexts, words: Sequence[Stimulus]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
+    """Return the vectors of words, and why others have none, by identity.
+
+    Raises
+    ------
+    EncoderError
+        Where the same is wrong with all of several words, which is the network's fault.
+    """
+    with contextlib.suppress(VisualBiasError):
+        return _read(encoder, words), {}
+    # One that cannot be read does not keep the others from it.
+    found: dict[str, NDArray[np.float32]] = {}
+    failures: dict[str, str] = {}
+    for word in words:
+        try:
+            found |= _read(encoder, [word])
+        except VisualBiasError as error:
+            failures[word.identity] = str(error)
+    if len(words) > 1 and len(failures) == len(words) and len({*failures.values()}) == 1:
+        raise EncoderError(failures[words[0].identity])
+    return found, failures
+
+
+def _read(encoder: ReadsTexts, words: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
     prompts = list(dict.fromkeys(prompt for word in words for prompt in word.prompts))
     try:
         rows = np.asarray(encoder.encode_texts(prompts), dtype=np.float64)

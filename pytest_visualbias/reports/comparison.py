@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_visualbias.baseline.entries import TOLERANCE, difference, entry_of, is_recordable
+from pytest_visualbias.baseline.entries import TOLERANCE, difference, entry_of
 from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.outcomes import FAILING, label
 
@@ -198,8 +198,8 @@ def _unlike(old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]
     entries: list[Entry] = []
     for row, report, when in zip((old, new), reports, ("then", "now"), strict=True):
         plain = row.model_dump(mode="json", by_alias=True)
-        # An invalid result has its numbers, though nothing is recorded of it.
-        if not is_recordable({**plain, "outcome": "pass" if row.scores else "error"}):
+        # What is invalid has its numbers, though nothing is recorded of it.
+        if not row.scores:
             return f"not measured {when}"
         entries.append(_entry(plain, _model(report, row)))
     # The first says that it is something else; a line of a table has no room for all.

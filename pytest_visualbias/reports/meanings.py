@@ -148,6 +148,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     },
     "PredictionRecord": {
         "class": "its place among the logits, from 0",
+        "name": "what it is called; empty where nothing says it",
         "rate": "fpr, tpr, share (predicted as the class) or score (mean probability)",
         "label": "the folders of the images that are of the class",
         "threshold": "the least probability that counts; null: the largest logit, or one half",
@@ -155,6 +156,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "classes": "how many logits the classifier has",
         "rate_x": "of X",
         "rate_y": "of Y",
+        "is_blind": "whether the classifier does not know the class, so that no gap says nothing",
     },
     "AcceptRecord": {
         "max_effect": "up to which size the effect is accepted",

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
 
-__all__ = ["drift_text", "failure_text", "headline", "remedies", "waiver_text", "weak_passes"]
+__all__ = [
+    "drift_text",
+    "failure_text",
+    "headline",
+    "nouns",
+    "remedies",
+    "waiver_text",
+    "weak_passes",
+]
 
 
 # How the reasons begin that a limit was exceeded.
@@ -50,10 +58,10 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
             f"to do: see {seen} which images carry an effect; finetune anew, or accept an effect "
             "for a time with 'accept: {max_effect:, reason:, until:}' at its test"
         )
-    if any(one.outcome == "inconclusive" for one in found):
+    if open_ones := [one for one in found if one.outcome == "inconclusive"]:
         yield (
-            "to do: what is inconclusive needs more images, or 'evidence: point' where the limit "
-            "alone is to decide"
+            f"to do: what is inconclusive needs more {nouns(open_ones)}, or 'evidence: point' "
+            "where the limit alone is to decide"
         )
     # Of a prediction the reason itself says what to look at.
     if any(one.outcome == "invalid" and one.prediction is None for one in found):
@@ -63,21 +71,29 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
 def weak_passes(records: Iterable[ResultRecord]) -> str | None:
     """Say how many tests pass whose sets could not show an effect at the limit."""
     passed = [one for one in records if one.outcome == "pass"]
-    least = [
-        seen
+    weak = [
+        (one, seen)
         for one in passed
         if (limit := judged_limit(one)) is not None
         and (seen := _least_seen(one)) is not None
         and seen > limit
     ]
-    if not least:
+    if not weak:
         return None
-    tests = "1 test that passes has" if len(least) == 1 else f"{len(least)} tests that pass have"
+    least = [seen for _, seen in weak]
+    tests = "1 test that passes has" if len(weak) == 1 else f"{len(weak)} tests that pass have"
     ends = [f"{end:.2f}" for end in (min(least), max(least))]
     return (
-        f"{tests} too few images to show an effect at the limit (from "
+        f"{tests} too few {nouns(one for one, _ in weak)} to show an effect at the limit (from "
         f"{' to '.join(dict.fromkeys(ends))} on they could): no evidence that there is none"
     )
+
+
+def nouns(records: Iterable[ResultRecord]) -> str:
+    """Return what the sets of results hold: images, words, or both."""
+    sets = [one for record in records for one in record.sets.values()]
+    kinds = {"words" if one.templates else "images" for one in sets}
+    return " or ".join(sorted(kinds)) or "images"
 
 
 def _least_seen(record: ResultRecord) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pytest_visualbias.spec.prediction import RATES
+from pytest_visualbias.spec.prediction import RATES, class_text
 
 if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord
@@ -35,5 +35,5 @@ def rates_text(record: ResultRecord) -> str:
     asked = record.prediction
     if asked is None:
         return ""
-    what = RATES[asked.rate].format(asked.index)
+    what = RATES[asked.rate].format(class_text(asked.index, asked.name))
     return f"{what}: {asked.rate_x:.3f} of X, {asked.rate_y:.3f} of Y"

@@ -12,7 +12,12 @@ from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import LOGITS, layers_of, points_for
 from pytest_visualbias.spec.pairs import pair_findings, unpaired
-from pytest_visualbias.spec.predicting import logit_findings, prediction_findings, predicts
+from pytest_visualbias.spec.predicting import (
+    class_findings,
+    logit_findings,
+    prediction_findings,
+    predicts,
+)
 from pytest_visualbias.spec.preparing import model_findings
 from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.spec.schema import (
@@ -113,6 +118,7 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
         if count > 1:
             yield ("layers",), f"the layer '{name}' stands {count} times; remove all but one"
     yield from logit_findings(spec)
+    yield from class_findings(spec)
     names += [] if LOGITS in names or not predicts(spec) else [LOGITS]
     for model, entry in spec.models.items():
         for name, text in entry.layers.items():

@@ -99,9 +99,7 @@ def _sentence(error: ErrorDetails, model: type[BaseModel], path: Path) -> str:
         last = error["loc"][-1]
         return f"{f'value {last + 1} ' if isinstance(last, int) else ''}is missing; add it"
     if kind == "none_required":
-        # What one kind of tests lacks: the tag of the kind stands behind the test's index.
-        instead = INSTEAD.get((str(error["loc"][2]), str(path[-1])), "remove it")
-        return f"a test of kind '{error['loc'][2]}' has none; {instead}"
+        return _about_absent(error["loc"], path)
     if kind in TYPES:
         return f"must be {TYPES[kind]}, but {_read(read)} was read; correct it"
     if kind == "literal_error":
@@ -109,6 +107,14 @@ def _sentence(error: ErrorDetails, model: type[BaseModel], path: Path) -> str:
             f"{_read(read)} is not one of {limit['expected']}; {_nearest(read, limit['expected'])}"
         )
     return _about_value(error)
+
+
+def _about_absent(location: Sequence[str | int], path: Path) -> str:
+    if path[0] == "models":
+        return f"a compiled program has its own {path[-1]}; remove it"
+    # What one kind of tests lacks: the tag of the kind stands behind the test's index.
+    kind = str(location[2])
+    return f"a test of kind '{kind}' has none; {INSTEAD.get((kind, str(path[-1])), 'remove it')}"
 
 
 def _about_value(error: ErrorDetails) -> str:

@@ -1,4 +1,4 @@
-"""What may lie in the place of a file: a pointer of Git LFS, or what has no end."""
+"""What may lie in the place of a file: a pointer of Git LFS, a text, or what has no end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LFS", "REMEDY", "is_pointer", "refuse_endless"]
+__all__ = ["LFS", "REMEDY", "TEXT", "is_pointer", "is_text", "refuse_endless"]
 
 LFS = b"version https://git-lfs"
 REMEDY = "is a Git LFS pointer; run 'git lfs pull'"
+TEXT = "is a text file and holds no weights; name the file that does"
+# So much of a file says whether it is text.
+START = 512
 
 
 def is_pointer(path: Path) -> bool:
@@ -26,6 +29,26 @@ def is_pointer(path: Path) -> bool:
     refuse_endless(path)
     with path.open("rb") as stream:
         return stream.read(len(LFS)) == LFS
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file is text for people, as far as its first letters tell.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be read.
+    """
+    refuse_endless(path)
+    with path.open("rb") as stream:
+        start = stream.read(START)
+    try:
+        letters = start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.end < len(start):  # else it is the last letter, which may be cut
+            return False
+        letters = start[: error.start].decode("utf-8")
+    return bool(letters) and all(one.isprintable() or one in "\t\n\r\f" for one in letters)
 
 
 def refuse_endless(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import LOGITS, points_of
 from pytest_visualbias.spec.prediction import CONDITIONAL
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.document import Path
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest
 
-__all__ = ["logit_findings", "prediction_findings", "predicts"]
+__all__ = ["class_findings", "logit_findings", "prediction_findings", "predicts"]
 
 Finding = tuple["Path", str]
 
@@ -40,6 +41,20 @@ def prediction_findings(test: BiasTest) -> Iterator[Finding]:
     if not asked.is_rate and asked.threshold is not None:
         message = "a mean probability has no threshold; remove it, or ask for rate 'share'"
         yield ("prediction", "threshold"), message
+
+
+def class_findings(spec: BiasSpec) -> Iterator[Finding]:
+    """Yield classes that are not among the names that a spec gives to them."""
+    if not spec.classes:
+        return
+    for index, test in enumerate(spec.tests):
+        asked = None if test.prediction is None else test.prediction.index
+        path: Path = ("tests", index, "prediction", "class")
+        if isinstance(asked, int) and asked >= len(spec.classes):
+            last = len(spec.classes) - 1
+            yield path, f"'classes' names those from 0 to {last}; correct it, or add names there"
+        if isinstance(asked, str) and asked not in spec.classes:
+            yield path, f"'classes' has no '{asked}'; {did_you_mean(asked, spec.classes)}"
 
 
 def logit_findings(spec: BiasSpec) -> Iterator[Finding]:

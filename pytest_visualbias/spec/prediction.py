@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from pytest_visualbias.spec.values import NameOrNames, Strict
+from pytest_visualbias.spec.values import NameOrNames, Strict, Text
 
-__all__ = ["CONDITIONAL", "RATES", "Prediction", "Rate"]
+__all__ = ["CONDITIONAL", "RATES", "Prediction", "Rate", "class_text"]
+
+# Its place among the logits, or its name.
+Class = Annotated[
+    Annotated[int, Field(ge=0), Tag("number")] | Annotated[Text, Tag("text")],
+    Discriminator(lambda value: "text" if isinstance(value, str) else "number"),
+]
 
 Rate = Literal["fpr", "tpr", "share", "score"]
 # Those that need to know which images are of the class.
 CONDITIONAL = ("fpr", "tpr")
 # In words.
 RATES: dict[str, str] = {
-    "fpr": "false positive rate of class {}",
-    "tpr": "true positive rate of class {}",
-    "share": "share predicted as class {}",
-    "score": "mean probability of class {}",
+    "fpr": "false positive rate of {}",
+    "tpr": "true positive rate of {}",
+    "share": "share predicted as {}",
+    "score": "mean probability of {}",
 }
+
+
+def class_text(index: int | str, name: str = "") -> str:
+    """Return a class as people read it: its number, its name, or both."""
+    if isinstance(index, str):
+        return f"class '{index}'"
+    return f"class {index} ('{name}')" if name else f"class {index}"
 
 
 class Prediction(Strict):
@@ -27,8 +40,8 @@ class Prediction(Strict):
 
     Attributes
     ----------
-    index : int
-        The class: its place among the logits, from 0.
+    index : int or str
+        The class: its place among the logits, from 0, or its name.
     rate : str
         ``fpr``: of the images that are not of the class, how many are predicted as it; ``tpr``: of
         those that are; ``share``: of all; ``score``: the mean probability of the class, of all.
@@ -42,7 +55,7 @@ class Prediction(Strict):
         ``softmax`` where an image has one class, ``sigmoid`` where each class is asked for itself.
     """
 
-    index: Annotated[int, Field(ge=0, alias="class")]
+    index: Annotated[Class, Field(alias="class")]
     rate: Rate
     label: NameOrNames | None = None
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -71,4 +84,4 @@ class Prediction(Strict):
     @property
     def what(self) -> str:
         """What is measured, in words."""
-        return RATES[self.rate].format(self.index)
+        return RATES[self.rate].format(class_text(self.index))

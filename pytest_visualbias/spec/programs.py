@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from pytest_visualbias.spec.networks import (
     TRANSFORM_NEEDED,
@@ -15,9 +16,11 @@ from pytest_visualbias.spec.networks import (
 )
 from pytest_visualbias.spec.values import Labels, Strict, Text
 
-__all__ = ["PROGRAMS", "ProgramModel"]
+__all__ = ["OWN_PRECISION", "PROGRAMS", "ProgramModel"]
 
 PROGRAMS = ("torchscript", "export", "onnx")
+# What a report calls the precision of a program, which nothing tells from outside.
+OWN_PRECISION = "program"
 
 
 class ProgramModel(Strict):
@@ -35,6 +38,8 @@ class ProgramModel(Strict):
     path: Paths
     preprocess: Preprocess = "own"
     transform: Annotated[Transform | None, Field(validate_default=True)] = None
+    # A key that networks have; that there is none here has a sentence of its own.
+    precision: Annotated[None, SkipJsonSchema()] = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
 

@@ -202,6 +202,8 @@ class BiasSpec(Strict):
     suite: Choice | None = None
     concepts: Annotated[dict[Name, Concept], Field(min_length=1)]
     known_duplicates: Texts = ()
+    # The names of the classes of classifiers, in the order of their logits.
+    classes: Texts = ()
     settings: Settings = Settings()
     tests: Annotated[tuple[AnyTest, ...], Field(strict=False, min_length=1)]
 

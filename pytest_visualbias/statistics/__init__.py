@@ -48,7 +48,11 @@ from pytest_visualbias.statistics.outcomes import (
     outcome_from_scores,
 )
 from pytest_visualbias.statistics.permutation import Alternative, PMethod
-from pytest_visualbias.statistics.power import smallest_detectable_effect, smallest_p
+from pytest_visualbias.statistics.power import (
+    smallest_detectable_effect,
+    smallest_p,
+    smallest_visible_gap,
+)
 from pytest_visualbias.statistics.predictions import predicted, probabilities
 from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
@@ -108,6 +112,7 @@ __all__ = [
     "similarity_gap_test",
     "smallest_detectable_effect",
     "smallest_p",
+    "smallest_visible_gap",
     "spearman",
     "undecided",
     "wilson",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pytest_visualbias.statistics.hypergeometric import permutation_test_by_value
 from pytest_visualbias.statistics.intervals import largest_effect, t_margin
 from pytest_visualbias.statistics.permutation import require_alternative
+from pytest_visualbias.statistics.side import Side
 
 if TYPE_CHECKING:
     from pytest_visualbias.statistics.permutation import Alternative
 
-__all__ = ["largest_effect", "smallest_detectable_effect", "smallest_p"]
+__all__ = ["largest_effect", "smallest_detectable_effect", "smallest_p", "smallest_visible_gap"]
 
 
 def smallest_p(n_x: int, n_y: int, alternative: Alternative) -> float:
@@ -74,3 +79,50 @@ def smallest_detectable_effect(
         return 0.0
     t = t_margin(freedom, 1 - tails)
     return largest_effect(n_x, n_y) * t / math.sqrt(freedom + t * t)
+
+
+def smallest_visible_gap(
+    n_x: int, n_y: int, rate: float, alpha: float, alternative: Alternative
+) -> float | None:
+    """Smallest gap of two rates that is significant at `alpha`, whichever set has more.
+
+    Parameters
+    ----------
+    n_x, n_y : int
+        Sizes of the two sets.
+    rate : float
+        The lower of the two rates; of rates near 1, what the higher one lacks of that.
+    alpha : float
+        Level, after correction; between 0 and 1.
+    alternative : {"two-sided", "greater", "less"}
+        Of the test, whose p is Fisher's exact one.
+
+    Returns
+    -------
+    float or None
+        None where even a set in which all are predicted is not told from the other.
+    """
+    sided: Alternative = "two-sided" if alternative == "two-sided" else "greater"
+    found = [
+        _visible_above(few, many, rate, alpha, sided) for few, many in ((n_x, n_y), (n_y, n_x))
+    ]
+    known = [gap for gap in found if gap is not None]
+    return max(known) if len(known) == len(found) else None
+
+
+def _visible_above(
+    n_low: int, n_high: int, rate: float, alpha: float, alternative: Alternative
+) -> float | None:
+    low = round(rate * n_low)
+    start = math.ceil(low / n_low * n_high)
+
+    def is_seen(high: int) -> bool:
+        first, second = (
+            (np.arange(n) < count).astype(float) for n, count in ((n_high, high), (n_low, low))
+        )
+        side = Side.of(first, second, ("X", "Y"))
+        return permutation_test_by_value(side, alternative=alternative).p_value <= alpha
+
+    # The more are predicted in one set, the smaller is p.
+    high = start + bisect.bisect_left(range(start, n_high + 1), True, key=is_seen)
+    return None if high > n_high else high / n_high - low / n_low

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.pipeline.power import plan_of
-from pytest_visualbias.verdict import size
+from pytest_visualbias.verdict import number, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +47,10 @@ class Basis:
         other model was measured.
     other : str
         Which one that is.
+    rates : (float, float) or None
+        Of predictions, those of both sets.
+    within : float
+        The standard deviation of the scores of predictions within the two sets.
     problem : str
         Why nothing can be derived, or "".
     """
@@ -64,6 +68,8 @@ class Basis:
     trials: tuple[float, ...] = ()
     spreads: tuple[float, ...] = ()
     other: str = ""
+    rates: tuple[float, float] | None = None
+    within: float = 0.0
     problem: str = ""
 
     @property
@@ -121,6 +127,8 @@ def basis_of(
         return _unmeasured(start, "; ".join(record.reasons))
     if record.outcome == "invalid":
         return _unmeasured(start, f"{'; '.join(record.reasons)}, so it says nothing yet")
+    if record.prediction is not None and record.prediction.is_blind:
+        return _unmeasured(start, f"'{record.model}' does not know the class: {_hint(record)}")
     plan = plan_of(spec, test)
     pairs = test.compared[:1] if plan.sides == "targets" else test.compared
     sizes = {"X": record.n_x, "Y": record.n_y, "A": record.n_a, "B": record.n_b}
@@ -140,7 +148,25 @@ def basis_of(
         trials=_effects(record) if record.trials else (),
         spreads=spreads,
         other=other,
+        **_of_predictions(record),
     )
+
+
+def _hint(record: ResultRecord) -> str:
+    shown = number(record.effect_judged or 0.0)
+    return f"its gap of {shown} says nothing of limits; check 'class', 'label' and the classifier"
+
+
+def _of_predictions(record: ResultRecord) -> dict[str, Any]:
+    asked = record.prediction
+    if asked is None:
+        return {}
+    still = {role: dict.fromkeys(scores, 0.0) for role, scores in record.scores.items()}
+    within = _spread(still, record.scores, ("X", "Y")) or 0.0
+    return {
+        "rates": (asked.rate_x, asked.rate_y) if asked.rate != "score" else None,
+        "within": within,
+    }
 
 
 def _unmeasured(start: Basis, problem: str) -> Basis:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.power import plan_of
+from pytest_visualbias.suggesting.gaps import propose_gap
 from pytest_visualbias.suggesting.limits import (
     Limit,
     Proposal,
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Suggestion", "suggestions"]
 
 DRIFT = "no limit: a drift control is measured, never judged"
-CHOSEN = (
-    "no limit: how far two rates may lie apart is for the use of the model to say; set 'max_gap' "
-    "and 'max_growth', in shares of 1"
-)
 IDLE = (
     "no limit: the suite has it for a positive control; demand it with 'limits: {min_effect: "
     "0.5}', and ask again for a better number"
@@ -92,8 +89,8 @@ def _of(spec: BiasSpec, test: BiasTest, measured: Measurement) -> Suggestion:
 
 
 def _at(test: BiasTest, basis: Basis, *, can_grow: bool) -> Proposal:
-    if test.prediction is not None and not basis.problem:
-        return Proposal(refusals=(CHOSEN,))
+    if test.prediction is not None:
+        return propose_gap(basis, can_grow=can_grow)
     if test.is_positive:
         return propose_control(basis)
     if not test.compared:

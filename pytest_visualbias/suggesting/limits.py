@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.suggesting.basis import Basis
 
-__all__ = ["Limit", "Proposal", "Smallest", "propose", "propose_control", "propose_likeness"]
+__all__ = [
+    "FINE",
+    "ROOM",
+    "Limit",
+    "Proposal",
+    "Smallest",
+    "conditions",
+    "hidden_reason",
+    "in_deviations",
+    "propose",
+    "propose_control",
+    "propose_likeness",
+    "rounded_up",
+]
 
 STEP = 0.05
 FINE = 0.01
@@ -76,7 +89,7 @@ def propose(basis: Basis, *, can_grow: bool) -> Proposal:
         return Proposal(refusals=(basis.problem,))
     visible = _visible(basis)
     if visible is None:
-        return Proposal(refusals=(_hidden(basis),))
+        return Proposal(refusals=(hidden_reason(basis),))
     limits, refusals = {}, []
     bound = min(largest_effect(*side) for side in basis.sides)
     effect = _on_effect(basis, visible, bound)
@@ -98,7 +111,7 @@ def _visible(basis: Basis) -> Smallest | None:
     changes = [smallest_detectable_effect(*side, basis.level, "two-sided") for side in basis.sides]
     spreads = basis.spreads or (1.0,) * len(basis.sides)
     apart = [
-        _in_deviations(d, *side) * spread
+        in_deviations(d, *side) * spread
         for d, side, spread in zip(changes, basis.sides, spreads, strict=True)
         if d is not None
     ]
@@ -108,14 +121,14 @@ def _visible(basis: Basis) -> Smallest | None:
     return Smallest(effect=max(known), growth=max(apart))
 
 
-def _in_deviations(d: float, n_x: int, n_y: int) -> float:
+def in_deviations(d: float, n_x: int, n_y: int) -> float:
     """Return an effect size in standard deviations within the sets, instead of over both."""
     total, per_image = n_x + n_y, 1 / n_x + 1 / n_y
     t = d * math.sqrt((total - 2) / ((total - 1) * per_image - d * d))
     return t * math.sqrt(per_image)
 
 
-def _hidden(basis: Basis) -> str:
+def hidden_reason(basis: Basis) -> str:
     """Say that nothing could be told from chance, and what would change that."""
     sizes = _sizes(basis)
     enough = next(
@@ -134,7 +147,7 @@ def _on_effect(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
     low, high = number(basis.low), number(basis.high)
     reasons = {
         f"the interval of '{basis.model}' is {low} to {high}": basis.largest,
-        f"smaller ones cannot be told from chance {_conditions(basis)}": visible.effect,
+        f"smaller ones cannot be told from chance {conditions(basis)}": visible.effect,
     }
     if basis.untrained:
         # Either sign: chance has no direction.
@@ -142,7 +155,7 @@ def _on_effect(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
         seeds = f"{len(basis.untrained)} seeds" if len(basis.untrained) > 1 else "1 seed"
         reasons[f"an untrained network shows up to {most:.2f} ({seeds})"] = most
     reason = max(reasons, key=lambda text: reasons[text])
-    value = _up(reasons[reason], STEP)
+    value = rounded_up(reasons[reason], STEP)
     if value > ROOM * bound:
         return f"{reason}, and no effect can be over {bound:.2f}; gate its growth, or add images"
     return Limit(value=value, reason=reason)
@@ -153,13 +166,13 @@ def _on_growth(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
         change = f"as scores change from '{basis.model}' to '{basis.other}'"
     else:
         change = "if scores before and after correlate by 0.5"
-    reasons = {f"less cannot be told from chance {_conditions(basis)}, {change}": visible.growth}
+    reasons = {f"less cannot be told from chance {conditions(basis)}, {change}": visible.growth}
     if basis.trials:
         sizes = [abs(value) for value in basis.trials]
         apart = max(sizes) - min(sizes)
         reasons[f"{len(sizes)} trials of '{basis.model}' differ by {apart:.2f}"] = apart
     reason = max(reasons, key=lambda text: reasons[text])
-    value = _up(reasons[reason], STEP)
+    value = rounded_up(reasons[reason], STEP)
     room = bound - abs(basis.effect)
     if value >= room:
         return (
@@ -169,7 +182,8 @@ def _on_growth(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
     return Limit(value=value, reason=reason)
 
 
-def _conditions(basis: Basis) -> str:
+def conditions(basis: Basis) -> str:
+    """Say what decides how much can be told from chance."""
     among = f", {basis.count} p" if basis.count > 1 else ""
     return f"({_sizes(basis)} images{among})"
 
@@ -204,12 +218,12 @@ def propose_likeness(basis: Basis, *, can_grow: bool) -> Proposal:
     if not can_grow:
         return Proposal(refusals=("no limit: a mean cosine says little without a model before",))
     half = (basis.high - basis.low) / 2
-    value = max(_up(math.sqrt(2) * half, FINE), FINE)
+    value = max(rounded_up(math.sqrt(2) * half, FINE), FINE)
     reason = f"the interval of '{basis.model}' is ± {half:.3f}, that of a change √2 as wide"
     return Proposal(limits={"max_shift": Limit(value=value, reason=reason)})
 
 
-def _up(value: float, step: float) -> float:
+def rounded_up(value: float, step: float) -> float:
     """Return the next multiple of a step that is not below a value."""
     return round(math.ceil(round(value / step, DIGITS)) * step, DIGITS)
 

@@ -424,7 +424,7 @@ def test_one_picture_in_different_files_is_told(pixels: Project, serial: Gate) -
     first = Image.open(stimuli / "x/0.png").convert("RGB")
     first.save(stimuli / "y/again.png", compress_level=1)
     Image.open(stimuli / "a/1.png").save(stimuli / "a/again.png", compress_level=1)
-    said = "the model sees one image in different files: "
+    said = "'after' sees one image in different files: "
     text = serial.says(0, said)
     assert "X x/0.png = Y y/again.png" in text
     assert "A a/1.png = A a/again.png" in text

@@ -288,3 +288,58 @@ def test_an_image_that_was_changed_since_it_was_digested_is_not_taken_for_the_ol
     )
     assert failures == {"d3": f"{stimuli[3].path} was changed during the run; run again"}
     assert "d3" not in kept
+
+
+class Unreadable(FakeEncoder):
+    """Fails at some layers, from some batch on."""
+
+    def __init__(self, *names: str, after: int = 0) -> None:
+        super().__init__()
+        self._names, self._after = names, after
+
+    def encode(
+        self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
+    ) -> dict[str, np.ndarray]:
+        broken = [layer.name for layer in layers if layer.name in self._names]
+        if broken and len(self.batches) >= self._after:
+            raise EncoderError(f"'{broken[0]}' cannot be read")
+        return super().encode(inputs, layers)
+
+
+def losing(
+    encoder: FakeEncoder, stimuli: Sequence[Stimulus]
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, str]]:
+    vectors: dict[str, dict[str, np.ndarray]] = {layer.name: {} for layer in LAYERS}
+    lost: dict[str, str] = {}
+    extract(
+        encoder,
+        [digested(one) for one in stimuli],
+        LAYERS,
+        batch_size=4,
+        decoders=1,
+        keep=lambda layer, names, rows: vectors[layer.name].update(zip(names, rows, strict=True)),
+        progress=silent,
+        lose=lambda layer, reason: lost.update({layer.name: reason}),
+    )
+    return vectors, lost
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_layer_that_cannot_be_read_does_not_keep_the_others_from_it(
+    stimuli: list[Stimulus], after: int
+) -> None:
+    found, lost = losing(Unreadable("layer1", after=after), stimuli)
+    assert lost == {"layer1": "'layer1' cannot be read"}
+    assert len(found["pooled"]) == len(stimuli)
+    assert len(found["layer1"]) == 4 * after
+
+
+def test_where_no_layer_can_be_read_every_one_is_told(stimuli: list[Stimulus]) -> None:
+    found, lost = losing(Unreadable("layer1", "pooled"), stimuli)
+    assert lost.keys() == {"pooled", "layer1"}
+    assert not any(found.values())
+
+
+def test_where_nobody_is_told_of_a_layer_it_is_an_error(stimuli: list[Stimulus]) -> None:
+    with pytest.raises(EncoderError, match="'layer1' cannot be read"):
+        run(Unreadable("layer1"), stimuli)

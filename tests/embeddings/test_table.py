@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.embeddings.table import EmbeddingTable
-from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.errors import EncoderError, StimulusError
 from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
 
 STIMULI = StimulusSet(
@@ -41,3 +41,12 @@ def test_a_set_with_a_failure_has_no_rows(failures: dict[str, str], expected: st
 def test_failures_of_other_images_do_not_matter() -> None:
     table = EmbeddingTable(vectors=VECTORS, failures={"d": "d fails"}, preprocessing={})
     assert table.rows(STIMULI).shape == (3, 2)
+
+
+def test_what_the_model_is_at_fault_for_is_said_of_the_model() -> None:
+    unread = EmbeddingTable(vectors={}, failures={}, preprocessing={}, problem="no such layer")
+    wordless = EmbeddingTable(vectors={}, failures={}, preprocessing={}, faults={"a": "no texts"})
+    for table, said in ((unread, "no such layer"), (wordless, "no texts")):
+        with pytest.raises(EncoderError, match=said):
+            table.rows(STIMULI)
+        assert table.told == (said,)

@@ -59,9 +59,16 @@ class Several(Net):
         return self.body(images), found, self.head(found)
 
 
-def compiled(path: Path, network: torch.nn.Module, *, count: int = 2, free: bool = True) -> None:
+def compiled(
+    path: Path,
+    network: torch.nn.Module,
+    *,
+    count: int = 2,
+    free: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Save a network in the format that the suffix names."""
-    batch = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    batch = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
     shapes = FREE if free else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -233,6 +240,21 @@ def test_images_of_another_size_are_refused(context: Context, library: Path, suf
         return
     with pytest.raises(EncoderError, match="takes images of 3x16x16 and 'transform' makes 3x24x24"):
         opened(context, library / f"net.{suffix}", **transform)
+
+
+@pytest.mark.parametrize("suffix", ["ts", "pt2"])
+def test_a_program_in_fewer_bits_is_given_images_in_them(
+    context: Context, images: list[Image.Image], tmp_path: Path, suffix: str
+) -> None:
+    half = Net().eval().to(torch.bfloat16)
+    path = tmp_path / f"half.{suffix}"
+    compiled(path, half, dtype=torch.bfloat16)
+    encoder = opened(context, path)
+    found = read(encoder, images, "pooled")["pooled"]
+    with torch.inference_mode():
+        expected = half(batch_of(encoder, images).to(torch.bfloat16)).float()
+    assert found.dtype == np.float32
+    assert np.allclose(found, expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES.values())

@@ -86,6 +86,19 @@ def test_other_classes_leave_the_features_and_no_logits(
         read(encoder, images, "logits")
 
 
+def test_classes_of_published_weights_have_their_names(
+    context: Context, monkeypatch: pytest.MonkeyPatch, checkpoint: Path
+) -> None:
+    published = drawn(classes=1000).state_dict()
+    monkeypatch.setattr(
+        "torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published
+    )
+    names = opened(context).classes
+    assert (len(names), names[:2]) == (1000, ("tench", "goldfish"))
+    five = opened(context, checkpoint=checkpoint.name, arguments={"num_classes": 5})
+    assert five.classes == ()
+
+
 @pytest.mark.parametrize(
     ("name", "width"),
     [("squeezenet1_1", 512), ("mobilenet_v3_small", 1024), ("regnet_y_400mf", 440)],

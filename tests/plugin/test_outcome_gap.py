@@ -237,6 +237,59 @@ def test_corrections_run_over_the_tests_of_predictions_apart_from_those_of_embed
     assert project.row("fpr")["family_size"] == project.row("share")["family_size"] == 2
 
 
+# ----------------------------------------------------------------------------- names of classes
+
+CLASSES = "classes: [doctor, nurse, clerk, cook]"
+
+
+def test_a_class_may_be_asked_for_by_the_name_that_the_spec_gives_to_it(project: Project) -> None:
+    gate(project)
+    plain = project.row()
+    result = gate(project, gap_test("class: nurse, rate: fpr, label: nurse"), head=CLASSES)
+    row = project.row()
+    assert (row["prediction"]["class"], row["prediction"]["name"]) == (1, "nurse")
+    keys = ("gap", "p_value", "growth", "outcome", "scores")
+    assert [row[key] for key in keys] == [plain[key] for key in keys]
+    assert "false positive rate of class 1 ('nurse'): " in sentences(result)
+
+
+def test_by_its_number_it_is_shown_with_its_name_too(project: Project) -> None:
+    gate(project, head=CLASSES)
+    assert project.row()["prediction"]["name"] == "nurse"
+
+
+@pytest.mark.parametrize(
+    ("asked", "classes", "said"),
+    [
+        ("nurze", "[doctor, nurse]", "class: 'classes' has no 'nurze'; did you mean 'nurse'?"),
+        ("2", "[doctor, nurse]", "'classes' names those from 0 to 1; correct it, or add names"),
+        ("1.5", "[doctor]", "must be a whole number, but 1.5 was read; correct it"),
+    ],
+)
+def test_a_class_that_the_spec_does_not_name_is_an_error_of_it(
+    project: Project, asked: str, classes: str, said: str
+) -> None:
+    test = gap_test(f"class: {asked}, rate: share")
+    result = gate(project, test, ret=2, head=f"classes: {classes}")
+    assert said in sentences(result)
+
+
+@pytest.mark.parametrize(
+    ("asked", "head", "said"),
+    [
+        ("nurse", "", "nothing says which class 'nurse' is; write 'classes' in the spec, the "),
+        ("nurse", "classes: [doctor, nurse]", "2 classes have names and the classifier has 4; "),
+        ("b", "classes: [a, b, b, c]", "classes 1 and 2 are 'b'; write the number of one"),
+    ],
+)
+def test_names_that_do_not_fit_a_model_are_errors(
+    project: Project, asked: str, head: str, said: str
+) -> None:
+    gate(project, gap_test(f"class: {asked}, rate: share"), ret=1, head=head)
+    assert {*project.outcomes().values()} == {"error"}
+    assert said in project.row()["reasons"][0]
+
+
 # ----------------------------------------------------------------------------- never by accident
 
 
@@ -268,6 +321,78 @@ def test_a_classifier_that_says_the_same_of_everything_does_not_pass(
     gate(project, gap_test(f"class: 1, {asked}", "{max_gap: 0.4}"), ret=1)
     assert project.row()["outcome"] == "invalid"
     assert project.row()["gap"] == 0
+
+
+def follower(n: int = 60) -> Sets:
+    """Return logits of a classifier that says the class of all women, and of no man."""
+    sets = logits((0, 0), n=n)
+    for group, push in (("women", 99), ("men", -99)):
+        sets[group][:, NURSE] += push
+    return sets
+
+
+@pytest.mark.parametrize("rate", ["fpr", "tpr", "share", "score"])
+@pytest.mark.parametrize("limits", ["{max_gap: 0.1}", "{max_growth: 0.1}"])
+def test_a_classifier_that_follows_the_group_alone_fails_by_its_limits(
+    project: Project, rate: str, limits: str
+) -> None:
+    """It does not know the class, and is all the more biased: its gap is a finding."""
+    store(project, "after", follower())
+    gate(project, gap_test(f"class: 1, rate: {rate}, label: nurse", limits), ret=1)
+    row = project.row()
+    assert (row["outcome"], row["prediction"]["is_blind"]) == ("fail", True)
+    assert row["gap"] == pytest.approx(1)
+    over, blind = row["reasons"]
+    assert over.startswith(("gap +1.00 is over", "growth +"))
+    assert blind.startswith("images in 'nurse' are taken for class 1 no more than others")
+    assert "that its gap is +1.00 and no more says nothing" in blind
+
+
+def test_within_its_limits_it_is_invalid_and_its_gap_is_named(project: Project) -> None:
+    """As growth since one that was as bad, which is none."""
+    for file in ("before", "after"):
+        store(project, file, follower())
+    gate(project, gap_test(limits="{max_growth: 0.1}"), ret=1)
+    assert project.row()["outcome"] == "invalid"
+    assert "its gap is +1.00" in project.row()["reasons"][0]
+    store(project, "before", follower())
+    gate(project, gap_test(limits="{max_gap: 0.1, max_growth: 0.1}"), ret=1)
+    assert [one.split(" ")[0] for one in project.row()["reasons"]] == ["gap", "images"]
+
+
+def test_a_gap_fails_though_the_model_before_says_nothing_of_its_growth(project: Project) -> None:
+    store(project, "before", {key: rows[:, [1, 0, 2, 3]] for key, rows in logits(BIASED).items()})
+    gate(project, ret=1)
+    over, blind = project.row()["reasons"]
+    assert project.row()["outcome"] == "fail"
+    assert over.startswith("gap +0.")
+    assert blind.startswith("no growth from 'before': there images in 'nurse' are taken for")
+
+
+def test_a_waiver_makes_no_pass_of_a_classifier_that_does_not_know_the_class(
+    project: Project,
+) -> None:
+    """However large a gap it accepts, and however small that is."""
+    accept = "{max_effect: %s, reason: known, until: 2999-01-01}"
+    for sets, most, outcome in (
+        (follower(), "0.999", "fail"),
+        ({key: rows[:, [1, 0, 2, 3]] for key, rows in logits(BIASED).items()}, "0.9", "invalid"),
+    ):
+        store(project, "after", sets)
+        gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept % most), ret=1)
+        assert project.row()["outcome"] == outcome
+
+
+def test_nothing_is_recorded_of_a_classifier_that_does_not_know_the_class(
+    project: Project,
+) -> None:
+    """Or its gap would be what later ones are measured from."""
+    store(project, "before", logits(FAIR))
+    store(project, "after", follower())
+    gate(project, gap_test(limits="{max_gap: 0.1}"))
+    assert project.row()["outcome"] == "fail"
+    project.gate("--visualbias-update")
+    assert not (project.path / "bias_specs/__visualbias__/x.json").exists()
 
 
 @pytest.mark.parametrize("rate", ["share", "score"])
@@ -488,14 +613,31 @@ def test_check_counts_the_images_and_asks_for_no_positive_control(
     assert "positive control" not in shown
 
 
-def test_suggest_leaves_the_limits_of_rates_to_people(
+def test_suggest_proposes_what_the_rates_before_and_so_many_images_support(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gate(project)
-    assert main(["suggest", str(project.path / "bias_specs/x.bias.yaml")]) == 0
+    spec = project.path / "bias_specs/x.bias.yaml"
+    assert main(["suggest", str(spec), "--write"]) == 0
     shown = capsys.readouterr().out
-    assert "# no limit: how far two rates may lie apart is for the use of the model to say" in shown
-    assert "nothing is proposed" in shown
+    assert "max_gap: 0.2" in shown
+    assert project.gate().ret == 1, "and what it proposes catches a gap that came with finetuning"
+    row, before = project.row(), project.row(model="before")
+    reach = max(abs(before["ci_low"]), abs(before["ci_high"]))
+    assert reach <= row["limits"]["max_gap"] < row["gap"]
+    assert row["limits"]["max_growth"] < row["growth"]["value"]
+    assert main(["check", str(spec)]) == 0
+
+
+def test_suggest_proposes_nothing_from_a_classifier_that_does_not_know_the_class(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(project, "before", follower())
+    gate(project)
+    assert main(["suggest", str(project.path / "bias_specs/x.bias.yaml")]) == 1
+    shown = capsys.readouterr().out
+    assert "# 'before' does not know the class: its gap of +1.00 says nothing of limits" in shown
+    assert "nothing is proposed" not in shown
 
 
 def test_explain_says_what_is_asked_and_of_how_many_images(

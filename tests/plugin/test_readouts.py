@@ -48,6 +48,24 @@ def rows(project: Project) -> list[dict[str, Any]]:
     return found
 
 
+def test_a_layer_that_cannot_be_read_is_an_error_of_its_tests_alone(networks: Project) -> None:
+    spec(networks, layers="pooled, layer9, layer1")
+    result = networks.gate()
+    assert result.ret == 1
+    assert {(row["layer"], row["outcome"]) for row in rows(networks)} == {
+        ("pooled", "pass"),
+        ("layer1", "pass"),
+        ("layer9", "error"),
+    }
+    (reason,) = next(row["reasons"] for row in rows(networks) if row["layer"] == "layer9")
+    place = "bias_specs/x.bias.yaml:3:3: models.before: "
+    assert reason.startswith(f"{place}there is no layer 'layer9'; did you mean 'layer")
+    assert reason in sentences(result)
+    # The others are in the cache, and are read from there while this one is asked for again.
+    networks.gate("-k", "pooled")
+    assert networks.outcomes() == {"before::one[pooled]": "pass", "after::one[pooled]": "pass"}
+
+
 class TestPreprocess:
     def test_before_and_after_that_differ_in_it_are_not_comparable(self, networks: Project) -> None:
         spec(networks, before=", preprocess: ieat")

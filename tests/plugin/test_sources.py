@@ -180,6 +180,68 @@ def test_quantised_weights_are_gated_against_their_parent(gallery: Project) -> N
     result = gallery.gate()
     assert result.ret == 0, sentences(result)
     assert 0 < abs(gallery.row()["growth"]["value"]) < 0.5
+    assert [one["precision"] for one in gallery.report()["models"]] == ["program", "program"]
+
+
+def test_nobody_has_to_say_that_a_program_differs_in_precision_and_anybody_may(
+    gallery: Project,
+) -> None:
+    """What it computes in shows from nowhere: neither a failure nor an idle declaration."""
+    for head in ("", "settings: {differs: [precision]}\n"):
+        gallery.spec(
+            one_test("one", "{max_growth: 1.8}"),
+            head=f"stimuli: ../stimuli\n{head}",
+            models=f"\n  before: {ENTRIES['export'][0]}\n  after: {ENTRIES['onnx'][1]}\n",
+            concepts=SETS,
+        )
+        result = gallery.gate()
+        assert result.ret == 0, sentences(result)
+        assert gallery.row()["growth"]["from"] == "before"
+        assert gallery.row()["warnings"] == []
+
+
+def test_a_record_from_before_programs_had_a_precision_is_compared(gallery: Project) -> None:
+    respecify(gallery, *ENTRIES["onnx"])
+    gallery.gate()
+    old = (
+        (gallery.path / "out.json")
+        .read_text()
+        .replace('"precision": "program"', '"precision": "fp32"')
+    )
+    (gallery.path / "old.json").write_text(old)
+    assert gallery.gate("--visualbias-baseline=old.json").ret == 0
+    assert gallery.row()["growth"]["from"] == "baseline"
+
+
+def test_a_precision_of_a_program_is_refused(gallery: Project) -> None:
+    before, after = ENTRIES["onnx"]
+    respecify(gallery, before, after.replace("source", "precision: fp32, source"))
+    result = gallery.gate()
+    assert result.ret == 2
+    said = "models.after.precision: a compiled program has its own precision; remove it"
+    assert said in sentences(result)
+
+
+def test_a_class_has_the_name_that_a_model_gives_to_it(
+    gallery: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when its logits come from the cache, and whatever its place before and after."""
+    for folder, names in (("vit", ["doctor", "nurse"]), ("tuned", ["nurse", "doctor"])):
+        path = gallery.path / folder / "config.json"
+        config = json.loads(path.read_text())
+        path.write_text(json.dumps({**config, "id2label": dict(enumerate(names))}))
+    test = "- name: one\n    kind: outcome-gap\n    targets: {X: x, Y: y}\n"
+    test += "    prediction: {class: nurse, rate: score}\n    limits: {max_growth: 0.9}"
+    models = "\n  before: {source: transformers, path: ../vit}"
+    models += "\n  after: {source: transformers, path: ../tuned}\n"
+    gallery.spec(test, head="stimuli: ../stimuli", models=models, concepts="{x: x, y: y}")
+    for _ in range(2):
+        result = gallery.gate()
+        assert result.ret == 0, sentences(result)
+        rows = gallery.report()["results"]
+        assert [one["prediction"]["class"] for one in rows] == [1, 0]
+        assert {one["prediction"]["name"] for one in rows} == {"nurse"}
+        monkeypatch.setattr("pytest_visualbias.models.encoder._Shipped.open", None)
 
 
 @pytest.mark.parametrize("source", ENTRIES)

@@ -163,7 +163,29 @@ def test_a_network_without_a_classifier_is_an_error(pictures: Project) -> None:
     spec(pictures, network("before"), network("after", call="headless"))
     assert pictures.gate().ret == 1
     assert pictures.outcomes()["after::large[logits]"] == "error"
-    assert "the network has no classifier" in pictures.row("large")["reasons"][0]
+    (reason,) = pictures.row("large")["reasons"]
+    assert reason.startswith("bias_specs/x.bias.yaml:4:3: models.after: there is no layer 'logits'")
+    assert reason.endswith(
+        "the network has no classifier; give one that has, or test embeddings at 'pooled'"
+    )
+
+
+def test_its_embeddings_are_measured_all_the_same(pictures: Project) -> None:
+    """As are those of the model before, whose layers can all be read."""
+    test = "- name: {}\n    kind: {}\n    targets: {{X: warm{}}}"
+    embedded = test.format("alike", "intra-similarity", "") + "\n    evidence: interval"
+    asked = test.format("large", "outcome-gap", ", Y: cold")
+    asked += "\n    prediction: {class: 1, rate: share}"
+    models = f"\n  {network('before')}\n  {network('after', call='headless')}\n"
+    pictures.spec(embedded, asked, models=models, concepts=CONCEPTS, head="stimuli: ../stimuli")
+    assert pictures.gate().ret == 1
+    assert pictures.outcomes() == {
+        "before::alike[pooled]": "pass",
+        "before::large[logits]": "pass",
+        "after::alike[pooled]": "pass",
+        "after::large[logits]": "error",
+    }
+    assert pictures.row("alike")["effect_judged"] > 0
 
 
 def test_a_second_run_reads_the_logits_from_the_cache(pictures: Project) -> None:

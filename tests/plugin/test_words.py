@@ -221,16 +221,28 @@ def test_another_layer_is_refused(clip: Project) -> None:
 
 
 def test_what_the_model_would_cut_is_an_error_of_its_tests_alone(clip: Project) -> None:
+    """It is named with its line, and neither are its neighbours nor tests of other words."""
     long = " ".join(["word"] * 20)
     images = TEST.replace("one", "seen").replace("{A: science, B: art}", "{A: p, B: q}")
     for name, ground in zip("pq", [(30, 200, 30), (130, 30, 200)], strict=True):
         clip.images(name, ground=ground, n=4)
+    short = TEST.replace("one", "short").replace("B: art", "B: {text: [poet, dance]}")
     concepts = WORDS.replace('"novel"', f'"{long}"') + "  p: p\n  q: q\n"
-    clip.spec(TEST, images, head="stimuli: ../stimuli", models=MODELS, concepts=concepts)
+    spec = clip.spec(
+        TEST, images, short, head="stimuli: ../stimuli", models=MODELS, concepts=concepts
+    )
     result = clip.gate()
-    assert clip.outcomes()["after::one[pooled]"] == "error"
-    assert clip.outcomes()["after::seen[pooled]"] == "pass"
-    assert "is longer than the 16 tokens that the model reads" in sentences(result)
+    assert clip.outcomes() == {
+        f"{model}::{test}[pooled]": "error" if test == "one" else "pass"
+        for model in ("before", "after")
+        for test in ("one", "seen", "short")
+    }
+    (line,) = (n for n, text in enumerate(spec.read_text().splitlines(), 1) if long in text)
+    (reason,) = clip.row()["reasons"]
+    assert reason.startswith(f"bias_specs/x.bias.yaml:{line}:")
+    assert ": concepts.art.text[2]: 'a photo of a word word" in reason
+    assert reason.endswith("is longer than the 16 tokens that the model reads; shorten it")
+    assert reason in sentences(result)
 
 
 def test_stored_vectors_of_words_are_found_by_the_name_of_their_concept(project: Project) -> None:

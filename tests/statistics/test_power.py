@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
+from pytest_visualbias.statistics import (
+    largest_effect,
+    smallest_detectable_effect,
+    smallest_p,
+    smallest_visible_gap,
+)
 from pytest_visualbias.statistics.permutation import permutation_test
 from pytest_visualbias.statistics.side import Side
 
@@ -89,3 +95,29 @@ class TestSmallestDetectableEffect:
     def test_an_alpha_that_is_no_level_is_refused(self, alpha: float) -> None:
         with pytest.raises(ValueError, match="alpha lies between 0 and 1"):
             smallest_detectable_effect(5, 5, alpha, "two-sided")
+
+
+class TestSmallestVisibleGap:
+    @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5])
+    @pytest.mark.parametrize(("n", "m"), [(20, 20), (12, 30)])
+    def test_one_image_less_is_not_significant(self, n: int, m: int, rate: float) -> None:
+        """Held against scipy's exact test of both tables, where the sets have one size."""
+        found = smallest_visible_gap(n, m, rate, 0.05, "two-sided")
+        assert found is not None
+        if n != m:
+            swapped = smallest_visible_gap(m, n, rate, 0.05, "two-sided")
+            assert found == swapped
+            return
+        low = round(rate * n)
+        high = round(found * n) + low
+        tables = [[[count, n - count], [low, n - low]] for count in (high, high - 1)]
+        p, p_less = (stats.fisher_exact(table).pvalue for table in tables)
+        assert p <= 0.05 < p_less
+
+    def test_it_is_smallest_where_rates_are_near_zero(self) -> None:
+        found = [smallest_visible_gap(40, 40, rate, 0.05, "two-sided") for rate in (0, 0.1, 0.4)]
+        assert found == sorted(found, key=lambda gap: gap or math.inf)
+
+    def test_few_images_see_none(self) -> None:
+        assert smallest_visible_gap(3, 3, 0.0, 0.05, "two-sided") is None
+        assert smallest_visible_gap(20, 20, 0.9, 0.05, "two-sided") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.text import nouns
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -76,4 +77,5 @@ def _after_failing(record: ResultRecord) -> str:
 def _more_images(record: ResultRecord) -> str:
     least = record.smallest_detectable_effect
     seen = "" if least is None else f": these sets show effects from {least:.2f} on"
-    return f"Add images to the sets, so that an effect of this size can be told from chance{seen}."
+    more = nouns([record])
+    return f"Add {more} to the sets, so that an effect of this size can be told from chance{seen}."

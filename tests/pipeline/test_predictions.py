@@ -1,0 +1,94 @@
+"""Which class a test asks a classifier about, by what a spec and a network call it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.pipeline.comparing import classes
+from pytest_visualbias.pipeline.measured import Trial
+from pytest_visualbias.pipeline.predictions import Asked, asked_of_all
+from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.statistics import OutcomeScores
+
+SPEC = """
+visualbias: 1
+models:
+  after: {{source: embeddings, path: x.npz}}
+concepts: {{x: x, y: y}}
+{head}
+tests:
+  - name: one
+    kind: outcome-gap
+    targets: {{X: x, Y: y}}
+    prediction: {{class: {asked}, rate: share}}
+"""
+
+
+def asked(of: str, *own: tuple[str, ...], head: str = "") -> tuple[Asked | None, ...]:
+    """Return what is asked of networks that call their classes so."""
+    file = parse_spec(SPEC.format(asked=of, head=head), file="s.bias.yaml", folder=Path())
+    trials = [Trial(label="", facts={}, fingerprint="", tables={}, classes=names) for names in own]
+    return asked_of_all(file.spec, file.spec.tests[0], trials)
+
+
+@pytest.mark.parametrize("of", ["nurse", "1"])
+@pytest.mark.parametrize("own", [(), ("doctor", "nurse")])
+@pytest.mark.parametrize("head", ["", "classes: [doctor, nurse]"])
+def test_a_name_is_that_of_the_spec_or_of_the_network_itself(
+    of: str, own: tuple[str, ...], head: str
+) -> None:
+    if not own and not head:
+        if of == "1":
+            assert asked(of, own) == (Asked(index=1),)
+        return
+    assert asked(of, own, head=head) == (Asked(index=1, name="nurse", count=2),)
+
+
+def test_each_trial_has_its_own_place_for_a_name() -> None:
+    first, second = asked("nurse", ("nurse", "doctor"), ("doctor", "nurse"))
+    assert first is not None
+    assert second is not None
+    assert (first.index, second.index) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("of", "own", "head", "said"),
+    [
+        ("nurze", [("doctor", "nurse")], "", "has no class 'nurze'; did you mean 'nurse'?"),
+        (
+            "1",
+            [("nurse", "doctor")],
+            "classes: [doctor, nurse]",
+            "class 1 is 'nurse', and of the model itself it is 'doctor'; correct 'classes'",
+        ),
+        ("1", [("doctor",)], "classes: [doctor, nurse]", "of the model itself it has none"),
+        ("1", [("a", "b"), ("b", "a")], "", "its trials call one class 'b' and 'a'; give them"),
+    ],
+)
+def test_names_that_contradict_each_other_are_errors(
+    of: str, own: list[tuple[str, ...]], head: str, said: str
+) -> None:
+    with pytest.raises(EncoderError) as caught:
+        asked(of, *own, head=head)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("nurse", "doctor", ["class 1 ('nurse' and 'doctor')"]),
+        ("nurse", "nurse", []),
+        ("", "doctor", []),
+    ],
+)
+def test_one_number_with_two_names_cannot_be_compared(
+    before: str, after: str, said: list[str]
+) -> None:
+    scores = OutcomeScores(first=[0, 1], second=[0, 1], is_rate=True, classes=2)  # type: ignore[arg-type]
+    pair = Asked(index=1, name=before), Asked(index=1, name=after)
+    found = [*classes(scores, scores, pair)]
+    assert [one.text for one in found] == said
+    assert not any(one.is_declarable for one in found)
