@@ -95,7 +95,7 @@ def test_check_takes_a_recorded_baseline_for_a_model_before(spec: Path, capsys: 
     (spec.parent / "__visualbias__").mkdir()
     (spec.parent / "__visualbias__/x.json").write_text('{"visualbias_baseline": 1, "entries": {}}')
     assert main(["check", "x.bias.yaml"]) == 1
-    first, second, *_ = capsys.readouterr().out.splitlines()
+    _, first, second, *_ = capsys.readouterr().out.splitlines()
     for said, model in ((first, "after"), (second, "other")):
         missing = f"__visualbias__/x.json has no entry '{model}::one[pooled]'; record it"
         assert said.startswith(f"x.bias.yaml:10:5: tests[0]: {missing}")
