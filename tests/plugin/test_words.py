@@ -205,6 +205,26 @@ def test_both_sides_may_be_words_and_stand_in_the_test(clip: Project) -> None:
     assert abs(row["effect_size"]) < 2
 
 
+def test_words_are_read_by_every_checkpoint_of_a_series(clip: Project) -> None:
+    """Each point is what that checkpoint alone gives, its own text tower included."""
+    (clip.path / "run").mkdir()
+    for step, folder in enumerate(("clip-1", "clip-0"), 1):
+        source = clip.path / folder / "open_clip_model.safetensors"
+        shutil.copy(source, clip.path / f"run/step_{step}.safetensors")
+    entry = '{source: open_clip, name: "local-dir:../clip-0", '
+    for more in (
+        "checkpoints: ../run/step_*, series: step",
+        "checkpoint: ../run/step_1.safetensors",
+    ):
+        models = f"\n  after: {entry}{more}}}\n"
+        clip.spec(TEST, head="stimuli: ../stimuli", models=models, concepts=WORDS)
+        assert clip.gate().ret == 0
+        if "series" in more:
+            first, last = clip.row()["series"]["points"]
+            assert clip.row()["effect_size"] == last["effect_size"] != first["effect_size"]
+    assert clip.row()["effect_size"] == pytest.approx(first["effect_size"], abs=1e-6)
+
+
 def test_names_of_words_are_escaped(clip: Project) -> None:
     """They are anybody's text, and nothing in a page."""
     concepts = WORDS.replace('"novel"', '"<script>alert(1)</script>"')
