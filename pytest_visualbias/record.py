@@ -143,17 +143,20 @@ class WordRecord(_Frozen):
     role: Literal["A", "B"]
     word: str
     share_x: float
-    share_y: float
+    share_y: float | None = None
 
 
 class ZeroShotRecord(_Frozen):
-    """What share of X and of Y is nearest to a word of A rather than of B; judged by no limit."""
+    """What share of X and of Y is nearest to a word of A rather than of B; judged by no limit.
+
+    Where there is no Y, nothing is compared.
+    """
 
     share_x: float
-    share_y: float
-    difference: float
-    p_value: float
-    p_method: str
+    share_y: float | None = None
+    difference: float | None = None
+    p_value: float | None = None
+    p_method: str | None = None
     words: list[WordRecord]
 
 

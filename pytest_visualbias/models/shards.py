@@ -14,7 +14,7 @@ from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["digest_of_folder", "digest_of_weights", "files_of", "is_several"]
+__all__ = ["digest_of_folder", "digest_of_weights", "files_of", "is_adapter", "is_several"]
 
 INDEX = ".index.json"
 # What trainers call the weights of a folder, the safe ones first.
@@ -22,12 +22,20 @@ WHOLE = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("open_clip_model.safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
+# What peft calls its own.
+ADAPTER = "adapter_model.safetensors"
 SUFFIXES = (".json", ".safetensors", ".bin")
 
 
 def is_several(path: Path) -> bool:
     """Whether a checkpoint is not one file: a folder, or the index of several."""
     return os.path.isdir(path) or path.name.endswith(INDEX)  # noqa: PTH112 - never raises
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether a folder holds weights that peft adds to those of a network, and no network."""
+    has_own = any(os.path.isfile(path / name) for name in WHOLE)  # noqa: PTH113 - never raises
+    return os.path.isfile(path / ADAPTER) and not has_own  # noqa: PTH113 - never raises
 
 
 def files_of(path: Path) -> list[Path]:
@@ -44,7 +52,7 @@ def files_of(path: Path) -> list[Path]:
         For a folder without weights, an index that is none, or a file of it that is not there.
     """
     if os.path.isdir(path):  # noqa: PTH112 - never raises
-        for name in WHOLE:
+        for name in (*WHOLE, ADAPTER):
             if (path / name).is_file():
                 return files_of(path / name)
         raise EncoderError(

@@ -23,6 +23,7 @@ from pytest_visualbias.models.readings import (
     tokens_of,
 )
 from pytest_visualbias.models.saved_names import fit_saved
+from pytest_visualbias.models.shards import is_adapter
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.models.transformers_texts import text_tower
 
@@ -61,7 +62,8 @@ def open_transformers(
     with _quiet():
         config = _asked(transformers.AutoConfig, place)
         kind = _kind(config)
-        is_own = identity.checkpoint is None or place.is_weights
+        adapters = _adapters(entry, identity, context)
+        is_own = identity.checkpoint is None or place.is_weights or identity.checkpoint in adapters
         if is_own and identity.seed is None:
             model, facts, unlearned = _published(kind, place)
         else:
@@ -69,8 +71,8 @@ def open_transformers(
             facts, unlearned = {}, ""
             if identity.checkpoint is not None:
                 model, facts, unlearned = fit_saved(model, entry, identity.checkpoint, HEADS)
-        if entry.adapter is not None:
-            model, facts = _adapted(model, entry.adapter, context, facts)
+        for adapter in adapters:
+            model, facts = _adapted(model, adapter, facts)
             unlearned = "" if facts["adapter"]["saves_classifier"] else unlearned
         images = _input(entry, place)
     read = read_outs_of(model, unlearned)
@@ -134,6 +136,11 @@ def _place(entry: TransformersModel, identity: Identity, context: Context) -> _P
         return _Place(str(entry.name), options, is_weights=False)
     is_weights = entry.files is None and identity.checkpoint is not None
     folder = identity.checkpoint if is_weights else _folder(entry.path, context)
+    if is_adapter(folder):
+        raise EncoderError(
+            f"{folder} is an adapter; name the model that it was trained on by 'path', and it by "
+            "'adapter'"
+        )
     return _Place(str(folder), {"local_files_only": True}, is_weights=is_weights)
 
 
@@ -206,9 +213,14 @@ def _published(kind: Any, place: _Place) -> tuple[Any, dict[str, Any], str]:
     return model, {"left_out": left_out[:20]}, no_logits
 
 
-def _adapted(
-    model: Any, adapter: str, context: Context, facts: Mapping[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+def _adapters(entry: TransformersModel, identity: Identity, context: Context) -> list[Path]:
+    """Return the adapters of a network: its own, and one that is its checkpoint."""
+    own = [] if entry.adapter is None else [context.folder / entry.adapter]
+    found = identity.checkpoint
+    return [*own, *([found] if found is not None and is_adapter(found) else [])]
+
+
+def _adapted(model: Any, adapter: Path, facts: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return a model with an adapter merged into it; peft is imported only for this."""
     try:
         from pytest_visualbias.models import adapters
@@ -216,7 +228,7 @@ def _adapted(
         if error.name != "peft":
             raise
         raise EncoderError(missing("peft")) from None
-    merged, told = adapters.merged(model, context.folder / adapter, heads=HEADS)
+    merged, told = adapters.merged(model, adapter, heads=HEADS)
     return merged, {**facts, "adapter": told}
 
 

@@ -32,14 +32,13 @@ def zero_shot_of(
     trials : sequence of mapping
         Of every trial, the vectors of each set ``(n, dim)``.
     """
-    if not {*IMAGES, *WORDS} <= sets.keys():
+    if not {*WORDS} <= sets.keys() or not all(sets[role].templates for role in WORDS):
         return None
-    if any(sets[role].templates for role in IMAGES) or not all(
-        sets[role].templates for role in WORDS
-    ):
+    images = [role for role in IMAGES if role in sets]
+    if any(sets[role].templates for role in images):
         return None
-    x, y = ([assigned(rows[role], rows["A"], rows["B"]) for rows in trials] for role in IMAGES)
-    return zero_shot(x, y, len(sets["A"]))
+    x, *y = ([assigned(rows[role], rows["A"], rows["B"]) for rows in trials] for role in images)
+    return zero_shot(x, y[0] if y else None, len(sets["A"]))
 
 
 def zero_shot_record(
@@ -49,6 +48,7 @@ def zero_shot_record(
     if found is None:
         return None
     words = [(role, one.name) for role in WORDS for one in sets[role].stimuli]
+    of_y = found.words_y or (None,) * len(words)
     return ZeroShotRecord(
         share_x=found.share_x,
         share_y=found.share_y,
@@ -57,6 +57,6 @@ def zero_shot_record(
         p_method=found.p_method,
         words=[
             WordRecord(role=role, word=word, share_x=x, share_y=y)
-            for (role, word), x, y in zip(words, found.words_x, found.words_y, strict=True)
+            for (role, word), x, y in zip(words, found.words_x, of_y, strict=True)
         ],
     )

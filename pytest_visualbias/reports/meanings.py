@@ -115,7 +115,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     },
     "ZeroShotRecord": {
         "share_x": "share of X that is nearest to a word of A, not of B",
-        "share_y": "that of Y",
+        "share_y": "that of Y; where there is none, null as all that compares them",
         "difference": "share_x less share_y",
         "p_value": "chance of such a difference where labels of X and Y are permuted",
         "p_method": "exact, bounded or sampled",

@@ -31,29 +31,29 @@ _ROLES = ("X", "Y")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZeroShotResult:
-    """What share of two sets of images is nearest to a word of A.
+    """What share of images is nearest to a word of A; None where there is no Y to compare with.
 
     Attributes
     ----------
     share_x, share_y : float
         Of X and of Y; the rest is nearest to a word of B.
-    difference : float
+    difference : float or None
         The first less the second.
-    p_value : float
+    p_value : float or None
         Two-sided, of that difference; an upper bound where it could not be counted.
-    p_method : {"exact", "bounded", "sampled"}
+    p_method : {"exact", "bounded", "sampled"} or None
         How it was had.
     words_x, words_y : tuple of float
-        Share of X, and of Y, that is nearest to each word, those of A first.
+        Share of X, and of Y, that is nearest to each word, those of A first; empty without Y.
     """
 
     share_x: float
-    share_y: float
-    difference: float
-    p_value: float
-    p_method: PMethod
     words_x: tuple[float, ...]
-    words_y: tuple[float, ...]
+    share_y: float | None = None
+    difference: float | None = None
+    p_value: float | None = None
+    p_method: PMethod | None = None
+    words_y: tuple[float, ...] = ()
 
 
 def assigned(images: ArrayLike, first: ArrayLike, second: ArrayLike) -> Matrix:
@@ -78,13 +78,14 @@ def assigned(images: ArrayLike, first: ArrayLike, second: ArrayLike) -> Matrix:
     return found
 
 
-def zero_shot(x: Sequence[Matrix], y: Sequence[Matrix], n_a: int) -> ZeroShotResult:
+def zero_shot(x: Sequence[Matrix], y: Sequence[Matrix] | None, n_a: int) -> ZeroShotResult:
     """Test whether X are taken for A, rather than B, as often as Y are.
 
     Parameters
     ----------
     x, y : sequence of ndarray
-        What `assigned` gives for the images of X and Y, of each trial; averaged over trials.
+        What `assigned` gives for the images of X and Y, of each trial; averaged over trials. None
+        where there are no Y: nothing is tested then.
     n_a : int
         How many words A has.
 
@@ -103,7 +104,12 @@ def zero_shot(x: Sequence[Matrix], y: Sequence[Matrix], n_a: int) -> ZeroShotRes
     .. [1] H. Berg et al., "A Prompt Array Keeps the Bias Away: Debiasing Vision-Language Models
        with Adversarial Learning", AACL-IJCNLP 2022.
     """
-    first, second = np.mean(x, axis=0), np.mean(y, axis=0)
+    first = np.mean(x, axis=0)
+    words_x = tuple(map(float, first.mean(axis=0)))
+    if y is None:
+        share = float(first[:, :n_a].sum(axis=1).mean())
+        return ZeroShotResult(share_x=share, words_x=words_x)
+    second = np.mean(y, axis=0)
     side = Side.of(first[:, :n_a].sum(axis=1), second[:, :n_a].sum(axis=1), _ROLES)
     is_counted = is_countable_by_value(side)
     found = permutation_test_by_value(side) if is_counted else permutation_test(side)
@@ -114,6 +120,6 @@ def zero_shot(x: Sequence[Matrix], y: Sequence[Matrix], n_a: int) -> ZeroShotRes
         difference=side.difference,
         p_value=found.p_value,
         p_method=found.method,
-        words_x=tuple(map(float, first.mean(axis=0))),
+        words_x=words_x,
         words_y=tuple(map(float, second.mean(axis=0))),
     )

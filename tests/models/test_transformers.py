@@ -297,6 +297,27 @@ class TestAdapters:
         assert encoder.description["adapter"] == {"kind": "LORA", "saves_classifier": True}
 
     @pytest.mark.usefixtures("adapter")
+    def test_an_adapter_may_be_the_checkpoint(
+        self, context: Context, images: list[Image.Image]
+    ) -> None:
+        """So that trials and series may be of adapters, each with an identity of its own."""
+        own = opened(context, path="vit", adapter="lora")
+        shutil.copytree(context.folder / "lora", context.folder / "run/step-2")
+        given = {"source": "transformers", "path": "vit"}
+        entry = TransformersModel.model_validate({**given, "checkpoint": ["lora", "run/step-2"]})
+        found = find_source("transformers").identify(entry, context)
+        assert [one.label for one in found] == ["lora", "step-2"]
+        for one in found:
+            encoder = find_source("transformers").open(entry, one, context)
+            both = (read(one, images, "logits")["logits"] for one in (own, encoder))
+            assert np.array_equal(*both)
+
+    @pytest.mark.usefixtures("adapter")
+    def test_an_adapter_is_no_model(self, context: Context) -> None:
+        with pytest.raises(EncoderError, match=r"lora is an adapter; name the model that it was"):
+            opened(context, path="lora")
+
+    @pytest.mark.usefixtures("adapter")
     def test_another_adapter_is_another_identity(self, context: Context) -> None:
         given = {"source": "transformers", "path": "vit", "adapter": "lora"}
         entry = TransformersModel.model_validate(given)

@@ -142,3 +142,28 @@ def test_another_tokenizer_is_another_identity_of_texts_alone(context: Context) 
     _, after = identified(context)
     assert before.facts == after.facts
     assert before.texts != after.texts
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+def test_texts_are_read_with_the_adapter(context: Context) -> None:
+    """As peft's own network reads them, where it changes what texts are read by."""
+    peft = pytest.importorskip("peft", reason="an extra")
+    model = saved(context, "CLIPModel")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "fc1"])
+    network = peft.get_peft_model(model, config)
+    torch.manual_seed(4)
+    for name, value in network.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(value, std=0.3)
+    network.save_pretrained(context.folder / "lora")
+    given = tokenizer()(WORDS, padding="max_length", max_length=8, return_tensors="pt")
+    with torch.inference_mode():
+        expected = network.eval().get_text_features(
+            **{name: given[name] for name in ("input_ids", "attention_mask")}
+        )
+    found = opened(context, adapter="lora").encode_texts(WORDS)
+    assert np.allclose(found, expected.pooler_output, atol=1e-5)
+    assert not np.allclose(found, opened(context).encode_texts(WORDS), atol=1e-2)
+    _, plain = identified(context)
+    _, adapted = identified(context, adapter="lora")
+    assert plain.fingerprint() != adapted.fingerprint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -147,6 +148,24 @@ def test_trials_are_averaged_image_by_image_and_tested_once(pictures: Project) -
     row = pictures.row("large", "runs")
     assert row["gap"] == pytest.approx(np.mean(row["trials"]["gap"]))
     assert {*row["scores"]["X"].values()} <= {0, 0.5, 1}
+
+
+def test_gaps_are_followed_over_the_checkpoints_of_a_series(pictures: Project) -> None:
+    """The first epoch is fair and the last one is not, by the same numbers as alone."""
+    (pictures.path / "run").mkdir()
+    for step, name in enumerate(("before", "after"), 1):
+        shutil.copy(
+            pictures.path / f"{name}.safetensors", pictures.path / f"run/epoch_{step}.safetensors"
+        )
+    run = "checkpoints: ../run/epoch_*.safetensors, series: epoch"
+    spec(pictures, network("before"), network("after", run), limits="{max_gap: 0.2}")
+    result = pictures.gate()
+    assert result.ret == 1, sentences(result)
+    series = pictures.row("large")["series"]
+    assert [one["outcome"] for one in series["points"]] == ["pass", "fail"]
+    assert series["first_over"] == series["first_evident"] == {"max_gap": "2"}
+    assert series["points"][0]["gap"] == pictures.row("large", "before")["gap"]
+    assert series["points"][1]["gap"] == pictures.row("large")["gap"]
 
 
 def test_the_excess_over_an_untrained_network_is_gated_as_growth_is(pictures: Project) -> None:

@@ -156,6 +156,23 @@ def test_zero_shot_is_the_share_that_is_nearest_to_a_word(clip: Project) -> None
     assert "(judged by no limit)" in sentences(result)
 
 
+def test_of_images_without_others_to_compare_with_it_is_their_share_alone(clip: Project) -> None:
+    test = TEST.replace("ieat", "sc-eat").replace("X: x, Y: y", "X: x")
+    gap = TEST.replace("one", "gap").replace("ieat", "similarity-gap").replace(", B: art", "")
+    clip.spec(test, gap, head="stimuli: ../stimuli", models=MODELS, concepts=WORDS)
+    result = clip.gate("-v", "--visualbias-html=out.html", "--visualbias-csv=out.csv")
+    sets = by_hand(clip, "clip-1")
+    near = (sets["x"] @ np.concatenate([sets["a"], sets["b"]]).T).argmax(axis=1)
+    found = clip.row()["zero_shot"]
+    assert found["share_x"] == (near < len(A)).mean()
+    assert [one["share_x"] for one in found["words"]] == [
+        (near == place).mean() for place in range(len(A + B))
+    ]
+    assert {found[key] for key in ("share_y", "difference", "p_value", "p_method")} == {None}
+    assert "of X are nearest to a word of A (4 words of A and 3 of B;" in sentences(result)
+    assert clip.row("gap")["zero_shot"] is None, "one set of words is nearest to every image"
+
+
 def test_a_warm_cache_needs_no_torch(clip: Project) -> None:
     assert clip.gate().ret == 0
     first = clip.row()
@@ -186,6 +203,26 @@ def test_both_sides_may_be_words_and_stand_in_the_test(clip: Project) -> None:
     assert row["sets"]["X"]["names"] == ["she", "woman", "her"]
     assert row["zero_shot"] is None
     assert abs(row["effect_size"]) < 2
+
+
+def test_words_are_read_by_every_checkpoint_of_a_series(clip: Project) -> None:
+    """Each point is what that checkpoint alone gives, its own text tower included."""
+    (clip.path / "run").mkdir()
+    for step, folder in enumerate(("clip-1", "clip-0"), 1):
+        source = clip.path / folder / "open_clip_model.safetensors"
+        shutil.copy(source, clip.path / f"run/step_{step}.safetensors")
+    entry = '{source: open_clip, name: "local-dir:../clip-0", '
+    for more in (
+        "checkpoints: ../run/step_*, series: step",
+        "checkpoint: ../run/step_1.safetensors",
+    ):
+        models = f"\n  after: {entry}{more}}}\n"
+        clip.spec(TEST, head="stimuli: ../stimuli", models=models, concepts=WORDS)
+        assert clip.gate().ret == 0
+        if "series" in more:
+            first, last = clip.row()["series"]["points"]
+            assert clip.row()["effect_size"] == last["effect_size"] != first["effect_size"]
+    assert clip.row()["effect_size"] == pytest.approx(first["effect_size"], abs=1e-6)
 
 
 def test_names_of_words_are_escaped(clip: Project) -> None:

@@ -67,3 +67,11 @@ def test_where_all_images_have_one_word_there_is_nothing_to_tell() -> None:
 def test_a_vector_without_direction_is_no_word() -> None:
     with pytest.raises(DegenerateTestError, match="row 0 of A is a zero vector"):
         assigned([[1.0, 0.0]], [[0.0, 0.0]], [[1.0, 0.0]])
+
+
+def test_without_a_second_set_there_are_shares_and_nothing_is_compared() -> None:
+    x = np.eye(3)[[0, 0, 1, 2]]
+    found = zero_shot([x, np.eye(3)[[0, 2, 1, 2]]], None, 2)
+    assert found.share_x == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert found.words_x == pytest.approx((3 / 8, 2 / 8, 3 / 8))
+    assert (found.share_y, found.difference, found.p_value, found.words_y) == (None, None, None, ())

@@ -207,7 +207,8 @@ def _zero_shot(record: ResultRecord) -> Iterator[Fact]:
     if record.zero_shot is None:
         return
     yield Fact(name="zero-shot", value=zero_shot_text(record), term="zero-shot")
-    yield Fact(name="differ most", value=nearest_words(record), term="zero-shot", is_theirs=True)
+    name = "nearest to most" if record.zero_shot.share_y is None else "differ most"
+    yield Fact(name=name, value=nearest_words(record), term="zero-shot", is_theirs=True)
 
 
 def _place(record: ResultRecord) -> Iterator[Fact]:
