@@ -31,6 +31,7 @@ from pytest_visualbias.errors import (
 )
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.models.headers import flaws_of
+from pytest_visualbias.pipeline.embedding import placed
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import place
@@ -245,11 +246,10 @@ def _identified(
         try:
             found = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            path = ("models", name, error.key) if error.key else ("models", name)
-            missing.append(file.sentence(path, str(error)))
+            missing.append(_of_model(file, name, error))
             continue
-        path = ("models", name) if axis_of(entry) is None else ("models", name, "checkpoints")
-        missing += [file.sentence(path, flaw) for flaw in flaws_of(entry, found)]
+        flaws = (EncoderError(flaw) for flaw in flaws_of(entry, found))
+        missing += [_of_model(file, name, placed(flaw, entry, found)) for flaw in flaws]
         if (axis := axis_of(entry)) is not None:
             shown = [one.step for one in found]
             if len(shown) > MOST_STEPS:
@@ -258,6 +258,12 @@ def _identified(
             judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
             runs.append(printable(f"{name}: {axis} {steps}; {judged}"))
     return missing, runs
+
+
+def _of_model(file: SpecFile, model: str, error: EncoderError) -> str:
+    """Return what is wrong with a model, at its line, or at that of the key that it is about."""
+    path = ("models", model, error.key) if error.key else ("models", model)
+    return file.sentence(path, str(error))
 
 
 def _layers(options: argparse.Namespace) -> int:
