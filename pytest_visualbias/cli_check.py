@@ -12,6 +12,7 @@ from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.models.headers import doubled, flaws_of
+from pytest_visualbias.pipeline.embedding import placed
 from pytest_visualbias.pipeline.foreseen import foreseen
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.remote.mirror import Mirror
@@ -158,13 +159,11 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
         try:
             found = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            path = ("models", name, error.key) if error.key else ("models", name)
-            shown.missing.append(file.sentence(path, str(error)))
+            shown.missing.append(_of_model(file, name, error))
             continue
-        axis = axis_of(entry)
-        path = ("models", name) if axis is None else ("models", name, "checkpoints")
-        shown.missing.extend(file.sentence(path, flaw) for flaw in flaws_of(entry, found))
-        if axis is None:
+        flaws = (EncoderError(flaw) for flaw in flaws_of(entry, found))
+        shown.missing.extend(_of_model(file, name, placed(flaw, entry, found)) for flaw in flaws)
+        if (axis := axis_of(entry)) is None:
             shown.doubled.extend(file.sentence(("models", name), one) for one in doubled(found))
             continue
         steps = [one.step for one in found]
@@ -173,3 +172,9 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
         judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
         shown.runs.append(printable(f"{name}: {axis} {', '.join(steps)}; {judged}"))
     return shown
+
+
+def _of_model(file: SpecFile, model: str, error: EncoderError) -> str:
+    """Return what is wrong with a model, at its line, or at that of the key that it is about."""
+    path = ("models", model, error.key) if error.key else ("models", model)
+    return file.sentence(path, str(error))

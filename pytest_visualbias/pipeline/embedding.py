@@ -37,6 +37,7 @@ __all__ = [
     "identify",
     "measure",
     "network_of",
+    "placed",
     "want_of",
 ]
 
@@ -124,20 +125,35 @@ def measure(
         try:
             trial, description = embed(job, name, resources)
         except EncoderError as error:
-            raise _placed(error, entry, identity) from error
+            raise placed(error, entry, [identity]) from error
         trials.append(trial)
     return Measured(trials=tuple(trials), points=points, description=description)
 
 
-def _placed(error: EncoderError, entry: ModelEntry, identity: Identity) -> EncoderError:
-    """Return an error that names a checkpoint with its URL, and of a series with its step."""
-    text, axis, file = str(error), axis_of(entry), str(identity.checkpoint)
-    if identity.checkpoint is None or file not in text:
+def placed(error: EncoderError, entry: ModelEntry, identities: Iterable[Identity]) -> EncoderError:
+    """Return an error that names a checkpoint with its URL, and of a series with its step.
+
+    Parameters
+    ----------
+    error : EncoderError
+        Which may be about one of the checkpoints, and names its file then.
+    entry : ModelEntry
+        The model.
+    identities : iterable of Identity
+        Its networks.
+    """
+    text, axis = str(error), axis_of(entry)
+    about = [
+        one for one in identities if one.checkpoint is not None and str(one.checkpoint) in text
+    ]
+    if not about:
         return error
-    text = text.replace(file, identity.origin or file)
+    # A folder may be called like the beginning of another one.
+    found = max(about, key=lambda one: len(str(one.checkpoint)))
+    text = text.replace(str(found.checkpoint), found.origin or str(found.checkpoint))
     if axis is None:
         return EncoderError(text, key=error.key)
-    return EncoderError(f"{axis} {identity.step}: {text}", key="checkpoints")
+    return EncoderError(f"{axis} {found.step}: {text}", key="checkpoints")
 
 
 def _named(model: str, entry: ModelEntry, identity: Identity, among: Sequence[Identity]) -> str:

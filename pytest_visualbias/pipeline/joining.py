@@ -23,8 +23,9 @@ __all__ = ["Joint", "joined"]
 NAMED = 5
 # Worst first.
 ORDER: tuple[Outcome, ...] = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
+# As one verdict has them.
+LIMITS = ("effect", "gap", "growth", "shift", "excess")
 Both = tuple["tuple[Judged, ...]", "tuple[Judged, ...]"]
-Found = tuple[str, "Exceeded | None"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +108,9 @@ def _reasons(joint: Joint, found: dict[str, Verdict]) -> Iterator[str]:
                 limits.setdefault((one.what, one.limit, one.proof.holds), {})[label] = one
     is_recorded = others.pop(RECORDED, None) is not None
     yield from _sentences(joint, others)
-    yield from (_limit(joint, own) for own in limits.values())
+    # Whichever was exceeded first.
+    in_order = sorted(limits, key=lambda key: LIMITS.index(key[0]))
+    yield from (_limit(joint, limits[key]) for key in in_order)
     if is_recorded:
         yield RECORDED
 

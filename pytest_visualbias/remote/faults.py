@@ -110,6 +110,12 @@ def _kind(seen: _Seen, what: str) -> tuple[str, str]:
             f"no credentials that fit: {name}",
             "give them as the store's package says",
         ),
+        (
+            # Servers do not tell strangers whether a thing is there.
+            isinstance(error, FileNotFoundError) and is_refused,
+            f"access is refused, or nothing is there: {name}",
+            "check the URL, the credentials and their rights",
+        ),
         (is_refused, f"access is refused: {name}", "check the credentials and their rights"),
         (
             seen.lost is not None,

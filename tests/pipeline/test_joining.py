@@ -63,10 +63,11 @@ def test_those_within_it_are_left_out_of_the_range() -> None:
 
 
 def test_each_limit_is_told_by_itself() -> None:
+    """In the order of a single verdict, whichever was exceeded first."""
     both = verdict("fail", over(0.6), over(0.8, "growth"))
-    assert told(both, verdict("fail", over(0.9, "growth"))) == (
-        "effect +0.60 is over 0.5 (adjusted p = 0.01) at epoch 1",
-        "growth over 0.5 at epoch 1, 2, worst +0.90 at 2 (adjusted p = 0.01)",
+    assert told(verdict("fail", over(0.9, "growth")), both) == (
+        "effect +0.60 is over 0.5 (adjusted p = 0.01) at epoch 2",
+        "growth over 0.5 at epoch 1, 2, worst +0.90 at 1 (adjusted p = 0.01)",
     )
 
 

@@ -452,7 +452,9 @@ def test_embedding_that_is_stopped_goes_on_where_it_was(
     assert batches == [0], "nothing is embedded any more"
 
 
-def test_a_series_at_a_url_is_what_it_is_in_a_folder(run: Project) -> None:
+def test_a_series_at_a_url_is_what_it_is_in_a_folder(
+    run: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Also where a checkpoint of it is damaged: told by its URL, not by its copy here."""
     pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
     specify(run)
@@ -473,6 +475,8 @@ def test_a_series_at_a_url_is_what_it_is_in_a_folder(run: Project) -> None:
         "bias_specs/x.bias.yaml:7:5: models.after.checkpoints: epoch 2: the checkpoint "
         f"{path.as_uri()} is damaged"
     )
+    assert main(["check", "bias_specs/x.bias.yaml"]) == 1
+    assert reason in capsys.readouterr().out
 
 
 def test_checking_lists_the_steps(run: Project, capsys: pytest.CaptureFixture[str]) -> None:

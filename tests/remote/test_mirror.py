@@ -282,7 +282,7 @@ class Answering(BaseHTTPRequestHandler):
 def answering(lab: Lab) -> Iterator[str]:
     pytest.importorskip("aiohttp", reason="fsspec reads https:// with it")
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
@@ -293,7 +293,13 @@ def answering(lab: Lab) -> Iterator[str]:
     ("status", "told"),
     [
         (404, "nothing is there); correct the URL"),
-        (403, "access is refused: HTTP 403); check the credentials and their rights"),
+        (
+            403,
+            (
+                "access is refused, or nothing is there: HTTP 403); check the URL, the credentials "
+                "and their rights"
+            ),
+        ),
         (503, "HTTP 503); check the URL and the store"),
     ],
 )
