@@ -96,9 +96,11 @@ def test_check_takes_a_recorded_baseline_for_a_model_before(spec: Path, capsys: 
     (spec.parent / "__visualbias__/x.json").write_text('{"visualbias_baseline": 1, "entries": {}}')
     assert main(["check", "x.bias.yaml"]) == 1
     _, first, second, *_ = capsys.readouterr().out.splitlines()
-    for said, model in ((first, "after"), (second, "other")):
+    options = {"after": "after", "other": "model=other"}
+    for said, (model, option) in zip((first, second), options.items(), strict=True):
         missing = f"__visualbias__/x.json has no entry '{model}::one[pooled]'; record it"
         assert said.startswith(f"x.bias.yaml:10:5: tests[0]: {missing}")
+        assert f"`pytest --visualbias --visualbias-{option}=CHECKPOINT --visualbias-upd" in said
 
 
 def test_check_names_a_missing_folder(spec: Path, capsys: Output) -> None:

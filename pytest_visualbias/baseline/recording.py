@@ -195,7 +195,8 @@ def _write(baseline: Baseline, chosen: Mapping[str, Entry], dropped: frozenset[s
             there = baseline.path.is_file()
             old = read_baseline(baseline.path, baseline.shown).of("") if there else {}
             kept = {key: one for key, one in old.items() if key not in dropped}
-            write_baseline(baseline.path, {**kept, **chosen})
+            is_new_only = baseline.recording == "new"
+            write_baseline(baseline.path, {**chosen, **kept} if is_new_only else {**kept, **chosen})
     except BaselineError as error:
         return str(error)
     except OSError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pytest_visualbias.baseline.entries import is_changed
 from pytest_visualbias.baseline.files import Contents, default_path, read_baseline, spec_name
 from pytest_visualbias.errors import BaselineError, UsageError
+from pytest_visualbias.spec.overrides import option_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,14 +84,13 @@ class Baseline:
         old = self.entries.get(key)
         return old is None or (self.recording == "changed" and is_changed(old, entry))
 
-    def remedy(self, flag: str) -> str:
-        """Return what to do about an entry that is missing or stale."""
+    def remedy(self, flag: str, model: str) -> str:
+        """Return what to do about an entry of a model that is missing or stale."""
         if self.is_report:
             return "make the report anew with this spec"
         return (
             "record it from the model to measure from: `pytest "
-            f"--visualbias{self.option} --visualbias-after=CHECKPOINT --visualbias-{flag}`, and "
-            "commit"
+            f"--visualbias{self.option} {option_for(model)} --visualbias-{flag}`, and commit"
         )
 
 

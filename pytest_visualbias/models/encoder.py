@@ -33,6 +33,7 @@ __all__ = [
     "Encoder",
     "Identity",
     "InMemory",
+    "NamesClasses",
     "ReadsTexts",
     "Source",
     "find_source",
@@ -211,6 +212,16 @@ class ReadsTexts(Protocol):
 
     def texts_identity(self) -> str:
         """Digest of what they are computed by: weights and tokenizer."""
+        ...  # pragma: no cover
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """What an encoder has besides where its model may say what its logits are of."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes in the order of the logits; none where none are known."""
         ...  # pragma: no cover
 
 

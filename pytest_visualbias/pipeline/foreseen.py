@@ -113,9 +113,9 @@ def _claims(spec: BiasSpec, baseline: Baseline) -> Iterator[_Claim]:
 def _problem(spec: BiasSpec, sets: ModelSets, claim: _Claim, baseline: Baseline) -> str | None:
     entry = baseline.entries.get(claim.key)
     if entry is None:
-        return missing(baseline, claim.key)
+        return missing(baseline, claim.model, claim.key)
     unlike = _unlike(spec, sets, claim, entry)
-    return stale(baseline, claim.key, unlike) if unlike else None
+    return stale(baseline, claim.model, claim.key, unlike) if unlike else None
 
 
 def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: Entry) -> list[Unlike]:

@@ -161,33 +161,34 @@ def past_of(
     key = entry_key(subject.name, test.name, layer)
     entry = baseline.entry(key)
     if entry is None:
-        return Past(reason=missing(baseline, key))
+        return Past(reason=missing(baseline, subject.name, key))
     unlike = difference(entry, live_entry(subject, test, layer, numbers), differs)
     if unlike:
-        return Past(reason=stale(baseline, key, unlike))
+        return Past(reason=stale(baseline, subject.name, key, unlike))
     try:
         scores = _restored(entry, test, numbers)
     except KeyError:
         message = (
             f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
-            f"{baseline.remedy('update')}"
+            f"{baseline.remedy('update', subject.name)}"
         )
         raise BaselineError(message) from None
     if not _is_of_a_piece(entry, test, measure_of(test).by_role(scores)):
         message = (
             f"the scores of '{key}' in {baseline.shown} do not give the effect that stands beside "
-            f"them, as after a bad merge; restore the file, or {baseline.remedy('update')}"
+            "them, as after a bad merge; restore the file, or "
+            f"{baseline.remedy('update', subject.name)}"
         )
         raise BaselineError(message)
     return Past(scores=scores)
 
 
-def missing(baseline: Baseline, key: str) -> str:
+def missing(baseline: Baseline, model: str, key: str) -> str:
     """Say that a result was not recorded, and what to do."""
-    return f"{baseline.shown} has no entry '{key}'; {baseline.remedy('update-new')}"
+    return f"{baseline.shown} has no entry '{key}'; {baseline.remedy('update-new', model)}"
 
 
-def stale(baseline: Baseline, key: str, unlike: Sequence[Unlike]) -> str:
+def stale(baseline: Baseline, model: str, key: str, unlike: Sequence[Unlike]) -> str:
     """Say in what a result differs from what was recorded, and what to do."""
     what = ", ".join(one.text for one in unlike)
     said = f"not_comparable: '{key}' in {baseline.shown} was recorded with other {what}"
@@ -195,7 +196,7 @@ def stale(baseline: Baseline, key: str, unlike: Sequence[Unlike]) -> str:
     if all(one.name for one in unlike):
         names = ", ".join(one.name for one in unlike)
         declared = f", or declare it with 'settings: {{differs: [{names}]}}'"
-    return f"{said}; {baseline.remedy('update')}{declared}"
+    return f"{said}; {baseline.remedy('update', model)}{declared}"
 
 
 def _is_of_a_piece(entry: Entry, test: BiasTest, scores: Mapping[str, NDArray[np.float64]]) -> bool:

@@ -11,6 +11,7 @@ from pytest_visualbias.spec.addresses import address_findings
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import LOGITS, layers_of, points_for
+from pytest_visualbias.spec.overrides import option_for
 from pytest_visualbias.spec.pairs import pair_findings, unpaired
 from pytest_visualbias.spec.predicting import (
     class_findings,
@@ -165,7 +166,8 @@ def _concepts(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[Finding]:
 
 def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[Finding]:
     has_limits = test.limits != type(test.limits)()
-    if has_limits and not any(is_gated(spec, model, test) for model in spec.models):
+    gated = [model for model in spec.models if is_gated(spec, model, test)]
+    if has_limits and not gated:
         yield ("limits",), "there is no model that they gate; add one besides the references"
     growth = "max_growth" if test.limits.max_growth is not None else "max_shift"
     if test.growth_from is not None and test.growth_from not in spec.models:
@@ -187,10 +189,11 @@ def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
         and not has_baseline
         and growth_base(spec, test) is None
     ):
+        name = gated[0] if gated and "after" not in gated else "after"
         message = (
             f"there is nothing to measure growth from; add a model '{BEFORE}' or 'growth_from', or "
             "record a baseline from the model to measure from, `pytest --visualbias "
-            "--visualbias-after=CHECKPOINT --visualbias-update-new`, and commit it"
+            f"{option_for(name)} --visualbias-update-new`, and commit it"
         )
         yield ("limits", growth), message
     evidence = test.evidence or spec.settings.evidence

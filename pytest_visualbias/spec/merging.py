@@ -124,12 +124,12 @@ class _Merging:
                 self._forget(("tests", at, key))
             self._place(self.own, ("tests", own), ("tests", at))
         limits = self._limits(test, at)
-        is_control = test.get("control") is not None
-        if is_control and "control" not in added and isinstance(limits, dict):
+        is_positive = test.get("control") == "positive"
+        if is_positive and "control" not in added and isinstance(limits, dict):
             # Without a floor a suite's control is measured only: what it needs is the user's word.
-            is_control = limits.get(FLOOR) is not None
-            test = test if is_control else _unasked(test, has_limits=limits != {})
-        self.controls += is_control
+            is_positive = limits.get(FLOOR) is not None
+            test = test if is_positive else _unasked(test, has_limits=limits != {})
+        self.controls += is_positive
         return {**test, "limits": limits} if limits != {} else test
 
     def _limits(self, test: dict[str, Any], at: int) -> Any:
@@ -139,8 +139,12 @@ class _Merging:
         given = choice.get("limits", {}) if isinstance(choice, dict) else {}
         if not isinstance(own, dict):
             return own
-        is_control = test.get("control") is not None
-        shared = {key: value for key, value in given.items() if (key == FLOOR) == is_control}
+        control = test.get("control")
+        shared = {
+            key: value
+            for key, value in given.items()
+            if (key == FLOOR) == (control == "positive") and control != "drift"
+        }
         path: Path = ("tests", at, "limits")
         if shared and path not in self.places:
             self.places[path] = self._shown(self.own, ("suite", "limits"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pytest_visualbias.spec.preparing import WHOLE_NAMES
 from pytest_visualbias.spec.programs import PROGRAMS
 from pytest_visualbias.spec.schema import CALL, IN_MEMORY, SHIPPED_SOURCES
 
-__all__ = ["Override", "apply", "override_of"]
+__all__ = ["Override", "apply", "option_for", "override_of"]
 
 PAIR = {"before": "after", "after": "before"}
 # The key of an entry that says which weights or vectors it has, and what else says so.
@@ -53,6 +54,13 @@ class Override:
         """What a person may see of it."""
         what = without_secrets(self.what)
         return f"{self.source}:{what}" if self.source else what
+
+
+def option_for(model: str) -> str:
+    """Return the option that puts another checkpoint into a model, as a shell takes it."""
+    if model in PAIR:
+        return f"--visualbias-{model}=CHECKPOINT"
+    return shlex.quote(f"--visualbias-model={model}=CHECKPOINT")
 
 
 def override_of(name: str, reference: str, folder: Path) -> Override:

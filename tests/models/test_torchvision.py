@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.encoder import find_source
+from pytest_visualbias.models.encoder import NamesClasses, find_source
 from pytest_visualbias.spec.layers import layer_point
 from pytest_visualbias.spec.schema import TorchvisionModel
 
@@ -93,9 +93,12 @@ def test_classes_of_published_weights_have_their_names(
     monkeypatch.setattr(
         "torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published
     )
-    names = opened(context).classes
+    known = opened(context)
+    assert isinstance(known, NamesClasses)
+    names = known.classes
     assert (len(names), names[:2]) == (1000, ("tench", "goldfish"))
     five = opened(context, checkpoint=checkpoint.name, arguments={"num_classes": 5})
+    assert isinstance(five, NamesClasses)
     assert five.classes == ()
 
 

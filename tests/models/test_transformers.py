@@ -309,8 +309,8 @@ class TestAdapters:
         assert [one.label for one in found] == ["lora", "step-2"]
         for one in found:
             encoder = find_source("transformers").open(entry, one, context)
-            both = (read(one, images, "logits")["logits"] for one in (own, encoder))
-            assert np.array_equal(*both)
+            a, b = (read(each, images, "logits")["logits"] for each in (own, encoder))
+            assert np.array_equal(a, b)
 
     @pytest.mark.usefixtures("adapter")
     def test_an_adapter_is_no_model(self, context: Context) -> None:

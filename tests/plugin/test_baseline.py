@@ -31,6 +31,7 @@ ALONE = "\n  after: {source: embeddings, path: ../after.safetensors}\n"
 GROWTH = "{max_growth: 0.2}"
 OTHERS = (("two", "c", "d"), ("three", "d", "c"))
 FILE = "bias_specs/__visualbias__/x.json"
+MEANWHILE = "meanwhile"
 UPDATE, NEW, PRUNE = (f"--visualbias-{name}" for name in ("update", "update-new", "prune"))
 
 
@@ -81,10 +82,24 @@ def test_what_another_run_recorded_meanwhile_stays(
     assert {"after::one[pooled]", "after::two[pooled]", "meanwhile"} <= stored(recorded).keys()
 
 
+def test_what_another_run_recorded_meanwhile_is_not_new(
+    recorded: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With update-new the first one stays; with update, the last one is what was asked for."""
+    recorded.spec(one_test("one", GROWTH), one_test("meanwhile", A="c", B="d"), models=ALONE)
+    monkeypatch.setattr(recording, "locked", _meanwhile)
+    key = "after::meanwhile[pooled]"
+    monkeypatch.setattr("tests.plugin.test_baseline.MEANWHILE", key)
+    assert recorded.gate(NEW).ret == 0
+    assert stored(recorded)[key] == stored(recorded)["after::one[pooled]"]
+    assert recorded.gate(UPDATE).ret == 0
+    assert stored(recorded)[key]["scores"] == recorded.row("meanwhile")["scores"]
+
+
 @contextlib.contextmanager
 def _meanwhile(path: Path) -> Iterator[None]:
     entries = read_baseline(path, "it").of("")
-    write_baseline(path, {**entries, "meanwhile": entries["after::one[pooled]"]})
+    write_baseline(path, {**entries, MEANWHILE: entries["after::one[pooled]"]})
     with locked(path):
         yield
 

@@ -160,6 +160,24 @@ def test_the_control_of_a_suite_is_a_plain_test_where_it_is_given_another_limit(
     assert limits(file)["calm"] == {"max_effect": 0.5}
 
 
+def test_the_limits_of_a_choice_pass_drift_controls_by(
+    parsed: Callable[[str], SpecFile],
+) -> None:
+    """They are judged by none, and are no positive controls that a floor could be for."""
+    drifts = """
+tests:
+  - {name: first, control: drift}
+  - {name: second, drift: first}
+"""
+    chosen = "suite: {name: own.suite.yaml, tests: [first, second, calm], limits: {max_effect: 1"
+    file = parsed(f"{chosen}, min_effect: 0.4}}}}{drifts}")
+    assert limits(file) == {"first": {}, "second": {"max_effect": 1}, "calm": {"min_effect": 0.4}}
+    assert [test.control for test in file.spec.tests] == ["drift", None, "positive"]
+    alone = chosen.replace(", calm", "")
+    with pytest.raises(SpecError, match="is for positive controls, and no test drawn is one"):
+        parsed(f"{alone}, min_effect: 0.4}}}}{drifts}")
+
+
 def test_a_spec_may_make_a_control_of_a_test_and_a_test_of_a_control(
     parsed: Callable[[str], SpecFile],
 ) -> None:
