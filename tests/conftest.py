@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+# Two processes that each compute on all processors wait for each other most of the time. This is
+# before torch or numpy is imported, and reaches the processes that tests start, too.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    SHARE = (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, SHARE)))
+
 
 @pytest.fixture(scope="session")
 def reference_data() -> Path:

@@ -46,6 +46,7 @@ COUNTED = (
     ("holm", "after Holm's correction"),
     ("beyond_random", "beyond the untrained network"),
 )
+DIRECTIONS = ("positive", "negative")
 MARK = "!"
 
 
@@ -63,13 +64,20 @@ def count_curves(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Fi
     for spec, layer, own in by_place(records):
         cells = [one for one in bias_counts(own, thresholds(), p=P) if one.tests >= FEWEST]
         if cells:
-            yield spec, layer, _curves(spec, layer, cells, model_looks(own))
+            # Of tests that ask in one direction, nothing can count in the other.
+            has_both = any(one.alternative == "two-sided" for one in own)
+            names = [one for one in COUNTED if has_both or one[0] not in DIRECTIONS]
+            yield spec, layer, _curves(spec, layer, cells, names, model_looks(own))
 
 
 def _curves(
-    spec: str, layer: str, cells: Sequence[BiasCounts], looks: Mapping[str, Mapping[str, Any]]
+    spec: str,
+    layer: str,
+    cells: Sequence[BiasCounts],
+    counted: Iterable[tuple[str, str]],
+    looks: Mapping[str, Mapping[str, Any]],
 ) -> Figure:
-    names = [(name, said) for name, said in COUNTED if _has(cells, name)]
+    names = [(name, said) for name, said in counted if _has(cells, name)]
     figure, panels = panels_of(len(names), COLUMNS, height=2.2)
     most = max(one.tests for one in cells)
     for axes, (name, said) in zip(panels, names, strict=True):

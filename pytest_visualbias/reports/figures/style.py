@@ -97,8 +97,10 @@ def panels_of(
     figure = Figure(figsize=(width, rows * height + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=share_y)
     panels = list(axes.flat)
-    for spare in panels[count:]:
+    for index, spare in enumerate(panels[count:], count):
         spare.remove()
+        # Now the lowest of its column; else only those of the last row have numbers.
+        panels[index - columns].tick_params(labelbottom=True)
     return figure, panels[:count]
 
 

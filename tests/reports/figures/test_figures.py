@@ -173,6 +173,18 @@ def test_a_curve_is_the_number_of_biases_at_every_threshold(study: list[ResultRe
     assert len(points(beyond, "beyond_random-after")) == len(counting.thresholds())
 
 
+def test_tests_that_ask_in_one_direction_have_no_curve_of_the_other(
+    study: list[ResultRecord],
+) -> None:
+    one_sided = [one.model_copy(update={"alternative": "greater"}) for one in study]
+    figure = drawn(counting.count_curves(one_sided))["bias_specs/x.bias.yaml", "late"]
+    assert [axes.get_title() for axes in figure.axes] == [
+        "tests with p below t",
+        "after Holm's correction",
+        "beyond the untrained network",
+    ]
+
+
 def test_a_map_has_the_number_and_the_strength_of_each_cell(study: list[ResultRecord]) -> None:
     _, _, figure = only(counting.count_maps(study))
     counts, strength = figure.axes[:2]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_visualbias.cli import main
 from pytest_visualbias.errors import ReportError, UsageError
+from pytest_visualbias.record import to_json
 from pytest_visualbias.reports.accuracy import Accuracy
 from pytest_visualbias.reports.figures import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pytest_visualbias.record import Report, ResultRecord
 
@@ -97,6 +100,22 @@ def test_names_are_text_and_nothing_else(make: Make, report: Reported, tmp_path:
     for path in (one for one in paths if one.suffix == ".svg"):
         root = ET.fromstring(path.read_text("utf-8"))
         assert not [one for one in root.iter() if one.tag.endswith("script")]
+
+
+@pytest.mark.slow
+def test_the_command_puts_reports_of_several_days_and_known_accuracies_into_one_figure(
+    make: Make, report: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for day, model in enumerate(("byol", "moco"), 1):
+        text = to_json(report([make("a", model=model)], **{model: str(day)}))
+        Path(f"{day}.json").write_text(text, encoding="utf-8")
+    known = [{"model": "byol", "accuracy": 0.7}, {"model": "moco", "accuracy": 0.6}]
+    Path("known").write_text(json.dumps({"accuracies": known}), encoding="utf-8")
+    assert main(["report", "1.json", "2.json", "--plots", "out", "--accuracy", "known"]) == 0
+    assert {path.stem for path in Path("out").iterdir()} == {"forest-x-pooled", "accuracy-x-pooled"}
+    drawn = Path("out/accuracy-x-pooled.svg").read_text(encoding="utf-8")
+    assert all(f'id="{part}"' in drawn for part in ("model-byol", "model-moco", "front"))
 
 
 def test_names_are_cut_in_their_middle_and_shown_in_one_line() -> None:
