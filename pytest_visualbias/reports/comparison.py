@@ -199,7 +199,8 @@ def _unlike(old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]
     for row, report, when in zip((old, new), reports, ("then", "now"), strict=True):
         plain = row.model_dump(mode="json", by_alias=True)
         # An invalid result has its numbers, though nothing is recorded of it.
-        if not is_recordable({**plain, "outcome": "pass" if row.scores else "error"}):
+        is_measured = row.effect_size is not None and row.effect_judged is not None
+        if not (is_measured and is_recordable({**plain, "outcome": "pass"})):
             return f"not measured {when}"
         entries.append(_entry(plain, _model(report, row)))
     return difference(entries[0], entries[1])

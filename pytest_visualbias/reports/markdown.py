@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.escaping import html_code, markdown_code, markdown_text
 from pytest_visualbias.reports.fitting import Section, fit
-from pytest_visualbias.reports.outcomes import FAILING, counted, label, severity, verdict
+from pytest_visualbias.reports.outcomes import (
+    FAILING,
+    counted,
+    deselected,
+    faults,
+    label,
+    severity,
+    verdict,
+)
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.reports.text import headline
@@ -54,9 +62,9 @@ def _sections(report: Report) -> Iterator[Section]:
     title = report.summary.get("title") or TITLE
     yield Section(head=f"## {markdown_text(str(title))}: {verdict(report)}\n\n", what="headings")
     yield Section(head=f"{_counts(report)}\n\n", what="counts")
-    faults = [str(one) for one in report.summary.get("collection_errors", [])]
-    if faults:
-        rows = [f"- {_clipped(line)}" for fault in faults for line in fault.splitlines() if line]
+    lines = [line for fault in faults(report) for line in fault.splitlines() if line]
+    if lines:
+        rows = [f"- {_clipped(line)}" for line in lines]
         yield Section(head="**Could not be collected**\n\n", rows=rows, foot="\n", what="faults")
     trouble = sorted((one for one in report.results if label(one) in TROUBLE), key=severity)
     if trouble:
@@ -80,8 +88,8 @@ def _sections(report: Report) -> Iterator[Section]:
 
 def _counts(report: Report) -> str:
     counts = counted(report.results) or "No item of a spec ran"
-    deselected = report.summary.get("deselected")
-    return f"**{counts}**" + (f" ({deselected} deselected)" if deselected else "")
+    left_out = deselected(report)
+    return f"**{counts}**" + (f" ({left_out} deselected)" if left_out else "")
 
 
 def _troubles(records: Sequence[ResultRecord]) -> Section:
