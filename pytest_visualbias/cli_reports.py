@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.remote.urls import is_url, place
 from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
-from pytest_visualbias.reports.outcomes import was_broken, was_strict
+from pytest_visualbias.reports.outcomes import faults, was_broken, was_strict
 from pytest_visualbias.reports.overwriting import objection
 from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
@@ -133,8 +133,12 @@ def _report(options: argparse.Namespace) -> int:
     for name, path in targets.items():
         write(name, reports[0], path, Look(thumbnails=not options.no_thumbnails))
     if options.plots is not None:
-        for path in _plots(reports, options.plots, options.accuracy):
+        drawn = _plots(reports, options.plots, options.accuracy)
+        for path in drawn:
             print(path)
+        if not drawn:
+            why = "no figure can be drawn: nothing was measured; `visualbias report` says why"
+            print(why, file=sys.stderr)
     elif not targets:
         print(_on_screen(reports[0]), end="")
     return OK
@@ -168,10 +172,9 @@ def _titled(report: Report, title: str | None) -> Report:
 def _on_screen(report: Report) -> str:
     from pytest_visualbias.reports.terminal import render
 
-    notes = [str(one) for one in report.summary.get("collection_errors", [])]
     return render(
         report.results,
-        notes,
+        faults(report),
         _screen(),
         verbosity=1,
         is_strict=was_strict(report),

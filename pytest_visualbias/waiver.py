@@ -38,10 +38,15 @@ class Waiver:
         return effect <= self.accept.max_effect
 
     @property
+    def reason(self) -> str:
+        """Why it is accepted, in one line."""
+        return " ".join(self.accept.reason.split())
+
+    @property
     def terms(self) -> str:
         """The size, the last day and the reason, as people read them."""
         accept = self.accept
-        return f"{accept.max_effect:g} until {accept.until}: {accept.reason}"
+        return f"{accept.max_effect:g} until {accept.until}: {self.reason}"
 
 
 def judge_waived(
@@ -94,7 +99,7 @@ def judge_waived(
     if waived.outcome == "accepted" and limit is not None and abs(known) > limit:
         turned = (
             f"the effect turned round since {number(known)}: it is not the bias that was accepted "
-            f"({waiver.accept.reason}); remove 'accept', or decide anew"
+            f"({waiver.reason}); remove 'accept', or decide anew"
         )
         return _with("fail", turned, own)
     for outcome in ("fail", "inconclusive"):

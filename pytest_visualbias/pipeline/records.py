@@ -104,11 +104,8 @@ def result_record(
     numbers = judged.numbers
     empty = error_record(file, subject.name, judged.test, layer, nodeid=nodeid, reason="")
     point = next(point for point in subject.measured.points if point.name == layer)
-    same = (
-        f"{file.file}:{empty.line}: '{judged.base}' and '{subject.name}' score every image alike, "
-        "so no growth can be found; check that they are not the same weights"
-    )
-    notes = [*warnings, *([same] if numbers.is_same else []), *_idle(file, subject.name, numbers)]
+    same = [f"{file.file}:{empty.line}: {_same(judged, subject.name)}"] if numbers.is_same else []
+    notes = [*warnings, *same, *_idle(file, subject.name, numbers)]
     trials = subject.measured.trials
     images = (one.identity for stimuli in numbers.sets.values() for one in stimuli.stimuli)
     notes += [file.sentence(("models", subject.name), one) for one in twins(trials, images)]
@@ -151,6 +148,20 @@ def result_record(
             "scores": scores_by_identity(judged.test, numbers),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
+
+
+def _same(judged: Judged, model: str) -> str:
+    """Say that two models cannot be told apart, and what that means."""
+    models, asked = f"'{judged.base}' and '{model}'", judged.test.prediction
+    check = "check that they are not the same weights"
+    if asked is None:
+        return f"{models} score every image alike, so no growth can be found; {check}"
+    if not asked.is_rate:
+        what = f"give every image the same probability of class {asked.index}"
+        return f"{models} {what}, so their gaps are equal; {check}"
+    what = f"predict class {asked.index} of the same images"
+    other = "other weights may do so, too, and 'rate: score' compares their probabilities"
+    return f"{models} {what}, so their gaps are equal; {check}: {other}"
 
 
 def _beyond_drift(tests: Family, judged: Judged) -> float | None:

@@ -46,10 +46,10 @@ def reach(record: ResultRecord) -> float:
 
 
 def head(records: Iterable[ResultRecord], width: int = WIDTH) -> str:
-    """Return the ends of the bars of records and their zero; of several units, of effects."""
+    """Return the ends of the bars of records and their zero; of several units, their signs only."""
     found = {reach(record) for record in records}
-    ends = found.pop() if len(found) == 1 else REACHES["effects"]
-    return f"{f'-{ends:g}':<{width // 2}}0{f'+{ends:g}':>{width // 2}}"
+    end = f"{found.pop():g}" if len(found) == 1 else ""
+    return f"{f'-{end}':<{width // 2}}0{f'+{end}':>{width // 2}}"
 
 
 def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.escaping import markdown_code, markdown_text
-from pytest_visualbias.reports.outcomes import counted, label
+from pytest_visualbias.reports.outcomes import counted, deselected, faults, label
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of
 from pytest_visualbias.reports.text import headline
@@ -66,10 +66,9 @@ def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
         yield f"{markdown_text(tool)} tested no model of this card."
         return
     yield f"Measured by {markdown_text(tool)}. Results: **{counts}**."
-    deselected = report.summary.get("deselected")
-    if isinstance(deselected, int) and deselected:
-        yield f"**Not all tests were run:** {deselected} were deselected."
-    if report.summary.get("collection_errors"):
+    if left_out := deselected(report):
+        yield f"**Not all tests were run:** {left_out} were deselected."
+    if faults(report):
         yield "**Not all tests were run:** some specs could not be read."
 
 

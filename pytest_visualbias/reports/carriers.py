@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.influence import carriers, is_exact
 from pytest_visualbias.verdict import number
 
@@ -27,11 +28,6 @@ def carrier_lines(record: ResultRecord) -> Iterator[str]:
     if not found:
         return
     about = "" if is_exact(record) else "about "
-    yield f"{record.nodeid}: the effect {number(record.effect_judged or 0)} would be"
+    yield f"{visible(record.nodeid)}: the effect {number(record.effect_judged or 0)} would be"
     for one in found:
-        yield f"  {about}{number(one.without)} without {_printable(one.name)} ({one.role})"
-
-
-def _printable(name: str) -> str:
-    """Return a name on one line; those of files may hold anything."""
-    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in name)
+        yield f"  {about}{number(one.without)} without {visible(one.name)} ({visible(one.role)})"

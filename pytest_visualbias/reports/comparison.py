@@ -199,7 +199,8 @@ def _unlike(old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]
     for row, report, when in zip((old, new), reports, ("then", "now"), strict=True):
         plain = row.model_dump(mode="json", by_alias=True)
         # What is invalid has its numbers, though nothing is recorded of it.
-        if not row.scores:
+        is_measured = row.effect_size is not None and row.effect_judged is not None
+        if not (row.scores and is_measured):
             return f"not measured {when}"
         entries.append(_entry(plain, _model(report, row)))
     # The first says that it is something else; a line of a table has no room for all.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +52,7 @@ def count_tables(
         layers = list(dict.fromkeys(one.layer for one in own))
         for start in range(0, len(layers), room):
             # Not the table's own title: that would be broken to the width of a narrow table.
-            yield Text(f"\n{spec} :: number of biases", style="bold")
+            yield Text(f"\n{visible(spec)} :: number of biases", style="bold")
             yield _filled(empty(""), own, layers[start : start + room], most)
         yield from (Text(line) for line in _legend(own, most))
 
@@ -59,12 +60,14 @@ def count_tables(
 def _filled(table: Table, cells: Sequence[BiasCounts], layers: Sequence[str], most: int) -> Table:
     table.add_column("model", overflow="fold", ratio=1)
     for layer in layers:
-        table.add_column(Text(layer), justify="right", overflow="fold", min_width=COLUMN - 3)
+        table.add_column(
+            Text(visible(layer)), justify="right", overflow="fold", min_width=COLUMN - 3
+        )
     by_place = {(one.model, one.layer): one for one in cells}
     for model, role in {one.model: one.role for one in cells}.items():
         name = model if role == "gated" else f"{model} ({role})"
         row = (by_place.get((model, layer)) for layer in layers)
-        table.add_row(Text(name), *(Text(_cell(one, most)) for one in row))
+        table.add_row(Text(visible(name)), *(Text(_cell(one, most)) for one in row))
     return table
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "markdown_code",
     "markdown_text",
     "visible",
+    "visible_lines",
 ]
 
 # Controls, lone surrogates, and breaks of line and paragraph.
@@ -35,6 +36,11 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 def visible(text: str) -> str:
     """Return a text in one line, with what cannot be seen or turns the text written as escapes."""
     return "".join(_shown(one) for one in text)
+
+
+def visible_lines(text: str) -> str:
+    """Return a text whose lines stay lines, each of them `visible`."""
+    return "\n".join(map(visible, text.split("\n")))
 
 
 def _shown(character: str) -> str:

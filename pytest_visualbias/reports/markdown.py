@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.reports.escaping import html_code, markdown_code, markdown_text
 from pytest_visualbias.reports.fitting import Section, fit
 from pytest_visualbias.reports.markdown_beside import beside
-from pytest_visualbias.reports.markdown_parts import LONGEST, test_name
-from pytest_visualbias.reports.markdown_parts import clipped as _clipped
-from pytest_visualbias.reports.markdown_parts import folded as _folded
-from pytest_visualbias.reports.markdown_parts import head as _head
-from pytest_visualbias.reports.markdown_parts import row as _row
-from pytest_visualbias.reports.markdown_parts import span as _span
-from pytest_visualbias.reports.outcomes import FAILING, counted, label, severity, verdict
+from pytest_visualbias.reports.markdown_parts import (
+    LONGEST,
+    test_name,
+)
+from pytest_visualbias.reports.outcomes import (
+    FAILING,
+    counted,
+    deselected,
+    faults,
+    label,
+    severity,
+    verdict,
+)
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of, series_text, shown_step, span_text
 from pytest_visualbias.reports.text import headline
@@ -55,9 +61,9 @@ def _sections(report: Report) -> Iterator[Section]:
     title = report.summary.get("title") or TITLE
     yield Section(head=f"## {markdown_text(str(title))}: {verdict(report)}\n\n", what="headings")
     yield Section(head=f"{_counts(report)}\n\n", what="counts")
-    faults = [str(one) for one in report.summary.get("collection_errors", [])]
-    if faults:
-        rows = [f"- {_clipped(line)}" for fault in faults for line in fault.splitlines() if line]
+    lines = [line for fault in faults(report) for line in fault.splitlines() if line]
+    if lines:
+        rows = [f"- {clipped(line)}" for line in lines]
         yield Section(head="**Could not be collected**\n\n", rows=rows, foot="\n", what="faults")
     trouble = sorted((one for one in report.results if label(one) in TROUBLE), key=severity)
     if trouble:
@@ -72,53 +78,57 @@ def _sections(report: Report) -> Iterator[Section]:
     yield from beside(report.results)
     warnings = list(dict.fromkeys(text for one in report.results for text in one.warnings))
     if warnings:
-        rows = [f"- {_clipped(text)}" for text in warnings]
-        yield _folded(f"Warnings ({len(warnings)})", "", rows, "warnings")
+        rows = [f"- {clipped(text)}" for text in warnings]
+        yield folded(f"Warnings ({len(warnings)})", "", rows, "warnings")
     rows = [f"- {markdown_text(key)}: {_value(value)}" for key, value in provenance(report)]
-    origin = _folded("Where this comes from", "", rows, "lines on where this comes from")
+    origin = folded("Where this comes from", "", rows, "lines on where this comes from")
     yield dataclasses.replace(origin, is_kept=True)
     yield Section(head=NOTE, what="notes", is_kept=True)
 
 
 def _counts(report: Report) -> str:
     counts = counted(report.results) or "No item of a spec ran"
-    deselected = report.summary.get("deselected")
-    return f"**{counts}**" + (f" ({deselected} deselected)" if deselected else "")
+    left_out = deselected(report)
+    return f"**{counts}**" + (f" ({left_out} deselected)" if left_out else "")
 
 
 def _troubles(records: Sequence[ResultRecord]) -> Section:
-    head = _head("verdict", "test", "model", "effect", "interval", "p adj", "growth", "why", "spec")
+    columns = head(
+        "verdict", "test", "model", "effect", "interval", "p adj", "growth", "why", "spec"
+    )
     rows = [
-        _row(
+        row(
             f"**{label(one)}**",
             markdown_code(test_name(one)),
             _model(one),
             *_numbers(one),
             _change(one.growth),
-            _clipped(headline(one)),
+            clipped(headline(one)),
             markdown_code(f"{one.spec}:{one.line}"),
         )
         for one in records
     ]
-    return Section(head=head, rows=rows, foot="\n", what="results that need a look")
+    return Section(head=columns, rows=rows, foot="\n", what="results that need a look")
 
 
 def _waivers(records: Sequence[ResultRecord]) -> Section:
-    head = "**Waivers**\n\n" + _head("verdict", "test", "model", "effect", "up to", "until", "why")
+    columns = "**Waivers**\n\n" + head(
+        "verdict", "test", "model", "effect", "up to", "until", "why"
+    )
     rows = [
-        _row(
+        row(
             label(one),
             markdown_code(test_name(one)),
             _model(one),
             _number(one.effect_judged),
             f"{one.accept.max_effect:g}",
             str(one.accept.until),
-            _clipped(one.accept.reason),
+            clipped(one.accept.reason),
         )
         for one in records
         if one.accept is not None
     ]
-    return Section(head=head, rows=rows, foot="\n", what="waivers")
+    return Section(head=columns, rows=rows, foot="\n", what="waivers")
 
 
 def _group(records: Sequence[ResultRecord]) -> Section:
@@ -128,53 +138,53 @@ def _group(records: Sequence[ResultRecord]) -> Section:
     step = numbers_of(records)
     model = html_code(first.model) + (f", {markdown_text(step)}" if step else "")
     title = f"{html_code(first.spec)} :: {model}{role}: {counted(records)}"
-    head = _head("test", "effect", "interval", "p adj", "growth", "verdict")
+    columns = head("test", "effect", "interval", "p adj", "growth", "verdict")
     rows = [
-        _row(markdown_code(test_name(one)), *_numbers(one), _change(one.growth), label(one))
+        row(markdown_code(test_name(one)), *_numbers(one), _change(one.growth), label(one))
         for one in records
     ]
-    return _folded(title, head, rows, "results")
+    return folded(title, columns, rows, "results")
 
 
 def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
     if not records:
         return
-    head = _head("test", "from", "to", "before", "after", "growth", "interval", "shift", "p adj")
+    columns = head("test", "from", "to", "before", "after", "growth", "interval", "shift", "p adj")
     rows = [
-        _row(
+        row(
             markdown_code(test_name(one)),
             markdown_code(growth.base),
             _model(one),
             number(growth.before),
             number(growth.after) + (" (other sign)" if growth.flipped else ""),
             number(growth.value),
-            _span(growth.ci_low, growth.ci_high),
+            span(growth.ci_low, growth.ci_high),
             number(growth.shift),
             p_text(growth.p_adjusted if growth.p_adjusted is not None else growth.p_verdict),
         )
         for one in records
         if (growth := one.growth) is not None
     ]
-    yield _folded(f"Growth ({len(records)})", head, rows, "growths")
+    yield folded(f"Growth ({len(records)})", columns, rows, "growths")
     rows = [
         f"- {markdown_code(one.spec)}: {markdown_code(one.base)} to {markdown_code(one.model)} at "
         f"{markdown_code(one.layer)}: {number(one.spearman)} over {one.k} {one.of}"
         for one in transfers(records)
     ]
     if rows:
-        yield _folded("Rank correlation of effects before and after", "", rows, "correlations")
+        yield folded("Rank correlation of effects before and after", "", rows, "correlations")
 
 
 def _courses(records: Iterable[ResultRecord]) -> Iterator[Section]:
     rows = [
         f"- {markdown_code(one.spec)}: {markdown_code(test_name(one))} of "
         f"{markdown_code(one.model)}, {markdown_text(span_text(one.series))}: "
-        f"{_clipped(series_text(one))}"
+        f"{clipped(series_text(one))}"
         for one in records
         if one.series is not None
     ]
     if rows:
-        yield _folded(f"Over a training run ({len(rows)})", "", rows, "tests over training runs")
+        yield folded(f"Over a training run ({len(rows)})", "", rows, "tests over training runs")
 
 
 def _model(record: ResultRecord) -> str:
@@ -192,7 +202,7 @@ def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
 
 def _numbers(record: ResultRecord) -> tuple[str, str, str]:
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
-    return _number(record.effect_judged), _span(record.ci_low, record.ci_high), p_text(p)
+    return _number(record.effect_judged), span(record.ci_low, record.ci_high), p_text(p)
 
 
 def _number(value: float | None) -> str:

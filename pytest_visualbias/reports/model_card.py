@@ -98,7 +98,8 @@ def _check(before: dict[str, Any], index: list[Any], text: str) -> None:
         after = yaml.safe_load(text) or {}
     except yaml.YAMLError:
         after = None
-    if after != {**before, **({KEY: index} if index or KEY in before else {})}:
+    others = {key: value for key, value in before.items() if key != KEY}
+    if after != {**others, **({KEY: index} if index else {})}:
         raise _damaged("cannot be added to without changing it")
 
 

@@ -13,6 +13,8 @@ __all__ = [
     "FAILING",
     "ORDER",
     "counted",
+    "deselected",
+    "faults",
     "label",
     "opening",
     "severity",
@@ -96,7 +98,19 @@ def was_broken(report: Report) -> bool:
     # Interrupted, say: what is missing might have failed. Python code has no exit status.
     status = report.summary.get("exit_status")
     was_stopped = bool(report.results) and status not in (0, 5, None)
-    return was_stopped or bool(report.summary.get("collection_errors"))
+    return was_stopped or bool(faults(report))
+
+
+def faults(report: Report) -> list[str]:
+    """Return what was said of specs that could not be collected."""
+    found = report.summary.get("collection_errors") or []
+    return [str(one) for one in (found if isinstance(found, list) else [found])]
+
+
+def deselected(report: Report) -> int:
+    """Return how many tests were left out of a run."""
+    found = report.summary.get("deselected")
+    return found if isinstance(found, int) else 0
 
 
 def verdict(report: Report) -> str:

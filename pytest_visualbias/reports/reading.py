@@ -21,6 +21,8 @@ __all__ = ["read_report"]
 VERSION = 1
 MARK = "schema_version"
 BASELINE = "visualbias_baseline"
+# What numbers of biases are counted by.
+CORRECTED = ("p_value", "p_verdict")
 
 
 def read_report(path: Path | Url) -> Report:
@@ -71,6 +73,10 @@ def _contradictions(report: Report) -> Iterator[str]:
                 yield f"{place}: {len(one.images)} images, but {len(one.names)} names"
             if (scores := row.scores.get(role)) and not scores.keys() >= {*one.images}:
                 yield f"{place}: an image has no score"
+        for name in CORRECTED:
+            p = getattr(row, name)
+            if p is not None and not 0 <= p <= 1:
+                yield f"results.{index}.{name}: {p:g} is no p"
 
 
 def _refuse_others(stored: Any, path: Path | Url) -> None:  # noqa: ANN401 - what a file holds

@@ -31,6 +31,8 @@ MISSING = "?"
 WIDEST = 40
 # The least that a line of bars spans: chance would look like a trend.
 LEAST = 1.0
+# Of larger effects, which only a file that was edited holds, the scale would be infinite.
+FURTHEST = 1e150
 # A longer number is no place on an axis.
 DIGITS = 15
 
@@ -143,7 +145,8 @@ def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
     """Return a character for each checkpoint, as high as its effect; the scale holds zero."""
     count = min(len(points), WIDEST)
     step = (len(points) - 1) / max(count - 1, 1)
-    shown = [points[round(place * step)].effect_judged for place in range(count)]
+    drawn = [points[round(place * step)].effect_judged for place in range(count)]
+    shown = [None if value is None else min(max(value, -FURTHEST), FURTHEST) for value in drawn]
     known = [0.0, *(value for value in shown if value is not None)]
     low, high = min(known), max(known)
     slack = max(LEAST - (high - low), 0.0) / 2

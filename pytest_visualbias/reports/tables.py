@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.reports.bars import Glyphs, bar, head
+from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.series import numbers_of
+from pytest_visualbias.reports.units import is_standardised
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def title_of(records: Sequence[ResultRecord]) -> str:
     roles = {record.role for record in records}
     role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
     step = numbers_of(records)
-    return f"{first.spec} :: {first.model}{role}" + (f", {step}" if step else "")
+    return visible(f"{first.spec} :: {first.model}{role}" + (f", {step}" if step else ""))
 
 
 def result_table(
@@ -77,9 +79,8 @@ def result_table(
     has_growth = any(record.growth is not None for record in records)
     table = empty_table(None, screen)
     table.add_column("test [layer]" if has_layer else "test", overflow="fold", ratio=1)
-    # A gap that is limited is what decides, so it stands on any screen.
-    has_gap = any("max_gap" in record.limits for record in records)
-    for name in _numbers(screen, has_gap=has_gap):
+    names = _columns(records, screen)
+    for name in names:
         align = "left" if name == BAR else "right"
         shown_as = head(records) if name == BAR else name
         table.add_column(shown_as, justify=align, no_wrap=True)  # type: ignore[arg-type]
@@ -92,7 +93,8 @@ def result_table(
     table.add_column("verdict", no_wrap=True)
     for record in shown:
         name = f"{record.test} [{record.layer}]" if has_layer else record.test
-        cells = [name, *_numbers(screen, record, has_gap=has_gap).values()]
+        numbers = _numbers(record, screen)
+        cells = [visible(name), *(numbers[one] for one in names)]
         if has_growth:
             cells.append(_growth(record, screen))
         if has_excess:
@@ -102,31 +104,34 @@ def result_table(
     return table
 
 
-def _numbers(
-    screen: Screen, record: ResultRecord | None = None, *, has_gap: bool
-) -> dict[str, str]:
-    """Return the cells of a record by the names of their columns; without one, the names."""
-    is_wide, is_widest = screen.width >= NARROW, screen.width >= WIDEST
-    names = ["effect", BAR, *(["interval"] if is_widest else []), "p adj"]
-    if is_wide:
-        names += ["targets", "attrib.", "gap", "p", "visible"]
-    elif has_gap:
-        names.append("gap")
-    if record is None:
-        return dict.fromkeys(names, "")
+def _columns(records: Sequence[ResultRecord], screen: Screen) -> list[str]:
+    """Return the names of the columns of numbers, but for those in which none would stand."""
+    names = ["effect", BAR, *(["interval"] if screen.width >= WIDEST else []), "p adj"]
+    scaled = [one for one in records if is_standardised(one)]
+    if screen.width >= NARROW:
+        names += ["targets", "attrib."] if any(one.sides is not None for one in records) else []
+        names += ["gap"] if scaled else []
+        return [*names, "p", "visible"]
+    # A gap that is limited is what decides, so it stands on any screen.
+    return [*names, "gap"] if any("max_gap" in one.limits for one in scaled) else names
+
+
+def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:
+    """Return the cells of a record by the names of their columns."""
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
-    cells = {
+    # Of a classifier the gap is the effect, which is not said twice.
+    gap = record.gap if is_standardised(record) else None
+    return {
         "effect": _number(record.effect_judged),
         BAR: bar(record, Glyphs.of(has_unicode=screen.has_unicode)),
         "interval": _interval(record),
         "p adj": p_text(p),
         "targets": _number(record.effect_size if record.sides is not None else None),
         "attrib.": _number(record.effect_size_attributes),
-        "gap": "-" if record.gap is None else f"{record.gap:+.3f}",
+        "gap": "-" if gap is None else f"{gap:+.3f}",
         "p": p_text(record.p_verdict),
         "visible": _visible(record),
     }
-    return {name: cells[name] for name in names}
 
 
 def empty_table(title: str | None, screen: Screen) -> Table:
@@ -144,14 +149,14 @@ def empty_table(title: str | None, screen: Screen) -> Table:
 
 def label_table(key: str, rows: Iterable[Labelled], screen: Screen) -> Table:
     """Return the table of the values of a label."""
-    table = empty_table(f"models by {key}", screen)
-    table.add_column(key, overflow="fold", ratio=1)
+    table = empty_table(f"models by {visible(key)}", screen)
+    table.add_column(Text(visible(key)), overflow="fold", ratio=1)
     for name in ("models", "tests", "mean |effect|", "mean growth", "failing"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         effect = "-" if row.effect is None else f"{row.effect:.2f}"
         counts = [str(row.models), str(row.tests)]
-        cells = [row.value, *counts, effect, _number(row.growth), str(row.failing)]
+        cells = [visible(row.value), *counts, effect, _number(row.growth), str(row.failing)]
         table.add_row(*(Text(cell) for cell in cells))
     return table
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from pytest_visualbias.reports.bars import Glyphs, legend
 from pytest_visualbias.reports.carriers import carrier_lines
 from pytest_visualbias.reports.counts_table import count_tables
+from pytest_visualbias.reports.escaping import visible, visible_lines
 from pytest_visualbias.reports.labels import labelled
 from pytest_visualbias.reports.outcomes import opening
 from pytest_visualbias.reports.series import course_lines
@@ -105,7 +106,7 @@ def render(
         for record in (one for one in records if one.outcome in TOLD):
             console.print("\n".join(["", *carrier_lines(record)]), soft_wrap=True)
     for note in notes:
-        console.print(Text(note, style="yellow"), soft_wrap=True)
+        console.print(Text(visible_lines(note), style="yellow"), soft_wrap=True)
     # Tables fill their width with spaces.
     text = "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
     return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
@@ -116,8 +117,8 @@ def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
         found = [one for one in records if one.outcome == name]
         for told in shared(found) if name == "error" else map(Shared.alone, found):
             line = Text(f"{name.upper()} ", style=STYLES[name])
-            line.append(f"{told.where}: ", style="not bold default")
-            line.append(told.text, style="not bold default")
+            what = f"{visible(told.where)}: {visible_lines(told.text)}"
+            line.append(what, style="not bold default")
             yield line
 
 
@@ -164,7 +165,7 @@ def _trials(console: Console, group: Sequence[ResultRecord]) -> None:
 def _zero_shots(console: Console, group: Sequence[ResultRecord]) -> None:
     for record in (one for one in group if one.zero_shot is not None):
         console.print(
-            Text(f"{record.test} [{record.layer}]: zero-shot: {zero_shot_text(record)}"),
+            Text(visible(f"{record.test} [{record.layer}]: zero-shot: {zero_shot_text(record)}")),
             soft_wrap=True,
         )
 
@@ -195,15 +196,18 @@ def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
     for index, transfer in enumerate(transfers(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
     for record in (one for one in records if one.prediction is not None and one.role == "gated"):
-        yield Text(f"{record.nodeid}: {rates_text(record)}")
+        yield Text(visible(f"{record.nodeid}: {rates_text(record)}"))
     for record in (one for one in records if one.drift_corrected_shift is not None):
-        yield Text(f"{record.nodeid}: {drift_text(record)}")
+        yield Text(visible(f"{record.nodeid}: {drift_text(record)}"))
     for warning in dict.fromkeys(text for one in records for text in one.warnings):
-        yield Text(f"warning: {warning}", style="yellow")
+        yield Text(f"warning: {visible_lines(warning)}", style="yellow")
 
 
 def _transfer(transfer: Transfer, screen: Screen) -> str:
+    spec, base, model, layer = map(
+        visible, (transfer.spec, transfer.base, transfer.model, transfer.layer)
+    )
     return (
-        f"{transfer.spec} :: {transfer.base} {screen.arrow} {transfer.model} [{transfer.layer}]: "
+        f"{spec} :: {base} {screen.arrow} {model} [{layer}]: "
         f"transfer {number(transfer.spearman)} (rank correlation of {transfer.k} {transfer.of})"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.series import series_text, shown_step, span_text
 from pytest_visualbias.reports.trials import seeds_text, trials_text
 from pytest_visualbias.reports.units import is_standardised, judged_limit, rates_text
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
 
 __all__ = [
+    "compared",
     "drift_text",
     "failure_text",
     "headline",
@@ -36,8 +38,9 @@ def headline(record: ResultRecord) -> str:
 
 
 def failure_text(record: ResultRecord) -> str:
-    """Return the headline, then what a person needs to act on it, in plain ASCII."""
-    return "\n".join([headline(record), *(f"  {line}" for line in _details(record))])
+    """Return the headline, then what a person needs to act on it: plain ASCII, but for names."""
+    lines = [*headline(record).split("\n"), *(f"  {line}" for line in _details(record))]
+    return "\n".join(map(visible, lines))
 
 
 def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> Iterator[str]:
@@ -116,7 +119,8 @@ def drift_text(record: ResultRecord) -> str:
 
 def waiver_text(accept: AcceptRecord) -> str:
     """Return the terms of a waiver in one line."""
-    return f"accepted up to {accept.max_effect:g} until {accept.until}: {accept.reason}"
+    reason = visible(" ".join(accept.reason.split()))
+    return f"accepted up to {accept.max_effect:g} until {accept.until}: {reason}"
 
 
 def _details(record: ResultRecord) -> Iterator[str]:
@@ -184,9 +188,14 @@ def _span(low: float | None, high: float | None) -> str:
     return "unknown" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
 
 
+def compared(record: ResultRecord) -> str:
+    """Return whose labels the first p of a result permutes."""
+    kind = KINDS.get(record.kind)
+    return part_of(kind.compared[0][0]) if kind is not None and kind.compared else "labels"
+
+
 def _evidence(record: ResultRecord) -> str:
-    part = part_of(KINDS[record.kind].compared[0][0])
-    parts = [f"p = {p_text(record.p_value)} permuting {part} ({record.p_method})"]
+    parts = [f"p = {p_text(record.p_value)} permuting {compared(record)} ({record.p_method})"]
     if record.p_attributes is not None and record.sides == "both":
         parts.append(f"{p_text(record.p_attributes)} permuting attributes")
     if record.p_welch is not None:

@@ -9,10 +9,16 @@ from pytest_visualbias.spec.prediction import RATES, class_text
 if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord
 
-__all__ = ["Unit", "is_standardised", "judged_limit", "rates_text", "unit_of"]
+__all__ = ["AXES", "Unit", "is_standardised", "judged_limit", "rates_text", "unit_of"]
 
 Unit = Literal["effects", "similarities", "gaps"]
 UNITS: dict[str, Unit] = {"intra-similarity": "similarities", "outcome-gap": "gaps"}
+# What an axis is called on which they lie.
+AXES: dict[Unit, str] = {
+    "effects": "effect size d",
+    "similarities": "mean cosine",
+    "gaps": "difference of rates",
+}
 
 
 def unit_of(record: ResultRecord) -> Unit:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_visualbias.errors import ReportError
 from pytest_visualbias.record import to_json
+from pytest_visualbias.reports.comparison import compare
 from pytest_visualbias.reports.files import FORMATS, Look, write, write_all
 from pytest_visualbias.reports.reading import read_report
+from pytest_visualbias.reports.terminal import Screen, render
+from pytest_visualbias.spec.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,6 +182,87 @@ def test_sets_that_contradict_their_scores_are_refused(
     path = tmp_path / "a.json"
     path.write_text(json.dumps(stored))
     assert refusal(path) == f" is no whole report (results.0.sets.Y: {said}); make it anew"
+
+
+@pytest.mark.parametrize("name", ["p_value", "p_verdict"])
+@pytest.mark.parametrize("p", [-0.1, 1.5, 1e308])
+def test_a_p_that_is_none_is_refused(
+    make_report: MakeReport, tmp_path: Path, name: str, p: float
+) -> None:
+    """Numbers of biases could not be counted by it."""
+    stored = json.loads(to_json(make_report()))
+    stored["results"][0][name] = p
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(stored))
+    assert refusal(path) == f" is no whole report (results.0.{name}: {p:g} is no p); make it anew"
+
+
+@pytest.mark.parametrize("said", [3, "one", [1, None], {"a": 1}, None])
+def test_a_summary_of_another_shape_is_shown(
+    make_report: MakeReport, tmp_path: Path, said: object
+) -> None:
+    """By the schema it may hold anything."""
+    summary = {"collection_errors": said, "deselected": said, "exit_status": said, "title": said}
+    path = tmp_path / "a.json"
+    path.write_text(to_json(make_report(summary=summary)))
+    report = read_report(path)
+    for name in FORMATS:
+        write(name, report, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 0
+
+
+SCREEN = Screen(width=100, has_colour=True, has_unicode=True)
+HUGE = 1.7e308
+ENDS = (HUGE, -HUGE, 5e-324, 0.0, 1.0, 2.0)
+STEPS = (("10", HUGE), ("2", -HUGE), ("2", None))
+POINT: dict[str, object] = {
+    **dict.fromkeys(("checkpoint", "digest", "fingerprint"), "0"),
+    **dict.fromkeys(("effect_size", "effect_size_attributes", "gap", "ci_low", "ci_high")),
+    **dict.fromkeys(("p_value", "p_attributes", "p_welch", "p_verdict", "p_adjusted", "growth")),
+    "over": {"max_later": True},
+    "outcome": "pass",
+}
+EFFECTS = ("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "wide_low")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "of a later release"])
+def test_numbers_and_words_that_no_run_gives_are_shown(
+    make: Make, make_report: MakeReport, tmp_path: Path, kind: str
+) -> None:
+    """A file may have been edited, or come from a later release with another kind of test."""
+    odd: dict[str, object] = {
+        "kind": kind,
+        "alternative": "sideways",
+        "labels": {"size": "1e999999999"},
+        "trials": {"labels": [1.0], "effect_judged": ["none"], "effect_size": []},
+        "series": {
+            "axis": "",
+            "gate": "all",
+            "correction": "none",
+            "points": [POINT | {"label": label, "effect_judged": d} for label, d in STEPS],
+            "first_over": {},
+            "first_evident": {},
+        },
+    }
+    records = [
+        make(f"t{n}", layer=f"l{n % 2}", ci_high=-sign, **odd, **dict.fromkeys(EFFECTS, sign))
+        for n, sign in enumerate((HUGE, -HUGE, 5e-324, 0.0, 1.0, -1.0))
+    ]
+    growths = [one.growth for one in records if one.growth is not None]
+    records = [
+        one.model_copy(update={"growth": growth.model_copy(update={"before": HUGE, "after": d})})
+        for one, growth, d in zip(records, growths, ENDS, strict=True)
+    ]
+    path = tmp_path / "a.json"
+    path.write_text(to_json(make_report(*records)))
+    report = read_report(path)
+    for name in FORMATS:
+        write(name, report, tmp_path / name, Look(thumbnails=False))
+    drawn = re.findall(r' (?:points|[cd]?[xyd]|width)="([^"]*)"', (tmp_path / "html").read_text())
+    assert drawn
+    assert not [one for one in drawn if "nan" in one or "inf" in one]
+    assert report.results[0].test in render(report.results, [], SCREEN, verbosity=2)
+    assert compare(report, report, 0.1).changes
 
 
 def test_a_report_that_names_no_tool_is_shown(

@@ -160,7 +160,7 @@ class TestThePage:
         chart = series_curve(make(limits={"max_effect": 0.5}, series=found))
         assert chart is not None
         own, before = chart.lines
-        assert (chart.x_name, chart.y_name) == ("epoch", "effect")
+        assert (chart.x_name, chart.y_name) == ("epoch", "effect size d")
         assert own.points[0].text == "epoch 1: +0.10 (-0.20 to +0.40)"
         assert [one.x for one in own.points] == sorted(one.x for one in own.points)
         assert own.points[0].y > own.points[-1].y, "a larger effect stands higher"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -189,7 +190,8 @@ def test_what_a_kind_does_not_have_has_dashes_too(make: Make) -> None:
         make("gap", kind="similarity-gap", model="before", **one_side),
         make("within", kind="intra-similarity", model="before", p_verdict=None, **within),
     ]
-    *_, first, second, _ = shown(records, screen(153))
+    records.append(make("both", model="before"))
+    *_, first, second, _, _ = shown(records, screen(153))
     assert first.replace("│──●─", "").split() == [
         *("gap", "+1.00", "+0.20", "+1.50", "0.002", "-", "-", "+0.031", "0.001", "0.96", "fail")
     ]
@@ -211,6 +213,35 @@ def test_quiet_leaves_tables_and_warnings_out(make: Make) -> None:
         "FAIL bias_specs/x.bias.yaml::after::gender-career[pooled]: a reason",
         "a note",
     ]
+
+
+@pytest.mark.parametrize("verbosity", [-1, 0, 1, 2])
+def test_no_name_reaches_the_terminal_as_its_codes(
+    make: Make, hostile: str, verbosity: int
+) -> None:
+    """Nor can one turn the direction of what stands beside it, or add lines to a table."""
+    sets = {
+        role: {"concept": hostile, "n": 3, "digest": "0", "images": list("abc"), "names": names}
+        for role, names in zip("XYAB", [[hostile, "b", "c"]] * 4, strict=True)
+    }
+    scores = {role: {"a": 2.0, "b": 0.1, "c": 0.0} for role in "XYAB"}
+    told: dict[str, object] = {
+        **dict.fromkeys(("spec", "nodeid"), hostile),
+        "labels": {hostile: hostile},
+        "warnings": [hostile],
+        "reasons": [hostile],
+        "sets": sets,
+        "scores": scores,
+        "growth": GROWTH | {"base": hostile},
+        "drift": [hostile],
+        "drift_corrected_shift": 0.1,
+    }
+    records = [
+        make(f"{hostile}{n}", model=hostile, layer=hostile, role="gated", **told) for n in range(11)
+    ]
+    text = render(records, [hostile], screen(140), verbosity=verbosity)
+    assert {one for one in text if unicodedata.category(one) in ("Cc", "Zl", "Zp")} == {"\n"}
+    assert not {*text} & {*"\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
 
 
 def test_text_of_users_is_never_read_as_markup(make: Make) -> None:

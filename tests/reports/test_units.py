@@ -11,6 +11,7 @@ from pytest_visualbias.reports.bars import Glyphs, bar, head, legend
 from pytest_visualbias.reports.counts import bias_counts
 from pytest_visualbias.reports.influence import influences, is_exact
 from pytest_visualbias.reports.labels import labelled
+from pytest_visualbias.reports.terminal import Screen, render
 from pytest_visualbias.reports.text import failure_text, weak_passes
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.reports.units import judged_limit, rates_text, unit_of
@@ -64,9 +65,30 @@ def test_a_bar_of_gaps_ends_at_one_half_and_shows_the_limit_on_the_gap(make: Mak
     assert bar(a_gap(make, 0.9), PLAIN, width=21)[-1] == "o"
 
 
-def test_the_head_of_bars_is_of_their_unit_and_of_effects_where_they_differ(make: Make) -> None:
+def test_the_head_of_bars_is_of_their_unit_and_of_none_where_they_differ(make: Make) -> None:
+    """A bar of a gap that ends at one half must not stand below a 2."""
     assert head([a_gap(make), a_gap(make, 0.1)]).split() == ["-0.5", "0", "+0.5"]
-    assert head([a_gap(make), make()]).split() == ["-2", "0", "+2"]
+    assert head([a_gap(make), make()]).split() == ["-", "0", "+"]
+    assert len(head([a_gap(make), make()])) == len(bar(make(), PLAIN))
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 160])
+def test_a_gap_of_a_classifier_is_shown_once(make: Make, width: int) -> None:
+    """It is the effect itself; of what is scaled, the gap in cosines stands beside it."""
+    on = Screen(width=width, has_colour=False, has_unicode=False)
+    gap, scaled = a_gap(make, 0.22, test="a"), make("b", limits={"max_gap": 0.02})
+    alone = render([gap], [], on)
+    assert " gap " not in alone
+    assert alone.count("0.22") == 1
+    head, _, first, second, *_ = render([gap, scaled], [], on).partition("test ")[2].splitlines()
+    assert " gap " in head
+    assert (first.count("0.22"), second.count("+0.031")) == (1, 1)
+
+
+def test_columns_of_two_sides_stand_where_a_test_has_two(make: Make) -> None:
+    on = Screen(width=140, has_colour=False, has_unicode=False)
+    assert "targets" in render([make(), a_gap(make)], [], on)
+    assert "targets" not in render([a_gap(make)], [], on)
 
 
 def test_the_legend_names_every_unit_that_is_shown(make: Make) -> None:

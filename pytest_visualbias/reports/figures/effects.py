@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 
 from pytest_visualbias.reports.counts import POSITIVE
-from pytest_visualbias.reports.figures.gathering import by_place, is_effect
+from pytest_visualbias.reports.figures.gathering import by_place, is_of
 from pytest_visualbias.reports.figures.style import (
     COLOURS,
     GREY,
     LIMIT,
+    UNITS,
     WIDTH,
     legend,
     model_looks,
@@ -20,6 +21,7 @@ from pytest_visualbias.reports.figures.style import (
     title,
     widest,
 )
+from pytest_visualbias.reports.limits import limits_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pytest_visualbias.record import GrowthRecord, ResultRecord
+    from pytest_visualbias.reports.units import Unit
 
 __all__ = ["dumbbells", "forests"]
 
@@ -39,50 +42,68 @@ NAMES, PANEL = 2.3, 1.25
 # So many panels have room for growth in numbers.
 WITH_NUMBERS, WITH_UNIT = 2, 3
 ROW = 0.19
-EFFECT = "effect d (standard deviations)"
+SHORT: dict[Unit, str] = {"effects": "effect d", "similarities": "cosine", "gaps": "gap"}
+TITLES: dict[Unit, str] = {
+    "effects": "Effects of all tests",
+    "similarities": "Similarities within sets",
+    "gaps": "Gaps of a classifier's rates",
+}
+# What grows is the absolute effect.
+GROWING: dict[Unit, str] = {"effects": "|d|", "similarities": "|cosine|", "gaps": "|gap|"}
 GREW, SHRANK = COLOURS[1], COLOURS[0]
 
 
-def forests(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
-    """Yield forests of the judged effects: spec, layer and figure.
+def forests(
+    records: Iterable[ResultRecord], of: Unit = "effects"
+) -> Iterator[tuple[str, str, Figure]]:
+    """Yield forests of the judged effects of a unit: spec, layer and figure.
 
     A point is an effect, its line the interval of the verdict, a tick a limit. It is filled where
     the p of the verdict, corrected if it is, is at most alpha.
     """
-    for spec, layer, own in by_place(record for record in records if is_effect(record)):
+    for spec, layer, own in by_place(record for record in records if is_of(record, of)):
         looks = model_looks(own)
         models = list(looks)
         for start in range(0, len(models), COLUMNS):
             shown = models[start : start + COLUMNS]
-            yield spec, layer, _forest(spec, layer, own, {name: looks[name] for name in shown})
+            yield spec, layer, _forest(spec, layer, own, {name: looks[name] for name in shown}, of)
 
 
 def _forest(
-    spec: str, layer: str, records: Sequence[ResultRecord], looks: Mapping[str, Mapping[str, Any]]
+    spec: str,
+    layer: str,
+    records: Sequence[ResultRecord],
+    looks: Mapping[str, Mapping[str, Any]],
+    of: Unit,
 ) -> Figure:
     tests = list(dict.fromkeys(record.test for record in records))
     figure, panels = _side_by_side(len(looks), len(tests))
     own = [record for record in records if record.model in looks]
-    reach = widest([value for one in own for value in _extent(one)])
+    reach = widest([value for one in own for value in _extent(one)], of)
     for axes, (model, look) in zip(panels, looks.items(), strict=True):
         axes.set_title(plain(model, 26))
         _rows(axes, tests, reach)
-        axes.set_xlabel(EFFECT if len(looks) <= WITH_UNIT else "effect d")
+        axes.set_xlabel(UNITS[of][0] if len(looks) <= WITH_UNIT else SHORT[of])
         for record in (one for one in own if one.model == model):
             _point(axes, tests.index(record.test), record, look)
     _name_tests(panels[0], tests, own)
     has_intervals = any(one.ci_low is not None for one in own)
-    title(figure, f"Effects of all tests{' with intervals' * has_intervals}", spec, layer)
+    title(figure, f"{TITLES[of]}{' with intervals' * has_intervals}", spec, layer)
+    marks = list(_marks(own, has_intervals=has_intervals))
+    if marks:
+        legend(figure, marks)
+    return figure
+
+
+def _marks(records: Sequence[ResultRecord], *, has_intervals: bool) -> Iterator[Line2D]:
+    """Yield what the legend of a forest explains; where there is no p, a point is a point."""
     style: dict[str, Any] = {"color": "k", "marker": "o", "ms": 4}
     style["linestyle"] = "-" if has_intervals else ""
-    marks = [
-        Line2D([], [], **style, label="p at most alpha (corrected for limits)"),
-        Line2D([], [], **style, mfc="white", label="p above alpha"),
-    ]
-    if any(_limits(one) for one in own):
-        marks.append(Line2D([], [], color=LIMIT, marker="|", ls="", ms=9, mew=1.5, label="limit"))
-    legend(figure, marks)
-    return figure
+    if any(one.p_verdict is not None for one in records):
+        yield Line2D([], [], **style, label="p at most alpha (corrected for limits)")
+        yield Line2D([], [], **style, mfc="white", label="p above alpha")
+    if any(_limits(one) for one in records):
+        yield Line2D([], [], color=LIMIT, marker="|", ls="", ms=9, mew=1.5, label="limit")
 
 
 def _side_by_side(count: int, tests: int) -> tuple[Figure, list[Axes]]:
@@ -98,11 +119,13 @@ def _extent(record: ResultRecord) -> list[float]:
 
 def _limits(record: ResultRecord) -> list[float]:
     """Return where the limits on the effect lie on its axis, as its alternative has them."""
-    if record.role != "gated":
+    if record.control != "positive":
+        return limits_of(record)
+    least = record.limits.get("min_effect")
+    if least is None or record.role != "gated":
         return []
     signs = {"greater": (1,), "less": (-1,)}.get(record.alternative, (-1, 1))
-    name = "min_effect" if record.control == "positive" else "max_effect"
-    return [sign * record.limits[name] for sign in signs] if name in record.limits else []
+    return [sign * least for sign in signs]
 
 
 def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
@@ -125,7 +148,7 @@ def _point(axes: Axes, row: int, record: ResultRecord, look: Mapping[str, Any]) 
     if record.effect_judged is None:
         return
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
-    is_significant = p is not None and p <= record.alpha
+    is_filled = p is None or p <= record.alpha
     if record.ci_low is not None and record.ci_high is not None:
         axes.hlines(row, record.ci_low, record.ci_high, color=look["color"], lw=1.2)
     axes.plot(
@@ -133,7 +156,7 @@ def _point(axes: Axes, row: int, record: ResultRecord, look: Mapping[str, Any]) 
         [row],
         marker=look["marker"],
         color=look["color"],
-        mfc=look["color"] if is_significant else "white",
+        mfc=look["color"] if is_filled else "white",
         ms=4,
         ls="",
         gid=f"effect-{row}",
@@ -141,12 +164,14 @@ def _point(axes: Axes, row: int, record: ResultRecord, look: Mapping[str, Any]) 
     axes.vlines(_limits(record), row - 0.38, row + 0.38, color=LIMIT, lw=1.5)
 
 
-def dumbbells(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+def dumbbells(
+    records: Iterable[ResultRecord], of: Unit = "effects"
+) -> Iterator[tuple[str, str, Figure]]:
     """Yield every effect before and after: spec, layer and figure, a panel for each model after.
 
     What changed is the absolute effect: its growth stands beside, with the interval.
     """
-    grown = (record for record in records if record.growth is not None and is_effect(record))
+    grown = (record for record in records if record.growth is not None and is_of(record, of))
     for spec, layer, own in by_place(grown):
         pairs: dict[tuple[str, str], list[tuple[ResultRecord, GrowthRecord]]] = {}
         for record in own:
@@ -156,31 +181,33 @@ def dumbbells(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figur
         names = list(pairs)
         for start in range(0, len(names), COLUMNS):
             shown = names[start : start + COLUMNS]
-            yield spec, layer, _dumbbell(spec, layer, {pair: pairs[pair] for pair in shown})
+            yield spec, layer, _dumbbell(spec, layer, {pair: pairs[pair] for pair in shown}, of)
 
 
 def _dumbbell(
     spec: str,
     layer: str,
     pairs: Mapping[tuple[str, str], Sequence[tuple[ResultRecord, GrowthRecord]]],
+    of: Unit,
 ) -> Figure:
     tests = list(dict.fromkeys(one.test for own in pairs.values() for one, _ in own))
     changes = [growth for own in pairs.values() for _, growth in own]
-    reach = widest([end for growth in changes for end in (growth.before, growth.after)])
+    reach = widest((end for growth in changes for end in (growth.before, growth.after)), of)
     figure, panels = _side_by_side(len(pairs), len(tests))
     for axes, ((base, model), own) in zip(panels, pairs.items(), strict=True):
         axes.set_title(f"{plain(base, 24)} → {plain(model, 24)}")
         _rows(axes, tests, reach)
-        axes.set_xlabel(EFFECT)
+        axes.set_xlabel(UNITS[of][0])
         for record, growth in own:
             _change(axes, tests.index(record.test), growth, has_number=len(pairs) <= WITH_NUMBERS)
     _name_tests(panels[0], tests, [one for own in pairs.values() for one, _ in own])
-    beside = ", and growth of |d| with its interval" if len(pairs) <= WITH_NUMBERS else ""
-    title(figure, f"Effects before and after{beside}", spec, layer)
+    size = GROWING[of]
+    beside = f", and growth of {size} with its interval" if len(pairs) <= WITH_NUMBERS else ""
+    title(figure, f"{of.capitalize()} before and after{beside}", spec, layer)
     marks = [
         Line2D([], [], color=GREY, marker="o", mfc="white", label="before"),
-        Line2D([], [], color=GREW, marker="o", label="after, |d| grew"),
-        Line2D([], [], color=SHRANK, marker="s", label="after, |d| did not grow"),
+        Line2D([], [], color=GREW, marker="o", label=f"after, {size} grew"),
+        Line2D([], [], color=SHRANK, marker="s", label=f"after, {size} did not grow"),
     ]
     legend(figure, marks)
     return figure

@@ -6,14 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.units import is_standardised
+from pytest_visualbias.reports.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_visualbias.record import ModelRecord, Report, ResultRecord
+    from pytest_visualbias.reports.units import Unit
 
-__all__ = ["Study", "by_place", "gathered", "is_effect"]
+__all__ = ["Study", "by_place", "gathered", "is_effect", "is_of"]
 
 # Spec and name of a model, and its fingerprints.
 Key = tuple[str, str]
@@ -98,6 +99,11 @@ def _shown(name: str, alike: Mapping[Prints, str]) -> dict[Prints, str]:
     }
 
 
+def is_of(record: ResultRecord, unit: Unit) -> bool:
+    """Whether a result was measured, in a unit: only what is in one unit has one axis."""
+    return record.effect_judged is not None and unit_of(record) == unit
+
+
 def is_effect(record: ResultRecord) -> bool:
-    """Whether a result is a standardised effect that was measured; similarities have a scale."""
-    return record.effect_judged is not None and is_standardised(record)
+    """Whether a result is a standardised effect that was measured."""
+    return is_of(record, "effects")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from pytest_visualbias.reports.figures.gathering import is_effect
+from pytest_visualbias.reports.figures.gathering import is_of
 from pytest_visualbias.reports.figures.style import (
     GREY,
+    UNITS,
     legend,
     model_looks,
     panels_of,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.units import Unit
 
 __all__ = ["sweeps"]
 
@@ -37,7 +39,9 @@ WITH_INTERVALS = 4
 RECORDED: Mapping[str, Any] = {"color": GREY, "marker": ".", "ms": 4, "lw": 1, "linestyle": ":"}
 
 
-def sweeps(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+def sweeps(
+    records: Iterable[ResultRecord], of: Unit = "effects"
+) -> Iterator[tuple[str, str, Figure]]:
     """Yield the effect of each test over the layers: spec, no layer, and figure.
 
     A panel for each test, a line for each model: before and after stand in one panel, also where
@@ -45,7 +49,7 @@ def sweeps(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]
     """
     specs: dict[str, list[ResultRecord]] = defaultdict(list)
     for record in records:
-        if is_effect(record):
+        if is_of(record, of):
             specs[record.spec].append(record)
     for spec, own in specs.items():
         layers = list(dict.fromkeys(one.layer for one in own))
@@ -54,17 +58,21 @@ def sweeps(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]
             continue
         for start in range(0, len(tests), ON_A_PAGE):
             shown = tests[start : start + ON_A_PAGE]
-            yield spec, "", _sweep(spec, own, shown, layers)
+            yield spec, "", _sweep(spec, own, shown, layers, of)
 
 
 def _sweep(
-    spec: str, records: Sequence[ResultRecord], tests: Sequence[str], layers: Sequence[str]
+    spec: str,
+    records: Sequence[ResultRecord],
+    tests: Sequence[str],
+    layers: Sequence[str],
+    of: Unit,
 ) -> Figure:
     looks = model_looks(records)
     recorded = _recorded(records, looks)
     own = [one for one in records if one.test in tests]
     has_intervals = len(looks) <= WITH_INTERVALS
-    reach = widest([end for one in own for end in _ends(one, has_intervals=has_intervals)])
+    reach = widest((end for one in own for end in _ends(one, has_intervals=has_intervals)), of)
     figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
     for axes, test in zip(panels, tests, strict=True):
         axes.set_title(plain(test, 30), fontsize=7)
@@ -79,13 +87,9 @@ def _sweep(
                 [layers.index(one) for one in ends], list(ends.values()), **RECORDED, gid=base
             )
         axes.set_xticks(range(len(layers)), [plain(one, 16) for one in layers], rotation=90)
-    figure.supylabel("effect d (standard deviations)", fontsize=8)
-    what = (
-        "Effects over the layers, with their intervals"
-        if has_intervals
-        else "Effects over the layers"
-    )
-    title(figure, what, spec)
+    figure.supylabel(UNITS[of][0], fontsize=8)
+    beside = ", with their intervals" if has_intervals else ""
+    title(figure, f"{of.capitalize()} over the layers{beside}", spec)
     marks = [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
     bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
     marks += [Line2D([], [], **RECORDED, label=f"{plain(one)} (recorded)") for one in bases]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pytest_visualbias.reports.figures.gathering import by_place, is_effect
+from pytest_visualbias.reports.figures.gathering import by_place, is_of
 from pytest_visualbias.reports.figures.style import (
     COLOURS,
     GREY,
+    UNITS,
     legend,
     panels_of,
     plain,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.reports.labels import Labelled
+    from pytest_visualbias.reports.transfer import Transfer
+    from pytest_visualbias.reports.units import Unit
 
 __all__ = ["label_figures", "transfer_figures"]
 
@@ -39,26 +43,35 @@ ON_A_PAGE = 9
 NAMED = 3
 
 
-def transfer_figures(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the effect of each test before against after: spec, layer and figure."""
-    grown = [one for one in records if one.growth is not None and is_effect(one)]
+def transfer_figures(
+    records: Iterable[ResultRecord], of: Unit = "effects"
+) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the effect of each test before against after: spec, layer and figure.
+
+    A panel for each rank correlation that the report has.
+    """
+    grown = [
+        one
+        for one in records
+        if one.growth is not None and one.outcome != "invalid" and is_of(one, of)
+    ]
     for spec, layer, own in by_place(grown):
-        pairs: dict[tuple[str, str], list[ResultRecord]] = defaultdict(list)
-        for record in own:
-            if record.growth is not None:
-                pairs[record.growth.base, record.model].append(record)
-        names = list(pairs)
-        for start in range(0, len(names), ON_A_PAGE):
-            shown = names[start : start + ON_A_PAGE]
+        found = transfers(own)
+        for start in range(0, len(found), ON_A_PAGE):
+            shown = [(one, _members(one, own)) for one in found[start : start + ON_A_PAGE]]
             figure, panels = panels_of(len(shown), COLUMNS, height=2.7)
-            every = [one for name in shown for one in pairs[name]]
-            reach = widest([end for one in every for end in _ends(one)])
-            for axes, (base, model) in zip(panels, shown, strict=True):
-                _scatter(axes, base, model, pairs[base, model], reach)
+            reach = widest((end for _, ours in shown for one in ours for end in _ends(one)), of)
+            for axes, (transfer, ours) in zip(panels, shown, strict=True):
+                _scatter(axes, transfer, ours, reach)
             for axes in panels[::COLUMNS]:
-                axes.set_ylabel("effect d after")
-            title(figure, "Effects before and after", spec, layer)
+                axes.set_ylabel(f"after: {UNITS[of][0]}")
+            title(figure, f"{of.capitalize()} before and after", spec, layer)
             yield spec, layer, figure
+
+
+def _members(transfer: Transfer, records: Iterable[ResultRecord]) -> list[ResultRecord]:
+    pair = transfer.base, transfer.model
+    return [one for one in records if one.growth and (one.growth.base, one.model) == pair]
 
 
 def _ends(record: ResultRecord) -> tuple[float, float]:
@@ -66,9 +79,7 @@ def _ends(record: ResultRecord) -> tuple[float, float]:
     return record.growth.before, record.growth.after
 
 
-def _scatter(
-    axes: Axes, base: str, model: str, records: Sequence[ResultRecord], reach: float
-) -> None:
+def _scatter(axes: Axes, transfer: Transfer, records: Sequence[ResultRecord], reach: float) -> None:
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
     axes.set_aspect("equal")
@@ -80,10 +91,9 @@ def _scatter(
     ends = [_ends(one) for one in records]
     axes.plot(*zip(*ends, strict=True), "o", ms=3.5, color=COLOURS[0], alpha=0.8)
     _name(axes, records)
-    rho = next((one for one in transfers(records) if one.of == "effects"), None)
-    said = "" if rho is None else f"\nSpearman's ρ = {rho.spearman:+.2f} (k = {rho.k})"
-    axes.set_title(f"{plain(base, 18)} → {plain(model, 18)}{said}")
-    axes.set_xlabel("effect d before")
+    said = f"Spearman's ρ = {transfer.spearman:+.2f} (k = {transfer.k})"
+    axes.set_title(f"{plain(transfer.base, 18)} → {plain(transfer.model, 18)}\n{said}")
+    axes.set_xlabel(f"before: {UNITS[transfer.of][0]}")
 
 
 def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
@@ -129,9 +139,10 @@ def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, F
 def _order(row: Labelled) -> float:
     """Sort labels that are numbers by size, before the others in their order."""
     try:
-        return float(row.value)
+        found = float(row.value)
     except ValueError:
-        return float("inf")
+        found = math.nan
+    return math.inf if math.isnan(found) else found
 
 
 def _labels(key: str, rows: Sequence[Labelled], points: Sequence[Sequence[Labelled]]) -> Figure:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from pytest_visualbias.reports.figures.gathering import by_place, is_effect
+from pytest_visualbias.reports.figures.gathering import by_place, is_of
 from pytest_visualbias.reports.figures.style import (
     GREY,
     LIMIT,
+    UNITS,
     legend,
     model_looks,
     panels_of,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.units import Unit
 
 __all__ = ["courses"]
 
@@ -37,23 +39,31 @@ ON_A_PAGE = 24
 MOST_NAMES = 8
 
 
-def courses(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+def courses(
+    records: Iterable[ResultRecord], of: Unit = "effects"
+) -> Iterator[tuple[str, str, Figure]]:
     """Yield the effect of each test over a training run: spec, layer, and figure.
 
     A panel for each test, a line with its interval for each series; the model before is a grey
     line, and limits are dotted.
     """
-    found = [one for one in records if one.series is not None and is_effect(one)]
+    found = [one for one in records if one.series is not None and is_of(one, of)]
     for spec, layer, own in by_place(found):
         tests = list(dict.fromkeys(one.test for one in own))
         for start in range(0, len(tests), ON_A_PAGE):
-            yield spec, layer, _course(spec, layer, own, tests[start : start + ON_A_PAGE])
+            shown = [one for one in own if one.test in tests[start : start + ON_A_PAGE]]
+            yield spec, layer, _course(spec, layer, shown, model_looks(own), of)
 
 
-def _course(spec: str, layer: str, records: Sequence[ResultRecord], tests: Sequence[str]) -> Figure:
-    looks = model_looks(records)
-    own = [one for one in records if one.test in tests]
-    reach = widest([end for one in own for end in _ends(one)])
+def _course(
+    spec: str,
+    layer: str,
+    own: Sequence[ResultRecord],
+    looks: Mapping[str, Mapping[str, Any]],
+    of: Unit,
+) -> Figure:
+    tests = list(dict.fromkeys(one.test for one in own))
+    reach = widest((end for one in own for end in _ends(one)), of)
     figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
     for axes, test in zip(panels, tests, strict=True):
         axes.set_title(plain(test, 30), fontsize=7)
@@ -64,8 +74,8 @@ def _course(spec: str, layer: str, records: Sequence[ResultRecord], tests: Seque
     axis = plain(" or ".join(sorted({one.series.axis for one in own if one.series is not None})))
     for axes in panels[-COLUMNS:]:
         axes.set_xlabel(axis, fontsize=7)
-    figure.supylabel("effect d (standard deviations)", fontsize=8)
-    title(figure, "Effects over training, with their intervals", spec, layer)
+    figure.supylabel(UNITS[of][0], fontsize=8)
+    title(figure, f"{of.capitalize()} over training, with their intervals", spec, layer)
     marks = [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
     if any(before_of(one) is not None for one in own):
         marks.append(Line2D([], [], color=GREY, ls="--", label="before"))

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
     from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.units import Unit
 
 __all__ = [
     "COLOURS",
     "GREY",
     "LIMIT",
     "RC",
+    "UNITS",
     "WIDTH",
     "legend",
     "model_looks",
@@ -40,6 +42,12 @@ WIDTH = 7.2
 # Height of a line of a legend.
 LINE = 0.17
 LONGEST = 34
+# What an axis is called on which effects lie, and what it reaches at least.
+UNITS: dict[Unit, tuple[str, float]] = {
+    "effects": ("effect d (standard deviations)", 0.6),
+    "similarities": ("mean cosine", 0.2),
+    "gaps": ("difference of rates", 0.1),
+}
 RC = {
     # A name with two dollars is a name, no formula.
     "text.parse_math": False,
@@ -126,6 +134,6 @@ def model_looks(records: Iterable[ResultRecord]) -> dict[str, dict[str, Any]]:
     return {model: looks[model] for model in roles}
 
 
-def widest(values: Sequence[float], least: float = 0.6) -> float:
-    """Return half the width of a symmetric axis that holds all values."""
-    return 1.08 * max([least, *map(abs, values)])
+def widest(values: Iterable[float], of: Unit = "effects") -> float:
+    """Return half the width of a symmetric axis that holds all values of a unit."""
+    return 1.08 * max([UNITS[of][1], *map(abs, values)])

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.record import Report
     from pytest_visualbias.reports.accuracy import Accuracy
+    from pytest_visualbias.reports.units import Unit
 
 __all__ = ["figures", "write"]
 
 FORMATS = ("svg", "png")
+# What is no standardised effect has figures of its own, named so.
+OTHERS: tuple[Unit, ...] = ("similarities", "gaps")
 DPI = 200
 # What stands in the name of a file: elsewhere, characters of a spec could name another folder.
 UNSAFE = re.compile(r"[^A-Za-z0-9]+")
@@ -105,6 +108,17 @@ def figures(
         ("transfer", relations.transfer_figures(records)),
         ("labels", relations.label_figures(records)),
         ("accuracy", tradeoff.tradeoffs(study, accuracies)),
+        *(
+            (f"{kind}-{of}", draw(records, of))
+            for of in OTHERS
+            for kind, draw in (
+                ("forest", effects.forests),
+                ("before-after", effects.dumbbells),
+                ("layers", layers.sweeps),
+                ("trajectory", series.courses),
+                ("transfer", relations.transfer_figures),
+            )
+        ),
     )
     taken: set[str] = set()
     for kind, found in drawn:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.record import ExcessRecord
 from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.series import numbers_of, series_text, span_text
-from pytest_visualbias.reports.text import waiver_text
+from pytest_visualbias.reports.text import compared, waiver_text
 from pytest_visualbias.reports.trials import seeds_text
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.reports.zero_shot import nearest_words, words_text, zero_shot_text
-from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
     if record.p_value is None:
         return
     yield Fact(
-        name=f"p, {_compared(record)}", value=_told(record.p_value, record.p_method), term="p"
+        name=f"p, {compared(record)}", value=_told(record.p_value, record.p_method), term="p"
     )
     if record.p_attributes is not None:
         yield Fact(name="p, attributes", value=p_text(record.p_attributes), term="p")
@@ -129,12 +128,6 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
         tests = "1 test" if count == 1 else f"{count} tests"
         value = f"{p_text(record.p_adjusted)} ({record.correction}, {tests})"
         yield Fact(name="p adjusted", value=value, term="adjusted")
-
-
-def _compared(record: ResultRecord) -> str:
-    """Return whose labels the first p permutes."""
-    kind = KINDS.get(record.kind)
-    return part_of(kind.compared[0][0]) if kind is not None and kind.compared else "labels"
 
 
 def _told(p: float | None, method: str | None) -> str:
@@ -156,7 +149,7 @@ def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Ite
     if change.p_value is None:
         return
     each = {
-        _compared(record): change.p_value,
+        compared(record): change.p_value,
         "attributes": change.p_attributes,
         "Welch's t": change.p_welch,
     }
@@ -183,7 +176,8 @@ def _trials(record: ResultRecord) -> Iterator[Fact]:
     if record.trials is None:
         return
     labels = record.trials.get("labels", [])
-    effects = [float(one) for one in record.trials.get("effect_judged", [])]
+    found = record.trials.get("effect_judged", [])
+    effects = [one for one in found if isinstance(one, float)]
     if not effects:
         return
     value = f"{len(effects)}, {number(min(effects))} to {number(max(effects))}"

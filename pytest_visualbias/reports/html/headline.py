@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.html.strips import EFFECTS, strip
+from pytest_visualbias.reports.html.strips import scale_of, strip
 from pytest_visualbias.reports.html.wording import OUTCOMES
-from pytest_visualbias.reports.units import is_standardised
+from pytest_visualbias.reports.outcomes import deselected, faults
+from pytest_visualbias.reports.units import AXES, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,12 +39,15 @@ class Story:
         Where the effect lies.
     ticks : tuple of Tick
         Of that axis.
+    of : str
+        What is on it.
     """
 
     row: Row
     also: tuple[Row, ...]
     strip: Strip | None
     ticks: tuple[Tick, ...]
+    of: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +86,7 @@ def headline_of(report: Report, rows: Sequence[Row]) -> Headline:
     """Return what is said first of a report."""
     names = [row.outcome for row in rows]
     counts = {name: names.count(name) for name in OUTCOMES if name in names}
-    errors = tuple(str(one) for one in _listed(report.summary, "collection_errors"))
+    errors = tuple(faults(report))
     state = _state(report, counts, errors)
     stories = _stories(rows)
     return Headline(
@@ -104,25 +108,19 @@ def _stories(rows: Sequence[Row]) -> list[Story]:
     for row in sorted(amiss, key=lambda row: (row.order, -_ratio(row))):
         one = row.record
         groups.setdefault((one.spec, one.model, one.test), []).append(row)
-    return [
-        Story(
-            row=first,
-            also=tuple(others),
-            strip=_strip(first),
-            ticks=tuple(EFFECTS.ticks()),
-        )
-        for first, *others in groups.values()
-    ]
+    return [_story(first, others) for first, *others in groups.values()]
 
 
-def _listed(summary: Mapping[str, Any], key: str) -> list[Any]:
-    found = summary.get(key, [])
-    return found if isinstance(found, list) else [found]
-
-
-def _strip(row: Row) -> Strip | None:
-    is_effect = row.record.effect_judged is not None and is_standardised(row.record)
-    return strip(EFFECTS, row.record) if is_effect else None
+def _story(first: Row, others: Sequence[Row]) -> Story:
+    record = first.record
+    scale = scale_of([record])
+    return Story(
+        row=first,
+        also=tuple(others),
+        strip=strip(scale, record) if record.effect_judged is not None else None,
+        ticks=tuple(scale.ticks()),
+        of=AXES[unit_of(record)],
+    )
 
 
 def _ratio(row: Row) -> float:
@@ -186,7 +184,7 @@ def _counted(count: int, noun: str) -> str:
 def _notes(report: Report, state: str, counts: Mapping[str, int]) -> Iterator[str]:
     summary = report.summary
     is_failed = any(counts.get(name) for name in FAILED)
-    unread = len(_listed(summary, "collection_errors"))
+    unread = len(faults(report))
     if unread and is_failed:
         yield f"{_counted(unread, 'spec')} could not be read."
     if is_failed and (open_ones := counts.get("inconclusive", 0)):
@@ -197,8 +195,8 @@ def _notes(report: Report, state: str, counts: Mapping[str, int]) -> Iterator[st
         and report.environment.get("strict") is True
     ):
         yield "This run is strict: what is inconclusive fails, too."
-    if deselected := summary.get("deselected"):
-        yield f"{_counted(int(deselected), 'result')} deselected: not in this report."
+    if left_out := deselected(report):
+        yield f"{_counted(left_out, 'result')} deselected: not in this report."
     status = summary.get("exit_status")
     if status not in (None, 0, 5) and not (is_failed or unread or counts.get("inconclusive")):
         yield f"pytest's exit status was {status}, for something else: see its output."

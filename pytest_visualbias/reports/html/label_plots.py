@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -52,9 +53,18 @@ def label_plots(records: Iterable[ResultRecord]) -> list[LabelPlot]:
 def _in_order(rows: Sequence[Labelled]) -> Sequence[Labelled]:
     """Return rows by their numbers where every label is one, else as they are."""
     try:
-        return sorted(rows, key=lambda row: Fraction(row.value))
+        return sorted(rows, key=lambda row: _amount(row.value))
     except (ValueError, ZeroDivisionError):
         return rows
+
+
+def _amount(text: str) -> float | Fraction:
+    """Return a label as a number; of a fraction, exactly."""
+    # Not Fraction for all: that of 1e999999999 would have a thousand million digits.
+    found = Fraction(text) if "/" in text else float(text)
+    if math.isnan(found):
+        raise ValueError
+    return found
 
 
 def _label_plot(key: str, rows: Sequence[Labelled]) -> LabelPlot:

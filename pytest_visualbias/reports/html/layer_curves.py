@@ -14,6 +14,8 @@ from pytest_visualbias.reports.html.curves import (
 )
 from pytest_visualbias.reports.html.scales import Scale, Tick, around
 from pytest_visualbias.reports.html.wording import optional
+from pytest_visualbias.reports.limits import limits_of
+from pytest_visualbias.reports.units import AXES, unit_of
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def _chart(spec: str, test: str, group: Sequence[ResultRecord], hues: Mapping[st
         title=(spec, test),
         about=f"Effect at {', '.join(layers)}. {'; '.join(told)}.",
         x_name="layer",
-        y_name="effect",
+        y_name=AXES[unit_of(group[0])],
         x_ticks=tuple(_names(layers, x)),
         y_ticks=tuple(y.ticks()),
         lines=tuple(
@@ -99,14 +101,8 @@ def _series(group: Sequence[ResultRecord]) -> Iterator[tuple[str, Values, bool]]
 
 
 def _limits(group: Sequence[ResultRecord]) -> list[float]:
-    """Return the limits on the effect, with the sign of the way that counts."""
-    found: dict[float, None] = {}
-    for one in group:
-        most = one.limits.get("max_effect")
-        if most is not None and one.role == "gated":
-            signs = {"two-sided": (1, -1), "greater": (1,), "less": (-1,)}[one.alternative]
-            found |= dict.fromkeys(sign * most for sign in signs)
-    return list(found)
+    """Return the limits on the effect, each once."""
+    return list(dict.fromkeys(limit for one in group for limit in limits_of(one)))
 
 
 def _names(layers: Sequence[str], x: Scale) -> Iterator[Tick]:

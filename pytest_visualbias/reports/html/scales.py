@@ -17,9 +17,9 @@ WANTED = 5
 MARGIN = 0.04
 # Places are rounded to so many digits: a hundredth of a pixel is not seen, and makes pages large.
 DIGITS = 1
-
-
 TINY = 1e-12
+# Of larger numbers, which only a file that was edited holds, the range would be infinite.
+LARGEST = 1e150
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +75,7 @@ class Scale:
 
 def around(values: Iterable[float], *, least: float = 0.0) -> Scale:
     """Return an axis that holds all values and zero, and reaches at least so far from zero."""
-    listed = [0.0, *values]
+    listed = [0.0, *(min(max(value, -LARGEST), LARGEST) for value in values)]
     low, high = min(listed), max(listed)
     high = max(high, least)
     low = min(low, -least) if low < 0 else low

@@ -17,6 +17,7 @@ from pytest_visualbias.reports.html.scales import Scale, Tick, around
 from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.limits import limits_of
 from pytest_visualbias.reports.series import before_of, places_of, series_text, span_text
+from pytest_visualbias.reports.units import AXES, unit_of
 from pytest_visualbias.verdict import p_text
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def series_curve(record: ResultRecord) -> Chart | None:
         title=(record.spec, record.test, record.model, record.layer),
         about=f"Effect over {span_text(series)}: {series_text(record)}.",
         x_name=series.axis,
-        y_name="effect",
+        y_name=AXES[unit_of(record)],
         x_ticks=tuple(_names(series, places, x)),
         y_ticks=tuple(y.ticks()),
         lines=tuple(lines),

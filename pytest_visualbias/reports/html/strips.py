@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.html.scales import Scale, around
 from pytest_visualbias.reports.html.wording import optional, outcome_of, span
+from pytest_visualbias.reports.limits import limits_of
 from pytest_visualbias.reports.series import numbers_of
-from pytest_visualbias.reports.units import judged_limit, unit_of
+from pytest_visualbias.reports.units import AXES, judged_limit, unit_of
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -21,17 +22,21 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.reports.html.scales import Tick
-    from pytest_visualbias.reports.units import Unit
 
-__all__ = ["EFFECTS", "Panel", "Strip", "StripRow", "dumbbells", "forests", "reach", "strip"]
+__all__ = [
+    "EFFECTS",
+    "Panel",
+    "Strip",
+    "StripRow",
+    "dumbbells",
+    "forests",
+    "reach",
+    "scale_of",
+    "strip",
+]
 
 # Effects from side to side, so that panels compare by eye.
 EFFECTS = Scale(low=-2.0, high=2.0, start=2.0, end=98.0)
-AXES: dict[Unit, str] = {
-    "effects": "effect size d",
-    "similarities": "mean cosine",
-    "gaps": "difference of rates",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,7 +165,7 @@ def _panel(
     base: bool = False,
 ) -> Panel:
     first = group[0][1]
-    scale = _scale([one for _, one in group])
+    scale = scale_of([one for _, one in group])
     rows = sorted(group, key=lambda pair: -order(pair[1]))
     return Panel(
         spec=first.spec,
@@ -186,12 +191,14 @@ def _panel(
     )
 
 
-def _scale(records: Sequence[ResultRecord]) -> Scale:
+def scale_of(records: Sequence[ResultRecord]) -> Scale:
+    """Return the axis of effects of one unit."""
     if unit_of(records[0]) == "effects":
         return EFFECTS
     values = [one.effect_judged or 0.0 for one in records]
     values += [one.growth.before for one in records if one.growth is not None]
     values += [end for one in records for end in (one.ci_low, one.ci_high) if end is not None]
+    values += [limit for one in records for limit in limits_of(one)]
     return around(values).drawn(EFFECTS.start, EFFECTS.end)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.reports.html.curves import Chart, Line, Point, across, upwards
 from pytest_visualbias.reports.html.scales import around
 from pytest_visualbias.reports.transfer import transfers
+from pytest_visualbias.reports.units import AXES, unit_of
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def _members(transfer: Transfer, records: Sequence[ResultRecord]) -> Iterator[Re
     for one in records:
         if one.growth is None or one.outcome == "invalid":
             continue
-        is_alike = (one.gap is not None) == (transfer.of == "effects")
-        if is_alike and (one.spec, one.layer, one.growth.base, one.model) == where:
+        if unit_of(one) != transfer.of:
+            continue
+        if (one.spec, one.layer, one.growth.base, one.model) == where:
             yield one
 
 
@@ -53,8 +55,8 @@ def _chart(transfer: Transfer, members: Sequence[ResultRecord], hues: Mapping[st
         title=(transfer.spec, transfer.layer, f"{transfer.base} → {transfer.model}"),
         about=f"{transfer.of.capitalize()} of {transfer.k} tests in {transfer.base} and "
         f"{transfer.model}; Spearman's rank correlation is {number(transfer.spearman)}.",
-        x_name=f"effect in {transfer.base}",
-        y_name=f"effect in {transfer.model}",
+        x_name=f"{AXES[transfer.of]} in {transfer.base}",
+        y_name=f"{AXES[transfer.of]} in {transfer.model}",
         x_ticks=tuple(x.ticks()),
         y_ticks=tuple(y.ticks()),
         lines=(Line(name=name, hue=hues.get(transfer.model, 0), points=points),),
