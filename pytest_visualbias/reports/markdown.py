@@ -10,6 +10,11 @@ from pytest_visualbias.reports.fitting import Section, fit
 from pytest_visualbias.reports.markdown_beside import beside
 from pytest_visualbias.reports.markdown_parts import (
     LONGEST,
+    clipped,
+    folded,
+    head,
+    row,
+    span,
     test_name,
 )
 from pytest_visualbias.reports.outcomes import (
