@@ -57,7 +57,8 @@ def _worst(record: ResultRecord) -> tuple[float, str]:
 def _effects(record: ResultRecord) -> list[float]:
     """Return the judged effect of each trial, where there are several."""
     trials = record.trials or {}
-    effects = [float(one) for one in trials.get("effect_judged", [])]
+    # A report may say anything else in their place.
+    effects = [one for one in trials.get("effect_judged", []) if isinstance(one, float)]
     return effects if len(effects) > 1 and len(trials.get("labels", [])) == len(effects) else []
 
 
