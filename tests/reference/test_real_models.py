@@ -6,7 +6,7 @@ import csv
 import importlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ import timm
 import timm.data
 import torch
 from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.reference.conftest import Gate
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_architecture"
 CIFAR = """
@@ -32,7 +35,7 @@ WEAPON = {"X": "weapon/white", "Y": "weapon/black", "A": "weapon/tool", "B": "we
 DISTINCT = 654
 
 
-def spec_text(data: Path, models: str, names: tuple[str, ...]) -> str:
+def spec_text(data: Path, models: str, *names: str) -> str:
     """Return a spec of published tests, all 39 or those named, for some models, reported only."""
     with (data / "ieat" / "published.csv").open(encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["model"] == "igpt_l_32"]
@@ -56,17 +59,6 @@ def spec_text(data: Path, models: str, names: tuple[str, ...]) -> str:
             f"tests: {json.dumps(tests)}",  # JSON is YAML
         ]
     )
-
-
-def run(pytester: pytest.Pytester, data: Path, models: str, *names: str) -> dict[str, Any]:
-    """Run the gate on the 39 tests, or those named, and return its report."""
-    pytester.copy_example(str(EXAMPLE / "cifar_resnet.py"))
-    folder = pytester.mkdir("bias_specs")
-    (folder / "ieat.bias.yaml").write_text(spec_text(data, models, names), encoding="utf-8")
-    result = pytester.runpytest_subprocess("--visualbias", "--visualbias-json=report.json")
-    result.assert_outcomes(passed=len(names) or 39)
-    report: dict[str, Any] = json.loads((pytester.path / "report.json").read_text("utf-8"))
-    return report
 
 
 def effect_by_hand(vectors: dict[str, np.ndarray]) -> float:
@@ -98,10 +90,14 @@ def weapon(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_trained_network_of_the_users_own_gives_the_effect_computed_by_hand(
-    pytester: pytest.Pytester, reference_data: Path, monkeypatch: pytest.MonkeyPatch
+    gate: Gate,
+    pytester: pytest.Pytester,
+    reference_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All 39 tests run on a real checkpoint, and one of them equals a plain computation."""
-    report = run(pytester, reference_data, CIFAR)
+    pytester.copy_example(str(EXAMPLE / "cifar_resnet.py"))
+    report = gate(spec_text(reference_data, CIFAR), passed=39)
     assert len(report["results"]) == 39
     used = {
         image for row in report["results"] for s in row["sets"].values() for image in s["images"]
@@ -136,13 +132,13 @@ def test_a_trained_network_of_the_users_own_gives_the_effect_computed_by_hand(
 
 
 def test_an_untrained_timm_network_gives_the_effect_computed_by_hand(
-    pytester: pytest.Pytester, reference_data: Path
+    gate: Gate, reference_data: Path
 ) -> None:
     """On a ResNet-50 at 224 pixels, reported as a random control.
 
     All 39 tests run on one in `test_sb_ssl.py`; here those of few images are enough.
     """
-    report = run(pytester, reference_data, RESNET50, "Weapon", "Weapon (Modern)")
+    report = gate(spec_text(reference_data, RESNET50, "Weapon", "Weapon (Modern)"), passed=2)
     assert {row["role"] for row in report["results"]} == {"random"}
     torch.manual_seed(0)
     network: Any = timm.create_model("resnet50", pretrained=False, num_classes=1000).eval()

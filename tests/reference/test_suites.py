@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.reference.conftest import Gate
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_architecture"
 SPEC = """
@@ -26,15 +28,11 @@ suite: ranjit-openimages
 @pytest.mark.slow
 @pytest.mark.torch
 def test_the_open_images_suite_measures_all_its_comparisons(
-    pytester: pytest.Pytester, reference_data: Path
+    gate: Gate, pytester: pytest.Pytester, reference_data: Path
 ) -> None:
     """No two compared sets share a picture, and gaps add up to the numerator of their ieat."""
     pytester.copy_example(str(EXAMPLE / "cifar_resnet.py"))
-    spec = SPEC.format(data=reference_data)
-    (pytester.mkdir("bias_specs") / "oi.bias.yaml").write_text(spec, encoding="utf-8")
-    result = pytester.runpytest_subprocess("--visualbias", "--visualbias-json=report.json")
-    result.assert_outcomes(passed=40)
-    report = json.loads((pytester.path / "report.json").read_text("utf-8"))
+    report = gate(SPEC.format(data=reference_data), passed=40)
     rows: dict[str, dict[str, Any]] = {row["test"]: row for row in report["results"]}
     sizes = [rows["car-with-man-woman"][key] for key in ("n_x", "n_y")]
     assert sizes == [150, 49]
