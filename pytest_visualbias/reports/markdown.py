@@ -12,6 +12,8 @@ from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import series_text, span_text
 from pytest_visualbias.reports.text import headline
 from pytest_visualbias.reports.transfer import transfers
+from pytest_visualbias.reports.units import rates_text
+from pytest_visualbias.reports.zero_shot import zero_shot_text
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def _sections(report: Report) -> Iterator[Section]:
         yield _group(group)
     yield from _growths([one for one in report.results if one.growth is not None])
     yield from _courses(report.results)
+    yield from _asides(report.results)
     warnings = list(dict.fromkeys(text for one in report.results for text in one.warnings))
     if warnings:
         rows = [f"- {_clipped(text)}" for text in warnings]
@@ -171,6 +174,19 @@ def _courses(records: Iterable[ResultRecord]) -> Iterator[Section]:
     ]
     if rows:
         yield _folded(f"Over a training run ({len(rows)})", "", rows, "tests over training runs")
+
+
+def _asides(records: Iterable[ResultRecord]) -> Iterator[Section]:
+    """Yield what a classifier made of groups, and to which words images are nearest."""
+    rows = [
+        f"- {markdown_code(one.spec)}: {markdown_code(test_name(one))} of "
+        f"{markdown_code(one.model)}: {_clipped(text)}"
+        for one in records
+        if (text := rates_text(one) or zero_shot_text(one))
+    ]
+    if rows:
+        title = f"Rates of classifiers and nearest words ({len(rows)})"
+        yield _folded(title, "", rows, "rates and nearest words")
 
 
 def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:

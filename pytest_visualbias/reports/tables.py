@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.reports.bars import Glyphs, bar, head
+from pytest_visualbias.reports.units import unit_of
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -70,9 +71,8 @@ def result_table(
     role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
     table = empty_table(f"{first.spec} :: {first.model}{role}", screen)
     table.add_column("test [layer]" if has_layer else "test", overflow="fold", ratio=1)
-    # A gap that is limited is what decides, so it stands on any screen.
-    has_gap = any("max_gap" in record.limits for record in records)
-    for name in _numbers(screen, has_gap=has_gap):
+    names = _columns(screen, records)
+    for name in names:
         align = "left" if name == BAR else "right"
         shown_as = head(records) if name == BAR else name
         table.add_column(shown_as, justify=align, no_wrap=True)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def result_table(
     table.add_column("verdict", no_wrap=True)
     for record in shown:
         name = f"{record.test} [{record.layer}]" if has_layer else record.test
-        cells = [name, *_numbers(screen, record, has_gap=has_gap).values()]
+        cells = [name, *_numbers(screen, record, names)]
         if has_growth:
             cells.append(_growth(record, screen))
         if has_excess:
@@ -95,18 +95,21 @@ def result_table(
     return table
 
 
-def _numbers(
-    screen: Screen, record: ResultRecord | None = None, *, has_gap: bool
-) -> dict[str, str]:
-    """Return the cells of a record by the names of their columns; without one, the names."""
-    is_wide, is_widest = screen.width >= NARROW, screen.width >= WIDEST
-    names = ["effect", BAR, *(["interval"] if is_widest else []), "p adj"]
-    if is_wide:
-        names += ["targets", "attrib.", "gap", "p", "visible"]
-    elif has_gap:
-        names.append("gap")
-    if record is None:
-        return dict.fromkeys(names, "")
+def _columns(screen: Screen, records: Sequence[ResultRecord]) -> list[str]:
+    """Return the columns of numbers that there is room for, and that say something."""
+    names = ["effect", BAR, *(["interval"] if screen.width >= WIDEST else []), "p adj"]
+    # Of rates the gap is the effect, and there is one side.
+    if all(unit_of(record) == "gaps" for record in records):
+        return [*names, "p", "visible"] if screen.width >= NARROW else names
+    if screen.width >= NARROW:
+        return [*names, "targets", "attrib.", "gap", "p", "visible"]
+    # A gap that is limited is what decides, so it stands on any screen.
+    has_gap = any("max_gap" in record.limits for record in records)
+    return [*names, "gap"] if has_gap else names
+
+
+def _numbers(screen: Screen, record: ResultRecord, names: Sequence[str]) -> list[str]:
+    """Return the cells of a record in columns of these names."""
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
     cells = {
         "effect": _number(record.effect_judged),
@@ -119,7 +122,7 @@ def _numbers(
         "p": p_text(record.p_verdict),
         "visible": _visible(record),
     }
-    return {name: cells[name] for name in names}
+    return [cells[name] for name in names]
 
 
 def empty_table(title: str, screen: Screen) -> Table:
