@@ -16,7 +16,7 @@ from pytest_visualbias.models.identity import (
     transform_text,
     weights_in,
 )
-from pytest_visualbias.models.shards import digest_of_folder
+from pytest_visualbias.models.shards import digest_of_folder, has_weights, is_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,7 +116,7 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
         versions = {name: version_of(name) for name in (*LIBRARIES, *packages)}
         folders = paths_of(entry.path, context)
         for folder in folders:
-            _folder(folder, context)
+            _check_weights(folder, context)
         names = [folder.name for folder in folders]
         return tuple(
             dataclasses.replace(
@@ -185,6 +185,20 @@ def _adapter(folder: Path, context: Context) -> str:
     if not folder.is_dir():
         raise EncoderError(f"there is no adapter {folder}; correct the path")
     return digest_of_folder(folder, context.digest)
+
+
+def _check_weights(folder: Path, context: Context) -> None:
+    _folder(folder, context)
+    if is_adapter(folder):
+        raise EncoderError(
+            f"{folder} is an adapter; name the model that it was trained on by 'path', and it by "
+            "'adapter'"
+        )
+    if not has_weights(folder):
+        raise EncoderError(
+            f"the folder {folder} holds no weights, as model.safetensors; save the model there, "
+            "name them by 'checkpoint', or write 'random_init: 1' for an untrained network"
+        )
 
 
 def _folder(folder: Path, context: Context) -> str:

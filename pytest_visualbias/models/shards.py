@@ -14,7 +14,14 @@ from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["digest_of_folder", "digest_of_weights", "files_of", "is_adapter", "is_several"]
+__all__ = [
+    "digest_of_folder",
+    "digest_of_weights",
+    "files_of",
+    "has_weights",
+    "is_adapter",
+    "is_several",
+]
 
 INDEX = ".index.json"
 # What trainers call the weights of a folder, the safe ones first.
@@ -32,10 +39,14 @@ def is_several(path: Path) -> bool:
     return os.path.isdir(path) or path.name.endswith(INDEX)  # noqa: PTH112 - never raises
 
 
+def has_weights(path: Path) -> bool:
+    """Whether a folder holds those of a whole network."""
+    return any(os.path.isfile(path / name) for name in WHOLE)  # noqa: PTH113 - never raises
+
+
 def is_adapter(path: Path) -> bool:
     """Whether a folder holds weights that peft adds to those of a network, and no network."""
-    has_own = any(os.path.isfile(path / name) for name in WHOLE)  # noqa: PTH113 - never raises
-    return os.path.isfile(path / ADAPTER) and not has_own  # noqa: PTH113 - never raises
+    return os.path.isfile(path / ADAPTER) and not has_weights(path)  # noqa: PTH113 - never raises
 
 
 def files_of(path: Path) -> list[Path]:

@@ -135,13 +135,7 @@ def _place(entry: TransformersModel, identity: Identity, context: Context) -> _P
             options["revision"] = entry.revision
         return _Place(str(entry.name), options, is_weights=False)
     is_weights = entry.files is None and identity.checkpoint is not None
-    folder = identity.checkpoint if is_weights else None
-    folder = folder or _folder(entry.path, context)
-    if is_adapter(folder):
-        raise EncoderError(
-            f"{folder} is an adapter; name the model that it was trained on by 'path', and it by "
-            "'adapter'"
-        )
+    folder = identity.checkpoint if is_weights else _folder(entry.path, context)
     return _Place(str(folder), {"local_files_only": True}, is_weights=is_weights)
 
 

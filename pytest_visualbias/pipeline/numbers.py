@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.sets import concepts_of
+from pytest_visualbias.statistics import OutcomeScores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.baseline.sources import Baseline
     from pytest_visualbias.pipeline.comparing import Difference
     from pytest_visualbias.pipeline.embedding import Measured
-    from pytest_visualbias.pipeline.measures import AnyScores
+    from pytest_visualbias.pipeline.measures import AnyScores, Measure
     from pytest_visualbias.pipeline.predictions import Asked
     from pytest_visualbias.pipeline.preflight import ModelSets
     from pytest_visualbias.pipeline.recorded import Earlier
@@ -282,9 +283,8 @@ def _with_growth(
         return found
     measure = remembering(measure_of(test), memo)
     growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test), None)
-    old, new = (measure.by_role(scores) for scores in (earlier.mean, found.scores))
     # The same weights, whatever file they lie in.
-    is_same = all(np.array_equal(old[role], new[role]) for role in new)
+    is_same = _is_same(earlier.mean, found.scores, measure) or _weights(before) == _weights(subject)
     return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
 
 
@@ -307,6 +307,17 @@ def _since_record(
         before = past.scores
     measure = remembering(measure_of(test), memo)
     growth = measure.grow(before, found.scores, plan_of(file.spec, test), None)
-    old, new = (measure.by_role(scores) for scores in (before, found.scores))
-    is_same = not found.is_recorded and all(np.array_equal(old[role], new[role]) for role in new)
+    is_same = not found.is_recorded and _is_same(before, found.scores, measure)
     return dataclasses.replace(found, before=before, growth=growth, is_same=is_same)
+
+
+def _weights(subject: Subject) -> list[str]:
+    return [trial.fingerprint for trial in subject.measured.trials]
+
+
+def _is_same(before: AnyScores | None, after: AnyScores | None, measure: Measure[Any]) -> bool:
+    """Whether all images score alike, as no two networks do; equal predictions are nothing rare."""
+    if isinstance(after, OutcomeScores) and after.is_rate:
+        return False
+    old, new = measure.by_role(before), measure.by_role(after)
+    return all(np.array_equal(old[role], new[role]) for role in new)

@@ -30,6 +30,8 @@ from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of, series_text, shown_step, span_text
 from pytest_visualbias.reports.text import headline
 from pytest_visualbias.reports.transfer import transfers
+from pytest_visualbias.reports.units import rates_text
+from pytest_visualbias.reports.zero_shot import zero_shot_text
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def _sections(report: Report) -> Iterator[Section]:
     yield from _growths([one for one in report.results if one.growth is not None])
     yield from _courses(report.results)
     yield from beside(report.results)
+    yield from _asides(report.results)
     warnings = list(dict.fromkeys(text for one in report.results for text in one.warnings))
     if warnings:
         rows = [f"- {clipped(text)}" for text in warnings]
@@ -196,6 +199,19 @@ def _model(record: ResultRecord) -> str:
     """Return the model, and of a series the checkpoint whose numbers stand beside it."""
     step = shown_step(record)
     return markdown_code(record.model) + (f", {markdown_text(step)}" if step else "")
+
+
+def _asides(records: Iterable[ResultRecord]) -> Iterator[Section]:
+    """Yield what a classifier made of groups, and to which words images are nearest."""
+    rows = [
+        f"- {markdown_code(one.spec)}: {markdown_code(test_name(one))} of "
+        f"{markdown_code(one.model)}: {clipped(text)}"
+        for one in records
+        if (text := rates_text(one) or zero_shot_text(one))
+    ]
+    if rows:
+        title = f"Rates of classifiers and nearest words ({len(rows)})"
+        yield folded(title, "", rows, "rates and nearest words")
 
 
 def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:

@@ -9,7 +9,15 @@ from pytest_visualbias.spec.prediction import RATES, class_text
 if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord
 
-__all__ = ["AXES", "Unit", "is_standardised", "judged_limit", "rates_text", "unit_of"]
+__all__ = [
+    "AXES",
+    "Unit",
+    "is_counted",
+    "is_standardised",
+    "judged_limit",
+    "rates_text",
+    "unit_of",
+]
 
 Unit = Literal["effects", "similarities", "gaps"]
 UNITS: dict[str, Unit] = {"intra-similarity": "similarities", "outcome-gap": "gaps"}
@@ -29,6 +37,12 @@ def unit_of(record: ResultRecord) -> Unit:
 def is_standardised(record: ResultRecord) -> bool:
     """Whether the effect of a result is in standard deviations."""
     return unit_of(record) == "effects"
+
+
+def is_counted(record: ResultRecord) -> bool:
+    """Whether each image is predicted as a class or not; not so of means over trials."""
+    asked = record.prediction
+    return asked is not None and asked.rate != "score" and record.trials is None
 
 
 def judged_limit(record: ResultRecord) -> float | None:

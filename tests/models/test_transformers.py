@@ -381,6 +381,16 @@ class TestWhatIsWrong:
             opened(context, path="vit")
         assert "\n" not in str(caught.value)
 
+    def test_a_folder_without_weights_is_told(self, context: Context) -> None:
+        folder = saved(context, "vit", made("ViTForImageClassification"))
+        (folder / "model.safetensors").unlink()
+        said = (
+            r"vit holds no weights, as model\.safetensors; save the model there, name them by 'chec"
+        )
+        with pytest.raises(EncoderError, match=said):
+            opened(context, path="vit")
+        assert opened(context, path="vit", random_init=1).layers()
+
     def test_weights_of_another_architecture(self, context: Context) -> None:
         folder = saved(context, "vit", made("ViTForImageClassification"))
         other = saved(context, "other", made("Dinov2Model"))

@@ -237,6 +237,34 @@ def test_corrections_run_over_the_tests_of_predictions_apart_from_those_of_embed
     assert project.row("fpr")["family_size"] == project.row("share")["family_size"] == 2
 
 
+@pytest.mark.parametrize("is_same", [False, True])
+def test_equal_predictions_are_warned_of_where_the_weights_are_equal_too(
+    project: Project, *, is_same: bool
+) -> None:
+    """As those of a copy in fewer bits may be, which is another network nevertheless."""
+    store(project, "before", logits(FAIR))
+    store(
+        project, "after", {key: rows * (1 if is_same else 2) for key, rows in logits(FAIR).items()}
+    )
+    gate(project, gap_test(limits="{max_growth: 0.1}"), ret=0)
+    assert project.row()["growth"]["value"] == 0
+    assert bool(project.row()["warnings"]) == is_same
+
+
+def test_what_carries_a_rate_is_the_images_that_are_predicted(project: Project) -> None:
+    """Of more than five, the rest is counted; a gap has no column of its own."""
+    sets = logits((0.9, 0.05))
+    store(project, "after", sets)
+    gate(project, ret=1)
+    shown = sentences(project.gate("-vv"))
+    for role, group in (("X", "women"), ("Y", "men")):
+        (rows,) = np.nonzero((sets[group].argmax(axis=1) == NURSE) & ~is_nurse())
+        named = ", ".join(f"{group}/doctor/{row:03}.png" for row in rows[:5])
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        assert f"  {len(rows)} of 40 of {role} are predicted as it: {named}{more}" in shown
+    assert "attrib." not in shown
+
+
 # ----------------------------------------------------------------------------- names of classes
 
 CLASSES = "classes: [doctor, nurse, clerk, cook]"
@@ -672,4 +700,6 @@ def test_every_report_says_the_rates_and_the_question(project: Project) -> None:
     asked = {key: cells[f"prediction.{key}"] for key in ("class", "rate", "label", "classes")}
     assert asked == {"class": "1", "rate": "fpr", "label": "nurse", "classes": "4"}
     assert float(cells["prediction.rate_x"]) == project.row()["prediction"]["rate_x"]
-    assert "gap +0" in files["md"].read_text(encoding="utf-8")
+    text = files["md"].read_text(encoding="utf-8")
+    assert "gap +0" in text
+    assert "false positive rate of class 1: " in text
