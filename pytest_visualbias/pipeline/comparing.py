@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.predictions import Asked
     from pytest_visualbias.spec.stimuli import StimulusSet
 
-__all__ = ["Difference", "classes", "differences", "undeclared"]
+__all__ = ["UNLIKE", "Difference", "classes", "differences", "undeclared"]
+
+# How the reason of a failure begins that is no finding about the model.
+UNLIKE = "not_comparable: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.pipeline.comparing import UNLIKE
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.pipeline.predictions import blind_reason
 from pytest_visualbias.spec.roles import excess_base, growth_base, is_gated, is_random
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest, Limits
     from pytest_visualbias.verdict import Outcome
 
-__all__ = ["rule_of", "verdict_of", "waiver_of"]
+__all__ = ["rule_of", "unmeasured", "verdict_of", "waiver_of"]
 
 
 def rule_of(spec: BiasSpec, test: BiasTest) -> Rule:
@@ -168,20 +169,36 @@ def _without_growth(limits: Limits) -> Limits:
     return limits.model_copy(update={"max_growth": None, "max_shift": None})
 
 
+def unmeasured(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:
+    """Yield why a change is not shown that no limit is on: a limit would fail and say it."""
+    for what, is_limited, text in _uncompared(spec, model, test, found):
+        if not is_limited:
+            yield f"no {what} is shown: {text}"
+    stale = found.unrecorded or ""
+    # Where nothing was recorded, there is nothing to show, and nothing is wrong.
+    if not test.limits.on_growth and stale.startswith(UNLIKE):
+        yield f"no growth is shown: {stale.removeprefix(UNLIKE)}"
+
+
 def _not_comparable(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:
     """Yield why a change that a limit is on could not be measured."""
-    for unlike, is_limited, names in (
-        (found.unlike, test.limits.on_growth, "before and after"),
-        (
-            found.unlike_untrained,
-            test.limits.on_excess,
-            f"'{excess_base(spec, test)}' and '{model}'",
-        ),
-    ):
-        if unlike is not None and is_limited:
-            yield f"not_comparable: {names} differ in {unlike}"
+    for _, is_limited, text in _uncompared(spec, model, test, found):
+        if is_limited:
+            yield f"{UNLIKE}{text}"
     if found.unrecorded is not None and test.limits.on_growth:
         yield found.unrecorded
+
+
+def _uncompared(
+    spec: BiasSpec, model: str, test: BiasTest, found: Numbers
+) -> Iterator[tuple[str, bool, str]]:
+    """Yield each change that has unlike ends, whether a limit is on it, and what is unlike."""
+    if found.unlike is not None:
+        text = f"before and after differ in {found.unlike}"
+        yield "growth", test.limits.on_growth, text
+    if found.unlike_untrained is not None:
+        text = f"'{excess_base(spec, test)}' and '{model}' differ in {found.unlike_untrained}"
+        yield "excess", test.limits.on_excess, text
 
 
 def _unjudged(spec: BiasSpec, model: str, test: BiasTest) -> str | None:

@@ -16,6 +16,7 @@ from pytest_visualbias.baseline.entries import (
     plain,
 )
 from pytest_visualbias.errors import BaselineError
+from pytest_visualbias.pipeline.comparing import UNLIKE
 from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.spec.roles import growth_base, is_origin, is_random
@@ -191,7 +192,7 @@ def missing(baseline: Baseline, model: str, key: str) -> str:
 def stale(baseline: Baseline, model: str, key: str, unlike: Sequence[Unlike]) -> str:
     """Say in what a result differs from what was recorded, and what to do."""
     what = ", ".join(one.text for one in unlike)
-    said = f"not_comparable: '{key}' in {baseline.shown} was recorded with other {what}"
+    said = f"{UNLIKE}'{key}' in {baseline.shown} was recorded with other {what}"
     declared = ""
     if all(one.name for one in unlike):
         names = ", ".join(one.name for one in unlike)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.pipeline.alike import alike
+from pytest_visualbias.pipeline.judging import unmeasured
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.pipeline.recorded import scores_by_identity
@@ -108,7 +109,11 @@ def result_record(
     notes = [*warnings, *same, *_idle(file, subject.name, numbers)]
     trials = subject.measured.trials
     images = (one.identity for stimuli in numbers.sets.values() for one in stimuli.stimuli)
-    notes += [file.sentence(("models", subject.name), one) for one in twins(trials, images)]
+    told = [
+        *twins(trials, images),
+        *unmeasured(file.spec, subject.name, judged.test, numbers),
+    ]
+    notes += [file.sentence(("models", subject.name), one) for one in told]
     vectors = trials[0].tables[layer].vectors
     notes += [
         f"{file.file}:{empty.line}: {one}"

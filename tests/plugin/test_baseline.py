@@ -371,6 +371,17 @@ def test_a_missing_entry_is_nothing_to_a_test_without_limits_on_growth(recorded:
     recorded.spec(one_test("other", "{max_effect: 0.9}"), models=ALONE)
     assert recorded.gate().ret == 0
     assert recorded.row("other")["growth"] is None
+    assert recorded.row("other")["warnings"] == []
+
+
+def test_growth_that_a_stale_entry_keeps_from_being_shown_is_a_warning(recorded: Project) -> None:
+    recorded.store("after", n=6)
+    recorded.spec(one_test("one", "{max_effect: 1.9}"), models=ALONE)
+    assert recorded.gate().ret == 0
+    assert recorded.row()["growth"] is None
+    (warning,) = recorded.row()["warnings"]
+    said = f"models.after: no growth is shown: 'after::one[pooled]' in {FILE} was recorded with"
+    assert f"{said} other stimuli of X (8 images then, 6 now), " in warning
 
 
 def test_growth_is_reported_where_there_is_an_entry_and_no_limit_on_it(recorded: Project) -> None:

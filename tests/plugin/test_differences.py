@@ -68,6 +68,22 @@ def test_an_effect_over_its_own_limit_is_told_where_its_growth_cannot_be(pooled:
     assert first["idle"].startswith("the waiver must go: effect +1.83 is within the limits")
 
 
+def test_a_growth_that_no_limit_is_on_is_said_to_be_missing(pooled: Project) -> None:
+    """Once for all tests of the model, at its line."""
+    tests = [one_test("one", "{max_effect: 1.9}"), one_test("two", "{}", A="c", B="d")]
+    pooled.spec(*tests, head=LAYERS, models=POOLED)
+    result = pooled.gate()
+    assert result.ret == 0
+    warning = (
+        "bias_specs/x.bias.yaml:4:3: models.after: no growth is shown: before and after differ in "
+        "pooling (mean and max); make them alike, or declare it with 'settings: {differs: "
+        "[pooling]}'"
+    )
+    assert (pooled.row()["growth"], pooled.row()["warnings"]) == (None, [warning])
+    assert pooled.row("two")["warnings"] == [warning]
+    assert sentences(result).count(f"warning: {warning}") == 1
+
+
 def test_a_declared_difference_is_compared(pooled: Project) -> None:
     declare(pooled, "pooling")
     result = pooled.gate()

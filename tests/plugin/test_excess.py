@@ -111,6 +111,9 @@ def test_other_images_are_not_compared(stored: Project) -> None:
     (reason,) = stored.row()["reasons"]
     assert reason.startswith("not_comparable: 'untrained' and 'after' differ in stimuli of X")
     assert stored.row("two")["excess"] is None
+    (warning,) = stored.row("two")["warnings"]
+    said = "models.after: no excess is shown: 'untrained' and 'after' differ in stimuli of X"
+    assert said in warning
 
 
 def test_what_needs_no_untrained_network_is_judged_without_it(stored: Project) -> None:
