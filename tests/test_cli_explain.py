@@ -315,3 +315,12 @@ def test_too_few_images_are_told(said: Callable[..., str]) -> None:
     write(TEXT + many)
     text = said(SPEC, "one")
     assert "no effect at all can be told from chance, once p is corrected" in text
+
+
+def test_an_idle_control_is_said_to_be_measured_only(capsys: Output) -> None:
+    asked = "control: positive\n    limits: {min_effect: 0.1}"
+    Path(SPEC).write_text(TEXT.replace(asked, "control: idle"), encoding="utf-8")
+    assert main(["explain", SPEC, "control"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "It is an idle control" in said
+    assert "never judged, as no 'min_effect' is asked of it" in said
