@@ -18,7 +18,8 @@ from pytest_visualbias.models.encoder import InMemory
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.remote.urls import Url, place
 from pytest_visualbias.reports.document import assemble
-from pytest_visualbias.session import DEVICE, PRECISIONS, Session, Settings
+from pytest_visualbias.session import Session
+from pytest_visualbias.settings import DEVICE, PRECISIONS, Settings
 from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.overrides import Override, override_of
 from pytest_visualbias.spec.schema import IN_MEMORY

@@ -19,7 +19,8 @@ from pytest_visualbias.engines.showing import Meter
 from pytest_visualbias.errors import UsageError, VisualBiasError
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.remote.urls import place
-from pytest_visualbias.session import Session, Settings
+from pytest_visualbias.session import Session
+from pytest_visualbias.settings import Settings
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.schema import EmbeddingsModel
 from pytest_visualbias.spec.shortening import shortened

@@ -15,7 +15,8 @@ from pytest_visualbias.cli_cache import add_place, opened, remembered
 from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.remote.urls import place
-from pytest_visualbias.session import Session, Settings
+from pytest_visualbias.session import Session
+from pytest_visualbias.settings import Settings
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.parsing import parse_spec
 from pytest_visualbias.suggesting.combining import suggestions

@@ -24,7 +24,7 @@ from pytest_visualbias.projecting import has_step_summary, targets
 from pytest_visualbias.remote.mirror import Mirror, Passing
 from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.reports.files import Look
-from pytest_visualbias.session import DEVICE, PRECISIONS, Settings
+from pytest_visualbias.settings import DEVICE, PRECISIONS, Settings
 from pytest_visualbias.spec.overrides import Override, override_of
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_visualbias.session import Session, Settings
+    from pytest_visualbias.session import Session
+    from pytest_visualbias.settings import Settings
 
 __all__ = ["Gathered", "lost_row", "report_of", "show", "unwritten"]
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import os
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.baseline.entries import entry_key
 from pytest_visualbias.baseline.recording import Claims
-from pytest_visualbias.baseline.sources import Baselines
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
@@ -33,91 +30,21 @@ from pytest_visualbias.spec.series import axis_of
 from pytest_visualbias.spec.shortening import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pytest_visualbias.baseline.sources import Baseline, Recording
+    from pytest_visualbias.baseline.sources import Baseline, Baselines
     from pytest_visualbias.embeddings.plan import Want
-    from pytest_visualbias.models.encoder import Identity, InMemory
+    from pytest_visualbias.models.encoder import Identity
     from pytest_visualbias.pipeline.embedding import Measured, Resources, Trial
     from pytest_visualbias.pipeline.family import Family
     from pytest_visualbias.pipeline.preflight import Preflight
     from pytest_visualbias.record import ModelRecord, ResultRecord
-    from pytest_visualbias.remote.urls import Url
+    from pytest_visualbias.settings import Settings
     from pytest_visualbias.spec.overrides import Override
     from pytest_visualbias.spec.parsing import SpecFile
 
-__all__ = ["DEVICE", "PRECISIONS", "LoadedSpec", "Session", "Settings"]
-
-DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
-PRECISIONS = ("fp32", "bf16", "fp16")
-
-
-def _moment() -> dt.datetime:
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now = dt.datetime.now(tz=dt.timezone.utc)
-    try:
-        return dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc) if epoch else now
-    except (ValueError, OverflowError, OSError):
-        return now  # no number, or no year that there is
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """What the command line says about a run.
-
-    Attributes
-    ----------
-    project : Path
-        Root of the repository.
-    overrides : tuple of Override
-        Models in the place of those of every spec.
-    stimuli : Path, Url or None
-        Root of relative stimulus paths.
-    device, precision : str
-        How to embed.
-    offline, strict : bool
-        Whether the network is forbidden, and whether warnings that say so are errors.
-    worker : int
-        Number of this process among those of a run.
-    threads : int
-        This process's share of the processors.
-    baseline : Path or None
-        Recorded results to measure growth from, in place of those beside each spec.
-    baseline_origin : str
-        The URL that they were fetched from, as shown to people.
-    recording : {"changed", "new"} or None
-        Which results the run records.
-    modules : mapping of str to InMemory
-        Networks that Python code holds.
-    started : str
-        When the run began, in UTC and ISO 8601; `SOURCE_DATE_EPOCH` where that is set, so that
-        reports can be made again byte by byte.
-    """
-
-    project: Path
-    overrides: tuple[Override, ...] = ()
-    stimuli: Path | Url | None = None
-    device: str = "auto"
-    precision: str = "fp32"
-    offline: bool = False
-    strict: bool = False
-    worker: int = 0
-    threads: int = 1
-    baseline: Path | None = None
-    baseline_origin: str = ""
-    recording: Recording | None = None
-    modules: Mapping[str, InMemory] = field(default_factory=dict)
-    started: str = field(default_factory=lambda: _moment().strftime("%Y-%m-%dT%H:%M:%SZ"))
-
-    def baselines(self) -> Baselines:
-        """Return the recorded results of the run, yet to be read."""
-        return Baselines(
-            project=self.project,
-            path=self.baseline,
-            recording=self.recording,
-            origin=self.baseline_origin,
-        )
+__all__ = ["LoadedSpec", "Session"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,8 @@ import yaml
 from pytest_visualbias.cli import main
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.pipeline.embedding import Resources
-from pytest_visualbias.session import Session, Settings
+from pytest_visualbias.session import Session
+from pytest_visualbias.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord

@@ -15,7 +15,7 @@ from pytest_visualbias.record import (
     ZeroShotRecord,
 )
 from pytest_visualbias.reports.escaping import csv_text
-from pytest_visualbias.spec.kinds import Limits
+from pytest_visualbias.spec.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

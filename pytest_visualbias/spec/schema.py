@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from pytest_visualbias.spec.additions import with_additions
-from pytest_visualbias.spec.kinds import Accept, AnyTest, Attributes, BiasTest, Limits, Targets
+from pytest_visualbias.spec.kinds import AnyTest, Attributes, BiasTest, Targets
+from pytest_visualbias.spec.limits import Accept, Limits
 from pytest_visualbias.spec.sources import (
     IN_MEMORY,
     SHIPPED_SOURCES,

@@ -12,7 +12,8 @@ import safetensors.numpy
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.embedding import Measured, Resources, measure
-from pytest_visualbias.session import LoadedSpec, Session, Settings
+from pytest_visualbias.session import LoadedSpec, Session
+from pytest_visualbias.settings import Settings
 from pytest_visualbias.spec.overrides import Override
 
 if TYPE_CHECKING:

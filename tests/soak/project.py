@@ -13,7 +13,8 @@ from pytest_visualbias.embeddings import keeping
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.housekeeping import bound
 from pytest_visualbias.pipeline.embedding import Resources
-from pytest_visualbias.session import Session, Settings
+from pytest_visualbias.session import Session
+from pytest_visualbias.settings import Settings
 from pytest_visualbias.spec.layers import points_for
 from pytest_visualbias.spec.remembered import SETTLED_NS, DigestMemo
 

@@ -1,0 +1,92 @@
+"""What the command line says about a run, as one value."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.baseline.sources import Baselines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pytest_visualbias.baseline.sources import Recording
+    from pytest_visualbias.models.encoder import InMemory
+    from pytest_visualbias.remote.urls import Url
+    from pytest_visualbias.spec.overrides import Override
+
+__all__ = ["DEVICE", "PRECISIONS", "Settings"]
+
+DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def _moment() -> dt.datetime:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = dt.datetime.now(tz=dt.timezone.utc)
+    try:
+        return dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc) if epoch else now
+    except (ValueError, OverflowError, OSError):
+        return now  # no number, or no year that there is
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What the command line says about a run.
+
+    Attributes
+    ----------
+    project : Path
+        Root of the repository.
+    overrides : tuple of Override
+        Models in the place of those of every spec.
+    stimuli : Path, Url or None
+        Root of relative stimulus paths.
+    device, precision : str
+        How to embed.
+    offline, strict : bool
+        Whether the network is forbidden, and whether warnings that say so are errors.
+    worker : int
+        Number of this process among those of a run.
+    threads : int
+        This process's share of the processors.
+    baseline : Path or None
+        Recorded results to measure growth from, in place of those beside each spec.
+    baseline_origin : str
+        The URL that they were fetched from, as shown to people.
+    recording : {"changed", "new"} or None
+        Which results the run records.
+    modules : mapping of str to InMemory
+        Networks that Python code holds.
+    started : str
+        When the run began, in UTC and ISO 8601; `SOURCE_DATE_EPOCH` where that is set, so that
+        reports can be made again byte by byte.
+    """
+
+    project: Path
+    overrides: tuple[Override, ...] = ()
+    stimuli: Path | Url | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    offline: bool = False
+    strict: bool = False
+    worker: int = 0
+    threads: int = 1
+    baseline: Path | None = None
+    baseline_origin: str = ""
+    recording: Recording | None = None
+    modules: Mapping[str, InMemory] = field(default_factory=dict)
+    started: str = field(default_factory=lambda: _moment().strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    def baselines(self) -> Baselines:
+        """Return the recorded results of the run, yet to be read."""
+        return Baselines(
+            project=self.project,
+            path=self.baseline,
+            recording=self.recording,
+            origin=self.baseline_origin,
+        )
