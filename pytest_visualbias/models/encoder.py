@@ -33,6 +33,7 @@ __all__ = [
     "Encoder",
     "Identity",
     "InMemory",
+    "NamesClasses",
     "ReadsTexts",
     "Source",
     "find_source",
@@ -211,6 +212,16 @@ class ReadsTexts(Protocol):
 
     def texts_identity(self) -> str:
         """Digest of what they are computed by: weights and tokenizer."""
+        ...  # pragma: no cover
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """What an encoder has besides where its network says what its classes are called."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Their names, in the order of its logits; none where it does not say it."""
         ...  # pragma: no cover
 
 

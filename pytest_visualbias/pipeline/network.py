@@ -13,7 +13,7 @@ from pytest_visualbias.embeddings.decoding import DECODING
 from pytest_visualbias.embeddings.extraction import extract
 from pytest_visualbias.embeddings.keeping import Keeper
 from pytest_visualbias.errors import EncoderError, VisualBiasError
-from pytest_visualbias.models.encoder import find_source
+from pytest_visualbias.models.encoder import NamesClasses, find_source
 from pytest_visualbias.models.shards import digest_of_weights
 from pytest_visualbias.pipeline.measured import Trial
 from pytest_visualbias.pipeline.words import read_words
@@ -274,7 +274,7 @@ def _compute(
     notes: dict[str, Any] = {
         "preprocessing": dict(encoder.preprocessing),
         "description": dict(encoder.description),
-        "classes": list(getattr(encoder, "classes", ())),
+        "classes": [*encoder.classes] if isinstance(encoder, NamesClasses) else [],
     }
     identities = {name: set(vectors) for name, vectors in known.vectors.items()}
     lost: dict[str, str] = {}

@@ -315,7 +315,7 @@ def _weights(subject: Subject) -> list[str]:
     return [trial.fingerprint for trial in subject.measured.trials]
 
 
-def _is_same(before: AnyScores | None, after: AnyScores, measure: Measure[Any]) -> bool:
+def _is_same(before: AnyScores | None, after: AnyScores | None, measure: Measure[Any]) -> bool:
     """Whether all images score alike, as no two networks do; equal predictions are nothing rare."""
     if isinstance(after, OutcomeScores) and after.is_rate:
         return False
