@@ -16,7 +16,7 @@ from pytest_visualbias.embeddings.extraction import extract
 from pytest_visualbias.embeddings.keeping import Keeper
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
-from pytest_visualbias.pipeline.network import loaded_facts
+from pytest_visualbias.pipeline.network import loaded_facts, notes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,10 +150,7 @@ class Worker:
         assert self._encoder is not None  # noqa: S101 - for mypy
         encoder, job = self._encoder, order.job
         points = [point for point in job.want.points if point.name in task.points]
-        notes = {
-            "preprocessing": dict(encoder.preprocessing),
-            "description": dict(encoder.description),
-        }
+        notes = notes_of(encoder)
         keys = {point.name: (point.name, f"{point.name} together") for point in points}
         memory = EmbeddingCache(folder=None)
         keeper = Keeper(memory, keys, {point.name: set() for point in points}, notes)

@@ -217,11 +217,11 @@ class ReadsTexts(Protocol):
 
 @runtime_checkable
 class NamesClasses(Protocol):
-    """What an encoder has besides where its model may say what its logits are of."""
+    """What an encoder has besides where its network says what its classes are called."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Return the names of the classes in the order of the logits; none where none are known."""
+    def classes(self) -> Sequence[str]:
+        """Their names, in the order of its logits; none where it does not say it."""
         ...  # pragma: no cover
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
     from pytest_visualbias.spec.stimuli import Stimulus
 
-__all__ = ["Job", "Known", "embed", "loaded_facts"]
+__all__ = ["Job", "Known", "embed", "loaded_facts", "notes_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,6 +167,15 @@ def loaded_facts(encoder: Encoder) -> str:
     )
 
 
+def notes_of(encoder: Encoder) -> dict[str, Any]:
+    """Return what is recorded with the vectors of a network."""
+    return {
+        "preprocessing": dict(encoder.preprocessing),
+        "description": dict(encoder.description),
+        "classes": [*encoder.classes] if isinstance(encoder, NamesClasses) else [],
+    }
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
     """What the cache has of what is wanted, and what it lacks.
@@ -271,11 +280,7 @@ def _compute(
     resources: Resources,
 ) -> _Seen:
     """Embed what is missing where it is missing, and keep it."""
-    notes: dict[str, Any] = {
-        "preprocessing": dict(encoder.preprocessing),
-        "description": dict(encoder.description),
-        "classes": list(encoder.classes) if isinstance(encoder, NamesClasses) else [],
-    }
+    notes = notes_of(encoder)
     identities = {name: set(vectors) for name, vectors in known.vectors.items()}
     lost: dict[str, str] = {}
     with contextlib.closing(Keeper(resources.cache, keys, identities, notes)) as keeper:

@@ -345,3 +345,11 @@ class _Payload:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (str(self.proof),)
+
+
+@pytest.mark.parametrize("name", ["log.txt", "a.pth", "a.safetensors"])
+def test_a_text_is_told_as_what_it_is(tmp_path: Path, name: str) -> None:
+    """Not as weights that are damaged, or that could run code."""
+    (tmp_path / name).write_text("epoch 1: loss 0.3\n")
+    with pytest.raises(EncoderError, match=r"is a text file and holds no weights; name the file"):
+        read_checkpoint(tmp_path / name)

@@ -52,6 +52,18 @@ def test_what_torch_saves_has_no_flaw(tmp_path: Path, zipped: bool) -> None:
     assert flaw_of(path) is None
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "model.pth", "model.safetensors"])
+@pytest.mark.parametrize("text", ["epoch 1\tloss 0.3\n", "é" * 400])
+def test_a_text_is_told_as_what_it_is(tmp_path: Path, name: str, text: str) -> None:
+    """Also one whose last letter is cut where it is looked at."""
+    path = tmp_path / name
+    path.write_text("x" + text, encoding="utf-8")
+    said = "is a text file and holds no weights; name the file that does"
+    assert flaw_of(path) == f"the checkpoint {path} {said}"
+    path.write_bytes(b"\x93" + text.encode())
+    assert said not in (flaw_of(path) or "")
+
+
 def test_safetensors_that_break_off_are_told(stored: Path) -> None:
     stored.write_bytes(stored.read_bytes()[:-1])
     said = flaw_of(stored) or ""
@@ -68,7 +80,8 @@ def test_safetensors_without_a_tensor_are_told(stored: Path) -> None:
     ("content", "said"),
     [
         (b"", "is empty; copy or save it again"),
-        (b"<html>404", "is nothing that torch saves (it begins with b'<html>404'); name"),
+        (b"<html>404", "is a text file and holds no weights; name the file that does"),
+        (b"\x00\x01cd", "is nothing that torch saves (it begins with b'\\x00\\x01cd'); name"),
         (b"\x10" + bytes(7) + b'{"w": 1}', "looks like safetensors; call it *.safetensors"),
         (b"PK\x03\x04 and no end", "is damaged or incomplete (File is not a zip file); copy"),
     ],

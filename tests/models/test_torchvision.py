@@ -32,6 +32,11 @@ def opened(context: Context, name: str = SMALL, **keys: Any) -> Encoder:  # noqa
     return source.open(entry, source.identify(entry, context)[0], context)
 
 
+def classes_of(encoder: Encoder) -> tuple[str, ...]:
+    assert isinstance(encoder, NamesClasses)
+    return tuple(encoder.classes)
+
+
 def read(encoder: Encoder, images: list[Image.Image], *layers: str) -> dict[str, np.ndarray]:
     points = [layer_point(name, name) for name in layers]
     return encoder.encode([encoder.prepare(image) for image in images], points)
@@ -93,13 +98,10 @@ def test_classes_of_published_weights_have_their_names(
     monkeypatch.setattr(
         "torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published
     )
-    known = opened(context)
-    assert isinstance(known, NamesClasses)
-    names = known.classes
+    names = classes_of(opened(context))
     assert (len(names), names[:2]) == (1000, ("tench", "goldfish"))
     five = opened(context, checkpoint=checkpoint.name, arguments={"num_classes": 5})
-    assert isinstance(five, NamesClasses)
-    assert five.classes == ()
+    assert classes_of(five) == ()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.encoder import find_source
+from pytest_visualbias.models.encoder import NamesClasses, find_source
 from pytest_visualbias.spec.layers import layer_point
 from pytest_visualbias.spec.schema import TransformersModel
 
@@ -77,6 +77,11 @@ def opened(context: Context, **keys: Any) -> Encoder:  # noqa: ANN401
     entry = TransformersModel.model_validate({"source": "transformers", **keys})
     source = find_source("transformers")
     return source.open(entry, source.identify(entry, context)[0], context)
+
+
+def classes_of(encoder: Encoder) -> tuple[str, ...]:
+    assert isinstance(encoder, NamesClasses)
+    return tuple(encoder.classes)
 
 
 def read(encoder: Encoder, images: list[Image.Image], *layers: str) -> dict[str, np.ndarray]:
@@ -309,8 +314,8 @@ class TestAdapters:
         assert [one.label for one in found] == ["lora", "step-2"]
         for one in found:
             encoder = find_source("transformers").open(entry, one, context)
-            a, b = (read(each, images, "logits")["logits"] for each in (own, encoder))
-            assert np.array_equal(a, b)
+            ours, theirs = (read(each, images, "logits")["logits"] for each in (encoder, own))
+            assert np.array_equal(ours, theirs)
 
     @pytest.mark.usefixtures("adapter")
     def test_an_adapter_is_no_model(self, context: Context) -> None:

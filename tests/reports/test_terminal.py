@@ -118,6 +118,24 @@ def test_what_to_do_is_said_once_for_each_outcome(make: Make, outcome: str, said
     assert not [line for line in shown([make(outcome="pass")], screen()) if "to do" in line]
 
 
+@pytest.mark.parametrize(
+    ("templates", "said"),
+    [((["{}"], ["{}"]), "more words"), (([], ["{}"]), "more images or words")],
+)
+def test_what_is_inconclusive_needs_more_of_what_its_sets_hold(
+    make: Make, templates: tuple[list[str], list[str]], said: str
+) -> None:
+    one = {"concept": "c", "n": 8, "digest": "0" * 64, "images": [], "names": []}
+    pairs = zip("XA", templates, strict=True)
+    sets = {role: {**one, "templates": found} for role, found in pairs}
+    (line,) = [
+        line
+        for line in shown([make(outcome="inconclusive", sets=sets)], screen())
+        if line.startswith("to do: ")
+    ]
+    assert f"needs {said}, or" in line
+
+
 def test_what_is_not_comparable_needs_other_advice_than_an_effect(make: Make) -> None:
     lines = shown([make(reasons=["not_comparable: before and after differ in pooling"])], screen())
     assert not [line for line in lines if line.startswith("to do: ")]

@@ -201,7 +201,7 @@ MISPLACED = [
     (
         "outcome-gap",
         ("class: 1", "class: 1.5"),
-        "10:18: tests[0].prediction.class: must be a whole number, but 1.5 was read; correct it",
+        ("10:18: tests[0].prediction.class: must be a whole number, but 1.5 was read; correct it"),
     ),
     (
         "outcome-gap",

@@ -15,7 +15,7 @@ __all__ = ["OUTCOMES", "advice", "optional", "outcome_of", "span"]
 # Worst first.
 OUTCOMES: dict[str, str] = {
     "fail": "over a limit, with the evidence that was asked for",
-    "invalid": "a positive control did not show its effect, so the result says nothing",
+    "invalid": "a positive control or a classifier shows that the result says nothing",
     "error": "not measured: an image, a set, a checkpoint or a layer is wrong",
     "inconclusive": "over a limit, but chance is not excluded",
     "accepted": "over a limit, but within a waiver that is still in force",
@@ -46,10 +46,18 @@ def advice(record: ResultRecord) -> str:
         return _after_failing(record)
     return {
         "error": "Mend what the sentence names, and run again: nothing was measured.",
-        "invalid": "Mend the positive control of this model first; until then this says nothing.",
+        "invalid": _what_is_blind(record),
         "inconclusive": _more_images(record),
         "accepted": "Nothing now; the waiver ends on its day, or when the effect grows beyond it.",
     }.get(record.outcome, "")
+
+
+def _what_is_blind(record: ResultRecord) -> str:
+    if record.prediction is not None:
+        return (
+            "Check 'class', 'label' and the classifier: it has to know the class to say anything."
+        )
+    return "Mend the positive control of this model first; until then this says nothing."
 
 
 def _after_failing(record: ResultRecord) -> str:
