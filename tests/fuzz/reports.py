@@ -43,8 +43,6 @@ SAID: dict[str, st.SearchStrategy[Any]] = {
         NUMBERS,
         max_size=2,
     ),
-    "results": st.deferred(lambda: st.lists(model(ResultRecord), min_size=1, max_size=1)),
-    "models": st.deferred(lambda: st.lists(model(ModelRecord), min_size=1, max_size=1)),
 }
 LEAVES: dict[object, st.SearchStrategy[Any]] = {
     str: TEXTS,
@@ -76,10 +74,12 @@ def of(hint: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - a type of any fie
 
 @functools.cache
 def model(kind: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return plain data of a model, all keys in it."""
+    """Return plain data of a model, all keys in it; of a report, all but its two lists."""
     parts: dict[str, st.SearchStrategy[Any]] = {}
     for field, info in kind.model_fields.items():
         name = info.alias or field
+        if kind is Report and field in ("models", "results"):
+            continue
         hint = typing.get_type_hints(kind, include_extras=True)[field]
         parts[name] = SAID[name] if name in SAID else of(hint)
     return st.fixed_dictionaries(parts)
@@ -89,7 +89,7 @@ def model(kind: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
 def reports(draw: st.DrawFn) -> dict[str, Any]:
     """Draw the plain data of a report; its results say of each image what no report may lack."""
     report = draw(model(Report))
-    results = report["results"]
+    results = report["results"] = [draw(model(ResultRecord))]
     # Of fewer than five tests there is no transfer, and of fewer than three no count.
     for n in range(5):
         own = {"test": f"t{n}", "effect_judged": draw(NUMBERS), "layer": f"l{n % 2}"}
@@ -104,6 +104,6 @@ def reports(draw: st.DrawFn) -> dict[str, Any]:
             for role, one in row["sets"].items()
         }
     pairs = dict.fromkeys((row["spec"], row["model"]) for row in results)
-    first = report["models"][0]
+    first = draw(model(ModelRecord))
     report["models"] = [{**first, "spec": spec, "model": name} for spec, name in pairs]
     return report

@@ -66,9 +66,10 @@ class TestLayers:
         assert [limits(way) for way in ("two-sided", "greater", "less")] == [2, 1, 1]
 
     def test_gaps_of_a_classifier_have_their_own_limit_and_axis(self) -> None:
-        told: dict[str, object] = {"kind": "outcome-gap", "limits": {"max_gap": 0.05}}
+        limits = {"max_gap": 0.05}
         records = [
-            record(layer=layer, effect_judged=d, **told) for layer, d in (("a", -0.1), ("b", 0.2))
+            record(kind="outcome-gap", layer=layer, effect_judged=d, limits=limits)
+            for layer, d in (("a", -0.1), ("b", 0.2))
         ]
         (chart,) = layer_curves(records, HUES)
         assert len(chart.limits) == 2
