@@ -14,6 +14,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, SHARE)))
 
 
+def pytest_configure() -> None:
+    """Let idle threads of torch sleep: spinning, they take the processor from other tests.
+
+    What is set here holds for the programs that tests start, too.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
     """Folder of published data: never committed, so absent in most checkouts."""

@@ -45,6 +45,8 @@ __all__ = ["Screen", "render"]
 # Outcomes that have a line of their own, worst first, and those that a count is enough for.
 TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
 UNTOLD = ("pass", "reported")
+# Of these one cause, such as a checkpoint or a positive control, keeps many tests from speaking.
+SHARED = ("error", "invalid")
 OPENING = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
 # Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
 LEAST = 72
@@ -115,7 +117,7 @@ def render(
 def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
     for name in TOLD:
         found = [one for one in records if one.outcome == name]
-        for told in shared(found) if name == "error" else map(Shared.alone, found):
+        for told in shared(found) if name in SHARED else map(Shared.alone, found):
             line = Text(f"{name.upper()} ", style=STYLES[name])
             what = f"{visible(told.where)}: {visible_lines(told.text)}"
             line.append(what, style="not bold default")

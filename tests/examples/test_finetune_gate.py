@@ -95,9 +95,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
             *("--learning-rate", "0.05", "--out", "runs", "--csv", "runs/dose.csv"),
         ],
         cwd=project,
-        # The network is a module of the project. Idle threads must not spin: other tests run.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project), str(ROOT)])}
-        | {"OMP_WAIT_POLICY": "PASSIVE"},
+        # The network is a module of the project.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project), str(ROOT)])},
         capture_output=True,
         text=True,
     )
@@ -215,6 +214,6 @@ def test_an_epoch_on_photographs_passes_and_no_stimulus_was_learned_from(
 def run(*arguments: str | Path) -> None:
     """Run Python in the example's folder; it must succeed."""
     command = [sys.executable, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=EXAMPLE, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -31,8 +31,7 @@ class Gated:
 
 def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a copy of the repository, which is not on a CI."""
-    # Idle threads must not spin: other tests run meanwhile.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "VISUALBIAS_CACHE"):
         environment.pop(name, None)
     command = [sys.executable, *arguments]

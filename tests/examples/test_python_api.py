@@ -33,8 +33,7 @@ class Trained:
 def python(*arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
     """Run Python in the folder of the example."""
     paths = os.pathsep.join([str(ROOT), path] if path else [str(ROOT)])
-    # Idle threads must not spin: other tests run meanwhile.
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**os.environ, "PYTHONPATH": paths}
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=EXAMPLE, env=environment, capture_output=True, text=True)
 

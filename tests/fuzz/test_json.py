@@ -24,6 +24,7 @@ from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.terminal import Screen, render
 from tests.fuzz.effort import SENTENCE, answered, bounded, cases, in_time
 from tests.fuzz.mutations import WORDS, anything, edits, spoilt, spoilt_text, torn
+from tests.fuzz.reports import reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ KEYS = (
     MARK,
     "fail",
 )
+PLAIN = Screen(width=80, has_colour=False, has_unicode=False)
 SCREEN = Screen(width=100, has_colour=True, has_unicode=True)
 LINE = re.compile(r"[^\n]+?:[0-9]+: [^\n]+")
 
@@ -83,6 +85,23 @@ def test_a_spoilt_report_is_shown_in_every_format_or_told(
     shown(lambda: render(found.results, [], SCREEN, verbosity=2))
     shown(lambda: compare(whole, found, 0.1).plain())
     shown(lambda: compare(found, whole, 0.1).plain())
+
+
+@cases(6)
+@given(plain=reports())
+def test_any_report_of_the_schema_is_shown_in_every_format(
+    tmp_path: Path, plain: dict[str, Any]
+) -> None:
+    """Whoever makes one may write numbers, words and kinds that no run gives."""
+    path = tmp_path / "r.json"
+    found = answered(read_report, path, dumped(plain), ReportError)
+    assert isinstance(found, Report)
+    for name in FORMATS:
+        shown(partial(write, name, found, tmp_path / name, Look(thumbnails=False)))
+        (tmp_path / name).unlink()
+    text = render(found.results, [], PLAIN, verbosity=2)
+    assert text.replace("\n", "").isprintable()
+    shown(lambda: compare(found, found, 0.1).plain())
 
 
 def shown(show: Callable[[], object]) -> None:

@@ -456,6 +456,29 @@ def test_nor_does_one_whose_probabilities_are_all_alike(project: Project) -> Non
     assert project.row()["reasons"][0].startswith("every image has the same probability of class 1")
 
 
+EQUAL = {
+    "share": "predict class 1 of the same images, so their gaps are equal; check that they are not "
+    "the same weights: other weights may do so, too, and 'rate: score' compares their "
+    "probabilities",
+    "score": "give every image the same probability of class 1, so their gaps are equal; check "
+    "that they are not the same weights",
+}
+
+
+@pytest.mark.parametrize("rate", EQUAL)
+def test_equal_answers_of_two_classifiers_are_told_and_what_they_mean(
+    project: Project, rate: str
+) -> None:
+    """Predictions are 0 or 1, so that networks of other weights may agree in all of them."""
+    surer = 3 if rate == "share" else 1
+    store(project, "before", {key: rows * surer for key, rows in logits(FAIR).items()})
+    store(project, "after", logits(FAIR))
+    gate(project, gap_test(f"class: 1, rate: {rate}", "{max_growth: 0.1}"), ret=0)
+    (warning,) = [one for one in project.row()["warnings"] if "weights" in one]
+    assert warning.endswith(f": 'before' and 'after' {EQUAL[rate]}")
+    assert project.row()["growth"]["value"] == 0
+
+
 def test_a_classifier_that_is_right_of_every_image_passes(project: Project) -> None:
     for file in ("before", "after"):
         store(project, file, logits((0, 0), tpr=1))

@@ -195,6 +195,19 @@ def test_several_gated_models_are_entries_of_their_own(make: Make, make_report: 
     assert [one["name"] for one in metadata(again)["model-index"]] == ["mine", "b"]
 
 
+def test_results_of_an_earlier_run_go_where_nothing_was_measured(
+    make: Make, make_report: MakeReport
+) -> None:
+    """What is no longer so must not stay in the metadata, whatever else is there."""
+    gone = make_report(make(outcome="error", measured=False))
+    for there in ("", "---\nlicense: mit\n---\n"):
+        first = model_card(make_report(), there)
+        second = model_card(gone, first)
+        assert "model-index" in first
+        assert "model-index" not in second
+        assert ("license: mit" in second) == bool(there)
+
+
 def test_what_was_not_measured_has_no_number_and_is_told(
     make: Make, make_report: MakeReport
 ) -> None:

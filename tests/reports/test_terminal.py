@@ -81,6 +81,19 @@ def test_what_many_tests_cannot_be_measured_for_is_told_once(make: Make) -> None
     ]
 
 
+def test_what_many_tests_are_invalid_for_is_told_once(make: Make) -> None:
+    """A control that failed at every layer leaves one line, not one for each test and layer."""
+    records = [
+        make(f"t{n}", outcome="invalid", layer=layer, reasons=["the control did not hold"])
+        for n in range(3)
+        for layer in ("early", "late")
+    ]
+    lines = shown(records, screen(), quiet=True)
+    assert lines[1:] == [
+        "INVALID 6 tests of 'after' in bias_specs/x.bias.yaml: the control did not hold"
+    ]
+
+
 def test_the_interval_stands_in_numbers_where_there_is_room(make: Make) -> None:
     assert "+0.20 +1.50" not in "".join(shown([make()], screen(152)))
     assert "+0.20 +1.50" in "".join(shown([make()], screen(153)))

@@ -39,15 +39,15 @@ class Story:
         Where the effect lies.
     ticks : tuple of Tick
         Of that axis.
-    of : str
-        What is on it.
+    about : str
+        What is drawn there.
     """
 
     row: Row
     also: tuple[Row, ...]
     strip: Strip | None
     ticks: tuple[Tick, ...]
-    of: str
+    about: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,12 +114,15 @@ def _stories(rows: Sequence[Row]) -> list[Story]:
 def _story(first: Row, others: Sequence[Row]) -> Story:
     record = first.record
     scale = scale_of([record])
+    drawn = strip(scale, record) if record.effect_judged is not None else None
+    missed = "not reached" if record.control == "positive" else "exceeded"
+    shaded = f", and shaded where the limit is {missed}" if drawn and drawn.bands else ""
     return Story(
         row=first,
         also=tuple(others),
-        strip=strip(scale, record) if record.effect_judged is not None else None,
+        strip=drawn,
         ticks=tuple(scale.ticks()),
-        of=AXES[unit_of(record)],
+        about=f"{AXES[unit_of(record)]} with its interval{shaded}",
     )
 
 

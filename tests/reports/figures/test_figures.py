@@ -215,6 +215,47 @@ def test_transfer_has_a_point_for_each_test_and_the_rank_correlation(
     assert axes.get_title() == "before → after\nSpearman's ρ = +1.00 (k = 6)"
 
 
+def test_of_four_tests_there_is_no_transfer(study: list[ResultRecord]) -> None:
+    """Nor of five, one of which is invalid: what the report does not say, no figure does."""
+    of_four = [one for one in study if one.test in TESTS[:4]]
+    assert list(relations.transfer_figures(of_four)) == []
+    of_five = [one for one in study if one.test in TESTS[:5]]
+    assert len(list(relations.transfer_figures(of_five))) == 2
+    spoilt = [
+        one.model_copy(update={"outcome": "invalid"}) if one.test == TESTS[0] else one
+        for one in of_five
+    ]
+    assert list(relations.transfer_figures(spoilt)) == []
+
+
+def test_what_is_no_effect_has_figures_of_its_own_unit(study: list[ResultRecord]) -> None:
+    """Mean cosines and gaps of rates stand on no axis of standard deviations."""
+    gaps = [
+        one.model_copy(update={"kind": "outcome-gap", "limits": {"max_gap": 0.05}}) for one in study
+    ]
+    mixed = [*study, *gaps]
+    assert len(list(effects.forests(mixed))) == len(list(effects.forests(study))) == 2
+    draws = (effects.forests, effects.dumbbells, layers.sweeps, relations.transfer_figures)
+    for draw in draws:
+        for _, _, figure in draw(mixed, "gaps"):
+            said = [axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes]
+            said.append(figure.get_supylabel())
+            assert any("difference of rates" in one for one in said)
+            assert not [one for one in said if "standard deviations" in one]
+    (_, _, figure), *_ = effects.forests(gaps, "gaps")
+    after = next(axes for axes in figure.axes if axes.get_title() == "after")
+    from pytest_visualbias.reports.figures.style import LIMIT
+
+    assert {abs(one[0][0]) for one in segments(after, LIMIT)} == {0.05}
+
+
+def test_similarities_are_points_without_a_p(make: Make) -> None:
+    within = make("a", kind="intra-similarity", p_value=None, p_verdict=None, p_adjusted=None)
+    _, _, figure = only(effects.forests([within], "similarities"))
+    (line,) = [line for line in figure.axes[0].lines if line.get_gid()]
+    assert line.get_markerfacecolor() != "white"
+
+
 def test_labels_have_their_mean_and_a_point_for_each_model(make: Make) -> None:
     sizes = {"m": ("10", 0.5), "l": ("9", 1.0), "n": ("9", 2.0)}
     records = [

@@ -65,6 +65,16 @@ class TestLayers:
 
         assert [limits(way) for way in ("two-sided", "greater", "less")] == [2, 1, 1]
 
+    def test_gaps_of_a_classifier_have_their_own_limit_and_axis(self) -> None:
+        limits = {"max_gap": 0.05}
+        records = [
+            record(kind="outcome-gap", layer=layer, effect_judged=d, limits=limits)
+            for layer, d in (("a", -0.1), ("b", 0.2))
+        ]
+        (chart,) = layer_curves(records, HUES)
+        assert len(chart.limits) == 2
+        assert chart.y_name == "difference of rates"
+
     def test_tests_that_failed_come_first(self) -> None:
         records = [
             record(test, layer=layer, outcome=outcome)
@@ -158,6 +168,22 @@ class TestTransfer:
         assert line.name == "after: rank correlation +0.90, 5 tests"
         assert line.points[0].x < line.points[4].x
         assert line.points[0].y > line.points[4].y
+
+    def test_what_is_in_one_unit_stands_in_one_plot(self) -> None:
+        """Gaps of a classifier are neither drawn among effects nor left out of their own."""
+        records = [
+            record(f"{kind} {n}", kind=kind, growth={**GROWTH, "before": n / 10, "after": n / 5})
+            for kind in ("ieat", "outcome-gap")
+            for n in range(5)
+        ]
+        effects, gaps = transfer_plots(records, HUES)
+        for chart, kind in ((effects, "ieat"), (gaps, "outcome-gap")):
+            names = [point.text.split(":")[0] for point in chart.lines[0].points]
+            assert names == [f"{kind} {n}" for n in range(5)]
+        assert (effects.x_name, gaps.x_name) == (
+            "effect size d in before",
+            "difference of rates in before",
+        )
 
     def test_of_four_tests_there_is_none(self) -> None:
         assert transfer_plots([record(f"t{index}") for index in range(4)], HUES) == []

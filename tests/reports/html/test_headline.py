@@ -118,6 +118,31 @@ def test_the_farthest_over_its_limit_comes_first_and_layers_of_a_test_stand_toge
     assert [row.record.layer for row in large.also] == ["early"]
 
 
+@pytest.mark.parametrize(
+    ("keys", "about"),
+    [
+        ({}, "effect size d with its interval, and shaded where the limit is exceeded"),
+        (
+            {"control": "positive", "limits": {"min_effect": 0.5}},
+            "effect size d with its interval, and shaded where the limit is not reached",
+        ),
+        (
+            {"kind": "outcome-gap", "limits": {"max_gap": 0.05}},
+            "difference of rates with its interval, and shaded where the limit is exceeded",
+        ),
+        (
+            {"kind": "intra-similarity", "limits": {"max_growth": 0.1}},
+            "mean cosine with its interval",
+        ),
+    ],
+)
+def test_what_is_amiss_is_drawn_on_an_axis_of_its_unit(keys: dict[str, Any], about: str) -> None:
+    results = [record("one", **keys)]
+    (story,) = headline_of(report(results), rows_of(results, choices_of(results))).told
+    assert story.strip is not None
+    assert story.about == about
+
+
 def test_of_many_failures_some_are_told_at_length_and_none_is_lost() -> None:
     found = said(*["fail"] * 12)
     assert (len(found.told), len(found.rest)) == (5, 7)
