@@ -178,8 +178,9 @@ class Worker:
 
 
 def _told(error: VisualBiasError, job: Job) -> str:
-    is_placed = isinstance(error, EncoderError)
-    return str(placed(error, job.entry, [job.identity]) if is_placed else error)
+    if isinstance(error, EncoderError):
+        error = placed(error, job.entry, [job.identity])
+    return str(error)
 
 
 def _rows(vectors: Mapping[str, np.ndarray], *, together: bool) -> Rows:
