@@ -16,6 +16,7 @@ from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.models.encoder import InMemory
 from pytest_visualbias.pipeline.embedding import Resources
+from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import Url, place
 from pytest_visualbias.reports.document import assemble
 from pytest_visualbias.session import Session
@@ -136,7 +137,7 @@ def audit(  # noqa: PLR0913 - the options of the command line
         or what the command line takes (a checkpoint's path, ``timm:NAME``, ...).
     stimuli : path or URL, optional
         Root of relative stimulus paths.
-    baseline : path, optional
+    baseline : path or URL, optional
         Recorded results to measure growth from; nothing is recorded here.
     device, precision, batch_size
         How to embed, as on the command line.
@@ -164,17 +165,22 @@ def audit(  # noqa: PLR0913 - the options of the command line
     >>> report.check()  # raises AssertionError where the gate would fail    # doctest: +SKIP
     """
     _refuse_unknown(device, precision, batch_size)
+    named = None if cache is None else place(str(cache))
+    folder = None if named is None else place_of(named)
+    mirror = Mirror(folder=folder, offline=offline)
+    recorded = None if baseline is None else _placed(baseline)
+    origin = recorded.shown if isinstance(recorded, Url) else ""
     settings = Settings(
         project=Path.cwd(),
         stimuli=None if stimuli is None else _placed(stimuli),
-        baseline=None if baseline is None else Path(baseline).absolute(),
+        baseline=mirror.file(recorded) if isinstance(recorded, Url) else recorded,
+        baseline_origin=origin,
+        baseline_mirror=mirror if origin else None,
         device=device,
         precision=precision,
         offline=offline,
         strict=strict,
     )
-    named = None if cache is None else place(str(cache))
-    folder = None if named is None else place_of(named)
     shared = None if named is None else shared_of(named, offline=offline)
     auditor = Auditor(settings=settings, cache=folder, batch_size=batch_size, shared=shared)
     return auditor.audit(spec, models=models)

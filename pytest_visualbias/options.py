@@ -102,7 +102,9 @@ def read_options(config: pytest.Config) -> Options:
     stimuli = place_of(config, "stimuli")
     if isinstance(stimuli, Path) and not stimuli.is_dir():
         raise pytest.UsageError(f"--visualbias-stimuli: {stimuli} is not a folder; correct it")
-    baseline, origin = _baseline(config)
+    local, shared = caches(config)
+    mirror = Mirror(folder=local, offline=switch_of(config, "offline"))
+    baseline, origin = _baseline(config, mirror)
     settings = Settings(
         project=config.rootpath,
         overrides=tuple(_overrides(config)),
@@ -115,9 +117,9 @@ def read_options(config: pytest.Config) -> Options:
         threads=_threads(),
         baseline=baseline,
         baseline_origin=origin,
+        baseline_mirror=mirror if origin else None,
         recording=_recording(config),
     )
-    local, shared = caches(config)
     # A shared cache needs a place for its files where pytest has none.
     passing = Passing() if shared is not None and local is None else None
     return Options(
@@ -137,7 +139,7 @@ def read_options(config: pytest.Config) -> Options:
     )
 
 
-def _baseline(config: pytest.Config) -> tuple[Path | None, str]:
+def _baseline(config: pytest.Config, mirror: Mirror) -> tuple[Path | None, str]:
     """Return what the command line names, and the URL where that is one.
 
     It must be there unless it is about to be made.
@@ -147,7 +149,7 @@ def _baseline(config: pytest.Config) -> tuple[Path | None, str]:
     if path is None:
         return None, ""
     if isinstance(path, Url):
-        return _fetched_baseline(config, path), path.shown
+        return _fetched_baseline(config, path, mirror), path.shown
     if not path.exists() and _recording(config) is None:
         raise pytest.UsageError(
             f"--visualbias-baseline: {path} does not exist; correct the path, or record it with "
@@ -161,13 +163,12 @@ def _baseline(config: pytest.Config) -> tuple[Path | None, str]:
     return path, ""
 
 
-def _fetched_baseline(config: pytest.Config, url: Url) -> Path:
+def _fetched_baseline(config: pytest.Config, url: Url, mirror: Mirror) -> Path:
     """Return a copy of what is only read."""
     if _writing(config):
         raise pytest.UsageError(f"{_writing(config)[0]}: {url} is only read; name a file")
-    cache, _ = caches(config)
     try:
-        return Mirror(folder=cache, offline=switch_of(config, "offline")).file(url)
+        return mirror.file(url)
     except StorageError as error:
         raise pytest.UsageError(f"--visualbias-baseline: {error}") from None
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.baseline.sources import Recording
     from pytest_visualbias.models.encoder import InMemory
+    from pytest_visualbias.remote.mirror import Mirror
     from pytest_visualbias.remote.urls import Url
     from pytest_visualbias.spec.overrides import Override
 
@@ -58,6 +59,8 @@ class Settings:
         Recorded results to measure growth from, in place of those beside each spec.
     baseline_origin : str
         The URL that they were fetched from, as shown to people.
+    baseline_mirror : Mirror or None
+        Where their copy is: without a cache it goes with this.
     recording : {"changed", "new"} or None
         Which results the run records.
     modules : mapping of str to InMemory
@@ -78,6 +81,7 @@ class Settings:
     threads: int = 1
     baseline: Path | None = None
     baseline_origin: str = ""
+    baseline_mirror: Mirror | None = None
     recording: Recording | None = None
     modules: Mapping[str, InMemory] = field(default_factory=dict)
     started: str = field(default_factory=lambda: _moment().strftime("%Y-%m-%dT%H:%M:%SZ"))

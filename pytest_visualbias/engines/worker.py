@@ -16,6 +16,7 @@ from pytest_visualbias.embeddings.extraction import extract
 from pytest_visualbias.embeddings.keeping import Keeper
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
+from pytest_visualbias.pipeline.embedding import placed
 from pytest_visualbias.pipeline.network import loaded_facts, notes_of
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Worker:
                 )
             return self._part(order, task)
         except VisualBiasError as error:
-            return Fault(reason=str(error))
+            return Fault(reason=_told(error, order.job))
 
     def _part(self, order: Order, task: Task) -> Part:
         assert self._encoder is not None  # noqa: S101 - for mypy
@@ -171,6 +172,12 @@ class Worker:
         }
         part = Part(rows=rows, failures=failures, notes=notes, loaded=self._loaded)
         return dataclasses.replace(part, checksum=part.check())
+
+
+def _told(error: VisualBiasError, job: Job) -> str:
+    if isinstance(error, EncoderError):
+        error = placed(error, job.entry, [job.identity])
+    return str(error)
 
 
 def _rows(vectors: Mapping[str, np.ndarray], *, together: bool) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.reports.series import series_text, span_text
+from pytest_visualbias.reports.series import series_text, shown_step, span_text
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.verdict import number, p_text
@@ -61,7 +61,9 @@ def _same(one: str, other: str) -> bool:
 
 def told(row: ResultRecord) -> Iterator[str]:
     """Yield a result in paragraphs."""
-    where = f"'{printable(row.model)}' at '{printable(row.layer)}'"
+    step = shown_step(row)
+    of = f", {step}," if step else ""
+    where = f"'{printable(row.model)}'{of} at '{printable(row.layer)}'"
     yield f"{where} {OUTCOMES[row.outcome]}{_why(row)}."
     if row.effect_judged is None:
         return

@@ -172,6 +172,26 @@ def test_of_many_checkpoints_a_worker_looks_at_its_own_only(order: Order, task: 
     assert "the network 'epoch_1.safetensors' is another one (checkpoint)" in fault.reason
 
 
+def test_a_damaged_checkpoint_of_a_series_is_told_with_its_step(order: Order, task: Task) -> None:
+    Path("run").mkdir()
+    for step in (1, 2):
+        Path(f"run/epoch_{step}.safetensors").write_bytes(b"no weights" * step)
+    entry = FactoryModel.model_validate(
+        {
+            "source": "factory",
+            "call": "small:network",
+            "transform": {"size": 16},
+            "checkpoints": "run/epoch_*.safetensors",
+            "series": "epoch",
+        }
+    )
+    identity = identify_factory(entry, order.job.context)[1]
+    job = dataclasses.replace(order.job, entry=entry, identity=identity)
+    fault = Worker().embed(dataclasses.replace(order, job=job), task)
+    assert isinstance(fault, Fault)
+    assert fault.reason.startswith(f"epoch 2: the checkpoint {identity.checkpoint} is damaged")
+
+
 def test_a_network_that_loads_other_weights_each_time_is_refused(order: Order, task: Task) -> None:
     part = Worker().embed(order, task)
     assert isinstance(part, Part)

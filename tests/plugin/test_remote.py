@@ -133,6 +133,8 @@ def test_growth_is_measured_from_a_report_at_a_url(stored: Project) -> None:
     shutil.copy(stored.path / "out.json", stored.path / "last.json")
     stored.gate(f"--visualbias-baseline={last}")
     assert stored.row()["growth"]["value"] == pytest.approx(0.0, abs=1e-9)
+    stored.gate(f"--visualbias-baseline={last}", "--visualbias-no-cache")
+    assert stored.row()["growth"]["value"] == pytest.approx(0.0, abs=1e-9), "the copy is there yet"
     stored.spec(one_test("new", "{max_growth: 0.2}"))
     stored.gate(f"--visualbias-baseline={last}")
     (reason,) = stored.row("new")["reasons"]
@@ -229,6 +231,12 @@ def test_code_names_urls(stored: Project, monkeypatch: pytest.MonkeyPatch) -> No
     found.save(f"{url}/out.json")
     assert main(["report", f"{url}/out.json"]) == 0
     assert main(["compare", f"{url}/out.json", f"{url}/out.json"]) == 0
+    models = {name: f"{url}/{name}.safetensors" for name in ("before", "after")}
+    again = audit("bias_specs/x.bias.yaml", models=models, baseline=f"{url}/out.json")
+    (one, *_) = (row for row in again if row.test == "one" and row.model == "after")
+    assert one.growth is not None
+    assert one.growth.base == "baseline"
+    assert one.growth.value == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_check_looks_at_what_lies_at_urls(

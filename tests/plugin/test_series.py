@@ -501,6 +501,7 @@ def test_explaining_says_which_are_judged(
     shown = " ".join(capsys.readouterr().out.split())
     assert "the last one is judged, as if it were alone" in shown
     assert "Over epoch 1 to 10, 3 checkpoints: effect over 0.1 since epoch 1" in shown
+    assert "'after', epoch 10, at 'pooled' " in shown
 
 
 def test_a_terminal_of_80_columns_shows_the_run(
