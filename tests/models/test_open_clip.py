@@ -134,7 +134,9 @@ def test_padding_is_described_by_its_own_settings(context: Context, folder: Path
 def test_there_are_no_logits(context: Context, images: list[Image.Image]) -> None:
     encoder = opened(context, random_init=1)
     assert "logits" not in encoder.layers()
-    with pytest.raises(EncoderError, match="an open_clip model has no classifier; read 'pooled'"):
+    with pytest.raises(
+        EncoderError, match="an open_clip model has no classifier; test its embeddings"
+    ):
         read(encoder, images, "logits")
 
 
