@@ -134,7 +134,9 @@ def test_padding_is_described_by_its_own_settings(context: Context, folder: Path
 def test_there_are_no_logits(context: Context, images: list[Image.Image]) -> None:
     encoder = opened(context, random_init=1)
     assert "logits" not in encoder.layers()
-    with pytest.raises(EncoderError, match="an open_clip model has no classifier; read 'pooled'"):
+    with pytest.raises(
+        EncoderError, match="an open_clip model has no classifier; test its embeddings"
+    ):
         read(encoder, images, "logits")
 
 
@@ -150,7 +152,7 @@ def test_there_are_no_logits(context: Context, images: list[Image.Image]) -> Non
             {"name": "ViT-B-32", "pretrained": "laion2b"},
             r"no weights 'laion2b' of 'ViT-B-32'; did you mean 'laion2b_",
         ),
-        ({"checkpoint": "foreign.pt"}, r"foreign\.pt is a text file and holds no weights"),
+        ({"checkpoint": "foreign.pt"}, r"foreign\.pt is a text file and holds no weights; name"),
         ({"checkpoint": "cut.pt"}, r"cut\.pt is damaged or incomplete"),
         ({"checkpoint": "other.pt"}, r"other\.pt does not fit the network.+other shapes"),
     ],

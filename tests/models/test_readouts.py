@@ -34,7 +34,7 @@ ARCHITECTURES = ("test_resnet", "test_vit", "test_convnext", "test_vit3", "test_
 OTHER_CLASSES = (
     r"there is no layer 'logits': the checkpoint .+ does not fit the network: other shapes: "
     r"fc\.weight \(7x\d+, the network has 1000x\d+\), .+, or its classes "
-    r"\('arguments: \{num_classes: 7\}'\), or read 'pooled'"
+    r"\('arguments: \{num_classes: 7\}'\), or test embeddings at 'pooled'"
 )
 
 
@@ -129,7 +129,7 @@ class TestLogits:
         self, layer: str, opened: Opened, images: list[Image.Image]
     ) -> None:
         encoder = opened("test_vit", arguments={"num_classes": 0})
-        message = f"there is no layer '{layer}': the network has no classifier; read 'pooled'"
+        message = f"there is no layer '{layer}': the network has no classifier; give one that has"
         with pytest.raises(EncoderError, match=message):
             encode(encoder, images[:1], layer)
 

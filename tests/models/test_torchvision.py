@@ -158,7 +158,7 @@ def test_between_two_ways_to_prepare_images_nobody_guesses(context: Context) -> 
         ),
         (
             {"checkpoint": "foreign.pth"},
-            r"foreign\.pth is a text file and holds no weights; name the file that does",
+            r"foreign\.pth is a text file and holds no weights; name",
         ),
         ({"checkpoint": "cut.pth"}, r"cut\.pth is damaged or incomplete .+; copy or save it again"),
         ({"checkpoint": "other.pth"}, r"other\.pth does not fit the network: .+ architecture that"),

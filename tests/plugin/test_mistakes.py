@@ -124,7 +124,7 @@ def test_stimuli_that_are_not_there_at_all_are_told_once(networks: Project) -> N
 
 def test_a_checkpoint_that_is_none(networks: Project) -> None:
     (networks.path / "after.safetensors").write_text("not weights")
-    mistaken(networks, 1, "after.safetensors is damaged or incomplete (", "copy or save it again")
+    mistaken(networks, 1, "after.safetensors is a text file and holds no weights; name the")
 
 
 def test_a_layer_that_the_network_does_not_have(networks: Project) -> None:
