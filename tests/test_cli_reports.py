@@ -40,6 +40,20 @@ def test_without_a_file_a_report_is_shown(run: Path, capsys: pytest.CaptureFixtu
     )
 
 
+def test_where_no_figure_can_be_drawn_that_is_said(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder without a file would look as if something had gone wrong."""
+    pytest.importorskip("matplotlib")
+    nothing = other(run, results=[])
+    assert main(["report", str(nothing), f"--plots={tmp_path / 'figures'}"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == (
+        "no figure can be drawn: nothing was measured; `visualbias report` says why\n"
+    )
+
+
 def test_files_are_written_beside_each_other(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
