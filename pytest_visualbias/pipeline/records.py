@@ -6,12 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pytest_visualbias.pipeline.alike import alike
-from pytest_visualbias.pipeline.judging import unmeasured
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.pipeline.recorded import scores_by_identity
-from pytest_visualbias.pipeline.twins import twins
+from pytest_visualbias.pipeline.remarks import remarks
 from pytest_visualbias.pipeline.zero_shot import zero_shot_record
 from pytest_visualbias.record import (
     AcceptRecord,
@@ -28,8 +26,6 @@ from pytest_visualbias.spec.sets import concepts_of
 from pytest_visualbias.statistics import OutcomeResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_visualbias.pipeline.family import Family, Judged
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.spec.parsing import SpecFile
@@ -105,31 +101,13 @@ def result_record(
     numbers = judged.numbers
     empty = error_record(file, subject.name, judged.test, layer, nodeid=nodeid, reason="")
     point = next(point for point in subject.measured.points if point.name == layer)
-    same = [f"{file.file}:{empty.line}: {_same(judged, subject.name)}"] if numbers.is_same else []
-    notes = [*warnings, *same, *_idle(file, subject.name, numbers)]
-    trials = subject.measured.trials
-    images = (one.identity for stimuli in numbers.sets.values() for one in stimuli.stimuli)
-    told = [
-        *twins(trials, images),
-        *unmeasured(file.spec, subject.name, judged.test, numbers),
-    ]
-    notes += [file.sentence(("models", subject.name), one) for one in told]
-    vectors = trials[0].tables[layer].vectors
-    notes += [
-        f"{file.file}:{empty.line}: {one}"
-        for one in alike(file.spec, subject.name, numbers.sets, vectors)
-    ]
-    if judged.is_open:
-        notes.append(
-            f"{file.file}:{empty.line}: p could not be told from alpha; its lower bound decided"
-        )
     changes: dict[str, object] = {
         "module": point.module,
         "pooling": point.pooling,
         "accept": _accept(judged),
         "outcome": judged.verdict.outcome,
         "reasons": list(judged.verdict.reasons),
-        "warnings": notes,
+        "warnings": [*warnings, *remarks(file, subject, layer, judged)],
         "family_size": tests.size,
         "sets": _sets(numbers, project),
     }
@@ -155,20 +133,6 @@ def result_record(
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
 
 
-def _same(judged: Judged, model: str) -> str:
-    """Say that two models cannot be told apart, and what that means."""
-    models, asked = f"'{judged.base}' and '{model}'", judged.test.prediction
-    check = "check that they are not the same weights"
-    if asked is None:
-        return f"{models} score every image alike, so no growth can be found; {check}"
-    if not asked.is_rate:
-        what = f"give every image the same probability of class {asked.index}"
-        return f"{models} {what}, so their gaps are equal; {check}"
-    what = f"predict class {asked.index} of the same images"
-    other = "other weights may do so, too, and 'rate: score' compares their probabilities"
-    return f"{models} {what}, so their gaps are equal; {check}: {other}"
-
-
 def _beyond_drift(tests: Family, judged: Judged) -> float | None:
     """Return the shift of a test beyond the mean of its drift controls, where all have one."""
     growth = judged.numbers.growth
@@ -182,17 +146,6 @@ def _beyond_drift(tests: Family, judged: Judged) -> float | None:
     if growth is None or not drifts or len(drifts) < len(judged.test.drifts):
         return None
     return growth.shift - sum(drifts) / len(drifts)
-
-
-def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:
-    """Yield a warning for every declared difference that is none."""
-    if numbers.differing is None:
-        return
-    found = {one.name for one in numbers.differing}
-    for index, name in enumerate(file.spec.settings.differs):
-        if name not in found:
-            message = f"'{model}' does not differ in it from what it is compared with; remove it"
-            yield file.sentence(("settings", "differs", index), message)
 
 
 def _sets(numbers: Numbers, project: Path) -> dict[str, SetRecord]:

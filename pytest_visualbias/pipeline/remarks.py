@@ -1,0 +1,71 @@
+"""What is said of a test that was judged, besides its verdict: warnings, each with its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.pipeline.alike import alike
+from pytest_visualbias.pipeline.judging import unmeasured
+from pytest_visualbias.pipeline.twins import twins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_visualbias.pipeline.family import Judged
+    from pytest_visualbias.pipeline.numbers import Numbers, Subject
+    from pytest_visualbias.spec.parsing import SpecFile
+
+__all__ = ["remarks"]
+
+
+def remarks(file: SpecFile, subject: Subject, layer: str, judged: Judged) -> Iterator[str]:
+    """Yield sentences about what a reader of the result should know.
+
+    Parameters
+    ----------
+    file : SpecFile
+        The spec.
+    subject : Subject
+        The model.
+    layer : str
+        The name of the layer.
+    judged : Judged
+        The test.
+    """
+    numbers, model, trials = judged.numbers, subject.name, subject.measured.trials
+    place = f"{file.file}:{file.test_line(judged.test.name)}"
+    if numbers.is_same:
+        yield f"{place}: {_same(judged, model)}"
+    yield from _idle(file, model, numbers)
+    images = (one.identity for stimuli in numbers.sets.values() for one in stimuli.stimuli)
+    for text in (*twins(trials, images), *unmeasured(file.spec, model, judged.test, numbers)):
+        yield file.sentence(("models", model), text)
+    for text in alike(file.spec, model, numbers.sets, trials[0].tables[layer].vectors):
+        yield f"{place}: {text}"
+    if judged.is_open:
+        yield f"{place}: p could not be told from alpha; its lower bound decided"
+
+
+def _same(judged: Judged, model: str) -> str:
+    """Say that two models cannot be told apart, and what that means."""
+    models, asked = f"'{judged.base}' and '{model}'", judged.test.prediction
+    check = "check that they are not the same weights"
+    if asked is None:
+        return f"{models} score every image alike, so no growth can be found; {check}"
+    if not asked.is_rate:
+        what = f"give every image the same probability of class {asked.index}"
+        return f"{models} {what}, so their gaps are equal; {check}"
+    what = f"predict class {asked.index} of the same images"
+    other = "other weights may do so, too, and 'rate: score' compares their probabilities"
+    return f"{models} {what}, so their gaps are equal; {check}: {other}"
+
+
+def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:
+    """Yield a warning for every declared difference that is none."""
+    if numbers.differing is None:
+        return
+    found = {one.name for one in numbers.differing}
+    for index, name in enumerate(file.spec.settings.differs):
+        if name not in found:
+            message = f"'{model}' does not differ in it from what it is compared with; remove it"
+            yield file.sentence(("settings", "differs", index), message)
