@@ -55,9 +55,8 @@ def _same(judged: Judged, model: str) -> str:
     if not asked.is_rate:
         what = f"give every image the same probability of class {asked.index}"
         return f"{models} {what}, so their gaps are equal; {check}"
-    what = f"predict class {asked.index} of the same images"
-    other = "other weights may do so, too, and 'rate: score' compares their probabilities"
-    return f"{models} {what}, so their gaps are equal; {check}: {other}"
+    # Other weights may well predict the same of every image; only the same ones are told.
+    return f"{models} have the same weights, so their gaps are equal; name the ones that are meant"
 
 
 def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:

@@ -175,7 +175,7 @@ def test_of_many_checkpoints_a_worker_looks_at_its_own_only(order: Order, task: 
 def test_a_damaged_checkpoint_of_a_series_is_told_with_its_step(order: Order, task: Task) -> None:
     Path("run").mkdir()
     for step in (1, 2):
-        Path(f"run/epoch_{step}.safetensors").write_bytes(b"no weights" * step)
+        Path(f"run/epoch_{step}.safetensors").write_bytes(b"\0no weights" * step)
     entry = FactoryModel.model_validate(
         {
             "source": "factory",
