@@ -225,9 +225,7 @@ def test_batch_normalization_left_in_training_mode_is_refused(
 
 
 @pytest.mark.parametrize("suffix", ["ts", "onnx"])
-def test_so_it_is_where_the_batch_is_free(
-    context: Context, tmp_path: Path, suffix: str
-) -> None:
+def test_so_it_is_where_the_batch_is_free(context: Context, tmp_path: Path, suffix: str) -> None:
     net = Net().train()
     net.drop.eval()
     path = tmp_path / f"batch.{suffix}"
