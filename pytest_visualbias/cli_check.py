@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.models.headers import doubled, flaws_of
+from pytest_visualbias.pipeline.certain import certain
 from pytest_visualbias.pipeline.embedding import placed
 from pytest_visualbias.pipeline.foreseen import foreseen
 from pytest_visualbias.pipeline.preflight import preflight
@@ -81,6 +83,7 @@ def _is_sound(
     models = _identified(file, digest, mirror)
     recorded = foreseen(file, found.models, baseline)
     problems = {text for sets in found.models.values() for text in sets.problems.values()}
+    problems |= {*certain(file, dt.datetime.now(dt.timezone.utc).date())}
     problems |= {*_misnamed(path), *_undecodable(found), *models.missing, *recorded.problems}
     warnings = {text for group in found.warnings.values() for text in group} | {*models.doubled}
     (problems if options.strict else warnings).update(recorded.warnings)

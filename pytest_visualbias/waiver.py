@@ -48,6 +48,14 @@ class Waiver:
         accept = self.accept
         return f"{accept.max_effect:g} until {accept.until}: {self.reason}"
 
+    @property
+    def ended(self) -> str | None:
+        """What to do where the last day is over; None where it is not."""
+        until = self.accept.until
+        if self.today <= until:
+            return None
+        return f"the waiver ended on {until}; remove 'accept', or decide anew and say until when"
+
 
 def judge_waived(
     effect: EffectResult,
@@ -115,10 +123,8 @@ def judge_waived(
 
 def _waived(own: Verdict, judged: float, rule: Rule, waiver: Waiver) -> Verdict:
     """Return what becomes of the verdict that the limits on the effect alone give."""
-    until = waiver.accept.until
-    if waiver.today > until:
-        ended = f"the waiver ended on {until}; remove 'accept', or decide anew and say until when"
-        return _with("fail", ended, own)
+    if waiver.ended is not None:
+        return _with("fail", waiver.ended, own)
     if own.outcome == "pass":
         idle = f"the waiver must go: effect {number(judged)} is within the limits; remove 'accept'"
         return Verdict(outcome="fail", reasons=(idle,))

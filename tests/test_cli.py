@@ -35,6 +35,29 @@ tests:
     attributes: {{A: a, B: b}}
     limits: {{max_growth: 0.2}}
 """
+PREDICTING = """visualbias: 1
+{classes}
+models:
+  before: {{source: embeddings, path: before.safetensors}}
+  after:
+    source: timm
+    name: test_resnet
+    checkpoint: after.safetensors
+    arguments: {{num_classes: 3}}
+  other:
+    source: torchvision
+    name: resnet18
+    checkpoint: other.safetensors
+    arguments: {{num_classes: 3}}
+stimuli: stimuli
+concepts: {{x: x, y: y}}
+tests:
+  - name: one
+    kind: outcome-gap
+    targets: {{X: x, Y: y}}
+    prediction: {{class: {asked}, rate: share}}
+    limits: {{max_gap: 0.9}}
+"""
 N = 6
 
 
@@ -144,6 +167,44 @@ def test_check_looks_for_checkpoints(spec: Path, capsys: Output) -> None:
     (spec.parent / "after.safetensors").unlink()
     assert main(["check", "x.bias.yaml"]) == 1
     assert "models.after: the checkpoint" in capsys.readouterr().out
+
+
+def test_check_says_that_a_waiver_is_past_its_day(spec: Path, capsys: Output) -> None:
+    """The gate fails for it whatever the model shows; on its last day it still holds."""
+    accept = "\n    accept: {max_effect: 0.6, reason: known, until: %s}"
+    limits = "limits: {max_effect: 0.5}"
+    text = spec.read_text().replace("limits: {max_growth: 0.2}", limits)
+    for until, code in (("2020-02-29", 1), ("2999-01-01", 0)):
+        spec.write_text(text.replace(limits, limits + accept % until))
+        assert main(["check", str(spec)]) == code
+        out = capsys.readouterr().out
+        assert ("accept.until: the waiver ended on 2020-02-29; remove 'accept', or" in out) == code
+
+
+@pytest.mark.parametrize(
+    ("asked", "classes", "said"),
+    [
+        ("7", "", "class: there is no class 7: 'num_classes' of 'after', 'other' is 3, and the fi"),
+        ("2", "", ""),
+        ("k", "", "class: nothing says which class 'k' of 'before', 'after', 'other' is; write 'c"),
+        ("k", "classes: [k, l]", "models.after.arguments.num_classes: is 3, and 'classes' has 2 n"),
+        (
+            "k",
+            "classes: [k, l, m, n]",
+            "models.other.arguments.num_classes: is 3, and 'classes' ha",
+        ),
+        ("k", "classes: [k, l, m]", ""),
+    ],
+)
+def test_check_says_that_a_classifier_has_no_such_class(
+    spec: Path, capsys: Output, asked: str, classes: str, said: str
+) -> None:
+    """Where the entry says how many classes there are, and nothing what they are called."""
+    safetensors.numpy.save_file({"v": np.ones(3)}, spec.parent / "other.safetensors")
+    spec.write_text(PREDICTING.format(asked=asked, classes=classes))
+    assert main(["check", str(spec)]) == (1 if said else 0)
+    out = capsys.readouterr().out
+    assert said in out
 
 
 def test_check_says_that_a_name_will_not_be_collected(spec: Path, capsys: Output) -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pytest_visualbias.models.places import Loadable, Place
     from pytest_visualbias.spec.schema import Network
 
-__all__ = ["Fit", "fit", "load"]
+__all__ = ["OTHER_ARCHITECTURE", "Fit", "fit", "load"]
 
+OTHER_ARCHITECTURE = "name the architecture that it was trained with"
 # Of what was left out, in a report.
 GROUPS = 20
 # What projects train beside a backbone, inside of the same module, and no backbone has: SwAV's and
@@ -184,8 +185,8 @@ def _strange(
     most = max(containers.values(), key=len)
     return (
         f"the checkpoint {path} does not fit the network: none of its names "
-        f"({listed(sorted(most))}) is among the network's ({listed(list(wanted))}); name the "
-        "architecture that it was trained with"
+        f"({listed(sorted(most))}) is among the network's ({listed(list(wanted))}); "
+        f"{OTHER_ARCHITECTURE}"
     )
 
 
@@ -207,7 +208,7 @@ def _faults(
     if unknown:
         yield f"the network has no {listed(unknown)}"
     if missing or misfits:
-        yield "name the architecture that it was trained with"
+        yield OTHER_ARCHITECTURE
     elif unknown:
         yield "list what may be left out under 'ignore'"
 

@@ -23,6 +23,10 @@ __all__ = ["alike"]
 # Of vectors of length 1: more than batches change in float32, less than two photographs differ by.
 NEAR = 1e-5
 SHOWN = 3
+READ = "reads different words alike"
+REMEDY = "keep one of each, or name it under 'known_duplicates'"
+# In a space of less, and in one of logits, different images often come to one place.
+FEWEST = 16
 
 
 def alike(
@@ -31,7 +35,7 @@ def alike(
     sets: Mapping[str, StimulusSet],
     vectors: Mapping[str, NDArray[np.float32]],
 ) -> list[str]:
-    """Return what there is to say about files of different bytes with the same vector.
+    """Return what there is to say about files, or words, that differ and have the same vector.
 
     The bytes of a file change with its compression and its EXIF; what a model sees does not. In
     two targets such an image pulls both to one place, and in one set it counts twice.
@@ -55,25 +59,24 @@ def alike(
     }
     rows = [np.asarray(vectors[identity], np.float64).ravel() for identity in placed]
     pairs = [
-        _said(*pair)
+        pair
         for pair in _near(list(placed.values()), rows)
         if not any(is_known(spec, image) for _, image in pair)
     ]
-    if not pairs:
-        return []
-    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
-    shown = ", ".join(pairs[:SHOWN])
-    is_read = all(stimuli.templates for stimuli in sets.values())
-    same = "reads different words alike" if is_read else "sees one image in different files"
-    remedy = "keep one of each, or name it under 'known_duplicates'"
-    return [f"'{model}' {same}: {shown}{more}; {remedy}"]
+    found = []
+    for same, is_read in (("sees one image in different files", False), (READ, True)):
+        told = [_said(*pair) for pair in pairs if any(one.prompts for _, one in pair) == is_read]
+        if told:
+            more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+            found.append(f"'{model}' {same}: {', '.join(told[:SHOWN])}{more}; {REMEDY}")
+    return found
 
 
 def _near(
     placed: list[tuple[str, Stimulus]], rows: list[NDArray[np.float64]]
 ) -> Iterator[tuple[tuple[str, Stimulus], tuple[str, Stimulus]]]:
     """Yield neighbours along one direction that are neighbours along all."""
-    if len({row.shape for row in rows}) != 1:
+    if len({row.shape for row in rows}) != 1 or len(rows[0]) < FEWEST:
         return
     units = np.stack(rows)
     lengths = np.linalg.norm(units, axis=1, keepdims=True)

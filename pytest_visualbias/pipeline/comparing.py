@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
 from pytest_visualbias.spec.programs import OWN_PRECISION
 from pytest_visualbias.statistics import OutcomeScores
 
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.numbers import Subject
     from pytest_visualbias.pipeline.predictions import Asked
+    from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
 
-__all__ = ["UNLIKE", "Difference", "classes", "differences", "undeclared"]
+__all__ = ["UNLIKE", "Difference", "classes", "differences", "lengths", "undeclared"]
 
 # How the reason of a failure begins that is no finding about the model.
 UNLIKE = "not_comparable: "
+ALIKE = "make them alike"
+READ = (LOGITS, PROBABILITIES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,12 +40,15 @@ class Difference:
         Whether growth has a meaning all the same.
     is_known : bool
         Whether they do differ; what nobody can know may be declared, and need not be.
+    remedy : str
+        What to do about it.
     """
 
     name: str
     text: str
     is_declarable: bool = True
     is_known: bool = True
+    remedy: str = ALIKE
 
 
 def differences(
@@ -93,6 +100,27 @@ def classes(
         yield Difference(name="classes", text=text, is_declarable=False)
 
 
+def lengths(
+    before: Subject, after: Subject, test: BiasTest, layer: str, sets: Mapping[str, StimulusSet]
+) -> Iterator[Difference]:
+    """Yield that a program and another model have vectors of other lengths.
+
+    The one output of a program stands for its features, and often is its logits: only the length
+    of the vectors tells. Two networks have features of other lengths where architectures differ.
+    """
+    trials = [subject.measured.trials[0] for subject in (before, after)]
+    if test.prediction is not None or all(one.precision != OWN_PRECISION for one in trials):
+        return  # of predictions, it is the number of classes that has to agree
+    first = next(one.identity for stimuli in sets.values() for one in stimuli.stimuli)
+    old, new = (trial.tables[layer].vectors[first].size for trial in trials)
+    if old != new:
+        text = f"dimension: the length of their vectors ({old} and {new})"
+        remedy = ALIKE
+        if not any(point.module in READ for point in after.measured.points if point.name == layer):
+            remedy = f"read '{LOGITS}' of both, or compile the network without its classifier"
+        yield Difference(name="dimension", text=text, remedy=remedy)
+
+
 def undeclared(found: Iterable[Difference], declared: Iterable[str]) -> str | None:
     """Return the differences that no spec declares, and what to do about them, if there are any."""
     meant = frozenset(declared)
@@ -100,7 +128,12 @@ def undeclared(found: Iterable[Difference], declared: Iterable[str]) -> str | No
     if not rest:
         return None
     texts = ", ".join(one.text for one in rest)
+    # What is particular to one of them before what holds for any.
+    remedies = dict.fromkeys(
+        one.remedy for one in sorted(rest, key=lambda one: one.remedy == ALIKE)
+    )
+    todo = ", and ".join(remedies)
     if not all(one.is_declarable for one in rest):
-        return f"{texts}; make them alike"
+        return f"{texts}; {todo}"
     names = ", ".join(one.name for one in rest)
-    return f"{texts}; make them alike, or declare it with 'settings: {{differs: [{names}]}}'"
+    return f"{texts}; {todo}, or declare it with 'settings: {{differs: [{names}]}}'"

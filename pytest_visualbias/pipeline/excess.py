@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.pipeline.comparing import classes, differences, undeclared
+from pytest_visualbias.pipeline.comparing import classes, differences, lengths, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.numbers import scored
 from pytest_visualbias.pipeline.power import plan_of
@@ -70,6 +70,7 @@ def with_excess(
         untrained = scored(file, other, test, layer)
         differing = (
             *differences(other, subject, layer, untrained.sets, found.sets),
+            *lengths(other, subject, test, layer, found.sets),
             *classes(untrained.mean, found.scores, (untrained.asked, found.asked)),
         )
         found = dataclasses.replace(found, differing=(*(found.differing or ()), *differing))

@@ -16,7 +16,7 @@ from pytest_visualbias.errors import (
     StimulusError,
     VisualBiasError,
 )
-from pytest_visualbias.pipeline.comparing import classes, differences, undeclared
+from pytest_visualbias.pipeline.comparing import classes, differences, lengths, undeclared
 from pytest_visualbias.pipeline.measures import measure_of, remembering
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.pipeline.predictions import asked_of_all, rows_of
@@ -275,6 +275,7 @@ def _with_growth(
         return found
     differing = (
         *differences(before, subject, layer, earlier.sets, found.sets),
+        *lengths(before, subject, test, layer, found.sets),
         *classes(earlier.mean, found.scores, (earlier.asked, found.asked)),
     )
     unlike = undeclared(differing, file.spec.settings.differs)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.pipeline.alike import alike
 from pytest_visualbias.pipeline.judging import unmeasured
 from pytest_visualbias.pipeline.twins import twins
+from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +41,17 @@ def remarks(file: SpecFile, subject: Subject, layer: str, judged: Judged) -> Ite
     images = (one.identity for stimuli in numbers.sets.values() for one in stimuli.stimuli)
     for text in (*twins(trials, images), *unmeasured(file.spec, model, judged.test, numbers)):
         yield file.sentence(("models", model), text)
-    for text in alike(file.spec, model, numbers.sets, trials[0].tables[layer].vectors):
-        yield f"{place}: {text}"
+    if _is_of_features(subject, layer):
+        for text in alike(file.spec, model, numbers.sets, trials[0].tables[layer].vectors):
+            yield f"{place}: {text}"
     if judged.is_open:
         yield f"{place}: p could not be told from alpha; its lower bound decided"
+
+
+def _is_of_features(subject: Subject, layer: str) -> bool:
+    """Whether equal vectors are a sign of equal images: equal predictions are nothing rare."""
+    modules = [point.module for point in subject.measured.points if point.name == layer]
+    return not {*modules} & {LOGITS, PROBABILITIES}
 
 
 def _same(judged: Judged, model: str) -> str:

@@ -41,7 +41,7 @@ PATTERNS = {
     NAME: "a name without line breaks and '::'",
     TAG: "a word of letters, digits, '_' and '-'",
     CALL: "module:function",
-    DIFFERENCE: "pooling, precision, or preprocessing.KEY as the message of a difference names it",
+    DIFFERENCE: "pooling, precision, dimension, or preprocessing.KEY as a message names it",
 }
 
 

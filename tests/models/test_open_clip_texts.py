@@ -78,8 +78,15 @@ def test_an_image_tower_alone_reads_no_texts(context: Context) -> None:
     """What was not saved would be random, and published weights would be another model's."""
     saved(context, whole=False)
     encoder = opened(context, checkpoint="tuned.pt")
-    with pytest.raises(EncoderError, match="no texts can be read, for the whole model is needed"):
+    with pytest.raises(
+        EncoderError, match="no texts can be read, for the whole model is needed"
+    ) as e:
         encoder.encode_texts(["a"])
+    # The architecture is right: it is the one that the image tower fits.
+    assert "name the architecture" not in str(e.value)
+    assert str(e.value).endswith(
+        "; save all of the model, 'model.state_dict()', and name that file"
+    )
 
 
 @pytest.mark.usefixtures("architecture")

@@ -211,6 +211,58 @@ def test_a_program_saved_while_training_is_refused(
         opened(context, library / f"training.{suffix}")
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_batch_normalization_left_in_training_mode_is_refused(
+    context: Context, tmp_path: Path, count: int
+) -> None:
+    """Without dropout such a program is the same in every pass of the same images."""
+    net = Net().train()
+    net.drop.eval()
+    path = tmp_path / "batch.pt2"
+    compiled(path, net, count=count, free=False)
+    with pytest.raises(EncoderError, match=r"beside other images: .+ while training; save it afte"):
+        opened(context, path)
+
+
+@pytest.mark.parametrize("suffix", ["ts", "onnx"])
+def test_so_it_is_where_the_batch_is_free(context: Context, tmp_path: Path, suffix: str) -> None:
+    net = Net().train()
+    net.drop.eval()
+    path = tmp_path / f"batch.{suffix}"
+    if suffix == "ts":
+        compiled(path, net)
+    else:
+        pytest.importorskip("onnxruntime", reason="an extra")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                *(net, (torch.rand(2, 3, 16, 16),), path),
+                dynamo=False,
+                training=torch.onnx.TrainingMode.PRESERVE,
+                do_constant_folding=False,
+                input_names=["images"],
+                dynamic_axes={"images": {0: "n"}},
+            )
+    with pytest.raises(EncoderError, match=r"beside other images: .+ while training; save it afte"):
+        opened(context, path)
+
+
+def test_a_program_whose_int8_is_scaled_by_the_pass_is_measured(
+    context: Context, images: list[Image.Image], tmp_path: Path
+) -> None:
+    """Dynamic quantisation moves a vector a little by its company, which is no training mode."""
+    net = Net().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        small = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear}, dtype=torch.qint8)
+    compiled(tmp_path / "small.ts", small)
+    found = read(opened(context, tmp_path / "small.ts"), images, "logits")["logits"]
+    with torch.inference_mode():
+        expected = net(batch_of(opened(context, tmp_path / "small.ts"), images)).numpy()
+    assert not np.array_equal(found, expected)
+    assert np.allclose(found, expected, atol=0.05 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES.values())
 @pytest.mark.parametrize("damage", ["foreign", "cut", "of another kind"])
 def test_a_wrong_file_is_one_sentence(

@@ -119,8 +119,8 @@ def test_only_pooling_and_preprocessing_can_be_declared(pooled: Project, name: s
     result = pooled.gate()
     assert result.ret == 2
     said = (
-        "settings.differs[0]: must be pooling, precision, or preprocessing.KEY as the message of "
-        f"a difference names it, but '{name}' was read; correct it"
+        "settings.differs[0]: must be pooling, precision, dimension, or preprocessing.KEY as a "
+        f"message names it, but '{name}' was read; correct it"
     )
     assert said in sentences(result)
 

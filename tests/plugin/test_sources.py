@@ -61,6 +61,19 @@ ENTRIES = {
 }
 
 
+NAMES = ("features", "whole")
+NETS = """
+from torch import nn
+
+def features():
+    body = nn.Conv2d(3, 8, 5, stride=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*body)
+
+def whole():
+    return nn.Sequential(*features(), nn.Linear(8, 6))
+"""
+
+
 @pytest.fixture(scope="session")
 def families(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of tiny untrained networks of every source; their libraries are loaded.
@@ -198,6 +211,42 @@ def test_nobody_has_to_say_that_a_program_differs_in_precision_and_anybody_may(
         assert result.ret == 0, sentences(result)
         assert gallery.row()["growth"]["from"] == "before"
         assert gallery.row()["warnings"] == []
+
+
+def test_a_program_that_gives_logits_is_not_compared_with_features(gallery: Project) -> None:
+    """The one output of a program stands for its features; only its length tells that it is not."""
+    gallery.path.joinpath("nets.py").write_text(NETS)
+    nets = [f"{{source: factory, call: nets:{name}, transform: {{size: 16}}}}" for name in NAMES]
+    program = ENTRIES["torchscript"][0]
+    unlike = "differ in dimension: the length of their vectors (8 and 6); "
+    declared = "or declare it with 'settings: {differs: [dimension]}'"
+    read = f"read 'logits' of both, or compile the network without its classifier, {declared}"
+    for before, after, layer, reason in (
+        (nets[0], program, "pooled", f"not_comparable: before and after {unlike}{read}"),
+        (nets[0], program, "logits", f"not_comparable: before and after {unlike}make them alike, "),
+        (nets[1], program, "pooled", ""),
+        (nets[0], nets[1], "pooled", ""),
+    ):
+        gallery.spec(
+            one_test("one", "{max_growth: 1.8}"),
+            head=f"stimuli: ../stimuli\nlayers: [{layer}]",
+            models=f"\n  before: {before}\n  after: {after}\n",
+            concepts=SETS,
+        )
+        gallery.gate()
+        row = gallery.row()
+        assert (row["outcome"], row["growth"] is None) == (
+            ("fail", True) if reason else ("pass", False)
+        )
+        assert " ".join(row["reasons"]).startswith(reason)
+    gallery.spec(
+        one_test("one", "{max_growth: 1.8}"),
+        head="stimuli: ../stimuli\nsettings: {differs: [dimension]}",
+        models=f"\n  before: {nets[0]}\n  after: {program}\n",
+        concepts=SETS,
+    )
+    gallery.gate()
+    assert (gallery.row()["growth"] is None, gallery.row()["warnings"]) == (False, [])
 
 
 def test_a_record_from_before_programs_had_a_precision_is_compared(gallery: Project) -> None:

@@ -1,0 +1,53 @@
+"""What a model cannot tell apart is told: of images in files, of words, and where it means much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pytest_visualbias.pipeline.alike import FEWEST, alike
+from pytest_visualbias.spec.schema import BiasSpec
+from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+
+SPEC = BiasSpec.model_construct(known_duplicates=("known*",))
+
+
+def images(*names: str) -> StimulusSet:
+    made = (Stimulus(name=name, digest=name, identity=name, path=Path(name)) for name in names)
+    return StimulusSet(concept="x", stimuli=tuple(made))
+
+
+def words(*names: str) -> StimulusSet:
+    made = (Stimulus(name=name, digest=name, identity=name, prompts=(name,)) for name in names)
+    return StimulusSet(concept="a", stimuli=tuple(made), templates=("{}",))
+
+
+def told(sets: dict[str, StimulusSet], *, dim: int = FEWEST) -> list[str]:
+    """Return what is said where the vector of a stimulus is by the first letter of its name."""
+    names = [one.name for stimuli in sets.values() for one in stimuli.stimuli]
+    vectors = {
+        name: np.random.default_rng(ord(name[0].lower())).normal(size=dim).astype(np.float32)
+        for name in names
+    }
+    return alike(SPEC, "after", sets, vectors)
+
+
+def test_words_are_called_words_where_they_stand_beside_images() -> None:
+    (said,) = told({"X": images("b.png", "q.png"), "A": words("Scientist", "scientist", "poet")})
+    assert said == (
+        "'after' reads different words alike: A Scientist = A scientist; keep one of each, or "
+        "name it under 'known_duplicates'"
+    )
+
+
+def test_files_are_called_files_and_both_are_told() -> None:
+    sets = {"X": images("b.png", "b2.png", "q.png", "known.png", "k.png"), "A": words("S", "s")}
+    files, read = told(sets)
+    assert files.startswith("'after' sees one image in different files: X b.png = X b2.png; keep")
+    assert read.startswith("'after' reads different words alike: A S = A s; keep")
+
+
+def test_in_few_dimensions_equal_vectors_mean_little() -> None:
+    """As logits of three classes are, where a program is rounded to int8."""
+    assert told({"X": images("b.png", "b2.png")}, dim=FEWEST - 1) == []
