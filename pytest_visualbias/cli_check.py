@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.baseline.named import named_baseline
 from pytest_visualbias.baseline.sources import Baselines
 from pytest_visualbias.cli_cache import add_place, place_of, remembered
 from pytest_visualbias.embeddings.decoding import decode
@@ -18,7 +20,7 @@ from pytest_visualbias.pipeline.embedding import placed
 from pytest_visualbias.pipeline.foreseen import foreseen
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.remote.mirror import Mirror
-from pytest_visualbias.remote.urls import place
+from pytest_visualbias.remote.urls import Url, place
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.parsing import read_spec
 from pytest_visualbias.spec.schema import EmbeddingsModel
@@ -44,7 +46,7 @@ def add_check(check: argparse.ArgumentParser) -> None:
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
     check.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
     check.add_argument(
-        "--baseline", type=Path, metavar="PATH", help="recorded results, as --visualbias-baseline"
+        "--baseline", type=place, metavar="PATH", help="recorded results, as --visualbias-baseline"
     )
     check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
     check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
@@ -54,10 +56,20 @@ def add_check(check: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     digests = remembered(options.cache, rehash=options.rehash)
-    baselines = Baselines(project=Path.cwd(), path=options.baseline)
+    baselines = _baselines(options)
     sound = [_is_sound(path, options, baselines, digests.of) for path in options.specs]
     digests.save()
     return OK if all(sound) else FAULTY
+
+
+def _baselines(options: argparse.Namespace) -> Baselines:
+    """Return the recorded results, from where the option says if it is given."""
+    named = options.baseline
+    if named is None:
+        return Baselines(project=Path.cwd())
+    path = named_baseline(named, "--baseline", Mirror(folder=place_of(options.cache)))
+    origin = named.shown if isinstance(named, Url) else ""
+    return Baselines(project=Path.cwd(), path=path, origin=origin)
 
 
 def _is_sound(
@@ -90,9 +102,10 @@ def _is_sound(
     counts = f"{counted(len(file.spec.tests), 'test')}, {counted(len(file.spec.models), 'model')}"
     # First, as what follows is of this one among others.
     print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
-    for text in sorted(shortened(one, file.folder, Path.cwd()) for one in problems):
+    told = (shortened(one, file.folder, Path.cwd()) for one in problems)
+    for text in sorted(told, key=_by_line):
         print(text)
-    for text in sorted(warnings):
+    for text in sorted(warnings, key=_by_line):
         print(f"warning: {text}")
     for line in (*_facts(file, found), *recorded.notes, *models.runs):
         print(f"  {line}")
@@ -117,6 +130,12 @@ def _facts(file: SpecFile, found: Preflight) -> Iterator[str]:
             "note: no test is a positive control, so a model that sees nothing of these images "
             "passes; add one with 'control: positive'"
         )
+
+
+def _by_line(text: str) -> list[tuple[int, str]]:
+    """Return what sorts line 7 before line 18."""
+    parts = re.split(r"([0-9]{1,15})", text)
+    return [(int(one), "") if one.isdigit() else (0, one) for one in parts]
 
 
 def counted(count: int, what: str) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.baseline.files import is_report
+from pytest_visualbias.baseline.named import named_baseline
 from pytest_visualbias.caching import caches
 from pytest_visualbias.embeddings.sizes import parse_size
-from pytest_visualbias.errors import EncoderError, StorageError, UsageError
+from pytest_visualbias.errors import EncoderError, UsageError
 from pytest_visualbias.given import (
     place_of,
     refuse_moved_root,
@@ -150,11 +151,11 @@ def _baseline(config: pytest.Config, mirror: Mirror) -> tuple[Path | None, str]:
         return None, ""
     if isinstance(path, Url):
         return _fetched_baseline(config, path, mirror), path.shown
-    if not path.exists() and _recording(config) is None:
-        raise pytest.UsageError(
-            f"--visualbias-baseline: {path} does not exist; correct the path, or record it with "
-            "--visualbias-update"
-        )
+    if _recording(config) is None:
+        try:
+            named_baseline(path, "--visualbias-baseline", mirror)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
     if _writing(config) and is_report(path):
         raise pytest.UsageError(
             f"{_writing(config)[0]}: {path} is the report of a run, which stays as it is; name "
@@ -168,9 +169,9 @@ def _fetched_baseline(config: pytest.Config, url: Url, mirror: Mirror) -> Path:
     if _writing(config):
         raise pytest.UsageError(f"{_writing(config)[0]}: {url} is only read; name a file")
     try:
-        return mirror.file(url)
-    except StorageError as error:
-        raise pytest.UsageError(f"--visualbias-baseline: {error}") from None
+        return named_baseline(url, "--visualbias-baseline", mirror)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _writing(config: pytest.Config) -> list[str]:

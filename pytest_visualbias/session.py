@@ -85,6 +85,11 @@ class Session:
         self._baselines = self.settings.baselines()
         self._mirror = Mirror(folder=self.resources.cache.folder, offline=self.settings.offline)
 
+    @property
+    def mirror(self) -> Mirror:
+        """What brings files from URLs."""
+        return self._mirror
+
     def load(self, path: Path, file: str, text: str | None = None) -> LoadedSpec:
         """Read a spec and resolve its sets.
 

@@ -36,7 +36,12 @@ def _visible(subject: Subject) -> str:
     if not subject.is_sized:
         return "How small an effect it can see is not known before all of its sets are there."
     model = (subject.gated or subject.models)[0]
-    sides = smallest_visible(subject.spec, model, subject.test, subject.sizes)
+    together = subject.checkpoints.get(model)
+    if together is None:
+        return "How small an effect it can see is not known before its checkpoints are there."
+    sides = smallest_visible(
+        *(subject.spec, model, subject.test, subject.sizes), checkpoints=together
+    )
     count = 2 if len(subject.test.compared) > 1 and sides[1] is not None else 1
     found = [d for d in sides[:count] if d is not None]
     sizes = ", ".join(f"{subject.name(role)} {n}" for role, n in subject.sizes.items())

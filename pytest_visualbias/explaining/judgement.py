@@ -129,7 +129,8 @@ def _family(subject: Subject) -> Iterator[str]:
     if correction == "none":
         yield f"Its p of {counted} stands alone: the spec asks for no correction."
         return
-    if len(family) == 1:
+    runs = list(_over_runs(subject, len(family)))
+    if len(family) == 1 and not runs:
         yield "Its p is the only one of its family, so correction changes nothing."
         return
     others = dict.fromkeys(name for name, _ in family if name != subject.test.name)
@@ -138,6 +139,23 @@ def _family(subject: Subject) -> Iterator[str]:
         f"Its p of {counted} is corrected over {len(family)} p of the spec for each model and "
         f"layer{beside} ({CORRECTIONS[correction]}), whatever is selected."
     )
+    yield from runs
+
+
+def _over_runs(subject: Subject, count: int) -> Iterator[str]:
+    """Yield over how many p the correction of a training run is that is judged whole."""
+    for name in (one for one in subject.gated if gates_all(subject.spec.models[one])):
+        together = subject.checkpoints.get(name)
+        if together is None:
+            yield (
+                f"Of '{printable(name)}' they are so many at each checkpoint, and corrected "
+                "together; none is there yet to be counted."
+            )
+        elif together > 1:
+            yield (
+                f"Of '{printable(name)}' they are so many at each of its {together} checkpoints: "
+                f"{count * together} p, corrected together."
+            )
 
 
 def _controls(subject: Subject) -> Iterator[str]:

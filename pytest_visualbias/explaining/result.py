@@ -67,6 +67,8 @@ def told(row: ResultRecord) -> Iterator[str]:
     yield f"{where} {OUTCOMES[row.outcome]}{_why(row)}."
     if row.effect_judged is None:
         return
+    if row.series is not None and row.series.gate == "all":
+        yield f"All checkpoints are judged; the numbers here are those of the last, {step}."
     if row.p_value is None:
         yield (
             f"Two different images of '{_concept(row, 'X')}' have a mean cosine of "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.pipeline.training import judged_together
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.faults import did_you_mean
@@ -58,6 +59,8 @@ class Subject:
         Numbers of images by role, as far as they are known.
     problems : tuple of str
         Why others are not.
+    checkpoints : mapping of str to int
+        How many are judged together, by model, where they are there.
     """
 
     file: SpecFile
@@ -66,6 +69,7 @@ class Subject:
     layers: tuple[str, ...]
     sizes: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    checkpoints: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def spec(self) -> BiasSpec:
@@ -152,6 +156,7 @@ def subjects(
         hint = did_you_mean(node.test.partition("[")[0], [test.name for test in spec.tests])
         raise UsageError(f"{node.spec} has no test '{node.test}'; {hint}")
     sets, faults = _sets(file, node.model, stimuli, mirror)
+    checkpoints = judged_together(file, mirror)
     return tuple(
         Subject(
             file=file,
@@ -160,6 +165,7 @@ def subjects(
             layers=chosen,
             sizes=_counts(test, sets),
             problems=faults,
+            checkpoints=checkpoints,
         )
         for test, chosen in found
     )

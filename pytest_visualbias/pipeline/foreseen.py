@@ -15,7 +15,7 @@ from pytest_visualbias.spec.roles import growth_base, is_gated
 from pytest_visualbias.spec.sets import concepts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from pytest_visualbias.baseline.entries import Entry, Unlike
     from pytest_visualbias.baseline.sources import Baseline
@@ -80,16 +80,18 @@ def foreseen(file: SpecFile, sets: Mapping[str, ModelSets], baseline: Baseline) 
         return Foreseen(notes=(_unused(file.spec, baseline),))
     if baseline.problem is not None:
         return Foreseen(problems=(baseline.problem,))
-    problems = [
-        file.sentence(("tests", claim.index), text)
+    told_of = {
+        claim.key: file.sentence(("tests", claim.index), text)
         for claim in claims
         if claim.test.limits.on_growth
         and (text := _problem(file.spec, sets[claim.model], claim, baseline)) is not None
-    ]
+    }
     gone = sorted(baseline.entries.keys() - set(claimed(file.spec)))
     told = [] if baseline.is_report or not gone else [unclaimed_text(baseline.shown, gone)]
     return Foreseen(
-        notes=(_note(claims, baseline),), problems=tuple(problems), warnings=tuple(told)
+        notes=(_note(claims, baseline, told_of.keys() & baseline.entries.keys()),),
+        problems=tuple(told_of.values()),
+        warnings=tuple(told),
     )
 
 
@@ -147,8 +149,9 @@ def _unused(spec: BiasSpec, baseline: Baseline) -> str:
     return f"note: {baseline.shown} is not used: growth is measured from {names or 'no model'}"
 
 
-def _note(claims: list[_Claim], baseline: Baseline) -> str:
+def _note(claims: list[_Claim], baseline: Baseline, unlike: Collection[str]) -> str:
     there = sum(claim.key in baseline.entries for claim in claims)
     models = ", ".join(dict.fromkeys(f"'{claim.model}'" for claim in claims))
     count = f"{there} of {len(claims)} results"
-    return f"growth of {models}: from {baseline.shown}, which has {count} of this spec"
+    stale_ones = f", {len(unlike)} of them not comparable" if unlike else ""
+    return f"growth of {models}: from {baseline.shown}, which has {count} of this spec{stale_ones}"

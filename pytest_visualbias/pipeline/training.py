@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import SpecError
+from pytest_visualbias.errors import EncoderError, SpecError
+from pytest_visualbias.models.encoder import Context
+from pytest_visualbias.models.identity import paths_of
 from pytest_visualbias.pipeline.power import power_findings
+from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.networks import Network
 from pytest_visualbias.spec.series import axis_of, gates_all
 
 if TYPE_CHECKING:
@@ -17,7 +21,35 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.stimuli import StimulusSet
 
-__all__ = ["Run"]
+__all__ = ["Run", "judged_together"]
+
+
+def judged_together(file: SpecFile, mirror: Mirror | None = None) -> dict[str, int]:
+    """Return how many checkpoints of each model are judged together, as far as they are there.
+
+    Parameters
+    ----------
+    file : SpecFile
+        The spec.
+    mirror : Mirror or None
+        What brings those that lie at URLs.
+
+    Returns
+    -------
+    dict
+        A model whose checkpoints cannot be counted is not in it.
+    """
+    context = Context(folder=file.folder, project=file.folder, mirror=mirror or Mirror())
+    found = {}
+    for name, entry in file.spec.models.items():
+        found[name] = 1
+        checkpoints = entry.checkpoints if isinstance(entry, Network) else None
+        if checkpoints is not None and gates_all(entry):
+            try:
+                found[name] = len(paths_of(checkpoints, context))
+            except EncoderError:
+                del found[name]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import StorageError
+from pytest_visualbias.remote.credentials import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,8 @@ UNREACHED = (
 ENTRY = ("Credentials", "Token")
 CODE = re.compile(r"[A-Za-z0-9]{1,40}")
 LOCAL_FAULTS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
+# What asks a store may be either of them.
+INSTEAD = ", or stay offline (pytest --visualbias-offline, visualbias embed --offline)"
 DEPTH = 5
 # Answers of HTTP: the first that is a fault, that nothing is there, that somebody may not.
 FIRST_FAULT, GONE, REFUSED = 400, (404, 410), (401, 403, 407)
@@ -85,17 +88,17 @@ def fault_of(error: BaseException, shown: str, what: str) -> StorageError:
         What cannot be done with it, as a participle.
     """
     seen = _Seen.of(error)
-    reason, remedy = _kind(seen, what)
+    reason, remedy = _kind(seen, what, shown.partition("://")[0].lower())
     sentence = f"{shown} cannot be {what} ({reason}); {remedy}"
     return StorageError(sentence, reason=f"{shown}: {reason}", is_missing=seen.is_missing)
 
 
-def _kind(seen: _Seen, what: str) -> tuple[str, str]:
+def _kind(seen: _Seen, what: str, scheme: str) -> tuple[str, str]:
     """Return what is wrong, and what to do: of what holds, the first."""
     error, name = seen.error, seen.name
     full = LOCAL_FAULTS.get(getattr(error, "errno", None) or 0, "")
     is_refused = isinstance(error, PermissionError) or seen.status in REFUSED
-    instead = "" if what == "written" else ", or use --visualbias-offline"
+    instead = "" if what == "written" else INSTEAD
     kinds = (
         (isinstance(error, UnfitError), str(error), "free space, or put it there anew"),
         (bool(full), full, "free space"),
@@ -108,7 +111,7 @@ def _kind(seen: _Seen, what: str) -> tuple[str, str]:
         (
             _has(name, ENTRY),
             f"no credentials that fit: {name}",
-            "give them as the store's package says",
+            KEYS.get(scheme, "give them as the store's package says"),
         ),
         (
             # Servers do not tell strangers whether a thing is there.

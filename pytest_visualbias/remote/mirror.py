@@ -84,9 +84,12 @@ class Mirror:
         Raises
         ------
         StorageError
-            Where it cannot be had.
+            Where it cannot be had, or a pattern might name several.
         """
-        return self.files(url.text)[0]
+        if url.has_magic:
+            raise StorageError(f"{url} is a pattern; name one file")
+        # By itself: of a folder, another thing is to be done than for `files`.
+        return self.once(f"file {url.text}", lambda: [self._file(url)])[0]
 
     def once(self, key: str, find: Callable[[], list[Path]]) -> list[Path]:
         """Return what was found before, or raise again what went wrong then: asking takes time.
@@ -108,13 +111,13 @@ class Mirror:
 
     def _files(self, url: Url) -> list[Path]:
         if not url.has_magic:
-            return [self._file(url)]
+            return [self._file(url, f", or a pattern such as {url / '*'}")]
         if self.must_stay(url):
             return [self._noted(one, self._latest(one)) for one in self._matched(url)]
         store = open_store(url)
         found = [(Url(store.url_of(entry)), entry) for entry in store.matching()]
         if not found:
-            raise StorageError(f"no file matches {url}; correct the pattern", is_missing=True)
+            raise StorageError(f"{url} matches no file; correct the pattern", is_missing=True)
         paths = [self._bring(one, store, entry, entry.name) for one, entry in found]
         text = json.dumps([one.text for one, _ in found])
         try:
@@ -131,13 +134,13 @@ class Mirror:
             return [Url(str(name)) for name in names]
         raise StorageError(f"{url} was not fetched yet, {OFFLINE}")
 
-    def _file(self, url: Url) -> Path:
+    def _file(self, url: Url, instead: str = "") -> Path:
         if self.must_stay(url):
             return self._noted(url, self._latest(url))
         store = open_store(url)
         entry = store.entry()
         if entry.is_folder:
-            raise StorageError(f"{url} is a folder; name a file, or a pattern such as {url / '*'}")
+            raise StorageError(f"{url} is a folder; name a file{instead}")
         return self._bring(url, store, entry, url.name)  # the store's may end in a signature
 
     def origin(self, path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_visualbias.errors import StorageError
+from pytest_visualbias.remote.credentials import KEYS
 from pytest_visualbias.remote.entries import entry_of
 from pytest_visualbias.remote.faults import UnfitError, fault_of
 from pytest_visualbias.remote.packages import lacking
@@ -27,14 +28,6 @@ __all__ = ["Store", "open_store"]
 INSTALL = "install it with: pip install 'pytest-visualbias[remote]'"
 # A put to these is seen whole or not at all; elsewhere a file is moved to its name.
 WHOLE = ("s3", "s3a", "gs", "gcs", "hf", "az", "abfs", "abfss", "adl", "oss", "r2", "memory")
-# Stores whose URLs begin with a bucket, where others have a name and a password before the host.
-AMAZON = "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws"
-GOOGLE = "give GOOGLE_APPLICATION_CREDENTIALS"
-KEYS: Final[dict[str, str]] = {
-    **dict.fromkeys(("s3", "s3a", "r2"), AMAZON),
-    **dict.fromkeys(("gs", "gcs"), GOOGLE),
-    "hf": "give HF_TOKEN",
-}
 # An address that does not answer costs a minute at most; whoever sets other values is heeded.
 PATIENCE: Final[dict[str, dict[str, Any]]] = {
     "config_kwargs": {
@@ -228,7 +221,9 @@ def open_store(url: Url) -> Store:
     if url.has_password and scheme in KEYS:
         raise StorageError(f"{url}: {scheme}:// takes no keys from the URL; {KEYS[scheme]}")
     try:
-        files, root = fsspec.core.url_to_fs(url.text, **_patience(scheme, fsspec.config.conf))
+        files, root = fsspec.core.url_to_fs(
+            f"{scheme}{url.text[len(scheme) :]}", **_patience(scheme, fsspec.config.conf)
+        )
     except ImportError:
         hint = known_implementations.get(scheme, {}).get("err", "")
         raise StorageError(f"{url}: {lacking(scheme, hint)}") from None

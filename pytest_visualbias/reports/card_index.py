@@ -9,6 +9,7 @@ from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.outcomes import label
 from pytest_visualbias.reports.units import unit_of
+from pytest_visualbias.reports.worst import as_judged, step_of, worst_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +73,7 @@ def _plain(card: ModelCardData) -> dict[str, Any]:
 def _eval_results(records: Sequence[ResultRecord]) -> Iterator[Any]:
     from huggingface_hub import EvalResult
 
-    for record in records:
+    for record in map(as_judged, records):
         if record.effect_judged is not None:
             task = CLASSIFYING if unit_of(record) == "gaps" else EMBEDDING
             yield EvalResult(
@@ -99,6 +100,9 @@ def _arguments(record: ResultRecord) -> dict[str, Any]:
     if record.growth is not None:
         shown["growth"] = round(record.growth.value, 4)
         shown["growth_from"] = visible(record.growth.base)
+    if record.series is not None:
+        point = worst_elsewhere(record) or record.series.points[-1]
+        shown["checkpoint"] = step_of(record.series, point)
     return shown | record.limits
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_visualbias.baseline.entries import TOLERANCE, difference, entry_of
 from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.outcomes import FAILING, label
+from pytest_visualbias.reports.worst import as_judged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ How = Literal[
 ]
 # From good to bad; what could not be measured says as little for a model as a failure does.
 RANKS = {"pass": 0, "reported": 0, "accepted": 1, "inconclusive": 2} | dict.fromkeys(FAILING, 3)
+
+# Which checkpoints of a training run are judged.
+ALL, LAST = "all checkpoints", "the last checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +50,9 @@ class Change:
         The outcomes.
     is_worse : bool
         Whether it is a step back, or hides one.
+    gates : tuple of str, or None
+        Which checkpoints of a training run are judged, where that is not the same in both. The
+        effects are of the last one then; else, where all are judged, of the worst.
     """
 
     spec: str
@@ -57,6 +64,7 @@ class Change:
     effects: tuple[float | None, float | None]
     verdicts: tuple[str | None, str | None]
     is_worse: bool
+    gates: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -137,10 +145,13 @@ def _change(
         is_worse = new.outcome in FAILING
         appeared = (None, new.effect_judged)
         return _of(new, "appeared", appeared, (None, label(new)), is_worse=is_worse)
+    unlike = _unlike(old, new, reports)
+    gates = (_gate(old), _gate(new))
+    if gates[0] == gates[1]:
+        old, new = as_judged(old), as_judged(new)
     effects = (old.effect_judged, new.effect_judged)
     verdicts = (label(old), label(new))
     is_fallen = RANKS[label(new)] > RANKS[label(old)]
-    unlike = _unlike(old, new, reports)
     if unlike is not None:
         # What was not measured then cannot have got worse, only what was and cannot be compared.
         is_worse = is_fallen or bool(old.scores)
@@ -149,13 +160,24 @@ def _change(
     # What no limit judges describes a model; where it goes is for a reader to weigh.
     is_judged = label(new) != "reported" and new.role == "gated" and new.control is None
     is_risen = how == "grew" and is_judged
-    return _of(new, how, effects, verdicts, is_worse=is_fallen or is_risen or _is_freed(old, new))
+    is_worse = is_fallen or is_risen or _is_freed(old, new)
+    return dataclasses.replace(
+        _of(new, how, effects, verdicts, is_worse=is_worse),
+        gates=gates if gates[0] != gates[1] else None,
+    )
+
+
+def _gate(record: ResultRecord) -> str:
+    """Return which checkpoints are judged, if there are several."""
+    is_all = record.series is not None and record.series.gate == "all"
+    return ALL if is_all else LAST
 
 
 def _is_freed(old: ResultRecord, new: ResultRecord) -> bool:
     """Whether a test can no longer fail that could: whatever it shows now is hidden."""
     could, can = (bool(one.limits) and one.role == "gated" for one in (old, new))
-    return could and not can
+    is_looser = new.series is not None and (_gate(old), _gate(new)) == (ALL, LAST)
+    return could and (not can or is_looser)
 
 
 def _moved(old: ResultRecord, new: ResultRecord, tolerance: float) -> How:

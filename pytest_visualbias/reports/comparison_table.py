@@ -45,11 +45,19 @@ def table(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
         highlight=False,
         markup=False,
     )
-    shown = [one for one in comparison.changes if shows_all or one.how != "same" or one.is_worse]
+    shown = [
+        one
+        for one in comparison.changes
+        if shows_all or one.how != "same" or one.is_worse or one.gates
+    ]
     if shown:
         console.print(_rows(sorted(shown, key=lambda one: not one.is_worse), screen))
     for change in (one for one in shown if one.unlike is not None):
         text = f"{change.name}: not comparable: {change.unlike}"
+        console.print(Text(visible(text), style="yellow"), soft_wrap=True)
+    for change in (one for one in shown if one.gates is not None):
+        then, now = change.gates or ("", "")
+        text = f"{change.name}: judged is {now}, and was {then}; the effects are of the last"
         console.print(Text(visible(text), style="yellow"), soft_wrap=True)
     console.print(Text(_last(comparison)), soft_wrap=True)
     text = stream.getvalue()

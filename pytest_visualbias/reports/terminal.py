@@ -31,6 +31,7 @@ from pytest_visualbias.reports.text import drift_text, remedies, weak_passes
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.reports.trials import lone_trials, trials_text
 from pytest_visualbias.reports.units import rates_text, unit_of
+from pytest_visualbias.reports.worst import earlier_notes
 from pytest_visualbias.reports.zero_shot import zero_shot_text
 from pytest_visualbias.verdict import number
 
@@ -102,6 +103,9 @@ def render(
         for remedy in remedies(records, has_carriers=verbosity > 1):
             console.print(Text(remedy, style="cyan"), soft_wrap=True)
         _tables(console, records, screen, has_all=verbosity > 0)
+        more = "" if verbosity > 0 else ": see -v"
+        for note in earlier_notes(records):
+            console.print(Text(f"note: {note}{more}"), soft_wrap=True)
         for line in _remarks(records, screen):
             console.print(line, soft_wrap=True)
     if verbosity > 1:

@@ -8,11 +8,12 @@ from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.series import series_text, shown_step, span_text
 from pytest_visualbias.reports.trials import seeds_text, trials_text
 from pytest_visualbias.reports.units import is_standardised, judged_limit, rates_text
+from pytest_visualbias.reports.worst import gate_alone
 from pytest_visualbias.spec.kinds import KINDS, part_of
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
 
@@ -54,13 +55,13 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
         Whether the images that carry an effect are named below.
     """
     found = list(records)
-    reasons = [one for record in found if record.outcome == "fail" for one in record.reasons]
-    if any(one.startswith(OVER_LIMIT) for one in reasons):
-        seen = "below" if has_carriers else "with -vv"
-        yield (
-            f"to do: see {seen} which images carry an effect; finetune anew, or accept an effect "
-            "for a time with 'accept: {max_effect:, reason:, until:}' at its test"
-        )
+    over = [
+        record
+        for record in found
+        if record.outcome == "fail" and any(one.startswith(OVER_LIMIT) for one in record.reasons)
+    ]
+    if over:
+        yield _after_failing(over, has_carriers=has_carriers)
     if open_ones := [one for one in found if one.outcome == "inconclusive"]:
         yield (
             f"to do: what is inconclusive needs more {nouns(open_ones)}, or 'evidence: point' "
@@ -69,6 +70,21 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
     # Of a prediction the reason itself says what to look at.
     if any(one.outcome == "invalid" and one.prediction is None for one in found):
         yield "to do: what is invalid says nothing; mend the positive control that failed first"
+
+
+def _after_failing(failed: Sequence[ResultRecord], *, has_carriers: bool) -> str:
+    """Say where images that carry an effect are shown, and what else can be done."""
+    alone = [gate_alone(one) for one in failed]
+    where = "below" if has_carriers else "with -vv"
+    seen = f"see {where} which images carry an effect"
+    if all(alone):
+        seen = alone[0]
+    elif told := next(filter(None, alone), ""):
+        seen = f"{seen} (of a training run, {told})"
+    return (
+        f"to do: {seen}; finetune anew, or accept an effect for a time with 'accept: "
+        "{max_effect:, reason:, until:}' at its test"
+    )
 
 
 def weak_passes(records: Iterable[ResultRecord]) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.pipeline.preflight import Preflight
+from pytest_visualbias.pipeline.training import judged_together
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.roles import BEFORE, growth_base, is_random
@@ -105,7 +106,7 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
         counted(spec, test) * (2 if test.name in grows else 1)
         for test in spec.tests
         if test.name not in controls
-    )
+    ) * max(judged_together(loaded.file, session.mirror).values(), default=1)
     found: dict[str, tuple[Basis, ...]] = {}
     for test in spec.tests:
         bases = []

@@ -86,6 +86,7 @@ def test_other_images_are_a_fault(checked: Checked) -> None:
     (reason,) = checked.project.row()["reasons"]
     assert "stimuli of X (8 images then, 6 now), stimuli of Y (8 " in reason
     assert lines[0].endswith(f": tests[0]: {reason}")
+    assert lines[1].endswith("has 2 of 2 results of this spec, 1 of them not comparable")
 
 
 @pytest.mark.parametrize(
@@ -142,9 +143,46 @@ def test_an_option_names_other_results(checked: Checked) -> None:
         "last.json has no entry 'after::new[pooled]'; make the report anew with this spec"
     )
     assert checked.project.gate(f"{OVER}=last.json").ret == 1
+    (checked.project.path / "elsewhere").mkdir()
     code, lines = checked.check("--baseline", "elsewhere")
     assert code == 1
     assert f"{OVER}=elsewhere" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("nothing.json", "nothing.json does not exist; correct the path"),
+        ("{url}/nothing.json", "{url}/nothing.json cannot be read (nothing is there); correct"),
+        ("{url}/*.json", "{url}/*.json is a pattern; name one file"),
+        ("{url}", "{url} is a folder; name a file\n"),
+    ],
+)
+def test_results_that_are_not_there_are_refused_as_pytest_refuses_them(
+    checked: Checked, named: str, told: str
+) -> None:
+    """A URL is one of a file, for the console script as for the gate."""
+    pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
+    url = checked.project.path.as_uri()
+    checked.output.readouterr()
+    assert main(["check", "--baseline", named.format(url=url), SPEC]) == 1
+    assert f"--baseline: {told.format(url=url)}" in checked.output.readouterr().err
+
+
+def test_results_at_a_url_are_those_of_the_file(checked: Checked) -> None:
+    pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
+    url = f"{checked.project.path.as_uri()}/{FILE}"
+    code, lines = checked.check("--baseline", url)
+    assert code == 0
+    assert lines[0] == f"growth of 'after': from {url}, which has 2 of 2 results of this spec"
+
+
+def test_lines_of_a_spec_stand_in_their_order(checked: Checked) -> None:
+    """Line 12 comes after line 7, though as a text before it."""
+    checked.spec(*(one_test(name, GROWTH) for name in ("first", "second")))
+    _, lines = checked.check()
+    found = [int(line.split(":")[1]) for line in lines if "tests[" in line]
+    assert found == [7, 12]
 
 
 def test_a_damaged_file_is_a_fault(checked: Checked) -> None:

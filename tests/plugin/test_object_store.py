@@ -215,7 +215,8 @@ def test_a_store_that_does_not_answer_is_one_sentence_soon(
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert told(networks, result).splitlines()[-1] == (
         "ERROR: --visualbias-cache: s3://lab/cache cannot be read (it cannot be reached: "
-        "EndpointConnectionError); check the address and the network, or use --visualbias-offline"
+        "EndpointConnectionError); check the address and the network, or stay offline (pytest "
+        "--visualbias-offline, visualbias embed --offline)"
     )
 
 

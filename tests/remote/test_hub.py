@@ -133,4 +133,4 @@ def test_a_hub_that_does_not_answer_is_one_sentence(
     with pytest.raises(StorageError) as caught:
         Mirror(folder=tmp_path).files("hf://ada/nets/a.pt")
     assert "hf://ada/nets/a.pt cannot be read (it cannot be reached: " in str(caught.value)
-    assert str(caught.value).endswith("or use --visualbias-offline")
+    assert str(caught.value).endswith("visualbias embed --offline)")

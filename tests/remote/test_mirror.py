@@ -80,7 +80,7 @@ def test_a_pattern_gives_its_files_in_the_order_of_names(lab: Lab, tmp_path: Pat
         lab.put(name, name.encode())
     found = Mirror(folder=tmp_path).files(f"{lab.url}/run/epoch_*.pt")
     assert [path.read_bytes() for path in found] == [b"run/epoch_1.pt", b"run/epoch_2.pt"]
-    with pytest.raises(StorageError, match=r"no file matches memory://.*/nothing\*; correct"):
+    with pytest.raises(StorageError, match=r"memory://.*/nothing\* matches no file; correct"):
         Mirror(folder=tmp_path).files(f"{lab.url}/nothing*")
 
 
@@ -140,6 +140,23 @@ def test_a_folder_is_no_checkpoint(lab: Lab, tmp_path: Path) -> None:
     lab.put("run/a.pt", b"")
     with pytest.raises(StorageError, match="is a folder; name a file, or a pattern"):
         Mirror(folder=tmp_path).files(f"{lab.url}/run")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("run", "/run is a folder; name a file$"), ("run/*.pt", r"is a pattern; name")],
+)
+def test_where_one_file_is_meant_a_pattern_and_a_folder_are_refused(
+    lab: Lab, tmp_path: Path, name: str, told: str
+) -> None:
+    lab.put("run/a.pt", b"")
+    with pytest.raises(StorageError, match=told):
+        Mirror(folder=tmp_path).file(Url(f"{lab.url}/{name}"))
+
+
+def test_the_name_of_a_store_has_no_case(lab: Lab, tmp_path: Path) -> None:
+    url = lab.put("a.pt", b"content").replace("memory:", "Memory:")
+    assert Mirror(folder=tmp_path).files(url)[0].read_bytes() == b"content"
 
 
 def test_what_is_missing_is_one_sentence(lab: Lab, tmp_path: Path) -> None:
@@ -321,6 +338,6 @@ def test_a_server_that_does_not_answer_is_not_one_that_lacks_the_file(answering:
         open_store(Url(url)).entry()
     assert str(caught.value) == (
         f"{url} cannot be read (it cannot be reached: ClientConnectorError); check the address and "
-        "the network, or use --visualbias-offline"
+        "the network, or stay offline (pytest --visualbias-offline, visualbias embed --offline)"
     )
     assert not caught.value.is_missing

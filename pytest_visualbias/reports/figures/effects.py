@@ -22,6 +22,7 @@ from pytest_visualbias.reports.figures.style import (
     widest,
 )
 from pytest_visualbias.reports.limits import limits_of
+from pytest_visualbias.reports.series import shown_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ def _forest(
     own = [record for record in records if record.model in looks]
     reach = widest([value for one in own for value in _extent(one)], of)
     for axes, (model, look) in zip(panels, looks.items(), strict=True):
-        axes.set_title(plain(model, 26))
+        axes.set_title(_named(model, (one for one in own if one.model == model)))
         _rows(axes, tests, reach)
         axes.set_xlabel(UNITS[of][0] if len(looks) <= WITH_UNIT else SHORT[of])
         for record in (one for one in own if one.model == model):
@@ -136,6 +137,12 @@ def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
     axes.grid(axis="y", color="#E6E6E6", lw=0.5)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
+
+
+def _named(model: str, records: Iterable[ResultRecord]) -> str:
+    """Return the name of a model, and of a training run the checkpoint that is drawn."""
+    step = next(filter(None, map(shown_step, records)), "")
+    return f"{plain(model, 24)}, {plain(step, 14)}" if step else plain(model, 26)
 
 
 def _name_tests(axes: Axes, tests: Sequence[str], records: Iterable[ResultRecord]) -> None:
@@ -195,7 +202,7 @@ def _dumbbell(
     reach = widest((end for growth in changes for end in (growth.before, growth.after)), of)
     figure, panels = _side_by_side(len(pairs), len(tests))
     for axes, ((base, model), own) in zip(panels, pairs.items(), strict=True):
-        axes.set_title(f"{plain(base, 24)} → {plain(model, 24)}")
+        axes.set_title(f"{plain(base, 24)} → {_named(model, (one for one, _ in own))}")
         _rows(axes, tests, reach)
         axes.set_xlabel(UNITS[of][0])
         for record, growth in own:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.html.strips import scale_of, strip
-from pytest_visualbias.reports.html.wording import OUTCOMES
+from pytest_visualbias.reports.html.wording import OUTCOMES, optional, span
 from pytest_visualbias.reports.outcomes import deselected, faults
 from pytest_visualbias.reports.units import AXES, unit_of
+from pytest_visualbias.reports.worst import as_judged, earlier_notes, step_of, worst_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ class Story:
         Of that axis.
     about : str
         What is drawn there.
+    shown : tuple of str
+        The effect and its interval.
     """
 
     row: Row
@@ -48,6 +51,7 @@ class Story:
     strip: Strip | None
     ticks: tuple[Tick, ...]
     about: str
+    shown: tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +116,10 @@ def _stories(rows: Sequence[Row]) -> list[Story]:
 
 
 def _story(first: Row, others: Sequence[Row]) -> Story:
-    record = first.record
+    judged, worst = as_judged(first.record), worst_elsewhere(first.record)
+    record, series = judged, judged.series
+    # Of a run that is judged whole, the verdict may be about another checkpoint than the last.
+    at = f" at {step_of(series, worst)}, the worst of those judged," if series and worst else ""
     scale = scale_of([record])
     drawn = strip(scale, record) if record.effect_judged is not None else None
     missed = "not reached" if record.control == "positive" else "exceeded"
@@ -122,13 +129,14 @@ def _story(first: Row, others: Sequence[Row]) -> Story:
         also=tuple(others),
         strip=drawn,
         ticks=tuple(scale.ticks()),
-        about=f"{AXES[unit_of(record)]} with its interval{shaded}",
+        about=f"{AXES[unit_of(record)]}{at} with its interval{shaded}",
+        shown=(optional(record.effect_judged), span(record.ci_low, record.ci_high)),
     )
 
 
 def _ratio(row: Row) -> float:
     """Return how many times its limit an effect or a growth is, the larger of them."""
-    record, limits = row.record, row.record.limits
+    record, limits = as_judged(row.record), row.record.limits
     values = {
         "max_effect": record.effect_judged,
         "max_gap": record.gap,
@@ -198,6 +206,7 @@ def _notes(report: Report, state: str, counts: Mapping[str, int]) -> Iterator[st
         and report.environment.get("strict") is True
     ):
         yield "This run is strict: what is inconclusive fails, too."
+    yield from (f"{note}." for note in earlier_notes(report.results))
     if left_out := deselected(report):
         yield f"{_counted(left_out, 'result')} deselected: not in this report."
     status = summary.get("exit_status")

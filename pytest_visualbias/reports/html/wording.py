@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.text import nouns
+from pytest_visualbias.reports.worst import gate_alone
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _after_failing(record: ResultRecord) -> str:
         )
     if "'accept'" in said:
         return "Edit the waiver in the spec as the sentence says."
+    if alone := gate_alone(record):
+        return f"{alone[0].upper()}{alone[1:]}. Then mend the data or the training, or accept it."
     if record.growth is not None and "growth" in said:
         return (
             "Open the test for the images that its effect hangs on, and look for what the "
