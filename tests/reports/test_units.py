@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from pytest_visualbias.explaining.result import told
 from pytest_visualbias.reports.bars import Glyphs, bar, head, legend
 from pytest_visualbias.reports.counts import bias_counts
 from pytest_visualbias.reports.influence import influences, is_exact
@@ -38,7 +39,7 @@ ASKED = {
 
 def a_gap(make: Make, gap: float = 0.22, **keys: object) -> ResultRecord:
     """Return the record of a test of predictions."""
-    told: dict[str, object] = {
+    keys_of_gap: dict[str, object] = {
         "kind": "outcome-gap",
         "layer": "logits",
         "prediction": ASKED,
@@ -54,7 +55,7 @@ def a_gap(make: Make, gap: float = 0.22, **keys: object) -> ResultRecord:
         "n_a": None,
         "n_b": None,
     }
-    return make(**(told | keys))
+    return make(**(keys_of_gap | keys))
 
 
 def test_a_bar_of_gaps_ends_at_one_half_and_shows_the_limit_on_the_gap(make: Make) -> None:
@@ -119,8 +120,15 @@ def test_a_failure_says_both_rates_and_the_gap(make: Make, rate: str, said: str)
     assert rates_text(record) == said
     text = failure_text(record)
     assert f"  {said}; gap +0.2200 (95% interval +0.12 to +0.32)" in text
-    assert "smallest |gap|, if rates are near one half, that can be significant here: 0.21" in text
+    assert "smallest |gap| that is significant in any case: 0.21" in text
     assert "d = " not in text
+
+
+def test_where_both_rates_are_alike_no_direction_is_said(make: Make) -> None:
+    text = "\n".join(told(a_gap(make, 0.0)))
+    assert "There is no effect: it is +0.00 (false positive rate of class 3: " in text
+    assert "larger for" not in text
+    assert "larger for" in "\n".join(told(a_gap(make, 0.22)))
 
 
 def test_a_pass_of_too_few_images_is_told_by_the_limit_on_the_gap(make: Make) -> None:
