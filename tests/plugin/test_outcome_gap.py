@@ -167,7 +167,7 @@ def test_a_gap_that_came_with_finetuning_fails_by_its_size_and_its_growth(projec
     before, after = project.row(model="before")["gap"], project.row()["gap"]
     assert (growth["before"], growth["after"]) == pytest.approx((before, after))
     assert growth["value"] == pytest.approx(abs(after) - abs(before))
-    assert "false positive rate of class 1: " in shown
+    assert "one: fpr of class 1: before X " in shown
     assert "bars: -0.5 to +0.5: " in shown
 
 
@@ -278,7 +278,7 @@ def test_a_class_may_be_asked_for_by_the_name_that_the_spec_gives_to_it(project:
     assert (row["prediction"]["class"], row["prediction"]["name"]) == (1, "nurse")
     keys = ("gap", "p_value", "growth", "outcome", "scores")
     assert [row[key] for key in keys] == [plain[key] for key in keys]
-    assert "false positive rate of class 1 ('nurse'): " in sentences(result)
+    assert "fpr of 'nurse': " in sentences(result)
 
 
 def test_by_its_number_it_is_shown_with_its_name_too(project: Project) -> None:
@@ -675,6 +675,7 @@ def test_suggest_proposes_what_the_rates_before_and_so_many_images_support(
     assert main(["suggest", str(spec), "--write"]) == 0
     shown = capsys.readouterr().out
     assert "max_gap: 0.2" in shown
+    assert "no untrained network" not in shown, "no ground for gaps, so none is looked for"
     assert project.gate().ret == 1, "and what it proposes catches a gap that came with finetuning"
     row, before = project.row(), project.row(model="before")
     reach = max(abs(before["ci_low"]), abs(before["ci_high"]))

@@ -81,6 +81,17 @@ def test_what_many_tests_cannot_be_measured_for_is_told_once(make: Make) -> None
     ]
 
 
+def test_what_many_tests_are_not_compared_for_is_told_once(make: Make) -> None:
+    unlike = ["not_comparable: before and after differ in pooling"]
+    records = [make(name, reasons=unlike) for name in ("a", "b")]
+    lines = shown([*records, make("c", reasons=["effect +1.00 is over 0.5", *unlike])], screen())
+    told = [line for line in lines if line.startswith("FAIL ")]
+    assert len(told) == 2
+    assert told[0].startswith("FAIL 2 tests of 'after' in bias_specs/x.bias.yaml: not_comparable")
+    over = [make(name, reasons=["effect +1.00 is over 0.5"]) for name in ("a", "b")]
+    assert sum(line.startswith("FAIL ") for line in shown(over, screen())) == 2
+
+
 def test_what_many_tests_are_invalid_for_is_told_once(make: Make) -> None:
     """A control that failed at every layer leaves one line, not one for each test and layer."""
     records = [

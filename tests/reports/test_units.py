@@ -86,6 +86,15 @@ def test_a_gap_of_a_classifier_is_shown_once(make: Make, width: int) -> None:
     assert (first.count("0.22"), second.count("+0.031")) == (1, 1)
 
 
+def test_rates_stand_in_one_line_a_test_with_those_of_the_reference(make: Make) -> None:
+    both = [a_gap(make, model="before", role="reference"), a_gap(make), a_gap(make, role="random")]
+    on = Screen(width=80, has_colour=False, has_unicode=False)
+    said = "fpr of class 3: before X 0.32 of 8, Y 0.1 of 8; after X 0.32 of 8, Y 0.1 of 8"
+    text = render(both, [], on)
+    assert f"gender-career: {said}" in " ".join(text.split())
+    assert max(map(len, text[text.index("gender-career: ") :].splitlines())) <= 80
+
+
 def test_columns_of_two_sides_stand_where_a_test_has_two(make: Make) -> None:
     on = Screen(width=140, has_colour=False, has_unicode=False)
     assert "targets" in render([make(), a_gap(make)], [], on)
