@@ -171,7 +171,7 @@ def test_the_smallest_visible_effect_is_that_of_the_report(
 ) -> None:
     row = report()["one"]
     least = max(row["smallest_detectable_effect"], row["smallest_detectable_effect_attributes"])
-    assert f"only effects above about {least:.2f} can be told from chance" in said(SPEC, "one")
+    assert f"effects from about {least:.2f} on are significant in any case" in said(SPEC, "one")
 
 
 def test_other_settings_are_said_as_they_are(said: Callable[..., str]) -> None:

@@ -326,3 +326,22 @@ def test_several_layers_share_the_widest_limit(folder: Path, capsys: Output) -> 
     assert "one[low] " in said
     line = next(line for line in said.splitlines() if line.startswith("      max_effect: "))
     assert line.endswith(", at high")
+
+
+def test_a_model_that_the_gate_calls_invalid_says_nothing_of_noise(
+    folder: Path, capsys: Output
+) -> None:
+    """Its control failed: how much its scores changed is not what growth is told from."""
+    one, control = TESTS.index("  - name: near"), TESTS.index("  - name: control")
+    write(TESTS[:one] + TESTS[control:])
+    store("before")
+    store("after", moved=0.1)
+    assert main(["suggest", SPEC]) == 0
+    said = "as scores change from 'before' to 'after'"
+    assert said in " ".join(capsys.readouterr().out.split())
+    sets = safetensors.numpy.load_file("after.safetensors")
+    safetensors.numpy.save_file({**sets, "s": sets["t"], "t": sets["s"]}, "after.safetensors")
+    assert results("after")["one"].outcome == "invalid"
+    capsys.readouterr()
+    assert main(["suggest", SPEC]) == 0
+    assert said not in " ".join(capsys.readouterr().out.replace("#", "").split())

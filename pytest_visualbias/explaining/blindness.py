@@ -51,8 +51,8 @@ def _visible(subject: Subject) -> str:
             "p is corrected: it cannot fail alone. Add images, or draw fewer tests into the spec."
         )
     return (
-        f"With so many {subject.nouns} ({sizes}) only effects above about {max(found):.2f} can be "
-        "told from chance. Smaller ones may be there and pass."
+        f"With so many {subject.nouns} ({sizes}) effects from about {max(found):.2f} on are "
+        "significant in any case. Smaller ones may be there and pass."
     )
 
 

@@ -112,6 +112,9 @@ def _effect(row: ResultRecord) -> str:
         near, far = ("X", "Y") if effect >= 0 else ("Y", "X")
         goes = f"{roles[near]} are nearer to {roles['A']} than {roles[far]} are"
     text = f"The effect is {number(effect)}: as far as there is one, {goes}{_interval(row)}."
+    if not effect:
+        rates = f" ({rates_text(row)})" if row.prediction is not None else ""
+        text = f"There is no effect: it is {number(effect)}{rates}{_interval(row)}."
     if row.sides == "both" and row.effect_size is not None:
         other = row.effect_size_attributes
         shown = "none" if other is None else number(other)
@@ -137,7 +140,9 @@ def _evidence(row: ResultRecord) -> str:
     seen = [row.smallest_detectable_effect, row.smallest_detectable_effect_attributes]
     known = [d for d in seen if d is not None]
     if known:
-        text += f". Effects under {max(known):.2f} could not have been told from chance"
+        text += (
+            f". Effects from {max(known):.2f} on are significant in any case, smaller ones can be"
+        )
     return text + "."
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.comparing import UNLIKE
 from pytest_visualbias.pipeline.power import plan_of
-from pytest_visualbias.pipeline.predictions import blind_reason
+from pytest_visualbias.pipeline.predictions import TO_CHECK, blind_fact, blind_reason
 from pytest_visualbias.spec.roles import excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.statistics import OutcomeScores
 from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
@@ -91,8 +92,8 @@ def verdict_of(
             excess_p_adjusted=excess_p_adjusted,
         )
         return _beside(rest, unlike)
-    blind = tuple(_blind(spec, model, test, found))
-    if blind and _is_blind(found.before):
+    blind = _blind(spec, model, test, found)
+    if blind is not None and _is_blind(found.before):
         # What grew from nothing is not judged; the gap that is there now is.
         rule = dataclasses.replace(rule, limits=_without_growth(rule.limits))
     effect, growth, excess = found.effect, found.growth, found.excess
@@ -103,7 +104,7 @@ def verdict_of(
         excess=excess,
         excess_p_adjusted=excess_p_adjusted,
     )
-    if waiver is not None and (verdict.outcome == "fail" or not blind):
+    if waiver is not None and (verdict.outcome == "fail" or blind is None):
         verdict = judge_waived(
             *(effect, growth, rule, waiver),
             p_adjusted=p_adjusted,
@@ -136,29 +137,39 @@ def _beside(rest: Verdict, unlike: tuple[str, ...]) -> Verdict:
     return Verdict(outcome=outcome, reasons=(*said, *unlike))
 
 
-def _seeing(verdict: Verdict, blind: tuple[str, ...]) -> Verdict:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Blind:
+    """That a classifier does not know the class, and what that leaves unsaid."""
+
+    fact: str
+    reason: str
+
+
+def _seeing(verdict: Verdict, blind: _Blind | None) -> Verdict:
     """Return a verdict, invalid where it takes a classifier that knows the class.
 
     A gap over its limit is a finding, whatever made it; that none is over it says something of a
     classifier that knows the class alone.
     """
-    if not blind:
+    if blind is None:
         return verdict
     if verdict.outcome == "fail":
-        return Verdict(outcome="fail", reasons=(*verdict.reasons, *blind))
-    return Verdict(outcome="invalid", reasons=blind)
+        return Verdict(outcome="fail", reasons=(*verdict.reasons, f"besides, {blind.fact}"))
+    return Verdict(outcome="invalid", reasons=(blind.reason,))
 
 
-def _blind(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:
-    """Yield why what is within the limits says nothing of a classifier."""
+def _blind(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> _Blind | None:
+    """Return why what is within the limits says nothing of a classifier, if so."""
     asked = test.prediction
     if asked is None or found.effect is None:
-        return
+        return None
+    fact = blind_fact(asked, found.asked)
     if _is_blind(found.scores):
-        yield blind_reason(asked, found.asked, found.effect.effect_judged)
-    elif test.limits.on_growth and found.growth is not None and _is_blind(found.before):
-        there = blind_reason(asked, found.asked, found.growth.before)
-        yield f"no growth from '{growth_base(spec, test, model)}': there {there}"
+        return _Blind(fact=fact, reason=blind_reason(fact, found.effect.effect_judged))
+    if test.limits.on_growth and found.growth is not None and _is_blind(found.before):
+        there = f"no growth from '{growth_base(spec, test, model)}': there {fact}"
+        return _Blind(fact=there, reason=f"{there}; {TO_CHECK}")
+    return None
 
 
 def _is_blind(scores: AnyScores | None) -> bool:

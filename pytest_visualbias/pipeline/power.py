@@ -96,10 +96,13 @@ def smallest_visible(
     *,
     checkpoints: int = 1,
 ) -> tuple[float | None, float | None]:
-    """Return, for each side, the smallest |effect| that its family lets be significant, if any.
+    """Return, for each side, the smallest |effect| that is significant in any case, about.
 
-    A side that there is not, or that is not judged, has none. A gap of rates that is visible is
-    smaller where both are near 0 or 1; what is returned holds wherever they are.
+    That is: at the level of the whole family, which Holm and BH relax where other tests are
+    significant, too; and with scores that vary as much as they can. So a smaller effect may be
+    significant where others are, where scores are means (over the images of an sc-eat, over
+    trials), and where rates are near 0 or 1. A side that there is not, or that is not judged, has
+    none.
     """
     plan = plan_of(spec, test)
     size = checkpoints * family_size(spec, model, test)

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     Rows = Mapping[str, Vector]
 
 __all__ = [
+    "TO_CHECK",
     "Asked",
     "asked_of",
     "asked_of_all",
+    "blind_fact",
     "blind_reason",
     "prediction_of",
     "read_predictions",
@@ -41,6 +43,7 @@ __all__ = [
 
 # The roles of all images by their label, by which it shows whether a classifier knows the class.
 INSIDE, OUTSIDE = "the class", "the other classes"
+TO_CHECK = "check 'class', 'label', 'threshold' and the classifier"
 _ROUNDING = 1e-12
 
 
@@ -190,8 +193,8 @@ def _is_blind(said: Rows) -> bool:
     return bool(counted.max() - counted.min() <= _ROUNDING)
 
 
-def blind_reason(asked: Prediction, of: Asked | None, gap: float) -> str:
-    """Say why a gap within its limit is no sign of equal treatment."""
+def blind_fact(asked: Prediction, of: Asked | None) -> str:
+    """Say in what way a classifier does not know the class that it is asked about."""
     what = class_text(asked.index) if of is None else class_text(of.index, of.name)
     if asked.labels:
         folders = " or ".join(f"'{label}'" for label in asked.labels)
@@ -201,10 +204,12 @@ def blind_reason(asked: Prediction, of: Asked | None, gap: float) -> str:
         said = f"every image has the same probability of {what}"
     else:
         said = f"all images or none are predicted as {what}"
-    return (
-        f"{said}: that its gap is {number(gap)} and no more says nothing; check 'class', 'label', "
-        "'threshold' and the classifier"
-    )
+    return said
+
+
+def blind_reason(fact: str, gap: float) -> str:
+    """Say why a gap within its limit is no sign of equal treatment."""
+    return f"{fact}: that its gap is {number(gap)} and no more says nothing; {TO_CHECK}"
 
 
 def prediction_of(test: BiasTest, of: Asked | None, scores: object) -> dict[str, Any] | None:

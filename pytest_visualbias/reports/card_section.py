@@ -30,8 +30,8 @@ ASKS = {
 LIMITS = """\
 - Tests speak of the images named above, at the layers named above, and of nothing else: other \
 groups, other images and other uses of the model were not tested.
-- A pass is no proof that the model is fair. An effect smaller than the smallest visible one could \
-not have been told from chance.
+- A pass is no proof that the model is fair. An effect smaller than the visible one may be there \
+and pass.
 - An effect is an association of embeddings, or a gap between two rates of a classifier. Whether \
 it does harm depends on what the model is used for, which was not tested.
 - A reported result was measured, and judged by no limit; an accepted one is over its limit by a \
@@ -140,8 +140,8 @@ def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
     lines += _ways([one for one in records if label(one) != "reported"])
     lines.append(
         "- effect: in standard deviations, the smaller of that seen from targets and from "
-        "attributes unless a test says otherwise; visible: the smallest one that so many images "
-        "can tell from chance"
+        "attributes unless a test says otherwise; visible: the smallest one that is significant in "
+        "any case; smaller ones may be, too"
     )
     models = {one.model for one in records}
     lines += [

@@ -55,7 +55,7 @@ RESULT: Mapping[str, str] = {
     "p_saddlepoint": "an approximation of p_value, to compare with",
     "p_adjusted": "p_verdict after correction over the family",
     "family_size": "how many p the correction is over",
-    "smallest_detectable_effect": "smallest |effect| that so many images can tell from chance",
+    "smallest_detectable_effect": "smallest |effect| that is significant in any case",
     "smallest_detectable_effect_attributes": "the same of the attributes",
     "alpha": "the level that p_adjusted is held against",
     "alternative": "two-sided, greater or less",

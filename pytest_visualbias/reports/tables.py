@@ -178,7 +178,7 @@ def _interval(record: ResultRecord) -> str:
 
 
 def _visible(record: ResultRecord) -> str:
-    """Return the smallest |d| that can be significant, of each side that a kind has."""
+    """Return the smallest |d| that is significant in any case, of each side that a kind has."""
     sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
     if record.sides is None:
         sides = sides[:1]

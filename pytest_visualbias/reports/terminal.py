@@ -30,7 +30,7 @@ from pytest_visualbias.reports.tables import (
 from pytest_visualbias.reports.text import drift_text, remedies, weak_passes
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.reports.trials import lone_trials, trials_text
-from pytest_visualbias.reports.units import rates_text, unit_of
+from pytest_visualbias.reports.units import rate_lines, unit_of
 from pytest_visualbias.reports.worst import earlier_notes
 from pytest_visualbias.reports.zero_shot import zero_shot_text
 from pytest_visualbias.verdict import number
@@ -48,6 +48,8 @@ TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
 UNTOLD = ("pass", "reported")
 # Of these one cause, such as a checkpoint or a positive control, keeps many tests from speaking.
 SHARED = ("error", "invalid")
+# So a reason begins that speaks of what was not compared, not of the test.
+UNLIKE = "not_comparable: "
 OPENING = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
 # Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
 LEAST = 72
@@ -106,6 +108,8 @@ def render(
         more = "" if verbosity > 0 else ": see -v"
         for note in earlier_notes(records):
             console.print(Text(f"note: {note}{more}"), soft_wrap=True)
+        for rates in rate_lines(records):
+            console.print(Text(visible(rates)))
         for line in _remarks(records, screen):
             console.print(line, soft_wrap=True)
     if verbosity > 1:
@@ -121,11 +125,22 @@ def render(
 def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
     for name in TOLD:
         found = [one for one in records if one.outcome == name]
-        for told in shared(found) if name in SHARED else map(Shared.alone, found):
+        for told in shared(found) if name in SHARED else _alone_or_unlike(found):
             line = Text(f"{name.upper()} ", style=STYLES[name])
             what = f"{visible(told.where)}: {visible_lines(told.text)}"
             line.append(what, style="not bold default")
             yield line
+
+
+def _alone_or_unlike(records: Iterable[ResultRecord]) -> Iterator[Shared]:
+    """Yield each result by itself, but once what keeps several from being compared."""
+    for is_unlike, group in groupby(records, key=_is_unlike):
+        found = list(group)
+        yield from shared(found) if is_unlike else map(Shared.alone, found)
+
+
+def _is_unlike(record: ResultRecord) -> bool:
+    return bool(record.reasons) and all(one.startswith(UNLIKE) for one in record.reasons)
 
 
 def _tables(
@@ -201,8 +216,6 @@ def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
         yield Text(f"note: {alone}")
     for index, transfer in enumerate(transfers(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
-    for record in (one for one in records if one.prediction is not None and one.role == "gated"):
-        yield Text(visible(f"{record.nodeid}: {rates_text(record)}"))
     for record in (one for one in records if one.drift_corrected_shift is not None):
         yield Text(visible(f"{record.nodeid}: {drift_text(record)}"))
     for warning in dict.fromkeys(text for one in records for text in one.warnings):

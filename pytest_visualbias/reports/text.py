@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.series import series_text, shown_step, span_text
@@ -10,12 +10,13 @@ from pytest_visualbias.reports.trials import seeds_text, trials_text
 from pytest_visualbias.reports.units import is_standardised, judged_limit, rates_text
 from pytest_visualbias.reports.worst import gate_alone
 from pytest_visualbias.spec.kinds import KINDS, part_of
-from pytest_visualbias.verdict import number, p_text
+from pytest_visualbias.verdict import number, p_text, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_visualbias.record import AcceptRecord, GrowthRecord, ResultRecord
+    from pytest_visualbias.spec.schema import Alternative
 
 __all__ = [
     "compared",
@@ -31,6 +32,8 @@ __all__ = [
 
 # How the reasons begin that a limit was exceeded.
 OVER_LIMIT = ("effect ", "gap ", "growth ", "shift ", "excess ", "|")
+# And those of them that a waiver speaks of.
+WAIVABLE = ("effect ", "gap ")
 
 
 def headline(record: ResultRecord) -> str:
@@ -81,14 +84,19 @@ def _after_failing(failed: Sequence[ResultRecord], *, has_carriers: bool) -> str
         seen = alone[0]
     elif told := next(filter(None, alone), ""):
         seen = f"{seen} (of a training run, {told})"
-    return (
-        f"to do: {seen}; finetune anew, or accept an effect for a time with 'accept: "
-        "{max_effect:, reason:, until:}' at its test"
+    waived = (
+        ", or accept an effect for a time with 'accept: {max_effect:, reason:, until:}' at its test"
+        if any(reason.startswith(WAIVABLE) for one in failed for reason in one.reasons)
+        else " (no waiver covers a change)"
     )
+    return f"to do: {seen}; finetune anew{waived}"
 
 
 def weak_passes(records: Iterable[ResultRecord]) -> str | None:
-    """Say how many tests pass whose sets could not show an effect at the limit."""
+    """Say how many tests pass whose sets need not show an effect at the limit.
+
+    An interval within the limits shows that there is none, however few images there are.
+    """
     passed = [one for one in records if one.outcome == "pass"]
     weak = [
         (one, seen)
@@ -96,6 +104,7 @@ def weak_passes(records: Iterable[ResultRecord]) -> str | None:
         if (limit := judged_limit(one)) is not None
         and (seen := _least_seen(one)) is not None
         and seen > limit
+        and not _is_within(one, limit)
     ]
     if not weak:
         return None
@@ -103,9 +112,17 @@ def weak_passes(records: Iterable[ResultRecord]) -> str | None:
     tests = "1 test that passes has" if len(weak) == 1 else f"{len(weak)} tests that pass have"
     ends = [f"{end:.2f}" for end in (min(least), max(least))]
     return (
-        f"{tests} too few {nouns(one for one, _ in weak)} to show an effect at the limit (from "
-        f"{' to '.join(dict.fromkeys(ends))} on they could): no evidence that there is none"
+        f"{tests} too few {nouns(one for one, _ in weak)} to be sure to show an effect at the "
+        f"limit (from {' to '.join(dict.fromkeys(ends))} on they would): no evidence that there is "
+        "none"
     )
+
+
+def _is_within(record: ResultRecord, limit: float) -> bool:
+    """Whether the whole interval of the judged effect lies within a limit on it."""
+    ends = (record.ci_low, record.ci_high)
+    alternative = cast("Alternative", record.alternative)
+    return all(end is not None and size(end, alternative) <= limit for end in ends)
 
 
 def nouns(records: Iterable[ResultRecord]) -> str:
@@ -116,7 +133,7 @@ def nouns(records: Iterable[ResultRecord]) -> str:
 
 
 def _least_seen(record: ResultRecord) -> float | None:
-    """Return the smallest effect that can be significant from every side that is judged."""
+    """Return the smallest effect that is significant from every side that is judged."""
     if record.evidence != "significant" or record.role != "gated":
         return None
     sides = [record.smallest_detectable_effect]
@@ -185,19 +202,19 @@ def _effect(record: ResultRecord, d: str, judged: str) -> str:
 
 
 def _visible(record: ResultRecord) -> str:
-    """Say how small an effect these numbers of images can tell from chance, if by a p."""
+    """Say from which size on an effect is significant in any case, if by a p."""
     if record.p_value is None:
         return ""
     if record.sides is None:
         least = record.smallest_detectable_effect
         alone = "none" if least is None else f"{least:.2f}"
-        what = "|d|" if is_standardised(record) else "|gap|, if rates are near one half,"
-        return f"; smallest {what} that can be significant here: {alone}"
+        what = "|d|" if is_standardised(record) else "|gap|"
+        return f"; smallest {what} that is significant in any case: {alone}"
     sides = [("targets", record.smallest_detectable_effect)]
     if record.sides == "both":
         sides.append(("attributes", record.smallest_detectable_effect_attributes))
     seen = [f"{side} {'none' if d is None else format(d, '.2f')}" for side, d in sides]
-    return f"; smallest |d| that can be significant here: {', '.join(seen)}"
+    return f"; smallest |d| that is significant in any case: {', '.join(seen)}"
 
 
 def _span(low: float | None, high: float | None) -> str:
@@ -218,8 +235,7 @@ def _evidence(record: ResultRecord) -> str:
         parts.append(f"{p_text(record.p_welch)} by Welch's t")
     if record.p_adjusted is not None:
         count = record.family_size
-        tests = "1 test" if count == 1 else f"{count} tests"
-        parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {tests})")
+        parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {count} p)")
     return ", ".join(parts)
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Measurement", "chosen_model", "measure"]
 
 UNTRAINED = "untrained"
+# What says nothing of the model, nor of how much scores change from it.
+UNMEASURED = ("error", "invalid")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +113,8 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
     for test in spec.tests:
         bases = []
         for layer in layers_of(spec, test):
-            untrained = _row(session, widened, random, test, layer) if random else None
+            ground = random if _compares_untrained(test) else None
+            untrained = _row(session, widened, ground, test, layer) if ground else None
             if untrained is not None and untrained.outcome == "error":
                 notes.append(f"no untrained network: {'; '.join(untrained.reasons)}")
                 untrained = None
@@ -119,7 +122,7 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
                 row
                 for name in (rest if test.name in grows else ())
                 if growth_base(spec, test, name) == model
-                and (row := _row(session, widened, name, test, layer)).outcome != "error"
+                and (row := _row(session, widened, name, test, layer)).outcome not in UNMEASURED
             ]
             record = _row(session, widened, model, test, layer)
             bases.append(
@@ -171,6 +174,8 @@ def _with_untrained(
 ) -> tuple[LoadedSpec, str | None, list[str]]:
     """Return a spec that has an untrained model, its name, and why there is none."""
     spec = loaded.file.spec
+    if not any(map(_compares_untrained, spec.tests)):
+        return loaded, None, []
     there = next((name for name, entry in spec.models.items() if is_random(entry)), None)
     if there is not None:
         return loaded, there, []
@@ -193,6 +198,11 @@ def _with_untrained(
         name,
         [],
     )
+
+
+def _compares_untrained(test: BiasTest) -> bool:
+    """Whether an untrained network is a ground for limits: its classifier knows no class."""
+    return test.prediction is None
 
 
 def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:

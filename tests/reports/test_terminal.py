@@ -81,6 +81,17 @@ def test_what_many_tests_cannot_be_measured_for_is_told_once(make: Make) -> None
     ]
 
 
+def test_what_many_tests_are_not_compared_for_is_told_once(make: Make) -> None:
+    unlike = ["not_comparable: before and after differ in pooling"]
+    records = [make(name, reasons=unlike) for name in ("a", "b")]
+    lines = shown([*records, make("c", reasons=["effect +1.00 is over 0.5", *unlike])], screen())
+    told = [line for line in lines if line.startswith("FAIL ")]
+    assert len(told) == 2
+    assert told[0].startswith("FAIL 2 tests of 'after' in bias_specs/x.bias.yaml: not_comparable")
+    over = [make(name, reasons=["effect +1.00 is over 0.5"]) for name in ("a", "b")]
+    assert sum(line.startswith("FAIL ") for line in shown(over, screen())) == 2
+
+
 def test_what_many_tests_are_invalid_for_is_told_once(make: Make) -> None:
     """A control that failed at every layer leaves one line, not one for each test and layer."""
     records = [
@@ -131,6 +142,14 @@ def test_what_to_do_is_said_once_for_each_outcome(make: Make, outcome: str, said
     assert not [line for line in shown([make(outcome="pass")], screen()) if "to do" in line]
 
 
+def test_a_waiver_is_advised_where_it_could_help_only(make: Make) -> None:
+    """It speaks of the effect: growth is over its limit all the same."""
+    for reason, is_waivable in (("effect +1.00 is over", True), ("growth +1.00 is over", False)):
+        text = "\n".join(shown([make(outcome="fail", reasons=[reason])], screen()))
+        assert ("or accept an effect for a time" in text) is is_waivable
+        assert ("(no waiver covers a change)" in text) is not is_waivable
+
+
 @pytest.mark.parametrize(
     ("templates", "said"),
     [((["{}"], ["{}"]), "more words"), (([], ["{}"]), "more images or words")],
@@ -167,9 +186,28 @@ def test_passes_that_show_little_are_counted(make: Make) -> None:
     strong = make("strong", outcome="pass", **{**seen, "limits": {"max_effect": 0.9}})
     noted = [line for line in shown([weak, strong], screen()) if line.startswith("note: ")]
     (line,) = noted
-    assert line.startswith("note: 1 test that passes has too few images to show an effect at the ")
-    assert "(from 0.80 on they could)" in line
+    assert line.startswith(
+        "note: 1 test that passes has too few images to be sure to show an effect"
+    )
+    assert "(from 0.80 on they would)" in line
     assert not any("note: " in line for line in shown([strong], screen()))
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_open"),
+    [
+        ({"ci_low": -0.3, "ci_high": 0.4}, False),
+        ({"ci_low": -0.7, "ci_high": 0.4}, True),
+        ({"ci_low": -0.7, "ci_high": 0.4, "alternative": "greater"}, False),
+        ({"ci_low": None, "ci_high": None}, True),
+    ],
+)
+def test_a_pass_whose_interval_is_within_the_limit_has_shown_enough(
+    make: Make, keys: dict[str, object], is_open: bool
+) -> None:
+    seen = {"smallest_detectable_effect": 0.7, "smallest_detectable_effect_attributes": 0.8}
+    lines = shown([make(outcome="pass", **seen, **keys)], screen())
+    assert any("too few images" in line for line in lines) is is_open
 
 
 def test_a_model_that_is_a_reference_in_some_tests_only_is_not_called_one(make: Make) -> None:

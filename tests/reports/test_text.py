@@ -40,10 +40,10 @@ def test_a_failure_whole(make: Make) -> None:
         "  d = +1.00 from the targets, +1.25 from the attributes; judged +1.00 "
         "(95% interval +0.20 to +1.50), gap +0.0310\n"
         "  p = 0.001 permuting targets (exact), 5.0e-04 permuting attributes, 0.012 by Welch's t, "
-        "adjusted 0.002 (holm, 2 tests)\n"
+        "adjusted 0.002 (holm, 2 p)\n"
         "  since 'before': -0.10 -> +1.00, with its sign changed, growth +0.90 (+0.40 to +1.30), "
         "shift +1.10, adjusted p = 0.02\n"
-        "  limits: max_effect 0.5; smallest |d| that can be significant here: "
+        "  limits: max_effect 0.5; smallest |d| that is significant in any case: "
         "targets 0.96, attributes 1.08"
     )
 
@@ -59,7 +59,7 @@ def test_where_nothing_was_measured_the_place_is_said(make: Make) -> None:
 def test_the_side_that_is_not_judged_is_left_out(make: Make) -> None:
     text = failure_text(make(sides="targets"))
     assert "permuting attributes" not in text
-    assert "smallest |d| that can be significant here: targets none" in text
+    assert "smallest |d| that is significant in any case: targets none" in text
 
 
 def test_a_text_is_plain_ascii_where_names_are(make: Make) -> None:
@@ -85,12 +85,12 @@ def of_one_side(make: Make, kind: str, **keys: object) -> ResultRecord:
 def test_of_a_kind_with_one_side_only_that_side_is_told(make: Make, kind: str, part: str) -> None:
     assert failure_text(of_one_side(make, kind)).splitlines()[3:] == [
         "  d = +1.00 (95% interval +0.20 to +1.50), gap +0.0310",
-        f"  p = 0.001 permuting {part} (exact), adjusted 0.002 (holm, 2 tests)",
+        f"  p = 0.001 permuting {part} (exact), adjusted 0.002 (holm, 2 p)",
         (
             "  since 'before': -0.10 -> +1.00, with its sign changed, "
             "growth +0.90 (+0.40 to +1.30), shift +1.10, adjusted p = 0.02"
         ),
-        "  limits: max_effect 0.5; smallest |d| that can be significant here: 0.96",
+        "  limits: max_effect 0.5; smallest |d| that is significant in any case: 0.96",
     ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from pytest_visualbias.explaining.result import told
 from pytest_visualbias.reports.bars import Glyphs, bar, head, legend
 from pytest_visualbias.reports.counts import bias_counts
 from pytest_visualbias.reports.influence import influences, is_exact
@@ -38,7 +39,7 @@ ASKED = {
 
 def a_gap(make: Make, gap: float = 0.22, **keys: object) -> ResultRecord:
     """Return the record of a test of predictions."""
-    told: dict[str, object] = {
+    keys_of_gap: dict[str, object] = {
         "kind": "outcome-gap",
         "layer": "logits",
         "prediction": ASKED,
@@ -54,7 +55,7 @@ def a_gap(make: Make, gap: float = 0.22, **keys: object) -> ResultRecord:
         "n_a": None,
         "n_b": None,
     }
-    return make(**(told | keys))
+    return make(**(keys_of_gap | keys))
 
 
 def test_a_bar_of_gaps_ends_at_one_half_and_shows_the_limit_on_the_gap(make: Make) -> None:
@@ -83,6 +84,15 @@ def test_a_gap_of_a_classifier_is_shown_once(make: Make, width: int) -> None:
     head, _, first, second, *_ = render([gap, scaled], [], on).partition("test ")[2].splitlines()
     assert " gap " in head
     assert (first.count("0.22"), second.count("+0.031")) == (1, 1)
+
+
+def test_rates_stand_in_one_line_a_test_with_those_of_the_reference(make: Make) -> None:
+    both = [a_gap(make, model="before", role="reference"), a_gap(make), a_gap(make, role="random")]
+    on = Screen(width=80, has_colour=False, has_unicode=False)
+    said = "fpr of class 3: before X 0.32 of 8, Y 0.1 of 8; after X 0.32 of 8, Y 0.1 of 8"
+    text = render(both, [], on)
+    assert f"gender-career: {said}" in " ".join(text.split())
+    assert max(map(len, text[text.index("gender-career: ") :].splitlines())) <= 80
 
 
 def test_columns_of_two_sides_stand_where_a_test_has_two(make: Make) -> None:
@@ -119,8 +129,15 @@ def test_a_failure_says_both_rates_and_the_gap(make: Make, rate: str, said: str)
     assert rates_text(record) == said
     text = failure_text(record)
     assert f"  {said}; gap +0.2200 (95% interval +0.12 to +0.32)" in text
-    assert "smallest |gap|, if rates are near one half, that can be significant here: 0.21" in text
+    assert "smallest |gap| that is significant in any case: 0.21" in text
     assert "d = " not in text
+
+
+def test_where_both_rates_are_alike_no_direction_is_said(make: Make) -> None:
+    text = "\n".join(told(a_gap(make, 0.0)))
+    assert "There is no effect: it is +0.00 (false positive rate of class 3: " in text
+    assert "larger for" not in text
+    assert "larger for" in "\n".join(told(a_gap(make, 0.22)))
 
 
 def test_a_pass_of_too_few_images_is_told_by_the_limit_on_the_gap(make: Make) -> None:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from pytest_visualbias.statistics import (
     largest_effect,
+    sc_eat_test,
     smallest_detectable_effect,
     smallest_p,
     smallest_visible_gap,
@@ -121,3 +122,19 @@ class TestSmallestVisibleGap:
     def test_few_images_see_none(self) -> None:
         assert smallest_visible_gap(3, 3, 0.0, 0.05, "two-sided") is None
         assert smallest_visible_gap(20, 20, 0.9, 0.05, "two-sided") is None
+
+
+def test_means_of_scores_show_smaller_effects_and_never_need_larger_ones() -> None:
+    """What so many images see in any case is not the least that they can see."""
+    rng = np.random.default_rng(3)
+    visible = smallest_detectable_effect(8, 8, 0.05, "two-sided")
+    assert visible is not None
+    found = []
+    for push in np.linspace(0, 1.5, 40):
+        X, A, B = (rng.standard_normal((8, 12)) for _ in range(3))
+        found.append(sc_eat_test(X + 0.5, A + push * 0.5, B))
+    smaller = [one for one in found if abs(one.effect_size) < visible]
+    larger = [one for one in found if abs(one.effect_size) > visible + 0.05]
+    assert any(one.p_value <= 0.05 for one in smaller)
+    assert larger
+    assert all(one.p_value <= 0.05 for one in larger)

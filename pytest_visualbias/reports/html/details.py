@@ -125,8 +125,7 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
         yield Fact(name="p, saddle point", value=p_text(record.p_saddlepoint), term="p")
     if record.p_adjusted is not None:
         count = record.family_size
-        tests = "1 test" if count == 1 else f"{count} tests"
-        value = f"{p_text(record.p_adjusted)} ({record.correction}, {tests})"
+        value = f"{p_text(record.p_adjusted)} ({record.correction}, {count} p)"
         yield Fact(name="p adjusted", value=value, term="adjusted")
 
 

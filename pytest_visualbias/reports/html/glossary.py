@@ -58,8 +58,9 @@ GLOSSARY: dict[str, Term] = {
     "visible": Term(
         name="visible from",
         text=(
-            "The smallest |d| that so many images can tell from chance (of an outcome-gap, the "
-            "smallest |gap| where rates are near one half). Below it, a pass is no evidence."
+            "The smallest |d| (of an outcome-gap: |gap|) that is significant in any case, whatever "
+            "the other tests show and however scores vary. Smaller ones may be, too, or may pass: "
+            "a pass is no evidence against them."
         ),
     ),
     "p": Term(

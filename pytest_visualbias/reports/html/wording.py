@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.text import nouns
+from pytest_visualbias.reports.text import WAIVABLE, nouns
 from pytest_visualbias.reports.worst import gate_alone
 from pytest_visualbias.verdict import number
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTCOMES", "advice", "optional", "outcome_of", "span"]
 
+_WAIVER = ", or accept the bias in the spec with a reason and a day."
 # Worst first.
 OUTCOMES: dict[str, str] = {
     "fail": "over a limit, with the evidence that was asked for",
@@ -73,20 +74,28 @@ def _after_failing(record: ResultRecord) -> str:
     if alone := gate_alone(record):
         return f"{alone[0].upper()}{alone[1:]}. Then mend the data or the training, or accept it."
     if record.growth is not None and "growth" in said:
+        waived = _WAIVER if _is_waivable(record) else ". No waiver covers growth."
         return (
             "Open the test for the images that its effect hangs on, and look for what the "
             "finetuning data put together and the data before did not. Mend the data and finetune "
-            "again, or accept the bias in the spec with a reason and a day."
+            f"again{waived}"
         )
+    waived = _WAIVER if _is_waivable(record) else "."
     return (
         "Open the test for the images that its effect hangs on: are they what the concept means? "
-        "If so, mend the data or the training, or accept the bias in the spec with a reason and a "
-        "day."
+        f"If so, mend the data or the training{waived}"
     )
 
 
+def _is_waivable(record: ResultRecord) -> bool:
+    """Whether an effect is over its limit, and not a change alone."""
+    return any(reason.startswith(WAIVABLE) for reason in record.reasons)
+
+
 def _more_images(record: ResultRecord) -> str:
-    least = record.smallest_detectable_effect
-    seen = "" if least is None else f": these sets show effects from {least:.2f} on"
     more = nouns([record])
+    if record.reasons and not _is_waivable(record):
+        return f"Add {more} to the sets, so that a change of this size can be told from chance."
+    least = record.smallest_detectable_effect
+    seen = "" if least is None else f": these sets are sure to show effects from {least:.2f} on"
     return f"Add {more} to the sets, so that an effect of this size can be told from chance{seen}."

@@ -56,7 +56,7 @@ def test_a_result_whole() -> None:
             "p, verdict": "0.001 (exact)",
             "proven bracket": "0.0009 to 0.001",
             "p, saddle point": "0.002",
-            "p adjusted": "0.002 (holm, 2 tests)",
+            "p adjusted": "0.002 (holm, 2 p)",
         },
         "Growth since before": {
             "effect": "-0.10 → +1.00, sign changed",

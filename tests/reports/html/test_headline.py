@@ -173,3 +173,11 @@ def test_there_is_something_to_do_about_whatever_is_amiss(keys: dict[str, Any], 
     found = advice(record(**keys))
     assert found.startswith(start)
     assert bool(found) is bool(start)
+
+
+def test_a_waiver_is_advised_where_one_could_help_only() -> None:
+    """It speaks of the effect: a growth or an excess is over its limit all the same."""
+    for what, is_waivable in (("effect", True), ("growth", False), ("excess", False)):
+        assert ("accept the bias" in advice(record(reasons=[f"{what} +1 is over"]))) is is_waivable
+    unclear = record(outcome="inconclusive", reasons=["excess +1.00 is over 0.5, but without"])
+    assert "a change of this size can be told from chance." in advice(unclear)

@@ -191,7 +191,7 @@ def test_every_result_has_a_row_and_all_its_numbers_the_worst_first() -> None:
     assert [one["id"] for one in bodies] == ["r1", "r2", "r0"]
     assert [one["data-o"] for one in bodies] == ["0", "1", "2"]
     shown = page.words["dd"]
-    for number in ("+0.20 to +1.50", "0.002 (holm, 2 tests)", "+0.90 (+0.40 to +1.30)"):
+    for number in ("+0.20 to +1.50", "0.002 (holm, 2 p)", "+0.90 (+0.40 to +1.30)"):
         assert number in shown
 
 
