@@ -324,3 +324,56 @@ def test_an_idle_control_is_said_to_be_measured_only(capsys: Output) -> None:
     said = " ".join(capsys.readouterr().out.split())
     assert "It is an idle control" in said
     assert "never judged, as no 'min_effect' is asked of it" in said
+
+
+RUN = """\
+visualbias: 1
+models:
+  before: {source: embeddings, path: before.safetensors}
+  after: {source: timm, name: test_resnet, checkpoints: run/epoch_*.pt, series: epoch, gate: GATE}
+stimuli: images
+concepts: {x: x, y: y, a: a, b: b}
+tests:
+  - name: one
+    kind: ieat
+    targets: {X: x, Y: y}
+    attributes: {A: a, B: b}
+    limits: {max_effect: 0.5, max_growth: 0.2}
+"""
+
+
+@pytest.fixture
+def checkpoints() -> None:
+    """Files in the places of three checkpoints and of all images: none of them is read."""
+    paths = [Path(f"specs/run/epoch_{step}.pt") for step in (1, 2, 10)]
+    paths += [Path(f"specs/images/{name}/{i}.png") for name in "xyab" for i in range(20)]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(path), encoding="ascii")
+
+
+@pytest.mark.usefixtures("checkpoints")
+def test_checkpoints_that_are_judged_together_are_corrected_together(
+    said: Callable[..., str],
+) -> None:
+    """As the gate does: 20 images see effects of 0.70 with two p, and of 0.81 with six."""
+    node = f"{SPEC}::after::one[pooled]"
+    write(RUN.replace("GATE", "all"))
+    text = said(node)
+    assert "Of 'after' they are so many at each of its 3 checkpoints: 6 p, corrected" in text
+    assert "only effects above about 0.81 can be told" in text
+    write(RUN.replace("GATE", "last"))
+    text = said(node)
+    assert "checkpoints: " not in text
+    assert "only effects above about 0.70 can be told" in text
+    write(RUN.replace("GATE", "all").replace("run/", "later/"))
+    text = said(node)
+    assert "none is there yet to be counted" in text
+    assert "is not known before its checkpoints are there" in text
+
+
+@pytest.mark.usefixtures("checkpoints")
+def test_limits_are_proposed_for_the_p_of_all_checkpoints(capsys: Output) -> None:
+    write(RUN.replace("GATE", "all"))
+    main(["suggest", SPEC])
+    assert "(12 against 12 images, 6 p)" in capsys.readouterr().out

@@ -129,6 +129,7 @@ def test_a_comparison_as_json_is_whole(run: Path, capsys: pytest.CaptureFixture[
                 "effects": [0.25, None],
                 "verdicts": ["pass", None],
                 "is_worse": True,
+                "gates": None,
             }
         ],
     }

@@ -1,0 +1,145 @@
+"""A training run that is judged whole: what is shown is what failed, wherever that was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_visualbias.reports.card_index import own_entries
+from pytest_visualbias.reports.comparison import compare
+from pytest_visualbias.reports.comparison_table import table
+from pytest_visualbias.reports.html.headline import headline_of
+from pytest_visualbias.reports.html.rows import choices_of, rows_of
+from pytest_visualbias.reports.model_card import section
+from pytest_visualbias.reports.terminal import Screen, render
+from pytest_visualbias.reports.text import remedies
+from pytest_visualbias.reports.worst import as_judged, earlier_notes, worst_elsewhere
+from tests.reports.test_series import point, series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_visualbias.record import Report, ResultRecord
+
+    Make = Callable[..., ResultRecord]
+    MakeReport = Callable[..., Report]
+
+SCREEN = Screen(width=120, has_colour=False, has_unicode=True)
+OVER = {"max_effect": True}
+# Over the limit at epochs 3 and 4, and hardly anything at the last.
+COURSE = (("1", 0.1, {}), ("3", 1.2, OVER), ("4", -1.4, OVER), ("10", -0.1, {}))
+LAST = {"effect_judged": -0.1, "ci_low": -0.4, "ci_high": 0.2, "limits": {"max_effect": 0.5}}
+
+
+def course(gate: str, worst: float = -1.4) -> dict[str, Any]:
+    points = [
+        point(
+            label,
+            worst if label == "4" else effect,
+            over=over,
+            outcome="fail" if over else "pass",
+        )
+        for label, effect, over in COURSE
+    ]
+    return {**series(), "gate": gate, "points": points}
+
+
+@pytest.fixture
+def whole(make_measured: Make) -> Callable[..., ResultRecord]:
+    """Make a result of a run whose checkpoints are all judged, which fails by the third."""
+
+    def one(worst: float = -1.4, gate: str = "all", **keys: object) -> ResultRecord:
+        outcome = "fail" if gate == "all" else "pass"
+        found: dict[str, Any] = {"outcome": outcome, "series": course(gate, worst), **LAST, **keys}
+        return make_measured(**found)
+
+    return one
+
+
+def test_the_worst_checkpoint_is_the_one_that_is_furthest_over_its_limit(whole: Make) -> None:
+    found = whole()
+    worst = worst_elsewhere(found)
+    assert worst is not None
+    assert worst.label == "4"
+    shown = as_judged(found)
+    assert (shown.effect_judged, shown.ci_low, shown.ci_high) == (-1.4, -1.7, pytest.approx(-1.1))
+    assert shown.outcome == found.outcome
+    alone = whole(gate="last")
+    assert as_judged(alone) is alone, "of a run that is judged at its end, it is the end"
+
+
+def test_of_a_control_it_is_the_one_that_shows_the_least(whole: Make) -> None:
+    found = whole(control="positive", alternative="greater", limits={"min_effect": 0.5})
+    worst = worst_elsewhere(found)
+    assert worst is not None
+    assert worst.label == "4"
+
+
+def test_a_comparison_is_of_the_worst_of_those_judged(whole: Make, make_report: MakeReport) -> None:
+    """Whatever the last checkpoint is, of which both results have the numbers."""
+    found = compare(make_report(whole()), make_report(whole(-1.6)))
+    (change,) = found.changes
+    assert (change.how, change.effects, change.is_worse) == ("grew", (-1.4, -1.6), True)
+    assert change.gates is None
+
+
+@pytest.mark.parametrize("gates", [("all", "last"), ("last", "all")])
+def test_another_gate_is_said_and_counts(
+    whole: Make, make_report: MakeReport, gates: tuple[str, str]
+) -> None:
+    """To judge fewer checkpoints hides some; to judge more finds what was hidden."""
+    found = compare(*(make_report(whole(gate=gate)) for gate in gates))
+    (change,) = found.changes
+    names = {"all": "all checkpoints", "last": "the last checkpoint"}
+    assert change.gates == (names[gates[0]], names[gates[1]])
+    assert change.effects == (-0.1, -0.1)
+    assert change.is_worse
+    said = f": judged is {names[gates[1]]}, and was {names[gates[0]]}; the effects are of the last"
+    assert said in table(found, SCREEN, shows_all=False)
+
+
+def test_the_page_draws_the_worst_and_says_which_it_is(
+    whole: Make, make_report: MakeReport
+) -> None:
+    report = make_report(whole(reasons=["effect over 0.5 at epoch 3, 4"]))
+    rows = rows_of(report.results, choices_of(report.results))
+    (story,) = headline_of(report, rows).told
+    assert story.shown[0] == "-1.40"
+    assert " at epoch 4, the worst of those judged, with its interval" in story.about
+    assert "--visualbias-after=FOLDER/epoch_4.pt" in story.row.advice
+
+
+def test_what_to_do_is_not_to_look_at_images_of_another_checkpoint(whole: Make) -> None:
+    reasons = ["effect over 0.5 at epoch 3, 4, worst -1.40 at 4"]
+    (said,) = remedies([whole(reasons=reasons)], has_carriers=True)
+    assert said.startswith(
+        "to do: the images shown are those of epoch 10; gate epoch 4 alone to see which carry its "
+        "effect: --visualbias-after=FOLDER/epoch_4.pt; finetune anew"
+    )
+    both = [whole(reasons=reasons), whole(reasons=reasons, series=None)]
+    (said,) = remedies(both)
+    assert said.startswith("to do: see with -vv which images carry an effect (of a training run, ")
+
+
+def test_a_model_card_has_the_worst_value_with_its_checkpoint(
+    whole: Make, make_report: MakeReport
+) -> None:
+    (entry,) = own_entries(make_report(whole()))["after"]
+    (metric,) = entry["metrics"]
+    assert metric["value"] == -1.4
+    assert metric["args"]["checkpoint"] == "epoch 4"
+
+
+def test_what_only_earlier_checkpoints_showed_is_said_where_they_are_not_judged(
+    whole: Make, make_report: MakeReport
+) -> None:
+    found = whole(gate="last")
+    note = "'after' was over a limit at epoch 3, 4, though not at the last"
+    assert [*earlier_notes([found])] == [note]
+    assert f"note: {note}: see -v\n" in render([found], [], SCREEN)
+    assert f"note: {note}\n" in render([found], [], SCREEN, verbosity=1)
+    report = make_report(found)
+    assert f"{note}." in headline_of(report, rows_of([found], choices_of([found]))).notes
+    assert "epoch 3, 4, though not at the last" in section(report)
+    assert not [*earlier_notes([whole()])], "judged as it is"
