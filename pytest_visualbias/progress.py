@@ -21,6 +21,7 @@ class Progress:
     def __init__(self, config: pytest.Config) -> None:
         self._plugins = config.pluginmanager
         self._next: float | None = None
+        self._reported = 0
 
     def __call__(self, model: str, done: int, total: int) -> None:
         """Tell that `done` of `total` images were embedded with a model, or a network of it."""
@@ -41,8 +42,13 @@ class Progress:
             self._show(reporter, line)
 
     def _show(self, reporter: Any, line: str) -> None:
+        # Ends a line that begins with a file; with -q there are dots alone, which none ends.
+        reporter.ensure_newline()
+        reported = sum(len(found) for name, found in reporter.stats.items() if name)
+        if reported > self._reported and not reporter.showfspath:
+            reporter.line("")
+        self._reported = reported
         if reporter.isatty:
             reporter.rewrite(line, erase=True)
         else:
-            reporter.ensure_newline()
             reporter.write_line(line)
