@@ -105,13 +105,7 @@ def render(
         for remedy in remedies(records, has_carriers=verbosity > 1):
             console.print(Text(remedy, style="cyan"), soft_wrap=True)
         _tables(console, records, screen, has_all=verbosity > 0)
-        more = "" if verbosity > 0 else ": see -v"
-        for note in earlier_notes(records):
-            console.print(Text(f"note: {note}{more}"), soft_wrap=True)
-        for rates in rate_lines(records):
-            console.print(Text(visible(rates)))
-        for line in _remarks(records, screen):
-            console.print(line, soft_wrap=True)
+        _below(console, records, screen, more="" if verbosity > 0 else ": see -v")
     if verbosity > 1:
         for record in (one for one in records if one.outcome in TOLD):
             console.print("\n".join(["", *carrier_lines(record)]), soft_wrap=True)
@@ -120,6 +114,16 @@ def render(
     # Tables fill their width with spaces.
     text = "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
     return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, more: str) -> None:
+    """Say below the tables what no column has."""
+    for note in earlier_notes(records):
+        console.print(Text(f"note: {note}{more}"), soft_wrap=True)
+    for rates in rate_lines(records):
+        console.print(Text(visible(rates)))
+    for line in _remarks(records, screen):
+        console.print(line, soft_wrap=True)
 
 
 def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
