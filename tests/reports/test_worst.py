@@ -68,7 +68,8 @@ def test_the_worst_checkpoint_is_the_one_that_is_furthest_over_its_limit(whole: 
     assert worst is not None
     assert worst.label == "4"
     shown = as_judged(found)
-    assert (shown.effect_judged, shown.ci_low) == (-1.4, pytest.approx(-1.7))
+    assert shown.effect_judged == -1.4
+    assert shown.ci_low == pytest.approx(-1.7)
     assert shown.outcome == found.outcome
     alone = whole(gate="last")
     assert as_judged(alone) is alone, "of a run that is judged at its end, it is the end"
