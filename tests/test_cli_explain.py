@@ -361,11 +361,11 @@ def test_checkpoints_that_are_judged_together_are_corrected_together(
     write(RUN.replace("GATE", "all"))
     text = said(node)
     assert "Of 'after' they are so many at each of its 3 checkpoints: 6 p, corrected" in text
-    assert "only effects above about 0.81 can be told" in text
+    assert "effects from about 0.81 on are significant in any case" in text
     write(RUN.replace("GATE", "last"))
     text = said(node)
     assert "checkpoints: " not in text
-    assert "only effects above about 0.70 can be told" in text
+    assert "effects from about 0.70 on are significant in any case" in text
     write(RUN.replace("GATE", "all").replace("run/", "later/"))
     text = said(node)
     assert "none is there yet to be counted" in text
