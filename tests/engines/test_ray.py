@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -190,7 +191,9 @@ def test_a_machine_lost_in_the_middle_costs_its_tasks_and_nothing_else(
     assert 1 <= len(again) <= 2, "what one worker had: a task and the next one"
     first = {(network, task): worker for worker, network, task in reversed(given)}
     assert len({first[one] for one in again}) == 1, "one and the same worker had them"
-    assert f"1 worker lost, {len(again)} task{'s' * (len(again) > 1)} given out again" in err
+    # One that began there before the cluster knew of the loss is lost as well, without a task.
+    tasks = f"{len(again)} task{'s' * (len(again) > 1)}"
+    assert re.search(rf"\b(1 worker|2 workers) lost, {tasks} given out again", err), err
     Path("slow").unlink()
     embed(SPEC, engine="local")
     assert entries("ray") == entries("local")
@@ -198,7 +201,7 @@ def test_a_machine_lost_in_the_middle_costs_its_tasks_and_nothing_else(
 
 def until(crew: RayCrew, kind: type[Event]) -> Event:
     """Return the next event of a kind."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120  # a worker imports torch first, on a busy machine
     while time.monotonic() < end:
         for event in crew.events(1.0):
             if isinstance(event, kind):
