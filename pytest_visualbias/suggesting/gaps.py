@@ -81,7 +81,7 @@ def _on_gap(basis: Basis, visible: float) -> Limit | str:
     beside = "" if basis.rates is None else ", beside such rates"
     reasons = {
         f"the interval of '{basis.model}' is {low} to {high}": basis.largest,
-        f"smaller ones cannot be told from chance {conditions(basis)}{beside}": visible,
+        f"smaller ones need not be told from chance {conditions(basis)}{beside}": visible,
     }
     reason = max(reasons, key=lambda text: reasons[text])
     value = rounded_up(reasons[reason], FINE)
@@ -95,7 +95,7 @@ def _on_growth(basis: Basis, visible: float) -> Limit | str:
         change = f"as predictions change from '{basis.model}' to '{basis.other}'"
     else:
         change = "if predictions before and after correlate by 0.5"
-    reasons = {f"less cannot be told from chance {conditions(basis)}, {change}": visible}
+    reasons = {f"less need not be told from chance {conditions(basis)}, {change}": visible}
     if basis.trials:
         sizes = [abs(value) for value in basis.trials]
         apart = max(sizes) - min(sizes)

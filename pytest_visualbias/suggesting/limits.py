@@ -147,7 +147,7 @@ def _on_effect(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
     low, high = number(basis.low), number(basis.high)
     reasons = {
         f"the interval of '{basis.model}' is {low} to {high}": basis.largest,
-        f"smaller ones cannot be told from chance {conditions(basis)}": visible.effect,
+        f"smaller ones need not be told from chance {conditions(basis)}": visible.effect,
     }
     if basis.untrained:
         # Either sign: chance has no direction.
@@ -166,7 +166,7 @@ def _on_growth(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
         change = f"as scores change from '{basis.model}' to '{basis.other}'"
     else:
         change = "if scores before and after correlate by 0.5"
-    reasons = {f"less cannot be told from chance {conditions(basis)}, {change}": visible.growth}
+    reasons = {f"less need not be told from chance {conditions(basis)}, {change}": visible.growth}
     if basis.trials:
         sizes = [abs(value) for value in basis.trials]
         apart = max(sizes) - min(sizes)

@@ -102,7 +102,7 @@ def test_every_limit_lets_the_model_pass_is_visible_and_can_be_exceeded(
 def test_each_of_the_three_grounds_can_decide_a_limit_and_is_named() -> None:
     chance = propose(basis(), can_grow=False).limits["max_effect"]
     assert chance.value == 0.65  # a two-sided t with 38 degrees of freedom, by hand: 0.623
-    assert chance.reason == ("smaller ones cannot be told from chance (20 against 20 images)")
+    assert chance.reason == ("smaller ones need not be told from chance (20 against 20 images)")
     own = propose(basis(-0.9, 0.2), can_grow=False).limits["max_effect"]
     assert own.value == 1.1
     assert own.reason == "the interval of 'before' is -1.10 to -0.70"
@@ -128,8 +128,8 @@ def test_growth_that_chance_cannot_hide_is_a_t_test_of_the_changes() -> None:
     limit = propose(basis(spreads=(0.5, 0.2)), can_grow=True).limits["max_growth"]
     assert limit.value == pytest.approx(math.ceil(least / 0.05) * 0.05)
     assert limit.reason == (
-        "less cannot be told from chance (20 against 20 images), as scores change from 'before' to "
-        "'after'"
+        "less need not be told from chance (20 against 20 images), as scores change from "
+        "'before' to 'after'"
     )
     guessed = propose(basis(), can_grow=True).limits["max_growth"]
     assert guessed.value == 0.65
@@ -174,7 +174,7 @@ def test_an_effect_that_is_near_the_largest_already_gets_no_limit() -> None:
         ),
         (
             "no max_growth: from +1.85 in 'before' an effect can grow by 0.12 at the most, and "
-            "less cannot be told from chance (20 against 20 images), if scores before and after "
+            "less need not be told from chance (20 against 20 images), if scores before and after "
             "correlate by 0.5"
         ),
     )
