@@ -100,9 +100,7 @@ def classes(
         yield Difference(name="classes", text=text, is_declarable=False)
 
 
-def lengths(
-    before: Subject, after: Subject, test: BiasTest, layer: str, sets: Mapping[str, StimulusSet]
-) -> Iterator[Difference]:
+def lengths(before: Subject, after: Subject, test: BiasTest, layer: str) -> Iterator[Difference]:
     """Yield that a program and another model have vectors of other lengths.
 
     The one output of a program stands for its features, and often is its logits: only the length
@@ -111,8 +109,8 @@ def lengths(
     trials = [subject.measured.trials[0] for subject in (before, after)]
     if test.prediction is not None or all(one.precision != OWN_PRECISION for one in trials):
         return  # of predictions, it is the number of classes that has to agree
-    first = next(one.identity for stimuli in sets.values() for one in stimuli.stimuli)
-    old, new = (trial.tables[layer].vectors[first].size for trial in trials)
+    # Of any image: those of stored vectors are not those of files.
+    old, new = (next(iter(one.tables[layer].vectors.values())).size for one in trials)
     if old != new:
         text = f"dimension: the length of their vectors ({old} and {new})"
         remedy = ALIKE

@@ -70,7 +70,7 @@ def with_excess(
         untrained = scored(file, other, test, layer)
         differing = (
             *differences(other, subject, layer, untrained.sets, found.sets),
-            *lengths(other, subject, test, layer, found.sets),
+            *lengths(other, subject, test, layer),
             *classes(untrained.mean, found.scores, (untrained.asked, found.asked)),
         )
         found = dataclasses.replace(found, differing=(*(found.differing or ()), *differing))

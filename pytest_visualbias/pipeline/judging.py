@@ -134,7 +134,7 @@ def _beside(rest: Verdict, unlike: tuple[str, ...]) -> Verdict:
     """
     said = () if rest.outcome == "pass" else rest.reasons
     outcome: Outcome = "invalid" if rest.outcome == "invalid" else "fail"
-    return Verdict(outcome=outcome, reasons=(*said, *unlike))
+    return dataclasses.replace(rest, outcome=outcome, reasons=(*said, *unlike))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +154,7 @@ def _seeing(verdict: Verdict, blind: _Blind | None) -> Verdict:
     if blind is None:
         return verdict
     if verdict.outcome == "fail":
-        return Verdict(outcome="fail", reasons=(*verdict.reasons, f"besides, {blind.fact}"))
+        return dataclasses.replace(verdict, reasons=(*verdict.reasons, f"besides, {blind.fact}"))
     return Verdict(outcome="invalid", reasons=(blind.reason,))
 
 

@@ -275,7 +275,7 @@ def _with_growth(
         return found
     differing = (
         *differences(before, subject, layer, earlier.sets, found.sets),
-        *lengths(before, subject, test, layer, found.sets),
+        *lengths(before, subject, test, layer),
         *classes(earlier.mean, found.scores, (earlier.asked, found.asked)),
     )
     unlike = undeclared(differing, file.spec.settings.differs)

@@ -368,3 +368,22 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
         "the package 'open_clip' is not installed; pip install 'pytest-visualbias[open-clip]'"
         in sentences(result)
     )
+
+
+def test_stored_vectors_and_a_program_are_told_apart_by_their_images(gallery: Project) -> None:
+    """The images of stored vectors are others than those of files, whatever their lengths."""
+    gallery.store("stored")
+    gallery.spec(
+        one_test("one", "{max_growth: 1.8}"),
+        head="stimuli: ../stimuli",
+        models=(
+            "\n  before: {source: embeddings, path: ../stored.safetensors}"
+            f"\n  after: {ENTRIES['torchscript'][0]}\n"
+        ),
+        concepts=SETS,
+    )
+    result = gallery.gate()
+    assert result.ret == 1
+    row = gallery.row()
+    assert row["outcome"] == "fail"
+    assert row["reasons"][0].startswith("not_comparable: before and after differ in stimuli of X")
