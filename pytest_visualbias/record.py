@@ -15,6 +15,7 @@ __all__ = [
     "ModelRecord",
     "PointRecord",
     "PredictionRecord",
+    "ReadOutRecord",
     "Report",
     "ResultRecord",
     "SeriesRecord",
@@ -130,11 +131,23 @@ class PredictionRecord(_Frozen):
     rate: Literal["fpr", "tpr", "share", "score"]
     label: list[str]
     threshold: float | None
-    activation: Literal["softmax", "sigmoid"]
+    activation: Literal["softmax", "sigmoid", "none"]
     classes: int
     rate_x: float
     rate_y: float
     is_blind: bool = False
+
+
+class ReadOutRecord(_Frozen):
+    """Where embeddings were read: a module, its input or output, and the length of a vector.
+
+    The side is empty if the library of the network defines `pooled`; the length is 0 of flattened
+    maps.
+    """
+
+    module: str
+    side: Literal["input", "output", ""]
+    length: int
 
 
 class WordRecord(_Frozen):
@@ -177,6 +190,7 @@ class ResultRecord(_Frozen):
     layer: str
     module: str = ""
     pooling: str
+    read_out: ReadOutRecord | None = None
     role: Literal["gated", "reference", "random"]
     control: str | None
     tags: list[str]

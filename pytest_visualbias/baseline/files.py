@@ -32,7 +32,9 @@ __all__ = [
 ]
 
 FOLDER = "__visualbias__"
-VERSION = 1
+# Version 1 lacks the read-out, so that nothing is compared with its entries.
+VERSION = 2
+READABLE = (1, 2)
 MARK = "visualbias_baseline"
 REPORT_MARK = "schema_version"
 SUFFIXES = (".bias.yaml", ".bias.yml")
@@ -112,7 +114,7 @@ def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can 
     if REPORT_MARK in stored:
         return Contents(is_report=True, specs=_of_report(stored))
     version = stored.get(MARK)
-    if version != VERSION:
+    if version not in READABLE:
         raise ValueError(f"'{MARK}' is {version}, not {VERSION}")
     if extra := stored.keys() - {MARK, "entries"}:
         raise ValueError(f"unknown key '{min(extra)}'")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
+from pytest_visualbias.models.steadiness import check_steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Lose = Callable[[LayerPoint, str], None]
 
-__all__ = ["extract"]
+__all__ = ["check_network", "extract"]
 
 AHEAD = 2
 
@@ -88,6 +89,22 @@ def extract(
         done += len(batch)
         progress(done, len(stimuli))
     return failures
+
+
+def check_network(encoder: Encoder, layers: Sequence[LayerPoint]) -> None:
+    """Check that the vectors of an image depend on nothing else, at the layers that can be read.
+
+    Raises
+    ------
+    EncoderError
+        For a random network, and one whose vectors depend on the other images of a pass.
+    """
+
+    def encode(inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        given = {str(index): one for index, one in enumerate(inputs)}
+        return _encode_readable(encoder, given, layers, lambda _layer, _reason: None)
+
+    check_steady(encode, encoder.prepare, batch=getattr(encoder, "batch", None))
 
 
 def _encode_readable(

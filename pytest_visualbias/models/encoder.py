@@ -34,8 +34,10 @@ __all__ = [
     "Identity",
     "InMemory",
     "NamesClasses",
+    "ReadOut",
     "ReadsTexts",
     "Source",
+    "StatesReadOut",
     "find_source",
     "missing",
 ]
@@ -169,6 +171,28 @@ class Identity:
         return digest_of_mapping({**self.facts, "weights": "" if self.is_whole else weights})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadOut:
+    """Where `pooled` is read, and what the output of the network is.
+
+    Attributes
+    ----------
+    module : str
+        A layer, or the name of an output.
+    side : {"input", "output", ""}
+        Of that layer; empty where the network's library defines `pooled`.
+    activation : {"softmax", "log_softmax", "sigmoid", ""}
+        Of the output, if it holds probabilities.
+    doubt : str
+        Why `pooled` may not be features.
+    """
+
+    module: str = ""
+    side: str = ""
+    activation: str = ""
+    doubt: str = ""
+
+
 class Encoder(Protocol):
     """A loaded model that turns images into vectors."""
 
@@ -222,6 +246,16 @@ class NamesClasses(Protocol):
     @property
     def classes(self) -> Sequence[str]:
         """Their names, in the order of its logits; none where it does not say it."""
+        ...  # pragma: no cover
+
+
+@runtime_checkable
+class StatesReadOut(Protocol):
+    """What an encoder has besides where `pooled` had to be found in its network."""
+
+    @property
+    def read_out(self) -> ReadOut:
+        """Where `pooled` is read, and what the output of the network is."""
         ...  # pragma: no cover
 
 

@@ -15,6 +15,7 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
 from pytest_visualbias.models.fitting import fit
 from pytest_visualbias.models.identity import HUB_NAMES
+from pytest_visualbias.models.preprocessing import channel_facts, reordered
 from pytest_visualbias.models.readouts import NO_CLASSIFIER, read_outs
 from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
@@ -168,12 +169,12 @@ def own_input(model: Any, entry: TimmModel | InMemoryModel) -> dict[str, Any]:
     steps = timm.data.create_transform(**config, is_training=False)
 
     def prepare(image: Image.Image) -> np.ndarray:
-        return steps(image).numpy()  # type: ignore[no-any-return]
+        return reordered(steps(image).numpy(), entry.transform)
 
     facts = {
         key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
     }
-    return {"prepare": prepare, "preprocessing": facts}
+    return {"prepare": prepare, "preprocessing": facts | channel_facts(entry.transform)}
 
 
 def _changes(transform: Transform) -> dict[str, Any]:

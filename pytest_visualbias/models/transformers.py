@@ -86,8 +86,7 @@ def open_transformers(
         **images,
         texts=_texts(model, place, read, images["prepare"]),
     )
-    encoder = TorchEncoder.within(context, network)
-    return encoder.steady()
+    return TorchEncoder.within(context, network)
 
 
 def _texts(

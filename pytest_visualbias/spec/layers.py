@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOGITS",
+    "OUTPUT",
     "POOLED",
     "POOLINGS",
     "PROBABILITIES",
@@ -33,6 +34,8 @@ POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
 # What a network itself makes of an image: before its classifier, after it, and as shares of one.
 POOLED, LOGITS, PROBABILITIES = "pooled", "logits", "probabilities"
 READ_OUTS = (POOLED, LOGITS, PROBABILITIES)
+# What a network returns, whatever that is.
+OUTPUT = "output"
 MOST = 1000
 RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
 

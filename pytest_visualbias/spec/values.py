@@ -54,7 +54,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)]
 TAG = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 TagName = Annotated[str, Field(pattern=TAG)]
 # What before and after may differ in, where a spec says so.
-DIFFERENCE = r"^(?:pooling|precision|dimension|preprocessing\.[^\s,]+)$"
+DIFFERENCE = r"^(?:pooling|precision|dimension|read_out|preprocessing\.[^\s,]+)$"
 Differences = Annotated[tuple[Annotated[str, Field(pattern=DIFFERENCE)], ...], Field(strict=False)]
 CALL = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Text = Annotated[str, Field(min_length=1)]

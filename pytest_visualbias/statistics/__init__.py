@@ -53,7 +53,7 @@ from pytest_visualbias.statistics.power import (
     smallest_p,
     smallest_visible_gap,
 )
-from pytest_visualbias.statistics.predictions import predicted, probabilities
+from pytest_visualbias.statistics.predictions import are_shares, predicted, probabilities
 from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
@@ -84,6 +84,7 @@ __all__ = [
     "ZeroShotResult",
     "adjust",
     "adjust_brackets",
+    "are_shares",
     "assigned",
     "association_from_scores",
     "association_scores",
