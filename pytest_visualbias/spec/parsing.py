@@ -184,7 +184,7 @@ def _beyond(document: Document, found: list[Fault], *, has_baseline: bool) -> li
 
 
 def _unknown_concepts(data: Any) -> Iterator[tuple[Path, str]]:
-    """Yield every concept that a test names and the spec does not define, whatever else is wrong."""
+    """Yield every concept that a test names and the spec does not define."""
     spec = data if isinstance(data, dict) else {}
     concepts, tests = spec.get("concepts"), spec.get("tests")
     if not isinstance(concepts, dict) or not isinstance(tests, list):
