@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pytest_visualbias.statistics import Evidence
+from pytest_visualbias.statistics import IntraResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -318,7 +318,7 @@ def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Ver
     """
     least = rule.limits.min_effect or 0.0
     value = effect.effect_judged
-    p = effect.p_verdict if isinstance(effect, Evidence) else None
+    p = None if isinstance(effect, IntraResult) else effect.p_verdict
     is_shown = p is not None and p <= rule.alpha
     shown = f"effect {number(value)} (p = {p_text(p)})"
     if size(value, rule.alternative) >= least and is_shown:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.pipeline.controls import failed_before, failed_when_recorded, under
-from pytest_visualbias.pipeline.deciding import decide
+from pytest_visualbias.pipeline.deciding import corrected_p
 from pytest_visualbias.pipeline.excess import untrained_models, with_excess
 from pytest_visualbias.pipeline.judging import verdict_of, waiver_of
 from pytest_visualbias.pipeline.numbers import numbers_of
@@ -22,9 +22,9 @@ from pytest_visualbias.verdict import CorrectedP
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Mapping
 
     from pytest_visualbias.embeddings.cache import EmbeddingCache
-    from pytest_visualbias.pipeline.deciding import Decided
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.pipeline.recorded import Earlier
     from pytest_visualbias.spec.parsing import SpecFile
@@ -57,8 +57,6 @@ class Judged:
         The waiver in force, or past its day.
     p : CorrectedP
         The corrected p-values.
-    is_open : bool
-        Whether one of them could only be bracketed with alpha inside; its lower end decides then.
     """
 
     test: BiasTest
@@ -67,7 +65,6 @@ class Judged:
     base: str | None
     accept: Accept | None
     p: CorrectedP
-    is_open: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -149,25 +146,30 @@ def family(
     memo = Remembered.inside(cache, spec=file.file, model=subject.name, layer=layer)
     numbers = compute(file, subject, layer, earlier, memo, threads)
     members = declared_family(file.spec, subject.name, layer)
-    decided = decide(file.spec, numbers, members, memo)
+    corrected = corrected_p(file.spec, numbers, members)
     place = Place(file=file, model=subject.name, layer=layer, earlier=earlier, memo=memo)
-    results = settle(place, decided, today=today)
+    results = settle(place, numbers, corrected, today=today)
     memo.save()
     return Family(results=results, size=len(members))
 
 
-def settle(place: Place, decided: Decided[str], *, today: dt.date) -> tuple[Judged, ...]:
+def settle(
+    place: Place,
+    numbers: Mapping[str, Numbers],
+    corrected: Mapping[tuple[str, str], float],
+    *,
+    today: dt.date,
+) -> tuple[Judged, ...]:
     """Judge every test by its corrected p, and then by what the positive controls show."""
     spec, model, earlier = place.file.spec, place.model, place.earlier
     results = []
     for test in made_at(spec, place.layer):
-        found = decided.numbers[test.name]
-        corrected = {
-            what: one
-            for what in ("effect", "growth", "excess")
-            if (one := decided.corrected.get((test.name, what))) is not None
-        }
-        p = CorrectedP(**{what: one.p for what, one in corrected.items()})
+        found = numbers[test.name]
+        p = CorrectedP(
+            effect=corrected.get((test.name, "effect")),
+            growth=corrected.get((test.name, "growth")),
+            excess=corrected.get((test.name, "excess")),
+        )
         waiver = waiver_of(spec, model, test, place.layer, today)
         judged = Judged(
             test=test,
@@ -176,7 +178,6 @@ def settle(place: Place, decided: Decided[str], *, today: dt.date) -> tuple[Judg
             base=origin_name(spec, model, test, earlier.baseline),
             accept=waiver.accept if waiver is not None else None,
             p=p,
-            is_open=any(one.is_open for one in corrected.values()),
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.is_positive and one.verdict.outcome != "pass"]

@@ -65,13 +65,8 @@ def joined(
     tuple
         A waiver is used at the checkpoints that need it, and must go where none does.
     """
-    over_steps = [
-        tuple(
-            bare if bare.verdict.outcome == "pass" else waived
-            for waived, bare in zip(*pair, strict=True)
-        )
-        for pair in judged
-    ]
+    by_test = [zip(*pair, strict=True) for pair in judged]
+    over_steps = [*zip(*(_with_waiver(steps) for steps in zip(*by_test, strict=True)), strict=True)]
     last = judged[-1][0]
     results = tuple(
         _worst(joint, [own[index] for own in over_steps], last[index]) for index in range(len(last))
@@ -79,18 +74,33 @@ def joined(
     return over_steps, results
 
 
+def _with_waiver(steps: Sequence[tuple[Judged, Judged]]) -> list[Judged]:
+    """Return one test at every checkpoint, with its waiver where a limit that it names is over."""
+    is_needed = any(_needs_waiver(waived, bare) for waived, bare in steps)
+    return [
+        bare
+        if bare.verdict.outcome == "pass" or (is_needed and not _needs_waiver(waived, bare))
+        else waived
+        for waived, bare in steps
+    ]
+
+
+def _needs_waiver(waived: Judged, bare: Judged) -> bool:
+    sizes = waived.accept.sizes(waived.test.limits) if waived.accept is not None else {}
+    return any(one.kind in sizes for one in bare.verdict.violations)
+
+
 def _worst(joint: Joint, own: Sequence[Judged], last: Judged) -> Judged:
     """Return the last checkpoint's result, with the worst verdict of all and who has it."""
-    is_open = any(one.is_open for one in own)
     worst = min((one.verdict.outcome for one in own), key=ORDER.index)
     if worst == "pass":
-        return dataclasses.replace(last, is_open=is_open)
+        return last
     found = {
         label: one.verdict
         for label, one in zip(joint.labels, own, strict=True)
         if one.verdict.outcome == worst
     }
-    return dataclasses.replace(last, verdict=_joint(joint, worst, found), is_open=is_open)
+    return dataclasses.replace(last, verdict=_joint(joint, worst, found))
 
 
 def _joint(joint: Joint, outcome: Outcome, found: dict[str, Verdict]) -> Verdict:

@@ -33,15 +33,13 @@ def verdict(outcome: Outcome, *found: Violation, notes: tuple[str, ...] = ()) ->
 
 
 def judged(found: Verdict) -> tuple[Judged, ...]:
-    numbers = Numbers(sets={})
     one = Judged(
         test=TEST,
-        numbers=numbers,
+        numbers=Numbers(sets={}),
         verdict=found,
         base=None,
         accept=None,
         p=CorrectedP(),
-        is_open=False,
     )
     return (one,)
 
