@@ -2,7 +2,8 @@
 
 The text is read event by event, so that no constructor of YAML 1.1 has a say: ``no`` is text,
 ``1e-3`` a number and ``012`` twelve (YAML 1.2, core schema). Keys without a value, duplicate keys,
-anchors, tags, merge keys and several documents are faults, and nesting is bounded: a spec is read by people.
+anchors, tags, merge keys and several documents are faults, and nesting is bounded: a spec is read
+by people.
 """
 
 from __future__ import annotations
