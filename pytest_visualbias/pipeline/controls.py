@@ -65,7 +65,7 @@ def failed_when_recorded(spec: BiasSpec, results: Sequence[Judged]) -> list[tupl
         if not one.test.is_positive or one.base != BASELINE or one.numbers.before is None:
             continue
         measure = measure_of(one.test)
-        effect = measure.test(one.numbers.before, plan_of(spec, one.test), None)
+        effect = measure.test(one.numbers.before, plan_of(spec, one.test))
         rule = rule_of(spec, one.test)
         if judge_control(effect, rule, held_before=False).outcome != "pass":
             failed.append((BASELINE, one.test))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.pipeline.controls import failed_before, failed_when_recorded, under
-from pytest_visualbias.pipeline.deciding import decide
+from pytest_visualbias.pipeline.deciding import corrected_p
 from pytest_visualbias.pipeline.excess import untrained_models, with_excess
 from pytest_visualbias.pipeline.judging import verdict_of, waiver_of
 from pytest_visualbias.pipeline.numbers import numbers_of
@@ -21,9 +21,9 @@ from pytest_visualbias.spec.layers import made_at
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Mapping
 
     from pytest_visualbias.embeddings.cache import EmbeddingCache
-    from pytest_visualbias.pipeline.deciding import Decided
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.pipeline.recorded import Earlier
     from pytest_visualbias.spec.parsing import SpecFile
@@ -56,8 +56,6 @@ class Judged:
         The waiver in force, or past its day.
     p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
         The verdict's p, corrected over the family, where a limit uses it.
-    is_open : bool
-        Whether one of them could only be bracketed with alpha inside; its lower end decides then.
     """
 
     test: BiasTest
@@ -68,7 +66,6 @@ class Judged:
     p_adjusted: float | None
     growth_p_adjusted: float | None
     excess_p_adjusted: float | None
-    is_open: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -150,24 +147,27 @@ def family(
     memo = Remembered.inside(cache, spec=file.file, model=subject.name, layer=layer)
     numbers = compute(file, subject, layer, earlier, memo, threads)
     members = declared_family(file.spec, subject.name, layer)
-    decided = decide(file.spec, numbers, members, memo)
+    corrected = corrected_p(file.spec, numbers, members)
     place = Place(file=file, model=subject.name, layer=layer, earlier=earlier, memo=memo)
-    results = settle(place, decided, today=today)
+    results = settle(place, numbers, corrected, today=today)
     memo.save()
     return Family(results=results, size=len(members))
 
 
-def settle(place: Place, decided: Decided[str], *, today: dt.date) -> tuple[Judged, ...]:
+def settle(
+    place: Place,
+    numbers: Mapping[str, Numbers],
+    corrected: Mapping[tuple[str, str], float],
+    *,
+    today: dt.date,
+) -> tuple[Judged, ...]:
     """Judge every test by its corrected p, and then by what the positive controls show."""
     spec, model, earlier = place.file.spec, place.model, place.earlier
     results = []
     for test in made_at(spec, place.layer):
-        found = decided.numbers[test.name]
-        effect = decided.corrected.get((test.name, "effect"))
-        growth = decided.corrected.get((test.name, "growth"))
-        excess = decided.corrected.get((test.name, "excess"))
+        found = numbers[test.name]
         p, growth_p, excess_p = (
-            one.p if one is not None else None for one in (effect, growth, excess)
+            corrected.get((test.name, what)) for what in ("effect", "growth", "excess")
         )
         waiver = waiver_of(spec, model, test, place.layer, today)
         judged = Judged(
@@ -187,7 +187,6 @@ def settle(place: Place, decided: Decided[str], *, today: dt.date) -> tuple[Judg
             p_adjusted=p,
             growth_p_adjusted=growth_p,
             excess_p_adjusted=excess_p,
-            is_open=any(one is not None and one.is_open for one in (effect, growth, excess)),
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.is_positive and one.verdict.outcome != "pass"]

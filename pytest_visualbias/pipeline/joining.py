@@ -81,17 +81,16 @@ def joined(
 
 def _worst(joint: Joint, own: Sequence[Judged], last: Judged) -> Judged:
     """Return the last checkpoint's result, with the worst verdict of all and who has it."""
-    is_open = any(one.is_open for one in own)
     worst = min((one.verdict.outcome for one in own), key=ORDER.index)
     if worst == "pass":
-        return dataclasses.replace(last, is_open=is_open)
+        return last
     found = {
         label: one.verdict
         for label, one in zip(joint.labels, own, strict=True)
         if one.verdict.outcome == worst
     }
     verdict = Verdict(outcome=worst, reasons=tuple(_reasons(joint, found)))
-    return dataclasses.replace(last, verdict=verdict, is_open=is_open)
+    return dataclasses.replace(last, verdict=verdict)
 
 
 def _reasons(joint: Joint, found: dict[str, Verdict]) -> Iterator[str]:

@@ -248,7 +248,7 @@ def _named(error: DegenerateTestError, sets: Mapping[str, StimulusSet]) -> str:
 def _effect(file: SpecFile, test: BiasTest, found: Scored, memo: Remembered) -> Numbers:
     plan, measure = plan_of(file.spec, test), remembering(measure_of(test), memo)
     mean, *trials = (
-        measure.test(scores, plan, None)
+        measure.test(scores, plan)
         for scores in (found.mean, *(found.trials if len(found.trials) > 1 else ()))
     )
     return Numbers(
@@ -283,7 +283,7 @@ def _with_growth(
     if unlike is not None:
         return found
     measure = remembering(measure_of(test), memo)
-    growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test), None)
+    growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test))
     # The same weights, whatever file they lie in.
     is_same = _is_same(earlier.mean, found.scores, measure) or _weights(before) == _weights(subject)
     return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
@@ -307,7 +307,7 @@ def _since_record(
             return dataclasses.replace(found, unrecorded=past.reason)
         before = past.scores
     measure = remembering(measure_of(test), memo)
-    growth = measure.grow(before, found.scores, plan_of(file.spec, test), None)
+    growth = measure.grow(before, found.scores, plan_of(file.spec, test))
     is_same = not found.is_recorded and _is_same(before, found.scores, measure)
     return dataclasses.replace(found, before=before, growth=growth, is_same=is_same)
 

@@ -36,7 +36,7 @@ def verdict(outcome: Outcome, *found: Exceeded, before: str = "", after: str = "
 def judged(found: Verdict) -> tuple[Judged, ...]:
     none = dict.fromkeys(("base", "accept", "p_adjusted", "growth_p_adjusted", "excess_p_adjusted"))
     numbers = Numbers(sets={})
-    return (Judged(test=TEST, numbers=numbers, verdict=found, is_open=False, **none),)
+    return (Judged(test=TEST, numbers=numbers, verdict=found, **none),)
 
 
 def told(*verdicts: Verdict) -> tuple[str, ...]:
