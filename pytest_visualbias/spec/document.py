@@ -218,7 +218,7 @@ class _Builder:
             plain = event.style is None or event.style == ""
             self._value(_resolve(event.value) if plain else event.value, event.start_mark)
 
-    def _value(self, value: object, mark: _Mark) -> None:
+    def _value(self, value: object, mark: _Mark | None) -> None:
         path = self._path()
         self._add(value, mark)
         if value is None and path:
