@@ -46,8 +46,6 @@ def remarks(file: SpecFile, subject: Subject, layer: str, judged: Judged) -> Ite
     if not _modules(subject, layer) & {LOGITS, PROBABILITIES}:  # equal predictions are nothing rare
         for text in alike(file.spec, model, numbers.sets, trials[0].tables[layer].vectors):
             yield f"{place}: {text}"
-    if judged.is_open:
-        yield f"{place}: p could not be told from alpha; its lower bound decided"
 
 
 def _modules(subject: Subject, layer: str) -> set[str]:

@@ -219,7 +219,8 @@ class Last(torch.nn.Module):
         self.act = torch.nn.ReLU(inplace=True)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.fc(self.act(images.mean((2, 3))))
+        found: torch.Tensor = self.fc(self.act(images.mean((2, 3))))
+        return found
 
 
 def test_what_is_read_does_not_change_afterwards(
