@@ -6,6 +6,8 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 from pytest_visualbias.models.steadiness import check_steady
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     Lose = Callable[[LayerPoint, str], None]
 
-__all__ = ["check_network", "extract"]
+__all__ = ["check_network", "extract", "vector_lengths"]
 
 AHEAD = 2
 
@@ -105,6 +107,21 @@ def check_network(encoder: Encoder, layers: Sequence[LayerPoint]) -> None:
         return _encode_readable(encoder, given, layers, lambda _layer, _reason: None)
 
     check_steady(encode, encoder.prepare, batch=getattr(encoder, "batch", None))
+
+
+def vector_lengths(
+    encoder: Encoder, layers: Sequence[LayerPoint]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the length of the vectors of each layer, and why others cannot be read.
+
+    One blank image passes through the network.
+    """
+    reasons: dict[str, str] = {}
+    inputs = {"blank": encoder.prepare(Image.new("RGB", (256, 256)))}
+    found = _encode_readable(
+        encoder, inputs, layers, lambda layer, reason: reasons.update({layer.name: reason})
+    )
+    return {name: rows.shape[1] for name, rows in found.items()}, reasons
 
 
 def _encode_readable(
