@@ -38,7 +38,7 @@ UPDATE, NEW, PRUNE = (f"--visualbias-{name}" for name in ("update", "update-new"
 def stored(project: Project, file: str = FILE) -> dict[str, Any]:
     """Return the entries of a baseline file."""
     found = strict_json((project.path / file).read_text(encoding="utf-8"))
-    assert found["visualbias_baseline"] == 1
+    assert found["visualbias_baseline"] == 2
     entries: dict[str, Any] = found["entries"]
     return entries
 
@@ -512,8 +512,8 @@ def test_another_precision_is_not_compared(networks: Project) -> None:
         ("", "Expecting value"),
         ("<<<<<<< HEAD\n{}", "Expecting value"),
         ("[]", "it is not a JSON object"),
-        ("{}", "'visualbias_baseline' is None, not 1"),
-        ('{"visualbias_baseline": 2, "entries": {}}', "'visualbias_baseline' is 2, not 1"),
+        ("{}", "'visualbias_baseline' is None, not 2"),
+        ('{"visualbias_baseline": 3, "entries": {}}', "'visualbias_baseline' is 3, not 2"),
         ('{"visualbias_baseline": 1, "entries": []}', "AttributeError"),
         ('{"visualbias_baseline": 1, "entries": {}, "more": 1}', "unknown key 'more'"),
         ('{"visualbias_baseline": 1, "entries": {"after::one[pooled]": {}}}', "Field required"),
