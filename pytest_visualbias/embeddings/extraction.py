@@ -121,7 +121,7 @@ def vector_lengths(
     found = _encode_readable(
         encoder, inputs, layers, lambda layer, reason: reasons.update({layer.name: reason})
     )
-    return {name: rows.shape[1] for name, rows in found.items()}, reasons
+    return {one.name: found[one.name].shape[1] for one in layers if one.name in found}, reasons
 
 
 def _encode_readable(
