@@ -58,6 +58,7 @@ EXTRAS = {
     "open_clip": "open-clip",
     "torchvision": "torchvision",
     "transformers": "transformers",
+    "onnx": "onnx",
     "onnxruntime": "onnx",
     "peft": "peft",
 }
