@@ -182,12 +182,14 @@ def _effect_checks(
     effect: EffectResult, rule: Rule, p_adjusted: float | None
 ) -> Iterator[Exceeded]:
     limits = rule.limits
-    for what, value, limit in (
-        ("effect", effect.effect_judged, limits.max_effect),
-        ("gap", effect.gap, limits.max_gap),
+    ends = (effect.ci_low, effect.ci_high)
+    # Of a classifier the effect is the gap.
+    gap_ends = (getattr(effect, "gap_ci_low", ends[0]), getattr(effect, "gap_ci_high", ends[1]))
+    for what, value, limit, interval in (
+        ("effect", effect.effect_judged, limits.max_effect, ends),
+        ("gap", effect.gap, limits.max_gap, gap_ends),
     ):
         if limit is not None and value is not None:
-            interval = (effect.ci_low, effect.ci_high)
             yield Exceeded(
                 what=what,
                 value=value,
@@ -250,7 +252,7 @@ def size(value: float, alternative: Alternative) -> float:
 def _proof(
     rule: Rule,
     p_adjusted: float | None,
-    interval: tuple[float, float],
+    interval: tuple[float | None, float | None],
     limit: float,
     alternative: Alternative,
 ) -> Proof:
@@ -264,6 +266,8 @@ def _proof(
         return Proof(holds=is_proven, text=text)
     if rule.evidence == "interval":
         low, high = interval
+        if low is None or high is None:
+            raise ValueError("evidence by interval was asked for, but there is no interval")
         above, below = low > limit, high < -limit
         is_proven = {"two-sided": above or below, "greater": above, "less": below}[alternative]
         level = f"{1 - rule.alpha:.0%}"

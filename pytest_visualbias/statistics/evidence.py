@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from scipy.special import stdtr
 
+from pytest_visualbias.statistics.intervals import welch_error
 from pytest_visualbias.statistics.permutation import (
     Alternative,
     PMethod,
     least_proven,
     permutation_test,
 )
-from pytest_visualbias.statistics.side import spread
 
 if TYPE_CHECKING:
     from pytest_visualbias.statistics.side import Side
@@ -151,14 +150,10 @@ def welch_p(side: Side) -> float:
     .. [1] B. L. Welch, "The generalization of 'Student's' problem when several different
        population variances are involved", Biometrika 34, 28-35, 1947.
     """
-    shares = [spread(scores) ** 2 / len(scores) for scores in (side.first, side.second)]
-    variance = sum(shares)
-    difference = abs(side.difference)
-    if variance == 0:
+    error, difference = welch_error(side.first, side.second), abs(side.difference)
+    if error.value == 0:
         return 0.0 if difference > 0 else 1.0
-    weights = [share / variance for share in shares]
-    freedom = 1 / sum(w * w / (n - 1) for w, n in zip(weights, side.sizes, strict=True))
-    return float(min(1.0, 2 * stdtr(freedom, -difference / math.sqrt(variance))))
+    return float(min(1.0, 2 * stdtr(error.freedom, -difference / error.value)))
 
 
 def require_sides(sides: Sides) -> None:

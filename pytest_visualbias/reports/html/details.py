@@ -76,9 +76,6 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
     yield Fact(name="judged", value=judged, term="effect")
     level, ends = f"{1 - record.alpha:.0%}", span(record.ci_low, record.ci_high)
     yield Fact(name=f"{level} interval", value=ends, term="interval")
-    if record.wide_low is not None:
-        wide = span(record.wide_low, record.wide_high)
-        yield Fact(name="wide interval", value=wide, term="interval")
     if record.sides is not None:
         sides = f"{optional(record.effect_size)}, {optional(record.effect_size_attributes)}"
         yield Fact(name="targets, attributes", value=sides, term="sides")
@@ -86,6 +83,9 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
         yield Fact(name="rates", value=rates_text(record), term="rates")
     if record.gap is not None:
         yield Fact(name="gap", value=f"{record.gap:+.4f}{_parts(record)}", term="gap")
+    if record.gap_ci_low is not None and record.gap_ci_high is not None:
+        ends = f"{record.gap_ci_low:+.4f} to {record.gap_ci_high:+.4f}"
+        yield Fact(name=f"{level} interval of the gap", value=ends, term="interval")
     if record.p_value is not None:
         yield Fact(name="visible from", value=_visible(record), term="visible")
     if record.drift_corrected_shift is not None:
