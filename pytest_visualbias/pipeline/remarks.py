@@ -75,8 +75,8 @@ def _lone(numbers: Numbers) -> Iterator[str]:
     for role, size in sizes.items():
         if size == 1:
             yield (
-                f"{role} ('{numbers.sets[role].concept}') holds 1 stimulus, so the p-values and the "
-                "interval hold for this stimulus only; add stimuli to judge the concept"
+                f"{role} ('{numbers.sets[role].concept}') holds 1 stimulus, so the p-values and "
+                "the interval are about this stimulus only; add stimuli to judge the concept"
             )
 
 
