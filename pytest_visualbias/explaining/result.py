@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.reports.series import series_text, shown_step, span_text
+from pytest_visualbias.reports.text import sign_text
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.verdict import number, p_text
@@ -154,6 +155,6 @@ def _change(change: GrowthRecord, relation: str) -> str:
         f"{number(change.before)} to {number(change.after)}"
     )
     if change.flipped:
-        text += ", with its sign changed"
+        text += f" ({sign_text(change)})"
     p = change.p_adjusted if change.p_adjusted is not None else change.p_verdict
     return text + ("." if p is None else f"; p = {p_text(p)}.")
