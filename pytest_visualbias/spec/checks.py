@@ -205,13 +205,11 @@ def _equivalence(test: BiasTest) -> Iterator[Finding]:
     limits = test.limits.model_dump(exclude_none=True)
     if limits and test.kind not in SHOWN_BY_EQUIVALENCE:
         other = "significant" if test.compared else "interval"
-        yield (
-            ("limits",),
-            (
-                f"'evidence: equivalence' cannot judge a test of kind '{test.kind}'; add 'evidence: "
-                f"{other}' to the test"
-            ),
+        message = (
+            f"'evidence: equivalence' cannot judge a test of kind '{test.kind}'; add "
+            f"'evidence: {other}' to the test"
         )
+        yield ("limits",), message
         return
     for key in limits.keys() - {"max_effect", "max_gap"}:
         yield (
