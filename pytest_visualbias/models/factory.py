@@ -44,7 +44,8 @@ def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> T
         Where the function fails or returns no module, or the checkpoint does not fit.
     """
     model = _call(entry, identity.seed, context)
-    notes = {"architecture": entry.call, **load(model, entry, identity.checkpoint)}
+    facts, _ = load(model, entry, identity.checkpoint)
+    notes = {"architecture": entry.call, **facts}
     network = Network(
         module=model,
         notes=notes,

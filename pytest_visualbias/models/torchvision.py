@@ -10,7 +10,8 @@ import torch
 import torchvision.models
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.heads import fit_headed, head_outs
+from pytest_visualbias.models.fitting import load
+from pytest_visualbias.models.heads import head_outs
 from pytest_visualbias.models.inputs import OwnInput, network_input, share_of, terms
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
@@ -44,12 +45,10 @@ def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Conte
     model = _create(entry, weights, identity.seed)
     head = _last_layer(model)
     notes: dict[str, Any] = {"architecture": entry.name}
-    no_logits = ""
     if weights is not None:
         notes["weights"] = weights.name
-    if identity.checkpoint is not None:
-        facts, no_logits = fit_headed(model, entry, identity.checkpoint, (f"{head}.",))
-        notes |= facts
+    facts, no_logits = load(model, entry, identity.checkpoint, head=(f"{head}.",))
+    notes |= facts
     network = Network(
         module=model,
         notes=notes,

@@ -87,7 +87,7 @@ def test_other_classes_leave_the_features_and_no_logits(
     assert np.array_equal(
         read(encoder, images, "pooled")["pooled"], read(whole, images, "pooled")["pooled"]
     )
-    with pytest.raises(EncoderError, match=r"there is no layer 'logits': .+num_classes: 7"):
+    with pytest.raises(EncoderError, match=r"there is no layer 'logits': .+num_classes: 5"):
         read(encoder, images, "logits")
 
 
