@@ -72,7 +72,7 @@ def _made(entry: FactoryModel, module: Any, function: str, seed: int | None) -> 
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
-            model = make()
+            model = make(**entry.arguments)
     except Exception as error:  # it is the user's code
         raise EncoderError(f"'{entry.call}' fails: {type(error).__name__}: {error}") from error
     if not isinstance(model, torch.nn.Module):

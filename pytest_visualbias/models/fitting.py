@@ -289,9 +289,9 @@ class _Loading:
         lacking = [name for name in names if name not in place.state and COUNTER not in name]
         if lacking:
             return f"the checkpoint has no classifier ({listed(lacking)}); {remedy}"
-        further = [
-            name for name in place.extra if name.startswith((*self.head, *place.naming.head))
-        ]
+        heads = tuple(start for start in self.head if any(n.startswith(start) for n in names))
+        heads = place.naming.head if place.naming.origin else heads
+        further = [name for name in place.extra if name.startswith(heads)]
         shapes = [name for name in names if place.state[name].shape != self.wanted[name].shape]
         if shapes and (classes := classes_differ(shapes, self.wanted, place.state)):
             there, here = classes
