@@ -65,7 +65,7 @@ def failed_when_recorded(spec: BiasSpec, results: Sequence[Judged]) -> list[tupl
         if not one.test.is_positive or one.base != BASELINE or one.numbers.before is None:
             continue
         measure = measure_of(one.test)
-        effect = measure.test(one.numbers.before, plan_of(spec, one.test), None)
+        effect = measure.test(one.numbers.before, plan_of(spec, one.test))
         rule = rule_of(spec, one.test)
         if judge_control(effect, rule, held_before=False).outcome != "pass":
             failed.append((BASELINE, one.test))
@@ -92,7 +92,7 @@ def under(judged: Judged, failed: list[BiasTest], before: list[tuple[str, BiasTe
 
 
 def _invalid(judged: Judged, reason: str) -> Judged:
-    verdict = Verdict(outcome="invalid", reasons=(reason,))
+    verdict = Verdict(outcome="invalid", notes=(reason,))
     return dataclasses.replace(judged, verdict=verdict)
 
 

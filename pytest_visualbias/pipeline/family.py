@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.pipeline.controls import failed_before, failed_when_recorded, under
-from pytest_visualbias.pipeline.deciding import decide
+from pytest_visualbias.pipeline.deciding import corrected_p
 from pytest_visualbias.pipeline.excess import untrained_models, with_excess
 from pytest_visualbias.pipeline.judging import verdict_of, waiver_of
 from pytest_visualbias.pipeline.numbers import numbers_of
@@ -18,12 +18,13 @@ from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.pipeline.recorded import origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
 from pytest_visualbias.spec.layers import made_at
+from pytest_visualbias.verdict import CorrectedP
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Mapping
 
     from pytest_visualbias.embeddings.cache import EmbeddingCache
-    from pytest_visualbias.pipeline.deciding import Decided
     from pytest_visualbias.pipeline.numbers import Numbers, Subject
     from pytest_visualbias.pipeline.recorded import Earlier
     from pytest_visualbias.spec.parsing import SpecFile
@@ -54,10 +55,8 @@ class Judged:
         The model that growth is measured from, or ``baseline``.
     accept : Accept or None
         The waiver in force, or past its day.
-    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
-        The verdict's p, corrected over the family, where a limit uses it.
-    is_open : bool
-        Whether one of them could only be bracketed with alpha inside; its lower end decides then.
+    p : CorrectedP
+        The corrected p-values.
     """
 
     test: BiasTest
@@ -65,10 +64,7 @@ class Judged:
     verdict: Verdict
     base: str | None
     accept: Accept | None
-    p_adjusted: float | None
-    growth_p_adjusted: float | None
-    excess_p_adjusted: float | None
-    is_open: bool
+    p: CorrectedP
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -150,44 +146,38 @@ def family(
     memo = Remembered.inside(cache, spec=file.file, model=subject.name, layer=layer)
     numbers = compute(file, subject, layer, earlier, memo, threads)
     members = declared_family(file.spec, subject.name, layer)
-    decided = decide(file.spec, numbers, members, memo)
+    corrected = corrected_p(file.spec, numbers, members)
     place = Place(file=file, model=subject.name, layer=layer, earlier=earlier, memo=memo)
-    results = settle(place, decided, today=today)
+    results = settle(place, numbers, corrected, today=today)
     memo.save()
     return Family(results=results, size=len(members))
 
 
-def settle(place: Place, decided: Decided[str], *, today: dt.date) -> tuple[Judged, ...]:
+def settle(
+    place: Place,
+    numbers: Mapping[str, Numbers],
+    corrected: Mapping[tuple[str, str], float],
+    *,
+    today: dt.date,
+) -> tuple[Judged, ...]:
     """Judge every test by its corrected p, and then by what the positive controls show."""
     spec, model, earlier = place.file.spec, place.model, place.earlier
     results = []
     for test in made_at(spec, place.layer):
-        found = decided.numbers[test.name]
-        effect = decided.corrected.get((test.name, "effect"))
-        growth = decided.corrected.get((test.name, "growth"))
-        excess = decided.corrected.get((test.name, "excess"))
-        p, growth_p, excess_p = (
-            one.p if one is not None else None for one in (effect, growth, excess)
+        found = numbers[test.name]
+        p = CorrectedP(
+            effect=corrected.get((test.name, "effect")),
+            growth=corrected.get((test.name, "growth")),
+            excess=corrected.get((test.name, "excess")),
         )
         waiver = waiver_of(spec, model, test, place.layer, today)
         judged = Judged(
             test=test,
             numbers=found,
-            verdict=_marked(
-                verdict_of(
-                    *(spec, model, test, found, waiver),
-                    p_adjusted=p,
-                    growth_p_adjusted=growth_p,
-                    excess_p_adjusted=excess_p,
-                ),
-                found,
-            ),
+            verdict=_marked(verdict_of(spec, model, test, found, waiver, p), found),
             base=origin_name(spec, model, test, earlier.baseline),
             accept=waiver.accept if waiver is not None else None,
-            p_adjusted=p,
-            growth_p_adjusted=growth_p,
-            excess_p_adjusted=excess_p,
-            is_open=any(one is not None and one.is_open for one in (effect, growth, excess)),
+            p=p,
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.is_positive and one.verdict.outcome != "pass"]
@@ -229,4 +219,4 @@ def _marked(verdict: Verdict, found: Numbers) -> Verdict:
     """Return a verdict that says where its numbers are about to be recorded."""
     if not found.is_recorded or verdict.outcome == "error":
         return verdict
-    return dataclasses.replace(verdict, reasons=(*verdict.reasons, RECORDED))
+    return dataclasses.replace(verdict, notes=(*verdict.notes, RECORDED))

@@ -67,9 +67,9 @@ class Measure(Generic[S]):
     mean : callable
         Scores of every trial to those that are tested.
     test : callable
-        Scores, a plan, and a level that a verdict hangs on or None, to an effect.
+        Scores and a plan, to an effect.
     grow : callable
-        Scores before and after, a plan, and such a level, to a growth.
+        Scores before and after, and a plan, to a growth.
     by_role : callable
         Scores to those of every image ``(n,)``, for the roles that are scored.
     restore : callable
@@ -80,8 +80,8 @@ class Measure(Generic[S]):
 
     score: Callable[[Rows, Plan], S]
     mean: Callable[[Sequence[S]], S]
-    test: Callable[[S, Plan, float | None], EffectResult]
-    grow: Callable[[S, S, Plan, float | None], ChangeResult]
+    test: Callable[[S, Plan], EffectResult]
+    grow: Callable[[S, S, Plan], ChangeResult]
     by_role: Callable[[S], dict[str, Vector]]
     restore: Callable[[Rows, Mapping[str, int], float], S]
     tests: type
@@ -98,16 +98,14 @@ def measure_of(test: BiasTest, of: Asked | None = None) -> Measure[Any]:
 def remembering(measure: Measure[Any], memo: Remembered) -> Measure[Any]:
     """Return a measure that computes what it did not compute before."""
 
-    def test(scores: object, plan: Plan, decide_at: float | None) -> EffectResult:
-        return memo.of(
-            measure.tests, lambda: measure.test(scores, plan, decide_at), scores, plan, decide_at
-        )
+    def test(scores: object, plan: Plan) -> EffectResult:
+        return memo.of(measure.tests, lambda: measure.test(scores, plan), scores, plan)
 
-    def grow(before: object, after: object, plan: Plan, decide_at: float | None) -> ChangeResult:
+    def grow(before: object, after: object, plan: Plan) -> ChangeResult:
         return memo.of(
             measure.grows,
-            lambda: measure.grow(before, after, plan, decide_at),
-            *(before, after, plan, decide_at),
+            lambda: measure.grow(before, after, plan),
+            *(before, after, plan),
         )
 
     return dataclasses.replace(measure, test=test, grow=grow)
@@ -117,13 +115,12 @@ def _score_association(rows: Rows, plan: Plan) -> Scores:
     return association_scores(*(rows[role] for role in "XYAB"), sides=plan.sides)
 
 
-def _test_association(scores: Scores, plan: Plan, decide_at: float | None) -> EffectResult:
+def _test_association(scores: Scores, plan: Plan) -> EffectResult:
     return association_from_scores(
         scores,
         alternative=plan.alternative,
         sides=plan.sides,
         confidence=1 - plan.alpha,
-        decide_at=decide_at,
     )
 
 
@@ -135,34 +132,27 @@ def _score_gap(rows: Rows, _plan: Plan) -> ContrastScores:
     return similarity_gap_scores(rows["A"], rows["X"], rows["Y"], called="A")
 
 
-def _test_contrast(scores: ContrastScores, plan: Plan, decide_at: float | None) -> EffectResult:
-    return contrast_from_scores(
-        scores, alternative=plan.alternative, confidence=1 - plan.alpha, decide_at=decide_at
-    )
+def _test_contrast(scores: ContrastScores, plan: Plan) -> EffectResult:
+    return contrast_from_scores(scores, alternative=plan.alternative, confidence=1 - plan.alpha)
 
 
 def _grow(
     before: Scores | ContrastScores,
     after: Scores | ContrastScores,
     plan: Plan,
-    decide_at: float | None,
 ) -> GrowthResult:
-    return growth_from_scores(
-        before, after, sides=plan.sides, confidence=1 - plan.alpha, decide_at=decide_at
-    )
+    return growth_from_scores(before, after, sides=plan.sides, confidence=1 - plan.alpha)
 
 
 def _score_within(rows: Rows, _plan: Plan) -> Vector:
     return intra_scores(rows["X"])
 
 
-def _test_within(scores: Vector, plan: Plan, _decide_at: float | None) -> IntraResult:
+def _test_within(scores: Vector, plan: Plan) -> IntraResult:
     return intra_from_scores(scores, confidence=1 - plan.alpha)
 
 
-def _grow_within(
-    before: Vector, after: Vector, plan: Plan, _decide_at: float | None
-) -> IntraGrowthResult:
+def _grow_within(before: Vector, after: Vector, plan: Plan) -> IntraGrowthResult:
     return intra_growth_from_scores(before, after, confidence=1 - plan.alpha)
 
 
@@ -257,13 +247,9 @@ def _measure_predictions(asked: Prediction, of: Asked | None) -> Measure[Outcome
     )
 
 
-def _test_outcome(scores: OutcomeScores, plan: Plan, decide_at: float | None) -> OutcomeResult:
-    return outcome_from_scores(
-        scores, alternative=plan.alternative, confidence=1 - plan.alpha, decide_at=decide_at
-    )
+def _test_outcome(scores: OutcomeScores, plan: Plan) -> OutcomeResult:
+    return outcome_from_scores(scores, alternative=plan.alternative, confidence=1 - plan.alpha)
 
 
-def _grow_outcome(
-    before: OutcomeScores, after: OutcomeScores, plan: Plan, decide_at: float | None
-) -> GrowthResult:
-    return outcome_growth_from_scores(before, after, confidence=1 - plan.alpha, decide_at=decide_at)
+def _grow_outcome(before: OutcomeScores, after: OutcomeScores, plan: Plan) -> GrowthResult:
+    return outcome_growth_from_scores(before, after, confidence=1 - plan.alpha)

@@ -44,8 +44,6 @@ def remarks(file: SpecFile, subject: Subject, layer: str, judged: Judged) -> Ite
     if _is_of_features(subject, layer):
         for text in alike(file.spec, model, numbers.sets, trials[0].tables[layer].vectors):
             yield f"{place}: {text}"
-    if judged.is_open:
-        yield f"{place}: p could not be told from alpha; its lower bound decided"
 
 
 def _is_of_features(subject: Subject, layer: str) -> bool:

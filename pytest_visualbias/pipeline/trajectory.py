@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError, VisualBiasError
-from pytest_visualbias.pipeline.deciding import Decided, decide, decide_jointly, refined
+from pytest_visualbias.pipeline.deciding import corrected_p
 from pytest_visualbias.pipeline.family import Family, Place, compute, settle
 from pytest_visualbias.pipeline.joining import Joint, joined
 from pytest_visualbias.pipeline.numbers import Numbers
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_visualbias.embeddings.cache import EmbeddingCache
-    from pytest_visualbias.pipeline.deciding import Corrected
     from pytest_visualbias.pipeline.family import Judged
     from pytest_visualbias.pipeline.measured import Trial
     from pytest_visualbias.pipeline.numbers import Subject
@@ -170,14 +169,14 @@ def _last(
     """Judge the last checkpoint as if there were no other, and each by itself, uncorrected."""
     *_, last = steps
     spec, members = run.file.spec, declared_family(run.file.spec, run.model, last.place.layer)
-    decided = decide(spec, last.numbers, members, last.place.memo)
-    results = settle(last.place, decided, today=today)
+    corrected = corrected_p(spec, last.numbers, members)
+    results = settle(last.place, last.numbers, corrected, today=today)
     alone = _without_waivers(run.file, correction="none")
     over_steps = []
     for step in steps:
-        own = decide(alone.spec, step.numbers, members, step.place.memo)
+        own = corrected_p(alone.spec, step.numbers, members)
         place = dataclasses.replace(step.place, file=alone)
-        over_steps.append(settle(place, own, today=today))
+        over_steps.append(settle(place, step.numbers, own, today=today))
     told = _unmeasured(run, steps, over_steps, results)
     return Family(results=told, size=len(members)), over_steps
 
@@ -188,8 +187,7 @@ def _all(
     """Judge all checkpoints, by p corrected over all of them together."""
     spec = run.file.spec
     declared = declared_family(spec, run.model, steps[0].place.layer)
-    tests = {test.name: test for test in spec.tests}
-    decided = decide_jointly(
+    corrected = corrected_p(
         spec,
         {
             (place, name): found
@@ -197,16 +195,15 @@ def _all(
             for name, found in step.numbers.items()
         },
         [((place, name), what) for place, _ in enumerate(steps) for name, what in declared],
-        lambda key, found, what, level: refined(
-            *(spec, tests[key[1]], found, what, level), steps[key[0]].place.memo
-        ),
     )
-    own = _shares(decided, len(steps))
+    own: list[dict[tuple[str, str], float]] = [{} for _ in steps]
+    for ((place, name), what), p in corrected.items():
+        own[place][name, what] = p
     bare = _without_waivers(run.file, correction=spec.settings.correction)
     judged = [
         (
-            settle(step.place, share, today=today),
-            settle(dataclasses.replace(step.place, file=bare), share, today=today),
+            settle(step.place, step.numbers, share, today=today),
+            settle(dataclasses.replace(step.place, file=bare), step.numbers, share, today=today),
         )
         for step, share in zip(steps, own, strict=True)
     ]
@@ -214,17 +211,6 @@ def _all(
     over_steps, results = joined(joint, judged)
     told = _unmeasured(run, steps, over_steps, results)
     return Family(results=told, size=len(declared) * len(steps), checkpoints=len(steps)), over_steps
-
-
-def _shares(decided: Decided[tuple[int, str]], count: int) -> list[Decided[str]]:
-    """Return what was decided of each checkpoint."""
-    numbers: list[dict[str, Numbers]] = [{} for _ in range(count)]
-    corrected: list[dict[tuple[str, str], Corrected]] = [{} for _ in range(count)]
-    for (place, name), found in decided.numbers.items():
-        numbers[place][name] = found
-    for ((place, name), what), one in decided.corrected.items():
-        corrected[place][name, what] = one
-    return [Decided(numbers=own, corrected=ps) for own, ps in zip(numbers, corrected, strict=True)]
 
 
 def _without_waivers(file: SpecFile, *, correction: str) -> SpecFile:
@@ -262,5 +248,5 @@ def _or_error(run: Run, steps: Sequence[_Step], judged: Judged, own: tuple[Judge
     return dataclasses.replace(
         judged,
         numbers=Numbers(sets={}, problem=problem),
-        verdict=Verdict(outcome="error", reasons=(problem,)),
+        verdict=Verdict(outcome="error", notes=(problem,)),
     )

@@ -34,12 +34,7 @@ from pytest_visualbias.statistics.intra import (
     mean_intra_scores,
 )
 from pytest_visualbias.statistics.intra_growth import IntraGrowthResult, intra_growth_from_scores
-from pytest_visualbias.statistics.multiplicity import (
-    Correction,
-    adjust,
-    adjust_brackets,
-    undecided,
-)
+from pytest_visualbias.statistics.multiplicity import Correction, adjust
 from pytest_visualbias.statistics.outcome_growth import outcome_growth_from_scores
 from pytest_visualbias.statistics.outcomes import (
     OutcomeResult,
@@ -83,7 +78,6 @@ __all__ = [
     "Sides",
     "ZeroShotResult",
     "adjust",
-    "adjust_brackets",
     "assigned",
     "association_from_scores",
     "association_scores",
@@ -114,7 +108,6 @@ __all__ = [
     "smallest_p",
     "smallest_visible_gap",
     "spearman",
-    "undecided",
     "wilson",
     "zero_shot",
 ]

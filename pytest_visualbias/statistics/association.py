@@ -85,7 +85,6 @@ def association_test(
     alternative: Alternative = "two-sided",
     sides: Sides = "both",
     confidence: float = 0.95,
-    decide_at: float | None = None,
 ) -> AssociationResult:
     """Test whether X is nearer to A, and Y to B, than the other way round.
 
@@ -101,8 +100,6 @@ def association_test(
         Whether limits judge the weaker of the two sides or, as in iEAT, the targets only.
     confidence : float
         Of the interval, between 0 and 1.
-    decide_at : float or None
-        A level on which a verdict hangs; bounded p-values around it are refined further.
 
     Returns
     -------
@@ -131,7 +128,7 @@ def association_test(
     require_sides(sides)
     scores = association_scores(X, Y, A, B, sides=sides)
     return association_from_scores(
-        scores, alternative=alternative, sides=sides, confidence=confidence, decide_at=decide_at
+        scores, alternative=alternative, sides=sides, confidence=confidence
     )
 
 
@@ -141,14 +138,13 @@ def association_from_scores(
     alternative: Alternative = "two-sided",
     sides: Sides = "both",
     confidence: float = 0.95,
-    decide_at: float | None = None,
 ) -> AssociationResult:
     """Run the association test on scores: of one run, of averaged trials, or recorded ones.
 
     Parameters are those of `association_test`, with `scores` in place of the embeddings.
     """
     targets, attributes = sound_sides(scores, sides)
-    evidence = weigh(targets, attributes, alternative=alternative, sides=sides, decide_at=decide_at)
+    evidence = weigh(targets, attributes, alternative=alternative, sides=sides)
     judged = judged_side(targets, attributes, sides)
     low, high = scaled_interval(judged, confidence)
     wide = wide_interval(scores, sides, confidence) or (None, None)

@@ -28,15 +28,13 @@ _ATTEMPTS: Final = 6
 _LOG_FLOAT: Final = 1200.0
 
 
-def bracket(tails: tuple[Tail, ...], *, decide_at: float | None = None) -> Bracket | None:
+def bracket(tails: tuple[Tail, ...]) -> Bracket | None:
     """Bracket the probability that a random relabelling lies in one of the tails.
 
     Parameters
     ----------
     tails : tuple of Tail
         Disjoint.
-    decide_at : float or None
-        A level: the bracket is refined further, as far as is feasible, until it lies on one side.
 
     Returns
     -------
@@ -64,16 +62,16 @@ def bracket(tails: tuple[Tail, ...], *, decide_at: float | None = None) -> Brack
        JASA 78, 435-440, 1983.
     """
     if len(tails) == 1 and tails[0].threshold < 0:
-        return _from_complement(tails[0], decide_at)
+        return _from_complement(tails[0])
     questions = [Question.of(tail) for tail in tails]
     if sum(question.tail.log_subsets for question in questions) > _LOG_FLOAT * len(questions):
         return None
     ways = sum(question.tail.ways for question in questions)
     guess = sum(question.guess * question.tail.ways for question in questions)
-    # A tenth of a small p is more than a reader needs, and a verdict that needs more asks for it.
+    # A tenth of a small p is more than a reader needs.
     wanted, limit = max(_RELATIVE * guess, min(_ABSOLUTE, _COARSEST * guess)), _QUICK
     found = _known(questions)
-    if _is_settled(found) and not _straddles(found, decide_at):
+    if _is_settled(found):
         return found
     for attempt in range(_ATTEMPTS):
         # Sums of few or heavy-tailed scores stray further than normal ones.
@@ -85,20 +83,18 @@ def bracket(tails: tuple[Tail, ...], *, decide_at: float | None = None) -> Brack
         if any(plan.cells > _CELLS or plan.bytes > _BYTES for plan in plans):
             return found if attempt or is_fine(found) else None
         found = _narrowed(found, _total(questions, plans))
-        if is_fine(found) and not _straddles(found, decide_at):
+        if is_fine(found):
             break
         wanted *= _finer(found)
     return found
 
 
-def _from_complement(tail: Tail, level: float | None) -> Bracket | None:
+def _from_complement(tail: Tail) -> Bracket | None:
     """Bracket a tail that holds most subsets by what it leaves out, whose grid is a fine one."""
     rest = tail.complement()
     if float(np.sum(rest.scores[-rest.size :])) < rest.threshold:
         return 1.0 - ROUNDING, 1.0
-    # Which end a level belongs to changes with the side it is seen from.
-    mirrored = None if level is None else math.nextafter(1.0 - level, 0.0)
-    found = bracket((rest,), decide_at=mirrored)
+    found = bracket((rest,))
     return None if found is None else (1.0 - found[1], 1.0 - found[0])
 
 
@@ -109,8 +105,6 @@ def is_fine(found: Bracket) -> bool:
 
 def _finer(found: Bracket) -> float:
     """Say by how much the next bracket should be narrower than the last one was to be."""
-    if is_fine(found):  # and yet not decided
-        return 0.25
     return min(max(0.7 * _allowed(found) / (found[1] - found[0]), 0.25), 0.7)
 
 
@@ -131,10 +125,6 @@ def _known(questions: list[Question]) -> Bracket:
     )
     high = sum(q.tail.ways * math.exp(q.tilt.log_chernoff) for q in questions)
     return low * (1 - ROUNDING), min(high * (1 + ROUNDING), 1.0)
-
-
-def _straddles(found: Bracket, level: float | None) -> bool:
-    return level is not None and found[0] <= level < found[1]
 
 
 def _narrowed(known: Bracket, found: Bracket) -> Bracket:

@@ -58,7 +58,6 @@ def sc_eat_test(
     *,
     alternative: Alternative = "two-sided",
     confidence: float = 0.95,
-    decide_at: float | None = None,
 ) -> ContrastResult:
     """Test whether one target set is nearer to A than to B.
 
@@ -72,8 +71,6 @@ def sc_eat_test(
         Of the permutation test.
     confidence : float
         Of the interval, between 0 and 1.
-    decide_at : float or None
-        A level on which a verdict hangs; a bounded p around it is refined further.
 
     Returns
     -------
@@ -91,9 +88,7 @@ def sc_eat_test(
     `sc_eat_scores`. The smallest p depends on the sizes of A and B.
     """
     scores = sc_eat_scores(X, A, B)
-    return contrast_from_scores(
-        scores, alternative=alternative, confidence=confidence, decide_at=decide_at
-    )
+    return contrast_from_scores(scores, alternative=alternative, confidence=confidence)
 
 
 def similarity_gap_test(
@@ -103,7 +98,6 @@ def similarity_gap_test(
     *,
     alternative: Alternative = "two-sided",
     confidence: float = 0.95,
-    decide_at: float | None = None,
 ) -> ContrastResult:
     """Test whether images of one kind are nearer to X than to Y.
 
@@ -113,7 +107,7 @@ def similarity_gap_test(
         Embeddings of the images of an object, `(n_o, dim)`.
     X, Y : array_like
         Embeddings of the two groups, `(n_x, dim)` and `(n_y, dim)`.
-    alternative, confidence, decide_at
+    alternative, confidence
         As in `sc_eat_test`.
 
     Returns
@@ -133,9 +127,7 @@ def similarity_gap_test(
     `similarity_gap_scores`.
     """
     scores = similarity_gap_scores(O, X, Y)
-    return contrast_from_scores(
-        scores, alternative=alternative, confidence=confidence, decide_at=decide_at
-    )
+    return contrast_from_scores(scores, alternative=alternative, confidence=confidence)
 
 
 def contrast_from_scores(
@@ -143,14 +135,13 @@ def contrast_from_scores(
     *,
     alternative: Alternative = "two-sided",
     confidence: float = 0.95,
-    decide_at: float | None = None,
 ) -> ContrastResult:
     """Run a test of one side on scores: of one run, of averaged trials, or recorded ones.
 
     Parameters are those of `sc_eat_test`, with `scores` in place of the embeddings.
     """
     side = scores.side
-    evidence = weigh(side, alternative=alternative, sides="targets", decide_at=decide_at)
+    evidence = weigh(side, alternative=alternative, sides="targets")
     low, high = scaled_interval(side, confidence)
     sizes = scores.by_role
     return ContrastResult(

@@ -75,7 +75,6 @@ def weigh(
     *,
     alternative: Alternative,
     sides: Sides,
-    decide_at: float | None = None,
 ) -> Evidence:
     """Test both sides and find the p that decides.
 
@@ -87,8 +86,6 @@ def weigh(
         For the permutation tests; Welch's t is always two-sided.
     sides : {"both", "targets"}
         With ``"targets"`` the attribute side is tested but has no say.
-    decide_at : float or None
-        A level on which a verdict hangs; brackets around it are refined further.
 
     Notes
     -----
@@ -102,11 +99,9 @@ def weigh(
     .. [1] R. L. Berger, "Multiparameter hypothesis testing and acceptance sampling",
        Technometrics 24, 295-300, 1982.
     """
-    permuted = permutation_test(targets, alternative=alternative, decide_at=decide_at)
+    permuted = permutation_test(targets, alternative=alternative)
     exchanged = (
-        None
-        if attributes is None
-        else permutation_test(attributes, alternative=alternative, decide_at=decide_at)
+        None if attributes is None else permutation_test(attributes, alternative=alternative)
     )
     counted = [permuted] if exchanged is None or sides == "targets" else [permuted, exchanged]
     judged = [targets] if attributes is None or sides == "targets" else [targets, attributes]

@@ -63,7 +63,6 @@ def growth_test(
     *,
     sides: Sides = "both",
     confidence: float = 0.95,
-    decide_at: float | None = None,
 ) -> GrowthResult:
     """Test whether an association differs between two models.
 
@@ -76,8 +75,6 @@ def growth_test(
         Whether the weaker of the two sides is judged or, as in iEAT, the targets only.
     confidence : float
         Of the intervals, between 0 and 1.
-    decide_at : float or None
-        A level on which a verdict hangs; bounded p-values around it are refined further.
 
     Returns
     -------
@@ -100,7 +97,7 @@ def growth_test(
             message = f"{name} must be the four arrays (X, Y, A, B), not {len(model)}"
             raise ValueError(message)
     scored = (association_scores(*model, sides=sides) for model in (before, after))
-    return growth_from_scores(*scored, sides=sides, confidence=confidence, decide_at=decide_at)
+    return growth_from_scores(*scored, sides=sides, confidence=confidence)
 
 
 def growth_from_scores(
@@ -109,7 +106,6 @@ def growth_from_scores(
     *,
     sides: Sides = "both",
     confidence: float = 0.95,
-    decide_at: float | None = None,
 ) -> GrowthResult:
     """Test growth on scores: of live models, of averaged trials, or recorded ones.
 
@@ -118,7 +114,7 @@ def growth_from_scores(
     before, after : Scores or ContrastScores
         Of the same images in the same order, both of one kind. Contrasts have one side only,
         which is judged whatever `sides` says.
-    sides, confidence, decide_at
+    sides, confidence
         As in `growth_test`.
 
     Returns
@@ -140,7 +136,7 @@ def growth_from_scores(
     old, new = (_sound(scores, sides) for scores in (before, after))
     paired = _paired(old, new)
     deltas = [_delta(*models) for models in paired]
-    evidence = weigh(*deltas, alternative="two-sided", sides=sides, decide_at=decide_at)
+    evidence = weigh(*deltas, alternative="two-sided", sides=sides)
     counted = paired[:1] if sides == "targets" else paired
     changed = any(delta.pooled.any() for delta in deltas[: len(counted)])
     judged = judged_side(*old, sides), judged_side(*new, sides)

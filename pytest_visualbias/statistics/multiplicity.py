@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
-__all__ = ["Correction", "adjust", "adjust_brackets", "undecided"]
+__all__ = ["Correction", "adjust"]
 
 Correction = Literal["holm", "bh", "none"]
 
@@ -60,99 +59,6 @@ def adjust(p_values: Sequence[float], correction: Correction) -> tuple[float, ..
     adjusted[order] = _stepped(raw[order], correction)
     # Rounding of p * m / m can fall a bit short of p.
     return tuple(np.clip(adjusted, raw, 1.0).tolist())
-
-
-def adjust_brackets(
-    lows: Sequence[float], highs: Sequence[float], correction: Correction
-) -> tuple[tuple[float, float], ...]:
-    """Carry the brackets of a family's p-values through its correction.
-
-    Parameters
-    ----------
-    lows, highs : sequence of float
-        `(m,)` each: bounds of every p that the family declares.
-    correction : {"holm", "bh", "none"}
-        As in `adjust`.
-
-    Returns
-    -------
-    tuple of (float, float)
-        Bounds of every adjusted p: corrections are monotone in each p, so that all lower bounds
-        together give the lowest adjusted ones, and all upper bounds the highest.
-    """
-    _require_ordered(lows, highs)
-    ends = (adjust(values, correction) for values in (lows, highs))
-    return tuple(zip(*ends, strict=True))
-
-
-def undecided(
-    lows: Sequence[float], highs: Sequence[float], correction: Correction, alpha: float
-) -> tuple[float | None, ...]:
-    """Find the brackets on which verdicts hang, and the levels at which to decide them.
-
-    Parameters
-    ----------
-    lows, highs : sequence of float
-        `(m,)` each: bounds of every p that the family declares.
-    correction : {"holm", "bh", "none"}
-        As in `adjust`.
-    alpha : float
-        Level that adjusted p-values are compared with.
-
-    Returns
-    -------
-    tuple of (float or None)
-        For each p a level inside its bracket, to be handed on as `decide_at`; None where its
-        bracket needs no refinement. All None once every verdict is decided. Refined brackets are
-        to be asked about again: deciding one p can leave another one open, or close it.
-
-    Notes
-    -----
-    A family is open while some ``adjusted(low) <= alpha < adjusted(high)``. Then the levels of the
-    steps (``alpha / 1 ... alpha / m`` for Holm, ``alpha / m ... alpha`` for Benjamini and Hochberg)
-    are what raw p-values have to be told apart from; once no bracket holds any of them, every
-    comparison that the correction makes has one answer.
-    """
-    if not 0 < alpha < 1:
-        message = f"alpha lies between 0 and 1; {alpha} does not"
-        raise ValueError(message)
-    brackets = adjust_brackets(lows, highs, correction)
-    if not any(low <= alpha < high for low, high in brackets):
-        return (None,) * len(brackets)
-    levels = _levels(len(brackets), correction, alpha)
-    return tuple(
-        next((level for level in levels if low <= level < high), None)
-        for low, high in zip(lows, highs, strict=True)
-    )
-
-
-def _levels(count: int, correction: Correction, alpha: float) -> tuple[float, ...]:
-    """Raw p-values at which the steps of a correction change their answer."""
-    if correction == "none":
-        return (alpha,)
-    if correction == "holm":
-        shares = [(1, left) for left in range(1, count + 1)]
-    else:
-        shares = [(rank, count) for rank in range(1, count + 1)]
-    return tuple(_largest(alpha, *share) for share in shares)
-
-
-def _largest(alpha: float, rank: int, count: int) -> float:
-    """Largest p for which ``p * count / rank`` is not above alpha, rounding and all."""
-    level = alpha * rank / count
-    while level * count / rank > alpha:
-        level = math.nextafter(level, 0)
-    while math.nextafter(level, 1) * count / rank <= alpha:
-        level = math.nextafter(level, 1)
-    return level
-
-
-def _require_ordered(lows: Sequence[float], highs: Sequence[float]) -> None:
-    """Refuse brackets that end before they begin."""
-    for low, high in zip(lows, highs, strict=True):
-        if low > high:
-            message = f"a bracket ends at {high}, before its beginning {low}"
-            raise ValueError(message)
 
 
 def _stepped(ascending: Vector, correction: Correction) -> Vector:

@@ -39,7 +39,6 @@ def outcome_growth_from_scores(
     after: OutcomeScores,
     *,
     confidence: float = 0.95,
-    decide_at: float | None = None,
 ) -> GrowthResult:
     """Test whether the gap between two groups has changed.
 
@@ -49,8 +48,6 @@ def outcome_growth_from_scores(
         Of the same images in the same order, by either model.
     confidence : float
         Of the intervals, between 0 and 1.
-    decide_at : float or None
-        A level on which a verdict hangs; a bounded p around it is refined further.
 
     Returns
     -------
@@ -95,13 +92,13 @@ def outcome_growth_from_scores(
         confidence=confidence,
         before=ends[0],
         after=ends[1],
-        **asdict(_evidence(delta, decide_at)),
+        **asdict(_evidence(delta)),
     )
 
 
-def _evidence(delta: Side, decide_at: float | None) -> Evidence:
+def _evidence(delta: Side) -> Evidence:
     if not is_countable_by_value(delta):
-        return weigh(delta, alternative="two-sided", sides="targets", decide_at=decide_at)
+        return weigh(delta, alternative="two-sided", sides="targets")
     welch = welch_p(delta) if delta.sizes[0] != delta.sizes[1] else None
     return alone(permutation_test_by_value(delta), welch)
 

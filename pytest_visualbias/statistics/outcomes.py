@@ -134,7 +134,6 @@ def outcome_from_scores(
     *,
     alternative: Alternative = "two-sided",
     confidence: float = 0.95,
-    decide_at: float | None = None,
 ) -> OutcomeResult:
     """Test whether a rate, or a mean score, differs between two groups.
 
@@ -146,8 +145,6 @@ def outcome_from_scores(
         Of the permutation test.
     confidence : float
         Of the interval, between 0 and 1.
-    decide_at : float or None
-        A level on which a verdict hangs; a bounded p around it is refined further.
 
     Returns
     -------
@@ -182,7 +179,7 @@ def outcome_from_scores(
         n_x=side.sizes[0],
         n_y=side.sizes[1],
         is_blind=scores.is_blind,
-        **asdict(_evidence(scores, side, alternative, decide_at)),
+        **asdict(_evidence(scores, side, alternative)),
     )
 
 
@@ -211,12 +208,10 @@ def mean_outcome_scores(trials: Sequence[OutcomeScores]) -> OutcomeScores:
     )
 
 
-def _evidence(
-    scores: OutcomeScores, side: Side, alternative: Alternative, decide_at: float | None
-) -> Evidence:
+def _evidence(scores: OutcomeScores, side: Side, alternative: Alternative) -> Evidence:
     if scores.is_rate and is_countable_by_value(side):
         return alone(permutation_test_by_value(side, alternative=alternative))
-    return weigh(side, alternative=alternative, sides="targets", decide_at=decide_at)
+    return weigh(side, alternative=alternative, sides="targets")
 
 
 def alone(permuted: PermutationResult, welch: float | None = None) -> Evidence:

@@ -56,9 +56,7 @@ class PermutationResult:
     p_saddlepoint: float | None = None
 
 
-def permutation_test(
-    side: Side, *, alternative: Alternative = "two-sided", decide_at: float | None = None
-) -> PermutationResult:
+def permutation_test(side: Side, *, alternative: Alternative = "two-sided") -> PermutationResult:
     """Test whether the labels of two sets are exchangeable.
 
     Parameters
@@ -68,9 +66,6 @@ def permutation_test(
     alternative : {"two-sided", "greater", "less"}
         Which relabellings are as extreme as the observed one: those with ``|T| >= |T_obs|``,
         ``T >= T_obs`` or ``T <= T_obs``, where ``T`` is the difference of the two means.
-    decide_at : float or None
-        A level on which a verdict hangs: a bracket is refined beyond its usual width, for some
-        seconds, until the level is outside (``p_low > decide_at`` or ``p_high <= decide_at``).
 
     Returns
     -------
@@ -97,7 +92,7 @@ def permutation_test(
         return PermutationResult(p_value=1.0, p_low=1.0, p_high=1.0, method="exact")
     if all(countable(tail) for tail in tails):
         return _counted(tails)
-    found = bracket(tails, decide_at=decide_at)
+    found = bracket(tails)
     guess = min(1.0, sum(tail.ways * saddlepoint_of(tail) for tail in tails))
     if found is None:
         return _sampled(tails, guess)

@@ -188,16 +188,6 @@ class TestBounded:
         nearly = run(first * (1 + 1e-15), second)
         assert nearly.p_value == pytest.approx(reference.p_value, rel=1e-6)
 
-    def test_it_decides_at_a_level_that_the_usual_bracket_holds(self) -> None:
-        rng = np.random.default_rng(7)
-        first, second = rng.standard_normal(30) + 0.5, rng.standard_normal(30)
-        usual = run(first, second)
-        level = usual.p_low + 0.9 * (usual.p_high - usual.p_low)
-        assert usual.p_low <= level < usual.p_high
-        got = permutation_test(side(first, second), decide_at=level)
-        assert got.p_high <= level
-        assert usual.p_low <= got.p_low <= got.p_high
-
 
 class TestSampled:
     def test_what_cannot_be_bracketed_in_time_is_sampled(
