@@ -56,6 +56,7 @@ from pytest_visualbias.statistics.power import (
 from pytest_visualbias.statistics.predictions import predicted, probabilities
 from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
+from pytest_visualbias.statistics.sampled_effect import SampledEffect
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 
@@ -78,6 +79,7 @@ __all__ = [
     "OutcomeResult",
     "OutcomeScores",
     "PMethod",
+    "SampledEffect",
     "Scores",
     "Sides",
     "ZeroShotResult",
