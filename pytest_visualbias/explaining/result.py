@@ -144,7 +144,12 @@ def _evidence(row: ResultRecord) -> str:
         text += (
             f". Effects from {max(known):.2f} on are significant in any case, smaller ones can be"
         )
-    return text + "."
+    text += "."
+    if row.detectable is not None:
+        text += f" A true effect of {row.detectable:.2f} is found in 80 % of such samples."
+    if row.images_needed is not None:
+        text += f" About {row.images_needed} images a set would show that the limit is kept."
+    return text
 
 
 def _change(change: GrowthRecord, relation: str) -> str:
