@@ -127,7 +127,7 @@ def _facts(file: SpecFile, found: Preflight) -> Iterator[str]:
     limits = {test.limits.max_effect for test in file.spec.tests if len(test.compared) > 1}
     for limit in sorted(one for one in limits if one):
         needed = images_for_limit(limit, file.spec.settings.alpha)
-        yield f"max_effect {limit:g}: about {needed} images a set show an absent effect to be within"
+        yield f"max_effect {limit:g}: {needed} images a set show an absent effect to be within it"
     # A classifier that says the same of every image is caught without one.
     tests = [test for test in file.spec.tests if test.prediction is None]
     if tests and not any(test.is_positive for test in tests):
