@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "READ_VERSIONS",
     "AcceptRecord",
     "ExcessRecord",
     "GrowthRecord",
@@ -19,6 +20,7 @@ __all__ = [
     "ResultRecord",
     "SeriesRecord",
     "SetRecord",
+    "ViolationRecord",
     "WordRecord",
     "ZeroShotRecord",
     "to_json",
@@ -79,11 +81,29 @@ class ExcessRecord(GrowthRecord):
 
 
 class AcceptRecord(_Frozen):
-    """The waiver of a test: a bias accepted up to a size and a day."""
+    """The waiver of a test: a bias accepted up to a size and a day.
 
-    max_effect: float
+    Each size is for the limit of the same name.
+    """
+
+    max_effect: float | None = None
+    max_gap: float | None = None
+    max_growth: float | None = None
     reason: str
     until: dt.date
+
+
+class ViolationRecord(_Frozen):
+    """A limit that a test does not keep.
+
+    The value is null where it could not be compared or is not a number. Evidence says whether the
+    limit is exceeded with the evidence that the test asks for.
+    """
+
+    kind: Literal["effect", "gap", "growth", "shift", "excess", "min_effect"]
+    value: float | None
+    limit: float
+    evidence: bool
 
 
 class PointRecord(_Frozen):
@@ -222,11 +242,10 @@ class ResultRecord(_Frozen):
     accept: AcceptRecord | None = None
     growth: GrowthRecord | None = None
     excess: ExcessRecord | None = None
-    drift: list[str] = []
-    drift_corrected_shift: float | None = None
     trials: dict[str, list[float] | list[str]] | None = None
     series: SeriesRecord | None = None
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
+    violations: list[ViolationRecord] = []
     reasons: list[str]
     warnings: list[str] = []
     sets: dict[str, SetRecord] = {}
@@ -247,10 +266,14 @@ class ModelRecord(_Frozen):
     description: dict[str, Any]
 
 
+# That of new reports is the last; the first has keys that were removed.
+READ_VERSIONS = (1, 2)
+
+
 class Report(_Frozen):
     """A whole run."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     tool: dict[str, str]
     environment: dict[str, Any]
     models: list[ModelRecord]

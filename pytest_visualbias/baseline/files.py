@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pytest_visualbias.baseline.entries import Entry, entry_key, entry_of, is_recordable
 from pytest_visualbias.baseline.stored import load_strict, write_whole
 from pytest_visualbias.errors import BaselineError
+from pytest_visualbias.record import READ_VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,8 +122,9 @@ def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can 
 
 
 def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
-    if stored[REPORT_MARK] != 1:
-        raise ValueError(f"'{REPORT_MARK}' is {stored[REPORT_MARK]}, not 1")
+    if stored[REPORT_MARK] not in READ_VERSIONS:
+        known = " or ".join(map(str, READ_VERSIONS))
+        raise ValueError(f"'{REPORT_MARK}' is {stored[REPORT_MARK]}, not {known}")
     models = {(one["spec"], one["model"]): one for one in stored["models"]}
     specs: dict[str, dict[str, Entry]] = {}
     for row in stored["results"]:

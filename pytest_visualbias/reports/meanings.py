@@ -21,8 +21,8 @@ RESULT: Mapping[str, str] = {
     "module": "the part of the network that the layer is",
     "pooling": "how a feature map or tokens become one vector",
     "role": "gated: limits can fail; reference: growth is measured from it; random: untrained",
-    "control": "positive: must show its effect; idle: should show it, measured only; drift: should "
-    "not move; null: a plain test",
+    "control": "positive: must show its effect; idle: should show it, measured only; null: a "
+    "plain test",
     "tags": "of the test",
     "concepts": "the sets of stimuli by their roles X, Y, A, B",
     "labels": "of the model",
@@ -66,11 +66,10 @@ RESULT: Mapping[str, str] = {
     "accept": "the waiver of the test",
     "growth": "change since the model before",
     "excess": "change since an untrained network",
-    "drift": "the test whose shift is taken for common drift",
-    "drift_corrected_shift": "the shift beyond that drift",
     "trials": "effects of each trial, beside their labels",
     "series": "the test over the checkpoints of a training run; null of other models",
     "outcome": "pass, accepted, fail, inconclusive, invalid or error",
+    "violations": "the limits that led to the outcome",
     "reasons": "why it is that outcome, in sentences",
     "warnings": "what else to know",
     "sets": "the images of each role",
@@ -159,9 +158,17 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "is_blind": "whether the classifier does not know the class, so that no gap says nothing",
     },
     "AcceptRecord": {
-        "max_effect": "up to which size the effect is accepted",
+        "max_effect": "up to which size the effect is accepted; of a classifier, the gap",
+        "max_gap": "up to which size the gap is accepted",
+        "max_growth": "up to which size growth is accepted",
         "reason": "why",
         "until": "the last day on which it is",
+    },
+    "ViolationRecord": {
+        "kind": "which limit: effect, gap, growth, shift, excess or min_effect",
+        "value": "what was measured; null if it could not be compared",
+        "limit": "the limit",
+        "evidence": "whether it is exceeded with the evidence that the test asks for",
     },
     "ModelRecord": {
         "spec": "the file of the spec",

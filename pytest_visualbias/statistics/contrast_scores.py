@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics.scores import require_alike, require_same_dim
+from pytest_visualbias.statistics.scores import (
+    cosines_of_all,
+    read_only_cosines,
+    require_alike,
+    require_same_dim,
+)
 from pytest_visualbias.statistics.side import Side, constant_scores, mean, read_only, spread
-from pytest_visualbias.statistics.similarity import UnitRows, unit_rows
+from pytest_visualbias.statistics.similarity import UnitRows, cosines_of, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +46,9 @@ class ContrastScores:
         Difference of their mean cosines with the other set.
     n_other : int
         Size of the other set: X in an SC-EAT, O in a similarity gap.
+    cosines : tuple of ndarray
+        Targets by attributes for each trial: `(n_x, n_a + n_b)` in an SC-EAT, `(n_x + n_y, n_o)`
+        in a similarity gap; empty in scores from a record. Read-only.
     """
 
     first: Vector
@@ -48,11 +56,16 @@ class ContrastScores:
     roles: tuple[str, str]
     gap: float
     n_other: int
+    cosines: tuple[Matrix, ...] = ()
 
     def __post_init__(self) -> None:
-        """Copy the vectors, so that nothing outside can change them."""
+        """Copy the arrays, so that nothing outside can change them."""
         for name, role in zip(("first", "second"), self.roles, strict=True):
             object.__setattr__(self, name, read_only(getattr(self, name), role))
+        compared = len(self.first) + len(self.second)
+        shape = (self.n_other, compared) if self.roles == ("A", "B") else (compared, self.n_other)
+        copies = tuple(read_only_cosines(cosines, shape) for cosines in self.cosines)
+        object.__setattr__(self, "cosines", copies)
 
     @property
     def side(self) -> Side:
@@ -106,7 +119,8 @@ def sc_eat_scores(X: ArrayLike, A: ArrayLike, B: ArrayLike) -> ContrastScores:
     x, a, b = starmap(unit_rows, ((X, "X"), (A, "A"), (B, "B")))
     require_same_dim(x, a, b)
     near, far = _cosines(a, x), _cosines(b, x)
-    widths = [spread(column) for column in np.concatenate([near, far]).T]
+    cosines = np.concatenate([near, far]).T
+    widths = [spread(row) for row in cosines]
     bound = _ROUNDING + max(part.rounding for part in (x, a, b))
     for row, width in enumerate(widths):
         if width <= bound:
@@ -115,7 +129,12 @@ def sc_eat_scores(X: ArrayLike, A: ArrayLike, B: ArrayLike) -> ContrastScores:
     first, second = (_row_means(part / np.array(widths)) for part in (near, far))
     gap = mean(_row_means(near)) - mean(_row_means(far))
     return ContrastScores(
-        first=first, second=second, roles=("A", "B"), gap=gap, n_other=len(x.rows)
+        first=first,
+        second=second,
+        roles=("A", "B"),
+        gap=gap,
+        n_other=len(x.rows),
+        cosines=(cosines,),
     )
 
 
@@ -168,6 +187,7 @@ def similarity_gap_scores(
         roles=("X", "Y"),
         gap=mean(first) - mean(second),
         n_other=len(o.rows),
+        cosines=(cosines_of((x, y), (o,)),),
     )
 
 
@@ -190,6 +210,7 @@ def mean_contrast_scores(trials: Sequence[ContrastScores]) -> ContrastScores:
         roles=trials[0].roles,
         gap=mean(trial.gap for trial in trials),
         n_other=trials[0].n_other,
+        cosines=cosines_of_all([trial.cosines for trial in trials]),
     )
 
 

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
 
-__all__ = ["Scores", "association_scores", "mean_scores", "require_alike", "require_same_dim"]
+__all__ = [
+    "Scores",
+    "association_scores",
+    "cosines_of_all",
+    "mean_scores",
+    "read_only_cosines",
+    "require_alike",
+    "require_same_dim",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -65,7 +73,9 @@ class Scores:
             message = "the gap of the scores, or one of the means that it is made of, is not finite"
             raise DegenerateTestError(message)
         n_x, n_y, n_a, n_b = self.sizes
-        copies = tuple(_copied(cosines, (n_x + n_y, n_a + n_b)) for cosines in self.cosines)
+        copies = tuple(
+            read_only_cosines(cosines, (n_x + n_y, n_a + n_b)) for cosines in self.cosines
+        )
         object.__setattr__(self, "cosines", copies)
 
     @property
@@ -89,7 +99,8 @@ class Scores:
         return Side.of(self.a, self.b, ("A", "B"))
 
 
-def _copied(cosines: Matrix, shape: tuple[int, int]) -> Matrix:
+def read_only_cosines(cosines: Matrix, shape: tuple[int, int]) -> Matrix:
+    """Copy the cosines of one trial, finite and of the shape that the scores have."""
     copy = np.array(cosines, dtype=np.float64)
     if copy.shape != shape or not np.isfinite(copy).all():
         message = f"cosines must be finite and of shape {shape}, not {copy.shape}"
@@ -192,7 +203,7 @@ def mean_scores(trials: Sequence[Scores]) -> Scores:
         gap=mean(trial.gap for trial in trials),
         x_ab=_mean_of_known([trial.x_ab for trial in trials]),
         y_ab=_mean_of_known([trial.y_ab for trial in trials]),
-        cosines=_of_all([trial.cosines for trial in trials]),
+        cosines=cosines_of_all([trial.cosines for trial in trials]),
     )
 
 
@@ -202,7 +213,7 @@ def _mean_of_known(values: Sequence[float | None]) -> float | None:
     return mean(known) if len(known) == len(values) else None
 
 
-def _of_all(cosines: Sequence[tuple[Matrix, ...]]) -> tuple[Matrix, ...]:
+def cosines_of_all(cosines: Sequence[tuple[Matrix, ...]]) -> tuple[Matrix, ...]:
     """Cosines of all trials, where every trial knows its own."""
     return tuple(matrix for trial in cosines for matrix in trial) if all(cosines) else ()
 

@@ -81,7 +81,7 @@ def chosen_model(spec: BiasSpec, named: str | None) -> str:
             "every model of the spec is untrained, and limits come from one that has learned "
             "something; add it"
         )
-    starts = [BEFORE, *(pair.before for pair in spec.pairs)]
+    starts = [BEFORE, *(one.growth_from for one in spec.models.values())]
     return next((name for name in starts if name in trained), trained[0])
 
 
@@ -149,7 +149,7 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
         return frozenset()
     suite = read_suite(found[0], file=name).suite
     controls = {test.name for test in suite.tests if test.is_positive}
-    # Where the spec says `control: null`, the key stands there.
+    # Where the spec says `control: none`, the key stands there.
     tests = file.document.data["tests"]
     idle = {test["name"] for test in tests if test.get("control", "idle") == "idle"}
     return frozenset(controls & idle)
@@ -210,7 +210,7 @@ def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:
     if not isinstance(entry, Network):
         return None
     nothing: dict[str, object] = {"checkpoint": None, "container": None, "prefix": None}
-    nothing |= {"ignore": (), "random_init": seeds, "labels": {}}
+    nothing |= {"ignore": (), "random_init": seeds, "labels": {}, "growth_from": None}
     if hasattr(entry, "adapter"):
         nothing["adapter"] = None
     # Of a tag, the preprocessing stays.

@@ -1,0 +1,192 @@
+"""Effects without each single image, in closed form from the cosines of a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_visualbias.statistics.scores import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Final
+
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.statistics.contrast_scores import ContrastScores
+    from pytest_visualbias.statistics.evidence import Sides
+
+    Vector = NDArray[np.float64]
+    Matrix = NDArray[np.float64]
+
+__all__ = ["EffectsWithout", "effects_without"]
+
+_ROUNDING: Final = 1e-12
+_CELLS: Final = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EffectsWithout:
+    """Signed effects of a test without each single image of one set of n images.
+
+    Attributes
+    ----------
+    targets : ndarray
+        `(n,)`, the effect of X against Y without that image; of tests that compare one pair of
+        sets (sc-eat: A and B), the effect of that pair.
+    attributes : ndarray or None
+        `(n,)`, the effect of A against B without that image; None for tests of one pair.
+    """
+
+    targets: Vector
+    attributes: Vector | None = None
+
+    def judged(self, sides: Sides = "both") -> Vector:
+        """Effect that limits judge without each image, `(n,)`: the weaker side, chosen anew."""
+        if self.attributes is None or sides == "targets":
+            return self.targets
+        is_weaker = np.abs(self.attributes) < np.abs(self.targets)
+        judged: Vector = np.where(is_weaker, self.attributes, self.targets)
+        return judged
+
+
+def effects_without(scores: Scores | ContrastScores) -> dict[str, EffectsWithout]:
+    """Compute the effects of a test without each image of each set.
+
+    Parameters
+    ----------
+    scores : Scores or ContrastScores
+        Of one run or of averaged trials, with the cosines they were made from.
+
+    Returns
+    -------
+    dict of str to EffectsWithout
+        By the letter of the set, in the order X, Y, A, B. Images are in the order of the scores.
+        A set of one image is absent: it cannot be left out.
+
+    Raises
+    ------
+    ValueError
+        If the scores hold no cosines, as scores from a record.
+
+    Notes
+    -----
+    Everything is standardised anew without the image, so each value is what the test gives for the
+    smaller sets; an effect without spread is 0. Of trials, it is the mean of the trials' effects
+    without the image. The cost is one pass over the cosines for each set, in blocks.
+
+    Leaving out image i of X takes ``s_i`` out of the target scores: the mean and the sum of squares
+    within X change by closed forms. Every attribute score moves by
+    ``(mean of X - C_i) / (n_x - 1)``, with C the cosines.
+    """
+    if not scores.cosines:
+        message = "scores without cosines do not tell the effect without an image"
+        raise ValueError(message)
+    trials = [_of_trial(scores, cosines) for cosines in scores.cosines]
+    sizes = scores.by_role
+    return {
+        role: EffectsWithout(
+            **{side: _mean([trial[side][role] for trial in trials]) for side in trials[0]}
+        )
+        for role in "XYAB"
+        if sizes.get(role, 1) > 1
+    }
+
+
+def _of_trial(scores: Scores | ContrastScores, cosines: Matrix) -> dict[str, Mapping[str, Vector]]:
+    """Effects of each side of one trial, without each image of each set."""
+    # Cosines near one differ in their last digits only: what all share drops out anyway.
+    away = cosines - cosines.mean()
+    size = scores.by_role
+    if isinstance(scores, Scores):
+        rows, columns = (size["X"], size["Y"]), (size["A"], size["B"])
+        return {
+            "targets": dict(zip("XYAB", _of_rows(away, rows, columns), strict=True)),
+            "attributes": dict(zip("ABXY", _of_rows(away.T, columns, rows), strict=True)),
+        }
+    if scores.roles == ("A", "B"):
+        parts = _of_single_targets(away, (size["A"], size["B"]))
+        return {"targets": dict(zip("XAB", parts, strict=True))}
+    parts = _of_rows(away, (size["X"], size["Y"]), (size["A"],))
+    return {"targets": dict(zip("XYA", parts, strict=True))}
+
+
+def _of_rows(cosines: Matrix, sizes: tuple[int, int], poles: Sequence[int]) -> list[Vector]:
+    """Effect of two sets of rows, without each row of both and each column of one or two poles."""
+    starts = np.cumsum([0, *poles])
+    sets = [cosines[:, start : start + n] for start, n in zip(starts, poles, strict=False)]
+    centres = [columns.mean(axis=1) for columns in sets]
+    scores = centres[0] - centres[1] if len(sets) > 1 else centres[0]
+    flat = _flat(cosines)
+    without = _without_own(scores, sizes, flat)
+    for sign, columns, centre in zip((1, -1), sets, centres, strict=False):
+        step = sign / max(columns.shape[1] - 1, 1)
+        effects = [
+            _effects(scores + step * (centre - columns[:, block].T), sizes, flat)
+            for block in _blocks(columns.T)
+        ]
+        without.append(np.concatenate(effects))
+    return without
+
+
+def _of_single_targets(cosines: Matrix, sizes: tuple[int, int]) -> list[Vector]:
+    """Mean of the rows' effects of two sets of columns, without each row and each column."""
+    n, flat = len(cosines), _flat(cosines)
+    effects = _effects(cosines, sizes, flat)
+    rows = (effects.sum() - effects) / max(n - 1, 1)
+    sums = [np.zeros(size) for size in sizes]
+    for block in _blocks(cosines):
+        parts = _without_own(cosines[block], sizes, flat)
+        sums = [total + part.sum(axis=0) for total, part in zip(sums, parts, strict=True)]
+    return [rows, *(total / n for total in sums)]
+
+
+def _without_own(scores: NDArray[np.float64], sizes: tuple[int, int], flat: float) -> list[Vector]:
+    """Effects of two sets of scores `(..., n_1 + n_2)` without each of them, by set."""
+    sets = scores[..., : sizes[0]], scores[..., sizes[0] :]
+    means = [part.mean(axis=-1, keepdims=True) for part in sets]
+    away = [part - centre for part, centre in zip(sets, means, strict=True)]
+    squares = [(part * part).sum(axis=-1, keepdims=True) for part in away]
+    without = []
+    for which, sign in enumerate((1, -1)):
+        n, other = sizes[which], sizes[1 - which]
+        fewer = max(n - 1, 1)
+        gap = means[0] - means[1] - sign * away[which] / fewer
+        within = squares[which] - away[which] ** 2 * (n / fewer)
+        # Without the image that made up the whole sum, rounding is left of it.
+        within = np.where(within > _ROUNDING * squares[which], within, 0.0) + squares[1 - which]
+        total = fewer + other
+        width = np.sqrt((within + gap * gap * (fewer * other / total)) / max(total - 1, 1))
+        without.append(_ratio(gap, width, flat))
+    return without
+
+
+def _effects(scores: Matrix, sizes: tuple[int, int], flat: float) -> Vector:
+    """Effects of two sets of scores, one for each row of `(m, n_1 + n_2)`."""
+    gap = scores[:, : sizes[0]].mean(axis=1) - scores[:, sizes[0] :].mean(axis=1)
+    return _ratio(gap, scores.std(axis=1, ddof=1), flat)
+
+
+def _ratio(gap: Vector, width: Vector, flat: float) -> Vector:
+    """Effects, 0 where scores have no spread but rounding."""
+    effects: Vector = np.divide(gap, width, out=np.zeros_like(gap), where=width > flat)
+    return effects
+
+
+def _flat(cosines: Matrix) -> float:
+    """Spread of scores that is rounding of the cosines they are made from."""
+    return _ROUNDING * float(np.abs(cosines).max())
+
+
+def _blocks(rows: Matrix) -> Iterator[slice]:
+    """Cut the rows of a matrix into blocks of about a million cells."""
+    step = max(1, _CELLS // rows.shape[1])
+    return (slice(start, start + step) for start in range(0, len(rows), step))
+
+
+def _mean(trials: Sequence[Vector]) -> Vector:
+    average: Vector = np.mean(trials, axis=0)
+    average.flags.writeable = False
+    return average
