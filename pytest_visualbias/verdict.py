@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Alternative, Evidence, Limits
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
+    # Gives a confidence interval at a level.
+    Intervals = Callable[[float], tuple[float, float]]
+
 __all__ = [
     "CorrectedP",
     "Kind",
@@ -238,7 +241,7 @@ class _Check:
     limit: float
     alternative: Alternative
     p: float | None
-    interval: Callable[[float], tuple[float, float]]
+    interval: Intervals
     bias: float = 0.0
     images: int
 
@@ -305,7 +308,7 @@ def _growth_checks(
             limit=limits.max_growth,
             alternative="greater",
             p=p.growth,
-            interval=growth.interval,
+            interval=_interval_of(growth, "interval", (growth.ci_low, growth.ci_high)),
             images=images,
         )
     if limits.max_shift is not None:
@@ -315,9 +318,17 @@ def _growth_checks(
             limit=limits.max_shift,
             alternative="two-sided",
             p=p.shift,
-            interval=growth.shift_interval,
+            interval=_interval_of(
+                growth, "shift_interval", (growth.shift_ci_low, growth.shift_ci_high)
+            ),
             images=images,
         )
+
+
+def _interval_of(change: ChangeResult, name: str, ends: tuple[float, float]) -> Intervals:
+    """Return what gives the interval of a change at a level; the known ends if it has one only."""
+    interval: Intervals = getattr(change, name, lambda _: ends)
+    return interval
 
 
 def _excess_checks(
@@ -331,7 +342,7 @@ def _excess_checks(
             limit=limit,
             alternative="greater",
             p=p.excess,
-            interval=excess.interval,
+            interval=_interval_of(excess, "interval", (excess.ci_low, excess.ci_high)),
             images=images,
         )
 
