@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -435,7 +435,7 @@ class TestEquivalence:
         assert verdict(effect(0.0, ends=ends, n_b=7), by, p=1.0).outcome == "inconclusive"
 
     def test_each_of_several_limits_must_be_shown(self) -> None:
-        found = effect(0.0, ends={0.9: (-0.3, 0.3)})
+        found = effect(0.0, ends={0.9: (-0.3, 0.3)}, gap_ci_low=-0.3, gap_ci_high=0.3)
         told = verdict(found, rule("equivalence", max_effect=0.5, max_gap=0.1), p=1.0)
         assert told.outcome == "inconclusive"
         assert limits_of(told) == [("gap", 0.0, 0.1, False)]

@@ -118,7 +118,7 @@ def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, mo
     for note in earlier_notes(records):
         console.print(Text(f"note: {note}{more}"), soft_wrap=True)
     for change in sign_changes(records):
-        console.print(Text(f"note: {change}"), soft_wrap=True)
+        console.print(Text(change))
     for rates in rate_lines(records):
         console.print(Text(visible(rates)))
     for line in _remarks(records, screen):
