@@ -12,6 +12,7 @@ from PIL import Image
 from pytest_visualbias import audit
 from pytest_visualbias.cli import main
 from pytest_visualbias.embeddings.cache import FORMAT
+from pytest_visualbias.embeddings.extraction import extract
 from tests.plugin.conftest import one_test, sentences
 from tests.plugin.test_outcome_gap import gap_test, store
 
@@ -174,7 +175,6 @@ class TestFactories:
         from pytest_visualbias.pipeline import network
 
         passed: list[str] = []
-        extract = network.extract
 
         def recorded(*arguments: Any, **keys: Any) -> Any:  # noqa: ANN401
             passed.append("images")
@@ -186,7 +186,7 @@ class TestFactories:
             passed.append(str(getattr(job.entry, "call", "")))
             return opened(job)
 
-        monkeypatch.setattr(network, "extract", recorded)
+        monkeypatch.setattr("pytest_visualbias.pipeline.network.extract", recorded)
         monkeypatch.setattr(network.Job, "open", open_recorded)
         import safetensors.torch
 
