@@ -58,6 +58,7 @@ class GrowthRecord(_Frozen):
     p_value: float | None
     p_attributes: float | None
     p_welch: float | None
+    p_crossed: float | None = None
     p_verdict: float | None
     p_adjusted: float | None
     p_method: str | None
@@ -102,6 +103,7 @@ class PointRecord(_Frozen):
     p_value: float | None
     p_attributes: float | None
     p_welch: float | None
+    p_crossed: float | None = None
     p_verdict: float | None
     p_adjusted: float | None
     growth: GrowthRecord | None
@@ -204,6 +206,7 @@ class ResultRecord(_Frozen):
     p_method: str | None = None
     p_attributes: float | None = None
     p_welch: float | None = None
+    p_crossed: float | None = None
     p_verdict: float | None = None
     p_verdict_low: float | None = None
     p_verdict_high: float | None = None

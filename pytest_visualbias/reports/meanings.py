@@ -48,6 +48,7 @@ RESULT: Mapping[str, str] = {
     "p_method": "exact, bounded or sampled",
     "p_attributes": "the same where labels of the attributes are permuted",
     "p_welch": "p of Welch's t where two sets differ in size",
+    "p_crossed": "p of the t test that takes targets and attributes both as samples",
     "p_verdict": "the largest of those that apply",
     "p_verdict_low": "proven lower bound of p_verdict",
     "p_verdict_high": "proven upper bound of p_verdict",
@@ -85,6 +86,7 @@ CHANGE: Mapping[str, str] = {
     "p_value": "chance of such a shift where labels of the targets are permuted",
     "p_attributes": "the same where labels of the attributes are permuted",
     "p_welch": "p of Welch's t where two sets differ in size",
+    "p_crossed": "p of the t test that takes targets and attributes both as samples",
     "p_verdict": "the largest of those that apply",
     "p_adjusted": "p_verdict after correction over the family",
     "p_method": "exact, bounded or sampled",
@@ -97,7 +99,7 @@ CHANGE: Mapping[str, str] = {
 # What the point of a series has of a result.
 POINT = (
     *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
-    *("p_value", "p_attributes", "p_welch", "p_verdict", "growth"),
+    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict", "growth"),
 )
 # By the class of the record.
 MEANINGS: Mapping[str, Mapping[str, str]] = {

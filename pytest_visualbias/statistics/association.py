@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.statistics.crossed import crossed_p
 from pytest_visualbias.statistics.evidence import (
     Evidence,
     Sides,
@@ -144,7 +145,8 @@ def association_from_scores(
     Parameters are those of `association_test`, with `scores` in place of the embeddings.
     """
     targets, attributes = sound_sides(scores, sides)
-    evidence = weigh(targets, attributes, alternative=alternative, sides=sides)
+    crossed = crossed_p(scores, alternative=alternative) if sides == "both" else None
+    evidence = weigh(targets, attributes, alternative=alternative, sides=sides, crossed=crossed)
     judged = judged_side(targets, attributes, sides)
     low, high = scaled_interval(judged, confidence)
     wide = wide_interval(scores, sides, confidence) or (None, None)

@@ -10,6 +10,7 @@ from pytest_visualbias.statistics.contrast_scores import (
     sc_eat_scores,
     similarity_gap_scores,
 )
+from pytest_visualbias.statistics.crossed import crossed_p
 from pytest_visualbias.statistics.evidence import Evidence, weigh
 from pytest_visualbias.statistics.intervals import scaled_interval
 
@@ -141,7 +142,8 @@ def contrast_from_scores(
     Parameters are those of `sc_eat_test`, with `scores` in place of the embeddings.
     """
     side = scores.side
-    evidence = weigh(side, alternative=alternative, sides="targets")
+    crossed = crossed_p(scores, alternative=alternative)
+    evidence = weigh(side, alternative=alternative, sides="targets", crossed=crossed)
     low, high = scaled_interval(side, confidence)
     sizes = scores.by_role
     return ContrastResult(

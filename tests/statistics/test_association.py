@@ -81,7 +81,7 @@ class TestLaws:
         assert (one.effect_size, one.p_value) == (other.effect_size_attributes, other.p_attributes)
         assert (one.effect_size_attributes, one.p_attributes) == (other.effect_size, other.p_value)
         assert one.gap == pytest.approx(other.gap, rel=1e-9, abs=1e-12)
-        assert one.p_verdict == other.p_verdict
+        assert other.p_verdict == pytest.approx(one.p_verdict, rel=1e-9)
 
     @pytest.mark.property
     @given(sizes, seeds)
@@ -119,7 +119,9 @@ class TestLaws:
         assert abs(got.effect_judged) == min(abs(got.effect_size), abs(got.effect_size_attributes))
         assert 1 / math.comb(n[0] + n[1], n[0]) <= got.p_value <= 1
         assert 1 / math.comb(n[2] + n[3], n[2]) <= got.p_attributes <= 1
-        assert got.p_verdict == max(got.p_value, got.p_attributes, got.p_welch or 0)
+        assert got.p_crossed is not None
+        assert 0 < got.p_crossed <= 1
+        assert got.p_verdict == max(got.p_value, got.p_attributes, got.p_welch or 0, got.p_crossed)
         assert (got.p_welch is None) == (n[0] == n[1] and n[2] == n[3])
         assert got.ci_low <= got.effect_judged <= got.ci_high
         assert (got.n_x, got.n_y, got.n_a, got.n_b) == n
@@ -131,7 +133,8 @@ class TestSides:
         both, targets = association_test(*sets), association_test(*sets, sides="targets")
         assert targets.effect_judged == targets.effect_size == both.effect_size
         assert targets.effect_size_attributes == both.effect_size_attributes
-        assert targets.p_attributes == both.p_attributes
+        assert targets.p_value == both.p_value
+        assert (targets.p_attributes, targets.p_crossed) == (None, None)
         assert targets.p_verdict == max(targets.p_value, targets.p_welch or 0)
         assert (targets.ci_low, targets.ci_high) == effect_interval(targets.effect_size, 4, 6)
 

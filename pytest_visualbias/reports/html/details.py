@@ -117,6 +117,8 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
         yield Fact(name="p, attributes", value=p_text(record.p_attributes), term="p")
     if record.p_welch is not None:
         yield Fact(name="p, Welch's t", value=p_text(record.p_welch), term="p")
+    if record.p_crossed is not None:
+        yield Fact(name="p, crossed t", value=p_text(record.p_crossed), term="p")
     yield Fact(name="p, verdict", value=_told(record.p_verdict, record.p_verdict_method), term="p")
     low, high = record.p_verdict_low, record.p_verdict_high
     if low is not None and high is not None and low != high:
@@ -151,6 +153,7 @@ def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Ite
         compared(record): change.p_value,
         "attributes": change.p_attributes,
         "Welch's t": change.p_welch,
+        "crossed t": change.p_crossed,
     }
     told = ", ".join(f"{p_text(p)} {name}" for name, p in each.items() if p is not None)
     yield Fact(name="p", value=told, term="p")
