@@ -147,20 +147,16 @@ class BiasItem(pytest.Item):
 
     def setup(self) -> None:
         """Obtain the record of the test, with its family, from the run's memory."""
-        self.record = self.run.result(
-            self.spec, self.model, self.test, self.layer, nodeid=self.nodeid
-        )
-        for name in HEADLINES:
-            value = getattr(self.record, name)
-            if value is not None:
-                self.user_properties.append((f"visualbias.{name}", value))
-        if self.record.growth is not None:
-            self.user_properties.append(("visualbias.growth", self.record.growth.value))
-        if self.record.accept is not None:
-            waiver = waiver_text(self.record.accept)
-            self.user_properties.append(("visualbias.accept", waiver))
+        if self.record is None:  # not a retry
+            self.record = self.run.result(
+                self.spec, self.model, self.test, self.layer, nodeid=self.nodeid
+            )
+            self.user_properties.extend(_properties(self.record))
         if self.record.outcome == "error":
             pytest.fail(failure_text(self.record), pytrace=False)
+
+    def _initrequest(self) -> None:
+        """Do nothing: pytest-retry resets fixtures by it, and these items have none."""
 
     def runtest(self) -> None:
         """Turn the outcome into pytest's."""
@@ -225,3 +221,15 @@ class BiasItem(pytest.Item):
         # Not a tail of the node id: `-v` would put slashes for the dots of a name.
         shown = f"{self.model}: {self.name}"
         return self.path, self.spec.file.test_line(self.test) - 1, shown
+
+
+def _properties(record: ResultRecord) -> Iterator[tuple[str, object]]:
+    """Yield what a JUnit file and other plugins show of a result."""
+    for name in HEADLINES:
+        value = getattr(record, name)
+        if value is not None:
+            yield f"visualbias.{name}", value
+    if record.growth is not None:
+        yield "visualbias.growth", record.growth.value
+    if record.accept is not None:
+        yield "visualbias.accept", waiver_text(record.accept)

@@ -59,6 +59,7 @@ class Running:
         self._reach_cache()
         config.stash[STRICT] = self.options.settings.strict
         config.stash[FAULT] = 0
+        self.default_folder = self._default_folder()
         self.only_default = self._choose_default()
         self.digests = DigestMemo.inside(self.options.cache, rehash=self.options.rehash)
         self.session = Session(
@@ -89,6 +90,11 @@ class Running:
             except StorageError as error:
                 raise pytest.UsageError(f"--visualbias-cache: {error}") from None
 
+    def _default_folder(self) -> Path:
+        """Return the folder of specs nearest to where pytest was started."""
+        nearer = self.config.invocation_params.dir / DEFAULT_FOLDER
+        return nearer if nearer.is_dir() else self.config.rootpath / DEFAULT_FOLDER
+
     def _choose_default(self) -> bool:
         """Whether only the default folder is looked at; it joins what pytest collects by itself."""
         if self.is_worker:
@@ -96,7 +102,7 @@ class Running:
         named = self.config.args_source is pytest.Config.ArgsSource.ARGS
         if not self.options.is_on or named:
             return False
-        folder = self.config.rootpath / DEFAULT_FOLDER
+        folder = self.default_folder
         seen = [Path(argument.partition("::")[0]).absolute() for argument in self.config.args]
         if folder.is_dir() and not any(folder.is_relative_to(path) for path in seen):
             self.config.args.append(str(folder))
@@ -105,17 +111,20 @@ class Running:
     def collect(self, path: Path, parent: pytest.Collector) -> BiasFile | None:
         """Return the node of a spec, where this run wants it."""
         if not parent.session.isinitpath(path):
-            folder = self.config.rootpath / DEFAULT_FOLDER
-            if not self.options.is_on or (self.only_default and not path.is_relative_to(folder)):
+            is_elsewhere = self.only_default and not path.is_relative_to(self.default_folder)
+            if not self.options.is_on or is_elsewhere:
                 return None
         return BiasFile.of(parent, path, self.session)
 
-    def pytest_report_header(self) -> str:
-        """Say that the plugin is on, and how it embeds."""
+    def pytest_report_header(self) -> list[str]:
+        """Say that the plugin is on, how it embeds, and which specs of several are collected."""
         settings = self.options.settings
         local, shared = self.options.cache, self.options.shared
         cache = "off" if local is None else f"{local} and {shared.url}" if shared else local
-        return f"visualbias: device {settings.device}, {settings.precision}, cache {cache}"
+        lines = [f"visualbias: device {settings.device}, {settings.precision}, cache {cache}"]
+        if self.only_default and self.default_folder.parent != self.config.rootpath:
+            lines.append(f"visualbias: specs from {self.default_folder}")
+        return lines
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -240,7 +249,7 @@ class Running:
         """Return what looks like a spec where specs are looked for, and was not read."""
         if self._collects_only() or not self.options.is_on:
             return []
-        ours = self.config.rootpath / DEFAULT_FOLDER
+        ours = self.default_folder
         named = [Path(one.partition("::")[0]).absolute() for one in self.config.args]
         folders = {ours} if self.only_default else {one for one in named if one.is_dir()}
         known = [*map(Path, self.claims), *self.session.loaded]
@@ -268,8 +277,7 @@ class Running:
         if self.account.deselected:
             number = self.account.deselected
             return f"all {number} items of specs were deselected: nothing was gated"
-        folder = self.config.rootpath / DEFAULT_FOLDER
-        return f"no item of a spec ran; put *.bias.yaml into {folder}, or name a spec"
+        return f"no item of a spec ran; put *.bias.yaml into {self.default_folder}, or name a spec"
 
     def _write(self, session: pytest.Session) -> None:
         """Write the reports that are asked for; one that cannot be written fails the run."""

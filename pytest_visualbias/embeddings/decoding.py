@@ -9,10 +9,12 @@ full size: to let the decoder halve them first (draft mode) is faster, but not t
 from __future__ import annotations
 
 import io
+import threading
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pytest_visualbias.errors import StimulusError
 from pytest_visualbias.spec.pointers import LFS, REMEDY
@@ -26,6 +28,18 @@ __all__ = ["DECODING", "decode"]
 DECODING = "2"
 # Programs and drawings, which Pillow hands to Ghostscript or to the system to be run.
 RUN = frozenset({"EMF", "EPS", "WMF"})
+# What makes an image upright, by its EXIF orientation.
+ROTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# The filters of warnings are shared by all threads.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def decode(path: Path, content: bytes | None = None) -> Image.Image:
@@ -46,19 +60,37 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
     try:
         # By its bytes alone: Pillow forgets the orientation of some TIFFs that it opens by name.
         content = path.read_bytes() if content is None else content
-        with Image.open(io.BytesIO(content)) as image:
-            _refuse_bomb(image)
-            _refuse_program(image)
-            image.load()
-            _refuse_unknown_range(image)
-            return _rgb(ImageOps.exif_transpose(image))
+        try:
+            return _decoded(content)
+        except Image.DecompressionBombWarning:
+            raise
+        except Warning:  # odd metadata, where the user's filters make warnings errors
+            with _ONE_AT_A_TIME, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return _decoded(content)
     except UnidentifiedImageError:
         raise StimulusError(f"{path} {_what_instead(content)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f}"
         raise StimulusError(f"{path} has more than {limit} million pixels; scale it down") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Warning) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise StimulusError(f"{path} cannot be decoded ({error}); replace the file") from None
+
+
+def _decoded(content: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(content)) as image:
+        _refuse_bomb(image)
+        _refuse_program(image)
+        image.load()
+        _refuse_unknown_range(image)
+        return _rgb(_upright(image))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Only the orientation is read: Pillow's exif_transpose writes the metadata back, and fails
+    # where another tag has a type that it cannot write.
+    method = ROTATIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if method is None else image.transpose(method)
 
 
 def _refuse_bomb(image: Image.Image) -> None:
@@ -85,6 +117,8 @@ def _what_instead(content: bytes | None) -> str:
         return "is empty; replace the file"
     if content.startswith(LFS):
         return REMEDY
+    if content[4:12] in (b"ftypavif", b"ftypavis"):
+        return "is AVIF, which this Pillow cannot read; install pillow>=11.3, or save it as PNG"
     return "is not an image; remove it from the set or replace it"
 
 

@@ -26,8 +26,10 @@ SIGNATURES = (
     *((f"P{number}".encode(), "PPM") for number in range(1, 7)),
 )
 WEBP = (b"RIFF", b"WEBP")
+AVIF = (b"ftypavif", b"ftypavis")
 NAMES = {
-    "JPEG": (".jpg", ".jpeg"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "AVIF": (".avif",),
     "PNG": (".png",),
     "GIF": (".gif",),
     "BMP": (".bmp",),
@@ -68,6 +70,8 @@ def is_named_so(name: str, kind: str) -> bool:
 def _signature(start: bytes) -> str:
     if (start[:4], start[8:12]) == WEBP:
         return "WEBP"
+    if start[4:12] in AVIF:
+        return "AVIF"
     return next((kind for mark, kind in SIGNATURES if start.startswith(mark)), "")
 
 

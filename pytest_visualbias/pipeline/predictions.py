@@ -190,7 +190,8 @@ def _is_blind(said: Rows) -> bool:
     if INSIDE in said and OUTSIDE in said:
         return bool(said[INSIDE].mean() <= said[OUTSIDE].mean() + _ROUNDING)
     counted = np.concatenate([said["X"], said["Y"]])
-    return bool(counted.max() - counted.min() <= _ROUNDING)
+    is_perfect = INSIDE in said and counted.min() >= 1 - _ROUNDING
+    return bool(counted.max() - counted.min() <= _ROUNDING) and not is_perfect
 
 
 def blind_fact(asked: Prediction, of: Asked | None) -> str:

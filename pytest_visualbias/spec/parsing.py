@@ -14,13 +14,13 @@ from pytest_visualbias.spec.checks import inconsistencies
 from pytest_visualbias.spec.digests import digest_of_list, digest_of_text
 from pytest_visualbias.spec.document import read_document
 from pytest_visualbias.spec.drawing import draw
-from pytest_visualbias.spec.faults import explain
+from pytest_visualbias.spec.faults import did_you_mean, explain
 from pytest_visualbias.spec.inline_words import lifted
 from pytest_visualbias.spec.schema import BiasSpec
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.spec.document import Document, Fault, Path
     from pytest_visualbias.spec.overrides import Override
@@ -170,13 +170,32 @@ def _beyond(document: Document, found: list[Fault], *, has_baseline: bool) -> li
     paths = [fault.path for fault in found]
     try:
         spec = BiasSpec.model_validate(_without(document.data, (), set(paths)))
-    except ValidationError:
-        return []
+    except ValidationError:  # a value that nothing can stand in for, such as the kind of a test
+        return [
+            document.fault(path, message)
+            for path, message in _unknown_concepts(document.data)
+            if not any(_may_cause(other, path) for other in paths)
+        ]
     return [
         document.fault(path, message)
         for path, message in inconsistencies(spec, has_baseline=has_baseline)
         if not any(_may_cause(other, path) for other in paths)
     ]
+
+
+def _unknown_concepts(data: Any) -> Iterator[tuple[Path, str]]:
+    """Yield every concept that a test names and the spec does not define."""
+    spec = data if isinstance(data, dict) else {}
+    concepts, tests = spec.get("concepts"), spec.get("tests")
+    if not isinstance(concepts, dict) or not isinstance(tests, list):
+        return
+    for index, test in enumerate(tests):
+        for part in ("targets", "attributes"):
+            sets = test.get(part) if isinstance(test, dict) else None
+            for role, concept in sets.items() if isinstance(sets, dict) else ():
+                if isinstance(concept, str) and concept not in concepts:
+                    message = f"unknown concept '{concept}'; {did_you_mean(concept, concepts)}"
+                    yield ("tests", index, part, role), message
 
 
 def _may_cause(fault: Path, path: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.spec.counting import unlabelled
+from pytest_visualbias.spec.counting import by_label, unlabelled
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.kinds import part_of
 
@@ -84,6 +84,13 @@ def _of_test(
         for key, message in unlabelled(test, sets):
             part = ("prediction", key) if key == "label" else (part_of(key), key)
             yield Finding(path=(*path, *part), message=printable(message), is_fault=True)
+        inside, outside = by_label(test, sets)
+        if inside and not outside:
+            message = (
+                "every image is of the class, so the test cannot show whether the classifier tells "
+                "the class from others; add images of other classes"
+            )
+            yield Finding(path=(*path, "prediction", "label"), message=message, is_fault=False)
     for first, second in itertools.combinations(sets, 2):
         shared = _shared(sets[first], sets[second])
         noun = sets[first].noun

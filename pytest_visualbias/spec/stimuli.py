@@ -27,7 +27,10 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+    {
+        *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg"),
+        *(".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    }
 )
 # What file managers leave behind says nothing about a set.
 CLUTTER = frozenset({"desktop.ini", "thumbs.db"})

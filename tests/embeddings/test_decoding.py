@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 import warnings
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,63 @@ def test_the_orientation_of_a_camera_is_applied(
     image.save(path, kind, exif=exif)
     assert colours(decode(path)) == expected
     assert colours(decode(path, path.read_bytes())) == expected
+
+
+SHORT = struct.Struct("<H").pack
+ODD_TAGS = {
+    "a width in letters": (0x0100, 2, 4, b"12a\0"),
+    "a maker that is a float": (0x010F, 11, 1, struct.pack("<f", 1.5)),
+    "a comment of numbers": (0x9C9B, 3, 2, SHORT(6) + SHORT(1)),
+    "a pointer past the end": (0x8769, 4, 1, struct.pack("<I", 900)),
+    "a type that does not exist": (0x8769, 99, 1, struct.pack("<I", 900)),
+}
+ORIENTATIONS = {
+    "as it should be": (0x0112, 3, 1, SHORT(6)),
+    "a longer number": (0x0112, 4, 1, struct.pack("<I", 6)),
+    "a signed number": (0x0112, 8, 1, struct.pack("<h", 6)),
+    "two numbers": (0x0112, 3, 2, SHORT(6) + SHORT(1)),
+}
+NO_ORIENTATIONS = {
+    "a letter": (0x0112, 2, 2, b"6\0"),
+    "a pointer past the end": (0x0112, 5, 1, struct.pack("<I", 900)),
+    "none": (0x0112, 3, 0, b""),
+    "a number that means nothing": (0x0112, 3, 1, SHORT(9)),
+}
+
+
+def jpeg(*tags: tuple[int, int, int, bytes]) -> bytes:
+    """Return a JPEG whose metadata are these entries of a TIFF directory."""
+    stream = io.BytesIO()
+    Image.linear_gradient("L").resize((48, 32)).convert("RGB").save(stream, "jpeg", quality=95)
+    entries = [struct.pack("<HHI", *entry[:3]) + entry[3].ljust(4, b"\0") for entry in tags]
+    exif = b"II*\0\x08\0\0\0" + SHORT(len(entries)) + b"".join(entries) + bytes(4)
+    segment = b"Exif\0\0" + exif
+    content = stream.getvalue()
+    marker = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
+    return content[:2] + marker + content[2:]
+
+
+class TestOfOddMetadata:
+    """Pixels and orientation are sound, so the image is measured."""
+
+    @pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=ORIENTATIONS)
+    @pytest.mark.parametrize("odd", [None, *ODD_TAGS.values()], ids=["nothing", *ODD_TAGS])
+    def test_the_orientation_is_read(
+        self,
+        path: Path,
+        orientation: tuple[int, int, int, bytes],
+        odd: tuple[int, int, int, bytes] | None,
+    ) -> None:
+        tags = sorted((orientation, *([odd] if odd else [])))
+        plain = np.asarray(Image.open(io.BytesIO(jpeg())))
+        np.testing.assert_array_equal(np.asarray(decode(path, jpeg(*tags))), np.rot90(plain, -1))
+
+    @pytest.mark.parametrize("orientation", NO_ORIENTATIONS.values(), ids=NO_ORIENTATIONS)
+    def test_what_is_no_orientation_turns_nothing(
+        self, path: Path, orientation: tuple[int, int, int, bytes]
+    ) -> None:
+        plain = np.asarray(Image.open(io.BytesIO(jpeg())))
+        np.testing.assert_array_equal(np.asarray(decode(path, jpeg(orientation))), plain)
 
 
 class TestTransparency:

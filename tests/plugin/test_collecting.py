@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugin.conftest import LAYERED, LEAN, one_test, sentences
+from tests.plugin.conftest import LAYERED, LEAN, MODELS, one_test, sentences
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
@@ -138,6 +140,39 @@ def test_from_a_folder_below_the_root_the_default_folder_is_found(
     pair.pytester.makeini("[pytest]")
     monkeypatch.chdir(pair.pytester.mkdir("unit"))
     pair.gate().assert_outcomes(failed=1, passed=3)
+
+
+class TestOfAPackageInAMonorepo:
+    """A folder below the root with specs of its own, where pytest is started."""
+
+    @pytest.fixture
+    def package(self, pair: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+        pair.pytester.makeini("[pytest]")
+        spec = "packages/vision/bias_specs/own.bias.yaml"
+        models = MODELS.replace("../", "../../../")
+        pair.spec(one_test("own"), models=models, file=spec)
+        monkeypatch.chdir(pair.path / "packages" / "vision")
+        return pair
+
+    @pytest.mark.parametrize("arguments", [(), pytest.param(("-n", "1"), marks=pytest.mark.slow)])
+    def test_its_specs_are_collected_and_no_others(
+        self, package: Project, arguments: tuple[str, ...]
+    ) -> None:
+        package.process(FLAG, "--visualbias-json=out.json", *arguments)
+        report = json.loads(Path("out.json").read_text(encoding="utf-8"))
+        specs = {row["spec"] for row in report["results"]}
+        assert specs == {"packages/vision/bias_specs/own.bias.yaml"}
+
+    def test_the_header_names_them(self, package: Project) -> None:
+        lines = package.run(FLAG, "--collect-only").outlines
+        assert f"visualbias: specs from {Path.cwd() / 'bias_specs'}" in lines
+
+    def test_a_path_goes_before_them(self, package: Project) -> None:
+        assert collected(package, FLAG, str(package.path / "bias_specs")) == FOUR
+
+    def test_where_it_is_empty_nothing_passes(self, package: Project) -> None:
+        Path("bias_specs/own.bias.yaml").unlink()
+        assert package.run(FLAG).ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 def test_with_a_path_the_default_folder_stays_out(pair: Project) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from tests.plugin.conftest import one_test, sentences
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.plugin.conftest import Project
 
 FLAG = "--visualbias"
@@ -120,3 +123,38 @@ def test_the_native_tables_of_pyproject_hold_the_options(project: Project) -> No
     project.pair(after=0.15)
     project.spec()
     assert project.run().ret == 1
+
+
+def test_a_plugin_that_retries_a_failure_gets_the_same_one(project: Project) -> None:
+    # As pytest-retry does it: it resets the fixtures, sets the item up and calls it again.
+    project.pair(after=1.0)
+    project.spec(one_test("one"))
+    project.pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            if report.when == "call" and report.failed:
+                item._initrequest()
+                item.ihook.pytest_runtest_setup(item=item)
+                again = pytest.CallInfo.from_call(item.runtest, when="call")
+                assert str(again.excinfo.value) == str(call.excinfo.value)
+                report.user_properties = list(item.user_properties)
+            return report
+        """
+    )
+    result = project.gate("--junit-xml=out.xml")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1, failed=1)
+    assert project.row()["outcome"] == "fail"
+    named = [name for name, _ in properties(project.path / "out.xml")]
+    assert len(named) == len(set(named))
+
+
+def properties(path: Path) -> list[tuple[str, str]]:
+    """Return what a JUnit file holds of the item that failed."""
+    cases = ET.parse(path).getroot().iter("testcase")
+    failed = next(case for case in cases if case.find("failure") is not None)
+    return [(one.attrib["name"], one.attrib["value"]) for one in failed.iter("property")]

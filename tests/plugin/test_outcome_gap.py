@@ -351,6 +351,36 @@ def test_a_classifier_that_says_the_same_of_everything_does_not_pass(
     assert project.row()["gap"] == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "push", "outcome"),
+    [
+        ("rate: tpr", 99, "pass"),
+        ("rate: share", 99, "pass"),
+        ("rate: score", 99, "pass"),
+        ("rate: tpr", -99, "invalid"),
+        ("rate: share", -99, "invalid"),
+        ("rate: score", -99, "invalid"),
+    ],
+)
+def test_where_every_image_is_of_the_class_a_perfect_classifier_passes_with_a_note(
+    project: Project, asked: str, push: int, outcome: str
+) -> None:
+    sets = {
+        key: np.array([[ground + row / 64, push, 0, 0] for row in range(20)], np.float32)
+        for key, ground in (("women", 0), ("men", 1))
+    }
+    names = {key: [f"nurse/{row}.png" for row in range(20)] for key in sets}
+    for file in ("before", "after"):
+        path = project.path / f"{file}.safetensors"
+        safetensors.numpy.save_file(sets, path, metadata={"names": json.dumps(names)})
+    gate(project, gap_test(f"class: 1, {asked}, label: nurse", "{max_gap: 0.4}"))
+    row = project.row()
+    assert row["outcome"] == outcome
+    assert row["gap"] == pytest.approx(0, abs=1e-12)
+    assert row["prediction"]["is_blind"] == (outcome == "invalid")
+    assert sum("prediction.label" in text for text in row["warnings"]) == 1
+
+
 def follower(n: int = 60) -> Sets:
     """Return logits of a classifier that says the class of all women, and of no man."""
     sets = logits((0, 0), n=n)

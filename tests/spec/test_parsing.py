@@ -135,6 +135,24 @@ def test_a_misspelt_key_of_a_test_does_not_hide_its_unknown_concept(spoilt: Spoi
 @pytest.mark.parametrize(
     "change",
     [
+        ("kind: ieat", "kind: weat"),
+        ("kind: ieat", "kind: 3"),
+        ("kind: ieat", "kinds: ieat"),
+        ("kind: ieat", "kind: [ieat]"),
+        ("visualbias: 1", "visualbias: 2"),
+    ],
+)
+def test_what_nothing_can_stand_in_for_does_not_hide_an_unknown_concept(
+    spoilt: Spoilt, change: tuple[str, str]
+) -> None:
+    places = [fault.split(" ")[1] for fault in spoilt(change, ("Y: female", "Y: femal"))]
+    assert "tests[0].targets.Y:" in places
+    assert len(places) > 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         ("people/male", "3"),
         ("{source: timm, name: test_resnet}\n", "3\n"),
         ("{source: timm, name: test_resnet}\n", "{source: timm}\n"),

@@ -51,7 +51,24 @@ def test_a_set_has_a_digest_of_its_images_and_their_order(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "suffix", ["bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp", "PNG", "Jpg"]
+    "suffix",
+    [
+        "avif",
+        "bmp",
+        "gif",
+        "jfif",
+        "jpe",
+        "jpeg",
+        "jpg",
+        "pbm",
+        "pgm",
+        "png",
+        "ppm",
+        "tif",
+        "tiff",
+        "webp",
+        "Jpg",
+    ],
 )
 def test_images_are_known_by_their_suffix_in_any_case(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"a.{suffix}").touch()
