@@ -89,10 +89,7 @@ class Reference:
             self.signs = [0.0, 0.0]
         self.growth = self.signs[1] * new.effect - self.signs[0] * old.effect
         self.without = [
-            [
-                [Model(self._left(sets, k, i), sides) for i in range(len(sets[k]))]
-                for k in range(4)
-            ]
+            [[Model(self._left(sets, k, i), sides) for i in range(len(sets[k]))] for k in range(4)]
             for sets in (before, after)
         ]
 
