@@ -63,12 +63,13 @@ class CorrectedP:
 
     Attributes
     ----------
-    effect, growth, excess : float or None
-        Of the effect, of its growth or shift, and of its excess over an untrained network.
+    effect, growth, shift, excess : float or None
+        Of the effect, of its growth, of its shift, and of its excess over an untrained network.
     """
 
     effect: float | None = None
     growth: float | None = None
+    shift: float | None = None
     excess: float | None = None
 
 
@@ -194,7 +195,7 @@ def exceeded(
     """
     checks = (
         *_effect_checks(effect, rule, p.effect),
-        *_growth_checks(growth, rule, p.growth),
+        *_growth_checks(growth, rule, p),
         *_excess_checks(excess, rule, p.excess),
     )
     return tuple(check.violation(rule) for check in checks if check.is_over)
@@ -241,7 +242,7 @@ def _effect_checks(effect: EffectResult, rule: Rule, p: float | None) -> Iterato
             )
 
 
-def _growth_checks(growth: ChangeResult | None, rule: Rule, p: float | None) -> Iterator[_Check]:
+def _growth_checks(growth: ChangeResult | None, rule: Rule, p: CorrectedP) -> Iterator[_Check]:
     limits = rule.limits
     if growth is None:
         return
@@ -251,7 +252,7 @@ def _growth_checks(growth: ChangeResult | None, rule: Rule, p: float | None) -> 
             value=growth.growth,
             limit=limits.max_growth,
             alternative="greater",
-            p=p,
+            p=p.growth,
             interval=(growth.ci_low, growth.ci_high),
         )
     if limits.max_shift is not None:
@@ -260,7 +261,7 @@ def _growth_checks(growth: ChangeResult | None, rule: Rule, p: float | None) -> 
             value=growth.shift,
             limit=limits.max_shift,
             alternative="two-sided",
-            p=p,
+            p=p.shift,
             interval=(growth.shift_ci_low, growth.shift_ci_high),
         )
 

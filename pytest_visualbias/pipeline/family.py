@@ -168,6 +168,7 @@ def settle(
         p = CorrectedP(
             effect=corrected.get((test.name, "effect")),
             growth=corrected.get((test.name, "growth")),
+            shift=corrected.get((test.name, "shift")),
             excess=corrected.get((test.name, "excess")),
         )
         waiver = waiver_of(spec, model, test, place.layer, today)

@@ -11,6 +11,7 @@ from pytest_visualbias.statistics import (
     AssociationResult,
     ContrastResult,
     ContrastScores,
+    Evidence,
     GrowthResult,
     IntraGrowthResult,
     IntraResult,
@@ -30,7 +31,9 @@ from pytest_visualbias.statistics import (
     mean_scores,
     outcome_from_scores,
     outcome_growth_from_scores,
+    outcome_shift_from_scores,
     sc_eat_scores,
+    shift_from_scores,
     similarity_gap_scores,
 )
 
@@ -70,6 +73,8 @@ class Measure(Generic[S]):
         Scores and a plan, to an effect.
     grow : callable
         Scores before and after, and a plan, to a growth.
+    shift : callable or None
+        Scores before and after, and a plan, to the evidence of a shift; None of kinds without a p.
     by_role : callable
         Scores to those of every image ``(n,)``, for the roles that are scored.
     restore : callable
@@ -82,6 +87,7 @@ class Measure(Generic[S]):
     mean: Callable[[Sequence[S]], S]
     test: Callable[[S, Plan], EffectResult]
     grow: Callable[[S, S, Plan], ChangeResult]
+    shift: Callable[[S, S, Plan], Evidence] | None
     by_role: Callable[[S], dict[str, Vector]]
     restore: Callable[[Rows, Mapping[str, int], float], S]
     tests: type
@@ -103,12 +109,17 @@ def remembering(measure: Measure[Any], memo: Remembered) -> Measure[Any]:
 
     def grow(before: object, after: object, plan: Plan) -> ChangeResult:
         return memo.of(
-            measure.grows,
-            lambda: measure.grow(before, after, plan),
-            *(before, after, plan),
+            measure.grows, lambda: measure.grow(before, after, plan), before, after, plan
         )
 
-    return dataclasses.replace(measure, test=test, grow=grow)
+    shifted = measure.shift
+    if shifted is None:
+        return dataclasses.replace(measure, test=test, grow=grow)
+
+    def shift(before: object, after: object, plan: Plan) -> Evidence:
+        return memo.of(Evidence, lambda: shifted(before, after, plan), before, after, plan)
+
+    return dataclasses.replace(measure, test=test, grow=grow, shift=shift)
 
 
 def _score_association(rows: Rows, plan: Plan) -> Scores:
@@ -141,7 +152,18 @@ def _grow(
     after: Scores | ContrastScores,
     plan: Plan,
 ) -> GrowthResult:
-    return growth_from_scores(before, after, sides=plan.sides, confidence=1 - plan.alpha)
+    return growth_from_scores(
+        before,
+        after,
+        sides=plan.sides,
+        alternative=plan.alternative,
+        confidence=1 - plan.alpha,
+        is_retraining=plan.has_retrainings,
+    )
+
+
+def _shift(before: Scores | ContrastScores, after: Scores | ContrastScores, plan: Plan) -> Evidence:
+    return shift_from_scores(before, after, sides=plan.sides)
 
 
 def _score_within(rows: Rows, _plan: Plan) -> Vector:
@@ -187,6 +209,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         mean=mean_scores,
         test=_test_association,
         grow=_grow,
+        shift=_shift,
         by_role=lambda scores: {"X": scores.x, "Y": scores.y, "A": scores.a, "B": scores.b},
         restore=_restore_association,
         tests=AssociationResult,
@@ -197,6 +220,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         mean=mean_contrast_scores,
         test=_test_contrast,
         grow=_grow,
+        shift=_shift,
         by_role=_contrasted,
         restore=_restore_sc_eat,
         tests=ContrastResult,
@@ -207,6 +231,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         mean=mean_contrast_scores,
         test=_test_contrast,
         grow=_grow,
+        shift=_shift,
         by_role=_contrasted,
         restore=_restore_gap,
         tests=ContrastResult,
@@ -217,6 +242,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         mean=mean_intra_scores,
         test=_test_within,
         grow=_grow_within,
+        shift=None,
         by_role=lambda scores: {"X": scores},
         restore=_restore_within,
         tests=IntraResult,
@@ -240,6 +266,7 @@ def _measure_predictions(asked: Prediction, of: Asked | None) -> Measure[Outcome
         mean=mean_outcome_scores,
         test=_test_outcome,
         grow=_grow_outcome,
+        shift=lambda before, after, _plan: outcome_shift_from_scores(before, after),
         by_role=lambda scores: {"X": scores.first, "Y": scores.second},
         restore=restore,
         tests=OutcomeResult,
@@ -252,4 +279,10 @@ def _test_outcome(scores: OutcomeScores, plan: Plan) -> OutcomeResult:
 
 
 def _grow_outcome(before: OutcomeScores, after: OutcomeScores, plan: Plan) -> GrowthResult:
-    return outcome_growth_from_scores(before, after, confidence=1 - plan.alpha)
+    return outcome_growth_from_scores(
+        before,
+        after,
+        alternative=plan.alternative,
+        confidence=1 - plan.alpha,
+        is_retraining=plan.has_retrainings,
+    )

@@ -24,7 +24,12 @@ from pytest_visualbias.statistics.contrast_scores import (
     similarity_gap_scores,
 )
 from pytest_visualbias.statistics.evidence import Evidence, Sides
-from pytest_visualbias.statistics.growth import GrowthResult, growth_from_scores, growth_test
+from pytest_visualbias.statistics.growth import (
+    GrowthResult,
+    growth_from_scores,
+    growth_test,
+    shift_from_scores,
+)
 from pytest_visualbias.statistics.intervals import largest_effect
 from pytest_visualbias.statistics.intra import (
     IntraResult,
@@ -35,7 +40,10 @@ from pytest_visualbias.statistics.intra import (
 )
 from pytest_visualbias.statistics.intra_growth import IntraGrowthResult, intra_growth_from_scores
 from pytest_visualbias.statistics.multiplicity import Correction, adjust
-from pytest_visualbias.statistics.outcome_growth import outcome_growth_from_scores
+from pytest_visualbias.statistics.outcome_growth import (
+    outcome_growth_from_scores,
+    outcome_shift_from_scores,
+)
 from pytest_visualbias.statistics.outcomes import (
     OutcomeResult,
     OutcomeScores,
@@ -98,10 +106,12 @@ __all__ = [
     "newcombe",
     "outcome_from_scores",
     "outcome_growth_from_scores",
+    "outcome_shift_from_scores",
     "predicted",
     "probabilities",
     "sc_eat_scores",
     "sc_eat_test",
+    "shift_from_scores",
     "similarity_gap_scores",
     "similarity_gap_test",
     "smallest_detectable_effect",

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from pytest_visualbias.statistics.permutation import Alternative
 
     Vector = NDArray[np.float64]
-    Interval = tuple[float, float]
-    Signs = tuple[float, float]
+
+Interval = tuple[float, float]
+Signs = tuple[float, float]
 
 __all__ = [
     "UNCHANGED",
