@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from pytest_visualbias.pipeline.predictions import read_predictions
@@ -12,6 +13,7 @@ from pytest_visualbias.statistics import (
     ContrastResult,
     ContrastScores,
     Evidence,
+    GrowthBasis,
     GrowthResult,
     IntraGrowthResult,
     IntraResult,
@@ -21,6 +23,7 @@ from pytest_visualbias.statistics import (
     association_from_scores,
     association_scores,
     contrast_from_scores,
+    growth_basis,
     growth_from_scores,
     intra_from_scores,
     intra_growth_from_scores,
@@ -77,8 +80,11 @@ class Measure(Generic[S]):
         Scores before and after, and a plan, to the evidence of a shift; None of kinds without a p.
     by_role : callable
         Scores to those of every image ``(n,)``, for the roles that are scored.
+    basis : callable
+        Scores to what else growth from them is tested with; None where they are enough.
     restore : callable
-        Such scores, the size of every set, and the gap, to scores that can be grown from.
+        Such scores and such a basis, the size of every set, and the gap, to scores that can be
+        grown from.
     tests, grows : type
         What `test` and `grow` return.
     """
@@ -89,7 +95,8 @@ class Measure(Generic[S]):
     grow: Callable[[S, S, Plan], ChangeResult]
     shift: Callable[[S, S, Plan], Evidence] | None
     by_role: Callable[[S], dict[str, Vector]]
-    restore: Callable[[Rows, Mapping[str, int], float], S]
+    basis: Callable[[S], GrowthBasis | None]
+    restore: Callable[[Rows, GrowthBasis | None, Mapping[str, int], float], S]
     tests: type
     grows: type
 
@@ -182,25 +189,38 @@ def _contrasted(scores: ContrastScores) -> dict[str, Vector]:
     return dict(zip(scores.roles, (scores.first, scores.second), strict=True))
 
 
-def _restore_association(scored: Rows, _sizes: Mapping[str, int], gap: float) -> Scores:
-    return Scores(x=scored["X"], y=scored["Y"], a=scored["A"], b=scored["B"], gap=gap)
+def _restore_association(
+    scored: Rows, basis: GrowthBasis | None, _sizes: Mapping[str, int], gap: float
+) -> Scores:
+    x, y, a, b = (scored[role] for role in "XYAB")
+    return Scores(x=x, y=y, a=a, b=b, gap=gap, basis=basis)
 
 
-def _restore_sc_eat(scored: Rows, sizes: Mapping[str, int], gap: float) -> ContrastScores:
-    return _contrast(("A", "B"), scored, gap, sizes["X"])
-
-
-def _restore_gap(scored: Rows, sizes: Mapping[str, int], gap: float) -> ContrastScores:
-    return _contrast(("X", "Y"), scored, gap, sizes["A"])
-
-
-def _contrast(roles: tuple[str, str], scored: Rows, gap: float, n_other: int) -> ContrastScores:
+def _restore_contrast(
+    roles: tuple[str, str],
+    scored: Rows,
+    basis: GrowthBasis | None,
+    sizes: Mapping[str, int],
+    gap: float,
+) -> ContrastScores:
     first, second = (scored[role] for role in roles)
-    return ContrastScores(first=first, second=second, roles=roles, gap=gap, n_other=n_other)
+    (other,) = sizes.keys() - {*roles}
+    return ContrastScores(
+        first=first, second=second, roles=roles, gap=gap, n_other=sizes[other], basis=basis
+    )
 
 
-def _restore_within(scored: Rows, _sizes: Mapping[str, int], _gap: float) -> Vector:
+def _restore_within(
+    scored: Rows, _basis: GrowthBasis | None, _sizes: Mapping[str, int], _gap: float
+) -> Vector:
     return scored["X"]
+
+
+def _trials(scores: OutcomeScores) -> GrowthBasis | None:
+    """Return the gaps of several trials; of predictions, scores tell all else."""
+    if len(scores.trials) < 2:  # noqa: PLR2004 - one is the scores themselves
+        return None
+    return GrowthBasis(within=(), without={}, trials=tuple((gap,) for gap in scores.trials))
 
 
 _MEASURES: dict[str, Measure[Any]] = {
@@ -211,6 +231,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         grow=_grow,
         shift=_shift,
         by_role=lambda scores: {"X": scores.x, "Y": scores.y, "A": scores.a, "B": scores.b},
+        basis=growth_basis,
         restore=_restore_association,
         tests=AssociationResult,
         grows=GrowthResult,
@@ -222,7 +243,8 @@ _MEASURES: dict[str, Measure[Any]] = {
         grow=_grow,
         shift=_shift,
         by_role=_contrasted,
-        restore=_restore_sc_eat,
+        basis=growth_basis,
+        restore=partial(_restore_contrast, ("A", "B")),
         tests=ContrastResult,
         grows=GrowthResult,
     ),
@@ -233,7 +255,8 @@ _MEASURES: dict[str, Measure[Any]] = {
         grow=_grow,
         shift=_shift,
         by_role=_contrasted,
-        restore=_restore_gap,
+        basis=growth_basis,
+        restore=partial(_restore_contrast, ("X", "Y")),
         tests=ContrastResult,
         grows=GrowthResult,
     ),
@@ -244,6 +267,7 @@ _MEASURES: dict[str, Measure[Any]] = {
         grow=_grow_within,
         shift=None,
         by_role=lambda scores: {"X": scores},
+        basis=lambda _scores: None,
         restore=_restore_within,
         tests=IntraResult,
         grows=IntraGrowthResult,
@@ -258,8 +282,13 @@ def _measure_predictions(asked: Prediction, of: Asked | None) -> Measure[Outcome
         assert of is not None  # noqa: S101 - for the type checker
         return read_predictions(asked, of, rows)
 
-    def restore(scored: Rows, _sizes: Mapping[str, int], _gap: float) -> OutcomeScores:
-        return OutcomeScores(first=scored["X"], second=scored["Y"], is_rate=asked.is_rate)
+    def restore(
+        scored: Rows, basis: GrowthBasis | None, _sizes: Mapping[str, int], _gap: float
+    ) -> OutcomeScores:
+        trials = () if basis is None else tuple(gap for (gap,) in basis.trials)
+        return OutcomeScores(
+            first=scored["X"], second=scored["Y"], is_rate=asked.is_rate, trials=trials
+        )
 
     return Measure(
         score=score,
@@ -268,6 +297,7 @@ def _measure_predictions(asked: Prediction, of: Asked | None) -> Measure[Outcome
         grow=_grow_outcome,
         shift=lambda before, after, _plan: outcome_shift_from_scores(before, after),
         by_role=lambda scores: {"X": scores.first, "Y": scores.second},
+        basis=_trials,
         restore=restore,
         tests=OutcomeResult,
         grows=GrowthResult,

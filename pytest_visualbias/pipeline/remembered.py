@@ -85,7 +85,7 @@ class Remembered:
         if fields is not None:
             with contextlib.suppress(ValidationError):  # fields of another version of us
                 self._used[key] = fields
-                return cast("R", TypeAdapter(kind).validate_python(fields))
+                return TypeAdapter(kind).validate_python(fields)
         result = compute()
         self._used[key] = dataclasses.asdict(cast("Any", result))
         return result

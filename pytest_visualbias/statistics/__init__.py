@@ -23,6 +23,7 @@ from pytest_visualbias.statistics.contrast_scores import (
     sc_eat_scores,
     similarity_gap_scores,
 )
+from pytest_visualbias.statistics.endpoint import growth_basis
 from pytest_visualbias.statistics.evidence import Evidence, Sides
 from pytest_visualbias.statistics.growth import (
     GrowthResult,
@@ -59,7 +60,8 @@ from pytest_visualbias.statistics.power import (
 from pytest_visualbias.statistics.predictions import predicted, probabilities
 from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
-from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
+from pytest_visualbias.statistics.retraining import smallest_growth
+from pytest_visualbias.statistics.scores import GrowthBasis, Scores, association_scores, mean_scores
 from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
 from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 
@@ -75,6 +77,7 @@ __all__ = [
     "Correction",
     "EffectResult",
     "Evidence",
+    "GrowthBasis",
     "GrowthResult",
     "Influence",
     "IntraGrowthResult",
@@ -91,6 +94,7 @@ __all__ = [
     "association_scores",
     "association_test",
     "contrast_from_scores",
+    "growth_basis",
     "growth_from_scores",
     "growth_test",
     "influence_from_scores",
@@ -115,6 +119,7 @@ __all__ = [
     "similarity_gap_scores",
     "similarity_gap_test",
     "smallest_detectable_effect",
+    "smallest_growth",
     "smallest_p",
     "smallest_visible_gap",
     "spearman",
