@@ -40,7 +40,7 @@ def growth_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
             "p of growth is about images, not about retraining; give 3 or more 'trials' to cover "
             "retraining"
         )
-    if any(one.base == RECORDED and one.p_crossed is not None for one in grown):
+    if any(one.base == RECORDED and one.p_crossed not in (None, 1.0) for one in grown):
         yield "growth from recorded results is judged a little more cautiously than from a model"
 
 

@@ -38,7 +38,7 @@ UPDATE, NEW, PRUNE = (f"--visualbias-{name}" for name in ("update", "update-new"
 def stored(project: Project, file: str = FILE) -> dict[str, Any]:
     """Return the entries of a baseline file."""
     found = strict_json((project.path / file).read_text(encoding="utf-8"))
-    assert found["visualbias_baseline"] == 1
+    assert found["visualbias_baseline"] == 2
     entries: dict[str, Any] = found["entries"]
     return entries
 
