@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "READ_VERSIONS",
     "AcceptRecord",
     "BasisRecord",
     "ExcessRecord",
@@ -262,8 +263,6 @@ class ResultRecord(_Frozen):
     accept: AcceptRecord | None = None
     growth: GrowthRecord | None = None
     excess: ExcessRecord | None = None
-    drift: list[str] = []
-    drift_corrected_shift: float | None = None
     trials: dict[str, list[float] | list[str]] | None = None
     series: SeriesRecord | None = None
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
@@ -289,10 +288,14 @@ class ModelRecord(_Frozen):
     description: dict[str, Any]
 
 
+# That of new reports is the last; the first has keys that were removed.
+READ_VERSIONS = (1, 2)
+
+
 class Report(_Frozen):
     """A whole run."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     tool: dict[str, str]
     environment: dict[str, Any]
     models: list[ModelRecord]

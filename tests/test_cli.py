@@ -114,7 +114,7 @@ def test_check_says_every_fault_with_its_place(spec: Path, capsys: Output) -> No
 def test_check_takes_a_recorded_baseline_for_a_model_before(spec: Path, capsys: Output) -> None:
     spec.write_text(SPEC.format(head="").replace("  before:", "  other:"))
     assert main(["check", "x.bias.yaml"]) == 1
-    assert "there is nothing to measure growth from" in capsys.readouterr().out
+    assert "limits.max_growth: there is nothing to measure" in capsys.readouterr().out
     (spec.parent / "__visualbias__").mkdir()
     (spec.parent / "__visualbias__/x.json").write_text('{"visualbias_baseline": 1, "entries": {}}')
     assert main(["check", "x.bias.yaml"]) == 1

@@ -15,6 +15,7 @@ from pytest_visualbias.statistics import (
     IntraGrowthResult,
     IntraResult,
 )
+from pytest_visualbias.statistics.change import Estimates
 from pytest_visualbias.verdict import (
     CorrectedP,
     Rule,
@@ -65,6 +66,7 @@ GROWTH = GrowthResult(
     confidence=0.95,
     before=0.3,
     after=0.8,
+    estimates=Estimates(),
     p_value=0.01,
     p_low=0.01,
     p_high=0.01,
@@ -90,6 +92,7 @@ WITHIN_GROWTH = IntraGrowthResult(
     confidence=0.95,
     before=0.4,
     after=0.6,
+    estimates=Estimates(),
 )
 
 

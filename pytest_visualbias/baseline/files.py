@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pytest_visualbias.baseline.entries import Entry, entry_key, entry_of, is_recordable
 from pytest_visualbias.baseline.stored import load_strict, write_whole
 from pytest_visualbias.errors import BaselineError
+from pytest_visualbias.record import READ_VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ __all__ = [
 FOLDER = "__visualbias__"
 VERSION = 2
 # Entries of version 1 lack what growth is tested with; recording them again adds it.
-READ_VERSIONS = (1, VERSION)
+KNOWN_VERSIONS = (1, VERSION)
 MARK = "visualbias_baseline"
 REPORT_MARK = "schema_version"
 SUFFIXES = (".bias.yaml", ".bias.yml")
@@ -114,7 +115,7 @@ def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can 
     if REPORT_MARK in stored:
         return Contents(is_report=True, specs=_of_report(stored))
     version = stored.get(MARK)
-    if version not in READ_VERSIONS:
+    if version not in KNOWN_VERSIONS:
         raise ValueError(f"'{MARK}' is {version}, not {VERSION}")
     if extra := stored.keys() - {MARK, "entries"}:
         raise ValueError(f"unknown key '{min(extra)}'")
@@ -123,8 +124,9 @@ def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can 
 
 
 def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
-    if stored[REPORT_MARK] != 1:
-        raise ValueError(f"'{REPORT_MARK}' is {stored[REPORT_MARK]}, not 1")
+    if stored[REPORT_MARK] not in READ_VERSIONS:
+        known = " or ".join(map(str, READ_VERSIONS))
+        raise ValueError(f"'{REPORT_MARK}' is {stored[REPORT_MARK]}, not {known}")
     models = {(one["spec"], one["model"]): one for one in stored["models"]}
     specs: dict[str, dict[str, Entry]] = {}
     for row in stored["results"]:

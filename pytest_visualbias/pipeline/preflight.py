@@ -18,6 +18,7 @@ from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import points_of
 from pytest_visualbias.spec.mirrored import brought
 from pytest_visualbias.spec.preparing import DEPARTURE
+from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import (
     ConceptWords,
     EmbeddingsModel,
@@ -232,9 +233,9 @@ def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:
 
 def _turned_round(file: SpecFile, model: str) -> Iterator[Finding]:
     """Yield a warning where a test lets a model's limits hold for what came before it."""
-    ends = {"after", *(pair.after for pair in file.spec.pairs)}
     for index, test in enumerate(file.spec.tests):
-        if test.growth_from == model and model in ends and test.limits != type(test.limits)():
+        is_turned = model == test.growth_from == "after" and not is_gated(file.spec, model, test)
+        if is_turned and test.limits != type(test.limits)():
             message = (
                 f"growth is measured from '{model}', so its limits judge the other models and not "
                 "this one; name the model before"

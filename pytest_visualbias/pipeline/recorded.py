@@ -96,7 +96,7 @@ def origin(
     lie beside the spec.
     """
     name = growth_base(spec, test, model)
-    if is_origin(spec, model, test) or name == model or is_random(spec.models[model]):
+    if is_origin(spec, model, test) or is_random(spec.models[model]):
         return None
     if baseline is not None and baseline.is_expected and (baseline.is_explicit or name is None):
         return baseline

@@ -23,7 +23,7 @@ from pytest_visualbias.record import (
     ViolationRecord,
 )
 from pytest_visualbias.spec.document import printable
-from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random, labels_of
+from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import concepts_of
 from pytest_visualbias.statistics import OutcomeResult, smallest_growth
 
@@ -76,7 +76,7 @@ def error_record(
         control=test.control,
         tags=list(test.tags),
         concepts=concepts_of(test),
-        labels=labels_of(file.spec, model),
+        labels=dict(file.spec.models[model].labels),
         alpha=plan.alpha,
         alternative=plan.alternative,
         sides=plan.sides if len(test.compared) > 1 else None,
@@ -129,28 +129,11 @@ def result_record(
             "p_adjusted": judged.p.effect,
             "growth": growth_record(judged),
             "excess": _excess(judged, excess_base(file.spec, judged.test)),
-            "drift": list(judged.test.drifts),
-            "drift_corrected_shift": _beyond_drift(tests, judged),
             "trials": _trials(subject, numbers),
             "scores": scores_by_identity(judged.test, numbers),
             "basis": basis_by_identity(judged.test, numbers),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
-
-
-def _beyond_drift(tests: Family, judged: Judged) -> float | None:
-    """Return the shift of a test beyond the mean of its drift controls, where all have one."""
-    growth = judged.numbers.growth
-    drifts = [
-        other.numbers.growth.shift
-        for other in tests.results
-        if other.test.name in judged.test.drifts
-        and other.base == judged.base
-        and other.numbers.growth is not None
-    ]
-    if growth is None or not drifts or len(drifts) < len(judged.test.drifts):
-        return None
-    return growth.shift - sum(drifts) / len(drifts)
 
 
 def _sets(numbers: Numbers, project: Path) -> dict[str, SetRecord]:
@@ -278,7 +261,7 @@ def model_record(file: SpecFile, subject: Subject) -> ModelRecord:
         model=subject.name,
         source=entry.source,
         role=role,
-        labels=labels_of(file.spec, subject.name),
+        labels=dict(entry.labels),
         trials=[
             {
                 "label": one.label,

@@ -29,7 +29,7 @@ __all__ = ["columns", "flat"]
 ROLES = ("X", "Y", "A", "B")
 # Of the sets, what fits into a cell.
 OF_SETS = ("concept", "n", "digest")
-LISTS = ("tags", "reasons", "warnings", "drift")
+LISTS = ("tags", "reasons", "warnings")
 # Single images and single checkpoints are in the JSON report.
 WITHOUT = ("scores", "series", "basis")
 

@@ -21,8 +21,8 @@ RESULT: Mapping[str, str] = {
     "module": "the part of the network that the layer is",
     "pooling": "how a feature map or tokens become one vector",
     "role": "gated: limits can fail; reference: growth is measured from it; random: untrained",
-    "control": "positive: must show its effect; idle: should show it, measured only; drift: should "
-    "not move; null: a plain test",
+    "control": "positive: must show its effect; idle: should show it, measured only; null: a "
+    "plain test",
     "tags": "of the test",
     "concepts": "the sets of stimuli by their roles X, Y, A, B",
     "labels": "of the model",
@@ -67,8 +67,6 @@ RESULT: Mapping[str, str] = {
     "accept": "the waiver of the test",
     "growth": "change since the model before",
     "excess": "change since an untrained network",
-    "drift": "the test whose shift is taken for common drift",
-    "drift_corrected_shift": "the shift beyond that drift",
     "trials": "effects of each trial, beside their labels",
     "series": "the test over the checkpoints of a training run; null of other models",
     "outcome": "pass, accepted, fail, inconclusive, invalid or error",

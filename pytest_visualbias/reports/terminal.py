@@ -26,7 +26,7 @@ from pytest_visualbias.reports.tables import (
     result_table,
     title_of,
 )
-from pytest_visualbias.reports.text import drift_text, remedies, weak_passes
+from pytest_visualbias.reports.text import remedies, weak_passes
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.reports.trials import growth_notes, lone_trials, trials_text
 from pytest_visualbias.reports.units import rate_lines, unit_of
@@ -219,8 +219,6 @@ def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
     yield from (Text(f"note: {note}") for note in growth_notes(records))
     for index, transfer in enumerate(transfers(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
-    for record in (one for one in records if one.drift_corrected_shift is not None):
-        yield Text(visible(f"{record.nodeid}: {drift_text(record)}"))
     for warning in dict.fromkeys(text for one in records for text in one.warnings):
         yield Text(f"warning: {visible_lines(warning)}", style="yellow")
 

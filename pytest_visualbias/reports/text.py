@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "compared",
-    "drift_text",
     "failure_text",
     "headline",
     "is_over_limit",
@@ -139,14 +138,6 @@ def _least_seen(record: ResultRecord) -> float | None:
     return max((one for one in sides if one is not None), default=None)
 
 
-def drift_text(record: ResultRecord) -> str:
-    """Return in one line how far an effect moved beyond what is common to all."""
-    assert record.drift_corrected_shift is not None  # noqa: S101 - for the type checker
-    controls = ", ".join(f"'{name}'" for name in record.drift)
-    mean = "mean " if len(record.drift) > 1 else ""
-    return f"shift beyond the {mean}drift of {controls}: {number(record.drift_corrected_shift)}"
-
-
 def waiver_text(accept: AcceptRecord) -> str:
     """Return the terms of a waiver in one line."""
     reason = visible(" ".join(accept.reason.split()))
@@ -171,8 +162,6 @@ def _details(record: ResultRecord) -> Iterator[str]:
         yield _evidence(record)
     if record.growth is not None:
         yield _change(record.growth, "since", "growth")
-    if record.drift_corrected_shift is not None:
-        yield drift_text(record)
     if record.excess is not None:
         seeds = seeds_text(record.excess)
         yield _change(record.excess, "beyond", "excess") + (f"; its {seeds}" if seeds else "")

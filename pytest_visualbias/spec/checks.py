@@ -12,7 +12,6 @@ from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
 from pytest_visualbias.spec.layers import LOGITS, layers_of, points_for
 from pytest_visualbias.spec.overrides import option_for
-from pytest_visualbias.spec.pairs import pair_findings, unpaired
 from pytest_visualbias.spec.predicting import (
     class_findings,
     logit_findings,
@@ -20,7 +19,14 @@ from pytest_visualbias.spec.predicting import (
     predicts,
 )
 from pytest_visualbias.spec.preparing import model_findings
-from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
+from pytest_visualbias.spec.roles import (
+    BEFORE,
+    excess_base,
+    growth_base,
+    is_gated,
+    is_random,
+    role_findings,
+)
 from pytest_visualbias.spec.schema import (
     SHIPPED_SOURCES,
     EmbeddingsModel,
@@ -59,7 +65,7 @@ def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[F
     yield from _models(spec)
     yield from series_findings(spec)
     yield from address_findings(spec)
-    yield from pair_findings(spec)
+    yield from role_findings(spec)
     yield from _layers(spec)
     yield from word_findings(spec)
     yield from inconsistencies_of_tests(spec)
@@ -73,7 +79,6 @@ def _gating(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
     yield from _limits(spec, test, has_baseline=has_baseline)
     yield from _excess(spec, test)
     yield from _control(test)
-    yield from _drift(spec, test)
     yield from _waiver(spec, test)
 
 
@@ -175,25 +180,11 @@ def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
             ("growth_from",),
             (f"unknown model '{test.growth_from}'; {did_you_mean(test.growth_from, spec.models)}"),
         )
-    elif (
-        test.limits.on_growth
-        and spec.pairs
-        and not has_baseline
-        and (alone := unpaired(spec, test))
-    ):
-        message = f"'{alone[0]}' is the end of no pair to measure growth in; add one"
-        yield ("limits", growth), message
-    elif (
-        test.limits.on_growth
-        and not spec.pairs
-        and not has_baseline
-        and growth_base(spec, test) is None
-    ):
-        name = gated[0] if gated and "after" not in gated else "after"
+    elif test.limits.on_growth and not has_baseline and (name := _without_base(spec, test, gated)):
         message = (
-            f"there is nothing to measure growth from; add a model '{BEFORE}' or 'growth_from', or "
-            "record a baseline from the model to measure from, `pytest --visualbias "
-            f"{option_for(name)} --visualbias-update-new`, and commit it"
+            f"there is nothing to measure the growth of '{name}' from; add 'growth_from' to it, "
+            f"add a model '{BEFORE}', or record a baseline from the model to measure from, `pytest "
+            f"--visualbias {option_for(name)} --visualbias-update-new`, and commit it"
         )
         yield ("limits", growth), message
     evidence = test.evidence or spec.settings.evidence
@@ -208,6 +199,16 @@ def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
             ("limits",),
             ("within one set there is no p; add 'evidence: interval' or 'evidence: point'"),
         )
+
+
+def _without_base(spec: BiasSpec, test: BiasTest, gated: list[str]) -> str | None:
+    """Return a gated model that has nothing to measure growth from."""
+    alone = [
+        model
+        for model in gated
+        if growth_base(spec, test, model) is None and spec.models[model].growth_from is None
+    ]
+    return "after" if "after" in alone else next(iter(alone), None)
 
 
 def _excess(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
@@ -230,6 +231,8 @@ def _control(test: BiasTest) -> Iterator[Finding]:
     if not test.is_positive:
         if test.limits.min_effect is not None:
             yield ("limits", "min_effect"), "is for a control; add 'control: positive' or remove it"
+        elif test.control == "idle" and test.limits != Limits():
+            yield ("limits",), "an idle control is never judged; remove them"
         if test.scope is not None:
             yield ("scope",), "is for a control; add 'control: positive' or remove it"
         return
@@ -237,25 +240,6 @@ def _control(test: BiasTest) -> Iterator[Finding]:
         yield ("limits",), "a positive control needs 'min_effect'; add it"
     if test.limits.on_effect or test.limits.on_growth or test.limits.on_excess:
         yield ("limits",), "a positive control has 'min_effect' only; remove the other limits"
-
-
-def _drift(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
-    is_measured_only = test.control in ("drift", "idle")
-    if is_measured_only and test.limits.min_effect is None and test.limits != Limits():
-        which = "a drift" if test.control == "drift" else "an idle"
-        yield ("limits",), f"{which} control is never judged; remove them"
-    controls = {one.name: one for one in spec.tests if one.control == "drift"}
-    for index, name in enumerate(test.drifts):
-        path: Path = ("drift",) if isinstance(test.drift, str) else ("drift", index)
-        if test.control:
-            yield path, "a control is corrected by no other; remove it"
-        elif name not in controls:
-            yield path, f"'{name}' is no drift control; {did_you_mean(name, controls)}"
-        elif controls[name].kind != test.kind:
-            kind = controls[name].kind
-            yield path, f"'{name}' is of kind '{kind}'; name one of kind '{test.kind}'"
-        elif name in test.drifts[:index]:
-            yield path, f"'{name}' stands twice; remove one"
 
 
 def _accepted_sizes(accept: Accept, limits: Limits) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Tag
 
+from pytest_visualbias.spec.removed import removals
 from pytest_visualbias.spec.schema import CALL, DIFFERENCE, NAME, TAG
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def explain(
         path = _data_path(document.data, error["loc"])
         if error["type"] == "too_short" and error["input"]:
             continue  # members that are wrong are not counted, and have a fault of their own
-        faults.append(document.fault(path, _sentence(error, model, path)))
+        sentences = [*removals(document.data, path)] or [_sentence(error, model, path)]
+        faults += [document.fault(path, sentence) for sentence in sentences]
     return faults
 
 

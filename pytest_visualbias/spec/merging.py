@@ -139,12 +139,8 @@ class _Merging:
         given = choice.get("limits", {}) if isinstance(choice, dict) else {}
         if not isinstance(own, dict):
             return own
-        control = test.get("control")
-        shared = {
-            key: value
-            for key, value in given.items()
-            if (key == FLOOR) == (control == "positive") and control != "drift"
-        }
+        is_positive = test.get("control") == "positive"
+        shared = {key: value for key, value in given.items() if (key == FLOOR) == is_positive}
         path: Path = ("tests", at, "limits")
         if shared and path not in self.places:
             self.places[path] = self._shown(self.own, ("suite", "limits"))

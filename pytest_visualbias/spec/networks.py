@@ -119,6 +119,8 @@ class Network(Strict):
         What that number counts: epoch, step.
     gate : "last" or "all", optional
         Which of them the limits judge.
+    growth_from : str, optional
+        The model that this one's growth is measured from, in place of ``before``.
     """
 
     model_config = ConfigDict(json_schema_extra=SERIES_KEYS)
@@ -136,6 +138,7 @@ class Network(Strict):
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+    growth_from: Name | None = None
 
     @property
     def files(self) -> Paths | None:

@@ -204,6 +204,8 @@ def _may_cause(fault: Path, path: Path) -> bool:
         return True
     if fault[0] == "layers" and {"layers", "prefix"} & {*path}:
         return True  # models speak of layers by their names and number
+    if fault[0] == "pairs":
+        return True  # which models are gated is known only when they say it themselves
     # A model or a test is checked as a whole; only the concepts of a test stand alone.
     is_beside = len(fault) > NAMED and path[:NAMED] == fault[:NAMED]
     return is_beside and not (fault[0] == "tests" and {"targets", "attributes"} & {*path})

@@ -37,7 +37,6 @@ from pytest_visualbias.spec.values import (
     Alternative,
     Differences,
     Evidence,
-    Labels,
     Name,
     Sides,
     Strict,
@@ -71,7 +70,6 @@ __all__ = [
     "ModelEntry",
     "Network",
     "OpenClipModel",
-    "Pair",
     "Pooling",
     "ProgramModel",
     "Settings",
@@ -149,22 +147,6 @@ class Settings(Strict):
     differs: Differences = ()
 
 
-class Pair(Strict):
-    """Two models, the second made from the first: its growth is measured from there.
-
-    Attributes
-    ----------
-    before, after : str
-        Names of models.
-    labels : mapping of str to str
-        Of `after`, beside its own.
-    """
-
-    before: Name
-    after: Name
-    labels: Labels = Field(default_factory=dict)
-
-
 class SuiteChoice(Strict):
     """What a spec draws from a suite.
 
@@ -196,7 +178,6 @@ class BiasSpec(Strict):
     visualbias: Literal[1]
     title: str = ""
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
-    pairs: Annotated[tuple[Pair, ...], Field(strict=False)] = ()
     layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] = ("pooled",)
     stimuli: Text = "."
     suite: Choice | None = None

@@ -22,7 +22,7 @@ from pytest_visualbias.spec.networks import (
     known_transform,
 )
 from pytest_visualbias.spec.programs import PROGRAMS, ProgramModel
-from pytest_visualbias.spec.values import CALL, Labels, Strict, Text
+from pytest_visualbias.spec.values import CALL, Labels, Name, Strict, Text
 
 __all__ = [
     "IN_MEMORY",
@@ -69,6 +69,7 @@ class EmbeddingsModel(Strict):
     prefix: str = ""
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+    growth_from: Name | None = None
 
 
 class InMemoryModel(Strict):
@@ -80,6 +81,7 @@ class InMemoryModel(Strict):
     transform: Transform | None = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+    growth_from: Name | None = None
 
 
 class ForeignModel(BaseModel):
@@ -93,6 +95,7 @@ class ForeignModel(BaseModel):
     ]
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+    growth_from: Name | None = None
 
 
 def _source(value: Any) -> str:

@@ -81,7 +81,7 @@ def chosen_model(spec: BiasSpec, named: str | None) -> str:
             "every model of the spec is untrained, and limits come from one that has learned "
             "something; add it"
         )
-    starts = [BEFORE, *(pair.before for pair in spec.pairs)]
+    starts = [BEFORE, *(one.growth_from for one in spec.models.values())]
     return next((name for name in starts if name in trained), trained[0])
 
 
@@ -210,7 +210,7 @@ def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:
     if not isinstance(entry, Network):
         return None
     nothing: dict[str, object] = {"checkpoint": None, "container": None, "prefix": None}
-    nothing |= {"ignore": (), "random_init": seeds, "labels": {}}
+    nothing |= {"ignore": (), "random_init": seeds, "labels": {}, "growth_from": None}
     if hasattr(entry, "adapter"):
         nothing["adapter"] = None
     # Of a tag, the preprocessing stays.

@@ -73,11 +73,6 @@ def test_columns_are_the_same_where_nothing_was_measured(
     assert flat(make_report(results=[])) == ",".join(columns()) + "\r\n"
 
 
-def test_the_drift_controls_of_a_test_are_joined(make: Make, make_report: MakeReport) -> None:
-    found = rows(make_report(make(drift=["signs", "walls"]), make()))
-    assert [row["drift"] for row in found] == ["signs; walls", ""]
-
-
 def test_lines_end_as_the_standard_has_it(make: Make, make_report: MakeReport) -> None:
     text = flat(make_report(make(), make("other")))
     assert text.count("\r\n") == text.count("\n") == 3

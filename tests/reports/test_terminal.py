@@ -302,8 +302,6 @@ def test_no_name_reaches_the_terminal_as_its_codes(
         "sets": sets,
         "scores": scores,
         "growth": GROWTH | {"base": hostile},
-        "drift": [hostile],
-        "drift_corrected_shift": 0.1,
     }
     records = [
         make(f"{hostile}{n}", model=hostile, layer=hostile, role="gated", **told) for n in range(11)

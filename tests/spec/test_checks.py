@@ -260,11 +260,9 @@ class TestLimits:
     @pytest.mark.parametrize("key", ["max_growth", "max_shift"])
     def test_growth_needs_a_model_to_measure_from(self, spoilt: Spoilt, key: str) -> None:
         (fault,) = spoilt(("  before:", "  base:"), (LIMITS, f"{{{key}: 0.2}}"))
-        assert fault == (
-            f"s.yaml:19:14: tests[0].limits.{key}: there is nothing to measure growth from; "
-            "add a model 'before' or 'growth_from', or record a baseline from the model to "
-            "measure from, `pytest --visualbias --visualbias-after=CHECKPOINT "
-            "--visualbias-update-new`, and commit it"
+        assert fault.startswith(f"s.yaml:19:14: tests[0].limits.{key}: there is nothing to measure")
+        assert (
+            "`pytest --visualbias --visualbias-after=CHECKPOINT --visualbias-update-new`" in fault
         )
 
     def test_growth_from_names_a_model(self, spoilt: Spoilt) -> None:

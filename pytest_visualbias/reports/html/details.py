@@ -88,9 +88,6 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
         yield Fact(name="gap", value=f"{record.gap:+.4f}{_parts(record)}", term="gap")
     if record.p_value is not None:
         yield Fact(name="visible from", value=_visible(record), term="visible")
-    if record.drift_corrected_shift is not None:
-        beyond = f"{number(record.drift_corrected_shift)} beyond that of {', '.join(record.drift)}"
-        yield Fact(name="shift", value=beyond, term="drift", is_theirs=True)
 
 
 def _parts(record: ResultRecord) -> str:

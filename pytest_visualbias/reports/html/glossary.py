@@ -97,10 +97,6 @@ GLOSSARY: dict[str, Term] = {
         name="excess",
         text="How much larger the absolute effect is than in an untrained network.",
     ),
-    "drift": Term(
-        name="shift beyond drift",
-        text="The shift less that of a test that nothing should move.",
-    ),
     "limits": Term(
         name="limits",
         text="From which on the test fails, where the evidence is there.",

@@ -33,8 +33,6 @@ def test_a_result_whole() -> None:
         p_verdict_high=0.001,
         p_saddlepoint=0.002,
         smallest_detectable_effect=0.96,
-        drift=["still"],
-        drift_corrected_shift=0.75,
         accept={"max_effect": 1.5, "reason": "known", "until": "2099-01-01"},
         excess={**GROWTH, "base": "untrained", "p_adjusted": None, "untrained": [-0.4, 0.6]},
         trials={"labels": ["a", "b"], "effect_size": [1, 2], "effect_judged": [0.5, -1.5]},
@@ -47,7 +45,6 @@ def test_a_result_whole() -> None:
             "targets, attributes": "+1.00, +1.25",
             "gap": "+0.0310 = +0.0200 of X less -0.0110 of Y",
             "visible from": "0.96, none",
-            "shift": "+0.75 beyond that of still",
         },
         "Evidence": {
             "p, targets": "0.001 (exact)",
