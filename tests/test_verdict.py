@@ -115,7 +115,7 @@ def verdict(
     growth: ChangeResult | None = None,
     growth_p: float | None = 0.01,
 ) -> Verdict:
-    return judge(numbers, growth, by, CorrectedP(effect=p, growth=growth_p))
+    return judge(numbers, growth, by, CorrectedP(effect=p, growth=growth_p, shift=growth_p))
 
 
 def limits_of(found: Verdict) -> list[tuple[str, float | None, float, bool]]:
