@@ -234,6 +234,8 @@ class ResultRecord(_Frozen):
     gap: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    gap_ci_low: float | None = None
+    gap_ci_high: float | None = None
     wide_low: float | None = None
     wide_high: float | None = None
     x_ab: float | None = None

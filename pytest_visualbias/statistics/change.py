@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.statistics.intervals import t_margin
+from pytest_visualbias.statistics.intervals import jackknife, t_interval
 from pytest_visualbias.statistics.proportions import PairedRates, apart, newcombe
-from pytest_visualbias.statistics.side import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,7 +33,6 @@ __all__ = [
     "direction",
     "estimate",
     "estimates_of",
-    "jackknife_variance",
     "opposite",
     "within_sets",
 ]
@@ -56,8 +53,7 @@ class Estimate:
 
     def interval(self, level: float) -> Interval:
         """Confidence interval of Student's t."""
-        margin = t_margin(self.freedom, level) * self.error
-        return self.value - margin, self.value + margin
+        return t_interval(self.value, self.error, self.freedom, level)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,24 +214,9 @@ def estimates_of(
 
 
 def estimate(value: float, without: Iterable[Vector]) -> Estimate:
-    """Jackknife of a value from the values without each image, `(n,)` for each set.
-
-    Notes
-    -----
-    The variance is the sum of `jackknife_variance` over the sets, its degrees of freedom are
-    Satterthwaite's ``(sum V_k)^2 / sum(V_k^2 / (n_k - 1))``.
-    """
-    shares = [(jackknife_variance(values), len(values) - 1) for values in without]
-    variance = math.fsum(share for share, _ in shares)
-    if variance == 0:
-        return Estimate(value=value)
-    freedom = 1 / math.fsum((share / variance) ** 2 / n for share, n in shares)
-    return Estimate(value=value, error=math.sqrt(variance), freedom=freedom)
-
-
-def jackknife_variance(values: Vector) -> float:
-    """Variance ``(n - 1) / n sum (v_(i) - mean v_(.))^2`` from the values without each image."""
-    return (len(values) - 1) ** 2 / len(values) * spread(values) ** 2
+    """Return a value with its `jackknife`, from the values without each image of each set."""
+    error = jackknife(value, list(without))
+    return Estimate(value=value, error=error.value, freedom=error.freedom)
 
 
 def within_sets(effect: ArrayLike, n_first: ArrayLike, n_second: ArrayLike) -> Vector:

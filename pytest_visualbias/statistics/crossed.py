@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import stdtr
 
+from pytest_visualbias.statistics.intervals import pooled_freedom
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Final
@@ -22,7 +24,15 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
 
-__all__ = ["crossed_p", "interaction_variance", "scaled_cosines", "set_sizes", "t_p"]
+__all__ = [
+    "crossed_p",
+    "interaction_variance",
+    "pole_weights",
+    "scaled_cosines",
+    "score_variances",
+    "set_sizes",
+    "t_p",
+]
 
 _ROUNDING: Final = 1e-12
 _CELLS: Final = 2**20
@@ -68,17 +78,16 @@ def crossed_p(
     if not scores.cosines or min(*rows, *columns) < 2:
         return None
     cells = scaled_cosines(scores)
-    weights = _weights(rows), _weights(columns)
-    targets = _variances(cells @ weights[1], rows)
-    attributes = _variances(weights[0] @ cells, columns)
+    weights = pole_weights(rows), pole_weights(columns)
+    targets = score_variances(cells @ weights[1], rows)
+    attributes = score_variances(weights[0] @ cells, columns)
     sums = sum(targets), sum(attributes)
     variance = max(sum(sums) - interaction_variance(cells, rows, columns), *sums)
     gap = float(weights[0] @ cells @ weights[1])
     rounding = _ROUNDING * float(np.abs(cells).max())
     if variance <= rounding**2:
         return 1.0 if abs(gap) <= rounding else None
-    shares = zip((*targets, *attributes), (*rows, *columns), strict=True)
-    freedom = sum(sums) ** 2 / sum(share**2 / (n - 1) for share, n in shares)
+    freedom = pooled_freedom([*targets, *attributes], [*rows, *columns])
     return t_p(gap / math.sqrt(variance), freedom, alternative)
 
 
@@ -155,24 +164,23 @@ def _scaled(cosines: Matrix, rows: Sequence[int], columns: Sequence[int]) -> Mat
     if len(rows) == 1:
         away /= away.std(axis=1, ddof=1, keepdims=True)
         return away
-    widths = [(away @ _weights(columns)).std(ddof=1)]
+    widths = [(away @ pole_weights(columns)).std(ddof=1)]
     if len(columns) == 2:
-        widths.append((_weights(rows) @ away).std(ddof=1))
+        widths.append((pole_weights(rows) @ away).std(ddof=1))
     away /= math.prod(widths) ** (1 / len(widths))
     return away
 
 
-def _weights(sizes: Sequence[int]) -> Vector:
+def pole_weights(sizes: Sequence[int]) -> Vector:
     """Weight of each image in the difference of two means, or in one mean."""
     signs = (1, -1)[: len(sizes)]
     return np.concatenate([np.full(n, sign / n) for sign, n in zip(signs, sizes, strict=True)])
 
 
-def _variances(scores: Vector, sizes: Sequence[int]) -> list[float]:
-    """Squared standard error of the mean score of each set."""
-    return [
-        float(scores[part].var(ddof=1)) / n for part, n in zip(_slices(sizes), sizes, strict=True)
-    ]
+def score_variances(scores: Vector, sizes: Sequence[int]) -> list[float]:
+    """Squared standard error of the mean score of each set of two or more."""
+    sets = [scores[part] for part in _slices(sizes)]
+    return [float(one.var(ddof=1)) / len(one) for one in sets if len(one) > 1]
 
 
 def _slices(sizes: Sequence[int]) -> Iterator[slice]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.statistics.crossed import t_p
+from pytest_visualbias.statistics.intervals import welch_error
 from pytest_visualbias.statistics.permutation import (
     Alternative,
     PMethod,
     least_proven,
     permutation_test,
 )
-from pytest_visualbias.statistics.side import spread
 
 if TYPE_CHECKING:
     from pytest_visualbias.statistics.side import Side
@@ -32,8 +32,8 @@ class Evidence:
     p_value : float
         Labels of X and Y permuted, attributes held.
     p_low, p_high : float
-        Bracket of `p_value`, which is `p_high` where it is bounded.
-    p_method : {"exact", "bounded", "sampled"}
+        What is known of `p_value`, which is `p_high`.
+    p_method : {"exact", "bounded", "sampled", "approximate"}
         How `p_value` was found.
     p_attributes : float or None
         Labels of A and B permuted, targets held; None where that side does not count.
@@ -51,7 +51,7 @@ class Evidence:
         Bracket of `p_verdict`.
     p_saddlepoint : float or None
         Saddlepoint approximation of `p_value`, for comparison only; None where p is exact.
-    p_verdict_method : {"exact", "bounded", "sampled"}
+    p_verdict_method : {"exact", "bounded", "sampled", "approximate"}
         The least proven method among the permutation tests that apply.
     """
 
@@ -156,15 +156,12 @@ def welch_p(side: Side, alternative: Alternative = "two-sided") -> float:
     .. [1] B. L. Welch, "The generalization of 'Student's' problem when several different
        population variances are involved", Biometrika 34, 28-35, 1947.
     """
-    shares = [spread(scores) ** 2 / len(scores) for scores in (side.first, side.second)]
-    variance = sum(shares)
-    if variance == 0 and side.difference == 0:
+    error = welch_error(side.first, side.second)
+    if error.value == 0 and side.difference == 0:
         return 1.0
-    if variance == 0:
+    if error.value == 0:
         return t_p(math.copysign(math.inf, side.difference), 1, alternative)
-    weights = [share / variance for share in shares]
-    freedom = 1 / sum(w * w / (n - 1) for w, n in zip(weights, side.sizes, strict=True))
-    return t_p(side.difference / math.sqrt(variance), freedom, alternative)
+    return t_p(side.difference / error.value, error.freedom, alternative)
 
 
 def require_sides(sides: Sides) -> None:

@@ -14,12 +14,11 @@ from pytest_visualbias.statistics.change import (
     direction,
     estimate,
     estimates_of,
-    jackknife_variance,
 )
 from pytest_visualbias.statistics.crossed import interaction_variance, t_p
 from pytest_visualbias.statistics.endpoint import endpoint
 from pytest_visualbias.statistics.evidence import Evidence, Sides, require_sides, weigh
-from pytest_visualbias.statistics.intervals import require_level
+from pytest_visualbias.statistics.intervals import jackknife_variance, require_level
 from pytest_visualbias.statistics.permutation import require_alternative
 from pytest_visualbias.statistics.retraining import trials_estimate, trials_p
 from pytest_visualbias.statistics.scores import Scores, association_scores, require_alike

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from pytest_visualbias.statistics.change import (
     Estimates,
     RateEstimates,
     direction,
-    estimate,
     estimates_of,
     opposite,
 )
@@ -24,7 +22,7 @@ from pytest_visualbias.statistics.hypergeometric import (
     is_countable_by_value,
     permutation_test_by_value,
 )
-from pytest_visualbias.statistics.intervals import require_level
+from pytest_visualbias.statistics.intervals import require_level, welch_error
 from pytest_visualbias.statistics.outcomes import alone
 from pytest_visualbias.statistics.paired_labels import paired_permutation_test
 from pytest_visualbias.statistics.permutation import (
@@ -202,12 +200,7 @@ def _estimates(
 
     def of(before: float, after: float) -> Estimate:
         change = _change(old, new, (before, after))
-        return estimate(change.difference, map(_left_out, (change.first, change.second)))
+        error = welch_error(change.first, change.second)
+        return Estimate(value=change.difference, error=error.value, freedom=error.freedom)
 
     return estimates_of(of, signs, alternative)
-
-
-def _left_out(values: Vector) -> Vector:
-    """Mean without each value, `(n,)`."""
-    means: Vector = (math.fsum(values) - values) / (len(values) - 1)
-    return means

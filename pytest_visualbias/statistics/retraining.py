@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scipy.special import stdtr, stdtrit
 
 from pytest_visualbias.statistics.change import Estimate
+from pytest_visualbias.statistics.intervals import pooled_freedom
 from pytest_visualbias.statistics.side import mean, spread
 
 if TYPE_CHECKING:
@@ -41,13 +42,12 @@ def trials_estimate(before: Vector, after: Vector) -> Estimate | None:
     if len(after) < _ENOUGH or 1 < len(before) < _ENOUGH:
         return None
     ends = [end for end in (before, after) if len(end) > 1]
-    shares = [(spread(end) ** 2 / len(end), len(end) - 1) for end in ends]
-    variance = math.fsum(share for share, _ in shares)
-    value = mean(after) - mean(before)
-    if variance == 0:
-        return Estimate(value=value)
-    freedom = 1 / math.fsum((share / variance) ** 2 / n for share, n in shares)
-    return Estimate(value=value, error=math.sqrt(variance), freedom=freedom)
+    variances = [spread(end) ** 2 / len(end) for end in ends]
+    return Estimate(
+        value=mean(after) - mean(before),
+        error=math.sqrt(math.fsum(variances)),
+        freedom=pooled_freedom(variances, [len(end) for end in ends]),
+    )
 
 
 def trials_p(growth: Estimate, held: float | None) -> float | None:
