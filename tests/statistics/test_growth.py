@@ -224,7 +224,7 @@ class TestLaws:
             shared = rng.standard_normal((4, n, 32))
             before, after = (associated(rng, n, (0.4, 0.4), shared) for _ in range(2))
             narrow = tuple(rows + 10 * np.eye(32)[1] for rows in after)
-            got = growth_test(before, narrow)  # type: ignore[arg-type]
+            got = growth_test(before, narrow)
             flags.append(got.p_verdict <= 0.05)
         assert sum(flags) <= 3
 
