@@ -33,9 +33,9 @@ __all__ = [
 ]
 
 FOLDER = "__visualbias__"
-# Version 1 lacks the read-out, so that nothing is compared with its entries.
 VERSION = 2
-READABLE = (1, 2)
+# Entries of version 1 lack the read-out and what growth is tested with; recording them again adds it.
+KNOWN_VERSIONS = (1, VERSION)
 MARK = "visualbias_baseline"
 REPORT_MARK = "schema_version"
 SUFFIXES = (".bias.yaml", ".bias.yml")
@@ -115,7 +115,7 @@ def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can 
     if REPORT_MARK in stored:
         return Contents(is_report=True, specs=_of_report(stored))
     version = stored.get(MARK)
-    if version not in READABLE:
+    if version not in KNOWN_VERSIONS:
         raise ValueError(f"'{MARK}' is {version}, not {VERSION}")
     if extra := stored.keys() - {MARK, "entries"}:
         raise ValueError(f"unknown key '{min(extra)}'")
