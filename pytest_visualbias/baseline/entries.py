@@ -230,7 +230,8 @@ def _differences(old: Entry, new: Entry) -> Iterator[Unlike]:
             yield Unlike(text=f"stimuli of {role} ({count})")
     if old.prediction != new.prediction:
         yield Unlike(text=f"prediction ({_apart(old.prediction or {}, new.prediction or {})})")
-    yield from _read_outs(old.read_out, new.read_out)
+    if old.module == new.module:  # else told below
+        yield from _read_outs(old.read_out, new.read_out)
     # Of a program nobody knows it, and records of older runs say fp32.
     is_unknown = OWN_PRECISION in (old.precision, new.precision)
     for name in ("module", "pooling", *(() if is_unknown else ("precision",))):
