@@ -118,7 +118,7 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
         yield Fact(name="p, crossed t", value=p_text(record.p_crossed), term="p")
     yield Fact(name="p, verdict", value=_told(record.p_verdict, record.p_verdict_method), term="p")
     low, high = record.p_verdict_low, record.p_verdict_high
-    if low is not None and high is not None and low != high:
+    if record.p_verdict_method == "bounded" and low is not None and high is not None:
         yield Fact(name="proven bracket", value=f"{low:.3g} to {high:.3g}", term="bracket")
     if record.p_saddlepoint is not None:
         yield Fact(name="p, saddle point", value=p_text(record.p_saddlepoint), term="p")
