@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 DIM = 8
+POPULATION = 1_500
+ESTIMATES = 300
 SIZES = ((6, 6), (10, 10), (20, 20), (40, 40), (8, 40))
 
 
@@ -123,14 +125,16 @@ def draw_sets(
 
 def true_effect(push: float) -> float:
     """Effect of large populations, which is the same from both sides."""
-    scores = association_scores(*draw_sets(np.random.default_rng(0), (1500, 1500), push=push))
+    scores = association_scores(
+        *draw_sets(np.random.default_rng(0), (POPULATION, POPULATION), push=push)
+    )
     return (scores.targets.difference + scores.attributes.difference) / 2
 
 
 def seen_effect(n: tuple[int, int], push: float) -> float:
     """Mean judged effect of samples: few images blur the other side and weaken it."""
     rng, effects = np.random.default_rng(0), []
-    for _ in range(300):
+    for _ in range(ESTIMATES):
         scores = association_scores(*draw_sets(rng, n, push=push))
         effects.append(min(scores.targets.difference, scores.attributes.difference, key=abs))
     return float(np.mean(effects))
