@@ -22,7 +22,7 @@ from pytest_visualbias.models.code import (
 )
 from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.models.ordering import in_series
-from pytest_visualbias.models.shards import digest_of_weights, is_several
+from pytest_visualbias.models.shards import digest_of_settings, digest_of_weights, is_several
 from pytest_visualbias.remote.urls import is_url
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer
@@ -187,7 +187,13 @@ def _of_files(
     paths = paths_of(files, context)
     names = [path.name for path in paths]
     found = tuple(
-        weights_in(path, facts, context, label=_label(path, names, context)) for path in paths
+        weights_in(
+            path,
+            {**facts, "settings": digest_of_settings(path, digest_of_file)},
+            context,
+            label=_label(path, names, context),
+        )
+        for path in paths
     )
     return found if series is None else in_series(found, series)
 

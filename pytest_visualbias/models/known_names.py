@@ -16,7 +16,7 @@ from pytest_visualbias.models.identity import (
     transform_text,
     weights_in,
 )
-from pytest_visualbias.models.shards import digest_of_folder, has_weights, is_adapter
+from pytest_visualbias.models.shards import ADAPTER, digest_of_folder, has_weights, is_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,6 +193,11 @@ def _check_weights(folder: Path, context: Context) -> None:
         raise EncoderError(
             f"{folder} is an adapter; name the model that it was trained on by 'path', and it by "
             "'adapter'"
+        )
+    if (folder / ADAPTER).is_file():
+        raise EncoderError(
+            f"{folder} holds a model and an adapter beside it; move the adapter to a folder of its "
+            "own and name it by 'adapter', or remove it"
         )
     if not has_weights(folder):
         raise EncoderError(
