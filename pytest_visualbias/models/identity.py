@@ -24,6 +24,7 @@ from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.models.ordering import in_series
 from pytest_visualbias.models.shards import digest_of_settings, digest_of_weights, is_several
 from pytest_visualbias.remote.urls import is_url
+from pytest_visualbias.spec.absent import correction
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 from pytest_visualbias.spec.schema import IN_MEMORY
@@ -220,9 +221,8 @@ def weights_in(
         digest = digest_of_weights(path, context.digest)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, "strerror", None) or str(error)
-        raise EncoderError(
-            f"the checkpoint {path} cannot be read ({reason}); correct the path"
-        ) from None
+        remedy = correction(path) if isinstance(error, FileNotFoundError) else "correct the path"
+        raise EncoderError(f"the checkpoint {path} cannot be read ({reason}); {remedy}") from None
     return Identity(
         label=label or path.name,
         facts={**facts, "checkpoint": digest},

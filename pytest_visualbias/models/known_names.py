@@ -17,6 +17,7 @@ from pytest_visualbias.models.identity import (
     weights_in,
 )
 from pytest_visualbias.models.shards import ADAPTER, digest_of_folder, has_weights, is_adapter
+from pytest_visualbias.spec.absent import correction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,7 +184,7 @@ def _network_facts(
 
 def _adapter(folder: Path, context: Context) -> str:
     if not folder.is_dir():
-        raise EncoderError(f"there is no adapter {folder}; correct the path")
+        raise EncoderError(f"there is no adapter {folder}; {correction(folder)}")
     return digest_of_folder(folder, context.digest)
 
 
@@ -209,5 +210,5 @@ def _check_weights(folder: Path, context: Context) -> None:
 def _folder(folder: Path, context: Context) -> str:
     """Return the digest of what says which architecture a folder holds."""
     if not folder.is_dir():
-        raise EncoderError(f"there is no folder {folder}; correct the path")
+        raise EncoderError(f"there is no folder {folder}; {correction(folder)}")
     return digest_of_folder(folder, context.digest, CONFIGURATION)

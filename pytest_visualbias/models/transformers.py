@@ -232,20 +232,6 @@ def _published(
             f"'{place.what}' holds an adapter; name the model that it was trained on by 'path' or "
             "'name', and the adapter by 'adapter'"
         )
-    base = getattr(model, "base_model_prefix", "")
-    unread = {name: name.removeprefix(f"{base}.") for name in found["unexpected_keys"]}
-    unknown = [
-        name
-        for name, short in unread.items()
-        if not short.startswith(KNOWN_TOPS)
-        and not any(is_ignored(one, ignore) for one in (name, short))
-    ]
-    if unknown:
-        raise EncoderError(
-            f"'{place.what}' has weights that {kind.__name__} does not have: "
-            f"{listed(sorted(unknown))}; save the model that its configuration describes, or list "
-            "what to leave out under 'ignore'"
-        )
     if odd := quantised_in(_files(place), model):
         raise EncoderError(
             f"'{place.what}' has values of another kind than the network: {listed(odd)}; save the "
@@ -261,6 +247,20 @@ def _published(
         raise EncoderError(
             f"the weights in '{place.what}' do not fit {kind.__name__}: they lack or have in "
             f"another shape {shown}; save the model again"
+        )
+    base = getattr(model, "base_model_prefix", "")
+    unread = {name: name.removeprefix(f"{base}.") for name in found["unexpected_keys"]}
+    unknown = [
+        name
+        for name, short in unread.items()
+        if not short.startswith(KNOWN_TOPS)
+        and not any(is_ignored(one, ignore) for one in (name, short))
+    ]
+    if unknown:
+        raise EncoderError(
+            f"'{place.what}' has weights that {kind.__name__} does not have: "
+            f"{listed(sorted(unknown))}; save the model that its configuration describes, or list "
+            "what to leave out under 'ignore'"
         )
     top = next((name for name in found["missing_keys"] if name.startswith(tops)), "")
     no_logits = f"'{place.what}' has no weights of '{top.rpartition('.')[0]}'" if top else ""
