@@ -20,7 +20,7 @@ __all__ = ["point_of", "series_of"]
 
 FIELDS = (
     *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
-    *("p_value", "p_attributes", "p_welch", "p_verdict"),
+    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict"),
 )
 
 
@@ -70,7 +70,7 @@ def _over(spec: BiasSpec, judged: Judged) -> dict[str, bool]:
     violations = exceeded(
         effect, numbers.growth, rule_of(spec, test), judged.p, excess=numbers.excess
     )
-    return {f"max_{one.kind}": one.evidence for one in violations}
+    return {f"max_{one.kind}": one.evidence for one in violations if one.exceeds}
 
 
 def series_of(
