@@ -114,9 +114,7 @@ def result_record(
     if numbers.effect is not None and numbers.scores is not None:
         changes |= {name: getattr(numbers.effect, name, None) for name in EFFECT_FIELDS}
         sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
-        visible = smallest_visible(
-            *(file.spec, subject.name, judged.test, sizes), checkpoints=tests.checkpoints
-        )
+        visible = smallest_visible(file.spec, judged.test, sizes, tests.size)
         changes |= {
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],

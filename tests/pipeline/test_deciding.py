@@ -36,12 +36,16 @@ def test_a_declared_p_without_numbers_counts_as_one(
     random = np.random.default_rng(7)
     effect = association_test(*(random.normal(size=(6, 8)) + s for s in (0.2, 0.0, 0.2, 0.0)))
     numbers = {
-        "one": Numbers(sets={}, effect=effect),
-        "gone": Numbers(sets={}, problem="no images"),
+        "pooled": {"one": Numbers(sets={}, effect=effect)},
+        "layer4": {"one": Numbers(sets={}, problem="no images")},
     }
-    members = [("one", "effect"), ("one", "growth"), ("gone", "effect")]
+    members = [
+        ("pooled", "one", "effect"),
+        ("pooled", "one", "growth"),
+        ("layer4", "one", "effect"),
+    ]
     spec = parse_spec(SPEC.format(correction=correction), file="x.bias.yaml", folder=tmp_path).spec
     corrected = corrected_p(spec, numbers, members)
-    assert list(corrected) == members
-    assert corrected["one", "effect"] == pytest.approx(min(1.0, factor * effect.p_verdict))
-    assert corrected["one", "growth"] == corrected["gone", "effect"] == 1.0
+    expected = pytest.approx(min(1.0, factor * effect.p_verdict))
+    assert corrected["pooled"] == {("one", "effect"): expected, ("one", "growth"): 1.0}
+    assert corrected["layer4"] == {("one", "effect"): 1.0}
