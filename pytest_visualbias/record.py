@@ -20,6 +20,7 @@ __all__ = [
     "ResultRecord",
     "SeriesRecord",
     "SetRecord",
+    "ViolationRecord",
     "WordRecord",
     "ZeroShotRecord",
     "to_json",
@@ -80,11 +81,29 @@ class ExcessRecord(GrowthRecord):
 
 
 class AcceptRecord(_Frozen):
-    """The waiver of a test: a bias accepted up to a size and a day."""
+    """The waiver of a test: a bias accepted up to a size and a day.
 
-    max_effect: float
+    Each size is for the limit of the same name.
+    """
+
+    max_effect: float | None = None
+    max_gap: float | None = None
+    max_growth: float | None = None
     reason: str
     until: dt.date
+
+
+class ViolationRecord(_Frozen):
+    """A limit that a test does not keep.
+
+    The value is null where it could not be compared or is not a number. Evidence says whether the
+    limit is exceeded with the evidence that the test asks for.
+    """
+
+    kind: Literal["effect", "gap", "growth", "shift", "excess", "min_effect"]
+    value: float | None
+    limit: float
+    evidence: bool
 
 
 class PointRecord(_Frozen):
@@ -226,6 +245,7 @@ class ResultRecord(_Frozen):
     trials: dict[str, list[float] | list[str]] | None = None
     series: SeriesRecord | None = None
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
+    violations: list[ViolationRecord] = []
     reasons: list[str]
     warnings: list[str] = []
     sets: dict[str, SetRecord] = {}

@@ -230,7 +230,7 @@ tests:
     [
         ("suite: own.suite.yaml\n", {"one"}),
         ("suite: {name: own.suite.yaml, limits: {min_effect: 0.1}}\n", {"seen", "one"}),
-        ("suite: own.suite.yaml\ntests: [\n  {name: seen, control: null}]\n", None),
+        ("suite: own.suite.yaml\ntests: [\n  {name: seen, control: none}]\n", None),
     ],
 )
 def test_controls_of_a_suite_get_no_limit_before_they_are_demanded(

@@ -69,6 +69,7 @@ RESULT: Mapping[str, str] = {
     "trials": "effects of each trial, beside their labels",
     "series": "the test over the checkpoints of a training run; null of other models",
     "outcome": "pass, accepted, fail, inconclusive, invalid or error",
+    "violations": "the limits that led to the outcome",
     "reasons": "why it is that outcome, in sentences",
     "warnings": "what else to know",
     "sets": "the images of each role",
@@ -157,9 +158,17 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "is_blind": "whether the classifier does not know the class, so that no gap says nothing",
     },
     "AcceptRecord": {
-        "max_effect": "up to which size the effect is accepted",
+        "max_effect": "up to which size the effect is accepted; of a classifier, the gap",
+        "max_gap": "up to which size the gap is accepted",
+        "max_growth": "up to which size growth is accepted",
         "reason": "why",
         "until": "the last day on which it is",
+    },
+    "ViolationRecord": {
+        "kind": "which limit: effect, gap, growth, shift, excess or min_effect",
+        "value": "what was measured; null if it could not be compared",
+        "limit": "the limit",
+        "evidence": "whether it is exceeded with the evidence that the test asks for",
     },
     "ModelRecord": {
         "spec": "the file of the spec",

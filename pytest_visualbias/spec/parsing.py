@@ -143,8 +143,11 @@ def parse_spec(
         spec = BiasSpec.model_validate(data)
     except ValidationError as error:
         given = dataclasses.replace(document, data=data)
-        found = explain(given, BiasSpec, error.errors())
-        faults += [*found, *_beyond(given, found, has_baseline=has_baseline)]
+        known = {fault.path for fault in faults}
+        found = [
+            fault for fault in explain(given, BiasSpec, error.errors()) if fault.path not in known
+        ]
+        faults += [*found, *_beyond(given, [*faults, *found], has_baseline=has_baseline)]
         raise _spec_error(faults, file) from None
     findings = inconsistencies(spec, has_baseline=has_baseline)
     faults += [document.fault(path, message) for path, message in findings]

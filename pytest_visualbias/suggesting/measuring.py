@@ -149,7 +149,7 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
         return frozenset()
     suite = read_suite(found[0], file=name).suite
     controls = {test.name for test in suite.tests if test.is_positive}
-    # Where the spec says `control: null`, the key stands there.
+    # Where the spec says `control: none`, the key stands there.
     tests = file.document.data["tests"]
     idle = {test["name"] for test in tests if test.get("control", "idle") == "idle"}
     return frozenset(controls & idle)

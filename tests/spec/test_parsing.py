@@ -208,7 +208,7 @@ def test_a_wrong_list_is_told_by_its_members_not_by_its_length(spoilt: Spoilt) -
         ),
         (
             ("title: Before and after", "title:"),
-            "2:1: title: must be text, but nothing was read; correct it",
+            "2:1: title: has no value; write one, or remove the key",
         ),
         (
             ("name: test_resnet}\n", "name: test_resnet, pretrained: no}\n"),

@@ -124,7 +124,7 @@ def test_limits_of_the_choice_hold_for_all_tests_and_those_of_a_test_come_before
     text = """\
 suite: {name: own.suite.yaml, limits: {max_effect: 0.5, max_growth: 0.2}}
 tests:
-  - {name: second, limits: {max_effect: 0.9, max_growth: null}}
+  - {name: second, limits: {max_effect: 0.9, max_growth: none}}
   - {name: own, kind: ieat, targets: {X: x, Y: y}, attributes: {A: a, B: b}}
 """
     assert limits(parsed(text)) == {
@@ -167,7 +167,7 @@ def test_a_spec_may_make_a_control_of_a_test_and_a_test_of_a_control(
 suite: {name: own.suite.yaml, limits: {max_effect: 1}}
 tests:
   - {name: first, control: positive, limits: {min_effect: 0.3}}
-  - {name: calm, control: null}
+  - {name: calm, control: none}
 """
     file = parsed(text)
     assert [test.control for test in file.spec.tests] == ["positive", None, None]

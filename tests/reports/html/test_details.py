@@ -73,7 +73,7 @@ def test_a_result_whole() -> None:
         },
         "Judged by": {
             "limits": "max_effect 0.5",
-            "waiver": "accepted up to 1.5 until 2099-01-01: known",
+            "waiver": "accepted up to effect 1.5 until 2099-01-01: known",
             "evidence": "significant, alpha 0.05",
             "asked": "two-sided, sides both, holm",
             "model is": "gated",
