@@ -60,6 +60,7 @@ class GrowthRecord(_Frozen):
     p_value: float | None
     p_attributes: float | None
     p_welch: float | None
+    p_crossed: float | None = None
     p_verdict: float | None
     p_adjusted: float | None
     p_method: str | None
@@ -122,6 +123,7 @@ class PointRecord(_Frozen):
     p_value: float | None
     p_attributes: float | None
     p_welch: float | None
+    p_crossed: float | None = None
     p_verdict: float | None
     p_adjusted: float | None
     growth: GrowthRecord | None
@@ -214,6 +216,8 @@ class ResultRecord(_Frozen):
     gap: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    gap_ci_low: float | None = None
+    gap_ci_high: float | None = None
     wide_low: float | None = None
     wide_high: float | None = None
     x_ab: float | None = None
@@ -224,6 +228,7 @@ class ResultRecord(_Frozen):
     p_method: str | None = None
     p_attributes: float | None = None
     p_welch: float | None = None
+    p_crossed: float | None = None
     p_verdict: float | None = None
     p_verdict_low: float | None = None
     p_verdict_high: float | None = None

@@ -33,6 +33,7 @@ __all__ = [
 
 Outcome = Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
 Kind = Literal["effect", "gap", "growth", "shift", "excess", "min_effect"]
+Ends = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,7 +210,7 @@ class _Check:
     limit: float
     alternative: Alternative
     p: float | None
-    interval: tuple[float, float]
+    interval: Ends
 
     @property
     def is_over(self) -> bool:
@@ -225,11 +226,14 @@ class _Check:
 
 
 def _effect_checks(effect: EffectResult, rule: Rule, p: float | None) -> Iterator[_Check]:
-    values: tuple[tuple[Kind, float | None, float | None], ...] = (
-        ("effect", effect.effect_judged, rule.limits.max_effect),
-        ("gap", effect.gap, rule.limits.max_gap),
+    ends = (effect.ci_low, effect.ci_high)
+    # Of a classifier the effect is the gap.
+    gap_ends = (getattr(effect, "gap_ci_low", ends[0]), getattr(effect, "gap_ci_high", ends[1]))
+    values: tuple[tuple[Kind, float | None, float | None, Ends], ...] = (
+        ("effect", effect.effect_judged, rule.limits.max_effect, ends),
+        ("gap", effect.gap, rule.limits.max_gap, gap_ends),
     )
-    for kind, value, limit in values:
+    for kind, value, limit, interval in values:
         if limit is not None and value is not None:
             yield _Check(
                 kind=kind,
@@ -237,7 +241,7 @@ def _effect_checks(effect: EffectResult, rule: Rule, p: float | None) -> Iterato
                 limit=limit,
                 alternative=rule.alternative,
                 p=p,
-                interval=(effect.ci_low, effect.ci_high),
+                interval=interval,
             )
 
 
@@ -295,6 +299,8 @@ def _evidence(rule: Rule, check: _Check) -> tuple[bool, str]:
         return is_proven, f"adjusted p = {shown} {relation} {rule.alpha:g}"
     if rule.evidence == "interval":
         low, high = check.interval
+        if low is None or high is None:
+            raise ValueError("evidence by interval was asked for, but there is no interval")
         above, below = low > check.limit, high < -check.limit
         is_proven = {"two-sided": above or below, "greater": above, "less": below}[
             check.alternative

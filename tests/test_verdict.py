@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from pytest_visualbias.spec.schema import Limits
@@ -14,6 +15,8 @@ from pytest_visualbias.statistics import (
     GrowthResult,
     IntraGrowthResult,
     IntraResult,
+    OutcomeScores,
+    outcome_from_scores,
 )
 from pytest_visualbias.verdict import (
     CorrectedP,
@@ -38,6 +41,8 @@ EFFECT = AssociationResult(
     gap=0.03,
     ci_low=0.2,
     ci_high=1.4,
+    gap_ci_low=0.01,
+    gap_ci_high=0.05,
     confidence=0.95,
     n_x=8,
     n_y=8,
@@ -77,7 +82,14 @@ GROWTH = GrowthResult(
     p_verdict_method="exact",
 )
 WITHIN = IntraResult(
-    effect_size=0.6, effect_judged=0.6, ci_low=0.5, ci_high=0.7, confidence=0.95, n_x=8
+    effect_size=0.6,
+    effect_judged=0.6,
+    ci_low=0.5,
+    ci_high=0.7,
+    confidence=0.95,
+    standard_error=0.04,
+    degrees_of_freedom=7,
+    n_x=8,
 )
 WITHIN_GROWTH = IntraGrowthResult(
     growth=0.2,
@@ -204,6 +216,26 @@ class TestMaxGap:
 
     def test_needs_the_p_of_the_effect(self) -> None:
         assert verdict(effect(0.1, gap=0.03), rule(max_gap=0.02), 0.2).outcome == "inconclusive"
+
+    @pytest.mark.parametrize(
+        ("low", "high", "outcome"),
+        [(0.021, 0.05, "fail"), (0.02, 0.05, "inconclusive"), (-0.05, -0.03, "fail")],
+    )
+    def test_by_interval_needs_all_of_the_interval_of_the_gap_beyond_the_limit(
+        self, low: float, high: float, outcome: Outcome
+    ) -> None:
+        """The interval of the effect, +1.6 to +2, is in other units."""
+        found = dataclasses.replace(
+            effect(1.8, low=1.6, gap=(low + high) / 2), gap_ci_low=low, gap_ci_high=high
+        )
+        assert verdict(found, rule("interval", max_gap=0.02)).outcome == outcome
+
+    def test_of_a_classifier_it_has_the_interval_of_the_effect(self) -> None:
+        rates = np.repeat([0.0, 1], [30, 10]), np.repeat([0.0, 1], [10, 30])
+        scores = OutcomeScores(first=rates[0], second=rates[1], is_rate=True)
+        found = outcome_from_scores(scores)
+        for limit, outcome in ((0.2, "fail"), (0.45, "inconclusive"), (0.55, "pass")):
+            assert verdict(found, rule("interval", max_gap=limit)).outcome == outcome
 
     def test_a_limit_on_it_never_passes_for_want_of_a_gap(self) -> None:
         with pytest.raises(ValueError, match="a limit on the gap was given, but no gap to judge"):

@@ -20,7 +20,7 @@ __all__ = ["point_of", "series_of"]
 
 FIELDS = (
     *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
-    *("p_value", "p_attributes", "p_welch", "p_verdict"),
+    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict"),
 )
 
 

@@ -42,10 +42,10 @@ EFFECT_FIELDS = (
     *("n_x", "n_y", "n_a", "n_b", "effect_size", "effect_size_attributes", "effect_judged", "gap"),
     *("ci_low", "ci_high", "p_value", "p_low", "p_high", "p_method", "p_attributes", "p_welch"),
     *("p_verdict", "p_verdict_low", "p_verdict_high", "p_verdict_method", "p_saddlepoint"),
-    *("wide_low", "wide_high", "x_ab", "y_ab"),
+    *("p_crossed", "gap_ci_low", "gap_ci_high", "wide_low", "wide_high", "x_ab", "y_ab"),
 )
 GROWTH_FIELDS = (
-    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_verdict"),
+    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict"),
     *("ci_low", "ci_high", "shift_ci_low", "shift_ci_high", "flipped"),
 )
 

@@ -225,6 +225,8 @@ def _evidence(record: ResultRecord) -> str:
         parts.append(f"{p_text(record.p_attributes)} permuting attributes")
     if record.p_welch is not None:
         parts.append(f"{p_text(record.p_welch)} by Welch's t")
+    if record.p_crossed is not None:
+        parts.append(f"{p_text(record.p_crossed)} by crossed t")
     if record.p_adjusted is not None:
         count = record.family_size
         parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {count} p)")
