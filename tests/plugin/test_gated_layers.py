@@ -10,6 +10,8 @@ from tests.plugin.conftest import LAYERED, control_test, one_test, sentences, ve
 from tests.plugin.test_series import holm
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tests.plugin.conftest import Project
 
 LAYERS = ("low", "mid", "top")
@@ -19,7 +21,7 @@ TESTS = (one_test("one"), one_test("two", A="c", B="d"))
 @pytest.fixture
 def layered(project: Project) -> Project:
     """A model that is biased at its middle layer only."""
-    sets = {}
+    sets: dict[str, np.ndarray] = {}
     for layer, bias in zip(LAYERS, (0.0, 0.4, 0.1), strict=True):
         sets |= {f"{layer}/{name}": rows for name, rows in vectors(bias=bias).items()}
     project.store("layers", sets)
