@@ -86,8 +86,12 @@ def _limits(subject: Subject) -> Iterator[str]:
     proof = {
         "significant": f"and the corrected p is at most {plan.alpha:g}. Over a limit without that "
         "it is inconclusive: a skip, and a failure with --visualbias-strict",
-        "interval": f"and the whole {1 - plan.alpha:.0%} interval lies beyond. Over a limit "
-        "without that it is inconclusive: a skip, and a failure with --visualbias-strict",
+        "interval": f"and the whole {1 - plan.alpha:.0%} interval lies beyond, its level raised "
+        "for all limits judged so. Over a limit without that it is inconclusive: a skip, and a "
+        "failure with --visualbias-strict",
+        "equivalence": f"and the corrected p is at most {plan.alpha:g}. It passes only where the "
+        f"{1 - 2 * plan.alpha:.0%} interval lies within every limit; else it is inconclusive: a "
+        "skip, and a failure with --visualbias-strict",
         "point": "whatever the evidence",
     }[plan.evidence]
     yield f"It fails where {shown}, {proof}."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.kinds import part_of
-from pytest_visualbias.spec.layers import made_at, points_of
+from pytest_visualbias.spec.layers import gated_layers_of, made_at, points_of
 from pytest_visualbias.spec.roles import is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import Finding, concepts_of
 from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
@@ -27,11 +27,16 @@ __all__ = [
     "Side",
     "alternative_of",
     "declared_family",
+    "interval_count",
     "measurable",
     "plan_of",
     "power_findings",
     "smallest_visible",
 ]
+
+
+# With these a test fails by a p-value.
+BY_P = ("significant", "equivalence")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +92,7 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str, str]]:
 
 def _used(spec: BiasSpec, model: str, test: BiasTest) -> Iterator[str]:
     """Yield the p-values of a test that its limits use; a test of another evidence uses none."""
-    if test.is_positive or not test.compared or plan_of(spec, test).evidence != "significant":
+    if test.is_positive or not test.compared or plan_of(spec, test).evidence not in BY_P:
         return
     if test.limits.on_effect:
         yield "effect"
@@ -95,6 +100,20 @@ def _used(spec: BiasSpec, model: str, test: BiasTest) -> Iterator[str]:
         yield "growth"
     if test.limits.on_excess and not is_random(spec.models[model]):
         yield "excess"
+
+
+def interval_count(spec: BiasSpec, model: str) -> int:
+    """Return how many limits of a model are judged by their interval, at all gated layers."""
+    count = 0
+    for test in spec.tests:
+        if test.is_positive or plan_of(spec, test).evidence != "interval":
+            continue
+        skipped = {"min_effect"}
+        if is_origin(spec, model, test):
+            skipped |= {"max_growth", "max_shift"}
+        limits = test.limits.model_dump(exclude_none=True).keys() - skipped
+        count += len(limits) * len(gated_layers_of(spec, test))
+    return count
 
 
 def smallest_visible(
