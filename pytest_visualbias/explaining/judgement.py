@@ -55,8 +55,8 @@ def _control(subject: Subject) -> Iterator[str]:
         return
     sign = "-" if plan.alternative == "less" else ""
     yield (
-        f"It passes where d, seen from the targets, is {sign}{least:g} or beyond with p of at most "
-        f"{plan.alpha:g}, uncorrected."
+        f"It passes where the judged effect is {sign}{least:g} or beyond, and the largest of its p "
+        f"is at most {plan.alpha:g}, uncorrected."
     )
 
 
