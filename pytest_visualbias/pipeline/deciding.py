@@ -31,13 +31,13 @@ def corrected_p(
     numbers : mapping to mapping of str to Numbers
         Of every place (a layer, or a layer of a checkpoint) and every test, by its name.
     members : sequence of (place, str, str)
-        A place, a test, and ``effect``, ``growth`` or ``excess``: every declared p. A member
-        without numbers counts as 1.
+        A place, a test, and ``effect``, ``growth``, ``shift`` or ``excess``: every declared p. A
+        member without numbers counts as 1.
 
     Returns
     -------
     dict
-        Of every place, the corrected p by test and ``effect``, ``growth`` or ``excess``.
+        Of every place, the corrected p by test and ``effect``, ``growth``, ``shift`` or ``excess``.
     """
     results = [getattr(numbers[place][name], what) for place, name, what in members]
     raw = [one.p_verdict if isinstance(one, Evidence) else 1.0 for one in results]

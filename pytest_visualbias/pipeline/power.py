@@ -49,12 +49,15 @@ class Plan:
         In force.
     alpha : float
         Of the spec.
+    has_retrainings : bool
+        Whether the trials of a change are retrainings, whose spread counts.
     """
 
     alternative: Alternative
     sides: Sides
     evidence: Evidence
     alpha: float
+    has_retrainings: bool = True
 
 
 def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
@@ -79,8 +82,8 @@ def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
 def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str, str]]:
     """Return the members of a model's family: every p-value that a limit uses, at gated layers.
 
-    They are triples of a layer, a test and "effect", "growth" or "excess": what the spec declares,
-    whatever is selected or fails to run.
+    They are triples of a layer, a test and "effect", "growth", "shift" or "excess": what the spec
+    declares, whatever is selected or fails to run.
     """
     return [
         (point.name, test.name, what)
@@ -96,8 +99,11 @@ def _used(spec: BiasSpec, model: str, test: BiasTest) -> Iterator[str]:
         return
     if test.limits.on_effect:
         yield "effect"
-    if test.limits.on_growth and not is_origin(spec, model, test):
-        yield "growth"
+    if not is_origin(spec, model, test):
+        if test.limits.max_growth is not None:
+            yield "growth"
+        if test.limits.max_shift is not None:
+            yield "shift"
     if test.limits.on_excess and not is_random(spec.models[model]):
         yield "excess"
 
