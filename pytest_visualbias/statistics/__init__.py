@@ -54,6 +54,7 @@ from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
 from pytest_visualbias.statistics.sampled_effect import SampledEffect
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
+from pytest_visualbias.statistics.similarity import GroupedRows
 from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 
 EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult
@@ -68,6 +69,7 @@ __all__ = [
     "Correction",
     "EffectResult",
     "Evidence",
+    "GroupedRows",
     "GrowthResult",
     "Influence",
     "IntraGrowthResult",
