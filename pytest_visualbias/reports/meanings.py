@@ -60,6 +60,8 @@ RESULT: Mapping[str, str] = {
     "family_size": "how many p the correction is over",
     "smallest_detectable_effect": "smallest |effect| that is significant in any case",
     "smallest_detectable_effect_attributes": "the same of the attributes",
+    "detectable": "the true effect that is found in 80 % of samples like this one",
+    "images_needed": "images a set that would show in 80 % of samples that the limit is kept",
     "alpha": "the level that p_adjusted is held against",
     "alternative": "two-sided, greater or less",
     "sides": "which sides are judged: both or targets; null where a kind has one",
