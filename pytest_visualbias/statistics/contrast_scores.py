@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics.similarity import Embeddings
-
     from pytest_visualbias.statistics.scores import GrowthBasis
+    from pytest_visualbias.statistics.similarity import Embeddings
 
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
