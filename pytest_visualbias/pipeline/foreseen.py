@@ -11,7 +11,7 @@ from pytest_visualbias.pipeline.predictions import asked_of
 from pytest_visualbias.pipeline.recorded import missing, origin, stale
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.groups import grouped
-from pytest_visualbias.spec.layers import layers_of, points_of
+from pytest_visualbias.spec.layers import layers_of, points_of, test_at
 from pytest_visualbias.spec.roles import growth_base, is_gated
 from pytest_visualbias.spec.sets import concepts_of
 
@@ -110,7 +110,8 @@ def _claims(spec: BiasSpec, baseline: Baseline) -> Iterator[_Claim]:
         for layer in layers_of(spec, test):
             for model in spec.models:
                 if origin(spec, model, test, baseline) is baseline:
-                    yield _Claim(index=index, test=test, model=model, layer=layer)
+                    judged = test_at(spec, test, layer)
+                    yield _Claim(index=index, test=judged, model=model, layer=layer)
 
 
 def _problem(spec: BiasSpec, sets: ModelSets, claim: _Claim, baseline: Baseline) -> str | None:

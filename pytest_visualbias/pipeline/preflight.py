@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import SpecError, StimulusError, StorageError
 from pytest_visualbias.models.precomputed import open_vectors
+from pytest_visualbias.pipeline.hidden import hidden_limits
 from pytest_visualbias.pipeline.power import power_findings
 from pytest_visualbias.pipeline.published import size_findings, unfinished
 from pytest_visualbias.remote.mirror import Mirror
@@ -204,7 +205,7 @@ def _check(
             *_unsaid_weights(file, model),
             *_turned_round(file, model),
             *_departure(file, model),
-            *power_findings(file.spec, model, _grouped(file.spec, sets.sets), strict=strict),
+            *power_findings(file.spec, model, _grouped(file.spec, sets.sets)),
         ]
         for finding in found:
             sentence = file.sentence(finding.path, finding.message)
@@ -214,6 +215,12 @@ def _check(
             for index, test in enumerate(file.spec.tests):
                 if _concerns(finding.path, index, test):
                     warnings[model, test.name][sentence] = None
+    hidden = hidden_limits(file.spec, {model: one.sets for model, one in models.items()})
+    if hidden is not None:
+        sentence = file.sentence(hidden.path, hidden.message)
+        faults |= {sentence: None} if strict else {}
+        for key in hidden.tests:
+            warnings[key][sentence] = None
     if faults:
         raise SpecError(list(faults))
     return {key: tuple(sentences) for key, sentences in warnings.items()}

@@ -39,6 +39,7 @@ from pytest_visualbias.spec.values import (
     Evidence,
     Groups,
     Name,
+    Names,
     Sides,
     Strict,
     Text,
@@ -139,7 +140,13 @@ Layer = Annotated[
 
 
 class Settings(Strict):
-    """Of all tests of a spec; a test may say otherwise where it has the same key."""
+    """Settings of all tests of a spec; a test with the same key overrides one.
+
+    Attributes
+    ----------
+    gated_layers : tuple of str, optional
+        The layers at which limits apply; without it all.
+    """
 
     # No sets of images support less, and the interval there is all that is possible.
     alpha: Annotated[float, Field(ge=0.0001, lt=1)] = 0.05
@@ -147,6 +154,7 @@ class Settings(Strict):
     correction: Literal["holm", "bh", "none"] = "holm"
     evidence: Evidence = "significant"
     sides: Sides = "both"
+    gated_layers: Names | None = None
     duplicates: Literal["warn", "error"] = "warn"
     differs: Differences = ()
 
