@@ -10,6 +10,7 @@ from pytest_visualbias.baseline.recording import unclaimed_text
 from pytest_visualbias.pipeline.predictions import asked_of
 from pytest_visualbias.pipeline.recorded import missing, origin, stale
 from pytest_visualbias.spec.counting import counted
+from pytest_visualbias.spec.groups import grouped
 from pytest_visualbias.spec.layers import layers_of, points_of, test_at
 from pytest_visualbias.spec.roles import growth_base, is_gated
 from pytest_visualbias.spec.sets import concepts_of
@@ -138,7 +139,7 @@ def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: Entry) -> lis
     if all(concept in sets.sets for concept in concepts.values()):
         found = counted(test, {role: sets.sets[name] for role, name in concepts.items()})
         now["stimuli"] = {
-            role: Stimuli.of(stimulus.identity for stimulus in one.stimuli)
+            role: Stimuli.of(stimulus.identity for stimulus in grouped(spec, one).stimuli)
             for role, one in found.items()
         }
     return difference(entry, entry.model_copy(update=now), spec.settings.differs)

@@ -16,6 +16,7 @@ from pytest_visualbias.pipeline.published import size_findings, unfinished
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.spec.digests import digest_of_file
+from pytest_visualbias.spec.groups import grouped
 from pytest_visualbias.spec.layers import points_of
 from pytest_visualbias.spec.mirrored import brought
 from pytest_visualbias.spec.preparing import DEPARTURE
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_visualbias.spec.parsing import SpecFile
-    from pytest_visualbias.spec.schema import BiasTest, ConceptFiles
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ConceptFiles
     from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["ModelSets", "Preflight", "preflight", "stored_sets"]
@@ -204,7 +205,7 @@ def _check(
             *_unsaid_weights(file, model),
             *_turned_round(file, model),
             *_departure(file, model),
-            *power_findings(file.spec, model, sets.sets),
+            *power_findings(file.spec, model, _grouped(file.spec, sets.sets)),
         ]
         for finding in found:
             sentence = file.sentence(finding.path, finding.message)
@@ -223,6 +224,10 @@ def _check(
     if faults:
         raise SpecError(list(faults))
     return {key: tuple(sentences) for key, sentences in warnings.items()}
+
+
+def _grouped(spec: BiasSpec, sets: Mapping[str, StimulusSet]) -> dict[str, StimulusSet]:
+    return {concept: grouped(spec, stimuli) for concept, stimuli in sets.items()}
 
 
 def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:

@@ -152,6 +152,7 @@ def _sets(numbers: Numbers, project: Path) -> dict[str, SetRecord]:
             names=[stimulus.name for stimulus in stimuli.stimuli],
             folder=_folder(stimuli, project),
             templates=list(stimuli.templates),
+            groups={one.name: one.members for one in stimuli.stimuli if one.members} or None,
         )
         for role, stimuli in numbers.sets.items()
     }

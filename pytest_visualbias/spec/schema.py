@@ -37,6 +37,7 @@ from pytest_visualbias.spec.values import (
     Alternative,
     Differences,
     Evidence,
+    Groups,
     Name,
     Names,
     Sides,
@@ -100,11 +101,14 @@ class ConceptFiles(Strict):
         A glob below `path`; without it the images directly in it are taken.
     files : tuple of str, optional
         The files below `path`, in this order.
+    groups : str, optional
+        As that of the spec, for this concept.
     """
 
     path: Text = "."
     pattern: Text | None = None
     files: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
+    groups: Groups | None = None
 
 
 def _concept(value: Any) -> str:
@@ -191,6 +195,9 @@ class BiasSpec(Strict):
     suite: Choice | None = None
     concepts: Annotated[dict[Name, Concept], Field(min_length=1)]
     known_duplicates: Texts = ()
+    # A regular expression for the whole stem of a file name; what it captures is the group of an
+    # image, and the images of a group count as one.
+    groups: Groups | None = None
     # The names of the classes of classifiers, in the order of their logits.
     classes: Texts = ()
     settings: Settings = Settings()
