@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.alike import alike
+from pytest_visualbias.pipeline.alike import alike, near_duplicates
 from pytest_visualbias.pipeline.judging import unmeasured
 from pytest_visualbias.pipeline.twins import twins
 from pytest_visualbias.spec.layers import LOGITS, POOLED, PROBABILITIES
@@ -46,8 +46,10 @@ def remarks(file: SpecFile, subject: Subject, layer: str, judged: Judged) -> Ite
     if trials[0].read_out.doubt and POOLED in _modules(subject, layer):
         yield file.sentence(("models", model), trials[0].read_out.doubt)
     if not _modules(subject, layer) & {LOGITS, PROBABILITIES}:  # equal predictions are nothing rare
-        for text in alike(file.spec, model, numbers.sets, trials[0].tables[layer].vectors):
-            yield f"{place}: {text}"
+        vectors = trials[0].tables[layer].vectors
+        for look in (alike, near_duplicates):
+            for text in look(file.spec, model, numbers.sets, vectors):
+                yield f"{place}: {text}"
 
 
 def _modules(subject: Subject, layer: str) -> set[str]:
