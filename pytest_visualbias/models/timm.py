@@ -12,7 +12,7 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint, weights_of
+from pytest_visualbias.models.checkpoints import read_checkpoint, refuse_quantised, weights_of
 from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
 from pytest_visualbias.models.misfits import MisfitError
@@ -23,6 +23,7 @@ from pytest_visualbias.models.saved_settings import (
     check_preprocessing,
     settings_of,
 )
+from pytest_visualbias.models.shards import files_of
 from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
@@ -43,6 +44,7 @@ __all__ = ["open_timm", "own_input"]
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CHANNELS = 3
+LOCAL = "local-dir:"
 # What other keys of the spec say, and no file may.
 FORBIDDEN = tuple(ARGUMENTS[TimmModel])
 
@@ -67,6 +69,9 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     )
     notes: dict[str, Any] = {"architecture": entry.name}
     no_logits = _unlearned(model) if wants_pretrained else ""
+    if wants_pretrained and entry.name.startswith(LOCAL):
+        folder = Path(entry.name.removeprefix(LOCAL))
+        refuse_quantised(files_of(folder), model, entry.name)
     images = own_input(model, entry, saved, size=arguments.get("img_size"))
     if path is not None and checkpoint is not None:
         check_preprocessing(entry, path, checkpoint, images["preprocessing"])

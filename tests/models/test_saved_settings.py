@@ -333,6 +333,20 @@ def test_images_have_three_channels(count: int, context: Context) -> None:
     assert "validation" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.float8_e4m3fn])
+def test_values_of_another_kind_in_a_folder_of_timm_are_refused(
+    kind: torch.dtype, context: Context
+) -> None:
+    saved_for_hub(context.folder / "hf")
+    name = f"local-dir:{context.folder / 'hf'}"
+    opened(context, name=name)
+    path = context.folder / "hf/model.safetensors"
+    state = safetensors.torch.load_file(path)
+    safetensors.torch.save_file(state | {"fc.bias": state["fc.bias"].to(kind)}, path)
+    with pytest.raises(EncoderError, match=r"fc\.bias"):
+        opened(context, name=name)
+
+
 class TestUnread:
     """A folder of transformers holds no weights that the network has no place for."""
 
