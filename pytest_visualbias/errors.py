@@ -42,6 +42,7 @@ __all__ = [
     "VisualBiasError",
     "legible",
     "printable",
+    "without_commands",
     "without_secrets",
 ]
 
@@ -62,9 +63,19 @@ SIGNED = re.compile(
 )
 
 
+# What makes a command of a line in a log of GitHub, Azure or TeamCity, wherever it stands in it.
+COMMAND = re.compile(r"##(?=\w*\[)")
+
+
 def printable(text: str) -> str:
     """Return a text that stays on one line and shows what it holds, line breaks escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return without_commands(shown)
+
+
+def without_commands(text: str) -> str:
+    """Return a text that no log of CI takes for a command: one sign of it is an escape."""
+    return COMMAND.sub(r"#\\x23", text)
 
 
 def without_secrets(text: str) -> str:
