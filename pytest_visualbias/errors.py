@@ -41,6 +41,7 @@ __all__ = [
     "UsageError",
     "VisualBiasError",
     "legible",
+    "path_sentence",
     "printable",
     "without_commands",
     "without_secrets",
@@ -92,6 +93,12 @@ def legible(text: str) -> str:
         return shown
     half = (LONGEST - len(LEFT_OUT)) // 2
     return f"{shown[:half]}{LEFT_OUT}{shown[-half:]}"
+
+
+def path_sentence(error: OSError) -> str:
+    """Return what is wrong with a path that the system refuses, and what to do."""
+    path = "a file" if error.filename is None else str(error.filename)
+    return legible(f"{path} cannot be used ({error.strerror or error}); correct the path")
 
 
 class VisualBiasError(Exception):

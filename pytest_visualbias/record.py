@@ -20,6 +20,7 @@ __all__ = [
     "ResultRecord",
     "SeriesRecord",
     "SetRecord",
+    "ViolationRecord",
     "WordRecord",
     "ZeroShotRecord",
     "to_json",
@@ -59,6 +60,7 @@ class GrowthRecord(_Frozen):
     p_value: float | None
     p_attributes: float | None
     p_welch: float | None
+    p_crossed: float | None = None
     p_verdict: float | None
     p_adjusted: float | None
     p_method: str | None
@@ -80,11 +82,29 @@ class ExcessRecord(GrowthRecord):
 
 
 class AcceptRecord(_Frozen):
-    """The waiver of a test: a bias accepted up to a size and a day."""
+    """The waiver of a test: a bias accepted up to a size and a day.
 
-    max_effect: float
+    Each size is for the limit of the same name.
+    """
+
+    max_effect: float | None = None
+    max_gap: float | None = None
+    max_growth: float | None = None
     reason: str
     until: dt.date
+
+
+class ViolationRecord(_Frozen):
+    """A limit that a test does not keep.
+
+    The value is null where it could not be compared or is not a number. Evidence says whether the
+    limit is exceeded with the evidence that the test asks for.
+    """
+
+    kind: Literal["effect", "gap", "growth", "shift", "excess", "min_effect"]
+    value: float | None
+    limit: float
+    evidence: bool
 
 
 class PointRecord(_Frozen):
@@ -103,6 +123,7 @@ class PointRecord(_Frozen):
     p_value: float | None
     p_attributes: float | None
     p_welch: float | None
+    p_crossed: float | None = None
     p_verdict: float | None
     p_adjusted: float | None
     growth: GrowthRecord | None
@@ -195,6 +216,8 @@ class ResultRecord(_Frozen):
     gap: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    gap_ci_low: float | None = None
+    gap_ci_high: float | None = None
     wide_low: float | None = None
     wide_high: float | None = None
     x_ab: float | None = None
@@ -205,6 +228,7 @@ class ResultRecord(_Frozen):
     p_method: str | None = None
     p_attributes: float | None = None
     p_welch: float | None = None
+    p_crossed: float | None = None
     p_verdict: float | None = None
     p_verdict_low: float | None = None
     p_verdict_high: float | None = None
@@ -226,6 +250,7 @@ class ResultRecord(_Frozen):
     trials: dict[str, list[float] | list[str]] | None = None
     series: SeriesRecord | None = None
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
+    violations: list[ViolationRecord] = []
     reasons: list[str]
     warnings: list[str] = []
     sets: dict[str, SetRecord] = {}

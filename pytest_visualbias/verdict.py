@@ -1,13 +1,12 @@
-"""From numbers and limits to an outcome with its reasons.
-
-Nothing is computed here and nothing is read: a verdict is data, and each reason is a sentence made
-where its rule is applied.
-"""
+"""From numbers and limits to an outcome, the limits that led to it, and sentences about them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from pytest_visualbias.statistics import IntraResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,20 +15,25 @@ if TYPE_CHECKING:
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
 __all__ = [
-    "Exceeded",
+    "CorrectedP",
+    "Kind",
     "Outcome",
     "Rule",
     "Verdict",
+    "Violation",
     "exceeded",
     "judge",
     "judge_control",
     "number",
     "over",
     "p_text",
+    "rounded_up",
     "size",
 ]
 
 Outcome = Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
+Kind = Literal["effect", "gap", "growth", "shift", "excess", "min_effect"]
+Ends = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +59,58 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CorrectedP:
+    """The verdict's p-values of one test, corrected over the family; None where no limit uses it.
+
+    Attributes
+    ----------
+    effect, growth, excess : float or None
+        Of the effect, of its growth or shift, and of its excess over an untrained network.
+    """
+
+    effect: float | None = None
+    growth: float | None = None
+    excess: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Violation:
+    """A limit that a test does not keep.
+
+    Attributes
+    ----------
+    kind : str
+        The limit's key without its prefix ``max_``; ``min_effect`` for a positive control.
+    value : float or None
+        What was measured; None if it could not be compared.
+    limit : float
+        The limit.
+    evidence : bool
+        Whether the value exceeds the limit with the evidence that the test asks for.
+    detail : str
+        That evidence in words.
+    sentence : str
+        The whole sentence, if it is not the usual one.
+    """
+
+    kind: Kind
+    value: float | None
+    limit: float
+    evidence: bool
+    detail: str = ""
+    sentence: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The violation as a sentence."""
+        if self.sentence or self.value is None:
+            return self.sentence
+        without = "" if self.evidence else ", but without evidence"
+        shown = over(self.value, self.limit)
+        return f"{self.kind} {shown} is over {self.limit:g}{without} ({self.detail})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """An outcome, and why.
 
@@ -62,55 +118,29 @@ class Verdict:
     ----------
     outcome : str
         What became of the test.
-    reasons : tuple of str
-        Sentences.
-    exceeded : tuple of Exceeded
-        The limits that reasons speak of.
+    violations : tuple of Violation
+        The limits that led to it.
+    notes : tuple of str
+        What else there is to say, in sentences.
     """
 
     outcome: Outcome
-    reasons: tuple[str, ...]
-    exceeded: tuple[Exceeded, ...] = field(default=(), compare=False, repr=False)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Proof:
-    """Whether an excess is more than chance, and by what."""
-
-    holds: bool
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exceeded:
-    """One value against one limit: whether it is over, and whether that is more than chance."""
-
-    what: str
-    value: float
-    limit: float
-    is_over: bool
-    proof: Proof
+    violations: tuple[Violation, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
-    def shown(self) -> str:
-        """The value, with as many digits as show that it is over."""
-        return over(self.value, self.limit)
-
-    def reason(self) -> str:
-        """Return it as a sentence."""
-        without = "" if self.proof.holds else ", but without evidence"
-        return f"{self.what} {self.shown} is over {self.limit:g}{without} ({self.proof.text})"
+    def reasons(self) -> tuple[str, ...]:
+        """Every reason once, as a sentence: the limits first."""
+        return (*dict.fromkeys(one.reason for one in self.violations), *self.notes)
 
 
 def judge(
     effect: EffectResult,
     growth: ChangeResult | None,
     rule: Rule,
+    p: CorrectedP,
     *,
-    p_adjusted: float | None,
-    growth_p_adjusted: float | None,
     excess: ChangeResult | None = None,
-    excess_p_adjusted: float | None = None,
 ) -> Verdict:
     """Judge a test of a gated model.
 
@@ -122,10 +152,10 @@ def judge(
         Since the model that growth is measured from; needed where a limit is on growth.
     rule : Rule
         What to judge by.
+    p : CorrectedP
+        The corrected p-values.
     excess : ChangeResult or None
         Since an untrained network; needed where a limit is on it.
-    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
-        The verdict's p of each, corrected over the family; None where no limit uses it.
 
     Returns
     -------
@@ -139,107 +169,117 @@ def judge(
         raise ValueError("a limit on the excess was given, but no excess to judge")
     if effect.gap is None and rule.limits.max_gap is not None:
         raise ValueError("a limit on the gap was given, but no gap to judge")
-    checks = [
-        *_effect_checks(effect, rule, p_adjusted),
-        *_growth_checks(growth, rule, growth_p_adjusted),
-        *_excess_checks(excess, rule, excess_p_adjusted),
-    ]
-    over = [check for check in checks if check.is_over]
-    proven = [check for check in over if check.proof.holds]
-    if over:
-        told = tuple(proven or over)
-        reasons = tuple(check.reason() for check in told)
-        return Verdict(outcome="fail" if proven else "inconclusive", reasons=reasons, exceeded=told)
-    return Verdict(outcome="pass", reasons=() if checks else ("reported only",))
+    violations = exceeded(effect, growth, rule, p, excess=excess)
+    proven = tuple(one for one in violations if one.evidence)
+    if violations:
+        outcome: Outcome = "fail" if proven else "inconclusive"
+        return Verdict(outcome=outcome, violations=proven or violations)
+    is_judged = rule.limits.on_effect or rule.limits.on_growth or rule.limits.on_excess
+    return Verdict(outcome="pass", notes=() if is_judged else ("reported only",))
 
 
 def exceeded(
     effect: EffectResult,
     growth: ChangeResult | None,
     rule: Rule,
+    p: CorrectedP,
     *,
-    p_adjusted: float | None,
-    growth_p_adjusted: float | None,
     excess: ChangeResult | None = None,
-    excess_p_adjusted: float | None = None,
-) -> dict[str, bool]:
-    """Return the limits that are exceeded, and whether each is with the evidence asked for.
+) -> tuple[Violation, ...]:
+    """Return every limit that is exceeded, with the evidence asked for or without.
 
     Parameters
     ----------
-    effect, growth, rule, p_adjusted, growth_p_adjusted, excess, excess_p_adjusted
+    effect, growth, rule, p, excess
         As for `judge`; a limit on a change that was not measured is not exceeded.
     """
     checks = (
-        *_effect_checks(effect, rule, p_adjusted),
-        *_growth_checks(growth, rule, growth_p_adjusted),
-        *_excess_checks(excess, rule, excess_p_adjusted),
+        *_effect_checks(effect, rule, p.effect),
+        *_growth_checks(growth, rule, p.growth),
+        *_excess_checks(excess, rule, p.excess),
     )
-    return {f"max_{check.what}": check.proof.holds for check in checks if check.is_over}
+    return tuple(check.violation(rule) for check in checks if check.is_over)
 
 
-def _effect_checks(
-    effect: EffectResult, rule: Rule, p_adjusted: float | None
-) -> Iterator[Exceeded]:
-    limits = rule.limits
-    for what, value, limit in (
-        ("effect", effect.effect_judged, limits.max_effect),
-        ("gap", effect.gap, limits.max_gap),
-    ):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Check:
+    """One value against one limit, with what its evidence may come from."""
+
+    kind: Kind
+    value: float
+    limit: float
+    alternative: Alternative
+    p: float | None
+    interval: Ends
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the limit is exceeded; what is not a number is not within it either."""
+        return not size(self.value, self.alternative) <= self.limit
+
+    def violation(self, rule: Rule) -> Violation:
+        """Return what exceeds the limit, and whether that is more than chance."""
+        holds, detail = _evidence(rule, self)
+        return Violation(
+            kind=self.kind, value=self.value, limit=self.limit, evidence=holds, detail=detail
+        )
+
+
+def _effect_checks(effect: EffectResult, rule: Rule, p: float | None) -> Iterator[_Check]:
+    ends = (effect.ci_low, effect.ci_high)
+    # Of a classifier the effect is the gap.
+    gap_ends = (getattr(effect, "gap_ci_low", ends[0]), getattr(effect, "gap_ci_high", ends[1]))
+    values: tuple[tuple[Kind, float | None, float | None, Ends], ...] = (
+        ("effect", effect.effect_judged, rule.limits.max_effect, ends),
+        ("gap", effect.gap, rule.limits.max_gap, gap_ends),
+    )
+    for kind, value, limit, interval in values:
         if limit is not None and value is not None:
-            interval = (effect.ci_low, effect.ci_high)
-            yield Exceeded(
-                what=what,
+            yield _Check(
+                kind=kind,
                 value=value,
                 limit=limit,
-                is_over=_is_over(size(value, rule.alternative), limit),
-                proof=_proof(rule, p_adjusted, interval, limit, rule.alternative),
+                alternative=rule.alternative,
+                p=p,
+                interval=interval,
             )
 
 
-def _growth_checks(
-    growth: ChangeResult | None, rule: Rule, p_adjusted: float | None
-) -> Iterator[Exceeded]:
+def _growth_checks(growth: ChangeResult | None, rule: Rule, p: float | None) -> Iterator[_Check]:
     limits = rule.limits
     if growth is None:
         return
     if limits.max_growth is not None:
-        interval = (growth.ci_low, growth.ci_high)
-        yield Exceeded(
-            what="growth",
+        yield _Check(
+            kind="growth",
             value=growth.growth,
             limit=limits.max_growth,
-            is_over=_is_over(growth.growth, limits.max_growth),
-            proof=_proof(rule, p_adjusted, interval, limits.max_growth, "greater"),
+            alternative="greater",
+            p=p,
+            interval=(growth.ci_low, growth.ci_high),
         )
     if limits.max_shift is not None:
-        interval = (growth.shift_ci_low, growth.shift_ci_high)
-        yield Exceeded(
-            what="shift",
+        yield _Check(
+            kind="shift",
             value=growth.shift,
             limit=limits.max_shift,
-            is_over=_is_over(abs(growth.shift), limits.max_shift),
-            proof=_proof(rule, p_adjusted, interval, limits.max_shift, "two-sided"),
+            alternative="two-sided",
+            p=p,
+            interval=(growth.shift_ci_low, growth.shift_ci_high),
         )
 
 
-def _excess_checks(
-    excess: ChangeResult | None, rule: Rule, p_adjusted: float | None
-) -> Iterator[Exceeded]:
+def _excess_checks(excess: ChangeResult | None, rule: Rule, p: float | None) -> Iterator[_Check]:
     limit = rule.limits.max_excess
     if excess is not None and limit is not None:
-        yield Exceeded(
-            what="excess",
+        yield _Check(
+            kind="excess",
             value=excess.growth,
             limit=limit,
-            is_over=_is_over(excess.growth, limit),
-            proof=_proof(rule, p_adjusted, (excess.ci_low, excess.ci_high), limit, "greater"),
+            alternative="greater",
+            p=p,
+            interval=(excess.ci_low, excess.ci_high),
         )
-
-
-def _is_over(value: float, limit: float) -> bool:
-    # What is not a number is not within a limit either, and must not pass.
-    return not value <= limit
 
 
 def size(value: float, alternative: Alternative) -> float:
@@ -247,28 +287,26 @@ def size(value: float, alternative: Alternative) -> float:
     return {"two-sided": abs(value), "greater": value, "less": -value}[alternative]
 
 
-def _proof(
-    rule: Rule,
-    p_adjusted: float | None,
-    interval: tuple[float, float],
-    limit: float,
-    alternative: Alternative,
-) -> Proof:
+def _evidence(rule: Rule, check: _Check) -> tuple[bool, str]:
+    """Return whether a value over its limit is more than chance, and what shows it."""
     if rule.evidence == "significant":
-        is_proven = p_adjusted is not None and not p_adjusted > rule.alpha
-        shown = p_text(p_adjusted)
-        if p_adjusted is not None and (float(shown) > rule.alpha) == is_proven:
-            shown = f"{p_adjusted:.6g}"  # rounded, it would seem to say the opposite
+        p = check.p
+        is_proven = p is not None and not p > rule.alpha
+        shown = p_text(p)
+        if p is not None and (float(shown) > rule.alpha) == is_proven:
+            shown = f"{p:.6g}"  # rounded, it would seem to say the opposite
         relation = "<=" if is_proven else ">"
-        text = f"adjusted p = {shown} {relation} {rule.alpha:g}"
-        return Proof(holds=is_proven, text=text)
+        return is_proven, f"adjusted p = {shown} {relation} {rule.alpha:g}"
     if rule.evidence == "interval":
-        low, high = interval
-        above, below = low > limit, high < -limit
-        is_proven = {"two-sided": above or below, "greater": above, "less": below}[alternative]
-        level = f"{1 - rule.alpha:.0%}"
-        return Proof(holds=is_proven, text=f"{level} interval {low:+.2f} to {high:+.2f}")
-    return Proof(holds=True, text="point estimate")
+        low, high = check.interval
+        if low is None or high is None:
+            raise ValueError("evidence by interval was asked for, but there is no interval")
+        above, below = low > check.limit, high < -check.limit
+        is_proven = {"two-sided": above or below, "greater": above, "less": below}[
+            check.alternative
+        ]
+        return is_proven, f"{1 - rule.alpha:.0%} interval {low:+.2f} to {high:+.2f}"
+    return True, "point estimate"
 
 
 def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Verdict:
@@ -277,21 +315,30 @@ def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Ver
     Parameters
     ----------
     effect : EffectResult
-        Computed with the control's alternative; of two sides that of the targets is judged,
-        uncorrected. Without a p nothing is shown.
+        Computed with the control's alternative. Its judged effect counts, and the largest of all
+        its p-values, uncorrected; without a p nothing is shown.
     rule : Rule
         With ``limits.min_effect``.
     held_before : bool
         Whether the model that growth is measured from showed the effect.
     """
     least = rule.limits.min_effect or 0.0
-    shows = size(effect.effect_size, rule.alternative)
-    shown = f"d = {number(effect.effect_size)} (p = {p_text(effect.p_value)})"
-    if shows >= least and effect.p_value is not None and effect.p_value <= rule.alpha:
-        return Verdict(outcome="pass", reasons=(f"control held: {shown}",))
+    value = effect.effect_judged
+    p = None if isinstance(effect, IntraResult) else effect.p_verdict
+    is_shown = p is not None and p <= rule.alpha
+    shown = f"effect {number(value)} (p = {p_text(p)})"
+    if size(value, rule.alternative) >= least and is_shown:
+        return Verdict(outcome="pass", notes=(f"control held: {shown}",))
     needed = f"at least {least:g} with p <= {rule.alpha:g} is needed"
     what = "control lost since the model before" if held_before else "positive control failed"
-    return Verdict(outcome="fail", reasons=(f"{what}: {shown}, {needed}",))
+    missed = Violation(
+        kind="min_effect",
+        value=value,
+        limit=least,
+        evidence=is_shown,
+        sentence=f"{what}: {shown}, {needed}",
+    )
+    return Verdict(outcome="fail", violations=(missed,))
 
 
 def number(value: float) -> str:
@@ -303,6 +350,12 @@ def over(value: float, limit: float) -> str:
     """Return an effect that is over a limit, with as many digits as show that it is."""
     shown = number(value)
     return shown if abs(float(shown)) > limit else f"{value:+.6g}"
+
+
+def rounded_up(value: float) -> float:
+    """Return the least number of three significant digits that is no less than a positive one."""
+    scale = 10.0 ** (2 - math.floor(math.log10(value)))
+    return math.ceil(value * scale) / scale
 
 
 def p_text(p: float | None) -> str:

@@ -178,7 +178,7 @@ def test_other_settings_are_said_as_they_are(said: Callable[..., str]) -> None:
     near = said(SPEC, "near")
     assert "It fails where the gap in cosines is over 0.3 (max_gap)" in near
     assert "p is the chance of an effect as large, as positive as this" in near
-    assert "A waiver accepts effects up to 0.9 until 2099-03-01: The release of May." in near
+    assert "A waiver accepts effect up to 0.9 until 2099-03-01: The release of May." in near
     assert "No positive control speaks for it" in near
     apart = said(SPEC, "apart")
     assert "and the whole 95% interval lies beyond" in apart

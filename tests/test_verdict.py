@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from pytest_visualbias.spec.schema import Limits
@@ -14,8 +15,19 @@ from pytest_visualbias.statistics import (
     GrowthResult,
     IntraGrowthResult,
     IntraResult,
+    OutcomeScores,
+    outcome_from_scores,
 )
-from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control, number, p_text
+from pytest_visualbias.verdict import (
+    CorrectedP,
+    Rule,
+    Verdict,
+    judge,
+    judge_control,
+    number,
+    p_text,
+    rounded_up,
+)
 
 if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Alternative, Evidence
@@ -29,6 +41,8 @@ EFFECT = AssociationResult(
     gap=0.03,
     ci_low=0.2,
     ci_high=1.4,
+    gap_ci_low=0.01,
+    gap_ci_high=0.05,
     confidence=0.95,
     n_x=8,
     n_y=8,
@@ -68,7 +82,14 @@ GROWTH = GrowthResult(
     p_verdict_method="exact",
 )
 WITHIN = IntraResult(
-    effect_size=0.6, effect_judged=0.6, ci_low=0.5, ci_high=0.7, confidence=0.95, n_x=8
+    effect_size=0.6,
+    effect_judged=0.6,
+    ci_low=0.5,
+    ci_high=0.7,
+    confidence=0.95,
+    standard_error=0.04,
+    degrees_of_freedom=7,
+    n_x=8,
 )
 WITHIN_GROWTH = IntraGrowthResult(
     growth=0.2,
@@ -103,7 +124,12 @@ def verdict(
     growth: ChangeResult | None = None,
     growth_p: float | None = 0.01,
 ) -> Verdict:
-    return judge(numbers, growth, by, p_adjusted=p, growth_p_adjusted=growth_p)
+    return judge(numbers, growth, by, CorrectedP(effect=p, growth=growth_p))
+
+
+def limits_of(found: Verdict) -> list[tuple[str, float | None, float, bool]]:
+    """Return the violations of a verdict as plain values."""
+    return [(one.kind, one.value, one.limit, one.evidence) for one in found.violations]
 
 
 class TestMaxEffect:
@@ -139,7 +165,7 @@ class TestMaxEffect:
 
     @pytest.mark.parametrize("p", [0.001, 1.0])
     def test_within_the_limit_no_p_matters(self, p: float) -> None:
-        assert verdict(effect(0.4), rule(max_effect=0.5), p) == Verdict(outcome="pass", reasons=())
+        assert verdict(effect(0.4), rule(max_effect=0.5), p) == Verdict(outcome="pass")
 
     @pytest.mark.parametrize(
         ("alternative", "judged", "low", "high", "outcome"),
@@ -191,6 +217,26 @@ class TestMaxGap:
     def test_needs_the_p_of_the_effect(self) -> None:
         assert verdict(effect(0.1, gap=0.03), rule(max_gap=0.02), 0.2).outcome == "inconclusive"
 
+    @pytest.mark.parametrize(
+        ("low", "high", "outcome"),
+        [(0.021, 0.05, "fail"), (0.02, 0.05, "inconclusive"), (-0.05, -0.03, "fail")],
+    )
+    def test_by_interval_needs_all_of_the_interval_of_the_gap_beyond_the_limit(
+        self, low: float, high: float, outcome: Outcome
+    ) -> None:
+        """The interval of the effect, +1.6 to +2, is in other units."""
+        found = dataclasses.replace(
+            effect(1.8, low=1.6, gap=(low + high) / 2), gap_ci_low=low, gap_ci_high=high
+        )
+        assert verdict(found, rule("interval", max_gap=0.02)).outcome == outcome
+
+    def test_of_a_classifier_it_has_the_interval_of_the_effect(self) -> None:
+        rates = np.repeat([0.0, 1], [30, 10]), np.repeat([0.0, 1], [10, 30])
+        scores = OutcomeScores(first=rates[0], second=rates[1], is_rate=True)
+        found = outcome_from_scores(scores)
+        for limit, outcome in ((0.2, "fail"), (0.45, "inconclusive"), (0.55, "pass")):
+            assert verdict(found, rule("interval", max_gap=limit)).outcome == outcome
+
     def test_a_limit_on_it_never_passes_for_want_of_a_gap(self) -> None:
         with pytest.raises(ValueError, match="a limit on the gap was given, but no gap to judge"):
             verdict(WITHIN, rule("point", max_gap=0.02))
@@ -234,7 +280,7 @@ class TestWithinASet:
         by = rule("significant", "greater", min_effect=0.1)
         found = judge_control(WITHIN, by, held_before=False)
         assert found.outcome == "fail"
-        assert "d = +0.60 (p = -)" in found.reasons[0]
+        assert limits_of(found) == [("min_effect", 0.6, 0.1, False)]
 
 
 class TestGrowth:
@@ -298,32 +344,20 @@ class TestSeveralLimits:
     def test_one_exceeded_with_evidence_is_enough(self) -> None:
         by = rule(max_effect=5, max_gap=5, max_growth=0.2, max_shift=5)
         found = verdict(effect(0.1), by, 1.0, GROWTH, 0.01)
-        assert found == Verdict(
-            outcome="fail",
-            reasons=("growth +0.50 is over 0.2 (adjusted p = 0.01 <= 0.05)",),
-        )
+        assert found.outcome == "fail"
+        assert limits_of(found) == [("growth", 0.5, 0.2, True)]
 
     def test_those_with_evidence_are_the_reasons_of_a_failure(self) -> None:
         by = rule(max_effect=0.5, max_growth=0.2, max_shift=0.2)
         found = verdict(effect(-0.8), by, 0.2, GROWTH, 0.0012)
-        assert found == Verdict(
-            outcome="fail",
-            reasons=(
-                "growth +0.50 is over 0.2 (adjusted p = 0.0012 <= 0.05)",
-                "shift -0.70 is over 0.2 (adjusted p = 0.0012 <= 0.05)",
-            ),
-        )
+        assert found.outcome == "fail"
+        assert limits_of(found) == [("growth", 0.5, 0.2, True), ("shift", -0.7, 0.2, True)]
 
     def test_without_any_evidence_each_is_told(self) -> None:
         by = rule(max_effect=0.5, max_growth=0.2)
         found = verdict(effect(-0.8), by, 0.2, GROWTH, 0.3)
-        assert found == Verdict(
-            outcome="inconclusive",
-            reasons=(
-                "effect -0.80 is over 0.5, but without evidence (adjusted p = 0.2 > 0.05)",
-                "growth +0.50 is over 0.2, but without evidence (adjusted p = 0.3 > 0.05)",
-            ),
-        )
+        assert found.outcome == "inconclusive"
+        assert limits_of(found) == [("effect", -0.8, 0.5, False), ("growth", 0.5, 0.2, False)]
 
 
 class TestReasons:
@@ -338,7 +372,7 @@ class TestReasons:
 
     def test_without_limits_there_is_only_a_report(self) -> None:
         assert verdict(effect(1.9), rule(), None, GROWTH, None) == Verdict(
-            outcome="pass", reasons=("reported only",)
+            outcome="pass", notes=("reported only",)
         )
 
     def test_never_contradict_themselves_by_rounding(self) -> None:
@@ -378,27 +412,40 @@ class TestControl:
     def test_passes_where_it_shows_its_effect(
         self, alternative: Alternative, d: float, p: float, outcome: Outcome
     ) -> None:
-        found = dataclasses.replace(EFFECT, effect_size=d, p_value=p)
+        found = dataclasses.replace(EFFECT, effect_judged=d, p_verdict=p)
         by = rule("significant", alternative, min_effect=0.5)
         assert judge_control(found, by, held_before=False).outcome == outcome
 
-    def test_is_judged_by_the_target_side_alone(self) -> None:
-        found = dataclasses.replace(
-            EFFECT, effect_judged=0.0, effect_size_attributes=-1.0, p_attributes=1.0, p_verdict=1.0
-        )
+    def test_is_judged_by_the_smaller_side_and_by_every_p(self) -> None:
         by = rule("significant", "greater", min_effect=0.5)
-        assert judge_control(found, by, held_before=False).outcome == "pass"
+        weak = dataclasses.replace(EFFECT, effect_judged=0.4, effect_size=1.5)
+        found = judge_control(weak, by, held_before=False)
+        assert found.outcome == "fail"
+        assert limits_of(found) == [("min_effect", 0.4, 0.5, True)]
+        chance = dataclasses.replace(EFFECT, p_value=0.01, p_attributes=0.3, p_verdict=0.3)
+        found = judge_control(chance, by, held_before=False)
+        assert found.outcome == "fail"
+        assert limits_of(found) == [("min_effect", 0.8, 0.5, False)]
 
     def test_says_what_it_showed_and_what_is_needed(self) -> None:
         by = rule("significant", "greater", min_effect=0.5)
         held = judge_control(EFFECT, by, held_before=True)
-        assert held.reasons == ("control held: d = +1.50 (p = 0.01)",)
-        weak = dataclasses.replace(EFFECT, effect_size=0.1, p_value=0.4)
-        assert judge_control(weak, by, held_before=False).reasons == (
-            "positive control failed: d = +0.10 (p = 0.4), at least 0.5 with p <= 0.05 is needed",
-        )
+        assert (held.outcome, held.violations) == ("pass", ())
+        assert "+0.80" in held.reasons[0]
+        weak = dataclasses.replace(EFFECT, effect_judged=0.1, p_verdict=0.4)
+        (reason,) = judge_control(weak, by, held_before=False).reasons
+        assert "failed" in reason
         (reason,) = judge_control(weak, by, held_before=True).reasons
-        assert reason.startswith("control lost since the model before: d = +0.10 (p = 0.4), at le")
+        assert "lost" in reason
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"),
+    [(1.8349, 1.84), (0.7, 0.7), (0.0123456, 0.0124), (12.31, 12.4), (1.0, 1.0), (0.29, 0.29)],
+)
+def test_a_value_is_rounded_up_to_three_digits(value: float, rounded: float) -> None:
+    assert rounded_up(value) >= value
+    assert rounded_up(value) == pytest.approx(rounded, rel=4e-3)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_visualbias.explaining.subject import Subject
+    from pytest_visualbias.spec.schema import BiasTest
 
 __all__ = ["judgement"]
 
@@ -32,11 +33,17 @@ def judgement(subject: Subject) -> Iterator[str]:
     yield from _family(subject)
     if test.accept is not None:
         yield (
-            f"A waiver accepts effects up to {test.accept.max_effect:g} until "
-            f"{test.accept.until}: {printable(test.accept.reason)}"
+            f"A waiver accepts {_sizes(test)} until {test.accept.until}: "
+            f"{printable(test.accept.reason)}"
         )
     if not test.is_positive:
         yield from _controls(subject)
+
+
+def _sizes(test: BiasTest) -> str:
+    """Return up to which sizes the waiver of a test accepts each limit."""
+    sizes = test.accept.sizes(test.limits) if test.accept is not None else {}
+    return ", ".join(f"{kind} up to {size:g}" for kind, size in sizes.items())
 
 
 def _control(subject: Subject) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import safetensors
@@ -18,10 +19,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["read_checkpoint", "weights_of"]
+__all__ = ["StateDict", "read_checkpoint", "weights_of"]
 
 # VISSL's weights lie four keys deep.
 DEPTH = 6
+
+
+class StateDict(OrderedDict[str, torch.Tensor]):
+    """Weights by name, with the versions of modules where torch looks for them."""
+
+    _metadata: Mapping[str, Any] | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, Any] | None:
+        """The versions of the modules that were saved, by name; None where the file has none."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, versions: Mapping[str, Any] | None) -> None:
+        self._metadata = versions
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -83,9 +99,9 @@ def _reason(error: Exception) -> str:
     return first if " " in first else f"{type(error).__name__} {first}".strip()
 
 
-def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, torch.Tensor]]:
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
     """Return all weights by name, by the keys under which they lie joined by "/"."""
-    found: dict[str, dict[str, torch.Tensor]] = {}
+    found: dict[str, StateDict] = {}
     waiting: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), checkpoint)]
     seen: set[int] = set()
     while waiting:
@@ -95,7 +111,9 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, torch.Tenso
         seen.add(id(content))
         named = {key: value for key, value in content.items() if isinstance(key, str)}
         tensors = {key: _tensor(value) for key, value in named.items()}
-        if weights := {key: value for key, value in tensors.items() if value is not None}:
+        weights = StateDict((key, value) for key, value in tensors.items() if value is not None)
+        if weights:
+            weights.metadata = getattr(content, "_metadata", None)
             found.setdefault("/".join(keys), weights)
         if len(keys) < DEPTH:
             inner = ((key, value) for key, value in named.items() if isinstance(value, dict))

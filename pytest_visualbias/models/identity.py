@@ -103,6 +103,7 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
     facts = {
         "source": "factory",
         "call": entry.call,
+        "arguments": json.dumps(entry.arguments, sort_keys=True),
         "code": digest_of_code(files),
         "packages": json.dumps(packages_of(files, context), sort_keys=True),
         "preprocess": entry.preprocess,

@@ -54,7 +54,7 @@ def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -
     if wants_own and isinstance(entry.pretrained, str):
         notes["weights"] = entry.pretrained
     # Of a whole model, or of the tower alone: both have the tower's names.
-    notes |= load(visual, entry, identity.checkpoint)
+    notes |= load(visual, entry, identity.checkpoint)[0]
     network = Network(
         module=visual,
         notes=notes,

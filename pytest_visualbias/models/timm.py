@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,9 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.fitting import fit
+from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
-from pytest_visualbias.models.readouts import NO_CLASSIFIER, read_outs
+from pytest_visualbias.models.readouts import read_outs
 from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
@@ -45,8 +43,10 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     notes: dict[str, Any] = {"architecture": entry.name}
     no_logits = _unlearned(model) if wants_pretrained else ""
     if identity.checkpoint is not None:
-        model, facts, no_logits = _loaded(model, entry, identity.checkpoint)
+        facts, no_logits = load(model, entry, identity.checkpoint, head=_head(model))
         notes |= facts
+        if no_logits and hasattr(model, "reset_classifier"):
+            model.reset_classifier(0)
     network = Network(
         module=model,
         notes=notes,
@@ -122,32 +122,6 @@ def _unlearned(model: Any) -> str:
     # timm leaves such a classifier as it was drawn.
     model.reset_classifier(0)
     return f"the pretrained weights do not tell {wanted} classes apart; leave 'num_classes' out"
-
-
-def _loaded(model: Any, entry: TimmModel, path: Path) -> tuple[Any, dict[str, Any], str]:
-    """Load a checkpoint: the model with its classifier, or without it, and why there is none.
-
-    The features alone decide where the weights lie; the classifier must lie there, too.
-    """
-    weights, head = read_checkpoint(path), _head(model)
-    whole = copy.deepcopy(model) if getattr(model, "num_classes", 0) else None
-    if hasattr(model, "reset_classifier"):
-        model.reset_classifier(0)
-    said: dict[str, Any] = {"path": path, "ignore": entry.ignore}
-    place: dict[str, Any] = {"container": entry.container, "prefix": entry.prefix}
-    found = fit(model, weights, head=head, **said, **place)
-    facts = dict(found.facts)
-    if whole is None:
-        return model, facts, NO_CLASSIFIER
-    if any(name.startswith(entry.ignore) for name in head):
-        return model, facts, "'ignore' leaves the classifier out; remove it there"
-    place = {"container": found.container, "prefix": found.prefix}
-    try:
-        left_out = fit(whole, weights, **said, **place).facts["left_out"]
-    except EncoderError as error:
-        classes = "or its classes ('arguments: {num_classes: 7}'), or test embeddings at 'pooled'"
-        return model, facts, f"{error}, {classes}"
-    return whole, facts | {"left_out": left_out}, ""
 
 
 def _head(model: Any) -> tuple[str, ...]:

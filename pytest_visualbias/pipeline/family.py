@@ -18,6 +18,7 @@ from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.pipeline.recorded import origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
 from pytest_visualbias.spec.layers import made_at
+from pytest_visualbias.verdict import CorrectedP
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -54,8 +55,8 @@ class Judged:
         The model that growth is measured from, or ``baseline``.
     accept : Accept or None
         The waiver in force, or past its day.
-    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
-        The verdict's p, corrected over the family, where a limit uses it.
+    p : CorrectedP
+        The corrected p-values.
     """
 
     test: BiasTest
@@ -63,9 +64,7 @@ class Judged:
     verdict: Verdict
     base: str | None
     accept: Accept | None
-    p_adjusted: float | None
-    growth_p_adjusted: float | None
-    excess_p_adjusted: float | None
+    p: CorrectedP
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -166,27 +165,19 @@ def settle(
     results = []
     for test in made_at(spec, place.layer):
         found = numbers[test.name]
-        p, growth_p, excess_p = (
-            corrected.get((test.name, what)) for what in ("effect", "growth", "excess")
+        p = CorrectedP(
+            effect=corrected.get((test.name, "effect")),
+            growth=corrected.get((test.name, "growth")),
+            excess=corrected.get((test.name, "excess")),
         )
         waiver = waiver_of(spec, model, test, place.layer, today)
         judged = Judged(
             test=test,
             numbers=found,
-            verdict=_marked(
-                verdict_of(
-                    *(spec, model, test, found, waiver),
-                    p_adjusted=p,
-                    growth_p_adjusted=growth_p,
-                    excess_p_adjusted=excess_p,
-                ),
-                found,
-            ),
+            verdict=_marked(verdict_of(spec, model, test, found, waiver, p), found),
             base=origin_name(spec, model, test, earlier.baseline),
             accept=waiver.accept if waiver is not None else None,
-            p_adjusted=p,
-            growth_p_adjusted=growth_p,
-            excess_p_adjusted=excess_p,
+            p=p,
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.is_positive and one.verdict.outcome != "pass"]
@@ -228,4 +219,4 @@ def _marked(verdict: Verdict, found: Numbers) -> Verdict:
     """Return a verdict that says where its numbers are about to be recorded."""
     if not found.is_recorded or verdict.outcome == "error":
         return verdict
-    return dataclasses.replace(verdict, reasons=(*verdict.reasons, RECORDED))
+    return dataclasses.replace(verdict, notes=(*verdict.notes, RECORDED))

@@ -117,7 +117,7 @@ def _problem(spec: BiasSpec, sets: ModelSets, claim: _Claim, baseline: Baseline)
     if entry is None:
         return missing(baseline, claim.model, claim.key)
     unlike = _unlike(spec, sets, claim, entry)
-    return stale(baseline, claim.model, claim.key, unlike) if unlike else None
+    return f"not_comparable: {stale(baseline, claim.model, claim.key, unlike)}" if unlike else None
 
 
 def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: Entry) -> list[Unlike]:

@@ -87,8 +87,10 @@ class Numbers:
         From that model to this one.
     unlike_untrained : str or None
         In what that model's measurement differs so that there is no excess.
-    unrecorded : str or None
-        Why there is no growth since a record: its entry is missing, or of something else.
+    missing : str or None
+        That growth is measured since a record that has no entry of it, and what to do.
+    stale : str or None
+        In what the entry of a record differs so that there is no growth, and what to do.
     is_recorded : bool
         Whether this run is to record the numbers.
     problem : str or None
@@ -113,7 +115,8 @@ class Numbers:
     untrained_effects: tuple[float, ...] = ()
     excess: ChangeResult | None = None
     unlike_untrained: str | None = None
-    unrecorded: str | None = None
+    missing: str | None = None
+    stale: str | None = None
     is_recorded: bool = False
     problem: str | None = None
     asked: Asked | None = None
@@ -303,8 +306,8 @@ def _since_record(
     if not found.is_recorded:
         differs = file.spec.settings.differs
         past = past_of(baseline, subject, test, layer, found, differs)
-        if past.reason is not None:
-            return dataclasses.replace(found, unrecorded=past.reason)
+        if past.scores is None:
+            return dataclasses.replace(found, missing=past.missing, stale=past.stale)
         before = past.scores
     measure = remembering(measure_of(test), memo)
     growth = measure.grow(before, found.scores, plan_of(file.spec, test))

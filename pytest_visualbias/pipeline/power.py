@@ -13,6 +13,7 @@ from pytest_visualbias.spec.layers import layers_of, made_at
 from pytest_visualbias.spec.roles import is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import Finding, concepts_of
 from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
+from pytest_visualbias.verdict import rounded_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +56,7 @@ def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
         evidence = "interval"  # with limits, a fault of the spec
     return Plan(
         alternative=test.alternative or ("greater" if is_upward else settings.alternative),
-        sides="targets" if test.is_positive else test.sides or settings.sides,
+        sides=test.sides or settings.sides,
         evidence=evidence,
         alpha=settings.alpha,
     )
@@ -221,9 +222,12 @@ def _bound(
         if limit is not None and limit >= end:
             message = f"with sets of these sizes it cannot be over {end:.2f}; lower the limit"
             yield Finding(path=(*path, "limits", name), message=message, is_fault=True)
-    if test.accept is not None and test.accept.max_effect >= most:
-        message = f"with sets of these sizes no effect can be over {most:.2f}; accept less"
-        yield Finding(path=(*path, "accept", "max_effect"), message=message, is_fault=True)
+    for name in ("max_effect", "max_gap", "max_growth") if test.accept is not None else ():
+        size, end = getattr(test.accept, name), reach[name]
+        # A waiver of exactly what was measured, rounded up, must be possible.
+        if size is not None and size > rounded_up(end):
+            message = f"with sets of these sizes it cannot be over {end:.2f}; accept less"
+            yield Finding(path=(*path, "accept", name), message=message, is_fault=True)
 
 
 def _reachable(path: Path, plan: Plan, sides: list[_Side]) -> Iterator[Finding]:

@@ -16,7 +16,6 @@ from pytest_visualbias.baseline.entries import (
     plain,
 )
 from pytest_visualbias.errors import BaselineError
-from pytest_visualbias.pipeline.comparing import UNLIKE
 from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.spec.roles import growth_base, is_origin, is_random
@@ -68,10 +67,21 @@ class Earlier:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Past:
-    """The scores of a recorded result, or why there are none to compare with."""
+    """The scores of a recorded result, or why there are none to compare with.
+
+    Attributes
+    ----------
+    scores : AnyScores or None
+        As recorded.
+    missing : str or None
+        That there is no entry.
+    stale : str or None
+        In what the entry differs from this measurement.
+    """
 
     scores: AnyScores | None = None
-    reason: str | None = None
+    missing: str | None = None
+    stale: str | None = None
 
 
 def origin(
@@ -162,10 +172,10 @@ def past_of(
     key = entry_key(subject.name, test.name, layer)
     entry = baseline.entry(key)
     if entry is None:
-        return Past(reason=missing(baseline, subject.name, key))
+        return Past(missing=missing(baseline, subject.name, key))
     unlike = difference(entry, live_entry(subject, test, layer, numbers), differs)
     if unlike:
-        return Past(reason=stale(baseline, subject.name, key, unlike))
+        return Past(stale=stale(baseline, subject.name, key, unlike))
     try:
         scores = _restored(entry, test, numbers)
     except KeyError:
@@ -192,7 +202,7 @@ def missing(baseline: Baseline, model: str, key: str) -> str:
 def stale(baseline: Baseline, model: str, key: str, unlike: Sequence[Unlike]) -> str:
     """Say in what a result differs from what was recorded, and what to do."""
     what = ", ".join(one.text for one in unlike)
-    said = f"{UNLIKE}'{key}' in {baseline.shown} was recorded with other {what}"
+    said = f"'{key}' in {baseline.shown} was recorded with other {what}"
     declared = ""
     if all(one.name for one in unlike):
         names = ", ".join(one.name for one in unlike)

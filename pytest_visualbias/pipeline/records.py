@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +20,7 @@ from pytest_visualbias.record import (
     PredictionRecord,
     ResultRecord,
     SetRecord,
+    ViolationRecord,
 )
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
     from pytest_visualbias.statistics import ChangeResult
+    from pytest_visualbias.verdict import Violation
 
 __all__ = ["error_record", "growth_record", "model_record", "result_record", "role_of"]
 
@@ -39,10 +42,10 @@ EFFECT_FIELDS = (
     *("n_x", "n_y", "n_a", "n_b", "effect_size", "effect_size_attributes", "effect_judged", "gap"),
     *("ci_low", "ci_high", "p_value", "p_low", "p_high", "p_method", "p_attributes", "p_welch"),
     *("p_verdict", "p_verdict_low", "p_verdict_high", "p_verdict_method", "p_saddlepoint"),
-    *("wide_low", "wide_high", "x_ab", "y_ab"),
+    *("p_crossed", "gap_ci_low", "gap_ci_high", "wide_low", "wide_high", "x_ab", "y_ab"),
 )
 GROWTH_FIELDS = (
-    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_verdict"),
+    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict"),
     *("ci_low", "ci_high", "shift_ci_low", "shift_ci_high", "flipped"),
 )
 
@@ -106,6 +109,7 @@ def result_record(
         "pooling": point.pooling,
         "accept": _accept(judged),
         "outcome": judged.verdict.outcome,
+        "violations": [_violation(one) for one in judged.verdict.violations],
         "reasons": list(judged.verdict.reasons),
         "warnings": [*warnings, *remarks(file, subject, layer, judged)],
         "family_size": tests.size,
@@ -122,7 +126,7 @@ def result_record(
             "smallest_detectable_effect_attributes": visible[1],
             "prediction": _prediction(judged),
             "zero_shot": zero_shot_record(numbers.zero_shot, numbers.sets),
-            "p_adjusted": judged.p_adjusted,
+            "p_adjusted": judged.p.effect,
             "growth": growth_record(judged),
             "excess": _excess(judged, excess_base(file.spec, judged.test)),
             "trials": _trials(subject, numbers),
@@ -158,11 +162,24 @@ def _folder(stimuli: StimulusSet, project: Path) -> str:
     return ""
 
 
+def _violation(violation: Violation) -> ViolationRecord:
+    return ViolationRecord(
+        kind=violation.kind,
+        # What is not a number is none in JSON.
+        value=violation.value
+        if violation.value is not None and math.isfinite(violation.value)
+        else None,
+        limit=violation.limit,
+        evidence=violation.evidence,
+    )
+
+
 def _accept(judged: Judged) -> AcceptRecord | None:
     accept = judged.accept
     if accept is None:
         return None
-    return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
+    fields = ("max_effect", "max_gap", "max_growth", "reason", "until")
+    return AcceptRecord.model_validate({name: getattr(accept, name) for name in fields})
 
 
 def _prediction(judged: Judged) -> PredictionRecord | None:
@@ -186,7 +203,7 @@ def growth_record(judged: Judged) -> GrowthRecord | None:
     change = judged.numbers.growth
     if change is None or judged.base is None:
         return None
-    fields = _change(change, judged.base, judged.growth_p_adjusted)
+    fields = _change(change, judged.base, judged.p.growth)
     return GrowthRecord.model_validate(fields)
 
 
@@ -194,7 +211,7 @@ def _excess(judged: Judged, base: str | None) -> ExcessRecord | None:
     change = judged.numbers.excess
     if change is None or base is None:
         return None
-    fields = _change(change, base, judged.excess_p_adjusted)
+    fields = _change(change, base, judged.p.excess)
     untrained = list(judged.numbers.untrained_effects)
     return ExcessRecord.model_validate({**fields, "untrained": untrained})
 

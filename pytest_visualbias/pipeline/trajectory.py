@@ -248,5 +248,5 @@ def _or_error(run: Run, steps: Sequence[_Step], judged: Judged, own: tuple[Judge
     return dataclasses.replace(
         judged,
         numbers=Numbers(sets={}, problem=problem),
-        verdict=Verdict(outcome="error", reasons=(problem,)),
+        verdict=Verdict(outcome="error", notes=(problem,)),
     )

@@ -28,7 +28,7 @@ from pytest_visualbias.reports.outcomes import (
 )
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of, series_text, shown_step, span_text
-from pytest_visualbias.reports.text import headline
+from pytest_visualbias.reports.text import headline, sizes_text
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.reports.zero_shot import zero_shot_text
@@ -129,7 +129,7 @@ def _waivers(records: Sequence[ResultRecord]) -> Section:
             markdown_code(test_name(one)),
             _model(one),
             _number(one.effect_judged),
-            f"{one.accept.max_effect:g}",
+            sizes_text(one.accept),
             str(one.accept.until),
             clipped(one.accept.reason),
         )

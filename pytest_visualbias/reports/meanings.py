@@ -36,10 +36,12 @@ RESULT: Mapping[str, str] = {
     "effect_size_attributes": "effect size with targets and attributes exchanged",
     "effect_judged": "the effect that limits are held against: the smaller of both sides, or one",
     "gap": "the difference in cosines before it is scaled; of an outcome-gap, of the two rates",
-    "ci_low": "lower end of the 1 - alpha interval of the judged effect",
+    "ci_low": "lower end of the 1 - alpha interval of the judged effect, all its images sampled",
     "ci_high": "its upper end",
-    "wide_low": "lower end of the interval that also resamples the attributes",
-    "wide_high": "its upper end",
+    "gap_ci_low": "lower end of the 1 - alpha interval of the gap",
+    "gap_ci_high": "its upper end",
+    "wide_low": "the same as ci_low; null of kinds with one side",
+    "wide_high": "the same as ci_high; null of kinds with one side",
     "x_ab": "mean association of X with A rather than B, in cosines",
     "y_ab": "that of Y",
     "p_value": "chance of such an effect where labels of the targets are permuted",
@@ -48,6 +50,7 @@ RESULT: Mapping[str, str] = {
     "p_method": "exact, bounded or sampled",
     "p_attributes": "the same where labels of the attributes are permuted",
     "p_welch": "p of Welch's t where two sets differ in size",
+    "p_crossed": "p of the t test that takes targets and attributes both as samples",
     "p_verdict": "the largest of those that apply",
     "p_verdict_low": "proven lower bound of p_verdict",
     "p_verdict_high": "proven upper bound of p_verdict",
@@ -69,6 +72,7 @@ RESULT: Mapping[str, str] = {
     "trials": "effects of each trial, beside their labels",
     "series": "the test over the checkpoints of a training run; null of other models",
     "outcome": "pass, accepted, fail, inconclusive, invalid or error",
+    "violations": "the limits that led to the outcome",
     "reasons": "why it is that outcome, in sentences",
     "warnings": "what else to know",
     "sets": "the images of each role",
@@ -83,6 +87,7 @@ CHANGE: Mapping[str, str] = {
     "p_value": "chance of such a shift where labels of the targets are permuted",
     "p_attributes": "the same where labels of the attributes are permuted",
     "p_welch": "p of Welch's t where two sets differ in size",
+    "p_crossed": "p of the t test that takes targets and attributes both as samples",
     "p_verdict": "the largest of those that apply",
     "p_adjusted": "p_verdict after correction over the family",
     "p_method": "exact, bounded or sampled",
@@ -95,7 +100,7 @@ CHANGE: Mapping[str, str] = {
 # What the point of a series has of a result.
 POINT = (
     *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
-    *("p_value", "p_attributes", "p_welch", "p_verdict", "growth"),
+    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict", "growth"),
 )
 # By the class of the record.
 MEANINGS: Mapping[str, Mapping[str, str]] = {
@@ -157,9 +162,17 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "is_blind": "whether the classifier does not know the class, so that no gap says nothing",
     },
     "AcceptRecord": {
-        "max_effect": "up to which size the effect is accepted",
+        "max_effect": "up to which size the effect is accepted; of a classifier, the gap",
+        "max_gap": "up to which size the gap is accepted",
+        "max_growth": "up to which size growth is accepted",
         "reason": "why",
         "until": "the last day on which it is",
+    },
+    "ViolationRecord": {
+        "kind": "which limit: effect, gap, growth, shift, excess or min_effect",
+        "value": "what was measured; null if it could not be compared",
+        "limit": "the limit",
+        "evidence": "whether it is exceeded with the evidence that the test asks for",
     },
     "ModelRecord": {
         "spec": "the file of the spec",

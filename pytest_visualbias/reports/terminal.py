@@ -15,14 +15,13 @@ from pytest_visualbias.reports.carriers import carrier_lines
 from pytest_visualbias.reports.counts_table import count_tables
 from pytest_visualbias.reports.escaping import visible, visible_lines
 from pytest_visualbias.reports.labels import labelled
-from pytest_visualbias.reports.outcomes import opening
+from pytest_visualbias.reports.outcomes import label, opening
 from pytest_visualbias.reports.series import course_lines
 from pytest_visualbias.reports.shared import Shared, shared
 from pytest_visualbias.reports.tables import (
     STYLES,
     Screen,
     empty_table,
-    label_of,
     label_table,
     result_table,
     title_of,
@@ -48,8 +47,6 @@ TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
 UNTOLD = ("pass", "reported")
 # Of these one cause, such as a checkpoint or a positive control, keeps many tests from speaking.
 SHARED = ("error", "invalid")
-# So a reason begins that speaks of what was not compared, not of the test.
-UNLIKE = "not_comparable: "
 OPENING = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
 # Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
 LEAST = 72
@@ -144,7 +141,8 @@ def _alone_or_unlike(records: Iterable[ResultRecord]) -> Iterator[Shared]:
 
 
 def _is_unlike(record: ResultRecord) -> bool:
-    return bool(record.reasons) and all(one.startswith(UNLIKE) for one in record.reasons)
+    """Whether a test fails only because it could not be compared."""
+    return bool(record.violations) and all(one.value is None for one in record.violations)
 
 
 def _tables(
@@ -207,7 +205,7 @@ def _is_told(record: ResultRecord) -> bool:
 
 
 def _rest(group: Sequence[ResultRecord], shown: Sequence[ResultRecord]) -> str:
-    rest = [label_of(one) for one in group if one not in shown]
+    rest = [label(one) for one in group if one not in shown]
     counts = ", ".join(f"{rest.count(name)} {name}" for name in UNTOLD if name in rest)
     return f"and {counts}, which -v shows"
 

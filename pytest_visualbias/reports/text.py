@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from pytest_visualbias.reports.accepting import waiver_advice
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.series import series_text, shown_step, span_text
 from pytest_visualbias.reports.trials import seeds_text, trials_text
@@ -22,17 +23,13 @@ __all__ = [
     "compared",
     "failure_text",
     "headline",
+    "is_over_limit",
     "nouns",
     "remedies",
+    "sizes_text",
     "waiver_text",
     "weak_passes",
 ]
-
-
-# How the reasons begin that a limit was exceeded.
-OVER_LIMIT = ("effect ", "gap ", "growth ", "shift ", "excess ", "|")
-# And those of them that a waiver speaks of.
-WAIVABLE = ("effect ", "gap ")
 
 
 def headline(record: ResultRecord) -> str:
@@ -57,13 +54,9 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
         Whether the images that carry an effect are named below.
     """
     found = list(records)
-    over = [
-        record
-        for record in found
-        if record.outcome == "fail" and any(one.startswith(OVER_LIMIT) for one in record.reasons)
-    ]
+    over = [one for one in found if one.outcome == "fail" and is_over_limit(one)]
     if over:
-        yield _after_failing(over, has_carriers=has_carriers)
+        yield _after_failing(over, found, has_carriers=has_carriers)
     if open_ones := [one for one in found if one.outcome == "inconclusive"]:
         yield (
             f"to do: what is inconclusive needs more {nouns(open_ones)}, or 'evidence: point' "
@@ -74,7 +67,14 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
         yield "to do: what is invalid says nothing; mend the positive control that failed first"
 
 
-def _after_failing(failed: Sequence[ResultRecord], *, has_carriers: bool) -> str:
+def is_over_limit(record: ResultRecord) -> bool:
+    """Whether a measured value of a test is over a limit; a control has none."""
+    return any(one.value is not None and one.kind != "min_effect" for one in record.violations)
+
+
+def _after_failing(
+    failed: Sequence[ResultRecord], every: Sequence[ResultRecord], *, has_carriers: bool
+) -> str:
     """Say where images that carry an effect are shown, and what else can be done."""
     alone = [gate_alone(one) for one in failed]
     where = "below" if has_carriers else "with -vv"
@@ -83,11 +83,8 @@ def _after_failing(failed: Sequence[ResultRecord], *, has_carriers: bool) -> str
         seen = alone[0]
     elif told := next(filter(None, alone), ""):
         seen = f"{seen} (of a training run, {told})"
-    waived = (
-        ", or accept an effect for a time with 'accept: {max_effect:, reason:, until:}' at its test"
-        if any(reason.startswith(WAIVABLE) for one in failed for reason in one.reasons)
-        else " (no waiver covers a change)"
-    )
+    accept = waiver_advice(every)
+    waived = f", or accept an effect for a time with {accept}" if accept else ""
     return f"to do: {seen}; finetune anew{waived}"
 
 
@@ -144,7 +141,13 @@ def _least_seen(record: ResultRecord) -> float | None:
 def waiver_text(accept: AcceptRecord) -> str:
     """Return the terms of a waiver in one line."""
     reason = visible(" ".join(accept.reason.split()))
-    return f"accepted up to {accept.max_effect:g} until {accept.until}: {reason}"
+    return f"accepted up to {sizes_text(accept)} until {accept.until}: {reason}"
+
+
+def sizes_text(accept: AcceptRecord) -> str:
+    """Return up to which sizes a waiver accepts each limit that it names."""
+    sizes = {"effect": accept.max_effect, "gap": accept.max_gap, "growth": accept.max_growth}
+    return ", ".join(f"{kind} {size:g}" for kind, size in sizes.items() if size is not None)
 
 
 def _details(record: ResultRecord) -> Iterator[str]:
@@ -222,6 +225,8 @@ def _evidence(record: ResultRecord) -> str:
         parts.append(f"{p_text(record.p_attributes)} permuting attributes")
     if record.p_welch is not None:
         parts.append(f"{p_text(record.p_welch)} by Welch's t")
+    if record.p_crossed is not None:
+        parts.append(f"{p_text(record.p_crossed)} by crossed t")
     if record.p_adjusted is not None:
         count = record.family_size
         parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {count} p)")

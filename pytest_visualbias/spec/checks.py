@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_visualbias.spec.document import Path
-    from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ModelEntry
+    from pytest_visualbias.spec.schema import Accept, BiasSpec, BiasTest, ModelEntry
     from pytest_visualbias.spec.suites import Suite
 
 __all__ = ["SOURCES_GROUP", "inconsistencies", "inconsistencies_of_tests"]
@@ -242,17 +242,28 @@ def _control(test: BiasTest) -> Iterator[Finding]:
         yield ("limits",), "a positive control has 'min_effect' only; remove the other limits"
 
 
+def _accepted_sizes(accept: Accept, limits: Limits) -> Iterator[Finding]:
+    sizes = accept.sizes(limits)
+    if not sizes:
+        yield ("accept",), "names no limit; add 'max_effect', 'max_gap' or 'max_growth'"
+    elif not limits.on_effect and limits.max_growth is None:
+        message = "no waiver covers the limits of this test; add 'max_effect' to them or remove it"
+        yield ("accept",), message
+    for kind, size in sizes.items():
+        limit = getattr(limits, f"max_{kind}")
+        if limit is not None and size <= limit:
+            key = f"max_{kind}" if getattr(accept, f"max_{kind}") is not None else "max_effect"
+            yield ("accept", key), f"is within the limit of {limit:g} anyway; remove it"
+
+
 def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
     accept = test.accept
     if accept is None:
         return
     if test.control:
         yield ("accept",), "a control has no waiver; remove it"
-    elif not test.limits.on_effect:
-        yield ("accept",), "there is no limit on the effect to waive; add 'max_effect' or remove it"
-    elif test.limits.judged is not None and accept.max_effect <= test.limits.judged:
-        message = f"is within the limit of {test.limits.judged:g} anyway; remove the waiver"
-        yield ("accept", "max_effect"), message
+        return
+    yield from _accepted_sizes(accept, test.limits)
     gated = [model for model in spec.models if is_gated(spec, model, test)]
     for index, model in enumerate(accept.models or ()):
         if model not in gated:

@@ -70,13 +70,14 @@ Paths = Annotated[
 ]
 
 
-ARGUMENTS = {bool: "flag", int: "whole", float: "number"}
+ARGUMENTS = {bool: "flag", int: "whole", float: "number", list: "list", tuple: "list"}
 # Tagged by what was written, as a plain union would try all of them and tell of each.
 Argument = Annotated[
     Annotated[bool, Tag("flag")]
     | Annotated[int, Tag("whole")]
     | Annotated[Finite, Tag("number")]
-    | Annotated[str, Tag("text")],
+    | Annotated[str, Tag("text")]
+    | Annotated[tuple[int | float | str, ...], Field(strict=False, min_length=1), Tag("list")],
     Discriminator(lambda value: ARGUMENTS.get(type(value), "text")),
 ]
 

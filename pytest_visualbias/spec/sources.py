@@ -16,6 +16,7 @@ from pytest_visualbias.spec.libraries import (
 from pytest_visualbias.spec.networks import (
     SERIES_KEYS,
     TRANSFORM_NEEDED,
+    Argument,
     Network,
     Preprocess,
     Transform,
@@ -55,6 +56,7 @@ class FactoryModel(Network):
 
     source: Literal["factory"]
     call: Annotated[str, Field(pattern=CALL)]
+    arguments: dict[Text, Argument] = Field(default_factory=dict)
     preprocess: Preprocess = "own"
     transform: Annotated[Transform | None, Field(validate_default=True)] = None
 

@@ -34,6 +34,7 @@ from pytest_visualbias.statistics.intra import (
     mean_intra_scores,
 )
 from pytest_visualbias.statistics.intra_growth import IntraGrowthResult, intra_growth_from_scores
+from pytest_visualbias.statistics.leave_one_out import Influence, influence_from_scores
 from pytest_visualbias.statistics.multiplicity import Correction, adjust
 from pytest_visualbias.statistics.outcome_growth import outcome_growth_from_scores
 from pytest_visualbias.statistics.outcomes import (
@@ -51,8 +52,8 @@ from pytest_visualbias.statistics.power import (
 from pytest_visualbias.statistics.predictions import predicted, probabilities
 from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
+from pytest_visualbias.statistics.sampled_effect import SampledEffect
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
-from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
 from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 
 EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult
@@ -74,6 +75,7 @@ __all__ = [
     "OutcomeResult",
     "OutcomeScores",
     "PMethod",
+    "SampledEffect",
     "Scores",
     "Sides",
     "ZeroShotResult",

@@ -15,8 +15,8 @@ from pytest_visualbias.statistics.hypergeometric import (
     is_countable_by_value,
     permutation_test_by_value,
 )
-from pytest_visualbias.statistics.intervals import require_level
-from pytest_visualbias.statistics.outcomes import alone, uneven_margin
+from pytest_visualbias.statistics.intervals import require_level, t_interval, welch_error
+from pytest_visualbias.statistics.outcomes import alone
 from pytest_visualbias.statistics.proportions import apart, paired
 from pytest_visualbias.statistics.scores import require_alike
 from pytest_visualbias.statistics.side import Side, mean
@@ -125,8 +125,8 @@ def _interval(
     pairs = ((before.first, after.first), (before.second, after.second))
     if not is_rate:
         first, second = (signs[1] * new - signs[0] * old for old, new in pairs)
-        middle, margin = mean(first) - mean(second), uneven_margin(first, second, confidence)
-        return middle - margin, middle + margin
+        error = welch_error(first, second)
+        return t_interval(mean(first) - mean(second), error.value, error.freedom, confidence)
     # A share of opposite sign is, but for a constant that both groups have, one of its complement.
     turned = [(_turned(new, signs[1]), _turned(old, signs[0])) for old, new in pairs]
     one, other = (

@@ -38,6 +38,7 @@ NULLS = {
         *("n_y", "n_a", "n_b", "gap", "p_value", "p_low", "p_high", "p_method", "p_verdict"),
         *("p_verdict_low", "p_verdict_high", "p_verdict_method", "p_adjusted", "p_welch"),
         "smallest_detectable_effect",
+        *("p_crossed", "gap_ci_low", "gap_ci_high"),
     },
 }
 # What only a test of two sides has.

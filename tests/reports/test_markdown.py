@@ -108,7 +108,9 @@ def test_a_run_is_called_what_its_worst_result_is(
 
 def test_a_waiver_and_its_end_stand_in_the_open(make: Make, make_report: MakeReport) -> None:
     text = markdown(make_report(make(outcome="accepted", accept=ACCEPT)))
-    line = "| accepted | `gender-career[pooled]` | `after` | +1.00 | 0.9 | 2999-01-01 | known |"
+    line = (
+        "| accepted | `gender-career[pooled]` | `after` | +1.00 | effect 0.9 | 2999-01-01 | known |"
+    )
     assert line in text[: text.index("<details>")]
 
 

@@ -28,8 +28,8 @@ GLOSSARY: dict[str, Term] = {
     "interval": Term(
         name="interval",
         text=(
-            "Where the effect may lie, given the images of the judged side; the wide one gives "
-            "for the images of the other side, too."
+            "Where the effect may lie if other images of the same kinds are taken, targets and "
+            "attributes both."
         ),
     ),
     "sides": Term(
