@@ -86,8 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the pipe has seen enough
         # What is still buffered would fail again when the interpreter flushes it on leaving.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:  # of a path that no check of ours foresaw
+    except OSError as error:  # of a path that no check of ours foresaw, or of a full disk
         print(path_sentence(error), file=sys.stderr)
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAULTY
     return status
 

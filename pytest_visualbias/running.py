@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,9 +216,9 @@ class Running:
         """Whether the command line has all of these by their node ids."""
         folder, root = self.config.invocation_params.dir, self.config.rootpath
         parts = (argument.partition("::") for argument in self.config.args)
-        places = {f"{(folder / path).resolve()}::{rest}" for path, _, rest in parts}
+        places = {f"{os.path.realpath(folder / path)}::{rest}" for path, _, rest in parts}
         return all(
-            f"{(root / path).resolve()}::{rest}" in places
+            f"{os.path.realpath(root / path)}::{rest}" in places
             for path, _, rest in (nodeid.partition("::") for nodeid in nodeids)
         )
 

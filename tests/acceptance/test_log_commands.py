@@ -12,7 +12,7 @@ import pytest
 from pytest_visualbias.cli import main
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.reports.escaping import csv_text, markdown_code, markdown_text, visible
-from tests.plugin.conftest import one_test, vectors
+from tests.plugin.conftest import LATER, one_test, vectors
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Gate
@@ -71,7 +71,7 @@ def test_no_name_becomes_a_command(
     monkeypatch.chdir(project.path)
     quoted = json.dumps(command)
     test = one_test("one", "{max_effect: 0.2}", about=quoted, tags="[one]")
-    accept = f"{{max_effect: 0.3, reason: {quoted}, until: 2030-01-01}}"
+    accept = f"{{max_effect: 0.3, reason: {quoted}, until: {LATER}}}"
     label = command.replace("/", "_")
     project.store("before", label=label)
     project.store("after", vectors(bias=1.0), label=label)
@@ -91,8 +91,9 @@ def test_no_name_becomes_a_command(
     said = serial("-vv", "-rA")
     assert said.ret == 1
     text = "\n".join([*said.outlines, *said.errlines])
-    for format_ in ("text", "md", "csv", "html", "model-card"):
-        text += outputs(capsys, "report", "out.json", f"--format={format_}")
+    text += outputs(capsys, "report", "out.json")
+    for option in ("--md", "--csv", "--html", "--json"):
+        text += outputs(capsys, "report", "out.json", option, "-")
     text += outputs(capsys, "check", SPEC) + outputs(capsys, "explain", SPEC)
     text += outputs(capsys, "compare", "out.json", "out.json")
     text += outputs(capsys, "suggest", SPEC)
