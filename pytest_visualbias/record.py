@@ -240,6 +240,8 @@ class ResultRecord(_Frozen):
     family_size: int | None = None
     smallest_detectable_effect: float | None = None
     smallest_detectable_effect_attributes: float | None = None
+    detectable: float | None = None
+    images_needed: int | None = None
     alpha: float
     alternative: str
     sides: str | None

@@ -6,13 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pytest_visualbias.statistics import IntraResult
+from pytest_visualbias.statistics import IntraResult, critical_value, images_to_show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_visualbias.spec.schema import Alternative, Evidence, Limits
     from pytest_visualbias.statistics import ChangeResult, EffectResult
+
+    # Gives a confidence interval at a level.
+    Intervals = Callable[[float], tuple[float, float]]
 
 __all__ = [
     "CorrectedP",
@@ -33,7 +36,8 @@ __all__ = [
 
 Outcome = Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
 Kind = Literal["effect", "gap", "growth", "shift", "excess", "min_effect"]
-Ends = tuple[float | None, float | None]
+# With fewer images a set, an interval is too narrow to show that an effect is within its limit.
+FEWEST_FOR_EQUIVALENCE = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,13 +68,17 @@ class CorrectedP:
 
     Attributes
     ----------
-    effect, growth, excess : float or None
-        Of the effect, of its growth or shift, and of its excess over an untrained network.
+    effect, growth, shift, excess : float or None
+        Of the effect, of its growth, of its shift, and of its excess over an untrained network.
+    intervals : int
+        How many limits of the family are judged by their interval.
     """
 
     effect: float | None = None
     growth: float | None = None
+    shift: float | None = None
     excess: float | None = None
+    intervals: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +99,8 @@ class Violation:
         That evidence in words.
     sentence : str
         The whole sentence, if it is not the usual one.
+    exceeds : bool
+        Whether the value exceeds the limit; if not, it is only not shown to be within.
     """
 
     kind: Kind
@@ -99,6 +109,7 @@ class Violation:
     evidence: bool
     detail: str = ""
     sentence: str = ""
+    exceeds: bool = True
 
     @property
     def reason(self) -> str:
@@ -161,7 +172,7 @@ def judge(
     -------
     Verdict
         ``fail`` where a limit is exceeded with the evidence asked for, else ``inconclusive`` where
-        one is exceeded without it, else ``pass``.
+        one is exceeded without it or, with ``equivalence``, not shown to be kept; else ``pass``.
     """
     if growth is None and rule.limits.on_growth:
         raise ValueError("a limit on growth was given, but no growth to judge")
@@ -186,66 +197,107 @@ def exceeded(
     *,
     excess: ChangeResult | None = None,
 ) -> tuple[Violation, ...]:
-    """Return every limit that is exceeded, with the evidence asked for or without.
+    """Return every limit that is not kept, with the evidence asked for or without.
 
     Parameters
     ----------
     effect, growth, rule, p, excess
-        As for `judge`; a limit on a change that was not measured is not exceeded.
+        As for `judge`; a limit on a change that was not measured is kept.
     """
+    images = smallest_set(effect)
     checks = (
         *_effect_checks(effect, rule, p.effect),
-        *_growth_checks(growth, rule, p.growth),
-        *_excess_checks(excess, rule, p.excess),
+        *_growth_checks(growth, rule, p, images),
+        *_excess_checks(excess, rule, p, images),
     )
-    return tuple(check.violation(rule) for check in checks if check.is_over)
+    found = (_violation(check, rule, p.intervals) for check in checks)
+    return tuple(one for one in found if one is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Check:
-    """One value against one limit, with what its evidence may come from."""
+    """One value against one limit, with what its evidence may come from.
+
+    Attributes
+    ----------
+    kind : str
+        Of the limit.
+    value, limit : float
+        The two numbers.
+    alternative : str
+        The direction in which the value counts.
+    p : float or None
+        Corrected.
+    interval : callable
+        Gives the confidence interval of the value at a level.
+    bias : float
+        By how much the estimate lies above its expected value.
+    images : int
+        The size of the smallest set.
+    """
 
     kind: Kind
     value: float
     limit: float
     alternative: Alternative
     p: float | None
-    interval: Ends
+    interval: Intervals
+    bias: float = 0.0
+    images: int
 
     @property
     def is_over(self) -> bool:
         """Whether the limit is exceeded; what is not a number is not within it either."""
         return not size(self.value, self.alternative) <= self.limit
 
-    def violation(self, rule: Rule) -> Violation:
-        """Return what exceeds the limit, and whether that is more than chance."""
-        holds, detail = _evidence(rule, self)
-        return Violation(
-            kind=self.kind, value=self.value, limit=self.limit, evidence=holds, detail=detail
-        )
+    def widened(self, level: float) -> tuple[float, float]:
+        """Return the interval, its end away from 0 moved out to the one corrected for bias."""
+        low, high = self.interval(level)
+        if self.value >= 0:
+            return low, max(high, high - self.bias)
+        return min(low, low - self.bias), high
 
 
 def _effect_checks(effect: EffectResult, rule: Rule, p: float | None) -> Iterator[_Check]:
-    ends = (effect.ci_low, effect.ci_high)
-    # Of a classifier the effect is the gap.
-    gap_ends = (getattr(effect, "gap_ci_low", ends[0]), getattr(effect, "gap_ci_high", ends[1]))
-    values: tuple[tuple[Kind, float | None, float | None, Ends], ...] = (
-        ("effect", effect.effect_judged, rule.limits.max_effect, ends),
-        ("gap", effect.gap, rule.limits.max_gap, gap_ends),
-    )
-    for kind, value, limit, interval in values:
-        if limit is not None and value is not None:
-            yield _Check(
-                kind=kind,
-                value=value,
-                limit=limit,
-                alternative=rule.alternative,
-                p=p,
-                interval=interval,
-            )
+    limits, images = rule.limits, smallest_set(effect)
+    if limits.max_effect is not None:
+        yield _Check(
+            kind="effect",
+            value=effect.effect_judged,
+            limit=limits.max_effect,
+            alternative=rule.alternative,
+            p=p,
+            interval=effect.interval,
+            bias=_bias(effect),
+            images=images,
+        )
+    if limits.max_gap is not None and not isinstance(effect, IntraResult):
+        yield _Check(
+            kind="gap",
+            value=effect.gap,
+            limit=limits.max_gap,
+            alternative=rule.alternative,
+            p=p,
+            interval=effect.gap_interval,
+            images=images,
+        )
 
 
-def _growth_checks(growth: ChangeResult | None, rule: Rule, p: float | None) -> Iterator[_Check]:
+def _bias(effect: EffectResult) -> float:
+    corrected = effect.bias_corrected
+    return 0.0 if corrected is None else effect.effect_judged - corrected
+
+
+def smallest_set(effect: EffectResult) -> int:
+    """Return the size of the smallest set of a test."""
+    names = ("n_x", "n_y", "n_a", "n_b")
+    sizes: list[int | None] = [getattr(effect, name, None) for name in names]
+    return min(n for n in sizes if n is not None)
+
+
+def _growth_checks(
+    growth: ChangeResult | None, rule: Rule, p: CorrectedP, images: int
+) -> Iterator[_Check]:
     limits = rule.limits
     if growth is None:
         return
@@ -255,8 +307,9 @@ def _growth_checks(growth: ChangeResult | None, rule: Rule, p: float | None) -> 
             value=growth.growth,
             limit=limits.max_growth,
             alternative="greater",
-            p=p,
-            interval=(growth.ci_low, growth.ci_high),
+            p=p.growth,
+            interval=_interval_of(growth, "interval", (growth.ci_low, growth.ci_high)),
+            images=images,
         )
     if limits.max_shift is not None:
         yield _Check(
@@ -264,12 +317,23 @@ def _growth_checks(growth: ChangeResult | None, rule: Rule, p: float | None) -> 
             value=growth.shift,
             limit=limits.max_shift,
             alternative="two-sided",
-            p=p,
-            interval=(growth.shift_ci_low, growth.shift_ci_high),
+            p=p.shift,
+            interval=_interval_of(
+                growth, "shift_interval", (growth.shift_ci_low, growth.shift_ci_high)
+            ),
+            images=images,
         )
 
 
-def _excess_checks(excess: ChangeResult | None, rule: Rule, p: float | None) -> Iterator[_Check]:
+def _interval_of(change: ChangeResult, name: str, ends: tuple[float, float]) -> Intervals:
+    """Return what gives the interval of a change at a level; the known ends if it has one only."""
+    interval: Intervals = getattr(change, name, lambda _: ends)
+    return interval
+
+
+def _excess_checks(
+    excess: ChangeResult | None, rule: Rule, p: CorrectedP, images: int
+) -> Iterator[_Check]:
     limit = rule.limits.max_excess
     if excess is not None and limit is not None:
         yield _Check(
@@ -277,8 +341,9 @@ def _excess_checks(excess: ChangeResult | None, rule: Rule, p: float | None) -> 
             value=excess.growth,
             limit=limit,
             alternative="greater",
-            p=p,
-            interval=(excess.ci_low, excess.ci_high),
+            p=p.excess,
+            interval=_interval_of(excess, "interval", (excess.ci_low, excess.ci_high)),
+            images=images,
         )
 
 
@@ -287,26 +352,72 @@ def size(value: float, alternative: Alternative) -> float:
     return {"two-sided": abs(value), "greater": value, "less": -value}[alternative]
 
 
-def _evidence(rule: Rule, check: _Check) -> tuple[bool, str]:
+def _violation(check: _Check, rule: Rule, intervals: int) -> Violation | None:
+    """Return how a value does not keep its limit; None if it does."""
+    if check.is_over:
+        holds, detail = _evidence(rule, check, intervals)
+        sentence = ""
+    elif rule.evidence == "equivalence" and (sentence := _unshown(rule, check)):
+        holds, detail = False, ""
+    else:
+        return None
+    return Violation(
+        kind=check.kind,
+        value=check.value,
+        limit=check.limit,
+        evidence=holds,
+        detail=detail,
+        sentence=sentence,
+        exceeds=check.is_over,
+    )
+
+
+def _evidence(rule: Rule, check: _Check, intervals: int) -> tuple[bool, str]:
     """Return whether a value over its limit is more than chance, and what shows it."""
-    if rule.evidence == "significant":
-        p = check.p
-        is_proven = p is not None and not p > rule.alpha
-        shown = p_text(p)
-        if p is not None and (float(shown) > rule.alpha) == is_proven:
-            shown = f"{p:.6g}"  # rounded, it would seem to say the opposite
-        relation = "<=" if is_proven else ">"
-        return is_proven, f"adjusted p = {shown} {relation} {rule.alpha:g}"
     if rule.evidence == "interval":
-        low, high = check.interval
-        if low is None or high is None:
-            raise ValueError("evidence by interval was asked for, but there is no interval")
-        above, below = low > check.limit, high < -check.limit
-        is_proven = {"two-sided": above or below, "greater": above, "less": below}[
-            check.alternative
-        ]
-        return is_proven, f"{1 - rule.alpha:.0%} interval {low:+.2f} to {high:+.2f}"
-    return True, "point estimate"
+        level = 1 - rule.alpha / max(intervals, 1)
+        low, high = check.interval(level)
+        is_proven = {
+            "two-sided": low > check.limit or high < -check.limit,
+            "greater": low > check.limit,
+            "less": high < -check.limit,
+        }[check.alternative]
+        return is_proven, f"{_percent(level)} interval {low:+.2f} to {high:+.2f}"
+    if rule.evidence == "point":
+        return True, "point estimate"
+    p = check.p
+    is_proven = p is not None and not p > rule.alpha
+    shown = p_text(p)
+    if p is not None and (float(shown) > rule.alpha) == is_proven:
+        shown = f"{p:.6g}"  # rounded, it would seem to say the opposite
+    relation = "<=" if is_proven else ">"
+    return is_proven, f"adjusted p = {shown} {relation} {rule.alpha:g}"
+
+
+def _percent(level: float) -> str:
+    """Return a level with as many digits as tell it from the next usual one: 95%, 99.87%."""
+    return f"{100 * level:.4g}%"
+
+
+def _unshown(rule: Rule, check: _Check) -> str:
+    """Say why a value within its limit is not shown to be; empty if it is."""
+    where = f"{check.kind} {number(check.value)} is not shown to be within {check.limit:g}"
+    if check.images < FEWEST_FOR_EQUIVALENCE:
+        return f"{where}: a set has {check.images} images, and {FEWEST_FOR_EQUIVALENCE} are needed"
+    level = 1 - 2 * rule.alpha
+    low, high = check.widened(level)
+    is_shown = {
+        "two-sided": -check.limit <= low and high <= check.limit,
+        "greater": high <= check.limit,
+        "less": low >= -check.limit,
+    }[check.alternative]
+    if is_shown:
+        return ""
+    error = (high - low) / 2 / critical_value(rule.alpha)
+    distance = check.limit - abs(check.value)
+    needed = images_to_show(check.images, error, distance, rule.alpha)
+    more = "" if needed is None else f"; about {needed} images a set would show it"
+    return f"{where} ({_percent(level)} interval {low:+.2f} to {high:+.2f}){more}"
 
 
 def judge_control(effect: EffectResult, rule: Rule, *, held_before: bool) -> Verdict:

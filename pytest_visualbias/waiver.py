@@ -51,7 +51,7 @@ class Waiver:
 
     def covers(self, violation: Violation, rule: Rule) -> bool:
         """Whether a value over its limit is accepted; what is not a number is not."""
-        if violation.kind not in self.sizes or violation.value is None:
+        if violation.kind not in self.sizes or violation.value is None or not violation.exceeds:
             return False
         is_change = violation.kind == "growth"
         value = violation.value if is_change else size(violation.value, rule.alternative)

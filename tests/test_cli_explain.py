@@ -185,7 +185,7 @@ def test_other_settings_are_said_as_they_are(said: Callable[..., str]) -> None:
     assert "No p of it counts in the correction of the others." in apart
     assert "It has no limits: it is measured and reported" in said(SPEC, "alike")
     control = said(SPEC, "control")
-    assert "It passes where d, seen from the targets, is 0.1 or beyond" in control
+    assert "It passes where the judged effect is 0.1 or beyond" in control
 
 
 @pytest.mark.parametrize("test", ["one", "near", "apart", "alike", "control"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,10 +106,33 @@ WITHIN_GROWTH = IntraGrowthResult(
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WithEnds(AssociationResult):
+    """An effect whose interval at a level is as given, else -2 to 2."""
+
+    ends: dict[float, tuple[float, float]] = field(default_factory=dict)
+
+    def interval(self, level: float) -> tuple[float, float]:
+        return self.ends.get(round(level, 6), (-2.0, 2.0))
+
+    def gap_interval(self, level: float) -> tuple[float, float]:
+        if self.gap_ci_low is not None and self.gap_ci_high is not None:
+            return self.gap_ci_low, self.gap_ci_high
+        return self.interval(level)
+
+
 def effect(
-    judged: float, *, low: float = -2.0, high: float = 2.0, gap: float = 0.0
+    judged: float,
+    *,
+    ends: dict[float, tuple[float, float]] | None = None,
+    low: float = -2.0,
+    high: float = 2.0,
+    **keys: float,
 ) -> AssociationResult:
-    return dataclasses.replace(EFFECT, effect_judged=judged, ci_low=low, ci_high=high, gap=gap)
+    """Return an effect; `low` and `high` are the ends of its 95 % interval."""
+    plain = {one.name: getattr(EFFECT, one.name) for one in dataclasses.fields(EFFECT)}
+    changed = {"gap": 0.0, "effect_judged": judged, "ends": ends or {0.95: (low, high)}}
+    return WithEnds(**{**plain, **changed, **keys})
 
 
 def rule(
@@ -124,7 +148,7 @@ def verdict(
     growth: ChangeResult | None = None,
     growth_p: float | None = 0.01,
 ) -> Verdict:
-    return judge(numbers, growth, by, CorrectedP(effect=p, growth=growth_p))
+    return judge(numbers, growth, by, CorrectedP(effect=p, growth=growth_p, shift=growth_p))
 
 
 def limits_of(found: Verdict) -> list[tuple[str, float | None, float, bool]]:
@@ -358,6 +382,78 @@ class TestSeveralLimits:
         found = verdict(effect(-0.8), by, 0.2, GROWTH, 0.3)
         assert found.outcome == "inconclusive"
         assert limits_of(found) == [("effect", -0.8, 0.5, False), ("growth", 0.5, 0.2, False)]
+
+
+class TestEquivalence:
+    """A pass is a claim, so that it needs the 90 % interval within the limit."""
+
+    @pytest.mark.parametrize(
+        ("alternative", "judged", "low", "high", "outcome"),
+        [
+            ("two-sided", 0.3, 0.1, 0.5, "pass"),
+            ("two-sided", 0.3, 0.1, 0.51, "inconclusive"),
+            ("two-sided", -0.3, -0.51, 0.1, "inconclusive"),
+            ("two-sided", -0.3, -0.5, 0.1, "pass"),
+            ("greater", -0.3, -1.0, 0.4, "pass"),
+            ("greater", 0.3, -1.0, 0.6, "inconclusive"),
+            ("less", 0.3, -0.4, 1.0, "pass"),
+            ("less", 0.3, -0.6, 1.0, "inconclusive"),
+        ],
+    )
+    def test_the_whole_interval_must_lie_within_the_limit(
+        self, alternative: Alternative, judged: float, low: float, high: float, outcome: Outcome
+    ) -> None:
+        found = effect(judged, ends={0.9: (low, high)})
+        by = rule("equivalence", alternative, max_effect=0.5)
+        told = verdict(found, by, p=1.0)
+        assert told.outcome == outcome
+        if outcome == "inconclusive":
+            assert limits_of(told) == [("effect", judged, 0.5, False)]
+            assert not told.violations[0].exceeds
+
+    @pytest.mark.parametrize(
+        ("judged", "corrected", "outcome"),
+        [(0.3, 0.35, "inconclusive"), (0.3, 0.25, "pass"), (-0.3, -0.35, "inconclusive")],
+    )
+    def test_the_end_away_from_0_is_moved_out_by_the_bias_and_never_in(
+        self, judged: float, corrected: float, outcome: Outcome
+    ) -> None:
+        ends = (0.1, 0.48) if judged > 0 else (-0.48, -0.1)
+        found = effect(judged, ends={0.9: ends}, bias_corrected=corrected)
+        assert verdict(found, rule("equivalence", max_effect=0.5), p=1.0).outcome == outcome
+
+    @pytest.mark.parametrize(("p", "outcome"), [(0.05, "fail"), (0.06, "inconclusive")])
+    def test_over_the_limit_the_corrected_p_decides(self, p: float, outcome: Outcome) -> None:
+        found = effect(0.6, ends={0.9: (0.55, 0.65)})
+        told = verdict(found, rule("equivalence", max_effect=0.5), p=p)
+        assert (told.outcome, limits_of(told)) == (outcome, [("effect", 0.6, 0.5, p == 0.05)])
+        assert told.violations[0].exceeds
+
+    def test_fewer_than_8_images_in_a_set_show_nothing(self) -> None:
+        by, ends = rule("equivalence", max_effect=0.5), {0.9: (-0.01, 0.01)}
+        assert verdict(effect(0.0, ends=ends, n_b=8), by, p=1.0).outcome == "pass"
+        assert verdict(effect(0.0, ends=ends, n_b=7), by, p=1.0).outcome == "inconclusive"
+
+    def test_each_of_several_limits_must_be_shown(self) -> None:
+        found = effect(0.0, ends={0.9: (-0.3, 0.3)}, gap_ci_low=-0.3, gap_ci_high=0.3)
+        told = verdict(found, rule("equivalence", max_effect=0.5, max_gap=0.1), p=1.0)
+        assert told.outcome == "inconclusive"
+        assert limits_of(told) == [("gap", 0.0, 0.1, False)]
+
+    def test_the_reason_says_how_many_images_would_show_it(self) -> None:
+        found = effect(0.0, ends={0.9: (-0.6, 0.6)})
+        (reason,) = verdict(found, rule("equivalence", max_effect=0.5), p=1.0).reasons
+        # 8 images, SE 0.6 / 1.645: 8 (0.365 (1.645 + 0.842) / 0.5)^2 = 26.3
+        assert "about 27 images a set" in reason
+
+
+def test_intervals_of_a_family_are_simultaneous() -> None:
+    """Of four limits each needs its interval at 1 - 0.05 / 4."""
+    ends = {0.95: (0.51, 1.3), 0.9875: (0.49, 1.4)}
+    by = rule("interval", max_effect=0.5)
+    found = effect(0.9, ends=ends)
+    assert judge(found, None, by, CorrectedP()).outcome == "fail"
+    assert judge(found, None, by, CorrectedP(intervals=4)).outcome == "inconclusive"
 
 
 class TestReasons:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.pipeline.power import smallest_visible
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
+from pytest_visualbias.statistics import images_for_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,19 @@ def _visible(subject: Subject) -> str:
     return (
         f"With so many {subject.nouns} ({sizes}) effects from about {max(found):.2f} on are "
         "significant in any case. Smaller ones may be there and pass."
+        f"{_needed(subject)}"
+    )
+
+
+def _needed(subject: Subject) -> str:
+    """Say how many images would show an absent effect to be within its limit."""
+    limit = subject.test.limits.max_effect
+    needed = None if limit is None else images_for_limit(limit, subject.spec.settings.alpha)
+    if needed is None or subject.test.prediction is not None:
+        return ""
+    return (
+        f" About {needed} {subject.nouns} a set would show in 80 % of samples that an absent "
+        f"effect is within {limit:g}."
     )
 
 

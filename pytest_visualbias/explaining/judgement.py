@@ -53,8 +53,8 @@ def _control(subject: Subject) -> Iterator[str]:
         return
     sign = "-" if plan.alternative == "less" else ""
     yield (
-        f"It passes where d, seen from the targets, is {sign}{least:g} or beyond with p of at most "
-        f"{plan.alpha:g}, uncorrected."
+        f"It passes where the judged effect is {sign}{least:g} or beyond, and the largest of its p "
+        f"is at most {plan.alpha:g}, uncorrected."
     )
 
 
@@ -84,8 +84,12 @@ def _limits(subject: Subject) -> Iterator[str]:
     proof = {
         "significant": f"and the corrected p is at most {plan.alpha:g}. Over a limit without that "
         "it is inconclusive: a skip, and a failure with --visualbias-strict",
-        "interval": f"and the whole {1 - plan.alpha:.0%} interval lies beyond. Over a limit "
-        "without that it is inconclusive: a skip, and a failure with --visualbias-strict",
+        "interval": f"and the whole {1 - plan.alpha:.0%} interval lies beyond, its level raised "
+        "for all limits judged so. Over a limit without that it is inconclusive: a skip, and a "
+        "failure with --visualbias-strict",
+        "equivalence": f"and the corrected p is at most {plan.alpha:g}. It passes only where the "
+        f"{1 - 2 * plan.alpha:.0%} interval lies within every limit; else it is inconclusive: a "
+        "skip, and a failure with --visualbias-strict",
         "point": "whatever the evidence",
     }[plan.evidence]
     yield f"It fails where {shown}, {proof}."

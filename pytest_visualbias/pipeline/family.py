@@ -14,7 +14,7 @@ from pytest_visualbias.pipeline.deciding import corrected_p
 from pytest_visualbias.pipeline.excess import untrained_models, with_excess
 from pytest_visualbias.pipeline.judging import verdict_of, waiver_of
 from pytest_visualbias.pipeline.numbers import numbers_of
-from pytest_visualbias.pipeline.power import declared_family
+from pytest_visualbias.pipeline.power import declared_family, interval_count
 from pytest_visualbias.pipeline.recorded import origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
 from pytest_visualbias.spec.layers import made_at
@@ -100,6 +100,8 @@ class Place:
         What growth may be measured from.
     memo : Remembered
         Results of former runs.
+    checkpoints : int
+        How many are judged together.
     """
 
     file: SpecFile
@@ -107,6 +109,7 @@ class Place:
     layer: str
     earlier: Earlier
     memo: Remembered
+    checkpoints: int = 1
 
 
 def family(
@@ -162,13 +165,17 @@ def settle(
 ) -> tuple[Judged, ...]:
     """Judge every test by its corrected p, and then by what the positive controls show."""
     spec, model, earlier = place.file.spec, place.model, place.earlier
+    is_corrected = spec.settings.correction != "none"
+    intervals = place.checkpoints * interval_count(spec, model) if is_corrected else 1
     results = []
     for test in made_at(spec, place.layer):
         found = numbers[test.name]
         p = CorrectedP(
             effect=corrected.get((test.name, "effect")),
             growth=corrected.get((test.name, "growth")),
+            shift=corrected.get((test.name, "shift"), corrected.get((test.name, "growth"))),
             excess=corrected.get((test.name, "excess")),
+            intervals=intervals,
         )
         waiver = waiver_of(spec, model, test, place.layer, today)
         judged = Judged(

@@ -70,7 +70,7 @@ def _over(spec: BiasSpec, judged: Judged) -> dict[str, bool]:
     violations = exceeded(
         effect, numbers.growth, rule_of(spec, test), judged.p, excess=numbers.excess
     )
-    return {f"max_{one.kind}": one.evidence for one in violations}
+    return {f"max_{one.kind}": one.evidence for one in violations if one.exceeds}
 
 
 def series_of(

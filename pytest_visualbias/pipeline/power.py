@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Alternative, BiasSpec, BiasTest, Evidence, Sides
     from pytest_visualbias.spec.stimuli import StimulusSet
 
-__all__ = ["Plan", "declared_family", "plan_of", "power_findings", "smallest_visible"]
+__all__ = [
+    "Plan",
+    "declared_family",
+    "interval_count",
+    "plan_of",
+    "power_findings",
+    "smallest_visible",
+]
+
+
+# With these a test fails by a p-value.
+BY_P = ("significant", "equivalence")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +84,7 @@ def declared_family(spec: BiasSpec, model: str, layer: str) -> list[tuple[str, s
     for test in made_at(spec, layer):
         if test.is_positive or not test.compared:
             continue
-        if plan_of(spec, test).evidence != "significant":
+        if plan_of(spec, test).evidence not in BY_P:
             continue
         if test.limits.on_effect:
             family.append((test.name, "effect"))
@@ -82,6 +93,20 @@ def declared_family(spec: BiasSpec, model: str, layer: str) -> list[tuple[str, s
         if test.limits.on_excess and not is_random(spec.models[model]):
             family.append((test.name, "excess"))
     return family
+
+
+def interval_count(spec: BiasSpec, model: str) -> int:
+    """Return how many limits of a model are judged by their interval, at all layers."""
+    count = 0
+    for test in spec.tests:
+        if test.is_positive or plan_of(spec, test).evidence != "interval":
+            continue
+        skipped = {"min_effect"}
+        if is_origin(spec, model, test):
+            skipped |= {"max_growth", "max_shift"}
+        limits = test.limits.model_dump(exclude_none=True).keys() - skipped
+        count += len(limits) * len(layers_of(spec, test))
+    return count
 
 
 def family_size(spec: BiasSpec, model: str, test: BiasTest) -> int:
@@ -191,7 +216,7 @@ def _provable(
 ) -> Iterator[Finding]:
     test = spec.tests[index]
     plan = plan_of(spec, test)
-    if plan.evidence != "significant" or not (
+    if plan.evidence not in BY_P or not (
         test.limits.on_effect or test.limits.on_growth or test.limits.on_excess
     ):
         return

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pytest_visualbias.pipeline.detectable import detectable, images_needed
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.pipeline.recorded import scores_by_identity
@@ -117,6 +118,7 @@ def result_record(
     }
     if numbers.effect is not None and numbers.scores is not None:
         changes |= {name: getattr(numbers.effect, name, None) for name in EFFECT_FIELDS}
+        plan = plan_of(file.spec, judged.test)
         sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
         visible = smallest_visible(
             *(file.spec, subject.name, judged.test, sizes), checkpoints=tests.checkpoints
@@ -124,6 +126,12 @@ def result_record(
         changes |= {
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
+            "detectable": detectable(
+                numbers.effect, plan, 1 if judged.test.is_positive else tests.size
+            ),
+            "images_needed": images_needed(
+                numbers.effect, judged.test.limits, plan.alpha, sizes.values()
+            ),
             "prediction": _prediction(judged),
             "zero_shot": zero_shot_record(numbers.zero_shot, numbers.sets),
             "p_adjusted": judged.p.effect,

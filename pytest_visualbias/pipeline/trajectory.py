@@ -157,7 +157,14 @@ def _measured(
         memo = Remembered.inside(
             cache, spec=file.file, model=model, layer=layer, step=trial.fingerprint
         )
-        place = Place(file=file, model=model, layer=layer, earlier=earlier, memo=memo)
+        place = Place(
+            file=file,
+            model=model,
+            layer=layer,
+            earlier=earlier,
+            memo=memo,
+            checkpoints=len(run.steps) if run.gates_all else 1,
+        )
         numbers = compute(file, subject, layer, earlier, memo, threads)
         found.append(_Step(label=label, trial=trial, place=place, numbers=numbers))
     return found

@@ -8,7 +8,7 @@ from pytest_visualbias.reports.escaping import markdown_code, markdown_text
 from pytest_visualbias.reports.outcomes import counted, deselected, faults, label
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of
-from pytest_visualbias.reports.text import headline
+from pytest_visualbias.reports.text import headline, sign_text
 from pytest_visualbias.reports.worst import earlier_notes
 from pytest_visualbias.spec.kinds import KINDS
 from pytest_visualbias.verdict import number, p_text
@@ -87,6 +87,8 @@ def _cells(record: ResultRecord) -> list[str]:
     low, high = record.ci_low, record.ci_high
     growth = record.growth
     since = "-" if growth is None else f"{number(growth.value)} since {markdown_code(growth.base)}"
+    if growth is not None and growth.flipped:
+        since += f", {sign_text(growth)}"
     sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
     # Where the smaller effect is judged, it is the less visible of both that counts.
     visible = max((one for one in sides if one is not None), default=None)

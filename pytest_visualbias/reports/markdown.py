@@ -28,7 +28,7 @@ from pytest_visualbias.reports.outcomes import (
 )
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of, series_text, shown_step, span_text
-from pytest_visualbias.reports.text import headline, sizes_text
+from pytest_visualbias.reports.text import headline, sign_changes, sizes_text
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.reports.zero_shot import zero_shot_text
@@ -78,6 +78,9 @@ def _sections(report: Report) -> Iterator[Section]:
     accepted = [one for one in report.results if one.accept is not None]
     if accepted:
         yield _waivers(accepted)
+    signs = [f"- {clipped(text)}" for text in sign_changes(report.results)]
+    if signs:
+        yield Section(head="", rows=signs, foot="\n", what="sign changes")
     for group in _groups(report.results):
         yield _group(group)
     yield from _growths([one for one in report.results if one.growth is not None])
@@ -164,7 +167,7 @@ def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
             markdown_code(growth.base),
             _model(one),
             number(growth.before),
-            number(growth.after) + (" (other sign)" if growth.flipped else ""),
+            number(growth.after),
             number(growth.value),
             span(growth.ci_low, growth.ci_high),
             number(growth.shift),

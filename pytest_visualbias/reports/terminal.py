@@ -26,7 +26,7 @@ from pytest_visualbias.reports.tables import (
     result_table,
     title_of,
 )
-from pytest_visualbias.reports.text import remedies, weak_passes
+from pytest_visualbias.reports.text import remedies, sign_changes, weak_passes
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.reports.trials import lone_trials, trials_text
 from pytest_visualbias.reports.units import rate_lines, unit_of
@@ -117,6 +117,8 @@ def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, mo
     """Say below the tables what no column has."""
     for note in earlier_notes(records):
         console.print(Text(f"note: {note}{more}"), soft_wrap=True)
+    for change in sign_changes(records):
+        console.print(Text(change))
     for rates in rate_lines(records):
         console.print(Text(visible(rates)))
     for line in _remarks(records, screen):

@@ -26,6 +26,8 @@ __all__ = [
     "is_over_limit",
     "nouns",
     "remedies",
+    "sign_changes",
+    "sign_text",
     "sizes_text",
     "waiver_text",
     "weak_passes",
@@ -233,12 +235,31 @@ def _evidence(record: ResultRecord) -> str:
     return ", ".join(parts)
 
 
+def sign_text(change: GrowthRecord) -> str:
+    """Return that an effect changed its sign, with both ends; empty if it did not."""
+    return f"sign changed: {_ends(change)}" if change.flipped else ""
+
+
+def sign_changes(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield the sign changes of each model, in one line."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for one in records:
+        if one.growth is not None and one.growth.flipped:
+            where = f"{one.test} [{one.layer}]"
+            lines.setdefault((one.spec, one.model), []).append(f"{where} {_ends(one.growth)}")
+    for (_, model), changes in lines.items():
+        yield visible(f"'{model}': sign changed: {', '.join(changes)}")
+
+
+def _ends(change: GrowthRecord) -> str:
+    return f"{number(change.before)} -> {number(change.after)}"
+
+
 def _change(change: GrowthRecord, relation: str, what: str) -> str:
-    sign = ", with its sign changed" if change.flipped else ""
     is_adjusted = change.p_adjusted is not None
     p = change.p_adjusted if is_adjusted else change.p_verdict
     shown = "" if p is None else f", {'adjusted ' if is_adjusted else ''}p = {p_text(p)}"
-    ends = f"{number(change.before)} -> {number(change.after)}{sign}"
+    ends = sign_text(change) or _ends(change)
     return (
         f"{relation} '{change.base}': {ends}, {what} {number(change.value)} "
         f"({_span(change.ci_low, change.ci_high)}), shift "

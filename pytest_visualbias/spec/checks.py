@@ -58,6 +58,9 @@ RESERVED_TAGS = frozenset(
 Finding = tuple["Path", str]
 LONGEST_WAIVER = 400  # days: a year, and time to decide anew
 
+# The kinds whose effects pass at most 7 % of the time if they equal their limit.
+SHOWN_BY_EQUIVALENCE = ("ieat", "sc-eat", "similarity-gap")
+
 
 def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[Finding]:
     """Yield the path of and the sentence about everything that does not fit together.
@@ -202,16 +205,33 @@ def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
         )
         yield ("limits", growth), message
     evidence = test.evidence or spec.settings.evidence
-    has_interval = test.prediction is not None
-    if test.limits.max_gap is not None and evidence == "interval" and not has_interval:
-        yield (
-            ("limits", "max_gap"),
-            ("a gap has no interval; use evidence 'significant' or 'point', or limit max_effect"),
-        )
     if has_limits and not test.compared and evidence == "significant":
         yield (
             ("limits",),
             ("within one set there is no p; add 'evidence: interval' or 'evidence: point'"),
+        )
+    if evidence == "equivalence" and not test.is_positive:
+        yield from _equivalence(test)
+
+
+def _equivalence(test: BiasTest) -> Iterator[Finding]:
+    """Yield the limits that equivalence would pass too often, by `benchmarks/equivalence.py`."""
+    limits = test.limits.model_dump(exclude_none=True)
+    if limits and test.kind not in SHOWN_BY_EQUIVALENCE:
+        other = "significant" if test.compared else "interval"
+        message = (
+            f"'evidence: equivalence' cannot judge a test of kind '{test.kind}'; add "
+            f"'evidence: {other}' to the test"
+        )
+        yield ("limits",), message
+        return
+    for key in limits.keys() - {"max_effect", "max_gap"}:
+        yield (
+            ("limits", key),
+            (
+                f"'evidence: equivalence' cannot judge '{key}'; move it to a test of its own with "
+                "'evidence: significant'"
+            ),
         )
 
 

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 Alternative = Literal["two-sided", "greater", "less"]
-Evidence = Literal["significant", "interval", "point"]
+Evidence = Literal["significant", "interval", "equivalence", "point"]
 Sides = Literal["both", "targets"]
 
 # Names stand in node ids and tables: no line breaks, no "::" that would split an id, no "##" that

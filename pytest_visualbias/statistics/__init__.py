@@ -45,6 +45,10 @@ from pytest_visualbias.statistics.outcomes import (
 )
 from pytest_visualbias.statistics.permutation import Alternative, PMethod
 from pytest_visualbias.statistics.power import (
+    critical_value,
+    detectable_effect,
+    images_for_limit,
+    images_to_show,
     smallest_detectable_effect,
     smallest_p,
     smallest_visible_gap,
@@ -85,8 +89,12 @@ __all__ = [
     "association_scores",
     "association_test",
     "contrast_from_scores",
+    "critical_value",
+    "detectable_effect",
     "growth_from_scores",
     "growth_test",
+    "images_for_limit",
+    "images_to_show",
     "influence_from_scores",
     "intra_from_scores",
     "intra_growth_from_scores",

@@ -32,8 +32,8 @@ class Evidence:
     p_value : float
         Labels of X and Y permuted, attributes held.
     p_low, p_high : float
-        Bracket of `p_value`, which is `p_high` where it is bounded.
-    p_method : {"exact", "bounded", "sampled"}
+        What is known of `p_value`, which is `p_high`.
+    p_method : {"exact", "bounded", "sampled", "approximate"}
         How `p_value` was found.
     p_attributes : float or None
         Labels of A and B permuted, targets held; None where that side does not count.
@@ -51,7 +51,7 @@ class Evidence:
         Bracket of `p_verdict`.
     p_saddlepoint : float or None
         Saddlepoint approximation of `p_value`, for comparison only; None where p is exact.
-    p_verdict_method : {"exact", "bounded", "sampled"}
+    p_verdict_method : {"exact", "bounded", "sampled", "approximate"}
         The least proven method among the permutation tests that apply.
     """
 

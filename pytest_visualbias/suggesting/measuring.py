@@ -105,7 +105,7 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
     grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, rest))
     controls = _idle_controls(loaded.file)
     count = sum(
-        counted(spec, test) * (2 if test.name in grows else 1)
+        counted(spec, test) * (3 if test.name in grows else 1)
         for test in spec.tests
         if test.name not in controls
     ) * max(judged_together(loaded.file, session.mirror).values(), default=1)

@@ -236,8 +236,8 @@ def test_two_images_have_no_similarity_to_speak_of(project: Project) -> None:
             "11:14: tests[0].limits.max_gap: a test of kind 'intra-similarity' has none; remove it",
         ),
         (
-            kind_test("similarity-gap", "{max_gap: 0.1}", evidence="interval"),
-            "12:14: tests[0].limits.max_gap: a gap has no interval; use evidence",
+            kind_test("intra-similarity", evidence="equivalence"),
+            "12:5: tests[0].evidence: 'equivalence' is not one of 'interval' or 'point'",
         ),
         (
             kind_test("similarity-gap").replace("{A: a}", "{A: x}"),

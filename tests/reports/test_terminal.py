@@ -52,6 +52,8 @@ def test_a_narrow_screen_whole(make: Make) -> None:
         "gender-career    +1.00       ╎ │─╎●─     0.002    +0.90   fail",
         "kept             +1.00       ╎ │─╎●─     0.002    +0.90   pass",
         "bars: -2 to +2: │ zero ─ interval ● effect ╎ limit",
+        "'after': sign changed: gender-career [pooled] -0.10 -> +1.00, kept [pooled]",
+        "-0.10 -> +1.00",
     ]
 
 

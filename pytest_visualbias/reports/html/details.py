@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.record import ExcessRecord
 from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.series import numbers_of, series_text, span_text
-from pytest_visualbias.reports.text import compared, waiver_text
+from pytest_visualbias.reports.text import compared, sign_text, waiver_text
 from pytest_visualbias.reports.trials import seeds_text
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.reports.zero_shot import nearest_words, words_text, zero_shot_text
@@ -118,7 +118,7 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
         yield Fact(name="p, crossed t", value=p_text(record.p_crossed), term="p")
     yield Fact(name="p, verdict", value=_told(record.p_verdict, record.p_verdict_method), term="p")
     low, high = record.p_verdict_low, record.p_verdict_high
-    if low is not None and high is not None and low != high:
+    if record.p_verdict_method == "bounded" and low is not None and high is not None:
         yield Fact(name="proven bracket", value=f"{low:.3g} to {high:.3g}", term="bracket")
     if record.p_saddlepoint is not None:
         yield Fact(name="p, saddle point", value=p_text(record.p_saddlepoint), term="p")
@@ -135,8 +135,7 @@ def _told(p: float | None, method: str | None) -> str:
 def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Iterator[Fact]:
     if change is None:
         return
-    turned = ", sign changed" if change.flipped else ""
-    ends = f"{number(change.before)} → {number(change.after)}{turned}"
+    ends = sign_text(change) or f"{number(change.before)} → {number(change.after)}"
     yield Fact(name="effect", value=ends, term="effect")
     growth = f"{number(change.value)} ({span(change.ci_low, change.ci_high)})"
     yield Fact(name=what, value=growth, term=what)

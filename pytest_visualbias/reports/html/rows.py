@@ -11,6 +11,7 @@ from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, s
 from pytest_visualbias.reports.influence import carriers, is_exact
 from pytest_visualbias.reports.outcomes import label
 from pytest_visualbias.reports.series import shown_step
+from pytest_visualbias.reports.text import sign_text
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def _cells(record: ResultRecord) -> list[Cell]:
 def _changed(change: GrowthRecord | None) -> Cell:
     if change is None:
         return Cell(text="–")
-    return Cell(text=number(change.value), value=_sorted(change.value))
+    turned = f", {sign_text(change)}" if change.flipped else ""
+    return Cell(text=f"{number(change.value)}{turned}", value=_sorted(change.value))
 
 
 def _sorted(value: float | None) -> str:

@@ -58,7 +58,7 @@ def test_a_result_whole() -> None:
             "p adjusted": "0.002 (holm, 2 p)",
         },
         "Growth since before": {
-            "effect": "-0.10 → +1.00, sign changed",
+            "effect": "sign changed: -0.10 -> +1.00",
             "growth": "+0.90 (+0.40 to +1.30)",
             "shift": "+1.10 (+0.50 to +1.60)",
             "p": "0.004 targets, 0.01 attributes",
@@ -66,7 +66,7 @@ def test_a_result_whole() -> None:
             "p adjusted": "0.02",
         },
         "Excess over untrained": {
-            "effect": "-0.10 → +1.00, sign changed",
+            "effect": "sign changed: -0.10 -> +1.00",
             "excess": "+0.90 (+0.40 to +1.30)",
             "shift": "+1.10 (+0.50 to +1.60)",
             "untrained": "2 seeds from -0.40 to +0.60",
