@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -111,7 +112,11 @@ def interval_count(spec: BiasSpec, model: str) -> int:
 
 def family_size(spec: BiasSpec, model: str, test: BiasTest) -> int:
     """Return the size of a test's family, the largest over its layers."""
-    return max(len(declared_family(spec, model, layer)) for layer in layers_of(spec, test))
+    return _largest(spec, model, layers_of(spec, test))
+
+
+def _largest(spec: BiasSpec, model: str, layers: tuple[str, ...]) -> int:
+    return max(len(declared_family(spec, model, layer)) for layer in layers)
 
 
 def smallest_visible(
@@ -188,6 +193,8 @@ def power_findings(
     checkpoints : int
         How many are gated together.
     """
+    # All tests at the same layers have one family, which takes as long as there are tests.
+    largest = functools.cache(functools.partial(_largest, spec, model))
     for index, test in enumerate(spec.tests):
         roles = concepts_of(test)
         if not all(sets.get(concept) for concept in roles.values()):
@@ -207,7 +214,7 @@ def power_findings(
             yield from _reachable(path, plan_of(spec, test), sides)
         elif is_gated(spec, model, test):
             yield from _bound(path, test, sides, sizes)
-            count = checkpoints * family_size(spec, model, test)
+            count = checkpoints * largest(layers_of(spec, test))
             yield from _provable(spec, index, sides, count, strict=strict)
 
 
