@@ -13,6 +13,7 @@ from pytest_visualbias.errors import json_without_commands
 __all__ = [
     "READ_VERSIONS",
     "AcceptRecord",
+    "BasisRecord",
     "ExcessRecord",
     "GrowthRecord",
     "ModelRecord",
@@ -49,6 +50,19 @@ class SetRecord(_Frozen):
     templates: list[str] = []
 
 
+class BasisRecord(_Frozen):
+    """What growth is tested with beside the scores, if a later run measures it from this result.
+
+    `within` holds the pooled standard deviations within the sets, in cosines, of target and of
+    attribute scores; `without` the effect of each side without each image; `trials` the effect of
+    each side in each trial.
+    """
+
+    within: list[float]
+    without: dict[str, dict[str, list[float]]]
+    trials: list[list[float]]
+
+
 class GrowthRecord(_Frozen):
     """The change of the judged effect since another model (section 4 of the definitions)."""
 
@@ -63,9 +77,13 @@ class GrowthRecord(_Frozen):
     p_attributes: float | None
     p_welch: float | None
     p_crossed: float | None = None
+    p_trials: float | None = None
     p_verdict: float | None
     p_adjusted: float | None
     p_method: str | None
+    shift_p_verdict: float | None = None
+    shift_p_adjusted: float | None = None
+    smallest_growth: float | None = None
     ci_low: float
     ci_high: float
     shift_ci_low: float
@@ -259,6 +277,7 @@ class ResultRecord(_Frozen):
     warnings: list[str] = []
     sets: dict[str, SetRecord] = {}
     scores: dict[str, dict[str, float]] = {}
+    basis: BasisRecord | None = None
 
 
 class ModelRecord(_Frozen):

@@ -308,7 +308,7 @@ def _growth_checks(
             limit=limits.max_growth,
             alternative="greater",
             p=p.growth,
-            interval=_interval_of(growth, "interval", (growth.ci_low, growth.ci_high)),
+            interval=growth.interval,
             images=images,
         )
     if limits.max_shift is not None:
@@ -318,17 +318,9 @@ def _growth_checks(
             limit=limits.max_shift,
             alternative="two-sided",
             p=p.shift,
-            interval=_interval_of(
-                growth, "shift_interval", (growth.shift_ci_low, growth.shift_ci_high)
-            ),
+            interval=growth.shift_interval,
             images=images,
         )
-
-
-def _interval_of(change: ChangeResult, name: str, ends: tuple[float, float]) -> Intervals:
-    """Return what gives the interval of a change at a level; the known ends if it has one only."""
-    interval: Intervals = getattr(change, name, lambda _: ends)
-    return interval
 
 
 def _excess_checks(
@@ -342,7 +334,7 @@ def _excess_checks(
             limit=limit,
             alternative="greater",
             p=p.excess,
-            interval=_interval_of(excess, "interval", (excess.ci_low, excess.ci_high)),
+            interval=excess.interval,
             images=images,
         )
 

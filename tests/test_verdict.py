@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from pytest_visualbias.spec.schema import Limits
 from pytest_visualbias.statistics import (
@@ -19,6 +20,7 @@ from pytest_visualbias.statistics import (
     OutcomeScores,
     outcome_from_scores,
 )
+from pytest_visualbias.statistics.change import Estimate, Estimates
 from pytest_visualbias.verdict import (
     CorrectedP,
     Rule,
@@ -60,6 +62,16 @@ EFFECT = AssociationResult(
     p_verdict_high=0.02,
     p_verdict_method="exact",
 )
+
+
+def estimates(low: float, high: float) -> Estimates:
+    """Return estimates whose 95 % intervals of growth and shift have these ends."""
+    middle = (low + high) / 2
+    margin = (high - low) / 2 / float(stdtrit(9, 0.975))
+    change = Estimate(value=middle, error=margin, freedom=9)
+    return Estimates(before=Estimate(value=1.0), growth=change, shift=change)
+
+
 GROWTH = GrowthResult(
     growth=0.5,
     shift=-0.7,
@@ -71,6 +83,7 @@ GROWTH = GrowthResult(
     confidence=0.95,
     before=0.3,
     after=0.8,
+    estimates=Estimates(),
     p_value=0.01,
     p_low=0.01,
     p_high=0.01,
@@ -103,6 +116,7 @@ WITHIN_GROWTH = IntraGrowthResult(
     confidence=0.95,
     before=0.4,
     after=0.6,
+    estimates=estimates(0.1, 0.9),
 )
 
 
@@ -339,19 +353,17 @@ class TestGrowth:
         ("key", "low", "high", "outcome"),
         [
             ("max_growth", 0.21, 0.9, "fail"),
-            ("max_growth", 0.2, 0.9, "inconclusive"),
+            ("max_growth", 0.19, 0.9, "inconclusive"),
             ("max_growth", -0.9, -0.3, "inconclusive"),
             ("max_shift", 0.21, 0.9, "fail"),
             ("max_shift", -0.9, -0.21, "fail"),
-            ("max_shift", -0.9, -0.2, "inconclusive"),
+            ("max_shift", -0.9, -0.19, "inconclusive"),
         ],
     )
     def test_interval_needs_all_of_it_beyond_the_limit(
         self, key: str, low: float, high: float, outcome: Outcome
     ) -> None:
-        found = dataclasses.replace(
-            GROWTH, ci_low=low, ci_high=high, shift_ci_low=low, shift_ci_high=high
-        )
+        found = dataclasses.replace(GROWTH, estimates=estimates(low, high))
         by = rule("interval", "two-sided", **{key: 0.2})
         assert verdict(effect(0.8), by, None, found).outcome == outcome
 

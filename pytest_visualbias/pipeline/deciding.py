@@ -29,8 +29,8 @@ def corrected_p(
     numbers : mapping to Numbers
         Of every test, by its name; if several models are judged at once, by model and name.
     members : sequence of pairs
-        A key of `numbers`, and ``effect``, ``growth`` or ``excess``: every declared p. A member
-        without numbers counts as 1.
+        A key of `numbers`, and ``effect``, ``growth``, ``shift`` or ``excess``: every declared p. A
+        member without numbers counts as 1.
     """
     results = [getattr(numbers[key], what) for key, what in members]
     raw = [one.p_verdict if isinstance(one, Evidence) else 1.0 for one in results]

@@ -173,7 +173,7 @@ def settle(
         p = CorrectedP(
             effect=corrected.get((test.name, "effect")),
             growth=corrected.get((test.name, "growth")),
-            shift=corrected.get((test.name, "shift"), corrected.get((test.name, "growth"))),
+            shift=corrected.get((test.name, "shift")),
             excess=corrected.get((test.name, "excess")),
             intervals=intervals,
         )

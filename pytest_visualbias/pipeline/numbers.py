@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
-    from pytest_visualbias.statistics import ChangeResult, EffectResult, ZeroShotResult
+    from pytest_visualbias.statistics import ChangeResult, EffectResult, Evidence, ZeroShotResult
 
 __all__ = ["Numbers", "Subject", "numbers_of", "scored"]
 
@@ -75,6 +75,8 @@ class Numbers:
         Of the model that growth is measured from.
     growth : ChangeResult or None
         Since the model that growth is measured from.
+    shift : Evidence or None
+        Of the shift since that model, where a limit is on it.
     differing : tuple of Difference or None
         In what this measurement differs from those it is compared with; None where it is not.
     unlike : str or None
@@ -109,6 +111,7 @@ class Numbers:
     trials: tuple[EffectResult, ...] = ()
     before: AnyScores | None = None
     growth: ChangeResult | None = None
+    shift: Evidence | None = None
     differing: tuple[Difference, ...] | None = None
     unlike: str | None = None
     untrained: AnyScores | None = None
@@ -286,10 +289,10 @@ def _with_growth(
     if unlike is not None:
         return found
     measure = remembering(measure_of(test), memo)
-    growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test))
     # The same weights, whatever file they lie in.
     is_same = _is_same(earlier.mean, found.scores, measure) or _weights(before) == _weights(subject)
-    return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
+    found = dataclasses.replace(found, before=earlier.mean, is_same=is_same)
+    return _changed(file, test, found, measure)
 
 
 def _since_record(
@@ -310,9 +313,18 @@ def _since_record(
             return dataclasses.replace(found, missing=past.missing, stale=past.stale)
         before = past.scores
     measure = remembering(measure_of(test), memo)
-    growth = measure.grow(before, found.scores, plan_of(file.spec, test))
     is_same = not found.is_recorded and _is_same(before, found.scores, measure)
-    return dataclasses.replace(found, before=before, growth=growth, is_same=is_same)
+    return _changed(file, test, dataclasses.replace(found, before=before, is_same=is_same), measure)
+
+
+def _changed(file: SpecFile, test: BiasTest, found: Numbers, measure: Measure[Any]) -> Numbers:
+    """Add the growth since the scores before, and the evidence of the shift."""
+    plan = plan_of(file.spec, test)
+    growth = measure.grow(found.before, found.scores, plan)
+    shift = None
+    if test.limits.max_shift is not None and measure.shift is not None:
+        shift = measure.shift(found.before, found.scores, plan)
+    return dataclasses.replace(found, growth=growth, shift=shift)
 
 
 def _weights(subject: Subject) -> list[str]:

@@ -47,12 +47,15 @@ class Plan:
         In force.
     alpha : float
         Of the spec.
+    has_retrainings : bool
+        Whether the trials of a change are retrainings, whose spread counts.
     """
 
     alternative: Alternative
     sides: Sides
     evidence: Evidence
     alpha: float
+    has_retrainings: bool = True
 
 
 def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
@@ -77,9 +80,9 @@ def plan_of(spec: BiasSpec, test: BiasTest) -> Plan:
 def declared_family(spec: BiasSpec, model: str, layer: str) -> list[tuple[str, str]]:
     """Return the members of a model's family at a layer: every p of a test that a limit uses.
 
-    They are pairs of a test's name and "effect", "growth" or "excess": what the spec declares,
-    whatever is selected or fails to run. Where nothing is compared there is no p to count, and
-    where the evidence asked for is another one, none that is used.
+    They are pairs of a test's name and "effect", "growth", "shift" or "excess": what the spec
+    declares, whatever is selected or fails to run. Where nothing is compared there is no p to
+    count, and where the evidence asked for is another one, none that is used.
     """
     family = []
     for test in made_at(spec, layer):
@@ -89,8 +92,11 @@ def declared_family(spec: BiasSpec, model: str, layer: str) -> list[tuple[str, s
             continue
         if test.limits.on_effect:
             family.append((test.name, "effect"))
-        if test.limits.on_growth and not is_origin(spec, model, test):
-            family.append((test.name, "growth"))
+        if not is_origin(spec, model, test):
+            if test.limits.max_growth is not None:
+                family.append((test.name, "growth"))
+            if test.limits.max_shift is not None:
+                family.append((test.name, "shift"))
         if test.limits.on_excess and not is_random(spec.models[model]):
             family.append((test.name, "excess"))
     return family

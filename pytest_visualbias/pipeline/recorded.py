@@ -18,7 +18,9 @@ from pytest_visualbias.baseline.entries import (
 from pytest_visualbias.errors import BaselineError
 from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.predictions import prediction_of
+from pytest_visualbias.record import BasisRecord
 from pytest_visualbias.spec.roles import growth_base, is_origin, is_random
+from pytest_visualbias.statistics import GrowthBasis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +37,7 @@ __all__ = [
     "BASELINE",
     "Earlier",
     "Past",
+    "basis_by_identity",
     "live_entry",
     "missing",
     "origin",
@@ -127,6 +130,24 @@ def scores_by_identity(test: BiasTest, numbers: Numbers) -> dict[str, dict[str, 
     }
 
 
+def basis_by_identity(test: BiasTest, numbers: Numbers) -> BasisRecord | None:
+    """Return what growth is tested with beside the scores, per stimulus by its identity."""
+    basis = measure_of(test).basis(numbers.scores)
+    if basis is None:
+        return None
+    return BasisRecord(
+        within=list(basis.within),
+        without={
+            role: {
+                stimulus.identity: [float(effect) for effect in effects]
+                for stimulus, *effects in zip(numbers.sets[role].stimuli, *parts, strict=True)
+            }
+            for role, parts in basis.without.items()
+        },
+        trials=[list(trial) for trial in basis.trials],
+    )
+
+
 def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -> Entry:
     """Return what a record of a test's numbers holds."""
     assert numbers.effect is not None  # noqa: S101 - for the type checker
@@ -148,6 +169,7 @@ def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -
         effect_judged=numbers.effect.effect_judged,
         gap=numbers.effect.gap,
         scores=scores_by_identity(test, numbers),
+        basis=basis_by_identity(test, numbers),
         prediction=prediction_of(test, numbers.asked, numbers.scores),
     )
 
@@ -173,17 +195,26 @@ def past_of(
     entry = baseline.entry(key)
     if entry is None:
         return Past(missing=missing(baseline, subject.name, key))
-    unlike = difference(entry, live_entry(subject, test, layer, numbers), differs)
+    live = live_entry(subject, test, layer, numbers)
+    unlike = difference(entry, live, differs)
     if unlike:
         return Past(stale=stale(baseline, subject.name, key, unlike))
+    if entry.lacks_basis(live):
+        text = (
+            f"'{key}' in {baseline.shown} was recorded by an older version, without the effect "
+            f"without each image; {baseline.remedy('update', subject.name)}"
+        )
+        return Past(stale=text)
+    lacking = (
+        f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
+        f"{baseline.remedy('update', subject.name)}"
+    )
+    if not entry.has_basis_like(live):
+        raise BaselineError(lacking)
     try:
         scores = _restored(entry, test, numbers)
     except KeyError:
-        message = (
-            f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
-            f"{baseline.remedy('update', subject.name)}"
-        )
-        raise BaselineError(message) from None
+        raise BaselineError(lacking) from None
     if not _is_of_a_piece(entry, test, measure_of(test).by_role(scores)):
         message = (
             f"the scores of '{key}' in {baseline.shown} do not give the effect that stands beside "
@@ -229,5 +260,19 @@ def _restored(entry: Entry, test: BiasTest, numbers: Numbers) -> AnyScores:
         for role in measure.by_role(numbers.scores)
     }
     sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
-    found: AnyScores = measure.restore(vectors, sizes, entry.gap or 0.0)
+    found: AnyScores = measure.restore(vectors, _basis(entry, numbers), sizes, entry.gap or 0.0)
     return found
+
+
+def _basis(entry: Entry, numbers: Numbers) -> GrowthBasis | None:
+    """Return what was recorded beside the scores, in the order of the images now."""
+    if entry.basis is None:
+        return None
+    return GrowthBasis(
+        within=tuple(entry.basis.within),
+        without={
+            role: tuple(np.array([effects[one.identity] for one in numbers.sets[role].stimuli]).T)
+            for role, effects in entry.basis.without.items()
+        },
+        trials=tuple(tuple(trial) for trial in entry.basis.trials),
+    )

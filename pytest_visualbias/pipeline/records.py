@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pytest_visualbias.pipeline.detectable import detectable, images_needed
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.predictions import prediction_of
-from pytest_visualbias.pipeline.recorded import scores_by_identity
+from pytest_visualbias.pipeline.recorded import basis_by_identity, scores_by_identity
 from pytest_visualbias.pipeline.remarks import remarks
 from pytest_visualbias.pipeline.zero_shot import zero_shot_record
 from pytest_visualbias.record import (
@@ -26,7 +26,7 @@ from pytest_visualbias.record import (
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import concepts_of
-from pytest_visualbias.statistics import OutcomeResult
+from pytest_visualbias.statistics import OutcomeResult, smallest_growth
 
 if TYPE_CHECKING:
     from pytest_visualbias.pipeline.family import Family, Judged
@@ -46,8 +46,8 @@ EFFECT_FIELDS = (
     *("p_crossed", "gap_ci_low", "gap_ci_high", "wide_low", "wide_high", "x_ab", "y_ab"),
 )
 GROWTH_FIELDS = (
-    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict"),
-    *("ci_low", "ci_high", "shift_ci_low", "shift_ci_high", "flipped"),
+    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_crossed", "p_trials"),
+    *("p_verdict", "ci_low", "ci_high", "shift_ci_low", "shift_ci_high", "flipped"),
 )
 
 
@@ -139,6 +139,7 @@ def result_record(
             "excess": _excess(judged, excess_base(file.spec, judged.test)),
             "trials": _trials(subject, numbers),
             "scores": scores_by_identity(judged.test, numbers),
+            "basis": basis_by_identity(judged.test, numbers),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
 
@@ -211,8 +212,18 @@ def growth_record(judged: Judged) -> GrowthRecord | None:
     change = judged.numbers.growth
     if change is None or judged.base is None:
         return None
-    fields = _change(change, judged.base, judged.p.growth)
-    return GrowthRecord.model_validate(fields)
+    shift = judged.numbers.shift
+    trials = getattr(change, "trials", None)
+    return GrowthRecord.model_validate(
+        {
+            **_change(change, judged.base, judged.p.growth),
+            "shift_p_verdict": None if shift is None else shift.p_verdict,
+            "shift_p_adjusted": judged.p.shift,
+            "smallest_growth": (
+                None if trials is None else smallest_growth(trials, 1 - change.confidence)
+            ),
+        }
+    )
 
 
 def _excess(judged: Judged, base: str | None) -> ExcessRecord | None:

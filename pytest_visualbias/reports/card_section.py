@@ -9,6 +9,7 @@ from pytest_visualbias.reports.outcomes import counted, deselected, faults, labe
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of
 from pytest_visualbias.reports.text import headline, sign_text
+from pytest_visualbias.reports.trials import growth_notes
 from pytest_visualbias.reports.worst import earlier_notes
 from pytest_visualbias.spec.kinds import KINDS
 from pytest_visualbias.verdict import number, p_text
@@ -70,6 +71,7 @@ def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
     if left_out := deselected(report):
         yield f"**Not all tests were run:** {left_out} were deselected."
     yield from (f"{markdown_text(note)}." for note in earlier_notes(records))
+    yield from (f"{note[0].upper()}{note[1:]}." for note in growth_notes(records))
     if faults(report):
         yield "**Not all tests were run:** some specs could not be read."
 

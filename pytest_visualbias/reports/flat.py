@@ -31,7 +31,7 @@ ROLES = ("X", "Y", "A", "B")
 OF_SETS = ("concept", "n", "digest")
 LISTS = ("tags", "reasons", "warnings")
 # Single images and single checkpoints are in the JSON report.
-WITHOUT = ("scores", "series")
+WITHOUT = ("scores", "series", "basis")
 
 
 def columns() -> list[str]:

@@ -30,6 +30,7 @@ from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of, series_text, shown_step, span_text
 from pytest_visualbias.reports.text import headline, sign_changes, sizes_text
 from pytest_visualbias.reports.transfer import transfers
+from pytest_visualbias.reports.trials import growth_notes
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.reports.zero_shot import zero_shot_text
 from pytest_visualbias.verdict import number, p_text
@@ -177,6 +178,9 @@ def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
         if (growth := one.growth) is not None
     ]
     yield folded(f"Growth ({len(records)})", columns, rows, "growths")
+    notes = [f"- {note}" for note in growth_notes(records)]
+    if notes:
+        yield Section(head="", rows=notes, foot="\n", what="notes on growth")
     rows = [
         f"- {markdown_code(one.spec)}: {markdown_code(one.base)} to {markdown_code(one.model)} at "
         f"{markdown_code(one.layer)}: {number(one.spearman)} over {one.k} {one.of}"

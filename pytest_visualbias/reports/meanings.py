@@ -79,6 +79,7 @@ RESULT: Mapping[str, str] = {
     "warnings": "what else to know",
     "sets": "the images of each role",
     "scores": "score of each image, by role and digest, to measure growth from later",
+    "basis": "what else growth is tested with: spreads, effects without each image, trials",
 }
 CHANGE: Mapping[str, str] = {
     "from": "the model or the recorded results it is measured from",
@@ -86,13 +87,17 @@ CHANGE: Mapping[str, str] = {
     "shift": "after - before",
     "before": "the judged effect there",
     "after": "the judged effect here",
-    "p_value": "chance of such a shift where labels of the targets are permuted",
+    "p_value": "chance of such a growth where labels of the targets are permuted",
     "p_attributes": "the same where labels of the attributes are permuted",
     "p_welch": "p of Welch's t where two sets differ in size",
     "p_crossed": "p of the t test that takes targets and attributes both as samples",
+    "p_trials": "p of the growth over retrainings; null with fewer than three trials",
     "p_verdict": "the largest of those that apply",
     "p_adjusted": "p_verdict after correction over the family",
     "p_method": "exact, bounded, approximate or sampled",
+    "shift_p_verdict": "p of the shift; null without a limit on it",
+    "shift_p_adjusted": "the same after correction over the family",
+    "smallest_growth": "smallest growth that so many trials can show; null without p_trials",
     "ci_low": "lower end of the interval of the value",
     "ci_high": "its upper end",
     "shift_ci_low": "lower end of the interval of the shift",
@@ -125,6 +130,11 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "p_value": "chance of such a difference where labels of X and Y are permuted",
         "p_method": "exact, bounded, approximate or sampled",
         "words": "each word of A, then of B",
+    },
+    "BasisRecord": {
+        "within": "spread within X and Y of target scores, within A and B of attribute scores",
+        "without": "by role and digest, the effect of each side without that image",
+        "trials": "effect of each side in each trial",
     },
     "WordRecord": {
         "role": "A or B",

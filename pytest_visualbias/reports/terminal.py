@@ -28,7 +28,7 @@ from pytest_visualbias.reports.tables import (
 )
 from pytest_visualbias.reports.text import remedies, sign_changes, weak_passes
 from pytest_visualbias.reports.transfer import transfers
-from pytest_visualbias.reports.trials import lone_trials, trials_text
+from pytest_visualbias.reports.trials import growth_notes, lone_trials, trials_text
 from pytest_visualbias.reports.units import rate_lines, unit_of
 from pytest_visualbias.reports.worst import earlier_notes
 from pytest_visualbias.reports.zero_shot import zero_shot_text
@@ -218,6 +218,7 @@ def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
         yield Text(f"note: {weak}")
     if (alone := lone_trials(records)) is not None:
         yield Text(f"note: {alone}")
+    yield from (Text(f"note: {note}") for note in growth_notes(records))
     for index, transfer in enumerate(transfers(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
     for warning in dict.fromkeys(text for one in records for text in one.warnings):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from pytest_visualbias.statistics.scores import GrowthBasis
+
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
 
@@ -49,6 +51,8 @@ class ContrastScores:
     cosines : tuple of ndarray
         Targets by attributes for each trial: `(n_x, n_a + n_b)` in an SC-EAT, `(n_x + n_y, n_o)`
         in a similarity gap; empty in scores from a record. Read-only.
+    basis : GrowthBasis or None
+        What was recorded beside the scores.
     """
 
     first: Vector
@@ -57,6 +61,7 @@ class ContrastScores:
     gap: float
     n_other: int
     cosines: tuple[Matrix, ...] = ()
+    basis: GrowthBasis | None = None
 
     def __post_init__(self) -> None:
         """Copy the arrays, so that nothing outside can change them."""

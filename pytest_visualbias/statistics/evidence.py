@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from scipy.special import stdtr
-
+from pytest_visualbias.statistics.crossed import t_p
 from pytest_visualbias.statistics.intervals import welch_error
 from pytest_visualbias.statistics.permutation import (
     Alternative,
@@ -40,8 +40,8 @@ class Evidence:
     p_attributes_low, p_attributes_high : float or None
         Bracket of `p_attributes`.
     p_welch : float or None
-        Welch's two-sided t, the largest over those sides that count and whose sets differ in
-        size; None where there is none.
+        Welch's t, two-sided for an effect, the largest over those sides that count and whose sets
+        differ in size; None where there is none.
     p_crossed : float or None
         Targets and attributes both sampled (`crossed_p`); None where that does not apply, or only
         scores are known.
@@ -78,6 +78,7 @@ def weigh(
     alternative: Alternative,
     sides: Sides,
     crossed: float | None = None,
+    welch: Alternative = "two-sided",
 ) -> Evidence:
     """Test both sides and find the p that decides.
 
@@ -86,11 +87,13 @@ def weigh(
     targets, attributes : Side
         Scores of X and Y, and of A and B (None: not testable, possible with ``"targets"`` only).
     alternative : {"two-sided", "greater", "less"}
-        For the permutation tests; Welch's t is always two-sided.
+        For the permutation tests.
     sides : {"both", "targets"}
         With ``"targets"`` the attribute side is not tested.
     crossed : float or None
         P of the crossed test, which the caller makes from cosines.
+    welch : {"two-sided", "greater", "less"}
+        For Welch's t.
 
     Notes
     -----
@@ -107,8 +110,8 @@ def weigh(
     judged = [targets] if attributes is None or sides == "targets" else [targets, attributes]
     permuted = [permutation_test(side, alternative=alternative) for side in judged]
     exchanged = permuted[1] if len(permuted) > 1 else None
-    welch = [welch_p(side) for side in judged if side.sizes[0] != side.sizes[1]]
-    others = welch if crossed is None else [*welch, crossed]
+    uneven = [welch_p(side, welch) for side in judged if side.sizes[0] != side.sizes[1]]
+    others = uneven if crossed is None else [*uneven, crossed]
     return Evidence(
         p_value=permuted[0].p_value,
         p_low=permuted[0].p_low,
@@ -117,7 +120,7 @@ def weigh(
         p_attributes=None if exchanged is None else exchanged.p_value,
         p_attributes_low=None if exchanged is None else exchanged.p_low,
         p_attributes_high=None if exchanged is None else exchanged.p_high,
-        p_welch=max(welch, default=None),
+        p_welch=max(uneven, default=None),
         p_crossed=crossed,
         p_verdict=max([result.p_value for result in permuted] + others),
         p_verdict_low=max([result.p_low for result in permuted] + others),
@@ -127,18 +130,21 @@ def weigh(
     )
 
 
-def welch_p(side: Side) -> float:
-    """Two-sided p of Welch's t-test, for sets that differ in size.
+def welch_p(side: Side, alternative: Alternative = "two-sided") -> float:
+    """P of Welch's t-test, for sets that differ in size.
 
     Parameters
     ----------
     side : Side
         Scores, `(n_1,)` and `(n_2,)`, at least two in each.
+    alternative : {"two-sided", "greater", "less"}
+        Direction of the difference.
 
     Returns
     -------
     float
-        One where all scores are equal; zero where only the means of the two sets differ.
+        One where all scores are equal; where only the means of the two sets differ, zero if they
+        differ in the direction of the alternative, else one.
 
     Notes
     -----
@@ -150,10 +156,12 @@ def welch_p(side: Side) -> float:
     .. [1] B. L. Welch, "The generalization of 'Student's' problem when several different
        population variances are involved", Biometrika 34, 28-35, 1947.
     """
-    error, difference = welch_error(side.first, side.second), abs(side.difference)
+    error = welch_error(side.first, side.second)
+    if error.value == 0 and side.difference == 0:
+        return 1.0
     if error.value == 0:
-        return 0.0 if difference > 0 else 1.0
-    return float(min(1.0, 2 * stdtr(error.freedom, -difference / error.value)))
+        return t_p(math.copysign(math.inf, side.difference), 1, alternative)
+    return t_p(side.difference / error.value, error.freedom, alternative)
 
 
 def require_sides(sides: Sides) -> None:

@@ -59,6 +59,8 @@ class OutcomeScores:
         says the class no more often of those that are of it. A small gap means nothing then.
     classes : int
         How many classes the classifier has; 0 where that is not known.
+    trials : tuple of float
+        The gap in each of several trials.
     """
 
     first: Vector
@@ -66,6 +68,7 @@ class OutcomeScores:
     is_rate: bool
     is_blind: bool = False
     classes: int = 0
+    trials: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Copy the vectors, so that nothing outside can change them; refuse what is no share."""
@@ -228,6 +231,7 @@ def mean_outcome_scores(trials: Sequence[OutcomeScores]) -> OutcomeScores:
         is_rate=trials[0].is_rate,
         is_blind=any(trial.is_blind for trial in trials),
         classes=trials[0].classes,
+        trials=tuple(mean(one.first) - mean(one.second) for one in trials),
     )
 
 

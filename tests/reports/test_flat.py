@@ -35,7 +35,9 @@ def test_columns_are_the_keys_of_results_in_their_order() -> None:
     names = columns()
     assert len(names) == len(set(names))
     heads = list(dict.fromkeys(name.partition(".")[0] for name in names))
-    assert heads == [name for name in ResultRecord.model_fields if name not in ("scores", "series")]
+    assert heads == [
+        name for name in ResultRecord.model_fields if name not in ("scores", "series", "basis")
+    ]
     assert {*names} >= ({*CONTRACT.split()} - PARTED)
     assert {*names} >= {f"growth.{name}" for name in CONTRACT_OF_GROWTH.split()}
     assert {*names} >= {"limits.max_effect", "limits.max_excess", "sets.B.digest", "concepts.X"}
