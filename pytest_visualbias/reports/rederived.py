@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from pytest_visualbias.errors import ReportError
-from pytest_visualbias.spec.limits import Limits
-from pytest_visualbias.verdict import CorrectedP, Rule, exceeded, size
+from pytest_visualbias.verdict import size
 
 if TYPE_CHECKING:
-    from pytest_visualbias.record import GrowthRecord, Report, ResultRecord
-    from pytest_visualbias.spec.schema import Alternative, Evidence
-    from pytest_visualbias.verdict import Violation
+    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.spec.schema import Alternative
 
 __all__ = ["check_outcomes"]
 
-# What a change has besides its size.
-INTERVALS = ("shift", "ci_low", "ci_high", "shift_ci_low", "shift_ci_high")
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Violation:
+    kind: str
+    value: float
+    limit: float
+    is_proven: bool
+
+    @property
+    def sentence(self) -> str:
+        return f"its {self.kind} {self.value:+.4g} is over {self.limit:g}"
 
 
 def check_outcomes(report: Report) -> None:
@@ -52,57 +59,56 @@ def _wrong_control(row: ResultRecord) -> str:
 def _wrong(row: ResultRecord) -> str:
     """Return why a test cannot have the outcome that stands there."""
     violations = _violations(row)
-    proven = [one for one in violations if one.evidence]
-    uncovered = [one for one in proven if not _waived(row, one)]
     # Intervals may have been computed at another level than those that are reported.
     is_known = row.evidence in ("significant", "point")
+    proven = [one for one in violations if one.is_proven and is_known]
+    uncovered = [one for one in proven if not _waived(row, one)]
     if row.outcome == "pass" and violations:
-        return _named(violations[0])
+        return violations[0].sentence
     if row.outcome == "accepted" and uncovered:
-        return f"{_named(uncovered[0])}, and the waiver does not cover that"
-    if row.outcome == "inconclusive" and proven and is_known and row.accept is None:
-        return f"{_named(proven[0])} with evidence"
+        return f"{uncovered[0].sentence}, and the waiver does not cover that"
+    if row.outcome == "inconclusive" and proven and row.accept is None:
+        return f"{proven[0].sentence} with evidence"
     is_last = row.series is None or row.series.gate == "last"
-    if row.outcome == "fail" and not violations and row.accept is None and is_last:
+    on_growth, on_excess = {"max_growth", "max_shift"}, {"max_excess"}
+    is_compared = (row.growth is not None or not row.limits.keys() & on_growth) and (
+        row.excess is not None or not row.limits.keys() & on_excess
+    )
+    if row.outcome == "fail" and not violations and row.accept is None and is_last and is_compared:
         return "no limit is exceeded"
     return ""
 
 
-def _violations(row: ResultRecord) -> tuple[Violation, ...]:
-    rule = Rule(
-        limits=Limits.model_construct(None, **row.limits),
-        evidence=cast("Evidence", row.evidence),
-        alternative=cast("Alternative", row.alternative),
-        alpha=row.alpha,
-    )
-    corrected = CorrectedP(
-        effect=row.p_adjusted,
-        growth=None if row.growth is None else row.growth.p_adjusted,
-        excess=None if row.excess is None else row.excess.p_adjusted,
-    )
-    effect, growth, excess = cast("Any", row), _change(row.growth), _change(row.excess)
-    return exceeded(effect, growth, rule, corrected, excess=excess)
+def _violations(row: ResultRecord) -> list[_Violation]:
+    """Return the limits that the numbers of a result exceed."""
+    numbers = [
+        ("effect", row.effect_judged, row.p_adjusted, row.alternative),
+        ("gap", row.gap, row.p_adjusted, row.alternative),
+    ]
+    if (growth := row.growth) is not None:
+        numbers.append(("growth", growth.value, growth.p_adjusted, "greater"))
+        numbers.append(("shift", growth.shift, growth.p_adjusted, "two-sided"))
+    if (excess := row.excess) is not None:
+        numbers.append(("excess", excess.value, excess.p_adjusted, "greater"))
+    found = []
+    for kind, value, p, alternative in numbers:
+        limit = row.limits.get(f"max_{kind}")
+        if limit is None or value is None:
+            continue
+        if not size(value, cast("Alternative", alternative)) <= limit:
+            is_proven = row.evidence == "point" or (p is not None and p <= row.alpha)
+            found.append(_Violation(kind=kind, value=value, limit=limit, is_proven=is_proven))
+    return found
 
 
-def _change(record: GrowthRecord | None) -> Any:  # noqa: ANN401 - what a change has that is judged
-    if record is None:
-        return None
-    plain = record.model_dump()
-    return SimpleNamespace(growth=record.value, **{key: plain[key] for key in INTERVALS})
-
-
-def _waived(row: ResultRecord, violation: Violation) -> bool:
+def _waived(row: ResultRecord, violation: _Violation) -> bool:
     accept = row.accept
-    if accept is None or violation.value is None:
+    if accept is None:
         return False
     largest = getattr(accept, f"max_{violation.kind}", None)
     if largest is None and row.kind == "outcome-gap" and violation.kind == "gap":
         largest = accept.max_effect
-    value = violation.value
-    if violation.kind != "growth":
-        value = size(value, cast("Alternative", row.alternative))
-    return largest is not None and value <= largest
-
-
-def _named(violation: Violation) -> str:
-    return f"its {violation.kind} {violation.value or 0:+.4g} is over {violation.limit:g}"
+    alternative = "greater" if violation.kind == "growth" else row.alternative
+    return (
+        largest is not None and size(violation.value, cast("Alternative", alternative)) <= largest
+    )
