@@ -43,6 +43,7 @@ SIZES = ((6, 6), (10, 10), (20, 20), (40, 40), (8, 40))
 PUSHES = (0.0, 0.26, 0.58)
 DIM = 16
 POPULATION = 1_500
+IMAGES = 400_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -170,7 +171,7 @@ def _within(runs: int) -> None:
 
 def _similarity(push: float) -> float:
     """Mean cosine of two images of a population that is pushed along one direction."""
-    rows = np.random.default_rng(round(10 * push)).standard_normal((400_000, DIM))
+    rows = np.random.default_rng(round(10 * push)).standard_normal((IMAGES, DIM))
     rows[:, 0] += push
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return float(np.square(rows.mean(axis=0)).sum())

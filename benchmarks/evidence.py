@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.statistics import (
-    Scores,
+    OutcomeScores,
     association_scores,
     association_test,
-    growth_from_scores,
+    growth_test,
+    outcome_growth_from_scores,
 )
 from pytest_visualbias.statistics.evidence import weigh
 from pytest_visualbias.statistics.side import Side
@@ -35,10 +36,13 @@ if TYPE_CHECKING:
     from pytest_visualbias.statistics import AssociationResult
 
     Matrix = NDArray[np.float64]
+    Sets = tuple[Matrix, Matrix, Matrix, Matrix]
     Draw = Callable[[np.random.Generator], Sequence[bool]]
 
 ALPHA = 0.05
 DIM = 8
+POPULATION = 1_500
+ESTIMATES = 300
 SIZES = ((6, 6), (10, 10), (20, 20), (40, 40), (8, 40))
 
 
@@ -123,8 +127,19 @@ def draw_sets(
 
 def true_effect(push: float) -> float:
     """Effect of large populations, which is the same from both sides."""
-    scores = association_scores(*draw_sets(np.random.default_rng(0), (1500, 1500), push=push))
+    scores = association_scores(
+        *draw_sets(np.random.default_rng(0), (POPULATION, POPULATION), push=push)
+    )
     return (scores.targets.difference + scores.attributes.difference) / 2
+
+
+def seen_effect(n: tuple[int, int], push: float) -> float:
+    """Mean judged effect of samples: few images blur the other side and weaken it."""
+    rng, effects = np.random.default_rng(0), []
+    for _ in range(ESTIMATES):
+        scores = association_scores(*draw_sets(rng, n, push=push))
+        effects.append(min(scores.targets.difference, scores.attributes.difference, key=abs))
+    return float(np.mean(effects))
 
 
 def _named(n: tuple[int, int]) -> str:
@@ -174,12 +189,13 @@ def _effect(
 def _power_rows() -> Iterator[Row]:
     for n, push in (
         ((6, 6), 1.0),
-        ((10, 10), 0.52),
-        ((20, 20), 0.62),
-        ((40, 40), 0.3),
-        ((8, 40), 0.6),
+        ((10, 10), 0.82),
+        ((20, 20), 0.8),
+        ((40, 40), 0.4),
+        ((8, 40), 0.8),
     ):
-        name = f"{_named(n)}, true effect {true_effect(push):.2f}"
+        ends = f"true effect {true_effect(push):.2f}, mean estimate {seen_effect(n, push):.2f}"
+        name = f"{_named(n)}, {ends}"
         yield Row(name=name, draw=partial(_effect, n=n, push=push))
 
 
@@ -217,22 +233,107 @@ def _unequal(
 # Growth.
 
 
+# How far X and A (and Y and B) are pushed along a common axis, targets and attributes, before and
+# after; and how far the vectors of the models agree. A push of 2.2 gives a d of about 1.7.
+CHANGES = {
+    "unchanged, strong, agree 0.2": ((2.2, 2.2), (2.2, 2.2), 0.2),
+    "unchanged, strong, agree 0.9": ((2.2, 2.2), (2.2, 2.2), 0.9),
+    "unchanged, very strong, agree 0.9": ((4.0, 4.0), (4.0, 4.0), 0.9),
+    "none at all, agree 0.9": ((0.0, 0.0), (0.0, 0.0), 0.9),
+    "independent retrain": ((1.0, 1.0), (1.0, 1.0), 0.0),
+    "flip without growth": ((1.0, 1.0), (-1.0, 1.0), 0.5),
+    "only the scale of cosines": ((1.0, 1.0), (1.0, 1.0), 0.9),
+    "weak to stronger, found": ((0.7, 0.7), (1.2, 1.2), 0.9),
+    "saturated growth, found": ((3.0, 0.3), (3.0, 3.0), 0.9),
+    "weaker side grows, found": ((1.5, 0.3), (1.5, 1.5), 0.9),
+}
+
+
 def _growth_rows() -> Iterator[Row]:
-    for n in (6, 10, 20):
-        for apart in ((0.0, 0.0), (1.0, 1.0), (0.0, 0.5), (0.0, 1.0)):
-            ends = ", ".join(f"{value / np.sqrt(1 + value**2 / 4):.2f}" for value in apart)
-            yield Row(name=f"n = {n}, {ends}", draw=partial(_growth, n=n, apart=apart))
+    for sizes in SIZES:
+        for name, (before, after, agreement) in CHANGES.items():
+            pushes = partial(
+                _growth, sizes=sizes, ends=(before, after), agreement=agreement, name=name
+            )
+            yield Row(name=f"{_sizes(sizes)}, {name}", draw=pushes)
 
 
-def _growth(rng: np.random.Generator, *, n: int, apart: tuple[float, float]) -> tuple[bool]:
-    """Whether growth of one side is found, between models that agree to 0.7."""
-    common, models = rng.standard_normal(2 * n), []
-    for value in apart:
-        scores = np.sqrt(0.7) * common + np.sqrt(0.3) * rng.standard_normal(2 * n)
-        scores[:n] += value
-        scores /= scores.std(ddof=1)
-        models.append(Scores(x=scores[:n], y=scores[n:], a=np.zeros(2), b=np.zeros(2), gap=0.0))
-    return (growth_from_scores(*models, sides="targets").p_verdict <= ALPHA,)
+def _sizes(sizes: tuple[int, int]) -> str:
+    return f"n = {sizes[0]}" if sizes[0] == sizes[1] else f"n = {sizes[0]} v {sizes[1]}"
+
+
+def _growth(
+    rng: np.random.Generator,
+    *,
+    sizes: tuple[int, int],
+    ends: tuple[tuple[float, float], tuple[float, float]],
+    agreement: float,
+    name: str,
+) -> tuple[bool]:
+    """Whether growth is found between two models of the same images."""
+    shared = [rng.standard_normal((n, DIM)) for n in (*sizes, *sizes)]
+    old, new = (_pushed_around(rng, shared, end, agreement) for end in ends)
+    if name.startswith("only the scale"):
+        new = _shrunk(*new)
+    return (growth_test(old, new).p_verdict <= ALPHA,)
+
+
+def _shrunk(*new: Matrix) -> Sets:
+    """Vectors with a large common part, so that all cosines are near one."""
+    x, y, a, b = (rows + 5 * np.eye(DIM)[1] for rows in new)
+    return x, y, a, b
+
+
+def _pushed_around(
+    rng: np.random.Generator, shared: list[Matrix], push: tuple[float, float], agreement: float
+) -> Sets:
+    """Vectors of X, Y, A and B, apart along the first axis."""
+    much = (push[0], -push[0], push[1], -push[1])
+    x, y, a, b = (
+        np.sqrt(agreement) * rows
+        + np.sqrt(1 - agreement) * rng.standard_normal(rows.shape)
+        + apart * np.eye(DIM)[0]
+        for rows, apart in zip(shared, much, strict=True)
+    )
+    return x, y, a, b
+
+
+def _coverage_rows() -> Iterator[Row]:
+    for n in (10, 20, 40):
+        for push in (0.0, 0.5, 1.0):
+            yield Row(name=f"n = {n}, push {push:g}", draw=partial(_coverage, n=n, push=push))
+
+
+def _coverage(rng: np.random.Generator, *, n: int, push: float) -> tuple[bool, bool]:
+    """Whether intervals hold a growth and a shift of 0, all four sets being drawn."""
+    shared = [rng.standard_normal((n, DIM)) for _ in range(4)]
+    found = growth_test(*(_pushed_around(rng, shared, (push, push), 0.5) for _ in range(2)))
+    return found.ci_low <= 0 <= found.ci_high, found.shift_ci_low <= 0 <= found.shift_ci_high
+
+
+def _rate_rows() -> Iterator[Row]:
+    for n in (20, 60):
+        for name, rates in (
+            ("0 -> 0.5, found", ((0.3, 0.3), (0.8, 0.3))),
+            ("none", ((0.3, 0.3), (0.3, 0.3))),
+            ("flip without growth", ((0.7, 0.3), (0.3, 0.7))),
+        ):
+            yield Row(name=f"n = {n}, {name}", draw=partial(_rates_grown, n=n, rates=rates))
+
+
+def _rates_grown(
+    rng: np.random.Generator, *, n: int, rates: tuple[tuple[float, float], tuple[float, float]]
+) -> tuple[bool]:
+    """Whether growth of the gap of a classifier's rates is found."""
+    old, new = (
+        OutcomeScores(
+            first=(rng.random(n) < x).astype(float),
+            second=(rng.random(n) < y).astype(float),
+            is_rate=True,
+        )
+        for x, y in rates
+    )
+    return (outcome_growth_from_scores(old, new).p_verdict <= ALPHA,)
 
 
 TABLES = {
@@ -258,9 +359,21 @@ TABLES = {
         rows=_unequal_rows,
     ),
     "growth": Table(
-        title="Growth of one side, effect before and after",
+        title="Growth: how often it is found",
         columns=("growth found",),
         rows=_growth_rows,
+        draws=0.2,
+    ),
+    "coverage": Table(
+        title="95 % intervals of growth and shift: how often they hold the true value",
+        columns=("growth", "shift"),
+        rows=_coverage_rows,
+        draws=0.2,
+    ),
+    "rates": Table(
+        title="Growth of outcome-gap: how often it is found",
+        columns=("growth found",),
+        rows=_rate_rows,
         draws=0.5,
     ),
 }

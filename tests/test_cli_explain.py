@@ -378,4 +378,4 @@ def test_limits_are_proposed_for_the_p_of_all_checkpoints(capsys: Output) -> Non
     made = "source: factory, call: 'nowhere:made', transform: {size: 8}"
     write(RUN.replace("GATE", "all").replace("source: timm, name: test_resnet", made))
     main(["suggest", SPEC])
-    assert "(12 against 12 images, 6 p)" in capsys.readouterr().out
+    assert "(12 against 12 images, 9 p)" in capsys.readouterr().out

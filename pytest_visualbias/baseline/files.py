@@ -17,6 +17,7 @@ from pytest_visualbias.baseline.entries import Entry, entry_key, entry_of, is_re
 from pytest_visualbias.baseline.stored import load_strict, write_whole
 from pytest_visualbias.errors import BaselineError
 from pytest_visualbias.record import READ_VERSIONS
+from pytest_visualbias.spec.faults import what_is_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +102,7 @@ def read_baseline(path: Path, shown: str) -> Contents:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {first['msg']}"
+        what = f"{place}: {what_is_wrong(first)}"
     except (AttributeError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
     except ValueError as error:

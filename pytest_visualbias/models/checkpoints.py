@@ -16,10 +16,13 @@ from pytest_visualbias.models.shards import files_of
 from pytest_visualbias.spec.pointers import TEXT, is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["StateDict", "read_checkpoint", "weights_of"]
+__all__ = ["StateDict", "quantised_in", "read_checkpoint", "weights_of"]
+
+# As safetensors calls them.
+FLOATING = ("F64", "F32", "F16", "BF16")
 
 # VISSL's weights lie four keys deep.
 DEPTH = 6
@@ -119,6 +122,38 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
             inner = ((key, value) for key, value in named.items() if isinstance(value, dict))
             waiting += [((*keys, key), value) for key, value in inner]
     return found
+
+
+def quantised_in(files: Iterable[Path], network: torch.nn.Module) -> list[str]:
+    """Return the weights of files that are integers or have eight bits, where a network has none.
+
+    For what a library loads by itself: torch turns such values into others without a word.
+    """
+    own = {**dict(network.named_buffers()), **network.state_dict()}
+    floating = {name.rpartition(".")[2] for name, value in own.items() if value.is_floating_point()}
+    whole = {
+        name.rpartition(".")[2] for name, value in own.items() if not value.is_floating_point()
+    }
+    return [
+        f"{name} ({kind})"
+        for file in files
+        for name, kind in _kinds(file)
+        if name.rpartition(".")[2] in floating - whole
+    ]
+
+
+def _kinds(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names of integers and of eight-bit numbers in a file, with their kinds."""
+    if file.suffix == ".safetensors":
+        with safetensors.safe_open(file, framework="pt") as stored:
+            for name in stored.keys():  # noqa: SIM118 - no mapping
+                kind = stored.get_slice(name).get_dtype()
+                if kind not in FLOATING:
+                    yield name, kind
+        return
+    for name, value in _read(file).items():
+        if torch.is_tensor(value) and (not value.is_floating_point() or value.itemsize == 1):
+            yield name, str(value.dtype).removeprefix("torch.")
 
 
 def _tensor(value: Any) -> torch.Tensor | None:

@@ -78,6 +78,7 @@ def load(
     path: Path | None,
     *,
     head: tuple[str, ...] = (),
+    checkpoint: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Load the checkpoint of an entry, where it has one.
 
@@ -91,6 +92,8 @@ def load(
         Of the checkpoint.
     head : tuple of str
         Prefixes of the classifier's weights, which embeddings do not need.
+    checkpoint : mapping, optional
+        As read, where that was done before.
 
     Returns
     -------
@@ -106,7 +109,7 @@ def load(
         return {}, ""
     fitted = fit(
         network,
-        read_checkpoint(path),
+        read_checkpoint(path) if checkpoint is None else checkpoint,
         path=path,
         head=head,
         ignore=entry.ignore,

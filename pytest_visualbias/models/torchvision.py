@@ -10,10 +10,12 @@ import torch
 import torchvision.models
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.checkpoints import read_checkpoint
 from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.heads import head_outs
 from pytest_visualbias.models.inputs import OwnInput, network_input, share_of, terms
 from pytest_visualbias.models.preprocessing import declared
+from pytest_visualbias.models.saved_settings import check_preprocessing
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.schema import Transform
@@ -52,14 +54,20 @@ def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Conte
     notes: dict[str, Any] = {"architecture": entry.name}
     if weights is not None:
         notes["weights"] = weights.name
-    facts, no_logits = load(model, entry, identity.checkpoint, head=(f"{head}.", *AUXILIARY))
+    path = identity.checkpoint
+    checkpoint = None if path is None else read_checkpoint(path)
+    images = _input(entry, published, weights)
+    if path is not None and checkpoint is not None:
+        check_preprocessing(entry, path, checkpoint, images["preprocessing"])
+    heads = (f"{head}.", *AUXILIARY)
+    facts, no_logits = load(model, entry, path, head=heads, checkpoint=checkpoint)
     notes |= facts
     network = Network(
         module=model,
         notes=notes,
         classes=() if weights is None else tuple(weights.meta.get("categories", ())),
         **head_outs(model, head, no_logits=no_logits),
-        **_input(entry, published, weights),
+        **images,
         **_tokens(model),
     )
     return TorchEncoder.within(context, network)

@@ -11,6 +11,7 @@ from pytest_visualbias.errors import ReportError, StorageError
 from pytest_visualbias.record import READ_VERSIONS, Report
 from pytest_visualbias.remote.store import open_store
 from pytest_visualbias.remote.urls import Url
+from pytest_visualbias.spec.faults import what_is_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,7 +53,7 @@ def read_report(path: Path | Url) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {first['msg']}"
+        what = f"{place}: {what_is_wrong(first)}"
     else:
         what = next(_contradictions(report), "")
     if what:

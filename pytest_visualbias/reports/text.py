@@ -259,7 +259,7 @@ def _change(change: GrowthRecord, relation: str, what: str) -> str:
     is_adjusted = change.p_adjusted is not None
     p = change.p_adjusted if is_adjusted else change.p_verdict
     shown = "" if p is None else f", {'adjusted ' if is_adjusted else ''}p = {p_text(p)}"
-    ends = sign_text(change) or _ends(change)
+    ends = (sign_text(change) if what == "growth" else "") or _ends(change)
     return (
         f"{relation} '{change.base}': {ends}, {what} {number(change.value)} "
         f"({_span(change.ci_low, change.ci_high)}), shift "

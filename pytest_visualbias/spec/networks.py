@@ -70,15 +70,26 @@ Paths = Annotated[
 ]
 
 
-ARGUMENTS = {bool: "flag", int: "whole", float: "number", list: "list", tuple: "list"}
+SCALARS = {bool: "flag", int: "whole", float: "number"}
 # Tagged by what was written, as a plain union would try all of them and tell of each.
+Scalar = Annotated[
+    Annotated[bool, Tag("flag")]
+    | Annotated[int, Tag("whole")]
+    | Annotated[Finite, Tag("number")]
+    | Annotated[str, Tag("text")],
+    Discriminator(lambda value: SCALARS.get(type(value), "text")),
+]
 Argument = Annotated[
     Annotated[bool, Tag("flag")]
     | Annotated[int, Tag("whole")]
     | Annotated[Finite, Tag("number")]
     | Annotated[str, Tag("text")]
-    | Annotated[tuple[int | float | str, ...], Field(strict=False, min_length=1), Tag("list")],
-    Discriminator(lambda value: ARGUMENTS.get(type(value), "text")),
+    | Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1), Tag("list")],
+    Discriminator(
+        lambda value: (
+            "list" if isinstance(value, list | tuple) else SCALARS.get(type(value), "text")
+        )
+    ),
 ]
 
 

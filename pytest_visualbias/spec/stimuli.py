@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.spec.absent import correction
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_list
 from pytest_visualbias.spec.schema import ConceptFiles
 
@@ -169,8 +170,12 @@ def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
     if files.files is not None:
         return [folder / name for name in files.files], []
     if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise StimulusError(f"the folder {folder} {what}; correct the path or fetch the stimuli")
+        if folder.exists():
+            raise StimulusError(f"the folder {folder} is not a folder; correct the path")
+        remedy = correction(folder).replace(
+            "correct the path", "correct the path or fetch the stimuli"
+        )
+        raise StimulusError(f"the folder {folder} does not exist; {remedy}")
     if files.pattern is not None:
         found = [path for path in folder.glob(files.pattern) if _is_file(path)]
     else:

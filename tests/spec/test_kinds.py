@@ -206,10 +206,7 @@ MISPLACED = [
     (
         "outcome-gap",
         ("class: 1", "class: -1"),
-        (
-            "10:18: tests[0].prediction.class: should be greater than or equal to 0, but -1 was "
-            "read; correct it"
-        ),
+        ("10:18: tests[0].prediction.class: must be at least 0, but -1 was read; correct it"),
     ),
     (
         "outcome-gap",
@@ -222,7 +219,7 @@ MISPLACED = [
     (
         "outcome-gap",
         ("rate: share", "rate: share, threshold: 1"),
-        "10:41: tests[0].prediction.threshold: should be less than 1, but 1 was read; correct it",
+        "10:41: tests[0].prediction.threshold: must be less than 1, but 1 was read; correct it",
     ),
 ]
 
