@@ -74,8 +74,9 @@ def _wrong(row: ResultRecord) -> str:
     is_compared = (row.growth is not None or not row.limits.keys() & on_growth) and (
         row.excess is not None or not row.limits.keys() & on_excess
     )
-    if row.outcome == "fail" and not violations and row.accept is None and is_last and is_compared:
-        return "no limit is exceeded"
+    if row.outcome == "fail" and row.accept is None and is_last and is_compared:
+        unproven = f"{violations[0].sentence} without evidence" if violations and is_known else ""
+        return "" if proven else unproven if violations else "no limit is exceeded"
     return ""
 
 
