@@ -38,7 +38,8 @@ class SetRecord(_Frozen):
     """The stimuli of one role: a result can be traced to exactly these images, in this order.
 
     Names are relative to the folder, which is relative to the project where it lies inside it, and
-    empty where the stimuli are no files. What words stand in is `templates`, empty of images.
+    empty where the stimuli are no files. What words stand in is `templates`, empty of images. If
+    images are grouped, `groups` has the number of images of each group, and `n` counts groups.
     """
 
     concept: str
@@ -48,6 +49,7 @@ class SetRecord(_Frozen):
     names: list[str]
     folder: str = ""
     templates: list[str] = []
+    groups: dict[str, int] | None = None
 
 
 class BasisRecord(_Frozen):

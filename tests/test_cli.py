@@ -217,9 +217,9 @@ def test_check_says_that_a_name_will_not_be_collected(spec: Path, capsys: Output
 def test_check_strict_makes_a_hidden_test_a_fault(spec: Path, capsys: Output) -> None:
     spec.write_text(SPEC.format(head="settings: {alpha: 0.003}").replace("max_growth: 0.2", BOTH))
     assert main(["check", "x.bias.yaml"]) == 0
-    assert "among 2 corrected tests this one cannot fail alone" in capsys.readouterr().out
+    assert "1 of 2 corrected p-values of model 'after' cannot fail" in capsys.readouterr().out
     assert main(["check", "--strict", "x.bias.yaml"]) == 1
-    assert "among 2 corrected tests this one cannot fail alone" in capsys.readouterr().out
+    assert "1 of 2 corrected p-values of model 'after' cannot fail" in capsys.readouterr().out
 
 
 BOTH = "max_effect: 0.5, max_growth: 0.2"

@@ -158,8 +158,8 @@ def test_limits_roles_family_and_controls_are_said(said: Callable[..., str]) -> 
         "References, measured and reported but never failed: 'before'.",
         "Untrained, to compare with, never failed: 'blank'.",
         (
-            "Its p of effect and growth is corrected over 3 p of the spec for each model and "
-            "layer, with those of 'near' (Holm's correction)"
+            "Its p of effect and growth is corrected over 3 p of the spec for each model, with "
+            "those of 'near' (Holm's correction)"
         ),
         "It is invalid where a positive control fails that speaks for it: 'control'.",
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.power import smallest_visible
+from pytest_visualbias.pipeline.power import declared_family, smallest_visible
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
 from pytest_visualbias.statistics import images_for_limit
@@ -40,9 +40,8 @@ def _visible(subject: Subject) -> str:
     together = subject.checkpoints.get(model)
     if together is None:
         return "How small an effect it can see is not known before its checkpoints are there."
-    sides = smallest_visible(
-        *(subject.spec, model, subject.test, subject.sizes), checkpoints=together
-    )
+    size = together * len(declared_family(subject.spec, model))
+    sides = smallest_visible(subject.spec, subject.test, subject.sizes, size)
     count = 2 if len(subject.test.compared) > 1 and sides[1] is not None else 1
     found = [d for d in sides[:count] if d is not None]
     sizes = ", ".join(f"{subject.name(role)} {n}" for role, n in subject.sizes.items())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.power import declared_family, plan_of
 from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.layers import gated_layers_of
 from pytest_visualbias.spec.roles import excess_base, growth_base, is_random
 from pytest_visualbias.spec.series import axis_of, gates_all
 
@@ -28,6 +29,7 @@ def judgement(subject: Subject) -> Iterator[str]:
         yield from _control(subject)
     else:
         yield from _limits(subject)
+    yield from _layers(subject)
     yield from _roles(subject)
     yield from _series(subject)
     yield from _family(subject)
@@ -95,6 +97,12 @@ def _limits(subject: Subject) -> Iterator[str]:
     yield f"It fails where {shown}, {proof}."
 
 
+def _layers(subject: Subject) -> Iterator[str]:
+    gated = gated_layers_of(subject.spec, subject.test)
+    if not {*subject.layers} <= {*gated}:
+        yield f"Limits apply at the gated layers {_quoted(gated)}; at others it is reported only."
+
+
 def _roles(subject: Subject) -> Iterator[str]:
     random = [name for name in subject.models if is_random(subject.spec.models[name])]
     gated = subject.gated
@@ -130,8 +138,8 @@ def _series(subject: Subject) -> Iterator[str]:
 def _family(subject: Subject) -> Iterator[str]:
     if not subject.gated:
         return
-    family = declared_family(subject.spec, subject.gated[0], subject.layers[0])
-    own = [what for name, what in family if name == subject.test.name]
+    family = declared_family(subject.spec, subject.gated[0])
+    own = dict.fromkeys(what for _, name, what in family if name == subject.test.name)
     correction = subject.spec.settings.correction
     if not own:
         yield "No p of it counts in the correction of the others."
@@ -144,11 +152,13 @@ def _family(subject: Subject) -> Iterator[str]:
     if len(family) == 1 and not runs:
         yield "Its p is the only one of its family, so correction changes nothing."
         return
-    others = dict.fromkeys(name for name, _ in family if name != subject.test.name)
+    others = dict.fromkeys(name for _, name, _ in family if name != subject.test.name)
+    count = len({layer for layer, *_ in family})
+    together = f" at {count} gated layers together" if count > 1 else ""
     beside = f", with those of {_quoted(others)}" if others else ""
     yield (
-        f"Its p of {counted} is corrected over {len(family)} p of the spec for each model and "
-        f"layer{beside} ({CORRECTIONS[correction]}), whatever is selected."
+        f"Its p of {counted} is corrected over {len(family)} p of the spec for each "
+        f"model{together}{beside} ({CORRECTIONS[correction]}), whatever is selected."
     )
     yield from runs
 

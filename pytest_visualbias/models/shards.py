@@ -30,6 +30,7 @@ INDEX = ".index.json"
 WHOLE = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("open_clip_model.safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"),
+    "open_clip_pytorch_model.bin",
 )
 # What peft calls its own.
 ADAPTER = "adapter_model.safetensors"

@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 from transformers.utils.hub import cached_file
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import quantised_in
+from pytest_visualbias.models.checkpoints import refuse_quantised
 from pytest_visualbias.models.choosing import listed
 from pytest_visualbias.models.encoder import missing
 from pytest_visualbias.models.fitting import is_ignored
@@ -260,11 +260,7 @@ def _published(
             f"'{place.what}' holds an adapter; name the model that it was trained on by 'path' or "
             "'name', and the adapter by 'adapter'"
         )
-    if odd := quantised_in(_files(place), model):
-        raise EncoderError(
-            f"'{place.what}' has values of another kind than the network: {listed(odd)}; save the "
-            "weights as floating-point numbers"
-        )
+    refuse_quantised(_files(place), model, place.what)
     head = head_of(model)
     tops = (f"{head}.",) if head else TOPS
     missing = sorted(name for name in found["missing_keys"] if not name.startswith(tops))

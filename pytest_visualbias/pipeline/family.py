@@ -1,4 +1,4 @@
-"""All tests of one spec, model and layer: numbers, corrected p, verdicts, controls."""
+"""All tests of one spec and model: numbers, corrected p, verdicts, controls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_visualbias.pipeline.numbers import numbers_of
 from pytest_visualbias.pipeline.power import declared_family, interval_count
 from pytest_visualbias.pipeline.recorded import origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.layers import made_at
+from pytest_visualbias.spec.layers import gated_layers_of, made_at, points_of
 from pytest_visualbias.verdict import CorrectedP
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Accept, BiasTest
     from pytest_visualbias.verdict import Verdict
 
-__all__ = ["RECORDED", "Family", "Judged", "Place", "compute", "family", "settle"]
+__all__ = ["RECORDED", "Family", "Judged", "Place", "compute", "families", "settle"]
 
 # What a verdict says besides where its numbers are about to be recorded.
 RECORDED = "recorded"
@@ -69,7 +69,7 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Family:
-    """All tests of one spec, model and layer, in the order of the spec.
+    """The tests of one layer, in the order of the spec; the correction is over all gated layers.
 
     Attributes
     ----------
@@ -77,18 +77,15 @@ class Family:
         The tests.
     size : int
         How many p the correction is over.
-    checkpoints : int
-        Of how many checkpoints they are.
     """
 
     results: tuple[Judged, ...]
     size: int
-    checkpoints: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Place:
-    """What a family is of.
+    """Where tests are made: a layer of a model.
 
     Attributes
     ----------
@@ -112,17 +109,16 @@ class Place:
     checkpoints: int = 1
 
 
-def family(
+def families(
     file: SpecFile,
     subject: Subject,
-    layer: str,
     earlier: Earlier,
     *,
     today: dt.date,
     threads: int = 1,
     cache: EmbeddingCache | None = None,
-) -> Family:
-    """Test and judge everything that a spec declares for a model and a layer.
+) -> dict[str, Family]:
+    """Test and judge everything that a spec declares for a model.
 
     Parameters
     ----------
@@ -130,8 +126,6 @@ def family(
         The spec.
     subject : Subject
         The model.
-    layer : str
-        The name of the layer.
     earlier : Earlier
         What growth may be measured from.
     today : date
@@ -143,17 +137,26 @@ def family(
 
     Returns
     -------
-    Family
-        The correction runs over everything declared; a member that errs counts with p = 1.
+    dict of str to Family
+        The tests of each layer. The correction runs over everything declared, at all gated layers
+        together; a member that errs counts with p = 1.
     """
-    memo = Remembered.inside(cache, spec=file.file, model=subject.name, layer=layer)
-    numbers = compute(file, subject, layer, earlier, memo, threads)
-    members = declared_family(file.spec, subject.name, layer)
+    places = []
+    for point in points_of(file.spec, {}):
+        memo = Remembered.inside(cache, spec=file.file, model=subject.name, layer=point.name)
+        places.append(
+            Place(file=file, model=subject.name, layer=point.name, earlier=earlier, memo=memo)
+        )
+    numbers = {place.layer: compute(place, subject, threads) for place in places}
+    members = declared_family(file.spec, subject.name)
     corrected = corrected_p(file.spec, numbers, members)
-    place = Place(file=file, model=subject.name, layer=layer, earlier=earlier, memo=memo)
-    results = settle(place, numbers, corrected, today=today)
-    memo.save()
-    return Family(results=results, size=len(members))
+    found = {}
+    for place in places:
+        layer = place.layer
+        results = settle(place, numbers[layer], corrected[layer], today=today)
+        found[layer] = Family(results=results, size=len(members))
+        place.memo.save()
+    return found
 
 
 def settle(
@@ -178,10 +181,14 @@ def settle(
             intervals=intervals,
         )
         waiver = waiver_of(spec, model, test, place.layer, today)
+        verdict = verdict_of(spec, model, test, found, waiver, p)
+        if verdict.outcome == "pass" and place.layer not in gated_layers_of(spec, test):
+            notes = (f"the layer '{place.layer}' is not gated, reported only",)
+            verdict = dataclasses.replace(verdict, notes=notes)
         judged = Judged(
             test=test,
             numbers=found,
-            verdict=_marked(verdict_of(spec, model, test, found, waiver, p), found),
+            verdict=_marked(verdict, found),
             base=origin_name(spec, model, test, earlier.baseline),
             accept=waiver.accept if waiver is not None else None,
             p=p,
@@ -195,15 +202,9 @@ def settle(
     return tuple(under(one, failed, before) for one in results)
 
 
-def compute(
-    file: SpecFile,
-    subject: Subject,
-    layer: str,
-    earlier: Earlier,
-    memo: Remembered,
-    threads: int,
-) -> dict[str, Numbers]:
+def compute(place: Place, subject: Subject, threads: int) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
+    file, layer, earlier, memo = place.file, place.layer, place.earlier, place.memo
     spec = file.spec
     tests = made_at(spec, layer)
     needed = origin_models(spec, subject.name, tests, earlier.baseline)

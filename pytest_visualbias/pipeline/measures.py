@@ -51,10 +51,11 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.prediction import Prediction
     from pytest_visualbias.spec.schema import BiasTest
-    from pytest_visualbias.statistics import ChangeResult, EffectResult
+    from pytest_visualbias.statistics import ChangeResult, EffectResult, GroupedRows
 
     Vector = NDArray[np.float64]
     Rows = Mapping[str, NDArray[np.float64]]
+    Embedded = Mapping[str, Vector | GroupedRows]
 
 __all__ = ["AnyScores", "Measure", "measure_of", "remembering"]
 
@@ -89,7 +90,7 @@ class Measure(Generic[S]):
         What `test` and `grow` return.
     """
 
-    score: Callable[[Rows, Plan], S]
+    score: Callable[[Embedded, Plan], S]
     mean: Callable[[Sequence[S]], S]
     test: Callable[[S, Plan], EffectResult]
     grow: Callable[[S, S, Plan], ChangeResult]
@@ -129,7 +130,7 @@ def remembering(measure: Measure[Any], memo: Remembered) -> Measure[Any]:
     return dataclasses.replace(measure, test=test, grow=grow, shift=shift)
 
 
-def _score_association(rows: Rows, plan: Plan) -> Scores:
+def _score_association(rows: Embedded, plan: Plan) -> Scores:
     return association_scores(*(rows[role] for role in "XYAB"), sides=plan.sides)
 
 
@@ -142,11 +143,11 @@ def _test_association(scores: Scores, plan: Plan) -> EffectResult:
     )
 
 
-def _score_sc_eat(rows: Rows, _plan: Plan) -> ContrastScores:
+def _score_sc_eat(rows: Embedded, _plan: Plan) -> ContrastScores:
     return sc_eat_scores(rows["X"], rows["A"], rows["B"])
 
 
-def _score_gap(rows: Rows, _plan: Plan) -> ContrastScores:
+def _score_gap(rows: Embedded, _plan: Plan) -> ContrastScores:
     return similarity_gap_scores(rows["A"], rows["X"], rows["Y"], called="A")
 
 
@@ -173,7 +174,7 @@ def _shift(before: Scores | ContrastScores, after: Scores | ContrastScores, plan
     return shift_from_scores(before, after, sides=plan.sides)
 
 
-def _score_within(rows: Rows, _plan: Plan) -> Vector:
+def _score_within(rows: Embedded, _plan: Plan) -> Vector:
     return intra_scores(rows["X"])
 
 
@@ -278,7 +279,7 @@ _MEASURES: dict[str, Measure[Any]] = {
 def _measure_predictions(asked: Prediction, of: Asked | None) -> Measure[OutcomeScores]:
     """Return how what a test asks of a classifier is computed."""
 
-    def score(rows: Rows, _plan: Plan) -> OutcomeScores:
+    def score(rows: Embedded, _plan: Plan) -> OutcomeScores:
         assert of is not None  # noqa: S101 - for the type checker
         return read_predictions(asked, of, rows)
 

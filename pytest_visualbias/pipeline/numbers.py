@@ -25,6 +25,7 @@ from pytest_visualbias.pipeline.words import unread_words
 from pytest_visualbias.pipeline.zero_shot import zero_shot_of
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.groups import grouped
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.sets import concepts_of
 from pytest_visualbias.statistics import OutcomeScores
@@ -222,11 +223,12 @@ def scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> Scor
     for table, stimuli in itertools.product(tables, sets.values()):
         for path, message in unread_words(table, stimuli):
             raise StimulusError(file.sentence(path, message))
+    images, sets = sets, {role: grouped(file.spec, one) for role, one in sets.items()}
     try:
-        rows = [rows_of(test, table, sets, every) for table in tables]
+        rows = [rows_of(file.spec, test, table, images, every) for table in tables]
         found = [one.score(own, plan) for one, own in zip(measures, rows, strict=True)]
     except DegenerateTestError as error:
-        raise DegenerateTestError(_named(error, sets)) from None
+        raise DegenerateTestError(_named(error, images, sets)) from None
     return Scored(
         sets=sets,
         trials=tuple(found),
@@ -244,9 +246,13 @@ def _sets(subject: Subject, test: BiasTest) -> dict[str, StimulusSet]:
     return {role: subject.sets.sets[concept] for role, concept in roles.items()}
 
 
-def _named(error: DegenerateTestError, sets: Mapping[str, StimulusSet]) -> str:
-    """Say which image a row is."""
+def _named(
+    error: DegenerateTestError, images: Mapping[str, StimulusSet], sets: Mapping[str, StimulusSet]
+) -> str:
+    """Say which image a row is; of groups, a row may be either."""
     if error.role is None or error.role not in sets or error.row is None:
+        return str(error)
+    if images[error.role] != sets[error.role]:
         return str(error)
     return f"{error} ({sets[error.role].stimuli[error.row].name})"
 

@@ -120,9 +120,7 @@ def result_record(
         changes |= {name: getattr(numbers.effect, name, None) for name in EFFECT_FIELDS}
         plan = plan_of(file.spec, judged.test)
         sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
-        visible = smallest_visible(
-            *(file.spec, subject.name, judged.test, sizes), checkpoints=tests.checkpoints
-        )
+        visible = smallest_visible(file.spec, judged.test, sizes, tests.size)
         changes |= {
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
@@ -154,6 +152,7 @@ def _sets(numbers: Numbers, project: Path) -> dict[str, SetRecord]:
             names=[stimulus.name for stimulus in stimuli.stimuli],
             folder=_folder(stimuli, project),
             templates=list(stimuli.templates),
+            groups={one.name: one.members for one in stimuli.stimuli if one.members} or None,
         )
         for role, stimuli in numbers.sets.items()
     }

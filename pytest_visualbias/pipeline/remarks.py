@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.alike import alike
+from pytest_visualbias.pipeline.alike import alike, near_duplicates
 from pytest_visualbias.pipeline.judging import unmeasured
 from pytest_visualbias.pipeline.twins import twins
 from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
@@ -44,8 +44,10 @@ def remarks(file: SpecFile, subject: Subject, layer: str, judged: Judged) -> Ite
     for text in (*twins(trials, images), *unmeasured(file.spec, model, judged.test, numbers)):
         yield file.sentence(("models", model), text)
     if _is_of_features(subject, layer):
-        for text in alike(file.spec, model, numbers.sets, trials[0].tables[layer].vectors):
-            yield f"{place}: {text}"
+        vectors = trials[0].tables[layer].vectors
+        for look in (alike, near_duplicates):
+            for text in look(file.spec, model, numbers.sets, vectors):
+                yield f"{place}: {text}"
 
 
 def _is_of_features(subject: Subject, layer: str) -> bool:

@@ -121,6 +121,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "images": "sha256 of each image, or what stands for it",
         "names": "what people call each image, in the same order",
         "templates": "of words, what they stand in; of images empty",
+        "groups": "number of images of each group, where images are grouped; null otherwise",
         "folder": "what names are relative to: below the project or absolute; or empty",
     },
     "ZeroShotRecord": {

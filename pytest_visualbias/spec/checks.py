@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.spec.addresses import address_findings
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
-from pytest_visualbias.spec.layers import LOGITS, layers_of, points_for
+from pytest_visualbias.spec.layers import LOGITS, expand, gated_layers_of, layers_of, points_for
 from pytest_visualbias.spec.overrides import option_for
 from pytest_visualbias.spec.predicting import (
     class_findings,
@@ -140,6 +140,7 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
     for name, count in Counter(names).items():
         if count > 1:
             yield ("layers",), f"the layer '{name}' stands {count} times; remove all but one"
+    yield from _gated_layers(spec, names)
     yield from logit_findings(spec)
     yield from class_findings(spec)
     names += [] if LOGITS in names or not predicts(spec) else [LOGITS]
@@ -157,6 +158,18 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
         if isinstance(entry, EmbeddingsModel) and len(read) > 1 and "{layer}" not in entry.prefix:
             message = "the layers would all be the same vectors; write '{layer}' where they differ"
             yield ("models", model, "prefix"), message
+
+
+def _gated_layers(spec: BiasSpec, names: list[str]) -> Iterator[Finding]:
+    for index, text in enumerate(spec.settings.gated_layers or ()):
+        path: Path = ("settings", "gated_layers", index)
+        try:
+            unknown = next((name for name in expand(text) if name not in names), None)
+        except ValueError as error:
+            yield path, str(error)
+        else:
+            if unknown is not None:
+                yield path, f"no layer '{unknown}' in 'layers'; {did_you_mean(unknown, names)}"
 
 
 def _names(spec: BiasSpec | Suite) -> Iterator[Finding]:
@@ -306,6 +319,9 @@ def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
     with contextlib.suppress(ValueError):  # said of the layers themselves
         names = layers_of(spec, test)
         for index, layer in enumerate(accept.layers or ()):
-            if layer not in names:
+            if layer in names and layer not in gated_layers_of(spec, test):
+                message = f"no limit applies at '{layer}'; remove it, or add it to 'gated_layers'"
+                yield ("accept", "layers", index), message
+            elif layer not in names:
                 message = f"'{layer}' is no layer of the spec; {did_you_mean(layer, names)}"
                 yield ("accept", "layers", index), message

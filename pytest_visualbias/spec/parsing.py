@@ -218,7 +218,7 @@ def _may_cause(fault: Path, path: Path) -> bool:
     """Whether a finding at a path may follow from leaving out the value at fault."""
     if path[: len(fault)] == fault[: len(path)]:
         return True
-    if fault[0] == "layers" and {"layers", "prefix"} & {*path}:
+    if fault[0] == "layers" and {"layers", "gated_layers", "prefix"} & {*path}:
         return True  # models speak of layers by their names and number
     if fault[0] == "pairs":
         return True  # which models are gated is known only when they say it themselves

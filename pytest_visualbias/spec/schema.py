@@ -37,7 +37,9 @@ from pytest_visualbias.spec.values import (
     Alternative,
     Differences,
     Evidence,
+    Groups,
     Name,
+    Names,
     Sides,
     Strict,
     Text,
@@ -99,11 +101,14 @@ class ConceptFiles(Strict):
         A glob below `path`; without it the images directly in it are taken.
     files : tuple of str, optional
         The files below `path`, in this order.
+    groups : str, optional
+        As that of the spec, for this concept.
     """
 
     path: Text = "."
     pattern: Text | None = None
     files: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
+    groups: Groups | None = None
 
 
 def _concept(value: Any) -> str:
@@ -135,7 +140,13 @@ Layer = Annotated[
 
 
 class Settings(Strict):
-    """Of all tests of a spec; a test may say otherwise where it has the same key."""
+    """Settings of all tests of a spec; a test with the same key overrides one.
+
+    Attributes
+    ----------
+    gated_layers : tuple of str, optional
+        The layers at which limits apply; without it all.
+    """
 
     # No sets of images support less, and the interval there is all that is possible.
     alpha: Annotated[float, Field(ge=0.0001, lt=1)] = 0.05
@@ -143,6 +154,7 @@ class Settings(Strict):
     correction: Literal["holm", "bh", "none"] = "holm"
     evidence: Evidence = "significant"
     sides: Sides = "both"
+    gated_layers: Names | None = None
     duplicates: Literal["warn", "error"] = "warn"
     differs: Differences = ()
 
@@ -183,6 +195,9 @@ class BiasSpec(Strict):
     suite: Choice | None = None
     concepts: Annotated[dict[Name, Concept], Field(min_length=1)]
     known_duplicates: Texts = ()
+    # A regular expression for the whole stem of a file name; what it captures is the group of an
+    # image, and the images of a group count as one.
+    groups: Groups | None = None
     # The names of the classes of classifiers, in the order of their logits.
     classes: Texts = ()
     settings: Settings = Settings()

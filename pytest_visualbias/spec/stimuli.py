@@ -53,6 +53,8 @@ class Stimulus:
         The file, where it is an image.
     prompts : tuple of str
         What a model reads, where it is a word: the word in each template.
+    members : int
+        How many images it is the mean of, where it is a group; 0 of one image.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Stimulus:
     identity: str
     path: Path | None = None
     prompts: tuple[str, ...] = ()
+    members: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

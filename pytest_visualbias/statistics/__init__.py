@@ -68,6 +68,7 @@ from pytest_visualbias.statistics.ranks import spearman
 from pytest_visualbias.statistics.retraining import smallest_growth
 from pytest_visualbias.statistics.sampled_effect import SampledEffect
 from pytest_visualbias.statistics.scores import GrowthBasis, Scores, association_scores, mean_scores
+from pytest_visualbias.statistics.similarity import GroupedRows
 from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 
 EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult
@@ -82,6 +83,7 @@ __all__ = [
     "Correction",
     "EffectResult",
     "Evidence",
+    "GroupedRows",
     "GrowthBasis",
     "GrowthResult",
     "Influence",

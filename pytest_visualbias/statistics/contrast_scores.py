@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from pytest_visualbias.statistics.scores import GrowthBasis
+    from pytest_visualbias.statistics.similarity import Embeddings
 
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
@@ -95,7 +96,7 @@ class ContrastScores:
         return {first: len(self.first), second: len(self.second), other: self.n_other}
 
 
-def sc_eat_scores(X: ArrayLike, A: ArrayLike, B: ArrayLike) -> ContrastScores:
+def sc_eat_scores(X: Embeddings, A: Embeddings, B: Embeddings) -> ContrastScores:
     """Score each attribute image by its similarity to one target set.
 
     Parameters
@@ -144,9 +145,9 @@ def sc_eat_scores(X: ArrayLike, A: ArrayLike, B: ArrayLike) -> ContrastScores:
 
 
 def similarity_gap_scores(
-    O: ArrayLike,  # noqa: E741 - the paper's letter
-    X: ArrayLike,
-    Y: ArrayLike,
+    O: Embeddings,  # noqa: E741 - the paper's letter
+    X: Embeddings,
+    Y: Embeddings,
     *,
     called: str = "O",
 ) -> ContrastScores:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from pytest_visualbias.statistics.similarity import Embeddings
+
     Vector = NDArray[np.float64]
 
 __all__ = [
@@ -114,14 +116,15 @@ def intra_similarity(X: ArrayLike, *, confidence: float = 0.95) -> IntraResult:
     return intra_from_scores(intra_scores(X), confidence=confidence)
 
 
-def intra_scores(X: ArrayLike) -> Vector:
+def intra_scores(X: Embeddings) -> Vector:
     """Mean cosine of each image with all others of its set, `(n_x,)`, read-only."""
     rows = unit_rows(X, "X")
     n = len(rows.rows)
     if n < 2:
         message = "X holds 1 image; at least three are needed for a similarity within it"
         raise DegenerateTestError(message, role="X")
-    return read_only((n * rows.along(rows.centroid) - 1) / (n - 1), "X")
+    with_itself = (rows.rows * rows.rows).sum(axis=1)
+    return read_only((n * rows.along(rows.centroid) - with_itself) / (n - 1), "X")
 
 
 def mean_intra_scores(trials: Sequence[ArrayLike]) -> Vector:

@@ -16,9 +16,10 @@ from pytest_visualbias.statistics.similarity import UnitRows, cosines_of, unit_r
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from pytest_visualbias.statistics.evidence import Sides
+    from pytest_visualbias.statistics.similarity import Embeddings
 
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
@@ -134,7 +135,7 @@ def read_only_cosines(cosines: Matrix, shape: tuple[int, int]) -> Matrix:
 
 
 def association_scores(
-    X: ArrayLike, Y: ArrayLike, A: ArrayLike, B: ArrayLike, *, sides: Sides = "both"
+    X: Embeddings, Y: Embeddings, A: Embeddings, B: Embeddings, *, sides: Sides = "both"
 ) -> Scores:
     """Score every image by its association with the two sets of the other side.
 

@@ -10,7 +10,7 @@ from pytest_visualbias.errors import UsageError
 from pytest_visualbias.pipeline.preflight import Preflight
 from pytest_visualbias.pipeline.training import judged_together
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import layers_of
+from pytest_visualbias.spec.layers import gated_layers_of
 from pytest_visualbias.spec.roles import BEFORE, growth_base, is_random
 from pytest_visualbias.spec.schema import Network
 from pytest_visualbias.spec.suites import find_suite, read_suite
@@ -105,14 +105,14 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
     grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, rest))
     controls = _idle_controls(loaded.file)
     count = sum(
-        counted(spec, test) * (3 if test.name in grows else 1)
+        counted(spec, test) * (3 if test.name in grows else 1) * len(gated_layers_of(spec, test))
         for test in spec.tests
         if test.name not in controls
     ) * max(judged_together(loaded.file, session.mirror).values(), default=1)
     found: dict[str, tuple[Basis, ...]] = {}
     for test in spec.tests:
         bases = []
-        for layer in layers_of(spec, test):
+        for layer in gated_layers_of(spec, test):
             ground = random if _compares_untrained(test) else None
             untrained = _row(session, widened, ground, test, layer) if ground else None
             if untrained is not None and untrained.outcome == "error":

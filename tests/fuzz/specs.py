@@ -20,7 +20,16 @@ KEYS = (
     *("growth_from", "excess_over", "tags", "about", "source", "checkpoint", "pretrained", "call"),
     *("random_init", "transform", "size", "crop", "mean", "std", "path", "pattern", "files"),
     *("prefix", "container", "before", "after", "labels", "module", "pooling", "alpha", "extends"),
-    *("timm", "factory", "embeddings", "in-memory", "ieat", "sc-eat", "similarity-gap"),
+    *(
+        "timm",
+        "factory",
+        "embeddings",
+        "in-memory",
+        "ieat",
+        "sc-eat",
+        "similarity-gap",
+        "gated_layers",
+    ),
     *(
         "outcome-gap",
         "prediction",
@@ -107,6 +116,8 @@ def valid_specs(draw: st.DrawFn) -> dict[str, Any]:
         "alternative": draw(st.sampled_from(("two-sided", "greater", "less"))),
         "correction": draw(st.sampled_from(("holm", "bh", "none"))),
     }
+    if draw(st.booleans()):
+        spec["settings"]["gated_layers"] = ["mid"]
     tests = [draw(_tests(index)) for index in range(draw(st.integers(1, 4)))]
     if draw(st.booleans()):
         tests.append({**_ieat("idle"), "control": "idle"})
