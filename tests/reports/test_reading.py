@@ -82,7 +82,7 @@ def test_hostile_names_are_the_same_after_reading(
             ": 'schema_version' is True, not 1 or 2; make the report anew",
         ),
         ('{"schema_version": "1"}', ": 'schema_version' is '1', not 1 or 2; make the report anew"),
-        ('{"schema_version": 1}', " is no whole report (tool: Field required); make it anew"),
+        ('{"schema_version": 1}', " is no whole report (tool: is missing); make it anew"),
     ],
 )
 def test_what_is_no_report_is_refused_in_a_sentence(tmp_path: Path, text: str, said: str) -> None:

@@ -53,7 +53,6 @@ def test_a_result_whole() -> None:
             "p, Welch's t": "0.012",
             "p, crossed t": "9.0e-04",
             "p, verdict": "0.001 (exact)",
-            "proven bracket": "0.0009 to 0.001",
             "p, saddle point": "0.002",
             "p adjusted": "0.002 (holm, 2 p)",
         },
