@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.statistics import (
-    Scores,
     association_scores,
-    growth_from_scores,
     intra_growth_from_scores,
     intra_scores,
     intra_similarity,
@@ -119,42 +117,6 @@ def _covered(
     return float(shares[0]), float(shares[1]), float(shares[2])
 
 
-def _changes(runs: int) -> None:
-    """Shift and growth of one side between two models that see the same images."""
-    runs = max(runs // 2, 1)
-    print(f"#### Shift and growth of one side, {runs} draws\n")
-    print("| n | before, after | shift | growth |")
-    print("|---|---|---|---|")
-    for n in (6, 20, 40):
-        for apart in ((0.5, 0.5), (0.0, 1.0), (1.0, 1.5)):
-            rng = np.random.default_rng([n, *(round(10 * value) for value in apart)])
-            ends = [value / math.sqrt(1 + value * value / 4) for value in apart]
-            found = np.array([_change(rng, n, apart, ends) for _ in range(runs)])
-            shift, growth = (f"{share:.1%}" for share in found.mean(axis=0))
-            print(f"| {n} | {ends[0]:.2f}, {ends[1]:.2f} | {shift} | {growth} |", flush=True)
-
-
-def _change(
-    rng: np.random.Generator, n: int, apart: tuple[float, float], ends: list[float]
-) -> tuple[bool, bool]:
-    """Tell whether the intervals of shift and growth hold the truth."""
-    before, after = _models(rng, n, apart)
-    got = growth_from_scores(before, after, sides="targets")
-    shift, growth = ends[1] - ends[0], abs(ends[1]) - abs(ends[0])
-    return got.shift_ci_low <= shift <= got.shift_ci_high, got.ci_low <= growth <= got.ci_high
-
-
-def _models(rng: np.random.Generator, n: int, apart: tuple[float, float]) -> list[Scores]:
-    """Scores of the same images by two models that agree to 0.7."""
-    common, models = rng.standard_normal(2 * n), []
-    for value in apart:
-        scores = math.sqrt(0.7) * common + math.sqrt(0.3) * rng.standard_normal(2 * n)
-        scores[:n] += value
-        scores /= scores.std(ddof=1)
-        models.append(Scores(x=scores[:n], y=scores[n:], a=np.zeros(2), b=np.zeros(2), gap=0.0))
-    return models
-
-
 def _within(runs: int) -> None:
     """Mean similarity of one set, and its change between two models that see the same images."""
     print(f"\n#### Similarity within a set, and its change: jackknife, {runs} draws\n")
@@ -196,7 +158,7 @@ def _alike(
     )
 
 
-TABLES = {"effects": _effects, "changes": _changes, "within": _within}
+TABLES = {"effects": _effects, "within": _within}
 
 
 if __name__ == "__main__":

@@ -87,9 +87,11 @@ def _is_sound(
     if path.suffix not in (".yaml", ".yml"):
         print(f"{path}: is no bias spec by its name (*{SPEC_SUFFIXES[0]}); name one")
         return False
+    today = dt.datetime.now(dt.timezone.utc).date()
     try:
         baseline = baselines.of(path, str(path))
         file = read_spec(path, file=str(path), has_baseline=baseline.is_expected)
+        file.check_day(today)
         mirror = Mirror(folder=place_of(options.cache))
         found = preflight(
             file, stimuli=options.stimuli, strict=options.strict, digest=digest, mirror=mirror
@@ -102,7 +104,7 @@ def _is_sound(
         models.runs.extend(_built(file, found, digest, mirror, models.missing))
     recorded = foreseen(file, found.models, baseline)
     problems = {text for sets in found.models.values() for text in sets.problems.values()}
-    problems |= {*certain(file, dt.datetime.now(dt.timezone.utc).date())}
+    problems |= {*certain(file, today)}
     problems |= {*_misnamed(path), *_undecodable(found), *models.missing, *recorded.problems}
     warnings = {text for group in found.warnings.values() for text in group} | {*models.doubled}
     (problems if options.strict else warnings).update(recorded.warnings)

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pytest_visualbias.errors import json_without_commands
+
 __all__ = [
     "READ_VERSIONS",
     "AcceptRecord",
@@ -326,4 +328,5 @@ class Report(_Frozen):
 def to_json(report: Report) -> str:
     """Return a report as strict JSON: no NaN, keys in the order of the schema."""
     plain = report.model_dump(mode="json", by_alias=True)
-    return json.dumps(plain, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(plain, allow_nan=False, indent=1, ensure_ascii=False)
+    return f"{json_without_commands(text)}\n"

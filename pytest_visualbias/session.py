@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.baseline.recording import Claims
-from pytest_visualbias.errors import EncoderError, VisualBiasError
+from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.pipeline.building import build, is_cached
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
@@ -115,6 +115,7 @@ class Session:
         """
         baseline = self._baselines.of(path, file)
         spec_file = _read(path, file, text, self.settings.overrides, baseline)
+        spec_file.check_day(self.today)
         checked = preflight(
             spec_file,
             stimuli=self.settings.stimuli,
@@ -208,6 +209,8 @@ class Session:
                 self._subjects[key] = self._measure(spec, model)
             except VisualBiasError as error:
                 self._subjects[key] = error
+            except OSError as error:  # of a path that no file can have
+                self._subjects[key] = EncoderError(path_sentence(error))
         found = self._subjects[key]
         if isinstance(found, VisualBiasError):
             raise found

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.foreign import ForeignSource
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.spec.checks import SOURCES_GROUP
@@ -154,7 +155,7 @@ class Identity:
     is_whole : bool
         Whether `facts` say everything; else the digest of the loaded weights belongs to them.
     is_kept : bool
-        Whether vectors may be kept: what code in memory does to images, nothing says for sure.
+        Whether vectors may be kept: what other code does to images, nothing says for sure.
     """
 
     label: str
@@ -314,7 +315,7 @@ def find_source(name: str) -> Source:
     for point in importlib.metadata.entry_points(group=SOURCES_GROUP):
         if point.name == name:
             try:
-                return point.load()  # type: ignore[no-any-return]
+                return ForeignSource(point=point, source=point.load())
             except ImportError as error:
                 raise EncoderError(f"the source '{name}' ({point.value}) fails: {error}") from None
     raise EncoderError(f"there is no source '{name}'; install the package that provides it")

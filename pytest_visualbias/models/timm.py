@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.checkpoints import read_checkpoint, refuse_quantised, weights_of
 from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
+from pytest_visualbias.models.misfits import MisfitError
+from pytest_visualbias.models.places import unwrapped
 from pytest_visualbias.models.preprocessing import channel_facts, reordered
 from pytest_visualbias.models.readouts import read_outs
 from pytest_visualbias.models.saved_settings import (
@@ -21,6 +24,7 @@ from pytest_visualbias.models.saved_settings import (
     check_preprocessing,
     settings_of,
 )
+from pytest_visualbias.models.shards import files_of
 from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
@@ -28,6 +32,8 @@ from pytest_visualbias.spec.preparing import ARGUMENTS
 from pytest_visualbias.spec.schema import TimmModel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from PIL import Image
 
@@ -39,6 +45,7 @@ __all__ = ["open_timm", "own_input"]
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CHANNELS = 3
+LOCAL = "local-dir:"
 # What other keys of the spec say, and no file may.
 FORBIDDEN = tuple(ARGUMENTS[TimmModel])
 
@@ -63,10 +70,13 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     )
     notes: dict[str, Any] = {"architecture": entry.name}
     no_logits = _unlearned(model) if wants_pretrained else ""
+    if wants_pretrained and entry.name.startswith(LOCAL):
+        folder = Path(entry.name.removeprefix(LOCAL))
+        refuse_quantised(files_of(folder), model, entry.name)
     images = own_input(model, entry, saved, size=arguments.get("img_size"))
     if path is not None and checkpoint is not None:
         check_preprocessing(entry, path, checkpoint, images["preprocessing"])
-        facts, no_logits = load(model, entry, path, head=_head(model), checkpoint=checkpoint)
+        facts, no_logits = _loaded(model, entry, path, checkpoint)
         notes |= facts
         if no_logits and hasattr(model, "reset_classifier"):
             model.reset_classifier(0)
@@ -191,6 +201,45 @@ def _unlearned(model: Any) -> str:
     # timm leaves such a classifier as it was drawn.
     model.reset_classifier(0)
     return f"the pretrained weights do not tell {wanted} classes apart; leave 'num_classes' out"
+
+
+def _loaded(
+    model: Any, entry: TimmModel, path: Path, checkpoint: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Load a checkpoint by its names, or by those under which timm reads older files."""
+    head = _head(model)
+    try:
+        return load(model, entry, path, head=head, checkpoint=checkpoint)
+    except MisfitError as error:
+        try:
+            facts, no_logits = load(
+                *(model, entry, path), head=head, checkpoint=_renamed(model, checkpoint)
+            )
+        except EncoderError:
+            raise error from None
+        return {**facts, "names": "older versions of timm"}, no_logits
+
+
+def _renamed(model: Any, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return weights by the names that timm's own loader gives them, where only names differ."""
+    rename: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if rename is None:
+        return {}
+    found: dict[str, Any] = {}
+    for container, wrapped in weights_of(checkpoint).items():
+        weights = {unwrapped(name): value for name, value in wrapped.items()}
+        try:
+            named = rename(dict(weights), model)
+        except Exception:  # noqa: BLE001, S112 - it expects files of its own
+            continue
+        read = {id(value) for value in named.values()}
+        if not read <= {id(value) for value in weights.values()}:
+            continue  # weights that are resized or converted are others
+        # What it drops, the network may compute by itself: that is judged in loading.
+        dropped = {name: value for name, value in weights.items() if id(value) not in read}
+        place = found.setdefault(container, {}) if container else found
+        place.update(dropped, **named)
+    return found
 
 
 def _head(model: Any) -> tuple[str, ...]:
