@@ -1,6 +1,6 @@
 """Coverage of the intervals, by simulation.
 
-    python benchmarks/coverage.py                # about ten minutes on one core
+    python benchmarks/coverage.py                # about five minutes on one core
     python benchmarks/coverage.py --runs 100     # a quick look
 
 Every number is the share of runs whose 95 % interval holds the true value, with a simulation error
@@ -11,142 +11,115 @@ from __future__ import annotations
 
 import argparse
 import math
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_visualbias.statistics import (
-    Scores,
     association_scores,
-    growth_from_scores,
     intra_growth_from_scores,
     intra_scores,
     intra_similarity,
 )
-from pytest_visualbias.statistics.intervals import scaled_interval
-from pytest_visualbias.statistics.side import Side
-from pytest_visualbias.statistics.weighted import wide_interval
+from pytest_visualbias.statistics.sampled_effect import sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    Vector = NDArray[np.float64]
-    Draw = Callable[[np.random.Generator, int], Vector]
+    Matrix = NDArray[np.float64]
+    Draw = Callable[[np.random.Generator, int], Matrix]
 
 SHAPES: dict[str, Draw] = {
-    "normal": lambda rng, n: rng.standard_normal(n),
-    "t with 3 degrees": lambda rng, n: rng.standard_t(3, n) / math.sqrt(3),
-    "exponential": lambda rng, n: rng.exponential(size=n) - 1,
+    "normal": lambda rng, n: rng.standard_normal((n, 8)),
+    "t with 3 degrees": lambda rng, n: rng.standard_t(3, (n, 8)) / math.sqrt(3),
+    "exponential": lambda rng, n: rng.exponential(size=(n, 8)) - 1,
 }
-SIZES = ((6, 6), (20, 20), (40, 40), (8, 40))
-EFFECTS = (0.0, 0.5, 1.0)
+SIZES = ((6, 6), (10, 10), (20, 20), (40, 40), (8, 40))
+# How far the sets of an association are pushed, so that its effect is about 0, 0.5 and 1.
+PUSHES = (0.0, 0.26, 0.58)
 DIM = 16
-POPULATION = 4_000
+POPULATION = 1_500
+IMAGES = 400_000
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=1000)
-    runs = parser.parse_args().runs
-    _effects(runs)
-    _wide(max(runs // 4, 25))
-    _changes(max(runs // 2, 25))
-    _within(runs)
+    parser.add_argument("--only", nargs="*", choices=TABLES, default=[*TABLES])
+    chosen = parser.parse_args(arguments)
+    for name in chosen.only:
+        TABLES[name](chosen.runs)
 
 
 def _effects(runs: int) -> None:
-    """Noncentral t: targets sampled, attributes held."""
-    print("### ci: noncentral t, targets sampled\n")
-    print("| scores | n | " + " | ".join(f"d = {d:g}" for d in EFFECTS) + " |")
-    print("|---|---|" + "---|" * len(EFFECTS))
+    """Jackknife: images of all four sets sampled from populations of embeddings."""
+    print(f"#### The judged effect and the gap: jackknife, {runs} draws\n")
+    truths = {name: [_truth(draw, push) for push in PUSHES] for name, draw in SHAPES.items()}
+    print("| vectors | n | effect: coverage, upper ends too low | gap |\n|---|---|---|---|")
     for name, draw in SHAPES.items():
         for n, m in SIZES:
             rng = np.random.default_rng([n, m])
-            shares = [_covered(partial(_effect, rng, draw, n, m, d), runs) for d in EFFECTS]
-            print(f"| {name} | {n} v {m} | " + " | ".join(shares) + " |", flush=True)
+            shares = [
+                _covered(rng, draw, (n, m), push, *truth, runs)
+                for push, truth in zip(PUSHES, truths[name], strict=True)
+            ]
+            effects = "; ".join(
+                f"d = {abs(truth[0]):.2f}: {share[0]:.1%}, {share[1]:.1%}"
+                for truth, share in zip(truths[name], shares, strict=True)
+            )
+            gaps = ", ".join(f"{share[2]:.1%}" for share in shares)
+            print(f"| {name} | {n} v {m} | {effects} | {gaps} |", flush=True)
+    print()
 
 
-def _effect(rng: np.random.Generator, draw: Draw, n: int, m: int, d: float) -> bool:
-    """Tell whether one interval holds d; scores are shifted by what makes d true for them."""
-    apart = d / math.sqrt(1 - d * d * n * m / (n + m) ** 2)
-    first, second = draw(rng, n) + apart, draw(rng, m)
-    width = np.std([*first, *second], ddof=1)
-    low, high = scaled_interval(Side.of(first / width, second / width, ("X", "Y")), 0.95)
-    return bool(low <= d <= high)
+def _truth(draw: Draw, push: float) -> tuple[float, float]:
+    """Judged effect and gap of large populations; both sides have the same effect there."""
+    if push == 0:
+        return 0.0, 0.0
+    rng, size = np.random.default_rng(0), (POPULATION, POPULATION)
+    every = [association_scores(*_sets(rng, draw, size, push)) for _ in range(4)]
+    effects = [side.difference for one in every for side in (one.targets, one.attributes)]
+    return float(np.mean(effects)), float(np.mean([one.gap for one in every]))
 
 
-def _wide(runs: int) -> None:
-    """BCa: images of all four sets sampled from populations of embeddings."""
-    print("\n### wide: BCa, targets and attributes sampled (ci beside it)\n")
-    print("| n | judged effect | wide | ci |")
-    print("|---|---|---|---|")
-    for n in (6, 20, 40):
-        for push in (0.0, 0.3, 0.6):
-            rng = np.random.default_rng([n, round(10 * push)])
-            scores = association_scores(*_sets(rng, POPULATION, push))
-            truth = min(scores.targets.difference, scores.attributes.difference, key=abs)
-            found = np.array([_both(rng, n, push, truth) for _ in range(runs)])
-            wide, narrow = (f"{share:.1%}" for share in found.mean(axis=0))
-            print(f"| {n} | {truth:.2f} | {wide} | {narrow} |", flush=True)
-
-
-def _sets(rng: np.random.Generator, n: int, push: float) -> list[NDArray[np.float64]]:
+def _sets(rng: np.random.Generator, draw: Draw, n: tuple[int, int], push: float) -> list[Matrix]:
     """Embeddings in which X and A, and Y and B, share a direction to some degree."""
-    direction = push * np.eye(DIM)[0]
-    return [rng.standard_normal((n, DIM)) + sign * direction for sign in (1, -1, 1, -1)]
+    sets = [draw(rng, size) for size in (n[0], n[1], n[0], n[1])]
+    for which, rows in enumerate(sets):
+        rows[:, 0] += push if which % 2 == 0 else -push
+    return sets
 
 
-def _both(rng: np.random.Generator, n: int, push: float, truth: float) -> tuple[bool, bool]:
-    """Tell whether the wide interval and the usual one hold the effect of the population."""
-    scores = association_scores(*_sets(rng, n, push))
-    low, high = wide_interval(scores, "both", 0.95) or (math.nan, math.nan)
-    judged = min((scores.targets, scores.attributes), key=lambda side: abs(side.difference))
-    usual = scaled_interval(judged, 0.95)
-    return low <= truth <= high, usual[0] <= truth <= usual[1]
-
-
-def _changes(runs: int) -> None:
-    """Shift and growth of one side between two models that see the same images."""
-    print("\n### shift (influence function, t) and growth (percentile bootstrap), targets only\n")
-    print("| n | before, after | shift | growth |")
-    print("|---|---|---|---|")
-    for n in (6, 20, 40):
-        for apart in ((0.5, 0.5), (0.0, 1.0), (1.0, 1.5)):
-            rng = np.random.default_rng([n, *(round(10 * value) for value in apart)])
-            ends = [value / math.sqrt(1 + value * value / 4) for value in apart]
-            found = np.array([_change(rng, n, apart, ends) for _ in range(runs)])
-            shift, growth = (f"{share:.1%}" for share in found.mean(axis=0))
-            print(f"| {n} | {ends[0]:.2f}, {ends[1]:.2f} | {shift} | {growth} |", flush=True)
-
-
-def _change(
-    rng: np.random.Generator, n: int, apart: tuple[float, float], ends: list[float]
-) -> tuple[bool, bool]:
-    """Tell whether the intervals of shift and growth hold the truth."""
-    before, after = _models(rng, n, apart)
-    got = growth_from_scores(before, after, sides="targets")
-    shift, growth = ends[1] - ends[0], abs(ends[1]) - abs(ends[0])
-    return got.shift_ci_low <= shift <= got.shift_ci_high, got.ci_low <= growth <= got.ci_high
-
-
-def _models(rng: np.random.Generator, n: int, apart: tuple[float, float]) -> list[Scores]:
-    """Scores of the same images by two models that agree to 0.7."""
-    common, models = rng.standard_normal(2 * n), []
-    for value in apart:
-        scores = math.sqrt(0.7) * common + math.sqrt(0.3) * rng.standard_normal(2 * n)
-        scores[:n] += value
-        scores /= scores.std(ddof=1)
-        models.append(Scores(x=scores[:n], y=scores[n:], a=np.zeros(2), b=np.zeros(2), gap=0.0))
-    return models
+def _covered(
+    rng: np.random.Generator,
+    draw: Draw,
+    n: tuple[int, int],
+    push: float,
+    effect: float,
+    gap: float,
+    runs: int,
+) -> tuple[float, float, float]:
+    """Shares of draws whose interval holds the effect, ends below it, and holds the gap."""
+    counts = np.zeros(3)
+    for _ in range(runs):
+        scores = association_scores(*_sets(rng, draw, n, push))
+        judged = min(scores.targets.difference, scores.attributes.difference, key=abs)
+        found = sampling(scores, judged, "both", 0.95)
+        counts += (
+            found["ci_low"] <= effect <= found["ci_high"],
+            found["ci_high"] < effect,
+            found["gap_ci_low"] <= gap <= found["gap_ci_high"],
+        )
+    shares = counts / runs
+    return float(shares[0]), float(shares[1]), float(shares[2])
 
 
 def _within(runs: int) -> None:
     """Mean similarity of one set, and its change between two models that see the same images."""
-    print("\n### similarity within a set, and its change: jackknife, t\n")
+    print(f"\n#### Similarity within a set, and its change: jackknife, {runs} draws\n")
     print("| n | similarity before, after | ci | shift |")
     print("|---|---|---|---|")
     for n in (6, 20, 40, 150):
@@ -160,7 +133,7 @@ def _within(runs: int) -> None:
 
 def _similarity(push: float) -> float:
     """Mean cosine of two images of a population that is pushed along one direction."""
-    rows = np.random.default_rng(round(10 * push)).standard_normal((400_000, DIM))
+    rows = np.random.default_rng(round(10 * push)).standard_normal((IMAGES, DIM))
     rows[:, 0] += push
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return float(np.square(rows.mean(axis=0)).sum())
@@ -185,9 +158,7 @@ def _alike(
     )
 
 
-def _covered(holds: Callable[[], bool], runs: int) -> str:
-    """Share of runs in which it holds."""
-    return f"{np.mean([holds() for _ in range(runs)]):.1%}"
+TABLES = {"effects": _effects, "within": _within}
 
 
 if __name__ == "__main__":

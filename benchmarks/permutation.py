@@ -148,13 +148,13 @@ def _error(estimates: list[float], truth: float) -> float:
 
 
 def _median(function: Callable[[], object], repeats: int) -> float:
-    """Median seconds of a call, the first of which is not counted."""
+    """Median processor seconds of a call, the first of which is not counted."""
     function()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         function()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return statistics.median(times)
 
 

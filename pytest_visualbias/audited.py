@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.remote.urls import place
 from pytest_visualbias.reports.files import FORMATS, write
-from pytest_visualbias.reports.tables import label_of
+from pytest_visualbias.reports.outcomes import label
 from pytest_visualbias.reports.text import failure_text
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.verdict import number, p_text
@@ -172,5 +172,5 @@ def _cells(record: ResultRecord) -> tuple[str, ...]:
         "" if low is None or high is None else f"{low:+.2f} to {high:+.2f}",
         "" if p is None else p_text(p),
         "" if growth is None else number(growth.value),
-        label_of(record),
+        label(record),
     )

@@ -26,6 +26,7 @@ from pytest_visualbias.spec.parsing import read_spec
 from pytest_visualbias.spec.schema import EmbeddingsModel
 from pytest_visualbias.spec.series import axis_of, gates_all
 from pytest_visualbias.spec.shortening import shortened
+from pytest_visualbias.statistics import images_for_limit
 
 if TYPE_CHECKING:
     import argparse
@@ -123,6 +124,10 @@ def _facts(file: SpecFile, found: Preflight) -> Iterator[str]:
         told = (f"{name} {'/'.join(map(str, sorted(counts)))}" for name, counts in sizes.items())
         if sizes:
             yield printable(f"{noun}s: {', '.join(told)}")
+    limits = {test.limits.max_effect for test in file.spec.tests if len(test.compared) > 1}
+    for limit in sorted(one for one in limits if one):
+        needed = images_for_limit(limit, file.spec.settings.alpha)
+        yield f"max_effect {limit:g}: {needed} images a set show an absent effect to be within it"
     # A classifier that says the same of every image is caught without one.
     tests = [test for test in file.spec.tests if test.prediction is None]
     if tests and not any(test.is_positive for test in tests):

@@ -21,9 +21,20 @@ __all__ = [
 
 
 def value_of(config: pytest.Config, name: str) -> str | None:
-    """Return the text of an option or of its ini key; None where there is none."""
+    """Return the text of an option or of its ini key; None where there is none.
+
+    Raises
+    ------
+    pytest.UsageError
+        For an empty one (exit 4): a variable that is not set does not switch anything off.
+    """
     given: str | None = config.getoption(f"--visualbias-{name}")
-    return given if given is not None else config.getini(ini_key(name)) or None
+    place, text = f"--visualbias-{name}", given
+    if given is None:
+        place, text = ini_key(name), config.getini(ini_key(name))
+    if text is not None and not text.strip():
+        raise pytest.UsageError(f"{place}: the value is empty; give one or leave the option out")
+    return text
 
 
 def switch_of(config: pytest.Config, name: str) -> bool:
@@ -44,13 +55,10 @@ def path_of(config: pytest.Config, name: str) -> Path | None:
     pytest.UsageError
         For an empty one (exit 4).
     """
-    given = config.getoption(f"--visualbias-{name}")
-    if given == "":
-        raise pytest.UsageError(f"--visualbias-{name}: the path is empty; give one")
-    if given is not None:
-        return below(config.invocation_params.dir, given)
-    written = config.getini(ini_key(name))
-    return below(config.rootpath, written) if written else None
+    text = value_of(config, name)
+    is_given = config.getoption(f"--visualbias-{name}") is not None
+    folder = config.invocation_params.dir if is_given else config.rootpath
+    return None if text is None else below(folder, text)
 
 
 def place_of(config: pytest.Config, name: str) -> Path | Url | None:

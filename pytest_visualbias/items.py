@@ -10,7 +10,7 @@ from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.pipeline.records import error_record
 from pytest_visualbias.reports.outcomes import FAILING
 from pytest_visualbias.reports.text import failure_text, waiver_text
-from pytest_visualbias.spec.layers import layers_of
+from pytest_visualbias.spec.layers import layers_of, test_at
 from pytest_visualbias.spec.roles import is_gated, is_random
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ class BiasItem(pytest.Item):
     def is_judged(self) -> bool:
         """Whether a limit or a control can fail it."""
         spec = self.spec.file.spec
-        declared = next(one for one in spec.tests if one.name == self.test)
+        named = next(one for one in spec.tests if one.name == self.test)
+        declared = test_at(spec, named, self.layer)
         if declared.is_positive:
             return not is_random(spec.models[self.model])
         return declared.limits != type(declared.limits)() and is_gated(spec, self.model, declared)

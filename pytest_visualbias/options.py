@@ -256,8 +256,10 @@ def _cache_limit(config: pytest.Config) -> int:
 
 
 def _overrides(config: pytest.Config) -> Iterator[Override]:
-    models = config.getoption("--visualbias-model") or config.getini("visualbias_model")
-    for text in models:
+    written = config.getini("visualbias_model")
+    if written == []:
+        raise pytest.UsageError("visualbias_model: the value is empty; give NAME=REF or remove it")
+    for text in config.getoption("--visualbias-model") or written or ():
         name, separator, reference = text.partition("=")
         if not (name and separator and reference):
             raise pytest.UsageError(

@@ -77,7 +77,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME=REF",
         help="replace the model NAME in every spec (repeatable)",
     )
-    parser.addini("visualbias_model", "NAME=REF of models to replace", type="linelist", default=[])
+    parser.addini(
+        "visualbias_model", "NAME=REF of models to replace", type="linelist", default=None
+    )
     limit = "what the cache may hold after a run; the least recently used goes (default: 20GB)"
     parser.addini("visualbias_cache_limit", limit, default="20GB")
     summary = "add the report to the summary of a step of GitHub Actions"

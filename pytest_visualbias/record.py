@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "READ_VERSIONS",
     "AcceptRecord",
+    "BasisRecord",
     "ExcessRecord",
     "GrowthRecord",
     "ModelRecord",
@@ -19,6 +21,7 @@ __all__ = [
     "ResultRecord",
     "SeriesRecord",
     "SetRecord",
+    "ViolationRecord",
     "WordRecord",
     "ZeroShotRecord",
     "to_json",
@@ -33,7 +36,8 @@ class SetRecord(_Frozen):
     """The stimuli of one role: a result can be traced to exactly these images, in this order.
 
     Names are relative to the folder, which is relative to the project where it lies inside it, and
-    empty where the stimuli are no files. What words stand in is `templates`, empty of images.
+    empty where the stimuli are no files. What words stand in is `templates`, empty of images. If
+    images are grouped, `groups` has the number of images of each group, and `n` counts groups.
     """
 
     concept: str
@@ -43,6 +47,20 @@ class SetRecord(_Frozen):
     names: list[str]
     folder: str = ""
     templates: list[str] = []
+    groups: dict[str, int] | None = None
+
+
+class BasisRecord(_Frozen):
+    """What growth is tested with beside the scores, if a later run measures it from this result.
+
+    `within` holds the pooled standard deviations within the sets, in cosines, of target and of
+    attribute scores; `without` the effect of each side without each image; `trials` the effect of
+    each side in each trial.
+    """
+
+    within: list[float]
+    without: dict[str, dict[str, list[float]]]
+    trials: list[list[float]]
 
 
 class GrowthRecord(_Frozen):
@@ -58,9 +76,14 @@ class GrowthRecord(_Frozen):
     p_value: float | None
     p_attributes: float | None
     p_welch: float | None
+    p_crossed: float | None = None
+    p_trials: float | None = None
     p_verdict: float | None
     p_adjusted: float | None
     p_method: str | None
+    shift_p_verdict: float | None = None
+    shift_p_adjusted: float | None = None
+    smallest_growth: float | None = None
     ci_low: float
     ci_high: float
     shift_ci_low: float
@@ -79,11 +102,29 @@ class ExcessRecord(GrowthRecord):
 
 
 class AcceptRecord(_Frozen):
-    """The waiver of a test: a bias accepted up to a size and a day."""
+    """The waiver of a test: a bias accepted up to a size and a day.
 
-    max_effect: float
+    Each size is for the limit of the same name.
+    """
+
+    max_effect: float | None = None
+    max_gap: float | None = None
+    max_growth: float | None = None
     reason: str
     until: dt.date
+
+
+class ViolationRecord(_Frozen):
+    """A limit that a test does not keep.
+
+    The value is null where it could not be compared or is not a number. Evidence says whether the
+    limit is exceeded with the evidence that the test asks for.
+    """
+
+    kind: Literal["effect", "gap", "growth", "shift", "excess", "min_effect"]
+    value: float | None
+    limit: float
+    evidence: bool
 
 
 class PointRecord(_Frozen):
@@ -102,6 +143,7 @@ class PointRecord(_Frozen):
     p_value: float | None
     p_attributes: float | None
     p_welch: float | None
+    p_crossed: float | None = None
     p_verdict: float | None
     p_adjusted: float | None
     growth: GrowthRecord | None
@@ -194,6 +236,8 @@ class ResultRecord(_Frozen):
     gap: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    gap_ci_low: float | None = None
+    gap_ci_high: float | None = None
     wide_low: float | None = None
     wide_high: float | None = None
     x_ab: float | None = None
@@ -204,6 +248,7 @@ class ResultRecord(_Frozen):
     p_method: str | None = None
     p_attributes: float | None = None
     p_welch: float | None = None
+    p_crossed: float | None = None
     p_verdict: float | None = None
     p_verdict_low: float | None = None
     p_verdict_high: float | None = None
@@ -213,6 +258,8 @@ class ResultRecord(_Frozen):
     family_size: int | None = None
     smallest_detectable_effect: float | None = None
     smallest_detectable_effect_attributes: float | None = None
+    detectable: float | None = None
+    images_needed: int | None = None
     alpha: float
     alternative: str
     sides: str | None
@@ -222,15 +269,15 @@ class ResultRecord(_Frozen):
     accept: AcceptRecord | None = None
     growth: GrowthRecord | None = None
     excess: ExcessRecord | None = None
-    drift: list[str] = []
-    drift_corrected_shift: float | None = None
     trials: dict[str, list[float] | list[str]] | None = None
     series: SeriesRecord | None = None
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
+    violations: list[ViolationRecord] = []
     reasons: list[str]
     warnings: list[str] = []
     sets: dict[str, SetRecord] = {}
     scores: dict[str, dict[str, float]] = {}
+    basis: BasisRecord | None = None
 
 
 class ModelRecord(_Frozen):
@@ -247,10 +294,14 @@ class ModelRecord(_Frozen):
     description: dict[str, Any]
 
 
+# That of new reports is the last; the first has keys that were removed.
+READ_VERSIONS = (1, 2)
+
+
 class Report(_Frozen):
     """A whole run."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     tool: dict[str, str]
     environment: dict[str, Any]
     models: list[ModelRecord]

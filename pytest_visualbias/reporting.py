@@ -13,7 +13,7 @@ from pytest_visualbias.pipeline.records import error_record
 from pytest_visualbias.record import ModelRecord, Report, ResultRecord
 from pytest_visualbias.reports.document import assemble
 from pytest_visualbias.reports.screen import has_unicode
-from pytest_visualbias.spec.layers import layers_of
+from pytest_visualbias.spec.layers import layers_of, test_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,7 +71,7 @@ def lost_row(report: pytest.TestReport, session: Session) -> dict[str, Any] | No
         for position, layer in enumerate(layers_of(file.spec, test)):
             if rest == f"{model}::{test.name}[{layer}]":
                 told = {"nodeid": report.nodeid, "reason": report.longreprtext}
-                record = error_record(file, model, test, layer, **told)
+                record = error_record(file, model, test_at(file.spec, test, layer), layer, **told)
                 order = [file.file, number, index, position]
                 return {"order": order, "result": record.model_dump(mode="json"), "model": None}
     return None

@@ -12,7 +12,7 @@ from pytest_visualbias.baseline.recording import Claims
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
-from pytest_visualbias.pipeline.family import family
+from pytest_visualbias.pipeline.family import families
 from pytest_visualbias.pipeline.foreseen import claimed
 from pytest_visualbias.pipeline.numbers import Subject
 from pytest_visualbias.pipeline.preflight import preflight
@@ -22,13 +22,14 @@ from pytest_visualbias.pipeline.training import Run
 from pytest_visualbias.pipeline.trajectory import Trajectory, trajectory
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.spec.digests import digest_of_file
+from pytest_visualbias.spec.layers import test_at
 from pytest_visualbias.spec.parsing import parse_spec, read_spec
 from pytest_visualbias.spec.schema import EmbeddingsModel
 from pytest_visualbias.spec.series import axis_of
 from pytest_visualbias.spec.shortening import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_visualbias.baseline.sources import Baseline, Baselines
@@ -72,7 +73,7 @@ class Session:
     _baselines: Baselines = field(init=False)
     _mirror: Mirror = field(init=False)
     _subjects: dict[tuple[Path, str], Subject | VisualBiasError] = field(default_factory=dict)
-    _families: dict[tuple[Path, str, str], Family] = field(default_factory=dict)
+    _families: dict[tuple[Path, str], Mapping[str, Family]] = field(default_factory=dict)
     _checkpoints: dict[tuple[Path, str], Sequence[Identity]] = field(default_factory=dict)
     _trajectories: dict[tuple[Path, str], Trajectory | VisualBiasError | None] = field(
         default_factory=dict
@@ -145,10 +146,11 @@ class Session:
             subject = self._subject(spec, model)
             course = self._trajectory(spec, subject)
         except VisualBiasError as error:
-            declared = next(one for one in spec.file.spec.tests if one.name == test)
+            named = next(one for one in spec.file.spec.tests if one.name == test)
+            declared = test_at(spec.file.spec, named, layer)
             reason = shortened(_said(spec, model, error), spec.file.folder, self.settings.project)
             return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=reason)
-        tests = self._family(spec, subject, layer) if course is None else course.families[layer]
+        tests = (self._judged(spec, subject) if course is None else course.families)[layer]
         judged = next(one for one in tests.results if one.test.name == test)
         warnings = spec.preflight.warnings.get((model, test), ())
         if course is not None:
@@ -298,13 +300,12 @@ class Session:
                     self._wants.setdefault(network_of(identity), []).append((spec.path, want))
         return [want for path, want in self._wants.get(network, ()) if path != besides.path]
 
-    def _family(self, spec: LoadedSpec, subject: Subject, layer: str) -> Family:
-        key = (*_key(spec, subject.name), layer)
+    def _judged(self, spec: LoadedSpec, subject: Subject) -> Mapping[str, Family]:
+        key = _key(spec, subject.name)
         if key not in self._families:
-            self._families[key] = family(
+            self._families[key] = families(
                 spec.file,
                 subject,
-                layer,
                 self._earlier(spec),
                 today=self.today,
                 threads=self.settings.threads,

@@ -158,8 +158,8 @@ def test_limits_roles_family_and_controls_are_said(said: Callable[..., str]) -> 
         "References, measured and reported but never failed: 'before'.",
         "Untrained, to compare with, never failed: 'blank'.",
         (
-            "Its p of effect and growth is corrected over 3 p of the spec for each model and "
-            "layer, with those of 'near' (Holm's correction)"
+            "Its p of effect and growth is corrected over 3 p of the spec for each model, with "
+            "those of 'near' (Holm's correction)"
         ),
         "It is invalid where a positive control fails that speaks for it: 'control'.",
     ):
@@ -178,14 +178,14 @@ def test_other_settings_are_said_as_they_are(said: Callable[..., str]) -> None:
     near = said(SPEC, "near")
     assert "It fails where the gap in cosines is over 0.3 (max_gap)" in near
     assert "p is the chance of an effect as large, as positive as this" in near
-    assert "A waiver accepts effects up to 0.9 until 2099-03-01: The release of May." in near
+    assert "A waiver accepts effect up to 0.9 until 2099-03-01: The release of May." in near
     assert "No positive control speaks for it" in near
     apart = said(SPEC, "apart")
     assert "and the whole 95% interval lies beyond" in apart
     assert "No p of it counts in the correction of the others." in apart
     assert "It has no limits: it is measured and reported" in said(SPEC, "alike")
     control = said(SPEC, "control")
-    assert "It passes where d, seen from the targets, is 0.1 or beyond" in control
+    assert "It passes where the judged effect is 0.1 or beyond" in control
 
 
 @pytest.mark.parametrize("test", ["one", "near", "apart", "alike", "control"])
@@ -378,4 +378,4 @@ def test_limits_are_proposed_for_the_p_of_all_checkpoints(capsys: Output) -> Non
     made = "source: factory, call: 'nowhere:made', transform: {size: 8}"
     write(RUN.replace("GATE", "all").replace("source: timm, name: test_resnet", made))
     main(["suggest", SPEC])
-    assert "(12 against 12 images, 6 p)" in capsys.readouterr().out
+    assert "(12 against 12 images, 9 p)" in capsys.readouterr().out

@@ -16,8 +16,8 @@ from pytest_visualbias.cli import main
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.spec.parsing import read_spec
+from pytest_visualbias.spec.quoting import quoted
 from pytest_visualbias.starting import looking
-from pytest_visualbias.starting.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

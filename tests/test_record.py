@@ -129,7 +129,7 @@ def test_the_keys_of_the_contract_are_there_errors_included() -> None:
         "results",
         "summary",
     ]
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     for row in document["results"]:
         assert {*CONTRACT.split()} <= row.keys()
     error, passed = document["results"]
@@ -230,7 +230,7 @@ class TestSchema:
             lambda document: document["results"][0].update(outcome="passed"),
             lambda document: document["results"][0].update(p_value="0.05"),
             lambda document: document["results"][1]["growth"].pop("from"),
-            lambda document: document.update(schema_version=2),
+            lambda document: document.update(schema_version=3),
         ],
     )
     def test_does_not_hold_for_another(self, schema: dict[str, Any], spoil: Any) -> None:  # noqa: ANN401

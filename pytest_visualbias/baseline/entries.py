@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pytest_visualbias.record import BasisRecord
 from pytest_visualbias.spec.digests import digest_of_list
 from pytest_visualbias.spec.programs import OWN_PRECISION
 
@@ -75,6 +76,8 @@ class Entry(_Strict):
         By role and the identity of the image, averaged over trials.
     prediction : dict, optional
         What was asked of a classifier, where it was.
+    basis : BasisRecord, optional
+        What growth is tested with beside the scores.
     """
 
     kind: str
@@ -90,10 +93,37 @@ class Entry(_Strict):
     gap: float | None
     scores: dict[str, dict[str, float]]
     prediction: dict[str, Any] | None = None
+    basis: BasisRecord | None = None
 
     def written(self) -> dict[str, Any]:
-        """Return it as it is written; what was asked only where something was."""
-        return self.model_dump(exclude={"prediction"} if self.prediction is None else None)
+        """Return it as it is written, without what there is not."""
+        optional = {name for name in ("prediction", "basis") if getattr(self, name) is None}
+        return self.model_dump(exclude=optional)
+
+    def lacks_basis(self, live: Entry) -> bool:
+        """Whether an older version recorded less than growth to a live result is tested with."""
+        if self.basis is not None:
+            return False
+        needs_effects = live.basis is not None and bool(live.basis.without)
+        return needs_effects or (self.prediction is not None and len(self.fingerprints) > 1)
+
+    def has_basis_like(self, live: Entry) -> bool:
+        """Whether what was recorded beside the scores has the parts that growth needs."""
+        if self.basis is None or live.basis is None or not live.basis.without:
+            return True
+        sides = len(next(iter(live.basis.trials)))
+        return (
+            len(self.basis.within) == len(live.basis.within)
+            and min(self.basis.within, default=1.0) > 0
+            and bool(self.basis.trials)
+            and all(len(trial) == sides for trial in self.basis.trials)
+            and self.basis.without.keys() == live.basis.without.keys()
+            and all(
+                len(effects.get(identity, ())) == sides
+                for role, effects in self.basis.without.items()
+                for identity in live.basis.without[role]
+            )
+        )
 
 
 def entry_key(model: str, test: str, layer: str) -> str:
@@ -133,6 +163,7 @@ def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
         stimuli=stimuli,
         fingerprints=[trial["fingerprint"] for trial in model["trials"]],
         scores=result["scores"],
+        basis=result.get("basis"),
         prediction=_asked(result.get("prediction")),
         **{name: result[name] for name in numbers},
     )
@@ -212,7 +243,7 @@ def _counted(old: int, new: int) -> str:
 
 def is_changed(old: Entry, new: Entry) -> bool:
     """Whether a result is another one than was recorded, by more than rounding."""
-    if difference(old, new) or old.scores.keys() != new.scores.keys():
+    if difference(old, new) or old.scores.keys() != new.scores.keys() or old.lacks_basis(new):
         return True
     if _differ(old.gap, new.gap):
         return True

@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from pytest_visualbias.baseline.entries import Entry, entry_key, entry_of, is_recordable
 from pytest_visualbias.baseline.stored import load_strict, write_whole
 from pytest_visualbias.errors import BaselineError
+from pytest_visualbias.record import READ_VERSIONS
+from pytest_visualbias.spec.faults import what_is_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +34,9 @@ __all__ = [
 ]
 
 FOLDER = "__visualbias__"
-VERSION = 1
+VERSION = 2
+# Entries of version 1 lack what growth is tested with; recording them again adds it.
+KNOWN_VERSIONS = (1, VERSION)
 MARK = "visualbias_baseline"
 REPORT_MARK = "schema_version"
 SUFFIXES = (".bias.yaml", ".bias.yml")
@@ -98,7 +102,7 @@ def read_baseline(path: Path, shown: str) -> Contents:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {first['msg']}"
+        what = f"{place}: {what_is_wrong(first)}"
     except (AttributeError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
     except ValueError as error:
@@ -112,7 +116,7 @@ def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can 
     if REPORT_MARK in stored:
         return Contents(is_report=True, specs=_of_report(stored))
     version = stored.get(MARK)
-    if version != VERSION:
+    if version not in KNOWN_VERSIONS:
         raise ValueError(f"'{MARK}' is {version}, not {VERSION}")
     if extra := stored.keys() - {MARK, "entries"}:
         raise ValueError(f"unknown key '{min(extra)}'")
@@ -121,8 +125,9 @@ def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can 
 
 
 def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
-    if stored[REPORT_MARK] != 1:
-        raise ValueError(f"'{REPORT_MARK}' is {stored[REPORT_MARK]}, not 1")
+    if stored[REPORT_MARK] not in READ_VERSIONS:
+        known = " or ".join(map(str, READ_VERSIONS))
+        raise ValueError(f"'{REPORT_MARK}' is {stored[REPORT_MARK]}, not {known}")
     models = {(one["spec"], one["model"]): one for one in stored["models"]}
     specs: dict[str, dict[str, Entry]] = {}
     for row in stored["results"]:

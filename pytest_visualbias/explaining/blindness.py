@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.power import smallest_visible
+from pytest_visualbias.pipeline.power import declared_family, smallest_visible
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
+from pytest_visualbias.statistics import images_for_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,8 @@ def _visible(subject: Subject) -> str:
     together = subject.checkpoints.get(model)
     if together is None:
         return "How small an effect it can see is not known before its checkpoints are there."
-    sides = smallest_visible(
-        *(subject.spec, model, subject.test, subject.sizes), checkpoints=together
-    )
+    size = together * len(declared_family(subject.spec, model))
+    sides = smallest_visible(subject.spec, subject.test, subject.sizes, size)
     count = 2 if len(subject.test.compared) > 1 and sides[1] is not None else 1
     found = [d for d in sides[:count] if d is not None]
     sizes = ", ".join(f"{subject.name(role)} {n}" for role, n in subject.sizes.items())
@@ -53,6 +53,19 @@ def _visible(subject: Subject) -> str:
     return (
         f"With so many {subject.nouns} ({sizes}) effects from about {max(found):.2f} on are "
         "significant in any case. Smaller ones may be there and pass."
+        f"{_needed(subject)}"
+    )
+
+
+def _needed(subject: Subject) -> str:
+    """Say how many images would show an absent effect to be within its limit."""
+    limit = subject.test.limits.max_effect
+    needed = None if limit is None else images_for_limit(limit, subject.spec.settings.alpha)
+    if needed is None or subject.test.prediction is not None:
+        return ""
+    return (
+        f" About {needed} {subject.nouns} a set would show in 80 % of samples that an absent "
+        f"effect is within {limit:g}."
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.power import declared_family, plan_of
 from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.layers import gated_layers_of
 from pytest_visualbias.spec.roles import excess_base, growth_base, is_random
 from pytest_visualbias.spec.series import axis_of, gates_all
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_visualbias.explaining.subject import Subject
+    from pytest_visualbias.spec.schema import BiasTest
 
 __all__ = ["judgement"]
 
@@ -27,16 +29,23 @@ def judgement(subject: Subject) -> Iterator[str]:
         yield from _control(subject)
     else:
         yield from _limits(subject)
+    yield from _layers(subject)
     yield from _roles(subject)
     yield from _series(subject)
     yield from _family(subject)
     if test.accept is not None:
         yield (
-            f"A waiver accepts effects up to {test.accept.max_effect:g} until "
-            f"{test.accept.until}: {printable(test.accept.reason)}"
+            f"A waiver accepts {_sizes(test)} until {test.accept.until}: "
+            f"{printable(test.accept.reason)}"
         )
     if not test.is_positive:
         yield from _controls(subject)
+
+
+def _sizes(test: BiasTest) -> str:
+    """Return up to which sizes the waiver of a test accepts each limit."""
+    sizes = test.accept.sizes(test.limits) if test.accept is not None else {}
+    return ", ".join(f"{kind} up to {size:g}" for kind, size in sizes.items())
 
 
 def _control(subject: Subject) -> Iterator[str]:
@@ -46,8 +55,8 @@ def _control(subject: Subject) -> Iterator[str]:
         return
     sign = "-" if plan.alternative == "less" else ""
     yield (
-        f"It passes where d, seen from the targets, is {sign}{least:g} or beyond with p of at most "
-        f"{plan.alpha:g}, uncorrected."
+        f"It passes where the judged effect is {sign}{least:g} or beyond, and the largest of its p "
+        f"is at most {plan.alpha:g}, uncorrected."
     )
 
 
@@ -77,11 +86,21 @@ def _limits(subject: Subject) -> Iterator[str]:
     proof = {
         "significant": f"and the corrected p is at most {plan.alpha:g}. Over a limit without that "
         "it is inconclusive: a skip, and a failure with --visualbias-strict",
-        "interval": f"and the whole {1 - plan.alpha:.0%} interval lies beyond. Over a limit "
-        "without that it is inconclusive: a skip, and a failure with --visualbias-strict",
+        "interval": f"and the whole {1 - plan.alpha:.0%} interval lies beyond, its level raised "
+        "for all limits judged so. Over a limit without that it is inconclusive: a skip, and a "
+        "failure with --visualbias-strict",
+        "equivalence": f"and the corrected p is at most {plan.alpha:g}. It passes only where the "
+        f"{1 - 2 * plan.alpha:.0%} interval lies within every limit; else it is inconclusive: a "
+        "skip, and a failure with --visualbias-strict",
         "point": "whatever the evidence",
     }[plan.evidence]
     yield f"It fails where {shown}, {proof}."
+
+
+def _layers(subject: Subject) -> Iterator[str]:
+    gated = gated_layers_of(subject.spec, subject.test)
+    if not {*subject.layers} <= {*gated}:
+        yield f"Limits apply at the gated layers {_quoted(gated)}; at others it is reported only."
 
 
 def _roles(subject: Subject) -> Iterator[str]:
@@ -119,8 +138,8 @@ def _series(subject: Subject) -> Iterator[str]:
 def _family(subject: Subject) -> Iterator[str]:
     if not subject.gated:
         return
-    family = declared_family(subject.spec, subject.gated[0], subject.layers[0])
-    own = [what for name, what in family if name == subject.test.name]
+    family = declared_family(subject.spec, subject.gated[0])
+    own = dict.fromkeys(what for _, name, what in family if name == subject.test.name)
     correction = subject.spec.settings.correction
     if not own:
         yield "No p of it counts in the correction of the others."
@@ -133,11 +152,13 @@ def _family(subject: Subject) -> Iterator[str]:
     if len(family) == 1 and not runs:
         yield "Its p is the only one of its family, so correction changes nothing."
         return
-    others = dict.fromkeys(name for name, _ in family if name != subject.test.name)
+    others = dict.fromkeys(name for _, name, _ in family if name != subject.test.name)
+    count = len({layer for layer, *_ in family})
+    together = f" at {count} gated layers together" if count > 1 else ""
     beside = f", with those of {_quoted(others)}" if others else ""
     yield (
-        f"Its p of {counted} is corrected over {len(family)} p of the spec for each model and "
-        f"layer{beside} ({CORRECTIONS[correction]}), whatever is selected."
+        f"Its p of {counted} is corrected over {len(family)} p of the spec for each "
+        f"model{together}{beside} ({CORRECTIONS[correction]}), whatever is selected."
     )
     yield from runs
 

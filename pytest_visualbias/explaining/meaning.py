@@ -48,10 +48,6 @@ IDLE = (
     "It is an idle control: a model that sees what it should shows this effect. It is measured and "
     "never judged, as no 'min_effect' is asked of it."
 )
-DRIFT = (
-    "It is a drift control: its sets should not matter, so that its shift is what moved for "
-    "everything. It is measured and never judged."
-)
 
 
 def question(subject: Subject) -> Iterator[str]:
@@ -69,7 +65,7 @@ def question(subject: Subject) -> Iterator[str]:
     if test.is_positive:
         yield POSITIVE
     elif test.control is not None:
-        yield {"drift": DRIFT, "idle": IDLE}[test.control]
+        yield IDLE
     yield from (f"Not all sets are known: {printable(text)}" for text in subject.problems)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.reports.series import series_text, shown_step, span_text
+from pytest_visualbias.reports.text import sign_text
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.verdict import number, p_text
@@ -143,7 +144,12 @@ def _evidence(row: ResultRecord) -> str:
         text += (
             f". Effects from {max(known):.2f} on are significant in any case, smaller ones can be"
         )
-    return text + "."
+    text += "."
+    if row.detectable is not None:
+        text += f" A true effect of {row.detectable:.2f} is found in 80 % of such samples."
+    if row.images_needed is not None:
+        text += f" About {row.images_needed} images a set would show that the limit is kept."
+    return text
 
 
 def _change(change: GrowthRecord, relation: str) -> str:
@@ -154,6 +160,6 @@ def _change(change: GrowthRecord, relation: str) -> str:
         f"{number(change.before)} to {number(change.after)}"
     )
     if change.flipped:
-        text += ", with its sign changed"
+        text += f" ({sign_text(change)})"
     p = change.p_adjusted if change.p_adjusted is not None else change.p_verdict
     return text + ("." if p is None else f"; p = {p_text(p)}.")

@@ -11,7 +11,7 @@ from pytest_visualbias.pipeline.training import judged_together
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import layers_of
+from pytest_visualbias.spec.layers import layers_of, test_at
 from pytest_visualbias.spec.roles import is_gated, is_random
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.sets import concepts_of
@@ -143,7 +143,7 @@ def subjects(
         hint = did_you_mean(node.model, spec.models)
         raise UsageError(f"{node.spec} has no model '{node.model}'; {hint}")
     found: list[tuple[BiasTest, tuple[str, ...]]] = [
-        (test, (layer,))
+        (test_at(spec, test, layer), (layer,))
         for test in spec.tests
         for layer in layers_of(spec, test)
         if node.test == f"{test.name}[{layer}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import safetensors
@@ -15,13 +16,31 @@ from pytest_visualbias.models.shards import files_of
 from pytest_visualbias.spec.pointers import TEXT, is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["read_checkpoint", "weights_of"]
+__all__ = ["StateDict", "quantised_in", "read_checkpoint", "weights_of"]
+
+# As safetensors calls them.
+FLOATING = ("F64", "F32", "F16", "BF16")
 
 # VISSL's weights lie four keys deep.
 DEPTH = 6
+
+
+class StateDict(OrderedDict[str, torch.Tensor]):
+    """Weights by name, with the versions of modules where torch looks for them."""
+
+    _metadata: Mapping[str, Any] | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, Any] | None:
+        """The versions of the modules that were saved, by name; None where the file has none."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, versions: Mapping[str, Any] | None) -> None:
+        self._metadata = versions
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -83,9 +102,9 @@ def _reason(error: Exception) -> str:
     return first if " " in first else f"{type(error).__name__} {first}".strip()
 
 
-def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, torch.Tensor]]:
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
     """Return all weights by name, by the keys under which they lie joined by "/"."""
-    found: dict[str, dict[str, torch.Tensor]] = {}
+    found: dict[str, StateDict] = {}
     waiting: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), checkpoint)]
     seen: set[int] = set()
     while waiting:
@@ -95,12 +114,46 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, torch.Tenso
         seen.add(id(content))
         named = {key: value for key, value in content.items() if isinstance(key, str)}
         tensors = {key: _tensor(value) for key, value in named.items()}
-        if weights := {key: value for key, value in tensors.items() if value is not None}:
+        weights = StateDict((key, value) for key, value in tensors.items() if value is not None)
+        if weights:
+            weights.metadata = getattr(content, "_metadata", None)
             found.setdefault("/".join(keys), weights)
         if len(keys) < DEPTH:
             inner = ((key, value) for key, value in named.items() if isinstance(value, dict))
             waiting += [((*keys, key), value) for key, value in inner]
     return found
+
+
+def quantised_in(files: Iterable[Path], network: torch.nn.Module) -> list[str]:
+    """Return the weights of files that are integers or have eight bits, where a network has none.
+
+    For what a library loads by itself: torch turns such values into others without a word.
+    """
+    own = {**dict(network.named_buffers()), **network.state_dict()}
+    floating = {name.rpartition(".")[2] for name, value in own.items() if value.is_floating_point()}
+    whole = {
+        name.rpartition(".")[2] for name, value in own.items() if not value.is_floating_point()
+    }
+    return [
+        f"{name} ({kind})"
+        for file in files
+        for name, kind in _kinds(file)
+        if name.rpartition(".")[2] in floating - whole
+    ]
+
+
+def _kinds(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names of integers and of eight-bit numbers in a file, with their kinds."""
+    if file.suffix == ".safetensors":
+        with safetensors.safe_open(file, framework="pt") as stored:
+            for name in stored.keys():  # noqa: SIM118 - no mapping
+                kind = stored.get_slice(name).get_dtype()
+                if kind not in FLOATING:
+                    yield name, kind
+        return
+    for name, value in _read(file).items():
+        if torch.is_tensor(value) and (not value.is_floating_point() or value.itemsize == 1):
+            yield name, str(value.dtype).removeprefix("torch.")
 
 
 def _tensor(value: Any) -> torch.Tensor | None:

@@ -28,7 +28,7 @@ WRAPPERS = re.compile(
     r"|trunk|_feature_blocks|student|teacher|visual)\.)*"
 )
 HALF = 0.5
-SHOWN = 6
+SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import logging
 import os
 import warnings
@@ -54,7 +55,6 @@ def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> 
     check_precision(context)
     path = identity.checkpoint
     assert path is not None  # noqa: S101 - an entry names a file
-    check_archive(path)
     exported = _loaded(path)
     device = choose_device(context.device, context.worker)
     if device.type != "cpu":
@@ -80,9 +80,15 @@ def _loaded(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), _weights_only():
             warnings.simplefilter("ignore")
-            return torch.export.load(path)
+            reader = torch._C.PyTorchFileReader(str(path))  # noqa: SLF001 - what loads reads so
+            check_archive(path, reader.get_all_records(), reader.get_record)
+            exported = torch.export.load(path)
+    except EncoderError:
+        raise
     except Exception as error:  # noqa: BLE001 - a damaged file raises whatever it meets
         raise unreadable(path, KIND, error) from None
+    exported._guards_code = []  # noqa: SLF001 - they are Python that a module would run
+    return exported
 
 
 @contextlib.contextmanager
@@ -129,7 +135,9 @@ class _Flat(torch.nn.Module):
 
     def __init__(self, exported: Any) -> None:
         super().__init__()
-        self.run = [exported.module()]
+        # Where there is no such parameter, torch makes no guards.
+        has_guards = "check_guards" in inspect.signature(exported.module).parameters
+        self.run = [exported.module(**({"check_guards": False} if has_guards else {}))]
         for index, (_, value) in enumerate(sorted(exported.state_dict.items())):
             self.register_buffer(f"weight_{index}", value)
 

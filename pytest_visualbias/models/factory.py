@@ -44,7 +44,8 @@ def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> T
         Where the function fails or returns no module, or the checkpoint does not fit.
     """
     model = _call(entry, identity.seed, context)
-    notes = {"architecture": entry.call, **load(model, entry, identity.checkpoint)}
+    facts, _ = load(model, entry, identity.checkpoint)
+    notes = {"architecture": entry.call, **facts}
     network = Network(
         module=model,
         notes=notes,
@@ -71,7 +72,7 @@ def _made(entry: FactoryModel, module: Any, function: str, seed: int | None) -> 
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
-            model = make()
+            model = make(**entry.arguments)
     except Exception as error:  # it is the user's code
         raise EncoderError(f"'{entry.call}' fails: {type(error).__name__}: {error}") from error
     if not isinstance(model, torch.nn.Module):

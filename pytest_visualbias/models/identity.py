@@ -22,8 +22,9 @@ from pytest_visualbias.models.code import (
 )
 from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.models.ordering import in_series
-from pytest_visualbias.models.shards import digest_of_weights, is_several
+from pytest_visualbias.models.shards import digest_of_settings, digest_of_weights, is_several
 from pytest_visualbias.remote.urls import is_url
+from pytest_visualbias.spec.absent import correction
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 from pytest_visualbias.spec.schema import IN_MEMORY
@@ -102,6 +103,7 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
     facts = {
         "source": "factory",
         "call": entry.call,
+        "arguments": json.dumps(entry.arguments, sort_keys=True),
         "code": digest_of_mapping(code),
         "packages": json.dumps(packages_of(files, context), sort_keys=True),
         "preprocess": entry.preprocess,
@@ -186,7 +188,13 @@ def _of_files(
     paths = paths_of(files, context)
     names = [path.name for path in paths]
     found = tuple(
-        weights_in(path, facts, context, label=_label(path, names, context)) for path in paths
+        weights_in(
+            path,
+            {**facts, "settings": digest_of_settings(path, digest_of_file)},
+            context,
+            label=_label(path, names, context),
+        )
+        for path in paths
     )
     return found if series is None else in_series(found, series)
 
@@ -213,9 +221,8 @@ def weights_in(
         digest = digest_of_weights(path, context.digest)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, "strerror", None) or str(error)
-        raise EncoderError(
-            f"the checkpoint {path} cannot be read ({reason}); correct the path"
-        ) from None
+        remedy = correction(path) if isinstance(error, FileNotFoundError) else "correct the path"
+        raise EncoderError(f"the checkpoint {path} cannot be read ({reason}); {remedy}") from None
     return Identity(
         label=label or path.name,
         facts={**facts, "checkpoint": digest},

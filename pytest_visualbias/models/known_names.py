@@ -16,7 +16,8 @@ from pytest_visualbias.models.identity import (
     transform_text,
     weights_in,
 )
-from pytest_visualbias.models.shards import digest_of_folder, has_weights, is_adapter
+from pytest_visualbias.models.shards import ADAPTER, digest_of_folder, has_weights, is_adapter
+from pytest_visualbias.spec.absent import correction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,7 +184,7 @@ def _network_facts(
 
 def _adapter(folder: Path, context: Context) -> str:
     if not folder.is_dir():
-        raise EncoderError(f"there is no adapter {folder}; correct the path")
+        raise EncoderError(f"there is no adapter {folder}; {correction(folder)}")
     return digest_of_folder(folder, context.digest)
 
 
@@ -193,6 +194,11 @@ def _check_weights(folder: Path, context: Context) -> None:
         raise EncoderError(
             f"{folder} is an adapter; name the model that it was trained on by 'path', and it by "
             "'adapter'"
+        )
+    if (folder / ADAPTER).is_file():
+        raise EncoderError(
+            f"{folder} holds a model and an adapter beside it; move the adapter to a folder of its "
+            "own and name it by 'adapter', or remove it"
         )
     if not has_weights(folder):
         raise EncoderError(
@@ -204,5 +210,5 @@ def _check_weights(folder: Path, context: Context) -> None:
 def _folder(folder: Path, context: Context) -> str:
     """Return the digest of what says which architecture a folder holds."""
     if not folder.is_dir():
-        raise EncoderError(f"there is no folder {folder}; correct the path")
+        raise EncoderError(f"there is no folder {folder}; {correction(folder)}")
     return digest_of_folder(folder, context.digest, CONFIGURATION)

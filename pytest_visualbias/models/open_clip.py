@@ -14,9 +14,11 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.checkpoints import read_checkpoint
 from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.inputs import OwnInput, network_input, terms
 from pytest_visualbias.models.open_clip_texts import text_tower
+from pytest_visualbias.models.saved_settings import check_preprocessing
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.preparing import WHOLE_NAMES
@@ -54,7 +56,11 @@ def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -
     if wants_own and isinstance(entry.pretrained, str):
         notes["weights"] = entry.pretrained
     # Of a whole model, or of the tower alone: both have the tower's names.
-    notes |= load(visual, entry, identity.checkpoint)
+    images, path = _input(entry, visual, wants_own=wants_own), identity.checkpoint
+    checkpoint = None if path is None else read_checkpoint(path)
+    if path is not None and checkpoint is not None:
+        check_preprocessing(entry, path, checkpoint, images["preprocessing"])
+    notes |= load(visual, entry, path, checkpoint=checkpoint)[0]
     network = Network(
         module=visual,
         notes=notes,
@@ -63,7 +69,7 @@ def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -
         logits=NO_LOGITS,
         texts=lambda: _texts(entry, identity, context, wants_own=wants_own),
         **_layout(visual),
-        **_input(entry, visual, wants_own=wants_own),
+        **images,
     )
     return TorchEncoder.within(context, network)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.fitting import OTHER_ARCHITECTURE, load
+from pytest_visualbias.models.fitting import load
+from pytest_visualbias.models.misfits import MisfitError
 from pytest_visualbias.models.text_tower import TextTower, digest_of_tokenizer, too_long
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ def text_tower(
     """
     try:
         load(model, entry, checkpoint)
-    except EncoderError as error:
+    except MisfitError as error:
+        remedy = "save all of the model, 'model.state_dict()', and name that file"
         raise EncoderError(
-            f"no texts can be read, for the whole model is needed, not its image tower alone: "
-            f"{_remedied(str(error))}"
+            "no texts can be read, for the whole model is needed, not its image tower alone: "
+            f"{f'{error.what}; {remedy}' if error.missing else error}"
         ) from None
     length = int(tokenizer.context_length)
 
@@ -54,11 +56,3 @@ def text_tower(
     return TextTower(
         module=model, tokens=tokens, run=lambda given: model.encode_text(**given), tokenizer=digest
     )
-
-
-def _remedied(text: str) -> str:
-    """Say what to do about a checkpoint that lacks a part; its architecture is the right one."""
-    said, is_misfit, _ = text.partition(f"; {OTHER_ARCHITECTURE}")
-    if not is_misfit or " lacks " not in said:
-        return text
-    return f"{said}; save all of the model, 'model.state_dict()', and name that file"

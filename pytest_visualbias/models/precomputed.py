@@ -13,6 +13,7 @@ import numpy as np
 import safetensors
 
 from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.spec.absent import correction
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer, refuse_endless
 from pytest_visualbias.spec.schema import ConceptFiles, ConceptWords
@@ -151,7 +152,8 @@ def open_vectors(path: Path) -> StoredVectors:
             return _safetensors(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StimulusError(f"{path} cannot be read ({reason}); correct the path") from None
+        remedy = correction(path) if isinstance(error, FileNotFoundError) else "correct the path"
+        raise StimulusError(f"{path} cannot be read ({reason}); {remedy}") from None
     except Exception as error:  # noqa: BLE001 - a damaged archive raises whatever it meets
         if "Object arrays" in str(error):  # numpy's word for what only a pickle could restore
             what = "holds Python objects, and was not loaded: that could run code; store floats"

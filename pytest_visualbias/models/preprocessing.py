@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import Transform
 
-__all__ = ["as_facts", "declared"]
+__all__ = ["MEAN", "as_facts", "declared"]
 
 # ImageNet's channel statistics, the field's default where a spec names none.
 MEAN = (0.485, 0.456, 0.406)

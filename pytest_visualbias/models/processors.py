@@ -10,7 +10,7 @@ from transformers.image_processing_backends import PilBackend, TorchvisionBacken
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.inputs import OwnInput, share_of
-from pytest_visualbias.models.preprocessing import as_facts
+from pytest_visualbias.models.preprocessing import MEAN, as_facts
 from pytest_visualbias.spec.schema import Transform
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def processed(processor: Any) -> OwnInput:
             )
         return found.numpy()  # type: ignore[no-any-return]
 
+    if (config := getattr(processor, "data_config", None)) is not None:  # of timm, in its words
+        plain = {key: list(one) if isinstance(one, tuple) else one for key, one in config.items()}
+        return OwnInput(prepare=prepare, facts=plain, transform=None)
     transform = _transform(processor)
     if transform is not None:
         return OwnInput(prepare=prepare, facts=as_facts(transform), transform=transform)
@@ -53,6 +56,11 @@ def _transform(processor: Any) -> Transform | None:
     """Return what a processor does in the words of a spec, or None where these cannot say it."""
     kind = type(processor)
     base = next((one for one in (TorchvisionBackend, PilBackend) if issubclass(kind, one)), None)
+    if len(getattr(processor, "image_mean", None) or MEAN) != len(MEAN):
+        raise EncoderError(
+            "the image processor is for images of another number of channels, and images have "
+            "three; use a 'factory' whose network converts them"
+        )
     if base is None or any(getattr(kind, step) is not getattr(base, step) for step in STEPS):
         return None
     wanted = ("do_resize", "do_rescale")

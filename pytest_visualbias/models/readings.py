@@ -8,7 +8,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.heads import head_outs
-from pytest_visualbias.models.readouts import NO_CLASSIFIER
+from pytest_visualbias.models.readouts import NO_CLASSIFIER, read_outs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,10 @@ CLASS_TOKENS = ("cls_token", "class_embedding", "distillation_token")
 
 def head_of(model: Any) -> str:
     """Return the name of a classifier, or nothing where a network has none."""
+    inner = getattr(model, "timm_model", None)
+    if inner is not None:
+        names = (getattr(inner, "pretrained_cfg", None) or {}).get("classifier") or ""
+        return f"timm_model.{names}" if isinstance(names, str) and names else ""
     if type(model).__name__.endswith("ForImageClassification"):
         for name in HEADS:
             if isinstance(getattr(model, name, None), torch.nn.Module):
@@ -34,6 +38,8 @@ def head_of(model: Any) -> str:
 
 def read_outs_of(model: Any, unlearned: str) -> dict[str, Any]:
     """Return how a model is run and read."""
+    if (inner := getattr(model, "timm_model", None)) is not None:
+        return read_outs(inner, no_logits=unlearned)
     if head := head_of(model):
         return head_outs(
             model,

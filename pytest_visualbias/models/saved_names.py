@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from transformers.core_model_loading import revert_weight_conversion
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.fitting import load
-from pytest_visualbias.models.heads import fit_headed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +17,13 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Network
 
 __all__ = ["fit_saved"]
+
+
+class _Incompatible(NamedTuple):
+    """What torch says about weights, of loading that is not strict."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class _AsSaved:
@@ -33,18 +39,22 @@ class _AsSaved:
         """Return the weights by their names in a file."""
         return dict(revert_weight_conversion(self.model, self.model.state_dict()))
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, strict: bool) -> Any:  # noqa: ARG002 - what is missing is returned
         """Take weights by these names; transformers gives them those of the modules."""
-        kind, config = type(self.model), self.model.config
+        kind, config, own = type(self.model), self.model.config, self.state_dict()
         self.model, found = kind.from_pretrained(
             None,
             config=config,
-            state_dict=dict(state_dict),
+            state_dict={name: state_dict.get(name, value) for name, value in own.items()},
             output_loading_info=True,
             dtype=torch.float32,
         )
         if any(found[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")):
             raise EncoderError(f"transformers cannot name the weights of {kind.__name__}: {found}")
+        return _Incompatible(
+            missing_keys=[name for name in own if name not in state_dict],
+            unexpected_keys=[name for name in state_dict if name not in own],
+        )
 
 
 def fit_saved(
@@ -75,12 +85,12 @@ def fit_saved(
     """
     saved = _AsSaved(model)
     if set(saved.state_dict()) == set(model.state_dict()):
-        return model, *_fitted(model, entry, path, _prefixes(model, heads))
+        return model, *load(model, entry, path, head=_prefixes(model, heads))
     try:
-        facts, no_logits = _fitted(saved, entry, path, _prefixes(saved, heads))
+        facts, no_logits = load(saved, entry, path, head=_prefixes(saved, heads))
     except EncoderError as error:
         try:
-            return model, *_fitted(model, entry, path, _prefixes(model, heads))
+            return model, *load(model, entry, path, head=_prefixes(model, heads))
         except EncoderError:
             raise error from None
     return saved.model, {**facts, "names": "files of transformers"}, no_logits
@@ -89,11 +99,3 @@ def fit_saved(
 def _prefixes(network: Any, heads: tuple[str, ...]) -> tuple[str, ...]:
     starts = {name.partition(".")[0] for name in network.state_dict()}
     return next(((f"{head}.",) for head in heads if head in starts), ())
-
-
-def _fitted(
-    network: Any, entry: Network, path: Path, head: tuple[str, ...]
-) -> tuple[dict[str, Any], str]:
-    if head:
-        return fit_headed(network, entry, path, head)
-    return load(network, entry, path), ""

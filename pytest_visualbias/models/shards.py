@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "ADAPTER",
     "digest_of_folder",
+    "digest_of_settings",
     "digest_of_weights",
     "files_of",
     "has_weights",
@@ -32,6 +34,11 @@ WHOLE = (
 # What peft calls its own.
 ADAPTER = "adapter_model.safetensors"
 SUFFIXES = (".json", ".safetensors", ".bin")
+# What says how a network was built and its images prepared, beside its weights.
+SETTINGS = (
+    *("config.json", "preprocessor_config.json", "processor_config.json"),
+    *("open_clip_config.json", "args.yaml"),
+)
 
 
 def is_several(path: Path) -> bool:
@@ -112,6 +119,21 @@ def digest_of_weights(path: Path, digest: Callable[[Path], str]) -> str:
     if not is_several(path):
         return digest(path)
     return _together([path, *files_of(path)], digest)
+
+
+def digest_of_settings(path: Path, digest: Callable[[Path], str]) -> str:
+    """Return the digest of what trainers save beside weights; nothing where they saved nothing.
+
+    Parameters
+    ----------
+    path : Path
+        A file of weights, or a folder.
+    digest : callable
+        Returns the sha256 of a file.
+    """
+    folder = path if os.path.isdir(path) else path.parent  # noqa: PTH112 - never raises
+    files = [folder / name for name in SETTINGS if os.path.isfile(folder / name)]  # noqa: PTH113 - never raises
+    return _together(files, digest) if files else ""
 
 
 def digest_of_folder(

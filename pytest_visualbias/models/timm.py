@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +12,34 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.fitting import fit
+from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
-from pytest_visualbias.models.readouts import NO_CLASSIFIER, read_outs
+from pytest_visualbias.models.readouts import read_outs
+from pytest_visualbias.models.saved_settings import (
+    check_agreement,
+    check_preprocessing,
+    settings_of,
+)
 from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.preparing import ARGUMENTS
+from pytest_visualbias.spec.schema import TimmModel
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.spec.schema import InMemoryModel, TimmModel, Transform
+    from pytest_visualbias.models.saved_settings import SavedSettings
+    from pytest_visualbias.spec.schema import InMemoryModel, Transform
 
 __all__ = ["open_timm", "own_input"]
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+CHANNELS = 3
+# What other keys of the spec say, and no file may.
+FORBIDDEN = tuple(ARGUMENTS[TimmModel])
 
 
 def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
@@ -41,17 +51,29 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
         For an unknown name, weights that cannot be had, or a checkpoint that does not fit.
     """
     wants_pretrained = identity.checkpoint is None and identity.seed is None
-    model = _create(entry, identity.seed, pretrained=wants_pretrained, offline=context.offline)
+    path = identity.checkpoint
+    checkpoint = None if path is None else read_checkpoint(path)
+    saved = () if path is None or checkpoint is None else settings_of(path, checkpoint)
+    arguments = _arguments(entry, saved)
+    model = _create(
+        *(entry, identity.seed, arguments),
+        pretrained=wants_pretrained,
+        offline=context.offline,
+    )
     notes: dict[str, Any] = {"architecture": entry.name}
     no_logits = _unlearned(model) if wants_pretrained else ""
-    if identity.checkpoint is not None:
-        model, facts, no_logits = _loaded(model, entry, identity.checkpoint)
+    images = own_input(model, entry, saved, size=arguments.get("img_size"))
+    if path is not None and checkpoint is not None:
+        check_preprocessing(entry, path, checkpoint, images["preprocessing"])
+        facts, no_logits = load(model, entry, path, head=_head(model), checkpoint=checkpoint)
         notes |= facts
+        if no_logits and hasattr(model, "reset_classifier"):
+            model.reset_classifier(0)
     network = Network(
         module=model,
         notes=notes,
         **read_outs(model, no_logits=no_logits),
-        **own_input(model, entry),
+        **images,
     )
     return TorchEncoder.within(context, network)
 
@@ -73,12 +95,58 @@ def check_name(name: str) -> None:
         raise EncoderError(f"timm has no weights '{name}'; {hint}") from None
 
 
-def _create(entry: TimmModel, seed: int | None, *, pretrained: bool, offline: bool) -> Any:
+def _arguments(entry: TimmModel, saved: tuple[SavedSettings, ...]) -> dict[str, Any]:
+    """Return what a network is built with: what the spec says, else what was saved with it.
+
+    Raises
+    ------
+    EncoderError
+        Where the two disagree.
+    """
+    arguments: dict[str, Any] = dict(entry.arguments)
+    for settings in saved:
+        name, base = settings.architecture, entry.name.partition(".")[0]
+        if not entry.name.startswith(HUB_NAMES) and name.partition(".")[0] != base:
+            raise EncoderError(
+                f"{settings.place} says that the network is {name}, and the spec that it is "
+                f"{entry.name}; write 'name: {name}', or correct 'checkpoint'"
+            )
+        for key, value in settings.arguments.items():
+            if value is None or key.startswith(FORBIDDEN):
+                continue
+            if key != "num_classes" and _plain(arguments.get(key, value)) != _plain(value):
+                raise EncoderError(
+                    f"{settings.place} says that the network was built with {key} {value}, and "
+                    f"the spec has {arguments[key]}; correct 'arguments'"
+                )
+            arguments.setdefault(key, value)
+    return arguments
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that is the same however it is written: a size, by one number or by two."""
+    several = [*value] if isinstance(value, tuple | list) else [value]
+    return several[0] if len(set(map(str, several))) == 1 else several
+
+
+def _create(
+    entry: TimmModel,
+    seed: int | None,
+    arguments: dict[str, Any],
+    *,
+    pretrained: bool,
+    offline: bool,
+) -> Any:
+    if arguments.get("in_chans", CHANNELS) != CHANNELS:
+        raise EncoderError(
+            f"the network takes images of {arguments['in_chans']} channels, and images have three; "
+            "remove 'in_chans', or use a 'factory' whose network converts them"
+        )
     check_name(entry.name)
     what: dict[str, Any] = {"model_name": entry.name}
     if pretrained and offline and not entry.name.startswith("local-dir:"):
         what = _cached(entry.name)
-    what |= entry.arguments
+    what |= arguments
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
@@ -124,32 +192,6 @@ def _unlearned(model: Any) -> str:
     return f"the pretrained weights do not tell {wanted} classes apart; leave 'num_classes' out"
 
 
-def _loaded(model: Any, entry: TimmModel, path: Path) -> tuple[Any, dict[str, Any], str]:
-    """Load a checkpoint: the model with its classifier, or without it, and why there is none.
-
-    The features alone decide where the weights lie; the classifier must lie there, too.
-    """
-    weights, head = read_checkpoint(path), _head(model)
-    whole = copy.deepcopy(model) if getattr(model, "num_classes", 0) else None
-    if hasattr(model, "reset_classifier"):
-        model.reset_classifier(0)
-    said: dict[str, Any] = {"path": path, "ignore": entry.ignore}
-    place: dict[str, Any] = {"container": entry.container, "prefix": entry.prefix}
-    found = fit(model, weights, head=head, **said, **place)
-    facts = dict(found.facts)
-    if whole is None:
-        return model, facts, NO_CLASSIFIER
-    if any(name.startswith(entry.ignore) for name in head):
-        return model, facts, "'ignore' leaves the classifier out; remove it there"
-    place = {"container": found.container, "prefix": found.prefix}
-    try:
-        left_out = fit(whole, weights, **said, **place).facts["left_out"]
-    except EncoderError as error:
-        classes = "or its classes ('arguments: {num_classes: 7}'), or test embeddings at 'pooled'"
-        return model, facts, f"{error}, {classes}"
-    return whole, facts | {"left_out": left_out}, ""
-
-
 def _head(model: Any) -> tuple[str, ...]:
     """Return the prefixes of the classifier's weights, which embeddings leave out."""
     names = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
@@ -157,14 +199,40 @@ def _head(model: Any) -> tuple[str, ...]:
     return tuple(f"{name}." for name in names)
 
 
-def own_input(model: Any, entry: TimmModel | InMemoryModel) -> dict[str, Any]:
-    """Return the model's own preprocessing, changed where the spec says so, or iEAT's."""
+def own_input(
+    model: Any,
+    entry: TimmModel | InMemoryModel,
+    saved: tuple[SavedSettings, ...] = (),
+    *,
+    size: Any = None,
+) -> dict[str, Any]:
+    """Return how images are prepared for a model, as timm resolves it, or as iEAT does.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Of timm.
+    entry : model entry
+        Its `transform` is above all else.
+    saved : tuple of SavedSettings
+        What was saved with its weights, above what timm knows of the architecture.
+    size : int or (int, int), optional
+        That the network was built for.
+    """
     if entry.preprocess == "ieat":
         transform = entry.transform
         return {"prepare": ieat_input(transform), "preprocessing": ieat_facts(transform)}
-    config = dict(timm.data.resolve_model_data_config(model))
+    changes = {} if size is None else {"input_size": _input_size(size)}
     if entry.transform is not None:
-        config |= _changes(entry.transform)
+        changes |= _changes(entry.transform)
+    found = {one.place: _resolved(one, model) | changes for one in saved}
+    check_agreement(found or {"": {}})
+    config = next(iter(found.values()), {**timm.data.resolve_model_data_config(model), **changes})
+    if config["input_size"][0] != CHANNELS:
+        raise EncoderError(
+            f"the network takes images of {config['input_size'][0]} channels, and images have "
+            "three; use a 'factory' whose network converts them"
+        )
     steps = timm.data.create_transform(**config, is_training=False)
 
     def prepare(image: Image.Image) -> np.ndarray:
@@ -176,10 +244,25 @@ def own_input(model: Any, entry: TimmModel | InMemoryModel) -> dict[str, Any]:
     return {"prepare": prepare, "preprocessing": facts}
 
 
-def _changes(transform: Transform) -> dict[str, Any]:
-    size = transform.size
+def _resolved(settings: SavedSettings, model: Any) -> dict[str, Any]:
+    """Return the preprocessing that was saved, by timm's own rules."""
+    config, data = settings.config, dict(settings.data)
+    if config is None and timm.is_model(settings.architecture.partition(".")[0]):
+        known = timm.get_pretrained_cfg(settings.architecture)
+        config = known.to_dict() if known is not None else None
+    size = data.pop("img_size", None)
+    if size is not None and data.get("input_size") is None:
+        data["input_size"] = _input_size(size)
+    return dict(timm.data.resolve_data_config(data, config or {}, model=model))
+
+
+def _input_size(size: Any) -> tuple[int, int, int]:
     height, width = (size, size) if isinstance(size, int) else size
-    changes: dict[str, Any] = {"input_size": (3, height, width)}
+    return CHANNELS, height, width
+
+
+def _changes(transform: Transform) -> dict[str, Any]:
+    changes: dict[str, Any] = {"input_size": _input_size(transform.size)}
     if transform.crop == "squash":
         changes |= {"crop_mode": "squash", "crop_pct": 1.0}
     elif transform.crop is not None:

@@ -10,8 +10,12 @@ import torch
 import torchvision.models
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.heads import fit_headed, head_outs
+from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.fitting import load
+from pytest_visualbias.models.heads import head_outs
 from pytest_visualbias.models.inputs import OwnInput, network_input, share_of, terms
+from pytest_visualbias.models.preprocessing import declared
+from pytest_visualbias.models.saved_settings import check_preprocessing
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.schema import Transform
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["open_torchvision"]
 
+INCEPTIONS = ("googlenet", "inception_v3")
+# Classifiers that help in training, and that no other pass runs.
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+
 
 def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Context) -> TorchEncoder:
     """Build a classifier of torchvision, load its weights, and make an encoder of it.
@@ -41,21 +49,25 @@ def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Conte
     weights = _wanted(entry, published) if is_own else None
     if weights is not None and context.offline:
         _check_cached(weights)
-    model = _create(entry, weights, identity.seed)
+    model = _create(entry, published, weights, identity.seed)
     head = _last_layer(model)
     notes: dict[str, Any] = {"architecture": entry.name}
-    no_logits = ""
     if weights is not None:
         notes["weights"] = weights.name
-    if identity.checkpoint is not None:
-        facts, no_logits = fit_headed(model, entry, identity.checkpoint, (f"{head}.",))
-        notes |= facts
+    path = identity.checkpoint
+    checkpoint = None if path is None else read_checkpoint(path)
+    images = _input(entry, published, weights)
+    if path is not None and checkpoint is not None:
+        check_preprocessing(entry, path, checkpoint, images["preprocessing"])
+    heads = (f"{head}.", *AUXILIARY)
+    facts, no_logits = load(model, entry, path, head=heads, checkpoint=checkpoint)
+    notes |= facts
     network = Network(
         module=model,
         notes=notes,
         classes=() if weights is None else tuple(weights.meta.get("categories", ())),
         **head_outs(model, head, no_logits=no_logits),
-        **_input(entry, published, weights),
+        **images,
         **_tokens(model),
     )
     return TorchEncoder.within(context, network)
@@ -89,11 +101,10 @@ def _check_cached(weights: Any) -> None:
         )
 
 
-def _create(entry: TorchvisionModel, weights: Any, seed: int | None) -> Any:
+def _create(entry: TorchvisionModel, published: Any, weights: Any, seed: int | None) -> Any:
     arguments: dict[str, Any] = dict(entry.arguments)
-    if weights is None and entry.name in ("googlenet", "inception_v3"):
-        # Drawn by scipy with a loop over every weight, and a warning, unless told otherwise.
-        arguments.setdefault("init_weights", seed is not None)
+    if weights is None:
+        arguments = {**_built_for(entry, published, seed), **arguments}
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
@@ -106,6 +117,31 @@ def _create(entry: TorchvisionModel, weights: Any, seed: int | None) -> Any:
             f"{what_to_do} 'checkpoint', or 'pretrained: false' for untrained weights, or check "
             "the network"
         ) from None
+
+
+def _built_for(entry: TorchvisionModel, published: Any, seed: int | None) -> dict[str, Any]:
+    """Return what torchvision builds an architecture with for the weights that an entry names.
+
+    Its functions do so only where they load these weights, too.
+    """
+    weights = None if entry.weights is None else _wanted(entry, published)
+    arguments: dict[str, Any] = {}
+    if entry.name in INCEPTIONS:
+        if weights is None and seed is None and "transform_input" not in entry.arguments:
+            raise EncoderError(
+                f"nothing says whether '{entry.name}' scales its input: torchvision's own weights "
+                f"do; write 'weights: {published.DEFAULT.name}' where the checkpoint was finetuned "
+                "from them, else 'arguments: {transform_input: false}'"
+            )
+        # Weights are drawn by scipy with a loop over every one, and a warning, unless told
+        # otherwise; what helps in training alone is read by nobody.
+        arguments |= {"init_weights": seed is not None, "aux_logits": False}
+        arguments |= {"transform_input": True} if weights is not None else {}
+    elif weights is not None and entry.name.startswith("vit_"):
+        arguments["image_size"] = weights.meta["min_size"][0]
+    elif weights is not None and entry.name == "maxvit_t":
+        arguments["input_size"] = weights.meta["min_size"]
+    return arguments
 
 
 def _last_layer(model: torch.nn.Module) -> str:
@@ -126,10 +162,10 @@ def _input(entry: TorchvisionModel, published: Any, weights: Any) -> dict[str, A
     if weights is None and entry.weights is not None:
         weights = _wanted(entry, published)
     if weights is not None:
-        return network_input(entry, _own(weights.transforms()))
+        return network_input(entry, _own(entry, weights.transforms()))
     ways = {str(one.transforms()): one for one in published}
     if len(ways) == 1:
-        return network_input(entry, _own(next(iter(ways.values())).transforms()))
+        return network_input(entry, _own(entry, next(iter(ways.values())).transforms()))
     names = ", ".join(one.name for one in published)
     unknown = (
         f"torchvision prepares images for '{entry.name}' in another way for each of its weights; "
@@ -138,21 +174,22 @@ def _input(entry: TorchvisionModel, published: Any, weights: Any) -> dict[str, A
     return network_input(entry, None, unknown=unknown)
 
 
-def _own(preset: Any) -> OwnInput:
-    """Return what a preset of torchvision does."""
+def _own(entry: TorchvisionModel, preset: Any) -> OwnInput:
+    """Return what a preset of torchvision does, at the size that the network is built for."""
     prepare = _prepared(preset)
     sizes = [*preset.crop_size], [*preset.resize_size]
     if any(len(one) != 1 for one in sizes):
         return OwnInput(prepare=prepare, facts={"preset": str(preset)}, transform=None)
     (crop,), (resized,) = sizes
+    size: Any = entry.arguments.get("image_size", entry.arguments.get("input_size", crop))
     transform = Transform(
-        size=crop,
+        size=size,
         crop="center" if crop == resized else share_of(crop, resized),
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         interpolation=preset.interpolation.value,
     )
-    return terms(prepare, transform)
+    return terms(prepare if size == crop else declared(transform), transform)
 
 
 def _prepared(preset: Any) -> Callable[[Image.Image], np.ndarray]:

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+from transformers.utils.hub import cached_file
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.checkpoints import quantised_in
+from pytest_visualbias.models.choosing import listed
 from pytest_visualbias.models.encoder import missing
+from pytest_visualbias.models.fitting import is_ignored
 from pytest_visualbias.models.inputs import network_input
 from pytest_visualbias.models.processors import processed
 from pytest_visualbias.models.readings import (
@@ -23,7 +27,8 @@ from pytest_visualbias.models.readings import (
     tokens_of,
 )
 from pytest_visualbias.models.saved_names import fit_saved
-from pytest_visualbias.models.shards import is_adapter
+from pytest_visualbias.models.saved_settings import processor_folder
+from pytest_visualbias.models.shards import files_of, is_adapter
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.models.transformers_texts import text_tower
 
@@ -43,6 +48,13 @@ TOKENIZERS = (
 )
 # Weights that are drawn anew where a base model is read without what was put on top of it.
 TOPS = ("pooler.",)
+CHANNELS = 3
+# What is left out where a model is read without it: classifiers of any kind, and poolers.
+KNOWN_TOPS = (
+    *TOPS,
+    *(f"{head}." for head in HEADS),
+    *("cls_classifier.", "distillation_classifier."),
+)
 
 
 def open_transformers(
@@ -62,10 +74,11 @@ def open_transformers(
     with _quiet():
         config = _asked(transformers.AutoConfig, place)
         kind = _kind(config)
+        _check_channels(config)
         adapters = _adapters(entry, identity, context)
         is_own = identity.checkpoint is None or place.is_weights or identity.checkpoint in adapters
         if is_own and identity.seed is None:
-            model, facts, unlearned = _published(kind, place)
+            model, facts, unlearned = _published(kind, place, entry.ignore)
         else:
             model = _drawn(kind, config, identity.seed)
             facts, unlearned = {}, ""
@@ -74,20 +87,41 @@ def open_transformers(
         for adapter in adapters:
             model, facts = _adapted(model, adapter, facts)
             unlearned = "" if facts["adapter"]["saves_classifier"] else unlearned
-        images = _input(entry, place)
+        images = _input(entry, _prepared_by(place, identity, adapters))
     read = read_outs_of(model, unlearned)
     network = Network(
         module=model,
         notes={"architecture": kind.__name__, **facts},
         classes=_classes(config) if is_own and not unlearned else (),
         unwrap=first_tensor,
-        **tokens_of(model, config),
-        **read,
+        **{**tokens_of(model, config), **read},
         **images,
         texts=_texts(model, place, read, images["prepare"]),
     )
     encoder = TorchEncoder.within(context, network)
     return encoder.steady()
+
+
+def _prepared_by(place: _Place, identity: Identity, adapters: list[Path]) -> _Place:
+    """Return where the image processor of the weights is: with a checkpoint, if that has one."""
+    path = identity.checkpoint
+    if path is None or place.is_weights or path in adapters:
+        return place
+    folder = processor_folder(path)
+    return (
+        place
+        if folder is None
+        else _Place(str(folder), {"local_files_only": True}, is_weights=False)
+    )
+
+
+def _check_channels(config: Any) -> None:
+    count = getattr(getattr(config, "vision_config", config), "num_channels", CHANNELS)
+    if count != CHANNELS:
+        raise EncoderError(
+            f"the network takes images of {count} channels, and images have three; use a 'factory' "
+            "whose network converts them"
+        )
 
 
 def _texts(
@@ -186,26 +220,65 @@ def _kind(config: Any) -> Any:
     return kind
 
 
-def _published(kind: Any, place: _Place) -> tuple[Any, dict[str, Any], str]:
+def _published(
+    kind: Any, place: _Place, ignore: tuple[str, ...]
+) -> tuple[Any, dict[str, Any], str]:
     """Return the model as it was saved, facts of it, and what of it has learned nothing."""
     # Of other sizes it draws weights anew and lists them, which is judged here.
     options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     model, found = _asked(kind, place, dtype=torch.float32, **options)
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise EncoderError(
+            f"'{place.what}' holds an adapter; name the model that it was trained on by 'path' or "
+            "'name', and the adapter by 'adapter'"
+        )
+    if odd := quantised_in(_files(place), model):
+        raise EncoderError(
+            f"'{place.what}' has values of another kind than the network: {listed(odd)}; save the "
+            "weights as floating-point numbers"
+        )
     head = head_of(model)
     tops = (f"{head}.",) if head else TOPS
     missing = sorted(name for name in found["missing_keys"] if not name.startswith(tops))
     misfits = (one if isinstance(one, str) else one[0] for one in found["mismatched_keys"])
     faults = [*missing, *sorted(misfits)]
     if faults or found["error_msgs"]:
-        shown = ", ".join([*faults[:6], *map(str, found["error_msgs"])])
+        shown = listed([*faults, *map(str, found["error_msgs"])])
         raise EncoderError(
             f"the weights in '{place.what}' do not fit {kind.__name__}: they lack or have in "
             f"another shape {shown}; save the model again"
+        )
+    base = getattr(model, "base_model_prefix", "")
+    unread = {name: name.removeprefix(f"{base}.") for name in found["unexpected_keys"]}
+    unknown = [
+        name
+        for name, short in unread.items()
+        if not short.startswith(KNOWN_TOPS)
+        and not any(is_ignored(one, ignore) for one in (name, short))
+    ]
+    if unknown:
+        raise EncoderError(
+            f"'{place.what}' has weights that {kind.__name__} does not have: "
+            f"{listed(sorted(unknown))}; save the model that its configuration describes, or list "
+            "what to leave out under 'ignore'"
         )
     top = next((name for name in found["missing_keys"] if name.startswith(tops)), "")
     no_logits = f"'{place.what}' has no weights of '{top.rpartition('.')[0]}'" if top else ""
     left_out = sorted({str(name).rpartition(".")[0] for name in found["unexpected_keys"]})
     return model, {"left_out": left_out[:20]}, no_logits
+
+
+def _files(place: _Place) -> list[Path]:
+    """Return the files of the weights that were loaded."""
+    folder = Path(place.what)
+    if not folder.is_dir():
+        config = cached_file(
+            *(place.what, "config.json"),
+            revision=place.options.get("revision"),
+            local_files_only=True,
+        )
+        folder = Path(str(config)).parent
+    return files_of(folder)
 
 
 def _adapters(entry: TransformersModel, identity: Identity, context: Context) -> list[Path]:

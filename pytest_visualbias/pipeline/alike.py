@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
 
-__all__ = ["alike"]
+__all__ = ["alike", "near_duplicates"]
 
 # Of vectors of length 1: more than batches change in float32, less than two photographs differ by.
 NEAR = 1e-5
+# Cosine of images of one burst, or of one picture cut twice.
+NEARLY = 0.999
 SHOWN = 3
 READ = "reads different words alike"
 REMEDY = "keep one of each, or name it under 'known_duplicates'"
@@ -70,6 +72,53 @@ def alike(
             more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
             found.append(f"'{model}' {same}: {', '.join(told[:SHOWN])}{more}; {REMEDY}")
     return found
+
+
+def near_duplicates(
+    spec: BiasSpec,
+    model: str,
+    sets: Mapping[str, StimulusSet],
+    vectors: Mapping[str, NDArray[np.float32]],
+) -> list[str]:
+    """Return what there is to say about images of one set that are nearly the same.
+
+    Parameters
+    ----------
+    spec : BiasSpec
+        Says which duplicates are known.
+    model : str
+        Its name.
+    sets : mapping of str to StimulusSet
+        Of a test, by role; sets of groups are left out.
+    vectors : mapping of str to array
+        Those that the model gives, by the identity of the image.
+    """
+    pairs: list[str] = []
+    for role, stimuli in sets.items():
+        images = [
+            one
+            for one in stimuli.stimuli
+            if one.path is not None and one.identity in vectors and not is_known(spec, one)
+        ]
+        rows = [np.asarray(vectors[one.identity], np.float64).ravel() for one in images]
+        if len({row.shape for row in rows}) != 1 or len(rows[0]) < FEWEST:
+            continue
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        if not np.all(np.isfinite(lengths)) or not np.all(lengths > 0):
+            continue  # said by the test itself
+        cosines = np.triu((units := np.stack(rows) / lengths) @ units.T, k=1)
+        pairs += [
+            f"{role} {printable(images[one].name)} and {printable(images[other].name)}"
+            for one, other in np.argwhere(cosines > NEARLY)
+            if np.linalg.norm(units[one] - units[other]) > NEAR
+        ]
+    if not pairs:
+        return []
+    more = f" and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else ""
+    message = f"near-duplicates for '{model}' (cosine over {NEARLY}): {', '.join(pairs[:SHOWN])}"
+    return [
+        f"{message}{more}; if they show the same person or scene, name their groups with 'groups'"
+    ]
 
 
 def _near(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.judging import waiver_of
-from pytest_visualbias.spec.layers import layers_of
+from pytest_visualbias.spec.layers import gated_layers_of
 from pytest_visualbias.spec.schema import (
     EmbeddingsModel,
     FactoryModel,
@@ -54,7 +54,7 @@ def certain(file: SpecFile, today: dt.date) -> Iterator[str]:
 
 def _ended(spec: BiasSpec, test: BiasTest, today: dt.date) -> str | None:
     """Return that the waiver of a test is past its day, where a model has need of it."""
-    places = ((model, layer) for model in spec.models for layer in layers_of(spec, test))
+    places = ((model, layer) for model in spec.models for layer in gated_layers_of(spec, test))
     waivers = (waiver_of(spec, model, test, layer, today) for model, layer in places)
     waiver = next((one for one in waivers if one is not None), None)
     return None if waiver is None else waiver.ended

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
 
-__all__ = ["UNLIKE", "Difference", "classes", "differences", "lengths", "undeclared"]
+__all__ = ["Difference", "classes", "differences", "lengths", "undeclared"]
 
 # How the reason of a failure begins that is no finding about the model.
 UNLIKE = "not_comparable: "

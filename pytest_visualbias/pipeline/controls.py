@@ -92,7 +92,7 @@ def under(judged: Judged, failed: list[BiasTest], before: list[tuple[str, BiasTe
 
 
 def _invalid(judged: Judged, reason: str) -> Judged:
-    verdict = Verdict(outcome="invalid", reasons=(reason,))
+    verdict = Verdict(outcome="invalid", notes=(reason,))
     return dataclasses.replace(judged, verdict=verdict)
 
 

@@ -14,24 +14,35 @@ if TYPE_CHECKING:
 
 __all__ = ["corrected_p"]
 
-K = TypeVar("K", bound="Hashable")
+P = TypeVar("P", bound="Hashable")
 
 
 def corrected_p(
-    spec: BiasSpec, numbers: Mapping[K, Numbers], members: Sequence[tuple[K, str]]
-) -> dict[tuple[K, str], float]:
+    spec: BiasSpec,
+    numbers: Mapping[P, Mapping[str, Numbers]],
+    members: Sequence[tuple[P, str, str]],
+) -> dict[P, dict[tuple[str, str], float]]:
     """Correct the p-values of a family.
 
     Parameters
     ----------
     spec : BiasSpec
         Its correction.
-    numbers : mapping to Numbers
-        Of every test, by its name; if several models are judged at once, by model and name.
-    members : sequence of pairs
-        A key of `numbers`, and ``effect``, ``growth`` or ``excess``: every declared p. A member
-        without numbers counts as 1.
+    numbers : mapping to mapping of str to Numbers
+        Of every place (a layer, or a layer of a checkpoint) and every test, by its name.
+    members : sequence of (place, str, str)
+        A place, a test, and ``effect``, ``growth``, ``shift`` or ``excess``: every declared p. A
+        member without numbers counts as 1.
+
+    Returns
+    -------
+    dict
+        Of every place, the corrected p by test and ``effect``, ``growth``, ``shift`` or ``excess``.
     """
-    results = [getattr(numbers[key], what) for key, what in members]
+    results = [getattr(numbers[place][name], what) for place, name, what in members]
     raw = [one.p_verdict if isinstance(one, Evidence) else 1.0 for one in results]
-    return dict(zip(members, adjust(raw, spec.settings.correction), strict=True))
+    found: dict[P, dict[tuple[str, str], float]] = {place: {} for place in numbers}
+    adjusted = adjust(raw, spec.settings.correction)
+    for (place, name, what), p in zip(members, adjusted, strict=True):
+        found[place][name, what] = p
+    return found

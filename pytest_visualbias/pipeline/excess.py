@@ -78,7 +78,8 @@ def with_excess(
         if unlike is not None:
             return dataclasses.replace(found, unlike_untrained=unlike)
         measure, plan = remembering(measure_of(test), memo), plan_of(file.spec, test)
-        excess = measure.grow(untrained.mean, found.scores, plan)
+        seeded = dataclasses.replace(plan, has_retrainings=False)
+        excess = measure.grow(untrained.mean, found.scores, seeded)
         seeds = tuple(measure.test(one, plan).effect_judged for one in untrained.trials)
     except VisualBiasError as error:
         if not test.limits.on_excess:

@@ -1,4 +1,4 @@
-"""All tests of one spec, model and layer: numbers, corrected p, verdicts, controls."""
+"""All tests of one spec and model: numbers, corrected p, verdicts, controls."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pytest_visualbias.pipeline.deciding import corrected_p
 from pytest_visualbias.pipeline.excess import untrained_models, with_excess
 from pytest_visualbias.pipeline.judging import verdict_of, waiver_of
 from pytest_visualbias.pipeline.numbers import numbers_of
-from pytest_visualbias.pipeline.power import declared_family
+from pytest_visualbias.pipeline.power import declared_family, interval_count
 from pytest_visualbias.pipeline.recorded import origin_models, origin_name
 from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.layers import made_at
+from pytest_visualbias.spec.layers import gated_layers_of, made_at, points_of
+from pytest_visualbias.verdict import CorrectedP
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import Accept, BiasTest
     from pytest_visualbias.verdict import Verdict
 
-__all__ = ["RECORDED", "Family", "Judged", "Place", "compute", "family", "settle"]
+__all__ = ["RECORDED", "Family", "Judged", "Place", "compute", "families", "settle"]
 
 # What a verdict says besides where its numbers are about to be recorded.
 RECORDED = "recorded"
@@ -54,8 +55,8 @@ class Judged:
         The model that growth is measured from, or ``baseline``.
     accept : Accept or None
         The waiver in force, or past its day.
-    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
-        The verdict's p, corrected over the family, where a limit uses it.
+    p : CorrectedP
+        The corrected p-values.
     """
 
     test: BiasTest
@@ -63,14 +64,12 @@ class Judged:
     verdict: Verdict
     base: str | None
     accept: Accept | None
-    p_adjusted: float | None
-    growth_p_adjusted: float | None
-    excess_p_adjusted: float | None
+    p: CorrectedP
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Family:
-    """All tests of one spec, model and layer, in the order of the spec.
+    """The tests of one layer, in the order of the spec; the correction is over all gated layers.
 
     Attributes
     ----------
@@ -78,18 +77,15 @@ class Family:
         The tests.
     size : int
         How many p the correction is over.
-    checkpoints : int
-        Of how many checkpoints they are.
     """
 
     results: tuple[Judged, ...]
     size: int
-    checkpoints: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Place:
-    """What a family is of.
+    """Where tests are made: a layer of a model.
 
     Attributes
     ----------
@@ -101,6 +97,8 @@ class Place:
         What growth may be measured from.
     memo : Remembered
         Results of former runs.
+    checkpoints : int
+        How many are judged together.
     """
 
     file: SpecFile
@@ -108,19 +106,19 @@ class Place:
     layer: str
     earlier: Earlier
     memo: Remembered
+    checkpoints: int = 1
 
 
-def family(
+def families(
     file: SpecFile,
     subject: Subject,
-    layer: str,
     earlier: Earlier,
     *,
     today: dt.date,
     threads: int = 1,
     cache: EmbeddingCache | None = None,
-) -> Family:
-    """Test and judge everything that a spec declares for a model and a layer.
+) -> dict[str, Family]:
+    """Test and judge everything that a spec declares for a model.
 
     Parameters
     ----------
@@ -128,8 +126,6 @@ def family(
         The spec.
     subject : Subject
         The model.
-    layer : str
-        The name of the layer.
     earlier : Earlier
         What growth may be measured from.
     today : date
@@ -141,17 +137,26 @@ def family(
 
     Returns
     -------
-    Family
-        The correction runs over everything declared; a member that errs counts with p = 1.
+    dict of str to Family
+        The tests of each layer. The correction runs over everything declared, at all gated layers
+        together; a member that errs counts with p = 1.
     """
-    memo = Remembered.inside(cache, spec=file.file, model=subject.name, layer=layer)
-    numbers = compute(file, subject, layer, earlier, memo, threads)
-    members = declared_family(file.spec, subject.name, layer)
+    places = []
+    for point in points_of(file.spec, {}):
+        memo = Remembered.inside(cache, spec=file.file, model=subject.name, layer=point.name)
+        places.append(
+            Place(file=file, model=subject.name, layer=point.name, earlier=earlier, memo=memo)
+        )
+    numbers = {place.layer: compute(place, subject, threads) for place in places}
+    members = declared_family(file.spec, subject.name)
     corrected = corrected_p(file.spec, numbers, members)
-    place = Place(file=file, model=subject.name, layer=layer, earlier=earlier, memo=memo)
-    results = settle(place, numbers, corrected, today=today)
-    memo.save()
-    return Family(results=results, size=len(members))
+    found = {}
+    for place in places:
+        layer = place.layer
+        results = settle(place, numbers[layer], corrected[layer], today=today)
+        found[layer] = Family(results=results, size=len(members))
+        place.memo.save()
+    return found
 
 
 def settle(
@@ -163,30 +168,30 @@ def settle(
 ) -> tuple[Judged, ...]:
     """Judge every test by its corrected p, and then by what the positive controls show."""
     spec, model, earlier = place.file.spec, place.model, place.earlier
+    is_corrected = spec.settings.correction != "none"
+    intervals = place.checkpoints * interval_count(spec, model) if is_corrected else 1
     results = []
     for test in made_at(spec, place.layer):
         found = numbers[test.name]
-        p, growth_p, excess_p = (
-            corrected.get((test.name, what)) for what in ("effect", "growth", "excess")
+        p = CorrectedP(
+            effect=corrected.get((test.name, "effect")),
+            growth=corrected.get((test.name, "growth")),
+            shift=corrected.get((test.name, "shift")),
+            excess=corrected.get((test.name, "excess")),
+            intervals=intervals,
         )
         waiver = waiver_of(spec, model, test, place.layer, today)
+        verdict = verdict_of(spec, model, test, found, waiver, p)
+        if verdict.outcome == "pass" and place.layer not in gated_layers_of(spec, test):
+            notes = (f"the layer '{place.layer}' is not gated, reported only",)
+            verdict = dataclasses.replace(verdict, notes=notes)
         judged = Judged(
             test=test,
             numbers=found,
-            verdict=_marked(
-                verdict_of(
-                    *(spec, model, test, found, waiver),
-                    p_adjusted=p,
-                    growth_p_adjusted=growth_p,
-                    excess_p_adjusted=excess_p,
-                ),
-                found,
-            ),
+            verdict=_marked(verdict, found),
             base=origin_name(spec, model, test, earlier.baseline),
             accept=waiver.accept if waiver is not None else None,
-            p_adjusted=p,
-            growth_p_adjusted=growth_p,
-            excess_p_adjusted=excess_p,
+            p=p,
         )
         results.append(judged)
     failed = [one.test for one in results if one.test.is_positive and one.verdict.outcome != "pass"]
@@ -197,15 +202,9 @@ def settle(
     return tuple(under(one, failed, before) for one in results)
 
 
-def compute(
-    file: SpecFile,
-    subject: Subject,
-    layer: str,
-    earlier: Earlier,
-    memo: Remembered,
-    threads: int,
-) -> dict[str, Numbers]:
+def compute(place: Place, subject: Subject, threads: int) -> dict[str, Numbers]:
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
+    file, layer, earlier, memo = place.file, place.layer, place.earlier, place.memo
     spec = file.spec
     tests = made_at(spec, layer)
     needed = origin_models(spec, subject.name, tests, earlier.baseline)
@@ -228,4 +227,4 @@ def _marked(verdict: Verdict, found: Numbers) -> Verdict:
     """Return a verdict that says where its numbers are about to be recorded."""
     if not found.is_recorded or verdict.outcome == "error":
         return verdict
-    return dataclasses.replace(verdict, reasons=(*verdict.reasons, RECORDED))
+    return dataclasses.replace(verdict, notes=(*verdict.notes, RECORDED))

@@ -10,7 +10,8 @@ from pytest_visualbias.baseline.recording import unclaimed_text
 from pytest_visualbias.pipeline.predictions import asked_of
 from pytest_visualbias.pipeline.recorded import missing, origin, stale
 from pytest_visualbias.spec.counting import counted
-from pytest_visualbias.spec.layers import layers_of, points_of
+from pytest_visualbias.spec.groups import grouped
+from pytest_visualbias.spec.layers import layers_of, points_of, test_at
 from pytest_visualbias.spec.roles import growth_base, is_gated
 from pytest_visualbias.spec.sets import concepts_of
 
@@ -109,7 +110,8 @@ def _claims(spec: BiasSpec, baseline: Baseline) -> Iterator[_Claim]:
         for layer in layers_of(spec, test):
             for model in spec.models:
                 if origin(spec, model, test, baseline) is baseline:
-                    yield _Claim(index=index, test=test, model=model, layer=layer)
+                    judged = test_at(spec, test, layer)
+                    yield _Claim(index=index, test=judged, model=model, layer=layer)
 
 
 def _problem(spec: BiasSpec, sets: ModelSets, claim: _Claim, baseline: Baseline) -> str | None:
@@ -117,7 +119,7 @@ def _problem(spec: BiasSpec, sets: ModelSets, claim: _Claim, baseline: Baseline)
     if entry is None:
         return missing(baseline, claim.model, claim.key)
     unlike = _unlike(spec, sets, claim, entry)
-    return stale(baseline, claim.model, claim.key, unlike) if unlike else None
+    return f"not_comparable: {stale(baseline, claim.model, claim.key, unlike)}" if unlike else None
 
 
 def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: Entry) -> list[Unlike]:
@@ -137,7 +139,7 @@ def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: Entry) -> lis
     if all(concept in sets.sets for concept in concepts.values()):
         found = counted(test, {role: sets.sets[name] for role, name in concepts.items()})
         now["stimuli"] = {
-            role: Stimuli.of(stimulus.identity for stimulus in one.stimuli)
+            role: Stimuli.of(stimulus.identity for stimulus in grouped(spec, one).stimuli)
             for role, one in found.items()
         }
     return difference(entry, entry.model_copy(update=now), spec.settings.differs)

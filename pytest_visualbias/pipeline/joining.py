@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.pipeline.family import RECORDED
 from pytest_visualbias.spec.spans import span
-from pytest_visualbias.verdict import Verdict
+from pytest_visualbias.verdict import Verdict, over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pytest_visualbias.pipeline.family import Judged
-    from pytest_visualbias.verdict import Exceeded, Outcome
+    from pytest_visualbias.verdict import Kind, Outcome, Violation
 
 __all__ = ["Joint", "joined"]
 
@@ -24,7 +24,7 @@ NAMED = 5
 # Worst first.
 ORDER: tuple[Outcome, ...] = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
 # As one verdict has them.
-LIMITS = ("effect", "gap", "growth", "shift", "excess")
+KINDS: tuple[Kind, ...] = ("effect", "gap", "growth", "shift", "excess")
 Both = tuple["tuple[Judged, ...]", "tuple[Judged, ...]"]
 
 
@@ -65,18 +65,29 @@ def joined(
     tuple
         A waiver is used at the checkpoints that need it, and must go where none does.
     """
-    over_steps = [
-        tuple(
-            bare if bare.verdict.outcome == "pass" else waived
-            for waived, bare in zip(*pair, strict=True)
-        )
-        for pair in judged
-    ]
+    by_test = [zip(*pair, strict=True) for pair in judged]
+    over_steps = [*zip(*(_with_waiver(steps) for steps in zip(*by_test, strict=True)), strict=True)]
     last = judged[-1][0]
     results = tuple(
         _worst(joint, [own[index] for own in over_steps], last[index]) for index in range(len(last))
     )
     return over_steps, results
+
+
+def _with_waiver(steps: Sequence[tuple[Judged, Judged]]) -> list[Judged]:
+    """Return one test at every checkpoint, with its waiver where a limit that it names is over."""
+    is_needed = any(_needs_waiver(waived, bare) for waived, bare in steps)
+    return [
+        bare
+        if bare.verdict.outcome == "pass" or (is_needed and not _needs_waiver(waived, bare))
+        else waived
+        for waived, bare in steps
+    ]
+
+
+def _needs_waiver(waived: Judged, bare: Judged) -> bool:
+    sizes = waived.accept.sizes(waived.test.limits) if waived.accept is not None else {}
+    return any(one.kind in sizes for one in bare.verdict.violations)
 
 
 def _worst(joint: Joint, own: Sequence[Judged], last: Judged) -> Judged:
@@ -89,49 +100,66 @@ def _worst(joint: Joint, own: Sequence[Judged], last: Judged) -> Judged:
         for label, one in zip(joint.labels, own, strict=True)
         if one.verdict.outcome == worst
     }
-    verdict = Verdict(outcome=worst, reasons=tuple(_reasons(joint, found)))
-    return dataclasses.replace(last, verdict=verdict)
+    return dataclasses.replace(last, verdict=_joint(joint, worst, found))
 
 
-def _reasons(joint: Joint, found: dict[str, Verdict]) -> Iterator[str]:
-    """Yield every reason once: a limit with the worst of its values, a sentence with its steps."""
-    limits: dict[tuple[str, float, bool], dict[str, Exceeded]] = {}
-    others: dict[str, list[str]] = {}
+def _joint(joint: Joint, outcome: Outcome, found: dict[str, Verdict]) -> Verdict:
+    """Return one verdict: a limit with the worst of its values, a sentence with its steps."""
+    limits: dict[tuple[Kind, bool], dict[str, Violation]] = {}
+    sentences: dict[str, list[str]] = {}
+    told: dict[str, Violation] = {}
     for label, verdict in found.items():
-        told = {one.reason(): one for one in verdict.exceeded}
-        for reason in verdict.reasons:
-            one = told.get(reason)
-            if one is None:
-                others.setdefault(reason, []).append(label)
+        for one in verdict.violations:
+            if one.sentence:
+                told[one.sentence] = one
+                sentences.setdefault(one.sentence, []).append(label)
             else:
-                limits.setdefault((one.what, one.limit, one.proof.holds), {})[label] = one
-    is_recorded = others.pop(RECORDED, None) is not None
-    yield from _sentences(joint, others)
-    # Whichever was exceeded first.
-    in_order = sorted(limits, key=lambda key: LIMITS.index(key[0]))
-    yield from (_limit(joint, limits[key]) for key in in_order)
+                limits.setdefault((one.kind, one.evidence), {})[label] = one
+        for note in verdict.notes:
+            sentences.setdefault(note, []).append(label)
+    is_recorded = sentences.pop(RECORDED, None) is not None
+    violations = [_limit(joint, limits[key]) for key in sorted(limits, key=_in_order)]
+    notes = []
+    for sentence, labels in _some(sentences).items():
+        text = f"{sentence} at {joint.named(labels)}"
+        if sentence in told:
+            violations.append(dataclasses.replace(told[sentence], sentence=text))
+        else:
+            notes.append(text)
+    if between := _between(sentences):
+        notes.append(f"and so at {between} checkpoints between")
     if is_recorded:
-        yield RECORDED
+        notes.append(RECORDED)
+    return Verdict(outcome=outcome, violations=tuple(violations), notes=tuple(notes))
 
 
-def _limit(joint: Joint, own: dict[str, Exceeded]) -> str:
-    """Say where a limit is exceeded, and the most by which it is."""
-    label, worst = max(own.items(), key=lambda pair: abs(pair[1].value))
+def _in_order(key: tuple[Kind, bool]) -> int:
+    return KINDS.index(key[0])
+
+
+def _limit(joint: Joint, own: dict[str, Violation]) -> Violation:
+    """Return the worst violation of a limit, with the checkpoints that do not keep it."""
+    label, worst = max(own.items(), key=lambda pair: abs(pair[1].value or 0.0))
     if len(own) == 1:
-        return f"{worst.reason()} at {joint.named([label])}"
-    without = "" if worst.proof.holds else ", but without evidence"
-    return (
-        f"{worst.what} over {worst.limit:g} at {joint.named([*own])}, worst {worst.shown} at "
-        f"{label}{without} ({worst.proof.text})"
+        return dataclasses.replace(worst, sentence=f"{worst.reason} at {joint.named([label])}")
+    without = "" if worst.evidence else ", but without evidence"
+    shown = over(worst.value or 0.0, worst.limit)
+    text = (
+        f"{worst.kind} over {worst.limit:g} at {joint.named([*own])}, worst {shown} at "
+        f"{label}{without} ({worst.detail})"
     )
+    return dataclasses.replace(worst, sentence=text)
 
 
-def _sentences(joint: Joint, others: dict[str, list[str]]) -> Iterator[str]:
-    """Yield sentences with their steps; of many that differ in numbers only, some."""
-    left = [*others][2:-1] if len(others) > NAMED else []
-    for reason, labels in others.items():
-        if reason not in left:
-            yield f"{reason} at {joint.named(labels)}"
-    if left:
-        count = len({label for reason in left for label in others[reason]})
-        yield f"and so at {count} checkpoints between"
+def _some(sentences: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the sentences to show: of many, the first two and the last."""
+    if len(sentences) <= NAMED:
+        return sentences
+    items = [*sentences.items()]
+    return dict([*items[:2], items[-1]])
+
+
+def _between(sentences: dict[str, list[str]]) -> int:
+    """Return at how many checkpoints there are sentences that are not shown."""
+    hidden = sentences.keys() - _some(sentences).keys()
+    return len({label for sentence in hidden for label in sentences[sentence]})

@@ -6,12 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.comparing import UNLIKE
 from pytest_visualbias.pipeline.power import plan_of
 from pytest_visualbias.pipeline.predictions import TO_CHECK, blind_fact, blind_reason
+from pytest_visualbias.spec.layers import layers_of
 from pytest_visualbias.spec.roles import excess_base, growth_base, is_gated, is_random
 from pytest_visualbias.statistics import OutcomeScores
-from pytest_visualbias.verdict import Rule, Verdict, judge, judge_control
+from pytest_visualbias.verdict import Rule, Verdict, Violation, judge, judge_control
 from pytest_visualbias.waiver import Waiver, judge_waived
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.measures import AnyScores
     from pytest_visualbias.pipeline.numbers import Numbers
     from pytest_visualbias.spec.schema import BiasSpec, BiasTest, Limits
-    from pytest_visualbias.verdict import Outcome
+    from pytest_visualbias.verdict import CorrectedP, Kind, Outcome
 
 __all__ = ["rule_of", "unmeasured", "verdict_of", "waiver_of"]
 
@@ -44,7 +44,15 @@ def waiver_of(
     accept = test.accept
     if accept is None or not is_gated(spec, model, test) or not accept.speaks_of(model, layer):
         return None
-    return Waiver(accept=accept, today=today)
+    return Waiver(
+        accept=accept,
+        sizes=accept.sizes(test.limits),
+        today=today,
+        model=model,
+        layer=layer,
+        models=accept.models or tuple(name for name in spec.models if is_gated(spec, name, test)),
+        layers=accept.layers or layers_of(spec, test),
+    )
 
 
 def verdict_of(
@@ -53,10 +61,7 @@ def verdict_of(
     test: BiasTest,
     found: Numbers,
     waiver: Waiver | None,
-    *,
-    p_adjusted: float | None,
-    growth_p_adjusted: float | None,
-    excess_p_adjusted: float | None,
+    p: CorrectedP,
 ) -> Verdict:
     """Return the verdict of one test of a model, before its controls have their say.
 
@@ -72,46 +77,31 @@ def verdict_of(
         What was computed.
     waiver : Waiver or None
         Of this test for this model.
-    p_adjusted, growth_p_adjusted, excess_p_adjusted : float or None
-        The verdict's p, corrected over the family, where a limit uses it.
+    p : CorrectedP
+        The corrected p-values.
     """
     if found.problem is not None or found.effect is None:
-        return Verdict(outcome="error", reasons=(found.problem or "not measured",))
+        return Verdict(outcome="error", notes=(found.problem or "not measured",))
     part = _unjudged(spec, model, test)
     if part is not None:
-        return Verdict(outcome="pass", reasons=(f"{part}, reported only",))
+        return Verdict(outcome="pass", notes=(f"{part}, reported only",))
     rule = rule_of(spec, test)
     if test.is_positive:
         return judge_control(found.effect, rule, held_before=_held_before(found, rule))
     unlike = tuple(_not_comparable(spec, model, test, found))
     if unlike:
-        rest = verdict_of(
-            *(spec, model, _measurable(test, found), _compared(found), waiver),
-            p_adjusted=p_adjusted,
-            growth_p_adjusted=growth_p_adjusted,
-            excess_p_adjusted=excess_p_adjusted,
-        )
-        return _beside(rest, unlike)
+        measurable = _measurable(test, found)
+        if waiver is not None and not waiver.names_any(measurable.limits):
+            waiver = None
+        return _beside(verdict_of(spec, model, measurable, _compared(found), waiver, p), unlike)
     blind = _blind(spec, model, test, found)
     if blind is not None and _is_blind(found.before):
         # What grew from nothing is not judged; the gap that is there now is.
         rule = dataclasses.replace(rule, limits=_without_growth(rule.limits))
     effect, growth, excess = found.effect, found.growth, found.excess
-    verdict = judge(
-        *(effect, growth, rule),
-        p_adjusted=p_adjusted,
-        growth_p_adjusted=growth_p_adjusted,
-        excess=excess,
-        excess_p_adjusted=excess_p_adjusted,
-    )
+    verdict = judge(effect, growth, rule, p, excess=excess)
     if waiver is not None and (verdict.outcome == "fail" or blind is None):
-        verdict = judge_waived(
-            *(effect, growth, rule, waiver),
-            p_adjusted=p_adjusted,
-            growth_p_adjusted=growth_p_adjusted,
-            excess=excess,
-            excess_p_adjusted=excess_p_adjusted,
-        )
+        verdict = judge_waived(effect, growth, rule, p, waiver, excess=excess)
     return _seeing(verdict, blind)
 
 
@@ -124,17 +114,17 @@ def _measurable(test: BiasTest, found: Numbers) -> BiasTest:
 
 def _compared(found: Numbers) -> Numbers:
     """Return numbers as if what they could not be compared with were not there."""
-    return dataclasses.replace(found, unlike=None, unlike_untrained=None, unrecorded=None)
+    return dataclasses.replace(found, unlike=None, unlike_untrained=None, missing=None, stale=None)
 
 
-def _beside(rest: Verdict, unlike: tuple[str, ...]) -> Verdict:
+def _beside(rest: Verdict, unlike: tuple[Violation, ...]) -> Verdict:
     """Return a failure that says what was over its limit all the same, then what was not compared.
 
     What is invalid stays so: it must not be recorded.
     """
-    said = () if rest.outcome == "pass" else rest.reasons
     outcome: Outcome = "invalid" if rest.outcome == "invalid" else "fail"
-    return dataclasses.replace(rest, outcome=outcome, reasons=(*said, *unlike))
+    notes = () if rest.outcome == "pass" else rest.notes
+    return Verdict(outcome=outcome, violations=(*rest.violations, *unlike), notes=notes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,8 +144,8 @@ def _seeing(verdict: Verdict, blind: _Blind | None) -> Verdict:
     if blind is None:
         return verdict
     if verdict.outcome == "fail":
-        return dataclasses.replace(verdict, reasons=(*verdict.reasons, f"besides, {blind.fact}"))
-    return Verdict(outcome="invalid", reasons=(blind.reason,))
+        return dataclasses.replace(verdict, notes=(*verdict.notes, f"besides, {blind.fact}"))
+    return Verdict(outcome="invalid", notes=(blind.reason,))
 
 
 def _blind(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> _Blind | None:
@@ -182,34 +172,45 @@ def _without_growth(limits: Limits) -> Limits:
 
 def unmeasured(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:
     """Yield why a change is not shown that no limit is on: a limit would fail and say it."""
-    for what, is_limited, text in _uncompared(spec, model, test, found):
-        if not is_limited:
+    for what, limits, text in _uncompared(spec, model, test, found):
+        if not limits:
             yield f"no {what} is shown: {text}"
-    stale = found.unrecorded or ""
-    # Where nothing was recorded, there is nothing to show, and nothing is wrong.
-    if not test.limits.on_growth and stale.startswith(UNLIKE):
-        yield f"no growth is shown: {stale.removeprefix(UNLIKE)}"
 
 
-def _not_comparable(spec: BiasSpec, model: str, test: BiasTest, found: Numbers) -> Iterator[str]:
-    """Yield why a change that a limit is on could not be measured."""
-    for _, is_limited, text in _uncompared(spec, model, test, found):
-        if is_limited:
-            yield f"{UNLIKE}{text}"
-    if found.unrecorded is not None and test.limits.on_growth:
-        yield found.unrecorded
+def _not_comparable(
+    spec: BiasSpec, model: str, test: BiasTest, found: Numbers
+) -> Iterator[Violation]:
+    """Yield each limit on a change that could not be measured."""
+    for _, limits, text in _uncompared(spec, model, test, found):
+        for kind, limit in limits.items():
+            yield _uncomparable(kind, limit, f"not_comparable: {text}")
+    if found.missing is not None:
+        for kind, limit in _limits_on_growth(test).items():
+            yield _uncomparable(kind, limit, found.missing)
+
+
+def _uncomparable(kind: Kind, limit: float, sentence: str) -> Violation:
+    return Violation(kind=kind, value=None, limit=limit, evidence=False, sentence=sentence)
+
+
+def _limits_on_growth(test: BiasTest) -> dict[Kind, float]:
+    limits: dict[Kind, float | None]
+    limits = {"growth": test.limits.max_growth, "shift": test.limits.max_shift}
+    return {kind: limit for kind, limit in limits.items() if limit is not None}
 
 
 def _uncompared(
     spec: BiasSpec, model: str, test: BiasTest, found: Numbers
-) -> Iterator[tuple[str, bool, str]]:
-    """Yield each change that has unlike ends, whether a limit is on it, and what is unlike."""
+) -> Iterator[tuple[str, dict[Kind, float], str]]:
+    """Yield each change that has unlike ends, the limits that are on it, and what is unlike."""
     if found.unlike is not None:
-        text = f"before and after differ in {found.unlike}"
-        yield "growth", test.limits.on_growth, text
+        yield "growth", _limits_on_growth(test), f"before and after differ in {found.unlike}"
+    if found.stale is not None:
+        yield "growth", _limits_on_growth(test), found.stale
     if found.unlike_untrained is not None:
         text = f"'{excess_base(spec, test)}' and '{model}' differ in {found.unlike_untrained}"
-        yield "excess", test.limits.on_excess, text
+        limit = test.limits.max_excess
+        yield "excess", {} if limit is None else {"excess": limit}, text
 
 
 def _unjudged(spec: BiasSpec, model: str, test: BiasTest) -> str | None:

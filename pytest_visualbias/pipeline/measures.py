@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from pytest_visualbias.pipeline.predictions import read_predictions
@@ -11,6 +12,8 @@ from pytest_visualbias.statistics import (
     AssociationResult,
     ContrastResult,
     ContrastScores,
+    Evidence,
+    GrowthBasis,
     GrowthResult,
     IntraGrowthResult,
     IntraResult,
@@ -20,6 +23,7 @@ from pytest_visualbias.statistics import (
     association_from_scores,
     association_scores,
     contrast_from_scores,
+    growth_basis,
     growth_from_scores,
     intra_from_scores,
     intra_growth_from_scores,
@@ -30,7 +34,9 @@ from pytest_visualbias.statistics import (
     mean_scores,
     outcome_from_scores,
     outcome_growth_from_scores,
+    outcome_shift_from_scores,
     sc_eat_scores,
+    shift_from_scores,
     similarity_gap_scores,
 )
 
@@ -45,10 +51,11 @@ if TYPE_CHECKING:
     from pytest_visualbias.pipeline.remembered import Remembered
     from pytest_visualbias.spec.prediction import Prediction
     from pytest_visualbias.spec.schema import BiasTest
-    from pytest_visualbias.statistics import ChangeResult, EffectResult
+    from pytest_visualbias.statistics import ChangeResult, EffectResult, GroupedRows
 
     Vector = NDArray[np.float64]
     Rows = Mapping[str, NDArray[np.float64]]
+    Embedded = Mapping[str, Vector | GroupedRows]
 
 __all__ = ["AnyScores", "Measure", "measure_of", "remembering"]
 
@@ -70,20 +77,27 @@ class Measure(Generic[S]):
         Scores and a plan, to an effect.
     grow : callable
         Scores before and after, and a plan, to a growth.
+    shift : callable or None
+        Scores before and after, and a plan, to the evidence of a shift; None of kinds without a p.
     by_role : callable
         Scores to those of every image ``(n,)``, for the roles that are scored.
+    basis : callable
+        Scores to what else growth from them is tested with; None where they are enough.
     restore : callable
-        Such scores, the size of every set, and the gap, to scores that can be grown from.
+        Such scores and such a basis, the size of every set, and the gap, to scores that can be
+        grown from.
     tests, grows : type
         What `test` and `grow` return.
     """
 
-    score: Callable[[Rows, Plan], S]
+    score: Callable[[Embedded, Plan], S]
     mean: Callable[[Sequence[S]], S]
     test: Callable[[S, Plan], EffectResult]
     grow: Callable[[S, S, Plan], ChangeResult]
+    shift: Callable[[S, S, Plan], Evidence] | None
     by_role: Callable[[S], dict[str, Vector]]
-    restore: Callable[[Rows, Mapping[str, int], float], S]
+    basis: Callable[[S], GrowthBasis | None]
+    restore: Callable[[Rows, GrowthBasis | None, Mapping[str, int], float], S]
     tests: type
     grows: type
 
@@ -103,15 +117,20 @@ def remembering(measure: Measure[Any], memo: Remembered) -> Measure[Any]:
 
     def grow(before: object, after: object, plan: Plan) -> ChangeResult:
         return memo.of(
-            measure.grows,
-            lambda: measure.grow(before, after, plan),
-            *(before, after, plan),
+            measure.grows, lambda: measure.grow(before, after, plan), before, after, plan
         )
 
-    return dataclasses.replace(measure, test=test, grow=grow)
+    shifted = measure.shift
+    if shifted is None:
+        return dataclasses.replace(measure, test=test, grow=grow)
+
+    def shift(before: object, after: object, plan: Plan) -> Evidence:
+        return memo.of(Evidence, lambda: shifted(before, after, plan), before, after, plan)
+
+    return dataclasses.replace(measure, test=test, grow=grow, shift=shift)
 
 
-def _score_association(rows: Rows, plan: Plan) -> Scores:
+def _score_association(rows: Embedded, plan: Plan) -> Scores:
     return association_scores(*(rows[role] for role in "XYAB"), sides=plan.sides)
 
 
@@ -124,11 +143,11 @@ def _test_association(scores: Scores, plan: Plan) -> EffectResult:
     )
 
 
-def _score_sc_eat(rows: Rows, _plan: Plan) -> ContrastScores:
+def _score_sc_eat(rows: Embedded, _plan: Plan) -> ContrastScores:
     return sc_eat_scores(rows["X"], rows["A"], rows["B"])
 
 
-def _score_gap(rows: Rows, _plan: Plan) -> ContrastScores:
+def _score_gap(rows: Embedded, _plan: Plan) -> ContrastScores:
     return similarity_gap_scores(rows["A"], rows["X"], rows["Y"], called="A")
 
 
@@ -141,10 +160,21 @@ def _grow(
     after: Scores | ContrastScores,
     plan: Plan,
 ) -> GrowthResult:
-    return growth_from_scores(before, after, sides=plan.sides, confidence=1 - plan.alpha)
+    return growth_from_scores(
+        before,
+        after,
+        sides=plan.sides,
+        alternative=plan.alternative,
+        confidence=1 - plan.alpha,
+        is_retraining=plan.has_retrainings,
+    )
 
 
-def _score_within(rows: Rows, _plan: Plan) -> Vector:
+def _shift(before: Scores | ContrastScores, after: Scores | ContrastScores, plan: Plan) -> Evidence:
+    return shift_from_scores(before, after, sides=plan.sides)
+
+
+def _score_within(rows: Embedded, _plan: Plan) -> Vector:
     return intra_scores(rows["X"])
 
 
@@ -160,25 +190,38 @@ def _contrasted(scores: ContrastScores) -> dict[str, Vector]:
     return dict(zip(scores.roles, (scores.first, scores.second), strict=True))
 
 
-def _restore_association(scored: Rows, _sizes: Mapping[str, int], gap: float) -> Scores:
-    return Scores(x=scored["X"], y=scored["Y"], a=scored["A"], b=scored["B"], gap=gap)
+def _restore_association(
+    scored: Rows, basis: GrowthBasis | None, _sizes: Mapping[str, int], gap: float
+) -> Scores:
+    x, y, a, b = (scored[role] for role in "XYAB")
+    return Scores(x=x, y=y, a=a, b=b, gap=gap, basis=basis)
 
 
-def _restore_sc_eat(scored: Rows, sizes: Mapping[str, int], gap: float) -> ContrastScores:
-    return _contrast(("A", "B"), scored, gap, sizes["X"])
-
-
-def _restore_gap(scored: Rows, sizes: Mapping[str, int], gap: float) -> ContrastScores:
-    return _contrast(("X", "Y"), scored, gap, sizes["A"])
-
-
-def _contrast(roles: tuple[str, str], scored: Rows, gap: float, n_other: int) -> ContrastScores:
+def _restore_contrast(
+    roles: tuple[str, str],
+    scored: Rows,
+    basis: GrowthBasis | None,
+    sizes: Mapping[str, int],
+    gap: float,
+) -> ContrastScores:
     first, second = (scored[role] for role in roles)
-    return ContrastScores(first=first, second=second, roles=roles, gap=gap, n_other=n_other)
+    (other,) = sizes.keys() - {*roles}
+    return ContrastScores(
+        first=first, second=second, roles=roles, gap=gap, n_other=sizes[other], basis=basis
+    )
 
 
-def _restore_within(scored: Rows, _sizes: Mapping[str, int], _gap: float) -> Vector:
+def _restore_within(
+    scored: Rows, _basis: GrowthBasis | None, _sizes: Mapping[str, int], _gap: float
+) -> Vector:
     return scored["X"]
+
+
+def _trials(scores: OutcomeScores) -> GrowthBasis | None:
+    """Return the gaps of several trials; of predictions, scores tell all else."""
+    if len(scores.trials) < 2:  # noqa: PLR2004 - one is the scores themselves
+        return None
+    return GrowthBasis(within=(), without={}, trials=tuple((gap,) for gap in scores.trials))
 
 
 _MEASURES: dict[str, Measure[Any]] = {
@@ -187,7 +230,9 @@ _MEASURES: dict[str, Measure[Any]] = {
         mean=mean_scores,
         test=_test_association,
         grow=_grow,
+        shift=_shift,
         by_role=lambda scores: {"X": scores.x, "Y": scores.y, "A": scores.a, "B": scores.b},
+        basis=growth_basis,
         restore=_restore_association,
         tests=AssociationResult,
         grows=GrowthResult,
@@ -197,8 +242,10 @@ _MEASURES: dict[str, Measure[Any]] = {
         mean=mean_contrast_scores,
         test=_test_contrast,
         grow=_grow,
+        shift=_shift,
         by_role=_contrasted,
-        restore=_restore_sc_eat,
+        basis=growth_basis,
+        restore=partial(_restore_contrast, ("A", "B")),
         tests=ContrastResult,
         grows=GrowthResult,
     ),
@@ -207,8 +254,10 @@ _MEASURES: dict[str, Measure[Any]] = {
         mean=mean_contrast_scores,
         test=_test_contrast,
         grow=_grow,
+        shift=_shift,
         by_role=_contrasted,
-        restore=_restore_gap,
+        basis=growth_basis,
+        restore=partial(_restore_contrast, ("X", "Y")),
         tests=ContrastResult,
         grows=GrowthResult,
     ),
@@ -217,7 +266,9 @@ _MEASURES: dict[str, Measure[Any]] = {
         mean=mean_intra_scores,
         test=_test_within,
         grow=_grow_within,
+        shift=None,
         by_role=lambda scores: {"X": scores},
+        basis=lambda _scores: None,
         restore=_restore_within,
         tests=IntraResult,
         grows=IntraGrowthResult,
@@ -228,19 +279,26 @@ _MEASURES: dict[str, Measure[Any]] = {
 def _measure_predictions(asked: Prediction, of: Asked | None) -> Measure[OutcomeScores]:
     """Return how what a test asks of a classifier is computed."""
 
-    def score(rows: Rows, _plan: Plan) -> OutcomeScores:
+    def score(rows: Embedded, _plan: Plan) -> OutcomeScores:
         assert of is not None  # noqa: S101 - for the type checker
         return read_predictions(asked, of, rows)
 
-    def restore(scored: Rows, _sizes: Mapping[str, int], _gap: float) -> OutcomeScores:
-        return OutcomeScores(first=scored["X"], second=scored["Y"], is_rate=asked.is_rate)
+    def restore(
+        scored: Rows, basis: GrowthBasis | None, _sizes: Mapping[str, int], _gap: float
+    ) -> OutcomeScores:
+        trials = () if basis is None else tuple(gap for (gap,) in basis.trials)
+        return OutcomeScores(
+            first=scored["X"], second=scored["Y"], is_rate=asked.is_rate, trials=trials
+        )
 
     return Measure(
         score=score,
         mean=mean_outcome_scores,
         test=_test_outcome,
         grow=_grow_outcome,
+        shift=lambda before, after, _plan: outcome_shift_from_scores(before, after),
         by_role=lambda scores: {"X": scores.first, "Y": scores.second},
+        basis=_trials,
         restore=restore,
         tests=OutcomeResult,
         grows=GrowthResult,
@@ -252,4 +310,10 @@ def _test_outcome(scores: OutcomeScores, plan: Plan) -> OutcomeResult:
 
 
 def _grow_outcome(before: OutcomeScores, after: OutcomeScores, plan: Plan) -> GrowthResult:
-    return outcome_growth_from_scores(before, after, confidence=1 - plan.alpha)
+    return outcome_growth_from_scores(
+        before,
+        after,
+        alternative=plan.alternative,
+        confidence=1 - plan.alpha,
+        is_retraining=plan.has_retrainings,
+    )

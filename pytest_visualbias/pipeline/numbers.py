@@ -25,6 +25,7 @@ from pytest_visualbias.pipeline.words import unread_words
 from pytest_visualbias.pipeline.zero_shot import zero_shot_of
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.groups import grouped
 from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.sets import concepts_of
 from pytest_visualbias.statistics import OutcomeScores
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.parsing import SpecFile
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
-    from pytest_visualbias.statistics import ChangeResult, EffectResult, ZeroShotResult
+    from pytest_visualbias.statistics import ChangeResult, EffectResult, Evidence, ZeroShotResult
 
 __all__ = ["Numbers", "Subject", "numbers_of", "scored"]
 
@@ -75,6 +76,8 @@ class Numbers:
         Of the model that growth is measured from.
     growth : ChangeResult or None
         Since the model that growth is measured from.
+    shift : Evidence or None
+        Of the shift since that model, where a limit is on it.
     differing : tuple of Difference or None
         In what this measurement differs from those it is compared with; None where it is not.
     unlike : str or None
@@ -87,8 +90,10 @@ class Numbers:
         From that model to this one.
     unlike_untrained : str or None
         In what that model's measurement differs so that there is no excess.
-    unrecorded : str or None
-        Why there is no growth since a record: its entry is missing, or of something else.
+    missing : str or None
+        That growth is measured since a record that has no entry of it, and what to do.
+    stale : str or None
+        In what the entry of a record differs so that there is no growth, and what to do.
     is_recorded : bool
         Whether this run is to record the numbers.
     problem : str or None
@@ -107,13 +112,15 @@ class Numbers:
     trials: tuple[EffectResult, ...] = ()
     before: AnyScores | None = None
     growth: ChangeResult | None = None
+    shift: Evidence | None = None
     differing: tuple[Difference, ...] | None = None
     unlike: str | None = None
     untrained: AnyScores | None = None
     untrained_effects: tuple[float, ...] = ()
     excess: ChangeResult | None = None
     unlike_untrained: str | None = None
-    unrecorded: str | None = None
+    missing: str | None = None
+    stale: str | None = None
     is_recorded: bool = False
     problem: str | None = None
     asked: Asked | None = None
@@ -216,11 +223,12 @@ def scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> Scor
     for table, stimuli in itertools.product(tables, sets.values()):
         for path, message in unread_words(table, stimuli):
             raise StimulusError(file.sentence(path, message))
+    images, sets = sets, {role: grouped(file.spec, one) for role, one in sets.items()}
     try:
-        rows = [rows_of(test, table, sets, every) for table in tables]
+        rows = [rows_of(file.spec, test, table, images, every) for table in tables]
         found = [one.score(own, plan) for one, own in zip(measures, rows, strict=True)]
     except DegenerateTestError as error:
-        raise DegenerateTestError(_named(error, sets)) from None
+        raise DegenerateTestError(_named(error, images, sets)) from None
     return Scored(
         sets=sets,
         trials=tuple(found),
@@ -238,9 +246,13 @@ def _sets(subject: Subject, test: BiasTest) -> dict[str, StimulusSet]:
     return {role: subject.sets.sets[concept] for role, concept in roles.items()}
 
 
-def _named(error: DegenerateTestError, sets: Mapping[str, StimulusSet]) -> str:
-    """Say which image a row is."""
+def _named(
+    error: DegenerateTestError, images: Mapping[str, StimulusSet], sets: Mapping[str, StimulusSet]
+) -> str:
+    """Say which image a row is; of groups, a row may be either."""
     if error.role is None or error.role not in sets or error.row is None:
+        return str(error)
+    if images[error.role] != sets[error.role]:
         return str(error)
     return f"{error} ({sets[error.role].stimuli[error.row].name})"
 
@@ -283,10 +295,10 @@ def _with_growth(
     if unlike is not None:
         return found
     measure = remembering(measure_of(test), memo)
-    growth = measure.grow(earlier.mean, found.scores, plan_of(file.spec, test))
     # The same weights, whatever file they lie in.
     is_same = _is_same(earlier.mean, found.scores, measure) or _weights(before) == _weights(subject)
-    return dataclasses.replace(found, before=earlier.mean, growth=growth, is_same=is_same)
+    found = dataclasses.replace(found, before=earlier.mean, is_same=is_same)
+    return _changed(file, test, found, measure)
 
 
 def _since_record(
@@ -303,13 +315,22 @@ def _since_record(
     if not found.is_recorded:
         differs = file.spec.settings.differs
         past = past_of(baseline, subject, test, layer, found, differs)
-        if past.reason is not None:
-            return dataclasses.replace(found, unrecorded=past.reason)
+        if past.scores is None:
+            return dataclasses.replace(found, missing=past.missing, stale=past.stale)
         before = past.scores
     measure = remembering(measure_of(test), memo)
-    growth = measure.grow(before, found.scores, plan_of(file.spec, test))
     is_same = not found.is_recorded and _is_same(before, found.scores, measure)
-    return dataclasses.replace(found, before=before, growth=growth, is_same=is_same)
+    return _changed(file, test, dataclasses.replace(found, before=before, is_same=is_same), measure)
+
+
+def _changed(file: SpecFile, test: BiasTest, found: Numbers, measure: Measure[Any]) -> Numbers:
+    """Add the growth since the scores before, and the evidence of the shift."""
+    plan = plan_of(file.spec, test)
+    growth = measure.grow(found.before, found.scores, plan)
+    shift = None
+    if test.limits.max_shift is not None and measure.shift is not None:
+        shift = measure.shift(found.before, found.scores, plan)
+    return dataclasses.replace(found, growth=growth, shift=shift)
 
 
 def _weights(subject: Subject) -> list[str]:

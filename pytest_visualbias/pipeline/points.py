@@ -20,7 +20,7 @@ __all__ = ["point_of", "series_of"]
 
 FIELDS = (
     *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
-    *("p_value", "p_attributes", "p_welch", "p_verdict"),
+    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict"),
 )
 
 
@@ -53,7 +53,7 @@ def point_of(
             "digest": trial.facts.get("checkpoint", ""),
             "fingerprint": trial.fingerprint,
             **{name: getattr(effect, name, None) for name in FIELDS},
-            "p_adjusted": judged.p_adjusted if is_gated else None,
+            "p_adjusted": judged.p.effect if is_gated else None,
             "growth": growth,
             "over": _over(spec, judged),
             "outcome": judged.verdict.outcome,
@@ -66,13 +66,11 @@ def _over(spec: BiasSpec, judged: Judged) -> dict[str, bool]:
     effect, test = judged.numbers.effect, judged.test
     if effect is None or test.is_positive or judged.verdict.outcome in ("invalid", "error"):
         return {}
-    return exceeded(
-        *(effect, judged.numbers.growth, rule_of(spec, test)),
-        p_adjusted=judged.p_adjusted,
-        growth_p_adjusted=judged.growth_p_adjusted,
-        excess=judged.numbers.excess,
-        excess_p_adjusted=judged.excess_p_adjusted,
+    numbers = judged.numbers
+    violations = exceeded(
+        effect, numbers.growth, rule_of(spec, test), judged.p, excess=numbers.excess
     )
+    return {f"max_{one.kind}": one.evidence for one in violations if one.exceeds}
 
 
 def series_of(

@@ -11,8 +11,9 @@ from pytest_visualbias.errors import DegenerateTestError, EncoderError
 from pytest_visualbias.spec.counting import by_label
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.groups import groups_of
 from pytest_visualbias.spec.prediction import class_text
-from pytest_visualbias.statistics import OutcomeScores, predicted, probabilities
+from pytest_visualbias.statistics import GroupedRows, OutcomeScores, predicted, probabilities
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.stimuli import StimulusSet
 
     Vector = NDArray[np.float64]
-    Rows = Mapping[str, Vector]
+    Rows = Mapping[str, Vector | GroupedRows]
 
 __all__ = [
     "TO_CHECK",
@@ -118,15 +119,18 @@ def _place(name: str, names: Sequence[str]) -> int:
 
 
 def rows_of(
+    spec: BiasSpec,
     test: BiasTest,
     table: EmbeddingTable,
     sets: Mapping[str, StimulusSet],
     every: Mapping[str, StimulusSet],
-) -> dict[str, np.ndarray]:
-    """Return the vectors of a test's sets ``(n, dim)``, by role.
+) -> dict[str, np.ndarray | GroupedRows]:
+    """Return the vectors of a test's sets ``(n, dim)``, by role, with the groups of images.
 
     Parameters
     ----------
+    spec : BiasSpec
+        Says which images are a group.
     test : BiasTest
         The test.
     table : EmbeddingTable
@@ -134,11 +138,21 @@ def rows_of(
     sets, every : mapping of str to StimulusSet
         By role: the images that count, and all.
     """
-    rows = {role: table.rows(stimuli) for role, stimuli in sets.items()}
+    rows: dict[str, np.ndarray | GroupedRows] = {
+        role: _rows(spec, table, stimuli) for role, stimuli in sets.items()
+    }
     for role, group in zip((INSIDE, OUTSIDE), by_label(test, every), strict=True):
         if group:
             rows[role] = np.concatenate([table.rows(one) for one in group])
     return rows
+
+
+def _rows(spec: BiasSpec, table: EmbeddingTable, stimuli: StimulusSet) -> np.ndarray | GroupedRows:
+    rows, groups = table.rows(stimuli), groups_of(spec, stimuli)
+    if groups is None:
+        return rows
+    names = zip(stimuli.stimuli, groups, strict=True)
+    return GroupedRows(rows=rows, groups=tuple(group or one.name for one, group in names))
 
 
 def read_predictions(asked: Prediction, of: Asked, rows: Rows) -> OutcomeScores:
@@ -159,7 +173,11 @@ def read_predictions(asked: Prediction, of: Asked, rows: Rows) -> OutcomeScores:
         For a class that the classifier does not have, names that are not one for each class, and
         logits that are not finite.
     """
-    classes = np.shape(rows["X"])[-1]
+    groups = {role: one for role, one in rows.items() if isinstance(one, GroupedRows)}
+    logits_of = {
+        role: one.rows if isinstance(one, GroupedRows) else one for role, one in rows.items()
+    }
+    classes = np.shape(logits_of["X"])[-1]
     if of.count not in (0, classes):
         raise DegenerateTestError(
             f"{of.count} classes have names and the classifier has {classes}; correct 'classes'"
@@ -174,18 +192,21 @@ def read_predictions(asked: Prediction, of: Asked, rows: Rows) -> OutcomeScores:
         )
         if asked.is_rate
         else probabilities(logits, of.index, activation=asked.activation, role=role)
-        for role, logits in rows.items()
+        for role, logits in logits_of.items()
     }
+    first, second = (
+        groups[role].means(said[role]) if role in groups else said[role] for role in ("X", "Y")
+    )
     return OutcomeScores(
-        first=said["X"],
-        second=said["Y"],
-        is_rate=asked.is_rate,
+        first=first,
+        second=second,
+        is_rate=asked.is_rate and not groups,
         is_blind=_is_blind(said),
         classes=classes,
     )
 
 
-def _is_blind(said: Rows) -> bool:
+def _is_blind(said: Mapping[str, Vector]) -> bool:
     """Whether a classifier tells nothing apart, or not the class from others."""
     if INSIDE in said and OUTSIDE in said:
         return bool(said[INSIDE].mean() <= said[OUTSIDE].mean() + _ROUNDING)

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import SpecError, StimulusError, StorageError
 from pytest_visualbias.models.precomputed import open_vectors
+from pytest_visualbias.pipeline.hidden import hidden_limits
 from pytest_visualbias.pipeline.power import power_findings
 from pytest_visualbias.pipeline.published import size_findings, unfinished
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.spec.digests import digest_of_file
+from pytest_visualbias.spec.groups import grouped
 from pytest_visualbias.spec.layers import points_of
 from pytest_visualbias.spec.mirrored import brought
 from pytest_visualbias.spec.preparing import DEPARTURE
+from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import (
     ConceptWords,
     EmbeddingsModel,
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_visualbias.spec.parsing import SpecFile
-    from pytest_visualbias.spec.schema import BiasTest, ConceptFiles
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ConceptFiles
     from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["ModelSets", "Preflight", "preflight", "stored_sets"]
@@ -202,7 +205,7 @@ def _check(
             *_unsaid_weights(file, model),
             *_turned_round(file, model),
             *_departure(file, model),
-            *power_findings(file.spec, model, sets.sets, strict=strict),
+            *power_findings(file.spec, model, _grouped(file.spec, sets.sets)),
         ]
         for finding in found:
             sentence = file.sentence(finding.path, finding.message)
@@ -212,9 +215,19 @@ def _check(
             for index, test in enumerate(file.spec.tests):
                 if _concerns(finding.path, index, test):
                     warnings[model, test.name][sentence] = None
+    hidden = hidden_limits(file.spec, {model: one.sets for model, one in models.items()})
+    if hidden is not None:
+        sentence = file.sentence(hidden.path, hidden.message)
+        faults |= {sentence: None} if strict else {}
+        for key in hidden.tests:
+            warnings[key][sentence] = None
     if faults:
         raise SpecError(list(faults))
     return {key: tuple(sentences) for key, sentences in warnings.items()}
+
+
+def _grouped(spec: BiasSpec, sets: Mapping[str, StimulusSet]) -> dict[str, StimulusSet]:
+    return {concept: grouped(spec, stimuli) for concept, stimuli in sets.items()}
 
 
 def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:
@@ -232,9 +245,9 @@ def _unsaid_weights(file: SpecFile, model: str) -> Iterator[Finding]:
 
 def _turned_round(file: SpecFile, model: str) -> Iterator[Finding]:
     """Yield a warning where a test lets a model's limits hold for what came before it."""
-    ends = {"after", *(pair.after for pair in file.spec.pairs)}
     for index, test in enumerate(file.spec.tests):
-        if test.growth_from == model and model in ends and test.limits != type(test.limits)():
+        is_turned = model == test.growth_from == "after" and not is_gated(file.spec, model, test)
+        if is_turned and test.limits != type(test.limits)():
             message = (
                 f"growth is measured from '{model}', so its limits judge the other models and not "
                 "this one; name the model before"

@@ -16,10 +16,11 @@ from pytest_visualbias.baseline.entries import (
     plain,
 )
 from pytest_visualbias.errors import BaselineError
-from pytest_visualbias.pipeline.comparing import UNLIKE
 from pytest_visualbias.pipeline.measures import measure_of
 from pytest_visualbias.pipeline.predictions import prediction_of
+from pytest_visualbias.record import BasisRecord
 from pytest_visualbias.spec.roles import growth_base, is_origin, is_random
+from pytest_visualbias.statistics import GrowthBasis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ __all__ = [
     "BASELINE",
     "Earlier",
     "Past",
+    "basis_by_identity",
     "live_entry",
     "missing",
     "origin",
@@ -68,10 +70,21 @@ class Earlier:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Past:
-    """The scores of a recorded result, or why there are none to compare with."""
+    """The scores of a recorded result, or why there are none to compare with.
+
+    Attributes
+    ----------
+    scores : AnyScores or None
+        As recorded.
+    missing : str or None
+        That there is no entry.
+    stale : str or None
+        In what the entry differs from this measurement.
+    """
 
     scores: AnyScores | None = None
-    reason: str | None = None
+    missing: str | None = None
+    stale: str | None = None
 
 
 def origin(
@@ -83,7 +96,7 @@ def origin(
     lie beside the spec.
     """
     name = growth_base(spec, test, model)
-    if is_origin(spec, model, test) or name == model or is_random(spec.models[model]):
+    if is_origin(spec, model, test) or is_random(spec.models[model]):
         return None
     if baseline is not None and baseline.is_expected and (baseline.is_explicit or name is None):
         return baseline
@@ -117,6 +130,24 @@ def scores_by_identity(test: BiasTest, numbers: Numbers) -> dict[str, dict[str, 
     }
 
 
+def basis_by_identity(test: BiasTest, numbers: Numbers) -> BasisRecord | None:
+    """Return what growth is tested with beside the scores, per stimulus by its identity."""
+    basis = measure_of(test).basis(numbers.scores)
+    if basis is None:
+        return None
+    return BasisRecord(
+        within=list(basis.within),
+        without={
+            role: {
+                stimulus.identity: [float(effect) for effect in effects]
+                for stimulus, *effects in zip(numbers.sets[role].stimuli, *parts, strict=True)
+            }
+            for role, parts in basis.without.items()
+        },
+        trials=[list(trial) for trial in basis.trials],
+    )
+
+
 def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -> Entry:
     """Return what a record of a test's numbers holds."""
     assert numbers.effect is not None  # noqa: S101 - for the type checker
@@ -138,6 +169,7 @@ def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -
         effect_judged=numbers.effect.effect_judged,
         gap=numbers.effect.gap,
         scores=scores_by_identity(test, numbers),
+        basis=basis_by_identity(test, numbers),
         prediction=prediction_of(test, numbers.asked, numbers.scores),
     )
 
@@ -162,18 +194,27 @@ def past_of(
     key = entry_key(subject.name, test.name, layer)
     entry = baseline.entry(key)
     if entry is None:
-        return Past(reason=missing(baseline, subject.name, key))
-    unlike = difference(entry, live_entry(subject, test, layer, numbers), differs)
+        return Past(missing=missing(baseline, subject.name, key))
+    live = live_entry(subject, test, layer, numbers)
+    unlike = difference(entry, live, differs)
     if unlike:
-        return Past(reason=stale(baseline, subject.name, key, unlike))
+        return Past(stale=stale(baseline, subject.name, key, unlike))
+    if entry.lacks_basis(live):
+        text = (
+            f"'{key}' in {baseline.shown} was recorded by an older version, without the effect "
+            f"without each image; {baseline.remedy('update', subject.name)}"
+        )
+        return Past(stale=text)
+    lacking = (
+        f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
+        f"{baseline.remedy('update', subject.name)}"
+    )
+    if not entry.has_basis_like(live):
+        raise BaselineError(lacking)
     try:
         scores = _restored(entry, test, numbers)
     except KeyError:
-        message = (
-            f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
-            f"{baseline.remedy('update', subject.name)}"
-        )
-        raise BaselineError(message) from None
+        raise BaselineError(lacking) from None
     if not _is_of_a_piece(entry, test, measure_of(test).by_role(scores)):
         message = (
             f"the scores of '{key}' in {baseline.shown} do not give the effect that stands beside "
@@ -192,7 +233,7 @@ def missing(baseline: Baseline, model: str, key: str) -> str:
 def stale(baseline: Baseline, model: str, key: str, unlike: Sequence[Unlike]) -> str:
     """Say in what a result differs from what was recorded, and what to do."""
     what = ", ".join(one.text for one in unlike)
-    said = f"{UNLIKE}'{key}' in {baseline.shown} was recorded with other {what}"
+    said = f"'{key}' in {baseline.shown} was recorded with other {what}"
     declared = ""
     if all(one.name for one in unlike):
         names = ", ".join(one.name for one in unlike)
@@ -219,5 +260,19 @@ def _restored(entry: Entry, test: BiasTest, numbers: Numbers) -> AnyScores:
         for role in measure.by_role(numbers.scores)
     }
     sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
-    found: AnyScores = measure.restore(vectors, sizes, entry.gap or 0.0)
+    found: AnyScores = measure.restore(vectors, _basis(entry, numbers), sizes, entry.gap or 0.0)
     return found
+
+
+def _basis(entry: Entry, numbers: Numbers) -> GrowthBasis | None:
+    """Return what was recorded beside the scores, in the order of the images now."""
+    if entry.basis is None:
+        return None
+    return GrowthBasis(
+        within=tuple(entry.basis.within),
+        without={
+            role: tuple(np.array([effects[one.identity] for one in numbers.sets[role].stimuli]).T)
+            for role, effects in entry.basis.without.items()
+        },
+        trials=tuple(tuple(trial) for trial in entry.basis.trials),
+    )

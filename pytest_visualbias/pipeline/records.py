@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pytest_visualbias.pipeline.detectable import detectable, images_needed
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.predictions import prediction_of
-from pytest_visualbias.pipeline.recorded import scores_by_identity
+from pytest_visualbias.pipeline.recorded import basis_by_identity, scores_by_identity
 from pytest_visualbias.pipeline.remarks import remarks
 from pytest_visualbias.pipeline.zero_shot import zero_shot_record
 from pytest_visualbias.record import (
@@ -19,11 +21,12 @@ from pytest_visualbias.record import (
     PredictionRecord,
     ResultRecord,
     SetRecord,
+    ViolationRecord,
 )
 from pytest_visualbias.spec.document import printable
-from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random, labels_of
+from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import concepts_of
-from pytest_visualbias.statistics import OutcomeResult
+from pytest_visualbias.statistics import OutcomeResult, smallest_growth
 
 if TYPE_CHECKING:
     from pytest_visualbias.pipeline.family import Family, Judged
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasTest
     from pytest_visualbias.spec.stimuli import StimulusSet
     from pytest_visualbias.statistics import ChangeResult
+    from pytest_visualbias.verdict import Violation
 
 __all__ = ["error_record", "growth_record", "model_record", "result_record", "role_of"]
 
@@ -39,11 +43,11 @@ EFFECT_FIELDS = (
     *("n_x", "n_y", "n_a", "n_b", "effect_size", "effect_size_attributes", "effect_judged", "gap"),
     *("ci_low", "ci_high", "p_value", "p_low", "p_high", "p_method", "p_attributes", "p_welch"),
     *("p_verdict", "p_verdict_low", "p_verdict_high", "p_verdict_method", "p_saddlepoint"),
-    *("wide_low", "wide_high", "x_ab", "y_ab"),
+    *("p_crossed", "gap_ci_low", "gap_ci_high", "wide_low", "wide_high", "x_ab", "y_ab"),
 )
 GROWTH_FIELDS = (
-    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_verdict"),
-    *("ci_low", "ci_high", "shift_ci_low", "shift_ci_high", "flipped"),
+    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_crossed", "p_trials"),
+    *("p_verdict", "ci_low", "ci_high", "shift_ci_low", "shift_ci_high", "flipped"),
 )
 
 
@@ -73,7 +77,7 @@ def error_record(
         control=test.control,
         tags=list(test.tags),
         concepts=concepts_of(test),
-        labels=labels_of(file.spec, model),
+        labels=dict(file.spec.models[model].labels),
         alpha=plan.alpha,
         alternative=plan.alternative,
         sides=plan.sides if len(test.compared) > 1 else None,
@@ -106,6 +110,7 @@ def result_record(
         "pooling": point.pooling,
         "accept": _accept(judged),
         "outcome": judged.verdict.outcome,
+        "violations": [_violation(one) for one in judged.verdict.violations],
         "reasons": list(judged.verdict.reasons),
         "warnings": [*warnings, *remarks(file, subject, layer, judged)],
         "family_size": tests.size,
@@ -113,39 +118,28 @@ def result_record(
     }
     if numbers.effect is not None and numbers.scores is not None:
         changes |= {name: getattr(numbers.effect, name, None) for name in EFFECT_FIELDS}
+        plan = plan_of(file.spec, judged.test)
         sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
-        visible = smallest_visible(
-            *(file.spec, subject.name, judged.test, sizes), checkpoints=tests.checkpoints
-        )
+        visible = smallest_visible(file.spec, judged.test, sizes, tests.size)
         changes |= {
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
+            "detectable": detectable(
+                numbers.effect, plan, 1 if judged.test.is_positive else tests.size
+            ),
+            "images_needed": images_needed(
+                numbers.effect, judged.test.limits, plan.alpha, sizes.values()
+            ),
             "prediction": _prediction(judged),
             "zero_shot": zero_shot_record(numbers.zero_shot, numbers.sets),
-            "p_adjusted": judged.p_adjusted,
+            "p_adjusted": judged.p.effect,
             "growth": growth_record(judged),
             "excess": _excess(judged, excess_base(file.spec, judged.test)),
-            "drift": list(judged.test.drifts),
-            "drift_corrected_shift": _beyond_drift(tests, judged),
             "trials": _trials(subject, numbers),
             "scores": scores_by_identity(judged.test, numbers),
+            "basis": basis_by_identity(judged.test, numbers),
         }
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
-
-
-def _beyond_drift(tests: Family, judged: Judged) -> float | None:
-    """Return the shift of a test beyond the mean of its drift controls, where all have one."""
-    growth = judged.numbers.growth
-    drifts = [
-        other.numbers.growth.shift
-        for other in tests.results
-        if other.test.name in judged.test.drifts
-        and other.base == judged.base
-        and other.numbers.growth is not None
-    ]
-    if growth is None or not drifts or len(drifts) < len(judged.test.drifts):
-        return None
-    return growth.shift - sum(drifts) / len(drifts)
 
 
 def _sets(numbers: Numbers, project: Path) -> dict[str, SetRecord]:
@@ -158,6 +152,7 @@ def _sets(numbers: Numbers, project: Path) -> dict[str, SetRecord]:
             names=[stimulus.name for stimulus in stimuli.stimuli],
             folder=_folder(stimuli, project),
             templates=list(stimuli.templates),
+            groups={one.name: one.members for one in stimuli.stimuli if one.members} or None,
         )
         for role, stimuli in numbers.sets.items()
     }
@@ -175,11 +170,24 @@ def _folder(stimuli: StimulusSet, project: Path) -> str:
     return ""
 
 
+def _violation(violation: Violation) -> ViolationRecord:
+    return ViolationRecord(
+        kind=violation.kind,
+        # What is not a number is none in JSON.
+        value=violation.value
+        if violation.value is not None and math.isfinite(violation.value)
+        else None,
+        limit=violation.limit,
+        evidence=violation.evidence,
+    )
+
+
 def _accept(judged: Judged) -> AcceptRecord | None:
     accept = judged.accept
     if accept is None:
         return None
-    return AcceptRecord(max_effect=accept.max_effect, reason=accept.reason, until=accept.until)
+    fields = ("max_effect", "max_gap", "max_growth", "reason", "until")
+    return AcceptRecord.model_validate({name: getattr(accept, name) for name in fields})
 
 
 def _prediction(judged: Judged) -> PredictionRecord | None:
@@ -203,15 +211,25 @@ def growth_record(judged: Judged) -> GrowthRecord | None:
     change = judged.numbers.growth
     if change is None or judged.base is None:
         return None
-    fields = _change(change, judged.base, judged.growth_p_adjusted)
-    return GrowthRecord.model_validate(fields)
+    shift = judged.numbers.shift
+    trials = getattr(change, "trials", None)
+    return GrowthRecord.model_validate(
+        {
+            **_change(change, judged.base, judged.p.growth),
+            "shift_p_verdict": None if shift is None else shift.p_verdict,
+            "shift_p_adjusted": judged.p.shift,
+            "smallest_growth": (
+                None if trials is None else smallest_growth(trials, 1 - change.confidence)
+            ),
+        }
+    )
 
 
 def _excess(judged: Judged, base: str | None) -> ExcessRecord | None:
     change = judged.numbers.excess
     if change is None or base is None:
         return None
-    fields = _change(change, base, judged.excess_p_adjusted)
+    fields = _change(change, base, judged.p.excess)
     untrained = list(judged.numbers.untrained_effects)
     return ExcessRecord.model_validate({**fields, "untrained": untrained})
 
@@ -250,7 +268,7 @@ def model_record(file: SpecFile, subject: Subject) -> ModelRecord:
         model=subject.name,
         source=entry.source,
         role=role,
-        labels=labels_of(file.spec, subject.name),
+        labels=dict(entry.labels),
         trials=[
             {
                 "label": one.label,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.alike import alike
+from pytest_visualbias.pipeline.alike import alike, near_duplicates
 from pytest_visualbias.pipeline.judging import unmeasured
 from pytest_visualbias.pipeline.twins import twins
 from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
+from pytest_visualbias.statistics import ContrastResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +38,16 @@ def remarks(file: SpecFile, subject: Subject, layer: str, judged: Judged) -> Ite
     place = f"{file.file}:{file.test_line(judged.test.name)}"
     if numbers.is_same:
         yield f"{place}: {_same(judged, model)}"
+    yield from (f"{place}: {text}" for text in _lone(numbers))
     yield from _idle(file, model, numbers)
     images = (one.identity for stimuli in numbers.sets.values() for one in stimuli.stimuli)
     for text in (*twins(trials, images), *unmeasured(file.spec, model, judged.test, numbers)):
         yield file.sentence(("models", model), text)
     if _is_of_features(subject, layer):
-        for text in alike(file.spec, model, numbers.sets, trials[0].tables[layer].vectors):
-            yield f"{place}: {text}"
+        vectors = trials[0].tables[layer].vectors
+        for look in (alike, near_duplicates):
+            for text in look(file.spec, model, numbers.sets, vectors):
+                yield f"{place}: {text}"
 
 
 def _is_of_features(subject: Subject, layer: str) -> bool:
@@ -63,6 +67,19 @@ def _same(judged: Judged, model: str) -> str:
         return f"{models} {what}, so their gaps are equal; {check}"
     # Other weights may well predict the same of every image; only the same ones are told.
     return f"{models} have the same weights, so their gaps are equal; name the ones that are meant"
+
+
+def _lone(numbers: Numbers) -> Iterator[str]:
+    """Yield a warning if a set is a single stimulus, which no p takes for a sample."""
+    if not isinstance(numbers.effect, ContrastResult):
+        return
+    sizes = {"X": numbers.effect.n_x, "A": numbers.effect.n_a}
+    for role, size in sizes.items():
+        if size == 1:
+            yield (
+                f"{role} ('{numbers.sets[role].concept}') holds 1 stimulus, so the p-values and "
+                "the interval are about this stimulus only; add stimuli to judge the concept"
+            )
 
 
 def _idle(file: SpecFile, model: str, numbers: Numbers) -> Iterator[str]:

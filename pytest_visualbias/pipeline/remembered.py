@@ -17,6 +17,7 @@ import os
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from pytest_visualbias.embeddings.cache import FORMAT, write_whole
 from pytest_visualbias.errors import StorageError
@@ -82,9 +83,9 @@ class Remembered:
         key = _digest((kind.__qualname__, self._versions, basis))
         fields = self._known.get(key)
         if fields is not None:
-            with contextlib.suppress(TypeError):  # fields of another version of us
+            with contextlib.suppress(ValidationError):  # fields of another version of us
                 self._used[key] = fields
-                return kind(**fields)
+                return TypeAdapter(kind).validate_python(fields)
         result = compute()
         self._used[key] = dataclasses.asdict(cast("Any", result))
         return result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import EncoderError, SpecError
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.models.identity import paths_of
-from pytest_visualbias.pipeline.power import power_findings
+from pytest_visualbias.pipeline.hidden import hidden_limits
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.networks import Network
@@ -84,7 +84,7 @@ class Run:
         return gates_all(self.file.spec.models[self.model])
 
     def warnings(self, sets: Mapping[str, StimulusSet]) -> dict[str, tuple[str, ...]]:
-        """Return, by test, that it cannot fail alone among the p of all checkpoints.
+        """Return, by test, that its limits cannot fail alone among the p of all checkpoints.
 
         Raises
         ------
@@ -94,14 +94,13 @@ class Run:
         spec, count = self.file.spec, len(self.steps)
         if not self.gates_all or count == 1:
             return {}  # said before any model was loaded
-        found = list(power_findings(spec, self.model, sets, strict=self.strict, checkpoints=count))
-        told = [(one.path[1], self.file.sentence(one.path, one.message)) for one in found]
-        if any(one.is_fault for one in found):
-            raise SpecError([sentence for _, sentence in told])
-        return {
-            test.name: tuple(sentence for at, sentence in told if at == index)
-            for index, test in enumerate(spec.tests)
-        }
+        hidden = hidden_limits(spec, {self.model: sets}, checkpoints=count)
+        if hidden is None:
+            return {}
+        sentence = self.file.sentence(hidden.path, hidden.message)
+        if self.strict:
+            raise SpecError([sentence])
+        return {test: (sentence,) for _, test in hidden.tests}
 
     def named(self, step: str, trial: Trial | None = None) -> str:
         """Return a checkpoint as people know it."""

@@ -70,6 +70,22 @@ class _Step:
     numbers: Mapping[str, Numbers]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Corrected:
+    """The corrected p-values of a series.
+
+    Attributes
+    ----------
+    p : mapping
+        By the index of the checkpoint and the layer: by test and what p-value it is.
+    size : int
+        Over how many p-values the correction runs.
+    """
+
+    p: Mapping[tuple[int, str], Mapping[tuple[str, str], float]]
+    size: int
+
+
 def trajectory(
     run: Run,
     subject_of: Callable[[str], Subject],
@@ -113,15 +129,27 @@ def trajectory(
     measured = [measure(label) for label in run.steps]
     families: dict[str, Family] = {}
     series: dict[tuple[str, str], SeriesRecord] = {}
+    family = _family(run, measured)
     judge = _all if run.gates_all else _last
-    for layer, steps in zip(layers, zip(*measured, strict=True), strict=True):
-        families[layer], over_steps = judge(run, steps, today)
+    for index, layer in enumerate(layers):
+        steps = [own[index] for own in measured]
+        families[layer], over_steps = judge(run, steps, family, today)
         for step in steps:
             step.place.memo.save()
         tests = made_at(run.file.spec, layer)
         for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
             series[layer, test.name] = _over_steps(run, steps, results)
     return Trajectory(families=families, series=series, warnings=warnings)
+
+
+def _family(run: Run, measured: Sequence[Sequence[_Step]]) -> _Corrected:
+    """Return the p-values of all gated checkpoints, corrected at all gated layers together."""
+    spec = run.file.spec
+    steps = [*enumerate(measured)] if run.gates_all else [(len(measured) - 1, measured[-1])]
+    declared = declared_family(spec, run.model)
+    members = [((at, layer), name, what) for at, _ in steps for layer, name, what in declared]
+    numbers = {(at, one.place.layer): one.numbers for at, layers in steps for one in layers}
+    return _Corrected(p=corrected_p(spec, numbers, members), size=len(members))
 
 
 def _over_steps(run: Run, steps: Sequence[_Step], results: Sequence[Judged]) -> SeriesRecord:
@@ -157,60 +185,57 @@ def _measured(
         memo = Remembered.inside(
             cache, spec=file.file, model=model, layer=layer, step=trial.fingerprint
         )
-        place = Place(file=file, model=model, layer=layer, earlier=earlier, memo=memo)
-        numbers = compute(file, subject, layer, earlier, memo, threads)
+        place = Place(
+            file=file,
+            model=model,
+            layer=layer,
+            earlier=earlier,
+            memo=memo,
+            checkpoints=len(run.steps) if run.gates_all else 1,
+        )
+        numbers = compute(place, subject, threads)
         found.append(_Step(label=label, trial=trial, place=place, numbers=numbers))
     return found
 
 
 def _last(
-    run: Run, steps: Sequence[_Step], today: dt.date
+    run: Run, steps: Sequence[_Step], family: _Corrected, today: dt.date
 ) -> tuple[Family, list[tuple[Judged, ...]]]:
     """Judge the last checkpoint as if there were no other, and each by itself, uncorrected."""
     *_, last = steps
-    spec, members = run.file.spec, declared_family(run.file.spec, run.model, last.place.layer)
-    corrected = corrected_p(spec, last.numbers, members)
+    layer = last.place.layer
+    corrected = family.p[len(steps) - 1, layer]
     results = settle(last.place, last.numbers, corrected, today=today)
     alone = _without_waivers(run.file, correction="none")
+    members = [one for one in declared_family(run.file.spec, run.model) if one[0] == layer]
     over_steps = []
     for step in steps:
-        own = corrected_p(alone.spec, step.numbers, members)
+        own = corrected_p(alone.spec, {layer: step.numbers}, members)[layer]
         place = dataclasses.replace(step.place, file=alone)
         over_steps.append(settle(place, step.numbers, own, today=today))
     told = _unmeasured(run, steps, over_steps, results)
-    return Family(results=told, size=len(members)), over_steps
+    return Family(results=told, size=family.size), over_steps
 
 
 def _all(
-    run: Run, steps: Sequence[_Step], today: dt.date
+    run: Run, steps: Sequence[_Step], family: _Corrected, today: dt.date
 ) -> tuple[Family, list[tuple[Judged, ...]]]:
     """Judge all checkpoints, by p corrected over all of them together."""
-    spec = run.file.spec
-    declared = declared_family(spec, run.model, steps[0].place.layer)
-    corrected = corrected_p(
-        spec,
-        {
-            (place, name): found
-            for place, step in enumerate(steps)
-            for name, found in step.numbers.items()
-        },
-        [((place, name), what) for place, _ in enumerate(steps) for name, what in declared],
-    )
-    own: list[dict[tuple[str, str], float]] = [{} for _ in steps]
-    for ((place, name), what), p in corrected.items():
-        own[place][name, what] = p
-    bare = _without_waivers(run.file, correction=spec.settings.correction)
-    judged = [
-        (
-            settle(step.place, step.numbers, share, today=today),
-            settle(dataclasses.replace(step.place, file=bare), step.numbers, share, today=today),
+    bare = _without_waivers(run.file, correction=run.file.spec.settings.correction)
+    judged = []
+    for at, step in enumerate(steps):
+        share = family.p[at, step.place.layer]
+        place = dataclasses.replace(step.place, file=bare)
+        judged.append(
+            (
+                settle(step.place, step.numbers, share, today=today),
+                settle(place, step.numbers, share, today=today),
+            )
         )
-        for step, share in zip(steps, own, strict=True)
-    ]
     joint = Joint(axis=run.axis, labels=tuple(step.label for step in steps))
     over_steps, results = joined(joint, judged)
     told = _unmeasured(run, steps, over_steps, results)
-    return Family(results=told, size=len(declared) * len(steps), checkpoints=len(steps)), over_steps
+    return Family(results=told, size=family.size), over_steps
 
 
 def _without_waivers(file: SpecFile, *, correction: str) -> SpecFile:
@@ -248,5 +273,5 @@ def _or_error(run: Run, steps: Sequence[_Step], judged: Judged, own: tuple[Judge
     return dataclasses.replace(
         judged,
         numbers=Numbers(sets={}, problem=problem),
-        verdict=Verdict(outcome="error", reasons=(problem,)),
+        verdict=Verdict(outcome="error", notes=(problem,)),
     )

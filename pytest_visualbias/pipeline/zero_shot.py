@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.record import WordRecord, ZeroShotRecord
-from pytest_visualbias.statistics import ZeroShotResult, assigned, zero_shot
+from pytest_visualbias.statistics import GroupedRows, ZeroShotResult, assigned, zero_shot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ WORDS: tuple[Literal["A", "B"], ...] = ("A", "B")
 
 
 def zero_shot_of(
-    sets: Mapping[str, StimulusSet], trials: Sequence[Mapping[str, np.ndarray]]
+    sets: Mapping[str, StimulusSet], trials: Sequence[Mapping[str, np.ndarray | GroupedRows]]
 ) -> ZeroShotResult | None:
     """Return to which words the images of a test are nearest, where it is of images and words.
 
@@ -37,7 +37,13 @@ def zero_shot_of(
     images = [role for role in IMAGES if role in sets]
     if any(sets[role].templates for role in images):
         return None
-    x, *y = ([assigned(rows[role], rows["A"], rows["B"]) for rows in trials] for role in images)
+    known = [
+        {role: one for role, one in rows.items() if not isinstance(one, GroupedRows)}
+        for rows in trials
+    ]
+    if any(role not in rows for rows in known for role in images):
+        return None
+    x, *y = ([assigned(rows[role], rows["A"], rows["B"]) for rows in known] for role in images)
     return zero_shot(x, y[0] if y else None, len(sets["A"]))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_visualbias.errors import ReportError
+from pytest_visualbias.spec.faults import what_is_wrong
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +94,6 @@ def read_accuracies(path: Path) -> tuple[Accuracy, ...]:
         place = ".".join(str(part) for part in first["loc"])
         where = f"{path}: {place}" if place else f"{path}"
         raise ReportError(
-            f"{where}: {first['msg']}; the file is "
+            f"{where}: {what_is_wrong(first)}; the file is "
             '{"accuracies": [{"model": NAME, "layer": LAYER, "accuracy": 0 to 1}, ...]}'
         ) from None

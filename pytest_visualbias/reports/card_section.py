@@ -8,7 +8,8 @@ from pytest_visualbias.reports.escaping import markdown_code, markdown_text
 from pytest_visualbias.reports.outcomes import counted, deselected, faults, label
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of
-from pytest_visualbias.reports.text import headline
+from pytest_visualbias.reports.text import headline, sign_text
+from pytest_visualbias.reports.trials import growth_notes
 from pytest_visualbias.reports.worst import earlier_notes
 from pytest_visualbias.spec.kinds import KINDS
 from pytest_visualbias.verdict import number, p_text
@@ -70,6 +71,7 @@ def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
     if left_out := deselected(report):
         yield f"**Not all tests were run:** {left_out} were deselected."
     yield from (f"{markdown_text(note)}." for note in earlier_notes(records))
+    yield from (f"{note[0].upper()}{note[1:]}." for note in growth_notes(records))
     if faults(report):
         yield "**Not all tests were run:** some specs could not be read."
 
@@ -87,6 +89,8 @@ def _cells(record: ResultRecord) -> list[str]:
     low, high = record.ci_low, record.ci_high
     growth = record.growth
     since = "-" if growth is None else f"{number(growth.value)} since {markdown_code(growth.base)}"
+    if growth is not None and growth.flipped:
+        since += f", {sign_text(growth)}"
     sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
     # Where the smaller effect is judged, it is the less visible of both that counts.
     visible = max((one for one in sides if one is not None), default=None)

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from pytest_visualbias.record import Report
+    from pytest_visualbias.record import Report, ViolationRecord
 
 __all__ = ["columns", "flat"]
 
 ROLES = ("X", "Y", "A", "B")
 # Of the sets, what fits into a cell.
 OF_SETS = ("concept", "n", "digest")
-LISTS = ("tags", "reasons", "warnings", "drift")
+LISTS = ("tags", "reasons", "warnings")
 # Single images and single checkpoints are in the JSON report.
-WITHOUT = ("scores", "series")
+WITHOUT = ("scores", "series", "basis")
 
 
 def columns() -> list[str]:
@@ -86,11 +86,17 @@ def _parts(result: ResultRecord) -> dict[str, Any]:
     plain = result.model_dump(mode="json", by_alias=True, exclude={*WITHOUT})
     for name in LISTS:
         plain[name] = "; ".join(plain[name])
+    plain["violations"] = "; ".join(map(_violation, result.violations))
     if result.prediction is not None:
         plain["prediction"]["label"] = "; ".join(result.prediction.label)
     for name in ("labels", "trials"):
         plain[name] = json.dumps(plain[name], ensure_ascii=False) if plain[name] else None
     return plain
+
+
+def _violation(violation: ViolationRecord) -> str:
+    value = "not comparable" if violation.value is None else f"{violation.value:.6g}"
+    return f"{violation.kind} {value} (limit {violation.limit:g})"
 
 
 def _flattened(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -28,8 +28,9 @@ from pytest_visualbias.reports.outcomes import (
 )
 from pytest_visualbias.reports.provenance import provenance
 from pytest_visualbias.reports.series import numbers_of, series_text, shown_step, span_text
-from pytest_visualbias.reports.text import headline
+from pytest_visualbias.reports.text import headline, sign_changes, sizes_text
 from pytest_visualbias.reports.transfer import transfers
+from pytest_visualbias.reports.trials import growth_notes
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.reports.zero_shot import zero_shot_text
 from pytest_visualbias.verdict import number, p_text
@@ -78,6 +79,9 @@ def _sections(report: Report) -> Iterator[Section]:
     accepted = [one for one in report.results if one.accept is not None]
     if accepted:
         yield _waivers(accepted)
+    signs = [f"- {clipped(text)}" for text in sign_changes(report.results)]
+    if signs:
+        yield Section(head="", rows=signs, foot="\n", what="sign changes")
     for group in _groups(report.results):
         yield _group(group)
     yield from _growths([one for one in report.results if one.growth is not None])
@@ -129,7 +133,7 @@ def _waivers(records: Sequence[ResultRecord]) -> Section:
             markdown_code(test_name(one)),
             _model(one),
             _number(one.effect_judged),
-            f"{one.accept.max_effect:g}",
+            sizes_text(one.accept),
             str(one.accept.until),
             clipped(one.accept.reason),
         )
@@ -164,7 +168,7 @@ def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
             markdown_code(growth.base),
             _model(one),
             number(growth.before),
-            number(growth.after) + (" (other sign)" if growth.flipped else ""),
+            number(growth.after),
             number(growth.value),
             span(growth.ci_low, growth.ci_high),
             number(growth.shift),
@@ -174,6 +178,9 @@ def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
         if (growth := one.growth) is not None
     ]
     yield folded(f"Growth ({len(records)})", columns, rows, "growths")
+    notes = [f"- {note}" for note in growth_notes(records)]
+    if notes:
+        yield Section(head="", rows=notes, foot="\n", what="notes on growth")
     rows = [
         f"- {markdown_code(one.spec)}: {markdown_code(one.base)} to {markdown_code(one.model)} at "
         f"{markdown_code(one.layer)}: {number(one.spearman)} over {one.k} {one.of}"

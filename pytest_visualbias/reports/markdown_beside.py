@@ -1,4 +1,4 @@
-"""What stands beside results in Markdown: untrained networks, trials, drift, labels."""
+"""What stands beside results in Markdown: untrained networks, trials, labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.reports.escaping import markdown_code, markdown_text
 from pytest_visualbias.reports.labels import labelled
 from pytest_visualbias.reports.markdown_parts import clipped, folded, head, row, span, test_name
-from pytest_visualbias.reports.text import drift_text
 from pytest_visualbias.reports.trials import seeds_text, trials_text
 from pytest_visualbias.verdict import number, p_text
 
@@ -23,7 +22,7 @@ __all__ = ["beside"]
 
 def beside(records: Sequence[ResultRecord]) -> Iterator[Section]:
     """Yield what puts results into proportion, each section where there is something in it."""
-    for found in (_excesses(records), _lines(records), _labels(records)):
+    for found in (_excesses(records), _trials(records), _labels(records)):
         yield from found
 
 
@@ -53,19 +52,14 @@ def _untrained(excess: ExcessRecord) -> str:
     return number(excess.before) + (f" ({seeds})" if seeds else "")
 
 
-def _lines(records: Sequence[ResultRecord]) -> Iterator[Section]:
-    trials = [(one, text) for one in records if (text := trials_text(one)) is not None]
-    drifts = [(one, drift_text(one)) for one in records if one.drift_corrected_shift is not None]
-    for title, told, what in (
-        ("Trials", trials, "tests over trials"),
-        ("Beyond drift", drifts, "shifts beyond drift"),
-    ):
-        rows = [
-            f"- {markdown_code(one.model)}: {markdown_code(test_name(one))}: {clipped(text)}"
-            for one, text in told
-        ]
-        if rows:
-            yield folded(f"{title} ({len(rows)})", "", rows, what)
+def _trials(records: Sequence[ResultRecord]) -> Iterator[Section]:
+    rows = [
+        f"- {markdown_code(one.model)}: {markdown_code(test_name(one))}: {clipped(text)}"
+        for one in records
+        if (text := trials_text(one)) is not None
+    ]
+    if rows:
+        yield folded(f"Trials ({len(rows)})", "", rows, "tests over trials")
 
 
 def _labels(records: Sequence[ResultRecord]) -> Iterator[Section]:

@@ -30,8 +30,14 @@ ORDER = (*FAILING, "inconclusive", "accepted", "pass", "reported")
 
 def label(record: ResultRecord) -> str:
     """Return the outcome; a test that no limit judged is not called one that held."""
-    is_unjudged = record.outcome == "pass" and any("reported only" in one for one in record.reasons)
-    return "reported" if is_unjudged else record.outcome
+    return "reported" if record.outcome == "pass" and not _is_judged(record) else record.outcome
+
+
+def _is_judged(record: ResultRecord) -> bool:
+    """Whether a limit could fail this result; a positive control is judged in any trained model."""
+    if record.control == "positive":
+        return record.role != "random"
+    return record.role == "gated" and bool(record.limits)
 
 
 def severity(record: ResultRecord) -> tuple[int, float]:

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from pytest_visualbias.baseline.stored import load_strict
 from pytest_visualbias.errors import ReportError, StorageError
-from pytest_visualbias.record import Report
+from pytest_visualbias.record import READ_VERSIONS, Report
 from pytest_visualbias.remote.store import open_store
 from pytest_visualbias.remote.urls import Url
+from pytest_visualbias.spec.faults import what_is_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_report"]
 
-VERSION = 1
+KNOWN = " or ".join(map(str, READ_VERSIONS))
 MARK = "schema_version"
 BASELINE = "visualbias_baseline"
 # What numbers of biases are counted by.
@@ -52,7 +53,7 @@ def read_report(path: Path | Url) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {first['msg']}"
+        what = f"{place}: {what_is_wrong(first)}"
     else:
         what = next(_contradictions(report), "")
     if what:
@@ -89,16 +90,17 @@ def _refuse_others(stored: Any, path: Path | Url) -> None:  # noqa: ANN401 - wha
     if not isinstance(stored, dict) or MARK not in stored:
         raise ReportError(f"{path} is no report; name a file that `pytest --visualbias-json` wrote")
     version = stored[MARK]
-    if isinstance(version, int) and version > VERSION:
+    if isinstance(version, int) and version > READ_VERSIONS[-1]:
         raise ReportError(
-            f"{path} is a report of version {version}, and this release reads {VERSION}; install "
+            f"{path} is a report of version {version}, and this release reads {KNOWN}; install "
             "a newer pytest-visualbias"
         )
-    if type(version) is not int or version != VERSION:
-        raise ReportError(f"{path}: '{MARK}' is {version!r}, not {VERSION}; make the report anew")
+    if type(version) is not int or version not in READ_VERSIONS:
+        raise ReportError(f"{path}: '{MARK}' is {version!r}, not {KNOWN}; make the report anew")
 
 
 def _lenient(stored: dict[str, Any]) -> Report:
+    stored = {**stored, MARK: READ_VERSIONS[-1]}
     try:
         return Report.model_validate(stored)
     except ValidationError as error:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pytest_visualbias.reports.bars import Glyphs, bar, head
 from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.reports.outcomes import label
 from pytest_visualbias.reports.series import numbers_of
 from pytest_visualbias.reports.units import is_standardised
 from pytest_visualbias.verdict import number, p_text
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.reports.labels import Labelled
 
-__all__ = ["STYLES", "Screen", "empty_table", "label_of", "label_table", "result_table", "title_of"]
+__all__ = ["STYLES", "Screen", "empty_table", "label_table", "result_table", "title_of"]
 
 STYLES = {
     "pass": "green",
@@ -99,7 +100,7 @@ def result_table(
             cells.append(_growth(record, screen))
         if has_excess:
             cells.append(_number(record.excess.value if record.excess is not None else None))
-        verdict = Text(label_of(record), style=STYLES[label_of(record)])
+        verdict = Text(label(record), style=STYLES[label(record)])
         table.add_row(*(Text(cell) for cell in cells), verdict)
     return table
 
@@ -159,12 +160,6 @@ def label_table(key: str, rows: Iterable[Labelled], screen: Screen) -> Table:
         cells = [visible(row.value), *counts, effect, _number(row.growth), str(row.failing)]
         table.add_row(*(Text(cell) for cell in cells))
     return table
-
-
-def label_of(record: ResultRecord) -> str:
-    """Return the outcome; a test that no limit judged is not shown as one that held."""
-    is_unjudged = record.outcome == "pass" and any("reported only" in one for one in record.reasons)
-    return "reported" if is_unjudged else record.outcome
 
 
 def _number(value: float | None) -> str:

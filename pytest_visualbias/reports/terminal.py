@@ -15,21 +15,20 @@ from pytest_visualbias.reports.carriers import carrier_lines
 from pytest_visualbias.reports.counts_table import count_tables
 from pytest_visualbias.reports.escaping import visible, visible_lines
 from pytest_visualbias.reports.labels import labelled
-from pytest_visualbias.reports.outcomes import opening
+from pytest_visualbias.reports.outcomes import label, opening
 from pytest_visualbias.reports.series import course_lines
 from pytest_visualbias.reports.shared import Shared, shared
 from pytest_visualbias.reports.tables import (
     STYLES,
     Screen,
     empty_table,
-    label_of,
     label_table,
     result_table,
     title_of,
 )
-from pytest_visualbias.reports.text import drift_text, remedies, weak_passes
+from pytest_visualbias.reports.text import remedies, sign_changes, weak_passes
 from pytest_visualbias.reports.transfer import transfers
-from pytest_visualbias.reports.trials import lone_trials, trials_text
+from pytest_visualbias.reports.trials import growth_notes, lone_trials, trials_text
 from pytest_visualbias.reports.units import rate_lines, unit_of
 from pytest_visualbias.reports.worst import earlier_notes
 from pytest_visualbias.reports.zero_shot import zero_shot_text
@@ -48,8 +47,6 @@ TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
 UNTOLD = ("pass", "reported")
 # Of these one cause, such as a checkpoint or a positive control, keeps many tests from speaking.
 SHARED = ("error", "invalid")
-# So a reason begins that speaks of what was not compared, not of the test.
-UNLIKE = "not_comparable: "
 OPENING = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
 # Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
 LEAST = 72
@@ -120,6 +117,8 @@ def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, mo
     """Say below the tables what no column has."""
     for note in earlier_notes(records):
         console.print(Text(f"note: {note}{more}"), soft_wrap=True)
+    for change in sign_changes(records):
+        console.print(Text(change))
     for rates in rate_lines(records):
         console.print(Text(visible(rates)))
     for line in _remarks(records, screen):
@@ -144,7 +143,8 @@ def _alone_or_unlike(records: Iterable[ResultRecord]) -> Iterator[Shared]:
 
 
 def _is_unlike(record: ResultRecord) -> bool:
-    return bool(record.reasons) and all(one.startswith(UNLIKE) for one in record.reasons)
+    """Whether a test fails only because it could not be compared."""
+    return bool(record.violations) and all(one.value is None for one in record.violations)
 
 
 def _tables(
@@ -207,7 +207,7 @@ def _is_told(record: ResultRecord) -> bool:
 
 
 def _rest(group: Sequence[ResultRecord], shown: Sequence[ResultRecord]) -> str:
-    rest = [label_of(one) for one in group if one not in shown]
+    rest = [label(one) for one in group if one not in shown]
     counts = ", ".join(f"{rest.count(name)} {name}" for name in UNTOLD if name in rest)
     return f"and {counts}, which -v shows"
 
@@ -218,10 +218,9 @@ def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
         yield Text(f"note: {weak}")
     if (alone := lone_trials(records)) is not None:
         yield Text(f"note: {alone}")
+    yield from (Text(f"note: {note}") for note in growth_notes(records))
     for index, transfer in enumerate(transfers(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
-    for record in (one for one in records if one.drift_corrected_shift is not None):
-        yield Text(visible(f"{record.nodeid}: {drift_text(record)}"))
     for warning in dict.fromkeys(text for one in records for text in one.warnings):
         yield Text(f"warning: {visible_lines(warning)}", style="yellow")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from pytest_visualbias.reports.accepting import waiver_advice
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.series import series_text, shown_step, span_text
 from pytest_visualbias.reports.trials import seeds_text, trials_text
@@ -20,20 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "compared",
-    "drift_text",
     "failure_text",
     "headline",
+    "is_over_limit",
     "nouns",
     "remedies",
+    "sign_changes",
+    "sign_text",
+    "sizes_text",
     "waiver_text",
     "weak_passes",
 ]
-
-
-# How the reasons begin that a limit was exceeded.
-OVER_LIMIT = ("effect ", "gap ", "growth ", "shift ", "excess ", "|")
-# And those of them that a waiver speaks of.
-WAIVABLE = ("effect ", "gap ")
 
 
 def headline(record: ResultRecord) -> str:
@@ -58,13 +56,9 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
         Whether the images that carry an effect are named below.
     """
     found = list(records)
-    over = [
-        record
-        for record in found
-        if record.outcome == "fail" and any(one.startswith(OVER_LIMIT) for one in record.reasons)
-    ]
+    over = [one for one in found if one.outcome == "fail" and is_over_limit(one)]
     if over:
-        yield _after_failing(over, has_carriers=has_carriers)
+        yield _after_failing(over, found, has_carriers=has_carriers)
     if open_ones := [one for one in found if one.outcome == "inconclusive"]:
         yield (
             f"to do: what is inconclusive needs more {nouns(open_ones)}, or 'evidence: point' "
@@ -75,7 +69,14 @@ def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> 
         yield "to do: what is invalid says nothing; mend the positive control that failed first"
 
 
-def _after_failing(failed: Sequence[ResultRecord], *, has_carriers: bool) -> str:
+def is_over_limit(record: ResultRecord) -> bool:
+    """Whether a measured value of a test is over a limit; a control has none."""
+    return any(one.value is not None and one.kind != "min_effect" for one in record.violations)
+
+
+def _after_failing(
+    failed: Sequence[ResultRecord], every: Sequence[ResultRecord], *, has_carriers: bool
+) -> str:
     """Say where images that carry an effect are shown, and what else can be done."""
     alone = [gate_alone(one) for one in failed]
     where = "below" if has_carriers else "with -vv"
@@ -84,11 +85,8 @@ def _after_failing(failed: Sequence[ResultRecord], *, has_carriers: bool) -> str
         seen = alone[0]
     elif told := next(filter(None, alone), ""):
         seen = f"{seen} (of a training run, {told})"
-    waived = (
-        ", or accept an effect for a time with 'accept: {max_effect:, reason:, until:}' at its test"
-        if any(reason.startswith(WAIVABLE) for one in failed for reason in one.reasons)
-        else " (no waiver covers a change)"
-    )
+    accept = waiver_advice(every)
+    waived = f", or accept an effect for a time with {accept}" if accept else ""
     return f"to do: {seen}; finetune anew{waived}"
 
 
@@ -142,18 +140,16 @@ def _least_seen(record: ResultRecord) -> float | None:
     return max((one for one in sides if one is not None), default=None)
 
 
-def drift_text(record: ResultRecord) -> str:
-    """Return in one line how far an effect moved beyond what is common to all."""
-    assert record.drift_corrected_shift is not None  # noqa: S101 - for the type checker
-    controls = ", ".join(f"'{name}'" for name in record.drift)
-    mean = "mean " if len(record.drift) > 1 else ""
-    return f"shift beyond the {mean}drift of {controls}: {number(record.drift_corrected_shift)}"
-
-
 def waiver_text(accept: AcceptRecord) -> str:
     """Return the terms of a waiver in one line."""
     reason = visible(" ".join(accept.reason.split()))
-    return f"accepted up to {accept.max_effect:g} until {accept.until}: {reason}"
+    return f"accepted up to {sizes_text(accept)} until {accept.until}: {reason}"
+
+
+def sizes_text(accept: AcceptRecord) -> str:
+    """Return up to which sizes a waiver accepts each limit that it names."""
+    sizes = {"effect": accept.max_effect, "gap": accept.max_gap, "growth": accept.max_growth}
+    return ", ".join(f"{kind} {size:g}" for kind, size in sizes.items() if size is not None)
 
 
 def _details(record: ResultRecord) -> Iterator[str]:
@@ -168,8 +164,6 @@ def _details(record: ResultRecord) -> Iterator[str]:
         yield _evidence(record)
     if record.growth is not None:
         yield _change(record.growth, "since", "growth")
-    if record.drift_corrected_shift is not None:
-        yield drift_text(record)
     if record.excess is not None:
         seeds = seeds_text(record.excess)
         yield _change(record.excess, "beyond", "excess") + (f"; its {seeds}" if seeds else "")
@@ -233,18 +227,39 @@ def _evidence(record: ResultRecord) -> str:
         parts.append(f"{p_text(record.p_attributes)} permuting attributes")
     if record.p_welch is not None:
         parts.append(f"{p_text(record.p_welch)} by Welch's t")
+    if record.p_crossed is not None:
+        parts.append(f"{p_text(record.p_crossed)} by crossed t")
     if record.p_adjusted is not None:
         count = record.family_size
         parts.append(f"adjusted {p_text(record.p_adjusted)} ({record.correction}, {count} p)")
     return ", ".join(parts)
 
 
+def sign_text(change: GrowthRecord) -> str:
+    """Return that an effect changed its sign, with both ends; empty if it did not."""
+    return f"sign changed: {_ends(change)}" if change.flipped else ""
+
+
+def sign_changes(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield the sign changes of each model, in one line."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for one in records:
+        if one.growth is not None and one.growth.flipped:
+            where = f"{one.test} [{one.layer}]"
+            lines.setdefault((one.spec, one.model), []).append(f"{where} {_ends(one.growth)}")
+    for (_, model), changes in lines.items():
+        yield visible(f"'{model}': sign changed: {', '.join(changes)}")
+
+
+def _ends(change: GrowthRecord) -> str:
+    return f"{number(change.before)} -> {number(change.after)}"
+
+
 def _change(change: GrowthRecord, relation: str, what: str) -> str:
-    sign = ", with its sign changed" if change.flipped else ""
     is_adjusted = change.p_adjusted is not None
     p = change.p_adjusted if is_adjusted else change.p_verdict
     shown = "" if p is None else f", {'adjusted ' if is_adjusted else ''}p = {p_text(p)}"
-    ends = f"{number(change.before)} -> {number(change.after)}{sign}"
+    ends = (sign_text(change) if what == "growth" else "") or _ends(change)
     return (
         f"{relation} '{change.base}': {ends}, {what} {number(change.value)} "
         f"({_span(change.ci_low, change.ci_high)}), shift "

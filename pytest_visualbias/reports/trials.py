@@ -9,12 +9,15 @@ from pytest_visualbias.reports.units import judged_limit
 from pytest_visualbias.verdict import number, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_visualbias.record import ExcessRecord, ResultRecord
     from pytest_visualbias.spec.schema import Alternative
 
-__all__ = ["lone_trials", "seeds_text", "trials_text"]
+__all__ = ["growth_notes", "lone_trials", "seeds_text", "trials_text"]
+
+# What a report calls recorded results where it names a model otherwise.
+RECORDED = "baseline"
 
 
 def trials_text(record: ResultRecord) -> str | None:
@@ -23,7 +26,19 @@ def trials_text(record: ResultRecord) -> str | None:
     if not effects:
         return None
     what = "seeds" if record.role == "random" else "trials"
-    return visible(f"{len(effects)} {what} {_ends(effects)}, largest {_worst(record)[1]}")
+    text = f"{len(effects)} {what} {_ends(effects)}, largest {_worst(record)[1]}"
+    if record.growth is not None and record.growth.smallest_growth is not None:
+        text += f"; smallest growth they can show {number(record.growth.smallest_growth)}"
+    return visible(text)
+
+
+def growth_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield what p-values of growth do not cover, once per run."""
+    grown = [one.growth for one in records if one.role == "gated" and one.growth is not None]
+    if any(one.p_verdict is not None and one.p_trials is None for one in grown):
+        yield "p of growth is about images, not retraining (3 or more 'trials' cover it)"
+    if any(one.base == RECORDED and one.p_crossed not in (None, 1.0) for one in grown):
+        yield "growth from recorded results is judged a little more cautiously"
 
 
 def lone_trials(records: Iterable[ResultRecord]) -> str | None:

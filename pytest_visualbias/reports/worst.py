@@ -21,7 +21,7 @@ OUTCOMES = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
 # What a checkpoint has of a result.
 NUMBERS = (
     *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
-    *("p_value", "p_attributes", "p_welch", "p_verdict", "p_adjusted", "growth"),
+    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict", "p_adjusted", "growth"),
 )
 ON_CHANGE = {"max_growth", "max_shift", "max_excess"}
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.spec.addresses import address_findings
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.kinds import part_of
-from pytest_visualbias.spec.layers import LOGITS, layers_of, points_for
+from pytest_visualbias.spec.layers import LOGITS, expand, gated_layers_of, layers_of, points_for
 from pytest_visualbias.spec.overrides import option_for
-from pytest_visualbias.spec.pairs import pair_findings, unpaired
 from pytest_visualbias.spec.predicting import (
     class_findings,
     logit_findings,
@@ -20,7 +19,14 @@ from pytest_visualbias.spec.predicting import (
     predicts,
 )
 from pytest_visualbias.spec.preparing import model_findings
-from pytest_visualbias.spec.roles import BEFORE, excess_base, growth_base, is_gated, is_random
+from pytest_visualbias.spec.roles import (
+    BEFORE,
+    excess_base,
+    growth_base,
+    is_gated,
+    is_random,
+    role_findings,
+)
 from pytest_visualbias.spec.schema import (
     SHIPPED_SOURCES,
     EmbeddingsModel,
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_visualbias.spec.document import Path
-    from pytest_visualbias.spec.schema import BiasSpec, BiasTest, ModelEntry
+    from pytest_visualbias.spec.schema import Accept, BiasSpec, BiasTest, ModelEntry
     from pytest_visualbias.spec.suites import Suite
 
 __all__ = ["SOURCES_GROUP", "inconsistencies", "inconsistencies_of_tests"]
@@ -50,6 +56,9 @@ RESERVED_TAGS = frozenset(
 
 Finding = tuple["Path", str]
 
+# The kinds whose effects pass at most 7 % of the time if they equal their limit.
+SHOWN_BY_EQUIVALENCE = ("ieat", "sc-eat", "similarity-gap")
+
 
 def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[Finding]:
     """Yield the path of and the sentence about everything that does not fit together.
@@ -59,7 +68,7 @@ def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[F
     yield from _models(spec)
     yield from series_findings(spec)
     yield from address_findings(spec)
-    yield from pair_findings(spec)
+    yield from role_findings(spec)
     yield from _layers(spec)
     yield from word_findings(spec)
     yield from inconsistencies_of_tests(spec)
@@ -73,7 +82,6 @@ def _gating(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
     yield from _limits(spec, test, has_baseline=has_baseline)
     yield from _excess(spec, test)
     yield from _control(test)
-    yield from _drift(spec, test)
     yield from _waiver(spec, test)
 
 
@@ -118,6 +126,7 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
     for name, count in Counter(names).items():
         if count > 1:
             yield ("layers",), f"the layer '{name}' stands {count} times; remove all but one"
+    yield from _gated_layers(spec, names)
     yield from logit_findings(spec)
     yield from class_findings(spec)
     names += [] if LOGITS in names or not predicts(spec) else [LOGITS]
@@ -135,6 +144,18 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
         if isinstance(entry, EmbeddingsModel) and len(read) > 1 and "{layer}" not in entry.prefix:
             message = "the layers would all be the same vectors; write '{layer}' where they differ"
             yield ("models", model, "prefix"), message
+
+
+def _gated_layers(spec: BiasSpec, names: list[str]) -> Iterator[Finding]:
+    for index, text in enumerate(spec.settings.gated_layers or ()):
+        path: Path = ("settings", "gated_layers", index)
+        try:
+            unknown = next((name for name in expand(text) if name not in names), None)
+        except ValueError as error:
+            yield path, str(error)
+        else:
+            if unknown is not None:
+                yield path, f"no layer '{unknown}' in 'layers'; {did_you_mean(unknown, names)}"
 
 
 def _names(spec: BiasSpec | Suite) -> Iterator[Finding]:
@@ -175,39 +196,52 @@ def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
             ("growth_from",),
             (f"unknown model '{test.growth_from}'; {did_you_mean(test.growth_from, spec.models)}"),
         )
-    elif (
-        test.limits.on_growth
-        and spec.pairs
-        and not has_baseline
-        and (alone := unpaired(spec, test))
-    ):
-        message = f"'{alone[0]}' is the end of no pair to measure growth in; add one"
-        yield ("limits", growth), message
-    elif (
-        test.limits.on_growth
-        and not spec.pairs
-        and not has_baseline
-        and growth_base(spec, test) is None
-    ):
-        name = gated[0] if gated and "after" not in gated else "after"
+    elif test.limits.on_growth and not has_baseline and (name := _without_base(spec, test, gated)):
         message = (
-            f"there is nothing to measure growth from; add a model '{BEFORE}' or 'growth_from', or "
-            "record a baseline from the model to measure from, `pytest --visualbias "
-            f"{option_for(name)} --visualbias-update-new`, and commit it"
+            f"there is nothing to measure the growth of '{name}' from; add 'growth_from' to it, "
+            f"add a model '{BEFORE}', or record a baseline from the model to measure from, `pytest "
+            f"--visualbias {option_for(name)} --visualbias-update-new`, and commit it"
         )
         yield ("limits", growth), message
     evidence = test.evidence or spec.settings.evidence
-    has_interval = test.prediction is not None
-    if test.limits.max_gap is not None and evidence == "interval" and not has_interval:
-        yield (
-            ("limits", "max_gap"),
-            ("a gap has no interval; use evidence 'significant' or 'point', or limit max_effect"),
-        )
     if has_limits and not test.compared and evidence == "significant":
         yield (
             ("limits",),
             ("within one set there is no p; add 'evidence: interval' or 'evidence: point'"),
         )
+    if evidence == "equivalence" and not test.is_positive:
+        yield from _equivalence(test)
+
+
+def _equivalence(test: BiasTest) -> Iterator[Finding]:
+    """Yield the limits that equivalence would pass too often, by `benchmarks/equivalence.py`."""
+    limits = test.limits.model_dump(exclude_none=True)
+    if limits and test.kind not in SHOWN_BY_EQUIVALENCE:
+        other = "significant" if test.compared else "interval"
+        message = (
+            f"'evidence: equivalence' cannot judge a test of kind '{test.kind}'; add "
+            f"'evidence: {other}' to the test"
+        )
+        yield ("limits",), message
+        return
+    for key in limits.keys() - {"max_effect", "max_gap"}:
+        yield (
+            ("limits", key),
+            (
+                f"'evidence: equivalence' cannot judge '{key}'; move it to a test of its own with "
+                "'evidence: significant'"
+            ),
+        )
+
+
+def _without_base(spec: BiasSpec, test: BiasTest, gated: list[str]) -> str | None:
+    """Return a gated model that has nothing to measure growth from."""
+    alone = [
+        model
+        for model in gated
+        if growth_base(spec, test, model) is None and spec.models[model].growth_from is None
+    ]
+    return "after" if "after" in alone else next(iter(alone), None)
 
 
 def _excess(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
@@ -230,6 +264,8 @@ def _control(test: BiasTest) -> Iterator[Finding]:
     if not test.is_positive:
         if test.limits.min_effect is not None:
             yield ("limits", "min_effect"), "is for a control; add 'control: positive' or remove it"
+        elif test.control == "idle" and test.limits != Limits():
+            yield ("limits",), "an idle control is never judged; remove them"
         if test.scope is not None:
             yield ("scope",), "is for a control; add 'control: positive' or remove it"
         return
@@ -239,23 +275,18 @@ def _control(test: BiasTest) -> Iterator[Finding]:
         yield ("limits",), "a positive control has 'min_effect' only; remove the other limits"
 
 
-def _drift(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
-    is_measured_only = test.control in ("drift", "idle")
-    if is_measured_only and test.limits.min_effect is None and test.limits != Limits():
-        which = "a drift" if test.control == "drift" else "an idle"
-        yield ("limits",), f"{which} control is never judged; remove them"
-    controls = {one.name: one for one in spec.tests if one.control == "drift"}
-    for index, name in enumerate(test.drifts):
-        path: Path = ("drift",) if isinstance(test.drift, str) else ("drift", index)
-        if test.control:
-            yield path, "a control is corrected by no other; remove it"
-        elif name not in controls:
-            yield path, f"'{name}' is no drift control; {did_you_mean(name, controls)}"
-        elif controls[name].kind != test.kind:
-            kind = controls[name].kind
-            yield path, f"'{name}' is of kind '{kind}'; name one of kind '{test.kind}'"
-        elif name in test.drifts[:index]:
-            yield path, f"'{name}' stands twice; remove one"
+def _accepted_sizes(accept: Accept, limits: Limits) -> Iterator[Finding]:
+    sizes = accept.sizes(limits)
+    if not sizes:
+        yield ("accept",), "names no limit; add 'max_effect', 'max_gap' or 'max_growth'"
+    elif not limits.on_effect and limits.max_growth is None:
+        message = "no waiver covers the limits of this test; add 'max_effect' to them or remove it"
+        yield ("accept",), message
+    for kind, size in sizes.items():
+        limit = getattr(limits, f"max_{kind}")
+        if limit is not None and size <= limit:
+            key = f"max_{kind}" if getattr(accept, f"max_{kind}") is not None else "max_effect"
+            yield ("accept", key), f"is within the limit of {limit:g} anyway; remove it"
 
 
 def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
@@ -264,11 +295,8 @@ def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
         return
     if test.control:
         yield ("accept",), "a control has no waiver; remove it"
-    elif not test.limits.on_effect:
-        yield ("accept",), "there is no limit on the effect to waive; add 'max_effect' or remove it"
-    elif test.limits.judged is not None and accept.max_effect <= test.limits.judged:
-        message = f"is within the limit of {test.limits.judged:g} anyway; remove the waiver"
-        yield ("accept", "max_effect"), message
+        return
+    yield from _accepted_sizes(accept, test.limits)
     gated = [model for model in spec.models if is_gated(spec, model, test)]
     for index, model in enumerate(accept.models or ()):
         if model not in gated:
@@ -277,6 +305,9 @@ def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
     with contextlib.suppress(ValueError):  # said of the layers themselves
         names = layers_of(spec, test)
         for index, layer in enumerate(accept.layers or ()):
-            if layer not in names:
+            if layer in names and layer not in gated_layers_of(spec, test):
+                message = f"no limit applies at '{layer}'; remove it, or add it to 'gated_layers'"
+                yield ("accept", "layers", index), message
+            elif layer not in names:
                 message = f"'{layer}' is no layer of the spec; {did_you_mean(layer, names)}"
                 yield ("accept", "layers", index), message

@@ -1,8 +1,9 @@
 """Strict YAML: a text to plain data and the place of every value.
 
 The text is read event by event, so that no constructor of YAML 1.1 has a say: ``no`` is text,
-``1e-3`` a number and ``012`` twelve (YAML 1.2, core schema). Duplicate keys, anchors, tags, merge
-keys and several documents are faults, and nesting is bounded: a spec is read by people.
+``1e-3`` a number and ``012`` twelve (YAML 1.2, core schema). Keys without a value, duplicate keys,
+anchors, tags, merge keys and several documents are faults, and nesting is bounded: a spec is read
+by people.
 """
 
 from __future__ import annotations
@@ -215,7 +216,14 @@ class _Builder:
             self._key(event)
         else:
             plain = event.style is None or event.style == ""
-            self._add(_resolve(event.value) if plain else event.value, event.start_mark)
+            self._value(_resolve(event.value) if plain else event.value, event.start_mark)
+
+    def _value(self, value: object, mark: _Mark | None) -> None:
+        path = self._path()
+        self._add(value, mark)
+        if value is None and path:
+            message = "has no value; write one, or remove the key"
+            self.faults.append(Fault(path=path, place=self.places[path], message=message))
 
     def _key(self, event: yaml.ScalarEvent) -> None:
         top = self.stack[-1]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Tag
 
+from pytest_visualbias.spec.removed import removals
 from pytest_visualbias.spec.schema import CALL, DIFFERENCE, NAME, TAG
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.document import Document, Fault, Path
 
-__all__ = ["did_you_mean", "explain"]
+__all__ = ["did_you_mean", "explain", "what_is_wrong"]
 
 TYPES = {
     "string_type": "text",
@@ -28,6 +29,20 @@ TYPES = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "model_attributes_type": "a mapping",
+    "finite_number": "a finite number",
+    "json_invalid": "JSON",
+}
+# By what pydantic calls a bound, and by what it calls its value.
+BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
 }
 
 
@@ -73,7 +88,8 @@ def explain(
         path = _data_path(document.data, error["loc"])
         if error["type"] == "too_short" and error["input"]:
             continue  # members that are wrong are not counted, and have a fault of their own
-        faults.append(document.fault(path, _sentence(error, model, path)))
+        sentences = [*removals(document.data, path)] or [_sentence(error, model, path)]
+        faults += [document.fault(path, sentence) for sentence in sentences]
     return faults
 
 
@@ -100,13 +116,10 @@ def _sentence(error: ErrorDetails, model: type[BaseModel], path: Path) -> str:
         return f"{f'value {last + 1} ' if isinstance(last, int) else ''}is missing; add it"
     if kind == "none_required":
         return _about_absent(error["loc"], path)
-    if kind in TYPES:
-        return f"must be {TYPES[kind]}, but {_read(read)} was read; correct it"
     if kind == "literal_error":
-        return (
-            f"{_read(read)} is not one of {limit['expected']}; {_nearest(read, limit['expected'])}"
-        )
-    return _about_value(error)
+        return f"{what_is_wrong(error)}; {_nearest(read, limit['expected'])}"
+    remedy = "add at least one" if kind == "too_short" else "correct it"
+    return f"{what_is_wrong(error)}; {remedy}"
 
 
 def _about_absent(location: Sequence[str | int], path: Path) -> str:
@@ -117,16 +130,26 @@ def _about_absent(location: Sequence[str | int], path: Path) -> str:
     return f"a test of kind '{kind}' has none; {INSTEAD.get((kind, str(path[-1])), 'remove it')}"
 
 
-def _about_value(error: ErrorDetails) -> str:
-    kind, read, limit = error["type"], error["input"], error.get("ctx", {})
-    if kind == "too_short":
-        return "is empty; add at least one"
+def what_is_wrong(error: ErrorDetails) -> str:
+    """Return what is wrong with a value, in our words, whatever pydantic says about it."""
+    kind, read, limit = error["type"], _read(error["input"]), error.get("ctx", {})
+    if kind in ("extra_forbidden", "missing"):
+        return "is an unknown key" if kind == "extra_forbidden" else "is missing"
+    if kind == "literal_error":
+        return f"{read} is not one of {limit['expected']}"
+    if kind in ("too_short", "string_too_short"):
+        return "is empty"
     if kind == "too_long":
-        count = limit["actual_length"]
-        return f"must have {limit['max_length']} values, but {count} were read; correct it"
-    if kind == "string_pattern_mismatch":
-        return f"must be {PATTERNS[limit['pattern']]}, but {_read(read)} was read; correct it"
-    return f"{_lower(error['msg'])}, but {_read(read)} was read; correct it"
+        return f"must have {limit['max_length']} values, but {limit['actual_length']} were read"
+    if kind == "value_error":
+        return f"{limit['error']}, but {read} was read"
+    expected = TYPES.get(kind, "another value")
+    if kind in BOUNDS:
+        name, words = BOUNDS[kind]
+        expected = f"{words} {limit[name]:g}"
+    elif kind == "string_pattern_mismatch":
+        expected = PATTERNS.get(limit["pattern"], f"text like {limit['pattern']}")
+    return f"must be {expected}, but {read} was read"
 
 
 def _nearest(read: object, expected: str) -> str:
@@ -145,11 +168,6 @@ def _read(value: object) -> str:
         return names[value]
     text = repr(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-def _lower(text: str) -> str:
-    text = text.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
 
 
 def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> set[str]:

@@ -19,7 +19,6 @@ from pytest_visualbias.spec.values import (
     Alternative,
     Evidence,
     Name,
-    NameOrNames,
     Sides,
     Strict,
     TagName,
@@ -107,8 +106,7 @@ class BiasTest(Strict):
     prediction: Prediction | None = None
     limits: Limits = Limits()
     accept: Accept | None = None
-    control: Literal["positive", "idle", "drift"] | None = None
-    drift: NameOrNames | None = None
+    control: Literal["positive", "idle"] | None = None
     scope: Literal["attributes", "model"] | None = None
     alternative: Alternative | None = None
     evidence: Evidence | None = None
@@ -116,11 +114,6 @@ class BiasTest(Strict):
     growth_from: Name | None = None
     excess_over: Name | None = None
     tags: Annotated[tuple[TagName, ...], Field(strict=False)] = ()
-
-    @property
-    def drifts(self) -> tuple[str, ...]:
-        """The drift controls whose mean shift is taken off."""
-        return (self.drift,) if isinstance(self.drift, str) else self.drift or ()
 
     @property
     def is_positive(self) -> bool:
@@ -176,7 +169,6 @@ class IntraSimilarityTest(BiasTest):
     prediction: Absent = None
     limits: SimilarityLimits = SimilarityLimits()
     control: Absent = None
-    drift: Absent = None
     scope: Absent = None
     alternative: Absent = None
     evidence: Literal["interval", "point"] | None = None
@@ -195,7 +187,6 @@ class OutcomeGapTest(BiasTest):
     prediction: Prediction
     limits: OutcomeLimits = OutcomeLimits()
     control: Absent = None
-    drift: Absent = None
     scope: Absent = None
     sides: Absent = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -22,11 +23,13 @@ __all__ = [
     "PROBABILITIES",
     "READ_OUTS",
     "expand",
+    "gated_layers_of",
     "layer_point",
     "layers_of",
     "made_at",
     "points_for",
     "points_of",
+    "test_at",
 ]
 
 POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
@@ -133,14 +136,43 @@ def points_of(spec: BiasSpec, renamed: Mapping[str, str]) -> tuple[LayerPoint, .
 
 def layers_of(spec: BiasSpec, test: BiasTest) -> tuple[str, ...]:
     """Return the names of the layers at which a test is made, in the order of the spec."""
-    if test.prediction is not None:
-        return (LOGITS,)
-    return tuple(point.name for point in points_for(spec.layers, {}))
+    return (LOGITS,) if test.prediction is not None else _names(spec.layers)
+
+
+@functools.lru_cache(maxsize=8)
+def _names(layers: tuple[str | LayerPoint, ...]) -> tuple[str, ...]:
+    """Return the names of layers; asked for by every test at every layer."""
+    return tuple(point.name for point in points_for(layers, {}))
+
+
+def gated_layers_of(spec: BiasSpec, test: BiasTest) -> tuple[str, ...]:
+    """Return the layers at which the limits of a test apply; those of predictions always do."""
+    named = spec.settings.gated_layers
+    if named is None or test.prediction is not None:
+        return layers_of(spec, test)
+    return _among(spec.layers, named)
+
+
+@functools.lru_cache(maxsize=8)
+def _among(layers: tuple[str | LayerPoint, ...], named: tuple[str, ...]) -> tuple[str, ...]:
+    gated = {layer for text in named for layer in expand(text)}
+    return tuple(layer for layer in _names(layers) if layer in gated)
+
+
+def test_at(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
+    """Return a test as it is judged at a layer: without limits at a layer that is not gated."""
+    if layer in gated_layers_of(spec, test):
+        return test
+    control = "idle" if test.is_positive else test.control
+    measured = {"limits": type(test.limits)(), "accept": None, "control": control}
+    return test.model_copy(update=measured)
 
 
 def made_at(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
-    """Return the tests that are made at a layer, in the order of the spec."""
-    return tuple(test for test in spec.tests if layer in layers_of(spec, test))
+    """Return the tests that are made at a layer as they are judged there, in their order."""
+    return tuple(
+        test_at(spec, test, layer) for test in spec.tests if layer in layers_of(spec, test)
+    )
 
 
 def _moved(point: LayerPoint, text: str | None) -> LayerPoint:

@@ -57,16 +57,6 @@ class Limits(Strict):
         """Whether a limit uses the p of the excess."""
         return self.max_excess is not None
 
-    @property
-    def of_effect(self) -> Limits:
-        """Those that use the p of the effect, alone."""
-        return Limits(max_effect=self.max_effect, max_gap=self.max_gap)
-
-    @property
-    def of_change(self) -> Limits:
-        """The others."""
-        return self.model_copy(update={"max_effect": None, "max_gap": None})
-
 
 class SimilarityLimits(Limits):
     """Where nothing is compared there is no gap, and no control."""
@@ -92,8 +82,8 @@ class Accept(Strict):
 
     Attributes
     ----------
-    max_effect : float
-        The largest effect that is accepted.
+    max_effect, max_gap, max_growth : float, optional
+        The largest value that is accepted, each for the limit of the same name; one at least.
     reason : str
         Why, for whoever reads the report.
     until : date
@@ -102,11 +92,24 @@ class Accept(Strict):
         Where; without them for every gated model, and at every layer.
     """
 
-    max_effect: Limit
+    max_effect: Limit | None = None
+    max_gap: Limit | None = None
+    max_growth: Limit | None = None
     reason: Said
     until: Day
     models: Names | None = None
     layers: Names | None = None
+
+    def sizes(self, limits: Limits) -> dict[str, float]:
+        """Return what is accepted by the kind of limit.
+
+        If the gap is the effect, `max_effect` means the gap.
+        """
+        max_effect, max_gap = self.max_effect, self.max_gap
+        if isinstance(limits, OutcomeLimits):
+            max_effect, max_gap = None, max_effect if max_gap is None else max_gap
+        sizes = {"effect": max_effect, "gap": max_gap, "growth": self.max_growth}
+        return {kind: value for kind, value in sizes.items() if value is not None}
 
     def speaks_of(self, model: str, layer: str) -> bool:
         """Whether it is about a model at a layer."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOOR", "merged", "named_tests"]
 
+NONE = "none"  # what a spec writes to take a suite's control or limit away
 FLOOR = "min_effect"  # the limit of a positive control, and of nothing else
 # What is put together anew, so that its places in the spec's own text are others afterwards.
 RENUMBERED = ("tests", "known_duplicates")
@@ -118,6 +119,8 @@ class _Merging:
         """Return a test of the suite with what the spec adds, and keep the places of its keys."""
         added = self.data["tests"][own] if own is not None else {}
         test = {**self.suite.data["tests"][theirs], **added}
+        if test.get("control") == NONE:
+            test["control"] = None
         self._place(self.suite, ("tests", theirs), ("tests", at))
         if own is not None:
             for key in added:
@@ -130,7 +133,7 @@ class _Merging:
             is_positive = limits.get(FLOOR) is not None
             test = test if is_positive else _unasked(test, has_limits=limits != {})
         self.controls += is_positive
-        return {**test, "limits": limits} if limits != {} else test
+        return {**test, "limits": limits} if "limits" in test or limits != {} else test
 
     def _limits(self, test: dict[str, Any], at: int) -> Any:
         """Return the limits of the choice that concern a test, and those of the spec's own test."""
@@ -139,18 +142,14 @@ class _Merging:
         given = choice.get("limits", {}) if isinstance(choice, dict) else {}
         if not isinstance(own, dict):
             return own
-        control = test.get("control")
-        shared = {
-            key: value
-            for key, value in given.items()
-            if (key == FLOOR) == (control == "positive") and control != "drift"
-        }
+        is_positive = test.get("control") == "positive"
+        shared = {key: value for key, value in given.items() if (key == FLOOR) == is_positive}
         path: Path = ("tests", at, "limits")
         if shared and path not in self.places:
             self.places[path] = self._shown(self.own, ("suite", "limits"))
         for key in shared.keys() - own.keys():
             self.places[(*path, key)] = self._shown(self.own, ("suite", "limits", key))
-        return {**shared, **own}
+        return {key: value for key, value in {**shared, **own}.items() if value != NONE}
 
     def _place(self, source: Document, old: Path, new: Path) -> None:
         """Take over the places of a value, which say where it stands in its own text."""

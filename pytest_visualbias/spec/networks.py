@@ -70,14 +70,26 @@ Paths = Annotated[
 ]
 
 
-ARGUMENTS = {bool: "flag", int: "whole", float: "number"}
+SCALARS = {bool: "flag", int: "whole", float: "number"}
 # Tagged by what was written, as a plain union would try all of them and tell of each.
-Argument = Annotated[
+Scalar = Annotated[
     Annotated[bool, Tag("flag")]
     | Annotated[int, Tag("whole")]
     | Annotated[Finite, Tag("number")]
     | Annotated[str, Tag("text")],
-    Discriminator(lambda value: ARGUMENTS.get(type(value), "text")),
+    Discriminator(lambda value: SCALARS.get(type(value), "text")),
+]
+Argument = Annotated[
+    Annotated[bool, Tag("flag")]
+    | Annotated[int, Tag("whole")]
+    | Annotated[Finite, Tag("number")]
+    | Annotated[str, Tag("text")]
+    | Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1), Tag("list")],
+    Discriminator(
+        lambda value: (
+            "list" if isinstance(value, list | tuple) else SCALARS.get(type(value), "text")
+        )
+    ),
 ]
 
 
@@ -119,6 +131,8 @@ class Network(Strict):
         What that number counts: epoch, step.
     gate : "last" or "all", optional
         Which of them the limits judge.
+    growth_from : str, optional
+        The model that this one's growth is measured from, in place of ``before``.
     """
 
     model_config = ConfigDict(json_schema_extra=SERIES_KEYS)
@@ -136,6 +150,7 @@ class Network(Strict):
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+    growth_from: Name | None = None
 
     @property
     def files(self) -> Paths | None:

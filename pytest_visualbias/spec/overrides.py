@@ -34,7 +34,7 @@ LOCAL = "local-dir:"
 # What a folder begins with where the name of a repository could stand as well.
 FOLDERS = (".", "/", "~")
 # What an entry says about images and layers holds for the model put in its place, too.
-KEPT = ("preprocess", "transform", "layers", "labels")
+KEPT = ("preprocess", "transform", "layers", "labels", "growth_from")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +127,7 @@ def apply(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
 
 def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
     name = override.name
-    entry = models.get(name, models.get(PAIR.get(name, name)))
+    entry = _entry_for(models, name)
     known = entry if isinstance(entry, dict) else {}
     if override.source == IN_MEMORY and entry is None:
         raise UsageError(
@@ -137,7 +137,7 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
     if override.source is not None:
         kept = {key: known[key] for key in KEPT if key in known}
         if override.source == "embeddings":
-            kept = {key: kept[key] for key in kept if key in ("layers", "labels")}
+            kept = {key: kept[key] for key in kept if key not in ("preprocess", "transform")}
         if override.source == known.get("source") == "embeddings" and "prefix" in known:
             kept["prefix"] = known["prefix"]  # where the sets lie in such a file
         return {"source": override.source, **_main(override.source, override.what), **kept}
@@ -160,6 +160,14 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
     dropped = [key for key in (*WEIGHTS, *SERIES) if not (key == "pretrained" and is_tag)]
     rest = {key: value for key, value in known.items() if key not in dropped}
     return {**rest, "checkpoint": override.what}
+
+
+def _entry_for(models: dict[str, Any], name: str) -> Any:
+    """Return the entry of a model, or that of the other end, which says what is alike."""
+    entry = models.get(PAIR.get(name, name))
+    if name in models or not isinstance(entry, dict):
+        return models.get(name, entry)
+    return {key: value for key, value in entry.items() if key != "growth_from"}
 
 
 def _is_of_folder(entry: dict[str, Any]) -> bool:

@@ -143,8 +143,11 @@ def parse_spec(
         spec = BiasSpec.model_validate(data)
     except ValidationError as error:
         given = dataclasses.replace(document, data=data)
-        found = explain(given, BiasSpec, error.errors())
-        faults += [*found, *_beyond(given, found, has_baseline=has_baseline)]
+        known = {fault.path for fault in faults}
+        found = [
+            fault for fault in explain(given, BiasSpec, error.errors()) if fault.path not in known
+        ]
+        faults += [*found, *_beyond(given, [*faults, *found], has_baseline=has_baseline)]
         raise _spec_error(faults, file) from None
     findings = inconsistencies(spec, has_baseline=has_baseline)
     faults += [document.fault(path, message) for path, message in findings]
@@ -202,8 +205,10 @@ def _may_cause(fault: Path, path: Path) -> bool:
     """Whether a finding at a path may follow from leaving out the value at fault."""
     if path[: len(fault)] == fault[: len(path)]:
         return True
-    if fault[0] == "layers" and {"layers", "prefix"} & {*path}:
+    if fault[0] == "layers" and {"layers", "gated_layers", "prefix"} & {*path}:
         return True  # models speak of layers by their names and number
+    if fault[0] == "pairs":
+        return True  # which models are gated is known only when they say it themselves
     # A model or a test is checked as a whole; only the concepts of a test stand alone.
     is_beside = len(fault) > NAMED and path[:NAMED] == fault[:NAMED]
     return is_beside and not (fault[0] == "tests" and {"targets", "attributes"} & {*path})

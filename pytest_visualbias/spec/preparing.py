@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Findings = Iterator[tuple[Path, str]]
 
-__all__ = ["DEPARTURE", "WHOLE_NAMES", "model_findings"]
+__all__ = ["ARGUMENTS", "DEPARTURE", "WHOLE_NAMES", "model_findings"]
 
 DEPARTURE = (
     "iEAT's preprocessing is not the model's own: a square from the top left, not normalised; "

@@ -14,7 +14,7 @@ from pytest_visualbias.spec.networks import (
     Transform,
     known_transform,
 )
-from pytest_visualbias.spec.values import Labels, Strict, Text
+from pytest_visualbias.spec.values import Labels, Name, Strict, Text
 
 __all__ = ["OWN_PRECISION", "PROGRAMS", "ProgramModel"]
 
@@ -42,5 +42,6 @@ class ProgramModel(Strict):
     precision: Annotated[None, SkipJsonSchema()] = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+    growth_from: Name | None = None
 
     is_known = field_validator("transform", mode="before")(known_transform)

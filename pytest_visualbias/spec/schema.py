@@ -37,8 +37,9 @@ from pytest_visualbias.spec.values import (
     Alternative,
     Differences,
     Evidence,
-    Labels,
+    Groups,
     Name,
+    Names,
     Sides,
     Strict,
     Text,
@@ -71,7 +72,6 @@ __all__ = [
     "ModelEntry",
     "Network",
     "OpenClipModel",
-    "Pair",
     "Pooling",
     "ProgramModel",
     "Settings",
@@ -101,11 +101,14 @@ class ConceptFiles(Strict):
         A glob below `path`; without it the images directly in it are taken.
     files : tuple of str, optional
         The files below `path`, in this order.
+    groups : str, optional
+        As that of the spec, for this concept.
     """
 
     path: Text = "."
     pattern: Text | None = None
     files: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
+    groups: Groups | None = None
 
 
 def _concept(value: Any) -> str:
@@ -137,7 +140,13 @@ Layer = Annotated[
 
 
 class Settings(Strict):
-    """Of all tests of a spec; a test may say otherwise where it has the same key."""
+    """Settings of all tests of a spec; a test with the same key overrides one.
+
+    Attributes
+    ----------
+    gated_layers : tuple of str, optional
+        The layers at which limits apply; without it all.
+    """
 
     # No sets of images support less, and the interval there is all that is possible.
     alpha: Annotated[float, Field(ge=0.0001, lt=1)] = 0.05
@@ -145,24 +154,9 @@ class Settings(Strict):
     correction: Literal["holm", "bh", "none"] = "holm"
     evidence: Evidence = "significant"
     sides: Sides = "both"
+    gated_layers: Names | None = None
     duplicates: Literal["warn", "error"] = "warn"
     differs: Differences = ()
-
-
-class Pair(Strict):
-    """Two models, the second made from the first: its growth is measured from there.
-
-    Attributes
-    ----------
-    before, after : str
-        Names of models.
-    labels : mapping of str to str
-        Of `after`, beside its own.
-    """
-
-    before: Name
-    after: Name
-    labels: Labels = Field(default_factory=dict)
 
 
 class SuiteChoice(Strict):
@@ -196,12 +190,14 @@ class BiasSpec(Strict):
     visualbias: Literal[1]
     title: str = ""
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
-    pairs: Annotated[tuple[Pair, ...], Field(strict=False)] = ()
     layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] = ("pooled",)
     stimuli: Text = "."
     suite: Choice | None = None
     concepts: Annotated[dict[Name, Concept], Field(min_length=1)]
     known_duplicates: Texts = ()
+    # A regular expression for the whole stem of a file name; what it captures is the group of an
+    # image, and the images of a group count as one.
+    groups: Groups | None = None
     # The names of the classes of classifiers, in the order of their logits.
     classes: Texts = ()
     settings: Settings = Settings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.networks import Network
-from pytest_visualbias.spec.roles import is_origin
+from pytest_visualbias.spec.roles import is_origin, measured_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +33,19 @@ def series_findings(spec: BiasSpec) -> Iterator[tuple[Path, str]]:
             continue
         for key, message in _of_entry(entry):
             yield ("models", name, key), message
-        if entry.series is not None and any(is_origin(spec, name, test) for test in spec.tests):
+        if entry.series is not None and _starts_growth(spec, name):
             message = (
                 f"growth is measured from '{name}', so it must be one network; name one file with "
                 "'checkpoint', or give the series another name"
             )
             yield ("models", name, "series"), message
+
+
+def _starts_growth(spec: BiasSpec, model: str) -> bool:
+    """Whether growth is measured from a model."""
+    return any(
+        is_origin(spec, model, test) or model in measured_from(spec, test) for test in spec.tests
+    )
 
 
 def _of_entry(entry: Network) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.counting import by_label, unlabelled
 from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.groups import groups_path, shared_groups, ungrouped
 from pytest_visualbias.spec.kinds import part_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "concepts_of", "is_known", "set_findings"]
 
 SHOWN = 5
+FIRST = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +65,13 @@ def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[Finding]:
     if not stimuli.stimuli:
         hint = "put images into its folder or correct 'path' and 'pattern'"
         yield Finding(path=path, message=f"no image was found; {hint}", is_fault=True)
+    if (pattern := groups_path(spec, stimuli.concept)) and (left := ungrouped(spec, stimuli)):
+        first = ", ".join(map(printable, left[:FIRST]))
+        message = (
+            f"the pattern matches no whole file name (without its ending) of {len(left)} of "
+            f"{len(stimuli)} images in '{stimuli.concept}': {first}; correct it or rename the files"
+        )
+        yield Finding(path=pattern, message=message, is_fault=True)
     if stimuli.others:
         names = _list(stimuli.others)
         message = f"left out, not being images by their names: {names}; move them away"
@@ -91,6 +100,12 @@ def _of_test(
                 "the class from others; add images of other classes"
             )
             yield Finding(path=(*path, "prediction", "label"), message=message, is_fault=False)
+    for (first, second), groups in shared_groups(spec, sets).items():
+        message = (
+            f"{first} and {second} share {_list(groups)}: a group must be in one set of a test "
+            "only; correct 'groups', or the sets"
+        )
+        yield Finding(path=(*path, part_of(second)), message=message, is_fault=True)
     for first, second in itertools.combinations(sets, 2):
         shared = _shared(sets[first], sets[second])
         noun = sets[first].noun

@@ -16,13 +16,14 @@ from pytest_visualbias.spec.libraries import (
 from pytest_visualbias.spec.networks import (
     SERIES_KEYS,
     TRANSFORM_NEEDED,
+    Argument,
     Network,
     Preprocess,
     Transform,
     known_transform,
 )
 from pytest_visualbias.spec.programs import PROGRAMS, ProgramModel
-from pytest_visualbias.spec.values import CALL, Labels, Strict, Text
+from pytest_visualbias.spec.values import CALL, Labels, Name, Strict, Text
 
 __all__ = [
     "IN_MEMORY",
@@ -55,6 +56,7 @@ class FactoryModel(Network):
 
     source: Literal["factory"]
     call: Annotated[str, Field(pattern=CALL)]
+    arguments: dict[Text, Argument] = Field(default_factory=dict)
     preprocess: Preprocess = "own"
     transform: Annotated[Transform | None, Field(validate_default=True)] = None
 
@@ -69,6 +71,7 @@ class EmbeddingsModel(Strict):
     prefix: str = ""
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+    growth_from: Name | None = None
 
 
 class InMemoryModel(Strict):
@@ -80,6 +83,7 @@ class InMemoryModel(Strict):
     transform: Transform | None = None
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+    growth_from: Name | None = None
 
 
 class ForeignModel(BaseModel):
@@ -93,6 +97,7 @@ class ForeignModel(BaseModel):
     ]
     layers: dict[str, Text] = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
+    growth_from: Name | None = None
 
 
 def _source(value: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.spec.absent import correction
 from pytest_visualbias.spec.digests import digest_of_file, digest_of_list
 from pytest_visualbias.spec.schema import ConceptFiles
 
@@ -52,6 +53,8 @@ class Stimulus:
         The file, where it is an image.
     prompts : tuple of str
         What a model reads, where it is a word: the word in each template.
+    members : int
+        How many images it is the mean of, where it is a group; 0 of one image.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Stimulus:
     identity: str
     path: Path | None = None
     prompts: tuple[str, ...] = ()
+    members: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,8 +173,12 @@ def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
     if files.files is not None:
         return [folder / name for name in files.files], []
     if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise StimulusError(f"the folder {folder} {what}; correct the path or fetch the stimuli")
+        if folder.exists():
+            raise StimulusError(f"the folder {folder} is not a folder; correct the path")
+        remedy = correction(folder).replace(
+            "correct the path", "correct the path or fetch the stimuli"
+        )
+        raise StimulusError(f"the folder {folder} does not exist; {remedy}")
     if files.pattern is not None:
         found = [path for path in folder.glob(files.pattern) if _is_file(path)]
     else:

@@ -30,6 +30,7 @@ __all__ = [
     "Day",
     "Differences",
     "Evidence",
+    "Groups",
     "Labels",
     "Limit",
     "Name",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 Alternative = Literal["two-sided", "greater", "less"]
-Evidence = Literal["significant", "interval", "point"]
+Evidence = Literal["significant", "interval", "equivalence", "point"]
 Sides = Literal["both", "targets"]
 
 # Names stand in node ids and tables: no line breaks, no "::" that would split an id.
@@ -95,6 +96,21 @@ def _bare(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_bare, value))
     return without_secrets(value) if isinstance(value, str) else value
+
+
+def _groups(value: str) -> str:
+    try:
+        captures = re.compile(value).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is not a regular expression ({error})") from None
+    if captures != 1:
+        raise ValueError(
+            f"must capture the group of an image once, as '(.+)_\\d+' does; it captures {captures}"
+        )
+    return value
+
+
+Groups = Annotated[str, AfterValidator(_groups), Field(min_length=1)]
 
 
 class Strict(BaseModel):

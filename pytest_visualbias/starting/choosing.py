@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.spec.quoting import quoted
 from pytest_visualbias.spec.shortening import shortened
-from pytest_visualbias.starting.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

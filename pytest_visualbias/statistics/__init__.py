@@ -23,8 +23,14 @@ from pytest_visualbias.statistics.contrast_scores import (
     sc_eat_scores,
     similarity_gap_scores,
 )
+from pytest_visualbias.statistics.endpoint import growth_basis
 from pytest_visualbias.statistics.evidence import Evidence, Sides
-from pytest_visualbias.statistics.growth import GrowthResult, growth_from_scores, growth_test
+from pytest_visualbias.statistics.growth import (
+    GrowthResult,
+    growth_from_scores,
+    growth_test,
+    shift_from_scores,
+)
 from pytest_visualbias.statistics.intervals import largest_effect
 from pytest_visualbias.statistics.intra import (
     IntraResult,
@@ -34,8 +40,12 @@ from pytest_visualbias.statistics.intra import (
     mean_intra_scores,
 )
 from pytest_visualbias.statistics.intra_growth import IntraGrowthResult, intra_growth_from_scores
+from pytest_visualbias.statistics.leave_one_out import Influence, influence_from_scores
 from pytest_visualbias.statistics.multiplicity import Correction, adjust
-from pytest_visualbias.statistics.outcome_growth import outcome_growth_from_scores
+from pytest_visualbias.statistics.outcome_growth import (
+    outcome_growth_from_scores,
+    outcome_shift_from_scores,
+)
 from pytest_visualbias.statistics.outcomes import (
     OutcomeResult,
     OutcomeScores,
@@ -44,6 +54,10 @@ from pytest_visualbias.statistics.outcomes import (
 )
 from pytest_visualbias.statistics.permutation import Alternative, PMethod
 from pytest_visualbias.statistics.power import (
+    critical_value,
+    detectable_effect,
+    images_for_limit,
+    images_to_show,
     smallest_detectable_effect,
     smallest_p,
     smallest_visible_gap,
@@ -51,8 +65,10 @@ from pytest_visualbias.statistics.power import (
 from pytest_visualbias.statistics.predictions import predicted, probabilities
 from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
-from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
-from pytest_visualbias.statistics.weighted import Influence, influence_from_scores
+from pytest_visualbias.statistics.retraining import smallest_growth
+from pytest_visualbias.statistics.sampled_effect import SampledEffect
+from pytest_visualbias.statistics.scores import GrowthBasis, Scores, association_scores, mean_scores
+from pytest_visualbias.statistics.similarity import GroupedRows
 from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 
 EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult
@@ -67,6 +83,8 @@ __all__ = [
     "Correction",
     "EffectResult",
     "Evidence",
+    "GroupedRows",
+    "GrowthBasis",
     "GrowthResult",
     "Influence",
     "IntraGrowthResult",
@@ -74,6 +92,7 @@ __all__ = [
     "OutcomeResult",
     "OutcomeScores",
     "PMethod",
+    "SampledEffect",
     "Scores",
     "Sides",
     "ZeroShotResult",
@@ -83,8 +102,13 @@ __all__ = [
     "association_scores",
     "association_test",
     "contrast_from_scores",
+    "critical_value",
+    "detectable_effect",
+    "growth_basis",
     "growth_from_scores",
     "growth_test",
+    "images_for_limit",
+    "images_to_show",
     "influence_from_scores",
     "intra_from_scores",
     "intra_growth_from_scores",
@@ -98,13 +122,16 @@ __all__ = [
     "newcombe",
     "outcome_from_scores",
     "outcome_growth_from_scores",
+    "outcome_shift_from_scores",
     "predicted",
     "probabilities",
     "sc_eat_scores",
     "sc_eat_test",
+    "shift_from_scores",
     "similarity_gap_scores",
     "similarity_gap_test",
     "smallest_detectable_effect",
+    "smallest_growth",
     "smallest_p",
     "smallest_visible_gap",
     "spearman",

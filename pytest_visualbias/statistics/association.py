@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.statistics.crossed import crossed_p
 from pytest_visualbias.statistics.evidence import (
-    Evidence,
     Sides,
     attribute_side,
     require_sides,
     weigh,
 )
-from pytest_visualbias.statistics.intervals import scaled_interval
+from pytest_visualbias.statistics.sampled_effect import SampledEffect, sampling
 from pytest_visualbias.statistics.scores import Scores, association_scores
-from pytest_visualbias.statistics.weighted import wide_interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -32,8 +31,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AssociationResult(Evidence):
-    """What one association test found; the p-values are those of `Evidence`.
+class AssociationResult(SampledEffect):
+    """What one association test found; the p-values and intervals are those of `SampledEffect`.
 
     Attributes
     ----------
@@ -46,13 +45,8 @@ class AssociationResult(Evidence):
         The one of the two nearer to zero; `effect_size` if only the targets count.
     gap : float
         Difference of the mean associations of X and Y, in cosines.
-    ci_low, ci_high : float
-        Confidence interval of `effect_judged`, the side it was seen from being sampled.
     wide_low, wide_high : float or None
-        BCa bootstrap interval of `effect_judged`, targets and attributes both being sampled; None
-        where only scores are known.
-    confidence : float
-        Of both intervals.
+        The same as `ci_low` and `ci_high`.
     x_ab, y_ab : float or None
         Mean associations of X and of Y, in cosines, whose difference is the gap.
     n_x, n_y, n_a, n_b : int
@@ -61,13 +55,8 @@ class AssociationResult(Evidence):
 
     effect_size: float
     effect_size_attributes: float | None
-    effect_judged: float
-    gap: float
-    ci_low: float
-    ci_high: float
     wide_low: float | None = None
     wide_high: float | None = None
-    confidence: float
     x_ab: float | None = None
     y_ab: float | None = None
     n_x: int
@@ -144,19 +133,17 @@ def association_from_scores(
     Parameters are those of `association_test`, with `scores` in place of the embeddings.
     """
     targets, attributes = sound_sides(scores, sides)
-    evidence = weigh(targets, attributes, alternative=alternative, sides=sides)
+    crossed = crossed_p(scores, alternative=alternative) if sides == "both" else None
+    evidence = weigh(targets, attributes, alternative=alternative, sides=sides, crossed=crossed)
     judged = judged_side(targets, attributes, sides)
-    low, high = scaled_interval(judged, confidence)
-    wide = wide_interval(scores, sides, confidence) or (None, None)
+    sampled = sampling(scores, judged.difference, sides, confidence)
     return AssociationResult(
         effect_size=targets.difference,
         effect_size_attributes=None if attributes is None else attributes.difference,
         effect_judged=judged.difference,
         gap=scores.gap,
-        ci_low=low,
-        ci_high=high,
-        wide_low=wide[0],
-        wide_high=wide[1],
+        wide_low=sampled.get("ci_low"),
+        wide_high=sampled.get("ci_high"),
         confidence=confidence,
         x_ab=scores.x_ab,
         y_ab=scores.y_ab,
@@ -165,6 +152,7 @@ def association_from_scores(
         n_a=len(scores.a),
         n_b=len(scores.b),
         **asdict(evidence),
+        **sampled,
     )
 
 

@@ -1,177 +1,242 @@
-"""Intervals of a change between two models that scored the same images."""
+"""What the change of an effect between two models is measured on, and its intervals."""
 
 from __future__ import annotations
 
-import hashlib
-import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.statistics.intervals import t_margin
-from pytest_visualbias.statistics.side import mean, spread
+from pytest_visualbias.statistics.intervals import jackknife, t_interval
+from pytest_visualbias.statistics.proportions import PairedRates, apart, newcombe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import Final
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from pytest_visualbias.statistics.side import Side
+    from pytest_visualbias.statistics.permutation import Alternative
 
     Vector = NDArray[np.float64]
-    Matrix = NDArray[np.float64]
-    Paired = tuple[Side, Side]
 
-__all__ = ["UNCHANGED", "growth_interval", "shift_interval"]
+Interval = tuple[float, float]
+Signs = tuple[float, float]
 
-# A change of a score within this is none: recorded scores and live ones may differ by rounding.
+__all__ = [
+    "UNCHANGED",
+    "WITHIN_FLOOR",
+    "Estimate",
+    "Estimates",
+    "RateEstimates",
+    "around_zero",
+    "direction",
+    "estimate",
+    "estimates_of",
+    "opposite",
+    "within_sets",
+]
+
+# Effects that differ by less are equal: recorded scores and live ones may differ by rounding.
 UNCHANGED: Final = 1e-6
-_DRAWS: Final = 2_000
-_CELLS: Final = 2**20
+# Smallest spread within sets, in units of the spread of both sets together.
+WITHIN_FLOOR: Final = 1e-6
 
 
-def growth_interval(sides: tuple[Paired, ...], confidence: float) -> tuple[float, float]:
-    """Percentile bootstrap interval of ``|e_after| - |e_before|``.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A value with its standard error, and the degrees of freedom of that error."""
 
-    Parameters
+    value: float = 0.0
+    error: float = 0.0
+    freedom: float = 1.0
+
+    def interval(self, level: float) -> Interval:
+        """Confidence interval of Student's t."""
+        return t_interval(self.value, self.error, self.freedom, level)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimates:
+    """Estimates that the intervals of a change are made of; s is the sign of an effect e.
+
+    Attributes
     ----------
-    sides : tuple of (Side, Side)
-        Each side that counts, before and after, rows paired; one or two.
-    confidence : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    tuple of float
-
-    Notes
-    -----
-    Images are drawn with replacement within each set, the same ones for both models; scores are
-    standardised anew and the judged side (the weaker effect) is chosen anew for each model in
-    every draw. The generator is seeded by the scores, and rows are sorted first, so the interval
-    depends neither on their order nor on the process. Associations of one side with other images
-    of the other side are not drawn: the scores of a side are taken as they are [1]_.
-
-    Simulated coverage at 95 % (`benchmarks/RESULTS.md`): 91 to 98 % where there was an effect
-    before, 82 to 85 % where there was none, as the absolute value has a corner there.
-
-    References
-    ----------
-    .. [1] B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap", chapter 13, 1993.
+    before : Estimate
+        ``e_before``.
+    after : Estimate
+        ``s_after e_after``; with an alternative, negative if ``e_after`` is of the other direction
+        and s is 0.
+    growth : Estimate
+        ``s_after e_after - s_before e_before``.
+    opposite : Estimate
+        The same with the other sign of ``e_before``.
+    shift : Estimate
+        ``e_after - e_before``.
     """
-    rng = _generator(sides)
-    effects = np.stack([_resampled_effects(paired, rng) for paired in sides])
-    sizes = np.abs(effects).min(axis=0)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(sizes[1] - sizes[0], [tail, 1 - tail])
-    return float(low), float(high)
+
+    before: Estimate = Estimate()
+    after: Estimate = Estimate()
+    growth: Estimate = Estimate()
+    opposite: Estimate = Estimate()
+    shift: Estimate = Estimate()
+
+    def growth_interval(self, level: float) -> Interval:
+        """Confidence interval of the growth."""
+        ends = (self.growth, self.opposite, self.before, self.after)
+        growth, opposite, before, after = (end.interval(level) for end in ends)
+        return around_zero(growth, opposite, before, after, is_opposite=self.after.value < 0)
+
+    def shift_interval(self, level: float) -> Interval:
+        """Confidence interval of the shift."""
+        return self.shift.interval(level)
 
 
-def shift_interval(
-    shift: float, sides: tuple[Paired, ...], judged: Paired, confidence: float
-) -> tuple[float, float]:
-    """Interval of ``e_after - e_before`` from its influence function.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RateEstimates:
+    """Rates that the intervals of the change of a gap are made of.
 
-    Parameters
+    Attributes
     ----------
-    shift : float
-        The estimate.
-    sides : tuple of (Side, Side)
-        Each side that counts, before and after.
-    judged : (Side, Side)
-        The side judged before, as it was before, and the one judged after, as it was after.
-    confidence : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    tuple of float
-        `shift` and twice a quantile of t with N - 2 degrees of freedom, N the number of images on
-        the side that is judged after, of standard error. Simulated coverage at 95 %: 91 to 97 %.
-
-    Notes
-    -----
-    For an image of X, with ``D`` the difference of the two means and ``v`` the variance of both
-    sets together, the influence on d is ``i = u / sqrt(v) - D (u^2 - v_X + 2 p_Y D u) p_X /
-    (2 v^1.5)`` with ``u`` its distance from the mean of X, ``v_X`` the variance within X and
-    ``p_X, p_Y`` the shares of the sets; for an image of Y with D and u of opposite sign. The
-    influence on the shift is the difference of those after and before: where both are judged from
-    the same side it is taken image by image; else the two sides add up as independent.
-
-    References
-    ----------
-    .. [1] F. R. Hampel, "The influence curve and its role in robust estimation", JASA 69,
-       383-393, 1974.
+    pairs : tuple of PairedRates
+        Rates after and before of each group.
+    signs : tuple of float
+        Signs with which the gaps before and after count.
+    opposite : float
+        The other sign that the gap before may have.
+    upwards : float
+        The sign with which a gap after counts.
     """
-    variance = 0.0
-    for before, after in sides:
-        for first in (True, False):
-            influence = (after is judged[1]) * _influence(after, first=first)
-            influence -= (before is judged[0]) * _influence(before, first=first)
-            variance += spread(influence) ** 2 / len(influence)
-    margin = t_margin(sum(judged[1].sizes) - 2, confidence) * math.sqrt(variance)
-    return shift - margin, shift + margin
 
+    pairs: tuple[PairedRates, PairedRates]
+    signs: Signs
+    opposite: float
+    upwards: float
 
-def _influence(side: Side, *, first: bool) -> Vector:
-    """Influence of each image of one set on the effect, `(n,)`."""
-    own, other = (side.first, side.second) if first else (side.second, side.first)
-    share = len(own) / (len(own) + len(other))
-    sign = 1.0 if first else -1.0
-    apart = mean(own) - mean(other)
-    away = own - mean(own)
-    within = mean(away * away)
-    variance = spread(side.pooled) ** 2
-    on_variance = share * (away * away - within) + 2 * share * (1 - share) * apart * away
-    influence: Vector = sign * (away - apart * on_variance / (2 * variance))
-    return influence
-
-
-def _resampled_effects(paired: Paired, rng: np.random.Generator) -> Matrix:
-    """Effects of both models in each draw, `(2, draws)`."""
-    sets = [
-        _sorted_together(before, after)
-        for before, after in (
-            (paired[0].first, paired[1].first),
-            (paired[0].second, paired[1].second),
+    def growth_interval(self, level: float) -> Interval:
+        """Confidence interval of the growth."""
+        return around_zero(
+            self._interval(self.signs, level),
+            self._interval((self.opposite, self.signs[1]), level),
+            self._interval((-1.0, 0.0), level),
+            self._interval((0.0, self.upwards), level),
+            is_opposite=self.signs[1] == 0,
         )
-    ]
-    scale = np.array([[spread(side.pooled)] for side in paired])
-    total = sets[0].shape[1] + sets[1].shape[1]
-    rows = max(1, _CELLS // total)
-    blocks = [
-        _drawn_effects(sets[0], sets[1], min(rows, _DRAWS - start), rng)
-        for start in range(0, _DRAWS, rows)
-    ]
-    effects: Matrix = np.concatenate(blocks, axis=1) * scale
-    return effects
+
+    def shift_interval(self, level: float) -> Interval:
+        """Confidence interval of the shift."""
+        return self._interval((1.0, 1.0), level)
+
+    def _interval(self, signs: Signs, level: float) -> Interval:
+        """Interval of the gap after less that before, each with its sign."""
+        before, after = signs
+        if before and after:
+            turned = [pair.signed(after, before) for pair in self.pairs]
+            ends = ((pair.first - pair.second, pair.interval(level)) for pair in turned)
+            return apart(*ends)
+        if not before and not after:
+            return 0.0, 0.0
+        rates = (pair.first if after else pair.second for pair in self.pairs)
+        counts = [(rate * pair.n, pair.n) for rate, pair in zip(rates, self.pairs, strict=True)]
+        if after - before < 0:
+            counts.reverse()
+        return newcombe(*counts, confidence=level)
 
 
-def _sorted_together(before: Vector, after: Vector) -> Matrix:
-    """Scores of one set by both models, `(2, n)`, in an order that the scores alone decide."""
-    order = np.lexsort((after, before))
-    return np.stack([before[order], after[order]])
+def direction(effect: float, alternative: Alternative) -> float:
+    """Sign that makes an effect count upwards; 0 if its direction does not count."""
+    if alternative == "greater":
+        return float(effect > 0)
+    if alternative == "less":
+        return -float(effect < 0)
+    return -1.0 if effect < 0 else 1.0
 
 
-def _drawn_effects(first: Matrix, second: Matrix, draws: int, rng: np.random.Generator) -> Matrix:
-    """Standardised differences of means in `draws` resamples, `(2, draws)`."""
-    # One row of integers per draw, both sets together, so that blocks do not change the stream.
-    sizes = np.array([first.shape[1]] * first.shape[1] + [second.shape[1]] * second.shape[1])
-    chosen = (rng.random((draws, len(sizes))) * sizes).astype(np.intp)
-    ours = first[:, chosen[:, : first.shape[1]]]
-    theirs = second[:, chosen[:, first.shape[1] :]]
-    difference = ours.mean(axis=2) - theirs.mean(axis=2)
-    width = np.concatenate([ours, theirs], axis=2).std(axis=2, ddof=1)
-    # A draw that repeats one image everywhere has no spread and no difference: no effect.
-    effects: Matrix = np.divide(difference, width, out=np.zeros_like(width), where=width > 0)
-    return effects
+def opposite(sign: float, alternative: Alternative) -> float:
+    """Sign that an effect of the other direction has."""
+    sides = {"two-sided": 0.0, "greater": 1.0, "less": -1.0}
+    return sides[alternative] - sign
 
 
-def _generator(sides: tuple[Paired, ...]) -> np.random.Generator:
-    """Make a generator seeded by the scores, to nine digits: the last bits are the machine's."""
-    digest = hashlib.blake2b(digest_size=16)
-    for paired in sides:
-        for side in paired:
-            for scores in (side.first, side.second):
-                digest.update((np.round(np.sort(scores), 9) + 0.0).astype("<f8").tobytes())
-    return np.random.default_rng(int.from_bytes(digest.digest(), "little"))
+def around_zero(
+    growth: Interval,
+    opposite: Interval,
+    before: Interval,
+    after: Interval,
+    *,
+    is_opposite: bool = False,
+) -> Interval:
+    """Widen an interval of growth if the sign of an effect is not known.
+
+    Parameters
+    ----------
+    growth, opposite : tuple of float
+        Intervals of the growth, with either sign of the effect before.
+    before, after : tuple of float
+        Intervals of the effects, that of the effect after with its sign.
+    is_opposite : bool
+        Whether the effect after is of the direction that does not count.
+
+    Notes
+    -----
+    If the interval of the effect before contains 0, that effect may add anything from 0: the lower
+    end is the smaller one of both signs of it, the upper end is that of the effect after alone.
+    """
+    beyond = max(after[1], 0.0)
+    if before[0] <= 0 <= before[1]:
+        return min(growth[0], opposite[0]), beyond
+    return growth[0], growth[1] + (beyond if is_opposite else 0.0)
+
+
+def estimates_of(
+    of: Callable[[float, float], Estimate], signs: Signs, alternative: Alternative
+) -> Estimates:
+    """Return what the intervals of a change are made of.
+
+    Parameters
+    ----------
+    of : callable
+        Gives the estimate of ``s_after e_after - s_before e_before`` for two signs, before first.
+    signs : tuple of float
+        Signs of the effects before and after.
+    alternative : {"two-sided", "greater", "less"}
+        Effects that count.
+    """
+    # An effect after that does not count may still be of the other direction.
+    upwards = signs[1] or opposite(0.0, alternative)
+    return Estimates(
+        before=of(-1.0, 0.0),
+        after=of(0.0, upwards),
+        growth=of(*signs),
+        opposite=of(opposite(signs[0], alternative), signs[1]),
+        shift=of(1.0, 1.0),
+    )
+
+
+def estimate(value: float, without: Iterable[Vector]) -> Estimate:
+    """Return a value with its `jackknife`, from the values without each image of each set."""
+    error = jackknife(value, list(without))
+    return Estimate(value=value, error=error.value, freedom=error.freedom)
+
+
+def within_sets(effect: ArrayLike, n_first: ArrayLike, n_second: ArrayLike) -> Vector:
+    """Pooled standard deviation within two sets whose scores have one of 1 over both together.
+
+    Parameters
+    ----------
+    effect : array_like
+        Difference of the means of the two sets.
+    n_first, n_second : array_like
+        Their sizes, three or more together.
+
+    Returns
+    -------
+    ndarray
+        ``sqrt((N - 1 - n_1 n_2 e^2 / N) / (N - 2))``, at least 1e-6. The effect over it is the
+        difference in units of the spread within sets, which has no upper bound.
+    """
+    first, second = np.asarray(n_first), np.asarray(n_second)
+    total = first + second
+    squares = total - 1 - first * second * np.square(effect) / total
+    within: Vector = np.sqrt(np.maximum(squares, 0.0) / (total - 2))
+    return np.maximum(within, WITHIN_FLOOR)

@@ -10,8 +10,9 @@ from pytest_visualbias.statistics.contrast_scores import (
     sc_eat_scores,
     similarity_gap_scores,
 )
-from pytest_visualbias.statistics.evidence import Evidence, weigh
-from pytest_visualbias.statistics.intervals import scaled_interval
+from pytest_visualbias.statistics.crossed import crossed_p
+from pytest_visualbias.statistics.evidence import weigh
+from pytest_visualbias.statistics.sampled_effect import SampledEffect, sampling
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -22,8 +23,8 @@ __all__ = ["ContrastResult", "contrast_from_scores", "sc_eat_test", "similarity_
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ContrastResult(Evidence):
-    """What a test of one side found; fields are named as in `AssociationResult`.
+class ContrastResult(SampledEffect):
+    """What a test of one side found; p-values and intervals are those of `SampledEffect`.
 
     Attributes
     ----------
@@ -31,20 +32,11 @@ class ContrastResult(Evidence):
         Difference of the mean scores of the two sets that are compared.
     gap : float
         The same in cosines.
-    ci_low, ci_high : float
-        Confidence interval of the effect size, the compared images being sampled.
-    confidence : float
-        Of that interval.
     n_x, n_y, n_a, n_b : int or None
         Sizes of the sets; None for the one that there is not.
     """
 
     effect_size: float
-    effect_judged: float
-    gap: float
-    ci_low: float
-    ci_high: float
-    confidence: float
     n_x: int | None
     n_y: int | None
     n_a: int | None
@@ -141,19 +133,18 @@ def contrast_from_scores(
     Parameters are those of `sc_eat_test`, with `scores` in place of the embeddings.
     """
     side = scores.side
-    evidence = weigh(side, alternative=alternative, sides="targets")
-    low, high = scaled_interval(side, confidence)
+    crossed = crossed_p(scores, alternative=alternative)
+    evidence = weigh(side, alternative=alternative, sides="targets", crossed=crossed)
     sizes = scores.by_role
     return ContrastResult(
         effect_size=side.difference,
         effect_judged=side.difference,
         gap=scores.gap,
-        ci_low=low,
-        ci_high=high,
         confidence=confidence,
         n_x=sizes.get("X"),
         n_y=sizes.get("Y"),
         n_a=sizes.get("A"),
         n_b=sizes.get("B"),
         **asdict(evidence),
+        **sampling(scores, side.difference, "targets", confidence),
     )

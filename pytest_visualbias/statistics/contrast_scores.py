@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.statistics.scores import GrowthBasis
+    from pytest_visualbias.statistics.similarity import Embeddings
 
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
@@ -49,6 +52,8 @@ class ContrastScores:
     cosines : tuple of ndarray
         Targets by attributes for each trial: `(n_x, n_a + n_b)` in an SC-EAT, `(n_x + n_y, n_o)`
         in a similarity gap; empty in scores from a record. Read-only.
+    basis : GrowthBasis or None
+        What was recorded beside the scores.
     """
 
     first: Vector
@@ -57,6 +62,7 @@ class ContrastScores:
     gap: float
     n_other: int
     cosines: tuple[Matrix, ...] = ()
+    basis: GrowthBasis | None = None
 
     def __post_init__(self) -> None:
         """Copy the arrays, so that nothing outside can change them."""
@@ -90,7 +96,7 @@ class ContrastScores:
         return {first: len(self.first), second: len(self.second), other: self.n_other}
 
 
-def sc_eat_scores(X: ArrayLike, A: ArrayLike, B: ArrayLike) -> ContrastScores:
+def sc_eat_scores(X: Embeddings, A: Embeddings, B: Embeddings) -> ContrastScores:
     """Score each attribute image by its similarity to one target set.
 
     Parameters
@@ -139,9 +145,9 @@ def sc_eat_scores(X: ArrayLike, A: ArrayLike, B: ArrayLike) -> ContrastScores:
 
 
 def similarity_gap_scores(
-    O: ArrayLike,  # noqa: E741 - the paper's letter
-    X: ArrayLike,
-    Y: ArrayLike,
+    O: Embeddings,  # noqa: E741 - the paper's letter
+    X: Embeddings,
+    Y: Embeddings,
     *,
     called: str = "O",
 ) -> ContrastScores:

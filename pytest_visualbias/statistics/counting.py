@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["count", "countable"]
 
 _LISTED: Final = 20_000
-_HALF_SUMS: Final = 2**22
+_HALF_SUMS: Final = 2**18
 _MERGED: Final = 0.2
 _LOG_FLOAT: Final = 700.0  # weights are floats, and end at e^709
 _SAME: Final = 8 * float(np.finfo(np.float64).eps)

@@ -6,15 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from scipy.special import stdtr
-
+from pytest_visualbias.statistics.crossed import t_p
+from pytest_visualbias.statistics.intervals import welch_error
 from pytest_visualbias.statistics.permutation import (
     Alternative,
     PMethod,
     least_proven,
     permutation_test,
 )
-from pytest_visualbias.statistics.side import spread
 
 if TYPE_CHECKING:
     from pytest_visualbias.statistics.side import Side
@@ -33,24 +32,26 @@ class Evidence:
     p_value : float
         Labels of X and Y permuted, attributes held.
     p_low, p_high : float
-        Bracket of `p_value`, which is `p_high` where it is bounded.
-    p_method : {"exact", "bounded", "sampled"}
+        What is known of `p_value`, which is `p_high`.
+    p_method : {"exact", "bounded", "sampled", "approximate"}
         How `p_value` was found.
     p_attributes : float or None
-        Labels of A and B permuted, targets held; None where that side has no spread or too few
-        images, and does not count.
+        Labels of A and B permuted, targets held; None where that side does not count.
     p_attributes_low, p_attributes_high : float or None
         Bracket of `p_attributes`.
     p_welch : float or None
-        Welch's two-sided t, the largest over those sides that count and whose sets differ in
-        size; None where there is none.
+        Welch's t, two-sided for an effect, the largest over those sides that count and whose sets
+        differ in size; None where there is none.
+    p_crossed : float or None
+        Targets and attributes both sampled (`crossed_p`); None where that does not apply, or only
+        scores are known.
     p_verdict : float
         The largest of those that apply.
     p_verdict_low, p_verdict_high : float
         Bracket of `p_verdict`.
     p_saddlepoint : float or None
         Saddlepoint approximation of `p_value`, for comparison only; None where p is exact.
-    p_verdict_method : {"exact", "bounded", "sampled"}
+    p_verdict_method : {"exact", "bounded", "sampled", "approximate"}
         The least proven method among the permutation tests that apply.
     """
 
@@ -62,6 +63,7 @@ class Evidence:
     p_attributes_low: float | None = None
     p_attributes_high: float | None = None
     p_welch: float | None
+    p_crossed: float | None = None
     p_verdict: float
     p_verdict_low: float
     p_verdict_high: float
@@ -75,6 +77,8 @@ def weigh(
     *,
     alternative: Alternative,
     sides: Sides,
+    crossed: float | None = None,
+    welch: Alternative = "two-sided",
 ) -> Evidence:
     """Test both sides and find the p that decides.
 
@@ -83,58 +87,64 @@ def weigh(
     targets, attributes : Side
         Scores of X and Y, and of A and B (None: not testable, possible with ``"targets"`` only).
     alternative : {"two-sided", "greater", "less"}
-        For the permutation tests; Welch's t is always two-sided.
+        For the permutation tests.
     sides : {"both", "targets"}
-        With ``"targets"`` the attribute side is tested but has no say.
+        With ``"targets"`` the attribute side is not tested.
+    crossed : float or None
+        P of the crossed test, which the caller makes from cosines.
+    welch : {"two-sided", "greater", "less"}
+        For Welch's t.
 
     Notes
     -----
     Null hypotheses: the labels of X and Y are exchangeable (given A and B); the labels of A and B
-    are (given X and Y); the two sets of a side have equal means, whatever their spreads. An
-    association is shown only if every one of them is rejected, so the largest p is a valid p for
-    their union (an intersection-union test [1]_).
+    are (given X and Y); the two sets of a side have equal means, whatever their spreads; the gap is
+    0 in the populations of all sets. An association is shown only if every one of them is rejected,
+    so the largest p is a valid p for their union (an intersection-union test [1]_).
 
     References
     ----------
     .. [1] R. L. Berger, "Multiparameter hypothesis testing and acceptance sampling",
        Technometrics 24, 295-300, 1982.
     """
-    permuted = permutation_test(targets, alternative=alternative)
-    exchanged = (
-        None if attributes is None else permutation_test(attributes, alternative=alternative)
-    )
-    counted = [permuted] if exchanged is None or sides == "targets" else [permuted, exchanged]
     judged = [targets] if attributes is None or sides == "targets" else [targets, attributes]
-    welch = [welch_p(side) for side in judged if side.sizes[0] != side.sizes[1]]
+    permuted = [permutation_test(side, alternative=alternative) for side in judged]
+    exchanged = permuted[1] if len(permuted) > 1 else None
+    uneven = [welch_p(side, welch) for side in judged if side.sizes[0] != side.sizes[1]]
+    others = uneven if crossed is None else [*uneven, crossed]
     return Evidence(
-        p_value=permuted.p_value,
-        p_low=permuted.p_low,
-        p_high=permuted.p_high,
-        p_method=permuted.method,
+        p_value=permuted[0].p_value,
+        p_low=permuted[0].p_low,
+        p_high=permuted[0].p_high,
+        p_method=permuted[0].method,
         p_attributes=None if exchanged is None else exchanged.p_value,
         p_attributes_low=None if exchanged is None else exchanged.p_low,
         p_attributes_high=None if exchanged is None else exchanged.p_high,
-        p_welch=max(welch, default=None),
-        p_verdict=max([result.p_value for result in counted] + welch),
-        p_verdict_low=max([result.p_low for result in counted] + welch),
-        p_verdict_high=max([result.p_high for result in counted] + welch),
-        p_saddlepoint=permuted.p_saddlepoint,
-        p_verdict_method=least_proven([result.method for result in counted]),
+        p_welch=max(uneven, default=None),
+        p_crossed=crossed,
+        p_verdict=max([result.p_value for result in permuted] + others),
+        p_verdict_low=max([result.p_low for result in permuted] + others),
+        p_verdict_high=max([result.p_high for result in permuted] + others),
+        p_saddlepoint=permuted[0].p_saddlepoint,
+        p_verdict_method=least_proven([result.method for result in permuted]),
     )
 
 
-def welch_p(side: Side) -> float:
-    """Two-sided p of Welch's t-test, for sets that differ in size.
+def welch_p(side: Side, alternative: Alternative = "two-sided") -> float:
+    """P of Welch's t-test, for sets that differ in size.
 
     Parameters
     ----------
     side : Side
         Scores, `(n_1,)` and `(n_2,)`, at least two in each.
+    alternative : {"two-sided", "greater", "less"}
+        Direction of the difference.
 
     Returns
     -------
     float
-        One where all scores are equal; zero where only the means of the two sets differ.
+        One where all scores are equal; where only the means of the two sets differ, zero if they
+        differ in the direction of the alternative, else one.
 
     Notes
     -----
@@ -146,14 +156,12 @@ def welch_p(side: Side) -> float:
     .. [1] B. L. Welch, "The generalization of 'Student's' problem when several different
        population variances are involved", Biometrika 34, 28-35, 1947.
     """
-    shares = [spread(scores) ** 2 / len(scores) for scores in (side.first, side.second)]
-    variance = sum(shares)
-    difference = abs(side.difference)
-    if variance == 0:
-        return 0.0 if difference > 0 else 1.0
-    weights = [share / variance for share in shares]
-    freedom = 1 / sum(w * w / (n - 1) for w, n in zip(weights, side.sizes, strict=True))
-    return float(min(1.0, 2 * stdtr(freedom, -difference / math.sqrt(variance))))
+    error = welch_error(side.first, side.second)
+    if error.value == 0 and side.difference == 0:
+        return 1.0
+    if error.value == 0:
+        return t_p(math.copysign(math.inf, side.difference), 1, alternative)
+    return t_p(side.difference / error.value, error.freedom, alternative)
 
 
 def require_sides(sides: Sides) -> None:

@@ -1,80 +1,77 @@
 """The distribution of sums of scores that were rounded to a grid, within windows that matter.
 
-Numbers of subsets are added up score by score, in two halves of the scores, by how many scores are
-taken and what they sum to. Only positive numbers are added, so the relative error stays near that
-of a single float, however small a number is. What falls outside the windows is missing, and the
-mass of what was kept says how much.
+Subsets are counted score by score, in two halves of the scores, by how many scores they hold and
+what these sum to. Only positive numbers are added, so every count keeps the relative accuracy of
+its additions, `ROUNDING` each. A subset whose sums leave the windows is lost, and the mass of what
+was kept says how much that is.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from pytest_visualbias.statistics.tail import log_subsets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vector = NDArray[np.float64]
-    Matrix = NDArray[np.float64]
+    Counts = NDArray[np.float32]
     Integers = NDArray[np.int64]
 
-__all__ = ["Half", "HalfSums", "Windows", "deal", "kept_mass", "tail_mass", "windows_of"]
+__all__ = [
+    "LEAST",
+    "ROUNDING",
+    "Half",
+    "HalfSums",
+    "deal",
+    "fill",
+    "half_of",
+    "is_in_range",
+    "kept_mass",
+    "tail_mass",
+]
+ROUNDING: Final = 2.0**-24
+# Counts are floats of four bytes: the smallest normal one is 2^-126, the largest 2^128.
+LEAST: Final = 2.0**-120
+_RARELY: Final = 1e-9
+_MOST: Final = 2.0**245
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Half:
-    """One half of the scores, in the order in which they are added.
+    """One half of the scores, in the order in which they are added, and the windows.
 
     Attributes
     ----------
-    scores : ndarray
-        `(m,)`, in grid steps, not rounded.
-    shares : ndarray
-        `(m,)`, how likely each is to be taken where it matters.
-    """
-
-    scores: Vector
-    shares: Vector
-
-    @property
-    def units(self) -> Integers:
-        """Scores rounded to the grid, `(m,)`."""
-        return np.rint(self.scores).astype(np.int64)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Windows:
-    """Sums that are followed, after each score and for each number of scores taken.
-
-    Attributes
-    ----------
+    units : ndarray
+        `(m,)`, scores in grid steps, rounded.
     low, high : ndarray
-        `(m + 1, size + 1)`: from low, up to but without high. They never narrow from one score to
-        the next.
+        `(m,)`: sums from low to high, both included, are followed after each score.
     first, last : ndarray
-        `(m + 1,)`: the numbers of scores taken that are followed, both included.
+        `(m,)`: so are the numbers of scores taken from first to last.
     """
 
+    units: Integers
     low: Integers
     high: Integers
     first: Integers
     last: Integers
 
     @property
-    def bytes(self) -> float:
-        """How much memory the numbers of subsets take after the last score."""
-        rows = slice(self.first[-1], self.last[-1] + 1)
-        return 8.0 * float((self.high[-1, rows] - self.low[-1, rows]).sum())
+    def shape(self) -> tuple[int, int]:
+        """How many numbers of scores taken, and how many sums, there are at the end."""
+        return int(self.last[-1]) + 1, int(self.high[-1] - self.low[-1]) + 1
 
-    @property
+    @cached_property
     def cells(self) -> int:
-        """How many additions it takes to fill them."""
-        taken = np.arange(self.low.shape[1])
-        followed = (taken >= self.first[:, None]) & (taken <= self.last[:, None])
-        return int((self.high - self.low)[followed].sum())
+        """How many additions it takes."""
+        return int(((self.high - self.low + 1) * (self.last - self.first + 1)).sum())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -83,154 +80,121 @@ class HalfSums:
 
     Attributes
     ----------
-    rows : tuple of ndarray
-        `(sums,)` each, one for each number of scores taken.
-    lows : tuple of int
-        The sum, in grid steps, with which each row begins.
-    first : int
-        The number of scores taken in the first row.
+    counts : ndarray
+        `(numbers taken, sums)`, in units of `LEAST`.
+    low : int
+        The sum of the first column.
     """
 
-    rows: tuple[Vector, ...]
-    lows: tuple[int, ...]
-    first: int
+    counts: Counts
+    low: int
 
 
-def deal(scores: Vector, shares: Vector) -> tuple[Half, Half]:
-    """Deal ascending scores `(n,)` into two like halves, small ones first in each.
+def is_in_range(n: int, size: int) -> bool:
+    """Tell whether the subsets of either half of n scores can be counted in floats."""
+    half = (n + 1) // 2
+    return log_subsets(half, min(size, half // 2)) < math.log(_MOST)
+
+
+def deal(n: int) -> tuple[Integers, Integers]:
+    """Deal the places of n ascending scores into two like halves, small scores first in each.
 
     Each half gets every other pair of a low and a high score, so that both sum to about nothing;
     with the small scores first, sums stay close together for long.
     """
-    n = len(scores)
     inwards = np.arange(n // 2)
     pairs = np.stack([inwards, n - 1 - inwards], axis=1)[::-1]
     middle = np.arange(n // 2, n - n // 2)
-    orders = np.concatenate([middle, pairs[::2].ravel()]), pairs[1::2].ravel()
-    one, other = (Half(scores=scores[order], shares=shares[order]) for order in orders)
-    return one, other
+    return np.concatenate([middle, pairs[::2].ravel()]), pairs[1::2].ravel()
 
 
-def windows_of(half: Half, size: int, spread: float, reach: float) -> Windows:
+def half_of(scores: Vector, shares: Vector, each: Vector, size: int, reach: float) -> Half:
     """Choose windows of `reach` standard deviations on both sides of what is expected.
 
     Parameters
     ----------
-    half : Half
-        Of m scores.
+    scores : ndarray
+        `(m,)`, in grid steps; their sum does not follow the number taken, in both halves together.
+    shares : ndarray
+        `(m,)`, how likely each is to be taken where it matters.
+    each : ndarray
+        `(m,)`, the variance of that.
     size : int
         Of the subsets.
-    spread : float
-        Variance of the number taken from both halves, were it free.
     reach : float
         In standard deviations.
     """
-    taken = np.cumsum(half.shares)
-    each = half.shares * (1 - half.shares)
+    steps = np.arange(1, len(scores) + 1)
     variance = np.cumsum(each)
-    slope = np.cumsum(each * half.scores) / variance
-    square = np.cumsum(each * half.scores**2) - slope**2 * variance
-    steps = np.arange(1, len(taken) + 1)
-    numbers = np.arange(size + 1)
-    # More scores than expected are taken from rarely taken ones: their sum spreads further.
-    crowd = numbers * (steps[:, None] - numbers) / (taken * (steps - taken))[:, None]
-    deviation = np.sqrt(np.maximum(square, 0)[:, None] * np.maximum(crowd, 1))
-    # Rounding moves a sum by half a step for each score at most.
-    width = reach * deviation + steps[:, None] / 2 + 2
-    expected = np.cumsum(half.shares * half.scores) - slope * taken
-    centre = expected[:, None] + slope[:, None] * numbers
-    sway = reach * np.sqrt(variance * np.maximum(1 - variance / spread, 0)) + 1
+    taken = np.maximum(np.cumsum(shares), _RARELY)
+    sway = reach * np.sqrt(variance * (1 - variance / variance[-1] / 2)) + 1
     first = np.maximum(np.ceil(taken - sway), 0)
     last = np.minimum(np.minimum(np.floor(taken + sway), steps), size)
-    return _growing(centre - width, centre + width, first, last)
-
-
-def _growing(low: Matrix, high: Matrix, first: Vector, last: Vector) -> Windows:
-    """Windows that never narrow, from those wished for; before any score the sum is zero."""
-    rows = np.concatenate([[0], np.minimum.accumulate(first[::-1])[::-1]]).astype(np.int64)
-    ends = np.concatenate([[0], np.maximum.accumulate(last)]).astype(np.int64)
-    numbers = np.arange(low.shape[1])
-    followed = (numbers >= rows[1:, None]) & (numbers <= ends[1:, None])
-    start = np.where(numbers == 0, 0, np.iinfo(np.int32).max)[None, :]
-    lows = np.concatenate([start, np.where(followed, np.floor(low), np.iinfo(np.int32).max)])
-    highs = np.concatenate([1 - start, np.where(followed, np.ceil(high) + 1, -np.inf)])
-    return Windows(
-        low=np.minimum.accumulate(lows, axis=0).astype(np.int64),
-        high=np.maximum.accumulate(highs, axis=0).clip(-(2**31)).astype(np.int64),
-        first=rows,
-        last=ends,
+    # More scores than expected are taken from rarely taken ones: their sum spreads further.
+    crowd = np.maximum(np.minimum(last, taken + sway / 2) / taken, 1)
+    drift = np.abs(np.cumsum(each * scores)) / variance * sway
+    # Rounding moves a sum by half a step for each score at most.
+    width = reach * np.sqrt(np.cumsum(each * scores**2) * crowd) + drift + steps / 2 + 2
+    expected = np.cumsum(shares * scores)
+    return Half(
+        units=np.rint(scores).astype(np.int64),
+        low=np.minimum.accumulate(np.minimum(np.floor(expected - width), 0)).astype(np.int64),
+        high=np.maximum.accumulate(np.maximum(np.ceil(expected + width), 0)).astype(np.int64),
+        first=np.minimum.accumulate(first[::-1])[::-1].astype(np.int64),
+        last=np.maximum.accumulate(last).astype(np.int64),
     )
 
 
-def fill(half: Half, windows: Windows, log_start: float) -> HalfSums:
-    """Add up the numbers of subsets within the windows.
-
-    Parameters
-    ----------
-    half : Half
-        Of m scores.
-    windows : Windows
-        For it.
-    log_start : float
-        Logarithm of what the empty subset counts, to keep large numbers within range.
-    """
-    first, last = windows.first.tolist(), windows.last.tolist()
-    low, high = windows.low.tolist(), windows.high.tolist()
-    bases = low[-1]
-    rows = {0: np.zeros(high[-1][0] - bases[0])}
-    rows[0][-bases[0]] = math.exp(log_start)
-    for i, unit in enumerate(half.units.tolist(), start=1):
+def fill(half: Half) -> HalfSums:
+    """Count the subsets within the windows."""
+    counts, base = np.zeros(half.shape, dtype=np.float32), int(half.low[-1])
+    counts[0, -base] = LEAST
+    low, high = half.low - base, half.high - base + 1
+    start, end = -base, -base + 1
+    for unit, a, b, first, last in zip(
+        *(x.tolist() for x in (half.units, low, high, half.first, half.last)), strict=True
+    ):
+        left = max(start + unit, a)
+        right = max(min(end + unit, b), left)
         # The larger numbers first: a score is added to subsets that do not hold it yet.
-        for taken in range(last[i], max(first[i], 1) - 1, -1):
-            fewer = taken - 1
-            start = max(low[i][taken], low[i - 1][fewer] + unit)
-            end = min(high[i][taken], high[i - 1][fewer] + unit)
-            if taken not in rows:
-                rows[taken] = np.zeros(high[-1][taken] - bases[taken])
-            if start < end and first[i - 1] <= fewer <= last[i - 1]:
-                source = rows[fewer][start - unit - bases[fewer] : end - unit - bases[fewer]]
-                rows[taken][start - bases[taken] : end - bases[taken]] += source
-        for left in range(first[i - 1], first[i]):
-            del rows[left]
-    kept = range(first[-1], last[-1] + 1)
-    return HalfSums(
-        rows=tuple(rows[taken] for taken in kept),
-        lows=tuple(bases[taken] for taken in kept),
-        first=first[-1],
-    )
+        for taken in range(last, max(first, 1) - 1, -1):
+            counts[taken, left:right] += counts[taken - 1, left - unit : right - unit]
+        start, end = a, b
+    return HalfSums(counts=counts, low=base)
 
 
-def tail_mass(one: HalfSums, other: HalfSums, size: int, thresholds: tuple[int, int]) -> Vector:
-    """Sum the products of counts whose sums reach each of the thresholds, `(2,)`."""
-    totals = np.zeros(2)
-    for ours, theirs in _partners(one, other, size):
-        counts, partner = one.rows[ours], other.rows[theirs]
-        above = np.append(np.cumsum(partner[::-1])[::-1], 0.0)
-        needed = -(np.arange(len(counts)) + one.lows[ours] + other.lows[theirs])
+def tail_mass(
+    one: HalfSums, other: HalfSums, size: int, thresholds: tuple[int, int]
+) -> tuple[float, float]:
+    """Count the subsets whose sums reach each of the thresholds, in units of ``LEAST**2``."""
+    totals = [0.0, 0.0]
+    for counts, partners in zip(*_partners(one, other, size), strict=True):
+        # How many of theirs are among the largest 1, 2, ...: as ours grow, more of them will do.
+        largest = np.cumsum(partners[::-1], dtype=np.float64)
         for i, threshold in enumerate(thresholds):
-            place = np.clip(needed + threshold, 0, len(partner))
-            totals[i] += float((counts * above[place]).sum())
-    return totals
+            ahead = len(largest) - 1 + one.low + other.low - threshold
+            start = min(max(0, -ahead), len(counts))
+            end = min(max(start, len(largest) - ahead), len(counts))
+            some = np.einsum("i,i", counts[start:end], largest[start + ahead : end + ahead])
+            totals[i] += float(some + counts[end:].sum(dtype=np.float64) * largest[-1])
+    return totals[0], totals[1]
 
 
 def kept_mass(one: HalfSums, other: HalfSums, size: int, slope: float) -> float:
-    """Logarithm of the sum of ``count * exp(slope * sum)`` over all subsets that were followed."""
-    masses = [
-        [_log_mass(counts, low, slope) for counts, low in zip(half.rows, half.lows, strict=True)]
-        for half in (one, other)
-    ]
-    pairs = [masses[0][ours] + masses[1][theirs] for ours, theirs in _partners(one, other, size)]
-    return float(np.logaddexp.reduce(pairs)) if pairs else -math.inf
+    """Logarithm of the sum of ``exp(slope * sum)`` over all subsets that were followed."""
+    masses, shift = [], -2 * math.log(LEAST)
+    for half, counts in zip((one, other), _partners(one, other, size), strict=True):
+        exponents = slope * (np.arange(counts.shape[1]) + half.low)
+        masses.append(np.einsum("ij,j", counts, np.exp(exponents - exponents[-1])))
+        shift += float(exponents[-1])
+    total = float(masses[0] @ masses[1])
+    return math.log(total) + shift if total > 0 else -math.inf
 
 
-def _log_mass(counts: Vector, low: int, slope: float) -> float:
-    """Logarithm of the sum of ``count * exp(slope * sum)`` over one row."""
-    largest = slope * (low + len(counts) - 1)
-    total = float((counts * np.exp(slope * (np.arange(len(counts)) + low) - largest)).sum())
-    return math.log(total) + largest if total > 0 else -math.inf
-
-
-def _partners(one: HalfSums, other: HalfSums, size: int) -> list[tuple[int, int]]:
-    """Pairs of rows that make up subsets of this size."""
-    pairs = [(row, size - one.first - row - other.first) for row in range(len(one.rows))]
-    return [(ours, theirs) for ours, theirs in pairs if 0 <= theirs < len(other.rows)]
+def _partners(one: HalfSums, other: HalfSums, size: int) -> tuple[Counts, Counts]:
+    """Rows of both halves that make up subsets of this size, as equally long matrices."""
+    first = max(0, size - len(other.counts) + 1)
+    last = min(size, len(one.counts) - 1)
+    ours = one.counts[first : last + 1]
+    theirs = other.counts[size - last : size - first + 1][::-1]
+    return ours, theirs

@@ -1,48 +1,79 @@
-"""Whether an association has changed between two models that saw the same images."""
+"""Whether an association has grown between two models that saw the same images."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pytest_visualbias.statistics.association import judged_side, sound_sides
-from pytest_visualbias.statistics.change import UNCHANGED, growth_interval, shift_interval
-from pytest_visualbias.statistics.contrast_scores import ContrastScores
+from pytest_visualbias.statistics.change import (
+    UNCHANGED,
+    Estimate,
+    Estimates,
+    RateEstimates,
+    direction,
+    estimate,
+    estimates_of,
+)
+from pytest_visualbias.statistics.crossed import interaction_variance, t_p
+from pytest_visualbias.statistics.endpoint import endpoint
 from pytest_visualbias.statistics.evidence import Evidence, Sides, require_sides, weigh
-from pytest_visualbias.statistics.intervals import require_level
+from pytest_visualbias.statistics.intervals import jackknife_variance, require_level
+from pytest_visualbias.statistics.permutation import require_alternative
+from pytest_visualbias.statistics.retraining import trials_estimate, trials_p
 from pytest_visualbias.statistics.scores import Scores, association_scores, require_alike
-from pytest_visualbias.statistics.side import Side, mean
+from pytest_visualbias.statistics.side import Side
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["GrowthResult", "growth_from_scores", "growth_test"]
+    from pytest_visualbias.statistics.contrast_scores import ContrastScores
+    from pytest_visualbias.statistics.endpoint import Endpoint
+    from pytest_visualbias.statistics.permutation import Alternative
+
+    Vector = NDArray[np.float64]
+    Signs = tuple[float, float]
+
+__all__ = [
+    "GrowthResult",
+    "growth_from_scores",
+    "growth_test",
+    "joined",
+    "shift_from_scores",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrowthResult(Evidence):
-    """How an association changed; the p-values are those of `Evidence`, of the change.
+    """How an association changed; the p-values are those of `Evidence`, of the growth.
 
     Attributes
     ----------
     growth : float
-        ``|after| - |before|``: positive where the association became stronger, either way.
+        ``|after| - |before|``: positive where the association became stronger, either way. With
+        an alternative, effects of the other direction count as 0.
     shift : float
         ``after - before``.
     flipped : bool
         Whether the association changed its direction.
     ci_low, ci_high : float
-        Bootstrap interval of `growth`.
+        Confidence interval of `growth`.
     shift_ci_low, shift_ci_high : float
-        Interval of `shift`.
+        Confidence interval of `shift`.
     confidence : float
         Of both intervals.
     before, after : float
         The judged effects.
+    p_trials : float or None
+        P of the growth over retrainings; None with fewer than three trials of the model after, or
+        with two trials of the model before.
+    estimates : Estimates or RateEstimates
+        What the intervals of other levels are made of.
+    trials : Estimate or None
+        Growth over trials with its standard error.
     """
 
     growth: float
@@ -55,6 +86,17 @@ class GrowthResult(Evidence):
     confidence: float
     before: float
     after: float
+    p_trials: float | None = None
+    estimates: Estimates | RateEstimates
+    trials: Estimate | None = None
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Confidence interval of the growth."""
+        return self.estimates.growth_interval(level)
+
+    def shift_interval(self, level: float) -> tuple[float, float]:
+        """Confidence interval of the shift."""
+        return self.estimates.shift_interval(level)
 
 
 def growth_test(
@@ -62,9 +104,10 @@ def growth_test(
     after: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike],
     *,
     sides: Sides = "both",
+    alternative: Alternative = "two-sided",
     confidence: float = 0.95,
 ) -> GrowthResult:
-    """Test whether an association differs between two models.
+    """Test whether an association is stronger in one model than in another.
 
     Parameters
     ----------
@@ -73,6 +116,8 @@ def growth_test(
         The two models may differ in `dim`.
     sides : {"both", "targets"}
         Whether the weaker of the two sides is judged or, as in iEAT, the targets only.
+    alternative : {"two-sided", "greater", "less"}
+        Effects that count: of both directions, or of one. Growth itself is tested one-sided.
     confidence : float
         Of the intervals, between 0 and 1.
 
@@ -97,7 +142,7 @@ def growth_test(
             message = f"{name} must be the four arrays (X, Y, A, B), not {len(model)}"
             raise ValueError(message)
     scored = (association_scores(*model, sides=sides) for model in (before, after))
-    return growth_from_scores(*scored, sides=sides, confidence=confidence)
+    return growth_from_scores(*scored, sides=sides, alternative=alternative, confidence=confidence)
 
 
 def growth_from_scores(
@@ -105,17 +150,21 @@ def growth_from_scores(
     after: Scores | ContrastScores,
     *,
     sides: Sides = "both",
+    alternative: Alternative = "two-sided",
     confidence: float = 0.95,
+    is_retraining: bool = True,
 ) -> GrowthResult:
     """Test growth on scores: of live models, of averaged trials, or recorded ones.
 
     Parameters
     ----------
     before, after : Scores or ContrastScores
-        Of the same images in the same order, both of one kind. Contrasts have one side only,
-        which is judged whatever `sides` says.
-    sides, confidence
+        Of the same images in the same order, both of one kind, with their cosines or with what was
+        recorded beside them. Contrasts have one side only, which is judged whatever `sides` says.
+    sides, alternative, confidence
         As in `growth_test`.
+    is_retraining : bool
+        Whether several trials are retrainings, whose spread counts (`trials_p`).
 
     Returns
     -------
@@ -123,65 +172,158 @@ def growth_from_scores(
 
     Notes
     -----
-    Null hypothesis, for each side: the change ``delta = z_after - z_before`` of an image's
-    standardised score has nothing to do with which of the two sets it belongs to. As the effect
-    is a difference of mean scores, its shift is the difference of mean deltas, and the labels of
-    delta are permuted. The test is always two-sided: its side must not be chosen by the result.
-    A side whose deltas agree within 1e-6 has not changed.
+    Null hypothesis: the absolute value of the judged effect e is not larger after than before. Of
+    each model, s is the sign of e and c the larger one of the pooled standard deviations of target
+    and attribute scores within their sets. This scale neither saturates, as e does near its bound,
+    nor follows the scale of cosines C.
+
+    - `p_value` permutes the labels of X and Y on the target scores of
+      ``G = s_after C_after / c_after - s_before C_before / c_before``, `p_attributes` those of A
+      and B on its attribute scores; Welch's t beside them if sizes differ.
+    - `p_crossed` is of the growth of e in units of the spread within sets, with the variance of a
+      jackknife that leaves each image out of both models at once [1]_, less what G counts twice
+      (`interaction_variance`). Cosines are not recorded, so the variance is larger and p as well if
+      one model is known from a record.
+    - `p_trials`: see `trials_p`.
+
+    The largest decides; with ``sides="targets"``, `p_value` and Welch's t alone. If the judged
+    effects differ by at most 1e-6, or neither model's judged scores vary within their sets, growth
+    is 0 and every p is 1.
+
+    References
+    ----------
+    .. [1] B. Efron, C. Stein, "The jackknife estimate of variance", Annals of Statistics 9,
+       586-596, 1981.
     """
     require_level(confidence)
-    require_alike(before.by_role, after.by_role, ("before", "after"))
-    if isinstance(before, ContrastScores):
-        sides = "targets"
-    old, new = (_sound(scores, sides) for scores in (before, after))
-    paired = _paired(old, new)
-    deltas = [_delta(*models) for models in paired]
-    evidence = weigh(*deltas, alternative="two-sided", sides=sides)
-    counted = paired[:1] if sides == "targets" else paired
-    changed = any(delta.pooled.any() for delta in deltas[: len(counted)])
-    judged = judged_side(*old, sides), judged_side(*new, sides)
-    effects = judged[0].difference, judged[1].difference
-    growth = abs(effects[1]) - abs(effects[0]) if changed else 0.0
-    shift = effects[1] - effects[0] if changed else 0.0
-    growth_ci = growth_interval(counted, confidence) if changed else (0.0, 0.0)
-    shift_ci = shift_interval(shift, counted, judged, confidence) if changed else (0.0, 0.0)
+    require_alternative(alternative)
+    old, new = _ends(before, after, sides)
+    is_same = abs(new.effect - old.effect) <= UNCHANGED
+    signs = direction(old.effect, alternative), direction(new.effect, alternative)
+    if is_same or (old.is_saturated and new.is_saturated and all(signs)):
+        signs = 0.0, 0.0
+    trials = (
+        trials_estimate(signs[0] * old.trials, signs[1] * new.trials) if is_retraining else None
+    )
+    is_held = len(old.trials) == 1 and alternative == "two-sided"
+    held = abs(old.effect) if is_held else None
+    p_trials = None if trials is None else trials_p(trials, held)
+    evidence = _evidence(old, new, signs, "greater", crossed=_is_crossed(before, sides))
+    estimates = Estimates() if is_same else _estimates(old, new, signs, alternative)
+    low, high = estimates.growth_interval(confidence)
+    shift_low, shift_high = estimates.shift_interval(confidence)
     return GrowthResult(
-        growth=growth,
-        shift=shift,
-        flipped=effects[0] * effects[1] < 0,
-        ci_low=growth_ci[0],
-        ci_high=growth_ci[1],
-        shift_ci_low=shift_ci[0],
-        shift_ci_high=shift_ci[1],
+        growth=signs[1] * new.effect - signs[0] * old.effect,
+        shift=0.0 if is_same else new.effect - old.effect,
+        flipped=not is_same and old.effect * new.effect < 0,
+        ci_low=low,
+        ci_high=high,
+        shift_ci_low=shift_low,
+        shift_ci_high=shift_high,
         confidence=confidence,
-        before=effects[0],
-        after=effects[1],
-        **asdict(evidence),
+        before=old.effect,
+        after=new.effect,
+        p_trials=p_trials,
+        estimates=estimates,
+        trials=trials,
+        **asdict(joined(evidence, p_trials)),
     )
 
 
-def _sound(scores: Scores | ContrastScores, sides: Sides) -> tuple[Side, Side | None]:
-    """Side or sides that can be tested; of those that count, all, or an error."""
-    if isinstance(scores, ContrastScores):
-        return scores.side, None
-    return sound_sides(scores, sides)
+def shift_from_scores(
+    before: Scores | ContrastScores, after: Scores | ContrastScores, *, sides: Sides = "both"
+) -> Evidence:
+    """Test whether the signed effect has changed: as `growth_from_scores`, two-sided, all s 1."""
+    old, new = _ends(before, after, sides)
+    sign = float(abs(new.effect - old.effect) > UNCHANGED)
+    crossed = _is_crossed(before, sides)
+    return _evidence(old, new, (sign, sign), "two-sided", crossed=crossed)
 
 
-def _paired(
-    before: tuple[Side, Side | None], after: tuple[Side, Side | None]
-) -> tuple[tuple[Side, Side], ...]:
-    """Sides that both models can be tested on, targets first, each before and after."""
-    if before[1] is None or after[1] is None:
-        return ((before[0], after[0]),)
-    return (before[0], after[0]), (before[1], after[1])
+def joined(evidence: Evidence, p_trials: float | None) -> Evidence:
+    """Return evidence whose verdict takes the p of retrainings into account."""
+    if p_trials is None:
+        return evidence
+    verdict = ("p_verdict", "p_verdict_low", "p_verdict_high")
+    return replace(evidence, **{name: max(getattr(evidence, name), p_trials) for name in verdict})
 
 
-def _delta(before: Side, after: Side) -> Side:
-    """Change of every score of one side; exactly zero where it is the same for all images."""
-    first, second = after.first - before.first, after.second - before.second
-    pooled = np.concatenate([first, second])
-    if np.abs(pooled - mean(pooled)).max() <= UNCHANGED:
-        first, second = np.zeros_like(first), np.zeros_like(second)
-    # A delta carries the rounding of the two scores it comes from, however small it is itself.
-    magnitude = before.magnitude + after.magnitude
-    return Side(first=first, second=second, roles=before.roles, magnitude=magnitude)
+def _ends(
+    before: Scores | ContrastScores, after: Scores | ContrastScores, sides: Sides
+) -> tuple[Endpoint, Endpoint]:
+    require_sides(sides)
+    require_alike(before.by_role, after.by_role, ("before", "after"))
+    return endpoint(before, sides), endpoint(after, sides)
+
+
+def _is_crossed(scores: Scores | ContrastScores, sides: Sides) -> bool:
+    """Whether targets and attributes both count as samples."""
+    is_one_pair = not isinstance(scores, Scores)
+    return (is_one_pair or sides == "both") and min(scores.by_role.values()) > 1
+
+
+def _evidence(
+    old: Endpoint, new: Endpoint, signs: Signs, alternative: Alternative, *, crossed: bool
+) -> Evidence:
+    changes = [_change(old, new, signs, index) for index in range(len(new.sides))]
+    return weigh(
+        changes[0],
+        changes[1] if len(changes) > 1 else None,
+        alternative=alternative,
+        sides="both",
+        crossed=_crossed_p(old, new, signs, alternative) if crossed else None,
+        welch=alternative,
+    )
+
+
+def _change(old: Endpoint, new: Endpoint, signs: Signs, index: int) -> Side:
+    """Change of the scores of one side, each model's with its sign and in units of its scale."""
+    before, after = old.sides[index], new.sides[index]
+    factors = signs[0] * old.factors[index], signs[1] * new.factors[index]
+    return Side(
+        first=factors[1] * after.first - factors[0] * before.first,
+        second=factors[1] * after.second - factors[0] * before.second,
+        roles=after.roles,
+        # A change carries the rounding of the two scores it comes from, however small it is.
+        magnitude=abs(factors[1]) * after.magnitude + abs(factors[0]) * before.magnitude,
+    )
+
+
+def _crossed_p(
+    old: Endpoint, new: Endpoint, signs: Signs, alternative: Alternative
+) -> float | None:
+    """P of the change in units within sets, targets and attributes both sampled."""
+    without = _signed(old.without_within, new.without_within, signs)
+    change = signs[1] * new.effect_within - signs[0] * old.effect_within
+    targets, attributes = (
+        math.fsum(jackknife_variance(without[role]) for role in pair if role in without)
+        for pair in ("XY", "AB")
+    )
+    twice = 0.0
+    if old.cells is not None and new.cells is not None:
+        cells = signs[1] * new.cells - signs[0] * old.cells
+        sizes = ([len(without[role]) for role in pair if role in without] for pair in ("XY", "AB"))
+        twice = interaction_variance(cells, *sizes)
+    variance = max(targets + attributes - twice, targets, attributes)
+    if variance == 0:
+        is_none = change == 0 if alternative == "two-sided" else change <= 0
+        return 1.0 if is_none else None
+    freedom = estimate(change, without.values()).freedom
+    return t_p(change / math.sqrt(variance), freedom, alternative)
+
+
+def _signed(
+    before: Mapping[str, Vector], after: Mapping[str, Vector], signs: Signs
+) -> dict[str, Vector]:
+    """Change without each image, by set."""
+    return {role: signs[1] * after[role] - signs[0] * before[role] for role in after}
+
+
+def _estimates(old: Endpoint, new: Endpoint, signs: Signs, alternative: Alternative) -> Estimates:
+    """Return what the intervals of the change are made of."""
+
+    def of(before: float, after: float) -> Estimate:
+        value = after * new.effect - before * old.effect
+        return estimate(value, _signed(old.without, new.without, (before, after)).values())
+
+    return estimates_of(of, signs, alternative)

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics.intervals import t_margin
+from pytest_visualbias.statistics.intervals import (
+    jackknife,
+    jackknife_variance,
+    t_interval,
+    t_margin,
+)
 from pytest_visualbias.statistics.scores import require_alike
 from pytest_visualbias.statistics.side import mean, read_only
 from pytest_visualbias.statistics.similarity import unit_rows
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+    from pytest_visualbias.statistics.similarity import Embeddings
 
     Vector = NDArray[np.float64]
 
@@ -46,6 +53,8 @@ class IntraResult:
         Jackknife interval.
     confidence : float
         Of that interval.
+    standard_error, degrees_of_freedom : float
+        What it is made of.
     n_x : int
         Size of the set.
     gap, p_value : None
@@ -57,9 +66,20 @@ class IntraResult:
     ci_low: float
     ci_high: float
     confidence: float
+    standard_error: float
+    degrees_of_freedom: float
     n_x: int
     gap: None = None
     p_value: None = None
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Interval of the similarity at a level between 0 and 1."""
+        return _interval(self.effect_judged, self.standard_error, self.degrees_of_freedom, level)
+
+    @property
+    def bias_corrected(self) -> float:
+        """The similarity, which is unbiased."""
+        return self.effect_judged
 
 
 def intra_similarity(X: ArrayLike, *, confidence: float = 0.95) -> IntraResult:
@@ -96,14 +116,15 @@ def intra_similarity(X: ArrayLike, *, confidence: float = 0.95) -> IntraResult:
     return intra_from_scores(intra_scores(X), confidence=confidence)
 
 
-def intra_scores(X: ArrayLike) -> Vector:
+def intra_scores(X: Embeddings) -> Vector:
     """Mean cosine of each image with all others of its set, `(n_x,)`, read-only."""
     rows = unit_rows(X, "X")
     n = len(rows.rows)
     if n < 2:
         message = "X holds 1 image; at least three are needed for a similarity within it"
         raise DegenerateTestError(message, role="X")
-    return read_only((n * rows.along(rows.centroid) - 1) / (n - 1), "X")
+    with_itself = (rows.rows * rows.rows).sum(axis=1)
+    return read_only((n * rows.along(rows.centroid) - with_itself) / (n - 1), "X")
 
 
 def mean_intra_scores(trials: Sequence[ArrayLike]) -> Vector:
@@ -127,13 +148,16 @@ def intra_from_scores(scores: ArrayLike, *, confidence: float = 0.95) -> IntraRe
     """Summarise the similarity within a set from `intra_scores`, `(n_x,)`, perhaps of trials."""
     each = within(scores)
     similarity = similarity_of(each)
-    margin = jackknife_margin(left_out(each), confidence)
+    error = jackknife(similarity, [left_out(each)])
+    low, high = _interval(similarity, error.value, error.freedom, confidence)
     return IntraResult(
         effect_size=similarity,
         effect_judged=similarity,
-        ci_low=max(similarity - margin, -1.0),
-        ci_high=min(similarity + margin, 1.0),
+        ci_low=low,
+        ci_high=high,
         confidence=confidence,
+        standard_error=error.value,
+        degrees_of_freedom=error.freedom,
         n_x=len(each),
     )
 
@@ -170,7 +194,11 @@ def left_out(each: Vector) -> Vector:
 
 def jackknife_margin(values: Vector, confidence: float) -> float:
     """Half the width of a jackknife interval of t, from the values without each image in turn."""
-    n = len(values)
-    away = values - mean(values)
-    error = math.sqrt((n - 1) / n * math.fsum(away * away))
-    return t_margin(n - 1, confidence) * error
+    return t_margin(len(values) - 1, confidence) * math.sqrt(jackknife_variance(values))
+
+
+def _interval(
+    similarity: float, standard_error: float, freedom: float, level: float
+) -> tuple[float, float]:
+    low, high = t_interval(similarity, standard_error, freedom, level)
+    return max(low, -1.0), min(high, 1.0)

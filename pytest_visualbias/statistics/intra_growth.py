@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.statistics.change import UNCHANGED
-from pytest_visualbias.statistics.intra import jackknife_margin, left_out, similarity_of, within
+from pytest_visualbias.statistics.change import (
+    UNCHANGED,
+    Estimate,
+    Estimates,
+    direction,
+    estimate,
+    estimates_of,
+)
+from pytest_visualbias.statistics.intra import left_out, similarity_of, within
 from pytest_visualbias.statistics.scores import require_alike
 
 if TYPE_CHECKING:
@@ -38,6 +44,8 @@ class IntraGrowthResult:
         Of both intervals.
     before, after : float
         The mean similarities.
+    estimates : Estimates
+        What the intervals of other levels are made of.
     """
 
     growth: float
@@ -50,6 +58,15 @@ class IntraGrowthResult:
     confidence: float
     before: float
     after: float
+    estimates: Estimates
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Confidence interval of the growth."""
+        return self.estimates.growth_interval(level)
+
+    def shift_interval(self, level: float) -> tuple[float, float]:
+        """Confidence interval of the shift."""
+        return self.estimates.shift_interval(level)
 
 
 def intra_growth_from_scores(
@@ -86,25 +103,29 @@ def intra_growth_from_scores(
     old, new = within(before), within(after)
     require_alike({"X": len(old)}, {"X": len(new)}, ("before", "after"))
     ends = similarity_of(old), similarity_of(new)
-    changed = bool(np.abs(new - old).max() > UNCHANGED)
+    is_same = bool(np.abs(new - old).max() <= UNCHANGED)
+    signs = direction(ends[0], "two-sided"), direction(ends[1], "two-sided")
+    if is_same:
+        signs = 0.0, 0.0
     parts = left_out(old), left_out(new)
-    growth, growth_margin = 0.0, 0.0
-    shift, shift_margin = 0.0, 0.0
-    if changed:
-        growth, shift = abs(ends[1]) - abs(ends[0]), ends[1] - ends[0]
-        # Near zero a part may be of the other sign, where its absolute value would vary too little.
-        signed = [part * math.copysign(1, end) for part, end in zip(parts, ends, strict=True)]
-        growth_margin = jackknife_margin(signed[1] - signed[0], confidence)
-        shift_margin = jackknife_margin(parts[1] - parts[0], confidence)
+
+    def of(before: float, after: float) -> Estimate:
+        value = after * ends[1] - before * ends[0]
+        return estimate(value, [after * parts[1] - before * parts[0]])
+
+    estimates = Estimates() if is_same else estimates_of(of, signs, "two-sided")
+    low, high = estimates.growth_interval(confidence)
+    shift_low, shift_high = estimates.shift_interval(confidence)
     return IntraGrowthResult(
-        growth=growth,
-        shift=shift,
+        growth=signs[1] * ends[1] - signs[0] * ends[0],
+        shift=0.0 if is_same else ends[1] - ends[0],
         flipped=ends[0] * ends[1] < 0,
-        ci_low=growth - growth_margin,
-        ci_high=growth + growth_margin,
-        shift_ci_low=shift - shift_margin,
-        shift_ci_high=shift + shift_margin,
+        ci_low=low,
+        ci_high=high,
+        shift_ci_low=shift_low,
+        shift_ci_high=shift_high,
         confidence=confidence,
         before=ends[0],
         after=ends[1],
+        estimates=estimates,
     )

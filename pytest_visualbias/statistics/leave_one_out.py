@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_visualbias.statistics.evidence import require_sides
 from pytest_visualbias.statistics.scores import Scores
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
 
-__all__ = ["EffectsWithout", "effects_without"]
+__all__ = ["EffectsWithout", "Influence", "effects_without", "influence_from_scores"]
 
 _ROUNDING: Final = 1e-12
 _CELLS: Final = 2**20
@@ -50,6 +51,60 @@ class EffectsWithout:
         is_weaker = np.abs(self.attributes) < np.abs(self.targets)
         judged: Vector = np.where(is_weaker, self.attributes, self.targets)
         return judged
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Influence:
+    """What the judged effect would be without each single image.
+
+    Attributes
+    ----------
+    effect : float
+        With all images.
+    x, y, a, b : ndarray
+        `(n_x,)`, `(n_y,)`, `(n_a,)`, `(n_b,)`: the judged effect without that image, everything
+        standardised anew and the weaker side chosen anew; empty for a set of one image.
+    """
+
+    effect: float
+    x: Vector
+    y: Vector
+    a: Vector
+    b: Vector
+
+
+def influence_from_scores(scores: Scores, *, sides: Sides = "both") -> Influence | None:
+    """Leave each image out in turn, to see which of them drive an effect.
+
+    Parameters
+    ----------
+    scores : Scores
+        With the cosines they were made from.
+    sides : {"both", "targets"}
+        Whether the weaker of the two sides is judged or the targets only.
+
+    Returns
+    -------
+    Influence or None
+        None if the cosines are not known, as in scores from a record.
+
+    Notes
+    -----
+    For clusters of float64 rows within 1e-6 of each other the cosines' own rounding shows: an
+    effect without an image can be off by a thousandth, within 1e-7 by a tenth. (Such rows in
+    float32 are refused.)
+    """
+    require_sides(sides)
+    if not scores.cosines:
+        return None
+    whole = EffectsWithout(
+        targets=np.array([scores.targets.difference]),
+        attributes=np.array([scores.attributes.difference]),
+    )
+    none = EffectsWithout(targets=np.zeros(0))
+    each = effects_without(scores)
+    x, y, a, b = (each.get(role, none).judged(sides) for role in "XYAB")
+    return Influence(effect=float(whole.judged(sides)[0]), x=x, y=y, a=a, b=b)
 
 
 def effects_without(scores: Scores | ContrastScores) -> dict[str, EffectsWithout]:

@@ -14,17 +14,18 @@ from pytest_visualbias.statistics.hypergeometric import (
     is_countable_by_value,
     permutation_test_by_value,
 )
-from pytest_visualbias.statistics.intervals import require_level, t_margin
+from pytest_visualbias.statistics.intervals import require_level, t_interval, welch_error
 from pytest_visualbias.statistics.permutation import require_alternative
 from pytest_visualbias.statistics.proportions import newcombe
 from pytest_visualbias.statistics.scores import require_alike
-from pytest_visualbias.statistics.side import Side, mean, read_only, spread
+from pytest_visualbias.statistics.side import Side, mean, read_only
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_visualbias.statistics.intervals import StandardError
     from pytest_visualbias.statistics.permutation import PermutationResult
     from pytest_visualbias.statistics.tail import Alternative
 
@@ -35,7 +36,6 @@ __all__ = [
     "OutcomeScores",
     "mean_outcome_scores",
     "outcome_from_scores",
-    "uneven_margin",
 ]
 
 _ROLES = ("X", "Y")
@@ -59,6 +59,8 @@ class OutcomeScores:
         says the class no more often of those that are of it. A small gap means nothing then.
     classes : int
         How many classes the classifier has; 0 where that is not known.
+    trials : tuple of float
+        The gap in each of several trials.
     """
 
     first: Vector
@@ -66,6 +68,7 @@ class OutcomeScores:
     is_rate: bool
     is_blind: bool = False
     classes: int = 0
+    trials: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Copy the vectors, so that nothing outside can change them; refuse what is no share."""
@@ -107,9 +110,11 @@ class OutcomeResult(Evidence):
     rate_x, rate_y : float
         The two.
     ci_low, ci_high : float
-        Confidence interval of the gap.
+        Confidence interval of the gap, which is the effect.
     confidence : float
         Of that interval.
+    standard_error, degrees_of_freedom : float or None
+        Of a difference of mean scores (Welch's); None for rates, whose interval is Newcombe's.
     n_x, n_y : int
         Images that count.
     is_blind : bool
@@ -124,9 +129,27 @@ class OutcomeResult(Evidence):
     ci_low: float
     ci_high: float
     confidence: float
+    standard_error: float | None
+    degrees_of_freedom: float | None
     n_x: int
     n_y: int
     is_blind: bool
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Interval of the gap at a level between 0 and 1."""
+        if self.standard_error is None or self.degrees_of_freedom is None:
+            counts = ((self.rate_x * self.n_x, self.n_x), (self.rate_y * self.n_y, self.n_y))
+            return newcombe(*counts, confidence=level)
+        return _within(t_interval(self.gap, self.standard_error, self.degrees_of_freedom, level))
+
+    def gap_interval(self, level: float) -> tuple[float, float]:
+        """Interval of the gap, which is the effect."""
+        return self.interval(level)
+
+    @property
+    def bias_corrected(self) -> float:
+        """The gap, which is unbiased."""
+        return self.gap
 
 
 def outcome_from_scores(
@@ -166,7 +189,8 @@ def outcome_from_scores(
     require_level(confidence)
     require_alternative(alternative)
     side = scores.side
-    low, high = _interval(scores, side, confidence)
+    error = None if scores.is_rate else welch_error(side.first, side.second)
+    low, high = _interval(side, error, confidence)
     return OutcomeResult(
         effect_size=side.difference,
         effect_judged=side.difference,
@@ -176,6 +200,8 @@ def outcome_from_scores(
         ci_low=low,
         ci_high=high,
         confidence=confidence,
+        standard_error=None if error is None else error.value,
+        degrees_of_freedom=None if error is None else error.freedom,
         n_x=side.sizes[0],
         n_y=side.sizes[1],
         is_blind=scores.is_blind,
@@ -205,6 +231,7 @@ def mean_outcome_scores(trials: Sequence[OutcomeScores]) -> OutcomeScores:
         is_rate=trials[0].is_rate,
         is_blind=any(trial.is_blind for trial in trials),
         classes=trials[0].classes,
+        trials=tuple(mean(one.first) - mean(one.second) for one in trials),
     )
 
 
@@ -232,21 +259,12 @@ def alone(permuted: PermutationResult, welch: float | None = None) -> Evidence:
     )
 
 
-def _interval(scores: OutcomeScores, side: Side, confidence: float) -> tuple[float, float]:
-    if scores.is_rate:
+def _interval(side: Side, error: StandardError | None, level: float) -> tuple[float, float]:
+    if error is None:
         counts = ((math.fsum(one), len(one)) for one in (side.first, side.second))
-        return newcombe(*counts, confidence=confidence)
-    margin = uneven_margin(side.first, side.second, confidence)
-    low, high = side.difference - margin, side.difference + margin
-    return max(low, -_MOST), min(high, _MOST)
+        return newcombe(*counts, confidence=level)
+    return _within(t_interval(side.difference, error.value, error.freedom, level))
 
 
-def uneven_margin(first: Vector, second: Vector, confidence: float) -> float:
-    """Half the width of Welch's interval of a difference of two means."""
-    shares = [spread(one) ** 2 / len(one) for one in (first, second)]
-    variance = sum(shares)
-    if variance == 0:
-        return 0.0
-    sizes = len(first), len(second)
-    freedom = 1 / sum((s / variance) ** 2 / (n - 1) for s, n in zip(shares, sizes, strict=True))
-    return t_margin(freedom, confidence) * math.sqrt(variance)
+def _within(ends: tuple[float, float]) -> tuple[float, float]:
+    return max(ends[0], -_MOST), min(ends[1], _MOST)

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from pytest_visualbias.statistics.hypergeometric import permutation_test_by_value
 from pytest_visualbias.statistics.intervals import largest_effect, t_margin
@@ -16,7 +17,20 @@ from pytest_visualbias.statistics.side import Side
 if TYPE_CHECKING:
     from pytest_visualbias.statistics.permutation import Alternative
 
-__all__ = ["largest_effect", "smallest_detectable_effect", "smallest_p", "smallest_visible_gap"]
+__all__ = [
+    "POWER",
+    "critical_value",
+    "detectable_effect",
+    "images_for_limit",
+    "images_to_show",
+    "largest_effect",
+    "smallest_detectable_effect",
+    "smallest_p",
+    "smallest_visible_gap",
+]
+
+# The share of samples in which an effect is to be found, or a limit shown to be kept.
+POWER = 0.8
 
 
 def smallest_p(n_x: int, n_y: int, alternative: Alternative) -> float:
@@ -79,6 +93,88 @@ def smallest_detectable_effect(
         return 0.0
     t = t_margin(freedom, 1 - tails)
     return largest_effect(n_x, n_y) * t / math.sqrt(freedom + t * t)
+
+
+def critical_value(alpha: float) -> float:
+    """Return the upper alpha point of the normal distribution."""
+    return float(-ndtri(alpha))
+
+
+def detectable_effect(
+    standard_error: float, freedom: float, alpha: float, alternative: Alternative
+) -> float:
+    """Return the true effect that is found in 80 % of samples like this one.
+
+    Parameters
+    ----------
+    standard_error, freedom : float
+        Of the effect, and its degrees of freedom.
+    alpha : float
+        Level, after correction.
+    alternative : {"two-sided", "greater", "less"}
+        Of the test.
+
+    Returns
+    -------
+    float
+        ``(t + z) SE``, t the critical value of Student's t and z the 80 % point of the normal
+        distribution.
+    """
+    require_alternative(alternative)
+    tail = alpha / 2 if alternative == "two-sided" else alpha
+    return float((-stdtrit(freedom, tail) + ndtri(POWER)) * standard_error)
+
+
+def images_for_limit(limit: float, alpha: float) -> int | None:
+    """Return how many images a set show an absent effect to be within a limit in 80 % of samples.
+
+    Parameters
+    ----------
+    limit : float
+        On the absolute effect size; the result is None for 0.
+    alpha : float
+        Level of each of the two one-sided tests.
+
+    Notes
+    -----
+    ``4 (z_(1-alpha) + z_((1+power)/2))^2 / limit^2``: with n images in each of four sets the
+    variance of an effect size near 0 is about 4/n [1]_.
+
+    References
+    ----------
+    .. [1] D. Lakens, "Equivalence tests", Social Psychological and Personality Science 8,
+       355-362, 2017.
+    """
+    if limit <= 0:
+        return None
+    z = critical_value(alpha) + float(ndtri((1 + POWER) / 2))
+    return round(4 * (z / limit) ** 2)
+
+
+def images_to_show(
+    images: float, standard_error: float, distance: float, alpha: float
+) -> int | None:
+    """Return with how many images a set a limit is shown to be kept in 80 % of samples.
+
+    Parameters
+    ----------
+    images : float
+        In a set now.
+    standard_error : float
+        Of the value now.
+    distance : float
+        From the absolute value to the limit; None is returned where it is not positive.
+    alpha : float
+        Level of the one-sided test.
+
+    Notes
+    -----
+    ``n SE^2 (z_(1-alpha) + z_power)^2 / distance^2``, if the true value is the estimate.
+    """
+    if not distance > 0 or not math.isfinite(standard_error):
+        return None
+    z = critical_value(alpha) + float(ndtri(POWER))
+    return math.ceil(images * (standard_error * z / distance) ** 2)
 
 
 def smallest_visible_gap(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scipy.special import ndtri
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
-__all__ = ["apart", "newcombe", "paired", "wilson"]
+__all__ = ["PairedRates", "apart", "newcombe", "wilson"]
 
 Interval = tuple[float, float]
 
@@ -100,47 +101,66 @@ def apart(first: tuple[float, Interval], second: tuple[float, Interval]) -> Inte
     return low, high
 
 
-def paired(first: Vector, second: Vector, *, confidence: float = 0.95) -> Interval:
-    """Return Newcombe's interval of the difference of two proportions of the same trials [1]_.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairedRates:
+    """Two proportions of the same n trials, and how they go together.
 
-    Parameters
+    Attributes
     ----------
-    first, second : ndarray
-        Whether each trial is a success, `(n,)`: 0 or 1, or a share where it is a mean of several.
-    confidence : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    tuple of float
-        Around the difference of the proportions.
-
-    Notes
-    -----
-    Wilson's interval of either proportion, with the correlation of the two between them; where it
-    is positive it is lowered, as for continuity, by half a trial.
-
-    References
-    ----------
-    .. [1] R. G. Newcombe, "Improved confidence intervals for the difference between binomial
-       proportions based on paired data", Statistics in Medicine 17, 2635-2650, 1998, method 10.
+    n : int
+        Trials.
+    first, second : float
+        The proportions.
+    shared : float
+        Their covariance (ddof 0).
     """
-    n = len(first)
-    p, q = math.fsum(first) / n, math.fsum(second) / n
-    (p_low, p_high), (q_low, q_high) = (
-        wilson(math.fsum(one), n, confidence=confidence) for one in (first, second)
-    )
-    phi = _correlation(first - p, second - q, math.sqrt(p * (1 - p) * q * (1 - q)))
 
-    def margin(one: float, other: float) -> float:
-        return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+    n: int
+    first: float
+    second: float
+    shared: float
 
-    return p - q - margin(p - p_low, q_high - q), p - q + margin(p_high - p, q - q_low)
+    @classmethod
+    def of(cls, first: Vector, second: Vector) -> PairedRates:
+        """Count two successes, or shares, of each trial, `(n,)`."""
+        n = len(first)
+        p, q = math.fsum(first) / n, math.fsum(second) / n
+        return cls(n=n, first=p, second=q, shared=math.fsum((first - p) * (second - q)) / n)
 
+    def signed(self, first: float, second: float) -> PairedRates:
+        """Return the pair with the proportions of opposite sign replaced by their complements.
 
-def _correlation(first: Vector, second: Vector, scale: float) -> float:
-    n = len(first)
-    shared = math.fsum(first * second) / n
-    if shared > 0:
-        shared = max(0.0, shared - 1 / (2 * n))
-    return 0.0 if scale == 0 else max(-1.0, min(1.0, shared / scale))
+        But for a constant, a proportion of opposite sign is that of the other outcome.
+        """
+        return PairedRates(
+            n=self.n,
+            first=self.first if first > 0 else 1 - self.first,
+            second=self.second if second > 0 else 1 - self.second,
+            shared=self.shared * first * second,
+        )
+
+    def interval(self, confidence: float) -> Interval:
+        """Return Newcombe's interval of the difference of the proportions [1]_.
+
+        Notes
+        -----
+        Wilson's interval of either proportion, with the correlation of the two between them; where
+        it is positive it is lowered, as for continuity, by half a trial.
+
+        References
+        ----------
+        .. [1] R. G. Newcombe, "Improved confidence intervals for the difference between binomial
+           proportions based on paired data", Statistics in Medicine 17, 2635-2650, 1998, method 10.
+        """
+        p, q = self.first, self.second
+        (p_low, p_high), (q_low, q_high) = (
+            wilson(rate * self.n, self.n, confidence=confidence) for rate in (p, q)
+        )
+        scale = math.sqrt(p * (1 - p) * q * (1 - q))
+        shared = self.shared if self.shared <= 0 else max(0.0, self.shared - 1 / (2 * self.n))
+        phi = 0.0 if scale == 0 else max(-1.0, min(1.0, shared / scale))
+
+        def margin(one: float, other: float) -> float:
+            return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+
+        return p - q - margin(p - p_low, q_high - q), p - q + margin(p_high - p, q - q_low)

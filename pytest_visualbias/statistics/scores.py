@@ -16,14 +16,16 @@ from pytest_visualbias.statistics.similarity import UnitRows, cosines_of, unit_r
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from pytest_visualbias.statistics.evidence import Sides
+    from pytest_visualbias.statistics.similarity import Embeddings
 
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
 
 __all__ = [
+    "GrowthBasis",
     "Scores",
     "association_scores",
     "cosines_of_all",
@@ -32,6 +34,26 @@ __all__ = [
     "require_alike",
     "require_same_dim",
 ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GrowthBasis:
+    """What growth is tested with beside the scores, where the cosines are not known.
+
+    Attributes
+    ----------
+    within : tuple of float
+        Pooled standard deviation within X and Y of the target scores in cosines, and within A and B
+        of the attribute scores; empty for tests that compare one pair of sets.
+    without : mapping of str to tuple of ndarray
+        By the letter of the set, the effect of each side without each of its images, `(n,)`.
+    trials : tuple of tuple of float
+        Effect of each side in each trial.
+    """
+
+    within: tuple[float, ...]
+    without: Mapping[str, tuple[Vector, ...]]
+    trials: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -54,6 +76,8 @@ class Scores:
     cosines : tuple of ndarray
         `(n_x + n_y, n_a + n_b)` for each trial, for what resamples both sides; empty in scores
         from a record. Read-only.
+    basis : GrowthBasis or None
+        What was recorded beside the scores.
     """
 
     x: Vector
@@ -64,6 +88,7 @@ class Scores:
     x_ab: float | None = None
     y_ab: float | None = None
     cosines: tuple[Matrix, ...] = ()
+    basis: GrowthBasis | None = None
 
     def __post_init__(self) -> None:
         """Copy the arrays, so that nothing outside changes them, and refuse what is no number."""
@@ -110,7 +135,7 @@ def read_only_cosines(cosines: Matrix, shape: tuple[int, int]) -> Matrix:
 
 
 def association_scores(
-    X: ArrayLike, Y: ArrayLike, A: ArrayLike, B: ArrayLike, *, sides: Sides = "both"
+    X: Embeddings, Y: Embeddings, A: Embeddings, B: Embeddings, *, sides: Sides = "both"
 ) -> Scores:
     """Score every image by its association with the two sets of the other side.
 

@@ -8,8 +8,8 @@ before the product instead of after it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
     Vector = NDArray[np.float64]
 
-__all__ = ["UnitRows", "cosines_of", "unit_rows"]
+__all__ = ["Embeddings", "GroupedRows", "UnitRows", "cosines_of", "unit_rows"]
 
 _SCALING: Final = 4 * float(np.finfo(np.float64).eps)
 
@@ -38,7 +38,7 @@ class UnitRows:
     role : str
         The set: ``X``, ``Y``, ``A`` or ``B``.
     rows : ndarray
-        `(n, dim)`, float64, every row of Euclidean norm one.
+        `(n, dim)`, float64, every row of Euclidean norm one, or the mean of such rows.
     rounding : float
         Relative rounding error of one number: the machine epsilon of the dtype it was given in,
         and what scaling it in float64 adds.
@@ -61,12 +61,36 @@ class UnitRows:
         return products
 
 
-def unit_rows(embeddings: ArrayLike, role: str) -> UnitRows:
-    """Scale embeddings to unit norm in float64.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GroupedRows:
+    """Embeddings of one set with the group that each image belongs to.
+
+    Attributes
+    ----------
+    rows : ndarray
+        `(n, dim)`.
+    groups : tuple of str
+        `(n,)`.
+    """
+
+    rows: NDArray[np.generic]
+    groups: tuple[str, ...]
+
+    def means(self, values: Matrix) -> Matrix:
+        """Average values `(n, ...)` over each group, in the order of their names."""
+        names = np.array(self.groups)
+        return np.stack([values[names == name].mean(axis=0) for name in np.unique(names)])
+
+
+Embeddings: TypeAlias = "ArrayLike | GroupedRows"
+
+
+def unit_rows(embeddings: Embeddings, role: str) -> UnitRows:
+    """Scale embeddings to unit norm in float64; of groups, return the mean unit vectors.
 
     Parameters
     ----------
-    embeddings : array_like
+    embeddings : array_like or GroupedRows
         `(n, dim)`, one row per image.
     role : str
         The set, for messages: ``X``, ``Y``, ``A`` or ``B``.
@@ -80,6 +104,9 @@ def unit_rows(embeddings: ArrayLike, role: str) -> UnitRows:
     DegenerateTestError
         If the array is not two-dimensional, is empty, or has a row that is not finite or is zero.
     """
+    if isinstance(embeddings, GroupedRows):
+        images = unit_rows(embeddings.rows, role)
+        return replace(images, rows=embeddings.means(images.rows))
     given = np.asarray(embeddings)
     _require_matrix(given, role)
     rows = np.array(given, dtype=np.float64, order="C")

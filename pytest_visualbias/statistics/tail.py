@@ -38,8 +38,6 @@ class Tail:
         The observed sum, less what rounding may take from it.
     ways : int
         How often the tail counts: twice where its mirror image holds as many subsets.
-    holds_observed : bool
-        Whether the observed subset is among them, so that there is one at least.
     tolerance : float
         What was taken: sums that differ by less are tied.
     """
@@ -48,22 +46,7 @@ class Tail:
     size: int
     threshold: float
     ways: int = 1
-    holds_observed: bool = True
     tolerance: float = 0.0
-
-    def complement(self) -> Tail:
-        """Return the tail of the subsets that this one leaves out.
-
-        A subset whose sum is the threshold itself is in both; the threshold lies a tolerance below
-        the observed sum, and no tie is as far from it as that.
-        """
-        return Tail(
-            scores=_mirrored(self.scores),
-            size=self.size,
-            threshold=-self.threshold,
-            holds_observed=False,
-            tolerance=self.tolerance,
-        )
 
     @property
     def log_subsets(self) -> float:

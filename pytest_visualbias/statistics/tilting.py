@@ -53,8 +53,8 @@ class Tilt:
 
     @property
     def variances(self) -> Vector:
-        """Variance of each score's being taken, `(n,)`."""
-        return self.shares * (1 - self.shares)
+        """Variance of each score's being taken, `(n,)`; never zero."""
+        return np.maximum(self.shares * (1 - self.shares), _CLOSE * _CLOSE)
 
 
 def tilt_of(tail: Tail) -> Tilt:

@@ -41,7 +41,7 @@ class ZeroShotResult:
         The first less the second.
     p_value : float or None
         Two-sided, of that difference; an upper bound where it could not be counted.
-    p_method : {"exact", "bounded", "sampled"} or None
+    p_method : {"exact", "bounded", "sampled", "approximate"} or None
         How it was had.
     words_x, words_y : tuple of float
         Share of X, and of Y, that is nearest to each word, those of A first; empty without Y.

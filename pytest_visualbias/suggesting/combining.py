@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Suggestion", "suggestions"]
 
-DRIFT = "no limit: a drift control is measured, never judged"
 IDLE = (
     "no limit: the suite has it for a positive control; demand it with 'limits: {min_effect: "
     "0.5}', and ask again for a better number"
@@ -66,8 +65,6 @@ def suggestions(spec: BiasSpec, measured: Measurement) -> tuple[Suggestion, ...]
 
 def _of(spec: BiasSpec, test: BiasTest, measured: Measurement) -> Suggestion:
     bases = measured.bases[test.name]
-    if test.control == "drift":
-        return Suggestion(test=test.name, bases=bases, refusals=(DRIFT,))
     if test.name in measured.controls:
         return Suggestion(test=test.name, bases=bases, refusals=(IDLE,))
     can_grow = test.name in measured.grows

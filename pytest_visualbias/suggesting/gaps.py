@@ -14,6 +14,7 @@ from pytest_visualbias.suggesting.limits import (
     hidden_reason,
     in_deviations,
     rounded_up,
+    shift_limit,
 )
 from pytest_visualbias.verdict import number
 
@@ -48,6 +49,8 @@ def propose_gap(basis: Basis, *, can_grow: bool) -> Proposal:
             limits[key] = found
         elif found is not None:
             refusals.append(f"no {key}: {found}")
+    if isinstance(growth, Limit):
+        limits["max_shift"] = shift_limit(basis, growth, FINE)
     return Proposal(limits=limits, refusals=tuple(refusals), visible=visible)
 
 

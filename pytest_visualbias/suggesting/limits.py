@@ -99,7 +99,19 @@ def propose(basis: Basis, *, can_grow: bool) -> Proposal:
             limits[key] = found
         elif found is not None:
             refusals.append(f"no {key}: {found}")
+    if isinstance(growth, Limit):
+        limits["max_shift"] = shift_limit(basis, growth, STEP)
     return Proposal(limits=limits, refusals=tuple(refusals), visible=visible.effect)
+
+
+def shift_limit(basis: Basis, growth: Limit, step: float) -> Limit:
+    """Return the limit that an effect keeps if it vanishes, but not if it turns round."""
+    value = rounded_up(abs(basis.effect) + growth.value, step)
+    reason = (
+        f"the effect of '{basis.model}' is {number(basis.effect)}: it may vanish, and beyond that "
+        "grow as much the other way"
+    )
+    return Limit(value=value, reason=reason)
 
 
 def _visible(basis: Basis) -> Smallest | None:

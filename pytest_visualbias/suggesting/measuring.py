@@ -10,7 +10,7 @@ from pytest_visualbias.errors import UsageError
 from pytest_visualbias.pipeline.preflight import Preflight
 from pytest_visualbias.pipeline.training import judged_together
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import layers_of
+from pytest_visualbias.spec.layers import gated_layers_of
 from pytest_visualbias.spec.roles import BEFORE, growth_base, is_random
 from pytest_visualbias.spec.schema import Network
 from pytest_visualbias.spec.suites import find_suite, read_suite
@@ -81,7 +81,7 @@ def chosen_model(spec: BiasSpec, named: str | None) -> str:
             "every model of the spec is untrained, and limits come from one that has learned "
             "something; add it"
         )
-    starts = [BEFORE, *(pair.before for pair in spec.pairs)]
+    starts = [BEFORE, *(one.growth_from for one in spec.models.values())]
     return next((name for name in starts if name in trained), trained[0])
 
 
@@ -105,14 +105,14 @@ def measure(session: Session, loaded: LoadedSpec, model: str, *, seeds: int) -> 
     grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, rest))
     controls = _idle_controls(loaded.file)
     count = sum(
-        counted(spec, test) * (2 if test.name in grows else 1)
+        counted(spec, test) * (3 if test.name in grows else 1) * len(gated_layers_of(spec, test))
         for test in spec.tests
         if test.name not in controls
     ) * max(judged_together(loaded.file, session.mirror).values(), default=1)
     found: dict[str, tuple[Basis, ...]] = {}
     for test in spec.tests:
         bases = []
-        for layer in layers_of(spec, test):
+        for layer in gated_layers_of(spec, test):
             ground = random if _compares_untrained(test) else None
             untrained = _row(session, widened, ground, test, layer) if ground else None
             if untrained is not None and untrained.outcome == "error":
@@ -149,7 +149,7 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
         return frozenset()
     suite = read_suite(found[0], file=name).suite
     controls = {test.name for test in suite.tests if test.is_positive}
-    # Where the spec says `control: null`, the key stands there.
+    # Where the spec says `control: none`, the key stands there.
     tests = file.document.data["tests"]
     idle = {test["name"] for test in tests if test.get("control", "idle") == "idle"}
     return frozenset(controls & idle)
@@ -210,7 +210,7 @@ def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:
     if not isinstance(entry, Network):
         return None
     nothing: dict[str, object] = {"checkpoint": None, "container": None, "prefix": None}
-    nothing |= {"ignore": (), "random_init": seeds, "labels": {}}
+    nothing |= {"ignore": (), "random_init": seeds, "labels": {}, "growth_from": None}
     if hasattr(entry, "adapter"):
         nothing["adapter"] = None
     # Of a tag, the preprocessing stays.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.document import printable
+from pytest_visualbias.statistics import images_for_limit
 from pytest_visualbias.suggesting.editing import scalar
 from pytest_visualbias.verdict import number
 
@@ -73,5 +74,9 @@ def lines(found: Sequence[Suggestion]) -> Iterator[str]:
             yield "    limits:"
         for key, limit in one.limits.items():
             yield f"      {key}: {scalar(limit.value)}    # {printable(limit.reason)}"
+            if key == "max_effect" and len(one.bases[0].sides) > 1:
+                # The level before correction.
+                needed = images_for_limit(limit.value, one.bases[0].level * one.bases[0].count)
+                yield f"      # about {needed} images a set show an absent effect to be within it"
         if "evidence" in keys.get(one.test, {}):
             yield f"    evidence: {keys[one.test]['evidence']}    # this kind has no p"

@@ -36,7 +36,7 @@ SAID: dict[str, st.SearchStrategy[Any]] = {
     "kind": st.sampled_from([*KINDS, "later"]),
     "alternative": st.sampled_from(("two-sided", "greater", "less", "later")),
     "sides": st.sampled_from((None, "both", "targets")),
-    "control": st.sampled_from((None, None, "positive", "drift")),
+    "control": st.sampled_from((None, None, "positive", "idle")),
     **dict.fromkeys(("spec", "model", "layer", "from"), st.sampled_from(FEW) | NAMES),
     "limits": st.dictionaries(
         st.sampled_from(("max_effect", "max_gap", "max_growth", "min_effect")) | TEXTS,

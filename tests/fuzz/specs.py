@@ -1,4 +1,4 @@
-"""Specs that keep the rules: every kind of test, with suites, pairs, waivers and controls."""
+"""Specs that keep the rules: each kind of test, suites, chains of models, waivers, controls."""
 
 from __future__ import annotations
 
@@ -13,14 +13,23 @@ SUITE = "own.suite.yaml"
 ENDS = ("after", "other")
 
 KEYS = (
-    *("visualbias", "title", "models", "pairs", "layers", "stimuli", "suite", "concepts", "name"),
+    *("visualbias", "title", "models", "layers", "stimuli", "suite", "concepts", "name"),
     *("known_duplicates", "settings", "tests", "kind", "targets", "attributes", "X", "Y", "A", "B"),
     *("limits", "max_effect", "max_gap", "max_growth", "max_shift", "max_excess", "min_effect"),
-    *("accept", "reason", "until", "control", "drift", "scope", "alternative", "evidence", "sides"),
+    *("accept", "reason", "until", "control", "scope", "alternative", "evidence", "sides"),
     *("growth_from", "excess_over", "tags", "about", "source", "checkpoint", "pretrained", "call"),
     *("random_init", "transform", "size", "crop", "mean", "std", "path", "pattern", "files"),
     *("prefix", "container", "before", "after", "labels", "module", "pooling", "alpha", "extends"),
-    *("timm", "factory", "embeddings", "in-memory", "ieat", "sc-eat", "similarity-gap", "drift"),
+    *(
+        "timm",
+        "factory",
+        "embeddings",
+        "in-memory",
+        "ieat",
+        "sc-eat",
+        "similarity-gap",
+        "gated_layers",
+    ),
     *(
         "outcome-gap",
         "prediction",
@@ -89,7 +98,8 @@ def valid_specs(draw: st.DrawFn) -> dict[str, Any]:
     """Draw the plain data of a spec without faults."""
     spec: dict[str, Any] = {"visualbias": 1, "models": draw(_models())}
     if draw(st.booleans()):
-        spec["pairs"] = [{"before": "before", "after": end, "labels": {"run": end}} for end in ENDS]
+        for base, end in zip(("before", *ENDS), ENDS, strict=False):
+            spec["models"][end] |= {"growth_from": base, "labels": {"run": end}}
     spec["layers"] = draw(
         st.sampled_from(
             (["mid"], ["mid", "layer{1..3}:max"], [{"name": "mid", "module": "layer3"}])
@@ -106,12 +116,11 @@ def valid_specs(draw: st.DrawFn) -> dict[str, Any]:
         "alternative": draw(st.sampled_from(("two-sided", "greater", "less"))),
         "correction": draw(st.sampled_from(("holm", "bh", "none"))),
     }
+    if draw(st.booleans()):
+        spec["settings"]["gated_layers"] = ["mid"]
     tests = [draw(_tests(index)) for index in range(draw(st.integers(1, 4)))]
     if draw(st.booleans()):
-        tests += [
-            {**_ieat("steady"), "control": "drift"},
-            {**_ieat("corrected"), "drift": "steady", "limits": {"max_growth": 0.2}},
-        ]
+        tests.append({**_ieat("idle"), "control": "idle"})
     if draw(st.booleans()):
         tests.append(draw(_predicting()))
     if draw(st.booleans()):

@@ -226,7 +226,7 @@ class TestWeights:
         torch.save(
             {"state_dict": weights | {"module.fc.weight": torch.ones(2)}}, context.folder / "c.pt"
         )
-        with pytest.raises(EncoderError, match=r"the network has no fc\.weight; list what may be"):
+        with pytest.raises(EncoderError, match=r"does not have: fc\.weight;"):
             opened("vb_nets:make", checkpoint="c.pt")
         encoder = opened("vb_nets:make", checkpoint="c.pt", ignore=["fc."])
         assert encoder.description["left_out"] == ["module.fc.weight"]

@@ -154,7 +154,7 @@ def test_there_are_no_logits(context: Context, images: list[Image.Image]) -> Non
         ),
         ({"checkpoint": "foreign.pt"}, r"foreign\.pt is a text file and holds no weights; name"),
         ({"checkpoint": "cut.pt"}, r"cut\.pt is damaged or incomplete"),
-        ({"checkpoint": "other.pt"}, r"other\.pt does not fit the network.+other shapes"),
+        ({"checkpoint": "other.pt"}, r"other\.pt does not fit the network.+shapes differ"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

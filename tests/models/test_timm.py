@@ -294,14 +294,14 @@ class TestCheckpoint:
     def test_of_resnet34_does_not_pass_in_resnet18(self, opened: Opened, context: Context) -> None:
         """Every weight of the shallower network is in the deeper one's checkpoint."""
         torch.save(untrained("resnet34").state_dict(), context.folder / "c.pt")
-        with pytest.raises(EncoderError, match=r"the network has no layer1\.2\.conv1\.weight"):
+        with pytest.raises(EncoderError, match=r"the network lacks layer1\.2\.conv1\.weight"):
             opened("resnet18", checkpoint="c.pt")
 
     def test_what_is_ignored_is_left_out(self, opened: Opened, context: Context) -> None:
         state = self.saved(context.folder, "test_resnet")
         state |= {"projector.0.weight": torch.zeros(2, 2)}
         torch.save(state, context.folder / "c.pt")
-        with pytest.raises(EncoderError, match=r"has no projector\.0\.weight"):
+        with pytest.raises(EncoderError, match=r"does not have: projector\.0\.weight"):
             opened("test_resnet", checkpoint="c.pt")
         encoder = opened("test_resnet", checkpoint="c.pt", ignore=["projector."])
         assert "projector.0.weight" in encoder.description["left_out"]

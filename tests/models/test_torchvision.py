@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,7 +89,7 @@ def test_other_classes_leave_the_features_and_no_logits(
     assert np.array_equal(
         read(encoder, images, "pooled")["pooled"], read(whole, images, "pooled")["pooled"]
     )
-    with pytest.raises(EncoderError, match=r"there is no layer 'logits': .+num_classes: 7"):
+    with pytest.raises(EncoderError, match=r"there is no layer 'logits': .+num_classes: 5"):
         read(encoder, images, "logits")
 
 
@@ -200,3 +202,120 @@ def test_an_unreachable_network_is_one_sentence(
         EncoderError, match=r"OSError: Network is unreachable\); give a 'checkpoint'"
     ):
         opened(context)
+
+
+class TestBuiltForWeights:
+    """What torchvision builds an architecture with for its weights decides what it computes."""
+
+    KNOWN = frozenset({"transform_input", "aux_logits", "init_weights", "image_size", "input_size"})
+
+    def test_no_other_argument_of_a_builder_depends_on_its_weights(self) -> None:
+        names = torchvision.models.list_models(module=torchvision.models)
+        modules = {inspect.getmodule(torchvision.models.get_model_builder(name)) for name in names}
+        found = {
+            argument
+            for module in modules
+            if module is not None
+            for argument in re.findall(
+                r'_ovewrite_named_param\(kwargs, "(\w+)"', inspect.getsource(module)
+            )
+        }
+        sizes_of_resnets = {"groups", "width_per_group"}  # of the name, whatever the weights are
+        assert found - sizes_of_resnets - {"num_classes"} == self.KNOWN
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("has_auxiliary", [True, False])
+    @pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
+    def test_a_checkpoint_is_read_as_by_the_network_of_its_weights(
+        self,
+        name: str,
+        has_auxiliary: bool,
+        context: Context,
+        images: list[Image.Image],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """They scale their input, which no weight tells."""
+        torch.manual_seed(3)
+        whole = torchvision.models.get_model(name, weights=None, init_weights=False)
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        monkeypatch.setattr(type(weights), "get_state_dict", lambda *_, **__: whole.state_dict())
+        plain = torchvision.models.get_model(name, weights=weights, aux_logits=True)
+        auxiliary = ("aux1.", "aux2.", "AuxLogits.")
+        saved = {
+            key: value
+            for key, value in plain.state_dict().items()
+            if has_auxiliary or not key.startswith(auxiliary)
+        }
+        torch.save(saved, context.folder / "c.pth")
+        transform = {"size": 96}
+        encoder = opened(
+            context, name, weights=weights.name, checkpoint="c.pth", transform=transform
+        )
+        batch = np.stack([encoder.prepare(image) for image in images[:2]])
+        plain.fc = torch.nn.Identity()
+        with torch.inference_mode():
+            expected = plain.eval()(torch.from_numpy(batch)).numpy()
+            plain.transform_input = False
+            other = plain(torch.from_numpy(batch)).numpy()
+        found = read(encoder, images[:2], "pooled")["pooled"]
+        largest = np.abs(expected).max()
+        assert np.allclose(found / largest, expected / largest, atol=1e-4)
+        assert not np.allclose(other / largest, expected / largest, atol=1e-2)
+
+    @pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
+    def test_nobody_guesses_whether_the_input_is_scaled(self, name: str, context: Context) -> None:
+        (context.folder / "c.pth").write_bytes(b"")
+        with pytest.raises(EncoderError, match=r"weights: IMAGENET1K_V1.+transform_input: false"):
+            opened(context, name, checkpoint="c.pth")
+
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [("vit_b_16", "vision_transformer.VisionTransformer"), ("maxvit_t", "maxvit.MaxVit")],
+    )
+    def test_transformers_are_built_for_the_image_size_of_their_weights(
+        self, name: str, kind: str, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        built: list[dict[str, Any]] = []
+
+        class BuiltError(Exception):
+            pass
+
+        def record(**keys: Any) -> None:  # noqa: ANN401
+            built.append(keys)
+            raise BuiltError
+
+        monkeypatch.setattr(f"torchvision.models.{kind}", record)
+        (context.folder / "c.pth").write_bytes(b"")
+        for weights in torchvision.models.get_model_weights(name):
+            with pytest.raises(BuiltError):
+                torchvision.models.get_model(name, weights=weights)
+            with pytest.raises(EncoderError):
+                opened(context, name, weights=weights.name, checkpoint="c.pth")
+            theirs, ours = built[-2:]
+            sizes = ("image_size", "input_size")
+            assert [ours.get(key) for key in sizes] == [theirs.get(key) for key in sizes]
+            assert any(theirs.get(key) for key in sizes)
+
+
+def test_images_are_prepared_at_the_size_that_the_network_is_built_for(
+    context: Context, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = torchvision.models.VisionTransformer
+    monkeypatch.setattr(
+        "torchvision.models.vision_transformer.VisionTransformer",
+        lambda image_size, **_: kind(image_size, 32, 1, 2, 8, 8),
+    )
+    arguments = {"image_size": 64}
+    keys = {"random_init": 1, "weights": "IMAGENET1K_V1"}
+    encoder = opened(context, "vit_b_32", arguments=arguments, **keys)
+    steps = torchvision.transforms.Compose(
+        [
+            torchvision.transforms.Resize(int(64 / 0.875)),
+            torchvision.transforms.CenterCrop(64),
+            torchvision.transforms.ToTensor(),
+            torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    for image in images[:2]:
+        assert np.allclose(encoder.prepare(image), steps(image).numpy(), atol=1e-5)
+    assert read(encoder, images[:1], "pooled")["pooled"].shape == (1, 8)

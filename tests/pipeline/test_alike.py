@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_visualbias.pipeline.alike import FEWEST, alike
+from pytest_visualbias.pipeline.alike import FEWEST, alike, near_duplicates
 from pytest_visualbias.spec.schema import BiasSpec
 from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
 
@@ -51,3 +51,23 @@ def test_files_are_called_files_and_both_are_told() -> None:
 def test_in_few_dimensions_equal_vectors_mean_little() -> None:
     """As logits of three classes are, where a program is rounded to int8."""
     assert told({"X": images("b.png", "b2.png")}, dim=FEWEST - 1) == []
+
+
+def test_images_of_one_set_that_are_nearly_the_same_are_named() -> None:
+    random = np.random.default_rng(2)
+    one, other = random.normal(size=(2, FEWEST))
+    near = one + 0.005 * random.normal(size=FEWEST)
+    vectors = {
+        name: row.astype(np.float32)
+        for name, row in {"a.png": one, "b.png": other, "c.png": near, "known.png": near}.items()
+    }
+    apart = {"X": images("a.png", "b.png"), "Y": images("c.png")}
+    assert near_duplicates(SPEC, "after", apart, vectors) == []
+    together = {"X": images("a.png", "b.png", "c.png", "known.png")}
+    (message,) = near_duplicates(SPEC, "after", together, vectors)
+    assert "X a.png and c.png" in message
+    assert "known" not in message
+    same = {"X": images("c.png", "d.png")}
+    equal = vectors | {"d.png": vectors["c.png"]}
+    assert near_duplicates(SPEC, "after", same, equal) == []  # `alike` names those
+    assert near_duplicates(SPEC, "after", together, {n: v[:-1] for n, v in vectors.items()}) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,11 +11,14 @@ import pytest
 
 from pytest_visualbias.pipeline.deciding import corrected_p
 from pytest_visualbias.pipeline.numbers import Numbers
+from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.spec.parsing import parse_spec
 from pytest_visualbias.statistics import association_test
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 SPEC = """visualbias: 1
 models: {{after: {{source: embeddings, path: after.npz}}}}
@@ -36,12 +41,49 @@ def test_a_declared_p_without_numbers_counts_as_one(
     random = np.random.default_rng(7)
     effect = association_test(*(random.normal(size=(6, 8)) + s for s in (0.2, 0.0, 0.2, 0.0)))
     numbers = {
-        "one": Numbers(sets={}, effect=effect),
-        "gone": Numbers(sets={}, problem="no images"),
+        "pooled": {"one": Numbers(sets={}, effect=effect)},
+        "layer4": {"one": Numbers(sets={}, problem="no images")},
     }
-    members = [("one", "effect"), ("one", "growth"), ("gone", "effect")]
+    members = [
+        ("pooled", "one", "effect"),
+        ("pooled", "one", "growth"),
+        ("layer4", "one", "effect"),
+    ]
     spec = parse_spec(SPEC.format(correction=correction), file="x.bias.yaml", folder=tmp_path).spec
     corrected = corrected_p(spec, numbers, members)
-    assert list(corrected) == members
-    assert corrected["one", "effect"] == pytest.approx(min(1.0, factor * effect.p_verdict))
-    assert corrected["one", "growth"] == corrected["gone", "effect"] == 1.0
+    expected = pytest.approx(min(1.0, factor * effect.p_verdict))
+    assert corrected["pooled"] == {("one", "effect"): expected, ("one", "growth"): 1.0}
+    assert corrected["layer4"] == {("one", "effect"): 1.0}
+
+
+def test_twelve_layers_of_a_model_without_any_bias_share_one_error_rate(tmp_path: Path) -> None:
+    """Corrected apart, as they were once, some layer fails in far more runs than alpha."""
+    runs, layers, n = 300, 12, 7
+    text = SPEC.format(correction="holm").replace("npz", "npz, prefix: '{layer}'")
+    text += f'layers: ["layer{{1..{layers}}}"]\n'
+    spec = parse_spec(text, file="x.bias.yaml", folder=tmp_path).spec
+    members = declared_family(spec, "after")
+    assert len(members) == layers
+    effect = association_test(*np.random.default_rng(7).normal(size=(4, n, 8)))
+    together = apart = 0
+    for row in _null_p(runs * layers, n).reshape(runs, layers):
+        numbers = {
+            layer: {"one": Numbers(sets={}, effect=dataclasses.replace(effect, p_verdict=p))}
+            for (layer, _, _), p in zip(members, row.tolist(), strict=True)
+        }
+        corrected = corrected_p(spec, numbers, members)
+        together += min(one["one", "effect"] for one in corrected.values()) <= 0.05
+        apart += min(row) <= 0.05
+    assert together <= 0.08 * runs
+    assert apart >= 0.35 * runs
+
+
+def _null_p(count: int, n: int) -> NDArray[np.float64]:
+    """Return two-sided p of scores without any effect, by every relabelling."""
+    scores = np.random.default_rng(12).normal(size=(2 * n, count)).astype(np.float32)
+    chosen = np.array(list(itertools.combinations(range(2 * n), n)))
+    masks = np.zeros((len(chosen), 2 * n), np.float32)
+    np.put_along_axis(masks, chosen, 1, axis=1)
+    apart = np.abs(masks @ scores - scores.sum(axis=0) / 2)
+    observed = np.abs(scores[:n].sum(axis=0) - scores.sum(axis=0) / 2)
+    return np.asarray((apart >= observed - 1e-4).mean(axis=0), np.float64)

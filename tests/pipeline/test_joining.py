@@ -11,32 +11,37 @@ from pytest_visualbias.pipeline.family import RECORDED, Judged
 from pytest_visualbias.pipeline.joining import Joint, joined
 from pytest_visualbias.pipeline.numbers import Numbers
 from pytest_visualbias.spec.schema import BiasTest
-from pytest_visualbias.verdict import Exceeded, Proof, Verdict
+from pytest_visualbias.verdict import CorrectedP, Verdict, Violation
 
 if TYPE_CHECKING:
-    from pytest_visualbias.verdict import Outcome
+    from pytest_visualbias.verdict import Kind, Outcome
 
 TEST = BiasTest.model_validate(
     {"name": "one", "kind": "ieat", "targets": {"X": "x", "Y": "y"}}
     | {"attributes": {"A": "a", "B": "b"}, "limits": {"max_effect": 0.5}}
 )
-PASS = Verdict(outcome="pass", reasons=())
+PASS = Verdict(outcome="pass")
 
 
-def over(value: float, what: str = "effect", *, holds: bool = True) -> Exceeded:
-    proof = Proof(holds=holds, text=f"adjusted p = {0.01 if holds else 0.2:g}")
-    return Exceeded(what=what, value=value, limit=0.5, is_over=True, proof=proof)
+def over(value: float, kind: Kind = "effect", *, holds: bool = True) -> Violation:
+    detail = f"adjusted p = {0.01 if holds else 0.2:g}"
+    return Violation(kind=kind, value=value, limit=0.5, evidence=holds, detail=detail)
 
 
-def verdict(outcome: Outcome, *found: Exceeded, before: str = "", after: str = "") -> Verdict:
-    reasons = [before, *(one.reason() for one in found), after]
-    return Verdict(outcome=outcome, reasons=tuple(filter(None, reasons)), exceeded=found)
+def verdict(outcome: Outcome, *found: Violation, notes: tuple[str, ...] = ()) -> Verdict:
+    return Verdict(outcome=outcome, violations=found, notes=notes)
 
 
 def judged(found: Verdict) -> tuple[Judged, ...]:
-    none = dict.fromkeys(("base", "accept", "p_adjusted", "growth_p_adjusted", "excess_p_adjusted"))
-    numbers = Numbers(sets={})
-    return (Judged(test=TEST, numbers=numbers, verdict=found, **none),)
+    one = Judged(
+        test=TEST,
+        numbers=Numbers(sets={}),
+        verdict=found,
+        base=None,
+        accept=None,
+        p=CorrectedP(),
+    )
+    return (one,)
 
 
 def told(*verdicts: Verdict) -> tuple[str, ...]:
@@ -79,17 +84,17 @@ def test_what_lacks_evidence_says_so() -> None:
 
 
 def test_a_sentence_that_all_share_stands_once_and_the_record_last() -> None:
-    found = verdict("accepted", over(0.6), before="accepted up to 1", after=RECORDED)
+    found = verdict("accepted", over(0.6), notes=("accepted up to 1", RECORDED))
     assert told(found, found, found) == (
-        "accepted up to 1 at epoch 1 to 3",
         "effect over 0.5 at epoch 1 to 3, worst +0.60 at 1 (adjusted p = 0.01)",
+        "accepted up to 1 at epoch 1 to 3",
         RECORDED,
     )
 
 
 @pytest.mark.parametrize("count", [5, 9])
 def test_of_many_sentences_that_differ_the_first_and_the_last_are_told(count: int) -> None:
-    found = [verdict("fail", before=f"d = {number}") for number in range(count)]
+    found = [verdict("fail", notes=(f"d = {number}",)) for number in range(count)]
     reasons = told(*found)
     if count == 5:
         assert reasons == tuple(f"d = {number} at epoch {number + 1}" for number in range(5))
@@ -104,6 +109,6 @@ def test_of_many_sentences_that_differ_the_first_and_the_last_are_told(count: in
 
 def test_a_result_keeps_the_numbers_of_the_last_checkpoint() -> None:
     bad = judged(verdict("fail", over(0.6)))
-    last = tuple(dataclasses.replace(one, p_adjusted=0.3) for one in judged(PASS))
+    last = tuple(dataclasses.replace(one, p=CorrectedP(effect=0.3)) for one in judged(PASS))
     _, (found,) = joined(Joint(axis="step", labels=("10", "20")), [(bad, bad), (last, last)])
-    assert (found.verdict.outcome, found.p_adjusted) == ("fail", 0.3)
+    assert (found.verdict.outcome, found.p.effect) == ("fail", 0.3)

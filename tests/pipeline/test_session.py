@@ -159,5 +159,7 @@ def test_a_model_that_no_spec_has_is_misuse(spec: Path, tmp_path: Path) -> None:
 def test_strict_makes_a_test_that_its_family_hides_a_fault(spec: Path, tmp_path: Path) -> None:
     spec.write_text(SPEC + "settings: {alpha: 0.0003}\n")
     session(tmp_path).load(spec, "x.bias.yaml")
-    with pytest.raises(SpecError, match="among 3 corrected tests this one cannot fail alone"):
+    with pytest.raises(
+        SpecError, match="1 of 3 corrected p-values of model 'after' cannot fail alone"
+    ):
         session(tmp_path, strict=True).load(spec, "x.bias.yaml")

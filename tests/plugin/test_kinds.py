@@ -38,6 +38,7 @@ NULLS = {
         *("n_y", "n_a", "n_b", "gap", "p_value", "p_low", "p_high", "p_method", "p_verdict"),
         *("p_verdict_low", "p_verdict_high", "p_verdict_method", "p_adjusted", "p_welch"),
         "smallest_detectable_effect",
+        *("p_crossed", "gap_ci_low", "gap_ci_high"),
     },
 }
 # What only a test of two sides has.
@@ -176,7 +177,7 @@ def test_what_a_kind_does_not_have_is_null_and_the_rest_is_not(gated: Project, k
     sizes = {"n_x": 6, "n_y": 5, "n_a": 6, "n_b": 7}
     assert {key: row[key] for key in sizes} == sizes | dict.fromkeys(NULLS[kind] & {*sizes})
     absent = {key for key, value in row.items() if value is None}
-    unasked = {"accept", "control", "drift_corrected_shift", "excess", "trials"}
+    unasked = {"accept", "control", "excess", "trials"}
     unasked |= {"series", "zero_shot"}
     assert absent == NULLS[kind] | ONE_SIDED | unasked | {"p_saddlepoint"}
     assert {*row["sets"]} == {*row["concepts"]} == {key[-1].upper() for key in sizes if row[key]}

@@ -103,7 +103,7 @@ def test_an_image_that_breaks_off(networks: Project) -> None:
 def test_the_checkpoint_of_another_architecture(networks: Project, weights: Path) -> None:
     shutil.copy(weights / "vit.safetensors", networks.path / "after.safetensors")
     said = "after.safetensors does not fit the network: "
-    mistaken(networks, 1, said, "conv1", "name the architecture that it was trained with")
+    mistaken(networks, 1, said, "conv1", "name the architecture")
     assert networks.outcomes() == {"before::one[pooled]": "pass", "after::one[pooled]": "error"}
 
 

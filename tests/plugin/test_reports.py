@@ -55,7 +55,7 @@ def test_the_report_has_its_parts_and_a_row_for_every_item_that_ran(three: Proje
     assert report.keys() >= {
         *("schema_version", "tool", "environment", "models", "results", "summary")
     }
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
     assert report["tool"] == {"name": "pytest-visualbias", "version": "0.1.0"}
     assert [(row["model"], row["test"], row["outcome"]) for row in report["results"]] == [
         *(("before", test, outcome) for test, outcome in ROWS_BEFORE),

@@ -80,7 +80,7 @@ def test_ids_are_never_shortened(
     assert any(f"bias_specs/x.bias.yaml::after::{LONG}[pooled]: " in line for line in lines)
     assert "…" not in "".join(lines)
     assert "..." not in "".join(lines)
-    folded = "".join(line.split(" ")[0] for line in tables(lines))
+    folded = "".join(line.split(" ")[0] for line in tables(lines)).partition("bars:")[0]
     assert folded.count(LONG) == 2, "once for each model, folded where it must be"
 
 

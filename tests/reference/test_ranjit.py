@@ -27,7 +27,7 @@ from pytest_visualbias.spec.layers import layer_point
 from pytest_visualbias.spec.parsing import parse_spec
 from pytest_visualbias.spec.schema import Limits, Transform
 from pytest_visualbias.statistics import association_test, growth_test, similarity_gap_test
-from pytest_visualbias.verdict import Rule, judge
+from pytest_visualbias.verdict import CorrectedP, Rule, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -281,4 +281,4 @@ def replayed(row: Mapping[str, str], limits: Limits) -> str:
         model, growth=abs(after) - abs(before), shift=after - before, before=before, after=after
     )
     rule = Rule(limits=limits, evidence="point", alternative="two-sided", alpha=0.05)
-    return judge(effect, growth, rule, p_adjusted=None, growth_p_adjusted=None).outcome
+    return judge(effect, growth, rule, CorrectedP()).outcome

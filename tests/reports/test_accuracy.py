@@ -25,17 +25,17 @@ SHAPE = 'the file is {"accuracies": [{"model": NAME, "layer": LAYER, "accuracy":
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", "PATH: Input should be an object; "),
-        ("{", "PATH: Invalid JSON: "),
-        ("{}", "PATH: accuracies: Field required; "),
-        ('{"accuracies": [{"model": "a"}]}', "PATH: accuracies.0.accuracy: Field required; "),
+        ("[]", "PATH: must be a mapping, but a list was read; "),
+        ("{", "PATH: must be JSON, but "),
+        ("{}", "PATH: accuracies: is missing; "),
+        ('{"accuracies": [{"model": "a"}]}', "PATH: accuracies.0.accuracy: is missing; "),
         (
             '{"accuracies": [{"model": "a", "accuracy": 71.6}]}',
-            "PATH: accuracies.0.accuracy: Input should be less than or equal to 1; ",
+            "PATH: accuracies.0.accuracy: must be at most 1, but 71.6 was read; ",
         ),
         (
             '{"accuracies": [{"model": "a", "accuracy": 0.7, "layers": "x"}]}',
-            "PATH: accuracies.0.layers: Extra inputs are not permitted; ",
+            "PATH: accuracies.0.layers: is an unknown key; ",
         ),
     ],
 )

@@ -92,7 +92,7 @@ def test_the_verdicts_p_counts_with_the_effect_that_is_judged(make: Make) -> Non
     assert (found.raw, found.positive, found.negative, found.strength) == (5, 0, 5, 2.5)
 
 
-def test_controls_are_no_biases_unless_asked_for_and_drift_controls_never(make: Make) -> None:
+def test_controls_are_no_biases_unless_asked_for_and_those_of_old_reports_never(make: Make) -> None:
 
     positive = make("flowers", control="positive", outcome="pass", p_value=0.001, effect_size=1.9)
     drift = make("drift", control="drift", p_value=0.001, effect_size=1.9)

@@ -35,7 +35,9 @@ def test_columns_are_the_keys_of_results_in_their_order() -> None:
     names = columns()
     assert len(names) == len(set(names))
     heads = list(dict.fromkeys(name.partition(".")[0] for name in names))
-    assert heads == [name for name in ResultRecord.model_fields if name not in ("scores", "series")]
+    assert heads == [
+        name for name in ResultRecord.model_fields if name not in ("scores", "series", "basis")
+    ]
     assert {*names} >= ({*CONTRACT.split()} - PARTED)
     assert {*names} >= {f"growth.{name}" for name in CONTRACT_OF_GROWTH.split()}
     assert {*names} >= {"limits.max_effect", "limits.max_excess", "sets.B.digest", "concepts.X"}
@@ -71,11 +73,6 @@ def test_columns_are_the_same_where_nothing_was_measured(
     assert list(row) == columns()
     assert row["effect_judged"] == row["growth.value"] == row["sets.X.n"] == ""
     assert flat(make_report(results=[])) == ",".join(columns()) + "\r\n"
-
-
-def test_the_drift_controls_of_a_test_are_joined(make: Make, make_report: MakeReport) -> None:
-    found = rows(make_report(make(drift=["signs", "walls"]), make()))
-    assert [row["drift"] for row in found] == ["signs; walls", ""]
 
 
 def test_lines_end_as_the_standard_has_it(make: Make, make_report: MakeReport) -> None:

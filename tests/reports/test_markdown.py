@@ -108,21 +108,21 @@ def test_a_run_is_called_what_its_worst_result_is(
 
 def test_a_waiver_and_its_end_stand_in_the_open(make: Make, make_report: MakeReport) -> None:
     text = markdown(make_report(make(outcome="accepted", accept=ACCEPT)))
-    line = "| accepted | `gender-career[pooled]` | `after` | +1.00 | 0.9 | 2999-01-01 | known |"
+    line = (
+        "| accepted | `gender-career[pooled]` | `after` | +1.00 | effect 0.9 | 2999-01-01 | known |"
+    )
     assert line in text[: text.index("<details>")]
 
 
 def test_what_puts_results_into_proportion_is_folded_below(
     make: Make, make_report: MakeReport
 ) -> None:
-    """An untrained network and its seeds, the spread of trials, drift, and labels."""
+    """An untrained network and its seeds, the spread of trials, and labels."""
     trials = {"labels": ["a", "b"], "effect_size": [0, 0], "effect_judged": [0.5, -1.5]}
     excess = {**GROWTH, "base": "untrained", "untrained": [-0.4, 0.6]}
     one = make(
         excess=excess,
         trials=trials,
-        drift=["still"],
-        drift_corrected_shift=0.75,
         labels={"size": "large | 2"},
     )
     text = markdown(make_report(one))
@@ -132,11 +132,10 @@ def test_what_puts_results_into_proportion_is_folded_below(
         *("+1.00", "+0.90", "+0.40 to +1.30", "0.02"),
     ] in rows
     assert "2 trials from -1.50 to +0.50, largest -1.50: b" in text
-    assert "shift beyond the drift of 'still': +0.75" in text
     assert ["size", "models", "tests", "mean |effect|", "mean growth", "failing"] in rows
     assert ["large | 2", "1", "1", "1.00", "+0.90", "1"] in rows
     bare = markdown(make_report(make()))
-    for title in ("Excess over", "Trials", "Beyond drift", "Models by"):
+    for title in ("Excess over", "Trials", "Models by"):
         assert f"<summary>{title}" in text
         assert f"<summary>{title}" not in bare
 

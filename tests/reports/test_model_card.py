@@ -130,7 +130,7 @@ def test_each_way_of_judging_names_its_tests_where_there_are_several(
     (line,) = [line for line in card.splitlines() if line.startswith("- judged by ")]
     assert line.endswith("alternative two-sided")
     control = make("seen", control="positive", alternative="greater", outcome="pass")
-    told = make("told", evidence="point", outcome="pass", reasons=["reported only"])
+    told = make("told", evidence="point", outcome="pass", limits={})
     point = make("point", evidence="point")
     card = model_card(make_report(make(), control, told, point), "")
     usual = "evidence significant, alpha 0.05, correction holm, alternative two-sided"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.errors import ReportError
+from pytest_visualbias.baseline.files import read_baseline
+from pytest_visualbias.errors import BaselineError, ReportError
 from pytest_visualbias.record import to_json
 from pytest_visualbias.reports.comparison import compare
 from pytest_visualbias.reports.files import FORMATS, Look, write, write_all
@@ -18,12 +20,14 @@ from pytest_visualbias.spec.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pytest_visualbias.record import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     MakeReport = Callable[..., Report]
+
+
+VERSION_1 = Path(__file__).with_name("version_1.json")
 
 
 def refusal(path: Path) -> str:
@@ -66,16 +70,19 @@ def test_hostile_names_are_the_same_after_reading(
             ),
         ),
         (
-            '{"schema_version": 2}',
+            '{"schema_version": 3}',
             (
-                " is a report of version 2, and this release reads 1; install a newer "
+                " is a report of version 3, and this release reads 1 or 2; install a newer "
                 "pytest-visualbias"
             ),
         ),
-        ('{"schema_version": 0}', ": 'schema_version' is 0, not 1; make the report anew"),
-        ('{"schema_version": true}', ": 'schema_version' is True, not 1; make the report anew"),
-        ('{"schema_version": "1"}', ": 'schema_version' is '1', not 1; make the report anew"),
-        ('{"schema_version": 1}', " is no whole report (tool: Field required); make it anew"),
+        ('{"schema_version": 0}', ": 'schema_version' is 0, not 1 or 2; make the report anew"),
+        (
+            '{"schema_version": true}',
+            ": 'schema_version' is True, not 1 or 2; make the report anew",
+        ),
+        ('{"schema_version": "1"}', ": 'schema_version' is '1', not 1 or 2; make the report anew"),
+        ('{"schema_version": 1}', " is no whole report (tool: is missing); make it anew"),
     ],
 )
 def test_what_is_no_report_is_refused_in_a_sentence(tmp_path: Path, text: str, said: str) -> None:
@@ -121,6 +128,42 @@ def test_keys_that_a_later_release_adds_are_left_out(
     stored["models"][0]["later"] = None
     (tmp_path / "a.json").write_text(json.dumps(stored))
     assert read_report(tmp_path / "a.json") == report
+
+
+def test_a_report_of_version_1_is_read(tmp_path: Path) -> None:
+    """A release before version 2 wrote it; keys that were removed since are left out."""
+    old = json.loads(VERSION_1.read_text())
+    assert old["schema_version"] == 1
+    assert [row["drift"] for row in old["results"] if row["drift"]] == [["stop"], ["stop"]]
+    report = read_report(VERSION_1)
+    rows = [(one.test, one.model, one.outcome, one.effect_judged) for one in report.results]
+    assert rows == [
+        (row["test"], row["model"], row["outcome"], row["effect_judged"]) for row in old["results"]
+    ]
+    assert {one.outcome for one in report.results} == {"pass", "fail"}
+    again = tmp_path / "a.json"
+    write("json", report, again)
+    assert json.loads(again.read_text())["schema_version"] == 2
+    assert read_report(again) == report
+    changes = compare(report, read_report(again), 0.0).changes
+    assert {one.how for one in changes} == {"same"}
+
+
+def test_a_report_of_version_1_is_a_baseline() -> None:
+    contents = read_baseline(VERSION_1, "old.json")
+    assert contents.is_report
+    entries = contents.of("bias_specs/x.bias.yaml")
+    assert {key: one.effect_judged for key, one in entries.items()} == {
+        f"{row['model']}::{row['test']}[pooled]": row["effect_judged"]
+        for row in json.loads(VERSION_1.read_text())["results"]
+    }
+
+
+def test_a_baseline_report_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    stored = json.loads(VERSION_1.read_text()) | {"schema_version": 3}
+    (tmp_path / "a.json").write_text(json.dumps(stored))
+    with pytest.raises(BaselineError, match="'schema_version' is 3, not 1 or 2"):
+        read_baseline(tmp_path / "a.json", "a.json")
 
 
 @pytest.mark.parametrize("name", FORMATS)

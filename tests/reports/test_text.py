@@ -41,7 +41,7 @@ def test_a_failure_whole(make: Make) -> None:
         "(95% interval +0.20 to +1.50), gap +0.0310\n"
         "  p = 0.001 permuting targets (exact), 5.0e-04 permuting attributes, 0.012 by Welch's t, "
         "adjusted 0.002 (holm, 2 p)\n"
-        "  since 'before': -0.10 -> +1.00, with its sign changed, growth +0.90 (+0.40 to +1.30), "
+        "  since 'before': sign changed: -0.10 -> +1.00, growth +0.90 (+0.40 to +1.30), "
         "shift +1.10, adjusted p = 0.02\n"
         "  limits: max_effect 0.5; smallest |d| that is significant in any case: "
         "targets 0.96, attributes 1.08"
@@ -87,7 +87,7 @@ def test_of_a_kind_with_one_side_only_that_side_is_told(make: Make, kind: str, p
         "  d = +1.00 (95% interval +0.20 to +1.50), gap +0.0310",
         f"  p = 0.001 permuting {part} (exact), adjusted 0.002 (holm, 2 p)",
         (
-            "  since 'before': -0.10 -> +1.00, with its sign changed, "
+            "  since 'before': sign changed: -0.10 -> +1.00, "
             "growth +0.90 (+0.40 to +1.30), shift +1.10, adjusted p = 0.02"
         ),
         "  limits: max_effect 0.5; smallest |d| that is significant in any case: 0.96",
@@ -101,7 +101,7 @@ def test_a_similarity_within_a_set_has_an_interval_and_no_p(make: Make) -> None:
     assert failure_text(record).splitlines()[3:] == [
         "  mean similarity +1.00 (95% interval +0.20 to +1.50)",
         (
-            "  since 'before': -0.10 -> +1.00, with its sign changed, "
+            "  since 'before': sign changed: -0.10 -> +1.00, "
             "growth +0.90 (+0.40 to +1.30), shift +1.10"
         ),
         "  limits: max_effect 0.5",

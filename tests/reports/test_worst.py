@@ -118,13 +118,13 @@ def test_the_page_draws_the_worst_and_says_which_it_is(
 
 
 def test_what_to_do_is_not_to_look_at_images_of_another_checkpoint(whole: Make) -> None:
-    reasons = ["effect over 0.5 at epoch 3, 4, worst -1.40 at 4"]
-    (said,) = remedies([whole(reasons=reasons)], has_carriers=True)
+    over = [{"kind": "effect", "value": -1.4, "limit": 0.5, "evidence": True}]
+    (said,) = remedies([whole(violations=over)], has_carriers=True)
     assert said.startswith(
         "to do: the images shown are those of epoch 10; gate epoch 4 alone to see which carry its "
         "effect: --visualbias-after=FOLDER/epoch_4.pt; finetune anew"
     )
-    both = [whole(reasons=reasons), whole(reasons=reasons, series=None)]
+    both = [whole(violations=over), whole(violations=over, series=None)]
     (said,) = remedies(both)
     assert said.startswith("to do: see with -vv which images carry an effect (of a training run, ")
 

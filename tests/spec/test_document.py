@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from pytest_visualbias.spec.document import DEEPEST, Place, printable, read_document, where
+from pytest_visualbias.spec.document import DEEPEST, Path, Place, printable, read_document, where
 
 if TYPE_CHECKING:
     from pytest_visualbias.spec.document import Document
@@ -39,9 +39,6 @@ def told(document: Document) -> list[str]:
         ("y", "y"),
         ("true", True),
         ("False", False),
-        ("null", None),
-        ("~", None),
-        ("", None),
         ("1e-3", 0.001),
         ("1e3", 1000.0),
         ("1.5e3", 1500.0),
@@ -69,6 +66,29 @@ def test_scalars_are_those_of_yaml_1_2(scalar: str, value: object) -> None:
     assert document.faults == ()
     assert document.data == {"key": value}
     assert type(document.data["key"]) is type(value)
+
+
+@pytest.mark.parametrize("scalar", ["", "null", "Null", "NULL", "~"])
+@pytest.mark.parametrize(
+    ("text", "path", "column"),
+    [
+        ("key: {}\n", ("key",), 1),
+        ("{{key: {}}}\n", ("key",), 2),
+        ("- key: {}\n", (0, "key"), 3),
+    ],
+)
+def test_a_key_without_a_value_is_a_fault_at_its_place(
+    scalar: str, text: str, path: Path, column: int
+) -> None:
+    """What a template left empty is not the same as what nobody wrote."""
+    (fault,) = read_document(text.format(scalar)).faults
+    assert (fault.path, fault.place.line, fault.place.column) == (path, 1, column)
+
+
+@pytest.mark.parametrize("scalar", ["", "null", "~"])
+def test_an_entry_of_a_list_without_a_value_is_a_fault(scalar: str) -> None:
+    (fault,) = read_document(f"key:\n  - a\n  - {scalar}\n").faults
+    assert (fault.path, fault.place.line) == (("key", 1), 3)
 
 
 def test_nan_is_a_number_and_left_to_the_schema() -> None:

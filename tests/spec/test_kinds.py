@@ -206,10 +206,7 @@ MISPLACED = [
     (
         "outcome-gap",
         ("class: 1", "class: -1"),
-        (
-            "10:18: tests[0].prediction.class: should be greater than or equal to 0, but -1 was "
-            "read; correct it"
-        ),
+        ("10:18: tests[0].prediction.class: must be at least 0, but -1 was read; correct it"),
     ),
     (
         "outcome-gap",
@@ -222,7 +219,7 @@ MISPLACED = [
     (
         "outcome-gap",
         ("rate: share", "rate: share, threshold: 1"),
-        "10:41: tests[0].prediction.threshold: should be less than 1, but 1 was read; correct it",
+        "10:41: tests[0].prediction.threshold: must be less than 1, but 1 was read; correct it",
     ),
 ]
 
@@ -253,8 +250,7 @@ def test_a_set_too_many_or_too_few_is_told_with_its_place(
         ("intra-similarity", "limits: {max_gap: 0.1}", "limits.max_gap"),
         ("intra-similarity", "limits: {min_effect: 0.1}", "limits.min_effect"),
         ("outcome-gap", "sides: both", "sides"),
-        ("outcome-gap", "control: drift", "control"),
-        ("outcome-gap", "drift: one", "drift"),
+        ("outcome-gap", "control: idle", "control"),
         ("outcome-gap", "scope: model", "scope"),
         ("outcome-gap", "limits: {min_effect: 0.1}", "limits.min_effect"),
         ("ieat", "prediction: {class: 1, rate: share}", "prediction"),

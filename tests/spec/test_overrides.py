@@ -91,6 +91,22 @@ class TestOneOfThePair:
             "layers": OWN["layers"],
         }
 
+    def test_grows_from_what_growth_is_measured_from_without_a_key(
+        self, given: str, missing: str
+    ) -> None:
+        """A copied `growth_from` could make a model its own start."""
+        entry = {**OWN, "growth_from": "base"}
+        models = applied({given: entry, "base": OWN}, missing, "/new.pt")
+        assert models[given] == entry
+        assert "growth_from" not in models[missing]
+
+
+def test_what_is_put_in_a_models_place_grows_from_where_it_did() -> None:
+    entry = {**OWN, "growth_from": "base"}
+    for source in ("timm", "embeddings"):
+        replaced = applied({"tuned": entry, "base": OWN}, "tuned", "other", source)["tuned"]
+        assert (replaced["source"], replaced["growth_from"]) == (source, "base")
+
 
 def test_a_model_that_is_there_is_not_copied_from_the_other() -> None:
     models = applied({"before": OWN, "after": TIMM}, "after", "/new.pt")

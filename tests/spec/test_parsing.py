@@ -100,16 +100,16 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_text() -> None:
         s.yaml:4:45: models.before.pretraind: unknown key; did you mean 'pretrained'?
         s.yaml:6:26: models.own.call: must be module:function, but 'nets.make' was read; correct it
         s.yaml:6:55: models.own.transform.size: value 2 is missing; add it
-        s.yaml:6:67: models.own.transform.crop: should be less than or equal to 1, but 2 was read; correct it
+        s.yaml:6:67: models.own.transform.crop: must be at most 1, but 2 was read; correct it
         s.yaml:7:18: layers[1].module: is missing; add it
         s.yaml:9:3: concepts.male: must be text, but 3 was read; correct it
         s.yaml:10:21: concepts.female.patern: unknown key; did you mean 'pattern'?
-        s.yaml:11:12: settings.alpha: should be less than 1, but 1.5 was read; correct it
+        s.yaml:11:12: settings.alpha: must be less than 1, but 1.5 was read; correct it
         s.yaml:11:24: settings.correction: 'bonferroni' is not one of 'holm', 'bh' or 'none'; choose one
         s.yaml:11:48: settings.sides: 'no' is not one of 'both' or 'targets'; choose one
         s.yaml:16:5: tests[0].attributes.B: is missing; add it
-        s.yaml:17:14: tests[0].limits.max_effect: should be greater than or equal to 0, but -1 was read; correct it
-        s.yaml:17:30: tests[0].limits.max_growth: should be a finite number, but nan was read; correct it
+        s.yaml:17:14: tests[0].limits.max_effect: must be at least 0, but -1 was read; correct it
+        s.yaml:17:30: tests[0].limits.max_growth: must be a finite number, but nan was read; correct it
         s.yaml:17:48: tests[0].limits.max_gap: must be a number, but '0.1' was read; correct it
         s.yaml:18:12: tests[0].tags[0]: must be a word of letters, digits, '_' and '-', but 'a b' was read; correct it
         s.yaml:19:5: tests[1]: must be a mapping, but 'nothing' was read; correct it
@@ -189,7 +189,7 @@ def test_a_wrong_list_is_told_by_its_members_not_by_its_length(spoilt: Spoilt) -
     [
         (
             ("people/male", '""'),
-            "9:3: concepts.male: should have at least 1 character, but '' was read; correct it",
+            "9:3: concepts.male: is empty; correct it",
         ),
         (
             ("layers: [pooled]", "layers: []"),
@@ -208,7 +208,7 @@ def test_a_wrong_list_is_told_by_its_members_not_by_its_length(spoilt: Spoilt) -
         ),
         (
             ("title: Before and after", "title:"),
-            "2:1: title: must be text, but nothing was read; correct it",
+            "2:1: title: has no value; write one, or remove the key",
         ),
         (
             ("name: test_resnet}\n", "name: test_resnet, pretrained: no}\n"),
@@ -243,7 +243,7 @@ def test_a_wrong_list_is_told_by_its_members_not_by_its_length(spoilt: Spoilt) -
         (
             ("test_resnet}\n", "r, transform: {size: 32, std: [1, 0, 1]}}\n"),
             (
-                "4:66: models.before.transform.std[1]: should be greater than 0, but 0 was read; "
+                "4:66: models.before.transform.std[1]: must be greater than 0, but 0 was read; "
                 "correct it"
             ),
         ),
@@ -292,7 +292,7 @@ def test_faults_of_structure_and_of_values_are_told_together(spoilt: Spoilt) -> 
     assert spoilt(("title: Before and after", "visualbias: 1"), ("0.5", "-1")) == [
         "s.yaml:2:1: visualbias: the key stands twice, first in line 1; remove one",
         (
-            "s.yaml:19:14: tests[0].limits.max_effect: should be greater than or equal to 0, "
+            "s.yaml:19:14: tests[0].limits.max_effect: must be at least 0, "
             "but -1 was read; correct it"
         ),
     ]

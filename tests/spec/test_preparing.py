@@ -60,7 +60,7 @@ class TestIeat:
         )
 
 
-@pytest.mark.parametrize("keys", ["", "preprocess: own", "transform: null"])
+@pytest.mark.parametrize("keys", ["", "preprocess: own"])
 def test_a_factory_without_it_needs_a_transform(keys: str, spoilt: Spoilt) -> None:
     (fault,) = spoilt((AFTER, OWN.format(keys)))
     assert fault.endswith("models.after.transform: is missing; add it")
@@ -96,7 +96,12 @@ class TestArguments:
         }
         assert [type(value) for value in model.arguments.values()] == [bool, int, float, str]
 
-    @pytest.mark.parametrize("value", ["[1, 2]", "{a: 1}", "null"])
+    def test_may_be_lists(self, valid: str) -> None:
+        text = valid.replace(AFTER, TIMM.format("arguments: {img_size: [64, 128]}"))
+        model: Any = parse_spec(text, file="s.yaml", folder=Path()).spec.models["after"]
+        assert model.arguments == {"img_size": (64, 128)}
+
+    @pytest.mark.parametrize("value", ["[[1, 2]]", "{a: 1}"])
     def test_are_nothing_else(self, value: str, spoilt: Spoilt) -> None:
         (fault,) = spoilt((AFTER, TIMM.format(f"arguments: {{img_size: {value}}}")))
         assert "models.after.arguments.img_size" in fault

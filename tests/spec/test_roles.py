@@ -49,7 +49,7 @@ def test_limits_gate_all_models_but_references_and_random_controls(valid: str) -
     )
     spec = parse_spec(text, file="s", folder=Path()).spec
     (test,) = spec.tests
-    assert growth_base(spec, test) == "before"
+    assert growth_base(spec, test, "after") == "before"
     gated = [model for model in spec.models if is_gated(spec, model, test)]
     assert gated == ["after", "other"]
     moved = test.model_copy(update={"growth_from": "after"})
@@ -59,5 +59,5 @@ def test_limits_gate_all_models_but_references_and_random_controls(valid: str) -
 def test_without_a_model_before_growth_has_no_base(valid: str) -> None:
     text = valid.replace("  before:", "  base:").replace(", max_growth: 0.2", "")
     spec = parse_spec(text, file="s", folder=Path()).spec
-    assert growth_base(spec, spec.tests[0]) is None
+    assert growth_base(spec, spec.tests[0], "after") is None
     assert is_gated(spec, "base", spec.tests[0])

@@ -93,9 +93,7 @@ def test_files_that_are_no_images_are_named(root: Path) -> None:
 def test_a_missing_folder_is_an_error(root: Path) -> None:
     with pytest.raises(StimulusError) as caught:
         resolve_concept("c", "sett", root)
-    assert str(caught.value) == (
-        f"the folder {root / 'sett'} does not exist; correct the path or fetch the stimuli"
-    )
+    assert str(caught.value) == f"the folder {root / 'sett'} does not exist; did you mean set?"
 
 
 def test_a_file_in_place_of_a_folder_is_an_error(root: Path) -> None:

@@ -124,7 +124,7 @@ def test_limits_of_the_choice_hold_for_all_tests_and_those_of_a_test_come_before
     text = """\
 suite: {name: own.suite.yaml, limits: {max_effect: 0.5, max_growth: 0.2}}
 tests:
-  - {name: second, limits: {max_effect: 0.9, max_growth: null}}
+  - {name: second, limits: {max_effect: 0.9, max_growth: none}}
   - {name: own, kind: ieat, targets: {X: x, Y: y}, attributes: {A: a, B: b}}
 """
     assert limits(parsed(text)) == {
@@ -160,24 +160,6 @@ def test_the_control_of_a_suite_is_a_plain_test_where_it_is_given_another_limit(
     assert limits(file)["calm"] == {"max_effect": 0.5}
 
 
-def test_the_limits_of_a_choice_pass_drift_controls_by(
-    parsed: Callable[[str], SpecFile],
-) -> None:
-    """They are judged by none, and are no positive controls that a floor could be for."""
-    drifts = """
-tests:
-  - {name: first, control: drift}
-  - {name: second, drift: first}
-"""
-    chosen = "suite: {name: own.suite.yaml, tests: [first, second, calm], limits: {max_effect: 1"
-    file = parsed(f"{chosen}, min_effect: 0.4}}}}{drifts}")
-    assert limits(file) == {"first": {}, "second": {"max_effect": 1}, "calm": {"min_effect": 0.4}}
-    assert [test.control for test in file.spec.tests] == ["drift", None, "positive"]
-    alone = chosen.replace(", calm", "")
-    with pytest.raises(SpecError, match="is for positive controls, and no test drawn is one"):
-        parsed(f"{alone}, min_effect: 0.4}}}}{drifts}")
-
-
 def test_a_spec_may_make_a_control_of_a_test_and_a_test_of_a_control(
     parsed: Callable[[str], SpecFile],
 ) -> None:
@@ -185,7 +167,7 @@ def test_a_spec_may_make_a_control_of_a_test_and_a_test_of_a_control(
 suite: {name: own.suite.yaml, limits: {max_effect: 1}}
 tests:
   - {name: first, control: positive, limits: {min_effect: 0.3}}
-  - {name: calm, control: null}
+  - {name: calm, control: none}
 """
     file = parsed(text)
     assert [test.control for test in file.spec.tests] == ["positive", None, None]
@@ -299,14 +281,9 @@ def test_a_limit_that_fits_no_test_is_said_once_and_where_it_was_given(folder: P
             file="s.bias.yaml",
             folder=folder,
         )
-    assert caught.value.faults == (
-        (
-            "s.bias.yaml:4:40: suite.limits.max_growth: there is nothing to measure growth from; "
-            "add a model 'before' or 'growth_from', or record a baseline from the model to "
-            "measure from, `pytest --visualbias --visualbias-after=CHECKPOINT "
-            "--visualbias-update-new`, and commit it"
-        ),
-    )
+    (fault,) = caught.value.faults
+    assert fault.startswith("s.bias.yaml:4:40: suite.limits.max_growth: ")
+    assert "--visualbias-after=CHECKPOINT --visualbias-update-new" in fault
 
 
 @pytest.mark.parametrize(

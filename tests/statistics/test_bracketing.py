@@ -86,7 +86,7 @@ def test_it_holds_the_truth_and_is_narrow_at_forty_scores(
     assert is_fine(found)
 
 
-@pytest.mark.parametrize(("n", "few"), [(45, 8), (100, 9), (300, 3)])
+@pytest.mark.parametrize(("n", "few"), [(45, 8), (100, 9), (200, 3)])
 def test_it_holds_the_truth_of_large_sets_of_few_distinct_scores(n: int, few: int) -> None:
     """These can be counted, too, because scores repeat."""
     rng = np.random.default_rng([n, few])
@@ -97,13 +97,13 @@ def test_it_holds_the_truth_of_large_sets_of_few_distinct_scores(n: int, few: in
     assert found[0] <= truth(tails) <= found[1]
 
 
-def test_a_far_tail_is_known_to_a_tenth() -> None:
+def test_a_far_tail_is_known_to_a_hundredth() -> None:
     rng = np.random.default_rng(4)
     tails = asked(rng.standard_normal(20) + 1.7, rng.standard_normal(20), "two-sided")
     found, p = bracket(tails), truth(tails)
     assert p < 1e-5
     assert found is not None
-    assert found[0] <= p <= found[1] < 1.15 * found[0]
+    assert found[0] <= p <= found[1] < 1.0102 * found[0]
 
 
 def test_what_would_take_too_long_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,13 +114,14 @@ def test_what_would_take_too_long_is_left_to_others(monkeypatch: pytest.MonkeyPa
     assert bracket(far) is None
 
 
-def test_only_a_small_absolute_width_is_promised_where_one_per_cent_takes_long(
+def test_a_far_tail_is_known_to_a_tenth_if_a_hundredth_takes_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = np.random.default_rng(7)
-    tails = asked(rng.standard_normal(40) + 1.0, rng.standard_normal(40), "two-sided")
+    tails = asked(rng.standard_normal(40) + 1.7, rng.standard_normal(40), "two-sided")
+    fine = bracket(tails)
     monkeypatch.setattr(bracketing, "_QUICK", 0)
-    found = bracket(tails)
-    assert found is not None
-    assert found[1] - found[0] <= 1e-4
-    assert is_fine(found)
+    coarse = bracket(tails)
+    assert fine is not None
+    assert coarse is not None
+    assert coarse[0] <= fine[0] < fine[1] <= coarse[1] < 1.15 * coarse[0] < 1e-5

@@ -20,7 +20,6 @@ from pytest_visualbias.statistics import (
     similarity_gap_scores,
     similarity_gap_test,
 )
-from pytest_visualbias.statistics.intervals import effect_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,16 +72,7 @@ class TestScEat:
         assert got.p_attributes is None
         welch = stats.ttest_ind(h[:5], h[5:], equal_var=False).pvalue
         assert got.p_welch == pytest.approx(welch)
-        assert got.p_verdict == max(got.p_value, got.p_welch or 0)
-
-    def test_its_interval_is_in_units_of_the_scores_spread(self) -> None:
-        X, A, B = drawn(3, 5, 6, seed=2)
-        scores = sc_eat_scores(X, A, B)
-        width = float(np.std([*scores.first, *scores.second], ddof=1))
-        low, high = effect_interval(scores.side.difference / width, 5, 6)
-        got = sc_eat_test(X, A, B)
-        assert (got.ci_low, got.ci_high) == pytest.approx((low * width, high * width))
-        assert width < 1
+        assert got.p_verdict == max(got.p_value, got.p_welch or 0, got.p_crossed or 0)
 
     def test_exchanging_the_attributes_turns_the_sign(self) -> None:
         X, A, B = drawn(3, 5, 6, seed=3)
@@ -118,7 +108,6 @@ class TestSimilarityGap:
         assert got.effect_size == pytest.approx(got.gap / h.std(ddof=1))
         assert got.p_value == pytest.approx(permuted_p(h[:6], h[6:]))
         assert (got.n_x, got.n_y, got.n_a, got.n_b) == (6, 4, 5, None)
-        assert (got.ci_low, got.ci_high) == pytest.approx(effect_interval(got.effect_size, 6, 4))
 
     def test_embeddings_of_another_length_are_refused(self) -> None:
         O, X, Y = drawn(5, 6, 4)  # noqa: E741
@@ -177,13 +166,10 @@ class TestFromScores:
 
 
 class TestGrowth:
-    def test_growth_of_a_contrast_permutes_the_deltas(self) -> None:
+    def test_its_shift_is_the_difference_of_the_effects(self) -> None:
         before, after = (sc_eat_scores(*drawn(4, 6, 5, seed=seed)) for seed in (5, 6))
         got = growth_from_scores(before, after)
         assert got.shift == pytest.approx(after.side.difference - before.side.difference)
-        assert got.p_value == pytest.approx(
-            permuted_p(after.first - before.first, after.second - before.second)
-        )
         assert got.p_attributes is None
         assert got.shift_ci_low < got.shift < got.shift_ci_high
 

@@ -55,7 +55,7 @@ class TestWeigh:
     def test_attributes_have_no_say_where_only_targets_count(self) -> None:
         strong, weak = drawn(8, 8, 3), drawn(5, 7, 0.1)
         got = weigh(strong, weak, alternative="two-sided", sides="targets")
-        assert got.p_attributes == permutation_test(weak).p_value
+        assert got.p_attributes is None
         assert got.p_welch is None
         assert got.p_verdict == got.p_value
 
@@ -67,6 +67,15 @@ class TestWeigh:
         assert both.p_verdict_low >= both.p_welch
         assert weigh(one, equal, alternative="less", sides="both").p_welch == welch_p(one)
         assert weigh(equal, one, alternative="less", sides="both").p_welch == welch_p(one)
+
+    @pytest.mark.parametrize("crossed", [1e-9, 0.7])
+    def test_the_crossed_p_counts_with_the_others(self, crossed: float) -> None:
+        one, other = drawn(6, 6, 2), drawn(5, 5, 2)
+        plain = weigh(one, other, alternative="two-sided", sides="both")
+        got = weigh(one, other, alternative="two-sided", sides="both", crossed=crossed)
+        assert (plain.p_crossed, got.p_crossed) == (None, crossed)
+        assert got.p_verdict == max(plain.p_verdict, crossed)
+        assert got.p_verdict_low == max(plain.p_verdict_low, crossed)
 
     def test_welch_decides_where_a_permutation_test_of_means_is_fooled(self) -> None:
         """Eight of large spread against forty of small spread."""

@@ -13,6 +13,7 @@ from pytest_visualbias.statistics import (
     ContrastScores,
     Scores,
     association_scores,
+    influence_from_scores,
     mean_contrast_scores,
     mean_scores,
     sc_eat_scores,
@@ -20,78 +21,36 @@ from pytest_visualbias.statistics import (
 )
 from pytest_visualbias.statistics import leave_one_out as module
 from pytest_visualbias.statistics.leave_one_out import effects_without
+from tests.statistics.definitions import (
+    JUDGED,
+    ROLES,
+    attribute_effect,
+    drawn,
+    score,
+    target_effect,
+    weaker_effect,
+    without_each,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from numpy.typing import NDArray
 
-    Matrix = NDArray[np.float64]
-    Sets = dict[str, Matrix]
-    Effect = Callable[[Sets], float]
-    AnyScores = Scores | ContrastScores
+    from pytest_visualbias.statistics import Sides
+    from tests.statistics.definitions import Sets
 
 SIZES = st.tuples(*[st.integers(2, 6)] * 4)
 SEEDS = st.integers(0, 2**32 - 1)
+ONE_PAIR = ("sc-eat", "similarity-gap")
 
 
-def drawn(n: tuple[int, int, int, int], seed: int, push: float = 0.4) -> Sets:
-    rng = np.random.default_rng(seed)
-    signs = {"X": 1, "Y": -1, "A": 1, "B": -1}
-    return {
-        role: rng.standard_normal((size, 7)) + push * sign * np.eye(7)[0] + np.eye(7)[1]
-        for (role, sign), size in zip(signs.items(), n, strict=True)
-    }
-
-
-def cosine(one: Matrix, other: Matrix) -> Matrix:
-    lengths = np.outer(np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1))
-    matrix: Matrix = one @ other.T / lengths
-    return matrix
-
-
-def d(first: Matrix, second: Matrix) -> float:
-    width = np.concatenate([first, second]).std(ddof=1)
-    return float((first.mean() - second.mean()) / width)
-
-
-def target_effect(s: Sets) -> float:
-    first, second = (
-        cosine(s[role], s["A"]).mean(axis=1) - cosine(s[role], s["B"]).mean(axis=1) for role in "XY"
-    )
-    return d(first, second)
-
-
-def attribute_effect(s: Sets) -> float:
-    return target_effect({"X": s["A"], "Y": s["B"], "A": s["X"], "B": s["Y"]})
-
-
-def sc_eat_effect(s: Sets) -> float:
-    near, far = cosine(s["X"], s["A"]), cosine(s["X"], s["B"])
-    return float(np.mean([d(a, b) for a, b in zip(near, far, strict=True)]))
-
-
-def gap_effect(s: Sets) -> float:
-    return d(cosine(s["X"], s["A"]).mean(axis=1), cosine(s["Y"], s["A"]).mean(axis=1))
-
-
-def without(sets: Sets, role: str, row: int) -> Sets:
-    return {**sets, role: np.delete(sets[role], row, axis=0)}
-
-
-def recomputed(sets: list[Sets], role: str, effect: Effect) -> list[float]:
-    rows = range(len(sets[0][role]))
-    return [float(np.mean([effect(without(one, role, row)) for one in sets])) for row in rows]
+def seeded(
+    n: tuple[int, int, int, int], seed: int, push: float = 0.4
+) -> dict[str, NDArray[np.float64]]:
+    return drawn(n, np.random.default_rng(seed), push=push)
 
 
 def association(s: Sets) -> Scores:
     return association_scores(s["X"], s["Y"], s["A"], s["B"])
-
-
-KINDS: Mapping[str, tuple[Callable[[Sets], ContrastScores], Effect, str]] = {
-    "sc-eat": (lambda s: sc_eat_scores(s["X"], s["A"], s["B"]), sc_eat_effect, "XAB"),
-    "gap": (lambda s: similarity_gap_scores(s["A"], s["X"], s["Y"]), gap_effect, "XYA"),
-}
 
 
 @pytest.mark.property
@@ -100,64 +59,63 @@ KINDS: Mapping[str, tuple[Callable[[Sets], ContrastScores], Effect, str]] = {
 def test_both_sides_equal_the_effects_of_the_smaller_sets(
     n: tuple[int, int, int, int], seed: int
 ) -> None:
-    sets = drawn(n, seed)
+    sets = seeded(n, seed)
     got = effects_without(association(sets))
     assert [*got] == [*"XYAB"]
     for role, values in got.items():
-        assert values.targets == pytest.approx(recomputed([sets], role, target_effect), abs=1e-9)
+        assert values.targets == pytest.approx(without_each([sets], role, target_effect), abs=1e-9)
         assert values.attributes == pytest.approx(
-            recomputed([sets], role, attribute_effect), abs=1e-9
+            without_each([sets], role, attribute_effect), abs=1e-9
         )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE_PAIR)
 @pytest.mark.property
 @given(n=SIZES, seed=SEEDS)
 @settings(deadline=None, max_examples=40)
 def test_tests_of_one_pair_equal_the_effects_of_the_smaller_sets(
     kind: str, n: tuple[int, int, int, int], seed: int
 ) -> None:
-    score, effect, roles = KINDS[kind]
-    sets = drawn(n, seed)
-    got = effects_without(score(sets))
-    assert [*got] == [*roles]
+    sets = seeded(n, seed)
+    got = effects_without(score(kind, sets))
+    assert [*got] == [*ROLES[kind]]
     for role, values in got.items():
         assert values.attributes is None
-        assert values.targets == pytest.approx(recomputed([sets], role, effect), abs=1e-9)
+        assert values.targets == pytest.approx(without_each([sets], role, JUDGED[kind]), abs=1e-9)
 
 
 def test_trials_give_the_mean_of_their_effects() -> None:
-    sets = [drawn((4, 5, 3, 6), seed) for seed in range(3)]
+    sets = [seeded((4, 5, 3, 6), seed) for seed in range(3)]
     got = effects_without(mean_scores([association(one) for one in sets]))
     for role, values in got.items():
-        assert values.targets == pytest.approx(recomputed(sets, role, target_effect))
-        assert values.attributes == pytest.approx(recomputed(sets, role, attribute_effect))
+        assert values.targets == pytest.approx(without_each(sets, role, target_effect))
+        assert values.attributes == pytest.approx(without_each(sets, role, attribute_effect))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE_PAIR)
 def test_trials_of_one_pair_give_the_mean_of_their_effects(kind: str) -> None:
-    score, effect, _ = KINDS[kind]
-    sets = [drawn((4, 5, 3, 6), seed) for seed in range(3)]
-    got = effects_without(mean_contrast_scores([score(one) for one in sets]))
+    sets = [seeded((4, 5, 3, 6), seed) for seed in range(3)]
+    each = [score(kind, one) for one in sets]
+    got = effects_without(
+        mean_contrast_scores([one for one in each if isinstance(one, ContrastScores)])
+    )
     for role, values in got.items():
-        assert values.targets == pytest.approx(recomputed(sets, role, effect))
+        assert values.targets == pytest.approx(without_each(sets, role, JUDGED[kind]))
 
 
 def test_the_weaker_side_is_chosen_anew_without_each_image() -> None:
     for seed in range(20):
-        sets = drawn((3, 4, 3, 5), seed, push=0.1)
+        sets = seeded((3, 4, 3, 5), seed, push=0.1)
         for role, values in effects_without(association(sets)).items():
-            sides = [recomputed([sets], role, one) for one in (target_effect, attribute_effect)]
-            weaker = [min(pair, key=abs) for pair in zip(*sides, strict=True)]
-            assert values.judged() == pytest.approx(weaker)
-            assert values.judged("targets") == pytest.approx(sides[0])
+            assert values.judged() == pytest.approx(without_each([sets], role, weaker_effect))
+            targets = without_each([sets], role, target_effect)
+            assert values.judged("targets") == pytest.approx(targets)
 
 
 @pytest.mark.parametrize("cells", [1, 20])
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
-    sets = drawn((9, 8, 7, 10), 3)
-    every: list[AnyScores] = [association(sets)]
-    every += [score(sets) for score, _, _ in KINDS.values()]
+    sets = seeded((9, 8, 7, 10), 3)
+    every = [score(kind, sets) for kind in ROLES]
     whole = [effects_without(scores) for scores in every]
     monkeypatch.setattr(module, "_CELLS", cells)
     for scores, expected in zip(every, whole, strict=True):
@@ -166,13 +124,13 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, cells: int) -> N
 
 
 def test_a_set_of_a_single_image_is_absent() -> None:
-    sets = drawn((1, 4, 1, 4), 0)
+    sets = seeded((1, 4, 1, 4), 0)
     assert [*effects_without(sc_eat_scores(sets["X"], sets["Y"], sets["B"]))] == ["A", "B"]
     assert [*effects_without(similarity_gap_scores(sets["A"], sets["Y"], sets["B"]))] == ["X", "Y"]
 
 
 def test_scores_from_a_record_have_no_effects_without_images() -> None:
-    scores = association(drawn((3, 3, 3, 3), 0))
+    scores = association(seeded((3, 3, 3, 3), 0))
     recorded = Scores(x=scores.x, y=scores.y, a=scores.a, b=scores.b, gap=scores.gap)
     with pytest.raises(ValueError, match="cosines"):
         effects_without(recorded)
@@ -204,7 +162,42 @@ def test_sets_without_spread_within_keep_the_bound_of_the_effect() -> None:
 
 def test_one_extreme_image_leaves_the_others_exact() -> None:
     """A sum of squares that one image makes up would lose the others' digits."""
-    sets = drawn((5, 5, 5, 5), 8)
+    sets = seeded((5, 5, 5, 5), 8)
     sets["X"][0] = 50 * (sets["A"].mean(axis=0) - sets["B"].mean(axis=0))
     got = effects_without(association(sets))
-    assert got["X"].targets == pytest.approx(recomputed([sets], "X", target_effect), abs=1e-12)
+    assert got["X"].targets == pytest.approx(without_each([sets], "X", target_effect), abs=1e-12)
+
+
+class TestInfluence:
+    @pytest.mark.parametrize("sides", ["both", "targets"])
+    def test_it_is_the_effect_of_the_test_without_the_image(self, sides: Sides) -> None:
+        sets = seeded((4, 5, 3, 6), 5)
+        effect = target_effect if sides == "targets" else weaker_effect
+        got = influence_from_scores(association(sets), sides=sides)
+        assert got is not None
+        assert got.effect == pytest.approx(effect(sets))
+        for role, values in zip("XYAB", (got.x, got.y, got.a, got.b), strict=True):
+            assert values == pytest.approx(without_each([sets], role, effect))
+
+    def test_an_image_that_alone_makes_the_effect_stands_out(self) -> None:
+        sets = seeded((8, 8, 8, 8), 6, push=0.0)
+        along = sets["A"].mean(axis=0) - sets["B"].mean(axis=0)
+        sets["Y"] = sets["X"] - 0.9 * np.outer(sets["X"] @ along, along) / (along @ along)
+        sets["X"] = sets["Y"].copy()
+        sets["X"][2] = along
+        got = influence_from_scores(association(sets), sides="targets")
+        assert got is not None
+        change = np.abs(np.concatenate([got.x, got.y]) - got.effect)
+        assert change.argmax() == 2
+
+    def test_scores_from_a_record_have_none(self) -> None:
+        scores = association(seeded((5, 5, 5, 5), 2))
+        recorded = Scores(x=scores.x, y=scores.y, a=scores.a, b=scores.b, gap=scores.gap)
+        assert influence_from_scores(recorded) is None
+
+    def test_one_attribute_image_has_no_influence(self) -> None:
+        s = seeded((4, 4, 3, 3), 1)
+        scores = association_scores(s["X"], s["Y"], s["A"][:1], s["B"][:1], sides="targets")
+        got = influence_from_scores(scores, sides="targets")
+        assert got is not None
+        assert (len(got.x), len(got.a), len(got.b)) == (4, 0, 0)

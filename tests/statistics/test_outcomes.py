@@ -15,6 +15,7 @@ from pytest_visualbias.statistics import (
     mean_outcome_scores,
     outcome_from_scores,
     outcome_growth_from_scores,
+    outcome_shift_from_scores,
     predicted,
     probabilities,
 )
@@ -191,18 +192,68 @@ class TestGrowth:
         assert (found.growth, found.shift) == pytest.approx((0.15, 0.35))
         assert found.flipped
 
-    def test_p_permutes_the_labels_of_how_predictions_changed(self) -> None:
-        before = rates([0, 0, 0, 1, 0], [1, 0, 0, 1])
-        after = rates([1, 1, 1, 1, 0], [0, 0, 0, 1])
-        delta = np.array([1, 1, 1, 0, 0, -1, 0, 0, 0.0])
+    @pytest.mark.parametrize("kind", ["rates", "scores"])
+    @pytest.mark.parametrize("turn", [False, True])
+    def test_p_is_the_larger_one_of_both_ways_to_permute_labels(
+        self, kind: str, turn: bool
+    ) -> None:
+        """Signs held, and both gaps computed anew for every relabelling: by listing all of them."""
+        before = np.array([0, 0, 0, 1, 0, 1, 0, 0, 1.0]), np.array([1, 1, 1, 1, 0, 0, 0, 0, 1.0])
+        if kind == "scores":
+            rng = np.random.default_rng(3)
+            before = tuple(0.9 * one + 0.1 * rng.random(9) for one in before)  # type: ignore[assignment]
+        old, new = before
+        old = 1 - old if turn else old
         splits = [list(split) for split in itertools.combinations(range(9), 5)]
-        apart = [delta[split].mean() - np.delete(delta, split).mean() for split in splits]
-        extreme = np.mean(np.abs(apart) >= abs(0.6 + 0.25) - 1e-12)
+
+        def gaps(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.array(
+                [values[split].mean() - np.delete(values, split).mean() for split in splits]
+            )
+
+        signed = gaps(np.sign(gaps(new)[0]) * new - np.sign(gaps(old)[0]) * old)
+        anew = np.abs(gaps(new)) - np.abs(gaps(old))
+        held, recomputed = (np.mean(one >= one[0] - 1e-12) for one in (signed, anew))
+        make = rates if kind == "rates" else mean_scores
+        found = grown(make(old[:5], old[5:]), make(new[:5], new[5:]))
+        change = np.sign(gaps(new)[0]) * new - np.sign(gaps(old)[0]) * old
+        welch = stats.ttest_ind(change[:5], change[5:], equal_var=False, alternative="greater")
+        assert found.p_welch == pytest.approx(welch.pvalue)
+        if kind == "rates":
+            assert found.p_value == pytest.approx(max(held, recomputed))
+            assert found.p_method == "exact"
+        else:
+            # 100,000 draws, and the upper end of their interval.
+            assert found.p_value == pytest.approx(max(held, recomputed), abs=0.012)
+            assert found.p_value >= held
+        assert found.p_verdict == max(found.p_value, found.p_welch or 0)
+
+    def test_a_gap_of_the_other_direction_counts_as_none(self) -> None:
+        before, after = rates(table(2, 20), table(12, 20)), rates(table(14, 20), table(2, 20))
+        found = outcome_growth_from_scores(before, after, alternative="greater")
+        assert found.growth == pytest.approx(0.6)
+        assert found.p_verdict < 0.001
+        fallen = outcome_growth_from_scores(before, after, alternative="less")
+        assert fallen.growth == pytest.approx(-0.5)
+        assert fallen.p_verdict > 0.99
+
+    def test_many_images_are_counted_by_the_kinds_of_their_pairs(self) -> None:
+        """Both ways agree where no gap changes its sign in any likely relabelling."""
+        before, after = rates(table(50, 400), table(30, 400)), rates(table(90, 400), table(30, 400))
         found = grown(before, after)
-        assert found.p_value == pytest.approx(extreme)
-        welch = stats.ttest_ind(delta[:5], delta[5:], equal_var=False).pvalue
-        assert found.p_welch == pytest.approx(welch)
-        assert found.p_verdict == max(found.p_value, welch)
+        assert found.p_method == "exact"
+        assert found.p_value < 1e-6
+
+    def test_trials_count_by_the_spread_of_their_gaps(self) -> None:
+        rng = np.random.default_rng(4)
+        one = rates(table(4, 20), table(4, 20))
+        each = [rates(rng.binomial(1, 0.7, 20), rng.binomial(1, 0.3, 20)) for _ in range(4)]
+        found = grown(one, mean_outcome_scores(each))
+        gaps = np.array([trial.first.mean() - trial.second.mean() for trial in each])
+        t = gaps.mean() / (gaps.std(ddof=1) / 2)
+        # A gap of 0 before has either sign.
+        assert found.p_trials == pytest.approx(2 * stats.t.sf(t, 3))
+        assert found.p_verdict == max(found.p_value, found.p_trials or 0)
 
     def test_a_model_compared_with_itself_has_not_changed(self) -> None:
         one = rates(table(2, 20), table(4, 20))
@@ -214,12 +265,15 @@ class TestGrowth:
         x, y = np.linspace(0.1, 0.9, 9), np.linspace(0.2, 0.7, 9)
         assert grown(mean_scores(x, y), mean_scores(x + 4e-7, y - 4e-7)).p_verdict == 1
 
-    def test_its_interval_is_turned_by_exchanging_the_models(self) -> None:
+    def test_exchanging_the_models_turns_the_shift(self) -> None:
         before, after = rates(table(2, 20), table(4, 25)), rates(table(9, 20), table(5, 25))
         one, other = grown(before, after), grown(after, before)
         assert (other.growth, other.shift) == pytest.approx((-one.growth, -one.shift))
-        assert (other.ci_low, other.ci_high) == pytest.approx((-one.ci_high, -one.ci_low))
-        assert other.p_verdict == pytest.approx(one.p_verdict)
+        assert (other.shift_ci_low, other.shift_ci_high) == pytest.approx(
+            (-one.shift_ci_high, -one.shift_ci_low)
+        )
+        shifts = outcome_shift_from_scores(before, after), outcome_shift_from_scores(after, before)
+        assert shifts[0].p_verdict == pytest.approx(shifts[1].p_verdict)
 
     def test_it_does_not_depend_on_which_group_is_called_x(self) -> None:
         before, after = rates(table(2, 20), table(4, 25)), rates(table(9, 20), table(5, 25))

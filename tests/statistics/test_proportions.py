@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from pytest_visualbias.statistics import newcombe, wilson
-from pytest_visualbias.statistics.proportions import apart, paired
+from pytest_visualbias.statistics.proportions import PairedRates, apart
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,20 +76,25 @@ class TestPaired:
 
     def test_it_is_the_published_interval(self) -> None:
         """Newcombe 1998, Statistics in Medicine 17, 2635-2650, 36/12/2/0, method 10."""
-        assert paired(*self.trials(36, 12, 2, 0)) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+        assert PairedRates.of(*self.trials(36, 12, 2, 0)).interval(0.95) == pytest.approx(
+            (0.0569, 0.3404), abs=5e-5
+        )
 
     def test_it_is_not_empty_where_nothing_changed(self) -> None:
-        low, high = paired(*self.trials(18, 0, 0, 32))
+        low, high = PairedRates.of(*self.trials(18, 0, 0, 32)).interval(0.95)
         assert low < 0 < high
 
     def test_it_is_turned_by_exchanging_the_predictions(self) -> None:
         one, other = self.trials(20, 9, 3, 14)
-        low, high = paired(one, other)
-        assert paired(other, one) == pytest.approx((-high, -low))
+        low, high = PairedRates.of(one, other).interval(0.95)
+        assert PairedRates.of(other, one).interval(0.95) == pytest.approx((-high, -low))
 
     def test_agreement_narrows_it(self) -> None:
         agreeing, apart = self.trials(20, 4, 0, 26), self.trials(11, 13, 9, 17)
-        widths = [high - low for low, high in (paired(*agreeing), paired(*apart))]
+        widths = [
+            high - low
+            for low, high in (PairedRates.of(*one).interval(0.95) for one in (agreeing, apart))
+        ]
         assert widths[0] < widths[1]
 
 

@@ -82,4 +82,5 @@ def test_the_headline_anchor(published: list[tuple[Row, Scores]]) -> None:
     assert got.effect_judged == pytest.approx(0.344033, abs=1e-6)
     assert got.p_verdict == pytest.approx(0.152, abs=0.005)
     assert (got.n_x, got.n_y, got.n_a, got.n_b) == (35, 35, 55, 55)
-    assert got.ci_low < 0 < got.ci_high
+    low, high = got.interval(0.95)
+    assert low < 0 < high

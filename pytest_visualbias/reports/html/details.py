@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.record import ExcessRecord
 from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.series import numbers_of, series_text, span_text
-from pytest_visualbias.reports.text import compared, waiver_text
+from pytest_visualbias.reports.text import compared, sign_text, waiver_text
 from pytest_visualbias.reports.trials import seeds_text
 from pytest_visualbias.reports.units import rates_text
 from pytest_visualbias.reports.zero_shot import nearest_words, words_text, zero_shot_text
@@ -76,9 +76,6 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
     yield Fact(name="judged", value=judged, term="effect")
     level, ends = f"{1 - record.alpha:.0%}", span(record.ci_low, record.ci_high)
     yield Fact(name=f"{level} interval", value=ends, term="interval")
-    if record.wide_low is not None:
-        wide = span(record.wide_low, record.wide_high)
-        yield Fact(name="wide interval", value=wide, term="interval")
     if record.sides is not None:
         sides = f"{optional(record.effect_size)}, {optional(record.effect_size_attributes)}"
         yield Fact(name="targets, attributes", value=sides, term="sides")
@@ -86,11 +83,11 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
         yield Fact(name="rates", value=rates_text(record), term="rates")
     if record.gap is not None:
         yield Fact(name="gap", value=f"{record.gap:+.4f}{_parts(record)}", term="gap")
+    if record.gap_ci_low is not None and record.gap_ci_high is not None:
+        ends = f"{record.gap_ci_low:+.4f} to {record.gap_ci_high:+.4f}"
+        yield Fact(name=f"{level} interval of the gap", value=ends, term="interval")
     if record.p_value is not None:
         yield Fact(name="visible from", value=_visible(record), term="visible")
-    if record.drift_corrected_shift is not None:
-        beyond = f"{number(record.drift_corrected_shift)} beyond that of {', '.join(record.drift)}"
-        yield Fact(name="shift", value=beyond, term="drift", is_theirs=True)
 
 
 def _parts(record: ResultRecord) -> str:
@@ -117,9 +114,11 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
         yield Fact(name="p, attributes", value=p_text(record.p_attributes), term="p")
     if record.p_welch is not None:
         yield Fact(name="p, Welch's t", value=p_text(record.p_welch), term="p")
+    if record.p_crossed is not None:
+        yield Fact(name="p, crossed t", value=p_text(record.p_crossed), term="p")
     yield Fact(name="p, verdict", value=_told(record.p_verdict, record.p_verdict_method), term="p")
     low, high = record.p_verdict_low, record.p_verdict_high
-    if low is not None and high is not None and low != high:
+    if record.p_verdict_method == "bounded" and low is not None and high is not None:
         yield Fact(name="proven bracket", value=f"{low:.3g} to {high:.3g}", term="bracket")
     if record.p_saddlepoint is not None:
         yield Fact(name="p, saddle point", value=p_text(record.p_saddlepoint), term="p")
@@ -136,8 +135,7 @@ def _told(p: float | None, method: str | None) -> str:
 def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Iterator[Fact]:
     if change is None:
         return
-    turned = ", sign changed" if change.flipped else ""
-    ends = f"{number(change.before)} → {number(change.after)}{turned}"
+    ends = sign_text(change) or f"{number(change.before)} → {number(change.after)}"
     yield Fact(name="effect", value=ends, term="effect")
     growth = f"{number(change.value)} ({span(change.ci_low, change.ci_high)})"
     yield Fact(name=what, value=growth, term=what)
@@ -151,6 +149,7 @@ def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Ite
         compared(record): change.p_value,
         "attributes": change.p_attributes,
         "Welch's t": change.p_welch,
+        "crossed t": change.p_crossed,
     }
     told = ", ".join(f"{p_text(p)} {name}" for name, p in each.items() if p is not None)
     yield Fact(name="p", value=told, term="p")

@@ -28,8 +28,8 @@ GLOSSARY: dict[str, Term] = {
     "interval": Term(
         name="interval",
         text=(
-            "Where the effect may lie, given the images of the judged side; the wide one gives "
-            "for the images of the other side, too."
+            "Where the effect may lie if other images of the same kinds are taken, targets and "
+            "attributes both."
         ),
     ),
     "sides": Term(
@@ -96,10 +96,6 @@ GLOSSARY: dict[str, Term] = {
     "excess": Term(
         name="excess",
         text="How much larger the absolute effect is than in an untrained network.",
-    ),
-    "drift": Term(
-        name="shift beyond drift",
-        text="The shift less that of a test that nothing should move.",
     ),
     "limits": Term(
         name="limits",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.reports.html.strips import scale_of, strip
 from pytest_visualbias.reports.html.wording import OUTCOMES, optional, span
 from pytest_visualbias.reports.outcomes import deselected, faults
+from pytest_visualbias.reports.trials import growth_notes
 from pytest_visualbias.reports.units import AXES, unit_of
 from pytest_visualbias.reports.worst import as_judged, earlier_notes, step_of, worst_elsewhere
 
@@ -207,6 +208,7 @@ def _notes(report: Report, state: str, counts: Mapping[str, int]) -> Iterator[st
     ):
         yield "This run is strict: what is inconclusive fails, too."
     yield from (f"{note}." for note in earlier_notes(report.results))
+    yield from (f"{note[0].upper()}{note[1:]}." for note in growth_notes(report.results))
     if left_out := deselected(report):
         yield f"{_counted(left_out, 'result')} deselected: not in this report."
     status = summary.get("exit_status")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.html.details import details
 from pytest_visualbias.reports.html.series_curves import series_curve
-from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, outcome_of, span
+from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, span
 from pytest_visualbias.reports.influence import carriers, is_exact
+from pytest_visualbias.reports.outcomes import label
 from pytest_visualbias.reports.series import shown_step
+from pytest_visualbias.reports.text import sign_text
 from pytest_visualbias.verdict import number, p_text
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ def columns_of(records: Sequence[ResultRecord]) -> tuple[str, ...]:
 
 def choices_of(records: Sequence[ResultRecord]) -> list[Choice]:
     """Return what rows can be filtered by, but for what all of them share."""
-    outcomes = [name for name in OUTCOMES if any(outcome_of(one) == name for one in records)]
+    outcomes = [name for name in OUTCOMES if any(label(one) == name for one in records)]
     found = {
         "o": ("Verdict", outcomes),
         "m": ("Model", [one.model for one in records]),
@@ -120,7 +122,7 @@ def rows_of(records: Sequence[ResultRecord], choices: Iterable[Choice]) -> list[
 
 
 def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) -> Row:
-    outcome = outcome_of(record)
+    outcome = label(record)
     chosen = {
         "o": [places["o"][outcome]],
         "m": [places["m"][record.model]],
@@ -159,7 +161,8 @@ def _cells(record: ResultRecord) -> list[Cell]:
 def _changed(change: GrowthRecord | None) -> Cell:
     if change is None:
         return Cell(text="–")
-    return Cell(text=number(change.value), value=_sorted(change.value))
+    turned = f", {sign_text(change)}" if change.flipped else ""
+    return Cell(text=f"{number(change.value)}{turned}", value=_sorted(change.value))
 
 
 def _sorted(value: float | None) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.html.scales import Scale, around
-from pytest_visualbias.reports.html.wording import optional, outcome_of, span
+from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.limits import limits_of
+from pytest_visualbias.reports.outcomes import label
 from pytest_visualbias.reports.series import numbers_of
 from pytest_visualbias.reports.units import AXES, judged_limit, unit_of
 from pytest_visualbias.verdict import number
@@ -182,7 +183,7 @@ def _panel(
             StripRow(
                 index=index,
                 test=one.test,
-                outcome=outcome_of(one),
+                outcome=label(one),
                 strip=drawn(scale, one),
                 cells=cells(one),
             )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.text import WAIVABLE, nouns
+from pytest_visualbias.reports.accepting import is_acceptable
+from pytest_visualbias.reports.text import nouns
 from pytest_visualbias.reports.worst import gate_alone
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
     from pytest_visualbias.record import ResultRecord
 
-__all__ = ["OUTCOMES", "advice", "optional", "outcome_of", "span"]
+__all__ = ["OUTCOMES", "advice", "optional", "span"]
 
 _WAIVER = ", or accept the bias in the spec with a reason and a day."
 # Worst first.
@@ -24,12 +25,6 @@ OUTCOMES: dict[str, str] = {
     "pass": "within the limits",
     "reported": "measured, but judged by no limit",
 }
-
-
-def outcome_of(record: ResultRecord) -> str:
-    """Return the outcome; a test that no limit judged is not shown as one that held."""
-    is_unjudged = record.outcome == "pass" and any("reported only" in one for one in record.reasons)
-    return "reported" if is_unjudged else record.outcome
 
 
 def optional(value: float | None) -> str:
@@ -63,38 +58,31 @@ def _what_is_blind(record: ResultRecord) -> str:
 
 
 def _after_failing(record: ResultRecord) -> str:
-    said = " ".join(record.reasons)
     if record.control == "positive":
         return (
             "Check the checkpoint, the preprocessing and the layer: a network that lacks this "
             "effect cannot be judged by the other tests."
         )
-    if "'accept'" in said:
+    if record.accept is not None:
         return "Edit the waiver in the spec as the sentence says."
+    waived = _WAIVER if is_acceptable(record) else "."
     if alone := gate_alone(record):
-        return f"{alone[0].upper()}{alone[1:]}. Then mend the data or the training, or accept it."
-    if record.growth is not None and "growth" in said:
-        waived = _WAIVER if _is_waivable(record) else ". No waiver covers growth."
+        return f"{alone[0].upper()}{alone[1:]}. Then mend the data or the training{waived}"
+    if any(one.kind in ("growth", "shift") for one in record.violations):
         return (
             "Open the test for the images that its effect hangs on, and look for what the "
             "finetuning data put together and the data before did not. Mend the data and finetune "
             f"again{waived}"
         )
-    waived = _WAIVER if _is_waivable(record) else "."
     return (
         "Open the test for the images that its effect hangs on: are they what the concept means? "
         f"If so, mend the data or the training{waived}"
     )
 
 
-def _is_waivable(record: ResultRecord) -> bool:
-    """Whether an effect is over its limit, and not a change alone."""
-    return any(reason.startswith(WAIVABLE) for reason in record.reasons)
-
-
 def _more_images(record: ResultRecord) -> str:
     more = nouns([record])
-    if record.reasons and not _is_waivable(record):
+    if all(one.kind not in ("effect", "gap") for one in record.violations):
         return f"Add {more} to the sets, so that a change of this size can be told from chance."
     least = record.smallest_detectable_effect
     seen = "" if least is None else f": these sets are sure to show effects from {least:.2f} on"

@@ -24,8 +24,9 @@ def test_a_result_whole() -> None:
         module="layer4",
         tags=["gender"],
         labels={"depth": "20"},
-        wide_low=0.1,
-        wide_high=1.6,
+        gap_ci_low=0.0111,
+        gap_ci_high=0.0509,
+        p_crossed=0.0009,
         x_ab=0.02,
         y_ab=-0.011,
         p_welch=0.0123,
@@ -33,8 +34,6 @@ def test_a_result_whole() -> None:
         p_verdict_high=0.001,
         p_saddlepoint=0.002,
         smallest_detectable_effect=0.96,
-        drift=["still"],
-        drift_corrected_shift=0.75,
         accept={"max_effect": 1.5, "reason": "known", "until": "2099-01-01"},
         excess={**GROWTH, "base": "untrained", "p_adjusted": None, "untrained": [-0.4, 0.6]},
         trials={"labels": ["a", "b"], "effect_size": [1, 2], "effect_judged": [0.5, -1.5]},
@@ -43,23 +42,22 @@ def test_a_result_whole() -> None:
         "Effect": {
             "judged": "+1.00",
             "95% interval": "+0.20 to +1.50",
-            "wide interval": "+0.10 to +1.60",
             "targets, attributes": "+1.00, +1.25",
             "gap": "+0.0310 = +0.0200 of X less -0.0110 of Y",
+            "95% interval of the gap": "+0.0111 to +0.0509",
             "visible from": "0.96, none",
-            "shift": "+0.75 beyond that of still",
         },
         "Evidence": {
             "p, targets": "0.001 (exact)",
             "p, attributes": "5.0e-04",
             "p, Welch's t": "0.012",
+            "p, crossed t": "9.0e-04",
             "p, verdict": "0.001 (exact)",
-            "proven bracket": "0.0009 to 0.001",
             "p, saddle point": "0.002",
             "p adjusted": "0.002 (holm, 2 p)",
         },
         "Growth since before": {
-            "effect": "-0.10 → +1.00, sign changed",
+            "effect": "sign changed: -0.10 -> +1.00",
             "growth": "+0.90 (+0.40 to +1.30)",
             "shift": "+1.10 (+0.50 to +1.60)",
             "p": "0.004 targets, 0.01 attributes",
@@ -67,7 +65,7 @@ def test_a_result_whole() -> None:
             "p adjusted": "0.02",
         },
         "Excess over untrained": {
-            "effect": "-0.10 → +1.00, sign changed",
+            "effect": "sign changed: -0.10 -> +1.00",
             "excess": "+0.90 (+0.40 to +1.30)",
             "shift": "+1.10 (+0.50 to +1.60)",
             "untrained": "2 seeds from -0.40 to +0.60",
@@ -76,7 +74,7 @@ def test_a_result_whole() -> None:
         },
         "Judged by": {
             "limits": "max_effect 0.5",
-            "waiver": "accepted up to 1.5 until 2099-01-01: known",
+            "waiver": "accepted up to effect 1.5 until 2099-01-01: known",
             "evidence": "significant, alpha 0.05",
             "asked": "two-sided, sides both, holm",
             "model is": "gated",
@@ -115,7 +113,7 @@ def test_of_an_sc_eat_the_attributes_are_permuted() -> None:
 
 @pytest.mark.parametrize("kind", ["ieat", "sc-eat", "similarity-gap", "intra-similarity"])
 def test_every_number_that_refers_to_the_glossary_is_explained_there(kind: str) -> None:
-    one = record(kind=kind, excess={**GROWTH, "base": "untrained"}, wide_low=0.0, wide_high=1.0)
+    one = record(kind=kind, excess={**GROWTH, "base": "untrained"}, gap_ci_low=0.0, gap_ci_high=1.0)
     terms = {fact.term for group in details(one) for fact in group.facts if fact.term}
     assert len(terms) >= 6
     assert terms <= GLOSSARY.keys()

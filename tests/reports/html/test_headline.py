@@ -15,6 +15,10 @@ from tests.reports.html.samples import record, report
 REPORTED = {"limits": {}, "reasons": ["reported only"]}
 
 
+def over(kind: str) -> dict[str, object]:
+    return {"kind": kind, "value": 1.0, "limit": 0.5, "evidence": True}
+
+
 def said(*outcomes: str, **keys: Any) -> Headline:  # noqa: ANN401 - of a report
     """Return the headline of results with these outcomes."""
     results = [
@@ -163,9 +167,9 @@ def test_waivers_are_shown_whatever_became_of_them() -> None:
         ({"outcome": "inconclusive"}, "Add images"),
         ({"outcome": "accepted"}, "Nothing now"),
         ({"control": "positive"}, "Check the checkpoint"),
-        ({"reasons": ["the waiver ended; remove 'accept'"]}, "Edit the waiver"),
-        ({"reasons": ["growth +1 is over 0.5"]}, "Open the test for the images that its effect"),
-        ({"reasons": ["effect +1 is over 0.5"]}, "Open the test for the images that its effect"),
+        ({"accept": {"reason": "known", "until": "2099-01-01"}}, "Edit the waiver"),
+        ({"violations": [over("growth")]}, "Open the test for the images that its effect"),
+        ({"violations": [over("effect")]}, "Open the test for the images that its effect"),
         ({"outcome": "pass"}, ""),
     ],
 )
@@ -176,8 +180,8 @@ def test_there_is_something_to_do_about_whatever_is_amiss(keys: dict[str, Any], 
 
 
 def test_a_waiver_is_advised_where_one_could_help_only() -> None:
-    """It speaks of the effect: a growth or an excess is over its limit all the same."""
-    for what, is_waivable in (("effect", True), ("growth", False), ("excess", False)):
-        assert ("accept the bias" in advice(record(reasons=[f"{what} +1 is over"]))) is is_waivable
-    unclear = record(outcome="inconclusive", reasons=["excess +1.00 is over 0.5, but without"])
+    """No waiver covers an excess, which is over its limit all the same."""
+    for kind, is_waivable in (("effect", True), ("growth", True), ("excess", False)):
+        assert ("accept the bias" in advice(record(violations=[over(kind)]))) is is_waivable
+    unclear = record(outcome="inconclusive", violations=[over("excess")])
     assert "a change of this size can be told from chance." in advice(unclear)

@@ -1,4 +1,4 @@
-"""Several finetunings in one spec: each grows from its own start, and labels sum them up."""
+"""Several finetunings in one spec: `growth_from` of models, and labels that sum them up."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
 FILES = {"small": 0.0, "small-tuned": 1.0, "large": 1.0, "large-tuned": 1.0}
-MODELS = "\n" + "".join(
-    f"  {name}: {{source: embeddings, path: ../{name}.safetensors, labels: {{kind: mlp}}}}\n"
-    for name in FILES
-)
-PAIRS = (
-    "pairs: [{before: small, after: small-tuned, labels: {size: small}}, "
-    "{before: large, after: large-tuned, labels: {size: large}}]"
-)
+STARTS = {"small-tuned": "small", "large-tuned": "large"}
+
+
+def models(starts: dict[str, str] = STARTS) -> str:
+    """Return the entries of the four models; growth of some is measured from another one."""
+    lines = []
+    for name in FILES:
+        keys = f"source: embeddings, path: ../{name}.safetensors, labels: {{kind: mlp"
+        keys += f", size: {starts[name]}}}, growth_from: {starts[name]}" if name in starts else "}"
+        lines.append(f"  {name}: {{{keys}}}\n")
+    return "\n" + "".join(lines)
+
+
 GROWTH = "{max_growth: 0.2}"
 
 
@@ -32,7 +37,7 @@ def four(project: Project) -> Project:
 
 
 def test_each_model_grows_from_its_own_start(four: Project) -> None:
-    four.spec(one_test("one", GROWTH), models=MODELS, head=PAIRS)
+    four.spec(one_test("one", GROWTH), models=models())
     assert four.gate().ret == 1
     small, large = (four.row("one", f"{size}-tuned") for size in ("small", "large"))
     assert (small["growth"]["from"], small["outcome"]) == ("small", "fail")
@@ -50,29 +55,68 @@ def test_each_model_grows_from_its_own_start(four: Project) -> None:
 
 
 def test_a_test_may_grow_from_elsewhere(four: Project) -> None:
-    four.spec(one_test("one", GROWTH, growth_from="small"), models=MODELS, head=PAIRS)
+    four.spec(one_test("one", GROWTH, growth_from="small"), models=models())
     four.gate()
     assert four.row("one", "large-tuned")["growth"]["from"] == "small"
     assert four.row("one", "large-tuned")["outcome"] == "fail"
     assert four.row("one", "large")["role"] == "gated"
 
 
-def test_one_finetuning_may_follow_another(four: Project) -> None:
-    chain = "pairs: [{before: small, after: large}, {before: large, after: large-tuned}]"
-    four.spec(
-        one_test("one", "{max_shift: 0.2}"), models=MODELS.replace("small-t", "t"), head=chain
-    )
+def test_every_model_of_a_chain_but_the_first_is_gated(four: Project) -> None:
+    chain = {"small-tuned": "small", "large": "small-tuned", "large-tuned": "large"}
+    four.spec(one_test("one", "{max_shift: 0.2}"), models=models(chain))
+    assert four.gate().ret == 1
+    rows = {name: four.row("one", name) for name in FILES}
+    assert {name: row["role"] for name, row in rows.items()} == {
+        "small": "reference",
+        **dict.fromkeys(chain, "gated"),
+    }
+    assert {name: rows[name]["growth"]["from"] for name in chain} == chain
+    outcomes = {name: rows[name]["outcome"] for name in chain}
+    assert outcomes == {"small-tuned": "fail", "large": "pass", "large-tuned": "pass"}
+
+
+def test_in_a_chain_a_test_may_grow_from_the_middle(four: Project) -> None:
+    """The middle still grows from its own start, which stays a reference."""
+    chain = {"small-tuned": "small", "large": "small-tuned"}
+    test = one_test("one", GROWTH, growth_from="small-tuned")
+    four.spec(test, models=models(chain))
+    four.gate()
+    rows = {name: four.row("one", name) for name in FILES}
+    assert rows["small"]["role"] == "reference"
+    assert {name: row["growth"]["from"] for name, row in rows.items() if row["growth"]} == {
+        "small-tuned": "small",
+        "large": "small-tuned",
+        "large-tuned": "small-tuned",
+    }
+
+
+def test_a_gated_model_needs_something_to_grow_from(four: Project) -> None:
+    four.spec(one_test("one", GROWTH), models=models({"small-tuned": "small"}))
     result = four.gate()
     assert result.ret == 2
-    assert "limits.max_shift: 'tuned' is the end of no pair to measure growth in; add one" in (
+    assert "tests[0].limits.max_growth: there is nothing to measure the growth of 'large' from" in (
         sentences(result)
     )
-    chain = chain.replace("]", ", {before: large-tuned, after: small-tuned}]")
-    four.spec(one_test("one", "{max_shift: 0.2}"), models=MODELS, head=chain)
-    four.gate()
-    assert four.row("one", "large")["growth"]["from"] == "small"
-    assert four.row("one", "large")["outcome"] == "fail"
-    assert four.row("one", "small-tuned")["growth"]["from"] == "large-tuned"
+
+
+@pytest.mark.parametrize(
+    ("starts", "path"),
+    [
+        ({"small-tuned": "smal"}, "models.small-tuned.growth_from"),
+        ({"small": "small"}, "models.small.growth_from"),
+        ({"small": "large", "large": "small"}, "models.large.growth_from"),
+        ({"small": "large", "large": "small-tuned", "small-tuned": "small"}, "models.small.growth"),
+    ],
+)
+def test_unknown_models_and_cycles_are_faults_of_the_spec(
+    four: Project, starts: dict[str, str], path: str
+) -> None:
+    four.spec(one_test("one"), models=models(starts))
+    result = four.gate()
+    assert result.ret == 2
+    assert f"bias_specs/x.bias.yaml:{3 + [*FILES].index(path.split('.')[1])}:" in sentences(result)
+    assert path in sentences(result)
 
 
 def test_labels_are_in_every_row_and_summed_up(four: Project) -> None:
@@ -82,8 +126,7 @@ def test_labels_are_in_every_row_and_summed_up(four: Project) -> None:
         one_test("two", "{max_effect: 0.5}", A="c", B="d"),
         control_test(),
         kind_test("intra-similarity", "{}"),
-        models=MODELS,
-        head=PAIRS,
+        models=models(),
     )
     lines = [line.rstrip() for line in sentences(four.gate()).splitlines()]
     report = four.report()
@@ -112,32 +155,3 @@ def test_without_labels_there_is_no_such_table(project: Project) -> None:
     project.spec()
     assert "models by" not in sentences(project.gate())
     assert project.report()["summary"]["labels"] == []
-
-
-@pytest.mark.parametrize(
-    ("pairs", "said"),
-    [
-        (
-            "[{before: smal, after: large}]",
-            "pairs[0].before: unknown model 'smal'; did you mean 'small'?",
-        ),
-        (
-            "[{before: small, after: large}, {before: large-tuned, after: large}]",
-            "pairs[1].after: another pair ends in 'large', too; keep one of them",
-        ),
-        (
-            "[{before: small, after: small}]",
-            "pairs[0].after: 'small' would come before itself; break the circle of pairs",
-        ),
-        (
-            "[{before: small, after: large}, {before: large, after: small}]",
-            "pairs[1].after: 'small' would come before itself; break the circle of pairs",
-        ),
-        ("[{before: small}]", "pairs[0].after: is missing; add it"),
-    ],
-)
-def test_a_pair_that_cannot_be_is_told(four: Project, pairs: str, said: str) -> None:
-    four.spec(one_test("one"), models=MODELS, head=f"pairs: {pairs}")
-    result = four.gate()
-    assert result.ret == 2
-    assert said in sentences(result)

@@ -1,0 +1,53 @@
+"""The simulations run, and print a row for every situation."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["effect", "power", "control", "unequal", "growth"])
+def test_every_table_of_the_evidence_can_be_printed(
+    table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = script("evidence", monkeypatch)
+    monkeypatch.setattr(evidence, "POPULATION", 20)
+    monkeypatch.setattr(evidence, "ESTIMATES", 2)
+    evidence.main(["--draws", "1", "--only", table])
+    lines = capsys.readouterr().out.splitlines()
+    shares = [line.count("%") for line in lines if "%" in line]
+    assert len(shares) == len([*evidence.TABLES[table].rows()])
+    assert {*shares} == {len(evidence.TABLES[table].columns)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["effects", "within"])
+def test_every_table_of_the_coverage_can_be_printed(
+    table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coverage = script("coverage", monkeypatch)
+    monkeypatch.setattr(coverage, "POPULATION", 20)
+    monkeypatch.setattr(coverage, "IMAGES", 100)
+    coverage.main(["--runs", "1", "--only", table])
+    assert capsys.readouterr().out.count("%") >= 9
