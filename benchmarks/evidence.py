@@ -365,7 +365,7 @@ TABLES = {
         draws=0.2,
     ),
     "coverage": Table(
-        title="95 % intervals of growth and shift: how often they hold the true value",
+        title="Intervals of growth and shift at level 0.95: how often they hold the true value",
         columns=("growth", "shift"),
         rows=_coverage_rows,
         draws=0.2,

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.choosing import listed
 from pytest_visualbias.models.inert import StoredArray, inert_types
 from pytest_visualbias.models.shards import files_of
 from pytest_visualbias.spec.pointers import TEXT, is_text
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["StateDict", "quantised_in", "read_checkpoint", "weights_of"]
+__all__ = ["StateDict", "read_checkpoint", "refuse_quantised", "weights_of"]
 
 # As safetensors calls them.
 FLOATING = ("F64", "F32", "F16", "BF16")
@@ -124,22 +125,32 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
     return found
 
 
-def quantised_in(files: Iterable[Path], network: torch.nn.Module) -> list[str]:
-    """Return the weights of files that are integers or have eight bits, where a network has none.
+def refuse_quantised(files: Iterable[Path], network: torch.nn.Module, place: str) -> None:
+    """Refuse weights that are integers or have eight bits, where a network has none.
 
     For what a library loads by itself: torch turns such values into others without a word.
+
+    Raises
+    ------
+    EncoderError
+        With their names.
     """
     own = {**dict(network.named_buffers()), **network.state_dict()}
     floating = {name.rpartition(".")[2] for name, value in own.items() if value.is_floating_point()}
     whole = {
         name.rpartition(".")[2] for name, value in own.items() if not value.is_floating_point()
     }
-    return [
+    odd = [
         f"{name} ({kind})"
         for file in files
         for name, kind in _kinds(file)
         if name.rpartition(".")[2] in floating - whole
     ]
+    if odd:
+        raise EncoderError(
+            f"'{place}' has values of another kind than the network: {listed(odd)}; save the "
+            "weights as floating-point numbers"
+        )
 
 
 def _kinds(file: Path) -> Iterator[tuple[str, str]]:

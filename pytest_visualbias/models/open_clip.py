@@ -14,11 +14,12 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.checkpoints import read_checkpoint, refuse_quantised
 from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.inputs import OwnInput, network_input, terms
 from pytest_visualbias.models.open_clip_texts import text_tower
 from pytest_visualbias.models.saved_settings import check_preprocessing
+from pytest_visualbias.models.shards import files_of
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.preparing import WHOLE_NAMES
@@ -52,6 +53,9 @@ def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -
     wants_own = identity.checkpoint is None and identity.seed is None
     model = _create(entry, identity.seed, context, wants_own=wants_own)
     visual = model.visual
+    if wants_own and entry.name.startswith(LOCAL):
+        folder = context.folder / entry.name.removeprefix(LOCAL)
+        refuse_quantised(files_of(folder), model, entry.name)
     notes = {"architecture": entry.name, "tower": type(visual).__name__}
     if wants_own and isinstance(entry.pretrained, str):
         notes["weights"] = entry.pretrained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,19 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.checkpoints import read_checkpoint, refuse_quantised, weights_of
 from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
+from pytest_visualbias.models.misfits import MisfitError
+from pytest_visualbias.models.places import unwrapped
+from pytest_visualbias.models.preprocessing import channel_facts, reordered
 from pytest_visualbias.models.readouts import read_outs
 from pytest_visualbias.models.saved_settings import (
     check_agreement,
     check_preprocessing,
     settings_of,
 )
+from pytest_visualbias.models.shards import files_of
 from pytest_visualbias.models.square import ieat_facts, ieat_input
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
@@ -27,6 +32,8 @@ from pytest_visualbias.spec.preparing import ARGUMENTS
 from pytest_visualbias.spec.schema import TimmModel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from PIL import Image
 
@@ -38,6 +45,7 @@ __all__ = ["open_timm", "own_input"]
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CHANNELS = 3
+LOCAL = "local-dir:"
 # What other keys of the spec say, and no file may.
 FORBIDDEN = tuple(ARGUMENTS[TimmModel])
 
@@ -62,10 +70,13 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     )
     notes: dict[str, Any] = {"architecture": entry.name}
     no_logits = _unlearned(model) if wants_pretrained else ""
+    if wants_pretrained and entry.name.startswith(LOCAL):
+        folder = Path(entry.name.removeprefix(LOCAL))
+        refuse_quantised(files_of(folder), model, entry.name)
     images = own_input(model, entry, saved, size=arguments.get("img_size"))
     if path is not None and checkpoint is not None:
         check_preprocessing(entry, path, checkpoint, images["preprocessing"])
-        facts, no_logits = load(model, entry, path, head=_head(model), checkpoint=checkpoint)
+        facts, no_logits = _loaded(model, entry, path, checkpoint)
         notes |= facts
         if no_logits and hasattr(model, "reset_classifier"):
             model.reset_classifier(0)
@@ -192,6 +203,45 @@ def _unlearned(model: Any) -> str:
     return f"the pretrained weights do not tell {wanted} classes apart; leave 'num_classes' out"
 
 
+def _loaded(
+    model: Any, entry: TimmModel, path: Path, checkpoint: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Load a checkpoint by its names, or by those under which timm reads older files."""
+    head = _head(model)
+    try:
+        return load(model, entry, path, head=head, checkpoint=checkpoint)
+    except MisfitError as error:
+        try:
+            facts, no_logits = load(
+                *(model, entry, path), head=head, checkpoint=_renamed(model, checkpoint)
+            )
+        except EncoderError:
+            raise error from None
+        return {**facts, "names": "older versions of timm"}, no_logits
+
+
+def _renamed(model: Any, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return weights by the names that timm's own loader gives them, where only names differ."""
+    rename: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if rename is None:
+        return {}
+    found: dict[str, Any] = {}
+    for container, wrapped in weights_of(checkpoint).items():
+        weights = {unwrapped(name): value for name, value in wrapped.items()}
+        try:
+            named = rename(dict(weights), model)
+        except Exception:  # noqa: BLE001, S112 - it expects files of its own
+            continue
+        read = {id(value) for value in named.values()}
+        if not read <= {id(value) for value in weights.values()}:
+            continue  # weights that are resized or converted are others
+        # What it drops, the network may compute by itself: that is judged in loading.
+        dropped = {name: value for name, value in weights.items() if id(value) not in read}
+        place = found.setdefault(container, {}) if container else found
+        place.update(dropped, **named)
+    return found
+
+
 def _head(model: Any) -> tuple[str, ...]:
     """Return the prefixes of the classifier's weights, which embeddings leave out."""
     names = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
@@ -236,12 +286,12 @@ def own_input(
     steps = timm.data.create_transform(**config, is_training=False)
 
     def prepare(image: Image.Image) -> np.ndarray:
-        return steps(image).numpy()  # type: ignore[no-any-return]
+        return reordered(steps(image).numpy(), entry.transform)
 
     facts = {
         key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
     }
-    return {"prepare": prepare, "preprocessing": facts}
+    return {"prepare": prepare, "preprocessing": facts | channel_facts(entry.transform)}
 
 
 def _resolved(settings: SavedSettings, model: Any) -> dict[str, Any]:

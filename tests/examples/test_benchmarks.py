@@ -27,7 +27,9 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["effect", "power", "control", "unequal", "growth"])
+@pytest.mark.parametrize(
+    "table", ["effect", "power", "control", "unequal", "growth", "coverage", "rates"]
+)
 def test_every_table_of_the_evidence_can_be_printed(
     table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -275,6 +275,36 @@ class TestTransformers:
         assert np.allclose(np.stack(found), right, atol=1e-5)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_swin_from_before_timm_09_is_read_as_by_timm(
+    prefix: str, context: Context, images: list[Image.Image]
+) -> None:
+    """It had other names, and tables that the network computes by itself."""
+    name, sizes = "swin_tiny_patch4_window7_224", {"img_size": 32, "window_size": 4}
+    sizes |= {"patch_size": 2, "embed_dim": 8}
+    arguments = {**sizes, "depths": [2, 1], "num_heads": [1, 1]}
+    model = trained(name, **arguments)
+    tables = {key: value for key, value in model.named_buffers() if key not in model.state_dict()}
+    old = {
+        prefix
+        + key.replace("layers.1.downsample", "layers.0.downsample").replace(
+            "head.fc.", "head."
+        ): value
+        for key, value in {**model.state_dict(), **tables}.items()
+    }
+    torch.save({"model": old}, context.folder / "c.pth")
+    keys: dict[str, Any] = {"name": name, "checkpoint": "c.pth"}
+    keys |= {"arguments": {**arguments, "num_classes": 3}}
+    encoder = opened(context, **keys)
+    right = expected(model, images, input_size=(3, 32, 32))
+    assert np.allclose(read(encoder, images), right, atol=1e-5)
+    assert "logits" in encoder.layers()
+    index = next(key for key in old if "relative_position_index" in key)
+    torch.save({"model": old | {index: old[index] + 1}}, context.folder / "c.pth")
+    with pytest.raises(EncoderError, match="does not fit"):
+        opened(context, **keys)
+
+
 class TestSize:
     """Images have the size that a network is built for, whatever its name stands for."""
 
@@ -301,6 +331,20 @@ def test_images_have_three_channels(count: int, context: Context) -> None:
     with pytest.raises(EncoderError, match="images have three") as caught:
         opened(context, random_init=1, arguments=arguments)
     assert "validation" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.float8_e4m3fn])
+def test_values_of_another_kind_in_a_folder_of_timm_are_refused(
+    kind: torch.dtype, context: Context
+) -> None:
+    saved_for_hub(context.folder / "hf")
+    name = f"local-dir:{context.folder / 'hf'}"
+    opened(context, name=name)
+    path = context.folder / "hf/model.safetensors"
+    state = safetensors.torch.load_file(path)
+    safetensors.torch.save_file(state | {"fc.bias": state["fc.bias"].to(kind)}, path)
+    with pytest.raises(EncoderError, match=r"fc\.bias"):
+        opened(context, name=name)
 
 
 class TestUnread:
