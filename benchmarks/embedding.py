@@ -141,7 +141,7 @@ class _Files(torch.utils.data.Dataset[torch.Tensor]):
 
 def _pooled(encoder: TorchEncoder) -> Callable[[torch.Tensor], torch.Tensor]:
     pooled = encoder._network.pooled
-    assert not isinstance(pooled, str)
+    assert callable(pooled)
     return pooled
 
 

@@ -22,7 +22,7 @@ from pytest_visualbias.cli_probe import add_probe
 from pytest_visualbias.cli_reports import add_comparison, add_report
 from pytest_visualbias.cli_suggest import add_suggest
 from pytest_visualbias.cli_suites import add_suites
-from pytest_visualbias.errors import ReportError, UsageError, VisualBiasError
+from pytest_visualbias.errors import ReportError, UsageError, VisualBiasError, path_sentence
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.reports.schema import report_schema
@@ -86,6 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the pipe has seen enough
         # What is still buffered would fail again when the interpreter flushes it on leaving.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # of a path that no check of ours foresaw, or of a full disk
+        print(path_sentence(error), file=sys.stderr)
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAULTY
     return status
 
 

@@ -15,8 +15,9 @@ from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.models.headers import doubled, flaws_of
+from pytest_visualbias.pipeline.building import build
 from pytest_visualbias.pipeline.certain import certain
-from pytest_visualbias.pipeline.embedding import placed
+from pytest_visualbias.pipeline.embedding import placed, want_of
 from pytest_visualbias.pipeline.foreseen import foreseen
 from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.remote.mirror import Mirror
@@ -51,6 +52,9 @@ def add_check(check: argparse.ArgumentParser) -> None:
     )
     check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
     check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
+    check.add_argument(
+        "--models", action="store_true", help="build the models and print the length of vectors"
+    )
     add_place(check)
     check.set_defaults(run=_check, judges=True)
 
@@ -83,9 +87,11 @@ def _is_sound(
     if path.suffix not in (".yaml", ".yml"):
         print(f"{path}: is no bias spec by its name (*{SPEC_SUFFIXES[0]}); name one")
         return False
+    today = dt.datetime.now(dt.timezone.utc).date()
     try:
         baseline = baselines.of(path, str(path))
         file = read_spec(path, file=str(path), has_baseline=baseline.is_expected)
+        file.check_day(today)
         mirror = Mirror(folder=place_of(options.cache))
         found = preflight(
             file, stimuli=options.stimuli, strict=options.strict, digest=digest, mirror=mirror
@@ -94,9 +100,11 @@ def _is_sound(
         print(error)
         return False
     models = _identified(file, digest, mirror)
+    if options.models:
+        models.runs.extend(_built(file, found, digest, mirror, models.missing))
     recorded = foreseen(file, found.models, baseline)
     problems = {text for sets in found.models.values() for text in sets.problems.values()}
-    problems |= {*certain(file, dt.datetime.now(dt.timezone.utc).date())}
+    problems |= {*certain(file, today)}
     problems |= {*_misnamed(path), *_undecodable(found), *models.missing, *recorded.problems}
     warnings = {text for group in found.warnings.values() for text in group} | {*models.doubled}
     (problems if options.strict else warnings).update(recorded.warnings)
@@ -199,6 +207,30 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
         judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
         shown.runs.append(printable(f"{name}: {axis} {', '.join(steps)}; {judged}"))
     return shown
+
+
+def _built(
+    file: SpecFile,
+    preflight: Preflight,
+    digest: Callable[[Path], str],
+    mirror: Mirror,
+    faults: list[str],
+) -> Iterator[str]:
+    """Build every model and yield the length of its vectors; add what is wrong to `faults`."""
+    context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
+    for name, entry in file.spec.models.items():
+        if isinstance(entry, EmbeddingsModel):
+            continue
+        want = want_of(file, name, preflight.models[name])
+        try:
+            identities = find_source(entry.source).identify(entry, context)
+            lengths, reasons = build(entry, identities, context, want)
+        except EncoderError as error:
+            faults.append(_of_model(file, name, error))
+            continue
+        faults.extend(_of_model(file, name, EncoderError(one)) for one in reasons.values())
+        shown = ", ".join(f"{layer} {length}" for layer, length in lengths.items())
+        yield printable(f"{name}: {shown}")
 
 
 def _of_model(file: SpecFile, model: str, error: EncoderError) -> str:

@@ -6,16 +6,19 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.errors import json_without_commands
 from pytest_visualbias.remote.urls import is_url, place
 from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
 from pytest_visualbias.reports.outcomes import faults, was_broken, was_strict
 from pytest_visualbias.reports.overwriting import objection
 from pytest_visualbias.reports.reading import read_report
+from pytest_visualbias.reports.rederived import check_outcomes
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
 
 if TYPE_CHECKING:
@@ -96,7 +99,10 @@ def _tolerance(text: str) -> float:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    found = compare(read_report(options.old), read_report(options.new), options.tolerance)
+    old, new = read_report(options.old), read_report(options.new)
+    check_outcomes(old)
+    check_outcomes(new)
+    found = compare(old, new, options.tolerance)
     # Whoever reads may have seen enough; what is worse stays worse.
     with contextlib.suppress(BrokenPipeError):
         print(_compared(found, options), end="")
@@ -108,7 +114,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _compared(found: Comparison, options: argparse.Namespace) -> str:
     if options.json:
         text = json.dumps(found.plain(), indent=1, ensure_ascii=False, allow_nan=False)
-        return f"{text}\n"
+        return f"{json_without_commands(text)}\n"
     from pytest_visualbias.reports.comparison_table import table
 
     return table(found, _screen(), shows_all=options.all)
@@ -148,7 +154,8 @@ def _misplaced(targets: Mapping[str, Path], read: Sequence[Path]) -> str | None:
     """Return why a report must not go where it is to go, if any must not."""
     for name, path in targets.items():
         why = objection(name, path)
-        if any(path.resolve() == one.resolve() for one in read):
+        # Unlike Path.resolve, this bears a link to itself.
+        if os.path.realpath(path) in {os.path.realpath(one) for one in read}:
             why = f"{path} is the report that is read; name another file"
         if why is not None:
             return f"--{name.replace('_', '-')}: {why}"

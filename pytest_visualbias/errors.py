@@ -40,8 +40,11 @@ __all__ = [
     "StorageError",
     "UsageError",
     "VisualBiasError",
+    "json_without_commands",
     "legible",
+    "path_sentence",
     "printable",
+    "without_commands",
     "without_secrets",
 ]
 
@@ -56,22 +59,54 @@ ENTRY = re.compile(
 )
 # What signs a URL, or holds a key, by the names that stores give it.
 SIGNED = re.compile(
-    r"([?&](?:x-(?:amz|goog|ms)-[\w-]+|awsaccesskeyid|signature|sig|[\w-]*(?:token|secret|key|"
+    r"([?&#;](?:x-(?:amz|goog|ms)-[\w-]+|awsaccesskeyid|signature|sig|[\w-]*(?:token|secret|key|"
     r"password|credential)[\w-]*)=)[^&\s#'\"]+",
     re.IGNORECASE,
 )
 
 
+# What makes a command of a line in a log of GitHub, Azure or TeamCity, wherever it stands in it.
+COMMAND = re.compile(r"##(?=\w*\[)")
+
+# The pieces of a URL, and what services hand out as keys; a digest (hexadecimal) is shown.
+URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]*")
+PIECE = re.compile(r"[^/?#&=;]+")
+MIXED = r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)"
+TOKENS = (
+    re.compile(r"(?:gh[a-z]_|hf_|npm_|dckr_pat_)[A-Za-z0-9]{16,}|github_pat_\w{16,}"),
+    re.compile(r"(?:glpat|sk|pypi|xox[a-z])-[\w-]{16,}|bot\d+(?::|%3A)[\w-]{16,}"),
+    re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{12,}|(?:ya29\.|eyJ|AIza)[\w.~+-]{16,}"),
+    re.compile(MIXED + r"[A-Za-z0-9]{20,}(?:%3D){0,2}"),
+    re.compile(MIXED + r"(?!(?:[^_-]*[_-]){4})[\w~-]{32,}(?:%3D){0,2}", re.ASCII),
+)
+
+
 def printable(text: str) -> str:
     """Return a text that stays on one line and shows what it holds, line breaks escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return without_commands(shown)
+
+
+def without_commands(text: str) -> str:
+    """Return a text that no log of CI takes for a command: one sign of it is an escape."""
+    return COMMAND.sub(r"#\\x23", text)
+
+
+def json_without_commands(text: str) -> str:
+    """Return a text of JSON that means the same, and that no log of CI takes for a command."""
+    return COMMAND.sub(r"#\\u0023", text)
 
 
 def without_secrets(text: str) -> str:
     """Return a text whose URLs hold no name, password, key or signature."""
     if "://" not in text:
         return text
-    return SIGNED.sub(r"\1...", ENTRY.sub(r"\1", text))
+    shown = SIGNED.sub(r"\1...", ENTRY.sub(r"\1", text))
+    return URL.sub(lambda url: PIECE.sub(_hidden, url[0]), shown)
+
+
+def _hidden(piece: re.Match[str]) -> str:
+    return "..." if any(token.fullmatch(piece[0]) for token in TOKENS) else piece[0]
 
 
 def legible(text: str) -> str:
@@ -81,6 +116,12 @@ def legible(text: str) -> str:
         return shown
     half = (LONGEST - len(LEFT_OUT)) // 2
     return f"{shown[:half]}{LEFT_OUT}{shown[-half:]}"
+
+
+def path_sentence(error: OSError) -> str:
+    """Return what is wrong with a path that the system refuses, and what to do."""
+    path = "a file" if error.filename is None else str(error.filename)
+    return legible(f"{path} cannot be used ({error.strerror or error}); correct the path")
 
 
 class VisualBiasError(Exception):

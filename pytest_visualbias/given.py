@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from pathlib import Path
 
 import pytest
 
+from pytest_visualbias.errors import path_sentence
 from pytest_visualbias.remote.urls import Url, is_url, miswritten
 
 __all__ = [
@@ -58,7 +60,7 @@ def path_of(config: pytest.Config, name: str) -> Path | None:
     text = value_of(config, name)
     is_given = config.getoption(f"--visualbias-{name}") is not None
     folder = config.invocation_params.dir if is_given else config.rootpath
-    return None if text is None else below(folder, text)
+    return None if text is None else _usable(below(folder, text), name)
 
 
 def place_of(config: pytest.Config, name: str) -> Path | Url | None:
@@ -73,6 +75,18 @@ def place_of(config: pytest.Config, name: str) -> Path | Url | None:
     if said := miswritten(given or ""):
         raise pytest.UsageError(f"--visualbias-{name}: {said}")
     return Url(given) if given and is_url(given) else path_of(config, name)
+
+
+def _usable(path: Path, name: str) -> Path:
+    """Return a path that may be there or not; one that no file can have is refused."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise pytest.UsageError(f"--visualbias-{name}: {path_sentence(error)}") from None
+    except ValueError as error:  # a null byte
+        raise pytest.UsageError(f"--visualbias-{name}: {path!r}: {error}; correct it") from None
+    return path
 
 
 def below(folder: Path, text: str) -> Path:

@@ -104,9 +104,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_on(config) and not any(is_spec_argument(argument) for argument in config.args):
         _refuse_idle_options(config)
     else:
+        from pytest_visualbias.errors import path_sentence
         from pytest_visualbias.running import Running
 
-        config.pluginmanager.register(Running(config), "visualbias-running")
+        try:
+            running = Running(config)
+        except OSError as error:
+            raise pytest.UsageError(path_sentence(error)) from None
+        config.pluginmanager.register(running, "visualbias-running")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

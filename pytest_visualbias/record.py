@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pytest_visualbias.errors import json_without_commands
+
 __all__ = [
     "READ_VERSIONS",
     "AcceptRecord",
@@ -17,6 +19,7 @@ __all__ = [
     "ModelRecord",
     "PointRecord",
     "PredictionRecord",
+    "ReadOutRecord",
     "Report",
     "ResultRecord",
     "SeriesRecord",
@@ -172,11 +175,23 @@ class PredictionRecord(_Frozen):
     rate: Literal["fpr", "tpr", "share", "score"]
     label: list[str]
     threshold: float | None
-    activation: Literal["softmax", "sigmoid"]
+    activation: Literal["softmax", "sigmoid", "none"]
     classes: int
     rate_x: float
     rate_y: float
     is_blind: bool = False
+
+
+class ReadOutRecord(_Frozen):
+    """Where embeddings were read: a module, its input or output, and the length of a vector.
+
+    The side is empty if the library of the network defines `pooled`; the length is 0 of flattened
+    maps.
+    """
+
+    module: str
+    side: Literal["input", "output", ""]
+    length: int
 
 
 class WordRecord(_Frozen):
@@ -219,6 +234,7 @@ class ResultRecord(_Frozen):
     layer: str
     module: str = ""
     pooling: str
+    read_out: ReadOutRecord | None = None
     role: Literal["gated", "reference", "random"]
     control: str | None
     tags: list[str]
@@ -312,4 +328,5 @@ class Report(_Frozen):
 def to_json(report: Report) -> str:
     """Return a report as strict JSON: no NaN, keys in the order of the schema."""
     plain = report.model_dump(mode="json", by_alias=True)
-    return json.dumps(plain, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(plain, allow_nan=False, indent=1, ensure_ascii=False)
+    return f"{json_without_commands(text)}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from pytest_visualbias.session import Session
 from pytest_visualbias.spec.remembered import DigestMemo
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
     from pytest_visualbias.baseline.recording import Kept
     from pytest_visualbias.record import Report
@@ -206,10 +207,20 @@ class Running:
         return bool(self.config.getoption("--collect-only"))
 
     def _is_empty(self) -> bool:
-        """Whether the flag was given, and no item ran; when strict, none that can fail."""
-        is_strict = self.options.settings.strict
-        has_none = not self.gathered or (is_strict and self.account.nothing_gated() is not None)
-        return self.options.is_given and has_none and not self._collects_only()
+        """Whether the flag was given, and no item ran that can fail; named ones are wanted so."""
+        is_wanted = not self.options.settings.strict and self._are_named(self.account.selected)
+        has_none = not self.gathered or (self.account.nothing_gated() and not is_wanted)
+        return self.options.is_given and bool(has_none) and not self._collects_only()
+
+    def _are_named(self, nodeids: Iterable[str]) -> bool:
+        """Whether the command line has all of these by their node ids."""
+        folder, root = self.config.invocation_params.dir, self.config.rootpath
+        parts = (argument.partition("::") for argument in self.config.args)
+        places = {f"{os.path.realpath(folder / path)}::{rest}" for path, _, rest in parts}
+        return all(
+            f"{os.path.realpath(root / path)}::{rest}" in places
+            for path, _, rest in (nodeid.partition("::") for nodeid in nodeids)
+        )
 
     def _keep(self, session: pytest.Session) -> None:
         """Record results where it is asked for; what cannot be done, or is left over, is said."""

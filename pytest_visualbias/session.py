@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.baseline.recording import Claims
-from pytest_visualbias.errors import EncoderError, VisualBiasError
+from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
 from pytest_visualbias.models.encoder import Context
+from pytest_visualbias.pipeline.building import build, is_cached
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
 from pytest_visualbias.pipeline.family import families
 from pytest_visualbias.pipeline.foreseen import claimed
@@ -79,6 +80,7 @@ class Session:
         default_factory=dict
     )
     _expected: list[tuple[LoadedSpec, str]] = field(default_factory=list)
+    _unbuilt: list[tuple[LoadedSpec, str]] = field(default_factory=list)
     _wants: dict[str, list[tuple[Path, Want]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,6 +115,7 @@ class Session:
         """
         baseline = self._baselines.of(path, file)
         spec_file = _read(path, file, text, self.settings.overrides, baseline)
+        spec_file.check_day(self.today)
         checked = preflight(
             spec_file,
             stimuli=self.settings.stimuli,
@@ -137,6 +140,7 @@ class Session:
         A network that several of them mean is loaded once, and embeds for all of them.
         """
         self._expected = list(models)
+        self._unbuilt = list(self._expected)
 
     def result(
         self, spec: LoadedSpec, model: str, test: str, layer: str, *, nodeid: str
@@ -199,14 +203,39 @@ class Session:
     def _subject(self, spec: LoadedSpec, model: str) -> Subject:
         key = _key(spec, model)
         if key not in self._subjects:
+            self._build_ahead(key)
+        if key not in self._subjects:
             try:
                 self._subjects[key] = self._measure(spec, model)
             except VisualBiasError as error:
                 self._subjects[key] = error
+            except OSError as error:  # of a path that no file can have
+                self._subjects[key] = EncoderError(path_sentence(error))
         found = self._subjects[key]
         if isinstance(found, VisualBiasError):
             raise found
         return found
+
+    def _build_ahead(self, first: tuple[Path, str]) -> None:
+        """Build the networks that lack vectors before any image, to report their errors at once.
+
+        The first model is built anyway. Only one network at a time is in memory.
+        """
+        while self._unbuilt:
+            spec, model = self._unbuilt.pop(0)
+            key, entry = _key(spec, model), spec.file.spec.models[model]
+            if key == first or key in self._subjects or isinstance(entry, EmbeddingsModel):
+                continue
+            context = self.context(spec)
+            want = want_of(spec.file, model, spec.preflight.models[model])
+            try:
+                found = self._series(spec, model) or identify(entry, context)
+                if not is_cached(entry, found, context, want, self.resources.cache):
+                    _, reasons = build(entry, found, context, want)
+                    if len(reasons) == len(want.points):
+                        raise EncoderError(next(iter(reasons.values())))
+            except VisualBiasError as error:
+                self._subjects[key] = error
 
     def _series(self, spec: LoadedSpec, model: str) -> Sequence[Identity]:
         """Return the checkpoints of a series, looked for once: training may add to them."""

@@ -19,6 +19,7 @@ import pytest_visualbias
 from pytest_visualbias.cli import main
 from pytest_visualbias.spec import remembered
 from pytest_visualbias.spec.digests import digest_of_file
+from tests.plugin.conftest import LATER
 
 SPEC = """visualbias: 1
 models:
@@ -174,7 +175,7 @@ def test_check_says_that_a_waiver_is_past_its_day(spec: Path, capsys: Output) ->
     accept = "\n    accept: {max_effect: 0.6, reason: known, until: %s}"
     limits = "limits: {max_effect: 0.5}"
     text = spec.read_text().replace("limits: {max_growth: 0.2}", limits)
-    for until, code in (("2020-02-29", 1), ("2999-01-01", 0)):
+    for until, code in (("2020-02-29", 1), (LATER, 0)):
         spec.write_text(text.replace(limits, limits + accept % until))
         assert main(["check", str(spec)]) == code
         out = capsys.readouterr().out

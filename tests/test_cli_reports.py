@@ -102,7 +102,8 @@ def test_comparing_a_report_with_itself_is_0(run: Path, capsys: pytest.CaptureFi
 
 
 def test_comparing_with_a_worse_one_is_1(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fallen = full_row().model_copy(update={"outcome": "fail"})
+    numbers = {"effect_judged": 1.9, "p_adjusted": 0.001, "limits": {"max_effect": 0.5}}
+    fallen = full_row().model_copy(update={"outcome": "fail", **numbers})
     run.write_text(to_json(report(results=[full_row()])), encoding="utf-8")
     assert main(["compare", str(run), str(other(run, results=[fallen]))]) == 1
     assert "pass → fail" in capsys.readouterr().out

@@ -53,6 +53,14 @@ class Stimuli(_Strict):
         return cls(digest=digest_of_list(ordered), n=len(ordered))
 
 
+class ReadOut(_Strict):
+    """Where embeddings were read: a module, its input or output, and the length of a vector."""
+
+    module: str
+    side: str
+    length: int
+
+
 class Entry(_Strict):
     """The result of one test of one model at one layer.
 
@@ -62,6 +70,8 @@ class Entry(_Strict):
         Of the test.
     module, pooling : str
         Where and how embeddings were read.
+    read_out : ReadOut, optional
+        Where exactly; older entries lack it, and nothing is compared with them.
     preprocessing : dict
         What was done to the images.
     precision : str
@@ -93,6 +103,7 @@ class Entry(_Strict):
     gap: float | None
     scores: dict[str, dict[str, float]]
     prediction: dict[str, Any] | None = None
+    read_out: ReadOut | None = None
     basis: BasisRecord | None = None
 
     def written(self) -> dict[str, Any]:
@@ -165,6 +176,7 @@ def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
         scores=result["scores"],
         basis=result.get("basis"),
         prediction=_asked(result.get("prediction")),
+        read_out=result.get("read_out"),
         **{name: result[name] for name in numbers},
     )
 
@@ -218,6 +230,8 @@ def _differences(old: Entry, new: Entry) -> Iterator[Unlike]:
             yield Unlike(text=f"stimuli of {role} ({count})")
     if old.prediction != new.prediction:
         yield Unlike(text=f"prediction ({_apart(old.prediction or {}, new.prediction or {})})")
+    if old.module == new.module:  # else told below
+        yield from _read_outs(old.read_out, new.read_out)
     # Of a program nobody knows it, and records of older runs say fp32.
     is_unknown = OWN_PRECISION in (old.precision, new.precision)
     for name in ("module", "pooling", *(() if is_unknown else ("precision",))):
@@ -230,6 +244,19 @@ def _differences(old: Entry, new: Entry) -> Iterator[Unlike]:
         if was != now:
             text = f"preprocessing ({key}: {was} then, {now} now)"
             yield Unlike(name=f"preprocessing.{key}", text=text)
+
+
+def _read_outs(old: ReadOut | None, new: ReadOut | None) -> Iterator[Unlike]:
+    if old is None or new is None:
+        if old is not new:
+            yield Unlike(text="read-out (not recorded by older versions)")
+        return
+    if (old.module, old.side) != (new.module, new.side):
+        then, now = (f"{one.side or 'features'} of '{one.module}'" for one in (old, new))
+        yield Unlike(name="read_out", text=f"read-out ({then} then, {now} now)")
+    if old.length != new.length:
+        text = f"length of vectors ({old.length} then, {new.length} now)"
+        yield Unlike(name="dimension", text=text)
 
 
 def _apart(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

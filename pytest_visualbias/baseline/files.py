@@ -35,7 +35,7 @@ __all__ = [
 
 FOLDER = "__visualbias__"
 VERSION = 2
-# Entries of version 1 lack what growth is tested with; recording them again adds it.
+# Entries of version 1 lack the read-out and what growth is tested with; record them again.
 KNOWN_VERSIONS = (1, VERSION)
 MARK = "visualbias_baseline"
 REPORT_MARK = "schema_version"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "Cached", "EmbeddingCache", "write_whole"]
 
 # The name of the folder below the cache's own: another one wherever files are laid out otherwise.
-FORMAT = "3"
+FORMAT = "4"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

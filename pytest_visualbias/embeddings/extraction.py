@@ -6,8 +6,11 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
+from pytest_visualbias.models.steadiness import check_steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     Lose = Callable[[LayerPoint, str], None]
 
-__all__ = ["extract"]
+__all__ = ["check_network", "extract", "vector_lengths"]
 
 AHEAD = 2
 
@@ -88,6 +91,37 @@ def extract(
         done += len(batch)
         progress(done, len(stimuli))
     return failures
+
+
+def check_network(encoder: Encoder, layers: Sequence[LayerPoint]) -> None:
+    """Check that the vectors of an image depend on nothing else, at the layers that can be read.
+
+    Raises
+    ------
+    EncoderError
+        For a random network, and one whose vectors depend on the other images of a pass.
+    """
+
+    def encode(inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        given = {str(index): one for index, one in enumerate(inputs)}
+        return _encode_readable(encoder, given, layers, lambda _layer, _reason: None)
+
+    check_steady(encode, encoder.prepare, batch=getattr(encoder, "batch", None))
+
+
+def vector_lengths(
+    encoder: Encoder, layers: Sequence[LayerPoint]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the length of the vectors of each layer, and why others cannot be read.
+
+    One blank image passes through the network.
+    """
+    reasons: dict[str, str] = {}
+    inputs = {"blank": encoder.prepare(Image.new("RGB", (256, 256)))}
+    found = _encode_readable(
+        encoder, inputs, layers, lambda layer, reason: reasons.update({layer.name: reason})
+    )
+    return {one.name: found[one.name].shape[1] for one in layers if one.name in found}, reasons
 
 
 def _encode_readable(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.extraction import extract
+from pytest_visualbias.embeddings.extraction import check_network, extract
 from pytest_visualbias.embeddings.keeping import Keeper
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
@@ -126,6 +126,7 @@ class Worker:
         self._key = ""
         self._encoder: Encoder | None = None
         self._loaded = ""
+        self._checked: set[str] = set()
 
     def where(self) -> str:
         """Return the name of the machine; the worker is at work then."""
@@ -136,6 +137,7 @@ class Worker:
         try:
             if self._key != order.key:
                 self._encoder, self._key = None, ""  # the old one goes before the new one comes
+                self._checked = set()
                 self._encoder, self._key = _opened(order.job), order.key
                 self._loaded = loaded_facts(self._encoder)
             if order.loaded not in ("", self._loaded):
@@ -151,6 +153,9 @@ class Worker:
         assert self._encoder is not None  # noqa: S101 - for mypy
         encoder, job = self._encoder, order.job
         points = [point for point in job.want.points if point.name in task.points]
+        if unchecked := [point for point in points if point.name not in self._checked]:
+            check_network(encoder, unchecked)
+            self._checked |= {point.name for point in unchecked}
         notes = notes_of(encoder)
         keys = {point.name: (point.name, f"{point.name} together") for point in points}
         memory = EmbeddingCache(folder=None)

@@ -76,12 +76,17 @@ def _counting(asked: Prediction) -> str:
         "fpr": f"Only images count that lie in no folder {folders}",
         "tpr": f"Only images count that lie in a folder {folders}",
     }.get(asked.rate, "All images count")
+    if asked.activation == "none" and not asked.is_rate:
+        return f"{which}. The network returns the probability."
     if not asked.is_rate:
         return f"{which}. The probability is the {asked.activation} of the logits."
     if asked.threshold is None and asked.activation == "softmax":
         return f"{which}. Predicted is the class with the largest logit."
+    if asked.threshold is None and asked.activation == "none":
+        return f"{which}. Predicted is the class with the largest probability."
     least = 0.5 if asked.threshold is None else asked.threshold
-    return f"{which}. The class is predicted where its {asked.activation} is at least {least:g}."
+    what = "probability" if asked.activation == "none" else asked.activation
+    return f"{which}. The class is predicted where its {what} is at least {least:g}."
 
 
 def _has(subject: Subject, role: str) -> bool:

@@ -52,6 +52,7 @@ def merged(model: Any, folder: Path, *, heads: tuple[str, ...]) -> tuple[Any, di
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*missing adapter keys.*")
             config = peft.PeftConfig.from_pretrained(str(folder))
+            _check_code(config, folder)
             _check_modules(model, folder)
             adapted = peft.PeftModel.from_pretrained(model, str(folder), config=config)
             whole = adapted.merge_and_unload(safe_merge=True)
@@ -68,6 +69,14 @@ def merged(model: Any, folder: Path, *, heads: tuple[str, ...]) -> tuple[Any, di
         "kind": str(getattr(config.peft_type, "value", config.peft_type)),
         "saves_classifier": any(name in heads for name in saved),
     }
+
+
+def _check_code(config: Any, folder: Path) -> None:
+    if getattr(config, "megatron_config", None):
+        raise EncoderError(
+            f"the adapter {folder} asks for a module of Python ('megatron_config'), which could "
+            "run code; remove the key and save it again"
+        )
 
 
 def _check_modules(model: Any, folder: Path) -> None:

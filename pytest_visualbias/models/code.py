@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.outside import outside_root
+from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.models.encoder import Context
 
-__all__ = ["LIBRARIES", "code_files", "module_file", "packages_of", "version_of"]
+__all__ = [
+    "LIBRARIES",
+    "code_files",
+    "digest_of_code",
+    "module_file",
+    "module_path",
+    "packages_of",
+    "version_of",
+]
 
 LIBRARIES = ("pillow", "pytest-visualbias", "timm", "torch", "torchvision")
 
@@ -39,7 +48,7 @@ def module_file(module: str, context: Context) -> Path:
         Where there is none below the project, its ``src`` or the folder of the spec.
     """
     for root in _roots(context):
-        if path := _module_path(module, root):
+        if path := module_path(module, root):
             return path
     places = ", ".join(str(root) for root in _roots(context))
     raise EncoderError(f"the module '{module}' was not found below {places}; correct 'call'")
@@ -50,7 +59,8 @@ def _roots(context: Context) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(root.resolve() for root in roots))
 
 
-def _module_path(module: str, root: Path) -> Path | None:
+def module_path(module: str, root: Path) -> Path | None:
+    """Return the file of a module below a folder, where there is one."""
     base = root.joinpath(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises about names that are too long
@@ -80,15 +90,26 @@ def code_files(start: Path, context: Context) -> dict[Path, Path]:
         tops = {module.partition(".")[0] for module in modules}
         roots += sorted({at for top in tops if (at := outside_root(top))} - {*roots})
         for module in modules:
-            waiting += [at for base in roots if (at := _module_path(module, base))]
+            waiting += [at for base in roots if (at := module_path(module, base))]
     return found
+
+
+def digest_of_code(files: Mapping[Path, Path]) -> str:
+    """Return the digest of files of code by their names below their roots."""
+    code: dict[str, str] = {}
+    # Sorted, as two roots may have a file of the same name, and neither may hide the other.
+    for name, digest in sorted(
+        (str(path.relative_to(root)), digest_of_file(path)) for path, root in files.items()
+    ):
+        code[name] = code.get(name, "") + digest
+    return digest_of_mapping(code)
 
 
 def packages_of(files: Mapping[Path, Path], context: Context) -> dict[str, str]:
     """Return the versions of the packages from elsewhere that code of the project imports."""
     tops = {name.partition(".")[0] for path, root in files.items() for name in _imports(path, root)}
     tops -= {*sys.stdlib_module_names, *LIBRARIES}
-    foreign = {top for top in tops if not any(_module_path(top, at) for at in _roots(context))}
+    foreign = {top for top in tops if not any(module_path(top, at) for at in _roots(context))}
     if not foreign:
         return {}
     providers = importlib.metadata.packages_distributions()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.foreign import ForeignSource
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.spec.checks import SOURCES_GROUP
@@ -34,8 +35,10 @@ __all__ = [
     "Identity",
     "InMemory",
     "NamesClasses",
+    "ReadOut",
     "ReadsTexts",
     "Source",
+    "StatesReadOut",
     "find_source",
     "missing",
 ]
@@ -56,6 +59,7 @@ EXTRAS = {
     "open_clip": "open-clip",
     "torchvision": "torchvision",
     "transformers": "transformers",
+    "onnx": "onnx",
     "onnxruntime": "onnx",
     "peft": "peft",
 }
@@ -151,7 +155,7 @@ class Identity:
     is_whole : bool
         Whether `facts` say everything; else the digest of the loaded weights belongs to them.
     is_kept : bool
-        Whether vectors may be kept: what code in memory does to images, nothing says for sure.
+        Whether vectors may be kept: what other code does to images, nothing says for sure.
     """
 
     label: str
@@ -167,6 +171,28 @@ class Identity:
     def fingerprint(self, weights: str = "") -> str:
         """Return the digest of all facts, and of the weights where these do not say them."""
         return digest_of_mapping({**self.facts, "weights": "" if self.is_whole else weights})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadOut:
+    """Where `pooled` is read, and what the output of the network is.
+
+    Attributes
+    ----------
+    module : str
+        A layer, or the name of an output.
+    side : {"input", "output", ""}
+        Of that layer; empty where the network's library defines `pooled`.
+    activation : {"softmax", "log_softmax", "sigmoid", ""}
+        Of the output, if it holds probabilities.
+    doubt : str
+        Why `pooled` may not be features.
+    """
+
+    module: str = ""
+    side: str = ""
+    activation: str = ""
+    doubt: str = ""
 
 
 class Encoder(Protocol):
@@ -225,6 +251,16 @@ class NamesClasses(Protocol):
         ...  # pragma: no cover
 
 
+@runtime_checkable
+class StatesReadOut(Protocol):
+    """What an encoder has besides where `pooled` had to be found in its network."""
+
+    @property
+    def read_out(self) -> ReadOut:
+        """Where `pooled` is read, and what the output of the network is."""
+        ...  # pragma: no cover
+
+
 class Source(Protocol):
     """What a package registers under ``pytest_visualbias.sources``."""
 
@@ -279,7 +315,7 @@ def find_source(name: str) -> Source:
     for point in importlib.metadata.entry_points(group=SOURCES_GROUP):
         if point.name == name:
             try:
-                return point.load()  # type: ignore[no-any-return]
+                return ForeignSource(point=point, source=point.load())
             except ImportError as error:
                 raise EncoderError(f"the source '{name}' ({point.value}) fails: {error}") from None
     raise EncoderError(f"there is no source '{name}'; install the package that provides it")

@@ -10,6 +10,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.export.passes import move_to_device_pass
 
@@ -18,20 +19,20 @@ from pytest_visualbias.models.archives import check_archive
 from pytest_visualbias.models.devices import choose_device
 from pytest_visualbias.models.factory import declared_input
 from pytest_visualbias.models.programs import (
+    LAST_HINT,
     check_precision,
     check_shape,
+    is_channels_last,
     named_outputs,
     output_outs,
     unreadable,
 )
-from pytest_visualbias.models.steadiness import check_steady, noise
+from pytest_visualbias.models.steadiness import noise
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import numpy as np
 
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.spec.schema import ProgramModel
@@ -59,18 +60,25 @@ def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> 
     device = choose_device(context.device, context.worker)
     if device.type != "cpu":
         exported = move_to_device_pass(exported, str(device))
-    own = declared_input(entry)
     shape, dtype = _input(exported, path)
-    check_shape(shape[1:], own["prepare"](noise(1)[0]).shape)
+    own = declared_input(entry, is_whole=dtype == torch.uint8)
+    is_last = is_channels_last(shape)
+    order = (shape[3], *shape[1:3]) if is_last else shape[1:]
+    check_shape(order, own["prepare"](noise(1)[0]).shape)
     batch = shape[0] if isinstance(shape[0], int) else None
     module, closed = _modules(exported)
+
+    def run(images: torch.Tensor) -> dict[str, torch.Tensor]:
+        laid = images.permute(0, 2, 3, 1).contiguous() if is_last else images
+        return named_outputs(module(_converted(laid, dtype)))
+
     network = Network(
         module=module,
-        body=lambda images: named_outputs(module(images.to(dtype))),
+        body=run,
         closed=closed,
         batch=batch,
         notes={"architecture": path.stem, "program": path.name},
-        **output_outs(_names(module, own["prepare"], batch, (device, dtype))),
+        **output_outs(_names(run, own["prepare"], batch, device)),
         **own,
     )
     return TorchEncoder.within(dataclasses.replace(context, device=str(device)), network)
@@ -113,10 +121,13 @@ def _input(exported: Any, path: Path) -> tuple[tuple[Any, ...], torch.dtype]:
     nodes = [node for node in exported.graph.nodes if node.op == "placeholder"]
     values = [node.meta.get("val") for node in nodes if node.name in names]
     is_batch = [torch.is_tensor(one) and one.ndim == 4 for one in values]  # noqa: PLR2004
-    if is_batch != [True] or not values[0].is_floating_point():
+    is_sound = is_batch == [True] and (
+        values[0].is_floating_point() or values[0].dtype == torch.uint8
+    )
+    if not is_sound:
         raise EncoderError(
             f"{path} takes {len(names)} inputs or no images; export a program of one batch "
-            "(n, 3, height, width) in floating point"
+            "(n, 3, height, width) in floating point or uint8"
         )
     return tuple(values[0].shape), values[0].dtype
 
@@ -146,19 +157,24 @@ class _Flat(torch.nn.Module):
         return self.run[0](images)
 
 
-def _names(
-    module: Any, prepare: Any, batch: int | None, kind: tuple[torch.device, torch.dtype]
-) -> list[str]:
-    def run(images: np.ndarray) -> dict[str, torch.Tensor]:
-        with torch.inference_mode():
-            return named_outputs(module(torch.from_numpy(images).to(*kind)))
+def _converted(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return images in the type that a program takes; pixels are whole numbers but for rounding."""
+    return images.round().to(dtype) if dtype == torch.uint8 else images.to(dtype)
 
+
+def _names(
+    run: Callable[[torch.Tensor], dict[str, torch.Tensor]],
+    prepare: Any,
+    batch: int | None,
+    device: torch.device,
+) -> list[str]:
+    images = torch.from_numpy(np.stack([prepare(image) for image in noise(batch or 2)]))
     try:
-        return list(check_steady(run, prepare, batch=batch))
-    except EncoderError:
-        raise
+        with torch.inference_mode():
+            return list(run(images.to(device)))
     except Exception as error:  # noqa: BLE001 - the program is somebody else's
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
-            f"the program does not take the images that 'transform' makes ({reason}); correct it"
+            f"the program does not take the images that 'transform' makes ({reason}); correct it, "
+            f"or {LAST_HINT}"
         ) from None

@@ -118,8 +118,33 @@ def _module(name: str, path: Path) -> Any:
     return module
 
 
-def declared_input(entry: FactoryModel | InMemoryModel | ProgramModel) -> dict[str, Any]:
-    """Return the preprocessing that the spec declares."""
+def declared_input(
+    entry: FactoryModel | InMemoryModel | ProgramModel, *, is_whole: bool = False
+) -> dict[str, Any]:
+    """Return the preprocessing that the spec declares.
+
+    Parameters
+    ----------
+    entry : model entry
+        With ``preprocess`` and ``transform``.
+    is_whole : bool
+        Whether the network takes whole numbers from 0 to 255, which nothing may normalise.
+
+    Raises
+    ------
+    EncoderError
+        For a transform that normalises the input of a network of whole numbers.
+    """
+    if is_whole:
+        transform = entry.transform
+        if transform is None or transform.mean is not None or transform.std is not None:
+            raise EncoderError(
+                "the program takes uint8 images, which are not normalised; give a 'transform' "
+                "without 'mean' and 'std'"
+            )
+        # What undoes the scaling to [0, 1].
+        changes = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}
+        entry = entry.model_copy(update={"transform": transform.model_copy(update=changes)})
     if entry.transform is None or entry.preprocess == "ieat":
         prepare, facts = ieat_input(entry.transform), ieat_facts(entry.transform)
     else:

@@ -16,16 +16,22 @@ from pytest_visualbias.errors import EncoderError, StorageError
 from pytest_visualbias.models.code import (
     LIBRARIES,
     code_files,
+    digest_of_code,
     module_file,
     packages_of,
     version_of,
 )
 from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.models.ordering import in_series
-from pytest_visualbias.models.shards import digest_of_settings, digest_of_weights, is_several
+from pytest_visualbias.models.shards import (
+    digest_of_folder,
+    digest_of_settings,
+    digest_of_weights,
+    is_several,
+)
 from pytest_visualbias.remote.urls import is_url
 from pytest_visualbias.spec.absent import correction
-from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
+from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.pointers import REMEDY, is_pointer
 from pytest_visualbias.spec.schema import IN_MEMORY
 
@@ -53,7 +59,8 @@ __all__ = [
     "weights_in",
 ]
 
-HUB_NAMES = ("hf-hub:", "hf_hub:", "local-dir:")
+LOCAL = "local-dir:"
+HUB_NAMES = ("hf-hub:", "hf_hub:", LOCAL)
 
 
 def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
@@ -75,6 +82,12 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
     }
     is_pretrained = entry.pretrained is not False and entry.random_init is None
     found = identities(entry, context, facts, loads_own_weights=is_pretrained)
+    if entry.name.startswith(LOCAL):
+        folder = Path(entry.name.removeprefix(LOCAL))
+        says = digest_of_folder(folder, context.digest, (".json",)) if folder.is_dir() else ""
+        found = tuple(
+            dataclasses.replace(one, facts={**one.facts, "folder": says}) for one in found
+        )
     if entry.name.startswith(HUB_NAMES):
         # The architecture and the preprocessing stand in a file there, which may change.
         return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
@@ -94,24 +107,21 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
     """
     module, _, _ = entry.call.partition(":")
     files = code_files(module_file(module, context), context)
-    code: dict[str, str] = {}
-    # Sorted, as two roots may have a file of the same name, and neither may hide the other.
-    for name, digest in sorted(
-        (str(path.relative_to(root)), digest_of_file(path)) for path, root in files.items()
-    ):
-        code[name] = code.get(name, "") + digest
     facts = {
         "source": "factory",
         "call": entry.call,
         "arguments": json.dumps(entry.arguments, sort_keys=True),
-        "code": digest_of_mapping(code),
+        "code": digest_of_code(files),
         "packages": json.dumps(packages_of(files, context), sort_keys=True),
         "preprocess": entry.preprocess,
         "transform": transform_text(entry),
         "ignore": json.dumps(entry.ignore),
         **place_facts(entry),
     }
-    return identities(entry, context, facts, loads_own_weights=entry.random_init is None)
+    found = identities(entry, context, facts, loads_own_weights=entry.random_init is None)
+    # What else a function reads, or keeps in attributes, is in no digest.
+    is_said = entry.files is not None or entry.random_init is not None
+    return tuple(dataclasses.replace(identity, is_kept=is_said) for identity in found)
 
 
 def identify_in_memory(entry: InMemoryModel, context: Context) -> tuple[Identity, ...]:

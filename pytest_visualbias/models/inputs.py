@@ -86,7 +86,8 @@ def network_input(entry: Any, own: OwnInput | None, *, unknown: str = "") -> dic
             raise EncoderError(f"{why}; add {_listed(lacking)} to 'transform'")
         changed = given
     else:
-        changes = {key: value for key in WHOLE if (value := getattr(given, key)) is not None}
+        keys = (*WHOLE, "channels")
+        changes = {key: value for key in keys if (value := getattr(given, key)) is not None}
         changed = own.transform.model_copy(update={"size": given.size, **changes})
     return {"prepare": declared(changed), "preprocessing": as_facts(changed)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
@@ -39,8 +40,6 @@ __all__ = [
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
 CONFIGURATION = (".json",)
-# Besides, the files of tokenizers: vocabularies, merges, and the models of sentencepiece.
-TOKENIZING = (".json", ".txt", ".model", ".vocab")
 
 
 def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity, ...]:
@@ -67,7 +66,7 @@ def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity
     packages = ("open_clip_torch", "transformers")
     found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
     if is_folder:
-        texts = digest_of_folder(folder, context.digest, TOKENIZING)
+        texts = digest_of_folder(folder, context.digest, None)
         return tuple(
             dataclasses.replace(identity, is_whole=True, texts=texts) for identity in found
         )
@@ -127,7 +126,7 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
                     context,
                     label=folder.name if names.count(folder.name) == 1 else str(folder),
                 ),
-                texts=digest_of_folder(folder, context.digest, TOKENIZING),
+                texts=digest_of_folder(folder, context.digest, None),
             )
             for folder in folders
         )
@@ -136,7 +135,7 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
         facts["folder"] = _folder(folder, context)
     found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
     if entry.path is not None:
-        texts = digest_of_folder(folder, context.digest, TOKENIZING)
+        texts = digest_of_folder(folder, context.digest, None)
         return tuple(dataclasses.replace(identity, texts=texts) for identity in found)
     return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
 
@@ -162,7 +161,10 @@ def identify_program(entry: ProgramModel, context: Context) -> tuple[Identity, .
         label = path.name if names.count(path.name) == 1 else str(path)
         identity = weights_in(path, facts, context, label=label)
         if entry.source == "onnx":
-            beside = {one.name: context.digest(one) for one in external_files(path)}
+            beside = {
+                os.path.relpath(one, path.parent): context.digest(one)
+                for one in external_files(path)
+            }
             external = {"external": json.dumps(beside, sort_keys=True)}
             identity = dataclasses.replace(identity, facts={**identity.facts, **external})
         found.append(identity)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_visualbias.models.encoder import ReadOut
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -25,8 +27,9 @@ class Network:
     ----------
     module : torch.nn.Module
         With its weights.
-    pooled : callable or str
+    pooled : callable, str or None
         What `body` gives to the vectors ``(n, dim)`` before any classifier, or why there are none.
+        None lets `final_layer.with_pooled` find them by one pass.
     body : callable
         Images ``(n, c, h, w)`` to what `pooled` and `logits` start from; without it, the images.
     logits : callable or str
@@ -53,12 +56,14 @@ class Network:
         Loads what reads texts into the space of `pooled`, or why there is nothing that does.
     classes : tuple of str
         What it calls its classes, in the order of its logits, where it says it.
+    read_out : ReadOut
+        Where `pooled` is read, if the network's library does not define it.
     notes : mapping
         Facts for the report.
     """
 
     module: torch.nn.Module
-    pooled: Callable[[Any], torch.Tensor] | str
+    pooled: Callable[[Any], torch.Tensor] | str | None
     prepare: Callable[[Image.Image], np.ndarray]
     preprocessing: Mapping[str, Any]
     body: Callable[[torch.Tensor], Any] = lambda images: images
@@ -74,4 +79,5 @@ class Network:
     batch: int | None = None
     texts: Callable[[], TextTower] | str = "the model reads no texts"
     classes: tuple[str, ...] = ()
+    read_out: ReadOut = field(default_factory=ReadOut)
     notes: Mapping[str, Any]

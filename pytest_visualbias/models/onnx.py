@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,17 +10,22 @@ import onnxruntime
 import torch
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.encoder import ReadOut
 from pytest_visualbias.models.factory import declared_input
+from pytest_visualbias.models.final_layer import SHARES, activation_of, doubt_of, refusal
+from pytest_visualbias.models.onnx_graph import Graph
 from pytest_visualbias.models.pooling import pool, two_dimensional
 from pytest_visualbias.models.programs import (
+    LAST_HINT,
     check_precision,
     check_shape,
+    is_channels_last,
     output_outs,
     unreadable,
 )
-from pytest_visualbias.models.steadiness import check_steady, noise
+from pytest_visualbias.models.steadiness import noise
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import LOGITS, POOLED, PROBABILITIES
+from pytest_visualbias.spec.layers import LOGITS, OUTPUT, POOLED, PROBABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,10 +40,12 @@ __all__ = ["OnnxEncoder", "open_onnx"]
 
 # As many as in a pass of torch's networks, so that no vector hangs on the batch size.
 PASS = 4
-KINDS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+WHOLE = "tensor(uint8)"
+KINDS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, WHOLE: np.uint8}
+FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+# Where weights are that lie beside a program which is no longer a file.
+BESIDE = "session.model_external_initializers_file_folder_path"
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-CLOSED = "an inner layer of an ONNX program cannot be read; export it as an output"
-COLOURS = 3
 
 
 def open_onnx(entry: ProgramModel, identity: Identity, context: Context) -> OnnxEncoder:
@@ -52,22 +60,39 @@ def open_onnx(entry: ProgramModel, identity: Identity, context: Context) -> Onnx
     check_precision(context)
     path = identity.checkpoint
     assert path is not None  # noqa: S101 - an entry names a file
-    session = _session(path, context)
-    return OnnxEncoder(session, declared_input(entry), path=path, digest=identity.fingerprint())
+    program = _Program(path, context)
+    return OnnxEncoder(program, entry, digest=identity.fingerprint())
 
 
-def _session(path: Path, context: Context) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = context.threads or 0
-    options.inter_op_num_threads = 1
-    options.use_deterministic_compute = True
-    # What is wrong is raised, and said once.
-    options.log_severity_level = 4
-    providers = _providers(context)
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # noqa: BLE001 - onnxruntime has a type for every state
-        raise unreadable(path, "ONNX program", error) from None
+class _Program:
+    """A program, run with whichever of its tensors as outputs."""
+
+    def __init__(self, path: Path, context: Context) -> None:
+        self.path = path
+        self._context = context
+        self._sessions: dict[tuple[str, ...], Any] = {(): self._session(str(path))}
+        self.graph = Graph.read(path)
+
+    def session(self, inner: tuple[str, ...] = ()) -> Any:
+        """Return what runs it, with inner tensors among its outputs."""
+        if inner not in self._sessions:
+            self._sessions[inner] = self._session(self.graph.with_outputs(inner))
+        return self._sessions[inner]
+
+    def _session(self, content: str | bytes) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._context.threads or 0
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        # What is wrong is raised, and said once.
+        options.log_severity_level = 4
+        if isinstance(content, bytes):
+            options.add_session_config_entry(BESIDE, str(self.path.parent))
+        providers = _providers(self._context)
+        try:
+            return onnxruntime.InferenceSession(content, options, providers=providers)
+        except Exception as error:  # noqa: BLE001 - onnxruntime has a type for every state
+            raise unreadable(self.path, "ONNX program", error) from None
 
 
 def _providers(context: Context) -> list[Any]:
@@ -89,30 +114,32 @@ class OnnxEncoder:
 
     Parameters
     ----------
-    session : onnxruntime.InferenceSession
+    program : _Program
         The program.
-    own : mapping
-        ``prepare`` and ``preprocessing``.
-    path : Path
-        Of the file.
+    entry : ProgramModel
+        Of the spec.
     digest : str
         Of all that the vectors depend on.
     """
 
-    def __init__(self, session: Any, own: Mapping[str, Any], *, path: Path, digest: str) -> None:
-        self._session = session
-        self._own = own
-        self._path = path
+    def __init__(self, program: _Program, entry: ProgramModel, *, digest: str) -> None:
+        self._program = program
         self.weights = digest
-        self._input = _only_input(session, path)
+        self._input = _only_input(program)
         shape = self._input.shape
-        self._is_channels_last = shape[3] == COLOURS != shape[1]
-        self._batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+        self._is_channels_last = is_channels_last(shape)
+        self._own = declared_input(entry, is_whole=self._input.type == WHOLE)
+        self.batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
         order = (shape[3], shape[1], shape[2]) if self._is_channels_last else shape[1:]
-        check_shape(tuple(order), self.prepare(noise(1)[0]).shape)
-        names = [one.name for one in session.get_outputs()]
-        self._read = output_outs(names)
-        self._check()
+        images = np.stack([self.prepare(image) for image in noise(self.batch or PASS)])
+        check_shape(tuple(order), images[0].shape)
+        self._outputs = [one.name for one in program.session().get_outputs() if one.type in FLOATS]
+        self._read = output_outs(self._outputs)
+        self._pooled = ""
+        self.read_out = ReadOut()
+        seen = self._probed(images)
+        if self._read[POOLED] is None:
+            self._find_pooled(images, seen)
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:
@@ -122,14 +149,16 @@ class OnnxEncoder:
     @property
     def description(self) -> Mapping[str, Any]:
         """Facts for the report."""
-        return {"device": self._session.get_providers()[0], "program": self._path.name}
+        device = self._program.session().get_providers()[0]
+        return {"device": device, "program": self._program.path.name}
 
     def layers(self) -> list[str]:
         """Return the names at which embeddings can be read."""
         has_logits = not isinstance(self._read[LOGITS], str)
         own = [] if isinstance(self._read[POOLED], str) else [POOLED]
         own += [LOGITS, PROBABILITIES] if has_logits else []
-        return list(dict.fromkeys([*own, *self._read["outputs"]]))
+        inner = self._program.graph.tensors()
+        return list(dict.fromkeys([*own, *self._read["outputs"], *inner]))
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return the network's input ``(channels, height, width)`` for one RGB image."""
@@ -143,28 +172,41 @@ class OnnxEncoder:
         Raises
         ------
         EncoderError
-            For a layer that is no output, or whose output cannot be pooled.
+            For a layer that the program does not have, or whose output cannot be pooled.
         """
-        size = self._batch or PASS
+        size = self.batch or PASS
+        inner = self._inner(layers)
         parts: list[dict[str, np.ndarray]] = []
         for start in range(0, len(inputs), size):
             taken = list(inputs[start : start + size])
-            seen = self._run(np.stack(taken + taken[-1:] * (size - len(taken))))
+            seen = self._run(np.stack(taken + taken[-1:] * (size - len(taken))), inner)
             found = {layer.name: self._vectors(seen, layer, size) for layer in layers}
             parts.append({name: rows[: len(taken)] for name, rows in found.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _run(self, images: np.ndarray) -> dict[str, torch.Tensor]:
+    def _inner(self, layers: Sequence[LayerPoint]) -> tuple[str, ...]:
+        """Return the tensors besides the outputs that layers are read from."""
+        wanted = {self._pooled if layer.module == POOLED else layer.module for layer in layers}
+        graph = self._program.graph
+        return tuple(sorted(one for one in wanted - {*self._read["outputs"]} if graph.has(one)))
+
+    def _run(self, images: np.ndarray, inner: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
         if self._is_channels_last:
             images = images.transpose(0, 2, 3, 1)
-        given = np.ascontiguousarray(images, dtype=KINDS[self._input.type])
-        found = self._session.run(None, {self._input.name: given})
-        names = [one.name for one in self._session.get_outputs()]
-        return {
+        kind = KINDS[self._input.type]
+        # Pixels are whole numbers but for rounding.
+        given = np.ascontiguousarray(images.round() if kind is np.uint8 else images, dtype=kind)
+        session = self._program.session(inner)
+        found = session.run(None, {self._input.name: given})
+        names = [one.name for one in session.get_outputs()]
+        seen = {
             name: torch.from_numpy(value)
             for name, value in zip(names, found, strict=True)
             if isinstance(value, np.ndarray) and value.dtype.kind == "f"
         }
+        if len(self._outputs) == 1:
+            seen.setdefault(OUTPUT, seen[self._outputs[0]])
+        return seen
 
     def _vectors(self, seen: Mapping[str, torch.Tensor], layer: LayerPoint, size: int) -> Any:
         output = self._output(seen, layer)
@@ -181,31 +223,60 @@ class OnnxEncoder:
             if isinstance(read, str):
                 raise EncoderError(f"there is no layer '{module}': {read}")
             vectors = two_dimensional(read(seen), layer)
-            return vectors.float().softmax(-1) if module == PROBABILITIES else vectors
+            is_share = self.read_out.activation in SHARES
+            return (
+                vectors.float().softmax(-1) if module == PROBABILITIES and not is_share else vectors
+            )
         if module not in seen:
             near = did_you_mean(module, self.layers())
-            raise EncoderError(f"there is no layer '{module}': {CLOSED}; {near}")
+            raise EncoderError(f"the program has no floating point tensor '{module}'; {near}")
         return pool(seen[module], layer, channels_last=False, prefix_tokens=0)
 
-    def _check(self) -> None:
+    def _probed(self, images: np.ndarray) -> dict[str, torch.Tensor]:
+        """Run the program once."""
         try:
-            check_steady(self._run, self.prepare, batch=self._batch)
-        except EncoderError:
-            raise
+            return self._run(images)
         except Exception as error:  # noqa: BLE001 - the program is somebody else's
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            hint = "" if isinstance(self._input.shape[1], int) else f", or {LAST_HINT}"
             raise EncoderError(
-                f"{self._path} does not take the images that 'transform' makes ({reason}); "
-                "correct it"
+                f"{self._program.path} does not take the images that 'transform' makes "
+                f"({reason}); correct it{hint}"
             ) from None
 
+    def _find_pooled(self, images: np.ndarray, seen: Mapping[str, torch.Tensor]) -> None:
+        """Find the features of a program with one output."""
+        (output,), graph = self._outputs, self._program.graph
+        inner = graph.final_input(output)
+        if inner and _is_vector(self._run(images, (inner,)).get(inner), len(images)):
+            self._pooled = inner
+            self._read[POOLED] = lambda seen: seen[inner]
+            self.read_out = ReadOut(module=inner, side="input")
+            return
+        scores = seen[output].flatten(1)
+        activation = activation_of(scores, graph.last(output))
+        self._read[POOLED] = self._read[LOGITS]
+        self.read_out = ReadOut(module=output, side="output", activation=activation)
+        if activation:
+            self._read[POOLED] = refusal(activation, graph.candidates(output))
+        else:
+            doubt = doubt_of(scores, is_known=graph.is_known(output))
+            self.read_out = dataclasses.replace(self.read_out, doubt=doubt)
 
-def _only_input(session: Any, path: Path) -> Any:
-    inputs = session.get_inputs()
+
+def _is_vector(found: torch.Tensor | None, count: int) -> bool:
+    """Whether a tensor holds one vector per image, with or without axes of length 1."""
+    if found is None or found.ndim < 2 or len(found) != count:  # noqa: PLR2004 - (n, dim)
+        return False
+    return found.shape[2:].numel() == 1
+
+
+def _only_input(program: _Program) -> Any:
+    inputs = program.session().get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in KINDS:  # noqa: PLR2004
         shown = ", ".join(f"{one.name} {one.type}{one.shape}" for one in inputs[:6])
         raise EncoderError(
-            f"{path} takes {shown}; export a program of one batch of images (n, 3, height, width) "
-            "in floating point"
+            f"{program.path} takes {shown}; export a program of one batch of images "
+            "(n, 3, height, width) in floating point or uint8"
         )
     return inputs[0]

@@ -104,17 +104,18 @@ def _pool_tokens(
 
 
 def two_dimensional(output: Any, layer: LayerPoint) -> torch.Tensor:
-    """Pass on vectors ``(n, dim)``.
+    """Return vectors ``(n, dim)``; further axes may have length 1.
 
     Raises
     ------
     EncoderError
         For anything else.
     """
-    if not torch.is_tensor(output) or output.ndim != 2:  # noqa: PLR2004 - (n, dim)
+    is_vector = torch.is_tensor(output) and output.ndim > 1 and output.shape[2:].numel() == 1
+    if not is_vector:
         shape = tuple(output.shape) if torch.is_tensor(output) else type(output).__name__
         raise EncoderError(
             f"layer '{layer.name}' gives {shape} where (n, dim) is needed; name a module to pool"
         )
-    vectors: torch.Tensor = output
+    vectors: torch.Tensor = output.flatten(1)
     return vectors

@@ -47,13 +47,19 @@ class StoredVectors:
     names: Mapping[str, list[str]]
 
     def select(
-        self, concept: str, files: str | ConceptFiles | ConceptWords, prefix: str
+        self,
+        concept: str,
+        files: str | ConceptFiles | ConceptWords,
+        prefix: str,
+        *,
+        are_classes: bool = False,
     ) -> tuple[StimulusSet, np.ndarray]:
         """Return the set of a concept and its vectors ``(n, dim)``, as precise as stored.
 
         Rows are compared between two files by name; where there are no names, by position.
         Words are rows of these names at the key that is the name of their concept; without names,
-        as many rows in their order.
+        as many rows in their order. Equal rows are taken for the same image, but not if they are
+        scores of classes: a classifier says the same of many images.
 
         Raises
         ------
@@ -79,7 +85,11 @@ class StoredVectors:
         else:
             rows = self._rows(key, wanted, len(array))
         stimuli = tuple(
-            _stimulus(wanted.path, names[row] if names else f"row {row}", array[row])
+            _stimulus(
+                wanted.path,
+                names[row] if names else f"row {row}",
+                None if are_classes else array[row],
+            )
             for row in rows
         )
         templates = files.templates if isinstance(files, ConceptWords) else ()
@@ -125,9 +135,10 @@ def _is_list_of_text(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-def _stimulus(path: str, name: str, row: np.ndarray) -> Stimulus:
+def _stimulus(path: str, name: str, row: np.ndarray | None) -> Stimulus:
     # Equal vectors are the nearest thing to equal images that a file of vectors can tell.
-    digest = hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()
+    content = f"{path}/{name}".encode() if row is None else np.ascontiguousarray(row).tobytes()
+    digest = hashlib.sha256(content).hexdigest()
     return Stimulus(name=f"{path}/{name}", digest=digest, identity=f"{path}/{name}")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import Transform
 
-__all__ = ["MEAN", "as_facts", "declared"]
+__all__ = ["MEAN", "as_facts", "channel_facts", "declared", "reordered"]
 
 # ImageNet's channel statistics, the field's default where a spec names none.
 MEAN = (0.485, 0.456, 0.406)
@@ -36,7 +36,19 @@ def as_facts(transform: Transform) -> Mapping[str, Any]:
         "std": list(transform.std or STD),
         "crop_pct": transform.crop if is_share else 1.0,
         "crop_mode": "squash" if transform.crop == "squash" else "center",
+        **channel_facts(transform),
     }
+
+
+def channel_facts(transform: Transform | None) -> dict[str, Any]:
+    """Return the order of channels, if it is not that of images."""
+    is_bgr = transform is not None and transform.channels == "bgr"
+    return {"channels": "bgr"} if is_bgr else {}
+
+
+def reordered(prepared: np.ndarray, transform: Transform | None) -> np.ndarray:
+    """Return a prepared image ``(3, height, width)`` with its channels in the order of a spec."""
+    return np.ascontiguousarray(prepared[::-1]) if channel_facts(transform) else prepared
 
 
 def declared(transform: Transform) -> Callable[[Image.Image], np.ndarray]:
@@ -60,7 +72,8 @@ def declared(transform: Transform) -> Callable[[Image.Image], np.ndarray]:
     def prepare(image: Image.Image) -> np.ndarray:
         resized = _fit(image, (height, width), transform.crop or "center", resample)
         pixels = np.asarray(resized, dtype=np.float32) / np.float32(255)
-        return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
+        ready = np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
+        return reordered(ready, transform)
 
     return prepare
 

@@ -7,22 +7,29 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.spec.layers import LOGITS, POOLED
+from pytest_visualbias.spec.layers import LOGITS, OUTPUT, POOLED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_visualbias.models.encoder import Context
 
 __all__ = [
+    "LAST_HINT",
     "check_precision",
     "check_shape",
+    "is_channels_last",
     "named_outputs",
     "output_outs",
     "unreadable",
 ]
 
-OUTPUT = "output"
+
+COLOURS = 3
+LAST_HINT = (
+    "if the program takes channels last (n, height, width, 3), export it so that its input states "
+    "this shape"
+)
 
 
 def check_precision(context: Context) -> None:
@@ -66,6 +73,11 @@ def check_shape(wanted: tuple[Any, ...], prepared: tuple[int, ...]) -> None:
     )
 
 
+def is_channels_last(shape: Sequence[Any]) -> bool:
+    """Whether a program states an input ``(n, height, width, 3)``; free sizes are no numbers."""
+    return bool(shape[3] == COLOURS != shape[1])
+
+
 def unreadable(path: Any, kind: str, error: Exception) -> EncoderError:
     """Return what to say of a file that cannot be loaded."""
     # What torch's reader of archives adds to its first sentence helps nobody.
@@ -78,7 +90,7 @@ def unreadable(path: Any, kind: str, error: Exception) -> EncoderError:
 
 
 def named_outputs(output: Any) -> dict[str, torch.Tensor]:
-    """Return the tensors that a program gives by name.
+    """Return the floating point tensors that a program gives by name.
 
     One is ``output``; of several, each has its index or its key behind that: ``output.0``.
     """
@@ -87,7 +99,8 @@ def named_outputs(output: Any) -> dict[str, torch.Tensor]:
 
 def _leaves(output: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
     if torch.is_tensor(output):
-        yield name, output
+        if output.is_floating_point():
+            yield name, output
         return
     parts: Any = ()
     if isinstance(output, tuple | list):
@@ -101,23 +114,26 @@ def _leaves(output: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
 def output_outs(names: list[str]) -> dict[str, Any]:
     """Return how the outputs of a program are read, as `Network` takes it.
 
-    What a program gives is both its features and its logits, as it is of a factory; where it
-    gives several things, those are meant that are called so.
+    The one output of a program is its logits, and `final_layer.with_pooled` finds its features. Of
+    several outputs, those named ``pooled`` and ``logits`` are meant.
     """
     if not names:
         raise EncoderError("the program gives no tensor; compile one that does")
-    read: dict[str, Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | str] = {}
+    read: dict[str, Any] = {}
     for wanted in (POOLED, LOGITS):
         called = [name for name in names if name.rpartition(".")[2] == wanted]
         meant = called[0] if called else names[0]
         if called or len(names) == 1:
-            read[wanted] = _reader(meant)
+            read[wanted] = None if wanted == POOLED and not called else _reader(meant)
         else:
             read[wanted] = (
                 f"the program has {len(names)} outputs; say which one is meant, such as "
                 f"'layers: {{{wanted}: {names[0]}}}' at the model"
             )
-    return {**read, "outputs": {name: _reader(name) for name in names}}
+    outputs = {name: _reader(name) for name in names}
+    if len(names) == 1:
+        outputs[OUTPUT] = _reader(names[0])
+    return {**read, "outputs": outputs}
 
 
 def _reader(name: str) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_visualbias.spec.layers import OUTPUT
+
 if TYPE_CHECKING:
     import torch
 
@@ -19,7 +21,7 @@ def read_outs(model: Any, *, no_logits: str = "") -> dict[str, Any]:
     ----------
     model : torch.nn.Module
         With ``forward_features`` and ``forward_head``, as timm's have, or with neither: then its
-        output is both its features and its logits.
+        logits are its output, and `final_layer.with_pooled` finds its features.
     no_logits : str
         Why it has no logits, where the caller knows.
 
@@ -41,7 +43,12 @@ def _own(model: Any, no_logits: str) -> dict[str, Any]:
     if not no_logits and getattr(model, "num_classes", None) == 0:
         no_logits = NO_CLASSIFIER
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
-        return {"body": model.__call__, "pooled": _itself, "logits": no_logits or _itself}
+        return {
+            "body": model.__call__,
+            "pooled": None,
+            "logits": no_logits or _itself,
+            "outputs": {OUTPUT: _itself},
+        }
 
     def pooled(features: torch.Tensor) -> torch.Tensor:
         return model.forward_head(features, pre_logits=True)  # type: ignore[no-any-return]

@@ -35,6 +35,7 @@ WHOLE = (
 # What peft calls its own.
 ADAPTER = "adapter_model.safetensors"
 SUFFIXES = (".json", ".safetensors", ".bin")
+TENSORS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
 # What says how a network was built and its images prepared, beside its weights.
 SETTINGS = (
     *("config.json", "preprocessor_config.json", "processor_config.json"),
@@ -138,10 +139,17 @@ def digest_of_settings(path: Path, digest: Callable[[Path], str]) -> str:
 
 
 def digest_of_folder(
-    path: Path, digest: Callable[[Path], str], suffixes: tuple[str, ...] = SUFFIXES
+    path: Path, digest: Callable[[Path], str], suffixes: tuple[str, ...] | None = SUFFIXES
 ) -> str:
-    """Return the digest of a folder's files of some kinds: what says which network it holds."""
-    found = (one for one in path.iterdir() if one.suffix in suffixes and one.is_file())
+    """Return the digest of a folder's files of some kinds: what says which network it holds.
+
+    With None for the kinds, of all files but weights: a tokenizer calls its own as it likes.
+    """
+    found = (
+        one
+        for one in path.iterdir()
+        if one.is_file() and (one.suffix in suffixes if suffixes else one.suffix not in TENSORS)
+    )
     return _together(sorted(found), digest)
 
 

@@ -1,82 +1,81 @@
-"""Whether a network gives an image the same vector in every pass and in any company."""
+"""Whether a network gives an image the same vector in every pass and beside any other images."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
 from pytest_visualbias.errors import EncoderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["check_steady", "leaves", "noise"]
+__all__ = ["check_steady", "deviation", "noise"]
 
 # Far above what another order of additions changes, far below what dropout does.
 TOLERANCE = 1e-3
 # Other images in a pass move a vector by up to 6 % where int8 takes its scale from the whole pass,
 # and by 20 % or more where normalization takes mean and variance from it.
 COMPANY = 0.1
+# Divides by the batches of most programs, so that few passes are filled up.
+IMAGES = 8
 
 
 def check_steady(
-    run: Callable[[np.ndarray], Any],
+    encode: Callable[[Sequence[np.ndarray]], Mapping[str, np.ndarray]],
     prepare: Callable[[Image.Image], np.ndarray],
     *,
     batch: int | None = None,
-) -> Any:
-    """Run noise, again in another order and in other company; return what came of it first.
+) -> None:
+    """Embed noise, again in another order, and beside other images.
 
     Dropout that is left on makes vectors random, and batch normalization that was saved while
-    training makes them depend on the other images of a pass. Nobody would see either in a result.
+    training makes them depend on the other images of a pass. No result would show it.
 
     Parameters
     ----------
-    run : callable
-        A batch ``(n, c, h, w)`` to whatever the network returns.
+    encode : callable
+        Prepared images to their vectors ``(n, dim)`` by the name of the layer.
     prepare : callable
-        One RGB image to an array ``(c, h, w)``.
+        One RGB image to an input of the network.
     batch : int or None
-        How many images a pass takes, where that is fixed.
+        Images of every pass, if that is fixed.
 
     Raises
     ------
     EncoderError
-        Where an image has another vector in another pass.
+        If the vectors of an image differ between passes by more than rounding.
     """
-    images = np.stack([prepare(image) for image in noise(batch or 2)])
-    first = run(images)
-    for one, other in zip(leaves(first), leaves(run(images[::-1].copy())), strict=True):
-        again = other.flip(0) if _is_by_image(one, images) else other
-        if one.is_floating_point() and not _is_close(one, again, TOLERANCE):
+    # In another order the same images share a pass.
+    count = batch if batch is not None and IMAGES % batch else IMAGES
+    images = [prepare(image) for image in noise(count)]
+    first, again = encode(images), encode(images[::-1])
+    for layer, rows in first.items():
+        if deviation(rows, again[layer][::-1]) > TOLERANCE:
             raise EncoderError(
-                "the network gives an image another vector in another pass: it is random, or not "
-                "in evaluation mode; save it after eval()"
+                f"the network gives an image another vector in another pass (layer "
+                f"'{layer}'): it is random, or not in evaluation mode; turn dropout and "
+                "random masks off, or save it after eval()"
             )
-    if len(images) > 1:
-        _check_company(run, prepare, images, first)
-    return first
+    # In another order a batch has the same statistics.
+    bright = [prepare(image) for image in noise(count, seed=1, darkest=1)]
+    beside = encode([images[0], *bright[1:]])
+    for layer, rows in first.items():
+        if deviation(rows[:1], beside[layer][:1]) > COMPANY:
+            raise EncoderError(
+                f"the network gives an image another vector beside other images (layer "
+                f"'{layer}'): it takes statistics or attention from the whole batch; save it "
+                "after eval(), or compute them per image"
+            )
 
 
-def _check_company(
-    run: Callable[[np.ndarray], Any],
-    prepare: Callable[[Image.Image], np.ndarray],
-    images: np.ndarray,
-    first: Any,
-) -> None:
-    """Run the first image beside other ones: in another order a batch has the same statistics."""
-    bright = [prepare(image) for image in noise(len(images), seed=1, darkest=1)]
-    beside = leaves(run(np.stack([images[0], *bright[1:]])))
-    for one, other in zip(leaves(first), beside, strict=True):
-        is_vector = one.is_floating_point() and _is_by_image(one, images)
-        if is_vector and not _is_close(one[0], other[0], COMPANY):
-            raise EncoderError(
-                "the network gives an image another vector beside other images: it normalizes by "
-                "those of a pass, as while training; save it after eval()"
-            )
+def deviation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest difference of two arrays of vectors, as a share of the largest value."""
+    largest = float(np.abs(one).max(initial=0))
+    difference = float(np.abs(one - other).max(initial=0))
+    return difference / largest if largest else difference
 
 
 def noise(count: int, *, seed: int = 0, darkest: int = 3) -> list[Image.Image]:
@@ -93,24 +92,3 @@ def noise(count: int, *, seed: int = 0, darkest: int = 3) -> list[Image.Image]:
     """
     pixels = np.random.default_rng(seed).integers(0, 256, (count, 240, 320, 3), dtype=np.uint8)
     return [Image.fromarray(one // (1 + index % darkest)) for index, one in enumerate(pixels)]
-
-
-def _is_by_image(one: torch.Tensor, images: np.ndarray) -> bool:
-    return one.ndim > 0 and len(one) == len(images)
-
-
-def _is_close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
-    largest = float(one.abs().max()) if one.numel() else 0.0
-    return bool(torch.allclose(one, other, rtol=tolerance, atol=tolerance * largest))
-
-
-def leaves(output: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors that something holds, however deep."""
-    if torch.is_tensor(output):
-        yield output
-    elif isinstance(output, dict) or hasattr(output, "to_tuple"):
-        for value in dict(output).values():
-            yield from leaves(value)
-    elif isinstance(output, tuple | list):
-        for value in output:
-            yield from leaves(value)

@@ -17,6 +17,7 @@ from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
 from pytest_visualbias.models.misfits import MisfitError
 from pytest_visualbias.models.places import unwrapped
+from pytest_visualbias.models.preprocessing import channel_facts, reordered
 from pytest_visualbias.models.readouts import read_outs
 from pytest_visualbias.models.saved_settings import (
     check_agreement,
@@ -285,12 +286,12 @@ def own_input(
     steps = timm.data.create_transform(**config, is_training=False)
 
     def prepare(image: Image.Image) -> np.ndarray:
-        return steps(image).numpy()  # type: ignore[no-any-return]
+        return reordered(steps(image).numpy(), entry.transform)
 
     facts = {
         key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
     }
-    return {"prepare": prepare, "preprocessing": facts}
+    return {"prepare": prepare, "preprocessing": facts | channel_facts(entry.transform)}
 
 
 def _resolved(settings: SavedSettings, model: Any) -> dict[str, Any]:

@@ -11,19 +11,19 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.devices import choose_device, exact, is_out_of_memory, layout_for
+from pytest_visualbias.models.final_layer import SHARES, with_pooled
 from pytest_visualbias.models.network import Network
 from pytest_visualbias.models.pooling import pool, two_dimensional
-from pytest_visualbias.models.steadiness import check_steady
 from pytest_visualbias.models.text_tower import read_texts
 from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import LOGITS, POOLED, PROBABILITIES, READ_OUTS
+from pytest_visualbias.spec.layers import LOGITS, OUTPUT, POOLED, PROBABILITIES, READ_OUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from PIL import Image
 
-    from pytest_visualbias.models.encoder import Context
+    from pytest_visualbias.models.encoder import Context, ReadOut
     from pytest_visualbias.models.text_tower import TextTower
     from pytest_visualbias.spec.schema import LayerPoint
 
@@ -63,7 +63,6 @@ class TorchEncoder:
     ) -> None:
         if threads is not None and threads < torch.get_num_threads():
             torch.set_num_threads(threads)
-        self._network = network
         self._device = choose_device(device, worker)
         self._precision = precision
         self._module = network.module.eval()
@@ -74,6 +73,10 @@ class TorchEncoder:
         self._module.to(self._device)
         if self._layout is not None:
             self._module.to(memory_format=self._layout)
+        if network.pooled is None:
+            with torch.inference_mode(), exact():
+                network = with_pooled(network, self._on_device)
+        self._network = network
         self._fits: int | None = None
         self._tower: TextTower | None = None
 
@@ -104,33 +107,29 @@ class TorchEncoder:
         """What the network calls its classes, in the order of its logits, where it says it."""
         return self._network.classes
 
+    @property
+    def read_out(self) -> ReadOut:
+        """Where `pooled` is read."""
+        return self._network.read_out
+
     def layers(self) -> list[str]:
         """Return the names and module paths at which embeddings can be read."""
         has_pooled = not isinstance(self._network.pooled, str)
         has_logits = not isinstance(self._network.logits, str)
         own = [*([POOLED] if has_pooled else []), *(READ_OUTS[1:] if has_logits else [])]
         modules = () if self._network.closed else self._module.named_modules()
-        return [*own, *self._network.outputs, *(name for name, _ in modules if name)]
+        whole = [OUTPUT] if own else []
+        names = [*own, *whole, *self._network.outputs, *(name for name, _ in modules if name)]
+        return list(dict.fromkeys(names))
+
+    @property
+    def batch(self) -> int | None:
+        """How many images every pass takes, if that is fixed."""
+        return self._network.batch
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return the network's input ``(channels, height, width)`` for one RGB image."""
         return self._network.prepare(image)
-
-    def steady(self) -> TorchEncoder:
-        """Return it, having made sure that a vector is of its image alone.
-
-        Raises
-        ------
-        EncoderError
-            Where another pass, or another image in it, gives an image another vector.
-        """
-        with torch.inference_mode(), exact():
-            check_steady(
-                lambda batch: self._network.body(self._on_device(batch)),
-                self._network.prepare,
-                batch=self._network.batch,
-            )
-        return self
 
     def encode(
         self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
@@ -225,20 +224,35 @@ class TorchEncoder:
         for layer in layers:
             if layer.module in own:
                 vectors[layer.name] = two_dimensional(own[layer.module], layer)
-            elif layer.module in self._network.outputs:
-                self._pool(self._network.outputs[layer.module](seen), layer, vectors)
+            elif self._is_output(layer.module):
+                output = self._output(layer.module, seen)
+                is_tensor = torch.is_tensor(output)
+                self._pool(output if is_tensor else two_dimensional(output, layer), layer, vectors)
         for name, vector in vectors.items():
             if len(vector) != len(inputs):
                 rows = f"{len(vector)} vectors for {len(inputs)} images"
                 raise EncoderError(f"layer '{name}' gives {rows}; choose a module around it")
         return {name: vector.float().cpu().numpy() for name, vector in vectors.items()}
 
+    def _is_output(self, name: str) -> bool:
+        return name == OUTPUT or name in self._network.outputs
+
+    def _output(self, name: str, seen: Any) -> Any:
+        """Return an output by its name; `OUTPUT` is what the whole network returns."""
+        network = self._network
+        if name in network.outputs:
+            return network.outputs[name](seen)
+        whole = network.pooled if isinstance(network.logits, str) else network.logits
+        if whole is None or isinstance(whole, str):
+            raise EncoderError(f"there is no layer '{name}': {whole}")
+        return whole(seen)
+
     def _own(self, seen: Any, wanted: set[str]) -> dict[str, torch.Tensor]:
         """Return the pooled vectors, whether they are wanted or not, and outputs by name."""
         pooled = self._network.pooled
         if isinstance(pooled, str) and POOLED in wanted:
             raise EncoderError(f"there is no layer '{POOLED}': {pooled}")
-        return {} if isinstance(pooled, str) else {POOLED: pooled(seen)}
+        return {} if pooled is None or isinstance(pooled, str) else {POOLED: pooled(seen)}
 
     def _classified(self, seen: Any, wanted: set[str]) -> dict[str, torch.Tensor]:
         """Return the logits, and their softmax where that is wanted."""
@@ -248,7 +262,8 @@ class TorchEncoder:
             layer = min(wanted & {LOGITS, PROBABILITIES})
             raise EncoderError(f"there is no layer '{layer}': {self._network.logits}")
         logits = self._network.logits(seen)
-        if PROBABILITIES not in wanted or not torch.is_tensor(logits):
+        is_share = self._network.read_out.activation in SHARES
+        if is_share or PROBABILITIES not in wanted or not torch.is_tensor(logits):
             return {LOGITS: logits, PROBABILITIES: logits}
         return {LOGITS: logits, PROBABILITIES: logits.float().softmax(-1)}
 
@@ -270,7 +285,7 @@ class TorchEncoder:
         """Collect vectors of the named modules during one forward pass."""
         wanted: dict[str, list[LayerPoint]] = {}
         for layer in layers:
-            if layer.module not in READ_OUTS and layer.module not in self._network.outputs:
+            if layer.module not in READ_OUTS and not self._is_output(layer.module):
                 wanted.setdefault(layer.module, []).append(layer)
         vectors: dict[str, torch.Tensor] = {}
         with contextlib.ExitStack() as hooks:
@@ -313,7 +328,7 @@ class TorchEncoder:
         )
 
     def _is_short(self, name: str) -> bool:
-        return "." not in name or name in self._network.outputs
+        return "." not in name or self._is_output(name)
 
     def _submodule(self, name: str) -> torch.nn.Module:
         if self._network.closed:

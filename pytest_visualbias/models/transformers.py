@@ -46,6 +46,9 @@ TOKENIZERS = (
     *("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.model"),
     "tokenizer.model",
 )
+# What transformers itself computes attention with; another name is of a kernel on the hub.
+IMPLEMENTATION = "_implementation"
+IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 # Weights that are drawn anew where a base model is read without what was put on top of it.
 TOPS = ("pooler.",)
 CHANNELS = 3
@@ -73,6 +76,7 @@ def open_transformers(
     place = _place(entry, identity, context)
     with _quiet():
         config = _asked(transformers.AutoConfig, place)
+        _check_kernels(place)
         kind = _kind(config)
         _check_channels(config)
         adapters = _adapters(entry, identity, context)
@@ -98,8 +102,7 @@ def open_transformers(
         **images,
         texts=_texts(model, place, read, images["prepare"]),
     )
-    encoder = TorchEncoder.within(context, network)
-    return encoder.steady()
+    return TorchEncoder.within(context, network)
 
 
 def _prepared_by(place: _Place, identity: Identity, adapters: list[Path]) -> _Place:
@@ -194,6 +197,30 @@ def _asked(what: Any, place: _Place, **options: Any) -> Any:
         raise EncoderError(
             f"transformers cannot read '{place.what}' ({type(error).__name__}: {reason}); {remedy}"
         ) from None
+
+
+def _check_kernels(place: _Place) -> None:
+    """Refuse a configuration that has a module computed by code from a hub."""
+    settings, _ = transformers.PreTrainedConfig.get_config_dict(place.what, **place.options)
+    for key, name in _implementations(settings):
+        if name not in IMPLEMENTATIONS:
+            raise EncoderError(
+                f"the configuration of '{place.what}' asks for the {key} '{name}', which could be "
+                "code from a hub; remove the key, or use a factory"
+            )
+
+
+def _implementations(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what is to compute parts of a network, by its key, of inner configurations too."""
+    if isinstance(settings, dict):
+        for name, value in settings.items():
+            # An implementation may be given for each part of the network.
+            yield from _implementations(value, key or (name if IMPLEMENTATION in name else ""))
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _implementations(value, key)
+    elif key and isinstance(settings, str):
+        yield key, settings
 
 
 def _kind(config: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
+from pytest_visualbias.spec.layers import LOGITS, POOLED, PROBABILITIES
 from pytest_visualbias.spec.programs import OWN_PRECISION
 from pytest_visualbias.statistics import OutcomeScores
 
@@ -58,12 +58,13 @@ def differences(
     earlier: Mapping[str, StimulusSet],
     later: Mapping[str, StimulusSet],
 ) -> Iterator[Difference]:
-    """Yield in what two measurements differ: stimuli, pooling, precision, preprocessing."""
+    """Yield in what two measurements differ, such as stimuli, read-out and preprocessing."""
     for role, stimuli in later.items():
         if earlier[role].digest != stimuli.digest:
             sizes = f"{len(earlier[role])} and {len(stimuli)} images"
             text = f"stimuli of {role} ('{stimuli.concept}': {sizes})"
             yield Difference(name="stimuli", text=text, is_declarable=False)
+    yield from _read_outs(before, after, layer)
     one, other = (
         next(point.pooling for point in subject.measured.points if point.name == layer)
         for subject in (before, after)
@@ -85,6 +86,28 @@ def differences(
             yield Difference(name=name, text=f"{name} ({ours.get(key)} and {theirs.get(key)})")
 
 
+def _read_outs(before: Subject, after: Subject, layer: str) -> Iterator[Difference]:
+    """Yield that `pooled` was read at another place, as far as networks say where it is.
+
+    Layers that a spec names are the same by intent. Names of modules mean the same within a source.
+    """
+    points = [next(p for p in one.measured.points if p.name == layer) for one in (before, after)]
+    if any(point.module != POOLED for point in points):
+        return
+    trials = [subject.measured.trials[0] for subject in (before, after)]
+    old, new = (one.read_at(point) for one, point in zip(trials, points, strict=True))
+    is_alike = len({one.facts.get("source") for one in trials}) == 1
+    if "" in (old.side, new.side):
+        return
+    if old.side != new.side or (is_alike and old.module != new.module):
+        text = (
+            f"read-out of '{POOLED}' ({old.side} of '{old.module}' and {new.side} of "
+            f"'{new.module}')"
+        )
+        remedy = f"name one layer for both, such as 'layers: {{{POOLED}: LAYER}}' at each model"
+        yield Difference(name="read_out", text=text, remedy=remedy)
+
+
 def classes(
     before: AnyScores, after: AnyScores, asked: tuple[Asked | None, Asked | None]
 ) -> Iterator[Difference]:
@@ -101,21 +124,19 @@ def classes(
 
 
 def lengths(before: Subject, after: Subject, test: BiasTest, layer: str) -> Iterator[Difference]:
-    """Yield that a program and another model have vectors of other lengths.
-
-    The one output of a program stands for its features, and often is its logits: only the length
-    of the vectors tells. Two networks have features of other lengths where architectures differ.
-    """
+    """Yield that two models have vectors of other lengths."""
     trials = [subject.measured.trials[0] for subject in (before, after)]
-    if test.prediction is not None or all(one.precision != OWN_PRECISION for one in trials):
-        return  # of predictions, it is the number of classes that has to agree
+    pooling = next(point.pooling for point in after.measured.points if point.name == layer)
+    # Of predictions, the number of classes has to agree. Large maps are kept as other vectors.
+    if test.prediction is not None or pooling == "flatten":
+        return
     # Of any image: those of stored vectors are not those of files.
     old, new = (next(iter(one.tables[layer].vectors.values())).size for one in trials)
     if old != new:
         text = f"dimension: the length of their vectors ({old} and {new})"
         remedy = ALIKE
         if not any(point.module in READ for point in after.measured.points if point.name == layer):
-            remedy = f"read '{LOGITS}' of both, or compile the network without its classifier"
+            remedy = "compare networks of one architecture, or name a layer for each"
         yield Difference(name="dimension", text=text, remedy=remedy)
 
 

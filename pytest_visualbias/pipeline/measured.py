@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from pytest_visualbias.models.encoder import ReadOut
+from pytest_visualbias.spec.layers import POOLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -12,7 +15,26 @@ if TYPE_CHECKING:
     from pytest_visualbias.embeddings.table import EmbeddingTable
     from pytest_visualbias.spec.schema import LayerPoint
 
-__all__ = ["Measured", "Resources", "Trial"]
+__all__ = ["Measured", "ReadAt", "Resources", "Trial"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadAt:
+    """Where the vectors of a layer were read.
+
+    Attributes
+    ----------
+    module : str
+        A module, or an output.
+    side : {"input", "output", ""}
+        Of that module; empty if the network's library defines it.
+    length : int
+        Of each vector; 0 for flattened maps, which others may stand for.
+    """
+
+    module: str
+    side: str
+    length: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +71,16 @@ class Trial:
     precision: str = ""
     origin: str = ""
     classes: tuple[str, ...] = ()
+    read_out: ReadOut = field(default_factory=ReadOut)
+
+    def read_at(self, point: LayerPoint) -> ReadAt:
+        """Return where the vectors of a layer were read."""
+        module, side = point.module, "output"
+        if module == POOLED:
+            module, side = self.read_out.module or module, self.read_out.side
+        vectors = self.tables[point.name].vectors.values()
+        length = 0 if point.pooling == "flatten" else next((one.size for one in vectors), 0)
+        return ReadAt(module=module, side=side, length=length)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

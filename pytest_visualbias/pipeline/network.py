@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.decoding import DECODING
-from pytest_visualbias.embeddings.extraction import extract
+from pytest_visualbias.embeddings.extraction import check_network, extract
 from pytest_visualbias.embeddings.keeping import Keeper
 from pytest_visualbias.errors import EncoderError, VisualBiasError
-from pytest_visualbias.models.encoder import NamesClasses, find_source
+from pytest_visualbias.models.encoder import NamesClasses, ReadOut, StatesReadOut, find_source
 from pytest_visualbias.models.shards import digest_of_weights
 from pytest_visualbias.pipeline.measured import Trial
 from pytest_visualbias.pipeline.words import read_words
@@ -151,6 +151,7 @@ def _embed(job: Job, model: str, resources: Resources) -> tuple[Trial, Mapping[s
         precision=_precision(job),
         origin=job.identity.origin,
         classes=tuple(seen.notes.get("classes", ())),
+        read_out=ReadOut(**seen.notes.get("read_out", {})),
     )
     return trial, seen.notes.get("description", words.description)
 
@@ -173,6 +174,9 @@ def notes_of(encoder: Encoder) -> dict[str, Any]:
         "preprocessing": dict(encoder.preprocessing),
         "description": dict(encoder.description),
         "classes": [*encoder.classes] if isinstance(encoder, NamesClasses) else [],
+        "read_out": dataclasses.asdict(encoder.read_out)
+        if isinstance(encoder, StatesReadOut)
+        else {},
     }
 
 
@@ -280,6 +284,7 @@ def _compute(
     resources: Resources,
 ) -> _Seen:
     """Embed what is missing where it is missing, and keep it."""
+    check_network(encoder, known.points)
     notes = notes_of(encoder)
     identities = {name: set(vectors) for name, vectors in known.vectors.items()}
     lost: dict[str, str] = {}

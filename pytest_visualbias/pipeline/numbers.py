@@ -217,7 +217,8 @@ def scored(file: SpecFile, subject: Subject, test: BiasTest, layer: str) -> Scor
     every = _sets(subject, test)
     sets = counted(test, every)
     plan, trials = plan_of(file.spec, test), subject.measured.trials
-    asked = asked_of_all(file.spec, test, trials)
+    module = next(point.module for point in subject.measured.points if point.name == layer)
+    asked = asked_of_all(file.spec, test, trials, module=module)
     measures = [measure_of(test, of) for of in asked]
     tables = [trial.tables[layer] for trial in trials]
     for table, stimuli in itertools.product(tables, sets.values()):

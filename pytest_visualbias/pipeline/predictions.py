@@ -12,8 +12,15 @@ from pytest_visualbias.spec.counting import by_label
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.groups import groups_of
+from pytest_visualbias.spec.layers import LOGITS, OUTPUT
 from pytest_visualbias.spec.prediction import class_text
-from pytest_visualbias.statistics import GroupedRows, OutcomeScores, predicted, probabilities
+from pytest_visualbias.statistics import (
+    GroupedRows,
+    OutcomeScores,
+    are_shares,
+    predicted,
+    probabilities,
+)
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -60,26 +67,29 @@ class Asked:
         Empty where it has none.
     count : int
         How many classes have names; 0 where none has.
+    activation : str
+        Of the output of the network, if it holds probabilities or their logarithms.
     """
 
     index: int
     name: str = ""
     count: int = 0
+    activation: str = ""
 
 
 def asked_of_all(
-    spec: BiasSpec, test: BiasTest, trials: Sequence[Trial]
+    spec: BiasSpec, test: BiasTest, trials: Sequence[Trial], *, module: str = LOGITS
 ) -> tuple[Asked | None, ...]:
     """Return which class a test asks each trial about; None of a test of embeddings.
 
-    Names are those of the spec, else those of the network itself.
+    Names are those of the spec, else those of the network itself. Predictions are read at `module`.
 
     Raises
     ------
     EncoderError
         For a name that no class has, or several have, and a class that has several names.
     """
-    asked = tuple(_asked_of(spec, test, trial) for trial in trials)
+    asked = tuple(_asked_of(spec, test, trial, module) for trial in trials)
     names = dict.fromkeys(one.name for one in asked if one is not None)
     if len(names) > 1:
         raise EncoderError(
@@ -89,7 +99,7 @@ def asked_of_all(
     return asked
 
 
-def _asked_of(spec: BiasSpec, test: BiasTest, trial: Trial) -> Asked | None:
+def _asked_of(spec: BiasSpec, test: BiasTest, trial: Trial, module: str) -> Asked | None:
     if test.prediction is None:
         return None
     names, asked = spec.classes or trial.classes, test.prediction.index
@@ -101,7 +111,12 @@ def _asked_of(spec: BiasSpec, test: BiasTest, trial: Trial) -> Asked | None:
             f"{own}; correct 'classes', or leave it out"
         )
     name = names[index] if index < len(names) else ""
-    return Asked(index=index, name=printable(name), count=len(names))
+    return Asked(
+        index=index,
+        name=printable(name),
+        count=len(names),
+        activation=trial.read_out.activation if module in (LOGITS, OUTPUT) else "",
+    )
 
 
 def _place(name: str, names: Sequence[str]) -> int:
@@ -182,6 +197,7 @@ def read_predictions(asked: Prediction, of: Asked, rows: Rows) -> OutcomeScores:
         raise DegenerateTestError(
             f"{of.count} classes have names and the classifier has {classes}; correct 'classes'"
         )
+    _check_logits(asked, of, np.concatenate([*logits_of.values()]))
     said = {
         role: predicted(
             logits,
@@ -204,6 +220,25 @@ def read_predictions(asked: Prediction, of: Asked, rows: Rows) -> OutcomeScores:
         is_blind=_is_blind(said),
         classes=classes,
     )
+
+
+def _check_logits(asked: Prediction, of: Asked, rows: np.ndarray) -> None:
+    """Refuse probabilities where logits are needed: an activation would be applied twice."""
+    is_largest = asked.is_rate and asked.threshold is None and asked.activation == "softmax"
+    if asked.activation == "none" or is_largest:  # the largest stays the largest
+        return
+    if asked.activation == "sigmoid" and of.activation == "log_softmax":
+        raise DegenerateTestError(
+            "the network returns the logarithms of softmax; write 'activation: softmax'"
+        )
+    is_varied = bool((rows != rows[:1]).any())
+    is_inside = bool((rows >= 0).all() and (rows <= 1).all())
+    is_share = are_shares(rows) or (asked.activation == "sigmoid" and is_inside)
+    if of.activation in ("softmax", "sigmoid") or (is_varied and is_share):
+        raise DegenerateTestError(
+            f"the rows are probabilities already, and '{asked.activation}' would be applied to "
+            "them again; write 'activation: none' in 'prediction', or read logits"
+        )
 
 
 def _is_blind(said: Mapping[str, Vector]) -> bool:

@@ -17,7 +17,7 @@ from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import Url, is_url
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.groups import grouped
-from pytest_visualbias.spec.layers import points_of
+from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES, points_of
 from pytest_visualbias.spec.mirrored import brought
 from pytest_visualbias.spec.preparing import DEPARTURE
 from pytest_visualbias.spec.roles import is_gated
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["ModelSets", "Preflight", "preflight", "stored_sets"]
+
+# Layers whose rows are scores of classes.
+CLASSES = (LOGITS, PROBABILITIES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,7 +188,9 @@ def stored_sets(
     prefix = entry.prefix.replace("{layer}", entry.layers.get(layer, layer))
     for concept in _used(file):
         try:
-            found = stored.select(concept, file.spec.concepts[concept], prefix)
+            found = stored.select(
+                concept, file.spec.concepts[concept], prefix, are_classes=layer in CLASSES
+            )
         except StimulusError as error:
             problems[concept] = file.sentence(("concepts", concept), str(error))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from pytest_visualbias.baseline.entries import (
     TOLERANCE,
     Entry,
+    ReadOut,
     Stimuli,
     difference,
     entry_key,
@@ -171,6 +173,7 @@ def live_entry(subject: Subject, test: BiasTest, layer: str, numbers: Numbers) -
         scores=scores_by_identity(test, numbers),
         basis=basis_by_identity(test, numbers),
         prediction=prediction_of(test, numbers.asked, numbers.scores),
+        read_out=ReadOut(**dataclasses.asdict(trials[0].read_at(point))),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from pathlib import Path
@@ -105,9 +106,11 @@ def result_record(
     numbers = judged.numbers
     empty = error_record(file, subject.name, judged.test, layer, nodeid=nodeid, reason="")
     point = next(point for point in subject.measured.points if point.name == layer)
+    trial = subject.measured.trials[0]
     changes: dict[str, object] = {
         "module": point.module,
         "pooling": point.pooling,
+        "read_out": dataclasses.asdict(trial.read_at(point)),
         "accept": _accept(judged),
         "outcome": judged.verdict.outcome,
         "violations": [_violation(one) for one in judged.verdict.violations],

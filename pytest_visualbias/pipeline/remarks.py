@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.pipeline.alike import alike, near_duplicates
 from pytest_visualbias.pipeline.judging import unmeasured
 from pytest_visualbias.pipeline.twins import twins
-from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
+from pytest_visualbias.spec.layers import LOGITS, POOLED, PROBABILITIES
 from pytest_visualbias.statistics import ContrastResult
 
 if TYPE_CHECKING:
@@ -43,17 +43,17 @@ def remarks(file: SpecFile, subject: Subject, layer: str, judged: Judged) -> Ite
     images = (one.identity for stimuli in numbers.sets.values() for one in stimuli.stimuli)
     for text in (*twins(trials, images), *unmeasured(file.spec, model, judged.test, numbers)):
         yield file.sentence(("models", model), text)
-    if _is_of_features(subject, layer):
+    if trials[0].read_out.doubt and POOLED in _modules(subject, layer):
+        yield file.sentence(("models", model), trials[0].read_out.doubt)
+    if not _modules(subject, layer) & {LOGITS, PROBABILITIES}:  # equal predictions are nothing rare
         vectors = trials[0].tables[layer].vectors
         for look in (alike, near_duplicates):
             for text in look(file.spec, model, numbers.sets, vectors):
                 yield f"{place}: {text}"
 
 
-def _is_of_features(subject: Subject, layer: str) -> bool:
-    """Whether equal vectors are a sign of equal images: equal predictions are nothing rare."""
-    modules = [point.module for point in subject.measured.points if point.name == layer]
-    return not {*modules} & {LOGITS, PROBABILITIES}
+def _modules(subject: Subject, layer: str) -> set[str]:
+    return {point.module for point in subject.measured.points if point.name == layer}
 
 
 def _same(judged: Judged, model: str) -> str:

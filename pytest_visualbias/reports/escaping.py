@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from pytest_visualbias.errors import without_commands
+
 __all__ = [
     "annotation_data",
     "annotation_property",
@@ -35,7 +37,7 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
 def visible(text: str) -> str:
     """Return a text in one line, with what cannot be seen or turns the text written as escapes."""
-    return "".join(_shown(one) for one in text)
+    return without_commands("".join(_shown(one) for one in text))
 
 
 def visible_lines(text: str) -> str:

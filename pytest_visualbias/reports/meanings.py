@@ -20,6 +20,7 @@ RESULT: Mapping[str, str] = {
     "layer": "where embeddings are read, as the spec calls it",
     "module": "the part of the network that the layer is",
     "pooling": "how a feature map or tokens become one vector",
+    "read_out": "where exactly: a module, its input or output, and the length of a vector",
     "role": "gated: limits can fail; reference: growth is measured from it; random: untrained",
     "control": "positive: must show its effect; idle: should show it, measured only; null: a "
     "plain test",

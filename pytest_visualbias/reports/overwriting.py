@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 from pytest_visualbias.baseline.files import SUFFIXES, is_report
 from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.spec.stimuli import IMAGE_SUFFIXES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["objection"]
 
@@ -32,7 +30,9 @@ def objection(kind: str, path: Path | Url) -> str | None:
     path : Path or Url
         Where it is to go; what is at a URL is not looked at.
     """
-    for place in dict.fromkeys([path, path.resolve()]):  # a link is written through
+    # A link is written through; one that leads to itself is told where it is written.
+    followed = path if isinstance(path, Url) else Path(os.path.realpath(path))
+    for place in dict.fromkeys([path, followed]):
         if place.name.lower().endswith(SUFFIXES):
             return f"{place} has the name of a spec; name another file"
         suffix = place.suffix.lower()

@@ -38,13 +38,14 @@ from pytest_visualbias.spec.sets import concepts_of
 from pytest_visualbias.spec.word_rules import word_findings, word_findings_of_tests
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator
 
     from pytest_visualbias.spec.document import Path
     from pytest_visualbias.spec.schema import Accept, BiasSpec, BiasTest, ModelEntry
     from pytest_visualbias.spec.suites import Suite
 
-__all__ = ["SOURCES_GROUP", "inconsistencies", "inconsistencies_of_tests"]
+__all__ = ["SOURCES_GROUP", "inconsistencies", "inconsistencies_of_tests", "waiver_findings"]
 
 SOURCES_GROUP = "pytest_visualbias.sources"
 
@@ -55,6 +56,7 @@ RESERVED_TAGS = frozenset(
 )
 
 Finding = tuple["Path", str]
+LONGEST_WAIVER = 400  # days: a year, and time to decide anew
 
 # The kinds whose effects pass at most 7 % of the time if they equal their limit.
 SHOWN_BY_EQUIVALENCE = ("ieat", "sc-eat", "similarity-gap")
@@ -75,6 +77,18 @@ def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[F
     for index, test in enumerate(spec.tests):
         for path, message in _gating(spec, test, has_baseline=has_baseline):
             yield ("tests", index, *path), message
+
+
+def waiver_findings(spec: BiasSpec, today: dt.date) -> Iterator[Finding]:
+    """Yield waivers whose last day is too far ahead to be looked at again."""
+    for index, test in enumerate(spec.tests):
+        days = 0 if test.accept is None else (test.accept.until - today).days
+        if days > LONGEST_WAIVER:
+            message = (
+                f"is {days} days ahead, and a waiver lasts at most {LONGEST_WAIVER} days; give an "
+                "earlier day"
+            )
+            yield ("tests", index, "accept", "until"), message
 
 
 def _gating(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[Finding]:

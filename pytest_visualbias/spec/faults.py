@@ -53,7 +53,7 @@ INSTEAD = {("outcome-gap", "max_effect"): "the effect is the gap, so write 'max_
 KEY = "[key]"
 LONGEST = 60
 PATTERNS = {
-    NAME: "a name without line breaks and '::'",
+    NAME: "a name without line breaks, '::' and '##'",
     TAG: "a word of letters, digits, '_' and '-'",
     CALL: "module:function",
     DIFFERENCE: "pooling, precision, dimension, or preprocessing.KEY as a message names it",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOGITS",
+    "OUTPUT",
     "POOLED",
     "POOLINGS",
     "PROBABILITIES",
@@ -36,6 +37,8 @@ POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
 # What a network itself makes of an image: before its classifier, after it, and as shares of one.
 POOLED, LOGITS, PROBABILITIES = "pooled", "logits", "probabilities"
 READ_OUTS = (POOLED, LOGITS, PROBABILITIES)
+# What a network returns, whatever that is.
+OUTPUT = "output"
 MOST = 1000
 RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
 
@@ -76,7 +79,9 @@ def layer_point(name: str, text: str) -> LayerPoint:
     ValueError
         For an unknown pooling, or no module, or a pooling of what is pooled.
     """
-    module, _, pooling = text.partition(":")
+    module, _, pooling = text.rpartition(":") if ":" in text else (text, "", "")
+    if pooling.isdecimal():  # part of a name, as in graphs of TensorFlow
+        module, pooling = text, ""
     if not module:
         raise ValueError(f"'{text}' names no module; write module:pooling")
     if module in READ_OUTS and pooling:
@@ -102,7 +107,7 @@ def points_for(
     Raises
     ------
     ValueError
-        For an unknown pooling.
+        For an unknown pooling, and braces that are no range.
     """
     points = []
     for layer in layers:
@@ -110,7 +115,14 @@ def points_for(
             points.append(layer)
         else:
             points.extend(layer_point(text, text) for text in expand(layer))
-    return tuple(_moved(point, renamed.get(point.name)) for point in points)
+    moved = tuple(_moved(point, renamed.get(point.name)) for point in points)
+    for point in moved:
+        if {*point.module} & {*"{}"}:
+            raise ValueError(
+                f"'{point.module}' has braces that are no range; write {{first..last}}, such as "
+                "'blocks.{2..10}', or one layer for each name"
+            )
+    return moved
 
 
 def points_of(spec: BiasSpec, renamed: Mapping[str, str]) -> tuple[LayerPoint, ...]:

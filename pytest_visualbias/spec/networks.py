@@ -53,6 +53,9 @@ class Transform(Strict):
         Per channel, of pixels in [0, 1].
     interpolation : str
         Of the resize.
+    channels : "rgb" or "bgr"
+        Their order in the input of the network; `mean` and `std` stay in the order of red, green
+        and blue.
     """
 
     size: Size
@@ -60,6 +63,7 @@ class Transform(Strict):
     mean: Annotated[tuple[Finite, Finite, Finite], Field(strict=False)] | None = None
     std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] | None = None
+    channels: Literal["rgb", "bgr"] | None = None
 
 
 # One, a list or a glob.

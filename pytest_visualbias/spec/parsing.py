@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pytest_visualbias.errors import SpecError
 from pytest_visualbias.spec import overrides as model_overrides
-from pytest_visualbias.spec.checks import inconsistencies
+from pytest_visualbias.spec.checks import inconsistencies, waiver_findings
 from pytest_visualbias.spec.digests import digest_of_list, digest_of_text
 from pytest_visualbias.spec.document import read_document
 from pytest_visualbias.spec.drawing import draw
@@ -19,6 +19,7 @@ from pytest_visualbias.spec.inline_words import lifted
 from pytest_visualbias.spec.schema import BiasSpec
 
 if TYPE_CHECKING:
+    import datetime as dt
     import pathlib
     from collections.abc import Iterator, Mapping
 
@@ -63,6 +64,18 @@ class SpecFile:
         index = [test.name for test in self.spec.tests].index(name)
         place = self.document.place(("tests", index))
         return self.document.place(("suite",)).line if place.file else place.line
+
+    def check_day(self, today: dt.date) -> None:
+        """Refuse waivers that last too long from a day on.
+
+        Raises
+        ------
+        SpecError
+            With the place of each.
+        """
+        found = waiver_findings(self.spec, today)
+        if faults := [self.document.fault(path, message) for path, message in found]:
+            raise _spec_error(faults, self.file)
 
     def sentence(self, path: tuple[str | int, ...], message: str) -> str:
         """Return a sentence about a path in this spec, with its place."""

@@ -52,14 +52,15 @@ class Prediction(Strict):
         The least probability that counts as predicted. Without it the largest logit does, or with
         ``activation: sigmoid`` one half.
     activation : str
-        ``softmax`` where an image has one class, ``sigmoid`` where each class is asked for itself.
+        ``softmax`` where an image has one class, ``sigmoid`` where each class is asked for itself,
+        ``none`` where the network returns probabilities.
     """
 
     index: Annotated[Class, Field(alias="class")]
     rate: Rate
     label: NameOrNames | None = None
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    activation: Literal["softmax", "sigmoid"] = "softmax"
+    activation: Literal["softmax", "sigmoid", "none"] = "softmax"
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def _preparation(entry: Network | ProgramModel) -> Findings:
     transform = getattr(entry, "transform", None)
     if getattr(entry, "preprocess", None) != "ieat" or transform is None:
         return
-    for key in ("crop", "mean", "std", "interpolation"):
+    for key in ("crop", "mean", "std", "interpolation", "channels"):
         if getattr(transform, key) is not None:
             yield ("transform", key), "'preprocess: ieat' says it already; remove it"
     if not isinstance(transform.size, int) and transform.size[0] != transform.size[1]:

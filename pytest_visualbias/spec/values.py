@@ -48,14 +48,15 @@ Alternative = Literal["two-sided", "greater", "less"]
 Evidence = Literal["significant", "interval", "equivalence", "point"]
 Sides = Literal["both", "targets"]
 
-# Names stand in node ids and tables: no line breaks, no "::" that would split an id.
+# Names stand in node ids and tables: no line breaks, no "::" that would split an id, no "##" that
+# could make a command of a line in a log of CI.
 # What each pattern asks for is said in words where a text does not match it (`faults`).
-NAME = r"^(?:[^\x00-\x1f\x7f:]|:[^\x00-\x1f\x7f:])+$"
+NAME = r"^(?:(?:#?:)?#?[^\x00-\x1f\x7f:#])+#?$"
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)]
 TAG = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 TagName = Annotated[str, Field(pattern=TAG)]
 # What before and after may differ in, where a spec says so.
-DIFFERENCE = r"^(?:pooling|precision|dimension|preprocessing\.[^\s,]+)$"
+DIFFERENCE = r"^(?:pooling|precision|dimension|read_out|preprocessing\.[^\s,]+)$"
 Differences = Annotated[tuple[Annotated[str, Field(pattern=DIFFERENCE)], ...], Field(strict=False)]
 CALL = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Text = Annotated[str, Field(min_length=1)]

@@ -31,6 +31,8 @@ INI = """\
 # Written by 'visualbias init': makes this folder the root of pytest, from wherever below it.
 # Bias specs stay opt-in: 'pytest --visualbias' gates, 'pytest' alone does not look at them.
 [pytest]
+# Without the plugin (-p no:visualbias) there is no gate: pytest refuses to run then.
+required_plugins = pytest-visualbias
 """
 
 
@@ -97,8 +99,9 @@ def _configured(seen: Repository) -> str:
     name = seen.configured_by
     line = "visualbias_strict = true"
     return (
-        f"{name} configures pytest and stays as it is: nothing has to be added. '{line}' there "
-        "would fail what is inconclusive on every machine, as the workflow does"
+        f"{name} configures pytest and stays as it is. 'required_plugins = pytest-visualbias' "
+        f"there lets pytest refuse to run without the plugin, and '{line}' fails what is "
+        "inconclusive on every machine, as the workflow does"
     )
 
 

@@ -62,7 +62,7 @@ from pytest_visualbias.statistics.power import (
     smallest_p,
     smallest_visible_gap,
 )
-from pytest_visualbias.statistics.predictions import predicted, probabilities
+from pytest_visualbias.statistics.predictions import are_shares, predicted, probabilities
 from pytest_visualbias.statistics.proportions import newcombe, wilson
 from pytest_visualbias.statistics.ranks import spearman
 from pytest_visualbias.statistics.retraining import smallest_growth
@@ -97,6 +97,7 @@ __all__ = [
     "Sides",
     "ZeroShotResult",
     "adjust",
+    "are_shares",
     "assigned",
     "association_from_scores",
     "association_scores",

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
 
-__all__ = ["Activation", "predicted", "probabilities"]
+__all__ = ["Activation", "are_shares", "predicted", "probabilities"]
 
-Activation = Literal["softmax", "sigmoid"]
+Activation = Literal["softmax", "sigmoid", "none"]
+
+# How far the sum of probabilities may be from 1.
+_ROUNDING = 1e-3
 
 # Of one class alone, softmax makes 1 whatever the logit.
 _FEWEST = 2
@@ -34,8 +37,9 @@ def probabilities(
         `(n, classes)`.
     index : int
         Of the class, from 0.
-    activation : {"softmax", "sigmoid"}
-        Whether the classes exclude each other, or each is a question of its own.
+    activation : {"softmax", "sigmoid", "none"}
+        Whether the classes exclude each other, or each is a question of its own; ``none`` if the
+        rows are probabilities.
     role : str, optional
         The set that the images are, for errors.
 
@@ -50,6 +54,11 @@ def probabilities(
         For a class that there is not, and logits that are not finite.
     """
     rows = _sound(logits, index, activation, role)
+    if activation == "none":
+        if rows.min() < 0 or rows.max() > 1:
+            message = "'activation: none' states probabilities, and the rows are not from 0 to 1"
+            raise DegenerateTestError(f"{message}; remove it")
+        return rows[:, index].copy()
     if activation == "sigmoid":
         found: Vector = expit(rows[:, index])
     else:
@@ -73,19 +82,28 @@ def predicted(
         As in `probabilities`.
     threshold : float, optional
         The least probability that counts. Without one, the class with the largest logit is
-        predicted (the first of equal ones), or with `sigmoid` what is at least one half.
+        predicted (the first of equal ones), or with `sigmoid` what is at least one half. With
+        `none`, the largest probability where those of an image sum to 1, else one half.
 
     Returns
     -------
     ndarray
         `(n,)`, of 0 and 1.
     """
-    if threshold is None and activation == "softmax":
-        rows = _sound(logits, index, activation, role)
+    rows = _sound(logits, index, activation, role)
+    is_one_class = activation == "softmax" or (activation == "none" and are_shares(rows))
+    if threshold is None and is_one_class:
         return np.asarray(rows.argmax(axis=1) == index, dtype=np.float64)
     least = 0.5 if threshold is None else threshold
     shares = probabilities(logits, index, activation=activation, role=role)
     return np.asarray(shares >= least, dtype=np.float64)
+
+
+def are_shares(rows: ArrayLike) -> bool:
+    """Whether rows `(n, classes)` are probabilities that sum to 1."""
+    found = np.asarray(rows, dtype=np.float64)
+    is_sound = found.ndim == 2 and found.shape[1] >= _FEWEST and bool((found >= 0).all())
+    return is_sound and bool((np.abs(found.sum(axis=1) - 1) <= _ROUNDING).all())
 
 
 def _sound(logits: ArrayLike, index: int, activation: Activation, role: str | None) -> Matrix:

@@ -9,12 +9,12 @@ import pytest
 import safetensors.numpy
 
 from pytest_visualbias import audit
-from tests.plugin.conftest import KIND_SETS, control_test, kind_test, one_test, vectors
+from tests.plugin.conftest import KIND_SETS, LATER, control_test, kind_test, one_test, vectors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WAIVER = "{max_effect: 1.89, reason: known, until: 2999-01-01}"
+WAIVER = f"{{max_effect: 1.89, reason: known, until: {LATER}}}"
 HEAD = """\
 visualbias: 1
 title: Everything

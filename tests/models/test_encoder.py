@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +20,8 @@ def provide(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
 
 def test_a_source_of_another_package_is_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     provide(monkeypatch, "pathlib:Path")
-    found: object = find_source("theirs")
-    assert getattr(found, "__name__", None) == "Path"
+    found = find_source("theirs")
+    assert getattr(found, "source", None) is Path
 
 
 def test_a_source_that_cannot_be_imported_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,11 +271,14 @@ class TestFactory:
         self, own: Opened, images: list[Image.Image]
     ) -> None:
         encoder = own("Net")
-        found = encode(encoder, images, "logits", "pooled", "head", "probabilities")
+        found = encode(encoder, images, "logits", "output", "pooled", "head", "probabilities")
         with torch.inference_mode():
-            expected = encoder._module(batch_of(encoder, images)).numpy()
+            batch = batch_of(encoder, images)
+            expected = encoder._module(batch).numpy()
+            features = encoder._module.get_submodule("conv")(batch).mean((2, 3)).numpy()
         assert expected.shape == (5, 4)
-        for name in ("logits", "pooled", "head"):
+        np.testing.assert_allclose(found["pooled"], features, rtol=1e-4, atol=1e-6)
+        for name in ("logits", "output", "head"):
             np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, rtol=1e-5)
 

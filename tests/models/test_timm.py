@@ -221,7 +221,7 @@ class TestLayers:
             ("layer4.0.conv9", "did you mean 'layer4.0.conv"),
             (
                 "xyzzy",
-                "known: pooled, logits, probabilities, conv1, bn1, act1, maxpool, layer1, layer2",
+                "known: pooled, logits, probabilities, output, conv1, bn1, act1, maxpool, layer1",
             ),
         ],
     )

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_visualbias.embeddings.extraction import check_network
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import NamesClasses, find_source
 from pytest_visualbias.spec.layers import layer_point
@@ -333,6 +334,21 @@ class TestAdapters:
         assert before.fingerprint() != after.fingerprint()
 
     @pytest.mark.usefixtures("adapter")
+    def test_an_adapter_that_names_a_module_does_not_import_it(
+        self, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Peft imports what stands there; a folder of weights may hold a file of Python."""
+        monkeypatch.syspath_prepend(context.folder)
+        (context.folder / "lora" / "harm.py").write_text("open('harmed', 'w').close()")
+        config = context.folder / "lora" / "adapter_config.json"
+        settings = {"megatron_config": {"a": 1}, "megatron_core": "lora.harm"}
+        config.write_text(json.dumps({**json.loads(config.read_text()), **settings}))
+        monkeypatch.chdir(context.folder)
+        with pytest.raises(EncoderError, match="megatron_config"):
+            opened(context, path="vit", adapter="lora")
+        assert not (context.folder / "harmed").exists()
+
+    @pytest.mark.usefixtures("adapter")
     @pytest.mark.parametrize(
         ("change", "message"),
         [
@@ -422,6 +438,29 @@ class TestWhatIsWrong:
         with pytest.raises(EncoderError, match="a model that brings its own code is not run"):
             opened(context, path="vit")
 
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"_attn_implementation": "own/kernel"},
+            {"attn_implementation": "own/kernel@main:function"},
+            {"attn_implementation": {"": "eager", "vision_config": "own/kernel"}},
+            {"vision_config": {"_attn_implementation": "own/kernel"}},
+            {"_experts_implementation": "own/kernel"},
+            {"attn_implementation": "paged|own/kernel"},
+        ],
+    )
+    def test_a_kernel_of_a_hub_is_not_run(
+        self, context: Context, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", _refuse)
+        folder = saved(context, "vit", made("ViTForImageClassification"))
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **settings}))
+        with pytest.raises(EncoderError, match=r"own/kernel.+could be code from a hub"):
+            opened(context, path="vit")
+        with pytest.raises(EncoderError, match=r"own/kernel.+could be code from a hub"):
+            opened(context, path="vit", random_init=1)
+
     def test_a_pickle_that_could_run_code_is_not_loaded(self, context: Context) -> None:
         folder = saved(context, "vit", made("ViTForImageClassification"))
         (folder / "model.safetensors").unlink()
@@ -433,8 +472,9 @@ class TestWhatIsWrong:
     def test_a_network_that_hides_random_patches_is_refused(self, context: Context) -> None:
         decoder = {f"decoder_{key}": TINY[key] for key in ("hidden_size", "num_attention_heads")}
         saved(context, "mae", made("ViTMAEModel", **decoder))
-        with pytest.raises(EncoderError, match="another vector in another pass: it is random"):
-            opened(context, path="mae")
+        encoder = opened(context, path="mae")
+        with pytest.raises(EncoderError, match="another vector in another pass"):
+            check_network(encoder, [layer_point("pooled", "pooled")])
 
     def test_a_model_of_texts_is_none(self, context: Context) -> None:
         model = transformers.BertModel(transformers.BertConfig(**WORDS))
@@ -504,3 +544,7 @@ def test_offline_what_the_hub_s_cache_has_is_found(context: Context) -> None:
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [whole for whole, _ in lines] == ["False", "False", "True"]
     assert len({weights for _, weights in lines}) == 1
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise AssertionError("a kernel was fetched")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ KIND_SETS = {
     "intra-similarity": "targets: {X: x}",
 }
 KIND_LIMITS = "{max_effect: 0.3, max_growth: 0.2, max_shift: 0.2}"
+# A day on which a waiver of today has not ended; it may last 400 days.
+LATER = str(dt.datetime.now(dt.timezone.utc).date() + dt.timedelta(days=200))
 CONCEPTS = "{x: x, y: y, a: a, b: b, c: c, d: d, flower: flower, insect: insect}"
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugin.conftest import one_test, sentences
+from tests.plugin.conftest import LATER, one_test, sentences
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
-ACCEPT = "{max_effect: 1.9, reason: known, until: 2999-01-01}"
+ACCEPT = f"{{max_effect: 1.9, reason: known, until: {LATER}}}"
 LAYERS = "layers: [{name: mid, module: block, pooling: mean}]\n"
 POOLED = """
   before: {source: embeddings, path: ../before.safetensors}
@@ -64,7 +64,7 @@ def test_an_effect_over_its_own_limit_is_told_where_its_growth_cannot_be(pooled:
     assert first["one"].startswith("effect +1.83 is over 0.5 (adjusted p = ")
     assert first["within"].startswith("not_comparable")
     assert first["weak"].startswith("effect +1.83 is over 1.75, but without evidence (95% interval")
-    assert first["known"].startswith("accepted up to 1.9 until 2999-01-01: known")
+    assert first["known"].startswith(f"accepted up to 1.9 until {LATER}: known")
     assert first["idle"].startswith("the waiver must go: effect +1.83 is within the limits")
 
 

@@ -62,7 +62,8 @@ def test_the_effect_of_several_runs_is_the_mean_of_theirs(networks: Project) -> 
     (model,) = networks.report()["models"]
     assert [one["label"] for one in model["trials"]] == row["trials"]["labels"]
     assert len({one["checkpoint"] for one in model["trials"]}) == 2
-    assert row["warnings"] == []
+    # Squares on one ground are much alike to an untrained network, and that is named.
+    assert [one for one in row["warnings"] if "near-duplicates" not in one] == []
 
 
 def test_one_network_in_two_files_is_no_second_trial(
@@ -77,7 +78,8 @@ def test_one_network_in_two_files_is_no_second_trial(
     respecify(networks, runs.replace("SAME", "../same.safetensors"), one_test("one", "{}"))
     place = "bias_specs/x.bias.yaml:3:3: models.after: "
     result = networks.gate()
-    (warning,) = networks.row()["warnings"]
+    warnings = networks.row()["warnings"]
+    (warning,) = [one for one in warnings if "near-duplicates" not in one]
     assert warning == (
         f"{place}after.safetensors and other.safetensors and same.safetensors give every image "
         "the same vector, so one network counts 3 times; keep one of them if they hold the same "

@@ -11,7 +11,7 @@ import safetensors.numpy
 from scipy import special, stats
 
 from pytest_visualbias.cli import main
-from tests.plugin.conftest import MODELS, one_test, sentences, vectors
+from tests.plugin.conftest import LATER, MODELS, one_test, sentences, vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -194,7 +194,7 @@ def test_the_interval_of_the_gap_may_be_the_evidence(
 
 
 def test_a_waiver_accepts_a_gap_up_to_its_size(project: Project) -> None:
-    accept = "{max_effect: %s, reason: known, until: 2999-01-01}"
+    accept = f"{{max_effect: %s, reason: known, until: {LATER}}}"
     store(project, "before", logits(FAIR[::-1]))
     gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept % 0.9), ret=0)
     assert project.outcomes()["after::one[logits]"] == "accepted"
@@ -205,7 +205,7 @@ def test_a_waiver_accepts_a_gap_up_to_its_size(project: Project) -> None:
 
 def test_a_waiver_does_not_hold_for_the_opposite_gap(project: Project) -> None:
     store(project, "before", logits(BIASED[::-1]))
-    accept = "{max_effect: 0.9, reason: known, until: 2999-01-01}"
+    accept = f"{{max_effect: 0.9, reason: known, until: {LATER}}}"
     gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept), ret=1)
     assert project.row()["outcome"] == "fail"
     assert "turned round since -" in project.row()["reasons"][-1]
@@ -437,7 +437,7 @@ def test_a_waiver_makes_no_pass_of_a_classifier_that_does_not_know_the_class(
     project: Project,
 ) -> None:
     """However large a gap it accepts, and however small that is."""
-    accept = "{max_effect: %s, reason: known, until: 2999-01-01}"
+    accept = f"{{max_effect: %s, reason: known, until: {LATER}}}"
     for sets, most, outcome in (
         (follower(), "0.999", "fail"),
         ({key: rows[:, [1, 0, 2, 3]] for key, rows in logits(BIASED).items()}, "0.9", "invalid"),

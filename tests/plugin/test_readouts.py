@@ -162,7 +162,7 @@ class TestReadOuts:
         shown = sentences(networks.gate("-k", "after"))
         assert networks.outcomes() == {"after::one[logits]": "error"}
         assert "there is no layer 'logits': the checkpoint " in shown
-        assert "it lacks fc.weight, fc.bias" in shown
+        assert "(fc.weight, fc.bias)" in shown
         spec(networks)
         assert networks.gate().ret == 0
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugin.conftest import one_test, sentences
+from tests.plugin.conftest import LATER, one_test, sentences
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,7 +200,7 @@ def test_junit_has_version_schema_and_exit_code_of_the_whole(
 def test_junit_is_xml_whatever_a_test_is_called(project: Project) -> None:
     """No character of a name or of a reason, not even one that XML cannot have, breaks it."""
     name = "\x9b<b>&\u202e]]>\ufffe"
-    accept = f"{{max_effect: 0.6, until: 2999-01-01, reason: {json.dumps('x' + chr(1) + chr(27))}}}"
+    accept = f"{{max_effect: 0.6, until: {LATER}, reason: {json.dumps('x' + chr(1) + chr(27))}}}"
     project.pair(after=1.0)
     project.spec(one_test(json.dumps(name), accept=accept))
     result = project.gate("--junitxml=junit.xml", *options())

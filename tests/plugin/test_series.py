@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.cli import main
-from tests.plugin.conftest import control_test, one_test, sentences
+from tests.plugin.conftest import LATER, control_test, one_test, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -263,7 +263,7 @@ class TestAll:
         assert rows[0] == rows[1]
 
     def test_a_waiver_is_needed_while_one_checkpoint_needs_it(self, run: Project) -> None:
-        accept = "{max_effect: 1.895, reason: known, until: 2999-01-01}"
+        accept = f"{{max_effect: 1.895, reason: known, until: {LATER}}}"
         waived = one_test("one", "{max_effect: 1.5}", accept=accept)
         specify(run, waived, models=gated("all"))
         run.gate()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias import running
+from pytest_visualbias.cli import main
 from pytest_visualbias.session import Session
 from tests.plugin.conftest import MODELS, Project, control_test, one_test, sentences
 
@@ -363,3 +364,29 @@ def test_a_small_effect_the_other_way_before_is_no_turn(
     project.spec(one_test("one", accept=accept()))
     project.gate()
     assert project.row()["outcome"] == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("today", "code"),
+    [
+        (UNTIL - dt.timedelta(days=400), 0),
+        (UNTIL - dt.timedelta(days=401), 2),
+        (dt.date(1970, 1, 1), 2),
+    ],
+)
+def test_a_waiver_lasts_400_days_at_most(
+    biased: Project, on: Callable[[dt.date], None], today: dt.date, code: int
+) -> None:
+    """One without an end is a limit that nobody looks at again; a clock set back gives none."""
+    on(today)
+    biased.spec(one_test("one", accept=accept()))
+    result = biased.gate()
+    assert result.ret == code
+    if code:
+        assert ": tests[0].accept.until: " in sentences(result)
+
+
+def test_one_that_never_ends_is_an_error_of_the_spec(biased: Project) -> None:
+    biased.spec(one_test("one", accept=accept(until="9999-12-31")))
+    assert biased.gate().ret == 2
+    assert main(["check", str(biased.path / "bias_specs/x.bias.yaml")]) == 1

@@ -198,7 +198,7 @@ def test_a_wrong_list_is_told_by_its_members_not_by_its_length(spoilt: Spoilt) -
         (
             ("  male: people/male", '  "m::f": people/male'),
             (
-                "9:3: concepts.m::f: must be a name without line breaks and '::', "
+                "9:3: concepts.m::f: must be a name without line breaks, '::' and '##', "
                 "but 'm::f' was read; correct it"
             ),
         ),

@@ -206,6 +206,10 @@ def _zero_shot(record: ResultRecord) -> Iterator[Fact]:
 def _place(record: ResultRecord) -> Iterator[Fact]:
     yield Fact(name="spec", value=f"{record.spec}:{record.line}", is_theirs=True)
     read = f"{record.module or record.layer} ({record.pooling})" if record.pooling else record.layer
+    if record.read_out is not None and record.read_out.side == "input":
+        read += f", the input of {record.read_out.module}"
+    if record.read_out is not None and record.read_out.length:
+        read += f", {record.read_out.length} numbers"
     yield Fact(name="read from", value=f"{read}, {record.kind}", is_theirs=True)
     for role, one in record.sets.items():
         if one.templates:
