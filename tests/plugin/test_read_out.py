@@ -107,6 +107,16 @@ def vectors_of(project: Project, name: str) -> dict[str, np.ndarray]:
     return found
 
 
+def saved(project: Project) -> str:
+    """Save the weights of a network; return the key that names them."""
+    import safetensors.torch
+
+    scope: dict[str, Any] = {}
+    exec(NETS, scope)
+    safetensors.torch.save_file(scope["two"]().state_dict(), project.path / "two.safetensors")
+    return ", checkpoint: ../two.safetensors"
+
+
 def effect(sets: dict[str, np.ndarray]) -> float:
     """Return the effect size d of Caliskan (2017)."""
     units = {key: rows / np.linalg.norm(rows, axis=1, keepdims=True) for key, rows in sets.items()}
@@ -158,13 +168,14 @@ class TestFactories:
         assert found.result("one", model="after").outcome == "error"
 
     def test_an_older_cache_is_not_read(self, project: Project) -> None:
-        gate(project, "ten", "two")
+        keys = saved(project)
+        gate(project, "two", "two", keys=keys)
         cache = project.path / "cache"
         before = project.row()["effect_size"]
         assert list((cache / FORMAT).glob("*/*.safetensors"))
         (cache / FORMAT).rename(cache / "3")
         files = {path: path.stat().st_mtime_ns for path in (cache / "3").rglob("*.safetensors")}
-        gate(project, "ten", "two")
+        gate(project, "two", "two", keys=keys)
         assert project.row()["effect_size"] == before
         assert list((cache / FORMAT).glob("*/*.safetensors")), "embedded again"
         assert all(path.stat().st_mtime_ns == was for path, was in files.items())
@@ -188,13 +199,7 @@ class TestFactories:
 
         monkeypatch.setattr("pytest_visualbias.pipeline.network.extract", recorded)
         monkeypatch.setattr(network.Job, "open", open_recorded)
-        import safetensors.torch
-
-        scope: dict[str, Any] = {}
-        exec(NETS, scope)
-        weights = scope["two"]().state_dict()
-        safetensors.torch.save_file(weights, project.path / "two.safetensors")
-        keys = ", checkpoint: ../two.safetensors"
+        keys = saved(project)
         gate(project, "two", "wide", keys=keys)
         assert project.row()["outcome"] == "error"
         assert project.row(model="before")["outcome"] != "error"
