@@ -85,8 +85,9 @@ def test_02_a_test_that_was_renamed_has_no_baseline_and_fails(
 
 def test_03_workers_do_not_switch_the_gate_off(project: Project, serial: Gate, gate: Gate) -> None:
     """The same verdicts, exit code and report."""
-    project.pair(after=0.15)
-    project.spec(one_test("open"), one_test("grown", "{max_growth: 0.2}"), control_test())
+    project.pair(after=1.0)
+    unproven = one_test("open", "{max_effect: 1.75}", evidence="interval")
+    project.spec(unproven, one_test("grown", "{max_growth: 0.2}"), control_test())
     found = []
     for run in (serial, gate):
         run.says(1, "1 failed, 4 passed, 1 skipped")
