@@ -10,6 +10,9 @@ TESTARGS ?=
 CASES ?= 10000
 SECONDS ?= 60
 
+# Hundreds of tests start a Python of their own: without bytecode files each compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 UNPACKED := build/wheel

@@ -16,6 +16,7 @@ from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.record import Report, to_json
 from pytest_visualbias.session import Session
 from pytest_visualbias.settings import Settings
+from tests.plugin.conftest import LATER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ tests:
     attributes: {A: a}
     alternative: greater
     limits: {max_gap: 0.3}
-    accept: {max_effect: 0.9, reason: The release of May., until: 2099-03-01}
+    accept: {max_effect: 0.9, reason: The release of May., until: LATER}
   - name: apart
     kind: sc-eat
     targets: {X: x}
@@ -59,7 +60,7 @@ tests:
     attributes: {A: a, B: b}
     control: positive
     limits: {min_effect: 0.1}
-"""
+""".replace("LATER", LATER)
 N = 12
 
 
@@ -178,7 +179,7 @@ def test_other_settings_are_said_as_they_are(said: Callable[..., str]) -> None:
     near = said(SPEC, "near")
     assert "It fails where the gap in cosines is over 0.3 (max_gap)" in near
     assert "p is the chance of an effect as large, as positive as this" in near
-    assert "A waiver accepts effect up to 0.9 until 2099-03-01: The release of May." in near
+    assert f"A waiver accepts effect up to 0.9 until {LATER}: The release of May." in near
     assert "No positive control speaks for it" in near
     apart = said(SPEC, "apart")
     assert "and the whole 95% interval lies beyond" in apart

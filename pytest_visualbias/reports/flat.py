@@ -11,6 +11,7 @@ from pytest_visualbias.record import (
     AcceptRecord,
     GrowthRecord,
     PredictionRecord,
+    ReadOutRecord,
     ResultRecord,
     ZeroShotRecord,
 )
@@ -45,6 +46,7 @@ def columns() -> list[str]:
 
 def _names(key: str) -> Iterator[str]:
     parts = {
+        "read_out": tuple(ReadOutRecord.model_fields),
         "concepts": ROLES,
         "limits": tuple(Limits.model_fields),
         "accept": tuple(AcceptRecord.model_fields),

@@ -115,6 +115,11 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     "ResultRecord": RESULT,
     "GrowthRecord": CHANGE,
     "ExcessRecord": {**CHANGE, "untrained": "the judged effect of each untrained seed"},
+    "ReadOutRecord": {
+        "module": "the module of the network",
+        "side": "its input or its output; empty if the library of the network defines 'pooled'",
+        "length": "of a vector; 0 of flattened maps",
+    },
     "SetRecord": {
         "concept": "the name of the set in the spec",
         "n": "how many images",

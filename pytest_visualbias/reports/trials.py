@@ -36,7 +36,7 @@ def growth_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
     """Yield what p-values of growth do not cover, once per run."""
     grown = [one.growth for one in records if one.role == "gated" and one.growth is not None]
     if any(one.p_verdict is not None and one.p_trials is None for one in grown):
-        yield "p of growth is about images, not retraining (3 or more 'trials' cover it)"
+        yield "the p of growth covers images, not retraining (3 or more 'trials' do)"
     if any(one.base == RECORDED and one.p_crossed not in (None, 1.0) for one in grown):
         yield "growth from recorded results is judged a little more cautiously"
 

@@ -54,7 +54,7 @@ def test_a_narrow_screen_whole(make: Make) -> None:
         "bars: -2 to +2: │ zero ─ interval ● effect ╎ limit",
         "'after': sign changed: gender-career [pooled] -0.10 -> +1.00, kept [pooled]",
         "-0.10 -> +1.00",
-        "note: p of growth is about images, not retraining (3 or more 'trials' cover it)",
+        "note: the p of growth covers images, not retraining (3 or more 'trials' do)",
     ]
 
 

@@ -268,7 +268,7 @@ tests:
         "specs/s.bias.yaml:8:45: tests[0].targets.Y: unknown concept 'z'; known: x, y, a, b",
         (
             "specs/s.bias.yaml:9:20: tests[1].evidence: 'sure' is not one of 'significant', "
-            "'interval' or 'point'; choose one"
+            "'interval', 'equivalence' or 'point'; choose one"
         ),
     ]
 

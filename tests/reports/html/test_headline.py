@@ -24,7 +24,7 @@ def said(*outcomes: str, **keys: Any) -> Headline:  # noqa: ANN401 - of a report
     results = [
         record(f"t{index}", outcome="pass", **REPORTED)
         if outcome == "reported"
-        else record(f"t{index}", outcome=outcome)
+        else record(f"t{index}", outcome=outcome, growth=None)
         for index, outcome in enumerate(outcomes)
     ]
     whole = report(results, **keys)
