@@ -102,8 +102,12 @@ class Document:
 
 def where(path: Path) -> str:
     """Return a path as a reader says it: ``tests[0].limits.max_effect``."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_named(part)}" for part in path)
     return text.removeprefix(".")
+
+
+def _named(key: str) -> str:
+    return key if key.strip() else f"'{key}'"
 
 
 def read_document(text: str) -> Document:
