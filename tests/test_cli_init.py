@@ -119,6 +119,7 @@ def test_the_workflow_gates_strictly_keeps_embeddings_and_uploads_what_was_found
     assert runs[1] == "visualbias check --cache .visualbias bias_specs/*.bias.yaml"
     assert runs[2].split()[:3] == ["pytest", "--visualbias", "--visualbias-strict"]
     assert "--visualbias-json=visualbias-report.json" in runs[2].split()
+    assert runs[2].split()[-4:] == ["&&", "test", "-s", "visualbias-report.json"]
     uses = {step["uses"].partition("@")[0]: step for step in job["steps"] if "uses" in step}
     restored = uses["actions/cache/restore"]["with"]
     assert restored["key"].endswith("${{ hashFiles('bias_specs/**', 'out/*') }}")
