@@ -258,3 +258,21 @@ def test_timm_like_networks_give_their_head_before_the_classifier(
     encoder = opened("vb_nets:make", transform={"size": 32})
     found = encoder.encode([encoder.prepare(images[0])], [_pooled()])["pooled"]
     assert found.shape[1] < 1000, "these are logits"
+
+
+def test_the_function_is_called_with_the_arguments_of_the_entry(
+    opened: Opened, context: Context
+) -> None:
+    write(context.project / "vb_nets.py", NETS)
+    encoder = opened("vb_nets:Net", arguments={"width": 6})
+    assert encoder.description["parameters"] == 6 * (3 * 3 * 3 + 1)
+    entries = [
+        FactoryModel.model_validate(
+            {"source": "factory", "call": "vb_nets:Net", "transform": {"size": 8}, **keys}
+        )
+        for keys in ({}, {"arguments": {"width": 6}})
+    ]
+    prints = {identify_factory(entry, context)[0].fingerprint() for entry in entries}
+    assert len(prints) == 2
+    with pytest.raises(EncoderError, match="unexpected keyword argument"):
+        opened("vb_nets:Net", arguments={"wide": 6})
