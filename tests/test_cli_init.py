@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -475,3 +476,14 @@ def test_the_place_of_a_factory_can_be_found_by_the_gate(repository: Path) -> No
     call = models()["after"]["call"]
     context = Context(folder=SPEC.parent, project=repository)
     assert module_file(call.partition(":")[0], context) == repository / "src/nets/zoo.py"
+
+
+def test_a_disk_that_fills_up_is_named_by_its_folder(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pytest_visualbias.cli_init._put", full)
+    assert main(["init"]) == 2
+    assert "None" not in capsys.readouterr().err
