@@ -72,7 +72,8 @@ def _init(options: argparse.Namespace) -> int:
             for path, text in planned.files.items()
         }
     except OSError as error:
-        what = f"{error.filename} cannot be written ({error.strerror}); correct it"
+        # A disk that fills up names no file.
+        what = f"{error.filename or folder} cannot be written ({error.strerror}); correct it"
         print(printable(what), file=sys.stderr)
         return USAGE
     for path, state in states.items():

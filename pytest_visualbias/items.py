@@ -198,7 +198,7 @@ class BiasItem(pytest.Item):
     def carried(self, excinfo: pytest.ExceptionInfo[BaseException] | None) -> dict[str, Any]:
         """Return the record and its place among the others, in builtin types."""
         file = self.spec.file
-        index = [test.name for test in file.spec.tests].index(self.test)
+        index = file.positions[self.test]
         record = self.record
         if record is None:
             reason = excinfo.exconly() if excinfo is not None else "not run"

@@ -74,6 +74,7 @@ class Session:
     _baselines: Baselines = field(init=False)
     _mirror: Mirror = field(init=False)
     _subjects: dict[tuple[Path, str], Subject | VisualBiasError] = field(default_factory=dict)
+    _models: dict[tuple[Path, str], ModelRecord] = field(default_factory=dict)
     _families: dict[tuple[Path, str], Mapping[str, Family]] = field(default_factory=dict)
     _checkpoints: dict[tuple[Path, str], Sequence[Identity]] = field(default_factory=dict)
     _trajectories: dict[tuple[Path, str], Trajectory | VisualBiasError | None] = field(
@@ -179,8 +180,11 @@ class Session:
 
     def model(self, spec: LoadedSpec, model: str) -> ModelRecord | None:
         """Return the record of a model that was measured."""
-        subject = self._subjects.get(_key(spec, model))
-        return model_record(spec.file, subject) if isinstance(subject, Subject) else None
+        key = _key(spec, model)
+        subject = self._subjects.get(key)
+        if isinstance(subject, Subject) and key not in self._models:
+            self._models[key] = model_record(spec.file, subject)
+        return self._models.get(key)
 
     def embedded(self, spec: LoadedSpec, model: str) -> Measured:
         """Return a model's embeddings of all stimuli of a spec; they are in the cache then.

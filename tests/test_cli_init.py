@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,7 @@ def test_the_workflow_gates_strictly_keeps_embeddings_and_uploads_what_was_found
     assert runs[1] == "visualbias check --cache .visualbias bias_specs/*.bias.yaml"
     assert runs[2].split()[:3] == ["pytest", "--visualbias", "--visualbias-strict"]
     assert "--visualbias-json=visualbias-report.json" in runs[2].split()
+    assert runs[2].split()[-4:] == ["&&", "test", "-s", "visualbias-report.json"]
     uses = {step["uses"].partition("@")[0]: step for step in job["steps"] if "uses" in step}
     restored = uses["actions/cache/restore"]["with"]
     assert restored["key"].endswith("${{ hashFiles('bias_specs/**', 'out/*') }}")
@@ -474,3 +476,14 @@ def test_the_place_of_a_factory_can_be_found_by_the_gate(repository: Path) -> No
     call = models()["after"]["call"]
     context = Context(folder=SPEC.parent, project=repository)
     assert module_file(call.partition(":")[0], context) == repository / "src/nets/zoo.py"
+
+
+def test_a_disk_that_fills_up_is_named_by_its_folder(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pytest_visualbias.cli_init._put", full)
+    assert main(["init"]) == 2
+    assert "None" not in capsys.readouterr().err

@@ -20,7 +20,7 @@ from pytest_visualbias.record import READ_VERSIONS
 from pytest_visualbias.spec.faults import what_is_wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = [
     "SUFFIXES",
@@ -138,13 +138,31 @@ def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
     return specs
 
 
-def locked(path: Path) -> FileLock:
-    """Return the lock of a baseline file, for reading and writing it as one step.
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lock a baseline file, for reading and writing it as one step.
 
-    It lies among temporary files: the folder of the baseline is committed.
+    The lock lies among temporary files: the folder of the baseline is committed.
+
+    Raises
+    ------
+    BaselineError
+        Where it cannot be had: another user made it, the disk is full, or has no locks.
     """
-    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
-    return FileLock(Path(tempfile.gettempdir()) / f"visualbias-{name}.lock")
+    name = f"visualbias-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]}.lock"
+    try:
+        lock = FileLock(Path(tempfile.gettempdir()) / name)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        raise BaselineError(
+            f"the lock {name} among the temporary files cannot be taken ({what}), so nothing was "
+            "recorded; remove that file, or set TMPDIR to another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_baseline(path: Path, entries: Mapping[str, Entry]) -> None:

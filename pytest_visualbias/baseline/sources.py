@@ -133,7 +133,7 @@ class Baselines:
             Where another spec has the same file.
         """
         path = self._path_of(spec)
-        exists = path.is_file()
+        exists = _is_there(path)
         found = self._contents(path) if exists or self.path is not None else NOTHING
         problem = str(found) if isinstance(found, BaselineError) else None
         contents = NOTHING if isinstance(found, BaselineError) else found
@@ -163,7 +163,7 @@ class Baselines:
                 self._read[path] = self._usable(path)
             except BaselineError as error:
                 # Not there at all is a matter of each entry, which the gate finds missing.
-                self._read[path] = error if path.exists() else NOTHING
+                self._read[path] = error if _is_there(path) else NOTHING
         return self._read[path]
 
     def _usable(self, path: Path) -> Contents:
@@ -190,3 +190,14 @@ class Baselines:
             return path.relative_to(self.project).as_posix()
         except ValueError:
             return path.as_posix()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file exists, or is in a folder that must not be entered; to read it says so."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 import re
+import socket
 import urllib.request
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -112,7 +115,7 @@ def build_opener(proxy: str | None = None) -> urllib.request.OpenerDirector:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, never away from https nor from the web."""
+    """Follows redirects, never away from https nor from the web, nor into a private network."""
 
     def redirect_request(
         self,
@@ -127,11 +130,32 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if new not in SCHEMES or (old, new) == ("https", "http"):
             fp.close()
             raise RefusedError(f"is redirected from {old} to {new}, which is not safe; {MANIFEST}")
+        # Behind a proxy, names and addresses mean what the proxy takes them for.
+        is_direct = not req.has_proxy()
+        if is_direct and is_private(newurl) and not is_private(req.full_url):
+            fp.close()
+            raise RefusedError(f"is redirected to a private address, which is not safe; {MANIFEST}")
         # Python 3.10 does not know a permanent redirect that keeps the method.
         code = TEMPORARY if code == PERMANENT else code
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
     http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
+
+
+def is_private(url: str) -> bool:
+    """Return whether a host is this machine or one that the internet cannot reach."""
+    return _is_private(urlsplit(url).hostname or "")
+
+
+@functools.cache
+def _is_private(host: str) -> bool:
+    try:
+        places = socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        return False  # the request fails as well
+    # Without its zone: fe80::1%eth0 is no address to Python 3.10.
+    addresses = (str(place[4][0]).partition("%")[0] for place in places)
+    return any(not ipaddress.ip_address(address).is_global for address in addresses)
 
 
 def origins(urls: Sequence[str]) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def _limits(spec: BiasSpec, model: str, sets: Mapping[str, StimulusSet]) -> Iter
     tests = {test.name: test for test in spec.tests}
     for _, name, what in declared_family(spec, model):
         plan = plan_of(spec, tests[name])
-        alternative = alternative_of(plan, what)
+        alternative = alternative_of(tests[name], plan, what)
         _, sides = measurable(spec, tests[name], sets)
         if sides and is_gated(spec, model, tests[name]):
             least, side = max(

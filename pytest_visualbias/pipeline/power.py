@@ -185,7 +185,7 @@ def power_findings(
         if test.is_positive:
             yield from _unreachable(path, [plan.alternative], plan.alpha, sides)
         elif is_gated(spec, model, test):
-            alternatives = [alternative_of(plan, what) for what in _used(spec, model, test)]
+            alternatives = [alternative_of(test, plan, what) for what in _used(spec, model, test)]
             yield from _unreachable(path, alternatives, plan.alpha, sides)
 
 
@@ -207,11 +207,12 @@ def measurable(
     ]
 
 
-def alternative_of(plan: Plan, what: str) -> Alternative:
-    """Return the alternative that the p-value of an effect or a change is for."""
-    if what == "effect":
-        return plan.alternative
-    return "two-sided" if what == "shift" else "greater"
+def alternative_of(test: BiasTest, plan: Plan, what: str) -> Alternative:
+    """Return the alternative that decides the smallest p-value of an effect or a change."""
+    if what == "shift":
+        return "two-sided"
+    # Growth of a gap of predictions takes the signs anew: relabellings have a mirror image as well.
+    return plan.alternative if what == "effect" or test.prediction is not None else "greater"
 
 
 def _bound(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ __all__ = ["SpecFile", "parse_spec", "read_spec"]
 NAMED = 2  # how long the path of one model, concept or test is
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SpecFile:
     """A checked spec with what it was read from.
 
@@ -59,10 +60,14 @@ class SpecFile:
     digest: str
     homes: Mapping[str, Home] = field(default_factory=dict)
 
+    @functools.cached_property
+    def positions(self) -> Mapping[str, int]:
+        """Positions of the tests in the spec by their names."""
+        return {test.name: position for position, test in enumerate(self.spec.tests)}
+
     def test_line(self, name: str) -> int:
         """Return the one-based line on which the test of this name starts, or that of its suite."""
-        index = [test.name for test in self.spec.tests].index(name)
-        place = self.document.place(("tests", index))
+        place = self.document.place(("tests", self.positions[name]))
         return self.document.place(("suite",)).line if place.file else place.line
 
     def check_day(self, today: dt.date) -> None:

@@ -57,11 +57,11 @@ jobs:
           key: visualbias-${{{{ runner.os }}}}-${{{{ hashFiles({hashed}) }}}}
           restore-keys: visualbias-${{{{ runner.os }}}}-
       - run: visualbias check --cache {cache} bias_specs/*.bias.yaml
-      # The report joins the summary of this step by itself.
+      # The report joins the summary of this step by itself. Without one, nothing was gated.
       - run: >-
           pytest --visualbias --visualbias-strict --visualbias-cache={cache}
           {reports}
-          bias_specs
+          bias_specs && test -s {report}.json
       - if: always()
         uses: actions/upload-artifact@v4
         with: {{ name: {report}, path: "{report}.*", if-no-files-found: ignore }}
@@ -93,7 +93,7 @@ visualbias:
     - >-
       pytest --visualbias --visualbias-strict --visualbias-cache={cache}
       {reports}
-      --junit-xml={report}.xml bias_specs
+      --junit-xml={report}.xml bias_specs && test -s {report}.json
   artifacts:
     when: always
     paths: ["{report}.*"]

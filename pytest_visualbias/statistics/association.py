@@ -84,7 +84,7 @@ def association_test(
     A, B : array_like
         Embeddings of the attributes, `(n_a, dim)` and `(n_b, dim)`.
     alternative : {"two-sided", "greater", "less"}
-        For the permutation tests of both sides.
+        For all tests of both sides.
     sides : {"both", "targets"}
         Whether limits judge the weaker of the two sides or, as in iEAT, the targets only.
     confidence : float

@@ -40,8 +40,8 @@ class Evidence:
     p_attributes_low, p_attributes_high : float or None
         Bracket of `p_attributes`.
     p_welch : float or None
-        Welch's t, two-sided for an effect, the largest over those sides that count and whose sets
-        differ in size; None where there is none.
+        Welch's t, one-sided as the permutation tests, the largest over those sides that count and
+        whose sets differ in size; None where there is none.
     p_crossed : float or None
         Targets and attributes both sampled (`crossed_p`); None where that does not apply, or only
         scores are known.
@@ -78,7 +78,6 @@ def weigh(
     alternative: Alternative,
     sides: Sides,
     crossed: float | None = None,
-    welch: Alternative = "two-sided",
 ) -> Evidence:
     """Test both sides and find the p that decides.
 
@@ -87,13 +86,11 @@ def weigh(
     targets, attributes : Side
         Scores of X and Y, and of A and B (None: not testable, possible with ``"targets"`` only).
     alternative : {"two-sided", "greater", "less"}
-        For the permutation tests.
+        For the permutation tests and Welch's t.
     sides : {"both", "targets"}
         With ``"targets"`` the attribute side is not tested.
     crossed : float or None
         P of the crossed test, which the caller makes from cosines.
-    welch : {"two-sided", "greater", "less"}
-        For Welch's t.
 
     Notes
     -----
@@ -110,7 +107,7 @@ def weigh(
     judged = [targets] if attributes is None or sides == "targets" else [targets, attributes]
     permuted = [permutation_test(side, alternative=alternative) for side in judged]
     exchanged = permuted[1] if len(permuted) > 1 else None
-    uneven = [welch_p(side, welch) for side in judged if side.sizes[0] != side.sizes[1]]
+    uneven = [welch_p(side, alternative) for side in judged if side.sizes[0] != side.sizes[1]]
     others = uneven if crossed is None else [*uneven, crossed]
     return Evidence(
         p_value=permuted[0].p_value,

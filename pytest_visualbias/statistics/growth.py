@@ -272,7 +272,6 @@ def _evidence(
         alternative=alternative,
         sides="both",
         crossed=_crossed_p(old, new, signs, alternative) if crossed else None,
-        welch=alternative,
     )
 
 

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.int64]
 
-__all__ = ["is_countable_by_value", "permutation_test_by_value"]
+__all__ = ["is_countable_by_value", "permutation_test_by_value", "share_of_subsets"]
 
 _VALUES: Final = (-1.0, 0.0, 1.0)
+# So few subsets that rounding of logarithms is far below one of them.
+_WHOLE: Final = 2**32
 
 
 def is_countable_by_value(side: Side) -> bool:
@@ -81,9 +83,17 @@ def permutation_test_by_value(
         ways, counts = np.exp(logs), _is_extreme(apart, observed, alternative)
         extreme.append(math.fsum(ways[counts]))
         others.append(math.fsum(ways[~counts]))
-    # Their sum is one but for rounding.
-    p = math.fsum(extreme) / math.fsum([*extreme, *others])
+    p = share_of_subsets(math.fsum(extreme), math.fsum(others), math.comb(total, n))
     return PermutationResult(p_value=p, p_low=p, p_high=p, method="exact")
+
+
+def share_of_subsets(extreme: float, others: float, subsets: int) -> float:
+    """Return the share of the extreme subsets, whose sum with the others is one but for rounding.
+
+    It is a whole number of subsets: one of 20 is 0.05, not a little more than an alpha of 0.05.
+    """
+    share = extreme / math.fsum([extreme, others])
+    return round(share * subsets) / subsets if subsets <= _WHOLE else share
 
 
 def _is_extreme(apart: Integers, observed: int, alternative: Alternative) -> NDArray[np.bool_]:

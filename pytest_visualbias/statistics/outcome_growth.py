@@ -158,7 +158,7 @@ def _change(before: Side, after: Side, signs: Signs) -> Side:
 
 def _evidence(change: Side, alternative: Alternative) -> Evidence:
     if not is_countable_by_value(change):
-        return weigh(change, alternative=alternative, sides="targets", welch=alternative)
+        return weigh(change, alternative=alternative, sides="targets")
     is_uneven = change.sizes[0] != change.sizes[1]
     welch = welch_p(change, alternative) if is_uneven else None
     return alone(permutation_test_by_value(change, alternative=alternative), welch)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import gammaln
 
+from pytest_visualbias.statistics.hypergeometric import share_of_subsets
 from pytest_visualbias.statistics.permutation import PermutationResult
 from pytest_visualbias.statistics.sampling import DRAWS, clopper_pearson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Final
 
     from numpy.typing import NDArray
@@ -55,8 +57,9 @@ def paired_permutation_test(
     sizes is equally likely. The statistic is ``|gap_after| - |gap_before|``; with an alternative,
     gaps of the other direction count as 0. Predictions of 0 and 1 make four kinds of pairs: how
     many of each kind the first group has follows the multivariate hypergeometric distribution and
-    is counted, up to some millions of combinations. Otherwise 100,000 assignments are drawn with a
-    seed made of the predictions, and p is the upper end of a 99.9 % confidence interval.
+    is counted, up to some millions of combinations. Of other predictions, up to 100,000 assignments
+    are counted. Otherwise as many are drawn with a seed made of the predictions, and p is the upper
+    end of a 99.9 % confidence interval.
     """
     pairs = np.stack([before.pooled, after.pooled])
     n = len(before.first)
@@ -67,7 +70,13 @@ def paired_permutation_test(
         if math.prod(sorted(int(count) + 1 for count in totals)[:3]) <= _COUNTABLE:
             p = _counted(first, totals, alternative)
             return PermutationResult(p_value=p, p_low=p, p_high=p, method="exact")
-    low, high = clopper_pearson(_hits(pairs, n, alternative), DRAWS)
+    subsets = math.comb(pairs.shape[1], n)
+    if subsets <= DRAWS:
+        p = _hits(pairs, n, alternative, _all_sums(pairs, n)) / subsets
+        return PermutationResult(p_value=p, p_low=p, p_high=p, method="exact")
+    order = np.lexsort(pairs)
+    hits = _hits(pairs, n, alternative, _drawn_sums(pairs[:, order], n))
+    low, high = clopper_pearson(hits, DRAWS)
     return PermutationResult(p_value=high, p_low=low, p_high=high, method="sampled")
 
 
@@ -101,9 +110,9 @@ def _counted(first: Integers, totals: Integers, alternative: Alternative) -> flo
     observed = _grown(total * (ones @ first)[:, None], means, alternative)
     logs = sum(_log_ways(int(totals[kind]), counts[kind]) for kind in range(4))
     ways = np.exp(logs - _log_ways(total, np.array(n)))
-    # Their sum is one but for rounding.
     is_extreme = growths >= observed
-    return math.fsum(ways[is_extreme]) / math.fsum(ways)
+    masses = math.fsum(ways[is_extreme]), math.fsum(ways[~is_extreme])
+    return share_of_subsets(*masses, math.comb(total, n))
 
 
 def _log_ways(n: int, size: Integers) -> Vector:
@@ -112,16 +121,21 @@ def _log_ways(n: int, size: Integers) -> Vector:
     return logs
 
 
-def _hits(pairs: Matrix, n: int, alternative: Alternative) -> int:
-    """Count the drawn assignments that grow as much."""
+def _hits(pairs: Matrix, n: int, alternative: Alternative, groups: Iterable[Matrix]) -> int:
+    """Count the assignments that grow as much, from sums over their first groups."""
     means = pairs.mean(axis=1) * n
     observed = _grown(pairs[:, :n].sum(axis=1)[:, None], means, alternative)[0]
     threshold = observed - _TIE * float(np.abs(pairs).sum())
-    order = np.lexsort(pairs)
     return sum(
-        int(np.count_nonzero(_grown(sums, means, alternative) >= threshold))
-        for sums in _drawn_sums(pairs[:, order], n)
+        int(np.count_nonzero(_grown(sums, means, alternative) >= threshold)) for sums in groups
     )
+
+
+def _all_sums(pairs: Matrix, n: int) -> Iterator[Matrix]:
+    """Yield sums of both predictions over all groups of n, `(2, m)`, in blocks."""
+    groups = itertools.combinations(range(pairs.shape[1]), n)
+    while block := list(itertools.islice(groups, max(1, _CELLS // n))):
+        yield pairs[:, np.array(block)].sum(axis=2)
 
 
 def _drawn_sums(pairs: Matrix, n: int) -> Iterator[Matrix]:

@@ -194,10 +194,29 @@ def test_strict_decides_about_what_is_inconclusive(
     assert done.returncode == status
 
 
-def test_another_word_than_true_or_false_is_refused(runner: Runner) -> None:
-    done = runner.gate(strict="yes")
+@pytest.mark.parametrize("strict", ["yes", "", "true\n::stop-commands::x", "$(touch oops)"])
+def test_another_word_than_true_or_false_is_refused(runner: Runner, strict: str) -> None:
+    done = runner.gate(strict=strict)
     assert done.returncode == 4
-    assert done.stdout == "::error::strict is 'yes'; write true or false\n"
+    assert re.fullmatch(r"::error::.*'strict'.*\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    "args", ["--version", "--collect-only", "--help", "-p\nno:visualbias", "-h\n--visualbias"]
+)
+def test_a_run_that_gates_nothing_does_not_pass(runner: Runner, args: str) -> None:
+    write_spec(runner, limit="1.6")
+    runner.reports.mkdir(parents=True)
+    (runner.reports / "bias.json").write_text("{}")
+    done = runner.gate(args=args)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert runner.outputs()["exit-code"] == "4"
+
+
+def test_a_path_is_never_an_option(runner: Runner) -> None:
+    write_spec(runner, limit="1.6")
+    done = runner.gate(path="--collect-only\nbias_specs")
+    assert done.returncode == 4, done.stdout + done.stderr
 
 
 def test_a_repository_without_specs_does_not_pass(runner: Runner) -> None:

@@ -53,3 +53,14 @@ def test_every_table_of_the_coverage_can_be_printed(
     monkeypatch.setattr(coverage, "IMAGES", 100)
     coverage.main(["--runs", "1", "--only", table])
     assert capsys.readouterr().out.count("%") >= 9
+
+
+@pytest.mark.slow
+def test_the_time_of_a_run_can_be_printed_by_the_number_of_tests(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script("scale", monkeypatch).main(["--tests", "3", "--run"])
+    *_, row = capsys.readouterr().out.splitlines()
+    tests, *numbers = row.strip("| ").split(" | ")
+    assert tests == "3"
+    assert len([float(number) for number in numbers]) == 4

@@ -8,12 +8,14 @@ import json
 import re
 import urllib.request
 from http.client import HTTPMessage
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_visualbias import __version__
 from pytest_visualbias.cli import main
+from pytest_visualbias.fetching import addresses
 from pytest_visualbias.fetching.addresses import _Redirects
 from pytest_visualbias.fetching.meter import Bar
 from pytest_visualbias.fetching.outcomes import RefusedError
@@ -250,6 +252,24 @@ class TestRefusals:
         assert "redirect" in said.lower()
         assert len(place.server.asked(ONE)) == 1
 
+    @pytest.mark.parametrize(
+        "inside", ["127.0.0.1", "10.0.0.8", "169.254.169.254", "::1", "fe80::1", "100.64.0.1"]
+    )
+    def test_a_redirect_from_outside_into_a_private_network(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, inside: str
+    ) -> None:
+        """The names are those of a fake: the server of the test is outside, the target is not."""
+        hosts = {"127.0.0.1": "93.184.215.14", "inside.example": inside}
+        # Of this module alone: connections are made as ever, to the loopback.
+        names = SimpleNamespace(getaddrinfo=lambda host, *_: [(0, 0, 0, "", (hosts[host], 0))])
+        monkeypatch.setattr(addresses, "socket", names)
+        addresses._is_private.cache_clear()
+        place.serve(ONE)
+        target = "http://inside.example/x.png"
+        place.server.always[ONE] = Reply(status=302, headers={"Location": target}, body=b"")
+        assert "redirected to a private address" in self.refused(place)
+        addresses._is_private.cache_clear()
+
     def test_a_redirect_to_itself(self, place: Place) -> None:
         place.serve(ONE)
         place.server.always[ONE] = Reply(status=302, headers={"Location": f"/{ONE}"}, body=b"")
@@ -291,15 +311,15 @@ class TestRefusals:
 )
 def test_a_redirect_never_leaves_https(old: str, new: str, is_safe: bool) -> None:
     redirects = _Redirects()
-    request = urllib.request.Request(f"{old}://example.org/x.png", headers={"Range": "bytes=5-"})
-    answer = (io.BytesIO(), 302, "Found", HTTPMessage(), f"{new}://example.org/y.png")
+    request = urllib.request.Request(f"{old}://192.0.2.7/x.png", headers={"Range": "bytes=5-"})
+    answer = (io.BytesIO(), 302, "Found", HTTPMessage(), f"{new}://192.0.2.7/y.png")
     if not is_safe:
         with pytest.raises(RefusedError, match="is redirected from https to http, which is not"):
             redirects.redirect_request(request, *answer)
         return
     following = redirects.redirect_request(request, *answer)
     assert following is not None
-    assert following.full_url == f"{new}://example.org/y.png"
+    assert following.full_url == f"{new}://192.0.2.7/y.png"
     assert following.get_header("Range") == "bytes=5-"
 
 

@@ -15,6 +15,8 @@ from pytest_visualbias.statistics.side import Side
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from pytest_visualbias.statistics import Alternative
+
 RNG = np.random.default_rng(14)
 
 
@@ -62,11 +64,21 @@ class TestWeigh:
     def test_welch_is_the_larger_over_the_sides_of_unequal_sizes(self) -> None:
         one, other, equal = drawn(5, 9, 2), drawn(4, 7, 1), drawn(6, 6)
         both = weigh(one, other, alternative="greater", sides="both")
-        assert both.p_welch == max(welch_p(one), welch_p(other))
+        assert both.p_welch == max(welch_p(one, "greater"), welch_p(other, "greater"))
         assert both.p_verdict >= both.p_welch
         assert both.p_verdict_low >= both.p_welch
-        assert weigh(one, equal, alternative="less", sides="both").p_welch == welch_p(one)
-        assert weigh(equal, one, alternative="less", sides="both").p_welch == welch_p(one)
+        less = welch_p(one, "less")
+        assert weigh(one, equal, alternative="less", sides="both").p_welch == less
+        assert weigh(equal, one, alternative="less", sides="both").p_welch == less
+
+    @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+    def test_welch_is_one_sided_as_the_alternative_says(self, alternative: Alternative) -> None:
+        """Scores that are significant one-sided only: a positive control of them holds."""
+        one = side([2.9, 1.2, 3.3, 0.4], [0.1, 1.3, 0.9, 1.5, 0.2, 0.6])
+        got = weigh(one, None, alternative=alternative, sides="targets")
+        theirs = stats.ttest_ind(one.first, one.second, equal_var=False, alternative=alternative)
+        assert got.p_welch == pytest.approx(theirs.pvalue)
+        assert got.p_verdict == max(got.p_value, theirs.pvalue)
 
     @pytest.mark.parametrize("crossed", [1e-9, 0.7])
     def test_the_crossed_p_counts_with_the_others(self, crossed: float) -> None:

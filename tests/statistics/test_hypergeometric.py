@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,3 +123,19 @@ def test_other_scores_are_not_for_it() -> None:
 def test_an_alternative_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="alternative is"):
         permutation_test_by_value(side_of([1, 0], [0, 0]), alternative="both")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 3), (8, 8), (4, 7)])
+def test_p_is_the_nearest_float_to_a_whole_number_of_relabellings(n: int, m: int) -> None:
+    """Of 3 against 3, one in 20 is 0.05: a little more would not be significant at that alpha."""
+    total = n + m
+    for ones in range(1, total):
+        for hits in range(max(0, ones - m), min(ones, n) + 1):
+            found = permutation_test_by_value(
+                side_of(table(hits, n), table(ones - hits, m)), alternative="greater"
+            )
+            ways = sum(
+                math.comb(ones, up) * math.comb(total - ones, n - up)
+                for up in range(hits, min(ones, n) + 1)
+            )
+            assert found.p_value == float(Fraction(ways, math.comb(total, n)))
