@@ -27,12 +27,13 @@ class Checked:
         self.output = output
 
     def check(self, *arguments: str) -> tuple[int, list[str]]:
-        """Return the exit code and the lines, without the first and those of sets and controls."""
+        """Return the exit code and the lines, without the first and those of sets and limits."""
         self.output.readouterr()
         code = main(["check", *arguments, SPEC])
         state, *lines = map(str.strip, self.output.readouterr().out.splitlines())
         assert state.startswith(f"{SPEC}: {'faulty' if code else 'ok'} (")
-        return code, [one for one in lines if not one.startswith(("images: ", "note: no test"))]
+        facts = ("images: ", "max_effect ", "note: no test")
+        return code, [one for one in lines if not one.startswith(facts)]
 
     def spec(self, *tests: str, models: str = ALONE, head: str = "") -> None:
         self.project.spec(*tests, models=models, head=head)
