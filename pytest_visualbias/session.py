@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.baseline.recording import Claims
 from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
 from pytest_visualbias.models.encoder import Context
-from pytest_visualbias.pipeline.building import build, is_cached
+from pytest_visualbias.pipeline.building import build, lacking
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
 from pytest_visualbias.pipeline.family import families
 from pytest_visualbias.pipeline.foreseen import claimed
@@ -234,8 +234,8 @@ class Session:
             want = want_of(spec.file, model, spec.preflight.models[model])
             try:
                 found = self._series(spec, model) or identify(entry, context)
-                if not is_cached(entry, found, context, want, self.resources.cache):
-                    _, reasons = build(entry, found, context, want)
+                if left := lacking(entry, found, context, want, self.resources.cache):
+                    _, reasons = build(entry, left, context, want)
                     if len(reasons) == len(want.points):
                         raise EncoderError(next(iter(reasons.values())))
             except VisualBiasError as error:
