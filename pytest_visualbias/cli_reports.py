@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from pytest_visualbias.remote.urls import is_url, place
 from pytest_visualbias.reports.comparison import TOLERANCE, compare
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, Look, write
 from pytest_visualbias.reports.outcomes import faults, was_broken, was_strict
-from pytest_visualbias.reports.overwriting import objection
+from pytest_visualbias.reports.overwriting import followed, objection
 from pytest_visualbias.reports.reading import read_report
 from pytest_visualbias.reports.rederived import check_outcomes
 from pytest_visualbias.reports.screen import has_colour, has_unicode, width
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_visualbias.record import Report
+    from pytest_visualbias.remote.urls import Url
     from pytest_visualbias.reports.comparison import Comparison
     from pytest_visualbias.reports.terminal import Screen
 
@@ -150,12 +150,12 @@ def _report(options: argparse.Namespace) -> int:
     return OK
 
 
-def _misplaced(targets: Mapping[str, Path], read: Sequence[Path]) -> str | None:
+def _misplaced(targets: Mapping[str, Path | Url], read: Sequence[Path | Url]) -> str | None:
     """Return why a report must not go where it is to go, if any must not."""
+    places = {followed(path) for path in read}
     for name, path in targets.items():
         why = objection(name, path)
-        # Unlike Path.resolve, this bears a link to itself.
-        if os.path.realpath(path) in {os.path.realpath(one) for one in read}:
+        if followed(path) in places:
             why = f"{path} is the report that is read; name another file"
         if why is not None:
             return f"--{name.replace('_', '-')}: {why}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_visualbias.baseline.recording import Claims
 from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
 from pytest_visualbias.models.encoder import Context
-from pytest_visualbias.pipeline.building import build, is_cached
+from pytest_visualbias.pipeline.building import build, lacking
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
 from pytest_visualbias.pipeline.family import families
 from pytest_visualbias.pipeline.foreseen import claimed
@@ -237,17 +237,15 @@ class Session:
             try:
                 found = self._series(spec, model) or identify(entry, context)
                 places = frozenset((point.module, point.pooling) for point in want.points)
-                networks = (
-                    *map(network_of, found),
-                    getattr(entry, "precision", None),
-                    places,
-                )
+                precision = getattr(entry, "precision", None)
+                networks = (*map(network_of, found), precision, places)
                 if networks in built:
                     continue
                 if key != first:
-                    if is_cached(entry, found, context, want, self.resources.cache):
+                    left = lacking(entry, found, context, want, self.resources.cache)
+                    if not left:
                         continue
-                    _, reasons = build(entry, found, context, want)
+                    _, reasons = build(entry, left, context, want)
                     if len(reasons) == len(want.points):
                         raise EncoderError(next(iter(reasons.values())))
                 built.add(networks)

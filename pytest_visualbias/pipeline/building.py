@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.spec.schema import ModelEntry
 
-__all__ = ["build", "is_cached"]
+__all__ = ["build", "lacking"]
 
 
 def build(
@@ -50,18 +50,20 @@ def build(
     return found
 
 
-def is_cached(
+def lacking(
     entry: ModelEntry,
     identities: Sequence[Identity],
     context: Context,
     want: Want,
     cache: EmbeddingCache,
-) -> bool:
-    """Whether the cache has all vectors; weights that only loading tells count as cached."""
+) -> list[Identity]:
+    """Return the networks whose vectors the cache lacks; weights that only loading tells do not."""
     jobs = [_job(entry, one, context, want) for one in identities if one.is_whole and one.is_kept]
-    return all(
-        not Known.of(cache, job.keys(job.identity.fingerprint()), want).missing for job in jobs
-    )
+    return [
+        job.identity
+        for job in jobs
+        if Known.of(cache, job.keys(job.identity.fingerprint()), want).missing
+    ]
 
 
 def _job(entry: ModelEntry, identity: Identity, context: Context, want: Want) -> Job:

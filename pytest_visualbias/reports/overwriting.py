@@ -9,7 +9,7 @@ from pytest_visualbias.baseline.files import SUFFIXES, is_report
 from pytest_visualbias.remote.urls import Url
 from pytest_visualbias.spec.stimuli import IMAGE_SUFFIXES
 
-__all__ = ["objection"]
+__all__ = ["followed", "objection"]
 
 # Specs, code, settings, weights and vectors: no report has such a name.
 FOREIGN = frozenset(
@@ -30,9 +30,7 @@ def objection(kind: str, path: Path | Url) -> str | None:
     path : Path or Url
         Where it is to go; what is at a URL is not looked at.
     """
-    # A link is written through; one that leads to itself is told where it is written.
-    followed = path if isinstance(path, Url) else Path(os.path.realpath(path))
-    for place in dict.fromkeys([path, followed]):
+    for place in dict.fromkeys([path, followed(path)]):
         if place.name.lower().endswith(SUFFIXES):
             return f"{place} has the name of a spec; name another file"
         suffix = place.suffix.lower()
@@ -43,3 +41,9 @@ def objection(kind: str, path: Path | Url) -> str | None:
     if kind == "json" and path.is_file() and path.stat().st_size and not is_report(path):
         return f"{path} is there and is no report of a run; move it away, or name another file"
     return None
+
+
+def followed(path: Path | Url) -> Path | Url:
+    """Return where a path leads; a link is written through, and a URL leads nowhere else."""
+    # Unlike Path.resolve, this bears a link to itself.
+    return path if isinstance(path, Url) else Path(os.path.realpath(path))

@@ -63,6 +63,14 @@ def fetch(*arguments: str) -> int:
     return main(["fetch", "drawn", "--accept-licence", "--retries=0", *arguments])
 
 
+def warnings_of_sets(project: Project) -> list[str]:
+    """Return what is said of incomplete sets; the drawn squares are near-duplicates, too."""
+    warnings: list[str] = project.row("one")["warnings"]
+    others = [one for one in warnings if "near-duplicates" not in one]
+    assert len(others) == len(warnings) - 1
+    return others
+
+
 def folder(project: Project) -> Path:
     return project.path / "data" / "drawn"
 
@@ -85,7 +93,7 @@ def test_before_the_fetch_the_gate_names_the_command_and_after_it_runs(
     result.assert_outcomes(passed=2)
     row = published.row("one")
     assert (row["n_x"], row["n_y"]) == (4, 5)
-    (warning,) = row["warnings"]
+    (warning,) = warnings_of_sets(published)
     assert warning == (
         "drawn.suite.yaml:3:12: concepts.x: has 4 images, and 5 are published; results differ from "
         "those of the whole set"
@@ -98,7 +106,7 @@ def test_a_whole_set_has_no_warning(published: Project) -> None:
     published.images("spare", ground=(1, 2, 3), n=5)
     (published.path / "stimuli" / "spare" / "4.png").rename(folder(published) / GONE)
     published.gate().assert_outcomes(passed=2)
-    assert published.row("one")["warnings"] == []
+    assert warnings_of_sets(published) == []
     assert published.row("one")["n_x"] == 5
 
 
@@ -164,7 +172,7 @@ def test_stimuli_that_the_spec_names_are_taken_as_they_are(
         f"{SPEC}stimuli: {json.dumps(str(folder(published)))}\n"
     )
     published.gate().assert_outcomes(passed=2)
-    assert published.row("one")["warnings"] == []
+    assert warnings_of_sets(published) == []
 
 
 def test_the_list_of_suites_says_how_much_is_there(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 SPEC = "bias_specs/x.bias.yaml"
 MAXIMUM = "{name: pooled, module: pooled, pooling: max}"
 OVER = "--visualbias-baseline"
+LIMITS = {
+    "one": "{max_effect: 1.0}",
+    "two": "{max_effect: 0.5}",
+    "again": "{max_effect: 0.5}",
+}
 
 
 class Checked:
@@ -27,12 +33,13 @@ class Checked:
         self.output = output
 
     def check(self, *arguments: str) -> tuple[int, list[str]]:
-        """Return the exit code and the lines, without the first and those of sets and controls."""
+        """Return the exit code and the lines, without the first and those of sets and limits."""
         self.output.readouterr()
         code = main(["check", *arguments, SPEC])
         state, *lines = map(str.strip, self.output.readouterr().out.splitlines())
         assert state.startswith(f"{SPEC}: {'faulty' if code else 'ok'} (")
-        return code, [one for one in lines if not one.startswith(("images: ", "note: no test"))]
+        facts = ("images: ", "max_effect ", "note: no test")
+        return code, [one for one in lines if not one.startswith(facts)]
 
     def spec(self, *tests: str, models: str = ALONE, head: str = "") -> None:
         self.project.spec(*tests, models=models, head=head)
@@ -52,6 +59,19 @@ def test_where_growth_is_measured_from_is_said(checked: Checked) -> None:
         0,
         [f"growth of 'after': from {FILE}, which has 2 of 2 results of this spec"],
     )
+
+
+def test_how_many_images_a_limit_needs_is_said_once_for_each(checked: Checked) -> None:
+    """137 by Lakens' formula of two one-sided tests; none of a limit that no test has."""
+    tests = [one_test(name, limits) for name, limits in LIMITS.items()]
+    checked.spec(*tests, one_test("other", GROWTH))
+    checked.output.readouterr()
+    main(["check", SPEC])
+    lines = map(str.strip, checked.output.readouterr().out.splitlines())
+    assert [re.findall(r"[\d.]+", one) for one in lines if one.startswith("max_effect ")] == [
+        ["0.5", "137"],
+        ["1", "34"],
+    ]
 
 
 def test_a_missing_entry_is_a_fault_where_a_limit_needs_it(checked: Checked) -> None:

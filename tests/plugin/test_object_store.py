@@ -284,6 +284,11 @@ def test_reports_go_to_a_bucket_and_are_read_there(
     assert main(["report", "s3://lab/out/nothing.json"]) == 2
     told = "s3://lab/out/nothing.json cannot be read (nothing is there); correct the URL\n"
     assert capsys.readouterr().err == told
+    for kind in ("json", "csv"):
+        written = bucket.content("out/run.json")
+        arguments = ["report", "s3://lab/out/run.json", f"--{kind}", "s3://lab/out/run.json"]
+        assert main(arguments) == 2, "it is the report that is read"
+        assert bucket.content("out/run.json") == written
 
 
 def test_what_signs_a_url_is_shown_nowhere(networks: Project, bucket: Bucket) -> None:

@@ -35,12 +35,15 @@ def test_every_limit_fails_what_is_over_it(project: Project, limits: str, said: 
 
 
 def test_growth_fails_although_the_effect_is_under_its_limit(project: Project) -> None:
-    project.pair(after=0.15)
-    project.spec(one_test("one", "{max_effect: 1.0, max_growth: 0.2}"))
+    project.pair(after=0.4, n=12)
+    project.spec(one_test("one", "{max_effect: 1.6, max_growth: 0.2}"))
     assert project.gate().ret == 1
-    (reason,) = project.row()["reasons"]
-    assert reason.startswith("growth +0.61 is over 0.2")
-    assert project.row()["growth"]["from"] == "before"
+    row = project.row()
+    (reason,) = row["reasons"]
+    assert reason.startswith("growth +1.45 is over 0.2")
+    assert row["effect_size"] < 1.6
+    assert row["growth"]["p_adjusted"] <= 0.05
+    assert row["growth"]["from"] == "before"
 
 
 def test_an_effect_that_shrank_has_not_grown_but_has_shifted(project: Project) -> None:

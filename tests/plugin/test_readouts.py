@@ -186,7 +186,7 @@ class TestReadOuts:
         monkeypatch.chdir(networks.path)
         assert main(["layers", "bias_specs/x.bias.yaml", "after"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert lines[:4] == ["pooled", "logits", "probabilities", "conv1"]
+        assert lines[:5] == ["pooled", "logits", "probabilities", "output", "conv1"]
 
     @pytest.mark.parametrize("layer", ["logits", "probabilities", "pooled"])
     def test_they_have_no_pooling(self, networks: Project, layer: str) -> None:
