@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.baseline.recording import Claims
 from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
@@ -223,23 +223,36 @@ class Session:
     def _build_ahead(self, first: tuple[Path, str]) -> None:
         """Build the networks that lack vectors before any image, to report their errors at once.
 
-        The first model is built anyway. Only one network at a time is in memory.
+        The first model is built anyway, and a network that several specs read at the same layers
+        once. Only one network at a time is in memory.
         """
+        built: set[tuple[Any, ...]] = set()
         while self._unbuilt:
             spec, model = self._unbuilt.pop(0)
             key, entry = _key(spec, model), spec.file.spec.models[model]
-            if key == first or key in self._subjects or isinstance(entry, EmbeddingsModel):
+            if key in self._subjects or isinstance(entry, EmbeddingsModel):
                 continue
             context = self.context(spec)
             want = want_of(spec.file, model, spec.preflight.models[model])
             try:
                 found = self._series(spec, model) or identify(entry, context)
-                if left := lacking(entry, found, context, want, self.resources.cache):
+                places = frozenset((point.module, point.pooling) for point in want.points)
+                precision = getattr(entry, "precision", None)
+                networks = (*map(network_of, found), precision, places)
+                if networks in built:
+                    continue
+                if key != first:
+                    left = lacking(entry, found, context, want, self.resources.cache)
+                    if not left:
+                        continue
                     _, reasons = build(entry, left, context, want)
                     if len(reasons) == len(want.points):
                         raise EncoderError(next(iter(reasons.values())))
+                built.add(networks)
             except VisualBiasError as error:
                 self._subjects[key] = error
+            except OSError as error:  # of a path that no file can have
+                self._subjects[key] = EncoderError(path_sentence(error))
 
     def _series(self, spec: LoadedSpec, model: str) -> Sequence[Identity]:
         """Return the checkpoints of a series, looked for once: training may add to them."""

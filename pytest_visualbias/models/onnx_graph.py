@@ -19,6 +19,8 @@ VIEWS = frozenset(
     {"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout"}
     | {"QuantizeLinear", "DequantizeLinear"}
 )
+QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear")
+INTEGER = ("MatMulInteger", "ConvInteger")
 # Operations that end networks without a classifier.
 FEATURES = frozenset(
     {"GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool", "ReduceMean", "ReduceMax"}
@@ -87,13 +89,34 @@ class Graph:
         node = self._maker(output)
         if node is not None and node.op_type == "Add":
             sums = [self._maker(one) for one in node.input if one not in self._weights]
-            has_bias = len(sums) == 1 and sums[0] is not None
-            node = sums[0] if has_bias and "MatMul" in sums[0].op_type else None
+            node = self._unscaled(sums[0]) if len(sums) == 1 else None
+            if node is None or "MatMul" not in node.op_type:
+                return ""
+        node = self._unscaled(node)
         if node is None or not any(kind in node.op_type for kind in ("Gemm", "MatMul", "Conv")):
             return ""
-        given, weight = node.input[0], node.input[1]
+        # Quantized layers are given a scale and a zero point after every tensor.
+        given, weight = node.input[0], node.input[3 if node.op_type.startswith("Q") else 1]
         is_linear = weight in self._weights and given in self._makers
-        return str(given) if is_linear else ""
+        return self._unquantized(given) if is_linear else ""
+
+    def _unscaled(self, node: Any) -> Any:
+        """Return the product of integers that a node scales, or the node itself."""
+        if node is None or node.op_type != "Mul":
+            return node
+        makers = [self._maker(one) for one in node.input]
+        integers = (one for one in makers if one is not None and one.op_type in INTEGER)
+        return next(integers, node)
+
+    def _unquantized(self, name: str) -> str:
+        """Return the tensor that was quantized to give this one, or the tensor itself."""
+        given, node = name, self._makers.get(name)
+        while node is not None and node.op_type in (*QUANTIZERS, "DequantizeLinear"):
+            name = node.input[0]
+            if node.op_type in QUANTIZERS:
+                given = name
+            node = self._makers.get(name)
+        return given
 
     def candidates(self, output: str) -> list[str]:
         """Return tensors that could be features where an output is not; the best one last."""

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import statistics
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import safetensors.numpy
@@ -16,6 +17,8 @@ from pytest_visualbias.cli import main
 from tests.plugin.conftest import one_test, sentences
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.models.torch_encoder import TorchEncoder
     from pytest_visualbias.spec.schema import TimmModel
@@ -32,6 +35,11 @@ RUNS = """
     checkpoint: [../before.safetensors, ../after.safetensors]
 """
 SETS = "{x: x, y: y, a: a, b: b}"
+
+
+def is_drawn(image: np.ndarray) -> bool:
+    """Whether a prepared image is a drawn one: neither noise nor blank."""
+    return bool((image[:, 0, 0] == image[:, 1, 1]).all() and image.std((1, 2)).any())
 
 
 def respecify(project: Project, models: str, *tests: str) -> None:
@@ -151,7 +159,7 @@ def test_a_report_says_where_its_images_are(
 
 
 class TestSeveralSpecs:
-    """A network that several specs mean is loaded once and sees every image once."""
+    """A network that several specs mean sees every image once, and is built once for its layers."""
 
     SECOND = """visualbias: 1
 models:
@@ -168,7 +176,12 @@ tests:
 """
 
     @pytest.fixture
-    def loaded(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    def seen(self) -> Counter[str]:
+        """Count the drawn images that passed through the network of each checkpoint."""
+        return Counter()
+
+    @pytest.fixture
+    def loaded(self, seen: Counter[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """Names of the checkpoints that were opened."""
         import pytest_visualbias.models.timm as source
 
@@ -177,7 +190,15 @@ tests:
 
         def noted(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
             opened.append(identity.label)
-            return original(entry, identity, context)
+            encoder = original(entry, identity, context)
+            encode = encoder.encode
+
+            def counted(inputs: Any, layers: Any) -> Any:  # noqa: ANN401
+                seen[identity.label] += sum(map(is_drawn, inputs))
+                return encode(inputs, layers)
+
+            monkeypatch.setattr(encoder, "encode", counted)
+            return encoder
 
         monkeypatch.setattr(source, "open_timm", noted)
         return opened
@@ -187,14 +208,25 @@ tests:
         path = project.path / "bias_specs" / "y.bias.yaml"
         path.write_text(self.SECOND.format(layer=layer), encoding="utf-8")
 
-    def test_share_one_pass(self, networks: Project, loaded: list[str]) -> None:
+    def test_share_one_pass(self, networks: Project, loaded: list[str], seen: Counter[str]) -> None:
+        """Before the first image, what each spec reads of `after` is tried."""
         self.add(networks)
         networks.gate()
         assert len(networks.outcomes()) == 3
-        assert sorted(loaded) == ["after.safetensors", "before.safetensors"]
+        assert seen == {"before.safetensors": 20, "after.safetensors": 25}
+        assert Counter(loaded) == {"before.safetensors": 1, "after.safetensors": 2 + 1}
+
+    def test_build_a_network_once_for_the_same_layers(
+        self, networks: Project, loaded: list[str], seen: Counter[str]
+    ) -> None:
+        self.add(networks, layer="pooled")
+        networks.gate()
+        assert len(networks.outcomes()) == 3
+        assert seen == {"before.safetensors": 20, "after.safetensors": 25}
+        assert Counter(loaded) == {"before.safetensors": 1, "after.safetensors": 1 + 1}
 
     def test_give_the_numbers_that_each_gives_alone(
-        self, networks: Project, loaded: list[str]
+        self, networks: Project, loaded: list[str], seen: Counter[str]
     ) -> None:
         self.add(networks)
         networks.gate()
@@ -207,7 +239,8 @@ tests:
             assert one["nodeid"] == other["nodeid"]
             assert one["effect_size"] == pytest.approx(other["effect_size"], abs=1e-4)
             assert one["p_value"] == other["p_value"]
-        assert len(loaded) == 2 + 2 + 1
+        assert seen == {"before.safetensors": 2 * 20, "after.safetensors": 25 + 20 + 20}
+        assert len(loaded) == (1 + 3) + (1 + 2) + 1
 
     def test_do_not_suffer_from_each_others_mistakes(
         self, networks: Project, loaded: list[str]

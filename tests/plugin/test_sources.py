@@ -7,6 +7,7 @@ import shutil
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from tests.plugin.conftest import one_test, sentences
@@ -178,21 +179,44 @@ def test_a_source_is_gated_from_spec_to_report(
     assert gallery.row()["scores"] == row["scores"]
 
 
-def test_quantised_weights_are_gated_against_their_parent(gallery: Project) -> None:
+@pytest.mark.parametrize("way", ["dynamic", "QDQ", "QOperator"])
+def test_quantised_weights_are_gated_against_their_parent(gallery: Project, way: str) -> None:
+    """At the features of both, whatever nodes the final linear layer is quantised to."""
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime import quantization
+
+    class Noise(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self, name: str) -> None:
+            random = np.random.default_rng(0)
+            images = random.normal(size=(4, 1, 3, 16, 16)).astype(np.float32)
+            self._inputs = iter([{name: image} for image in images])
+
+        def get_next(self) -> Any:  # noqa: ANN401
+            return next(self._inputs, None)
 
     small = gallery.path / "int8.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parent = onnx.load(gallery.path / "before.onnx")
         del parent.graph.value_info[:]  # the exporter's shapes are of weights turned round
-        quantize_dynamic(parent, small, weight_type=QuantType.QUInt8)
+        if way == "dynamic":
+            quint8 = quantization.QuantType.QUInt8
+            quantization.quantize_dynamic(parent, small, weight_type=quint8)
+        else:
+            quantization.quantize_static(
+                parent,
+                small,
+                Noise(parent.graph.input[0].name),
+                quant_format=quantization.QuantFormat[way],
+            )
     entry = "{source: onnx, path: ../int8.onnx, transform: {size: 16}}"
     respecify(gallery, ENTRIES["onnx"][0], entry)
     result = gallery.gate()
     assert result.ret == 0, sentences(result)
-    assert 0 < abs(gallery.row()["growth"]["value"]) < 0.5
+    row = gallery.row()
+    assert row["read_out"] == gallery.row(model="before")["read_out"]
+    assert (row["read_out"]["side"], row["read_out"]["length"]) == ("input", 8)
+    assert 0 < abs(row["growth"]["value"]) < 0.5
     assert [one["precision"] for one in gallery.report()["models"]] == ["program", "program"]
 
 
@@ -213,19 +237,21 @@ def test_nobody_has_to_say_that_a_program_differs_in_precision_and_anybody_may(
         assert gallery.row()["warnings"] == []
 
 
-def test_a_program_that_gives_logits_is_not_compared_with_features(gallery: Project) -> None:
-    """The one output of a program stands for its features; only its length tells that it is not."""
+def test_a_program_that_gives_logits_is_compared_where_both_are_read_at_one_place(
+    gallery: Project,
+) -> None:
+    """Its features are what its final linear layer is given, as those of a classifier."""
     gallery.path.joinpath("nets.py").write_text(NETS)
     nets = [f"{{source: factory, call: nets:{name}, transform: {{size: 16}}}}" for name in NAMES]
     program = ENTRIES["torchscript"][0]
-    unlike = "differ in dimension: the length of their vectors (8 and 6); "
-    declared = "or declare it with 'settings: {differs: [dimension]}'"
-    read = f"read 'logits' of both, or compile the network without its classifier, {declared}"
-    for before, after, layer, reason in (
-        (nets[0], program, "pooled", f"not_comparable: before and after {unlike}{read}"),
-        (nets[0], program, "logits", f"not_comparable: before and after {unlike}make them alike, "),
+    for before, after, layer, difference in (
+        (nets[0], program, "pooled", "read_out"),
+        (nets[0], program, "logits", "dimension"),
+        (nets[0], program, "output", "dimension"),
+        (nets[0], nets[1], "pooled", "read_out"),
         (nets[1], program, "pooled", ""),
-        (nets[0], nets[1], "pooled", ""),
+        (nets[1], program, "logits", ""),
+        (nets[1], program, "output", ""),
     ):
         gallery.spec(
             one_test("one", "{max_growth: 1.8}"),
@@ -236,17 +262,22 @@ def test_a_program_that_gives_logits_is_not_compared_with_features(gallery: Proj
         gallery.gate()
         row = gallery.row()
         assert (row["outcome"], row["growth"] is None) == (
-            ("fail", True) if reason else ("pass", False)
+            ("fail", True) if difference else ("pass", False)
         )
-        assert " ".join(row["reasons"]).startswith(reason)
-    gallery.spec(
-        one_test("one", "{max_growth: 1.8}"),
-        head="stimuli: ../stimuli\nsettings: {differs: [dimension]}",
-        models=f"\n  before: {nets[0]}\n  after: {program}\n",
-        concepts=SETS,
-    )
-    gallery.gate()
-    assert (gallery.row()["growth"] is None, gallery.row()["warnings"]) == (False, [])
+        assert row["read_out"]["length"] == (8 if layer == "pooled" else 6)
+        for reason in row["reasons"]:
+            assert reason.startswith("not_comparable: ")
+            assert f"differs: [{difference}]" in reason
+    for declared, is_compared in (("read_out", True), ("dimension", False)):
+        gallery.spec(
+            one_test("one", "{max_growth: 1.8}"),
+            head=f"stimuli: ../stimuli\nsettings: {{differs: [{declared}]}}",
+            models=f"\n  before: {nets[0]}\n  after: {program}\n",
+            concepts=SETS,
+        )
+        gallery.gate()
+        row = gallery.row()
+        assert (row["growth"] is not None, row["warnings"] == []) == (is_compared, is_compared)
 
 
 def test_a_record_from_before_programs_had_a_precision_is_compared(gallery: Project) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from pytest_visualbias.cli import main
 
@@ -76,7 +78,7 @@ def test_an_architecture_that_nobody_knows_is_an_error_that_says_what_to_write(
 ) -> None:
     """Never a pass: what stands for the architecture is no name of one."""
     for path in (repository.path / "checkpoints").iterdir():
-        path.write_bytes(b"nobody's format")
+        save_file({"nobodys.weight": np.zeros((2, 2), np.float32)}, path)
     assert main(["init"]) == 0
     assert main(["check", SPEC]) == 1
     result = repository.gate()

@@ -22,7 +22,7 @@ def verdicts(project: Project) -> Project:
     project.pair(after=0.15)
     project.spec(
         one_test("kept", A="c", B="d"),
-        one_test("grown", "{max_growth: 0.2}"),
+        one_test("grown", "{max_growth: 0.2}", evidence="point"),
         one_test(LONG),
         one_test("gone", X="gone"),
         control_test(),
@@ -121,7 +121,7 @@ def test_no_color_is_honoured(verdicts: Project, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 def test_a_screen_of_ascii_is_readable(verdicts: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines stay lines, and what ASCII does not have is written out."""
-    verdicts.spec(one_test("Müller"), one_test("one", "{max_growth: 0.2}"))
+    verdicts.spec(one_test("Müller"), one_test("one", "{max_growth: 0.2}", evidence="point"))
     for name, value in {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}.items():
         monkeypatch.setenv(name, value)
     result = verdicts.process(FLAG)

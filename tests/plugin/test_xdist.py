@@ -123,7 +123,7 @@ def test_the_default_folder_joins_in_workers_too(
 
 
 COUNTING = """
-import os, torch
+import torch
 
 class Net(torch.nn.Module):
     def __init__(self):
@@ -131,9 +131,10 @@ class Net(torch.nn.Module):
         self.conv = torch.nn.Conv2d(3, 8, 5, stride=4)
 
     def forward(self, x):
-        worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+        # A corner of a drawn image has one colour; noise and blank images are no stimuli.
+        is_drawn = (x[:, :, 0, 0] == x[:, :, 1, 1]).all(1) & (x.flatten(2).std(2) > 0).any(1)
         with open("seen.txt", "a") as log:
-            log.write(f"{worker} {len(x)} {torch.get_num_threads()}\\n")
+            log.write(f"{int(is_drawn.sum())} {torch.get_num_threads()}\\n")
         return self.conv(x).mean((2, 3))
 """
 
@@ -155,6 +156,6 @@ def test_workers_compute_an_embedding_once_between_them_each_on_its_share_of_the
     )
     spread(project, monkeypatch, "-n2", "--dist=load")
     seen = [line.split() for line in (project.path / "seen.txt").read_text().splitlines()]
-    assert sum(int(images) for _, images, _ in seen) == 2 * 20
+    assert sum(int(images) for images, _ in seen) == 2 * 20
     share = max(1, len(os.sched_getaffinity(0)) // 2)
-    assert all(int(threads) <= share for _, _, threads in seen), seen
+    assert all(int(threads) <= share for _, threads in seen), seen
