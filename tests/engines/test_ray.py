@@ -55,7 +55,7 @@ def network():
 TEXT = """visualbias: 1
 models:
   before: {source: factory, call: "tiny:network", random_init: 2, transform: {size: SIZE}}
-  after: {source: factory, call: "tiny:network", transform: {size: SIZE}}
+  after: {source: factory, call: "tiny:network", checkpoint: ../after.pt, transform: {size: SIZE}}
 layers: [pooled, LAYER]
 stimuli: ../stimuli
 concepts: {x: x, y: y, a: a, b: b}
@@ -91,6 +91,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("VISUALBIAS_CACHE", raising=False)
     monkeypatch.delitem(sys.modules, "tiny", raising=False)
     Path("tiny.py").write_text(NETWORK)
+    names: dict[str, Any] = {}
+    exec(NETWORK, names)
+    torch.manual_seed(1)
+    torch.save(names["network"]().state_dict(), "after.pt")
     Path("bias_specs").mkdir()
     for spec, size, layer in zip(SPECS, ("32", "28"), ("first", '"first:flatten"'), strict=True):
         Path(spec).write_text(TEXT.replace("LAYER", layer).replace("SIZE", size))

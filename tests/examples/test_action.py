@@ -186,7 +186,7 @@ def test_strict_decides_about_what_is_inconclusive(
     runner: Runner, strict: str, status: int
 ) -> None:
     path = runner.repository / "bias_specs" / "one.bias.yaml"
-    text = path.read_text("utf-8").replace("{max_effect: 0.5}", "{max_effect: 1.1}")
+    text = path.read_text("utf-8").replace("{max_effect: 0.5}", "{max_effect: 1.45}")
     path.write_text(text + "    evidence: interval\n", encoding="utf-8")
     done = runner.gate(strict=strict)
     (row,) = json.loads((runner.reports / "bias.json").read_text("utf-8"))["results"]
