@@ -153,8 +153,9 @@ class TestFaults:
         length = len(header) - 12
         path = tmp_path / "v.safetensors"
         path.write_bytes(length.to_bytes(8, "little") + header)
-        with pytest.raises(StimulusError, match=r"v\.safetensors is damaged \("):
-            open_vectors(path)
+        # Where another package has taught numpy the type, the file can be opened.
+        with pytest.raises(StimulusError, match=r"v\.safetensors"):
+            open_vectors(path).select("c", "m", "")
 
     @pytest.mark.parametrize("shape", [f"({10**15},)", "(3, 2", f"({2**70}, 0)", "(True, 2)"])
     def test_a_header_that_cannot_be_is_an_error(self, tmp_path: Path, shape: str) -> None:
