@@ -75,12 +75,21 @@ class EmbeddingCache:
         StorageError
             Where the shared cache cannot be read.
         """
-        if key not in self._memory:
-            self._memory[key] = self._all(key)
-        lacks = not self._memory[key].vectors.keys() >= set(wanted)
-        if (lacks or self._fills) and self._pull(key):
-            self._memory[key] = self._all(key)
+        if self._lacks(key, wanted):
+            # Another process may have added to the folder since it was last read.
+            self._read_again(key)
+        if (self._lacks(key, wanted) or self._fills) and self._pull(key):
+            self._read_again(key)
         return self._memory[key]
+
+    def _lacks(self, key: str, wanted: Collection[str]) -> bool:
+        return key not in self._memory or not self._memory[key].vectors.keys() >= set(wanted)
+
+    def _read_again(self, key: str) -> None:
+        known, found = self._memory.get(key, Cached(vectors={}, notes={})), self._all(key)
+        self._memory[key] = Cached(
+            vectors={**found.vectors, **known.vectors}, notes=found.notes or known.notes
+        )
 
     @property
     def _fills(self) -> bool:

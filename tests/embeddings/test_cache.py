@@ -58,6 +58,18 @@ def test_adding_images_adds_a_file_and_changes_none(tmp_path: Path) -> None:
     assert_same(EmbeddingCache(folder=tmp_path).load(KEY).vectors, vectors("a", "b", "c"))
 
 
+def test_what_another_process_stored_after_a_look_is_found(tmp_path: Path) -> None:
+    """A network is looked for before it is built, and again when its lock is had."""
+    mine, theirs = EmbeddingCache(folder=tmp_path), EmbeddingCache(folder=tmp_path)
+    assert mine.load(KEY, ("a", "b")).vectors == {}
+    theirs.store(KEY, vectors("a"), NOTES)
+    assert_same(mine.load(KEY, ("a", "b")).vectors, vectors("a"))
+    theirs.store(KEY, vectors("b"), NOTES)
+    found = mine.load(KEY, ("a", "b"))
+    assert_same(found.vectors, vectors("a", "b"))
+    assert found.notes == NOTES
+
+
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
     found = EmbeddingCache(folder=tmp_path / "not made yet").load(KEY)
     assert (found.vectors, found.notes) == ({}, {})

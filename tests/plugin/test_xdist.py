@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.plugin.conftest import control_test, one_test, sentences
 
@@ -145,12 +147,15 @@ def test_workers_compute_an_embedding_once_between_them_each_on_its_share_of_the
     """Both need all of them: tests of one model are spread over two workers."""
     project.drawn()
     (project.path / "nets.py").write_text(COUNTING)
+    weight = np.random.default_rng(0).normal(size=(8, 3, 5, 5)).astype(np.float32)
+    weights = {"conv.weight": weight, "conv.bias": np.zeros(8, np.float32)}
+    save_file(weights, project.path / "net.safetensors")
     project.spec(
         *(one_test(name, "{max_effect: 1.8}") for name in ("one", "two", "three", "four")),
         head="stimuli: ../stimuli",
         models="""
   net: {source: factory, call: "nets:Net", transform: {size: 32}, random_init: 1}
-  after: {source: factory, call: "nets:Net", transform: {size: 32}}
+  after: {source: factory, call: "nets:Net", transform: {size: 32}, checkpoint: ../net.safetensors}
 """,
         concepts="{x: x, y: y, a: a, b: b}",
     )
