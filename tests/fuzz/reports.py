@@ -81,7 +81,8 @@ def model(kind: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
         if kind is Report and field in ("models", "results"):
             continue
         hint = typing.get_type_hints(kind, include_extras=True)[field]
-        parts[name] = SAID[name] if name in SAID else of(hint)
+        is_open = typing.get_origin(hint) is not typing.Literal
+        parts[name] = SAID[name] if name in SAID and is_open else of(hint)
     return st.fixed_dictionaries(parts)
 
 
