@@ -6,7 +6,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx  # noqa: F401 - see below
+import onnxruntime  # noqa: F401
 import pytest
+
+# Pytester forgets what a run inside this process imported, and torch does not bear a second import.
+import timm  # noqa: F401
+import torch  # noqa: F401
 
 from tests.plugin.conftest import (  # the fixtures are used below their names
     Project,
