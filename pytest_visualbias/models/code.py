@@ -6,7 +6,7 @@ import ast
 import importlib.metadata
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.outside import outside_root
@@ -15,8 +15,6 @@ from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    from pytest_visualbias.models.encoder import Context
 
 __all__ = [
     "LIBRARIES",
@@ -31,6 +29,18 @@ __all__ = [
 LIBRARIES = ("pillow", "pytest-visualbias", "timm", "torch", "torchvision")
 
 
+class Folders(Protocol):
+    """Where the code of a project may lie."""
+
+    @property
+    def project(self) -> Path:
+        """The root of the project."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the spec."""
+
+
 def version_of(package: str) -> str:
     """Return the version of an installed package, or nothing where there is none."""
     try:
@@ -39,7 +49,7 @@ def version_of(package: str) -> str:
         return ""
 
 
-def module_file(module: str, context: Context) -> Path:
+def module_file(module: str, context: Folders) -> Path:
     """Return the file of a module of the project.
 
     Raises
@@ -54,7 +64,7 @@ def module_file(module: str, context: Context) -> Path:
     raise EncoderError(f"the module '{module}' was not found below {places}; correct 'call'")
 
 
-def _roots(context: Context) -> tuple[Path, ...]:
+def _roots(context: Folders) -> tuple[Path, ...]:
     roots = (context.project, context.project / "src", context.folder)
     return tuple(dict.fromkeys(root.resolve() for root in roots))
 
@@ -68,7 +78,7 @@ def module_path(module: str, root: Path) -> Path | None:
     return None
 
 
-def code_files(start: Path, context: Context) -> dict[Path, Path]:
+def code_files(start: Path, context: Folders) -> dict[Path, Path]:
     """Return a file and the project's files that it imports, each with the root it lies below.
 
     Files that are imported from elsewhere and were not installed are as good as the project's.
@@ -105,7 +115,7 @@ def digest_of_code(files: Mapping[Path, Path]) -> str:
     return digest_of_mapping(code)
 
 
-def packages_of(files: Mapping[Path, Path], context: Context) -> dict[str, str]:
+def packages_of(files: Mapping[Path, Path], context: Folders) -> dict[str, str]:
     """Return the versions of the packages from elsewhere that code of the project imports."""
     tops = {name.partition(".")[0] for path, root in files.items() for name in _imports(path, root)}
     tops -= {*sys.stdlib_module_names, *LIBRARIES}
