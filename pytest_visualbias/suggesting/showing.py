@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lines", "table"]
 
-HEAD = ("test", "effect", "interval", "untrained", "visible", "proposed")
+HEAD = ("test", "effect", "interval", "untrained", "detectable", "proposed")
 NOTHING = "-"
 PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 
@@ -36,8 +36,8 @@ def table(found: Sequence[Suggestion]) -> Iterator[str]:
 
 def _rows(one: Suggestion) -> Iterator[tuple[str, ...]]:
     limits = ", ".join(f"{key} {limit.value:.2f}" for key, limit in one.limits.items())
-    visible = one.visible or (None,) * len(one.bases)
-    for basis, least in zip(one.bases, visible, strict=True):
+    detectable = one.detectable or (None,) * len(one.bases)
+    for basis, least in zip(one.bases, detectable, strict=True):
         name = f"{one.test}[{basis.layer}]" if len(one.bases) > 1 else one.test
         shown = NOTHING if least is None else f"{least:.2f}"
         yield (printable(name), *_numbers(basis), shown, limits or "none")
