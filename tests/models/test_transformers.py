@@ -141,8 +141,10 @@ def test_what_a_classifier_was_finetuned_from_is_read_at_the_same_place(
     before, after = opened(context, path="before"), opened(context, path="after")
     assert "logits" in after.layers()
     assert "logits" not in before.layers()
-    with pytest.raises(EncoderError, match=r"no layer 'logits': '.+before' has no weights of 'cla"):
-        read(before, images, "logits")
+    for layer in ("logits", "output", "classifier"):
+        pattern = rf"no layer '{layer}': '.+before' has no weights of 'cla"
+        with pytest.raises(EncoderError, match=pattern):
+            read(before, images, layer)
     one, other = (read(encoder, images, "pooled")["pooled"] for encoder in (before, after))
     assert one.shape == (5, 32), "the class token and the mean of the patches"
     assert np.array_equal(one, other)
