@@ -15,7 +15,7 @@ from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.models.headers import doubled, flaws_of
-from pytest_visualbias.pipeline.building import build
+from pytest_visualbias.pipeline.building import build, different
 from pytest_visualbias.pipeline.certain import certain
 from pytest_visualbias.pipeline.detectable import detectable_before_data, images_before_data
 from pytest_visualbias.pipeline.embedding import placed, want_of
@@ -265,7 +265,8 @@ def _built(
         want = want_of(file, name, preflight.models[name])
         try:
             identities = find_source(entry.source).identify(entry, context)
-            lengths, reasons = build(entry, identities, context, want)
+            networks = different(entry, identities)
+            lengths, reasons = build(entry, networks, context, want)
         except EncoderError as error:
             faults.append(_of_model(file, name, error))
             continue

@@ -11,6 +11,7 @@ from pytest_visualbias.reports.trials import seeds_text, trials_text
 from pytest_visualbias.reports.units import is_standardised, judged_limit, rates_text
 from pytest_visualbias.reports.worst import gate_alone
 from pytest_visualbias.spec.kinds import KINDS, part_of
+from pytest_visualbias.spec.layers import OUTPUT, POOLED
 from pytest_visualbias.verdict import number, p_text, size
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "headline",
     "is_over_limit",
     "nouns",
+    "read_out_lines",
     "remedies",
     "sign_changes",
     "sign_text",
@@ -130,6 +132,18 @@ def nouns(records: Iterable[ResultRecord]) -> str:
     sets = [one for record in records for one in record.sets.values()]
     kinds = {"words" if one.templates else "images" for one in sets}
     return " or ".join(sorted(kinds)) or "images"
+
+
+def read_out_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield where `pooled` of a model is read, if its library does not define that."""
+    lines: dict[str, None] = {}
+    for record in records:
+        read = record.read_out
+        if read is None or not read.side or record.module != POOLED:
+            continue
+        place = "the network's output" if read.module == OUTPUT else f"{read.side} of {read.module}"
+        lines[f"{record.layer}: {place}, {read.length} numbers"] = None
+    yield from lines
 
 
 def waiver_text(accept: AcceptRecord) -> str:

@@ -135,9 +135,10 @@ class TestFactories:
         """Torch is loaded before pytester forgets what is imported after it."""
 
     def test_features_are_compared_whatever_the_number_of_classes(self, project: Project) -> None:
-        gate(project, "ten", "two", limits="{max_growth: 1.7, max_effect: 1.8}")
+        shown = gate(project, "ten", "two", limits="{max_growth: 1.7, max_effect: 1.8}")
         row = project.row()
         assert row["read_out"] == {"module": "fc", "side": "input", "length": 6}
+        assert shown.count("pooled: input of fc, 6 numbers") == 2, "once for each model"
         assert row["effect_size"] == pytest.approx(effect(vectors_of(project, "two")), abs=1e-4)
         assert row["growth"]["before"] is not None
 
@@ -208,6 +209,9 @@ class TestFactories:
         passed.clear()
         gate(project, "two", "two", keys=keys)
         assert passed == [], "a cached run builds nothing"
+        gate(project, "two", "fails")
+        assert project.row()["outcome"] == "error"
+        assert passed.index("nets_of_test:fails") < passed.index("images"), "without weights, too"
 
     def test_check_builds_models_and_prints_lengths(
         self, project: Project, capsys: pytest.CaptureFixture[str]

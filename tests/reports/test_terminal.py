@@ -276,6 +276,23 @@ def test_tables_fit_the_screen_and_fold_long_names(make: Make, width: int, unico
     assert f"{name}[blocks.11]" in "".join(cells).replace(" ", "")
 
 
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_where_features_were_found_is_one_line_of_a_model(make: Make, width: int) -> None:
+    def read(module: str, side: str) -> dict[str, object]:
+        return {"read_out": {"module": module, "side": side, "length": 512}, "module": "pooled"}
+
+    records = [make(name, **read("backbone.classifier.3", "input")) for name in ("one", "two")]
+    records.append(make(model="before", **read("output", "output")))
+    records.append(make(model="timm", **read("pooled", "")))
+    lines = shown(records, screen(width))
+    found = [line for line in lines if line.startswith("pooled: ")]
+    assert found == [
+        "pooled: input of backbone.classifier.3, 512 numbers",
+        "pooled: the network's output, 512 numbers",
+    ]
+    assert lines[lines.index(found[0]) - 1].endswith(":: after")
+
+
 def test_layers_stand_beside_tests_where_there_are_several(make: Make) -> None:
     records = [make(layer="early"), make(layer="late")]
     text = "\n".join(shown(records, screen()))
