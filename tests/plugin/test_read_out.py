@@ -269,16 +269,17 @@ class TestFactories:
         assert "no such width" in shown
 
 
-def seen_by_timm(project: Project, size: int, **keys: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
+def seen_by_timm(project: Project, **keys: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
     """Return what timm gives for the images of a project at `pooled`."""
     import timm
     import torch
     from safetensors.torch import load_model
 
+    size = keys.pop("size")
     weights = keys.pop("weights", None)
     mean = keys.pop("mean", None)
     torch.manual_seed(0)
-    model = timm.create_model(keys.pop("name"), pretrained=False, **keys).eval()
+    model: Any = timm.create_model(keys.pop("name"), pretrained=False, **keys).eval()
     if weights is not None:
         load_model(model, str(weights))
     config = timm.data.resolve_model_data_config(model) | {"input_size": (3, size, size)}
