@@ -1,6 +1,6 @@
 """Coverage of the intervals, by simulation.
 
-    python benchmarks/coverage.py                # about five minutes on one core
+    python benchmarks/coverage.py                # about ten minutes on one core
     python benchmarks/coverage.py --runs 100     # a quick look
 
 Every number is the share of runs whose 95 % interval holds the true value, with a simulation error
@@ -14,9 +14,11 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from evidence import Change, draw_sets, model_sets
 
 from pytest_visualbias.statistics import (
     association_scores,
+    growth_test,
     intra_growth_from_scores,
     intra_scores,
     intra_similarity,
@@ -117,6 +119,39 @@ def _covered(
     return float(shares[0]), float(shares[1]), float(shares[2])
 
 
+def _growth(runs: int) -> None:
+    """Jackknife: all four sets sampled, and seen by two models."""
+    print(f"#### Growth and shift between two models: jackknife, {runs} draws\n")
+    print("| n | true effects | correlation | growth: coverage, upper ends too low | shift |")
+    print("|---|---|---|---|---|")
+    for n in (10, 20, 40):
+        for before, after in ((0.5, 0.5), (0.5, 0.8), (0.5, 1.5)):
+            for agreement in (0.5, 0.9):
+                rng = np.random.default_rng([n, round(10 * after), round(10 * agreement)])
+                change = Change(before=(before, before), after=(after, after), agreement=agreement)
+                growth, low, shift = np.mean(
+                    [_growth_covered(rng, n, change) for _ in range(runs)], axis=0
+                )
+                print(
+                    f"| {n} | {before:g}, {after:g} | {agreement:g} | {growth:.1%}, {low:.1%} | "
+                    f"{shift:.1%} |",
+                    flush=True,
+                )
+    print()
+
+
+def _growth_covered(rng: np.random.Generator, n: int, change: Change) -> tuple[bool, bool, bool]:
+    """Whether the growth is within its interval or above it, and the shift within its own."""
+    common = draw_sets(rng, (n, n))
+    ends = [model_sets(rng, common, change, effects) for effects in (change.before, change.after)]
+    found, truth = growth_test(*ends), change.after[0] - change.before[0]
+    return (
+        found.ci_low <= truth <= found.ci_high,
+        found.ci_high < truth,
+        found.shift_ci_low <= truth <= found.shift_ci_high,
+    )
+
+
 def _within(runs: int) -> None:
     """Mean similarity of one set, and its change between two models that see the same images."""
     print(f"\n#### Similarity within a set, and its change: jackknife, {runs} draws\n")
@@ -158,7 +193,7 @@ def _alike(
     )
 
 
-TABLES = {"effects": _effects, "within": _within}
+TABLES = {"effects": _effects, "growth": _growth, "within": _within}
 
 
 if __name__ == "__main__":

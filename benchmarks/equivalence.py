@@ -254,8 +254,9 @@ def rows(table: str) -> Iterator[tuple[str, float, Sizes, float]]:
         for name, value in TABLES[table][1].items():
             further = limit if value is None else 1.9 - limit if math.isnan(value) else value
             yield f"{sizes}, {name}", limit, sizes, further
-    for limit in LIMITS if table == "ieat" else ():
-        sizes = Sizes(x=20, y=20, a=8, b=8)
+    # Sets of fewer than 8 images never pass.
+    for limit, n in itertools.product(LIMITS, (6, 8)) if table == "ieat" else ():
+        sizes = Sizes(x=20, y=20, a=n, b=n)
         yield f"{sizes}, both sides", limit, sizes, limit
 
 

@@ -259,6 +259,7 @@ def _text(spec: Mapping[str, Any]) -> str:
 
 def _results(session: Session, loaded: LoadedSpec) -> list[ResultRecord]:
     file = loaded.file
+    session.expect((loaded, model) for model in file.spec.models)
     return [
         session.result(
             *(loaded, model, test.name, layer),

@@ -15,26 +15,32 @@ from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.models.headers import doubled, flaws_of
-from pytest_visualbias.pipeline.building import build
+from pytest_visualbias.pipeline.building import build, different
 from pytest_visualbias.pipeline.certain import certain
+from pytest_visualbias.pipeline.detectable import detectable_before_data, images_before_data
 from pytest_visualbias.pipeline.embedding import placed, want_of
 from pytest_visualbias.pipeline.foreseen import foreseen
+from pytest_visualbias.pipeline.power import declared_family, measurable
 from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.pipeline.training import judged_together
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import Url, place
 from pytest_visualbias.spec.document import printable
+from pytest_visualbias.spec.groups import grouped, groups_path
 from pytest_visualbias.spec.parsing import read_spec
+from pytest_visualbias.spec.roles import is_gated
 from pytest_visualbias.spec.schema import EmbeddingsModel
 from pytest_visualbias.spec.series import axis_of, gates_all
 from pytest_visualbias.spec.shortening import shortened
-from pytest_visualbias.statistics import images_for_limit
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_visualbias.pipeline.preflight import Preflight
     from pytest_visualbias.spec.parsing import SpecFile
+    from pytest_visualbias.spec.schema import BiasSpec, BiasTest
+    from pytest_visualbias.spec.stimuli import StimulusSet
 
 __all__ = ["add_check"]
 
@@ -116,26 +122,26 @@ def _is_sound(
         print(text)
     for text in sorted(warnings, key=_by_line):
         print(f"warning: {text}")
-    for line in (*_facts(file, found), *recorded.notes, *models.runs):
+    for line in (*_facts(file, found, mirror), *recorded.notes, *models.runs):
         print(f"  {line}")
     return not problems
 
 
-def _facts(file: SpecFile, found: Preflight) -> Iterator[str]:
+def _facts(file: SpecFile, found: Preflight, mirror: Mirror) -> Iterator[str]:
     """Yield what a person should see before trusting a gate: how large sets are, and a control."""
     for noun in ("image", "word"):
-        sizes: dict[str, set[int]] = {}
+        sizes: dict[str, set[str]] = {}
         for one in found.models.values():
             for concept, stimuli in one.sets.items():
                 if stimuli.noun == noun:
-                    sizes.setdefault(concept, set()).add(len(stimuli))
-        told = (f"{name} {'/'.join(map(str, sorted(counts)))}" for name, counts in sizes.items())
+                    sizes.setdefault(concept, set()).add(_size(file.spec, stimuli))
+        told = (f"{name} {'/'.join(sorted(counts))}" for name, counts in sizes.items())
         if sizes:
             yield printable(f"{noun}s: {', '.join(told)}")
-    limits = {test.limits.max_effect for test in file.spec.tests if len(test.compared) > 1}
-    for limit in sorted(one for one in limits if one):
-        needed = images_for_limit(limit, file.spec.settings.alpha)
-        yield f"max_effect {limit:g}: {needed} images a set show an absent effect to be within it"
+    checkpoints = judged_together(file, mirror)
+    for test in file.spec.tests:
+        if test.compared and test.limits.model_fields_set:
+            yield from _reach(file.spec, test, found, checkpoints)
     # A classifier that says the same of every image is caught without one.
     tests = [test for test in file.spec.tests if test.prediction is None]
     if tests and not any(test.is_positive for test in tests):
@@ -143,6 +149,41 @@ def _facts(file: SpecFile, found: Preflight) -> Iterator[str]:
             "note: no test is a positive control, so a model that sees nothing of these images "
             "passes; add one with 'control: positive'"
         )
+
+
+def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
+    """Return how many stimuli a set has: its images, or its groups and their images."""
+    if groups_path(spec, stimuli.concept) is None:
+        return str(len(stimuli))
+    groups = counted(len(grouped(spec, stimuli)), "group")
+    return f"{groups} ({counted(len(stimuli), stimuli.noun)})"
+
+
+def _reach(
+    spec: BiasSpec, test: BiasTest, found: Preflight, checkpoints: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield the smallest detectable effect of a test, the largest one of all gated models."""
+    seen = []
+    for model in filter(lambda name: is_gated(spec, name, test), spec.models):
+        sets = {name: grouped(spec, one) for name, one in found.models[model].sets.items()}
+        sizes, _ = measurable(spec, test, sets)
+        if not sizes or model not in checkpoints:
+            return
+        family = checkpoints[model] * len(declared_family(spec, model))
+        seen.append(detectable_before_data(spec, test, sizes, family))
+    if not seen:
+        return
+    known = [value for value in seen if value is not None]
+    least = f"about {max(known):.2f}" if len(known) == len(seen) else "none"
+    what = "effect" if test.prediction is None else "gap"
+    needed = images_before_data(spec, test)
+    shown = (
+        ""
+        if needed is None
+        else f"; {needed} images a set show that an absent effect is within "
+        f"{test.limits.max_effect:g}"
+    )
+    yield printable(f"{test.name}: smallest detectable {what} {least}{shown}")
 
 
 def _by_line(text: str) -> list[tuple[int, str]]:
@@ -224,7 +265,8 @@ def _built(
         want = want_of(file, name, preflight.models[name])
         try:
             identities = find_source(entry.source).identify(entry, context)
-            lengths, reasons = build(entry, identities, context, want)
+            networks = different(entry, identities)
+            lengths, reasons = build(entry, networks, context, want)
         except EncoderError as error:
             faults.append(_of_model(file, name, error))
             continue

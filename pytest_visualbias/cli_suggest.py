@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.baseline.files import default_path
 from pytest_visualbias.cli_cache import add_place, opened, remembered
-from pytest_visualbias.errors import SpecError, UsageError
+from pytest_visualbias.errors import UsageError
 from pytest_visualbias.pipeline.embedding import Resources
 from pytest_visualbias.remote.urls import place
 from pytest_visualbias.session import Session
 from pytest_visualbias.settings import Settings
 from pytest_visualbias.spec.document import printable
-from pytest_visualbias.spec.parsing import parse_spec
 from pytest_visualbias.suggesting.combining import suggestions
-from pytest_visualbias.suggesting.editing import edited
 from pytest_visualbias.suggesting.measuring import chosen_model, measure
-from pytest_visualbias.suggesting.showing import lines, table, wanted
+from pytest_visualbias.suggesting.showing import lines, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,18 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["add_suggest"]
 
-OK, FAULTY, USAGE = 0, 1, 2
+OK, FAULTY, USAGE, REMOVED = 0, 1, 2, 4
 SEEDS = 3
 MOST_SEEDS = 100
 BATCH_SIZE = 32
 EVERY = 5.0
 EXAMPLES = """examples:
-  visualbias suggest bias_specs/gender.bias.yaml           print limits, and the change as a diff
-  visualbias suggest bias_specs/gender.bias.yaml --write   make the change
+  visualbias suggest bias_specs/gender.bias.yaml
   visualbias suggest bias_specs/gender.bias.yaml --model after --seeds 10
 
-How limits are derived stands in docs/limits.md. The exit code is 1 where the spec is faulty or a
-model cannot be measured, 2 for a wrong call and a spec that cannot be edited.
+docs/limits.md says how limits are derived. The exit code is 1 if the spec is faulty or no model can
+be measured, and 2 for a wrong call.
 """
 
 
@@ -62,7 +56,7 @@ def add_suggest(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"untrained networks of its architecture to compare with; 0 for none ({SEEDS})",
     )
-    parser.add_argument("--write", action="store_true", help="change the spec")
+    parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)  # removed
     parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     add_place(parser)
@@ -76,6 +70,9 @@ def _seeds(text: str) -> int:
 
 
 def _suggest(options: argparse.Namespace) -> int:
+    if options.write:
+        print("--write is removed: 'suggest' prints the lines to paste", file=sys.stderr)
+        return REMOVED
     try:
         return _measured(options)
     except UsageError as error:
@@ -102,9 +99,8 @@ def _measured(options: argparse.Namespace) -> int:
     digests.save()
     found = suggestions(loaded.file.spec, measured)
     _show(loaded, measured, found)
-    if all(basis.problem for one in found for basis in one.bases):
-        return FAULTY
-    return _offer(options, loaded, found)
+    is_unmeasured = all(basis.problem for one in found for basis in one.bases)
+    return FAULTY if is_unmeasured else OK
 
 
 def _show(loaded: LoadedSpec, measured: Measurement, found: tuple[Suggestion, ...]) -> None:
@@ -112,51 +108,10 @@ def _show(loaded: LoadedSpec, measured: Measurement, found: tuple[Suggestion, ..
     for note in measured.notes:
         print(printable(note))
     print("\n".join(["", *table(found), "", *lines(found), ""]))
-
-
-def _offer(options: argparse.Namespace, loaded: LoadedSpec, found: tuple[Suggestion, ...]) -> int:
-    """Show the change of the spec, or make it."""
-    keys, shown = wanted(found), loaded.file.file
-    if not keys:
-        print("nothing is proposed, and the spec stays as it is")
-        return OK
-    content = options.spec.read_bytes()
-    mark = b"\xef\xbb\xbf" if content.startswith(b"\xef\xbb\xbf") else b""
-    old = content.removeprefix(mark).decode("utf-8")
-    new = edited(old, keys, file=shown)
-    if new == old:
-        print(f"{shown} has these limits")
-        return OK
-    try:
-        recorded = default_path(options.spec).is_file()
-        parse_spec(new, file=shown, folder=loaded.file.folder, has_baseline=recorded)
-    except SpecError as error:
-        first = error.faults[0]
-        print(f"with these limits the spec would be faulty: {first}", file=sys.stderr)
-        return FAULTY
-    if not options.write:
-        before, after = old.splitlines(), new.splitlines()
-        diff = difflib.unified_diff(before, after, shown, shown, lineterm="")
-        print("\n".join(printable(line) for line in diff))
-        print(f"\nto make this change: visualbias suggest {shown} --write")
-        return OK
-    _write(options.spec, mark + new.encode())
-    print(f"written: {shown}")
-    return OK
-
-
-def _write(path: Path, content: bytes) -> None:
-    target = path.resolve()  # what a link points to is the spec
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.chmod(target.stat().st_mode)
-        temporary.replace(target)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(f"{path} cannot be written ({reason}); correct it") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    if any(one.limits for one in found):
+        print(printable(f"paste these keys into the tests of {loaded.file.file}"))
+    else:
+        print("no limits are proposed")
 
 
 def _progress() -> Callable[[str, int, int], None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_visualbias.baseline.recording import Claims
 from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
 from pytest_visualbias.models.encoder import Context
-from pytest_visualbias.pipeline.building import build, lacking
+from pytest_visualbias.pipeline.building import build, different, lacking
 from pytest_visualbias.pipeline.embedding import identify, measure, network_of, want_of
 from pytest_visualbias.pipeline.family import families
 from pytest_visualbias.pipeline.foreseen import claimed
@@ -223,8 +223,8 @@ class Session:
     def _build_ahead(self, first: tuple[Path, str]) -> None:
         """Build the networks that lack vectors before any image, to report their errors at once.
 
-        The first model is built anyway, and a network that several specs read at the same layers
-        once. Only one network at a time is in memory.
+        The first model is built anyway if it is one network, and a network that several specs
+        read at the same layers once. Only one network at a time is in memory.
         """
         built: set[tuple[Any, ...]] = set()
         while self._unbuilt:
@@ -239,16 +239,15 @@ class Session:
                 places = frozenset((point.module, point.pooling) for point in want.points)
                 precision = getattr(entry, "precision", None)
                 networks = (*map(network_of, found), precision, places)
-                if networks in built:
+                if networks in built and all(one.is_whole for one in found):
                     continue
-                if key != first:
-                    left = lacking(entry, found, context, want, self.resources.cache)
-                    if not left:
-                        continue
-                    _, reasons = build(entry, left, context, want)
-                    if len(reasons) == len(want.points):
-                        raise EncoderError(next(iter(reasons.values())))
+                left = lacking(entry, found, context, want, self.resources.cache)
                 built.add(networks)
+                if not left or (key == first and not left[1:]):
+                    continue
+                _, reasons = build(entry, different(entry, left), context, want)
+                if len(reasons) == len(want.points):
+                    raise EncoderError(next(iter(reasons.values())))
             except VisualBiasError as error:
                 self._subjects[key] = error
             except OSError as error:  # of a path that no file can have

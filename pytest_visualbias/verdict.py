@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pytest_visualbias.statistics import IntraResult, critical_value, images_to_show
+from pytest_visualbias.statistics import IntraResult, images_to_show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ __all__ = [
     "Verdict",
     "Violation",
     "exceeded",
+    "images_needed",
     "judge",
     "judge_control",
     "number",
@@ -234,6 +235,8 @@ class _Check:
         By how much the estimate lies above its expected value.
     images : int
         The size of the smallest set.
+    needed : int or None
+        How many images a set would show the value to be within the limit.
     """
 
     kind: Kind
@@ -244,6 +247,7 @@ class _Check:
     interval: Intervals
     bias: float = 0.0
     images: int
+    needed: int | None = None
 
     @property
     def is_over(self) -> bool:
@@ -270,6 +274,7 @@ def _effect_checks(effect: EffectResult, rule: Rule, p: float | None) -> Iterato
             interval=effect.interval,
             bias=_bias(effect),
             images=images,
+            needed=_needed(effect, "effect", limits.max_effect, rule.alpha),
         )
     if limits.max_gap is not None and not isinstance(effect, IntraResult):
         yield _Check(
@@ -280,6 +285,7 @@ def _effect_checks(effect: EffectResult, rule: Rule, p: float | None) -> Iterato
             p=p,
             interval=effect.gap_interval,
             images=images,
+            needed=_needed(effect, "gap", limits.max_gap, rule.alpha),
         )
 
 
@@ -290,9 +296,41 @@ def _bias(effect: EffectResult) -> float:
 
 def smallest_set(effect: EffectResult) -> int:
     """Return the size of the smallest set of a test."""
+    return min(_sizes(effect))
+
+
+def _sizes(effect: EffectResult) -> list[int]:
     names = ("n_x", "n_y", "n_a", "n_b")
     sizes: list[int | None] = [getattr(effect, name, None) for name in names]
-    return min(n for n in sizes if n is not None)
+    return [n for n in sizes if n is not None]
+
+
+def images_needed(effect: EffectResult, limits: Limits, alpha: float) -> int | None:
+    """Return how many images a set would show in 80 % of samples that its limits are kept.
+
+    None without a limit on the effect or the gap, or if one of them is exceeded.
+    """
+    asked: tuple[tuple[Literal["effect", "gap"], float | None], ...] = (
+        ("effect", limits.max_effect),
+        ("gap", limits.max_gap if effect.gap is not None else None),
+    )
+    found = [_needed(effect, kind, limit, alpha) for kind, limit in asked if limit is not None]
+    known = [needed for needed in found if needed is not None]
+    return max(known) if known and len(known) == len(found) else None
+
+
+def _needed(
+    effect: EffectResult, kind: Literal["effect", "gap"], limit: float, alpha: float
+) -> int | None:
+    """Return the images a set for one limit; sets of different sizes count by harmonic mean."""
+    value, error = effect.effect_judged, effect.standard_error
+    if kind == "gap" and effect.gap is not None:
+        value, error = effect.gap, getattr(effect, "gap_standard_error", error)
+    if error is None:
+        return None
+    sizes = _sizes(effect)
+    images = len(sizes) / math.fsum(1 / n for n in sizes)
+    return images_to_show(images, error, limit - abs(value), alpha)
 
 
 def _growth_checks(
@@ -405,10 +443,7 @@ def _unshown(rule: Rule, check: _Check) -> str:
     }[check.alternative]
     if is_shown:
         return ""
-    error = (high - low) / 2 / critical_value(rule.alpha)
-    distance = check.limit - abs(check.value)
-    needed = images_to_show(check.images, error, distance, rule.alpha)
-    more = "" if needed is None else f"; about {needed} images a set would show it"
+    more = "" if check.needed is None else f"; about {check.needed} images a set would show it"
     return f"{where} ({_percent(level)} interval {low:+.2f} to {high:+.2f}){more}"
 
 

@@ -87,9 +87,10 @@ Output = pytest.CaptureFixture[str]
 
 def test_check_says_ok_and_counts_below_the_name_of_the_spec(spec: Path, capsys: Output) -> None:
     assert main(["check", "x.bias.yaml"]) == 0
-    counts, images, note = capsys.readouterr().out.splitlines()
+    counts, images, reach, note = capsys.readouterr().out.splitlines()
     assert counts == "x.bias.yaml: ok (1 test, 3 models)"
     assert images == "  images: x 6, y 6, a 6, b 6"
+    assert reach.startswith("  one: smallest detectable effect about ")
     assert note.startswith("  note: no test is a positive control")
 
 

@@ -25,6 +25,7 @@ from pytest_visualbias.verdict import (
     CorrectedP,
     Rule,
     Verdict,
+    images_needed,
     judge,
     judge_control,
     number,
@@ -453,10 +454,24 @@ class TestEquivalence:
         assert limits_of(told) == [("gap", 0.0, 0.1, False)]
 
     def test_the_reason_says_how_many_images_would_show_it(self) -> None:
-        found = effect(0.0, ends={0.9: (-0.6, 0.6)})
-        (reason,) = verdict(found, rule("equivalence", max_effect=0.5), p=1.0).reasons
-        # 8 images, SE 0.6 / 1.645: 8 (0.365 (1.645 + 0.842) / 0.5)^2 = 26.3
+        found = effect(0.0, ends={0.9: (-0.6, 0.6)}, standard_error=0.365)
+        by = rule("equivalence", max_effect=0.5)
+        (reason,) = verdict(found, by, p=1.0).reasons
+        # 8 images: 8 (0.365 (1.645 + 0.842) / 0.5)^2 = 26.4
         assert "about 27 images a set" in reason
+        assert images_needed(found, by.limits, 0.05) == 27
+
+    def test_of_two_limits_the_one_that_needs_more_images_decides(self) -> None:
+        found = effect(0.1, standard_error=0.2, gap_standard_error=0.01, n_b=40)
+        limits = (
+            Limits(max_effect=0.3),
+            Limits(max_gap=0.01),
+            Limits(max_effect=0.3, max_gap=0.01),
+        )
+        one, other, both = (images_needed(found, each, 0.05) for each in limits)
+        # Sets of 8, 8, 8 and 40 count as 4 / (3/8 + 1/40) = 10: 10 (0.2 * 2.486 / 0.2)^2 = 61.8
+        assert (one, other, both) == (62, 62, 62)
+        assert images_needed(found, Limits(max_effect=0.05, max_gap=0.01), 0.05) is None
 
 
 def test_intervals_of_a_family_are_simultaneous() -> None:

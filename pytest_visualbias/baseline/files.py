@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ KNOWN_VERSIONS = (1, VERSION)
 MARK = "visualbias_baseline"
 REPORT_MARK = "schema_version"
 SUFFIXES = (".bias.yaml", ".bias.yml")
+# A list of numbers over several lines; no line ends within a string of JSON.
+NUMBERS = re.compile(r"\[\n([^][{}\"]*)\n *\]")
 MEND = "restore it, or delete it and record it anew"
 
 
@@ -175,4 +178,5 @@ def write_baseline(path: Path, entries: Mapping[str, Entry]) -> None:
     """
     stored = {MARK: VERSION, "entries": {key: one.written() for key, one in entries.items()}}
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_whole(path, f"{text}\n")
+    lines = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    write_whole(path, f"{lines}\n")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.pipeline.power import declared_family, smallest_visible
+from pytest_visualbias.pipeline.detectable import detectable_before_data, images_before_data
+from pytest_visualbias.pipeline.power import declared_family
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.layers import LOGITS, PROBABILITIES
-from pytest_visualbias.statistics import images_for_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ __all__ = ["blindness"]
 def blindness(subject: Subject) -> Iterator[str]:
     """Yield what a test cannot see, in paragraphs."""
     if subject.test.compared:
-        yield _visible(subject)
+        yield _detectable(subject)
     images = " or ".join(subject.name(role) for role in subject.sizes) or "its sets"
     yield (
         f"It speaks of these {subject.nouns} only. Others that one would call {images} may show "
@@ -33,7 +33,7 @@ def blindness(subject: Subject) -> Iterator[str]:
     )
 
 
-def _visible(subject: Subject) -> str:
+def _detectable(subject: Subject) -> str:
     if not subject.is_sized:
         return "How small an effect it can see is not known before all of its sets are there."
     model = (subject.gated or subject.models)[0]
@@ -41,31 +41,29 @@ def _visible(subject: Subject) -> str:
     if together is None:
         return "How small an effect it can see is not known before its checkpoints are there."
     size = together * len(declared_family(subject.spec, model))
-    sides = smallest_visible(subject.spec, subject.test, subject.sizes, size)
-    count = 2 if len(subject.test.compared) > 1 and sides[1] is not None else 1
-    found = [d for d in sides[:count] if d is not None]
+    least = detectable_before_data(subject.spec, subject.test, subject.sizes, size)
     sizes = ", ".join(f"{subject.name(role)} {n}" for role, n in subject.sizes.items())
-    if len(found) < count:
+    if least is None:
         return (
             f"With so few {subject.nouns} ({sizes}) no effect at all can be told from chance, once "
             "p is corrected: it cannot fail alone. Add images, or draw fewer tests into the spec."
         )
     return (
-        f"With so many {subject.nouns} ({sizes}) effects from about {max(found):.2f} on are "
-        "significant in any case. Smaller ones may be there and pass."
+        f"With so many {subject.nouns} ({sizes}) the smallest detectable effect is at most about "
+        f"{least:.2f}: a true effect of this size is found in 80 % of samples. Smaller ones may be "
+        "there and pass."
         f"{_needed(subject)}"
     )
 
 
 def _needed(subject: Subject) -> str:
     """Say how many images would show an absent effect to be within its limit."""
-    limit = subject.test.limits.max_effect
-    needed = None if limit is None else images_for_limit(limit, subject.spec.settings.alpha)
-    if needed is None or subject.test.prediction is not None:
+    needed = images_before_data(subject.spec, subject.test)
+    if needed is None:
         return ""
     return (
         f" About {needed} {subject.nouns} a set would show in 80 % of samples that an absent "
-        f"effect is within {limit:g}."
+        f"effect is within {subject.test.limits.max_effect:g}."
     )
 
 

@@ -138,15 +138,12 @@ def _evidence(row: ResultRecord) -> str:
     text = f"The chance of that without any effect is p = {p_text(row.p_verdict)}"
     if row.p_adjusted is not None:
         text += f", and {p_text(row.p_adjusted)} corrected over {row.family_size} p"
-    seen = [row.smallest_detectable_effect, row.smallest_detectable_effect_attributes]
-    known = [d for d in seen if d is not None]
-    if known:
-        text += (
-            f". Effects from {max(known):.2f} on are significant in any case, smaller ones can be"
-        )
     text += "."
     if row.detectable is not None:
-        text += f" A true effect of {row.detectable:.2f} is found in 80 % of such samples."
+        text += (
+            f" The smallest detectable effect is {row.detectable:.2f}: such samples find it in "
+            "80 % of draws."
+        )
     if row.images_needed is not None:
         text += f" About {row.images_needed} images a set would show that the limit is kept."
     return text

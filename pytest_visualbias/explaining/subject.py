@@ -11,6 +11,7 @@ from pytest_visualbias.pipeline.training import judged_together
 from pytest_visualbias.spec.counting import counted
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.groups import grouped, groups_path
 from pytest_visualbias.spec.layers import layers_of, test_at
 from pytest_visualbias.spec.roles import is_gated, is_random
 from pytest_visualbias.spec.schema import ConceptWords
@@ -103,6 +104,8 @@ class Subject:
     def noun(self, role: str) -> str:
         """Return what the stimuli of a role are."""
         concept = self.spec.concepts[concepts_of(self.test)[role]]
+        if groups_path(self.spec, concepts_of(self.test)[role]) is not None:
+            return "groups"
         return "words" if isinstance(concept, ConceptWords) else "images"
 
     @property
@@ -163,7 +166,7 @@ def subjects(
             test=test,
             model=node.model,
             layers=chosen,
-            sizes=_counts(test, sets),
+            sizes=_counts(spec, test, sets),
             problems=faults,
             checkpoints=checkpoints,
         )
@@ -171,11 +174,11 @@ def subjects(
     )
 
 
-def _counts(test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, int]:
-    """Return how many images of each role count, as far as they are known."""
+def _counts(spec: BiasSpec, test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, int]:
+    """Return how many images, or groups, of each role count, as far as they are known."""
     roles = {role: name for role, name in concepts_of(test).items() if name in sets}
     chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
-    return {role: len(one) for role, one in chosen.items()}
+    return {role: len(grouped(spec, one)) for role, one in chosen.items()}
 
 
 def _sets(

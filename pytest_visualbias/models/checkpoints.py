@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["StateDict", "read_checkpoint", "refuse_quantised", "weights_of"]
+__all__ = ["StateDict", "contents", "read_checkpoint", "refuse_quantised", "weights_of"]
 
 # As safetensors calls them.
 FLOATING = ("F64", "F32", "F16", "BF16")
@@ -63,12 +64,26 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return {name: value for file in files for name, value in _read(file).items()}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def contents(path: Path) -> Iterator[str]:
+    """Yield the name, shape and kind of every weight in a file that torch saved.
+
+    Raises
+    ------
+    EncoderError
+        For a file that is damaged, or that holds more than tensors and plain values.
+    """
+    # Weights in an archive stay on the disk; a pickle of torch before 1.6 is read whole.
+    for place, weights in weights_of(_read(path, mmap=zipfile.is_zipfile(path))).items():
+        for name, value in weights.items():
+            yield f"{place} {name} {tuple(value.shape)} {value.dtype}"
+
+
+def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(path, device="cpu"))
         with torch.serialization.safe_globals(inert_types()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError:
         _refuse_text(path)
         raise EncoderError(

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.checkpoints import read_checkpoint
 from pytest_visualbias.models.code import module_file
+from pytest_visualbias.models.final_layer import final_linear
 from pytest_visualbias.models.fitting import load
+from pytest_visualbias.models.misfits import MisfitError
 from pytest_visualbias.models.preprocessing import as_facts, declared
 from pytest_visualbias.models.readouts import read_outs
 from pytest_visualbias.models.square import ieat_facts, ieat_input
@@ -24,7 +27,10 @@ from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.spec.schema import FactoryModel, InMemoryModel, ProgramModel
@@ -44,15 +50,38 @@ def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> T
         Where the function fails or returns no module, or the checkpoint does not fit.
     """
     model = _call(entry, identity.seed, context)
-    facts, _ = load(model, entry, identity.checkpoint)
+    images = declared_input(entry)
+    facts, read = _loaded(model, entry, identity.checkpoint, images["prepare"])
     notes = {"architecture": entry.call, **facts}
-    network = Network(
-        module=model,
-        notes=notes,
-        **read_outs(model),
-        **declared_input(entry),
-    )
+    network = Network(module=model, notes=notes, **read, **images)
     return TorchEncoder.within(context, network)
+
+
+def _loaded(
+    model: torch.nn.Module,
+    entry: FactoryModel,
+    path: Path | None,
+    prepare: Callable[[Image.Image], np.ndarray],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Load a checkpoint, without its classifier if that has other classes.
+
+    Returns
+    -------
+    tuple
+        Facts for the report, and how the network is run and read.
+    """
+    if path is None:
+        return {}, read_outs(model)
+    checkpoint = read_checkpoint(path)
+    try:
+        facts, _ = load(model, entry, path, checkpoint=checkpoint)
+    except MisfitError as error:
+        head = error.classifier
+        if not head or final_linear(model, prepare) != head:
+            raise
+        facts, no_logits = load(model, entry, path, head=(f"{head}.",), checkpoint=checkpoint)
+        return facts, {**read_outs(model, no_logits=no_logits), "left_out": (head,)}
+    return facts, read_outs(model)
 
 
 def _call(entry: FactoryModel, seed: int | None, context: Context) -> torch.nn.Module:

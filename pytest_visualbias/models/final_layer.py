@@ -18,9 +18,11 @@ from pytest_visualbias.spec.layers import OUTPUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from PIL import Image
+
     from pytest_visualbias.models.network import Network
 
-__all__ = ["SHARES", "activation_of", "doubt_of", "refusal", "with_pooled"]
+__all__ = ["SHARES", "activation_of", "doubt_of", "final_linear", "refusal", "with_pooled"]
 
 # Images of the pass that shows what a network returns.
 SHOWN = 4
@@ -164,6 +166,17 @@ def find_final_layer(
         before=tuple(dict.fromkeys(name for name, made in before if torch.is_tensor(made))),
         last=operations.last,
     )
+
+
+def final_linear(module: torch.nn.Module, prepare: Callable[[Image.Image], np.ndarray]) -> str:
+    """Return the linear layer whose output a network returns, or nothing."""
+    images = torch.from_numpy(np.stack([prepare(image) for image in noise(SHOWN)]))
+    try:
+        with torch.inference_mode():
+            found = find_final_layer(module.eval(), lambda: module(images))
+    except Exception:  # noqa: BLE001 - it is the user's network
+        return ""
+    return found.module if found is not None and found.is_linear else ""
 
 
 def is_linear(module: torch.nn.Module) -> bool:

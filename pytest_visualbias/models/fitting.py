@@ -177,6 +177,7 @@ def fit(
             f"the checkpoint {path} does not fit the network{where}: {what}",
             remedy,
             missing=misfits.missing,
+            classifier=misfits.classifier,
         )
     inside = [*place.extra, *(place.named(loading.head) if no_head else ())]
     left_out = (*(place.prefix + name for name in inside), *place.outside)

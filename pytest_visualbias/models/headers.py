@@ -17,7 +17,7 @@ import safetensors
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.identity import HUB_NAMES
-from pytest_visualbias.models.shards import is_several
+from pytest_visualbias.models.shards import files_of, is_several
 from pytest_visualbias.spec.pointers import TEXT, is_text
 from pytest_visualbias.spec.schema import Network, ProgramModel, TimmModel
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.models.encoder import Identity
     from pytest_visualbias.spec.schema import ModelEntry
 
-__all__ = ["doubled", "flaw_of", "flaws_of"]
+__all__ = ["contents_of", "doubled", "flaw_of", "flaws_of"]
 
 AGAIN = "copy or save it again"
 ONCE = "keep one of them"
@@ -57,6 +57,28 @@ def flaws_of(entry: ModelEntry, identities: Iterable[Identity]) -> Iterator[str]
             yield flaw
     if isinstance(entry, TimmModel) and (unknown := _unknown(entry.name)) is not None:
         yield unknown
+
+
+def contents_of(path: Path) -> frozenset[str]:
+    """Return the names, shapes and kinds of the weights of a checkpoint; no weight is read.
+
+    Raises
+    ------
+    EncoderError
+        For a file that cannot be read.
+    """
+    return frozenset(text for file in files_of(path) for text in _contents(file))
+
+
+def _contents(file: Path) -> Iterator[str]:
+    if file.suffix != ".safetensors":
+        # By name, as for encoders: torch comes along.
+        yield from importlib.import_module("pytest_visualbias.models.checkpoints").contents(file)
+        return
+    with safetensors.safe_open(file, framework="numpy") as stored:
+        for name in stored.keys():  # noqa: SIM118 - no mapping
+            tensor = stored.get_slice(name)
+            yield f"{name} {tensor.get_shape()} {tensor.get_dtype()}"
 
 
 def doubled(identities: Iterable[Identity]) -> Iterator[str]:

@@ -53,6 +53,7 @@ def head_outs(
         "body": body,
         "pooled": lambda seen: seen[0],
         "logits": no_logits or (lambda seen: seen[1]),
+        "left_out": (head,) if no_logits else (),
     }
 
 

@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.preprocessing import as_facts, declared
 from pytest_visualbias.models.square import ieat_facts, ieat_input
+from pytest_visualbias.spec.networks import Transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,9 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from pytest_visualbias.spec.networks import Transform
-
-__all__ = ["OwnInput", "network_input", "share_of", "terms"]
+__all__ = ["OwnInput", "network_input", "saved_transform", "share_of", "terms"]
 
 # What has to be said of a transform where nothing can be taken from the network's own.
 WHOLE = ("crop", "mean", "std", "interpolation")
@@ -52,6 +53,21 @@ def share_of(crop: int, resized: int) -> float:
     """Return the share that a middle crop keeps, such that it gives back the size before it."""
     share = crop / resized
     return share if math.floor(crop / share) == resized else math.nextafter(share, 0)
+
+
+def saved_transform(place: str, values: Mapping[str, Any]) -> Transform:
+    """Return what was saved with a network in the words of a spec.
+
+    Raises
+    ------
+    EncoderError
+        For values that no preprocessing has.
+    """
+    try:
+        return Transform.model_validate(values)
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        raise EncoderError(f"{place} has a wrong {key} ({values[key]}); correct it there") from None
 
 
 def network_input(entry: Any, own: OwnInput | None, *, unknown: str = "") -> dict[str, Any]:

@@ -44,12 +44,17 @@ class MisfitError(EncoderError):
         What to do.
     missing : sequence of str
         Weights that the checkpoint lacks.
+    classifier : str
+        The layer whose number of classes is the only difference, if there is one.
     """
 
-    def __init__(self, what: str, remedy: str, *, missing: Sequence[str] = ()) -> None:
+    def __init__(
+        self, what: str, remedy: str, *, missing: Sequence[str] = (), classifier: str = ""
+    ) -> None:
         super().__init__(f"{what}; {remedy}")
         self.what = what
         self.missing = tuple(missing)
+        self.classifier = classifier
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +87,15 @@ class Misfits:
         """Whether there is any difference."""
         names = (self.missing, self.unknown, self.shapes, self.kinds, self.tied)
         return any(names) or bool(self.refusal)
+
+    @property
+    def classifier(self) -> str:
+        """The layer whose number of classes is the only difference, or nothing."""
+        others = (self.missing, self.unknown, self.kinds, self.tied)
+        if any(others) or not self.shapes:
+            return ""
+        differ = classes_differ(self.shapes, self.wanted, self.state)
+        return self.shapes[0].rpartition(".")[0] if differ is not None else ""
 
     def explained(self) -> tuple[str, str]:
         """Return the cause, with at most five names, and what to do."""

@@ -56,6 +56,8 @@ class Network:
         Loads what reads texts into the space of `pooled`, or why there is nothing that does.
     classes : tuple of str
         What it calls its classes, in the order of its logits, where it says it.
+    left_out : tuple of str
+        Layers of the classifier, if its weights were not loaded; `logits` says why.
     read_out : ReadOut
         Where `pooled` is read, if the network's library does not define it.
     notes : mapping
@@ -79,5 +81,6 @@ class Network:
     batch: int | None = None
     texts: Callable[[], TextTower] | str = "the model reads no texts"
     classes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     read_out: ReadOut = field(default_factory=ReadOut)
     notes: Mapping[str, Any]

@@ -16,14 +16,13 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint, refuse_quantised
 from pytest_visualbias.models.fitting import load
-from pytest_visualbias.models.inputs import OwnInput, network_input, terms
+from pytest_visualbias.models.inputs import OwnInput, network_input, saved_transform, terms
 from pytest_visualbias.models.open_clip_texts import text_tower
 from pytest_visualbias.models.saved_settings import check_preprocessing
 from pytest_visualbias.models.shards import files_of
 from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
 from pytest_visualbias.spec.faults import did_you_mean
 from pytest_visualbias.spec.preparing import WHOLE_NAMES
-from pytest_visualbias.spec.schema import Transform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -263,11 +262,14 @@ def _own(config: PreprocessCfg) -> OwnInput:
         facts |= {"input_size": [3, height, width]}
         facts |= {key: list(getattr(config, key)) for key in ("mean", "std")}
         return OwnInput(prepare=prepare, facts=facts, transform=None)
-    transform = Transform(
-        size=(height, width),
-        crop="squash" if config.resize_mode == "squash" else "center",
-        mean=tuple(config.mean),
-        std=tuple(config.std),
-        interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
+    transform = saved_transform(
+        "the preprocessing of open_clip",
+        {
+            "size": (height, width),
+            "crop": "squash" if config.resize_mode == "squash" else "center",
+            "mean": tuple(config.mean),
+            "std": tuple(config.std),
+            "interpolation": "bilinear" if config.interpolation == "bilinear" else "bicubic",
+        },
     )
     return terms(prepare, transform)

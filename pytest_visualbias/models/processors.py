@@ -9,14 +9,15 @@ from PIL import Image
 from transformers.image_processing_backends import PilBackend, TorchvisionBackend
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.inputs import OwnInput, share_of
+from pytest_visualbias.models.inputs import OwnInput, saved_transform, share_of
 from pytest_visualbias.models.preprocessing import MEAN, as_facts
-from pytest_visualbias.spec.schema import Transform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+
+    from pytest_visualbias.spec.networks import Transform
 
 __all__ = ["processed"]
 
@@ -77,13 +78,14 @@ def _transform(processor: Any) -> Transform | None:
     ):
         return None
     is_normal = processor.do_normalize
-    return Transform.model_validate(
+    return saved_transform(
+        "the image processor",
         {
             **geometry,
             "mean": tuple(processor.image_mean) if is_normal else (0.0, 0.0, 0.0),
             "std": tuple(processor.image_std) if is_normal else (1.0, 1.0, 1.0),
             "interpolation": interpolation,
-        }
+        },
     )
 
 

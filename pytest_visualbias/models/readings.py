@@ -39,7 +39,8 @@ def head_of(model: Any) -> str:
 def read_outs_of(model: Any, unlearned: str) -> dict[str, Any]:
     """Return how a model is run and read."""
     if (inner := getattr(model, "timm_model", None)) is not None:
-        return read_outs(inner, no_logits=unlearned)
+        left_out = (head_of(model),) if unlearned else ()
+        return {**read_outs(inner, no_logits=unlearned), "left_out": left_out}
     if head := head_of(model):
         return head_outs(
             model,

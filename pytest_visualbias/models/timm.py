@@ -69,6 +69,7 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
         offline=context.offline,
     )
     notes: dict[str, Any] = {"architecture": entry.name}
+    left_out = tuple(name.removesuffix(".") for name in _head(model))
     no_logits = _unlearned(model) if wants_pretrained else ""
     if wants_pretrained and entry.name.startswith(LOCAL):
         folder = Path(entry.name.removeprefix(LOCAL))
@@ -83,6 +84,7 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     network = Network(
         module=model,
         notes=notes,
+        left_out=left_out if no_logits else (),
         **read_outs(model, no_logits=no_logits),
         **images,
     )

@@ -120,7 +120,15 @@ class TorchEncoder:
         modules = () if self._network.closed else self._module.named_modules()
         whole = [OUTPUT] if own else []
         names = [*own, *whole, *self._network.outputs, *(name for name, _ in modules if name)]
-        return list(dict.fromkeys(names))
+        return [name for name in dict.fromkeys(names) if not self._is_left_out(name)]
+
+    def _is_left_out(self, name: str) -> bool:
+        """Return whether a layer is, is in, or contains a classifier without its weights."""
+        heads = self._network.left_out
+        if name == OUTPUT:
+            return bool(heads)
+        inside = [f"{name}.".startswith(f"{head}.") for head in heads]
+        return any(inside) or any(head.startswith(f"{name}.") for head in heads)
 
     @property
     def batch(self) -> int | None:
@@ -240,6 +248,8 @@ class TorchEncoder:
     def _output(self, name: str, seen: Any) -> Any:
         """Return an output by its name; `OUTPUT` is what the whole network returns."""
         network = self._network
+        if self._is_left_out(name):
+            raise EncoderError(f"there is no layer '{name}': {network.logits}")
         if name in network.outputs:
             return network.outputs[name](seen)
         whole = network.pooled if isinstance(network.logits, str) else network.logits
@@ -334,6 +344,8 @@ class TorchEncoder:
         if self._network.closed:
             near = did_you_mean(name, self.layers())
             raise EncoderError(f"there is no layer '{name}': {self._network.closed}; {near}")
+        if self._is_left_out(name):
+            raise EncoderError(f"there is no layer '{name}': {self._network.logits}")
         try:
             return self._module.get_submodule(name)
         except AttributeError:

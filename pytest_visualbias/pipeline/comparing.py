@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "classes", "differences", "lengths", "undeclared"]
 
-# How the reason of a failure begins that is no finding about the model.
-UNLIKE = "not_comparable: "
 ALIKE = "make them alike"
 READ = (LOGITS, PROBABILITIES)
 

@@ -28,6 +28,8 @@ __all__ = [
     "alternative_of",
     "declared_family",
     "interval_count",
+    "judged_sides",
+    "level_of",
     "measurable",
     "plan_of",
     "power_findings",
@@ -125,20 +127,24 @@ def interval_count(spec: BiasSpec, model: str) -> int:
 def smallest_visible(
     spec: BiasSpec, test: BiasTest, sizes: Mapping[str, int], family_size: int
 ) -> tuple[float | None, float | None]:
-    """Return, for each side, the smallest |effect| that is significant in any case, about.
+    """Return, for each side, the smallest |effect| that its permutation test finds, about.
 
     That is: at the level of the whole family, which Holm and BH relax where other tests are
-    significant, too; and with scores that vary as much as they can. So a smaller effect may be
-    significant where others are, where scores are means (over the images of an sc-eat, over
-    trials), and where rates are near 0 or 1. A side that there is not, or that is not judged, has
-    none.
+    significant, too; and with scores that vary as much as they can. The crossed test and Welch's t
+    may ask for more. A side that there is not, or that is not judged, has none.
     """
     plan = plan_of(spec, test)
-    count = family_size if spec.settings.correction != "none" else 1
-    alpha = plan.alpha if test.is_positive else plan.alpha / max(count, 1)
-    found = [_seen(test, side, alpha, plan) for side in _judged_sides(test, plan, sizes)]
+    alpha = level_of(spec, test, family_size)
+    found = [_seen(test, side, alpha, plan) for side in judged_sides(test, plan, sizes)]
     first, second, *_ = *found, None, None
     return first, second
+
+
+def level_of(spec: BiasSpec, test: BiasTest, family_size: int) -> float:
+    """Return the level that the smallest p of a family is held against."""
+    alpha = spec.settings.alpha
+    is_corrected = spec.settings.correction != "none" and not test.is_positive
+    return alpha / max(family_size, 1) if is_corrected else alpha
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,7 +166,8 @@ def _seen(test: BiasTest, side: Side, alpha: float, plan: Plan) -> float | None:
     return d * math.sqrt(total / (total - 1)) / 2
 
 
-def _judged_sides(test: BiasTest, plan: Plan, sizes: Mapping[str, int]) -> list[Side]:
+def judged_sides(test: BiasTest, plan: Plan, sizes: Mapping[str, int]) -> list[Side]:
+    """Return the pairs of sets whose labels are permuted and judged."""
     pairs = test.compared[:1] if plan.sides == "targets" else test.compared
     return [
         Side(part=part_of(first), sizes=(sizes[first], sizes[second])) for first, second in pairs
@@ -203,7 +210,7 @@ def measurable(
     nouns: dict[str, str] = {part_of(role): f"{one.noun}s" for role, one in chosen.items()}
     return sizes, [
         dataclasses.replace(side, noun=nouns[side.part])
-        for side in _judged_sides(test, plan_of(spec, test), sizes)
+        for side in judged_sides(test, plan_of(spec, test), sizes)
     ]
 
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pytest_visualbias.pipeline.detectable import detectable, images_needed
+from pytest_visualbias.pipeline.detectable import detectable
 from pytest_visualbias.pipeline.power import plan_of, smallest_visible
 from pytest_visualbias.pipeline.predictions import prediction_of
 from pytest_visualbias.pipeline.recorded import basis_by_identity, scores_by_identity
@@ -28,6 +28,7 @@ from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.roles import excess_base, is_gated, is_origin, is_random
 from pytest_visualbias.spec.sets import concepts_of
 from pytest_visualbias.statistics import OutcomeResult, smallest_growth
+from pytest_visualbias.verdict import images_needed
 
 if TYPE_CHECKING:
     from pytest_visualbias.pipeline.family import Family, Judged
@@ -127,12 +128,8 @@ def result_record(
         changes |= {
             "smallest_detectable_effect": visible[0],
             "smallest_detectable_effect_attributes": visible[1],
-            "detectable": detectable(
-                numbers.effect, plan, 1 if judged.test.is_positive else tests.size
-            ),
-            "images_needed": images_needed(
-                numbers.effect, judged.test.limits, plan.alpha, sizes.values()
-            ),
+            "detectable": detectable(file.spec, judged.test, sizes, tests.size, numbers.effect),
+            "images_needed": images_needed(numbers.effect, judged.test.limits, plan.alpha),
             "prediction": _prediction(judged),
             "zero_shot": zero_shot_record(numbers.zero_shot, numbers.sets),
             "p_adjusted": judged.p.effect,

@@ -8,6 +8,7 @@ from pytest_visualbias.pipeline.alike import alike, near_duplicates
 from pytest_visualbias.pipeline.judging import unmeasured
 from pytest_visualbias.pipeline.twins import twins
 from pytest_visualbias.spec.layers import LOGITS, POOLED, PROBABILITIES
+from pytest_visualbias.spec.roles import is_random
 from pytest_visualbias.statistics import ContrastResult
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def remarks(file: SpecFile, subject: Subject, layer: str, judged: Judged) -> Ite
         yield file.sentence(("models", model), trials[0].read_out.doubt)
     if not _modules(subject, layer) & {LOGITS, PROBABILITIES}:  # equal predictions are nothing rare
         vectors = trials[0].tables[layer].vectors
-        for look in (alike, near_duplicates):
+        # Random weights map all images close together.
+        is_untrained = is_random(file.spec.models[model])
+        for look in (alike,) if is_untrained else (alike, near_duplicates):
             for text in look(file.spec, model, numbers.sets, vectors):
                 yield f"{place}: {text}"
 

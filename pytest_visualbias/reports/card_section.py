@@ -31,8 +31,8 @@ ASKS = {
 LIMITS = """\
 - Tests speak of the images named above, at the layers named above, and of nothing else: other \
 groups, other images and other uses of the model were not tested.
-- A pass is no proof that the model is fair. An effect smaller than the visible one may be there \
-and pass.
+- A pass is no proof that the model is fair. An effect smaller than the detectable one may be \
+there and pass.
 - An effect is an association of embeddings, or a gap between two rates of a classifier. Whether \
 it does harm depends on what the model is used for, which was not tested.
 - A reported result was measured, and judged by no limit; an accepted one is over its limit by a \
@@ -77,7 +77,7 @@ def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
 
 
 def _results(model: str, records: Sequence[ResultRecord]) -> str:
-    head = ("test", "kind", "of", "effect", "interval", "p adj", "visible", "growth", "verdict")
+    head = ("test", "kind", "of", "effect", "interval", "p adj", "detectable", "growth", "verdict")
     own = [one for one in records if one.model == model]
     step = numbers_of(own)
     title = f"### Results of {markdown_code(model)}" + (f", {markdown_text(step)}" if step else "")
@@ -91,9 +91,6 @@ def _cells(record: ResultRecord) -> list[str]:
     since = "-" if growth is None else f"{number(growth.value)} since {markdown_code(growth.base)}"
     if growth is not None and growth.flipped:
         since += f", {sign_text(growth)}"
-    sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
-    # Where the smaller effect is judged, it is the less visible of both that counts.
-    visible = max((one for one in sides if one is not None), default=None)
     control = f", {record.control} control" if record.control else ""
     return [
         markdown_code(f"{record.test}[{record.layer}]"),
@@ -102,7 +99,7 @@ def _cells(record: ResultRecord) -> list[str]:
         "-" if record.effect_judged is None else number(record.effect_judged),
         "-" if low is None or high is None else f"{low:+.2f} to {high:+.2f}",
         p_text(record.p_adjusted if record.p_adjusted is not None else record.p_verdict),
-        "-" if visible is None else f"{visible:.2f}",
+        "-" if record.detectable is None else f"{record.detectable:.2f}",
         since,
         label(record) if label(record) in ("pass", "reported") else f"**{label(record)}**",
     ]

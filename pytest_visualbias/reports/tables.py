@@ -112,7 +112,7 @@ def _columns(records: Sequence[ResultRecord], screen: Screen) -> list[str]:
     if screen.width >= NARROW:
         names += ["targets", "attrib."] if any(one.sides is not None for one in records) else []
         names += ["gap"] if scaled else []
-        return [*names, "p", "visible"]
+        return [*names, "p", "detectable"]
     # A gap that is limited is what decides, so it stands on any screen.
     return [*names, "gap"] if any("max_gap" in one.limits for one in scaled) else names
 
@@ -131,7 +131,7 @@ def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:
         "attrib.": _number(record.effect_size_attributes),
         "gap": "-" if gap is None else f"{gap:+.3f}",
         "p": p_text(record.p_verdict),
-        "visible": _visible(record),
+        "detectable": "-" if record.detectable is None else f"{record.detectable:.2f}",
     }
 
 
@@ -170,14 +170,6 @@ def _interval(record: ResultRecord) -> str:
     if record.ci_low is None or record.ci_high is None:
         return "-"
     return f"{record.ci_low:+.2f} {record.ci_high:+.2f}"
-
-
-def _visible(record: ResultRecord) -> str:
-    """Return the smallest |d| that is significant in any case, of each side that a kind has."""
-    sides = [record.smallest_detectable_effect, record.smallest_detectable_effect_attributes]
-    if record.sides is None:
-        sides = sides[:1]
-    return " ".join("-" if d is None else f"{d:.2f}" for d in sides)
 
 
 def _growth(record: ResultRecord, screen: Screen) -> str:

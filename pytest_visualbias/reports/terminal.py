@@ -26,7 +26,7 @@ from pytest_visualbias.reports.tables import (
     result_table,
     title_of,
 )
-from pytest_visualbias.reports.text import remedies, sign_changes, weak_passes
+from pytest_visualbias.reports.text import read_out_lines, remedies, sign_changes, weak_passes
 from pytest_visualbias.reports.transfer import transfers
 from pytest_visualbias.reports.trials import growth_notes, lone_trials, trials_text
 from pytest_visualbias.reports.units import rate_lines, unit_of
@@ -154,6 +154,8 @@ def _tables(
         shown = group if has_all or len(group) <= LONG else [one for one in group if _is_told(one)]
         console.print()
         console.print(Text(title_of(group), style="bold"), soft_wrap=True)
+        for line in read_out_lines(group):
+            console.print(Text(visible(line), style="dim"))
         console.print(result_table(group, screen, shown))
         if len(shown) < len(group):
             console.print(Text(_rest(group, shown), style="dim"), soft_wrap=True)

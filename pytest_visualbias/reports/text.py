@@ -11,6 +11,7 @@ from pytest_visualbias.reports.trials import seeds_text, trials_text
 from pytest_visualbias.reports.units import is_standardised, judged_limit, rates_text
 from pytest_visualbias.reports.worst import gate_alone
 from pytest_visualbias.spec.kinds import KINDS, part_of
+from pytest_visualbias.spec.layers import OUTPUT, POOLED
 from pytest_visualbias.verdict import number, p_text, size
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "headline",
     "is_over_limit",
     "nouns",
+    "read_out_lines",
     "remedies",
     "sign_changes",
     "sign_text",
@@ -91,7 +93,7 @@ def _after_failing(
 
 
 def weak_passes(records: Iterable[ResultRecord]) -> str | None:
-    """Say how many tests pass whose sets need not show an effect at the limit.
+    """Say how many tests pass whose sets could miss an effect at the limit.
 
     An interval within the limits shows that there is none, however few images there are.
     """
@@ -100,7 +102,9 @@ def weak_passes(records: Iterable[ResultRecord]) -> str | None:
         (one, seen)
         for one in passed
         if (limit := judged_limit(one)) is not None
-        and (seen := _least_seen(one)) is not None
+        and one.evidence == "significant"
+        and one.role == "gated"
+        and (seen := one.detectable) is not None
         and seen > limit
         and not _is_within(one, limit)
     ]
@@ -110,9 +114,9 @@ def weak_passes(records: Iterable[ResultRecord]) -> str | None:
     tests = "1 test that passes has" if len(weak) == 1 else f"{len(weak)} tests that pass have"
     ends = [f"{end:.2f}" for end in (min(least), max(least))]
     return (
-        f"{tests} too few {nouns(one for one, _ in weak)} to be sure to show an effect at the "
-        f"limit (from {' to '.join(dict.fromkeys(ends))} on they would): no evidence that there is "
-        "none"
+        f"{tests} too few {nouns(one for one, _ in weak)} to find an effect at the limit "
+        f"(smallest detectable effect {' to '.join(dict.fromkeys(ends))}): no evidence that there "
+        "is none"
     )
 
 
@@ -130,14 +134,16 @@ def nouns(records: Iterable[ResultRecord]) -> str:
     return " or ".join(sorted(kinds)) or "images"
 
 
-def _least_seen(record: ResultRecord) -> float | None:
-    """Return the smallest effect that is significant from every side that is judged."""
-    if record.evidence != "significant" or record.role != "gated":
-        return None
-    sides = [record.smallest_detectable_effect]
-    if record.sides == "both":
-        sides.append(record.smallest_detectable_effect_attributes)
-    return max((one for one in sides if one is not None), default=None)
+def read_out_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield where `pooled` of a model is read, if its library does not define that."""
+    lines: dict[str, None] = {}
+    for record in records:
+        read = record.read_out
+        if read is None or not read.side or record.module != POOLED:
+            continue
+        place = "the network's output" if read.module == OUTPUT else f"{read.side} of {read.module}"
+        lines[f"{record.layer}: {place}, {read.length} numbers"] = None
+    yield from lines
 
 
 def waiver_text(accept: AcceptRecord) -> str:
@@ -175,7 +181,7 @@ def _details(record: ResultRecord) -> Iterator[str]:
         yield f"waiver: {waiver_text(record.accept)}"
     if record.limits:
         limits = ", ".join(f"{name} {value:g}" for name, value in record.limits.items())
-        yield f"limits: {limits}{_visible(record)}"
+        yield f"limits: {limits}{_detectable(record)}"
 
 
 def _effect(record: ResultRecord, d: str, judged: str) -> str:
@@ -195,20 +201,13 @@ def _effect(record: ResultRecord, d: str, judged: str) -> str:
     return f"{sides}; judged {judged} ({interval}), {gap}"
 
 
-def _visible(record: ResultRecord) -> str:
-    """Say from which size on an effect is significant in any case, if by a p."""
+def _detectable(record: ResultRecord) -> str:
+    """Say the smallest true effect that such sets find, if by a p."""
     if record.p_value is None:
         return ""
-    if record.sides is None:
-        least = record.smallest_detectable_effect
-        alone = "none" if least is None else f"{least:.2f}"
-        what = "|d|" if is_standardised(record) else "|gap|"
-        return f"; smallest {what} that is significant in any case: {alone}"
-    sides = [("targets", record.smallest_detectable_effect)]
-    if record.sides == "both":
-        sides.append(("attributes", record.smallest_detectable_effect_attributes))
-    seen = [f"{side} {'none' if d is None else format(d, '.2f')}" for side, d in sides]
-    return f"; smallest |d| that is significant in any case: {', '.join(seen)}"
+    what = "effect" if is_standardised(record) else "gap"
+    shown = "none" if record.detectable is None else f"{record.detectable:.2f}"
+    return f"; smallest detectable {what}: {shown}"
 
 
 def _span(low: float | None, high: float | None) -> str:

@@ -30,7 +30,8 @@ suite:
   name: drawings
   # The positive control: squares on warm grounds lie nearer to warm grounds. A network that does
   # not see that makes the other tests invalid. These are reported, and fail nothing yet:
-  # 'visualbias suggest {spec}' proposes limits from what is measured.
+  # 'visualbias suggest {spec}' proposes max_effect, max_growth and
+  # max_shift from what is measured.
   limits: {{min_effect: 0.5}}
 """
 UNGATED = """\

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,7 @@ import numpy as np
 from pytest_visualbias.errors import DegenerateTestError
 from pytest_visualbias.statistics.intervals import (
     jackknife,
-    jackknife_variance,
     t_interval,
-    t_margin,
 )
 from pytest_visualbias.statistics.scores import require_alike
 from pytest_visualbias.statistics.side import mean, read_only
@@ -33,7 +30,6 @@ __all__ = [
     "intra_from_scores",
     "intra_scores",
     "intra_similarity",
-    "jackknife_margin",
     "left_out",
     "mean_intra_scores",
     "similarity_of",
@@ -190,11 +186,6 @@ def left_out(each: Vector) -> Vector:
     # Without image i, the n (n - 1) ordered pairs lose its 2 (n - 1).
     without: Vector = (n * similarity_of(each) - 2 * each) / (n - 2)
     return without
-
-
-def jackknife_margin(values: Vector, confidence: float) -> float:
-    """Half the width of a jackknife interval of t, from the values without each image in turn."""
-    return t_margin(len(values) - 1, confidence) * math.sqrt(jackknife_variance(values))
 
 
 def _interval(

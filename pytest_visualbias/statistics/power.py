@@ -148,7 +148,7 @@ def images_for_limit(limit: float, alpha: float) -> int | None:
     if limit <= 0:
         return None
     z = critical_value(alpha) + float(ndtri((1 + POWER) / 2))
-    return round(4 * (z / limit) ** 2)
+    return math.ceil(4 * (z / limit) ** 2)
 
 
 def images_to_show(

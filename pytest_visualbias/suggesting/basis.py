@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.pipeline.power import plan_of
+from pytest_visualbias.statistics.intervals import t_margin
 from pytest_visualbias.verdict import number, size
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Basis:
         Of predictions, those of both sets.
     within : float
         The standard deviation of the scores of predictions within the two sets.
+    error : float
+        The standard error of the effect, as its interval has it; 0 where it is not known.
+    freedom : float
+        Its degrees of freedom, about: from the sizes of the sets.
     problem : str
         Why nothing can be derived, or "".
     """
@@ -70,6 +75,8 @@ class Basis:
     other: str = ""
     rates: tuple[float, float] | None = None
     within: float = 0.0
+    error: float = 0.0
+    freedom: float = 1.0
     problem: str = ""
 
     @property
@@ -134,6 +141,7 @@ def basis_of(
     sizes = {"X": record.n_x, "Y": record.n_y, "A": record.n_a, "B": record.n_b}
     members = count if counted(spec, test) else 1
     spreads, other = _spreads(record, others, pairs)
+    error, freedom = _error(record, [size for size in sizes.values() if size])
     return Basis(
         model=record.model,
         layer=record.layer,
@@ -148,6 +156,8 @@ def basis_of(
         trials=_effects(record) if record.trials else (),
         spreads=spreads,
         other=other,
+        error=error,
+        freedom=freedom,
         **_of_predictions(record),
     )
 
@@ -167,6 +177,17 @@ def _of_predictions(record: ResultRecord) -> dict[str, Any]:
         "rates": (asked.rate_x, asked.rate_y) if asked.rate != "score" else None,
         "within": within,
     }
+
+
+def _error(record: ResultRecord, sizes: Sequence[int]) -> tuple[float, float]:
+    """Return the standard error that an interval was made of, and its degrees of freedom, about."""
+    sampled = [size for size in sizes if size > 1]
+    if record.ci_low is None or record.ci_high is None or not sampled:
+        return 0.0, 1.0
+    total = math.fsum(1 / size for size in sampled)
+    freedom = total**2 / math.fsum(1 / size**2 / (size - 1) for size in sampled)
+    half = (record.ci_high - record.ci_low) / 2
+    return half / t_margin(freedom, 1 - record.alpha), freedom
 
 
 def _unmeasured(start: Basis, problem: str) -> Basis:

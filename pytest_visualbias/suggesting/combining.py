@@ -40,8 +40,8 @@ class Suggestion:
         Its name.
     bases : tuple of Basis
         The numbers at each layer.
-    visible : tuple of float or None
-        The smallest visible effect at each layer.
+    detectable : tuple of float or None
+        The smallest detectable effect at each layer.
     limits : mapping of str to Limit
         By key.
     evidence : str or None
@@ -52,7 +52,7 @@ class Suggestion:
 
     test: str
     bases: tuple[Basis, ...]
-    visible: tuple[float | None, ...] = ()
+    detectable: tuple[float | None, ...] = ()
     limits: Mapping[str, Limit] = field(default_factory=dict)
     evidence: str | None = None
     refusals: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ def _of(spec: BiasSpec, test: BiasTest, measured: Measurement) -> Suggestion:
     return Suggestion(
         test=test.name,
         bases=bases,
-        visible=tuple(one.visible for one in proposals),
+        detectable=tuple(one.detectable for one in proposals),
         limits=limits,
         evidence=evidence,
         refusals=refusals,

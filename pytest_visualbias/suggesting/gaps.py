@@ -11,6 +11,7 @@ from pytest_visualbias.suggesting.limits import (
     Limit,
     Proposal,
     conditions,
+    detectable,
     hidden_reason,
     in_deviations,
     rounded_up,
@@ -51,7 +52,7 @@ def propose_gap(basis: Basis, *, can_grow: bool) -> Proposal:
             refusals.append(f"no {key}: {found}")
     if isinstance(growth, Limit):
         limits["max_shift"] = shift_limit(basis, growth, FINE)
-    return Proposal(limits=limits, refusals=tuple(refusals), visible=visible)
+    return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))
 
 
 def _visible(basis: Basis) -> float | None:
@@ -67,6 +68,7 @@ def _visible(basis: Basis) -> float | None:
 def _visible_growth(basis: Basis) -> float | None:
     """Return the smallest growth that is: by how much scores change, and if only few do."""
     ((n_x, n_y),) = basis.sides
+    # Relabelled pairs have a mirror image, so that its p is two-sided.
     d = smallest_detectable_effect(n_x, n_y, basis.level, "two-sided")
     if d is None:
         return None

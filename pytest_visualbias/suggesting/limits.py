@@ -9,7 +9,13 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect, smallest_p
+from pytest_visualbias.statistics import (
+    detectable_effect,
+    largest_effect,
+    smallest_detectable_effect,
+    smallest_p,
+)
+from pytest_visualbias.statistics.intervals import t_margin
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
@@ -24,6 +30,7 @@ __all__ = [
     "Proposal",
     "Smallest",
     "conditions",
+    "detectable",
     "hidden_reason",
     "in_deviations",
     "propose",
@@ -58,13 +65,13 @@ class Proposal:
         By key.
     refusals : tuple of str
         Why a limit that could be asked for is not proposed.
-    visible : float or None
-        The smallest effect that these sets can tell from chance.
+    detectable : float or None
+        The smallest true effect that is found in 80 % of samples; None if none can be.
     """
 
     limits: Mapping[str, Limit] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
-    visible: float | None = None
+    detectable: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +108,7 @@ def propose(basis: Basis, *, can_grow: bool) -> Proposal:
             refusals.append(f"no {key}: {found}")
     if isinstance(growth, Limit):
         limits["max_shift"] = shift_limit(basis, growth, STEP)
-    return Proposal(limits=limits, refusals=tuple(refusals), visible=visible.effect)
+    return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))
 
 
 def shift_limit(basis: Basis, growth: Limit, step: float) -> Limit:
@@ -115,12 +122,14 @@ def shift_limit(basis: Basis, growth: Limit, step: float) -> Limit:
 
 
 def _visible(basis: Basis) -> Smallest | None:
-    """Return what all judged sides can see: both of their p must be small."""
+    """Return what can be told from chance: by the permutations of each side, and by both at once.
+
+    The crossed test adds the variances of both sides.
+    """
     found = [
         smallest_detectable_effect(*side, basis.level, basis.alternative) for side in basis.sides
     ]
-    # Growth is always tested two-sided.
-    changes = [smallest_detectable_effect(*side, basis.level, "two-sided") for side in basis.sides]
+    changes = [smallest_detectable_effect(*side, basis.level, "greater") for side in basis.sides]
     spreads = basis.spreads or (1.0,) * len(basis.sides)
     apart = [
         in_deviations(d, *side) * spread
@@ -130,7 +139,18 @@ def _visible(basis: Basis) -> Smallest | None:
     known = [d for d in found if d is not None]
     if len(known) < len(basis.sides) or len(apart) < len(basis.sides):
         return None
-    return Smallest(effect=max(known), growth=max(apart))
+    tails = 2 if basis.alternative == "two-sided" else 1
+    margin = t_margin(basis.freedom, 1 - min(2 * basis.level / tails, 1)) * basis.error
+    # Published evidence permutes the labels of the targets alone.
+    effect = max(*known, margin) if len(known) > 1 else known[0]
+    return Smallest(effect=effect, growth=math.hypot(*apart))
+
+
+def detectable(basis: Basis) -> float | None:
+    """Return the smallest true effect that is found in 80 % of samples like the measured one."""
+    if not basis.error:
+        return None
+    return detectable_effect(basis.error, basis.freedom, basis.level, basis.alternative)
 
 
 def in_deviations(d: float, n_x: int, n_y: int) -> float:
@@ -217,10 +237,12 @@ def propose_control(basis: Basis) -> Proposal:
             f"no min_effect: '{basis.model}' does not show this control ({surely}; {shown} be told "
             "from chance); take a control that it shows"
         )
-        return Proposal(refusals=(refusal,), visible=None if visible is None else least)
+        return Proposal(
+            refusals=(refusal,), detectable=None if visible is None else detectable(basis)
+        )
     value = max(_down(basis.smallest / 2, STEP), STEP)
     limit = Limit(value=value, reason=f"half of what is sure: {surely}")
-    return Proposal(limits={"min_effect": limit}, visible=least)
+    return Proposal(limits={"min_effect": limit}, detectable=detectable(basis))
 
 
 def propose_likeness(basis: Basis, *, can_grow: bool) -> Proposal:

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
+
+import yaml
 
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.statistics import images_for_limit
-from pytest_visualbias.suggesting.editing import scalar
 from pytest_visualbias.verdict import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_visualbias.suggesting.basis import Basis
     from pytest_visualbias.suggesting.combining import Suggestion
 
-__all__ = ["lines", "table", "wanted"]
+__all__ = ["lines", "table"]
 
-HEAD = ("test", "effect", "interval", "untrained", "visible", "proposed")
+HEAD = ("test", "effect", "interval", "untrained", "detectable", "proposed")
 NOTHING = "-"
-
-
-def wanted(found: Sequence[Suggestion]) -> dict[str, dict[str, object]]:
-    """Return the keys of tests that are proposed."""
-    keys: dict[str, dict[str, object]] = {}
-    for one in found:
-        if one.limits:
-            limits = {key: limit.value for key, limit in one.limits.items()}
-            keys[one.test] = {"limits": limits}
-            if one.evidence is not None:
-                keys[one.test]["evidence"] = one.evidence
-    return keys
+PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 def table(found: Sequence[Suggestion]) -> Iterator[str]:
@@ -44,8 +36,8 @@ def table(found: Sequence[Suggestion]) -> Iterator[str]:
 
 def _rows(one: Suggestion) -> Iterator[tuple[str, ...]]:
     limits = ", ".join(f"{key} {limit.value:.2f}" for key, limit in one.limits.items())
-    visible = one.visible or (None,) * len(one.bases)
-    for basis, least in zip(one.bases, visible, strict=True):
+    detectable = one.detectable or (None,) * len(one.bases)
+    for basis, least in zip(one.bases, detectable, strict=True):
         name = f"{one.test}[{basis.layer}]" if len(one.bases) > 1 else one.test
         shown = NOTHING if least is None else f"{least:.2f}"
         yield (printable(name), *_numbers(basis), shown, limits or "none")
@@ -64,19 +56,24 @@ def _numbers(basis: Basis) -> tuple[str, str, str]:
 
 def lines(found: Sequence[Suggestion]) -> Iterator[str]:
     """Yield what is proposed as YAML, each key with its reason as a comment."""
-    keys: Mapping[str, Mapping[str, object]] = wanted(found)
     yield "tests:"
     for one in found:
-        yield f"  - name: {scalar(one.test)}"
+        yield f"  - name: {_quoted(one.test)}"
         for text in one.refusals:
             yield f"    # {printable(text)}"
         if one.limits:
             yield "    limits:"
         for key, limit in one.limits.items():
-            yield f"      {key}: {scalar(limit.value)}    # {printable(limit.reason)}"
+            yield f"      {key}: {limit.value:.2f}    # {printable(limit.reason)}"
             if key == "max_effect" and len(one.bases[0].sides) > 1:
                 # The level before correction.
                 needed = images_for_limit(limit.value, one.bases[0].level * one.bases[0].count)
                 yield f"      # about {needed} images a set show an absent effect to be within it"
-        if "evidence" in keys.get(one.test, {}):
-            yield f"    evidence: {keys[one.test]['evidence']}    # this kind has no p"
+        if one.evidence is not None:
+            yield f"    evidence: {one.evidence}    # this kind has no p"
+
+
+def _quoted(name: str) -> str:
+    """Return a name as YAML."""
+    is_plain = PLAIN.fullmatch(name) and yaml.safe_load(name) == name
+    return name if is_plain else json.dumps(name, ensure_ascii=not name.isprintable())

@@ -70,6 +70,8 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, Any]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             found |= {name: _commands(child) for name, child in action.choices.items()}
+        elif action.help == argparse.SUPPRESS:  # removed: an error that says so
+            continue
         elif action.option_strings:
             found |= {name: {"nargs": action.nargs} for name in action.option_strings}
         else:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.models.torch_encoder import TorchEncoder
 
     Opened = Callable[..., TorchEncoder]
+    Saved = Callable[..., Any]
 
 pytestmark = pytest.mark.torch
 
@@ -276,3 +277,100 @@ def test_the_function_is_called_with_the_arguments_of_the_entry(
     assert len(prints) == 2
     with pytest.raises(EncoderError, match="unexpected keyword argument"):
         opened("vb_nets:Net", arguments={"wide": 6})
+
+
+HEADED = """\
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, classes, end):
+        super().__init__()
+        torch.manual_seed(classes)
+        self.body = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3), torch.nn.ReLU())
+        self.neck = torch.nn.Linear(6, 6)
+        if end == "head":
+            layers = torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, classes)
+            self.head = torch.nn.Sequential(*layers)
+        else:
+            self.fc = torch.nn.Linear(6, classes)
+        if end == "two":
+            self.pick = torch.nn.Linear(6, classes)
+        self.end = end
+
+    def features(self, x):
+        return self.neck(self.body(x).mean((2, 3)))
+
+    def forward(self, x):
+        x = self.features(x)
+        if self.end == "head":
+            return self.head(x)
+        if self.end == "two":
+            return self.fc(x).softmax(1) @ self.pick.weight
+        return self.fc(x).cos() if self.end == "cos" else self.fc(x)
+
+def make(classes=2, end="fc"):
+    return Net(classes, end)
+"""
+
+
+class TestAnotherNumberOfClasses:
+    """The classifier of a checkpoint is left out if its classes are the only difference."""
+
+    @pytest.fixture
+    def saved(self, context: Context) -> Saved:
+        """Save a network of ten classes, with changed weights; return it."""
+        write(context.project / "vb_nets.py", HEADED)
+
+        def save(end: str, **changes: torch.Tensor) -> Any:  # noqa: ANN401
+            space: dict[str, Any] = {}
+            exec(HEADED, space)
+            net = space["make"](10, end).eval()
+            torch.save({**net.state_dict(), **changes}, context.folder / "ten.pt")
+            return net
+
+        return save
+
+    @pytest.mark.parametrize(("end", "layer"), [("fc", "fc"), ("head", "head.2")])
+    def test_the_features_are_those_of_the_checkpoint(
+        self, end: str, layer: str, opened: Opened, saved: Saved, images: list[Image.Image]
+    ) -> None:
+        net = saved(end)
+        encoder = opened("vb_nets:make", checkpoint="ten.pt", arguments={"end": end})
+        inputs = [encoder.prepare(image) for image in images]
+        with torch.inference_mode():
+            features = net.features(torch.from_numpy(np.stack(inputs)))
+            expected = features if end == "fc" else net.head[:2](features)
+        found = encoder.encode(inputs, [_pooled()])["pooled"]
+        assert np.allclose(found, expected, atol=1e-6)
+        assert encoder.description["left_out"] == [f"{layer}. (2 weights)"]
+        assert (encoder.read_out.module, encoder.read_out.side) == (layer, "input")
+
+    @pytest.mark.parametrize("layer", ["output", "logits", "probabilities", "head", "head.2"])
+    def test_what_its_classifier_returns_cannot_be_read(
+        self, layer: str, opened: Opened, saved: Saved, images: list[Image.Image]
+    ) -> None:
+        saved("head")
+        encoder = opened("vb_nets:make", checkpoint="ten.pt", arguments={"end": "head"})
+        point = layer_point(layer, layer)
+        with pytest.raises(EncoderError, match=rf"'{layer}': .+ 10 classes, the network's 2"):
+            encoder.encode([encoder.prepare(images[0])], [point])
+        assert layer not in encoder.layers()
+        assert "head.0" in encoder.layers()
+
+    @pytest.mark.parametrize(
+        ("end", "changes"),
+        [
+            ("two", {}),
+            ("cos", {}),  # its output is not that of the layer
+            ("fc", {"neck.weight": torch.zeros(6, 7)}),
+            ("fc", {"fc.bias": torch.zeros(11)}),
+            ("fc", {"fc.weight": torch.zeros(10, 7)}),
+            ("fc", {"further.weight": torch.zeros(3)}),
+        ],
+    )
+    def test_every_other_misfit_is_an_error(
+        self, end: str, changes: dict[str, torch.Tensor], opened: Opened, saved: Saved
+    ) -> None:
+        saved(end, **changes)
+        with pytest.raises(EncoderError, match="does not fit the network"):
+            opened("vb_nets:make", checkpoint="ten.pt", arguments={"end": end})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,6 +118,31 @@ def test_a_folder_without_weights_is_no_model(context: Context, folder: Path) ->
     (folder / "open_clip_model.safetensors").unlink()
     with pytest.raises(EncoderError, match=r"open_clip cannot make 'local-dir:clip' .+; give"):
         opened(context, name="local-dir:clip")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.float8_e4m3fn])
+@pytest.mark.parametrize("name", ["visual.conv1.weight", "visual.proj"])
+def test_a_folder_of_weights_in_eight_bits_is_refused(
+    context: Context, folder: Path, kind: torch.dtype, name: str
+) -> None:
+    """Left to itself, open_clip turns them into floating-point numbers."""
+    path = folder / "open_clip_model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    safetensors.torch.save_file(weights | {name: weights[name].to(kind)}, path)
+    with pytest.raises(EncoderError, match=re.escape(name)):
+        opened(context, name="local-dir:clip")
+
+
+@pytest.mark.parametrize(("key", "value"), [("std", [0.5, 0.0, 0.5]), ("mean", [0.5, 0.5])])
+def test_a_folder_with_senseless_preprocessing_is_refused_without_text_of_pydantic(
+    context: Context, folder: Path, key: str, value: list[float]
+) -> None:
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["preprocess_cfg"][key] = value
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(EncoderError, match=key) as refused:
+        opened(context, name="local-dir:clip")
+    assert "validation" not in str(refused.value)
 
 
 def test_padding_is_described_by_its_own_settings(context: Context, folder: Path) -> None:

@@ -139,8 +139,9 @@ class TestLogits:
         model = made("test_resnet", seed=5, num_classes=7)
         save(context, model.state_dict())
         encoder = opened("test_resnet", checkpoint="c.safetensors")
-        with pytest.raises(EncoderError, match=OTHER_CLASSES):
-            encode(encoder, images[:1], "logits")
+        for layer in ("logits", "output", "fc"):
+            with pytest.raises(EncoderError, match=OTHER_CLASSES.replace("logits", layer)):
+                encode(encoder, images[:1], layer)
         assert encode(encoder, images, "pooled")["pooled"].shape[0] == 5
         assert encoder.description["left_out"] == ["fc. (2 weights)"]
 

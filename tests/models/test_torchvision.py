@@ -89,8 +89,9 @@ def test_other_classes_leave_the_features_and_no_logits(
     assert np.array_equal(
         read(encoder, images, "pooled")["pooled"], read(whole, images, "pooled")["pooled"]
     )
-    with pytest.raises(EncoderError, match=r"there is no layer 'logits': .+num_classes: 5"):
-        read(encoder, images, "logits")
+    for layer in ("logits", "output", "fc"):
+        with pytest.raises(EncoderError, match=rf"there is no layer '{layer}': .+num_classes: 5"):
+            read(encoder, images, layer)
 
 
 def test_classes_of_published_weights_have_their_names(

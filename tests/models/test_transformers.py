@@ -141,8 +141,10 @@ def test_what_a_classifier_was_finetuned_from_is_read_at_the_same_place(
     before, after = opened(context, path="before"), opened(context, path="after")
     assert "logits" in after.layers()
     assert "logits" not in before.layers()
-    with pytest.raises(EncoderError, match=r"no layer 'logits': '.+before' has no weights of 'cla"):
-        read(before, images, "logits")
+    for layer in ("logits", "output", "classifier"):
+        pattern = rf"no layer '{layer}': '.+before' has no weights of 'cla"
+        with pytest.raises(EncoderError, match=pattern):
+            read(before, images, layer)
     one, other = (read(encoder, images, "pooled")["pooled"] for encoder in (before, after))
     assert one.shape == (5, 32), "the class token and the mean of the patches"
     assert np.array_equal(one, other)
@@ -548,3 +550,32 @@ def test_offline_what_the_hub_s_cache_has_is_found(context: Context) -> None:
 
 def _refuse(*_: object, **__: object) -> None:
     raise AssertionError("a kernel was fetched")
+
+
+@pytest.mark.parametrize("kind", ["ViTForImageClassification", "ResNetForImageClassification"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_network_of_other_channels_is_refused(context: Context, kind: str, channels: int) -> None:
+    """Images have three channels; neither the first pass nor its error comes from torch."""
+    more = {"embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1]}
+    keys: dict[str, Any] = more if kind.startswith("ResNet") else {}
+    saved(context, "other", made(kind, num_channels=channels, **keys))
+    with pytest.raises(EncoderError, match=f"images of {channels} channels, and .+ three"):
+        opened(context, path="other")
+
+
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ({"image_mean": [0.5], "image_std": [0.5]}, "channels"),
+        ({"image_std": [0.5, 0.0, 0.5]}, "std"),
+        ({"image_mean": [0.5, float("nan"), 0.5]}, "mean"),
+        ({"size": {"height": 0, "width": 32}}, "size"),
+    ],
+)
+def test_an_image_processor_that_makes_no_sense_is_refused_without_text_of_pydantic(
+    context: Context, keys: dict[str, Any], word: str
+) -> None:
+    saved(context, "odd", made("ViTForImageClassification"), processor(**keys))
+    with pytest.raises(EncoderError, match=f"image processor .+{word}") as refused:
+        opened(context, path="odd")
+    assert "validation" not in str(refused.value)

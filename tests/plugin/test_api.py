@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -307,3 +308,38 @@ def test_the_fixture_takes_the_options_of_the_run(project: Project, tmp_path: Pa
     project.run(name).assert_outcomes(passed=1)
     project.pytester.makeini("[pytest]\nvisualbias_strict = true")
     project.run(name).assert_outcomes(failed=1)
+
+
+def test_networks_are_built_before_any_image_and_held_one_at_a_time(
+    networks: Project, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    import pytest_visualbias.models.memory as source
+    from pytest_visualbias.embeddings.decoding import decode
+
+    events: list[str] = []
+    held: list[weakref.ref[object]] = []
+    opened = source.open_in_memory
+
+    def opens(*arguments: Any) -> Any:  # noqa: ANN401
+        assert not any(one() for one in held)
+        events.append("network")
+        found = opened(*arguments)
+        held.append(weakref.ref(found))
+        return found
+
+    def decodes(*arguments: Any) -> Any:  # noqa: ANN401
+        events.append("image")
+        return decode(*arguments)
+
+    monkeypatch.setattr(source, "open_in_memory", opens)
+    monkeypatch.setattr("pytest_visualbias.embeddings.extraction.decode", decodes)
+    narrow = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten())
+    found = audit(
+        SPEC, models={"before": network, "after": Model(narrow, lambda _: torch.zeros(3, 8, 8))}
+    )
+    assert found.result("one", model="after").outcome == "error"
+    assert found.result("one", model="before").outcome != "error"
+    assert "image" in events
+    assert events[:2] == ["network", "network"], "both before any image"

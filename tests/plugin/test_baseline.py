@@ -136,7 +136,10 @@ def test_recording_again_changes_no_byte_and_differences_are_lines(recorded: Pro
     lines = first.splitlines()
     assert first.endswith("}\n")
     # A score per line, and the effect of both sides without the image.
-    assert sum('.png": ' in line for line in lines) == 2 * 4 * 8
+    of_images = [line.strip().rstrip(",") for line in lines if '.png": ' in line]
+    assert len(of_images) == 2 * 4 * 8
+    lists = [strict_json(f"{{{line}}}") for line in of_images if "[" in line]
+    assert [len(value) for one in lists for value in one.values()] == [2] * 4 * 8
     result = recorded.gate(UPDATE)
     assert "nothing to record or to prune" in sentences(result)
     assert recorded.row()["reasons"] == []

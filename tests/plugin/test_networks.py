@@ -58,7 +58,10 @@ def test_a_random_control_never_fails_by_a_limit_nor_by_a_control(networks: Proj
         row = networks.row(test, "untrained")
         assert (row["role"], row["outcome"]) == ("random", "pass")
         assert row["reasons"] == ["random control, reported only"]
-    assert networks.row("one", "untrained")["trials"]["labels"] == ["seed 0", "seed 1"]
+    row = networks.row("one", "untrained")
+    assert row["trials"]["labels"] == ["seed 0", "seed 1"]
+    # Random weights map all images close together, so near-duplicates mean nothing there.
+    assert not any("near-duplicates" in one for one in row["warnings"])
 
 
 def test_the_effect_of_several_runs_is_the_mean_of_theirs(networks: Project) -> None:

@@ -63,12 +63,13 @@ def gate(
     limits: str = GROWTH,
     keys: str = "",
     head: str = "",
+    transform: str = "size: 16",
 ) -> str:
     """Run the gate over two functions of the project; return what was shown."""
     (project.path / "nets_of_test.py").write_text(NETS)
     entry = (
-        "{{source: factory, call: 'nets_of_test:{}', transform: {{size: 16}}, random_init: 1{}}}"
-    )
+        "{{source: factory, call: 'nets_of_test:{}', transform: {{TRANSFORM}}, random_init: 1{}}}"
+    ).replace("TRANSFORM", transform)
     lines = (
         f"  before: {entry.format(before, keys)}\n",
         f"  after: {entry.format(after, f'{keys}, growth_from: before')}\n",
@@ -87,7 +88,9 @@ def gate(
     return sentences(project.gate("--visualbias-cache=cache", *arguments))
 
 
-def vectors_of(project: Project, name: str) -> dict[str, np.ndarray]:
+def vectors_of(
+    project: Project, name: str, *, size: int = 16, order: int = 1
+) -> dict[str, np.ndarray]:
     """Return what torch gives before the classifier, prepared by hand."""
     import torch
 
@@ -99,8 +102,8 @@ def vectors_of(project: Project, name: str) -> dict[str, np.ndarray]:
     for key in "xyab":
         rows = []
         for path in sorted((project.path / "stimuli" / key).iterdir()):
-            image = Image.open(path).convert("RGB").resize((16, 16), Image.Resampling.BILINEAR)
-            rows.append(((np.asarray(image) / 255 - mean) / std).transpose(2, 0, 1))
+            image = Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            rows.append(((np.asarray(image) / 255 - mean) / std).transpose(2, 0, 1)[::order])
         batch = torch.from_numpy(np.stack(rows).astype(np.float32))
         with torch.inference_mode():
             found[key] = net.conv(batch).relu().mean((2, 3)).double().numpy()
@@ -135,9 +138,10 @@ class TestFactories:
         """Torch is loaded before pytester forgets what is imported after it."""
 
     def test_features_are_compared_whatever_the_number_of_classes(self, project: Project) -> None:
-        gate(project, "ten", "two", limits="{max_growth: 1.7, max_effect: 1.8}")
+        shown = gate(project, "ten", "two", limits="{max_growth: 1.7, max_effect: 1.8}")
         row = project.row()
         assert row["read_out"] == {"module": "fc", "side": "input", "length": 6}
+        assert shown.count("pooled: input of fc, 6 numbers") == 2, "once for each model"
         assert row["effect_size"] == pytest.approx(effect(vectors_of(project, "two")), abs=1e-4)
         assert row["growth"]["before"] is not None
 
@@ -180,6 +184,40 @@ class TestFactories:
         assert list((cache / FORMAT).glob("*/*.safetensors")), "embedded again"
         assert all(path.stat().st_mtime_ns == was for path, was in files.items())
 
+    @pytest.mark.parametrize(
+        ("transform", "keys"),
+        [("size: 16, channels: bgr", {"order": -1}), ("size: 24", {"size": 24})],
+    )
+    def test_other_images_are_embedded_anew(
+        self, project: Project, transform: str, keys: dict[str, int]
+    ) -> None:
+        weights = saved(project)
+        gate(project, "two", "two", keys=weights)
+        was = project.row()["effect_size"]
+        assert was == pytest.approx(effect(vectors_of(project, "two")), abs=1e-4)
+        gate(project, "two", "two", keys=weights, transform=transform)
+        expected = effect(vectors_of(project, "two", **keys))
+        assert abs(expected - was) > 1e-3
+        assert project.row()["effect_size"] == pytest.approx(expected, abs=1e-4)
+
+    def test_another_read_out_of_the_same_weights_is_embedded_anew(self, project: Project) -> None:
+        """Only the code of the network changes, and with it the layer that is final."""
+        weights = saved(project)
+        gate(project, "two", "two", keys=weights)
+        features = vectors_of(project, "two")
+        nets = project.path / "nets_of_test.py"
+        nets.write_text(
+            NETS.replace("return self.fc(self.", "return (self.fc.weight.sum() + self.")
+        )
+        assert project.gate("--visualbias-cache=cache").ret is not None
+        row = project.row()
+        assert row["read_out"] == {"module": "output", "side": "output", "length": 6}
+        import safetensors.torch
+
+        total = safetensors.torch.load_file(project.path / "two.safetensors")["fc.weight"].sum()
+        shifted = {key: rows + float(total) for key, rows in features.items()}
+        assert row["effect_size"] == pytest.approx(effect(shifted), abs=1e-4)
+
     def test_a_wrong_network_is_found_before_any_image_of_the_others(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -208,6 +246,9 @@ class TestFactories:
         passed.clear()
         gate(project, "two", "two", keys=keys)
         assert passed == [], "a cached run builds nothing"
+        gate(project, "two", "fails")
+        assert project.row()["outcome"] == "error"
+        assert passed.index("nets_of_test:fails") < passed.index("images"), "without weights, too"
 
     def test_check_builds_models_and_prints_lengths(
         self, project: Project, capsys: pytest.CaptureFixture[str]
@@ -226,6 +267,73 @@ class TestFactories:
         shown = capsys.readouterr().out
         assert "'cnov'" in shown
         assert "no such width" in shown
+
+
+def seen_by_timm(project: Project, **keys: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
+    """Return what timm gives for the images of a project at `pooled`."""
+    import timm
+    import torch
+    from safetensors.torch import load_model
+
+    size = keys.pop("size")
+    weights = keys.pop("weights", None)
+    mean = keys.pop("mean", None)
+    torch.manual_seed(0)
+    model: Any = timm.create_model(keys.pop("name"), pretrained=False, **keys).eval()
+    if weights is not None:
+        load_model(model, str(weights))
+    config = timm.data.resolve_model_data_config(model) | {"input_size": (3, size, size)}
+    steps = timm.data.create_transform(**config | ({"mean": mean} if mean else {}))
+    found = {}
+    for key in "xyab":
+        paths = sorted((project.path / "stimuli" / key).iterdir())
+        batch = torch.stack([steps(Image.open(path).convert("RGB")) for path in paths])
+        with torch.inference_mode():
+            features = model.forward_features(batch)
+            found[key] = model.forward_head(features, pre_logits=True).double().numpy()
+    return found
+
+
+@pytest.mark.torch
+class TestStaleSettings:
+    """What timm prepares images by, changed while the vectors of before are in the cache."""
+
+    def effect(self, project: Project, keys: str) -> float:
+        entry = f"{{source: timm, {keys}}}"
+        project.spec(
+            one_test("one", "{}"),
+            models=f"\n  after: {entry}\n",
+            concepts=SETS,
+            head="stimuli: ../stimuli",
+        )
+        project.gate("--visualbias-cache=cache")
+        found: float = project.row()["effect_size"]
+        return found
+
+    def test_saved_beside_a_checkpoint(self, networks: Project) -> None:
+        keys = "name: test_resnet, checkpoint: ../after.safetensors"
+        was = self.effect(networks, keys)
+        others = ("std", "interpolation", "crop_pct", "img_size", "input_size")
+        lines = ["model: test_resnet", "mean: [0.1, 0.5, 0.9]", *(f"{one}: null" for one in others)]
+        (networks.path / "args.yaml").write_text("\n".join(lines))
+        found = self.effect(networks, keys)
+        plain: dict[str, Any] = {
+            "name": "test_resnet",
+            "size": 160,
+            "weights": networks.path / "after.safetensors",
+        }
+        mean = (0.1, 0.5, 0.9)
+        assert was == pytest.approx(effect(seen_by_timm(networks, **plain)), abs=1e-4)
+        assert found == pytest.approx(effect(seen_by_timm(networks, **plain, mean=mean)), abs=1e-4)
+        assert abs(found - was) > 1e-3
+
+    def test_the_size_of_a_network(self, networks: Project) -> None:
+        keys = "name: test_vit, random_init: 1"
+        was = self.effect(networks, keys)
+        found = self.effect(networks, f"{keys}, arguments: {{img_size: 96}}")
+        plain = {"name": "test_vit", "size": 96, "img_size": 96}
+        assert found == pytest.approx(effect(seen_by_timm(networks, **plain)), abs=1e-4)
+        assert abs(found - was) > 1e-3
 
 
 class TestRecords:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from PIL import Image
+
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.models.torch_encoder import TorchEncoder
     from pytest_visualbias.spec.schema import TimmModel
@@ -370,6 +372,84 @@ class TestWhatIsWrong:
             "bias_specs/x.bias.yaml:7:5: models.after.checkpoints: no checkpoint matches "
             "run/epoch_*.safetensors; correct the pattern"
         )
+
+
+TRIALS = SERIES.replace(
+    "checkpoints: ../run/epoch_*.safetensors\n    series: epoch", "checkpoint: RUN"
+)
+TRIALS = TRIALS.replace("RUN", str([f"../run/epoch_{step}.safetensors" for step in (1, 2, 10)]))
+
+
+class TestAnUnlikeCheckpoint:
+    """One that does not fit is built before any image is embedded, whatever its place."""
+
+    @pytest.fixture
+    def events(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Names of the checkpoints that were opened, and "image" for each image that was read."""
+        import pytest_visualbias.models.timm as source
+        from pytest_visualbias.embeddings.decoding import decode
+
+        found: list[str] = []
+        opened = source.open_timm
+
+        def opens(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
+            found.append(identity.label)
+            return opened(entry, identity, context)
+
+        def decodes(path: Path, content: bytes) -> Image.Image:
+            found.append("image")
+            return decode(path, content)
+
+        monkeypatch.setattr(source, "open_timm", opens)
+        monkeypatch.setattr("pytest_visualbias.embeddings.extraction.decode", decodes)
+        return found
+
+    @pytest.mark.parametrize(
+        ("models", "step", "suffix"),
+        [
+            (SERIES, 10, "safetensors"),
+            (SERIES, 2, "pt"),
+            (BEFORE + SERIES, 10, "pt"),
+            (TRIALS, 10, "safetensors"),
+        ],
+    )
+    def test_of_another_number_of_classes_is_an_error_at_once(
+        self, models: str, step: int, suffix: str, run: Project, events: list[str]
+    ) -> None:
+        import safetensors.torch
+        import torch
+
+        for path in (run.path / "run").iterdir():
+            weights = safetensors.torch.load_file(str(path))
+            if path.stem == f"epoch_{step}":
+                weights["fc.weight"] = torch.zeros(7, weights["fc.weight"].shape[1])
+                weights["fc.bias"] = torch.zeros(7)
+            path.unlink()
+            if suffix == "pt":
+                torch.save({"state_dict": weights, "epoch": 1}, path.with_suffix(".pt"))
+            else:
+                safetensors.torch.save_file(weights, str(path))
+        models = models.replace("epoch_*.safetensors", f"epoch_*.{suffix}")
+        for one in (1, 2, 10):
+            models = models.replace(f"epoch_{one}.safetensors", f"epoch_{one}.{suffix}")
+        models = models.rstrip() + "\n    layers: {pooled: output}\n"
+        specify(run, one_test("one", "{max_effect: 1.8}"), models=models)
+        run.gate().assert_outcomes(errors=1, passed=int("before" in models))
+        (reason,) = run.row()["reasons"]
+        assert f"epoch {step}" in reason.replace("_", " ")
+        assert "7 classes, the network's 1000" in reason
+        assert "image" not in events[: events.index(f"epoch_{step}.{suffix}")]
+        if "before" not in models:
+            assert events == [f"epoch_1.{suffix}", f"epoch_{step}.{suffix}"]
+
+    def test_of_another_network_is_an_error_at_once(
+        self, run: Project, events: list[str], weights: Path
+    ) -> None:
+        shutil.copy(weights / "vit.safetensors", run.path / "run/epoch_10.safetensors")
+        specify(run, one_test("one", "{max_effect: 1.8}"), models=SERIES)
+        run.gate().assert_outcomes(errors=1)
+        assert "epoch 10: " in run.row()["reasons"][0]
+        assert events == ["epoch_1.safetensors", "epoch_10.safetensors"]
 
 
 class TestCost:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -57,8 +58,16 @@ def test_limits_are_proposed_for_it_and_the_gate_goes_on(
     assert main(["init"]) == 0
     repository.gate()
     capsys.readouterr()
-    assert main(["suggest", SPEC, "--seeds", "2", "--write"]) == 0
+    assert main(["suggest", SPEC, "--seeds", "2"]) == 0
     said = capsys.readouterr().out
+    keys = yaml.safe_load(said[said.index("\ntests:") : said.index("\npaste")])["tests"]
+    spec = repository.path / SPEC
+    document = yaml.safe_load(spec.read_text(encoding="utf-8"))
+    (proposed,) = [test for test in keys if test["name"] == "shape-ground"]
+    assert {"max_effect", "max_growth", "max_shift"} & proposed["limits"].keys()
+    assert "tests" not in document, "all come from the suite"
+    document["tests"] = [test for test in keys if "limits" in test]
+    spec.write_text(yaml.safe_dump(document), encoding="utf-8")
     rows = [line.split() for line in said.splitlines() if line.startswith("shape-ground ")]
     # Two seeds that differ, beside an effect and its interval.
     assert [word for word in rows[0][5:8] if word == "to"] == ["to"]

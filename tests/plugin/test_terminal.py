@@ -87,7 +87,7 @@ def test_ids_are_never_shortened(
 def test_a_wide_screen_shows_both_sides_and_the_growth(verdicts: Project) -> None:
     lines = section(verdicts.gate().outlines)
     heads = [line for line in lines if line.startswith("test ")]
-    for name in ("targets", "attrib.", "gap", "visible", "before → after", "verdict"):
+    for name in ("targets", "attrib.", "gap", "detectable", "before → after", "verdict"):
         assert name in heads[-1]
     (row,) = [line for line in lines if line.startswith("grown ") and "fail" in line]
     assert "+0.00 → +0.61 (+0.61)" in row

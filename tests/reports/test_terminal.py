@@ -221,12 +221,12 @@ def test_a_limit_on_the_gap_brings_the_gap_to_any_screen(make: Make) -> None:
 
 def test_passes_that_show_little_are_counted(make: Make) -> None:
     """With few images an effect at the limit cannot be told from chance: no evidence of none."""
-    seen = {"smallest_detectable_effect": 0.7, "smallest_detectable_effect_attributes": 0.8}
+    seen = {"detectable": 0.8}
     weak = make("weak", outcome="pass", **seen)
     strong = make("strong", outcome="pass", **{**seen, "limits": {"max_effect": 0.9}})
-    few = "note: 1 test that passes has too few images to be sure to show an effect"
+    few = "note: 1 test that passes has too few images to find an effect"
     (line,) = [line for line in shown([weak, strong], screen()) if line.startswith(few)]
-    assert "(from 0.80 on they would)" in line
+    assert "0.80" in line
     assert not any("too few images" in line for line in shown([strong], screen()))
 
 
@@ -242,7 +242,7 @@ def test_passes_that_show_little_are_counted(make: Make) -> None:
 def test_a_pass_whose_interval_is_within_the_limit_has_shown_enough(
     make: Make, keys: dict[str, object], is_open: bool
 ) -> None:
-    seen = {"smallest_detectable_effect": 0.7, "smallest_detectable_effect_attributes": 0.8}
+    seen = {"detectable": 0.8}
     lines = shown([make(outcome="pass", **seen, **keys)], screen())
     assert any("too few images" in line for line in lines) is is_open
 
@@ -276,6 +276,23 @@ def test_tables_fit_the_screen_and_fold_long_names(make: Make, width: int, unico
     assert f"{name}[blocks.11]" in "".join(cells).replace(" ", "")
 
 
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_where_features_were_found_is_one_line_of_a_model(make: Make, width: int) -> None:
+    def read(module: str, side: str) -> dict[str, object]:
+        return {"read_out": {"module": module, "side": side, "length": 512}, "module": "pooled"}
+
+    records = [make(name, **read("backbone.classifier.3", "input")) for name in ("one", "two")]
+    records.append(make(model="before", **read("output", "output")))
+    records.append(make(model="timm", **read("pooled", "")))
+    lines = shown(records, screen(width))
+    found = [line for line in lines if line.startswith("pooled: ")]
+    assert found == [
+        "pooled: input of backbone.classifier.3, 512 numbers",
+        "pooled: the network's output, 512 numbers",
+    ]
+    assert lines[lines.index(found[0]) - 1].endswith(":: after")
+
+
 def test_layers_stand_beside_tests_where_there_are_several(make: Make) -> None:
     records = [make(layer="early"), make(layer="late")]
     text = "\n".join(shown(records, screen()))
@@ -286,11 +303,11 @@ def test_layers_stand_beside_tests_where_there_are_several(make: Make) -> None:
 def test_what_could_not_be_measured_has_dashes(make: Make) -> None:
     lines = shown([make(outcome="error", measured=False)], screen(140))
     assert lines[0] == "FAILED: 1 of 1 test (1 error)"
-    assert lines[-1].split() == ["gender-career", *"-" * 9, "error"]
+    assert lines[-1].split() == ["gender-career", *"-" * 8, "error"]
 
 
 def test_what_a_kind_does_not_have_has_dashes_too(make: Make) -> None:
-    one_side = {"sides": None, "effect_size_attributes": None, "smallest_detectable_effect": 0.96}
+    one_side = {"sides": None, "effect_size_attributes": None, "detectable": 0.96}
     within = {"sides": None, "gap": None, "effect_size_attributes": None, "p_adjusted": None}
     records = [
         make("gap", kind="similarity-gap", model="before", **one_side),

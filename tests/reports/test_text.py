@@ -29,8 +29,7 @@ def test_a_failure_whole(make: Make) -> None:
     }
     record = make(
         sets=sets,
-        smallest_detectable_effect=0.96,
-        smallest_detectable_effect_attributes=1.08,
+        detectable=1.31,
         p_welch=0.0123,
     )
     assert failure_text(record) == (
@@ -43,8 +42,7 @@ def test_a_failure_whole(make: Make) -> None:
         "adjusted 0.002 (holm, 2 p)\n"
         "  since 'before': sign changed: -0.10 -> +1.00, growth +0.90 (+0.40 to +1.30), "
         "shift +1.10, adjusted p = 0.02\n"
-        "  limits: max_effect 0.5; smallest |d| that is significant in any case: "
-        "targets 0.96, attributes 1.08"
+        "  limits: max_effect 0.5; smallest detectable effect: 1.31"
     )
 
 
@@ -59,7 +57,7 @@ def test_where_nothing_was_measured_the_place_is_said(make: Make) -> None:
 def test_the_side_that_is_not_judged_is_left_out(make: Make) -> None:
     text = failure_text(make(sides="targets"))
     assert "permuting attributes" not in text
-    assert "smallest |d| that is significant in any case: targets none" in text
+    assert "smallest detectable effect: none" in text
 
 
 def test_a_text_is_plain_ascii_where_names_are(make: Make) -> None:
@@ -74,7 +72,7 @@ def of_one_side(make: Make, kind: str, **keys: object) -> ResultRecord:
         effect_size_attributes=None,
         p_attributes=None,
         sides=None,
-        smallest_detectable_effect=0.96,
+        detectable=0.96,
         **keys,
     )
 
@@ -90,7 +88,7 @@ def test_of_a_kind_with_one_side_only_that_side_is_told(make: Make, kind: str, p
             "  since 'before': sign changed: -0.10 -> +1.00, "
             "growth +0.90 (+0.40 to +1.30), shift +1.10, adjusted p = 0.02"
         ),
-        "  limits: max_effect 0.5; smallest |d| that is significant in any case: 0.96",
+        "  limits: max_effect 0.5; smallest detectable effect: 0.96",
     ]
 
 

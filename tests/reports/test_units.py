@@ -125,11 +125,11 @@ def test_the_limit_on_what_is_judged_is_that_of_the_kind(make: Make) -> None:
     ],
 )
 def test_a_failure_says_both_rates_and_the_gap(make: Make, rate: str, said: str) -> None:
-    record = a_gap(make, prediction=ASKED | {"rate": rate}, smallest_detectable_effect=0.21)
+    record = a_gap(make, prediction=ASKED | {"rate": rate}, detectable=0.21)
     assert rates_text(record) == said
     text = failure_text(record)
     assert f"  {said}; gap +0.2200 (95% interval +0.12 to +0.32)" in text
-    assert "smallest |gap| that is significant in any case: 0.21" in text
+    assert "smallest detectable gap: 0.21" in text
     assert "d = " not in text
 
 
@@ -141,7 +141,7 @@ def test_where_both_rates_are_alike_no_direction_is_said(make: Make) -> None:
 
 
 def test_a_pass_of_too_few_images_is_told_by_the_limit_on_the_gap(make: Make) -> None:
-    few = a_gap(make, 0.0, outcome="pass", smallest_detectable_effect=0.21)
+    few = a_gap(make, 0.0, outcome="pass", detectable=0.21)
     assert weak_passes([few]) is not None
     assert weak_passes([few.model_copy(update={"limits": {"max_gap": 0.3}})]) is None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 
+from pytest_visualbias.errors import SpecError
 from pytest_visualbias.spec.parsing import parse_spec
 from pytest_visualbias.spec.schema import BiasSpec
 
@@ -120,3 +122,44 @@ class TestArguments:
     def test_do_not_say_what_is_read(self, spoilt: Spoilt) -> None:
         (fault,) = spoilt((AFTER, TIMM.format("arguments: {features_only: true}")))
         assert fault.endswith("changes what the network returns; name what you want under 'layers'")
+
+
+VALUES = (
+    "",
+    "null",
+    "[]",
+    "{}",
+    "true",
+    "big",
+    "-1",
+    "0",
+    "1.5",
+    ".nan",
+    ".inf",
+    "[1]",
+    "[1, x, 1]",
+)
+
+
+@pytest.mark.parametrize("entry", [OWN, TIMM])
+@pytest.mark.parametrize("value", [*VALUES, "[0, 0, 0, 0]", "{a: 1}", "2020-01-01", "[[1], 2, 3]"])
+@pytest.mark.parametrize(
+    "key", ["size", "crop", "mean", "std", "interpolation", "channels", "sizes", ""]
+)
+def test_no_fault_of_a_transform_is_a_text_of_pydantic(
+    key: str, value: str, entry: str, valid: str
+) -> None:
+    """Each is one line with the place of the key, and what to do behind a semicolon."""
+    size = "" if key == "size" else "size: 8, "
+    transform = f"{{{size}{key}: {value}}}" if key else value or "7"
+    text = valid.replace(AFTER, entry.format(f"transform: {transform}"))
+    try:
+        parse_spec(text, file="s.yaml", folder=Path())
+    except SpecError as error:
+        for line in str(error).splitlines():
+            assert re.match(r"s\.yaml:\d+:\d+: models\.after\.transform", line), line
+            assert "; " in line
+            for word in ("pydantic", "validation", "Input should", "type=", "For further"):
+                assert word not in line
+    else:
+        assert value in ("null", "", "1.5", "true", "0", "-1", "[]") or key in ("size", "crop", "")

@@ -7,10 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from pytest_visualbias.pipeline.detectable import detectable_before_data
+from pytest_visualbias.spec.parsing import parse_spec
 from pytest_visualbias.suggesting.basis import Basis
 from pytest_visualbias.suggesting.limits import propose
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "limits.md"
+
+SPEC = """\
+visualbias: 1
+models: {after: {source: timm, name: r, checkpoint: a.pt}}
+concepts: {x: x, y: y, a: a, b: b}
+tests: [{name: one, kind: ieat, targets: {X: x, Y: y}, attributes: {A: a, B: b}}]
+"""
 
 
 def rows() -> list[tuple[int, int, str]]:
@@ -25,24 +34,29 @@ def rows() -> list[tuple[int, int, str]]:
 
 
 @pytest.mark.parametrize(("n", "count", "cell"), rows())
-def test_the_table_of_what_sets_can_see_is_what_is_proposed(n: int, count: int, cell: str) -> None:
+def test_the_table_of_what_sets_can_show_is_what_the_code_gives(
+    n: int, count: int, cell: str
+) -> None:
     """A growth is compared as it is proposed, rounded up: the table has what it is rounded from."""
+    spec = parse_spec(SPEC, file="s", folder=Path()).spec
+    found = detectable_before_data(spec, spec.tests[0], dict.fromkeys("XYAB", n), count)
     basis = Basis(
         model="before",
         layer="pooled",
         level=0.05 / count,
         count=count,
-        sides=((n, n),),
-        spreads=(0.4,),
+        sides=((n, n), (n, n)),
+        spreads=(0.4, 0.4),
         other="after",
     )
-    found = propose(basis, can_grow=True)
+    growth = propose(basis, can_grow=True).limits.get("max_growth")
     if cell == "none":
-        assert found.visible is None
+        assert (found, growth) == (None, None)
         return
-    effect, growth = (float(number) for number in cell.split(", "))
-    assert found.visible == pytest.approx(effect, abs=0.005)
-    assert -0.0051 < found.limits["max_growth"].value - growth < 0.0551
+    detectable, grown = (float(number) for number in cell.split(", "))
+    assert found == pytest.approx(detectable, abs=0.006)
+    assert growth is not None
+    assert -0.0051 < growth.value - grown < 0.0551
 
 
 def test_the_table_is_whole() -> None:

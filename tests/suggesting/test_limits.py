@@ -33,6 +33,8 @@ def basis(
     trials: tuple[float, ...] = (),
     spreads: tuple[float, ...] = (),
     problem: str = "",
+    error: float = 0.0,
+    freedom: float = 76.0,
 ) -> Basis:
     """Return the numbers of a test whose interval reaches so far on both sides."""
     return Basis(
@@ -50,6 +52,8 @@ def basis(
         spreads=spreads,
         other="after" if spreads else "",
         problem=problem,
+        error=error,
+        freedom=freedom,
     )
 
 
@@ -111,20 +115,27 @@ def test_each_of_the_three_grounds_can_decide_a_limit_and_is_named() -> None:
     assert random.reason == "an untrained network shows up to 0.83 (2 seeds)"
 
 
-def test_the_smallest_visible_effect_is_that_of_the_t_test() -> None:
-    """By d = t sqrt((N - 1)(1/n + 1/n) / (N - 2 + t^2)) at the quantile of scipy."""
-    from scipy.stats import t as student
+@pytest.mark.parametrize(("alternative", "tail"), [("two-sided", 0.025), ("greater", 0.05)])
+def test_the_standard_error_decides_what_both_sides_at_once_can_tell(
+    alternative: Alternative, tail: float
+) -> None:
+    """At the quantiles of scipy: what is significant, and what is found in 80 % of samples."""
+    from scipy import stats
 
-    t = student.ppf(1 - 0.05 / 2, 38)
-    d = t * math.sqrt(39 * 0.1 / (38 + t * t))
-    assert propose(basis(), can_grow=False).visible == pytest.approx(d)
+    found = propose(basis(error=0.4, alternative=alternative), can_grow=False)
+    t = stats.t.ppf(1 - tail, 76.0)
+    assert found.limits["max_effect"].value == pytest.approx(math.ceil(t * 0.4 / 0.05) * 0.05)
+    assert found.detectable == pytest.approx((t + stats.norm.ppf(0.8)) * 0.4)
 
 
 def test_growth_that_chance_cannot_hide_is_a_t_test_of_the_changes() -> None:
-    """The difference of two means that is significant, in deviations of a change within a set."""
+    """The difference that is significant one-sided, in deviations of a change within a set.
+
+    Images of both sides are sampled, so that their variances add up.
+    """
     from scipy.stats import t as student
 
-    least = student.ppf(1 - 0.05 / 2, 38) * 0.5 * math.sqrt(0.1)
+    least = student.ppf(1 - 0.05, 38) * math.hypot(0.5, 0.2) * math.sqrt(0.1)
     limit = propose(basis(spreads=(0.5, 0.2)), can_grow=True).limits["max_growth"]
     assert limit.value == pytest.approx(math.ceil(least / 0.05) * 0.05)
     assert limit.reason == (
@@ -132,7 +143,7 @@ def test_growth_that_chance_cannot_hide_is_a_t_test_of_the_changes() -> None:
         "'before' to 'after'"
     )
     guessed = propose(basis(), can_grow=True).limits["max_growth"]
-    assert guessed.value == 0.65
+    assert guessed.value == 0.8  # 1.686 * sqrt(0.2), by hand: 0.754
     assert guessed.reason.endswith("if scores before and after correlate by 0.5")
 
 

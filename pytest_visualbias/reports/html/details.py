@@ -87,7 +87,8 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
         ends = f"{record.gap_ci_low:+.4f} to {record.gap_ci_high:+.4f}"
         yield Fact(name=f"{level} interval of the gap", value=ends, term="interval")
     if record.p_value is not None:
-        yield Fact(name="visible from", value=_visible(record), term="visible")
+        shown = "none" if record.detectable is None else f"{record.detectable:.2f}"
+        yield Fact(name="smallest detectable effect", value=shown, term="detectable")
 
 
 def _parts(record: ResultRecord) -> str:
@@ -95,13 +96,6 @@ def _parts(record: ResultRecord) -> str:
     if record.x_ab is None or record.y_ab is None:
         return ""
     return f" = {record.x_ab:+.4f} of X less {record.y_ab:+.4f} of Y"
-
-
-def _visible(record: ResultRecord) -> str:
-    sides = [record.smallest_detectable_effect]
-    if record.sides == "both":
-        sides.append(record.smallest_detectable_effect_attributes)
-    return ", ".join("none" if one is None else f"{one:.2f}" for one in sides)
 
 
 def _evidence(record: ResultRecord) -> Iterator[Fact]:

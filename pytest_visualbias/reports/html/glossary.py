@@ -55,12 +55,12 @@ GLOSSARY: dict[str, Term] = {
             "how many at all, or its mean probability."
         ),
     ),
-    "visible": Term(
-        name="visible from",
+    "detectable": Term(
+        name="smallest detectable effect",
         text=(
-            "The smallest |d| (of an outcome-gap: |gap|) that is significant in any case, whatever "
-            "the other tests show and however scores vary. Smaller ones may be, too, or may pass: "
-            "a pass is no evidence against them."
+            "The smallest true effect (of an outcome-gap: gap) that is found significant in 80 % "
+            "of samples of so many images. Smaller ones may pass: a pass is no evidence against "
+            "them."
         ),
     ),
     "p": Term(

@@ -84,6 +84,6 @@ def _more_images(record: ResultRecord) -> str:
     more = nouns([record])
     if all(one.kind not in ("effect", "gap") for one in record.violations):
         return f"Add {more} to the sets, so that a change of this size can be told from chance."
-    least = record.smallest_detectable_effect
-    seen = "" if least is None else f": these sets are sure to show effects from {least:.2f} on"
+    least = record.detectable
+    seen = "" if least is None else f" (smallest detectable effect now: {least:.2f})"
     return f"Add {more} to the sets, so that an effect of this size can be told from chance{seen}."

@@ -155,6 +155,7 @@ def _measured(
         wide_high=1.9,
         x_ab=0.01,
         y_ab=-0.02,
+        detectable=0.9,
         smallest_detectable_effect=0.8,
         smallest_detectable_effect_attributes=0.9,
     )

@@ -33,7 +33,7 @@ def test_a_result_whole() -> None:
         p_verdict_low=0.0009,
         p_verdict_high=0.001,
         p_saddlepoint=0.002,
-        smallest_detectable_effect=0.96,
+        detectable=0.96,
         accept={"max_effect": 1.5, "reason": "known", "until": "2099-01-01"},
         excess={**GROWTH, "base": "untrained", "p_adjusted": None, "untrained": [-0.4, 0.6]},
         trials={"labels": ["a", "b"], "effect_size": [1, 2], "effect_judged": [0.5, -1.5]},
@@ -45,7 +45,7 @@ def test_a_result_whole() -> None:
             "targets, attributes": "+1.00, +1.25",
             "gap": "+0.0310 = +0.0200 of X less -0.0110 of Y",
             "95% interval of the gap": "+0.0111 to +0.0509",
-            "visible from": "0.96, none",
+            "smallest detectable effect": "0.96",
         },
         "Evidence": {
             "p, targets": "0.001 (exact)",
