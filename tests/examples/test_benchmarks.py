@@ -27,23 +27,6 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "table", ["effect", "power", "control", "unequal", "growth", "coverage", "rates"]
-)
-def test_every_table_of_the_evidence_can_be_printed(
-    table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    evidence = script("evidence", monkeypatch)
-    monkeypatch.setattr(evidence, "POPULATION", 20)
-    monkeypatch.setattr(evidence, "ESTIMATES", 2)
-    evidence.main(["--draws", "1", "--only", table])
-    lines = capsys.readouterr().out.splitlines()
-    shares = [line.count("%") for line in lines if "%" in line]
-    assert len(shares) == len([*evidence.TABLES[table].rows()])
-    assert {*shares} == {len(evidence.TABLES[table].columns)}
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("table", ["effects", "within"])
 def test_every_table_of_the_coverage_can_be_printed(
     table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
