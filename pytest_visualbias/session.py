@@ -183,6 +183,19 @@ class Session:
             self._models[key] = model_record(spec.file, subject)
         return self._models.get(key)
 
+    def identities(self, spec: LoadedSpec, model: str) -> Sequence[Identity]:
+        """Return which weights a model means.
+
+        Raises
+        ------
+        EncoderError
+            For a checkpoint or a module that is not there.
+        """
+        try:
+            return identify(spec.file.spec.models[model], self.context(spec))
+        except OSError as error:  # of a path that no file can have
+            raise EncoderError(path_sentence(error)) from None
+
     def embedded(self, spec: LoadedSpec, model: str) -> Measured:
         """Return a model's embeddings of all stimuli of a spec; they are in the cache then.
 
