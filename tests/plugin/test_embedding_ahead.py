@@ -160,7 +160,7 @@ def test_vectors_that_are_not_kept_are_not_embedded(
     """A factory without a checkpoint: nothing would ask for its vectors. No cluster is asked."""
     (networks.path / "plain.py").write_text(PLAIN)
     networks.spec(
-        one_test("one", "{max_effect: 2}"),
+        one_test("one", "{max_effect: 1.8}"),
         head="stimuli: ../stimuli",
         models=FACTORY,
         concepts="{x: x, y: y, a: a, b: b}",
