@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from pytest_visualbias.pipeline.preflight import preflight
 from pytest_visualbias.pipeline.training import judged_together
 from pytest_visualbias.remote.mirror import Mirror
 from pytest_visualbias.remote.urls import Url, place
+from pytest_visualbias.settings import utc_day
 from pytest_visualbias.spec.document import printable
 from pytest_visualbias.spec.groups import grouped, groups_path
 from pytest_visualbias.spec.parsing import read_spec
@@ -93,7 +93,7 @@ def _is_sound(
     if path.suffix not in (".yaml", ".yml"):
         print(f"{path}: is no bias spec by its name (*{SPEC_SUFFIXES[0]}); name one")
         return False
-    today = dt.datetime.now(dt.timezone.utc).date()
+    today = utc_day()
     try:
         baseline = baselines.of(path, str(path))
         file = read_spec(path, file=str(path), has_baseline=baseline.is_expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -36,6 +37,10 @@ __all__ = ["add_embed"]
 OK, FAULTY, USAGE = 0, 1, 2
 BATCH_SIZE = 32
 SHARD = 512
+UNKEPT = (
+    "not embedded, because the cache keeps no vectors of a factory without 'checkpoint' and "
+    "'random_init'; add one of them, or let the gate embed the images in each run"
+)
 
 
 def add_embed(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +162,7 @@ def _session(options: argparse.Namespace, passed: Passed, digest: Callable[[Path
         threads=options.cpus_per_task,
     )
     cache = opened(options.cache, offline=options.offline, fills=True)
+    cache = dataclasses.replace(cache, is_required=True)
     resources = Resources(cache=cache, batch_size=options.batch_size, progress=passed)
     return Session(settings=settings, resources=resources, digest=digest)
 
@@ -222,7 +228,9 @@ def _told(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
     faults = [*dict.fromkeys([*problems, *outcome.faults])]
     for text in faults:
         print(f"{shown}: {printable(shortened(text, spec.file.folder, Path.cwd()))}")
-    if not outcome.failed:
+    if not outcome.is_kept:
+        print(f"{shown}: {UNKEPT}")
+    elif not outcome.failed:
         counts = ", ".join(
             (
                 _many(outcome.images, "image"),

@@ -67,6 +67,8 @@ SIGNED = re.compile(
 
 # What makes a command of a line in a log of GitHub, Azure or TeamCity, wherever it stands in it.
 COMMAND = re.compile(r"##(?=\w*\[)")
+# What makes one of a line that begins with it.
+LEADING = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 
 # The pieces of a URL, and what services hand out as keys; a digest (hexadecimal) is shown.
 URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]*")
@@ -89,7 +91,7 @@ def printable(text: str) -> str:
 
 def without_commands(text: str) -> str:
     """Return a text that no log of CI takes for a command: one sign of it is an escape."""
-    return COMMAND.sub(r"#\\x23", text)
+    return LEADING.sub(r"\1\\x3a", COMMAND.sub(r"#\\x23", text))
 
 
 def json_without_commands(text: str) -> str:

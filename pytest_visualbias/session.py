@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from pytest_visualbias.pipeline.records import error_record, model_record, resul
 from pytest_visualbias.pipeline.training import Run
 from pytest_visualbias.pipeline.trajectory import Trajectory, trajectory
 from pytest_visualbias.remote.mirror import Mirror
+from pytest_visualbias.settings import utc_day
 from pytest_visualbias.spec.digests import digest_of_file
 from pytest_visualbias.spec.layers import test_at
 from pytest_visualbias.spec.parsing import parse_spec, read_spec
@@ -30,6 +30,7 @@ from pytest_visualbias.spec.series import axis_of
 from pytest_visualbias.spec.shortening import shortened
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
@@ -57,10 +58,6 @@ class LoadedSpec:
     baseline: Baseline | None = None
 
 
-def _today() -> dt.date:
-    return dt.datetime.now(tz=dt.timezone.utc).date()
-
-
 @dataclass(kw_only=True, slots=True)
 class Session:
     """Computes what is asked for, once; whatever goes wrong is remembered, too."""
@@ -69,7 +66,7 @@ class Session:
     resources: Resources
     digest: Callable[[Path], str] = digest_of_file
     # Read once: a run that passes midnight judges by one day.
-    today: dt.date = field(default_factory=_today)
+    today: dt.date = field(default_factory=utc_day)
     loaded: dict[Path, LoadedSpec] = field(default_factory=dict)
     _baselines: Baselines = field(init=False)
     _mirror: Mirror = field(init=False)
@@ -185,6 +182,19 @@ class Session:
         if isinstance(subject, Subject) and key not in self._models:
             self._models[key] = model_record(spec.file, subject)
         return self._models.get(key)
+
+    def identities(self, spec: LoadedSpec, model: str) -> Sequence[Identity]:
+        """Return which weights a model means.
+
+        Raises
+        ------
+        EncoderError
+            For a checkpoint or a module that is not there.
+        """
+        try:
+            return identify(spec.file.spec.models[model], self.context(spec))
+        except OSError as error:  # of a path that no file can have
+            raise EncoderError(path_sentence(error)) from None
 
     def embedded(self, spec: LoadedSpec, model: str) -> Measured:
         """Return a model's embeddings of all stimuli of a spec; they are in the cache then.

@@ -20,19 +20,28 @@ if TYPE_CHECKING:
     from pytest_visualbias.remote.urls import Url
     from pytest_visualbias.spec.overrides import Override
 
-__all__ = ["DEVICE", "PRECISIONS", "Settings"]
+__all__ = ["DEVICE", "PRECISIONS", "Settings", "utc_day"]
 
 DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
+def now() -> dt.datetime:
+    """Return the moment in UTC; tests replace this function."""
+    return dt.datetime.now(tz=dt.timezone.utc)
+
+
+def utc_day() -> dt.date:
+    """Return the day that waivers are judged by."""
+    return now().date()
+
+
 def _moment() -> dt.datetime:
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now = dt.datetime.now(tz=dt.timezone.utc)
     try:
-        return dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc) if epoch else now
+        return dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc) if epoch else now()
     except (ValueError, OverflowError, OSError):
-        return now  # no number, or no year that there is
+        return now()  # no number, or no year that there is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

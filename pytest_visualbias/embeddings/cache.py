@@ -22,6 +22,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from pytest_visualbias.errors import EngineError, StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
@@ -59,10 +61,13 @@ class EmbeddingCache:
         Where they are kept on this machine.
     shared : SharedCache or None
         Where several machines keep them, behind the folder.
+    is_required : bool
+        Whether vectors that cannot be written are an error, not only embedded again next time.
     """
 
     folder: Path | None
     shared: SharedCache | None = None
+    is_required: bool = False
     _memory: dict[str, Cached] = field(default_factory=dict, repr=False, compare=False)
 
     def load(self, key: str, wanted: Collection[str] = ()) -> Cached:
@@ -160,6 +165,8 @@ class EmbeddingCache:
             Where the folder cannot be written.
         StorageError
             Where the shared cache cannot.
+        EngineError
+            For both, if the cache is required.
         """
         if not vectors:
             return
@@ -196,7 +203,24 @@ class EmbeddingCache:
     def _write(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
         if self.folder is None:
             return
-        folder = self.folder / FORMAT / key
+        try:
+            self._write_file(self.folder / FORMAT / key, key, vectors, notes)
+        except (OSError, StorageError) as error:
+            if not self.is_required:
+                raise
+            raise EngineError(self._unwritten(error)) from None
+
+    def _unwritten(self, error: OSError | StorageError) -> str:
+        if isinstance(error, StorageError):
+            return f"the cache {error}"
+        return (
+            f"the cache in {self.folder} cannot be written ({error.strerror or error}); free "
+            "space, or name another one with --cache"
+        )
+
+    def _write_file(
+        self, folder: Path, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         digests = sorted(vectors)
         rows = np.stack([vectors[digest] for digest in digests]).astype(np.float32)

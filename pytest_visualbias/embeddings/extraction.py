@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -106,7 +107,7 @@ def check_network(encoder: Encoder, layers: Sequence[LayerPoint]) -> None:
         given = {str(index): one for index, one in enumerate(inputs)}
         return _encode_readable(encoder, given, layers, lambda _layer, _reason: None)
 
-    check_steady(encode, encoder.prepare, batch=getattr(encoder, "batch", None))
+    check_steady(encode, partial(_own_input, encoder), batch=getattr(encoder, "batch", None))
 
 
 def vector_lengths(
@@ -117,11 +118,25 @@ def vector_lengths(
     One blank image passes through the network.
     """
     reasons: dict[str, str] = {}
-    inputs = {"blank": encoder.prepare(Image.new("RGB", (256, 256)))}
+    inputs = {"blank": _own_input(encoder, Image.new("RGB", (256, 256)))}
     found = _encode_readable(
         encoder, inputs, layers, lambda layer, reason: reasons.update({layer.name: reason})
     )
     return {one.name: found[one.name].shape[1] for one in layers if one.name in found}, reasons
+
+
+def _own_input(encoder: Encoder, image: Image.Image) -> np.ndarray:
+    """Return the input of an image that no set holds, so that the model is at fault."""
+    try:
+        return encoder.prepare(image)
+    except VisualBiasError:
+        raise
+    except Exception as error:  # the transform is somebody else's
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EncoderError(
+            f"the model cannot preprocess images ({reason}); correct its image processor or "
+            "'transform'"
+        ) from error
 
 
 def _encode_readable(

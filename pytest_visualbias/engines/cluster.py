@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.engines.plan import Outcome, Wish, units_of
 from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.pipeline.embedding import identify, want_of
+from pytest_visualbias.pipeline.embedding import want_of
 from pytest_visualbias.pipeline.network import Job
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def embed_there(
     wishes: list[Wish] = []
     for owner, (spec, model) in enumerate(models):
         try:
-            wishes += _wishes(session, spec, model, owner)
+            found = _wishes(session, spec, model, owner)
+            wishes += found
+            if not found:
+                tell(owner, Outcome(is_kept=False))
         except VisualBiasError as error:
             tell(owner, Outcome(faults=(str(error),), failed=True))
     dispatch.run(units_of(wishes))
@@ -64,5 +67,6 @@ def _wishes(session: Session, spec: LoadedSpec, model: str, owner: int) -> list[
             owner=owner,
             job=Job(entry=entry, identity=identity, context=context, own=want, want=want),
         )
-        for identity in identify(entry, context)
+        for identity in session.identities(spec, model)
+        if identity.is_kept
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.engines.plan import Outcome
-from pytest_visualbias.errors import VisualBiasError
+from pytest_visualbias.errors import EngineError, VisualBiasError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +54,11 @@ def embed_here(
         Told of by the session.
     tell : callable
         Told the position of a model and what came of it.
+
+    Raises
+    ------
+    EngineError
+        If the cache cannot be written.
     """
     session.expect(models)
     for owner, (spec, model) in enumerate(models):
@@ -63,7 +68,11 @@ def embed_here(
 def _one(session: Session, passed: Passed, spec: LoadedSpec, model: str) -> Outcome:
     before = passed.images
     try:
+        if not all(one.is_kept for one in session.identities(spec, model)):
+            return Outcome(is_kept=False)
         measured = session.embedded(spec, model)
+    except EngineError:
+        raise
     except VisualBiasError as error:
         return Outcome(faults=(str(error),), failed=True)
     tables = [table for trial in measured.trials for table in trial.tables.values()]

@@ -93,6 +93,8 @@ class Outcome:
         A sentence for all that could not be embedded.
     failed : bool
         Whether there is nothing else to say than the faults.
+    is_kept : bool
+        Whether the cache keeps the vectors of the model; if not, nothing was embedded.
     """
 
     images: int = 0
@@ -101,6 +103,7 @@ class Outcome:
     embedded: int = 0
     faults: tuple[str, ...] = ()
     failed: bool = False
+    is_kept: bool = True
 
 
 def units_of(wishes: Iterable[Wish]) -> tuple[Unit, ...]:

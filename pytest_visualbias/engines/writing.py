@@ -6,8 +6,6 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_visualbias.errors import EngineError, StorageError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,7 +26,7 @@ class Writer:
     Parameters
     ----------
     cache : EmbeddingCache
-        Where they go.
+        Where they go; a required one, so that what cannot be written is an error.
     """
 
     def __init__(self, cache: EmbeddingCache) -> None:
@@ -64,12 +62,4 @@ class Writer:
         self._pool.shutdown()
 
     def _wait(self) -> None:
-        try:
-            self._waiting.popleft().result()
-        except OSError as error:
-            raise EngineError(
-                f"the cache in {self._cache.folder} cannot be written "
-                f"({error.strerror or error}); free space, or name another one with --cache"
-            ) from None
-        except StorageError as error:
-            raise EngineError(f"the cache {error}") from None
+        self._waiting.popleft().result()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pytest_visualbias.errors import without_commands
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.verdict import number
 
@@ -60,7 +61,7 @@ def table(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
         text = f"{change.name}: judged is {now}, and was {then}; the effects are of the last"
         console.print(Text(visible(text), style="yellow"), soft_wrap=True)
     console.print(Text(_last(comparison)), soft_wrap=True)
-    text = stream.getvalue()
+    text = without_commands(stream.getvalue())
     return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from pytest_visualbias.errors import without_commands
 from pytest_visualbias.reports.bars import Glyphs, legend
 from pytest_visualbias.reports.carriers import carrier_lines
 from pytest_visualbias.reports.counts_table import count_tables
@@ -100,7 +101,7 @@ def render(
         console.print(line, soft_wrap=True)
     if verbosity >= 0:
         for remedy in remedies(records, has_carriers=verbosity > 1):
-            console.print(Text(remedy, style="cyan"), soft_wrap=True)
+            console.print(Text(visible(remedy), style="cyan"), soft_wrap=True)
         _tables(console, records, screen, has_all=verbosity > 0)
         _below(console, records, screen, more="" if verbosity > 0 else ": see -v")
     if verbosity > 1:
@@ -108,8 +109,9 @@ def render(
             console.print("\n".join(["", *carrier_lines(record)]), soft_wrap=True)
     for note in notes:
         console.print(Text(visible_lines(note), style="yellow"), soft_wrap=True)
-    # Tables fill their width with spaces.
-    text = "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+    # Tables fill their width with spaces, and may fold a name before what makes it a command.
+    lines = stream.getvalue().splitlines()
+    text = "".join(f"{without_commands(line.rstrip())}\n" for line in lines)
     return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
 
 
@@ -186,7 +188,7 @@ def _courses(console: Console, group: Sequence[ResultRecord], screen: Screen) ->
 def _trials(console: Console, group: Sequence[ResultRecord]) -> None:
     for record in group:
         if (text := trials_text(record)) is not None:
-            console.print(Text(f"{record.test} [{record.layer}]: {text}"), soft_wrap=True)
+            console.print(Text(visible(f"{record.test} [{record.layer}]: {text}")), soft_wrap=True)
 
 
 def _zero_shots(console: Console, group: Sequence[ResultRecord]) -> None:

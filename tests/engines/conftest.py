@@ -148,4 +148,4 @@ class Run:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Two workers and an empty cache."""
-    return Run(hands=Hands(), cache=EmbeddingCache(folder=tmp_path / "cache"))
+    return Run(hands=Hands(), cache=EmbeddingCache(folder=tmp_path / "cache", is_required=True))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias import running
+from pytest_visualbias import settings
 from pytest_visualbias.cli import main
-from pytest_visualbias.session import Session
 from tests.plugin.conftest import MODELS, Project, control_test, one_test, sentences
 
 if TYPE_CHECKING:
@@ -49,7 +47,8 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[dt.date], None]:
     """Sets the day of the run."""
 
     def day(today: dt.date) -> None:
-        monkeypatch.setattr(running, "Session", functools.partial(Session, today=today))
+        moment = dt.datetime.combine(today, dt.time(23, 59), tzinfo=dt.timezone.utc)
+        monkeypatch.setattr(settings, "now", lambda: moment)
 
     return day
 
@@ -332,13 +331,6 @@ def test_there_must_be_something_to_waive(biased: Project, test: str, said: str)
     result = biased.gate()
     assert result.ret == 2
     assert f"tests[1].accept: {said}" in sentences(result)
-
-
-def test_the_day_of_a_run_is_that_of_utc() -> None:
-    from pytest_visualbias.session import _today
-
-    before = dt.datetime.now(tz=dt.timezone.utc).date()
-    assert before <= _today() <= before + dt.timedelta(days=1)
 
 
 def test_a_bias_that_turned_round_is_not_the_one_that_was_accepted(
