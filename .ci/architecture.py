@@ -141,7 +141,8 @@ def parameters(function: Function) -> int:
     """Return how many parameters a function has, without `self` and `cls`."""
     arguments = function.args
     names = [
-        parameter.arg for parameter in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+        parameter.arg
+        for parameter in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
     ]
     return len([name for name in names if name not in {"self", "cls"}])
 
