@@ -13,12 +13,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.reading import read_report
+from pytest_visualbias.reports.document import read_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
 HEAD = ("control", "d targets", "p targets", "judged", "p", "by targets", "by both sides")
 

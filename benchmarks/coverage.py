@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from evidence import Change, draw_sets, model_sets
 
-from pytest_visualbias.statistics import (
-    association_scores,
-    growth_test,
+from pytest_visualbias.statistics.growth import growth_test
+from pytest_visualbias.statistics.intra_similarity import (
     intra_growth_from_scores,
     intra_scores,
     intra_similarity,
 )
-from pytest_visualbias.statistics.sampled_effect import sampling
+from pytest_visualbias.statistics.leave_one_out import sampled_effect
+from pytest_visualbias.statistics.scores import association_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,7 +109,7 @@ def _covered(
     for _ in range(runs):
         scores = association_scores(*_sets(rng, draw, n, push))
         judged = min(scores.targets.difference, scores.attributes.difference, key=abs)
-        found = sampling(scores, judged, "both", 0.95)
+        found = sampled_effect(scores, judged, "both", 0.95)
         counts += (
             found["ci_low"] <= effect <= found["ci_high"],
             found["ci_high"] < effect,

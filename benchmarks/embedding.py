@@ -26,14 +26,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.embeddings.extraction import extract
 from pytest_visualbias.models.encoder import Context, Identity
 from pytest_visualbias.models.timm import open_timm
-from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import TimmModel
-from pytest_visualbias.spec.stimuli import Stimulus
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.hashing import digest_of_file
+from pytest_visualbias.spec.model_entries import TimmModel
+from pytest_visualbias.stimuli.decoding import decode
+from pytest_visualbias.stimuli.resolve import Stimulus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

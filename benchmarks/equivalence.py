@@ -25,16 +25,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_visualbias.spec.limits import Limits
-from pytest_visualbias.statistics import (
-    AssociationResult,
-    ContrastResult,
-    ContrastScores,
-    Scores,
-    growth_from_scores,
-)
-from pytest_visualbias.statistics.sampled_effect import sampling
-from pytest_visualbias.verdict import CorrectedP, Rule, judge
+from pytest_visualbias.evaluation.verdict import CorrectedP, DecisionRule, judge
+from pytest_visualbias.spec.test_kinds import Limits
+from pytest_visualbias.statistics.association import AssociationResult, ContrastResult
+from pytest_visualbias.statistics.contrast_scores import ContrastScores
+from pytest_visualbias.statistics.growth import growth_from_scores
+from pytest_visualbias.statistics.leave_one_out import sampled_effect
+from pytest_visualbias.statistics.scores import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,7 +137,7 @@ def without_p(drawn: Scores) -> AssociationResult:
         n_a=n_a,
         n_b=n_b,
         **NO_P,
-        **sampling(drawn, judged, "both", 1 - ALPHA),
+        **sampled_effect(drawn, judged, "both", 1 - ALPHA),
     )
 
 
@@ -208,7 +205,7 @@ def contrast_passes(
         n_a=sizes.a,
         n_b=sizes.b if is_sc_eat else None,
         **NO_P,
-        **sampling(drawn, judged, "both", 1 - ALPHA),
+        **sampled_effect(drawn, judged, "both", 1 - ALPHA),
     )
     return is_shown(result, limit)
 
@@ -220,9 +217,9 @@ def is_shown(effect: EffectResult, limit: float) -> bool:
     )
 
 
-def rule(limits: Limits) -> Rule:
+def rule(limits: Limits) -> DecisionRule:
     """Return the rule of a test judged by equivalence."""
-    return Rule(limits=limits, evidence="equivalence", alternative="two-sided", alpha=ALPHA)
+    return DecisionRule(limits=limits, evidence="equivalence", alternative="two-sided", alpha=ALPHA)
 
 
 def growth_passes(rng: np.random.Generator, limit: float, sizes: Sizes, before: float) -> bool:

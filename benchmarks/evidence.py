@@ -22,27 +22,23 @@ from typing import TYPE_CHECKING
 import equivalence
 import numpy as np
 
-from pytest_visualbias.statistics import (
-    GroupedRows,
-    OutcomeScores,
-    adjust,
-    association_from_scores,
-    association_scores,
-    association_test,
-    growth_from_scores,
-    growth_test,
-    outcome_growth_from_scores,
-)
-from pytest_visualbias.statistics.evidence import weigh
-from pytest_visualbias.statistics.permutation import permutation_test
-from pytest_visualbias.statistics.side import Side
+from pytest_visualbias.statistics.association import association_from_scores, association_test
+from pytest_visualbias.statistics.classifier_gap import OutcomeScores
+from pytest_visualbias.statistics.classifier_growth import outcome_growth_from_scores
+from pytest_visualbias.statistics.cosines import GroupedRows
+from pytest_visualbias.statistics.evidence import compute_p_values
+from pytest_visualbias.statistics.growth import growth_from_scores, growth_test
+from pytest_visualbias.statistics.multiple_testing import adjust
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sides import Side
+from pytest_visualbias.statistics.scores import association_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics.similarity import Embeddings
+    from pytest_visualbias.statistics.cosines import Embeddings
 
     Matrix = NDArray[np.float64]
     Vector = NDArray[np.float64]
@@ -255,7 +251,9 @@ def _unequal_rows() -> Iterator[Row]:
 def _unequal(rng: np.random.Generator, *, spread: float, apart: float) -> tuple[bool, bool, bool]:
     """Whether each p rejects for 8 against 40 scores."""
     first, second = spread * rng.standard_normal(8) + apart, rng.standard_normal(40)
-    p = weigh(Side.of(first, second, ("X", "Y")), alternative="two-sided", sides="targets")
+    p = compute_p_values(
+        Side.of(first, second, ("X", "Y")), alternative="two-sided", sides="targets"
+    )
     return p.p_value <= ALPHA, (p.p_welch or 0.0) <= ALPHA, p.p_verdict <= ALPHA
 
 

@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from pytest_visualbias.statistics import association_scores
-from pytest_visualbias.statistics.permutation import permutation_test
-from pytest_visualbias.statistics.side import Side
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sides import Side
+from pytest_visualbias.statistics.scores import association_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics.permutation import PermutationResult
+    from pytest_visualbias.statistics.permutation.sides import PermutationResult
 
     Vector = NDArray[np.float64]
 

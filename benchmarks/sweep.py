@@ -26,26 +26,25 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from pytest_visualbias.cli import main as visualbias
+from pytest_visualbias.cli.main import main as visualbias
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.plan import Want
-from pytest_visualbias.engines.course import Course, Portions
-from pytest_visualbias.engines.crew import Came
-from pytest_visualbias.engines.plan import Wish, units_of
-from pytest_visualbias.engines.ray import RayCrew
-from pytest_visualbias.engines.worker import Part, Rows
-from pytest_visualbias.engines.writing import Writer
+from pytest_visualbias.embeddings.engines.course import Course, Portions
+from pytest_visualbias.embeddings.engines.crew import Came
+from pytest_visualbias.embeddings.engines.plan import Wish, units_of
+from pytest_visualbias.embeddings.engines.ray import RayCrew
+from pytest_visualbias.embeddings.engines.worker import Part, Rows
+from pytest_visualbias.embeddings.engines.writing import Writer
+from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest
 from pytest_visualbias.models.encoder import Context, Identity
-from pytest_visualbias.pipeline.network import Job
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import TimmModel
-from pytest_visualbias.spec.stimuli import Stimulus
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import TimmModel
+from pytest_visualbias.stimuli.resolve import Stimulus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_visualbias.engines.crew import Event
-    from pytest_visualbias.engines.plan import Task, Unit
+    from pytest_visualbias.embeddings.engines.crew import Event
+    from pytest_visualbias.embeddings.engines.plan import Task, Unit
 
 WORKERS = 2
 TASKS, IMAGES, DIM = 24, 512, 2_048
@@ -199,11 +198,11 @@ def _driver_time() -> float:
 def _unit(images: int) -> Unit:
     digests = [f"{number:064x}" for number in range(images)]
     stimuli = tuple(Stimulus(name=one, digest=one, identity=one) for one in digests)
-    want = Want(stimuli=stimuli, points=(layer_point("pooled", "pooled"),))
+    want = EmbeddingRequest(stimuli=stimuli, points=(layer_point("pooled", "pooled"),))
     entry = TimmModel(source="timm", name="resnet50")
     identity = Identity(label="network", facts={})
     context = Context(folder=Path(), project=Path())
-    job = Job(entry=entry, identity=identity, context=context, own=want, want=want)
+    job = EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want)
     return units_of([Wish(owner=0, job=job)])[0]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mkdocs.structure.files import File
 
 from pytest_visualbias.plugin import pytest_addoption
-from pytest_visualbias.reports.schema import report_schema
+from pytest_visualbias.reports.document import report_schema
 from pytest_visualbias.spec.schema import BiasSpec
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,29 +11,188 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pytest_visualbias.audited import Audit
-from pytest_visualbias.cli_cache import place_of, shared_of
 from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.cache_location import place_of, shared_of
+from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import UsageError
+from pytest_visualbias.evaluation.run import EvaluationRun
+from pytest_visualbias.evaluation.settings import DEVICE, PRECISIONS, RunSettings
 from pytest_visualbias.models.encoder import InMemory
-from pytest_visualbias.pipeline.embedding import Resources
-from pytest_visualbias.remote.mirror import Mirror
-from pytest_visualbias.remote.urls import Url, place
-from pytest_visualbias.reports.document import assemble
-from pytest_visualbias.session import Session
-from pytest_visualbias.settings import DEVICE, PRECISIONS, Settings
-from pytest_visualbias.spec.layers import layers_of
+from pytest_visualbias.reports.document import build_report
+from pytest_visualbias.reports.files import FORMATS, write
+from pytest_visualbias.reports.formatting import label
+from pytest_visualbias.reports.sentences import failure_text
+from pytest_visualbias.results import format_effect, format_p
+from pytest_visualbias.spec.effective_settings import layers_of
+from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.model_entries import IN_MEMORY
 from pytest_visualbias.spec.overrides import Override, override_of
-from pytest_visualbias.spec.schema import IN_MEMORY
+from pytest_visualbias.spec.urls import Url, place
+from pytest_visualbias.stimuli.remote.mirror import Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from pytest_visualbias.embeddings.shared import SharedCache
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.session import LoadedSpec
+    from pytest_visualbias.embeddings.cache import SharedCache
+    from pytest_visualbias.evaluation.run import LoadedSpec
+    from pytest_visualbias.results import Report, ResultRecord
 
 __all__ = ["Audit", "Auditor", "Model", "audit"]
+
+FAILING = ("fail", "invalid", "error")
+SUFFIXES = {"json": "json", "html": "html", "htm": "html", "md": "md", "csv": "csv"}
+COLUMNS = ("test", "model", "layer", "effect", "interval", "p adjusted", "growth", "verdict")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Audit:
+    """The report of an audit with what code asks of it.
+
+    Attributes
+    ----------
+    report : Report
+        All results; `to_json` of `record` writes it.
+    strict : bool
+        Whether what is inconclusive fails.
+    """
+
+    report: Report
+    strict: bool = False
+    _asked: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def is_unasked(self) -> bool:
+        """Whether it fails, and no code has looked at results or asked for the verdict."""
+        return not self._asked and not self._passed
+
+    def __bool__(self) -> bool:
+        """Return whether it passed: ``assert audit(...)`` means what it says."""
+        return self.passed
+
+    def __iter__(self) -> Iterator[ResultRecord]:
+        self._asked.append("results")
+        return iter(self.report.results)
+
+    def __repr__(self) -> str:
+        state = "passed" if self._passed else f"{len(self._failures)} failing"
+        return f"<Audit: {state} of {len(self)} results>"
+
+    def __len__(self) -> int:
+        return len(self.report.results)
+
+    @property
+    def failures(self) -> list[ResultRecord]:
+        """The results for which a run of pytest would fail."""
+        self._asked.append("failures")
+        return self._failures
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are results, and none of them fails."""
+        self._asked.append("passed")
+        return self._passed
+
+    @property
+    def _failures(self) -> list[ResultRecord]:
+        failing = (*FAILING, "inconclusive") if self.strict else FAILING
+        return [result for result in self.report.results if result.outcome in failing]
+
+    @property
+    def _passed(self) -> bool:
+        return len(self) > 0 and not self._failures
+
+    def check(self) -> None:
+        """Raise where a run of pytest would fail.
+
+        Raises
+        ------
+        AssertionError
+            With what each failure needs a person to know.
+        """
+        __tracebackhide__ = True  # pytest then shows the test's own line alone
+        self._asked.append("check")
+        if not self.passed:
+            texts = [f"{failure.nodeid}: {failure_text(failure)}" for failure in self.failures]
+            raise AssertionError("\n".join(texts) or "nothing was measured")
+
+    def result(self, test: str, *, model: str = "after", layer: str | None = None) -> ResultRecord:
+        """Return the result of a test.
+
+        Parameters
+        ----------
+        test, model : str
+            Their names.
+        layer : str, optional
+            Needed where there are several.
+
+        Raises
+        ------
+        UsageError
+            Where there is none, or more than one.
+        """
+        of_model = [one for one in self if one.model == model]
+        found = [one for one in of_model if one.test == test and layer in (None, one.layer)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            layers = ", ".join(one.layer for one in found)
+            raise UsageError(f"'{test}' was measured at {layers}; name a layer")
+        if not of_model:
+            near = did_you_mean(model, {one.model for one in self})
+            raise UsageError(f"no model '{model}' was measured; {near}")
+        near = did_you_mean(test, {one.test for one in of_model})
+        raise UsageError(f"'{model}' has no result of '{test}' here; {near}")
+
+    def save(self, path: Path | str) -> None:
+        """Write a report, to a path or a URL, by its ending: .json, .html, .md or .csv.
+
+        Raises
+        ------
+        UsageError
+            For another ending.
+        ReportError
+            Where it cannot be written.
+        """
+        target = place(path) if isinstance(path, str) else path
+        kind = SUFFIXES.get(target.suffix.lower().removeprefix("."), "")
+        if kind not in FORMATS:
+            raise UsageError(f"{target}: a report ends in .json, .html, .md or .csv; choose one")
+        write(kind, self.report, target)
+
+    def __str__(self) -> str:
+        """Return what the terminal shows, at 80 columns and without colour."""
+        from pytest_visualbias.reports.tables import Screen
+        from pytest_visualbias.reports.terminal import render
+
+        screen = Screen(width=80, has_colour=False, has_unicode=True)
+        return render(self.report.results, [], screen, is_strict=self.strict)
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook; names are text, whatever stands in them."""
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _cells(result))}</tr>"
+            for result in self.report.results
+        )
+        heads = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        verdict = "passed" if self._passed else f"{len(self._failures)} failing"
+        return (
+            f"<table><caption>{verdict} of {len(self)} results</caption>"
+            f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+
+def _cells(record: ResultRecord) -> tuple[str, ...]:
+    low, high, growth = record.ci_low, record.ci_high, record.growth
+    p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
+    return (
+        *(record.test, record.model, record.layer),
+        "" if record.effect_judged is None else format_effect(record.effect_judged),
+        "" if low is None or high is None else f"{low:+.2f} to {high:+.2f}",
+        "" if p is None else format_p(p),
+        "" if growth is None else format_effect(growth.value),
+        label(record),
+    )
+
 
 BATCH_SIZE = 32
 
@@ -73,7 +233,7 @@ class Auditor:
         What came of it.
     """
 
-    settings: Settings
+    settings: RunSettings
     cache: Path | None = None
     batch_size: int = BATCH_SIZE
     shared: SharedCache | None = None
@@ -90,11 +250,11 @@ class Auditor:
         settings = _with(self.settings, overrides, modules)
         cache = EmbeddingCache(folder=self.cache, shared=self.shared)
         resources = Resources(cache=cache, batch_size=self.batch_size, progress=_silent)
-        session = Session(settings=settings, resources=resources)
+        session = EvaluationRun(settings=settings, resources=resources)
         loaded = _loaded(session, spec)
         results = _results(session, loaded)
         named = [session.model(loaded, name) for name in loaded.file.spec.models]
-        report = assemble(
+        report = build_report(
             results,
             [one for one in named if one is not None],
             {"deselected": 0, "collection_errors": [], "exit_status": None, "baselines": []},
@@ -104,7 +264,7 @@ class Auditor:
                 "device": settings.device,
                 "precision": settings.precision,
                 "strict": settings.strict,
-                "overrides": {one.name: one.shown for one in overrides},
+                "overrides": {override.name: override.shown for override in overrides},
             },
         )
         found = Audit(report=report, strict=settings.strict)
@@ -170,7 +330,7 @@ def audit(  # noqa: PLR0913 - the options of the command line
     mirror = Mirror(folder=folder, offline=offline)
     recorded = None if baseline is None else _placed(baseline)
     origin = recorded.shown if isinstance(recorded, Url) else ""
-    settings = Settings(
+    settings = RunSettings(
         project=Path.cwd(),
         stimuli=None if stimuli is None else _placed(stimuli),
         baseline=mirror.file(recorded) if isinstance(recorded, Url) else recorded,
@@ -222,13 +382,13 @@ def _given(
 
 
 def _with(
-    settings: Settings, overrides: tuple[Override, ...], modules: Mapping[str, InMemory]
-) -> Settings:
+    settings: RunSettings, overrides: tuple[Override, ...], modules: Mapping[str, InMemory]
+) -> RunSettings:
     every = (*settings.overrides, *overrides)
     return dataclasses.replace(settings, overrides=every, modules=modules)
 
 
-def _loaded(session: Session, spec: str | Path | Mapping[str, Any]) -> LoadedSpec:
+def _loaded(session: EvaluationRun, spec: str | Path | Mapping[str, Any]) -> LoadedSpec:
     project = session.settings.project
     if isinstance(spec, Mapping):
         return session.load(project / "spec", "spec", _text(spec))
@@ -257,7 +417,7 @@ def _text(spec: Mapping[str, Any]) -> str:
     return text
 
 
-def _results(session: Session, loaded: LoadedSpec) -> list[ResultRecord]:
+def _results(session: EvaluationRun, loaded: LoadedSpec) -> list[ResultRecord]:
     file = loaded.file
     session.expect((loaded, model) for model in file.spec.models)
     return [

@@ -1,24 +1,4 @@
-"""Everything that can go wrong, as one tree.
-
-::
-
-    VisualBiasError
-    ├── UsageError            an option that cannot be honoured (exit 4)
-    ├── SpecError             the text, sizes or overlaps of a spec are wrong (exit 2)
-    ├── StimulusError         an image or a set is missing or unreadable (exit 1)
-    ├── FetchError            a published stimulus, or the folder for it, cannot be had (exit 1)
-    ├── EncoderError          a model, checkpoint, layer or device cannot be used (exit 1)
-    ├── EngineError           workers that were to embed cannot be had (exit 1)
-    ├── StorageError          what lies at a URL cannot be had, or written (exit 1)
-    ├── BaselineError         a file of recorded results cannot be used (exit 1)
-    ├── ReportError           the report of an earlier run cannot be used (exit 2, no pytest run)
-    └── DegenerateTestError   numbers from which no effect follows (exit 1)
-
-A bias that was found is not an error of ours: it is a verdict, and fails its item.
-Messages say where, what, and what to do, in one sentence. What they quote from specs, checkpoints
-and files may be anything: it is shown on one line, cut where nobody would read on, and what is
-secret in a URL is left out.
-"""
+"""Everything that can go wrong, as one tree."""
 
 from __future__ import annotations
 
@@ -28,35 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "BaselineError",
-    "DegenerateTestError",
-    "EncoderError",
-    "EngineError",
-    "FetchError",
-    "ReportError",
-    "SpecError",
-    "StimulusError",
-    "StorageError",
-    "UsageError",
-    "VisualBiasError",
-    "json_without_commands",
-    "legible",
-    "path_sentence",
-    "printable",
-    "without_commands",
-    "without_secrets",
-]
-
 # A suite's forty names fit; of what is longer, the end says what to do.
 LONGEST = 2_000
 LEFT_OUT = " ... "
+
 # Who may enter, before the host of a URL, also with a slash that should be encoded (not what stands
 # after the number of a port); a container of Azure, which stands there too, is no secret.
 ENTRY = re.compile(
     r"((?:(?<=^)|(?<=[^\w+.-]))(?!(?:abfs|wasb)s?:)[A-Za-z][\w+.-]*://)"
     r"(?:[^\s/?#'\"]*|[^\s/?#'\"@]*:(?!\d+[/?#])[^\s'\"]*)@"
 )
+
 # What signs a URL, or holds a key, by the names that stores give it.
 SIGNED = re.compile(
     r"([?&#;](?:x-(?:amz|goog|ms)-[\w-]+|awsaccesskeyid|signature|sig|[\w-]*(?:token|secret|key|"
@@ -64,9 +26,9 @@ SIGNED = re.compile(
     re.IGNORECASE,
 )
 
-
 # What makes a command of a line in a log of GitHub, Azure or TeamCity, wherever it stands in it.
 COMMAND = re.compile(r"##(?=\w*\[)")
+
 # What makes one of a line that begins with it.
 LEADING = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 
@@ -154,15 +116,7 @@ class FetchError(VisualBiasError):
 
 
 class EncoderError(VisualBiasError):
-    """A model, its checkpoint, a layer or a device cannot be used.
-
-    Parameters
-    ----------
-    message : str
-        The sentence.
-    key : str
-        The key of the model's entry that it is about, where that is known.
-    """
+    """A model, its checkpoint, a layer or a device cannot be used."""
 
     def __init__(self, message: str, *, key: str = "") -> None:
         super().__init__(message)
@@ -174,17 +128,7 @@ class EngineError(VisualBiasError):
 
 
 class StorageError(VisualBiasError):
-    """What lies at a URL cannot be had, or cannot be written.
-
-    Parameters
-    ----------
-    message : str
-        The sentence.
-    reason : str
-        What is wrong, in a few words.
-    is_missing : bool
-        Whether all that is wrong is that nothing is there.
-    """
+    """What lies at a URL cannot be had, or cannot be written."""
 
     def __init__(self, message: str, *, reason: str = "", is_missing: bool = False) -> None:
         super().__init__(message)
@@ -201,17 +145,7 @@ class ReportError(VisualBiasError):
 
 
 class DegenerateTestError(VisualBiasError):
-    """Numbers from which no association can be computed.
-
-    Parameters
-    ----------
-    message : str
-        The sentence, in terms of the sets ``X``, ``Y``, ``A``, ``B``.
-    role : str or None
-        The set at fault, where one is.
-    row : int or None
-        The zero-based row of that set at fault, where one is.
-    """
+    """Numbers from which no association can be computed."""
 
     def __init__(self, message: str, *, role: str | None = None, row: int | None = None) -> None:
         super().__init__(message)

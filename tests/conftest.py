@@ -33,7 +33,7 @@ def pytest_configure() -> None:
 def fixed_day() -> Iterator[None]:
     """Run every test at one moment: no waiver of a test ends one day."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_visualbias.settings.now", lambda: NOW)
+        patch.setattr("pytest_visualbias.evaluation.settings.now", lambda: NOW)
         yield
 
 

@@ -16,9 +16,9 @@ import yaml
 from PIL import Image
 
 import pytest_visualbias
-from pytest_visualbias.cli import main
-from pytest_visualbias.spec import remembered
-from pytest_visualbias.spec.digests import digest_of_file
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.spec.hashing import digest_of_file
+from pytest_visualbias.stimuli import digest_cache
 from tests.plugin.conftest import LATER
 
 SPEC = """visualbias: 1
@@ -235,8 +235,8 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return digest_of_file(path)
 
-    monkeypatch.setattr(remembered, "digest_of_file", noted)
-    monkeypatch.setattr(remembered, "SETTLED_NS", 0)
+    monkeypatch.setattr(digest_cache, "digest_of_file", noted)
+    monkeypatch.setattr(digest_cache, "SETTLED_NS", 0)
     return names
 
 
@@ -262,7 +262,7 @@ def test_check_shares_pytests_cache_but_never_makes_one(
     assert not cache.exists()
     cache.mkdir()
     assert main(["check", "x.bias.yaml"]) == 0
-    assert (cache / "d/visualbias" / remembered.MEMO).is_file()
+    assert (cache / "d/visualbias" / digest_cache.MEMO).is_file()
     hashed.clear()
     assert main(["check", "x.bias.yaml"]) == 0
     assert hashed == []
@@ -381,7 +381,7 @@ def test_a_command_that_is_stopped_says_so_in_one_line(
     def stopped(options: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pytest_visualbias.cli._schema", stopped)
+    monkeypatch.setattr("pytest_visualbias.cli.main._schema", stopped)
     assert main(["schema"]) == 130
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache
-from pytest_visualbias.spec.remembered import MEMO
+from pytest_visualbias.stimuli.digest_cache import MEMO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +104,7 @@ class TestPlace:
         def refuse(folder: Path) -> None:
             raise PermissionError(13, "Permission denied", str(folder))
 
-        monkeypatch.setattr("pytest_visualbias.cli_cache.survey", refuse)
+        monkeypatch.setattr("pytest_visualbias.cli.cache.list_cache", refuse)
         assert said(capsys, "info", "--cache=.", status=1) == (
             ". cannot be read (Permission denied); correct its permissions\n"
         )

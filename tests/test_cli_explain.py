@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.pipeline.embedding import Resources
-from pytest_visualbias.record import Report, to_json
-from pytest_visualbias.session import Session
-from pytest_visualbias.settings import Settings
+from pytest_visualbias.embeddings.table import Resources
+from pytest_visualbias.evaluation.run import EvaluationRun
+from pytest_visualbias.evaluation.settings import RunSettings
+from pytest_visualbias.results import Report, to_json
 from tests.plugin.conftest import LATER
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def report() -> Callable[..., dict[str, dict[str, Any]]]:
         resources = Resources(
             cache=EmbeddingCache(folder=None), batch_size=8, progress=lambda *_: None
         )
-        session = Session(settings=Settings(project=Path.cwd()), resources=resources)
+        session = EvaluationRun(settings=RunSettings(project=Path.cwd()), resources=resources)
         loaded = session.load(Path.cwd() / SPEC, spec)
         rows = [
             session.result(loaded, model, test.name, "pooled", nodeid=test.name)

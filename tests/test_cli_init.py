@@ -12,13 +12,13 @@ import pytest
 import safetensors.numpy
 import yaml
 
-from pytest_visualbias import cli_init
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli import init
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.cli.starting import looking
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Context
-from pytest_visualbias.spec.parsing import read_spec
-from pytest_visualbias.spec.quoting import quoted
-from pytest_visualbias.starting import looking
+from pytest_visualbias.spec.fields import quoted
+from pytest_visualbias.spec.parser import read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ def recognising(monkeypatch: pytest.MonkeyPatch, known: dict[str, Known]) -> lis
         asked.append((path.name, tuple(named), guess))
         return known.get(path.name)
 
-    monkeypatch.setattr(cli_init, "_recognise", recognise)
+    monkeypatch.setattr(init, "_recognise", recognise)
     return asked
 
 
@@ -252,7 +252,7 @@ def test_a_checkpoint_that_cannot_be_read_is_said_and_kept(
     def fail(path: Path, **_: object) -> None:
         raise EncoderError(f"the checkpoint {path.name} is damaged")
 
-    monkeypatch.setattr(cli_init, "_recognise", fail)
+    monkeypatch.setattr(init, "_recognise", fail)
     assert main(["init"]) == 0
     assert "the checkpoint model.pt is damaged" in capsys.readouterr().out
     assert models()["after"]["checkpoint"] == "../model.pt"
@@ -271,7 +271,7 @@ def test_a_newest_checkpoint_that_breaks_off_is_left_out_and_said(
             raise EncoderError(f"the checkpoint {path} is damaged; copy or save it again")
         return Known("resnet18")
 
-    monkeypatch.setattr(cli_init, "_recognise", recognise)
+    monkeypatch.setattr(init, "_recognise", recognise)
     assert main(["init"]) == 0
     assert models()["after"]["checkpoint"] == "../runs/whole.pt"
     said = capsys.readouterr().out
@@ -468,7 +468,7 @@ def test_quoted_text_reads_back_as_itself(text: str) -> None:
 
 
 def test_the_place_of_a_factory_can_be_found_by_the_gate(repository: Path) -> None:
-    from pytest_visualbias.models.code import module_file
+    from pytest_visualbias.models.source_code import module_file
 
     put("src/nets/zoo.py", "def build_model(): ...\n")
     put("m.pt")
@@ -484,6 +484,6 @@ def test_a_disk_that_fills_up_is_named_by_its_folder(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pytest_visualbias.cli_init._put", full)
+    monkeypatch.setattr("pytest_visualbias.cli.init._put", full)
     assert main(["init"]) == 2
     assert "None" not in capsys.readouterr().err

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.embeddings import extraction
-from pytest_visualbias.reports.accuracy import read_accuracies
+from pytest_visualbias.reports.document import read_accuracies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,7 @@ def test_embeddings_come_from_the_cache_the_second_time(
     assert run("--model", "network") == 0
     first = capsys.readouterr().out
     monkeypatch.setattr(extraction, "extract", pytest.fail)
-    monkeypatch.setattr("pytest_visualbias.pipeline.network.extract", pytest.fail)
+    monkeypatch.setattr("pytest_visualbias.embeddings.embed_model.extract", pytest.fail)
     assert run("--model", "network") == 0
     assert capsys.readouterr().out == first
 

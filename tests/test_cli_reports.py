@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from pytest_visualbias.cli import main
-from pytest_visualbias.record import Report, to_json
-from pytest_visualbias.reports.meanings import MEANINGS
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.reports.field_descriptions import MEANINGS
+from pytest_visualbias.results import Report, to_json
 from tests.test_record import full_row, report
 
 if TYPE_CHECKING:

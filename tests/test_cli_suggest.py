@@ -11,14 +11,14 @@ import pytest
 import safetensors.numpy
 import yaml
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.pipeline.embedding import Resources
-from pytest_visualbias.session import Session
-from pytest_visualbias.settings import Settings
+from pytest_visualbias.embeddings.table import Resources
+from pytest_visualbias.evaluation.run import EvaluationRun
+from pytest_visualbias.evaluation.settings import RunSettings
 
 if TYPE_CHECKING:
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
 Output = pytest.CaptureFixture[str]
 SPEC = "x.bias.yaml"
@@ -85,7 +85,7 @@ def write(tests: str = TESTS, *, head: str = HEAD, settings: str = "") -> None:
 def results(model: str) -> dict[str, ResultRecord]:
     """Return what the gate measures of a model, by test."""
     resources = Resources(cache=EmbeddingCache(folder=None), batch_size=8, progress=lambda *_: None)
-    session = Session(settings=Settings(project=Path.cwd()), resources=resources)
+    session = EvaluationRun(settings=RunSettings(project=Path.cwd()), resources=resources)
     loaded = session.load(Path.cwd() / SPEC, SPEC)
     tests = [test.name for test in loaded.file.spec.tests]
     return {name: session.result(loaded, model, name, "pooled", nodeid=name) for name in tests}

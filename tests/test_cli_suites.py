@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from pytest_visualbias.cli import main
-from pytest_visualbias.spec.shipped import suite_names
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.spec.suites import suite_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ import jsonschema
 import pytest
 import yaml
 
-from pytest_visualbias import cli
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli import main as cli
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.spec.schema import BiasSpec
-from pytest_visualbias.spec.shipped import shipped
+from pytest_visualbias.spec.suites import shipped
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "commands.md"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HEAVY = {
     *("torch", "timm", "numpy", "scipy", "PIL", "pydantic", "rich", "yaml", "jinja2"),
-    *("matplotlib", "safetensors", "pytest_visualbias.running"),
+    *("matplotlib", "safetensors", "pytest_visualbias.plugin.hooks"),
 }
 SPEC = """visualbias: 1
 models:
@@ -105,9 +105,9 @@ def test_a_run_that_names_no_url_reaches_for_no_store(folder: Path) -> None:
     [
         ("pytest_visualbias", HEAVY | {"pytest"}),
         ("pytest_visualbias.statistics", {"torch", "timm", "PIL", "pydantic", "yaml", "pytest"}),
-        ("pytest_visualbias.verdict", {"torch", "timm", "PIL", "yaml", "pytest"}),
-        ("pytest_visualbias.session", {"torch", "timm", "pytest"}),
-        ("pytest_visualbias.cli", {"torch", "timm", "ray", "pytest"}),
+        ("pytest_visualbias.evaluation.verdict", {"torch", "timm", "PIL", "yaml", "pytest"}),
+        ("pytest_visualbias.evaluation.run", {"torch", "timm", "pytest"}),
+        ("pytest_visualbias.cli.main", {"torch", "timm", "ray", "pytest"}),
     ],
 )
 def test_a_room_imports_no_more_than_it_may(module: str, forbidden: set[str]) -> None:

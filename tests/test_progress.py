@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from pytest_visualbias.progress import Progress
+from pytest_visualbias.plugin.reporting import Progress
 
 
 @pytest.mark.parametrize("is_quiet", [False, True])

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from pytest_visualbias.record import (
+from pytest_visualbias.results import (
     GrowthRecord,
     ModelRecord,
     Report,

@@ -11,32 +11,26 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
-from pytest_visualbias.spec.schema import Limits
-from pytest_visualbias.statistics import (
-    AssociationResult,
-    GrowthResult,
-    IntraGrowthResult,
-    IntraResult,
-    OutcomeScores,
-    outcome_from_scores,
-)
-from pytest_visualbias.statistics.change import Estimate, Estimates
-from pytest_visualbias.verdict import (
+from pytest_visualbias.evaluation.verdict import (
     CorrectedP,
-    Rule,
+    DecisionRule,
     Verdict,
     images_needed,
     judge,
     judge_control,
-    number,
-    p_text,
-    rounded_up,
 )
+from pytest_visualbias.results import format_effect, format_p, rounded_up
+from pytest_visualbias.spec.test_kinds import Limits
+from pytest_visualbias.statistics.association import AssociationResult
+from pytest_visualbias.statistics.classifier_gap import OutcomeScores, outcome_from_scores
+from pytest_visualbias.statistics.growth import GrowthResult
+from pytest_visualbias.statistics.intervals import Estimate, Estimates
+from pytest_visualbias.statistics.intra_similarity import IntraGrowthResult, IntraResult
 
 if TYPE_CHECKING:
-    from pytest_visualbias.spec.schema import Alternative, Evidence
+    from pytest_visualbias.evaluation.verdict import Outcome
+    from pytest_visualbias.spec.fields import Alternative, Evidence
     from pytest_visualbias.statistics import ChangeResult, EffectResult
-    from pytest_visualbias.verdict import Outcome
 
 EFFECT = AssociationResult(
     effect_size=1.5,
@@ -152,13 +146,15 @@ def effect(
 
 def rule(
     evidence: Evidence = "significant", alternative: Alternative = "two-sided", **limits: float
-) -> Rule:
-    return Rule(limits=Limits(**limits), evidence=evidence, alternative=alternative, alpha=0.05)
+) -> DecisionRule:
+    return DecisionRule(
+        limits=Limits(**limits), evidence=evidence, alternative=alternative, alpha=0.05
+    )
 
 
 def verdict(
     numbers: EffectResult,
-    by: Rule,
+    by: DecisionRule,
     p: float | None = 0.01,
     growth: ChangeResult | None = None,
     growth_p: float | None = 0.01,
@@ -583,7 +579,7 @@ def test_a_value_is_rounded_up_to_three_digits(value: float, rounded: float) -> 
     ],
 )
 def test_numbers_are_signed_with_two_digits_and_no_negative_zero(value: float, text: str) -> None:
-    assert number(value) == text
+    assert format_effect(value) == text
 
 
 @pytest.mark.parametrize(
@@ -604,4 +600,4 @@ def test_numbers_are_signed_with_two_digits_and_no_negative_zero(value: float, t
     ],
 )
 def test_p_is_read_with_two_digits(p: float | None, text: str) -> None:
-    assert p_text(p) == text
+    assert format_p(p) == text

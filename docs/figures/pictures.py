@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from pytest_visualbias.reports.reading import read_report
-from pytest_visualbias.reports.terminal import Screen, render
+from pytest_visualbias.reports.document import read_report
+from pytest_visualbias.reports.tables import Screen
+from pytest_visualbias.reports.terminal import render
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -23,12 +23,12 @@ from draw import Ground, Shape, draw, random_scene
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pytest_visualbias import audit
+from pytest_visualbias.api import audit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_visualbias import Audit
+    from pytest_visualbias.api import Audit
 
 HERE = Path(__file__).resolve().parent
 SPEC = HERE / "shapes.bias.yaml"

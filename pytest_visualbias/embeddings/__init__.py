@@ -1,1 +1,1 @@
-"""Vectors of stimuli: what to embed, how, and where the result is kept."""
+"""Embed images and texts, and cache the vectors."""

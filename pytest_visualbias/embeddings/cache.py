@@ -1,10 +1,4 @@
-"""Embeddings kept by the content of everything they depend on.
-
-A folder for every key (the digest of weights, code, versions, preprocessing, decoding, layer,
-pooling and precision) holds safetensors files, each with the vectors of some images by the digest
-of the image. Files are written under a temporary name and renamed, never changed; a damaged one
-is dropped. Adding an image adds a file with one vector.
-"""
+"""Cache of vectors, on disk and in a shared remote store."""
 
 from __future__ import annotations
 
@@ -12,24 +6,28 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import filelock
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from pytest_visualbias.errors import EngineError, StorageError
+from pytest_visualbias.spec.hashing import digest_of_file
+from pytest_visualbias.stimuli.remote.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_visualbias.embeddings.shared import SharedCache
-
-__all__ = ["FORMAT", "Cached", "EmbeddingCache", "write_whole"]
+    from pytest_visualbias.spec.urls import Url
+    from pytest_visualbias.stimuli.remote.entries import Entry
+    from pytest_visualbias.stimuli.remote.store import Store
 
 # The name of the folder below the cache's own: another one wherever files are laid out otherwise.
 FORMAT = "4"
@@ -37,15 +35,7 @@ FORMAT = "4"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Cached:
-    """What the cache has for a key.
-
-    Attributes
-    ----------
-    vectors : mapping of str to array
-        ``(dim,)`` float32 by digest of the image.
-    notes : mapping
-        What was recorded with them: preprocessing and description of the model.
-    """
+    """What the cache has for a key."""
 
     vectors: Mapping[str, np.ndarray]
     notes: Mapping[str, Any]
@@ -53,17 +43,7 @@ class Cached:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingCache:
-    """A folder of embeddings; without a folder, they are kept for this run only.
-
-    Attributes
-    ----------
-    folder : Path or None
-        Where they are kept on this machine.
-    shared : SharedCache or None
-        Where several machines keep them, behind the folder.
-    is_required : bool
-        Whether vectors that cannot be written are an error, not only embedded again next time.
-    """
+    """A folder of embeddings; without a folder, they are kept for this run only."""
 
     folder: Path | None
     shared: SharedCache | None = None
@@ -71,15 +51,7 @@ class EmbeddingCache:
     _memory: dict[str, Cached] = field(default_factory=dict, repr=False, compare=False)
 
     def load(self, key: str, wanted: Collection[str] = ()) -> Cached:
-        """Return everything kept under a key; nothing where there is nothing.
-
-        Where vectors of the wanted images are not in the folder, the shared cache is asked.
-
-        Raises
-        ------
-        StorageError
-            Where the shared cache cannot be read.
-        """
+        """Return everything kept under a key; nothing where there is nothing."""
         if self._lacks(key, wanted):
             # Another process may have added to the folder since it was last read.
             self._read_again(key)
@@ -115,15 +87,7 @@ class EmbeddingCache:
         return self.shared.pull(key, self.folder / FORMAT / key)
 
     def load_together(self, key: str, digests: Collection[str]) -> Cached | None:
-        """Return vectors that were stored by one call, those of these images among them.
-
-        For vectors that may be compared with those of the same call only.
-
-        Raises
-        ------
-        StorageError
-            Where the shared cache cannot be read.
-        """
+        """Return vectors that were stored by one call, those of these images among them."""
         found = self._together(key, digests)
         if (found is None or self._fills) and self._pull(key):
             found = self._together(key, digests)
@@ -157,17 +121,7 @@ class EmbeddingCache:
                     self.shared.drop(key, path)
 
     def store(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
-        """Keep vectors ``(dim,)`` by digest of the image.
-
-        Raises
-        ------
-        OSError
-            Where the folder cannot be written.
-        StorageError
-            Where the shared cache cannot.
-        EngineError
-            For both, if the cache is required.
-        """
+        """Keep vectors ``(dim,)`` by digest of the image."""
         if not vectors:
             return
         known = self.load(key).vectors
@@ -177,26 +131,12 @@ class EmbeddingCache:
     def store_together(
         self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]
     ) -> None:
-        """Keep vectors that may be compared with each other only.
-
-        Raises
-        ------
-        OSError
-            Where the folder cannot be written.
-        StorageError
-            Where the shared cache cannot.
-        """
+        """Keep vectors that may be compared with each other only."""
         self._memory[key] = Cached(vectors=dict(vectors), notes=notes)
         self._write(key, vectors, notes)
 
     def append(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
-        """Keep vectors without a look at what is there, and remember none of them.
-
-        Raises
-        ------
-        OSError
-            Where the folder cannot be written.
-        """
+        """Keep vectors without a look at what is there, and remember none of them."""
         if vectors:
             self._write(key, vectors, notes)
 
@@ -263,11 +203,7 @@ def _read(path: Path, key: str) -> Cached:
 
 
 def _checksum(key: str, rows: np.ndarray, metadata: Mapping[str, str]) -> str:
-    """Return a digest of the vectors, whose they are, and what is noted with them.
-
-    The key is in it, for a file that strayed into the folder of another network would be taken for
-    that one's.
-    """
+    """Return a digest of the vectors, whose they are, and what is noted with them."""
     state = hashlib.sha256(f"{key}{rows.shape}".encode())
     state.update(rows.tobytes())
     for name in ("digests", "notes"):
@@ -286,3 +222,198 @@ def write_whole(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+VECTORS = re.compile(r"([0-9a-f]{64})\.safetensors")
+OURS = re.compile(r"(\d+)/([0-9a-f]{64})/(?:[0-9a-f]{64}\.safetensors|numbers\.json)(\.\w+\.part)?")
+NUMBERS = "numbers.json"
+THREADS = 8
+
+# Runs write what they have every half a minute, which is far less.
+LARGEST = 4 << 30
+DAY = 86_400.0
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemoteCacheKey:
+    """One key in the shared cache."""
+
+    format: str
+    key: str
+    files: tuple[Entry, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size or 0 for file in self.files)
+
+    @property
+    def written(self) -> float:
+        """When it was last added to, in seconds since the epoch: who read it, no store says."""
+        return max(file.changed for file in self.files)
+
+
+@dataclass(kw_only=True, slots=True)
+class SharedCache:
+    """The cache at a URL."""
+
+    url: Url
+    fills: bool = False
+    _failed: dict[str, StorageError] = field(default_factory=dict, repr=False)
+    _seen: set[str] = field(default_factory=set, repr=False)
+
+    def check(self) -> None:
+        """Ask for the listing of its top, so that a run that cannot reach it does not begin."""
+        with contextlib.suppress(_NullContext):
+            _listed(self._store())
+
+    def pull(self, key: str, folder: Path) -> bool:
+        """Bring what the local folder of a key lacks; return whether there was any."""
+        if key in self._seen:
+            return False
+        found = self._once("read", lambda: self._pull(key, folder))
+        self._seen.add(key)
+        return found
+
+    def _pull(self, key: str, folder: Path) -> bool:
+        store = self._store()
+        try:
+            entries = _listed(store, self._at(key, folder))
+        except _NullContext:
+            entries = ()
+        self._give(key, folder, {entry.name for entry in entries})
+        lacking = [
+            one
+            for one in entries
+            if VECTORS.fullmatch(one.name)
+            and (one.size or 0) <= LARGEST
+            and not (folder / one.name).exists()
+        ]
+        if not lacking:
+            return False
+        _make(folder)
+        with ThreadPoolExecutor(THREADS) as pool:
+            return any([*pool.map(lambda one: _whole(store, one, folder), lacking)])
+
+    def _give(self, key: str, folder: Path, texts: Collection[str]) -> None:
+        own = sorted(one for one in folder.glob("*.safetensors") if VECTORS.fullmatch(one.name))
+        # Who only wants to read need not be able to write.
+        with contextlib.nullcontext() if self.fills else contextlib.suppress(StorageError):
+            for path in own:
+                if path.name not in texts:
+                    self.push(key, path)
+
+    def pull_numbers(self, key: str, folder: Path) -> None:
+        """Bring the results of a family of tests, if they are there; a fault costs time only."""
+        with contextlib.suppress(StorageError, _NullContext, OSError):
+            self._once("read", lambda: self._numbers(key, folder))
+
+    def _numbers(self, key: str, folder: Path) -> None:
+        store = self._store()
+        try:
+            entry = store.entry(f"{self._at(key, folder)}/{NUMBERS}")
+        except StorageError as error:
+            if error.is_missing:
+                raise _NullContext from None
+            raise
+        if (entry.size or 0) <= LARGEST:
+            _make(folder)
+            store.fetch(entry, folder / NUMBERS)
+
+    def push(self, key: str, path: Path) -> None:
+        """Put a file of a key there."""
+        if path.stat().st_size > LARGEST:
+            return
+        target = f"{self._at(key, path.parent)}/{path.name}"
+        self._once("written", lambda: self._store().write(path.read_bytes(), target))
+
+    def drop(self, key: str, path: Path) -> None:
+        """Remove what is damaged there, too, where that is allowed."""
+        with contextlib.suppress(StorageError):
+            store = self._store()
+            store.remove([f"{store.root.rstrip('/')}/{self._at(key, path.parent)}/{path.name}"])
+
+    def survey(self) -> tuple[list[RemoteCacheKey], list[Entry]]:
+        """Return the keys there, the longest unwritten first, and what killed runs left."""
+        store = self._store()
+        try:
+            entries = _listed(store, deep=True)
+        except _NullContext:
+            return [], []
+        keys: dict[tuple[str, str], list[Entry]] = {}
+        leftovers = []
+        for entry in entries:
+            found = OURS.fullmatch(entry.path.removeprefix(store.root).lstrip("/"))
+            if found is None or entry.is_folder:
+                continue  # not ours: never touched
+            if found[3] is None:
+                keys.setdefault((found[1], found[2]), []).append(entry)
+            elif entry.changed < time.time() - DAY:
+                leftovers.append(entry)
+        held = [
+            RemoteCacheKey(format=home, key=key, files=(*some,))
+            for (home, key), some in keys.items()
+        ]
+        return sorted(held, key=lambda one: (one.written, one.key)), leftovers
+
+    def remove(self, entries: Iterable[Entry]) -> None:
+        """Remove files."""
+        self._store().remove([entry.path for entry in entries])
+
+    def _store(self) -> Store:
+        return open_store(self.url)
+
+    def _at(self, key: str, folder: Path) -> str:
+        return f"{folder.parent.name}/{key}"
+
+    def _once(self, what: str, action: Callable[[], Result]) -> Result:
+        """Do something unless the like has failed: each try may take as long as patience lasts."""
+        if what in self._failed:
+            raise self._failed[what]
+        try:
+            return action()
+        except StorageError as error:
+            self._failed[what] = error
+            raise
+
+
+class _NullContext(Exception):  # noqa: N818 - never leaves this module
+    """Nothing is there, which is no fault of a cache."""
+
+
+def _listed(store: Store, path: str = "", *, deep: bool = False) -> Sequence[Entry]:
+    try:
+        return store.listing(path, deep=deep)
+    except StorageError as error:
+        if error.is_missing:
+            raise _NullContext from None
+        raise
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        raise StorageError(
+            f"{folder} cannot be written ({what}); say with VISUALBIAS_CACHE where the local part "
+            "of the cache is"
+        ) from None
+
+
+def _whole(store: Store, entry: Entry, folder: Path) -> bool:
+    """Bring one file of vectors; return whether it is what its name says."""
+    target = folder / entry.name
+    try:
+        store.fetch(entry, target)
+    except StorageError as error:
+        if error.is_missing:
+            return False  # pruned meanwhile
+        raise
+    if f"{digest_of_file(target)}.safetensors" == entry.name:
+        return True
+    target.unlink(missing_ok=True)
+    with contextlib.suppress(StorageError):  # whoever may only read computes it again every time
+        store.remove([entry.path])
+    return False

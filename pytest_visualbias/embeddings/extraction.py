@@ -1,31 +1,167 @@
-"""Embedding images in batches: decoding in threads ahead of the network, memory bounded."""
+"""Run images through an encoder in batches and keep the pooled vectors."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import os
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from PIL import Image
 
-from pytest_visualbias.embeddings.decoding import decode
-from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError
+from pytest_visualbias.errors import EncoderError, StimulusError, StorageError, VisualBiasError
 from pytest_visualbias.models.steadiness import check_steady
+from pytest_visualbias.stimuli.decoding import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
-    import numpy as np
-
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
     from pytest_visualbias.models.encoder import Encoder
     from pytest_visualbias.spec.schema import LayerPoint
-    from pytest_visualbias.spec.stimuli import Stimulus
+    from pytest_visualbias.stimuli.resolve import Stimulus
 
     Lose = Callable[[LayerPoint, str], None]
 
-__all__ = ["check_network", "extract", "vector_lengths"]
+LARGEST: Final = 100_000
+BLOCK_BYTES: Final = 2**26
+
+
+class DiskBackedRows:
+    """Large rows in a temporary file, which is gone when this is."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with this object
+        self.names: list[str] = []
+
+    def add(self, names: Sequence[str], rows: np.ndarray) -> None:
+        """Append rows ``(n, dim)``."""
+        self._file.write(np.ascontiguousarray(rows, dtype=np.float32).tobytes())
+        self.names += names
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+    def rows(self) -> np.ndarray:
+        """Return all rows ``(n, dim)``, read from the file as they are needed."""
+        self._file.flush()
+        flat = np.memmap(self._file, dtype=np.float32, mode="r")
+        return flat.reshape(len(self.names), -1)
+
+
+def isometric_projection(rows: np.ndarray) -> np.ndarray:
+    """Find shorter rows that have the same cosines with each other."""
+    squares, products = _products(rows)
+    finite = np.isfinite(squares)
+    norms = np.sqrt(np.where(finite & (squares > 0), squares, 1.0))
+    cosines = np.where(np.outer(finite, finite), products, 0.0) / np.outer(norms, norms)
+    values, vectors = np.linalg.eigh((cosines + cosines.T) / 2)
+    found: np.ndarray = vectors * np.sqrt(np.maximum(values, 0.0))
+    found[squares == 0] = 0.0
+    found[~finite] = np.nan
+    return found.astype(np.float32)
+
+
+def _products(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared norms ``(n,)`` and inner products ``(n, n)`` of all rows."""
+    count, dim = rows.shape
+    width = max(1, math.floor(BLOCK_BYTES / (8 * count)))
+    products = np.zeros((count, count))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, dim, width):
+            block = rows[:, start : start + width].astype(np.float64)
+            products += block @ block.T
+    return np.diagonal(products).copy(), products
+
+
+# A killed run loses less than this much of its work.
+EVERY_S: Final = 30.0
+
+
+class CacheWriter:
+    """Takes the vectors of a model, layer by layer."""
+
+    def __init__(
+        self,
+        cache: EmbeddingCache,
+        keys: Mapping[str, tuple[str, str]],
+        known: Mapping[str, set[str]],
+        notes: Mapping[str, Any],
+    ) -> None:
+        self._cache, self._keys, self._known, self._notes = cache, keys, known, notes
+        self.unwritten = ""
+        self._pending: dict[str, dict[str, np.ndarray]] = {name: {} for name in keys}
+        self._spilled: dict[str, DiskBackedRows] = {}
+        self._flushed = time.monotonic()
+        self.vectors: dict[str, dict[str, np.ndarray]] = {name: {} for name in keys}
+
+    def add(self, layer: LayerPoint, identities: Sequence[str], rows: np.ndarray) -> None:
+        """Take the rows ``(n, dim)`` of some images at a layer."""
+        if layer.pooling == "flatten" and rows.shape[1] > LARGEST:
+            self._spill(layer, identities, rows)
+            return
+        for identity, row in zip(identities, rows, strict=True):
+            if identity not in self._known[layer.name]:
+                # A view would keep the whole batch alive.
+                self._pending[layer.name][identity] = row.copy()
+        if time.monotonic() - self._flushed > EVERY_S:
+            self.flush()
+
+    def _spill(self, layer: LayerPoint, identities: Sequence[str], rows: np.ndarray) -> None:
+        folder = self._cache.folder
+        try:
+            if layer.name not in self._spilled:
+                # Beside the cache there is room; where it cannot be written, the system's place.
+                can_write = folder is not None and os.access(folder, os.W_OK)
+                self._spilled[layer.name] = DiskBackedRows(folder if can_write else None)
+            self._spilled[layer.name].add(identities, rows)
+        except OSError as error:
+            raise EncoderError(
+                f"layer '{layer.name}' gives {rows.shape[1]:,} values for each image, which pass "
+                f"through a file ({error.strerror}); free space, or use another pooling"
+            ) from None
+
+    def flush(self) -> None:
+        """Write what is not written; a full disk costs the next run time, never this its result."""
+        for name, vectors in self._pending.items():
+            self.vectors[name] |= vectors
+            try:
+                self._cache.store(self._keys[name][0], vectors, self._notes)
+            except (OSError, StorageError) as error:
+                self.unwritten = _reason(error)
+            self._pending[name] = {}
+        self._flushed = time.monotonic()
+
+    def finish(self) -> None:
+        """Write everything, with the vectors that stand for large maps."""
+        self.flush()
+        for name, spilled in self._spilled.items():
+            rows = isometric_projection(spilled.rows())
+            spilled.close()
+            self.vectors[name] = dict(zip(spilled.names, rows, strict=True))
+            try:
+                self._cache.store_together(self._keys[name][1], self.vectors[name], self._notes)
+            except (OSError, StorageError) as error:
+                self.unwritten = _reason(error)
+
+    def close(self) -> None:
+        """Keep what was computed, whatever happened then."""
+        self.flush()
+        for spilled in self._spilled.values():
+            spilled.close()
+
+
+def _reason(error: OSError | StorageError) -> str:
+    return error.reason if isinstance(error, StorageError) else error.strerror or str(error)
+
 
 AHEAD = 2
 
@@ -41,38 +177,7 @@ def extract(
     progress: Callable[[int, int], None],
     lose: Lose | None = None,
 ) -> dict[str, str]:
-    """Embed stimuli at all layers in one forward pass each.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        The model.
-    stimuli : sequence of Stimulus
-        Distinct images.
-    layers : sequence of LayerPoint
-        Where to read.
-    batch_size : int
-        Images in one forward pass; results do not depend on it beyond rounding.
-    decoders : int
-        Threads that decode and preprocess while the network computes. Three batches are held.
-    keep : callable
-        Given a layer, the identities of some images and their vectors ``(n, dim)`` float32.
-    progress : callable
-        Told how many of how many are done, after every batch.
-    lose : callable, optional
-        Told of a layer that cannot be read, and why; the others are read then. Without it such a
-        layer is an error.
-
-    Returns
-    -------
-    dict of str to str
-        A sentence by the identity of every stimulus that could not be decoded.
-
-    Raises
-    ------
-    EncoderError
-        For whatever goes wrong in the network, unless `lose` is told.
-    """
+    """Embed stimuli at all layers in one forward pass each."""
     failures: dict[str, str] = {}
     left, done = list(layers), 0
     for batch in _prepared(encoder, stimuli, batch_size, decoders):
@@ -95,13 +200,7 @@ def extract(
 
 
 def check_network(encoder: Encoder, layers: Sequence[LayerPoint]) -> None:
-    """Check that the vectors of an image depend on nothing else, at the layers that can be read.
-
-    Raises
-    ------
-    EncoderError
-        For a random network, and one whose vectors depend on the other images of a pass.
-    """
+    """Check that the vectors of an image depend on nothing else, at the layers that can be read."""
 
     def encode(inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         given = {str(index): one for index, one in enumerate(inputs)}
@@ -113,10 +212,7 @@ def check_network(encoder: Encoder, layers: Sequence[LayerPoint]) -> None:
 def vector_lengths(
     encoder: Encoder, layers: Sequence[LayerPoint]
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the length of the vectors of each layer, and why others cannot be read.
-
-    One blank image passes through the network.
-    """
+    """Return the length of the vectors of each layer, and why others cannot be read."""
     reasons: dict[str, str] = {}
     inputs = {"blank": _own_input(encoder, Image.new("RGB", (256, 256)))}
     found = _encode_readable(

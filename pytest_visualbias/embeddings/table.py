@@ -1,4 +1,4 @@
-"""Vectors with the identity of what produced them."""
+"""Vectors of stimuli, and the networks that made them."""
 
 from __future__ import annotations
 
@@ -8,32 +8,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_visualbias.errors import EncoderError, StimulusError
+from pytest_visualbias.models.encoder import ReadOut
+from pytest_visualbias.spec.effective_settings import POOLED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from pytest_visualbias.spec.stimuli import StimulusSet
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.spec.schema import LayerPoint
+    from pytest_visualbias.stimuli.resolve import StimulusSet
 
-__all__ = ["EmbeddingTable"]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSets:
+    """The sets that a model is measured on."""
+
+    sets: Mapping[str, StimulusSet]
+    problems: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EmbeddingTable:
-    """The vectors of stimuli at one layer of one network.
-
-    Attributes
-    ----------
-    vectors : mapping of str to array
-        ``(dim,)`` by the identity of the stimulus.
-    failures : mapping of str to str
-        Why there is no vector, by identity, where the stimulus is at fault.
-    preprocessing : mapping
-        What was done to the images, as plain values.
-    faults : mapping of str to str
-        The same where the model is.
-    problem : str
-        Why the layer has no vectors at all, where it has none.
-    """
+    """The vectors of stimuli at one layer of one network."""
 
     vectors: Mapping[str, np.ndarray]
     failures: Mapping[str, str]
@@ -48,17 +44,11 @@ class EmbeddingTable:
         return (*own, *self.failures.values(), *self.faults.values())
 
     def rows(self, stimuli: StimulusSet) -> np.ndarray:
-        """Return the vectors of a set, ``(n, dim)``, in its order and their own precision.
-
-        Raises
-        ------
-        StimulusError
-            Where one of its stimuli could not be embedded.
-        EncoderError
-            Where the model embeds none at this layer, or no stimuli of this kind.
-        """
+        """Return the vectors of a set, ``(n, dim)``, in its order and their own precision."""
         faults = (
-            self.faults[one.identity] for one in stimuli.stimuli if one.identity in self.faults
+            self.faults[stimulus.identity]
+            for stimulus in stimuli.stimuli
+            if stimulus.identity in self.faults
         )
         if problem := self.problem or next(faults, ""):
             raise EncoderError(problem)
@@ -68,3 +58,53 @@ class EmbeddingTable:
             raise StimulusError(self.failures[failed[0].identity] + more)
         rows = [self.vectors[one.identity] for one in stimuli.stimuli]
         return np.stack(rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadAt:
+    """Where the vectors of a layer were read."""
+
+    module: str
+    side: str
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What embedding needs besides a model and images."""
+
+    cache: EmbeddingCache
+    batch_size: int
+    progress: Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One of the networks that an entry means, with its table for every layer."""
+
+    label: str
+    facts: Mapping[str, str]
+    fingerprint: str
+    tables: Mapping[str, EmbeddingTable]
+    precision: str = ""
+    origin: str = ""
+    classes: tuple[str, ...] = ()
+    read_out: ReadOut = field(default_factory=ReadOut)
+
+    def read_at(self, point: LayerPoint) -> ReadAt:
+        """Return where the vectors of a layer were read."""
+        module, side = point.module, "output"
+        if module == POOLED:
+            module, side = self.read_out.module or module, self.read_out.side
+        vectors = self.tables[point.name].vectors.values()
+        length = 0 if point.pooling == "flatten" else next((vector.size for vector in vectors), 0)
+        return ReadAt(module=module, side=side, length=length)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelVectors:
+    """A model, embedded."""
+
+    trials: tuple[Trial, ...]
+    points: tuple[LayerPoint, ...]
+    description: Mapping[str, Any]

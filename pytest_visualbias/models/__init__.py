@@ -1,1 +1,1 @@
-"""Where embeddings come from: what an encoder is, and the sources of encoders."""
+"""Load models: one module for each source, and what they share."""

@@ -1,27 +1,107 @@
-"""Reading checkpoints safely: all the weights in them, and no code."""
+"""Read checkpoint files without running code."""
 
 from __future__ import annotations
 
+import argparse
+import pathlib
 import pickle
 import zipfile
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-import safetensors
+import numpy as np
 import safetensors.torch
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.choosing import listed
-from pytest_visualbias.models.inert import StoredArray, inert_types
-from pytest_visualbias.models.shards import files_of
-from pytest_visualbias.spec.pointers import TEXT, is_text
+from pytest_visualbias.models.weight_files import files_of
+from pytest_visualbias.spec.hashing import TEXT, is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["StateDict", "contents", "read_checkpoint", "refuse_quantised", "weights_of"]
+SHOWN = 5
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first of the names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+NUMBERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
+
+# Numpy 1 and 2, Python before and since 3.13, and the logs of OpenMMLab's trainer.
+NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
+PATHLIB = ("pathlib", "pathlib._local")
+LOGS = ("mmengine.logging.history_buffer", "HistoryBuffer")
+
+
+class StoredArray:
+    """A numpy array as it was pickled."""
+
+    def __init__(self) -> None:
+        self.values = np.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Take the values, as numpy writes them: version, shape, type, order, bytes."""
+        _, shape, kind, is_fortran, content = state
+        if type(content) is not bytes or np.dtype(kind).kind not in "fiub":
+            raise ValueError("an array of other things than numbers")
+        flat = np.frombuffer(content, dtype=kind)
+        shaped = flat.reshape(shape, order="F" if is_fortran else "C")
+        if shaped.shape != shape:  # numpy fills in what is none, or -1
+            raise ValueError("an array of no definite shape")
+        self.values = np.array(shaped, dtype=np.dtype(kind).newbyteorder("="), order="C")
+
+
+def inert_types() -> list[Any]:
+    """Return the types that torch may load from a pickle: types that run no code."""
+    kinds = [np.dtype, *(type(np.dtype(kind)) for kind in NUMBERS)]
+    arrays = [_stand_in(f"{module}._reconstruct", _array) for module in NUMPY]
+    scalars = [_stand_in(f"{module}.scalar", _scalar) for module in NUMPY]
+    paths = [
+        _stand_in(f"{module}.{name}", make)
+        for module in PATHLIB
+        for name, make in (
+            ("PosixPath", pathlib.PurePosixPath),
+            ("WindowsPath", pathlib.PureWindowsPath),
+        )
+    ]
+    named = [_stand_in("numpy.ndarray", _nothing), _stand_in("builtins.bytes", _no_bytes)]
+    module, name = LOGS
+    logs = type(name, (), {"__module__": module})
+    return [argparse.Namespace, StoredArray, logs, *named, *kinds, *arrays, *scalars, *paths]
+
+
+def _stand_in(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that torch finds under a full name (pairs of both only since 2.6)."""
+
+    def made(*values: Any) -> Any:
+        return make(*values)
+
+    made.__module__, _, made.__name__ = name.rpartition(".")
+    made.__qualname__ = made.__name__
+    return made
+
+
+def _array(*_: Any) -> StoredArray:
+    return StoredArray()
+
+
+def _nothing(*_: Any) -> None:
+    """Numpy's type is named in a pickle of an array, and called in none."""
+
+
+def _no_bytes(*_: Any) -> bytes:
+    """Pickles of torch's version call the type for no bytes at all, and only for these."""
+    return b""
+
+
+def _scalar(kind: np.dtype[Any], content: bytes) -> Any:
+    return np.frombuffer(content, dtype=kind)[0]
+
 
 # As safetensors calls them.
 FLOATING = ("F64", "F32", "F16", "BF16")
@@ -46,18 +126,7 @@ class StateDict(OrderedDict[str, torch.Tensor]):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without running code from it.
-
-    Parameters
-    ----------
-    path : Path
-        A file, a folder that a trainer saved, or the index of several files.
-
-    Raises
-    ------
-    EncoderError
-        For a file that is damaged, or that holds more than tensors and plain values.
-    """
+    """Read a checkpoint without running code from it."""
     files = files_of(path)
     if len(files) == 1:
         return _read(files[0])
@@ -65,13 +134,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def contents(path: Path) -> Iterator[str]:
-    """Yield the name, shape and kind of every weight in a file that torch saved.
-
-    Raises
-    ------
-    EncoderError
-        For a file that is damaged, or that holds more than tensors and plain values.
-    """
+    """Yield the name, shape and kind of every weight in a file that torch saved."""
     # Weights in an archive stay on the disk; a pickle of torch before 1.6 is read whole.
     for place, weights in weights_of(_read(path, mmap=zipfile.is_zipfile(path))).items():
         for name, value in weights.items():
@@ -141,15 +204,7 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
 
 
 def refuse_quantised(files: Iterable[Path], network: torch.nn.Module, place: str) -> None:
-    """Refuse weights that are integers or have eight bits, where a network has none.
-
-    For what a library loads by itself: torch turns such values into others without a word.
-
-    Raises
-    ------
-    EncoderError
-        With their names.
-    """
+    """Refuse weights that are integers or have eight bits, where a network has none."""
     own = {**dict(network.named_buffers()), **network.state_dict()}
     floating = {name.rpartition(".")[2] for name, value in own.items() if value.is_floating_point()}
     whole = {

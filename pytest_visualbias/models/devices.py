@@ -12,28 +12,12 @@ from pytest_visualbias.errors import EncoderError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["choose_device", "exact", "is_out_of_memory", "layout_for"]
-
 # CPU and MPS allocators raise no type of their own.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 
 def choose_device(wanted: str, worker: int = 0) -> torch.device:
-    """Return the device that is wanted; ``auto`` takes an accelerator where there is one.
-
-    Parameters
-    ----------
-    wanted : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-    worker : int
-        Number of this process among those of a run: they take turns in the graphics processors
-        that there are, which are those of ``CUDA_VISIBLE_DEVICES``.
-
-    Raises
-    ------
-    EncoderError
-        For a device that this machine does not have.
-    """
+    """Return the device that is wanted; ``auto`` takes an accelerator where there is one."""
     if wanted == "auto":
         wanted = _best()
     device = torch.device(wanted)
@@ -59,13 +43,8 @@ def layout_for(module: torch.nn.Module, device: torch.device) -> torch.memory_fo
 
 
 @contextlib.contextmanager
-def exact() -> Iterator[None]:
-    """Compute float32 as float32, by algorithms chosen without timing them.
-
-    By default convolutions on recent graphics processors round their inputs to 10 bits (TF32), and
-    the user's own code may have allowed that, or bfloat16, there or on the processor. Each of the
-    switches is put back as it was.
-    """
+def deterministic_math() -> Iterator[None]:
+    """Compute float32 as float32, by algorithms chosen without timing them."""
     cudnn = torch.backends.cudnn
     wanted = [(cudnn, "benchmark", False), (cudnn, "deterministic", True), *_precisions()]
     before = [(place, name, getattr(place, name)) for place, name, _ in wanted]

@@ -7,27 +7,34 @@ used, so that collecting specs costs no torch.
 
 from __future__ import annotations
 
-import importlib
+import dataclasses
 import importlib.metadata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.foreign import ForeignSource
-from pytest_visualbias.remote.mirror import Mirror
-from pytest_visualbias.remote.urls import Url, is_url
-from pytest_visualbias.spec.checks import SOURCES_GROUP
-from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
-from pytest_visualbias.spec.schema import IN_MEMORY
+from pytest_visualbias.models.source_code import (
+    code_files,
+    digest_of_code,
+    module_path,
+    outside_root,
+)
+from pytest_visualbias.spec.consistency import SOURCES_GROUP
+from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
+from pytest_visualbias.spec.model_entries import IN_MEMORY
+from pytest_visualbias.spec.urls import Url, is_url
+from pytest_visualbias.stimuli.remote.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from importlib.metadata import EntryPoint
     from pathlib import Path
 
     import numpy as np
     from PIL import Image
 
-    from pytest_visualbias.spec.schema import LayerPoint, ModelEntry
+    from pytest_visualbias.spec.model_entries import ModelEntry
+    from pytest_visualbias.spec.schema import LayerPoint
 
 __all__ = [
     "Context",
@@ -43,17 +50,57 @@ __all__ = [
     "missing",
 ]
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ForeignSource:
+    """A source that an entry point names."""
+
+    point: EntryPoint
+    source: Source
+
+    def identify(self, entry: ModelEntry, context: Context) -> Sequence[Identity]:
+        """Return its identities, with the version of its code and the digest of its file."""
+        code = self._code(context)
+        return [
+            dataclasses.replace(one, facts={**one.facts, **code, **_checkpoint(one, context)})
+            for one in self.source.identify(entry, context)
+        ]
+
+    def open(self, entry: ModelEntry, identity: Identity, context: Context) -> Encoder:
+        """Load one of them."""
+        return self.source.open(entry, identity, context)
+
+    def _code(self, context: Context) -> dict[str, str]:
+        package = self.point.dist
+        facts = {"package": "" if package is None else f"{package.name} {package.version}"}
+        # Code that is edited where it lies changes under one version.
+        root = outside_root(self.point.module.partition(".")[0])
+        start = None if root is None else module_path(self.point.module, root)
+        if root is None or start is None:
+            return facts
+        files = code_files(start, dataclasses.replace(context, folder=root))
+        return {**facts, "package code": digest_of_code(files)}
+
+
+def _checkpoint(identity: Identity, context: Context) -> dict[str, str]:
+    path = identity.checkpoint
+    if path is None or "checkpoint" in identity.facts or not path.is_file():
+        return {}
+    return {"checkpoint": context.digest(path)}
+
+
 SHIPPED = {
     "timm": ("identity:identify_timm", "timm:open_timm"),
     "factory": ("identity:identify_factory", "factory:open_factory"),
-    "open_clip": ("known_names:identify_open_clip", "open_clip:open_open_clip"),
-    "torchvision": ("known_names:identify_torchvision", "torchvision:open_torchvision"),
-    "transformers": ("known_names:identify_transformers", "transformers:open_transformers"),
-    "torchscript": ("known_names:identify_program", "torchscript:open_torchscript"),
-    "export": ("known_names:identify_program", "exported:open_exported"),
-    "onnx": ("known_names:identify_program", "onnx:open_onnx"),
-    IN_MEMORY: ("identity:identify_in_memory", "memory:open_in_memory"),
+    "open_clip": ("library_names:identify_open_clip", "open_clip:open_open_clip"),
+    "torchvision": ("library_names:identify_torchvision", "torchvision:open_torchvision"),
+    "transformers": ("library_names:identify_transformers", "transformers:open_transformers"),
+    "torchscript": ("library_names:identify_program", "compiled:open_torchscript"),
+    "export": ("library_names:identify_program", "compiled:open_exported"),
+    "onnx": ("library_names:identify_program", "onnx:open_onnx"),
+    IN_MEMORY: ("identity:identify_in_memory", "factory:open_in_memory"),
 }
+
 # What has to be installed besides, by the module that is missed then, and how to get it.
 EXTRAS = {
     "open_clip": "open-clip",

@@ -1,59 +1,48 @@
-"""The source ``factory``: a function of the user's repository that returns a network.
-
-This runs the user's own code, as their tests do; nothing else in this package runs code that a
-spec names.
-"""
+"""The sources `factory` and in-memory modules."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.code import module_file
 from pytest_visualbias.models.final_layer import final_linear
-from pytest_visualbias.models.fitting import load
-from pytest_visualbias.models.misfits import MisfitError
-from pytest_visualbias.models.preprocessing import as_facts, declared
-from pytest_visualbias.models.readouts import read_outs
-from pytest_visualbias.models.square import ieat_facts, ieat_input
-from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
-from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.models.load_weights import load_network
+from pytest_visualbias.models.loaded_network import LoadedNetwork, read_outs
+from pytest_visualbias.models.mismatches import MismatchError
+from pytest_visualbias.models.preprocessing import as_facts, declared, ieat_facts, ieat_input
+from pytest_visualbias.models.source_code import module_file
+from pytest_visualbias.models.timm import own_input
+from pytest_visualbias.models.torch_encoder import TorchEncoder
+from pytest_visualbias.spec.error_messages import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
     from PIL import Image
 
-    from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.spec.schema import FactoryModel, InMemoryModel, ProgramModel
-
-__all__ = ["declared_input", "open_factory"]
+    from pytest_visualbias.models.encoder import Context, Identity, InMemory
+    from pytest_visualbias.spec.model_entries import FactoryModel, InMemoryModel, ProgramModel
 
 # Where a module keeps what it added to the path.
 LOOKED_AT = "__visualbias_path__"
 
 
 def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Call the user's function, load the checkpoint, and make an encoder of the network.
-
-    Raises
-    ------
-    EncoderError
-        Where the function fails or returns no module, or the checkpoint does not fit.
-    """
+    """Call the user's function, load the checkpoint, and make an encoder of the network."""
     model = _call(entry, identity.seed, context)
     images = declared_input(entry)
     facts, read = _loaded(model, entry, identity.checkpoint, images["prepare"])
     notes = {"architecture": entry.call, **facts}
-    network = Network(module=model, notes=notes, **read, **images)
+    network = LoadedNetwork(module=model, notes=notes, **read, **images)
     return TorchEncoder.within(context, network)
 
 
@@ -63,23 +52,19 @@ def _loaded(
     path: Path | None,
     prepare: Callable[[Image.Image], np.ndarray],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Load a checkpoint, without its classifier if that has other classes.
-
-    Returns
-    -------
-    tuple
-        Facts for the report, and how the network is run and read.
-    """
+    """Load a checkpoint, without its classifier if that has other classes."""
     if path is None:
         return {}, read_outs(model)
     checkpoint = read_checkpoint(path)
     try:
-        facts, _ = load(model, entry, path, checkpoint=checkpoint)
-    except MisfitError as error:
+        facts, _ = load_network(model, entry, path, checkpoint=checkpoint)
+    except MismatchError as error:
         head = error.classifier
         if not head or final_linear(model, prepare) != head:
             raise
-        facts, no_logits = load(model, entry, path, head=(f"{head}.",), checkpoint=checkpoint)
+        facts, no_logits = load_network(
+            model, entry, path, head=(f"{head}.",), checkpoint=checkpoint
+        )
         return facts, {**read_outs(model, no_logits=no_logits), "left_out": (head,)}
     return facts, read_outs(model)
 
@@ -112,11 +97,7 @@ def _made(entry: FactoryModel, module: Any, function: str, seed: int | None) -> 
 
 @contextlib.contextmanager
 def _importable(name: str, path: Path) -> Iterator[None]:
-    """Let a module and what its functions import be found, with its root on the path.
-
-    Whatever they do to the path themselves ends here, too: another model's modules are not to be
-    found, nor told apart, by where this one looks for its own.
-    """
+    """Let a module and what its functions import be found, with its root on the path."""
     depth = len(name.split(".")) - (path.name != "__init__.py")
     root, before = str(path.parents[depth]), [*sys.path]
     own = [one for one in _looked_at(name) if one not in before]
@@ -150,20 +131,7 @@ def _module(name: str, path: Path) -> Any:
 def declared_input(
     entry: FactoryModel | InMemoryModel | ProgramModel, *, is_whole: bool = False
 ) -> dict[str, Any]:
-    """Return the preprocessing that the spec declares.
-
-    Parameters
-    ----------
-    entry : model entry
-        With ``preprocess`` and ``transform``.
-    is_whole : bool
-        Whether the network takes whole numbers from 0 to 255, which nothing may normalise.
-
-    Raises
-    ------
-    EncoderError
-        For a transform that normalises the input of a network of whole numbers.
-    """
+    """Return the preprocessing that the spec declares."""
     if is_whole:
         transform = entry.transform
         if transform is None or transform.mean is not None or transform.std is not None:
@@ -179,3 +147,60 @@ def declared_input(
     else:
         prepare, facts = declared(entry.transform), as_facts(entry.transform)
     return {"prepare": prepare, "preprocessing": facts}
+
+
+def open_in_memory(entry: InMemoryModel, _identity: Identity, context: Context) -> TorchEncoder:
+    """Make an encoder of a copy of the network, so that training can go on with the original."""
+    held = context.modules[entry.key]
+    if not isinstance(held.module, torch.nn.Module):
+        kind = type(held.module).__name__
+        raise EncoderError(f"'{entry.key}' is a {kind}; give a torch.nn.Module")
+    try:
+        module = copy.deepcopy(held.module)
+    except Exception as error:
+        raise EncoderError(
+            f"the module '{entry.key}' cannot be copied ({type(error).__name__}: {error}); give "
+            "one whose tensors are parameters or buffers"
+        ) from error
+    network = LoadedNetwork(
+        module=module,
+        notes={"architecture": type(held.module).__name__},
+        **read_outs(module),
+        **_input(entry, held, module),
+    )
+    return TorchEncoder.within(context, network)
+
+
+def _input(entry: InMemoryModel, held: InMemory, module: Any) -> dict[str, Any]:
+    """Return what prepares images: a function of the caller's, the spec, or the network itself."""
+    if held.transform is not None:
+        # Two functions that print alike are taken for the same one: growth between them is allowed.
+        return {
+            "prepare": _checked(held.transform, entry.key),
+            "preprocessing": {"transform": repr(held.transform)},
+        }
+    if getattr(module, "pretrained_cfg", None):
+        return own_input(module, entry)
+    if entry.transform is not None or entry.preprocess == "ieat":
+        return declared_input(entry)
+    raise EncoderError(
+        f"nothing says how images are prepared for '{entry.key}'; give "
+        "Model(module, transform=...), or a 'transform' under its name in the spec"
+    )
+
+
+def _checked(transform: Callable[[Image.Image], Any], key: str) -> Callable[[Any], np.ndarray]:
+    def prepare(image: Image.Image) -> np.ndarray:
+        try:
+            found = np.asarray(transform(image), dtype=np.float32)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise EncoderError(f"the transform of '{key}' fails: {reason}") from error
+        if found.ndim != 3:  # noqa: PLR2004 - channels, height, width
+            raise EncoderError(
+                f"the transform of '{key}' gives {found.shape}; it must give one image as "
+                "(channels, height, width)"
+            )
+        return np.ascontiguousarray(found)
+
+    return prepare

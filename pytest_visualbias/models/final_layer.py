@@ -1,4 +1,4 @@
-"""What a network returns: the output of a final linear layer, probabilities, or features."""
+"""Find the final linear layer of a network, and what its output is."""
 
 from __future__ import annotations
 
@@ -13,30 +13,69 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import ReadOut
 from pytest_visualbias.models.steadiness import noise
-from pytest_visualbias.spec.layers import OUTPUT
+from pytest_visualbias.spec.effective_settings import OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from PIL import Image
 
-    from pytest_visualbias.models.network import Network
+    from pytest_visualbias.models.loaded_network import LoadedNetwork
 
-__all__ = ["SHARES", "activation_of", "doubt_of", "final_linear", "refusal", "with_pooled"]
+
+def head_outs(
+    model: torch.nn.Module,
+    head: str,
+    *,
+    run: Callable[[torch.Tensor], Any] | None = None,
+    no_logits: str = "",
+) -> dict[str, Any]:
+    """Return how a network is run and read, as `Network` takes it."""
+    classifier = model.get_submodule(head)
+
+    def body(images: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        given: list[torch.Tensor] = []
+        handle = classifier.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+        try:
+            output = (run or model)(images)
+        finally:
+            handle.remove()
+        if len(given) != 1:
+            raise EncoderError(f"the classifier '{head}' ran {len(given)} times in a pass")
+        return _flat(given[0]), output
+
+    return {
+        "body": body,
+        "pooled": lambda seen: seen[0],
+        "logits": no_logits or (lambda seen: seen[1]),
+        "left_out": (head,) if no_logits else (),
+    }
+
+
+def _flat(features: torch.Tensor) -> torch.Tensor:
+    """Return vectors: of a map, the mean over its positions."""
+    is_map = features.ndim == 4  # noqa: PLR2004 - (n, c, h, w)
+    # What follows may work in place on the very tensor.
+    return features.mean(dim=(2, 3)) if is_map else features.clone()
+
 
 # Images of the pass that shows what a network returns.
 SHOWN = 4
+
 # An output with at most so many columns, all from 0 to 1, is more likely probabilities.
 FEW = 20
 TOLERANCE = 1e-3
+
 # Operations that compute a linear layer, and the place of its input among their arguments.
 LINEAR = {"linear": 0, "addmm": 1, "mm": 0, "linear_dynamic": 0}
 LINEAR |= dict.fromkeys(("conv2d", "convolution", "_convolution"), 0)
+
 # Operations that only reshape, copy or convert.
 VIEWS = frozenset(
     {"view", "_unsafe_view", "reshape", "flatten", "squeeze", "unsqueeze", "to", "_to_copy"}
     | {"detach", "alias", "contiguous", "clone", "slice", "expand", "dropout", "feature_dropout"}
 )
+
 # Operations that end networks without a classifier.
 FEATURES = frozenset(
     {"mean", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "avg_pool2d", "max_pool2d", "amax"}
@@ -46,6 +85,7 @@ FEATURES = frozenset(
     | {"_native_batch_norm_legit_no_training", "native_group_norm", "convolution"}
     | {"relu", "gelu", "silu", "hardswish", "hardtanh", "relu6", "tanh"}
 )
+
 # Activations whose output is probabilities.
 SHARES = ("softmax", "sigmoid")
 SIGMOIDS = ("sigmoid", "hardsigmoid")
@@ -53,21 +93,7 @@ SIGMOIDS = ("sigmoid", "hardsigmoid")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FinalLayer:
-    """What one pass of a network shows of its output.
-
-    Attributes
-    ----------
-    output : torch.Tensor
-        ``(n, ...)``, what the network returned.
-    module : str
-        The linear layer that computed it; empty if none did, or a program has no modules.
-    is_linear : bool
-        Whether a linear layer computed it.
-    before : tuple of str
-        Layers that ran before and can be read.
-    last : str
-        The last operation.
-    """
+    """What one pass of a network shows of its output."""
 
     output: torch.Tensor
     module: str
@@ -82,10 +108,7 @@ class FinalLayer:
 
 
 class Operations(TorchDispatchMode):
-    """Record the last operation of a pass, and input and output of the last linear one.
-
-    Programs run no hooks, but their operations are seen here.
-    """
+    """Record the last operation of a pass, and input and output of the last linear one."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -114,22 +137,7 @@ class Operations(TorchDispatchMode):
 def find_final_layer(
     module: torch.nn.Module, run: Callable[[], Any], *, closed: bool = False
 ) -> FinalLayer | None:
-    """Run a network once and find the layer whose output it returns.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The network.
-    run : callable
-        Runs it on a few images; its return value is the output.
-    closed : bool
-        Whether it is a program whose modules cannot be read.
-
-    Returns
-    -------
-    FinalLayer or None
-        None if the output is not one tensor.
-    """
+    """Run a network once and find the layer whose output it returns."""
     calls: list[tuple[str, Any]] = []
     parts = {} if closed else {name: part for name, part in module.named_modules() if name}
     layers = {name for name, part in parts.items() if is_linear(part)}
@@ -173,10 +181,10 @@ def final_linear(module: torch.nn.Module, prepare: Callable[[Image.Image], np.nd
     images = torch.from_numpy(np.stack([prepare(image) for image in noise(SHOWN)]))
     try:
         with torch.inference_mode():
-            found = find_final_layer(module.eval(), lambda: module(images))
+            final_layer = find_final_layer(module.eval(), lambda: module(images))
     except Exception:  # noqa: BLE001 - it is the user's network
         return ""
-    return found.module if found is not None and found.is_linear else ""
+    return final_layer.module if final_layer is not None and final_layer.is_linear else ""
 
 
 def is_linear(module: torch.nn.Module) -> bool:
@@ -198,10 +206,7 @@ def is_alike(made: Any, output: torch.Tensor) -> bool:
 
 
 def activation_of(output: torch.Tensor, last: str) -> str:
-    """Return the activation of an output ``(n, classes)`` if it holds probabilities, else nothing.
-
-    Rows that are not negative and sum to 1 are probabilities, whatever computed them.
-    """
+    """Return the activation of an output ``(n, classes)`` of probabilities, else an empty text."""
     if output.ndim != 2:  # noqa: PLR2004 - (n, classes)
         return ""
     rows = output.float()
@@ -218,15 +223,7 @@ def _sums_to_one(rows: torch.Tensor) -> bool:
 
 
 def doubt_of(output: torch.Tensor, *, is_known: bool) -> str:
-    """Return why an output may not be features, or nothing.
-
-    Parameters
-    ----------
-    output : torch.Tensor
-        What the network returns.
-    is_known : bool
-        Whether networks without a classifier end in its last operation.
-    """
+    """Return why an output may not be features, or nothing."""
     if output.ndim != 2:  # noqa: PLR2004 - pooled, or refused, by what reads it
         return ""
     columns, rows = output.shape[1], output.float()
@@ -255,25 +252,14 @@ def refusal(activation: str, candidates: Sequence[str]) -> str:
     )
 
 
-def with_pooled(network: Network, on_device: Callable[[np.ndarray], torch.Tensor]) -> Network:
-    """Return a network with its features: what its final linear layer is given, else its output.
-
-    Parameters
-    ----------
-    network : Network
-        In evaluation mode, with an output of the name `OUTPUT`.
-    on_device : callable
-        Prepared images ``(n, c, h, w)`` to the input of the network.
-
-    Raises
-    ------
-    EncoderError
-        For a network that cannot be run.
-    """
+def with_pooled(
+    network: LoadedNetwork, on_device: Callable[[np.ndarray], torch.Tensor]
+) -> LoadedNetwork:
+    """Return a network with its features: what its final linear layer is given, else its output."""
     images = np.stack([network.prepare(image) for image in noise(network.batch or SHOWN)])
     output = network.outputs[OUTPUT]
     try:
-        found = find_final_layer(
+        final_layer = find_final_layer(
             network.module,
             lambda: output(network.body(on_device(images))),
             closed=bool(network.closed),
@@ -284,24 +270,24 @@ def with_pooled(network: Network, on_device: Callable[[np.ndarray], torch.Tensor
             f"the network fails on an input of {images[0].shape} ({reason}); check 'transform' "
             "and the architecture"
         ) from error
-    if found is not None and found.is_linear:
-        return _before(network, found)
+    if final_layer is not None and final_layer.is_linear:
+        return _before(network, final_layer)
     shown = ReadOut(module=OUTPUT, side="output")
-    if found is None:
+    if final_layer is None:
         return dataclasses.replace(network, pooled=output, read_out=shown)
-    activation = activation_of(found.output, found.last)
+    activation = activation_of(final_layer.output, final_layer.last)
     if activation:
         shown = dataclasses.replace(shown, activation=activation)
-        reason = refusal(activation, found.before)
+        reason = refusal(activation, final_layer.before)
         return dataclasses.replace(network, pooled=reason, read_out=shown)
-    doubt = doubt_of(found.output, is_known=found.is_known)
+    doubt = doubt_of(final_layer.output, is_known=final_layer.is_known)
     shown = dataclasses.replace(shown, doubt=doubt)
     return dataclasses.replace(network, pooled=output, read_out=shown)
 
 
-def _before(network: Network, found: FinalLayer) -> Network:
+def _before(network: LoadedNetwork, final_layer: FinalLayer) -> LoadedNetwork:
     """Return a network whose features are what its final linear layer is given."""
-    body = _hooked(network, found.module) if found.module else _recorded(network)
+    body = _hooked(network, final_layer.module) if final_layer.module else _recorded(network)
     logits = network.logits
     return dataclasses.replace(
         network,
@@ -309,7 +295,7 @@ def _before(network: Network, found: FinalLayer) -> Network:
         pooled=lambda seen: seen[0],
         logits=logits if isinstance(logits, str) else lambda seen: logits(seen[1]),
         outputs={name: _second(read) for name, read in network.outputs.items()},
-        read_out=ReadOut(module=found.module or "the final linear operation", side="input"),
+        read_out=ReadOut(module=final_layer.module or "the final linear operation", side="input"),
     )
 
 
@@ -317,7 +303,9 @@ def _second(read: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor
     return lambda seen: read(seen[1])
 
 
-def _hooked(network: Network, name: str) -> Callable[[torch.Tensor], tuple[torch.Tensor, Any]]:
+def _hooked(
+    network: LoadedNetwork, name: str
+) -> Callable[[torch.Tensor], tuple[torch.Tensor, Any]]:
     layer = network.module.get_submodule(name)
 
     def body(images: torch.Tensor) -> tuple[torch.Tensor, Any]:
@@ -332,7 +320,7 @@ def _hooked(network: Network, name: str) -> Callable[[torch.Tensor], tuple[torch
     return body
 
 
-def _recorded(network: Network) -> Callable[[torch.Tensor], tuple[torch.Tensor, Any]]:
+def _recorded(network: LoadedNetwork) -> Callable[[torch.Tensor], tuple[torch.Tensor, Any]]:
     def body(images: torch.Tensor) -> tuple[torch.Tensor, Any]:
         with Operations() as operations:
             output = network.body(images)

@@ -1,7 +1,4 @@
-"""Which weights and which code an entry means, without loading either.
-
-Nothing here imports torch: a run whose embeddings are all cached needs no more than this.
-"""
+"""Identify a model by digests of its weights, code, arguments and preprocessing."""
 
 from __future__ import annotations
 
@@ -9,11 +6,13 @@ import dataclasses
 import glob
 import json
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import EncoderError, StorageError
-from pytest_visualbias.models.code import (
+from pytest_visualbias.errors import EncoderError, StorageError, printable
+from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.models.source_code import (
     LIBRARIES,
     code_files,
     digest_of_code,
@@ -21,56 +20,117 @@ from pytest_visualbias.models.code import (
     packages_of,
     version_of,
 )
-from pytest_visualbias.models.encoder import Identity
-from pytest_visualbias.models.ordering import in_series
-from pytest_visualbias.models.shards import (
+from pytest_visualbias.models.weight_files import (
     digest_of_folder,
     digest_of_settings,
     digest_of_weights,
     is_several,
 )
-from pytest_visualbias.remote.urls import is_url
-from pytest_visualbias.spec.absent import correction
-from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.pointers import REMEDY, is_pointer
-from pytest_visualbias.spec.schema import IN_MEMORY
+from pytest_visualbias.spec.fields import correction
+from pytest_visualbias.spec.hashing import REMEDY, digest_of_file, is_pointer
+from pytest_visualbias.spec.model_entries import IN_MEMORY
+from pytest_visualbias.spec.urls import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_visualbias.models.encoder import Context
-    from pytest_visualbias.spec.schema import (
+    from pytest_visualbias.spec.model_entries import (
         FactoryModel,
         InMemoryModel,
         ModelEntry,
-        Network,
+        NetworkEntry,
         TimmModel,
     )
 
-__all__ = [
-    "HUB_NAMES",
-    "identify_factory",
-    "identify_in_memory",
-    "identify_timm",
-    "identities",
-    "paths_of",
-    "place_facts",
-    "transform_text",
-    "weights_in",
-]
+NUMBERS = re.compile(r"([0-9]+)")
+SHOWN = 3
+
+
+def in_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]:
+    """Return checkpoints in the order of a training run, each with its step."""
+    found = list(identities)
+    # The path of a local copy has digests in it: numbers of another kind.
+    names = [one.origin or str(one.checkpoint) for one in found]
+    labels = checkpoint_steps(names, axis)
+    placed = [
+        dataclasses.replace(one, step=printable(label))
+        for one, label in zip(found, labels, strict=True)
+    ]
+    return tuple(sorted(placed, key=lambda one: natural_order(one.step)))
+
+
+def natural_order(label: str) -> list[tuple[int, str]]:
+    """Return a key that sorts 2 before 10, whatever text stands around the numbers."""
+    parts = NUMBERS.split(label)
+    return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)]
+
+
+def checkpoint_steps(paths: Sequence[str], axis: str) -> list[str]:
+    """Return the step of every file, in their order."""
+    labels = _after_axis(paths, axis) or _differing(paths)
+    if labels is None:
+        raise EncoderError(_unnumbered(paths, axis))
+    first: dict[str, str] = {}
+    for path, label in zip(paths, labels, strict=True):
+        other = first.setdefault(label, path)
+        if other != path:
+            raise EncoderError(
+                f"{other} and {path} are both {axis} {label}; choose a pattern that matches one of "
+                "them, or name what 'series' counts otherwise"
+            )
+    return labels
+
+
+def _after_axis(paths: Sequence[str], axis: str) -> list[str] | None:
+    """Return the number that follows the axis in every path, the last one in each."""
+    named = re.compile(rf"(?<![A-Za-z]){re.escape(axis)}[^A-Za-z0-9/\\]*([0-9]+)", re.IGNORECASE)
+    found = [named.findall(path) for path in paths]
+    return [str(int(numbers[-1])) for numbers in found] if all(found) else None
+
+
+def _differing(paths: Sequence[str]) -> list[str] | None:
+    """Return what differs between paths that are alike but for numbers; None where more does."""
+    if len(paths) == 1:
+        numbers = NUMBERS.findall(PurePath(paths[0]).stem)
+        return [str(int(numbers[-1]))] if numbers else None
+    split = [NUMBERS.split(path) for path in paths]
+    if len({tuple(parts[::2]) for parts in split}) > 1:
+        return None
+    apart = [
+        place
+        for place in range(1, len(split[0]), 2)
+        if len({int(parts[place]) for parts in split}) > 1
+    ]
+    if not apart:  # the same number, written in two ways
+        return [str(int(parts[-2])) for parts in split] if len(split[0]) > 1 else None
+    if len(apart) == 1:
+        return [str(int(parts[apart[0]])) for parts in split]
+    return ["".join(parts[apart[0] : apart[-1] + 1]) for parts in split]
+
+
+def _unnumbered(paths: Sequence[str], axis: str) -> str:
+    """Say which files have no place, as far as that can be told."""
+    shared = os.path.commonprefix(list(paths))  # noqa: RUF071 - cut back to a folder here
+    start = max(shared.rfind("/"), shared.rfind("\\")) + 1
+    bare = [path for path in paths if not NUMBERS.search(path[start:])]
+    shown = (bare or list(paths))[:SHOWN]
+    names = ", ".join(shown) + (", ..." if len(bare or paths) > SHOWN else "")
+    what = "has no number in its name" if len(shown) == 1 else "are not alike but for a number"
+    if bare and len(shown) > 1:
+        what = "have no number in their names"
+    return (
+        f"{names} {what}, so nothing says the order of the series; name the files such as "
+        f"{axis}_1 and {axis}_2, or choose a pattern that leaves others out"
+    )
+
 
 LOCAL = "local-dir:"
 HUB_NAMES = ("hf-hub:", "hf_hub:", LOCAL)
 
 
 def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
-    """Return the identities of a timm entry, one per checkpoint or seed.
-
-    Raises
-    ------
-    EncoderError
-        For a checkpoint that is not there.
-    """
+    """Return the identities of a timm entry, one per checkpoint or seed."""
     facts = {
         "source": "timm",
         "name": entry.name,
@@ -95,16 +155,7 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
 
 
 def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, ...]:
-    """Return the identities of a factory entry, one per checkpoint or seed.
-
-    The digest of the function's code covers its module and every module of the project that it
-    imports, directly or not: an edited architecture must not be answered from a cache.
-
-    Raises
-    ------
-    EncoderError
-        For a checkpoint or a module that is not there.
-    """
+    """Return the identities of a factory entry, one per checkpoint or seed."""
     module, _, _ = entry.call.partition(":")
     files = code_files(module_file(module, context), context)
     facts = {
@@ -125,13 +176,7 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
 
 
 def identify_in_memory(entry: InMemoryModel, context: Context) -> tuple[Identity, ...]:
-    """Return the identity of a network that Python code holds; its weights are digested later.
-
-    Raises
-    ------
-    EncoderError
-        Where nothing is held under its key, as where a spec names this source itself.
-    """
+    """Return the identity of a network that Python code holds; its weights are digested later."""
     if entry.key not in context.modules:
         raise EncoderError(
             f"no module is held under '{entry.key}'; Python code gives one with "
@@ -147,33 +192,14 @@ def identify_in_memory(entry: InMemoryModel, context: Context) -> tuple[Identity
 
 
 def identities(
-    entry: Network,
+    entry: NetworkEntry,
     context: Context,
     facts: dict[str, str],
     *,
     loads_own_weights: bool,
     packages: tuple[str, ...] = (),
 ) -> tuple[Identity, ...]:
-    """Return the identities of a network, one per checkpoint or seed.
-
-    Parameters
-    ----------
-    entry : Network
-        Of the spec.
-    context : Context
-        Where its files are.
-    facts : dict
-        What its source says besides.
-    loads_own_weights : bool
-        Whether the weights are its library's, where the entry names none.
-    packages : tuple of str
-        What computes the vectors besides `LIBRARIES`.
-
-    Raises
-    ------
-    EncoderError
-        For a checkpoint that is not there.
-    """
+    """Return the identities of a network, one per checkpoint or seed."""
     # What turns a file into vectors, besides the weights. Our own version stands for our code.
     facts = {**facts, **{name: version_of(name) for name in (*LIBRARIES, *packages)}}
     if entry.files is not None:
@@ -218,13 +244,7 @@ def _label(path: Path, names: list[str], context: Context) -> str:
 def weights_in(
     path: Path, facts: Mapping[str, str], context: Context, *, label: str = ""
 ) -> Identity:
-    """Return the identity of the weights in a file or a folder.
-
-    Raises
-    ------
-    EncoderError
-        Where it cannot be read.
-    """
+    """Return the identity of the weights in a file or a folder."""
     try:
         if not is_several(path) and is_pointer(path):
             raise EncoderError(f"{path} {REMEDY}")
@@ -242,13 +262,7 @@ def weights_in(
 
 
 def paths_of(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
-    """Return the files that a path, a list or a glob of an entry names.
-
-    Raises
-    ------
-    EncoderError
-        For a glob that matches nothing.
-    """
+    """Return the files that a path, a list or a glob of an entry names."""
     patterns = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     paths: list[Path] = []
     for pattern in patterns:
@@ -280,7 +294,7 @@ def transform_text(entry: ModelEntry) -> str:
     return "" if transform is None else str(transform.model_dump_json(exclude_none=True))
 
 
-def place_facts(entry: Network) -> dict[str, str]:
+def place_facts(entry: NetworkEntry) -> dict[str, str]:
     """Return which weights of a checkpoint are meant, where the entry says so."""
     said = {"container": entry.container, "prefix": entry.prefix}
     return {key: text for key, text in said.items() if text is not None}

@@ -1,21 +1,19 @@
-"""The source ``onnx``: ONNX programs, computed by onnxruntime."""
+"""The source `onnx`."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.encoder import ReadOut
-from pytest_visualbias.models.factory import declared_input
-from pytest_visualbias.models.final_layer import SHARES, activation_of, doubt_of, refusal
-from pytest_visualbias.models.onnx_graph import Graph
-from pytest_visualbias.models.pooling import pool, two_dimensional
-from pytest_visualbias.models.programs import (
+from pytest_visualbias.models.compiled import (
     LAST_HINT,
     check_precision,
     check_shape,
@@ -23,40 +21,173 @@ from pytest_visualbias.models.programs import (
     output_outs,
     unreadable,
 )
+from pytest_visualbias.models.encoder import ReadOut
+from pytest_visualbias.models.factory import declared_input
+from pytest_visualbias.models.final_layer import SHARES, activation_of, doubt_of, refusal
 from pytest_visualbias.models.steadiness import noise
-from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import LOGITS, OUTPUT, POOLED, PROBABILITIES
+from pytest_visualbias.models.torch_encoder import pool, two_dimensional
+from pytest_visualbias.spec.effective_settings import LOGITS, OUTPUT, POOLED, PROBABILITIES
+from pytest_visualbias.spec.error_messages import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.spec.schema import LayerPoint, ProgramModel
+    from pytest_visualbias.spec.model_entries import ProgramModel
+    from pytest_visualbias.spec.schema import LayerPoint
 
-__all__ = ["OnnxEncoder", "open_onnx"]
+# Operations that only reshape, copy or convert.
+VIEWS = frozenset(
+    {"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout"}
+    | {"QuantizeLinear", "DequantizeLinear"}
+)
+QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear")
+INTEGER = ("MatMulInteger", "ConvInteger")
+
+# Operations that end networks without a classifier.
+FEATURES = frozenset(
+    {"GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool", "ReduceMean", "ReduceMax"}
+    | {"LayerNormalization", "BatchNormalization", "GroupNormalization", "Gather", "Slice"}
+    | {"Relu", "Gelu", "HardSwish", "Clip", "Tanh", "Concat", "Conv"}
+)
+POOLS = ("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "AveragePool", "Flatten")
+ACTIVATIONS = {
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+    "Sigmoid": "sigmoid",
+    "HardSigmoid": "hardsigmoid",
+}
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+RANKS = (2, 3, 4)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Graph:
+    """A program, its weights left where they are."""
+
+    model: Any
+
+    @classmethod
+    def read(cls, path: Path) -> Graph:
+        """Read a file."""
+        return cls(model=onnx.load(str(path), load_external_data=False))
+
+    @cached_property
+    def _makers(self) -> dict[str, Any]:
+        return {name: node for node in self.model.graph.node for name in node.output if name}
+
+    @cached_property
+    def _weights(self) -> frozenset[str]:
+        stored = {one.name for one in self.model.graph.initializer}
+        constants = {n.output[0] for n in self.model.graph.node if n.op_type == "Constant"}
+        unpacked = {
+            node.output[0]
+            for node in self.model.graph.node
+            if node.op_type in ("DequantizeLinear", "Transpose", "Identity", "Cast")
+            and node.input[0] in stored
+        }
+        return frozenset(stored | constants | unpacked)
+
+    def has(self, name: str) -> bool:
+        """Whether a node makes a tensor of this name."""
+        return name in self._makers
+
+    def last(self, output: str) -> str:
+        """Return the operation that makes an output, with activations as torch names them."""
+        node = self._maker(output)
+        return "" if node is None else ACTIVATIONS.get(node.op_type, node.op_type)
+
+    def is_known(self, output: str) -> bool:
+        """Whether networks without a classifier end in the operation that makes an output."""
+        return self.last(output) in FEATURES
+
+    def final_input(self, output: str) -> str:
+        """Return the tensor that the linear layer which makes an output is given, or nothing."""
+        node = self._maker(output)
+        if node is not None and node.op_type == "Add":
+            sums = [self._maker(one) for one in node.input if one not in self._weights]
+            node = self._unscaled(sums[0]) if len(sums) == 1 else None
+            if node is None or "MatMul" not in node.op_type:
+                return ""
+        node = self._unscaled(node)
+        if node is None or not any(kind in node.op_type for kind in ("Gemm", "MatMul", "Conv")):
+            return ""
+        # Quantized layers are given a scale and a zero point after every tensor.
+        given, weight = node.input[0], node.input[3 if node.op_type.startswith("Q") else 1]
+        is_linear = weight in self._weights and given in self._makers
+        return self._unquantized(given) if is_linear else ""
+
+    def _unscaled(self, node: Any) -> Any:
+        """Return the product of integers that a node scales, or the node itself."""
+        if node is None or node.op_type != "Mul":
+            return node
+        makers = [self._maker(one) for one in node.input]
+        integers = (maker for maker in makers if maker is not None and maker.op_type in INTEGER)
+        return next(integers, node)
+
+    def _unquantized(self, name: str) -> str:
+        """Return the tensor that was quantized to give this one, or the tensor itself."""
+        given, node = name, self._makers.get(name)
+        while node is not None and node.op_type in (*QUANTIZERS, "DequantizeLinear"):
+            name = node.input[0]
+            if node.op_type in QUANTIZERS:
+                given = name
+            node = self._makers.get(name)
+        return given
+
+    def candidates(self, output: str) -> list[str]:
+        """Return tensors that could be features where an output is not; the best one last."""
+        pools = [
+            one for one, node in self._makers.items() if node.op_type in POOLS and one != output
+        ]
+        node = self._maker(output)
+        given = "" if node is None else self.final_input(node.input[0])
+        return [*(one for one in pools if one != given), *([given] if given else [])]
+
+    def tensors(self) -> list[str]:
+        """Return the names of tensors that can be pooled: floating point, of two to four axes."""
+        value_info = onnx.shape_inference.infer_shapes(self.model).graph.value_info
+        known = {one.name: one.type.tensor_type for one in value_info}
+        return [
+            name
+            for name in self._makers
+            if name in known
+            and known[name].elem_type in FLOATS
+            and len(known[name].shape.dim) in RANKS
+        ]
+
+    def with_outputs(self, names: Iterable[str]) -> bytes:
+        """Return the program with inner tensors among its outputs."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        content: bytes = model.SerializeToString()
+        return content
+
+    def _maker(self, name: str) -> Any:
+        """Return the node that makes a tensor, before what only reshapes it."""
+        node = self._makers.get(name)
+        while node is not None and node.op_type in VIEWS:
+            node = self._makers.get(node.input[0])
+        return node
+
 
 # As many as in a pass of torch's networks, so that no vector hangs on the batch size.
 PASS = 4
 WHOLE = "tensor(uint8)"
 KINDS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, WHOLE: np.uint8}
-FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+FLOAT_TYPES = ("tensor(float)", "tensor(float16)", "tensor(double)")
+
 # Where weights are that lie beside a program which is no longer a file.
 BESIDE = "session.model_external_initializers_file_folder_path"
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 def open_onnx(entry: ProgramModel, identity: Identity, context: Context) -> OnnxEncoder:
-    """Load an ONNX program and make an encoder of it.
-
-    Raises
-    ------
-    EncoderError
-        For a file that is none, a device that onnxruntime does not have here, and a program that
-        takes something else than a batch of images.
-    """
+    """Load an ONNX program and make an encoder of it."""
     check_precision(context)
     path = identity.checkpoint
     assert path is not None  # noqa: S101 - an entry names a file
@@ -110,17 +241,7 @@ def _providers(context: Context) -> list[Any]:
 
 
 class OnnxEncoder:
-    """An `Encoder` over a program of onnxruntime.
-
-    Parameters
-    ----------
-    program : _Program
-        The program.
-    entry : ProgramModel
-        Of the spec.
-    digest : str
-        Of all that the vectors depend on.
-    """
+    """An `Encoder` over a program of onnxruntime."""
 
     def __init__(self, program: _Program, entry: ProgramModel, *, digest: str) -> None:
         self._program = program
@@ -133,7 +254,9 @@ class OnnxEncoder:
         order = (shape[3], shape[1], shape[2]) if self._is_channels_last else shape[1:]
         images = np.stack([self.prepare(image) for image in noise(self.batch or PASS)])
         check_shape(tuple(order), images[0].shape)
-        self._outputs = [one.name for one in program.session().get_outputs() if one.type in FLOATS]
+        self._outputs = [
+            output.name for output in program.session().get_outputs() if output.type in FLOAT_TYPES
+        ]
         self._read = output_outs(self._outputs)
         self._pooled = ""
         self.read_out = ReadOut()
@@ -167,13 +290,7 @@ class OnnxEncoder:
     def encode(
         self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
     ) -> dict[str, np.ndarray]:
-        """Return the vectors ``(n, dim)`` of every layer, float32.
-
-        Raises
-        ------
-        EncoderError
-            For a layer that the program does not have, or whose output cannot be pooled.
-        """
+        """Return the vectors ``(n, dim)`` of every layer, float32."""
         size = self.batch or PASS
         inner = self._inner(layers)
         parts: list[dict[str, np.ndarray]] = []
@@ -198,7 +315,7 @@ class OnnxEncoder:
         given = np.ascontiguousarray(images.round() if kind is np.uint8 else images, dtype=kind)
         session = self._program.session(inner)
         found = session.run(None, {self._input.name: given})
-        names = [one.name for one in session.get_outputs()]
+        names = [output.name for output in session.get_outputs()]
         seen = {
             name: torch.from_numpy(value)
             for name, value in zip(names, found, strict=True)

@@ -1,4 +1,4 @@
-"""The source ``open_clip``: image towers of its models, with their own preprocessing."""
+"""The source `open_clip`."""
 
 from __future__ import annotations
 
@@ -15,26 +15,62 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint, refuse_quantised
-from pytest_visualbias.models.fitting import load
-from pytest_visualbias.models.inputs import OwnInput, network_input, saved_transform, terms
-from pytest_visualbias.models.open_clip_texts import text_tower
-from pytest_visualbias.models.saved_settings import check_preprocessing
-from pytest_visualbias.models.shards import files_of
-from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
-from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.preparing import WHOLE_NAMES
+from pytest_visualbias.models.load_weights import load_network
+from pytest_visualbias.models.loaded_network import LoadedNetwork
+from pytest_visualbias.models.mismatches import MismatchError
+from pytest_visualbias.models.preprocessing import (
+    OwnInput,
+    check_preprocessing,
+    network_input,
+    saved_transform,
+    terms,
+)
+from pytest_visualbias.models.text_encoders import TextTower, digest_of_tokenizer, too_long
+from pytest_visualbias.models.torch_encoder import TorchEncoder
+from pytest_visualbias.models.weight_files import files_of
+from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.fields import WHOLE_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.models.text_tower import TextTower
-    from pytest_visualbias.spec.schema import OpenClipModel
+    from pytest_visualbias.spec.model_entries import OpenClipModel
 
-__all__ = ["open_open_clip"]
+
+def text_tower(
+    model: Any, entry: OpenClipModel, checkpoint: Path | None, tokenizer: Any
+) -> TextTower:
+    """Return the part of a whole model that reads texts, with the weights of a checkpoint."""
+    try:
+        load_network(model, entry, checkpoint)
+    except MismatchError as error:
+        remedy = "save all of the model, 'model.state_dict()', and name that file"
+        raise EncoderError(
+            "no texts can be read, for the whole model is needed, not its image tower alone: "
+            f"{f'{error.what}; {remedy}' if error.missing else error}"
+        ) from None
+    length = int(tokenizer.context_length)
+
+    def tokens(texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
+        found = tokenizer(list(texts), context_length=length)
+        longer = tokenizer(list(texts), context_length=length + 1)
+        # What is too long is cut by the library without a word, and its end mark put elsewhere.
+        for text, own, other in zip(texts, found, longer, strict=True):
+            # Padded at the one end or at the other.
+            if not (torch.equal(own, other[:length]) or torch.equal(own, other[1:])):
+                raise too_long(text, length)
+        return {"text": found}
+
+    del model.visual  # of images there is another one
+    digest = digest_of_tokenizer(getattr(tokenizer, "tokenizer", tokenizer))
+    return TextTower(
+        module=model, tokens=tokens, run=lambda given: model.encode_text(**given), tokenizer=digest
+    )
+
 
 LOCAL = "local-dir:"
 NO_LOGITS = "an open_clip model has no classifier; test its embeddings at 'pooled'"
@@ -42,13 +78,7 @@ HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Build an open_clip model, load its weights, and make an encoder of its image tower.
-
-    Raises
-    ------
-    EncoderError
-        For an unknown name, weights that cannot be had, or a checkpoint that does not fit.
-    """
+    """Build an open_clip model, load its weights, and make an encoder of its image tower."""
     wants_own = identity.checkpoint is None and identity.seed is None
     model = _create(entry, identity.seed, context, wants_own=wants_own)
     visual = model.visual
@@ -63,8 +93,8 @@ def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -
     checkpoint = None if path is None else read_checkpoint(path)
     if path is not None and checkpoint is not None:
         check_preprocessing(entry, path, checkpoint, images["preprocessing"])
-    notes |= load(visual, entry, path, checkpoint=checkpoint)[0]
-    network = Network(
+    notes |= load_network(visual, entry, path, checkpoint=checkpoint)[0]
+    network = LoadedNetwork(
         module=visual,
         notes=notes,
         body=lambda images: _vectors(visual(images)),
@@ -230,7 +260,7 @@ def _input(entry: OpenClipModel, visual: Any, *, wants_own: bool) -> dict[str, A
         tags = {entry.pretrained: tags[entry.pretrained]}
     # Without published weights there is what open_clip trains with.
     configs = [_config(tag, size) for tag in (tags or {"": {}}).values()]
-    if all(one == configs[0] for one in configs):
+    if all(config == configs[0] for config in configs):
         return network_input(entry, _own(configs[0]))
     unknown = (
         f"open_clip prepares images for '{entry.name}' in another way for some of its weights; "

@@ -1,19 +1,23 @@
-"""A declared transform, done with Pillow and numpy."""
+"""Prepare images for a network."""
 
 from __future__ import annotations
 
+import json
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import yaml
 from PIL import Image
+from pydantic import ValidationError
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.spec.model_entries import Transform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pytest_visualbias.spec.schema import Transform
-
-__all__ = ["MEAN", "as_facts", "channel_facts", "declared", "reordered"]
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 # ImageNet's channel statistics, the field's default where a spec names none.
 MEAN = (0.485, 0.456, 0.406)
@@ -21,11 +25,7 @@ STD = (0.229, 0.224, 0.225)
 
 
 def as_facts(transform: Transform) -> Mapping[str, Any]:
-    """Return everything that a transform does, defaults filled in, as plain values.
-
-    They have the names that timm gives to them, so that a network of timm and one that is not
-    compare as what they are where their images are prepared alike.
-    """
+    """Return everything that a transform does, defaults filled in, as plain values."""
     size = transform.size
     height, width = (size, size) if isinstance(size, int) else size
     is_share = isinstance(transform.crop, float)
@@ -52,17 +52,7 @@ def reordered(prepared: np.ndarray, transform: Transform | None) -> np.ndarray:
 
 
 def declared(transform: Transform) -> Callable[[Image.Image], np.ndarray]:
-    """Return the function that does a transform.
-
-    The image is resized so that the crop just fits (or to the size itself for ``squash``), cropped
-    in the middle, scaled to [0, 1], and normalised per channel. It rounds as torchvision's
-    ``Resize`` and ``CenterCrop`` and timm's transforms do: networks were trained with these.
-
-    Returns
-    -------
-    callable
-        An RGB image to float32 ``(3, height, width)``.
-    """
+    """Return the function that does a transform."""
     facts = as_facts(transform)
     _, height, width = facts["input_size"]
     mean = np.array(facts["mean"], dtype=np.float32)
@@ -99,3 +89,287 @@ def _around(image: Image.Image, height: int, width: int) -> tuple[int, int]:
         return across, down
     ratio = min(image.height / height, image.width / width)
     return round(image.width / ratio), round(image.height / ratio)
+
+
+SIZE: Final = 224
+
+
+def _side(transform: Transform | None) -> int:
+    size = SIZE if transform is None else transform.size
+    return size if isinstance(size, int) else size[0]
+
+
+def ieat_facts(transform: Transform | None) -> Mapping[str, Any]:
+    """Return everything that is done, as plain values, by the keys of a declared transform."""
+    return {
+        "size": [_side(transform)] * 2,
+        "crop": "top left",
+        "mean": [0.0, 0.0, 0.0],
+        "std": [1.0, 1.0, 1.0],
+        "interpolation": "area",
+    }
+
+
+def ieat_input(transform: Transform | None) -> Callable[[Image.Image], np.ndarray]:
+    """Return the function that prepares an image as iEAT did."""
+    side = _side(transform)
+
+    def prepare(image: Image.Image) -> np.ndarray:
+        short = min(image.size)
+        pixels = np.asarray(image.crop((0, 0, short, short)))
+        average = area_average(pixels, side)
+        # OpenCV gives whole numbers; it rounds a half to the even one, but averages of 2 x 2 up.
+        whole = np.floor(average + 0.5) if short == 2 * side else np.rint(average)
+        return whole.astype(np.float32) / np.float32(255)
+
+    return prepare
+
+
+def area_average(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Average a square over `size` times `size` equal squares, parts of pixels by their share."""
+    count = len(pixels)
+    shares = _shares(count, size).astype(np.float64)
+    sums = [shares @ pixels[..., channel] @ shares.T for channel in range(pixels.shape[2])]
+    average: np.ndarray = np.stack(sums) / count**2
+    return average
+
+
+def _shares(count: int, size: int) -> np.ndarray:
+    """How much of each of `count` pixels lies in each of `size` stretches, in 1 / `size`."""
+    starts, pixels = np.arange(size)[:, None] * count, np.arange(count) * size
+    ends = np.minimum(starts + count, pixels + size)
+    shares: np.ndarray = np.maximum(ends - np.maximum(starts, pixels), 0)
+    return shares
+
+
+# What has to be said of a transform where nothing can be taken from the network's own.
+WHOLE = ("crop", "mean", "std", "interpolation")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnInput:
+    """What a library does to an image."""
+
+    prepare: Callable[[Image.Image], np.ndarray]
+    facts: Mapping[str, Any]
+    transform: Transform | None
+
+
+def terms(prepare: Callable[[Image.Image], np.ndarray], transform: Transform) -> OwnInput:
+    """Return what a library does where the words of a spec say it."""
+    return OwnInput(prepare=prepare, facts=as_facts(transform), transform=transform)
+
+
+def share_of(crop: int, resized: int) -> float:
+    """Return the share that a middle crop keeps, such that it gives back the size before it."""
+    share = crop / resized
+    return share if math.floor(crop / share) == resized else math.nextafter(share, 0)
+
+
+def saved_transform(place: str, values: Mapping[str, Any]) -> Transform:
+    """Return what was saved with a network in the words of a spec."""
+    try:
+        return Transform.model_validate(values)
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        raise EncoderError(f"{place} has a wrong {key} ({values[key]}); correct it there") from None
+
+
+def network_input(entry: Any, own_input: OwnInput | None, *, unknown: str = "") -> dict[str, Any]:
+    """Return how images are prepared, as `Network` takes it."""
+    given: Transform | None = entry.transform
+    if entry.preprocess == "ieat":
+        return {"prepare": ieat_input(given), "preprocessing": ieat_facts(given)}
+    if given is None:
+        if own_input is None:
+            raise EncoderError(f"{unknown}; give a 'transform' with {_listed(('size', *WHOLE))}")
+        return {"prepare": own_input.prepare, "preprocessing": own_input.facts}
+    if own_input is None or own_input.transform is None:
+        lacking = [key for key in WHOLE if getattr(given, key) is None]
+        if lacking:
+            why = unknown or "the network's own preprocessing is of another kind"
+            raise EncoderError(f"{why}; add {_listed(lacking)} to 'transform'")
+        changed = given
+    else:
+        keys = (*WHOLE, "channels")
+        changes = {key: value for key in keys if (value := getattr(given, key)) is not None}
+        changed = own_input.transform.model_copy(update={"size": given.size, **changes})
+    return {"prepare": declared(changed), "preprocessing": as_facts(changed)}
+
+
+def _listed(keys: Any) -> str:
+    return ", ".join(f"'{key}'" for key in keys)
+
+
+# What every training by timm has among its settings, and hardly anything else has.
+TIMM_ARGUMENTS = {"model", "mean", "std", "interpolation", "crop_pct", "img_size", "input_size"}
+
+# The same of torchvision's reference script.
+TORCHVISION_ARGUMENTS = {"val_crop_size", "val_resize_size", "interpolation"}
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedSettings:
+    """What timm saved about a network."""
+
+    place: str
+    architecture: str
+    config: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def settings_of(path: Path, checkpoint: Mapping[str, Any]) -> tuple[SavedSettings, ...]:
+    """Return what timm saved with a checkpoint: beside it, and in it."""
+    folder = _folder(path)
+    found = []
+    config = _json(folder / "config.json")
+    if isinstance(config.get("pretrained_cfg"), dict) and "architecture" in config:
+        found.append(
+            SavedSettings(
+                place=str(folder / "config.json"),
+                architecture=str(config["architecture"]),
+                config=config["pretrained_cfg"],
+                arguments=config.get("model_args") or {},
+            )
+        )
+    for place, said in _arguments(path, checkpoint):
+        if said.keys() >= TIMM_ARGUMENTS:
+            pool = {"global_pool": said.get("gp")}
+            found.append(
+                SavedSettings(
+                    place=place,
+                    architecture=str(said["model"]),
+                    data=said,
+                    arguments={**(said.get("model_kwargs") or {}), **pool},
+                )
+            )
+    return tuple(found)
+
+
+def check_preprocessing(
+    entry: Any, path: Path, checkpoint: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Refuse a network whose trainer saved another preprocessing than is used."""
+    if entry.transform is not None or entry.preprocess == "ieat":
+        return
+    for place, said in _preprocessings(path, checkpoint):
+        used = {
+            "size": list(facts.get("input_size", ())[1:]),
+            "mean": facts.get("mean"),
+            "std": facts.get("std"),
+            "interpolation": facts.get("interpolation"),
+            "crop": facts.get("crop_pct"),
+        }
+        other = {
+            key: value
+            for key, value in said.items()
+            if used[key] and not _is_near(value, used[key])
+        }
+        if other:
+            pairs = ", ".join(
+                f"{key} {value} instead of {used[key]}" for key, value in other.items()
+            )
+            raise EncoderError(
+                f"{place} says that images are prepared otherwise than the spec: {pairs}; write "
+                f"what the network was trained with: 'transform: {json.dumps({**used, **said})}'"
+            )
+
+
+def processor_folder(path: Path) -> Path | None:
+    """Return the folder of a checkpoint where an image processor of transformers is saved in it."""
+    folder = _folder(path)
+    is_saved = any((folder / name).is_file() for name in PROCESSORS)
+    return folder if is_saved or "pretrained_cfg" in _json(folder / "config.json") else None
+
+
+def check_agreement(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse several settings that do not agree."""
+    (first, said), *others = found.items()
+    for place, other in others:
+        for key, value in said.items():
+            if not _is_near(value, other[key]):
+                raise EncoderError(
+                    f"{first} and {place} disagree about how images are prepared: {key} {value} "
+                    f"and {other[key]}; remove the wrong one, or write a 'transform'"
+                )
+
+
+def _preprocessings(
+    path: Path, checkpoint: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what is said of preprocessing, in the words of a spec, and where."""
+    folder = _folder(path)
+    for name in PROCESSORS:
+        said = _json(folder / name)
+        said = said.get("image_processor", said)
+        if said:
+            yield str(folder / name), _of_processor(said)
+    said = _json(folder / "open_clip_config.json").get("preprocess_cfg") or {}
+    known = {key: said[key] for key in ("size", "mean", "std", "interpolation") if key in said}
+    if known:
+        yield str(folder / "open_clip_config.json"), _sized(known)
+    for place, given in _arguments(path, checkpoint):
+        if given.keys() >= TORCHVISION_ARGUMENTS:
+            crop, short = given["val_crop_size"], given["val_resize_size"]
+            words = {"size": crop, "crop": crop / short, "interpolation": given["interpolation"]}
+            yield place, _sized(words)
+
+
+def _of_processor(said: Mapping[str, Any]) -> dict[str, Any]:
+    words = {}
+    if said.get("do_normalize", True):
+        words = {"mean": said.get("image_mean"), "std": said.get("image_std")}
+    box = (said.get("crop_size") if said.get("do_center_crop") else None) or said.get("size")
+    if isinstance(box, dict):
+        side = box.get("shortest_edge")
+        words["size"] = [box.get("height", side), box.get("width", side)]
+    elif isinstance(box, int):
+        words["size"] = box
+    return _sized({key: value for key, value in words.items() if value is not None})
+
+
+def _sized(words: dict[str, Any]) -> dict[str, Any]:
+    size = words.get("size")
+    return {**words, "size": [size, size]} if isinstance(size, int) else words
+
+
+def _arguments(
+    path: Path, checkpoint: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the settings of a training, and where they are."""
+    inside = checkpoint.get("args")
+    if inside is not None:
+        yield f"'args' in {path}", inside if isinstance(inside, dict) else vars(inside)
+    file = _folder(path) / "args.yaml"
+    if file.is_file():
+        try:
+            said = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            raise EncoderError(f"{file} cannot be read as YAML; correct or remove it") from None
+        yield str(file), said if isinstance(said, dict) else {}
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        raise EncoderError(f"{file} cannot be read as JSON; correct or remove it") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _is_near(first: Any, second: Any) -> bool:
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        pairs = zip(first, second, strict=False)
+        return len(first) == len(second) and all(_is_near(*pair) for pair in pairs)
+    if isinstance(first, float | int) and isinstance(second, float | int):
+        return abs(first - second) <= TOLERANCE
+    return bool(first == second)

@@ -1,4 +1,4 @@
-"""Whether a network gives an image the same vector in every pass and beside any other images."""
+"""Check that a network gives the same vector for an image in every batch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pytest_visualbias.errors import EncoderError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["check_steady", "deviation", "noise"]
-
 # Far above what another order of additions changes, far below what dropout does.
 TOLERANCE = 1e-3
+
 # Other images in a pass move a vector by up to 6 % where int8 takes its scale from the whole pass,
 # and by 20 % or more where normalization takes mean and variance from it.
 COMPANY = 0.1
+
 # Divides by the batches of most programs, so that few passes are filled up.
 IMAGES = 8
 
@@ -29,25 +29,7 @@ def check_steady(
     *,
     batch: int | None = None,
 ) -> None:
-    """Embed noise, again in another order, and beside other images.
-
-    Dropout that is left on makes vectors random, and batch normalization that was saved while
-    training makes them depend on the other images of a pass. No result would show it.
-
-    Parameters
-    ----------
-    encode : callable
-        Prepared images to their vectors ``(n, dim)`` by the name of the layer.
-    prepare : callable
-        One RGB image to an input of the network.
-    batch : int or None
-        Images of every pass, if that is fixed.
-
-    Raises
-    ------
-    EncoderError
-        If the vectors of an image differ between passes by more than rounding.
-    """
+    """Embed noise, again in another order, and beside other images."""
     # In another order the same images share a pass.
     count = batch if batch is not None and IMAGES % batch else IMAGES
     images = [prepare(image) for image in noise(count)]
@@ -79,16 +61,6 @@ def deviation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def noise(count: int, *, seed: int = 0, darkest: int = 3) -> list[Image.Image]:
-    """Return images of noise; their means differ, so that normalizing by the batch shows.
-
-    Parameters
-    ----------
-    count : int
-        How many.
-    seed : int
-        Of the noise.
-    darkest : int
-        By what the darkest of them is divided; 1 makes all of them equally bright.
-    """
+    """Return images of noise; their means differ, so that normalizing by the batch shows."""
     pixels = np.random.default_rng(seed).integers(0, 256, (count, 240, 320, 3), dtype=np.uint8)
-    return [Image.fromarray(one // (1 + index % darkest)) for index, one in enumerate(pixels)]
+    return [Image.fromarray(pixel // (1 + index % darkest)) for index, pixel in enumerate(pixels)]

@@ -6,30 +6,30 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import timm
-import timm.data
 import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.checkpoint_keys import unwrapped
 from pytest_visualbias.models.checkpoints import read_checkpoint, refuse_quantised, weights_of
-from pytest_visualbias.models.fitting import load
 from pytest_visualbias.models.identity import HUB_NAMES
-from pytest_visualbias.models.misfits import MisfitError
-from pytest_visualbias.models.places import unwrapped
-from pytest_visualbias.models.preprocessing import channel_facts, reordered
-from pytest_visualbias.models.readouts import read_outs
-from pytest_visualbias.models.saved_settings import (
+from pytest_visualbias.models.load_weights import load_network
+from pytest_visualbias.models.loaded_network import LoadedNetwork, read_outs
+from pytest_visualbias.models.mismatches import MismatchError
+from pytest_visualbias.models.preprocessing import (
+    channel_facts,
     check_agreement,
     check_preprocessing,
+    ieat_facts,
+    ieat_input,
+    reordered,
     settings_of,
 )
-from pytest_visualbias.models.shards import files_of
-from pytest_visualbias.models.square import ieat_facts, ieat_input
-from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
-from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.preparing import ARGUMENTS
-from pytest_visualbias.spec.schema import TimmModel
+from pytest_visualbias.models.torch_encoder import TorchEncoder
+from pytest_visualbias.models.weight_files import files_of
+from pytest_visualbias.spec.consistency_rules import ARGUMENTS
+from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.model_entries import TimmModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,26 +38,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.models.saved_settings import SavedSettings
-    from pytest_visualbias.spec.schema import InMemoryModel, Transform
-
-__all__ = ["open_timm", "own_input"]
+    from pytest_visualbias.models.preprocessing import SavedSettings
+    from pytest_visualbias.spec.model_entries import InMemoryModel, Transform
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CHANNELS = 3
 LOCAL = "local-dir:"
+
 # What other keys of the spec say, and no file may.
 FORBIDDEN = tuple(ARGUMENTS[TimmModel])
 
 
 def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Build a timm model, load its weights, and make an encoder of it.
-
-    Raises
-    ------
-    EncoderError
-        For an unknown name, weights that cannot be had, or a checkpoint that does not fit.
-    """
+    """Build a timm model, load its weights, and make an encoder of it."""
     wants_pretrained = identity.checkpoint is None and identity.seed is None
     path = identity.checkpoint
     checkpoint = None if path is None else read_checkpoint(path)
@@ -81,7 +74,7 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
         notes |= facts
         if no_logits and hasattr(model, "reset_classifier"):
             model.reset_classifier(0)
-    network = Network(
+    network = LoadedNetwork(
         module=model,
         notes=notes,
         left_out=left_out if no_logits else (),
@@ -109,13 +102,7 @@ def check_name(name: str) -> None:
 
 
 def _arguments(entry: TimmModel, saved: tuple[SavedSettings, ...]) -> dict[str, Any]:
-    """Return what a network is built with: what the spec says, else what was saved with it.
-
-    Raises
-    ------
-    EncoderError
-        Where the two disagree.
-    """
+    """Return what a network is built with: what the spec says, else what was saved with it."""
     arguments: dict[str, Any] = dict(entry.arguments)
     for settings in saved:
         name, base = settings.architecture, entry.name.partition(".")[0]
@@ -211,10 +198,10 @@ def _loaded(
     """Load a checkpoint by its names, or by those under which timm reads older files."""
     head = _head(model)
     try:
-        return load(model, entry, path, head=head, checkpoint=checkpoint)
-    except MisfitError as error:
+        return load_network(model, entry, path, head=head, checkpoint=checkpoint)
+    except MismatchError as error:
         try:
-            facts, no_logits = load(
+            facts, no_logits = load_network(
                 *(model, entry, path), head=head, checkpoint=_renamed(model, checkpoint)
             )
         except EncoderError:
@@ -258,19 +245,7 @@ def own_input(
     *,
     size: Any = None,
 ) -> dict[str, Any]:
-    """Return how images are prepared for a model, as timm resolves it, or as iEAT does.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Of timm.
-    entry : model entry
-        Its `transform` is above all else.
-    saved : tuple of SavedSettings
-        What was saved with its weights, above what timm knows of the architecture.
-    size : int or (int, int), optional
-        That the network was built for.
-    """
+    """Return how images are prepared for a model, as timm resolves it, or as iEAT does."""
     if entry.preprocess == "ieat":
         transform = entry.transform
         return {"prepare": ieat_input(transform), "preprocessing": ieat_facts(transform)}

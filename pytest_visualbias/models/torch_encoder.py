@@ -1,22 +1,32 @@
-"""A network in evaluation mode whose layers are read by hooks, in one forward pass."""
+"""Read layers of torch networks, and pool feature maps into vectors."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.devices import choose_device, exact, is_out_of_memory, layout_for
+from pytest_visualbias.models.devices import (
+    choose_device,
+    deterministic_math,
+    is_out_of_memory,
+    layout_for,
+)
 from pytest_visualbias.models.final_layer import SHARES, with_pooled
-from pytest_visualbias.models.network import Network
-from pytest_visualbias.models.pooling import pool, two_dimensional
-from pytest_visualbias.models.text_tower import read_texts
-from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.layers import LOGITS, OUTPUT, POOLED, PROBABILITIES, READ_OUTS
+from pytest_visualbias.models.text_encoders import read_texts
+from pytest_visualbias.spec.effective_settings import (
+    LOGITS,
+    OUTPUT,
+    POOLED,
+    PROBABILITIES,
+    READ_OUTS,
+)
+from pytest_visualbias.spec.error_messages import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,37 +34,97 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, ReadOut
-    from pytest_visualbias.models.text_tower import TextTower
+    from pytest_visualbias.models.loaded_network import LoadedNetwork
+    from pytest_visualbias.models.text_encoders import TextTower
     from pytest_visualbias.spec.schema import LayerPoint
 
-__all__ = ["Network", "TorchEncoder"]
+
+def pool(
+    output: torch.Tensor,
+    layer: LayerPoint,
+    *,
+    channels_last: bool,
+    prefix_tokens: int,
+    register_tokens: int = 0,
+) -> torch.Tensor:
+    """Make one float32 vector per image from a feature map, a grid of tokens or a vector."""
+    if output.ndim == 4:  # noqa: PLR2004 - a feature map
+        if _is_channels_last(output, declared=channels_last):
+            output = output.permute(0, 3, 1, 2)
+        pooled = _pool_map(output, layer)
+    elif output.ndim == 3:  # noqa: PLR2004 - tokens
+        has_prefix = _is_square(output.shape[1] - prefix_tokens) or not _is_square(output.shape[1])
+        prefix = prefix_tokens if has_prefix else 0
+        pooled = _pool_tokens(output, layer, prefix, has_class=prefix > register_tokens)
+    else:
+        pooled = two_dimensional(output, layer)
+    # What follows may work in place, as ReLU often does, on the very tensor that was pooled.
+    return pooled.to(torch.float32, copy=True)
+
+
+def _is_channels_last(output: torch.Tensor, *, declared: bool) -> bool:
+    first, second, third = output.shape[1:]
+    if first == second != third:
+        return True
+    if second == third != first:
+        return False
+    return declared
+
+
+def _is_square(number: int) -> bool:
+    return number > 0 and math.isqrt(number) ** 2 == number
+
+
+def _pool_map(output: torch.Tensor, layer: LayerPoint) -> torch.Tensor:
+    if layer.pooling == "mean":
+        return output.mean(dim=(2, 3), dtype=torch.float32)
+    if layer.pooling == "max":
+        return output.amax(dim=(2, 3))
+    if layer.pooling == "flatten":
+        return output.flatten(1)
+    raise EncoderError(f"layer '{layer.name}' is a feature map without a class token; use mean")
+
+
+def _pool_tokens(
+    output: torch.Tensor, layer: LayerPoint, prefix: int, *, has_class: bool
+) -> torch.Tensor:
+    if layer.pooling == "cls":
+        if not has_class:
+            raise EncoderError(f"layer '{layer.name}' has no class token; use mean")
+        return output[:, 0]
+    if layer.pooling == "flatten":
+        return output.flatten(1)
+    patches = output[:, prefix:]
+    if layer.pooling == "mean":
+        return patches.mean(dim=1, dtype=torch.float32)
+    return patches.amax(dim=1)
+
+
+def two_dimensional(output: Any, layer: LayerPoint) -> torch.Tensor:
+    """Return vectors ``(n, dim)``; further axes may have length 1."""
+    is_vector = torch.is_tensor(output) and output.ndim > 1 and output.shape[2:].numel() == 1
+    if not is_vector:
+        shape = tuple(output.shape) if torch.is_tensor(output) else type(output).__name__
+        raise EncoderError(
+            f"layer '{layer.name}' gives {shape} where (n, dim) is needed; name a module to pool"
+        )
+    vectors: torch.Tensor = output.flatten(1)
+    return vectors
+
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 # Images in every pass on the processor, the last pass filled up: which kernels run, and so the last
 # bits of a vector, go by the shape of the pass. Larger ones are no faster there.
 PASS = 4
 
 
 class TorchEncoder:
-    """An `Encoder` over a torch network.
-
-    Parameters
-    ----------
-    network : Network
-        Taken over: moved to the device and put in evaluation mode.
-    device : str
-        As `choose_device` takes it.
-    precision : str
-        ``fp32``, or ``bf16`` or ``fp16`` for autocast.
-    worker : int
-        Number of this process among those of a run.
-    threads : int or None
-        This process's share of the processors, which torch is held to.
-    """
+    """An `Encoder` over a torch network."""
 
     def __init__(
         self,
-        network: Network,
+        network: LoadedNetwork,
         *,
         device: str = "auto",
         precision: str = "fp32",
@@ -74,14 +144,14 @@ class TorchEncoder:
         if self._layout is not None:
             self._module.to(memory_format=self._layout)
         if network.pooled is None:
-            with torch.inference_mode(), exact():
+            with torch.inference_mode(), deterministic_math():
                 network = with_pooled(network, self._on_device)
         self._network = network
         self._fits: int | None = None
         self._tower: TextTower | None = None
 
     @classmethod
-    def within(cls, context: Context, network: Network) -> TorchEncoder:
+    def within(cls, context: Context, network: LoadedNetwork) -> TorchEncoder:
         """Return the encoder of a network on the device, and in the precision, of a context."""
         return cls(
             network,
@@ -142,18 +212,7 @@ class TorchEncoder:
     def encode(
         self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
     ) -> dict[str, np.ndarray]:
-        """Return the vectors ``(n, dim)`` of every layer, float32, from one forward pass.
-
-        Where the memory of the device does not hold so many images, they go through it in halves,
-        and so do those of later calls. On the processor every pass is of one shape, so that no
-        vector depends on how many images it is computed with.
-
-        Raises
-        ------
-        EncoderError
-            For a layer that the network does not have, whose output cannot be pooled, or a device
-            that does not hold even one image.
-        """
+        """Return the vectors ``(n, dim)`` of every layer, float32, from one forward pass."""
         parts: list[dict[str, np.ndarray]] = []
         left = list(inputs)
         while left:
@@ -174,24 +233,12 @@ class TorchEncoder:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the vectors ``(n, dim)`` of texts in the space of `pooled`, float32.
-
-        Raises
-        ------
-        EncoderError
-            For a model without a part that reads texts, and a text that is too long for it.
-        """
-        with torch.inference_mode(), exact(), self._autocast():
+        """Return the vectors ``(n, dim)`` of texts in the space of `pooled`, float32."""
+        with torch.inference_mode(), deterministic_math(), self._autocast():
             return read_texts(self._reader(), texts, self._device)
 
     def texts_identity(self) -> str:
-        """Return the digest of what texts are read by: its weights and its tokenizer.
-
-        Raises
-        ------
-        EncoderError
-            For a model without a part that reads texts.
-        """
+        """Return the digest of what texts are read by: its weights and its tokenizer."""
         tower = self._reader()
         return f"{_digest(tower.module)} {tower.tokenizer}"
 
@@ -221,7 +268,7 @@ class TorchEncoder:
         self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
     ) -> dict[str, np.ndarray]:
         images = self._on_device(np.stack(inputs))
-        with torch.inference_mode(), exact(), self._autocast():
+        with torch.inference_mode(), deterministic_math(), self._autocast():
             with self._hooks(layers) as vectors:
                 seen = self._network.body(images)
                 own = self._own(seen, {layer.module for layer in layers})

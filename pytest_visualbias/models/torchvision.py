@@ -11,14 +11,20 @@ import torchvision.models
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.fitting import load
-from pytest_visualbias.models.heads import head_outs
-from pytest_visualbias.models.inputs import OwnInput, network_input, share_of, terms
-from pytest_visualbias.models.preprocessing import declared
-from pytest_visualbias.models.saved_settings import check_preprocessing
-from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
-from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.schema import Transform
+from pytest_visualbias.models.final_layer import head_outs
+from pytest_visualbias.models.load_weights import load_network
+from pytest_visualbias.models.loaded_network import LoadedNetwork
+from pytest_visualbias.models.preprocessing import (
+    OwnInput,
+    check_preprocessing,
+    declared,
+    network_input,
+    share_of,
+    terms,
+)
+from pytest_visualbias.models.torch_encoder import TorchEncoder
+from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.model_entries import Transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,23 +33,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.spec.schema import TorchvisionModel
-
-__all__ = ["open_torchvision"]
+    from pytest_visualbias.spec.model_entries import TorchvisionModel
 
 INCEPTIONS = ("googlenet", "inception_v3")
+
 # Classifiers that help in training, and that no other pass runs.
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Build a classifier of torchvision, load its weights, and make an encoder of it.
-
-    Raises
-    ------
-    EncoderError
-        For an unknown name, weights that cannot be had, or a checkpoint that does not fit.
-    """
+    """Build a classifier of torchvision, load its weights, and make an encoder of it."""
     published = _published(entry)
     is_own = identity.checkpoint is None and identity.seed is None
     weights = _wanted(entry, published) if is_own else None
@@ -60,9 +59,9 @@ def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Conte
     if path is not None and checkpoint is not None:
         check_preprocessing(entry, path, checkpoint, images["preprocessing"])
     heads = (f"{head}.", *AUXILIARY)
-    facts, no_logits = load(model, entry, path, head=heads, checkpoint=checkpoint)
+    facts, no_logits = load_network(model, entry, path, head=heads, checkpoint=checkpoint)
     notes |= facts
-    network = Network(
+    network = LoadedNetwork(
         module=model,
         notes=notes,
         classes=() if weights is None else tuple(weights.meta.get("categories", ())),
@@ -120,10 +119,7 @@ def _create(entry: TorchvisionModel, published: Any, weights: Any, seed: int | N
 
 
 def _built_for(entry: TorchvisionModel, published: Any, seed: int | None) -> dict[str, Any]:
-    """Return what torchvision builds an architecture with for the weights that an entry names.
-
-    Its functions do so only where they load these weights, too.
-    """
+    """Return what torchvision builds an architecture with for the weights that an entry names."""
     weights = None if entry.weights is None else _wanted(entry, published)
     arguments: dict[str, Any] = {}
     if entry.name in INCEPTIONS:

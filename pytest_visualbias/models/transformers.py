@@ -13,45 +13,45 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 from transformers.utils.hub import cached_file
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import refuse_quantised
-from pytest_visualbias.models.choosing import listed
+from pytest_visualbias.models.checkpoints import listed, refuse_quantised
 from pytest_visualbias.models.encoder import missing
-from pytest_visualbias.models.fitting import is_ignored
-from pytest_visualbias.models.inputs import network_input
-from pytest_visualbias.models.processors import processed
-from pytest_visualbias.models.readings import (
+from pytest_visualbias.models.load_weights import is_ignored
+from pytest_visualbias.models.loaded_network import LoadedNetwork
+from pytest_visualbias.models.preprocessing import network_input, processor_folder
+from pytest_visualbias.models.text_encoders import text_tower
+from pytest_visualbias.models.torch_encoder import TorchEncoder
+from pytest_visualbias.models.transformers_loading import (
     HEADS,
     first_tensor,
+    fit_saved,
     head_of,
+    processed,
     read_outs_of,
     tokens_of,
 )
-from pytest_visualbias.models.saved_names import fit_saved
-from pytest_visualbias.models.saved_settings import processor_folder
-from pytest_visualbias.models.shards import files_of, is_adapter
-from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
-from pytest_visualbias.models.transformers_texts import text_tower
+from pytest_visualbias.models.weight_files import files_of, is_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.models.text_tower import TextTower
-    from pytest_visualbias.spec.schema import TransformersModel
-
-__all__ = ["open_transformers"]
+    from pytest_visualbias.models.text_encoders import TextTower
+    from pytest_visualbias.spec.model_entries import TransformersModel
 
 # The files by which a folder is known to have a tokenizer.
 TOKENIZERS = (
     *("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.model"),
     "tokenizer.model",
 )
+
 # What transformers itself computes attention with; another name is of a kernel on the hub.
 IMPLEMENTATION = "_implementation"
 IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+
 # Weights that are drawn anew where a base model is read without what was put on top of it.
 TOPS = ("pooler.",)
 CHANNELS = 3
+
 # What is left out where a model is read without it: classifiers of any kind, and poolers.
 KNOWN_TOPS = (
     *TOPS,
@@ -63,16 +63,7 @@ KNOWN_TOPS = (
 def open_transformers(
     entry: TransformersModel, identity: Identity, context: Context
 ) -> TorchEncoder:
-    """Build a model of transformers, load its weights, and make an encoder of it.
-
-    No code of a repository is run, and pickles are read with ``weights_only``.
-
-    Raises
-    ------
-    EncoderError
-        For a folder or a repository that cannot be had, weights that do not fit, and models that
-        read no images.
-    """
+    """Build a model of transformers, load its weights, and make an encoder of it."""
     place = _place(entry, identity, context)
     with _quiet():
         config = _asked(transformers.AutoConfig, place)
@@ -93,7 +84,7 @@ def open_transformers(
             unlearned = "" if facts["adapter"]["saves_classifier"] else unlearned
         images = _input(entry, _prepared_by(place, identity, adapters))
     read = read_outs_of(model, unlearned)
-    network = Network(
+    network = LoadedNetwork(
         module=model,
         notes={"architecture": kind.__name__, **facts},
         classes=_classes(config) if is_own and not unlearned else (),
@@ -224,12 +215,7 @@ def _implementations(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _kind(config: Any) -> Any:
-    """Return the class whose features are meant.
-
-    A model that compares images with texts is what it was saved as. Of every other one it is the
-    classifier that the library has for its kind, whether it was saved with one or not: what a
-    network was finetuned from and what became of it are then read at the same place.
-    """
+    """Return the class whose features are meant."""
     saved = getattr(transformers, (config.architectures or [""])[0], None)
     if saved is not None and (
         hasattr(saved, "get_image_features") or saved.__name__.endswith("WithProjection")
@@ -307,19 +293,19 @@ def _files(place: _Place) -> list[Path]:
 def _adapters(entry: TransformersModel, identity: Identity, context: Context) -> list[Path]:
     """Return the adapters of a network: its own, and one that is its checkpoint."""
     own = [] if entry.adapter is None else [context.folder / entry.adapter]
-    found = identity.checkpoint
-    return [*own, *([found] if found is not None and is_adapter(found) else [])]
+    checkpoint = identity.checkpoint
+    return [*own, *([checkpoint] if checkpoint is not None and is_adapter(checkpoint) else [])]
 
 
 def _adapted(model: Any, adapter: Path, facts: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return a model with an adapter merged into it; peft is imported only for this."""
     try:
-        from pytest_visualbias.models import adapters
+        from pytest_visualbias.models import transformers_loading
     except ModuleNotFoundError as error:
         if error.name != "peft":
             raise
         raise EncoderError(missing("peft")) from None
-    merged, told = adapters.merged(model, adapter, heads=HEADS)
+    merged, told = transformers_loading.merge_adapter(model, adapter, heads=HEADS)
     return merged, {**facts, "adapter": told}
 
 
@@ -347,10 +333,10 @@ def _input(entry: TransformersModel, place: _Place) -> dict[str, Any]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep progress bars and reports of loading to transformers; what is wrong is said by us."""
-    told = transformers.utils.logging
-    before, bars = told.get_verbosity(), told.is_progress_bar_enabled()
-    told.set_verbosity_error()
-    told.disable_progress_bar()
+    logging = transformers.utils.logging
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             # What will be called otherwise in a later version is nothing to its users.
@@ -358,6 +344,6 @@ def _quiet() -> Iterator[None]:
                 warnings.simplefilter("ignore", kind)
             yield
     finally:
-        told.set_verbosity(before)
+        logging.set_verbosity(before)
         if bars:
-            told.enable_progress_bar()
+            logging.enable_progress_bar()

@@ -1,1 +1,1 @@
-"""Projections of the report: lines and pages that people read."""
+"""Write reports: terminal, JSON, HTML, Markdown, CSV, model card."""

@@ -1,27 +1,131 @@
-"""Two reports beside each other: what appeared, vanished, grew, shrank, or got another verdict."""
+"""Compare two reports."""
 
 from __future__ import annotations
 
 import dataclasses
+import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pytest_visualbias.baseline.entries import TOLERANCE, difference, entry_of
-from pytest_visualbias.errors import ReportError
-from pytest_visualbias.reports.outcomes import FAILING, label
-from pytest_visualbias.reports.worst import as_judged
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pytest_visualbias.errors import ReportError, without_commands
+from pytest_visualbias.evaluation.baseline.entries import TOLERANCE, difference, entry_of
+from pytest_visualbias.evaluation.verdict import signed_magnitude
+from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.reports.formatting import FAILING, label
+from pytest_visualbias.reports.series_notes import as_judged
+from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_visualbias.baseline.entries import Entry
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.evaluation.baseline.entries import Entry
+    from pytest_visualbias.reports.tables import Screen
+    from pytest_visualbias.results import Report, ResultRecord
+    from pytest_visualbias.spec.fields import Alternative
 
-__all__ = ["TOLERANCE", "Change", "Comparison", "compare"]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Violation:
+    kind: str
+    value: float
+    limit: float
+    is_proven: bool
+
+    @property
+    def sentence(self) -> str:
+        return f"its {self.kind} {self.value:+.4g} is over {self.limit:g}"
+
+
+def check_outcomes(report: Report) -> None:
+    """Refuse a report that calls a result better or worse than its numbers are."""
+    for row in report.results:
+        if row.role == "gated" and row.effect_judged is not None:
+            wrong = _wrong_control(row) if row.control == "positive" else _wrong(row)
+            if wrong:
+                raise ReportError(
+                    f"{row.nodeid} is '{row.outcome}' in the report, but {wrong}: it was edited; "
+                    "run the gate again"
+                )
+
+
+def _wrong_control(row: ResultRecord) -> str:
+    """Return why a positive control cannot have passed."""
+    least = row.limits.get("min_effect", 0.0)
+    value = signed_magnitude(row.effect_judged or 0.0, cast("Alternative", row.alternative))
+    is_shown = row.p_verdict is not None and row.p_verdict <= row.alpha
+    is_held = value >= least and is_shown
+    return "" if row.outcome != "pass" or is_held else f"its effect does not reach {least:g}"
+
+
+def _wrong(row: ResultRecord) -> str:
+    """Return why a test cannot have the outcome that stands there."""
+    violations = _violations(row)
+    # Intervals may have been computed at another level than those that are reported.
+    is_known = row.evidence in ("significant", "point")
+    proven = [violation for violation in violations if violation.is_proven and is_known]
+    uncovered = [one for one in proven if not _waived(row, one)]
+    if row.outcome == "pass" and violations:
+        return violations[0].sentence
+    if row.outcome == "accepted" and uncovered:
+        return f"{uncovered[0].sentence}, and the waiver does not cover that"
+    if row.outcome == "inconclusive" and proven and row.accept is None:
+        return f"{proven[0].sentence} with evidence"
+    is_last = row.series is None or row.series.gate == "last"
+    on_growth, on_excess = {"max_growth", "max_shift"}, {"max_excess"}
+    is_compared = (row.growth is not None or not row.limits.keys() & on_growth) and (
+        row.excess is not None or not row.limits.keys() & on_excess
+    )
+    if row.outcome == "fail" and row.accept is None and is_last and is_compared:
+        unproven = f"{violations[0].sentence} without evidence" if violations and is_known else ""
+        return "" if proven else unproven if violations else "no limit is exceeded"
+    return ""
+
+
+def _violations(row: ResultRecord) -> list[_Violation]:
+    """Return the limits that the numbers of a result exceed."""
+    numbers = [
+        ("effect", row.effect_judged, row.p_adjusted, row.alternative),
+        ("gap", row.gap, row.p_adjusted, row.alternative),
+    ]
+    if (growth := row.growth) is not None:
+        numbers.append(("growth", growth.value, growth.p_adjusted, "greater"))
+        numbers.append(("shift", growth.shift, growth.p_adjusted, "two-sided"))
+    if (excess := row.excess) is not None:
+        numbers.append(("excess", excess.value, excess.p_adjusted, "greater"))
+    found = []
+    for kind, value, p, alternative in numbers:
+        limit = row.limits.get(f"max_{kind}")
+        if limit is None or value is None:
+            continue
+        if not signed_magnitude(value, cast("Alternative", alternative)) <= limit:
+            is_proven = row.evidence == "point" or (p is not None and p <= row.alpha)
+            found.append(_Violation(kind=kind, value=value, limit=limit, is_proven=is_proven))
+    return found
+
+
+def _waived(row: ResultRecord, violation: _Violation) -> bool:
+    accept = row.accept
+    if accept is None:
+        return False
+    largest = getattr(accept, f"max_{violation.kind}", None)
+    if largest is None and row.kind == "outcome-gap" and violation.kind == "gap":
+        largest = accept.max_effect
+    alternative = "greater" if violation.kind == "growth" else row.alternative
+    return (
+        largest is not None
+        and signed_magnitude(violation.value, cast("Alternative", alternative)) <= largest
+    )
+
 
 How = Literal[
     "appeared", "vanished", "not comparable", "grew", "shrank", "turned", "verdict", "same"
 ]
+
 # From good to bad; what could not be measured says as little for a model as a failure does.
 RANKS = {"pass": 0, "reported": 0, "accepted": 1, "inconclusive": 2} | dict.fromkeys(FAILING, 3)
 
@@ -31,29 +135,7 @@ ALL, LAST = "all checkpoints", "the last checkpoint"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One test of one model at one layer, in two reports.
-
-    Attributes
-    ----------
-    spec, model, test, layer : str
-        Which.
-    how : str
-        ``appeared`` and ``vanished``: it is in one report only. ``not comparable``: measured on
-        something else, or not at all. ``grew``, ``shrank``: the absolute judged effect, by more
-        than the tolerance. ``turned``: the effect changed its sign, and hardly its size.
-        ``verdict``: nothing but the verdict changed. ``same``: nothing did.
-    unlike : str or None
-        In what they differ that must agree.
-    effects : tuple of float or None
-        The judged effects.
-    verdicts : tuple of str or None
-        The outcomes.
-    is_worse : bool
-        Whether it is a step back, or hides one.
-    gates : tuple of str, or None
-        Which checkpoints of a training run are judged, where that is not the same in both. The
-        effects are of the last one then; else, where all are judged, of the worst.
-    """
+    """One test of one model at one layer, in two reports."""
 
     spec: str
     model: str
@@ -74,15 +156,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """All changes between two reports.
-
-    Attributes
-    ----------
-    tolerance : float
-        How far an effect may move and count as the same.
-    changes : tuple of Change
-        In the order of the later report; what vanished comes last.
-    """
+    """All changes between two reports."""
 
     tolerance: float
     changes: tuple[Change, ...]
@@ -90,11 +164,11 @@ class Comparison:
     @property
     def is_worse(self) -> bool:
         """Whether anything is."""
-        return any(one.is_worse for one in self.changes)
+        return any(change.is_worse for change in self.changes)
 
     def counts(self) -> dict[str, int]:
         """Return how many changes there are of each kind."""
-        kinds = [one.how for one in self.changes]
+        kinds = [change.how for change in self.changes]
         return {how: kinds.count(how) for how in dict.fromkeys(kinds)}
 
     def plain(self) -> dict[str, Any]:
@@ -104,27 +178,12 @@ class Comparison:
             "is_worse": self.is_worse,
             "tolerance": self.tolerance,
             "counts": self.counts(),
-            "changes": [dataclasses.asdict(one) for one in self.changes],
+            "changes": [dataclasses.asdict(change) for change in self.changes],
         }
 
 
 def compare(old: Report, new: Report, tolerance: float = TOLERANCE) -> Comparison:
-    """Return what changed from one run to another.
-
-    Parameters
-    ----------
-    old, new : Report
-        Tests are the same where spec, model, test and layer are called the same.
-    tolerance : float
-        How far the absolute judged effect may rise.
-
-    Returns
-    -------
-    Comparison
-        Worse where a verdict got worse, a failing test appeared, a test vanished, is not
-        comparable or is no longer judged, or the effect of a gated model rose; the effect of a
-        control may.
-    """
+    """Return what changed from one run to another."""
     before, after = _rows(old), _rows(new)
     changes = [_change(before.get(key), row, (old, new), tolerance) for key, row in after.items()]
     changes += [_vanished(row) for key, row in before.items() if key not in after]
@@ -132,7 +191,9 @@ def compare(old: Report, new: Report, tolerance: float = TOLERANCE) -> Compariso
 
 
 def _rows(report: Report) -> dict[tuple[str, str, str, str], ResultRecord]:
-    return {(one.spec, one.model, one.test, one.layer): one for one in report.results}
+    return {
+        (result.spec, result.model, result.test, result.layer): result for result in report.results
+    }
 
 
 def _change(
@@ -230,9 +291,9 @@ def _unlike(old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]
 
 
 def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
-    for one in report.models:
-        if (one.spec, one.model) == (row.spec, row.model):
-            return one.model_dump(mode="json")
+    for model in report.models:
+        if (model.spec, model.model) == (row.spec, row.model):
+            return model.model_dump(mode="json")
     raise ReportError(
         f"a report has results of '{row.model}' and does not say what that is; make it anew"
     )
@@ -241,5 +302,85 @@ def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
 def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
     trials: Sequence[Mapping[str, Any]] = model["trials"]
     # Fingerprints are not compared: other weights are what a comparison is for.
-    named = [{"fingerprint": str(one.get("fingerprint", ""))} for one in trials]
+    named = [{"fingerprint": str(trial.get("fingerprint", ""))} for trial in trials]
     return entry_of(result, {**model, "trials": named})
+
+
+LEAST = 72
+
+
+def table(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
+    """Return the changes between two reports, what is worse first."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        force_terminal=screen.has_colour,
+        no_color=not screen.has_colour,
+        width=max(screen.width, LEAST),
+        legacy_windows=False,
+        emoji=False,
+        highlight=False,
+        markup=False,
+    )
+    shown = [
+        one
+        for one in comparison.changes
+        if shows_all or one.how != "same" or one.is_worse or one.gates
+    ]
+    if shown:
+        console.print(_table_rows(sorted(shown, key=lambda one: not one.is_worse), screen))
+    for change in (one for one in shown if one.unlike is not None):
+        text = f"{change.name}: not comparable: {change.unlike}"
+        console.print(Text(visible(text), style="yellow"), soft_wrap=True)
+    for change in (one for one in shown if one.gates is not None):
+        then, now = change.gates or ("", "")
+        text = f"{change.name}: judged is {now}, and was {then}; the effects are of the last"
+        console.print(Text(visible(text), style="yellow"), soft_wrap=True)
+    console.print(Text(_last(comparison)), soft_wrap=True)
+    text = without_commands(stream.getvalue())
+    return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _table_rows(changes: list[Change], screen: Screen) -> Table:
+    arrow = "→" if screen.has_unicode else "->"
+    found = Table(
+        box=box.SIMPLE_HEAD if screen.has_unicode else box.ASCII2, show_edge=False, pad_edge=False
+    )
+    found.add_column("test", overflow="fold", ratio=1)
+    for name in ("effect", "|effect| by"):
+        found.add_column(name, justify="right", no_wrap=True)
+    for name in ("verdict", "what"):
+        found.add_column(name, no_wrap=True)
+    for change in changes:
+        style = "bold red" if change.is_worse else ""
+        cells = [
+            visible(change.name),
+            f" {arrow} ".join("-" if d is None else format_effect(d) for d in change.effects),
+            _rise(change),
+            _verdicts(change, arrow),
+        ]
+        what = f"{change.how}, worse" if change.is_worse else change.how
+        found.add_row(*(Text(cell) for cell in cells), Text(what, style=style))
+    return found
+
+
+def _rise(change: Change) -> str:
+    old, new = change.effects
+    if old is None or new is None or change.unlike is not None:
+        return "-"
+    rise = abs(new) - abs(old)
+    # So small a rise would be shown as none.
+    return format_effect(rise) if rise == 0 or abs(rise) >= 0.005 else f"{rise:+.1e}"  # noqa: PLR2004
+
+
+def _verdicts(change: Change, arrow: str) -> str:
+    old, new = (verdict if verdict is not None else "-" for verdict in change.verdicts)
+    return new if old == new else f"{old} {arrow} {new}"
+
+
+def _last(comparison: Comparison) -> str:
+    counts = ", ".join(f"{count} {how}" for how, count in comparison.counts().items())
+    if not counts:
+        return "no results in either report"
+    worse = sum(change.is_worse for change in comparison.changes)
+    return f"{counts}; {f'{worse} worse' if worse else 'nothing is worse'}"

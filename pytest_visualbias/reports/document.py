@@ -1,4 +1,4 @@
-"""The whole report of a run, put together."""
+"""Build, read and check the JSON report."""
 
 from __future__ import annotations
 
@@ -6,18 +6,258 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pytest_visualbias.record import ModelRecord, Report, ResultRecord
-from pytest_visualbias.reports.counts import PName, bias_counts
-from pytest_visualbias.reports.labels import labelled
-from pytest_visualbias.reports.transfer import transfers
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pytest_visualbias.errors import ReportError, StorageError
+from pytest_visualbias.evaluation.baseline.stored import load_strict
+from pytest_visualbias.reports.bias_counts import (
+    PName,
+    bias_counts,
+    label_summaries,
+    rank_correlations,
+)
+from pytest_visualbias.reports.field_descriptions import MEANINGS
+from pytest_visualbias.reports.series_notes import numbers_of
+from pytest_visualbias.results import READ_VERSIONS, ModelRecord, Report, ResultRecord
+from pytest_visualbias.spec.error_messages import what_is_wrong
+from pytest_visualbias.spec.urls import Url
+from pytest_visualbias.stimuli.remote.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["assemble", "environment"]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the schema that every report of this release is valid under."""
+    found = Report.model_json_schema(mode="serialization", by_alias=True)
+    for name, part in found.get("$defs", {}).items():
+        _describe(part, name)
+    _describe(found, "Report")
+    head = {
+        "$schema": DIALECT,
+        "title": "Report of pytest-visualbias",
+        "description": "A run of pytest --visualbias, as --visualbias-json writes it.",
+    }
+    return {**head, **{key: value for key, value in found.items() if key not in head}}
+
+
+def _describe(part: dict[str, Any], name: str) -> None:
+    meanings = MEANINGS.get(name, {})
+    for key, value in part.get("properties", {}).items():
+        if key in meanings:
+            value["description"] = meanings[key]
+
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Accuracy(BaseModel):
+    """The accuracy of one model, at one layer or as a whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    accuracy: Share
+    layer: str | None = None
+    spec: str | None = None
+    fingerprint: str | None = None
+    ci_low: Share | None = None
+    ci_high: Share | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+    trial: str | None = None
+    strengths: list[float] | None = None
+    has_converged: bool | None = None
+
+
+class Accuracies(BaseModel):
+    """A file of accuracies; what else stands in it says how they were had."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    accuracies: list[Accuracy]
+    tool: dict[str, str] = {}
+    data: dict[str, Any] = {}
+    method: dict[str, Any] = {}
+
+
+def read_accuracies(path: Path) -> tuple[Accuracy, ...]:
+    """Read a file of accuracies."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ReportError(
+            f"{path}: accuracies cannot be read ({error.strerror}); name another file"
+        ) from None
+    except UnicodeDecodeError:
+        raise ReportError(f"{path} is no text of UTF-8; name a file of accuracies") from None
+    try:
+        return tuple(Accuracies.model_validate_json(text).accuracies)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        where = f"{path}: {place}" if place else f"{path}"
+        raise ReportError(
+            f"{where}: {what_is_wrong(first)}; the file is "
+            '{"accuracies": [{"model": NAME, "layer": LAYER, "accuracy": 0 to 1}, ...]}'
+        ) from None
+
+
+DIGITS = 12
+
+
+def provenance(report: Report, models: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield what was run, on what, and where: the values are text of anybody."""
+    tool, environment = report.tool, report.environment
+    yield "tool", f"{tool.get('name', '')} {tool.get('version', '')}".strip()
+    yield "commit", _commit(environment.get("git"))
+    for key in ("started", "python", "platform", "device", "precision"):
+        if environment.get(key):
+            yield key, str(environment[key])
+    if packages := _mapping(environment.get("packages")):
+        yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items())
+    for name, what in _mapping(environment.get("overrides")).items():
+        yield f"model given in place of {name}", str(what)
+    for spec, digest in {result.spec: result.spec_digest for result in report.results}.items():
+        yield "spec", f"{spec} (sha256 {digest[:DIGITS]})"
+    for model in (one for one in report.models if models is None or one.model in models):
+        yield "model", _model(model, _series_of(report, model))
+    if report.summary.get("exit_status") is not None:
+        yield "exit code of pytest", str(report.summary["exit_status"])
+
+
+def _commit(git: object) -> str:
+    found = _mapping(git)
+    commit = found.get("commit")
+    if not commit:
+        return "unknown"
+    return f"{commit}, with changes that are not committed" if found.get("dirty") else str(commit)
+
+
+def _series_of(report: Report, model: ModelRecord) -> list[ResultRecord]:
+    """Return the results of a model that are of a series of checkpoints."""
+    return [
+        result
+        for result in report.results
+        if (result.spec, result.model) == (model.spec, model.model) and result.series is not None
+    ]
+
+
+def _model(model: ModelRecord, results: Sequence[ResultRecord]) -> str:
+    weights = [
+        (str(trial.get("url") or trial.get("label", "")), str(trial.get("fingerprint", "")))
+        for trial in model.trials
+    ]
+    step = numbers_of(results)
+    gated = next((result.series for result in results if result.series is not None), None)
+    if gated is not None and gated.gate == "all":
+        weights = [(point.checkpoint, point.fingerprint) for point in gated.points]
+    told = ", ".join(f"{label} {digest[:DIGITS]}".strip() for label, digest in weights)
+    of = f", {step}" if step else ""
+    return f"{model.model} in {model.spec} ({model.source}{of}): {told}"
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """Return a part of the report that can be anything as a mapping."""
+    return {str(key): one for key, one in value.items()} if isinstance(value, dict) else {}
+
+
+KNOWN = " or ".join(map(str, READ_VERSIONS))
+MARK = "schema_version"
+BASELINE = "visualbias_baseline"
+
+# What numbers of biases are counted by.
+CORRECTED = ("p_value", "p_verdict")
+
+
+def read_report(path: Path | Url) -> Report:
+    """Read the JSON report of a run, in a file or at a URL."""
+    try:
+        stored = load_strict(_bytes(path).decode("utf-8"))
+    except StorageError as error:
+        raise ReportError(str(error)) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ReportError(f"{path} cannot be read ({reason}); correct the path") from None
+    except UnicodeDecodeError:
+        raise ReportError(f"{path} is not UTF-8; make the report anew") from None
+    except ValueError as error:
+        raise ReportError(f"{path} is not JSON ({error}); make the report anew") from None
+    _refuse_others(stored, path)
+    try:
+        report = _lenient(stored)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        what = f"{place}: {what_is_wrong(first)}"
+    else:
+        what = next(_contradictions(report), "")
+    if what:
+        raise ReportError(f"{path} is no whole report ({what}); make it anew")
+    return report
+
+
+def _bytes(path: Path | Url) -> bytes:
+    return open_store(path).read() if isinstance(path, Url) else path.read_bytes()
+
+
+def _contradictions(report: Report) -> Iterator[str]:
+    """Yield what no run writes, and what reports could not be made from."""
+    for index, row in enumerate(report.results):
+        for role, one in row.sets.items():
+            place = f"results.{index}.sets.{role}"
+            if len(one.names) != len(one.images):
+                yield f"{place}: {len(one.images)} images, but {len(one.names)} names"
+            if (scores := row.scores.get(role)) and not scores.keys() >= {*one.images}:
+                yield f"{place}: an image has no score"
+        for name in CORRECTED:
+            p = getattr(row, name)
+            if p is not None and not 0 <= p <= 1:
+                yield f"results.{index}.{name}: {p:g} is no p"
+
+
+def _refuse_others(stored: Any, path: Path | Url) -> None:  # noqa: ANN401 - what a file holds
+    """Raise for what is another kind of file, or of another version."""
+    if isinstance(stored, dict) and BASELINE in stored:
+        raise ReportError(
+            f"{path} holds recorded results, not a report; name a file that "
+            "`pytest --visualbias-json` wrote"
+        )
+    if not isinstance(stored, dict) or MARK not in stored:
+        raise ReportError(f"{path} is no report; name a file that `pytest --visualbias-json` wrote")
+    version = stored[MARK]
+    if isinstance(version, int) and version > READ_VERSIONS[-1]:
+        raise ReportError(
+            f"{path} is a report of version {version}, and this release reads {KNOWN}; install "
+            "a newer pytest-visualbias"
+        )
+    if type(version) is not int or version not in READ_VERSIONS:
+        raise ReportError(f"{path}: '{MARK}' is {version!r}, not {KNOWN}; make the report anew")
+
+
+def _lenient(stored: dict[str, Any]) -> Report:
+    stored = {**stored, MARK: READ_VERSIONS[-1]}
+    try:
+        return Report.model_validate(stored)
+    except ValidationError as error:
+        found = error.errors()
+    unknown = [one["loc"] for one in found if one["type"] == "extra_forbidden"]
+    _drop(stored, unknown)
+    return Report.model_validate(stored)
+
+
+def _drop(stored: dict[str, Any], places: Iterable[tuple[int | str, ...]]) -> None:
+    for *above, key in places:
+        holder: Any = stored
+        for part in above:
+            holder = holder[part]
+        holder.pop(key, None)
+
 
 PACKAGES = (
     "numpy",
@@ -31,7 +271,7 @@ PACKAGES = (
 )
 
 
-def assemble(
+def build_report(
     results: Sequence[ResultRecord],
     models: Sequence[ModelRecord],
     summary: Mapping[str, Any],
@@ -39,19 +279,7 @@ def assemble(
     root: Path,
     settings: Mapping[str, Any],
 ) -> Report:
-    """Return the report of a run.
-
-    Parameters
-    ----------
-    results, models : sequence
-        In the order to keep.
-    summary : mapping
-        What pytest knows of the run: exit status, deselected items, errors of collection.
-    root : Path
-        Of the repository, for its commit.
-    settings : mapping
-        Device, precision and the like.
-    """
+    """Return the report of a run."""
     counts: dict[str, int] = {}
     for result in results:
         counts[result.outcome] = counts.get(result.outcome, 0) + 1
@@ -66,10 +294,10 @@ def assemble(
         summary={
             "outcomes": counts,
             "ran": len(results),
-            "labels": [one.plain() for one in labelled(results)],
-            "transfer": [one.plain() for one in transfers(results)],
+            "labels": [one.plain() for one in label_summaries(results)],
+            "transfer": [correlation.plain() for correlation in rank_correlations(results)],
             "bias_counts": [
-                one.plain() for p in get_args(PName) for one in bias_counts(results, p=p)
+                count.plain() for p in get_args(PName) for count in bias_counts(results, p=p)
             ],
             **summary,
         },

@@ -7,30 +7,23 @@ import unicodedata
 
 from pytest_visualbias.errors import without_commands
 
-__all__ = [
-    "annotation_data",
-    "annotation_property",
-    "csv_text",
-    "html_code",
-    "markdown_code",
-    "markdown_text",
-    "visible",
-    "visible_lines",
-]
-
 # Controls, lone surrogates, and breaks of line and paragraph.
 UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+
 # What turns the direction of the text that follows.
 TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
 # Inside of a span of code only these could end it, split a cell of a table or begin a tag.
 PLAIN_CODE = re.compile(r"[^`|\\<>&\s](?:[^`|\\<>&]*[^`|\\<>&\s])?")
 NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 MARKUP = frozenset("\\`*_[]<>&|~$")
+
 # A mention of a person or of an issue would call them; the hub finds it in what is shown, so that
 # writing the sign as an entity is not enough.
 CALLING = re.compile(r"(?<![\w&])([@#])(?=\w)")
 LINK = re.compile(r"(?i)\b(https?|ftp|www)([:.])(?=[/\w])")
+
 # Also in the wide shape that some spreadsheets take for the same.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
@@ -97,9 +90,6 @@ def annotation_property(text: str) -> str:
 
 
 def csv_text(text: str) -> str:
-    """Return a text that no spreadsheet computes: an apostrophe stands before what it would.
-
-    One stands before an apostrophe, too, so that taking one away restores every text.
-    """
+    """Return a text that no spreadsheet computes: an apostrophe stands before what it would."""
     shown = visible(text)
     return f"'{shown}" if shown.startswith(FORMULA) else shown

@@ -7,26 +7,23 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.reports.escaping import annotation_data, annotation_property
+from pytest_visualbias.reports.formatting import FAILING, severity
 from pytest_visualbias.reports.markdown import markdown
-from pytest_visualbias.reports.outcomes import FAILING, severity
-from pytest_visualbias.reports.shared import placed, shared
-from pytest_visualbias.reports.text import failure_text
+from pytest_visualbias.reports.sentences import failure_text, placed, shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from pytest_visualbias.record import Report, ResultRecord
-    from pytest_visualbias.reports.shared import Placed, Shared
-
-__all__ = ["Fault", "append_summary", "commands"]
+    from pytest_visualbias.reports.sentences import Placed, Shared
+    from pytest_visualbias.results import Report, ResultRecord
 
 # GitHub shows so many of each level of a step; the rest it leaves out without a word.
 MOST = 10
+
 # It takes so many bytes of a step's summary, and nothing of one that is longer.
 SUMMARY_LIMIT = 1_048_576
 LONGEST = 4000
-
 Level = Literal["error", "warning"]
 
 
@@ -56,21 +53,7 @@ def commands(
     workspace: Path | None,
     is_strict: bool,
 ) -> list[str]:
-    """Return workflow commands that mark what failed, worst first, ten errors and ten warnings.
-
-    Parameters
-    ----------
-    results : iterable of ResultRecord
-        What ran.
-    faults : iterable of Fault
-        What could not be collected.
-    root : Path
-        What the paths of specs are relative to.
-    workspace : Path or None
-        What GitHub's paths are relative to: the checkout.
-    is_strict : bool
-        Whether what is inconclusive failed.
-    """
+    """Return workflow commands that mark what failed, worst first, ten errors and ten warnings."""
     notes = [note for fault in faults for note in _of_fault(fault)]
     for outcome, group in groupby(sorted(results, key=severity), key=lambda one: one.outcome):
         if outcome == "error":
@@ -79,7 +62,9 @@ def commands(
             notes += [_of_result(one, is_strict=is_strict) for one in group]
     lines = []
     for level in ("error", "warning"):
-        found = [one for one in dict.fromkeys(notes) if one.level == level and one.text]
+        found = [
+            fromkey for fromkey in dict.fromkeys(notes) if fromkey.level == level and fromkey.text
+        ]
         lines += [_command(one, root, workspace) for one in found[:MOST]]
         if len(found) > MOST:
             lines.append(f"{len(found) - MOST} more {level}s of specs are not marked; see above")
@@ -159,13 +144,7 @@ def _relative(path: Path, workspace: Path | None) -> str | None:
 
 
 def append_summary(report: Report, path: Path) -> None:
-    """Add a report to the summary of a step, within what GitHub takes of it.
-
-    Raises
-    ------
-    OSError
-        Where it cannot be written.
-    """
+    """Add a report to the summary of a step, within what GitHub takes of it."""
     there = path.stat().st_size if path.exists() else 0
     text = markdown(report, SUMMARY_LIMIT - there - len("\n\n"))
     if text:

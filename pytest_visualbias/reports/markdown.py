@@ -5,42 +5,46 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.bias_counts import rank_correlations
+from pytest_visualbias.reports.classifier_notes import zero_shot_text
+from pytest_visualbias.reports.document import provenance
 from pytest_visualbias.reports.escaping import html_code, markdown_code, markdown_text
-from pytest_visualbias.reports.fitting import Section, fit
-from pytest_visualbias.reports.markdown_beside import beside
-from pytest_visualbias.reports.markdown_parts import (
-    LONGEST,
-    clipped,
-    folded,
-    head,
-    row,
-    span,
-    test_name,
-)
-from pytest_visualbias.reports.outcomes import (
+from pytest_visualbias.reports.formatting import (
     FAILING,
     counted,
     deselected,
     faults,
     label,
+    rates_text,
     severity,
     verdict,
 )
-from pytest_visualbias.reports.provenance import provenance
-from pytest_visualbias.reports.series import numbers_of, series_text, shown_step, span_text
-from pytest_visualbias.reports.text import headline, sign_changes, sizes_text
-from pytest_visualbias.reports.transfer import transfers
-from pytest_visualbias.reports.trials import growth_notes
-from pytest_visualbias.reports.units import rates_text
-from pytest_visualbias.reports.zero_shot import zero_shot_text
-from pytest_visualbias.verdict import number, p_text
+from pytest_visualbias.reports.markdown_sections import (
+    LONGEST,
+    Section,
+    clipped,
+    fit_sections,
+    folded,
+    head,
+    row,
+    span,
+    supplementary_sections,
+    test_name,
+)
+from pytest_visualbias.reports.sentences import result_line, sign_changes, sizes_text
+from pytest_visualbias.reports.series_notes import (
+    growth_notes,
+    numbers_of,
+    series_text,
+    shown_step,
+    span_text,
+)
+from pytest_visualbias.results import format_effect, format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_visualbias.record import GrowthRecord, Report, ResultRecord
-
-__all__ = ["COMMENT_LIMIT", "markdown", "test_name"]
+    from pytest_visualbias.results import GrowthRecord, Report, ResultRecord
 
 # What GitHub takes as a comment: so many characters, which are never more than bytes.
 COMMENT_LIMIT = 65_536
@@ -53,16 +57,8 @@ NOTE = (
 
 
 def markdown(report: Report, limit: int = COMMENT_LIMIT) -> str:
-    """Return a report in Markdown of at most so many bytes.
-
-    Parameters
-    ----------
-    report : Report
-        Its names may be any text.
-    limit : int
-        By default what GitHub takes as a comment.
-    """
-    return fit(list(_sections(report)), limit)
+    """Return a report in Markdown of at most so many bytes."""
+    return fit_sections(list(_sections(report)), limit)
 
 
 def _sections(report: Report) -> Iterator[Section]:
@@ -73,7 +69,9 @@ def _sections(report: Report) -> Iterator[Section]:
     if lines:
         rows = [f"- {clipped(line)}" for line in lines]
         yield Section(head="**Could not be collected**\n\n", rows=rows, foot="\n", what="faults")
-    trouble = sorted((one for one in report.results if label(one) in TROUBLE), key=severity)
+    trouble = sorted(
+        (result for result in report.results if label(result) in TROUBLE), key=severity
+    )
     if trouble:
         yield _troubles(trouble)
     accepted = [one for one in report.results if one.accept is not None]
@@ -86,7 +84,7 @@ def _sections(report: Report) -> Iterator[Section]:
         yield _group(group)
     yield from _growths([one for one in report.results if one.growth is not None])
     yield from _courses(report.results)
-    yield from beside(report.results)
+    yield from supplementary_sections(report.results)
     yield from _asides(report.results)
     warnings = list(dict.fromkeys(text for one in report.results for text in one.warnings))
     if warnings:
@@ -110,15 +108,15 @@ def _troubles(records: Sequence[ResultRecord]) -> Section:
     )
     rows = [
         row(
-            f"**{label(one)}**",
-            markdown_code(test_name(one)),
-            _model(one),
-            *_numbers(one),
-            _change(one.growth),
-            clipped(headline(one)),
-            markdown_code(f"{one.spec}:{one.line}"),
+            f"**{label(record)}**",
+            markdown_code(test_name(record)),
+            _model(record),
+            *_numbers(record),
+            _change(record.growth),
+            clipped(result_line(record)),
+            markdown_code(f"{record.spec}:{record.line}"),
         )
-        for one in records
+        for record in records
     ]
     return Section(head=columns, rows=rows, foot="\n", what="results that need a look")
 
@@ -129,16 +127,16 @@ def _waivers(records: Sequence[ResultRecord]) -> Section:
     )
     rows = [
         row(
-            label(one),
-            markdown_code(test_name(one)),
-            _model(one),
-            _number(one.effect_judged),
-            sizes_text(one.accept),
-            str(one.accept.until),
-            clipped(one.accept.reason),
+            label(record),
+            markdown_code(test_name(record)),
+            _model(record),
+            _number(record.effect_judged),
+            sizes_text(record.accept),
+            str(record.accept.until),
+            clipped(record.accept.reason),
         )
-        for one in records
-        if one.accept is not None
+        for record in records
+        if record.accept is not None
     ]
     return Section(head=columns, rows=rows, foot="\n", what="waivers")
 
@@ -164,27 +162,28 @@ def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
     columns = head("test", "from", "to", "before", "after", "growth", "interval", "shift", "p adj")
     rows = [
         row(
-            markdown_code(test_name(one)),
+            markdown_code(test_name(record)),
             markdown_code(growth.base),
-            _model(one),
-            number(growth.before),
-            number(growth.after),
-            number(growth.value),
+            _model(record),
+            format_effect(growth.before),
+            format_effect(growth.after),
+            format_effect(growth.value),
             span(growth.ci_low, growth.ci_high),
-            number(growth.shift),
-            p_text(growth.p_adjusted if growth.p_adjusted is not None else growth.p_verdict),
+            format_effect(growth.shift),
+            format_p(growth.p_adjusted if growth.p_adjusted is not None else growth.p_verdict),
         )
-        for one in records
-        if (growth := one.growth) is not None
+        for record in records
+        if (growth := record.growth) is not None
     ]
     yield folded(f"Growth ({len(records)})", columns, rows, "growths")
     notes = [f"- {note}" for note in growth_notes(records)]
     if notes:
         yield Section(head="", rows=notes, foot="\n", what="notes on growth")
     rows = [
-        f"- {markdown_code(one.spec)}: {markdown_code(one.base)} to {markdown_code(one.model)} at "
-        f"{markdown_code(one.layer)}: {number(one.spearman)} over {one.k} {one.of}"
-        for one in transfers(records)
+        f"- {markdown_code(correlation.spec)}: {markdown_code(correlation.base)} to "
+        f"{markdown_code(correlation.model)} at {markdown_code(correlation.layer)}: "
+        f"{format_effect(correlation.spearman)} over {correlation.k} {correlation.of}"
+        for correlation in rank_correlations(records)
     ]
     if rows:
         yield folded("Rank correlation of effects before and after", "", rows, "correlations")
@@ -192,11 +191,11 @@ def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
 
 def _courses(records: Iterable[ResultRecord]) -> Iterator[Section]:
     rows = [
-        f"- {markdown_code(one.spec)}: {markdown_code(test_name(one))} of "
-        f"{markdown_code(one.model)}, {markdown_text(span_text(one.series))}: "
-        f"{clipped(series_text(one))}"
-        for one in records
-        if one.series is not None
+        f"- {markdown_code(record.spec)}: {markdown_code(test_name(record))} of "
+        f"{markdown_code(record.model)}, {markdown_text(span_text(record.series))}: "
+        f"{clipped(series_text(record))}"
+        for record in records
+        if record.series is not None
     ]
     if rows:
         yield folded(f"Over a training run ({len(rows)})", "", rows, "tests over training runs")
@@ -211,10 +210,10 @@ def _model(record: ResultRecord) -> str:
 def _asides(records: Iterable[ResultRecord]) -> Iterator[Section]:
     """Yield what a classifier made of groups, and to which words images are nearest."""
     rows = [
-        f"- {markdown_code(one.spec)}: {markdown_code(test_name(one))} of "
-        f"{markdown_code(one.model)}: {clipped(text)}"
-        for one in records
-        if (text := rates_text(one) or zero_shot_text(one))
+        f"- {markdown_code(record.spec)}: {markdown_code(test_name(record))} of "
+        f"{markdown_code(record.model)}: {clipped(text)}"
+        for record in records
+        if (text := rates_text(record) or zero_shot_text(record))
     ]
     if rows:
         title = f"Rates of classifiers and nearest words ({len(rows)})"
@@ -230,15 +229,15 @@ def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
 
 def _numbers(record: ResultRecord) -> tuple[str, str, str]:
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
-    return _number(record.effect_judged), span(record.ci_low, record.ci_high), p_text(p)
+    return _number(record.effect_judged), span(record.ci_low, record.ci_high), format_p(p)
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else number(value)
+    return "-" if value is None else format_effect(value)
 
 
 def _change(growth: GrowthRecord | None) -> str:
-    return "-" if growth is None else number(growth.value)
+    return "-" if growth is None else format_effect(growth.value)
 
 
 def _value(value: str) -> str:

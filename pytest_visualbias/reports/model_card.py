@@ -1,21 +1,307 @@
-"""A model card for the Hugging Face hub: our section in it and our results, all else as it was."""
+"""Write results into a model card."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pytest_visualbias.errors import ReportError
-from pytest_visualbias.reports.card_index import KEY, merged, own_entries
-from pytest_visualbias.reports.card_section import section
-from pytest_visualbias.reports.escaping import markdown_text
+from pytest_visualbias.reports.document import provenance
+from pytest_visualbias.reports.escaping import markdown_code, markdown_text, visible
+from pytest_visualbias.reports.formatting import counted, deselected, faults, label, unit_of
+from pytest_visualbias.reports.sentences import result_line, sign_text
+from pytest_visualbias.reports.series_notes import (
+    as_judged,
+    earlier_notes,
+    growth_notes,
+    numbers_of,
+    step_of,
+    worst_elsewhere,
+)
+from pytest_visualbias.results import format_effect, format_p
+from pytest_visualbias.spec.test_kinds import KINDS
 
 if TYPE_CHECKING:
-    from pytest_visualbias.record import Report
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["BEGIN", "END", "model_card"]
+    from huggingface_hub import ModelCardData
+
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import Report, ResultRecord, SetRecord
+
+KEY = "model-index"
+
+# By this type of data set our results are found again.
+MARK = "pytest-visualbias"
+EMBEDDING = ("image-feature-extraction", "Bias, by association of embeddings")
+CLASSIFYING = ("image-classification", "Bias, by predictions of two groups")
+METRICS: dict[Unit, str] = {
+    "effects": "association-effect-size",
+    "similarities": "mean-similarity",
+    "gaps": "outcome-gap",
+}
+Results = list[dict[str, Any]]
+
+
+def own_entries(report: Report) -> dict[str, Results]:
+    """Return the results of gated models, by model, as huggingface_hub makes them."""
+    try:
+        from huggingface_hub import ModelCardData
+    except ImportError:
+        raise ReportError(
+            "a model card needs huggingface_hub, which is not installed; "
+            "`pip install huggingface_hub`"
+        ) from None
+    groups: dict[str, list[ResultRecord]] = {}
+    for record in report.results:
+        if record.role == "gated":
+            groups.setdefault(record.model, []).append(record)
+    found = {}
+    for model, records in groups.items():
+        name, results = visible(model), list(_eval_results(records))
+        if results:
+            card = ModelCardData(model_name=name, eval_results=results)
+            found[name] = _plain(card)["results"]
+    return found
+
+
+def _plain(card: ModelCardData) -> dict[str, Any]:
+    """Return the entry of a card in builtin types, which any reader of YAML knows."""
+    data: dict[str, Any] = card.to_dict()  # type: ignore[no-untyped-call]
+    entry: dict[str, Any] = json.loads(json.dumps(data[KEY][0]))
+    return entry
+
+
+def _eval_results(records: Sequence[ResultRecord]) -> Iterator[Any]:
+    from huggingface_hub import EvalResult
+
+    for record in map(as_judged, records):
+        if record.effect_judged is not None:
+            task = CLASSIFYING if unit_of(record) == "gaps" else EMBEDDING
+            yield EvalResult(
+                task_type=task[0],
+                task_name=task[1],
+                dataset_type=MARK,
+                dataset_name=visible(record.spec),
+                dataset_config=visible(record.spec),
+                dataset_revision=record.spec_digest,
+                metric_type=METRICS[unit_of(record)],
+                metric_name=visible(f"{record.test}[{record.layer}]"),
+                metric_value=round(record.effect_judged, 4),
+                metric_args=_arguments(record),
+            )
+
+
+def _arguments(record: ResultRecord) -> dict[str, Any]:
+    """Return what an effect must not be read without."""
+    shown: dict[str, Any] = {"verdict": label(record), "kind": record.kind}
+    if record.ci_low is not None and record.ci_high is not None:
+        shown["interval"] = [round(record.ci_low, 4), round(record.ci_high, 4)]
+    if record.p_adjusted is not None:
+        shown["p_adjusted"] = float(f"{record.p_adjusted:.3g}")
+    if record.growth is not None:
+        shown["growth"] = round(record.growth.value, 4)
+        shown["growth_from"] = visible(record.growth.base)
+    if record.series is not None:
+        point = worst_elsewhere(record) or record.series.points[-1]
+        shown["checkpoint"] = step_of(record.series, point)
+    return shown | record.limits
+
+
+def merge_metadata(there: Any, ours: Mapping[str, Results]) -> Results:  # noqa: ANN401 - from a file
+    """Return the entries of a card with our results in place of those of an earlier run."""
+    entries = _read(there)
+    kept = [{**entry, "results": _of_others(entry)} for entry in entries]
+    if len(kept) == len(ours) == 1:
+        kept[0]["results"] += next(iter(ours.values()))
+        return kept
+    for name, results in ours.items():
+        found = [one for one in kept if one["name"] == name]
+        if found:
+            found[0]["results"] += results
+        else:
+            kept.append({"name": name, "results": list(results)})
+    # An entry that held only results of an earlier run of ours goes with them.
+    emptied = {id(new) for old, new in zip(entries, kept, strict=False) if old["results"]}
+    return [one for one in kept if one["results"] or id(one) not in emptied]
+
+
+def _of_others(entry: dict[str, Any]) -> Results:
+    return [one for one in entry["results"] if not _is_ours(one)]
+
+
+def _read(there: Any) -> Results:  # noqa: ANN401 - from a file
+    if there is None:
+        return []
+    is_list = isinstance(there, list) and all(
+        isinstance(one, dict) and "name" in one and isinstance(one.get("results"), list)
+        for one in there
+    )
+    if not is_list:
+        raise ReportError(
+            f"the model card stays as it is: its '{KEY}' is no list of models with a name and "
+            "results; mend it"
+        )
+    return list(there)
+
+
+def _is_ours(result: Any) -> bool:  # noqa: ANN401 - from a file
+    dataset = result.get("dataset") if isinstance(result, dict) else None
+    return isinstance(dataset, dict) and dataset.get("type") == MARK
+
+
+ASKS = {
+    "ieat": "are X nearer to A, and Y to B, than the other way round?",
+    "sc-eat": "are X nearer to A than to B?",
+    "similarity-gap": "are X nearer to A than Y are?",
+    "intra-similarity": "how alike are X to each other?",
+    "outcome-gap": "does the classifier err, or say a class, more often of X than of Y?",
+}
+LIMITS = """\
+- Tests speak of the images named above, at the layers named above, and of nothing else: other \
+groups, other images and other uses of the model were not tested.
+- A pass is no proof that the model is fair. An effect smaller than the detectable one may be \
+there and pass.
+- An effect is an association of embeddings, or a gap between two rates of a classifier. Whether \
+it does harm depends on what the model is used for, which was not tested.
+- A reported result was measured, and judged by no limit; an accepted one is over its limit by a \
+decision of the authors."""
+
+
+def section(report: Report) -> str:
+    """Return the section in Markdown, without its marks."""
+    records = [result for result in report.results if result.role == "gated"]
+    parts = [
+        "## Bias evaluation",
+        *_opening(report, records),
+        *(_results(model, records) for model in dict.fromkeys(record.model for record in records)),
+        *_notes(records),
+        *_stimuli(records),
+        *_method(report, records),
+        "### What this does not say",
+        LIMITS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
+    tool = f"{report.tool.get('name', '')} {report.tool.get('version', '')}".strip()
+    counts = counted(records)
+    if not records:
+        yield f"{markdown_text(tool)} tested no model of this card."
+        return
+    yield f"Measured by {markdown_text(tool)}. Results: **{counts}**."
+    if left_out := deselected(report):
+        yield f"**Not all tests were run:** {left_out} were deselected."
+    yield from (f"{markdown_text(note)}." for note in earlier_notes(records))
+    yield from (f"{note[0].upper()}{note[1:]}." for note in growth_notes(records))
+    if faults(report):
+        yield "**Not all tests were run:** some specs could not be read."
+
+
+def _results(model: str, records: Sequence[ResultRecord]) -> str:
+    head = ("test", "kind", "of", "effect", "interval", "p adj", "detectable", "growth", "verdict")
+    own = [record for record in records if record.model == model]
+    step = numbers_of(own)
+    title = f"### Results of {markdown_code(model)}" + (f", {markdown_text(step)}" if step else "")
+    lines = [title, "", _row(head), _row(["---"] * len(head)), *(_row(_cells(one)) for one in own)]
+    return "\n".join(lines)
+
+
+def _cells(record: ResultRecord) -> list[str]:
+    low, high = record.ci_low, record.ci_high
+    growth = record.growth
+    since = (
+        "-"
+        if growth is None
+        else f"{format_effect(growth.value)} since {markdown_code(growth.base)}"
+    )
+    if growth is not None and growth.flipped:
+        since += f", {sign_text(growth)}"
+    control = f", {record.control} control" if record.control else ""
+    return [
+        markdown_code(f"{record.test}[{record.layer}]"),
+        record.kind + control,
+        ", ".join(f"{role} {markdown_code(name)}" for role, name in record.concepts.items()),
+        "-" if record.effect_judged is None else format_effect(record.effect_judged),
+        "-" if low is None or high is None else f"{low:+.2f} to {high:+.2f}",
+        format_p(record.p_adjusted if record.p_adjusted is not None else record.p_verdict),
+        "-" if record.detectable is None else f"{record.detectable:.2f}",
+        since,
+        label(record) if label(record) in ("pass", "reported") else f"**{label(record)}**",
+    ]
+
+
+def _notes(records: Sequence[ResultRecord]) -> Iterator[str]:
+    told = [record for record in records if label(record) not in ("pass", "reported")]
+    lines = []
+    for one in told:
+        waiver = f" Waiver until {one.accept.until}: {one.accept.reason}" if one.accept else ""
+        name = markdown_code(f"{one.model}::{one.test}[{one.layer}]")
+        lines.append(f"- **{label(one)}** {name}: {markdown_text(result_line(one) + waiver)}")
+    if lines:
+        yield "### What did not pass, or passed by a waiver"
+        yield "\n".join(lines)
+
+
+def _stimuli(records: Sequence[ResultRecord]) -> Iterator[str]:
+    sets: dict[tuple[str, str], SetRecord] = {
+        (one.concept, one.digest): one for record in records for one in record.sets.values()
+    }
+    if sets:
+        yield "### Stimuli"
+        lines = [_row(["set", "images", "digest of the set"]), _row(["---"] * 3)]
+        lines += [
+            _row([markdown_code(one.concept), str(one.n), f"`{one.digest[:12]}`"])
+            for one in sets.values()
+        ]
+        yield "\n".join(lines)
+
+
+def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
+    yield "### How"
+    lines = [
+        f"- {markdown_code(kind)}: {ASKS.get(kind, 'see the documentation')}"
+        for kind in KINDS
+        if any(record.kind == kind for record in records)
+    ]
+    lines += _ways([one for one in records if label(one) != "reported"])
+    lines.append(
+        "- effect: in standard deviations, the smaller of that seen from targets and from "
+        "attributes unless a test says otherwise; visible: the smallest one that is significant in "
+        "any case; smaller ones may be, too"
+    )
+    models = {one.model for one in records}
+    lines += [
+        f"- {key}: {markdown_code(value)}"
+        for key, value in provenance(report, models=models)
+        if key in ("commit", "started", "precision", "spec", "model")
+    ]
+    yield "\n".join(lines)
+
+
+def _ways(records: Sequence[ResultRecord]) -> Iterator[str]:
+    """Yield how tests were judged; which of them, where not all were in one way."""
+    ways: dict[str, dict[str, None]] = {}
+    for one in records:
+        way = (
+            f"evidence {one.evidence}, alpha {one.alpha:g}, correction {one.correction}, "
+            f"alternative {one.alternative}"
+        )
+        if one.control:
+            way = f"alpha {one.alpha:g}, alternative {one.alternative}, as {one.control} control"
+        ways.setdefault(way, {})[one.test] = None
+    for way, tests in ways.items():
+        names = ", ".join(map(markdown_code, tests))
+        yield f"- judged by {markdown_text(way)}" + (f": {names}" if len(ways) > 1 else "")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
 
 BEGIN = "<!-- pytest-visualbias:begin -->"
 END = "<!-- pytest-visualbias:end -->"
@@ -25,21 +311,7 @@ MARKERS = re.compile(rf"^{re.escape(BEGIN)}[ \t]*$|^{re.escape(END)}[ \t]*(?:\n|
 
 
 def model_card(report: Report, there: str) -> str:
-    """Return a model card with an evaluation of bias.
-
-    Parameters
-    ----------
-    report : Report
-        Its gated models are the card's.
-    there : str
-        The card so far; empty for a new one. What stands outside of our markers stays, and so
-        does its metadata but for our results in ``model-index``.
-
-    Raises
-    ------
-    ReportError
-        Where something in the card could be lost.
-    """
+    """Return a model card with an evaluation of bias."""
     is_crlf = "\r\n" in there
     text = there.replace("\r\n", "\n")
     found = FRONT.match(text)
@@ -62,7 +334,7 @@ def _front(front: str, ours: dict[str, list[dict[str, Any]]]) -> str:
     is_flow = isinstance(root, yaml.MappingNode) and root.flow_style
     if not isinstance(before, dict) or is_flow:
         raise _damaged("is no list of 'key: value' lines")
-    index = merged(before.get(KEY), ours)
+    index = merge_metadata(before.get(KEY), ours)
     if index == before.get(KEY, []):
         return front  # the results of the same run again: not a letter changes
     lines = front.splitlines(keepends=True)

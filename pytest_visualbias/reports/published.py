@@ -10,14 +10,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.errors import ReportError
-from pytest_visualbias.record import ModelRecord, Report, ResultRecord
-from pytest_visualbias.spec.digests import digest_of_file
+from pytest_visualbias.results import ModelRecord, Report, ResultRecord
+from pytest_visualbias.spec.hashing import digest_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-__all__ = ["sb_ssl_report"]
 
 CITATION = (
     "K. Sirotkin, P. Carballeira, M. Escudero-Vinolo, A study on the distribution of social biases "
@@ -27,6 +25,7 @@ UNTRAINED = "random_"
 CONTROL = "Insect-Flower"
 LAST = "avg_pool"
 ALPHA = 0.05
+
 # What they do with every test. Their code demands two targets of one size; of attributes it tells
 # the size of A only.
 DECLARED: dict[str, object] = {
@@ -39,6 +38,7 @@ DECLARED: dict[str, object] = {
     "correction": "none",
     "limits": {},
 }
+
 # Their code counts all relabellings up to 10,000, those of seven images a set, and samples more.
 LARGEST_EXACT = 7
 NUMBERS = ("effect_size", "p_value", "n_target", "n_attribute")
@@ -47,30 +47,7 @@ Row = dict[str, str]
 
 
 def sb_ssl_report(path: Path) -> Report:
-    """Read the results of SB-SSL: 39 tests of 16 networks at six layers [1]_.
-
-    Parameters
-    ----------
-    path : Path
-        A table with the columns of their result files: layer, model, test, X, Y, A, B,
-        effect_size, p_value, n_target, n_attribute, and a row for each repetition.
-
-    Returns
-    -------
-    Report
-        With d and the one-sided p, averaged over repetitions as they average it; nothing else was
-        published. The positive control is judged here, by d above zero and that p.
-
-    Raises
-    ------
-    ReportError
-        For a file that is not such a table.
-
-    References
-    ----------
-    .. [1] K. Sirotkin, P. Carballeira, M. Escudero-Vinolo, "A study on the distribution of social
-       biases in self-supervised learning visual models", CVPR 2022.
-    """
+    """Read the results of SB-SSL: 39 tests of 16 networks at six layers [1]_."""
     cells = _read(path)
     digest = digest_of_file(path)
     # In the table the last layer comes first; reports have them in the order of the network.
@@ -161,7 +138,7 @@ def _role(model: str) -> Literal["random", "reference"]:
 
 def _models(spec: str, results: Sequence[ResultRecord]) -> list[ModelRecord]:
     """Return what is known of the networks: their names."""
-    roles = {one.model: one.role for one in results}
+    roles = {result.model: result.role for result in results}
     return [
         ModelRecord(
             spec=spec,

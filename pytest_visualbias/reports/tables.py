@@ -1,7 +1,9 @@
-"""The tables of a summary: one for every spec and model, and one for every label."""
+"""Tables of results in a terminal."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,20 +11,112 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from pytest_visualbias.reports.bars import Glyphs, bar, head
 from pytest_visualbias.reports.escaping import visible
-from pytest_visualbias.reports.outcomes import label
-from pytest_visualbias.reports.series import numbers_of
-from pytest_visualbias.reports.units import is_standardised
-from pytest_visualbias.verdict import number, p_text
+from pytest_visualbias.reports.formatting import is_standardised, label, limits_of, unit_of
+from pytest_visualbias.reports.series_notes import numbers_of
+from pytest_visualbias.results import format_effect, format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TextIO
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.labels import Labelled
+    from pytest_visualbias.reports.bias_counts import LabelSummary
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import ResultRecord
 
-__all__ = ["STYLES", "Screen", "empty_table", "label_table", "result_table", "title_of"]
+
+def has_unicode(stream: TextIO) -> bool:
+    """Whether lines and arrows can be written to a stream."""
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    try:
+        "→─".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether a stream is a terminal whose user has not turned colours off."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Return the columns of the terminal; a file or a pipe has those of a wide one."""
+    return shutil.get_terminal_size(fallback=(160, 24)).columns
+
+
+WIDTH = 13
+
+# Effects of two sets are within about 2, mean similarities within 1. Gaps of rates are, too, but
+# those that limits are about are small: what is beyond stands at the end.
+REACHES: dict[Unit, float] = {"effects": 2.0, "similarities": 1.0, "gaps": 0.5}
+NAMES: dict[Unit, str] = {"similarities": "mean similarities", "gaps": "gaps of rates"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Glyphs:
+    """What a bar is drawn with."""
+
+    zero: str
+    span: str
+    effect: str
+    limit: str
+
+    @classmethod
+    def of(cls, *, has_unicode: bool) -> Glyphs:
+        """Return characters that the screen has."""
+        if has_unicode:
+            return cls(zero="│", span="─", effect="●", limit="╎")
+        return cls(zero="|", span="-", effect="o", limit=":")
+
+
+def reach(record: ResultRecord) -> float:
+    """Return the value at either end of a bar."""
+    return REACHES[unit_of(record)]
+
+
+def head(records: Iterable[ResultRecord], width: int = WIDTH) -> str:
+    """Return the ends of the bars of records and their zero; of several units, their signs only."""
+    found = {reach(record) for record in records}
+    end = f"{found.pop():g}" if len(found) == 1 else ""
+    return f"{f'-{end}':<{width // 2}}0{f'+{end}':>{width // 2}}"
+
+
+def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
+    """Return a line of `width` characters: zero in the middle, limits, interval, effect."""
+    if record.effect_judged is None:
+        return "-".center(width)
+    ends = reach(record)
+
+    def cell(value: float) -> int:
+        share = (min(max(value, -ends), ends) / ends + 1) / 2
+        return round(share * (width - 1))
+
+    cells = [" "] * width
+    cells[width // 2] = glyphs.zero
+    if record.ci_low is not None and record.ci_high is not None:
+        for index in range(cell(record.ci_low), cell(record.ci_high) + 1):
+            cells[index] = glyphs.span
+    for limit in limits_of(record):
+        if abs(limit) <= ends:
+            cells[cell(limit)] = glyphs.limit
+    cells[cell(record.effect_judged)] = glyphs.effect
+    return "".join(cells)
+
+
+def legend(glyphs: Glyphs, units: Iterable[Unit]) -> str:
+    """Return what the parts of the bars of some units mean."""
+    there = {*units}
+    found = [unit for unit in REACHES if unit in there]
+    first, *others = [(NAMES.get(unit, ""), REACHES[unit]) for unit in found or ["effects"]]
+    spans = "; ".join(f"{name}: -{ends:g} to +{ends:g}" for name, ends in others)
+    parts = (
+        f"bars: -{first[1]:g} to +{first[1]:g}{f' ({spans})' if spans else ''}:",
+        *(f"{glyphs.zero} zero", f"{glyphs.span} interval", f"{glyphs.effect} effect"),
+        f"{glyphs.limit} limit",
+    )
+    return " ".join(parts)
+
 
 STYLES = {
     "pass": "green",
@@ -33,6 +127,7 @@ STYLES = {
     "inconclusive": "yellow",
     "accepted": "yellow",
 }
+
 # What all columns need at their widest, with some room for names; and with the interval in numbers.
 NARROW, WIDEST = 137, 153
 BAR = "bar"
@@ -65,17 +160,7 @@ def title_of(records: Sequence[ResultRecord]) -> str:
 def result_table(
     records: Sequence[ResultRecord], screen: Screen, shown: Sequence[ResultRecord]
 ) -> Table:
-    """Return the table of one spec and model, without its title: that is not cut to its width.
-
-    Parameters
-    ----------
-    records : sequence of ResultRecord
-        All of it, by which the columns are chosen.
-    screen : Screen
-        Where it is shown.
-    shown : sequence of ResultRecord
-        Those of it that have a row.
-    """
+    """Return the table of one spec and model, without its title: that is not cut to its width."""
     has_layer = len({record.layer for record in records}) > 1
     has_growth = any(record.growth is not None for record in records)
     table = empty_table(None, screen)
@@ -108,7 +193,7 @@ def result_table(
 def _columns(records: Sequence[ResultRecord], screen: Screen) -> list[str]:
     """Return the names of the columns of numbers, but for those in which none would stand."""
     names = ["effect", BAR, *(["interval"] if screen.width >= WIDEST else []), "p adj"]
-    scaled = [one for one in records if is_standardised(one)]
+    scaled = [record for record in records if is_standardised(record)]
     if screen.width >= NARROW:
         names += ["targets", "attrib."] if any(one.sides is not None for one in records) else []
         names += ["gap"] if scaled else []
@@ -126,11 +211,11 @@ def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:
         "effect": _number(record.effect_judged),
         BAR: bar(record, Glyphs.of(has_unicode=screen.has_unicode)),
         "interval": _interval(record),
-        "p adj": p_text(p),
+        "p adj": format_p(p),
         "targets": _number(record.effect_size if record.sides is not None else None),
         "attrib.": _number(record.effect_size_attributes),
         "gap": "-" if gap is None else f"{gap:+.3f}",
-        "p": p_text(record.p_verdict),
+        "p": format_p(record.p_verdict),
         "detectable": "-" if record.detectable is None else f"{record.detectable:.2f}",
     }
 
@@ -148,7 +233,7 @@ def empty_table(title: str | None, screen: Screen) -> Table:
     )
 
 
-def label_table(key: str, rows: Iterable[Labelled], screen: Screen) -> Table:
+def label_table(key: str, rows: Iterable[LabelSummary], screen: Screen) -> Table:
     """Return the table of the values of a label."""
     table = empty_table(f"models by {visible(key)}", screen)
     table.add_column(Text(visible(key)), overflow="fold", ratio=1)
@@ -163,7 +248,7 @@ def label_table(key: str, rows: Iterable[Labelled], screen: Screen) -> Table:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else number(value)
+    return "-" if value is None else format_effect(value)
 
 
 def _interval(record: ResultRecord) -> str:
@@ -177,5 +262,6 @@ def _growth(record: ResultRecord, screen: Screen) -> str:
     if growth is None:
         return "-"
     if screen.width < NARROW:
-        return number(growth.value)
-    return f"{number(growth.before)} {screen.arrow} {number(growth.after)} ({number(growth.value)})"
+        return format_effect(growth.value)
+    before, after, value = map(format_effect, (growth.before, growth.after, growth.value))
+    return f"{before} {screen.arrow} {after} ({value})"

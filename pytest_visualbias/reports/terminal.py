@@ -11,46 +11,55 @@ from rich.console import Console
 from rich.text import Text
 
 from pytest_visualbias.errors import without_commands
-from pytest_visualbias.reports.bars import Glyphs, legend
-from pytest_visualbias.reports.carriers import carrier_lines
-from pytest_visualbias.reports.counts_table import count_tables
+from pytest_visualbias.reports.bias_counts import count_tables, label_summaries, rank_correlations
+from pytest_visualbias.reports.classifier_notes import zero_shot_text
 from pytest_visualbias.reports.escaping import visible, visible_lines
-from pytest_visualbias.reports.labels import labelled
-from pytest_visualbias.reports.outcomes import label, opening
-from pytest_visualbias.reports.series import course_lines
-from pytest_visualbias.reports.shared import Shared, shared
+from pytest_visualbias.reports.formatting import label, opening, rate_lines, unit_of
+from pytest_visualbias.reports.image_examples import carrier_lines
+from pytest_visualbias.reports.sentences import (
+    Shared,
+    read_out_lines,
+    remedies,
+    shared,
+    sign_changes,
+    weak_passes,
+)
+from pytest_visualbias.reports.series_notes import (
+    course_lines,
+    earlier_notes,
+    growth_notes,
+    lone_trials,
+    trials_text,
+)
 from pytest_visualbias.reports.tables import (
     STYLES,
+    Glyphs,
     Screen,
     empty_table,
     label_table,
+    legend,
     result_table,
     title_of,
 )
-from pytest_visualbias.reports.text import read_out_lines, remedies, sign_changes, weak_passes
-from pytest_visualbias.reports.transfer import transfers
-from pytest_visualbias.reports.trials import growth_notes, lone_trials, trials_text
-from pytest_visualbias.reports.units import rate_lines, unit_of
-from pytest_visualbias.reports.worst import earlier_notes
-from pytest_visualbias.reports.zero_shot import zero_shot_text
-from pytest_visualbias.verdict import number
+from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.transfer import Transfer
-
-__all__ = ["Screen", "render"]
+    from pytest_visualbias.reports.bias_counts import RankCorrelation
+    from pytest_visualbias.results import ResultRecord
 
 # Outcomes that have a line of their own, worst first, and those that a count is enough for.
 TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
 UNTOLD = ("pass", "reported")
+
 # Of these one cause, such as a checkpoint or a positive control, keeps many tests from speaking.
 SHARED = ("error", "invalid")
 OPENING = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
+
 # Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
 LEAST = 72
+
 # A table with more tests than this shows what has to be known, and counts the rest.
 LONG = 15
 
@@ -64,24 +73,7 @@ def render(
     is_strict: bool = False,
     is_broken: bool = False,
 ) -> str:
-    """Return the summary of a run.
-
-    Parameters
-    ----------
-    records : sequence of ResultRecord
-        In the order to show.
-    notes : sequence of str
-        Sentences about the run as a whole, shown last.
-    screen : Screen
-        Where it is shown.
-    verbosity : int
-        As of pytest: below 0 the verdicts are enough, above 0 every test has its row, above 1
-        each that did not simply pass has the images that carry it.
-    is_strict : bool
-        Whether what is inconclusive failed.
-    is_broken : bool
-        Whether the run failed for something that no record stands for.
-    """
+    """Return the summary of a run."""
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -129,7 +121,7 @@ def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, mo
 
 def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
     for name in TOLD:
-        found = [one for one in records if one.outcome == name]
+        found = [record for record in records if record.outcome == name]
         for told in shared(found) if name in SHARED else _alone_or_unlike(found):
             line = Text(f"{name.upper()} ", style=STYLES[name])
             what = f"{visible(told.where)}: {visible_lines(told.text)}"
@@ -146,7 +138,9 @@ def _alone_or_unlike(records: Iterable[ResultRecord]) -> Iterator[Shared]:
 
 def _is_unlike(record: ResultRecord) -> bool:
     """Whether a test fails only because it could not be compared."""
-    return bool(record.violations) and all(one.value is None for one in record.violations)
+    return bool(record.violations) and all(
+        violation.value is None for violation in record.violations
+    )
 
 
 def _tables(
@@ -169,7 +163,7 @@ def _tables(
         glyphs = Glyphs.of(has_unicode=screen.has_unicode)
         line = legend(glyphs, map(unit_of, records))
         console.print(Text(line, style="dim"), soft_wrap=True)
-    for key, rows in groupby(labelled(records), key=lambda one: one.key):
+    for key, rows in groupby(label_summaries(records), key=lambda one: one.key):
         console.print()
         console.print(label_table(key, rows, screen))
     empty = partial(empty_table, screen=screen)
@@ -223,17 +217,18 @@ def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
     if (alone := lone_trials(records)) is not None:
         yield Text(f"note: {alone}")
     yield from (Text(f"note: {note}") for note in growth_notes(records))
-    for index, transfer in enumerate(transfers(records)):
+    for index, transfer in enumerate(rank_correlations(records)):
         yield Text(("" if index else "\n") + _transfer(transfer, screen))
-    for warning in dict.fromkeys(text for one in records for text in one.warnings):
+    for warning in dict.fromkeys(text for record in records for text in record.warnings):
         yield Text(f"warning: {visible_lines(warning)}", style="yellow")
 
 
-def _transfer(transfer: Transfer, screen: Screen) -> str:
+def _transfer(transfer: RankCorrelation, screen: Screen) -> str:
     spec, base, model, layer = map(
         visible, (transfer.spec, transfer.base, transfer.model, transfer.layer)
     )
     return (
         f"{spec} :: {base} {screen.arrow} {model} [{layer}]: "
-        f"transfer {number(transfer.spearman)} (rank correlation of {transfer.k} {transfer.of})"
+        f"transfer {format_effect(transfer.spearman)} "
+        f"(rank correlation of {transfer.k} {transfer.of})"
     )

@@ -1,1 +1,1 @@
-"""What a bias spec says: its schema, its text, and the stimuli it names."""
+"""The format of specs and suites: schema, parser and consistency checks."""

@@ -1,4 +1,4 @@
-"""The documents of a spec and of its suite put together, every value with its own place."""
+"""Merge a suite into a spec."""
 
 from __future__ import annotations
 
@@ -6,29 +6,71 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from pytest_visualbias.spec.document import Document, Path, Place
+from pytest_visualbias.spec.schema import WORDS
 
-__all__ = ["FLOOR", "merged", "named_tests"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_visualbias.spec.yaml_document import Document, KeyPath, SourcePosition
+
+PARTS = ("targets", "attributes")
+
+
+def hoist_inline_texts(document: Document) -> Document:
+    """Return a document whose tests name concepts only."""
+    data = document.data
+    found = list(_inline(data))
+    if not found or not isinstance(data.get("concepts", {}), dict):
+        return document
+    concepts, tests = dict(data.get("concepts", {})), list(data["tests"])
+    places = dict(document.places)
+    for index, part, role in found:
+        test = tests[index]
+        name = _free(f"{test.get('name', f'tests[{index}]')}.{role}", concepts)
+        concepts[name] = test[part][role]
+        tests[index] = {**test, part: {**test[part], role: name}}
+        places |= _moved(places, ("tests", index, part, role), ("concepts", name))
+    whole = {**data, "concepts": concepts, "tests": tests}
+    return dataclasses.replace(document, data=whole, places=places)
+
+
+def _inline(data: Any) -> Iterator[tuple[int, str, str]]:
+    """Yield where words stand in place of the name of a concept."""
+    tests = data.get("tests") if isinstance(data, dict) else None
+    for index, test in enumerate(tests if isinstance(tests, list) else []):
+        for part in PARTS:
+            roles = test.get(part) if isinstance(test, dict) else None
+            for role, value in (roles if isinstance(roles, dict) else {}).items():
+                if isinstance(value, dict) and value.keys() & WORDS:
+                    yield index, part, role
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    number, found = 2, name
+    while found in taken:
+        found, number = f"{name} {number}", number + 1
+    return found
+
+
+def _moved(
+    places: Mapping[KeyPath, SourcePosition], old: KeyPath, new: KeyPath
+) -> dict[KeyPath, SourcePosition]:
+    return {
+        (*new, *path[len(old) :]): dataclasses.replace(place, path=place.path or path)
+        for path, place in places.items()
+        if path[: len(old)] == old
+    }
+
 
 NONE = "none"  # what a spec writes to take a suite's control or limit away
 FLOOR = "min_effect"  # the limit of a positive control, and of nothing else
+
 # What is put together anew, so that its places in the spec's own text are others afterwards.
 RENUMBERED = ("tests", "known_duplicates")
 
 
 def merged(document: Document, suite: Document, names: set[str]) -> tuple[Document, int]:
-    """Return a spec's document with tests of a suite, and how many controls are among them.
-
-    Parameters
-    ----------
-    document : Document
-        Of the spec; what is of a wrong type in it is left to validation.
-    suite : Document
-        Of a suite that is valid.
-    names : set of str
-        The tests to draw.
-    """
+    """Return a spec's document with tests of a suite, and how many controls are among them."""
     merging = _Merging(own=document, suite=suite)
     merging.take_missing("title")
     merging.take_missing("layers")
@@ -56,7 +98,7 @@ class _Merging:
     own: Document
     suite: Document
     data: dict[str, Any] = field(init=False)
-    places: dict[Path, Place] = field(init=False)
+    places: dict[KeyPath, SourcePosition] = field(init=False)
     controls: int = 0
 
     def __post_init__(self) -> None:
@@ -144,23 +186,23 @@ class _Merging:
             return own
         is_positive = test.get("control") == "positive"
         shared = {key: value for key, value in given.items() if (key == FLOOR) == is_positive}
-        path: Path = ("tests", at, "limits")
+        path: KeyPath = ("tests", at, "limits")
         if shared and path not in self.places:
             self.places[path] = self._shown(self.own, ("suite", "limits"))
         for key in shared.keys() - own.keys():
             self.places[(*path, key)] = self._shown(self.own, ("suite", "limits", key))
         return {key: value for key, value in {**shared, **own}.items() if value != NONE}
 
-    def _place(self, source: Document, old: Path, new: Path) -> None:
+    def _place(self, source: Document, old: KeyPath, new: KeyPath) -> None:
         """Take over the places of a value, which say where it stands in its own text."""
         for path in source.places:
             if path[: len(old)] == old:
                 self.places[(*new, *path[len(old) :])] = self._shown(source, path)
 
-    def _shown(self, source: Document, path: Path) -> Place:
+    def _shown(self, source: Document, path: KeyPath) -> SourcePosition:
         return dataclasses.replace(source.places[path], path=source.places[path].path or path)
 
-    def _forget(self, path: Path) -> None:
+    def _forget(self, path: KeyPath) -> None:
         for known in [known for known in self.places if known[: len(path)] == path]:
             del self.places[known]
 

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from pytest_visualbias.errors import UsageError, without_secrets
-from pytest_visualbias.remote.urls import is_url, miswritten
-from pytest_visualbias.spec.faults import did_you_mean
-from pytest_visualbias.spec.preparing import WHOLE_NAMES
-from pytest_visualbias.spec.programs import PROGRAMS
-from pytest_visualbias.spec.schema import CALL, IN_MEMORY, SHIPPED_SOURCES
-
-__all__ = ["Override", "apply", "option_for", "override_of"]
+from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.fields import CALL, WHOLE_NAMES
+from pytest_visualbias.spec.model_entries import IN_MEMORY, PROGRAMS, SHIPPED_SOURCES
+from pytest_visualbias.spec.urls import is_url, miswritten
 
 PAIR = {"before": "after", "after": "before"}
+
 # The key of an entry that says which weights or vectors it has, and what else says so.
 WEIGHTS = ("checkpoint", "pretrained", "random_init")
+
 # And of a series, which a pattern replaces by another one, and a file by itself.
 SERIES = ("checkpoints", "series", "gate")
+
 # Which key of an entry the text after ``source:`` fills.
 MAIN_KEY = {
     **dict.fromkeys(("timm", "open_clip", "torchvision"), "name"),
@@ -31,19 +31,17 @@ MAIN_KEY = {
     IN_MEMORY: "key",
 }
 LOCAL = "local-dir:"
+
 # What a folder begins with where the name of a repository could stand as well.
 FOLDERS = (".", "/", "~")
+
 # What an entry says about images and layers holds for the model put in its place, too.
 KEPT = ("preprocess", "transform", "layers", "labels", "growth_from")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Override:
-    """A model's name and what to use for it: a path, or ``source:what``.
-
-    Paths are absolute: what they were relative to is known where the option is read. A URL is as
-    it was given, and may hold a password.
-    """
+    """A model's name and what to use for it: a path, or ``source:what``."""
 
     name: str
     source: str | None
@@ -64,22 +62,7 @@ def option_for(model: str) -> str:
 
 
 def override_of(name: str, reference: str, folder: Path) -> Override:
-    """Return what a text such as ``timm:resnet50`` puts in the place of a model.
-
-    Parameters
-    ----------
-    name : str
-        Of the model.
-    reference : str
-        A path, or ``source:what``.
-    folder : Path
-        What a path is relative to.
-
-    Raises
-    ------
-    UsageError
-        For an empty one, a factory that is not ``module:function``, a URL that lacks a slash.
-    """
+    """Return what a text such as ``timm:resnet50`` puts in the place of a model."""
     source, separator, what = reference.partition(":")
     if not (separator and source in SHIPPED_SOURCES) or is_url(reference):
         source, what = "", reference
@@ -105,17 +88,7 @@ def _is_path(source: str, what: str) -> bool:
 
 
 def apply(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
-    """Return the data of a spec with models replaced.
-
-    A bare path replaces the ``checkpoint`` of an entry (the ``path`` of embeddings; of a series, a
-    pattern its ``checkpoints``); a source replaces the entry. Where one of ``before`` and ``after``
-    is not there, the other is copied.
-
-    Raises
-    ------
-    UsageError
-        For a bare path and a model that the spec does not have.
-    """
+    """Return the data of a spec with models replaced."""
     models = data.get("models") if isinstance(data, dict) else None
     if not overrides or not isinstance(models, dict):
         return data

@@ -1,39 +1,12 @@
-"""The schema of a spec: what may be written, as frozen values.
-
-These models say which keys there are and which values they take. What the values must be to each
-other (concepts that exist, a model to measure growth from) is `pytest_visualbias.spec.checks`.
-"""
+"""The schema of a spec: what may be written, as frozen values."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 
-from pytest_visualbias.spec.additions import with_additions
-from pytest_visualbias.spec.kinds import AnyTest, Attributes, BiasTest, Targets
-from pytest_visualbias.spec.limits import Accept, Limits
-from pytest_visualbias.spec.sources import (
-    IN_MEMORY,
-    SHIPPED_SOURCES,
-    EmbeddingsModel,
-    FactoryModel,
-    ForeignModel,
-    InMemoryModel,
-    ModelEntry,
-    Network,
-    OpenClipModel,
-    ProgramModel,
-    TimmModel,
-    TorchvisionModel,
-    Transform,
-    TransformersModel,
-)
-from pytest_visualbias.spec.values import (
-    CALL,
-    DIFFERENCE,
-    NAME,
-    TAG,
+from pytest_visualbias.spec.fields import (
     Alternative,
     Differences,
     Evidence,
@@ -42,68 +15,131 @@ from pytest_visualbias.spec.values import (
     Names,
     Sides,
     Strict,
+    TagName,
     Text,
     Texts,
 )
-from pytest_visualbias.spec.words import ConceptWords
+from pytest_visualbias.spec.model_entries import ModelEntry
+from pytest_visualbias.spec.test_kinds import AnyTest, Limits
 
-__all__ = [
-    "CALL",
-    "DIFFERENCE",
-    "IN_MEMORY",
-    "NAME",
-    "SHIPPED_SOURCES",
-    "TAG",
-    "WORDS",
-    "Accept",
-    "Alternative",
-    "Attributes",
-    "BiasSpec",
-    "BiasTest",
-    "ConceptFiles",
-    "ConceptWords",
-    "EmbeddingsModel",
-    "Evidence",
-    "FactoryModel",
-    "ForeignModel",
-    "InMemoryModel",
-    "LayerPoint",
-    "Limits",
-    "ModelEntry",
-    "Network",
-    "OpenClipModel",
-    "Pooling",
-    "ProgramModel",
-    "Settings",
-    "Sides",
-    "Strict",
-    "SuiteChoice",
-    "Targets",
-    "TimmModel",
-    "TorchvisionModel",
-    "Transform",
-    "TransformersModel",
-]
+
+class Suite(Strict):
+    """A whole suite file: no models and no limits, which are the user's."""
+
+    visualbias_suite: Literal[1]
+    title: str = ""
+    citation: str = ""
+    source: str = ""
+    licence: str = ""
+    stimuli: Text | None = None
+    extends: Text | None = None
+    layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] | None = None
+    tags: Annotated[dict[TagName, str], Field(default_factory=dict)]
+    concepts: Annotated[dict[Name, Concept], Field(min_length=1)]
+    known_duplicates: Texts = ()
+    tests: Annotated[tuple[AnyTest, ...], Field(strict=False, min_length=1)]
+
+
+# Where a word stands in a template.
+PLACE = "{}"
+
+
+def _word(value: str) -> str:
+    if not value:
+        raise ValueError("must say something")
+    if value != value.strip() or not value.isprintable():
+        raise ValueError("must be text in one line without blanks around it")
+    return value
+
+
+def _template(value: str) -> str:
+    if value.count(PLACE) != 1 or not value.isprintable():
+        raise ValueError(f"must be text in one line with one '{PLACE}', where the word stands")
+    return value
+
+
+# For editors.
+FILLED = Field(json_schema_extra={"minLength": 1})
+Word = Annotated[str, AfterValidator(_word), FILLED]
+Template = Annotated[str, AfterValidator(_template), FILLED]
+
+
+class ConceptWords(Strict):
+    """A concept that a model reads as texts: one word is one stimulus."""
+
+    text: Annotated[tuple[Word, ...], Field(strict=False, min_length=1)]
+    templates: Annotated[tuple[Template, ...], Field(strict=False, min_length=1)] = (PLACE,)
+
+    def prompts(self, word: str) -> tuple[str, ...]:
+        """Return what a model reads for a word, a text for each template."""
+        return tuple(template.replace(PLACE, word) for template in self.templates)
+
+
+BROUGHT = ("concepts", "tests")
+DEFINITION = ("kind", "targets", "attributes", "prediction")
+ADDITION = "Addition"
+
+# What says which concepts a test is of.
+ROLES = ("TwoTargets", "OneTarget", "TwoAttributes", "OneAttribute")
+
+
+def with_additions(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with two forms: a spec that has all of its own, and one with a suite."""
+    tests = schema["properties"]["tests"]
+    whole = tests["items"]
+    addition = {"$ref": f"#/$defs/{ADDITION}"}
+    alone = {
+        "required": [*BROUGHT],
+        "properties": {"tests": {"items": {"required": ["kind"]}}},
+    }
+    return {
+        **schema,
+        "$defs": {
+            **_with_words(schema["$defs"]),
+            ADDITION: _addition(schema["$defs"]["IeatTest"]),
+        },
+        "properties": {
+            **schema["properties"],
+            "tests": {**tests, "items": {"anyOf": [whole, addition]}},
+        },
+        "required": [key for key in schema["required"] if key not in BROUGHT],
+        "if": {"required": ["suite"]},
+        "else": alone,
+    }
+
+
+def _with_words(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the definitions with sets of words allowed where a test names concepts."""
+    words = {"$ref": "#/$defs/ConceptWords"}
+    found = dict(definitions)
+    for name in ROLES:
+        roles = definitions[name]["properties"]
+        named = {key: {"anyOf": [value, words]} for key, value in roles.items()}
+        found[name] = {**definitions[name], "properties": named}
+    return found
+
+
+def _addition(test: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a test without what defines it."""
+    keys = {key: value for key, value in test["properties"].items() if key not in DEFINITION}
+    return {
+        "type": "object",
+        "title": ADDITION,
+        "description": "What a spec adds to a test of its suite.",
+        "additionalProperties": False,
+        "properties": keys,
+        "required": ["name"],
+    }
+
 
 Pooling = Literal["mean", "cls", "flatten", "max"]
+
 # The keys by which a concept is known to be words.
 WORDS = frozenset(ConceptWords.model_fields)
 
 
 class ConceptFiles(Strict):
-    """A concept chosen from files.
-
-    Attributes
-    ----------
-    path : str
-        A folder, relative to the root of the stimuli.
-    pattern : str, optional
-        A glob below `path`; without it the images directly in it are taken.
-    files : tuple of str, optional
-        The files below `path`, in this order.
-    groups : str, optional
-        As that of the spec, for this concept.
-    """
+    """A concept chosen from files."""
 
     path: Text = "."
     pattern: Text | None = None
@@ -140,13 +176,7 @@ Layer = Annotated[
 
 
 class Settings(Strict):
-    """Settings of all tests of a spec; a test with the same key overrides one.
-
-    Attributes
-    ----------
-    gated_layers : tuple of str, optional
-        The layers at which limits apply; without it all.
-    """
+    """Settings of all tests of a spec; a test with the same key overrides one."""
 
     # No sets of images support less, and the interval there is all that is possible.
     alpha: Annotated[float, Field(ge=0.0001, lt=1)] = 0.05
@@ -160,17 +190,7 @@ class Settings(Strict):
 
 
 class SuiteChoice(Strict):
-    """What a spec draws from a suite.
-
-    Attributes
-    ----------
-    name : str
-        Of a suite that ships, or the path of a ``*.suite.yaml``, relative to the spec.
-    tags, tests : tuple of str, optional
-        The tests to draw: those of a tag and those of a name; all where neither is given.
-    limits : Limits
-        Of every test that is drawn; ``min_effect`` of its positive controls.
-    """
+    """What a spec draws from a suite."""
 
     name: Text
     tags: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None

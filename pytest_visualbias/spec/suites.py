@@ -1,71 +1,76 @@
-"""A suite: published tests and their concepts, from a ``*.suite.yaml`` to checked values."""
+"""Find and read suites, and select tests from them."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.checks import inconsistencies_of_tests
-from pytest_visualbias.spec.digests import digest_of_text
-from pytest_visualbias.spec.document import Document, read_document
-from pytest_visualbias.spec.faults import did_you_mean, explain
-from pytest_visualbias.spec.inline_words import lifted
-from pytest_visualbias.spec.kinds import AnyTest
-from pytest_visualbias.spec.schema import Concept, Layer
-from pytest_visualbias.spec.shipped import SUITE_SUFFIXES, fetched, suite_names, suite_path
-from pytest_visualbias.spec.values import Name, Strict, TagName, Text, Texts
+from pytest_visualbias.spec.consistency import inconsistencies_of_tests
+from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
+from pytest_visualbias.spec.hashing import digest_of_text
+from pytest_visualbias.spec.merging import FLOOR, hoist_inline_texts, merged, named_tests
+from pytest_visualbias.spec.schema import Choice, Suite, SuiteChoice
+from pytest_visualbias.spec.yaml_document import Document, read_document
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator, Mapping
 
-    from pytest_visualbias.spec.checks import Finding
-    from pytest_visualbias.spec.document import Fault, Place
-    from pytest_visualbias.spec.document import Path as DataPath
+    from pytest_visualbias.spec.consistency import Finding
+    from pytest_visualbias.spec.yaml_document import KeyPath, SourcePosition, SpecFault
+    from pytest_visualbias.spec.yaml_document import KeyPath as DataPath
 
-__all__ = ["Home", "Suite", "SuiteFile", "find_suite", "read_suite"]
+DATA_VARIABLE = "VISUALBIAS_DATA"
+SUITE_SUFFIXES = (".suite.yaml", ".suite.yml")
+SUITES = "bias_specs"
+
+
+def shipped(folder: str) -> Path:
+    """Return a folder that ships: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "_shipped" / folder
+    return inside if inside.is_dir() else package.parent / folder
+
+
+def suite_names() -> tuple[str, ...]:
+    """Return the names of the suites that ship."""
+    suffix = SUITE_SUFFIXES[0]
+    found = shipped(SUITES).glob(f"*{suffix}")
+    return tuple(sorted(path.name.removesuffix(suffix) for path in found))
+
+
+def suite_path(name: str) -> Path:
+    """Return the file of a suite that ships."""
+    return shipped(SUITES) / f"{name}{SUITE_SUFFIXES[0]}"
+
+
+def data_folder() -> Path:
+    """Return the folder below which fetched stimuli are kept, a folder for each suite."""
+    named = os.environ.get(DATA_VARIABLE)
+    # The rules of XDG: what is not absolute does not count.
+    shared = os.environ.get("XDG_DATA_HOME", "")
+    below = Path(shared) if Path(shared).is_absolute() else Path("~", ".local", "share")
+    folder = Path(named) if named else below / "visualbias"
+    return Path(os.path.expanduser(folder))  # noqa: PTH111 - pathlib's raises without a home
+
+
+def fetched(suite: str) -> Path:
+    """Return the folder in which the stimuli of a suite that ships are looked for."""
+    return data_folder() / suite
+
 
 # What a suite takes over, entry by entry, from the one that it extends.
 JOINED = ("concepts", "tags")
 
 
-class Suite(Strict):
-    """A whole suite file: no models and no limits, which are the user's.
-
-    Attributes
-    ----------
-    title, citation, source, licence : str
-        For people; the licence is that of the stimuli.
-    stimuli : str, optional
-        Where they are, relative to the suite. Without it they lie beside a suite of the user's own,
-        and those of one that ships are put where ``fetch`` puts them.
-    extends : str, optional
-        A suite whose parts hold here, too, unless they are given here.
-    tags : mapping of str to str
-        What each tag means. Where it is given, tests have these tags only.
-    """
-
-    visualbias_suite: Literal[1]
-    title: str = ""
-    citation: str = ""
-    source: str = ""
-    licence: str = ""
-    stimuli: Text | None = None
-    extends: Text | None = None
-    layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] | None = None
-    tags: Annotated[dict[TagName, str], Field(default_factory=dict)]
-    concepts: Annotated[dict[Name, Concept], Field(min_length=1)]
-    known_duplicates: Texts = ()
-    tests: Annotated[tuple[AnyTest, ...], Field(strict=False, min_length=1)]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Home:
+class StimulusRoot:
     """Where the stimuli of a suite are unless a spec says otherwise."""
 
     suite: str
@@ -82,41 +87,17 @@ class Home:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteFile:
-    """A checked suite with what it was read from.
-
-    Attributes
-    ----------
-    name : str
-        What people call it.
-    suite : Suite
-        What it says.
-    document : Document
-        Its data; every place names its file.
-    homes : mapping of str to Home
-        Where the stimuli of each concept are.
-    digests : tuple of str
-        sha256 of its text, and of the one it extends.
-    """
+    """A checked suite with what it was read from."""
 
     name: str
     suite: Suite
     document: Document
-    homes: Mapping[str, Home]
+    homes: Mapping[str, StimulusRoot]
     digests: tuple[str, ...]
 
 
 def find_suite(name: str, *, folder: Path, shown: str) -> tuple[Path, str] | None:
-    """Return the file of a suite, and what it is called in sentences; None for an unknown name.
-
-    Parameters
-    ----------
-    name : str
-        A suite that ships, or a path.
-    folder : Path
-        What a path is relative to.
-    shown : str
-        That folder as people see it.
-    """
+    """Return the file of a suite, and what it is called in sentences; None for an unknown name."""
     if name.endswith(SUITE_SUFFIXES):
         return folder / name, os.path.normpath(Path(shown, name)).replace(os.sep, "/")
     path = suite_path(name)
@@ -124,24 +105,9 @@ def find_suite(name: str, *, folder: Path, shown: str) -> tuple[Path, str] | Non
 
 
 def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
-    """Read and check a suite.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    file : str
-        Its path as faults name it.
-    may_extend : bool
-        Whether it may build on another suite.
-
-    Raises
-    ------
-    SpecError
-        With all faults.
-    """
+    """Read and check a suite."""
     text = _text(path, file)
-    document = lifted(_placed(read_document(text), file))
+    document = hoist_inline_texts(_placed(read_document(text), file))
     faults = list(document.faults)
     if not document.complete or faults:
         raise _error(faults, file)
@@ -161,14 +127,16 @@ def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
     )
 
 
-def _home(document: Document, path: Path, name: str) -> Home:
+def _home(document: Document, path: Path, name: str) -> StimulusRoot:
     """Return where the suite's own stimuli are."""
     said = document.data.get("stimuli") if isinstance(document.data, dict) else None
     if isinstance(said, str):
         folder = Path(os.path.normpath(path.parent / said))
-        return Home(suite=name, folder=folder, can_be_fetched=False)
+        return StimulusRoot(suite=name, folder=folder, can_be_fetched=False)
     ships = path == suite_path(name)
-    return Home(suite=name, folder=fetched(name) if ships else path.parent, can_be_fetched=ships)
+    return StimulusRoot(
+        suite=name, folder=fetched(name) if ships else path.parent, can_be_fetched=ships
+    )
 
 
 def _text(path: Path, file: str) -> str:
@@ -195,13 +163,13 @@ def _base(document: Document, path: Path, *, file: str, may_extend: bool) -> Sui
     name = document.data.get("extends") if isinstance(document.data, dict) else None
     if not isinstance(name, str):
         return None  # nothing, or of a wrong type, which validation tells
-    found = find_suite(name, folder=path.parent, shown=os.path.dirname(file))  # noqa: PTH120 - shown
+    suite = find_suite(name, folder=path.parent, shown=os.path.dirname(file))  # noqa: PTH120 - shown
     if not may_extend:
         message = "this suite is extended itself; extend the one that it extends"
-    elif found is None:
+    elif suite is None:
         message = f"unknown suite '{name}'; {did_you_mean(name, suite_names())}"
     else:
-        return read_suite(found[0], file=found[1], may_extend=False)
+        return read_suite(suite[0], file=suite[1], may_extend=False)
     raise _error([document.fault(("extends",), message)], file)
 
 
@@ -232,7 +200,7 @@ def _checked(document: Document, file: str) -> Suite:
     try:
         suite = Suite.model_validate(document.data)
     except ValidationError as error:
-        raise _error(explain(document, Suite, error.errors()), file) from None
+        raise _error(explain_faults(document, Suite, error.errors()), file) from None
     faults = [document.fault(path, message) for path, message in _inconsistencies(suite)]
     if faults:
         raise _error(faults, file)
@@ -251,8 +219,100 @@ def _inconsistencies(suite: Suite) -> Iterator[Finding]:
                 yield ("tests", index, "tags", position), message
 
 
-def _error(faults: list[Fault], file: str) -> SpecError:
-    def order(fault: Fault) -> Place:
+def _error(faults: list[SpecFault], file: str) -> SpecError:
+    def order(fault: SpecFault) -> SourcePosition:
         return fault.place
 
     return SpecError([fault.sentence(file) for fault in sorted(faults, key=order)])
+
+
+DEFINITION = frozenset({"kind", "targets", "attributes", "prediction"})
+
+
+class _SuiteSelector(BaseModel):
+    """The one key of a spec that must be understood before the others."""
+
+    suite: Choice | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SuiteSelection:
+    """A spec's document with what its suite adds."""
+
+    document: Document
+    homes: Mapping[str, StimulusRoot] = field(default_factory=dict)
+    digests: tuple[str, ...] = ()
+    faults: tuple[SpecFault, ...] = ()
+    suite_faults: tuple[str, ...] = ()
+
+
+def select_from_suites(document: Document, *, file: str, folder: pathlib.Path) -> SuiteSelection:
+    """Return a spec's document with the tests, concepts and layers of its suite."""
+    if not isinstance(document.data, dict) or document.data.get("suite") is None:
+        return SuiteSelection(document=document)
+    try:
+        chosen = _SuiteSelector.model_validate({"suite": document.data["suite"]}).suite
+    except ValidationError as error:
+        faults = explain_faults(document, _SuiteSelector, error.errors())
+        return SuiteSelection(document=document, faults=tuple(faults))
+    choice = chosen if isinstance(chosen, SuiteChoice) else SuiteChoice(name=str(chosen))
+    found = find_suite(choice.name, folder=folder, shown=os.path.dirname(file))  # noqa: PTH120
+    if found is None:
+        hint = did_you_mean(choice.name, suite_names())
+        message = f"unknown suite '{choice.name}'; {hint} (a path ends in '.suite.yaml')"
+        path: KeyPath = ("suite", "name") if choice is chosen else ("suite",)
+        return SuiteSelection(document=document, faults=(document.fault(path, message),))
+    try:
+        suite = read_suite(found[0], file=found[1])
+    except SpecError as error:
+        return SuiteSelection(document=document, suite_faults=tuple(error.faults))
+    faults = [document.fault(path, message) for path, message in _wrong(document, suite, choice)]
+    if faults:
+        return SuiteSelection(document=document, faults=tuple(faults))
+    return _drawn(document, suite, choice)
+
+
+def _wrong(
+    document: Document, suite: SuiteFile, choice: SuiteChoice
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what is chosen and not there."""
+    names = [test.name for test in suite.suite.tests]
+    tags = sorted({tag for test in suite.suite.tests for tag in test.tags})
+    for key, word, known in (("tags", "tag", tags), ("tests", "test", names)):
+        for index, text in enumerate(getattr(choice, key) or ()):
+            if text not in known:
+                hint = did_you_mean(text, known)
+                yield (
+                    ("suite", key, index),
+                    f"the suite '{suite.name}' has no {word} '{text}'; {hint}",
+                )
+    for name, index in named_tests(document.data).items():
+        if name not in names and not document.data["tests"][index].keys() & DEFINITION:
+            message = f"the suite '{suite.name}' has no such test; {did_you_mean(name, names)}"
+            yield ("tests", index, "name"), f"{message} Otherwise add 'kind' and 'targets'"
+
+
+def _drawn(document: Document, suite: SuiteFile, choice: SuiteChoice) -> SuiteSelection:
+    own = document.data.get("concepts")
+    known = {*own} if isinstance(own, dict) else set()
+    whole, controls = merged(document, suite.document, _names(document, suite, choice))
+    faults: tuple[SpecFault, ...] = ()
+    if choice.limits.min_effect is not None and not controls:
+        message = "is for positive controls, and no test drawn is one; remove it or draw one"
+        faults = (document.fault(("suite", "limits", FLOOR), message),)
+    homes = {concept: home for concept, home in suite.homes.items() if concept not in known}
+    return SuiteSelection(
+        document=whole,
+        homes={} if "stimuli" in document.data else homes,
+        digests=suite.digests,
+        faults=faults,
+    )
+
+
+def _names(document: Document, suite: SuiteFile, choice: SuiteChoice) -> set[str]:
+    """Return the names of the tests to draw: chosen ones, and those that the spec adds to."""
+    tests = suite.suite.tests
+    if choice.tags is None and choice.tests is None:
+        return {test.name for test in tests}
+    tagged = {test.name for test in tests if {*test.tags} & {*(choice.tags or ())}}
+    return tagged | {*(choice.tests or ())} | {*named_tests(document.data)}

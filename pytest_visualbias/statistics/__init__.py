@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from pytest_visualbias.statistics.association import (
     AssociationResult,
+    ContrastResult,
     association_from_scores,
     association_test,
-)
-from pytest_visualbias.statistics.contrast import (
-    ContrastResult,
     contrast_from_scores,
     sc_eat_test,
     similarity_gap_test,
+)
+from pytest_visualbias.statistics.classifier_gap import (
+    OutcomeResult,
+    OutcomeScores,
+    mean_outcome_scores,
+    outcome_from_scores,
+)
+from pytest_visualbias.statistics.classifier_growth import (
+    outcome_growth_from_scores,
+    outcome_shift_from_scores,
 )
 from pytest_visualbias.statistics.contrast_scores import (
     ContrastScores,
@@ -23,36 +31,33 @@ from pytest_visualbias.statistics.contrast_scores import (
     sc_eat_scores,
     similarity_gap_scores,
 )
-from pytest_visualbias.statistics.endpoint import growth_basis
-from pytest_visualbias.statistics.evidence import Evidence, Sides
+from pytest_visualbias.statistics.cosines import GroupedRows
+from pytest_visualbias.statistics.evidence import Evidence
 from pytest_visualbias.statistics.growth import (
     GrowthResult,
     growth_from_scores,
     growth_test,
     shift_from_scores,
+    smallest_growth,
 )
+from pytest_visualbias.statistics.growth_endpoints import growth_basis
 from pytest_visualbias.statistics.intervals import largest_effect
-from pytest_visualbias.statistics.intra import (
+from pytest_visualbias.statistics.intra_similarity import (
+    IntraGrowthResult,
     IntraResult,
     intra_from_scores,
+    intra_growth_from_scores,
     intra_scores,
     intra_similarity,
     mean_intra_scores,
 )
-from pytest_visualbias.statistics.intra_growth import IntraGrowthResult, intra_growth_from_scores
-from pytest_visualbias.statistics.leave_one_out import Influence, influence_from_scores
-from pytest_visualbias.statistics.multiplicity import Correction, adjust
-from pytest_visualbias.statistics.outcome_growth import (
-    outcome_growth_from_scores,
-    outcome_shift_from_scores,
+from pytest_visualbias.statistics.leave_one_out import (
+    Influence,
+    SampledEffect,
+    influence_from_scores,
 )
-from pytest_visualbias.statistics.outcomes import (
-    OutcomeResult,
-    OutcomeScores,
-    mean_outcome_scores,
-    outcome_from_scores,
-)
-from pytest_visualbias.statistics.permutation import Alternative, PMethod
+from pytest_visualbias.statistics.multiple_testing import Correction, adjust, spearman
+from pytest_visualbias.statistics.permutation.sides import Alternative, PMethod, Sides
 from pytest_visualbias.statistics.power import (
     critical_value,
     detectable_effect,
@@ -62,17 +67,15 @@ from pytest_visualbias.statistics.power import (
     smallest_p,
     smallest_visible_gap,
 )
-from pytest_visualbias.statistics.predictions import are_shares, predicted, probabilities
-from pytest_visualbias.statistics.proportions import newcombe, wilson
-from pytest_visualbias.statistics.ranks import spearman
-from pytest_visualbias.statistics.retraining import smallest_growth
-from pytest_visualbias.statistics.sampled_effect import SampledEffect
+from pytest_visualbias.statistics.rates import (
+    are_shares,
+    newcombe,
+    predicted,
+    probabilities,
+    wilson,
+)
 from pytest_visualbias.statistics.scores import GrowthBasis, Scores, association_scores, mean_scores
-from pytest_visualbias.statistics.similarity import GroupedRows
 from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
-
-EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult
-ChangeResult = GrowthResult | IntraGrowthResult
 
 __all__ = [
     "Alternative",
@@ -139,3 +142,6 @@ __all__ = [
     "wilson",
     "zero_shot",
 ]
+
+EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult
+ChangeResult = GrowthResult | IntraGrowthResult

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError
+from pytest_visualbias.statistics.cosines import UnitRows, cosines_of, unit_rows
+from pytest_visualbias.statistics.permutation.sides import (
+    Side,
+    constant_scores,
+    mean,
+    read_only,
+    spread,
+)
 from pytest_visualbias.statistics.scores import (
     cosines_of_all,
     read_only_cosines,
     require_alike,
     require_same_dim,
 )
-from pytest_visualbias.statistics.side import Side, constant_scores, mean, read_only, spread
-from pytest_visualbias.statistics.similarity import UnitRows, cosines_of, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,13 +30,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_visualbias.statistics.cosines import Embeddings
     from pytest_visualbias.statistics.scores import GrowthBasis
-    from pytest_visualbias.statistics.similarity import Embeddings
 
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
-
-__all__ = ["ContrastScores", "mean_contrast_scores", "sc_eat_scores", "similarity_gap_scores"]
 
 _ROUNDING: Final = 4 * float(np.finfo(np.float64).eps)
 

@@ -18,21 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_visualbias.statistics.contrast_scores import ContrastScores
-    from pytest_visualbias.statistics.permutation import Alternative
+    from pytest_visualbias.statistics.permutation.sides import Alternative
     from pytest_visualbias.statistics.scores import Scores
 
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
-
-__all__ = [
-    "crossed_p",
-    "interaction_variance",
-    "pole_weights",
-    "scaled_cosines",
-    "score_variances",
-    "set_sizes",
-    "t_p",
-]
 
 _ROUNDING: Final = 1e-12
 _CELLS: Final = 2**20

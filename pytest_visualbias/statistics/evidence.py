@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pytest_visualbias.statistics.crossed import t_p
 from pytest_visualbias.statistics.intervals import welch_error
-from pytest_visualbias.statistics.permutation import (
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sides import (
     Alternative,
     PMethod,
+    Sides,
     least_proven,
-    permutation_test,
 )
 
 if TYPE_CHECKING:
-    from pytest_visualbias.statistics.side import Side
-
-__all__ = ["Evidence", "Sides", "attribute_side", "require_sides", "weigh", "welch_p"]
-
-Sides = Literal["both", "targets"]
+    from pytest_visualbias.statistics.permutation.sides import Side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +68,7 @@ class Evidence:
     p_saddlepoint: float | None = None
 
 
-def weigh(
+def compute_p_values(
     targets: Side,
     attributes: Side | None = None,
     *,
@@ -159,13 +156,6 @@ def welch_p(side: Side, alternative: Alternative = "two-sided") -> float:
     if error.value == 0:
         return t_p(math.copysign(math.inf, side.difference), 1, alternative)
     return t_p(side.difference / error.value, error.freedom, alternative)
-
-
-def require_sides(sides: Sides) -> None:
-    """Refuse a choice of sides that does not exist: it would silently mean another one."""
-    if sides not in ("both", "targets"):
-        message = f"sides is 'both' or 'targets', not {sides!r}"
-        raise ValueError(message)
 
 
 def attribute_side(side: Side, sides: Sides) -> Side | None:

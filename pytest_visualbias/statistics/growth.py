@@ -6,7 +6,12 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.statistics.change import (
+from scipy.special import stdtr, stdtrit
+
+from pytest_visualbias.statistics.crossed import interaction_variance, t_p
+from pytest_visualbias.statistics.evidence import Evidence, compute_p_values
+from pytest_visualbias.statistics.growth_endpoints import endpoint
+from pytest_visualbias.statistics.intervals import (
     UNCHANGED,
     Estimate,
     Estimates,
@@ -14,36 +19,98 @@ from pytest_visualbias.statistics.change import (
     direction,
     estimate,
     estimates_of,
+    jackknife_variance,
+    pooled_freedom,
+    require_level,
 )
-from pytest_visualbias.statistics.crossed import interaction_variance, t_p
-from pytest_visualbias.statistics.endpoint import endpoint
-from pytest_visualbias.statistics.evidence import Evidence, Sides, require_sides, weigh
-from pytest_visualbias.statistics.intervals import jackknife_variance, require_level
-from pytest_visualbias.statistics.permutation import require_alternative
-from pytest_visualbias.statistics.retraining import trials_estimate, trials_p
+from pytest_visualbias.statistics.permutation.sides import (
+    Side,
+    Sides,
+    mean,
+    require_alternative,
+    require_sides,
+    spread,
+)
 from pytest_visualbias.statistics.scores import Scores, association_scores, require_alike
-from pytest_visualbias.statistics.side import Side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Final
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from pytest_visualbias.statistics.contrast_scores import ContrastScores
-    from pytest_visualbias.statistics.endpoint import Endpoint
-    from pytest_visualbias.statistics.permutation import Alternative
+    from pytest_visualbias.statistics.growth_endpoints import Endpoint
+    from pytest_visualbias.statistics.permutation.sides import Alternative
 
     Vector = NDArray[np.float64]
     Signs = tuple[float, float]
 
-__all__ = [
-    "GrowthResult",
-    "growth_from_scores",
-    "growth_test",
-    "joined",
-    "shift_from_scores",
-]
+# Trials from which their spread is known well enough.
+_ENOUGH: Final = 3
+
+
+def trials_estimate(before: Vector, after: Vector) -> Estimate | None:
+    """Estimate the growth over retrainings.
+
+    Parameters
+    ----------
+    before, after : ndarray
+        Effects of the trials, each end with its sign, `(trials,)`.
+
+    Returns
+    -------
+    Estimate or None
+        None with fewer than three trials after, or with two before. A single model before is held:
+        its effect is taken as known.
+    """
+    if len(after) < _ENOUGH or 1 < len(before) < _ENOUGH:
+        return None
+    ends = [end for end in (before, after) if len(end) > 1]
+    variances = [spread(end) ** 2 / len(end) for end in ends]
+    return Estimate(
+        value=mean(after) - mean(before),
+        error=math.sqrt(math.fsum(variances)),
+        freedom=pooled_freedom(variances, [len(end) for end in ends]),
+    )
+
+
+def trials_p(growth: Estimate, held: float | None) -> float | None:
+    """Test the growth over retrainings.
+
+    Parameters
+    ----------
+    growth : Estimate
+        Of `trials_estimate`.
+    held : float or None
+        Absolute effect of a single model before, if effects of both directions count.
+
+    Returns
+    -------
+    float or None
+        None if the trials do not differ although the effect has grown.
+
+    Notes
+    -----
+    Null hypothesis: the absolute value of the mean effect over retrainings after is not larger than
+    before. Of several models before, one-sided p of Welch's t. Of a single model before, with K
+    trials after, standard deviation sd and ``T = growth sqrt(K) / sd``, p is
+    ``P(t >= T) + P(t >= T + 2 |e_before| sqrt(K) / sd)`` with K - 1 degrees of freedom: the sign of
+    the effect after was chosen by the data.
+    """
+    if growth.error == 0:
+        return 1.0 if growth.value <= 0 else None
+    t = growth.value / growth.error
+    p = float(stdtr(growth.freedom, -t))
+    if held is not None:
+        p += float(stdtr(growth.freedom, -t - 2 * held / growth.error))
+    return min(p, 1.0)
+
+
+def smallest_growth(growth: Estimate, alpha: float) -> float:
+    """Smallest growth over retrainings that is significant with so many trials."""
+    return float(stdtrit(growth.freedom, 1 - alpha)) * growth.error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -266,7 +333,7 @@ def _evidence(
     old: Endpoint, new: Endpoint, signs: Signs, alternative: Alternative, *, crossed: bool
 ) -> Evidence:
     changes = [_change(old, new, signs, index) for index in range(len(new.sides))]
-    return weigh(
+    return compute_p_values(
         changes[0],
         changes[1] if len(changes) > 1 else None,
         alternative=alternative,

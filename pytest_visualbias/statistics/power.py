@@ -9,25 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from pytest_visualbias.statistics.hypergeometric import permutation_test_by_value
 from pytest_visualbias.statistics.intervals import largest_effect, t_margin
-from pytest_visualbias.statistics.permutation import require_alternative
-from pytest_visualbias.statistics.side import Side
+from pytest_visualbias.statistics.permutation.exact import permutation_test_by_value
+from pytest_visualbias.statistics.permutation.sides import Side, require_alternative
 
 if TYPE_CHECKING:
-    from pytest_visualbias.statistics.permutation import Alternative
-
-__all__ = [
-    "POWER",
-    "critical_value",
-    "detectable_effect",
-    "images_for_limit",
-    "images_to_show",
-    "largest_effect",
-    "smallest_detectable_effect",
-    "smallest_p",
-    "smallest_visible_gap",
-]
+    from pytest_visualbias.statistics.permutation.sides import Alternative
 
 # The share of samples in which an effect is to be found, or a limit shown to be kept.
 POWER = 0.8

@@ -9,31 +9,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics.evidence import require_sides
-from pytest_visualbias.statistics.side import Side, constant_scores, mean, read_only, spread
-from pytest_visualbias.statistics.similarity import UnitRows, cosines_of, unit_rows
+from pytest_visualbias.statistics.cosines import UnitRows, cosines_of, unit_rows
+from pytest_visualbias.statistics.permutation.sides import (
+    Side,
+    constant_scores,
+    mean,
+    read_only,
+    require_sides,
+    spread,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics.evidence import Sides
-    from pytest_visualbias.statistics.similarity import Embeddings
+    from pytest_visualbias.statistics.cosines import Embeddings
+    from pytest_visualbias.statistics.permutation.sides import Sides
 
     Vector = NDArray[np.float64]
     Matrix = NDArray[np.float64]
-
-__all__ = [
-    "GrowthBasis",
-    "Scores",
-    "association_scores",
-    "cosines_of_all",
-    "mean_scores",
-    "read_only_cosines",
-    "require_alike",
-    "require_same_dim",
-]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

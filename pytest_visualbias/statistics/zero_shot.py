@@ -7,24 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.statistics.hypergeometric import (
+from pytest_visualbias.statistics.cosines import cosines_of, unit_rows
+from pytest_visualbias.statistics.permutation.exact import (
     is_countable_by_value,
     permutation_test_by_value,
 )
-from pytest_visualbias.statistics.permutation import permutation_test
-from pytest_visualbias.statistics.side import Side
-from pytest_visualbias.statistics.similarity import cosines_of, unit_rows
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sides import Side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from pytest_visualbias.statistics.permutation import PMethod
+    from pytest_visualbias.statistics.permutation.sides import PMethod
 
     Matrix = NDArray[np.float64]
-
-__all__ = ["ZeroShotResult", "assigned", "zero_shot"]
 
 _ROLES = ("X", "Y")
 

@@ -15,7 +15,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from pytest_visualbias.api import audit
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from tests.plugin.conftest import LATER, control_test, one_test
 
 if TYPE_CHECKING:

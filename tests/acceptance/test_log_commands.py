@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.reports.escaping import csv_text, markdown_code, markdown_text, visible
 from tests.plugin.conftest import LATER, one_test, vectors

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias import audit
+from pytest_visualbias.api import audit
 from pytest_visualbias.errors import SpecError
 from tests.acceptance.conftest import PIXELS
 from tests.plugin.conftest import one_test, sentences

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.errors import EncoderError
 from tests.plugin.conftest import one_test, sentences
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from pytest_visualbias import audit
-from pytest_visualbias.cli import main
+from pytest_visualbias.api import audit
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.errors import UsageError
 from tests.acceptance.conftest import PIXELS
 from tests.plugin.conftest import control_test, one_test, sentences

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import pytest
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from tests.plugin.conftest import Project, sentences
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import pytest_visualbias
-from pytest_visualbias import cli, plugin, statistics
+from pytest_visualbias import plugin, statistics
+from pytest_visualbias.cli import main
 from pytest_visualbias.models import encoder
-from pytest_visualbias.reports.schema import report_schema
+from pytest_visualbias.reports.document import report_schema
 from pytest_visualbias.spec.schema import BiasSpec
 
 RECORDED = Path(__file__).with_name("surface.json")
@@ -29,7 +30,7 @@ def surface() -> dict[str, Any]:
     """Return everything that is promised."""
     return {
         "options": _options(),
-        "commands": _commands(cli._parser()),
+        "commands": _commands(main._parser()),
         "spec": _plain(BiasSpec.model_json_schema()),
         "report": _plain(report_schema()),
         "names": {

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import yaml
 
-from pytest_visualbias import cli
+from pytest_visualbias.cli import main
 from pytest_visualbias.plugin import pytest_addoption
-from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.spec.schema import BiasSpec
 from pytest_visualbias.spec.suites import read_suite
 from tests.docs.pages import ROOT, Block, blocks, commands, pages, text_of
@@ -114,7 +114,7 @@ def test_every_call_of_visualbias_is_understood(capsys: pytest.CaptureFixture[st
 
 def _is_call(words: list[str]) -> bool:
     try:
-        cli._parser().parse_args(words)
+        main._parser().parse_args(words)
     except SystemExit as stop:
         return stop.code == 0  # --help and --version
     return True

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.spec.schema import (
+from pytest_visualbias.spec.model_entries import (
     SHIPPED_SOURCES,
-    BiasSpec,
-    BiasTest,
-    Limits,
     OpenClipModel,
     ProgramModel,
-    Settings,
-    Strict,
     TorchvisionModel,
     Transform,
     TransformersModel,
 )
-from pytest_visualbias.spec.suites import Suite
+from pytest_visualbias.spec.schema import BiasSpec, Settings, Suite
+from pytest_visualbias.spec.test_kinds import BiasTest, Limits
 from tests.docs.pages import blocks_of, text_of
+
+if TYPE_CHECKING:
+    from pytest_visualbias.spec.fields import Strict
 
 
 def test_the_suite_that_is_shown_has_every_key() -> None:

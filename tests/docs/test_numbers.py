@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import safetensors.numpy
 
-from pytest_visualbias.statistics import (
-    AssociationResult,
-    association_test,
-    largest_effect,
-    smallest_detectable_effect,
-    smallest_p,
-)
+from pytest_visualbias.statistics.association import AssociationResult, association_test
+from pytest_visualbias.statistics.intervals import largest_effect
+from pytest_visualbias.statistics.power import smallest_detectable_effect, smallest_p
 from tests.docs.pages import text_of
 
 if TYPE_CHECKING:

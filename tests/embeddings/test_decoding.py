@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.stimuli.decoding import decode
 
 if TYPE_CHECKING:
     from pathlib import Path

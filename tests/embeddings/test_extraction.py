@@ -14,9 +14,9 @@ from PIL import Image
 
 from pytest_visualbias.embeddings.extraction import AHEAD, extract
 from pytest_visualbias.errors import EncoderError, StimulusError
-from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.stimuli import Stimulus
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.hashing import digest_of_file
+from pytest_visualbias.stimuli.resolve import Stimulus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,9 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli import main
-from pytest_visualbias.embeddings.contents import survey
-from pytest_visualbias.embeddings.housekeeping import bound, clear, prune
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.embeddings.cache_maintenance import clear, evict_to_limit, list_cache, prune
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +32,7 @@ def fetched(cache: Path, digit: str, *, days: float = 0, size: int = 100) -> Pat
 def test_what_was_fetched_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fetched(tmp_path, "a")
     fetched(tmp_path, "b")
-    assert survey(tmp_path).size == 600
+    assert list_cache(tmp_path).size == 600
     assert main(["cache", "info", "--cache", str(tmp_path)]) == 0
     assert "copies of 2 URLs: 600 B" in capsys.readouterr().out.splitlines()
 
@@ -49,7 +48,7 @@ def test_the_least_recently_used_goes_whole(tmp_path: Path) -> None:
 
 def test_what_a_run_of_today_may_be_reading_stays(tmp_path: Path) -> None:
     home = fetched(tmp_path, "a", days=0.5)
-    for removed in (prune(tmp_path, limit=0, unused_for=0.0), bound(tmp_path, 0)):
+    for removed in (prune(tmp_path, limit=0, unused_for=0.0), evict_to_limit(tmp_path, 0)):
         assert removed.keys == 0
     assert len([one for one in home.rglob("*") if one.is_file()]) == 4
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_visualbias.embeddings import gram
-from pytest_visualbias.embeddings.gram import Spilled, isometric
+from pytest_visualbias.embeddings import extraction
+from pytest_visualbias.embeddings.extraction import DiskBackedRows, isometric_projection
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics import association_test
+from pytest_visualbias.statistics.association import association_test
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,22 +32,22 @@ def cosines(rows: np.ndarray) -> np.ndarray:
 @given(st.integers(1, 12), st.integers(1, 40), st.integers(0, 5))
 def test_cosines_are_those_of_the_rows(count: int, dim: int, seed: int) -> None:
     rows = rows_of(count, dim, seed)
-    found = isometric(rows)
+    found = isometric_projection(rows)
     assert found.dtype == np.float32
     np.testing.assert_allclose(cosines(found), cosines(rows), atol=2e-6)
 
 
 def test_blocks_of_columns_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = rows_of(9, 1000)
-    whole = isometric(rows)
-    monkeypatch.setattr(gram, "BLOCK_BYTES", 8 * 9 * 7)
-    np.testing.assert_allclose(cosines(isometric(rows)), cosines(whole), atol=2e-6)
+    whole = isometric_projection(rows)
+    monkeypatch.setattr(extraction, "BLOCK_BYTES", 8 * 9 * 7)
+    np.testing.assert_allclose(cosines(isometric_projection(rows)), cosines(whole), atol=2e-6)
 
 
 def test_an_association_is_the_same() -> None:
     rows = rows_of(32, 5000) + np.repeat([[0.1], [0], [0.1], [0]], 8, axis=0).astype(np.float32)
     exact = association_test(*np.split(rows, 4))
-    found = association_test(*np.split(isometric(rows), 4))
+    found = association_test(*np.split(isometric_projection(rows), 4))
     assert found.effect_size == pytest.approx(exact.effect_size, abs=1e-4)
     assert found.gap == pytest.approx(exact.gap, abs=1e-6)
     assert found.p_value == exact.p_value
@@ -57,7 +57,7 @@ def test_an_association_is_the_same() -> None:
 def test_a_faulty_row_stays_faulty_and_the_others_do_not_suffer(fault: float) -> None:
     rows = rows_of(24, 300)
     rows[3] = fault
-    found = isometric(rows)
+    found = isometric_projection(rows)
     good = np.arange(24) != 3
     np.testing.assert_allclose(cosines(found[good]), cosines(rows[good]), atol=2e-6)
     with pytest.raises(DegenerateTestError, match="row 3 of X"):
@@ -66,7 +66,7 @@ def test_a_faulty_row_stays_faulty_and_the_others_do_not_suffer(fault: float) ->
 
 def test_what_passes_through_a_file_comes_back_in_order_and_the_file_goes(tmp_path: Path) -> None:
     rows = rows_of(7, 50)
-    spilled = Spilled(tmp_path)
+    spilled = DiskBackedRows(tmp_path)
     for start in (0, 3):
         spilled.add([f"{i}" for i in range(start, min(start + 3, 6))], rows[start : start + 3])
     spilled.add(["6"], rows[6:])

@@ -13,9 +13,14 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache
-from pytest_visualbias.embeddings.contents import count_images, survey
-from pytest_visualbias.embeddings.housekeeping import bound, clear, prune
-from pytest_visualbias.spec.remembered import MEMO
+from pytest_visualbias.embeddings.cache_maintenance import (
+    clear,
+    count_images,
+    evict_to_limit,
+    list_cache,
+    prune,
+)
+from pytest_visualbias.stimuli.digest_cache import MEMO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +70,7 @@ class TestSurvey:
         keep(tmp_path, 1, "a", "b")
         first = keep(tmp_path, 1, "c", days=3)
         second = keep(tmp_path, 2, "a", days=8)
-        found = survey(tmp_path)
+        found = list_cache(tmp_path)
         assert [one.path for one in found.keys] == [second, first], "the longest unused first"
         assert [len(one.files) for one in found.keys] == [1, 2]
         assert [one.size for one in found.keys] == [size_of(second), size_of(first)]
@@ -76,23 +81,23 @@ class TestSurvey:
     def test_a_key_of_an_older_format_goes_before_any_other(self, tmp_path: Path) -> None:
         keep(tmp_path, 1, days=9)
         older = outdated(tmp_path, 2)
-        first, second = survey(tmp_path).keys
+        first, second = list_cache(tmp_path).keys
         assert first.path == older
         assert [first.is_outdated, second.is_outdated] == [True, False]
 
     def test_nothing_is_found_where_nothing_is(self, tmp_path: Path) -> None:
-        found = survey(tmp_path / "gone")
+        found = list_cache(tmp_path / "gone")
         assert (found.keys, found.size, found.leftovers) == ((), 0, {})
 
     def test_a_damaged_file_has_no_images(self, tmp_path: Path) -> None:
         path = keep(tmp_path, 1, "a", "b")
         keep(tmp_path, 2, "c")
         next(path.iterdir()).write_bytes(b"damaged")
-        assert count_images(survey(tmp_path).keys) == 1
+        assert count_images(list_cache(tmp_path).keys) == 1
 
     def test_remembered_digests_are_of_its_size(self, tmp_path: Path) -> None:
         (tmp_path / MEMO).write_text("x" * 70)
-        assert survey(tmp_path).memo == survey(tmp_path).size == 70
+        assert list_cache(tmp_path).memo == list_cache(tmp_path).size == 70
 
 
 class TestBound:
@@ -101,40 +106,40 @@ class TestBound:
     ) -> None:
         paths = [keep(tmp_path, number, days=number) for number in range(4)]
         one = size_of(paths[0])
-        removed = bound(tmp_path, 2 * one + 1)
+        removed = evict_to_limit(tmp_path, 2 * one + 1)
         assert [is_kept(path) for path in paths] == [True, True, False, False]
         assert (removed.keys, removed.size, removed.problems) == (2, 2 * one, [])
 
     def test_a_size_that_is_just_met_removes_nothing(self, tmp_path: Path) -> None:
         paths = [keep(tmp_path, number, days=number) for number in range(3)]
-        assert bound(tmp_path, size_of(tmp_path)).keys == 0
-        assert bound(tmp_path, size_of(tmp_path) - 1).keys == 1
+        assert evict_to_limit(tmp_path, size_of(tmp_path)).keys == 0
+        assert evict_to_limit(tmp_path, size_of(tmp_path) - 1).keys == 1
         assert [is_kept(path) for path in paths] == [True, True, False]
 
     def test_keys_of_another_version_stay_while_there_is_room(self, tmp_path: Path) -> None:
         older, newer = outdated(tmp_path, 1), keep(tmp_path, 2, days=50)
-        bound(tmp_path, size_of(tmp_path))
+        evict_to_limit(tmp_path, size_of(tmp_path))
         assert is_kept(older)
-        bound(tmp_path, size_of(newer))
+        evict_to_limit(tmp_path, size_of(newer))
         assert [is_kept(older), is_kept(newer)] == [False, True]
 
     def test_it_takes_along_what_killed_runs_left(self, tmp_path: Path) -> None:
         part = keep(tmp_path, 1) / "x.part"
         part.write_text("half")
         age(part, 1.1)
-        assert bound(tmp_path, 10**9).leftovers == 1
+        assert evict_to_limit(tmp_path, 10**9).leftovers == 1
         assert not part.exists()
 
     def test_a_folder_that_is_not_there_or_not_readable_is_no_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert bound(tmp_path / "gone", 0).keys == 0
+        assert evict_to_limit(tmp_path / "gone", 0).keys == 0
 
         def refuse(folder: Path) -> None:
             raise PermissionError(13, "Permission denied", str(folder))
 
-        monkeypatch.setattr("pytest_visualbias.embeddings.housekeeping.survey", refuse)
-        assert bound(tmp_path, 0).keys == 0
+        monkeypatch.setattr("pytest_visualbias.embeddings.cache_maintenance.list_cache", refuse)
+        assert evict_to_limit(tmp_path, 0).keys == 0
 
 
 class TestPrune:
@@ -180,7 +185,7 @@ class TestPrune:
             age(path, days)
             prune(tmp_path, limit=0)
             assert path.exists() == is_there
-            assert survey(tmp_path).keys == ()
+            assert list_cache(tmp_path).keys == ()
 
     def test_a_folder_of_which_only_unfinished_files_are_left_goes_with_them(
         self, tmp_path: Path
@@ -213,9 +218,11 @@ class TestPrune:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = keep(tmp_path, 1, days=9)
-        found = survey(tmp_path)
+        found = list_cache(tmp_path)
         os.utime(path)
-        monkeypatch.setattr("pytest_visualbias.embeddings.housekeeping.survey", lambda _: found)
+        monkeypatch.setattr(
+            "pytest_visualbias.embeddings.cache_maintenance.list_cache", lambda _: found
+        )
         assert prune(tmp_path, limit=0).keys == 0
         assert is_kept(path)
 
@@ -224,9 +231,11 @@ class TestPrune:
     ) -> None:
         keep(tmp_path, 1)
         keep(tmp_path, 2)
-        found = survey(tmp_path)
+        found = list_cache(tmp_path)
         clear(tmp_path)
-        monkeypatch.setattr("pytest_visualbias.embeddings.housekeeping.survey", lambda _: found)
+        monkeypatch.setattr(
+            "pytest_visualbias.embeddings.cache_maintenance.list_cache", lambda _: found
+        )
         removed = prune(tmp_path, limit=0)
         assert (removed.keys, removed.size, removed.problems) == (0, 0, [])
 
@@ -293,7 +302,7 @@ def test_nothing_is_touched_that_the_cache_has_not_written(tmp_path: Path) -> No
     (tmp_path / "7").symlink_to(elsewhere / FORMAT)
     (tmp_path / FORMAT / key(6)).symlink_to(elsewhere / FORMAT / key(5))
     linked = size_of(elsewhere)
-    for remove in (prune, clear, lambda folder: bound(folder, 0)):
+    for remove in (prune, clear, lambda folder: evict_to_limit(folder, 0)):
         remove(tmp_path)
         assert [path for path in others if not path.exists()] == []
         assert size_of(elsewhere) == linked
@@ -326,7 +335,7 @@ def test_a_process_at_work_loses_time_only(tmp_path: Path) -> None:
             time.sleep(0.001)
         removed = 0
         while not (tmp_path / "done").exists() and process.poll() is None:
-            removed += bound(tmp_path, 2000).keys + clear(tmp_path).keys
+            removed += evict_to_limit(tmp_path, 2000).keys + clear(tmp_path).keys
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors.decode()
     assert removed > 0

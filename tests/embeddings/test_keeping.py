@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_visualbias.embeddings import keeping
+from pytest_visualbias.embeddings import extraction
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.gram import LARGEST, Spilled
-from pytest_visualbias.embeddings.keeping import Keeper
+from pytest_visualbias.embeddings.extraction import LARGEST, CacheWriter, DiskBackedRows
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.spec.layers import layer_point
+from pytest_visualbias.spec.effective_settings import layer_point
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +22,11 @@ FLAT = layer_point("flat", "layer1:flatten")
 KEYS = {"pooled": ("1" * 64, "2" * 64), "flat": ("3" * 64, "4" * 64)}
 
 
-def keeper_of(folder: Path | None, known: tuple[str, ...] = (), **notes: Any) -> Keeper:  # noqa: ANN401
+def keeper_of(folder: Path | None, known: tuple[str, ...] = (), **notes: Any) -> CacheWriter:  # noqa: ANN401
     said = {"preprocessing": {}, "description": notes}
-    return Keeper(EmbeddingCache(folder=folder), KEYS, {"pooled": {*known}, "flat": set()}, said)
+    return CacheWriter(
+        EmbeddingCache(folder=folder), KEYS, {"pooled": {*known}, "flat": set()}, said
+    )
 
 
 def test_what_is_added_is_there_and_in_the_cache_after_the_end(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_what_the_cache_has_already_is_not_kept_again(tmp_path: Path) -> None:
 
 def test_long_work_is_written_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the second batch, a run has lost at most what came since the last writing."""
-    monkeypatch.setattr(keeping, "EVERY_S", -1.0)
+    monkeypatch.setattr(extraction, "EVERY_S", -1.0)
     keeper = keeper_of(tmp_path)
     keeper.add(POOLED, ["a"], np.ones((1, 5), dtype=np.float32))
     assert EmbeddingCache(folder=tmp_path).load(KEYS["pooled"][0]).vectors.keys() == {"a"}
@@ -111,7 +112,7 @@ class TestLargeMaps:
         def refuse(*_: object) -> None:
             raise OSError(28, os.strerror(28))
 
-        monkeypatch.setattr(Spilled, "add", refuse)
+        monkeypatch.setattr(DiskBackedRows, "add", refuse)
         keeper = keeper_of(tmp_path)
         with pytest.raises(EncoderError, match=r"layer 'flat' gives 100,001 values .*No space"):
             keeper.add(FLAT, ["a"], np.ones((1, LARGEST + 1), dtype=np.float32))

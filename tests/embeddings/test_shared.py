@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.cli_shared import shared_info, shared_prune
-from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache
-from pytest_visualbias.embeddings.keeping import Keeper
-from pytest_visualbias.embeddings.shared import SharedCache
+from pytest_visualbias.cli.cache import shared_info, shared_prune
+from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache, SharedCache
+from pytest_visualbias.embeddings.extraction import CacheWriter
 from pytest_visualbias.errors import StorageError
-from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.remote.store import Store
-from pytest_visualbias.remote.urls import Url
+from pytest_visualbias.evaluation.scoring import ResultCache
 from pytest_visualbias.spec.schema import LayerPoint
+from pytest_visualbias.spec.urls import Url
+from pytest_visualbias.stimuli.remote.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,7 +195,7 @@ def test_a_cache_that_cannot_be_written_costs_the_run_nothing_and_is_told(
     calls = break_down(monkeypatch, "write")
     cache = machine(store, "a")
     keys = {"pooled": (KEY, OTHER)}
-    keeper = Keeper(cache, keys, {"pooled": set()}, {})
+    keeper = CacheWriter(cache, keys, {"pooled": set()}, {})
     point = LayerPoint(name="pooled", module="pooled")
     for name, vector in VECTORS.items():
         keeper.add(point, [name], vector[None])
@@ -209,10 +208,10 @@ def test_a_cache_that_cannot_be_written_costs_the_run_nothing_and_is_told(
 
 
 def test_results_of_tests_go_with_the_vectors(store: Path) -> None:
-    first = Remembered.inside(machine(store, "a"), spec="s")
+    first = ResultCache.inside(machine(store, "a"), spec="s")
     assert first.of(Held, lambda: Held(1.0), "basis") == Held(1.0)
     first.save()
-    second = Remembered.inside(machine(store, "b"), spec="s")
+    second = ResultCache.inside(machine(store, "b"), spec="s")
     assert second.of(Held, lambda: Held(2.0), "basis") == Held(1.0)
 
 
@@ -220,7 +219,7 @@ def test_results_are_computed_where_the_cache_cannot_be_read(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_down(monkeypatch, "entry", "write")
-    memo = Remembered.inside(machine(store, "a"), spec="s")
+    memo = ResultCache.inside(machine(store, "a"), spec="s")
     assert memo.of(Held, lambda: Held(2.0), "basis") == Held(2.0)
     memo.save()
 

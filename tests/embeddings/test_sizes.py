@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_visualbias.embeddings.sizes import parse_size, shown_size
+from pytest_visualbias.stimuli.byte_sizes import parse_size, shown_size
 
 
 @pytest.mark.parametrize(

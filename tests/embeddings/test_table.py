@@ -7,7 +7,7 @@ import pytest
 
 from pytest_visualbias.embeddings.table import EmbeddingTable
 from pytest_visualbias.errors import EncoderError, StimulusError
-from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 STIMULI = StimulusSet(
     concept="c",

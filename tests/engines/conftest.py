@@ -12,23 +12,22 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.plan import Want
-from pytest_visualbias.engines.course import Portions
-from pytest_visualbias.engines.crew import Came, Gone, Raised, Ready
-from pytest_visualbias.engines.dispatch import Dispatch
-from pytest_visualbias.engines.plan import Outcome, Wish
-from pytest_visualbias.engines.worker import Fault, Order, Part, Rows
+from pytest_visualbias.embeddings.engines.course import Portions
+from pytest_visualbias.embeddings.engines.crew import Came, Gone, Raised, Ready
+from pytest_visualbias.embeddings.engines.dispatch import Dispatch
+from pytest_visualbias.embeddings.engines.plan import Outcome, Wish
+from pytest_visualbias.embeddings.engines.worker import Fault, Order, Part, Rows
+from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest
 from pytest_visualbias.models.encoder import Context, Identity
-from pytest_visualbias.pipeline.network import Job
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import TimmModel
-from pytest_visualbias.spec.stimuli import Stimulus
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import TimmModel
+from pytest_visualbias.stimuli.resolve import Stimulus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.engines.crew import Event
-    from pytest_visualbias.engines.plan import Task
+    from pytest_visualbias.embeddings.engines.crew import Event
+    from pytest_visualbias.embeddings.engines.plan import Task
 
 ENTRY = TimmModel(source="timm", name="test_resnet", pretrained=False)
 
@@ -48,12 +47,12 @@ def a_wish(
 ) -> Wish:
     """Return what a model wants of a network of this name."""
     layers = layers or ("pooled",)
-    want = Want(stimuli=images, points=tuple(layer_point(one, one) for one in layers))
+    want = EmbeddingRequest(stimuli=images, points=tuple(layer_point(one, one) for one in layers))
     identity = Identity(label=network, facts={"name": network}, is_whole=is_whole)
     context = Context(folder=Path(), project=Path())
     return Wish(
         owner=owner,
-        job=Job(entry=ENTRY, identity=identity, context=context, own=want, want=want),
+        job=EmbeddingJob(entry=ENTRY, identity=identity, context=context, own=want, want=want),
     )
 
 

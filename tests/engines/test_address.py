@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.cli import main
-from pytest_visualbias.engines.connecting import _quietly
-from pytest_visualbias.engines.ray import Place, _cause
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.embeddings.engines.connecting import _quietly
+from pytest_visualbias.embeddings.engines.ray import Place, _cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

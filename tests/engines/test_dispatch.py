@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.engines.plan import units_of
-from pytest_visualbias.engines.worker import Fault
+from pytest_visualbias.embeddings.engines.plan import units_of
+from pytest_visualbias.embeddings.engines.worker import Fault
 from pytest_visualbias.errors import EngineError
 from tests.engines.conftest import a_wish, stimuli
 
 if TYPE_CHECKING:
-    from pytest_visualbias.engines.plan import Task, Wish
-    from pytest_visualbias.engines.worker import Order
+    from pytest_visualbias.embeddings.engines.plan import Task, Wish
+    from pytest_visualbias.embeddings.engines.worker import Order
     from tests.engines.conftest import Run
 
 IMAGES = stimuli(20)
@@ -181,8 +181,8 @@ def test_a_cluster_that_stays_without_a_place_is_not_waited_for_forever(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All machines are lost while a task is out; those that were hired anew never come."""
-    monkeypatch.setattr("pytest_visualbias.engines.staff.PATIENCE_S", 0.0)
-    monkeypatch.setattr("pytest_visualbias.engines.staff.FILLED_EVERY_S", 0.0)
+    monkeypatch.setattr("pytest_visualbias.embeddings.engines.staff.PATIENCE_S", 0.0)
+    monkeypatch.setattr("pytest_visualbias.embeddings.engines.staff.FILLED_EVERY_S", 0.0)
 
     def accident(worker: int, order: Order, task: Task) -> str:
         if task.number < 2:

@@ -16,18 +16,18 @@ import safetensors
 import torch
 from PIL import Image
 
-from pytest_visualbias.cli import main
-from pytest_visualbias.engines.connecting import crew_at
-from pytest_visualbias.engines.crew import Gone, Raised, Ready
-from pytest_visualbias.engines.ray import Place, RayCrew
-from pytest_visualbias.engines.showing import Meter
+from pytest_visualbias.cli.embed import Meter
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.embeddings.engines.connecting import crew_at
+from pytest_visualbias.embeddings.engines.crew import Gone, Raised, Ready
+from pytest_visualbias.embeddings.engines.ray import Place, RayCrew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_visualbias.engines.crew import Event
-    from pytest_visualbias.engines.plan import Task
-    from pytest_visualbias.engines.worker import Order
+    from pytest_visualbias.embeddings.engines.crew import Event
+    from pytest_visualbias.embeddings.engines.plan import Task
+    from pytest_visualbias.embeddings.engines.worker import Order
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 

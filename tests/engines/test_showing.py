@@ -6,7 +6,7 @@ import io
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.engines.showing import Meter
+from pytest_visualbias.cli.embed import Meter
 
 if TYPE_CHECKING:
     import pytest
@@ -26,7 +26,7 @@ def test_elsewhere_there_is_a_line_now_and_then(
     with meter.shown():
         meter(10, 40, "2 workers\n")
     assert capsys.readouterr().err == "", "short work needs no sign of life"
-    monkeypatch.setattr("pytest_visualbias.engines.showing.EVERY_S", 0.0)
+    monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 0.0)
     meter = Meter()
     with meter.shown():
         meter(20, 40, "2 workers\n")
@@ -39,11 +39,11 @@ def test_elsewhere_there_is_a_line_now_and_then(
 def test_where_there_were_lines_the_last_one_says_how_it_ended(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_visualbias.engines.showing.EVERY_S", 0.0)
+    monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 0.0)
     meter = Meter()
     with meter.shown():
         meter(20, 160, "2 workers")
-        monkeypatch.setattr("pytest_visualbias.engines.showing.EVERY_S", 60.0)
+        monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 60.0)
         meter(40, 160, "2 workers")
         meter(100, 160, "2 workers")
         meter(160, 160, "2 workers")

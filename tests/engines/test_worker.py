@@ -13,16 +13,15 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from pytest_visualbias.embeddings.plan import Want
-from pytest_visualbias.engines.plan import Task
-from pytest_visualbias.engines.worker import Fault, Order, Part, Worker
+from pytest_visualbias.embeddings.engines.plan import Task
+from pytest_visualbias.embeddings.engines.worker import Fault, Order, Part, Worker
+from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest
 from pytest_visualbias.models.encoder import Context, Encoder, Identity
 from pytest_visualbias.models.identity import identify_factory
-from pytest_visualbias.pipeline.network import Job
-from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import FactoryModel
-from pytest_visualbias.spec.stimuli import Stimulus
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.hashing import digest_of_file
+from pytest_visualbias.spec.model_entries import FactoryModel
+from pytest_visualbias.stimuli.resolve import Stimulus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +48,9 @@ def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
         {"source": "factory", "call": "small:network", "random_init": 2, "transform": {"size": 16}}
     )
     context = Context(folder=tmp_path, project=tmp_path, device="cpu", threads=1)
-    want = Want(stimuli=(), points=tuple(layer_point(one, one) for one in LAYERS))
+    want = EmbeddingRequest(stimuli=(), points=tuple(layer_point(one, one) for one in LAYERS))
     identity = identify_factory(entry, context)[1]
-    job = Job(entry=entry, identity=identity, context=context, own=want, want=want)
+    job = EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want)
     return Order(key="1", job=job, batch_size=2)
 
 
@@ -77,13 +76,13 @@ def test_a_network_is_loaded_once_for_all_of_its_tasks(
     order: Order, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Identity] = []
-    open_: Callable[[Job], Encoder] = Job.open
+    open_: Callable[[EmbeddingJob], Encoder] = EmbeddingJob.open
 
-    def noted(job: Job) -> Encoder:
+    def noted(job: EmbeddingJob) -> Encoder:
         opened.append(job.identity)
         return open_(job)
 
-    monkeypatch.setattr(Job, "open", noted)
+    monkeypatch.setattr(EmbeddingJob, "open", noted)
     worker = Worker()
     for _ in range(3):
         assert isinstance(worker.embed(order, task), Part)
@@ -116,7 +115,7 @@ def test_maps_that_are_too_large_become_vectors_that_are_compared_with_each_othe
     order: Order, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Worker().embed(order, task)
-    monkeypatch.setattr("pytest_visualbias.embeddings.keeping.LARGEST", 100)
+    monkeypatch.setattr("pytest_visualbias.embeddings.extraction.LARGEST", 100)
     part = Worker().embed(order, task)
     assert isinstance(part, Part)
     assert isinstance(whole, Part)

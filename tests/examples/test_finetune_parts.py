@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.spec.parser import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,9 +120,9 @@ def test_a_correlation_out_of_range_is_refused(data: Path, correlation: float) -
 
 def test_the_finetuning_sees_images_as_the_gate_does(tmp_path: Path) -> None:
     """The same pixels, of an image that has to be shrunk, cropped and turned."""
-    from pytest_visualbias.embeddings.decoding import decode
     from pytest_visualbias.models.preprocessing import declared
-    from pytest_visualbias.spec.schema import Transform
+    from pytest_visualbias.spec.model_entries import Transform
+    from pytest_visualbias.stimuli.decoding import decode
 
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, size=(50, 91, 3), dtype=np.uint8))

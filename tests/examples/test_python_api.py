@@ -65,7 +65,7 @@ def test_the_page_of_that_epoch_and_the_weights_before_it_are_written(correlated
 
 def test_the_weights_that_are_kept_are_within_the_limit(correlated: Trained) -> None:
     """The checkpoint that was written gives the growth that was shown of its epoch."""
-    from pytest_visualbias import audit
+    from pytest_visualbias.api import audit
 
     kept = str(correlated.out / "after.safetensors")
     found = audit(EXAMPLE / "shapes.bias.yaml", models={"after": kept})

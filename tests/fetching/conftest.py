@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,7 +191,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
     for name in ("VISUALBIAS_DATA", "VISUALBIAS_OFFLINE", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pytest_visualbias.fetching.transfer.PAUSE", 0.01)
+    monkeypatch.setattr("pytest_visualbias.stimuli.fetching.transfer.PAUSE", 0.01)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.fetching.ledger import read_ledger
+from pytest_visualbias.stimuli.fetching.ledger import read_ledger
 from tests.fetching.conftest import Reply, png
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ def test_a_full_disk_ends_the_whole_run_in_a_sentence(
 
     place.serve(*(f"sets/x/{number}.png" for number in range(20)))
     monkeypatch.setattr(
-        "pytest_visualbias.fetching.store.Part.appended", lambda part: Full(), raising=True
+        "pytest_visualbias.stimuli.fetching.store.Part.appended", lambda part: Full(), raising=True
     )
     status, _, complaints = place.fetch("--jobs=1")
     assert status == 1

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias import __version__
-from pytest_visualbias.cli import main
-from pytest_visualbias.fetching import addresses
-from pytest_visualbias.fetching.addresses import _Redirects
-from pytest_visualbias.fetching.meter import Bar
-from pytest_visualbias.fetching.outcomes import RefusedError
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.stimuli.fetching import addresses
+from pytest_visualbias.stimuli.fetching.addresses import _Redirects
+from pytest_visualbias.stimuli.fetching.meter import Bar
+from pytest_visualbias.stimuli.fetching.outcomes import RefusedError
 from tests.fetching.conftest import Reply, png, serving, sha256
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.errors import FetchError, SpecError
-from pytest_visualbias.fetching.manifest import load_manifest
-from pytest_visualbias.spec.manifests import WANTED
+from pytest_visualbias.stimuli.fetching.manifest import load_manifest
+from pytest_visualbias.stimuli.manifest import WANTED
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import safetensors.numpy
 
-from pytest_visualbias import audit
+from pytest_visualbias.api import audit
 from tests.plugin.conftest import KIND_SETS, LATER, control_test, kind_test, one_test, vectors
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from pytest_visualbias.record import ModelRecord, Report, ResultRecord
-from pytest_visualbias.spec.kinds import KINDS
+from pytest_visualbias.results import ModelRecord, Report, ResultRecord
+from pytest_visualbias.spec.test_kinds import KINDS
 from tests.fuzz.mutations import WORDS
 
 if TYPE_CHECKING:

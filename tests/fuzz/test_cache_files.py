@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.contents import count_images, survey
-from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.remembered import MEMO, DigestMemo
+from pytest_visualbias.embeddings.cache_maintenance import count_images, list_cache
+from pytest_visualbias.evaluation.scoring import ResultCache
+from pytest_visualbias.stimuli.digest_cache import MEMO, DigestCache
 from tests.fuzz.effort import cases, in_time
 from tests.fuzz.mutations import anything, edits, torn
 from tests.fuzz.test_json import dumped
@@ -40,7 +40,7 @@ def test_vectors_are_what_was_kept_or_not_there(tmp_path: Path, change: Any) -> 
     (path,) = tmp_path.rglob("*.safetensors")
     path.write_bytes(change(path.read_bytes()))
     with in_time():
-        count_images(survey(tmp_path).keys)
+        count_images(list_cache(tmp_path).keys)
         found = EmbeddingCache(folder=tmp_path).load(KEY)
         together = EmbeddingCache(folder=tmp_path).load_together(KEY, [*VECTORS][:2])
     for known in (found, together):
@@ -64,13 +64,13 @@ class Result:
 @given(change=changed)
 def test_results_are_what_was_kept_or_computed_anew(tmp_path: Path, change: Any) -> None:  # noqa: ANN401
     kept = Result(effect=0.1 + 0.2, method="exact")
-    first = Remembered(tmp_path, **FAMILY)
+    first = ResultCache(tmp_path, **FAMILY)
     first.of(Result, lambda: kept, 1)
     first.save()
     (path,) = tmp_path.rglob("numbers.json")
     path.write_bytes(change(path.read_bytes()))
     with in_time():
-        assert Remembered(tmp_path, **FAMILY).of(Result, lambda: kept, 1) == kept
+        assert ResultCache(tmp_path, **FAMILY).of(Result, lambda: kept, 1) == kept
 
 
 @cases(60)
@@ -79,9 +79,9 @@ def test_digests_are_what_was_kept_or_taken_anew(tmp_path: Path, change: Any) ->
     image = tmp_path / "x.png"
     image.write_bytes(b"x")
 
-    def memo() -> DigestMemo:
+    def memo() -> DigestCache:
         # Years later, so that nothing is too fresh to be kept.
-        return DigestMemo(file=tmp_path / MEMO, clock=lambda: 2**62)
+        return DigestCache(file=tmp_path / MEMO, clock=lambda: 2**62)
 
     first = memo()
     digest = first.of(image)

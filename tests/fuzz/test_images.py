@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.stimuli.decoding import decode
 from tests.fuzz.effort import answered, cases
 from tests.fuzz.mutations import edits, torn
 

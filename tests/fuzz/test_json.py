@@ -11,17 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_visualbias.baseline.entries import entry_key, entry_of
-from pytest_visualbias.baseline.files import MARK, VERSION, Contents, is_report, read_baseline
 from pytest_visualbias.errors import BaselineError, FetchError, ReportError, SpecError, UsageError
-from pytest_visualbias.fetching.ledger import JOURNAL, LEDGER, WORK, read_ledger
-from pytest_visualbias.fetching.manifest import load_manifest
-from pytest_visualbias.record import Report
-from pytest_visualbias.reports.accuracy import read_accuracies
+from pytest_visualbias.evaluation.baseline.entries import entry_key, entry_of
+from pytest_visualbias.evaluation.baseline.files import (
+    MARK,
+    VERSION,
+    Contents,
+    is_report,
+    read_baseline,
+)
 from pytest_visualbias.reports.comparison import compare
-from pytest_visualbias.reports.files import FORMATS, Look, write
-from pytest_visualbias.reports.reading import read_report
-from pytest_visualbias.reports.terminal import Screen, render
+from pytest_visualbias.reports.document import read_accuracies, read_report
+from pytest_visualbias.reports.files import FORMATS, RenderOptions, write
+from pytest_visualbias.reports.tables import Screen
+from pytest_visualbias.reports.terminal import render
+from pytest_visualbias.results import Report
+from pytest_visualbias.stimuli.fetching.ledger import JOURNAL, LEDGER, WORK, read_ledger
+from pytest_visualbias.stimuli.fetching.manifest import load_manifest
 from tests.fuzz.effort import SENTENCE, answered, bounded, cases, in_time
 from tests.fuzz.mutations import WORDS, anything, edits, spoilt, spoilt_text, torn
 from tests.fuzz.reports import reports
@@ -81,7 +87,7 @@ def test_a_spoilt_report_is_shown_in_every_format_or_told(
     if not isinstance(found, Report):
         return
     for name in FORMATS:
-        shown(partial(write, name, found, tmp_path / name, Look(thumbnails=False)))
+        shown(partial(write, name, found, tmp_path / name, RenderOptions(thumbnails=False)))
     shown(lambda: render(found.results, [], SCREEN, verbosity=2))
     shown(lambda: compare(whole, found, 0.1).plain())
     shown(lambda: compare(found, whole, 0.1).plain())
@@ -97,7 +103,7 @@ def test_any_report_of_the_schema_is_shown_in_every_format(
     found = answered(read_report, path, dumped(plain), ReportError)
     assert isinstance(found, Report)
     for name in FORMATS:
-        shown(partial(write, name, found, tmp_path / name, Look(thumbnails=False)))
+        shown(partial(write, name, found, tmp_path / name, RenderOptions(thumbnails=False)))
         (tmp_path / name).unlink()
     text = render(found.results, [], PLAIN, verbosity=2)
     assert text.replace("\n", "").isprintable()

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pytest_visualbias.errors import EncoderError, SpecError, UsageError
+from pytest_visualbias.evaluation.preflight import preflight
 from pytest_visualbias.models.encoder import Context, find_source
-from pytest_visualbias.pipeline.preflight import preflight
+from pytest_visualbias.spec.model_entries import FactoryModel, TimmModel
 from pytest_visualbias.spec.overrides import override_of
-from pytest_visualbias.spec.parsing import SpecFile, read_spec
-from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+from pytest_visualbias.spec.parser import SpecFile, read_spec
 from pytest_visualbias.spec.suites import read_suite
 from tests.fuzz.effort import PLACE, SENTENCE, bounded, cases, in_time
 from tests.fuzz.mutations import WORDS, edits, spoilt, spoilt_text, torn

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_visualbias.errors import StimulusError
-from pytest_visualbias.models.precomputed import StoredVectors, open_vectors
+from pytest_visualbias.models.stored_vectors import StoredVectors, open_vectors
 from pytest_visualbias.spec.schema import ConceptFiles
 from tests.fuzz.effort import SENTENCE, answered, bounded, cases, in_time
 from tests.fuzz.mutations import anything, edits, torn

@@ -33,7 +33,7 @@ def opened(name: str, *, offline: bool) -> str:
     """Return the digest of the weights, or the sentence of the error."""
     from pytest_visualbias.errors import VisualBiasError
     from pytest_visualbias.models.encoder import Context, find_source
-    from pytest_visualbias.spec.schema import TimmModel
+    from pytest_visualbias.spec.model_entries import TimmModel
 
     here = Path()
     context = Context(folder=here, project=here, device="cpu", offline=offline)

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.archives import check_archive
-from pytest_visualbias.models.operators import is_known_operator
+from pytest_visualbias.models.program_check import check_archive, is_known_operator
 
 PLAIN = {"graph": {"inputs": [{"as_expr": {"expr_str": "Max(1, 2*s77 + FloorDiv(s0, 2))"}}]}}
 

@@ -12,8 +12,8 @@ import torch
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.factory import open_factory
 from pytest_visualbias.models.identity import identify_factory
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import FactoryModel
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import FactoryModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

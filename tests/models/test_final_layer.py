@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Context, InMemory, StatesReadOut, find_source
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import InMemoryModel, ProgramModel
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import InMemoryModel, ProgramModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pytest_visualbias.models import headers
+from pytest_visualbias.models import checkpoint_headers
+from pytest_visualbias.models.checkpoint_headers import flaw_of, flaws_of
 from pytest_visualbias.models.encoder import Identity
-from pytest_visualbias.models.headers import flaw_of, flaws_of
-from pytest_visualbias.spec.schema import EmbeddingsModel, TimmModel
+from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,8 +136,8 @@ def test_a_name_that_timm_does_not_have_is_told_with_the_nearest(name: str, said
 
 
 def test_without_timm_its_names_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    headers._timm_text.cache_clear()
+    checkpoint_headers._timm_text.cache_clear()
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert list(flaws_of(TimmModel(source="timm", name="tst_resnet"), [])) == []
-    headers._timm_text.cache_clear()
+    checkpoint_headers._timm_text.cache_clear()

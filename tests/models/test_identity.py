@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.code import code_files, module_file
 from pytest_visualbias.models.identity import identify_factory, identify_timm
-from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+from pytest_visualbias.models.source_code import code_files, module_file
+from pytest_visualbias.spec.model_entries import FactoryModel, TimmModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -327,7 +327,7 @@ def test_identifying_imports_no_torch() -> None:
     code = (
         "import sys, pathlib\n"
         "from pytest_visualbias.models.encoder import Context, find_source\n"
-        "from pytest_visualbias.spec.schema import TimmModel\n"
+        "from pytest_visualbias.spec.model_entries import TimmModel\n"
         "here = pathlib.Path()\n"
         "entry = TimmModel(source='timm', name='resnet50', pretrained=False)\n"
         "find_source('timm').identify(entry, Context(folder=here, project=here))\n"
@@ -350,7 +350,9 @@ def test_versions_of_packages_that_a_factory_imports_are_facts(
         "numpy": importlib.metadata.version("numpy"),
         "PyYAML": importlib.metadata.version("PyYAML"),
     }
-    monkeypatch.setattr("pytest_visualbias.models.code.version_of", lambda name: f"{name} next")
+    monkeypatch.setattr(
+        "pytest_visualbias.models.source_code.version_of", lambda name: f"{name} next"
+    )
     (second,) = identify_factory(entry, context)
     assert second.fingerprint() != first.fingerprint()
 

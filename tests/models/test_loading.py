@@ -19,8 +19,8 @@ from torch.nn.utils import parametrizations
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.fitting import Fit, fit
-from pytest_visualbias.models.misfits import MisfitError
+from pytest_visualbias.models.load_weights import FitResult, fit_weights
+from pytest_visualbias.models.mismatches import MismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.torch
 
 
-def fitted(network: nn.Module, path: Path, **keys: Any) -> Fit:  # noqa: ANN401
-    return fit(network, read_checkpoint(path), path=path, **keys)
+def fitted(network: nn.Module, path: Path, **keys: Any) -> FitResult:  # noqa: ANN401
+    return fit_weights(network, read_checkpoint(path), path=path, **keys)
 
 
 def drawn(make: Callable[[], nn.Module], seed: int = 1) -> nn.Module:
@@ -234,7 +234,7 @@ class TestTied:
     def test_one_weight_with_two_values_is_refused(self, tmp_path: Path) -> None:
         state = drawn(Tied).state_dict()
         torch.save(state | {"second.weight": state["first.weight"] + 1}, tmp_path / "c.pt")
-        with pytest.raises(MisfitError, match=r"first\.weight"):
+        with pytest.raises(MismatchError, match=r"first\.weight"):
             fitted(Tied(), tmp_path / "c.pt")
 
 
@@ -321,7 +321,7 @@ class TestValues:
         state[name] = state[name].mul(3).to(getattr(torch, kind))
         save = torch.save if suffix == ".pt" else safetensors.torch.save_file
         save(dict(state), tmp_path / f"c{suffix}")
-        with pytest.raises(MisfitError, match=rf"{name} \({kind}\)"):
+        with pytest.raises(MismatchError, match=rf"{name} \({kind}\)"):
             fitted(Features(), tmp_path / f"c{suffix}")
 
     @pytest.mark.filterwarnings("ignore")
@@ -338,7 +338,7 @@ class TestValues:
         state = drawn(Features).state_dict()
         state["fc.bias"] = state["fc.bias"].to(torch.complex64)
         torch.save(state, tmp_path / "c.pt")
-        with pytest.raises(MisfitError, match="complex64"):
+        with pytest.raises(MismatchError, match="complex64"):
             fitted(Features(), tmp_path / "c.pt")
 
     @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
@@ -405,7 +405,7 @@ CAUSES: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module], str]] 
 def test_the_cause_is_said_with_at_most_five_names(cause: str, tmp_path: Path) -> None:
     trained, network, pattern = CAUSES[cause]
     torch.save(trained().state_dict(), tmp_path / "c.pt")
-    with pytest.raises(MisfitError, match=pattern) as caught:
+    with pytest.raises(MismatchError, match=pattern) as caught:
         fitted(network(), tmp_path / "c.pt")
     said = str(caught.value).replace(" in the checkpoint, ", "").partition("network")[2]
     assert said.count(", ") <= 5
@@ -417,7 +417,7 @@ def test_ignore_takes_patterns(pattern: str, tmp_path: Path) -> None:
     state = drawn(Features).state_dict()
     name = "extra.weight" if pattern.startswith("extra") else "layer2.0.extra.weight"
     torch.save(state | {name: torch.ones(2)}, tmp_path / "c.pt")
-    with pytest.raises(MisfitError, match=name):
+    with pytest.raises(MismatchError, match=name):
         fitted(Features(), tmp_path / "c.pt")
     network = Features()
     assert fitted(network, tmp_path / "c.pt", ignore=(pattern,)).left_out == (name,)

@@ -14,8 +14,8 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import find_source
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import OpenClipModel
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import OpenClipModel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import ReadsTexts, find_source
-from pytest_visualbias.spec.schema import OpenClipModel
+from pytest_visualbias.spec.model_entries import OpenClipModel
 
 if TYPE_CHECKING:
     from pathlib import Path

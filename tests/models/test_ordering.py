@@ -8,7 +8,7 @@ import pytest
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Identity
-from pytest_visualbias.models.ordering import in_series, steps
+from pytest_visualbias.models.identity import checkpoint_steps, in_series
 
 
 def ordered(*names: str, axis: str = "epoch") -> list[str]:
@@ -49,8 +49,8 @@ def test_the_step_is_the_number_that_tells_the_files_apart(
 
 def test_the_axis_is_a_word_of_its_own_and_the_last_one_counts() -> None:
     """`step` is not read in `substep`, and the folder of the run is not its epoch."""
-    assert steps(["/epoch_9/epoch_1.pt", "/epoch_9/epoch_2.pt"], "epoch") == ["1", "2"]
-    assert steps(["/substep5/a1.pt", "/substep5/a2.pt"], "step") == ["1", "2"]
+    assert checkpoint_steps(["/epoch_9/epoch_1.pt", "/epoch_9/epoch_2.pt"], "epoch") == ["1", "2"]
+    assert checkpoint_steps(["/substep5/a1.pt", "/substep5/a2.pt"], "step") == ["1", "2"]
 
 
 @pytest.mark.parametrize(

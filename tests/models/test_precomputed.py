@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 from pytest_visualbias.errors import StimulusError
-from pytest_visualbias.models.precomputed import StoredVectors, open_vectors
+from pytest_visualbias.models.stored_vectors import StoredVectors, open_vectors
 from pytest_visualbias.spec.schema import ConceptFiles
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision import transforms
 
 from pytest_visualbias.models.preprocessing import as_facts, declared
-from pytest_visualbias.spec.schema import Transform
+from pytest_visualbias.spec.model_entries import Transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ import torch
 from pytest_visualbias.embeddings.extraction import check_network
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import find_source
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import ProgramModel
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import ProgramModel
 
 if TYPE_CHECKING:
     from pathlib import Path

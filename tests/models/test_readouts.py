@@ -15,8 +15,8 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.factory import open_factory
 from pytest_visualbias.models.identity import identify_factory, identify_timm
 from pytest_visualbias.models.timm import open_timm
-from pytest_visualbias.spec.layers import expand, layer_point
-from pytest_visualbias.spec.schema import FactoryModel, TimmModel
+from pytest_visualbias.spec.effective_settings import expand, layer_point
+from pytest_visualbias.spec.model_entries import FactoryModel, TimmModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_visualbias.models.recognition import Recognised
+    from pytest_visualbias.models.architectures import Recognised
 
 pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
 def recognise() -> Callable[..., Recognised | None]:
-    from pytest_visualbias.models import recognition
+    from pytest_visualbias.models import architectures
 
-    return recognition.recognise
+    return architectures.recognise
 
 
 def weights(name: str, **arguments: int) -> dict[str, Any]:

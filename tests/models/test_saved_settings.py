@@ -21,8 +21,8 @@ from timm.models import save_for_hf
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import find_source
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import TimmModel, TorchvisionModel, TransformersModel
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import TimmModel, TorchvisionModel, TransformersModel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.shards import digest_of_weights, files_of
-from pytest_visualbias.spec.digests import digest_of_file
+from pytest_visualbias.models.weight_files import digest_of_weights, files_of
+from pytest_visualbias.spec.hashing import digest_of_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pytest_visualbias.models.square import area_average, ieat_facts, ieat_input
-from pytest_visualbias.spec.schema import Transform
+from pytest_visualbias.models.preprocessing import area_average, ieat_facts, ieat_input
+from pytest_visualbias.spec.model_entries import Transform
 
 pytestmark = pytest.mark.torch
 

@@ -11,12 +11,11 @@ from torch.nn import functional
 
 from pytest_visualbias.embeddings.extraction import check_network
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.network import Network
+from pytest_visualbias.models.loaded_network import LoadedNetwork, read_outs
 from pytest_visualbias.models.preprocessing import as_facts, declared
-from pytest_visualbias.models.readouts import read_outs
 from pytest_visualbias.models.torch_encoder import TorchEncoder
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import Transform
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import Transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +81,7 @@ def _seeded(maps: torch.Tensor) -> torch.Tensor:
 
 def encoder_of(module: torch.nn.Module, **keys: Any) -> TorchEncoder:  # noqa: ANN401
     transform = Transform(size=SIZE)
-    network = Network(
+    network = LoadedNetwork(
         module=module,
         notes={},
         prepare=declared(transform),

@@ -14,8 +14,9 @@ import torch
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.identity import identify_timm
 from pytest_visualbias.models.timm import open_timm
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import LayerPoint, TimmModel
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import TimmModel
+from pytest_visualbias.spec.schema import LayerPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,9 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.devices import _precisions, choose_device
-from pytest_visualbias.models.pooling import pool
-from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
-from pytest_visualbias.spec.layers import layer_point
+from pytest_visualbias.models.loaded_network import LoadedNetwork
+from pytest_visualbias.models.torch_encoder import TorchEncoder, pool
+from pytest_visualbias.spec.effective_settings import layer_point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ IMAGES = list(np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float
 
 
 def encoder_of(module: torch.nn.Module, **keys: Any) -> TorchEncoder:  # noqa: ANN401 - of Network
-    network = Network(
+    network = LoadedNetwork(
         module=module,
         pooled=keys.pop("pooled", module.__call__),
         prepare=np.asarray,

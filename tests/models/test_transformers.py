@@ -17,8 +17,8 @@ import torch
 from pytest_visualbias.embeddings.extraction import check_network
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import NamesClasses, find_source
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import TransformersModel
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import TransformersModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -512,7 +512,7 @@ class _Harm:
 HUB = """
 import sys, pathlib
 from pytest_visualbias.models.encoder import Context, find_source
-from pytest_visualbias.spec.schema import TransformersModel
+from pytest_visualbias.spec.model_entries import TransformersModel
 
 here = pathlib.Path(sys.argv[1])
 context = Context(folder=here, project=here, device="cpu", offline=True)

@@ -10,7 +10,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import ReadsTexts, find_source
-from pytest_visualbias.spec.schema import TransformersModel
+from pytest_visualbias.spec.model_entries import TransformersModel
 
 if TYPE_CHECKING:
     from pathlib import Path

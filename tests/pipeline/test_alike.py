@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_visualbias.pipeline.alike import FEWEST, alike, near_duplicates
+from pytest_visualbias.evaluation.warnings import FEWEST, alike, near_duplicates
 from pytest_visualbias.spec.schema import BiasSpec
-from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 SPEC = BiasSpec.model_construct(known_duplicates=("known*",))
 

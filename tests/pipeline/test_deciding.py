@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.pipeline.deciding import corrected_p
-from pytest_visualbias.pipeline.numbers import Numbers
-from pytest_visualbias.pipeline.power import declared_family
-from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.statistics import association_test
+from pytest_visualbias.evaluation.decision_rules import declared_family
+from pytest_visualbias.evaluation.family import corrected_p
+from pytest_visualbias.evaluation.measurement import Measurement
+from pytest_visualbias.spec.parser import parse_spec
+from pytest_visualbias.statistics.association import association_test
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +41,8 @@ def test_a_declared_p_without_numbers_counts_as_one(
     random = np.random.default_rng(7)
     effect = association_test(*(random.normal(size=(6, 8)) + s for s in (0.2, 0.0, 0.2, 0.0)))
     numbers = {
-        "pooled": {"one": Numbers(sets={}, effect=effect)},
-        "layer4": {"one": Numbers(sets={}, problem="no images")},
+        "pooled": {"one": Measurement(sets={}, effect=effect)},
+        "layer4": {"one": Measurement(sets={}, problem="no images")},
     }
     members = [
         ("pooled", "one", "effect"),
@@ -68,7 +68,7 @@ def test_twelve_layers_of_a_model_without_any_bias_share_one_error_rate(tmp_path
     together = apart = 0
     for row in _null_p(runs * layers, n).reshape(runs, layers):
         numbers = {
-            layer: {"one": Numbers(sets={}, effect=dataclasses.replace(effect, p_verdict=p))}
+            layer: {"one": Measurement(sets={}, effect=dataclasses.replace(effect, p_verdict=p))}
             for (layer, _, _), p in zip(members, row.tolist(), strict=True)
         }
         corrected = corrected_p(spec, numbers, members)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.pipeline.hidden import Hidden, hidden_limits
-from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.evaluation.decision_rules import Hidden, hidden_limits
+from pytest_visualbias.spec.parser import parse_spec
 from tests.pipeline.test_power import sets
 
 if TYPE_CHECKING:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.pipeline.family import RECORDED, Judged
-from pytest_visualbias.pipeline.joining import Joint, joined
-from pytest_visualbias.pipeline.numbers import Numbers
-from pytest_visualbias.spec.schema import BiasTest
-from pytest_visualbias.verdict import CorrectedP, Verdict, Violation
+from pytest_visualbias.evaluation.family import RECORDED
+from pytest_visualbias.evaluation.judging import JudgedTest
+from pytest_visualbias.evaluation.measurement import Measurement
+from pytest_visualbias.evaluation.series_verdict import Joint, joined
+from pytest_visualbias.evaluation.verdict import CorrectedP, Verdict, Violation
+from pytest_visualbias.spec.test_kinds import BiasTest
 
 if TYPE_CHECKING:
-    from pytest_visualbias.verdict import Kind, Outcome
+    from pytest_visualbias.evaluation.verdict import Kind, Outcome
 
 TEST = BiasTest.model_validate(
     {"name": "one", "kind": "ieat", "targets": {"X": "x", "Y": "y"}}
@@ -32,10 +33,10 @@ def verdict(outcome: Outcome, *found: Violation, notes: tuple[str, ...] = ()) ->
     return Verdict(outcome=outcome, violations=found, notes=notes)
 
 
-def judged(found: Verdict) -> tuple[Judged, ...]:
-    one = Judged(
+def judged(found: Verdict) -> tuple[JudgedTest, ...]:
+    one = JudgedTest(
         test=TEST,
-        numbers=Numbers(sets={}),
+        numbers=Measurement(sets={}),
         verdict=found,
         base=None,
         accept=None,

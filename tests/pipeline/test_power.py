@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from scipy import stats
 
-from pytest_visualbias.pipeline.power import (
+from pytest_visualbias.evaluation.decision_rules import (
     declared_family,
-    plan_of,
+    effective_settings,
     power_findings,
     smallest_visible,
 )
-from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
-from pytest_visualbias.statistics import smallest_detectable_effect
+from pytest_visualbias.spec.parser import parse_spec
+from pytest_visualbias.statistics.power import smallest_detectable_effect
+from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasSpec
@@ -93,7 +93,7 @@ class TestPlan:
     @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
     def test_a_similarity_is_judged_as_it_is(self, alternative: str) -> None:
         found = spec(f"alternative: {alternative}", intra_similarity="limits: {}")
-        assert plan_of(found, found.tests[0]).alternative == "greater"
+        assert effective_settings(found, found.tests[0]).alternative == "greater"
 
     @pytest.mark.parametrize(
         ("settings", "evidence"),
@@ -101,12 +101,12 @@ class TestPlan:
     )
     def test_a_similarity_is_never_significant(self, settings: str, evidence: str) -> None:
         found = spec(f"evidence: {settings}", intra_similarity="limits: {}")
-        assert plan_of(found, found.tests[0]).evidence == evidence
+        assert effective_settings(found, found.tests[0]).evidence == evidence
 
     def test_other_kinds_follow_the_settings(self) -> None:
         found = spec("alternative: less, evidence: point", sc_eat=LIMITS, similarity_gap=LIMITS)
         for test in found.tests:
-            plan = plan_of(found, test)
+            plan = effective_settings(found, test)
             assert (plan.alternative, plan.evidence) == ("less", "point")
 
 

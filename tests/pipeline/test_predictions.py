@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_visualbias.embeddings.table import Trial
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.pipeline.comparing import classes
-from pytest_visualbias.pipeline.measured import Trial
-from pytest_visualbias.pipeline.predictions import Asked, asked_of_all
-from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.statistics import OutcomeScores
+from pytest_visualbias.evaluation.classifier_scoring import TargetClass, target_classes
+from pytest_visualbias.evaluation.growth_references import classes
+from pytest_visualbias.spec.parser import parse_spec
+from pytest_visualbias.statistics.classifier_gap import OutcomeScores
 
 SPEC = """
 visualbias: 1
@@ -27,11 +27,11 @@ tests:
 """
 
 
-def asked(of: str, *own: tuple[str, ...], head: str = "") -> tuple[Asked | None, ...]:
+def asked(of: str, *own: tuple[str, ...], head: str = "") -> tuple[TargetClass | None, ...]:
     """Return what is asked of networks that call their classes so."""
     file = parse_spec(SPEC.format(asked=of, head=head), file="s.bias.yaml", folder=Path())
     trials = [Trial(label="", facts={}, fingerprint="", tables={}, classes=names) for names in own]
-    return asked_of_all(file.spec, file.spec.tests[0], trials)
+    return target_classes(file.spec, file.spec.tests[0], trials)
 
 
 @pytest.mark.parametrize("of", ["nurse", "1"])
@@ -42,9 +42,9 @@ def test_a_name_is_that_of_the_spec_or_of_the_network_itself(
 ) -> None:
     if not own and not head:
         if of == "1":
-            assert asked(of, own) == (Asked(index=1),)
+            assert asked(of, own) == (TargetClass(index=1),)
         return
-    assert asked(of, own, head=head) == (Asked(index=1, name="nurse", count=2),)
+    assert asked(of, own, head=head) == (TargetClass(index=1, name="nurse", count=2),)
 
 
 def test_each_trial_has_its_own_place_for_a_name() -> None:
@@ -88,7 +88,7 @@ def test_one_number_with_two_names_cannot_be_compared(
     before: str, after: str, said: list[str]
 ) -> None:
     scores = OutcomeScores(first=[0, 1], second=[0, 1], is_rate=True, classes=2)  # type: ignore[arg-type]
-    pair = Asked(index=1, name=before), Asked(index=1, name=after)
+    pair = TargetClass(index=1, name=before), TargetClass(index=1, name=after)
     found = [*classes(scores, scores, pair)]
     assert [one.text for one in found] == said
     assert not any(one.is_declarable for one in found)

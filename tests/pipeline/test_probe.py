@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.embeddings.table import EmbeddingTable
+from pytest_visualbias.cli.probe import (
+    STRENGTHS,
+    Probe,
+    labelled_sets,
+    prepared,
+    probe,
+    require_sklearn,
+)
+from pytest_visualbias.embeddings.table import EmbeddingTable, ModelSets, Trial
 from pytest_visualbias.errors import StimulusError, UsageError
-from pytest_visualbias.pipeline.labelled import labelled_sets
-from pytest_visualbias.pipeline.measured import Trial
-from pytest_visualbias.pipeline.preflight import ModelSets
-from pytest_visualbias.pipeline.probe import STRENGTHS, Probe, prepared, probe, require_sklearn
-from pytest_visualbias.spec.digests import digest_of_file
-from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+from pytest_visualbias.spec.hashing import digest_of_file
+from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_visualbias.pipeline import remembered
-from pytest_visualbias.pipeline.remembered import Remembered
-from pytest_visualbias.spec.digests import digest_of_text
-from pytest_visualbias.statistics import (
-    AssociationResult,
-    Scores,
-    association_from_scores,
-    association_scores,
-)
+from pytest_visualbias.evaluation import scoring
+from pytest_visualbias.evaluation.scoring import ResultCache
+from pytest_visualbias.spec.hashing import digest_of_text
+from pytest_visualbias.statistics.association import AssociationResult, association_from_scores
+from pytest_visualbias.statistics.scores import Scores, association_scores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +30,7 @@ class Computer:
     """Counts how often it is asked."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.memo = Remembered(folder, **FAMILY)
+        self.memo = ResultCache(folder, **FAMILY)
         self.computed = 0
 
     def __call__(self, *basis: Any) -> AssociationResult:  # noqa: ANN401
@@ -81,7 +77,7 @@ def test_another_version_computes_anew(tmp_path: Path, monkeypatch: pytest.Monke
     first = Computer(tmp_path)
     first(scores())
     first.memo.save()
-    monkeypatch.setattr(remembered, "_version", lambda package: f"{package} next")
+    monkeypatch.setattr(scoring, "_version", lambda package: f"{package} next")
     second = Computer(tmp_path)
     second(scores())
     assert second.computed == 1

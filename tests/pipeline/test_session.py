@@ -10,17 +10,18 @@ import pytest
 import safetensors.numpy
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.embed_model import embed_stimuli
+from pytest_visualbias.embeddings.table import ModelVectors, Resources
 from pytest_visualbias.errors import SpecError, UsageError
-from pytest_visualbias.pipeline.embedding import Measured, Resources, measure
-from pytest_visualbias.session import LoadedSpec, Session
-from pytest_visualbias.settings import Settings
+from pytest_visualbias.evaluation.run import EvaluationRun, LoadedSpec
+from pytest_visualbias.evaluation.settings import RunSettings
 from pytest_visualbias.spec.overrides import Override
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.spec.parsing import SpecFile
+    from pytest_visualbias.results import ResultRecord
+    from pytest_visualbias.spec.parser import SpecFile
 
 SPEC = """visualbias: 1
 models:
@@ -61,15 +62,15 @@ def spec(tmp_path: Path) -> Path:
     return path
 
 
-def session(tmp_path: Path, **settings: object) -> Session:
+def session(tmp_path: Path, **settings: object) -> EvaluationRun:
     resources = Resources(cache=EmbeddingCache(folder=None), batch_size=8, progress=lambda *_: None)
-    return Session(
-        settings=Settings(project=tmp_path, **settings),  # type: ignore[arg-type]
+    return EvaluationRun(
+        settings=RunSettings(project=tmp_path, **settings),  # type: ignore[arg-type]
         resources=resources,
     )
 
 
-def result(run: Session, loaded: LoadedSpec, model: str, test: str) -> ResultRecord:
+def result(run: EvaluationRun, loaded: LoadedSpec, model: str, test: str) -> ResultRecord:
     return run.result(loaded, model, test, "pooled", nodeid=f"{model}::{test}")
 
 
@@ -96,11 +97,11 @@ def test_a_model_is_measured_once_however_often_it_is_asked_for(
 ) -> None:
     measured = []
 
-    def noted(file: SpecFile, model: str, *rest: Any, **keys: Any) -> Measured:  # noqa: ANN401
+    def noted(file: SpecFile, model: str, *rest: Any, **keys: Any) -> ModelVectors:  # noqa: ANN401
         measured.append(model)
-        return measure(file, model, *rest, **keys)
+        return embed_stimuli(file, model, *rest, **keys)
 
-    monkeypatch.setattr("pytest_visualbias.session.measure", noted)
+    monkeypatch.setattr("pytest_visualbias.evaluation.run.embed_stimuli", noted)
     run = session(tmp_path)
     loaded = run.load(spec, "x.bias.yaml")
     for _ in range(2):

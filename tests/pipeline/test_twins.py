@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_visualbias.embeddings.table import EmbeddingTable
-from pytest_visualbias.pipeline.measured import Trial
-from pytest_visualbias.pipeline.twins import twins
+from pytest_visualbias.embeddings.table import EmbeddingTable, Trial
+from pytest_visualbias.evaluation.warnings import duplicate_trials
 
 IMAGES = ("one", "two")
 
@@ -25,7 +24,7 @@ def trial(label: str, *seeds: int) -> Trial:
 
 
 def told(*trials: Trial) -> list[str]:
-    return list(twins(trials, IMAGES))
+    return list(duplicate_trials(trials, IMAGES))
 
 
 def test_networks_with_the_same_vectors_are_named_together() -> None:
@@ -48,4 +47,4 @@ def test_finetuning_that_left_the_first_layers_makes_other_networks() -> None:
 
 
 def test_where_nothing_was_measured_nothing_is_said() -> None:
-    assert list(twins((trial("a", 1), trial("b", 1)), ())) == []
+    assert list(duplicate_trials((trial("a", 1), trial("b", 1)), ())) == []

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.plan import Want, distinct
+from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest, distinct_requests
+from pytest_visualbias.embeddings.text_embeddings import TextVectors, embed_texts
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Context, Identity
-from pytest_visualbias.pipeline.network import Job
-from pytest_visualbias.pipeline.words import Words, read_words
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.schema import ConceptWords, OpenClipModel
-from pytest_visualbias.spec.stimuli import resolve_words
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import OpenClipModel
+from pytest_visualbias.spec.schema import ConceptWords
+from pytest_visualbias.stimuli.resolve import resolve_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,11 +53,16 @@ def vector(text: str) -> list[float]:
     return [float(text.count("a")) + 1, float(len(text)), float(text.count("e"))]
 
 
-def job(folder: Path, *words: str, templates: tuple[str, ...] = TEMPLATES, **keys: Any) -> Job:  # noqa: ANN401
+def job(
+    folder: Path,
+    *words: str,
+    templates: tuple[str, ...] = TEMPLATES,
+    **keys: Any,  # noqa: ANN401 - fields of a job
+) -> EmbeddingJob:
     concept = ConceptWords(text=words, templates=templates)
-    found = distinct([resolve_words("c", concept)], words=True)
-    want = Want(stimuli=(), points=(POOLED,), words=found)
-    return Job(
+    found = distinct_requests([resolve_words("c", concept)], words=True)
+    want = EmbeddingRequest(stimuli=(), points=(POOLED,), words=found)
+    return EmbeddingJob(
         entry=OpenClipModel.model_validate({"source": "open_clip", "name": "a"}),
         identity=Identity(label="a", facts={}, **keys),
         context=Context(folder=folder, project=folder),
@@ -66,8 +71,8 @@ def job(folder: Path, *words: str, templates: tuple[str, ...] = TEMPLATES, **key
     )
 
 
-def read(wanted: Job, cache: EmbeddingCache, encoder: Any) -> Words:  # noqa: ANN401
-    return read_words(wanted, "network", cache, lambda: encoder)
+def read(wanted: EmbeddingJob, cache: EmbeddingCache, encoder: Any) -> TextVectors:  # noqa: ANN401
+    return embed_texts(wanted, "network", cache, lambda: encoder)
 
 
 def test_a_word_is_the_unit_mean_of_the_unit_vectors_of_its_prompts(tmp_path: Path) -> None:
@@ -91,7 +96,7 @@ def test_words_that_are_kept_are_not_read_again(tmp_path: Path) -> None:
         raise AssertionError
 
     cache = EmbeddingCache(folder=tmp_path)
-    again = read_words(job(tmp_path, "cat", "dog"), "network", cache, never)
+    again = embed_texts(job(tmp_path, "cat", "dog"), "network", cache, never)
     assert len(again.vectors) == 2
     assert again.description == {"device": "none"}
 
@@ -154,7 +159,7 @@ def test_a_model_that_cannot_be_loaded_loses_only_what_is_not_kept(tmp_path: Pat
     def broken() -> Any:  # noqa: ANN401
         raise EncoderError("the file is gone")
 
-    found = read_words(job(tmp_path, "cat", "dog"), "network", cache, broken)
+    found = embed_texts(job(tmp_path, "cat", "dog"), "network", cache, broken)
     assert len(found.vectors) == 1
     assert [*found.faults.values()] == ["the file is gone"]
 

@@ -13,9 +13,9 @@ import pytest
 import safetensors.numpy
 from PIL import Image, ImageDraw
 
+import pytest_visualbias.plugin.hooks  # noqa: F401 - see above
+
 # Pytester forgets what a run inside this process imported, and numpy does not bear a second import.
-import pytest_visualbias.reports.terminal
-import pytest_visualbias.running  # noqa: F401 - see above
 
 DIM = 16
 # At its end every run would import the whole of hypothesis.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias import Model, audit
+from pytest_visualbias.api import Model, audit
 from pytest_visualbias.errors import SpecError, UsageError
 from tests.plugin.conftest import one_test, sentences
 
@@ -315,8 +315,8 @@ def test_networks_are_built_before_any_image_and_held_one_at_a_time(
 ) -> None:
     import torch
 
-    import pytest_visualbias.models.memory as source
-    from pytest_visualbias.embeddings.decoding import decode
+    from pytest_visualbias.models import factory as source
+    from pytest_visualbias.stimuli.decoding import decode
 
     events: list[str] = []
     held: list[weakref.ref[object]] = []

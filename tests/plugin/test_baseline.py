@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_visualbias.baseline import recording
-from pytest_visualbias.baseline.files import locked, read_baseline, write_baseline
+from pytest_visualbias.evaluation.baseline import recording
+from pytest_visualbias.evaluation.baseline.files import locked, read_baseline, write_baseline
 from tests.plugin.conftest import (
     KIND_SETS,
     control_test,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from pytest_visualbias.reports.reading import read_report
+from pytest_visualbias.reports.document import read_report
 from tests.plugin.conftest import one_test
 
 if TYPE_CHECKING:

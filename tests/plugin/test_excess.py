@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.spec import roles
+from pytest_visualbias.spec import effective_settings
 from tests.plugin.conftest import KIND_SETS, MODELS, kind_test, one_test, sentences
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ STORED = MODELS + "  untrained: {source: embeddings, path: ../untrained.safetens
 @pytest.fixture
 def stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project in which stored vectors stand for those of an untrained network."""
-    real = roles.is_random
+    real = effective_settings.is_random
     for module in ("checks", "roles"):
         monkeypatch.setattr(
             f"pytest_visualbias.spec.{module}.is_random", lambda e: _untrained(e) or real(e)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from tests.fetching.conftest import Server, serving
 from tests.plugin.conftest import NETWORKS, sentences
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from tests.plugin.conftest import MODELS, kind_test, one_test
 from tests.plugin.test_baseline import ALONE, FILE, GROWTH, UPDATE
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_visualbias.record import Report
+from pytest_visualbias.results import Report
 from tests.plugin.conftest import KIND_SETS, kind_test
 
 if TYPE_CHECKING:

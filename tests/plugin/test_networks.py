@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from tests.plugin.conftest import one_test, sentences
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.models.torch_encoder import TorchEncoder
-    from pytest_visualbias.spec.schema import TimmModel
+    from pytest_visualbias.spec.model_entries import TimmModel
     from tests.plugin.conftest import Project
 
 UNTRAINED = """
@@ -108,8 +108,8 @@ def test_one_network_in_two_files_is_no_second_trial(
 def test_long_work_gives_signs_of_life_in_plain_lines(
     networks: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_visualbias.progress.FIRST_AFTER", 0.0)
-    monkeypatch.setattr("pytest_visualbias.progress.EVERY", 0.0)
+    monkeypatch.setattr("pytest_visualbias.plugin.reporting.FIRST_AFTER", 0.0)
+    monkeypatch.setattr("pytest_visualbias.plugin.reporting.EVERY", 0.0)
     result = networks.gate("--visualbias-batch-size=8")
     lines = [line for line in result.outlines if "images embedded" in line]
     assert lines == [
@@ -186,7 +186,7 @@ tests:
     @pytest.fixture
     def loaded(self, seen: Counter[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """Names of the checkpoints that were opened."""
-        import pytest_visualbias.models.timm as source
+        from pytest_visualbias.models import timm as source
 
         opened: list[str] = []
         original = source.open_timm
@@ -265,8 +265,8 @@ tests:
 
 def test_one_more_image_costs_one_image(networks: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     networks.gate()
-    monkeypatch.setattr("pytest_visualbias.progress.FIRST_AFTER", 0.0)
-    monkeypatch.setattr("pytest_visualbias.progress.EVERY", 0.0)
+    monkeypatch.setattr("pytest_visualbias.plugin.reporting.FIRST_AFTER", 0.0)
+    monkeypatch.setattr("pytest_visualbias.plugin.reporting.EVERY", 0.0)
     Image.new("RGB", (40, 40), (1, 2, 3)).save(networks.path / "stimuli" / "x" / "new.png")
     lines = [line for line in networks.gate().outlines if "images embedded" in line]
     assert lines == [
@@ -311,7 +311,7 @@ class TestChangedDuringTheRun:
     def test_a_checkpoint_is_refused_and_nothing_of_it_kept(
         self, networks: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import pytest_visualbias.models.timm as source
+        from pytest_visualbias.models import timm as source
 
         original = source.open_timm
         path = networks.path / "after.safetensors"
@@ -335,7 +335,7 @@ class TestChangedDuringTheRun:
     def test_a_network_that_cannot_be_loaded_is_one_sentence(
         self, networks: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import pytest_visualbias.models.timm as source
+        from pytest_visualbias.models import timm as source
 
         def fail(*_: object) -> None:
             raise RuntimeError("CUDA error: out of memory\nmore")

@@ -21,7 +21,7 @@ import boto3
 import fsspec
 import moto.server
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.models.encoder import _Shipped
 
 if TYPE_CHECKING:

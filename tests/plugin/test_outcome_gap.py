@@ -11,7 +11,7 @@ import safetensors.numpy
 import yaml
 from scipy import special, stats
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from tests.plugin.conftest import LATER, MODELS, one_test, sentences, vectors
 
 if TYPE_CHECKING:

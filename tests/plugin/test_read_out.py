@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_visualbias import audit
-from pytest_visualbias.cli import main
+from pytest_visualbias.api import audit
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.embeddings.cache import FORMAT
 from pytest_visualbias.embeddings.extraction import extract
 from tests.plugin.conftest import one_test, sentences
@@ -221,7 +221,7 @@ class TestFactories:
     def test_a_wrong_network_is_found_before_any_image_of_the_others(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from pytest_visualbias.pipeline import network
+        from pytest_visualbias.embeddings.request import EmbeddingJob
 
         passed: list[str] = []
 
@@ -229,14 +229,14 @@ class TestFactories:
             passed.append("images")
             return extract(*arguments, **keys)
 
-        opened = network.Job.open
+        opened = EmbeddingJob.open
 
-        def open_recorded(job: network.Job) -> Any:  # noqa: ANN401
+        def open_recorded(job: EmbeddingJob) -> Any:  # noqa: ANN401
             passed.append(str(getattr(job.entry, "call", "")))
             return opened(job)
 
-        monkeypatch.setattr("pytest_visualbias.pipeline.network.extract", recorded)
-        monkeypatch.setattr(network.Job, "open", open_recorded)
+        monkeypatch.setattr("pytest_visualbias.embeddings.embed_model.extract", recorded)
+        monkeypatch.setattr(EmbeddingJob, "open", open_recorded)
         keys = saved(project)
         gate(project, "two", "wide", keys=keys)
         assert project.row()["outcome"] == "error"

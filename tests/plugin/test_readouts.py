@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import safetensors.torch
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from tests.plugin.conftest import one_test, sentences
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.spec import remembered
-from pytest_visualbias.spec.digests import digest_of_file
+from pytest_visualbias.spec.hashing import digest_of_file
+from pytest_visualbias.stimuli import digest_cache
 from tests.plugin.conftest import sentences
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return digest_of_file(path)
 
-    monkeypatch.setattr(remembered, "digest_of_file", noted)
-    monkeypatch.setattr(remembered, "SETTLED_NS", 0)
+    monkeypatch.setattr(digest_cache, "digest_of_file", noted)
+    monkeypatch.setattr(digest_cache, "SETTLED_NS", 0)
     return names
 
 
@@ -89,7 +89,7 @@ def test_a_checkpoint_changed_behind_its_size_and_mtime_is_another(
 def test_damaged_memory_is_made_again(networks: Project, hashed: list[str]) -> None:
     networks.gate()
     first = networks.report()
-    memo = networks.path / CACHE / remembered.MEMO
+    memo = networks.path / CACHE / digest_cache.MEMO
     memo.write_text("damaged")
     hashed.clear()
     networks.gate()
@@ -109,7 +109,7 @@ def test_workers_share_what_they_remember(
     plugins = ("-p", "xdist.plugin", "-p", "pytest_visualbias.plugin")
     result = project.pytester.runpytest_subprocess(*plugins, "--visualbias", "-n2")
     assert "before.safetensors cannot be read" in sentences(result)
-    stored = json.loads((project.path / CACHE / remembered.MEMO).read_text())["files"]
+    stored = json.loads((project.path / CACHE / digest_cache.MEMO).read_text())["files"]
     assert len(stored) == IMAGES
     for name, (_, digest) in stored.items():
         assert digest_of_file(project.path / name) == digest

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias import audit
-from pytest_visualbias.cli import main
-from pytest_visualbias.embeddings.shared import SharedCache
+from pytest_visualbias.api import audit
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.embeddings.cache import SharedCache
 from pytest_visualbias.errors import StorageError
 from tests.plugin.conftest import one_test, sentences
 

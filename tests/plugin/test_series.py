@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from tests.plugin.conftest import LATER, control_test, one_test, sentences
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.models.torch_encoder import TorchEncoder
-    from pytest_visualbias.spec.schema import TimmModel
+    from pytest_visualbias.spec.model_entries import TimmModel
     from tests.plugin.conftest import Project
 
 SETS = "{x: x, y: y, a: a, b: b}"
@@ -71,7 +71,7 @@ def run(networks: Project, epochs: Path) -> Project:
 @pytest.fixture
 def alive(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Names of the checkpoints that were opened, and how many networks were there beside each."""
-    import pytest_visualbias.models.timm as source
+    from pytest_visualbias.models import timm as source
 
     opened: list[tuple[str, int]] = []
     held: list[weakref.ref[TorchEncoder]] = []
@@ -386,8 +386,8 @@ class TestAnUnlikeCheckpoint:
     @pytest.fixture
     def events(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """Names of the checkpoints that were opened, and "image" for each image that was read."""
-        import pytest_visualbias.models.timm as source
-        from pytest_visualbias.embeddings.decoding import decode
+        from pytest_visualbias.models import timm as source
+        from pytest_visualbias.stimuli.decoding import decode
 
         found: list[str] = []
         opened = source.open_timm
@@ -477,7 +477,7 @@ class TestCost:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         specify(run)
-        monkeypatch.setattr("pytest_visualbias.engines.showing.EVERY_S", 0.0)
+        monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 0.0)
         assert main(["embed", "bias_specs/x.bias.yaml", "--cache", "ahead"]) == 0
         said, told = capsys.readouterr()
         assert told.splitlines() == [

@@ -83,10 +83,9 @@ def families(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     for package in ("torchvision", "open_clip", "transformers", "onnxruntime", "onnxscript"):
         pytest.importorskip(package, reason="an extra")
-    import pytest_visualbias.models.exported
+    import pytest_visualbias.models.compiled
     import pytest_visualbias.models.onnx
     import pytest_visualbias.models.open_clip
-    import pytest_visualbias.models.torchscript
     import pytest_visualbias.models.torchvision
     import pytest_visualbias.models.transformers  # noqa: F401 - see above
 

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias import settings
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
+from pytest_visualbias.evaluation import settings
 from tests.plugin.conftest import MODELS, Project, control_test, one_test, sentences
 
 if TYPE_CHECKING:

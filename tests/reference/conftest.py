@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import pytest_visualbias.plugin.hooks  # noqa: F401 - see above
+
 # Pytester forgets what a run inside this process imported, and numpy does not bear a second import.
-import pytest_visualbias.reports.terminal
-import pytest_visualbias.running  # noqa: F401 - see above
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.reports.counts import THRESHOLDS, BiasCounts, bias_counts
+from pytest_visualbias.reports.bias_counts import THRESHOLDS, BiasCounts, bias_counts
 from pytest_visualbias.reports.published import sb_ssl_report
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_visualbias.record import Report
+    from pytest_visualbias.results import Report
 
 # With p < 0.1 at the last layer, from the figure of the paper.
 FIGURE = {"byol": 18, "relative_loc": 19, "rotation": 6, "supervised": 13, "swav": 17}

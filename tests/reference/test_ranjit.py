@@ -17,17 +17,20 @@ import pytest
 import torch
 from scipy import stats
 
-from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import EncoderError, SpecError
+from pytest_visualbias.evaluation.verdict import CorrectedP, DecisionRule, judge
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.fitting import fit
+from pytest_visualbias.models.load_weights import fit_weights
+from pytest_visualbias.models.loaded_network import LoadedNetwork
 from pytest_visualbias.models.preprocessing import as_facts, declared
-from pytest_visualbias.models.torch_encoder import Network, TorchEncoder
-from pytest_visualbias.spec.layers import layer_point
-from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.spec.schema import Limits, Transform
-from pytest_visualbias.statistics import association_test, growth_test, similarity_gap_test
-from pytest_visualbias.verdict import CorrectedP, Rule, judge
+from pytest_visualbias.models.torch_encoder import TorchEncoder
+from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.model_entries import Transform
+from pytest_visualbias.spec.parser import parse_spec
+from pytest_visualbias.spec.test_kinds import Limits
+from pytest_visualbias.statistics.association import association_test, similarity_gap_test
+from pytest_visualbias.statistics.growth import growth_test
+from pytest_visualbias.stimuli.decoding import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +47,7 @@ def module(reference_data: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Mo
     monkeypatch.syspath_prepend(str(EXAMPLE))
     network: torch.nn.Module = importlib.import_module("cifar_resnet").resnet20()
     path = reference_data / "checkpoints" / "cifar10_resnet20.th"
-    fit(network, read_checkpoint(path), path=path, ignore=("linear.",))
+    fit_weights(network, read_checkpoint(path), path=path, ignore=("linear.",))
     return network.train()
 
 
@@ -55,7 +58,7 @@ def encoder(module: torch.nn.Module) -> TorchEncoder:
 
 
 def encoder_of(module: torch.nn.Module) -> TorchEncoder:
-    network = Network(
+    network = LoadedNetwork(
         module=module,
         pooled=module.__call__,
         prepare=declared(TRANSFORM),
@@ -280,5 +283,5 @@ def replayed(row: Mapping[str, str], limits: Limits) -> str:
     growth = dataclasses.replace(
         model, growth=abs(after) - abs(before), shift=after - before, before=before, after=after
     )
-    rule = Rule(limits=limits, evidence="point", alternative="two-sided", alpha=0.05)
+    rule = DecisionRule(limits=limits, evidence="point", alternative="two-sided", alpha=0.05)
     return judge(effect, growth, rule, CorrectedP()).outcome

@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from pytest_visualbias.errors import StorageError
-from pytest_visualbias.remote.mirror import Mirror
-from pytest_visualbias.remote.trees import Part, bring
-from pytest_visualbias.remote.urls import Url
+from pytest_visualbias.spec.urls import Url
+from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.remote.trees import Part, bring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

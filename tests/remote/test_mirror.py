@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.errors import StorageError
-from pytest_visualbias.remote.entries import Entry
-from pytest_visualbias.remote.mirror import Mirror
-from pytest_visualbias.remote.names import below, refuse_unsafe
-from pytest_visualbias.remote.packages import PACKAGES, lacking
-from pytest_visualbias.remote.store import Store, open_store
-from pytest_visualbias.remote.urls import Url
+from pytest_visualbias.spec.urls import Url
+from pytest_visualbias.stimuli.remote.entries import Entry
+from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.remote.names import below, refuse_unsafe
+from pytest_visualbias.stimuli.remote.packages import PACKAGES, lacking
+from pytest_visualbias.stimuli.remote.store import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.errors import StimulusError, StorageError
-from pytest_visualbias.remote.entries import Entry
-from pytest_visualbias.remote.mirror import Mirror
-from pytest_visualbias.remote.store import Store
-from pytest_visualbias.remote.urls import Url
-from pytest_visualbias.spec.mirrored import brought
 from pytest_visualbias.spec.schema import ConceptFiles
-from pytest_visualbias.spec.stimuli import StimulusSet, resolve_concept
+from pytest_visualbias.spec.urls import Url
+from pytest_visualbias.stimuli.remote.entries import Entry
+from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.remote.store import Store
+from pytest_visualbias.stimuli.resolve import StimulusSet, fetch_concept, resolve_concept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +71,7 @@ def concept(said: Said) -> str | ConceptFiles:
 
 def resolved(said: Said, root: Path | Url, mirror: Mirror) -> StimulusSet:
     wanted = concept(said)
-    return resolve_concept("c", wanted, brought(wanted, root, mirror))
+    return resolve_concept("c", wanted, fetch_concept(wanted, root, mirror))
 
 
 def shown(found: StimulusSet) -> tuple[object, ...]:

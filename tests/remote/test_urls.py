@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.errors import EncoderError, StorageError, UsageError, without_secrets
-from pytest_visualbias.remote.urls import Url, is_url, miswritten, place
+from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
 from pytest_visualbias.spec.overrides import override_of
-from pytest_visualbias.spec.schema import EmbeddingsModel, TimmModel
+from pytest_visualbias.spec.urls import Url, is_url, miswritten, place
 
 SECRET = "S3cr3t/of+nobody"
 

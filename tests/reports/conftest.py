@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.record import ModelRecord, Report, ResultRecord
+from pytest_visualbias.results import ModelRecord, Report, ResultRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.errors import ReportError
-from pytest_visualbias.reports.accuracy import Accuracy, read_accuracies
+from pytest_visualbias.reports.document import Accuracy, read_accuracies
 
 if TYPE_CHECKING:
     from pathlib import Path

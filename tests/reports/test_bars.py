@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.reports.bars import Glyphs, bar
+from pytest_visualbias.reports.tables import Glyphs, bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
     Make = Callable[..., ResultRecord]
 

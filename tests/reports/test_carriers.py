@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.reports.carriers import carrier_lines
-from pytest_visualbias.reports.influence import influences
-from pytest_visualbias.reports.terminal import Screen, render
+from pytest_visualbias.reports.image_examples import carrier_lines, influences
+from pytest_visualbias.reports.tables import Screen
+from pytest_visualbias.reports.terminal import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
     Make = Callable[..., ResultRecord]
 

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.errors import ReportError
-from pytest_visualbias.reports.comparison import compare
-from pytest_visualbias.reports.comparison_table import table
+from pytest_visualbias.reports.comparison import compare, table
 from pytest_visualbias.reports.escaping import visible
-from pytest_visualbias.reports.terminal import Screen
+from pytest_visualbias.reports.tables import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import Report, ResultRecord
     from pytest_visualbias.reports.comparison import Change
+    from pytest_visualbias.results import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     MakeReport = Callable[..., Report]

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.record import to_json
-from pytest_visualbias.reports.counts import BiasCount, BiasCounts, bias_counts
-from pytest_visualbias.reports.document import assemble
+from pytest_visualbias.reports.bias_counts import BiasCount, BiasCounts, bias_counts
+from pytest_visualbias.reports.document import build_report
+from pytest_visualbias.results import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.counts import PName
+    from pytest_visualbias.reports.bias_counts import PName
+    from pytest_visualbias.results import ResultRecord
 
     Make = Callable[..., ResultRecord]
 
@@ -197,7 +197,7 @@ def test_the_plain_form_is_a_list_over_thresholds_for_each_number(make: Make) ->
 def test_the_json_summary_has_the_counts_by_ieats_p_and_by_the_verdicts(
     make: Make, tmp_path: Path
 ) -> None:
-    report = assemble(rows(make, TESTS), [], {}, root=tmp_path, settings={})
+    report = build_report(rows(make, TESTS), [], {}, root=tmp_path, settings={})
     entries = json.loads(to_json(report))["summary"]["bias_counts"]
     assert [(one["p"], one["raw"]) for one in entries] == [
         ("p_value", [3, 2, 1, 0]),

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.record import ResultRecord
 from pytest_visualbias.reports.escaping import csv_text, visible
-from pytest_visualbias.reports.flat import columns, flat
+from pytest_visualbias.reports.files import columns, csv_rows
+from pytest_visualbias.results import ResultRecord
 from tests.test_record import CONTRACT, CONTRACT_OF_GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import Report
+    from pytest_visualbias.results import Report
 
     Make = Callable[..., ResultRecord]
     MakeReport = Callable[..., Report]
@@ -28,7 +28,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20
 
 
 def rows(report: Report) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(flat(report), newline=""), strict=True))
+    return list(csv.DictReader(io.StringIO(csv_rows(report), newline=""), strict=True))
 
 
 def test_columns_are_the_keys_of_results_in_their_order() -> None:
@@ -72,11 +72,11 @@ def test_columns_are_the_same_where_nothing_was_measured(
     (row,) = rows(make_report(make(outcome="error", measured=False)))
     assert list(row) == columns()
     assert row["effect_judged"] == row["growth.value"] == row["sets.X.n"] == ""
-    assert flat(make_report(results=[])) == ",".join(columns()) + "\r\n"
+    assert csv_rows(make_report(results=[])) == ",".join(columns()) + "\r\n"
 
 
 def test_lines_end_as_the_standard_has_it(make: Make, make_report: MakeReport) -> None:
-    text = flat(make_report(make(), make("other")))
+    text = csv_rows(make_report(make(), make("other")))
     assert text.count("\r\n") == text.count("\n") == 3
     assert text.endswith("\r\n")
 

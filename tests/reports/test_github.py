@@ -13,7 +13,7 @@ from pytest_visualbias.reports.github import SUMMARY_LIMIT, Fault, append_summar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.results import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     MakeReport = Callable[..., Report]

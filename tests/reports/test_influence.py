@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.reports.influence import influences, is_exact
-from pytest_visualbias.statistics import (
-    association_scores,
-    intra_scores,
-    mean_scores,
-    sc_eat_scores,
-    similarity_gap_scores,
-)
+from pytest_visualbias.reports.image_examples import influences, is_exact
+from pytest_visualbias.statistics.contrast_scores import sc_eat_scores, similarity_gap_scores
+from pytest_visualbias.statistics.intra_similarity import intra_scores
+from pytest_visualbias.statistics.scores import association_scores, mean_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
     Make = Callable[..., ResultRecord]
     Rows = Mapping[str, np.ndarray]

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from markdown_it import MarkdownIt
 
-from pytest_visualbias.reports.card_section import section
 from pytest_visualbias.reports.escaping import markdown_code, markdown_text, visible
-from pytest_visualbias.reports.fitting import Section, fit
 from pytest_visualbias.reports.markdown import COMMENT_LIMIT, markdown
+from pytest_visualbias.reports.markdown_sections import Section, fit_sections
+from pytest_visualbias.reports.model_card import section
 from tests.reports.conftest import GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.results import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     MakeReport = Callable[..., Report]
@@ -210,7 +210,7 @@ def test_no_limit_is_exceeded_however_small(limit: int) -> None:
         Section(head="head\n", rows=["é" * 40] * 9, foot="foot\n", what="rows"),
         Section(head="last\n", what="lasts"),
     ]
-    text = fit(sections, limit)
+    text = fit_sections(sections, limit)
     assert len(text.encode()) <= limit
     if limit >= 800:
         assert text.count("é" * 40) == 9

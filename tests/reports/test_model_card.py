@@ -17,7 +17,7 @@ from pytest_visualbias.reports.model_card import BEGIN, END, model_card
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.results import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     MakeReport = Callable[..., Report]

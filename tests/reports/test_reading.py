@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.baseline.files import read_baseline
 from pytest_visualbias.errors import BaselineError, ReportError
-from pytest_visualbias.record import to_json
+from pytest_visualbias.evaluation.baseline.files import read_baseline
 from pytest_visualbias.reports.comparison import compare
-from pytest_visualbias.reports.files import FORMATS, Look, write, write_all
-from pytest_visualbias.reports.reading import read_report
-from pytest_visualbias.reports.terminal import Screen, render
-from pytest_visualbias.spec.kinds import KINDS
+from pytest_visualbias.reports.document import read_report
+from pytest_visualbias.reports.files import FORMATS, RenderOptions, write, write_all
+from pytest_visualbias.reports.tables import Screen
+from pytest_visualbias.reports.terminal import render
+from pytest_visualbias.results import to_json
+from pytest_visualbias.spec.test_kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.results import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     MakeReport = Callable[..., Report]
@@ -177,7 +178,7 @@ def test_what_was_there_stays_where_a_file_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    said = write_all(make_report(), {name: path}, Look())
+    said = write_all(make_report(), {name: path}, RenderOptions())
     assert said == [
         f"the report {path} cannot be written (No space left on device); choose another"
     ]
@@ -199,7 +200,7 @@ def test_text_that_is_no_unicode_is_written_all_the_same(
     """An error of collecting can name a file that has half a character in its name."""
     report = make_report(summary={"collection_errors": ["a\udc80.py: wrong"]})
     targets = {name: tmp_path / name for name in FORMATS}
-    assert write_all(report, targets, Look()) == []
+    assert write_all(report, targets, RenderOptions()) == []
     stored = json.loads((tmp_path / "json").read_text("utf-8"))
     assert stored["summary"]["collection_errors"] == ["a\udc80.py: wrong"]
 
@@ -300,7 +301,7 @@ def test_numbers_and_words_that_no_run_gives_are_shown(
     path.write_text(to_json(make_report(*records)))
     report = read_report(path)
     for name in FORMATS:
-        write(name, report, tmp_path / name, Look(thumbnails=False))
+        write(name, report, tmp_path / name, RenderOptions(thumbnails=False))
     drawn = re.findall(r' (?:points|[cd]?[xyd]|width)="([^"]*)"', (tmp_path / "html").read_text())
     assert drawn
     assert not [one for one in drawn if "nan" in one or "inf" in one]

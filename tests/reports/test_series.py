@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from pytest_visualbias.record import Report, SeriesRecord
+from pytest_visualbias.reports.document import report_schema
 from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.reports.field_descriptions import MEANINGS
 from pytest_visualbias.reports.html.page import render as page
 from pytest_visualbias.reports.html.series_curves import series_curve
 from pytest_visualbias.reports.markdown import markdown
-from pytest_visualbias.reports.meanings import MEANINGS
-from pytest_visualbias.reports.schema import report_schema
-from pytest_visualbias.reports.series import course_lines, places_of, series_text, sparkline
-from pytest_visualbias.reports.terminal import Screen, render
+from pytest_visualbias.reports.series_notes import course_lines, places_of, series_text, sparkline
+from pytest_visualbias.reports.tables import Screen
+from pytest_visualbias.reports.terminal import render
+from pytest_visualbias.results import Report, SeriesRecord
 from tests.reports.conftest import GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
     Make = Callable[..., ResultRecord]
 
@@ -238,7 +239,7 @@ def test_a_figure_has_a_panel_for_every_test(
     make: Make, make_report: Callable[..., Report], tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib", reason="figures need matplotlib")
-    from pytest_visualbias.reports.figures import write
+    from pytest_visualbias.reports.figures.writing import write
 
     records = [make(name, limits={"max_effect": 0.5}, series=series()) for name in ("one", "two")]
     written = write([make_report(*records)], tmp_path)

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.reports.text import failure_text, headline
+from pytest_visualbias.reports.sentences import failure_text, result_line
 from tests.reports.conftest import GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
     Make = Callable[..., ResultRecord]
 
 
 def test_the_headline_is_all_reasons_in_one_line(make: Make) -> None:
-    assert headline(make(reasons=["one", "two"])) == "one; two"
-    assert headline(make(outcome="pass", reasons=[])) == "pass"
+    assert result_line(make(reasons=["one", "two"])) == "one; two"
+    assert result_line(make(outcome="pass", reasons=[])) == "pass"
 
 
 def test_a_failure_whole(make: Make) -> None:

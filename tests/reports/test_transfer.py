@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from scipy import stats
 
-from pytest_visualbias.reports.terminal import Screen, render
-from pytest_visualbias.reports.transfer import Transfer, transfers
+from pytest_visualbias.reports.bias_counts import RankCorrelation, rank_correlations
+from pytest_visualbias.reports.tables import Screen
+from pytest_visualbias.reports.terminal import render
 from tests.reports.conftest import GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
     Make = Callable[..., ResultRecord]
 
@@ -37,8 +38,8 @@ def grown(
 
 
 def test_it_is_spearmans_over_the_tests_of_a_spec(make: Make) -> None:
-    (found,) = transfers(grown(make))
-    assert found == Transfer(
+    (found,) = rank_correlations(grown(make))
+    assert found == RankCorrelation(
         spec="bias_specs/x.bias.yaml",
         layer="pooled",
         base="before",
@@ -52,8 +53,8 @@ def test_it_is_spearmans_over_the_tests_of_a_spec(make: Make) -> None:
 
 def test_fewer_than_five_tests_have_none(make: Make) -> None:
     records = grown(make)
-    assert transfers(records[:4]) == []
-    assert transfers(records[:5])[0].k == 5
+    assert rank_correlations(records[:4]) == []
+    assert rank_correlations(records[:5])[0].k == 5
 
 
 def test_only_what_could_be_compared_counts(make: Make) -> None:
@@ -64,8 +65,8 @@ def test_only_what_could_be_compared_counts(make: Make) -> None:
         make(outcome="error", measured=False),
         make(outcome="invalid"),
     ]
-    assert transfers([*others, *grown(make), *others])[0].k == 6
-    assert transfers(others * 5) == []
+    assert rank_correlations([*others, *grown(make), *others])[0].k == 6
+    assert rank_correlations(others * 5) == []
 
 
 def test_specs_layers_and_pairs_of_models_are_apart(make: Make) -> None:
@@ -75,7 +76,7 @@ def test_specs_layers_and_pairs_of_models_are_apart(make: Make) -> None:
         *grown(make, spec="bias_specs/y.bias.yaml"),
         *grown(make, base="early"),
     ]
-    assert [(one.spec, one.layer, one.base, one.k) for one in transfers(records)] == [
+    assert [(one.spec, one.layer, one.base, one.k) for one in rank_correlations(records)] == [
         ("bias_specs/x.bias.yaml", "pooled", "before", 6),
         ("bias_specs/x.bias.yaml", "layer3", "before", 6),
         ("bias_specs/y.bias.yaml", "pooled", "before", 6),
@@ -89,11 +90,14 @@ def test_similarities_are_not_ranked_among_effects(make: Make) -> None:
         *grown(make),
         *grown(make, before=AFTER, after=BEFORE, gap=None, kind="intra-similarity"),
     ]
-    assert [(one.of, one.k) for one in transfers(records)] == [("effects", 6), ("similarities", 6)]
+    assert [(one.of, one.k) for one in rank_correlations(records)] == [
+        ("effects", 6),
+        ("similarities", 6),
+    ]
 
 
 def test_where_all_effects_are_equal_there_is_none(make: Make) -> None:
-    assert transfers(grown(make, before=[0.0] * 6)) == []
+    assert rank_correlations(grown(make, before=[0.0] * 6)) == []
 
 
 @pytest.mark.parametrize(("unicode", "arrow"), [(True, "→"), (False, "->")])
@@ -112,7 +116,7 @@ def test_it_is_one_line_below_the_tables(make: Make, unicode: bool, arrow: str) 
 
 
 def test_its_entry_in_the_report_has_the_keys_that_readers_rely_on(make: Make) -> None:
-    (one,) = transfers(grown(make, after=BEFORE))
+    (one,) = rank_correlations(grown(make, after=BEFORE))
     assert one.plain() == {
         "spec": "bias_specs/x.bias.yaml",
         "layer": "pooled",

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.reports.terminal import Screen, render
-from pytest_visualbias.reports.text import failure_text
-from pytest_visualbias.reports.trials import lone_trials, trials_text
+from pytest_visualbias.reports.sentences import failure_text
+from pytest_visualbias.reports.series_notes import lone_trials, trials_text
+from pytest_visualbias.reports.tables import Screen
+from pytest_visualbias.reports.terminal import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
     Make = Callable[..., ResultRecord]
 

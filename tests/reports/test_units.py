@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.explaining.result import told
-from pytest_visualbias.reports.bars import Glyphs, bar, head, legend
-from pytest_visualbias.reports.counts import bias_counts
-from pytest_visualbias.reports.influence import influences, is_exact
-from pytest_visualbias.reports.labels import labelled
-from pytest_visualbias.reports.terminal import Screen, render
-from pytest_visualbias.reports.text import failure_text, weak_passes
-from pytest_visualbias.reports.transfer import transfers
-from pytest_visualbias.reports.units import judged_limit, rates_text, unit_of
+from pytest_visualbias.cli.explaining.result import told
+from pytest_visualbias.reports.bias_counts import bias_counts, label_summaries, rank_correlations
+from pytest_visualbias.reports.formatting import judged_limit, rates_text, unit_of
+from pytest_visualbias.reports.image_examples import influences, is_exact
+from pytest_visualbias.reports.sentences import failure_text, weak_passes
+from pytest_visualbias.reports.tables import Glyphs, Screen, bar, head, legend
+from pytest_visualbias.reports.terminal import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
     Make = Callable[..., ResultRecord]
 
@@ -149,7 +147,7 @@ def test_a_pass_of_too_few_images_is_told_by_the_limit_on_the_gap(make: Make) ->
 def test_gaps_are_not_mixed_with_standardised_effects(make: Make) -> None:
     labels = {"run": "a"}
     records = [make(labels=labels), a_gap(make, labels=labels)]
-    assert [row.effect for row in labelled(records)] == [1.0]
+    assert [row.effect for row in label_summaries(records)] == [1.0]
     assert [counts.tests for counts in bias_counts(records)] == [1]
     many = [make(test=f"t{i}", layer="logits") for i in range(5)]
     many += [a_gap(make, test=f"g{i}") for i in range(5)]
@@ -159,7 +157,7 @@ def test_gaps_are_not_mixed_with_standardised_effects(make: Make) -> None:
         one.model_copy(update={"growth": growth.model_copy(update={"after": i, "before": i})})
         for i, one in enumerate(many)
     ]
-    assert [(one.of, one.k) for one in transfers(moved)] == [("effects", 5), ("gaps", 5)]
+    assert [(one.of, one.k) for one in rank_correlations(moved)] == [("effects", 5), ("gaps", 5)]
 
 
 @pytest.mark.parametrize("trials", [None, {"labels": ["a", "b"], "effect_judged": [0.2, 0.3]}])

@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.reports.card_index import own_entries
-from pytest_visualbias.reports.card_section import section
-from pytest_visualbias.reports.comparison import compare
-from pytest_visualbias.reports.comparison_table import table
+from pytest_visualbias.reports.comparison import compare, table
 from pytest_visualbias.reports.html.headline import headline_of
 from pytest_visualbias.reports.html.rows import choices_of, rows_of
-from pytest_visualbias.reports.terminal import Screen, render
-from pytest_visualbias.reports.text import remedies
-from pytest_visualbias.reports.worst import as_judged, earlier_notes, worst_elsewhere
+from pytest_visualbias.reports.model_card import own_entries, section
+from pytest_visualbias.reports.sentences import remedies
+from pytest_visualbias.reports.series_notes import as_judged, earlier_notes, worst_elsewhere
+from pytest_visualbias.reports.tables import Screen
+from pytest_visualbias.reports.terminal import render
 from tests.reports.test_series import point, series
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.results import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     MakeReport = Callable[..., Report]

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from pytest_visualbias.embeddings import keeping
+from pytest_visualbias.embeddings import extraction
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.housekeeping import bound
-from pytest_visualbias.pipeline.embedding import Resources
-from pytest_visualbias.session import Session
-from pytest_visualbias.settings import Settings
-from pytest_visualbias.spec.layers import points_for
-from pytest_visualbias.spec.remembered import SETTLED_NS, DigestMemo
+from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
+from pytest_visualbias.embeddings.table import Resources
+from pytest_visualbias.evaluation.run import EvaluationRun
+from pytest_visualbias.evaluation.settings import RunSettings
+from pytest_visualbias.spec.effective_settings import points_for
+from pytest_visualbias.stimuli.digest_cache import SETTLED_NS, DigestCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_visualbias.session import LoadedSpec
+    from pytest_visualbias.evaluation.run import LoadedSpec
 
 __all__ = ["SPEC", "draw", "run"]
 
@@ -73,7 +73,7 @@ def draw(folder: Path, images: int = 5) -> None:
     time.sleep(SETTLED_NS / 1e9)  # or no digest of them would be remembered
 
 
-def run(folder: Path, cache: Path | None, target: Path, pause: float = keeping.EVERY_S) -> None:
+def run(folder: Path, cache: Path | None, target: Path, pause: float = extraction.EVERY_S) -> None:
     """Judge the spec as a run of pytest does, and write its results.
 
     Parameters
@@ -90,10 +90,10 @@ def run(folder: Path, cache: Path | None, target: Path, pause: float = keeping.E
     import torch
 
     torch.set_num_threads(1)
-    keeping.EVERY_S = pause  # type: ignore[misc]  # of this process alone
-    memo = DigestMemo.inside(cache)
-    session = Session(
-        settings=Settings(project=folder, device="cpu"),
+    extraction.EVERY_S = pause  # type: ignore[misc]  # of this process alone
+    memo = DigestCache.inside(cache)
+    session = EvaluationRun(
+        settings=RunSettings(project=folder, device="cpu"),
         resources=Resources(
             cache=EmbeddingCache(folder=cache), batch_size=BATCH, progress=lambda *_: None
         ),
@@ -103,13 +103,13 @@ def run(folder: Path, cache: Path | None, target: Path, pause: float = keeping.E
     rows = [json.loads(row) for row in _results(session, loaded)]
     memo.save()
     if cache is not None:
-        bound(cache, LIMIT)
+        evict_to_limit(cache, LIMIT)
     temporary = target.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(rows, sort_keys=True), encoding="utf-8")
     temporary.replace(target)
 
 
-def _results(session: Session, loaded: LoadedSpec) -> Iterator[str]:
+def _results(session: EvaluationRun, loaded: LoadedSpec) -> Iterator[str]:
     spec = loaded.file.spec
     for model in spec.models:
         for test in spec.tests:

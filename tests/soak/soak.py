@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from pytest_visualbias.embeddings.housekeeping import prune
-from pytest_visualbias.embeddings.keeping import EVERY_S
+from pytest_visualbias.embeddings.cache_maintenance import prune
+from pytest_visualbias.embeddings.extraction import EVERY_S
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess

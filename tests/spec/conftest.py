@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.spec.parser import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

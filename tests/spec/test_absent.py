@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.spec.absent import correction
+from pytest_visualbias.spec.fields import correction
 
 if TYPE_CHECKING:
     from pathlib import Path

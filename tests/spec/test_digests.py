@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.spec.digests import (
+from pytest_visualbias.spec.hashing import (
     CHUNK,
     digest_of_file,
     digest_of_list,

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from pytest_visualbias.spec.document import DEEPEST, Path, Place, printable, read_document, where
+from pytest_visualbias.errors import printable
+from pytest_visualbias.spec.yaml_document import (
+    DEEPEST,
+    KeyPath,
+    SourcePosition,
+    read_document,
+    where,
+)
 
 if TYPE_CHECKING:
-    from pytest_visualbias.spec.document import Document
+    from pytest_visualbias.spec.yaml_document import Document
 
 
 @pytest.fixture(params=["c", "pure"], autouse=True)
@@ -78,7 +85,7 @@ def test_scalars_are_those_of_yaml_1_2(scalar: str, value: object) -> None:
     ],
 )
 def test_a_key_without_a_value_is_a_fault_at_its_place(
-    scalar: str, text: str, path: Path, column: int
+    scalar: str, text: str, path: KeyPath, column: int
 ) -> None:
     """What a template left empty is not the same as what nobody wrote."""
     (fault,) = read_document(text.format(scalar)).faults
@@ -116,15 +123,15 @@ def test_thousands_of_digits_stay_text(number: str) -> None:
 def test_every_value_has_a_place() -> None:
     document = read_document("a:\n  - x\n  - {b: 1, c: [2]}\n")
     assert document.data == {"a": ["x", {"b": 1, "c": [2]}]}
-    assert document.place(("a",)) == Place(line=1, column=1)
-    assert document.place(("a", 0)) == Place(line=2, column=5)
-    assert document.place(("a", 1, "c")) == Place(line=3, column=12)
-    assert document.place(("a", 1, "c", 0)) == Place(line=3, column=16)
+    assert document.place(("a",)) == SourcePosition(line=1, column=1)
+    assert document.place(("a", 0)) == SourcePosition(line=2, column=5)
+    assert document.place(("a", 1, "c")) == SourcePosition(line=3, column=12)
+    assert document.place(("a", 1, "c", 0)) == SourcePosition(line=3, column=16)
 
 
 def test_a_path_that_is_not_there_has_the_place_of_what_encloses_it() -> None:
     document = read_document("a: 1\nb:\n  c: 2\n")
-    assert document.place(("b", "missing", "deeper")) == Place(line=2, column=1)
+    assert document.place(("b", "missing", "deeper")) == SourcePosition(line=2, column=1)
 
 
 def test_a_duplicate_key_is_told_with_both_lines() -> None:
@@ -247,7 +254,7 @@ def test_nesting_is_bounded() -> None:
     document = read_document("[" * 100_000)
     (fault,) = document.faults
     assert fault.message == "nested deeper than 32 levels; flatten it"
-    assert fault.place == Place(line=1, column=DEEPEST + 1)
+    assert fault.place == SourcePosition(line=1, column=DEEPEST + 1)
 
 
 def test_a_bomb_of_aliases_costs_nothing() -> None:

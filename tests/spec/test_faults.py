@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_visualbias.spec.faults import did_you_mean
+from pytest_visualbias.spec.error_messages import did_you_mean
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.kinds import KINDS, BiasTest, Kind, part_of
-from pytest_visualbias.spec.layers import layers_of, made_at, points_of
-from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.spec.effective_settings import layers_of, made_at, points_of
+from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.spec.schema import BiasSpec
-from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
-from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+from pytest_visualbias.spec.test_kinds import KINDS, BiasTest, Kind, concepts_of, part_of
+from pytest_visualbias.stimuli.concept_checks import SetFinding, set_findings
+from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -423,7 +423,7 @@ def sets_with(images: Mapping[str, tuple[str, ...]]) -> dict[str, StimulusSet]:
     }
 
 
-def findings(kind: str, **images: tuple[str, ...]) -> list[Finding]:
+def findings(kind: str, **images: tuple[str, ...]) -> list[SetFinding]:
     return list(set_findings(parsed(text_of(kind)), sets_with(images)))
 
 
@@ -439,7 +439,7 @@ def test_an_image_in_o_and_in_a_group_is_a_fault_of_a_similarity_gap(
     role: str, shared: dict[str, tuple[str, ...]]
 ) -> None:
     group = {"X": "m", "Y": "f"}[role]
-    expected = Finding(
+    expected = SetFinding(
         path=("tests", 0, "attributes"),
         message=(
             f"{role} and A share {group}/{group}1.png = c/{group}1.png; "

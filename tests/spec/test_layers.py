@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_visualbias.spec.layers import POOLINGS, expand, layer_point, points_for
+from pytest_visualbias.spec.effective_settings import POOLINGS, expand, layer_point, points_for
 from pytest_visualbias.spec.schema import LayerPoint
 
 

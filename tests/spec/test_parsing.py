@@ -13,10 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_visualbias.errors import SpecError, UsageError
-from pytest_visualbias.spec.digests import digest_of_text
+from pytest_visualbias.spec.hashing import digest_of_text
+from pytest_visualbias.spec.model_entries import TimmModel
 from pytest_visualbias.spec.overrides import Override
-from pytest_visualbias.spec.parsing import SpecFile, parse_spec, read_spec
-from pytest_visualbias.spec.schema import ConceptFiles, LayerPoint, TimmModel
+from pytest_visualbias.spec.parser import SpecFile, parse_spec, read_spec
+from pytest_visualbias.spec.schema import ConceptFiles, LayerPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable

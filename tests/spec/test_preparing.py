@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.spec.schema import BiasSpec
 
 if TYPE_CHECKING:

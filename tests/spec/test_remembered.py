@@ -14,9 +14,9 @@ from pathlib import Path
 import filelock
 import pytest
 
-from pytest_visualbias.spec import remembered
-from pytest_visualbias.spec.digests import digest_of_file, digest_of_mapping
-from pytest_visualbias.spec.remembered import MEMO, DigestMemo
+from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
+from pytest_visualbias.stimuli import digest_cache
+from pytest_visualbias.stimuli.digest_cache import MEMO, DigestCache
 
 MINUTE = 60_000_000_000
 
@@ -26,10 +26,10 @@ def later() -> int:
     return time.time_ns() + MINUTE
 
 
-def memo(folder: Path | None, *, rehash: bool = False) -> DigestMemo:
+def memo(folder: Path | None, *, rehash: bool = False) -> DigestCache:
     """Return what another run, a minute later, has."""
     file = None if folder is None else folder / MEMO
-    return DigestMemo(file=file, rehash=rehash, clock=later)
+    return DigestCache(file=file, rehash=rehash, clock=later)
 
 
 def sha256(content: str) -> str:
@@ -45,7 +45,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return digest_of_file(path)
 
-    monkeypatch.setattr(remembered, "digest_of_file", noted)
+    monkeypatch.setattr(digest_cache, "digest_of_file", noted)
     return names
 
 
@@ -120,14 +120,14 @@ class TestTrust:
         for age, times in [(1_999_999_999, 2), (2_000_000_000, 1)]:
             hashed.clear()
             for _ in range(2):
-                run = DigestMemo(file=cache / MEMO, clock=functools.partial(int, changed + age))
+                run = DigestCache(file=cache / MEMO, clock=functools.partial(int, changed + age))
                 run.of(image)
                 run.save()
             assert hashed == ["image.png"] * times, age
 
     def test_the_clock_is_that_of_the_file_system(self, image: Path, cache: Path) -> None:
         """By the real clock, a file of this very moment is not remembered."""
-        run = DigestMemo.inside(cache)
+        run = DigestCache.inside(cache)
         run.of(image)
         run.save()
         assert not (cache / MEMO).exists()
@@ -150,7 +150,7 @@ class TestTrust:
             return digest
 
         with monkeypatch.context() as patched:
-            patched.setattr(remembered, "digest_of_file", overtaken)
+            patched.setattr(digest_cache, "digest_of_file", overtaken)
             filled(cache, image)
         assert memo(cache).of(image) == sha256("other")
 
@@ -284,7 +284,7 @@ class TestFile:
     def test_of_too_many_the_latest_are_kept(
         self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(remembered, "MOST", 3)
+        monkeypatch.setattr(digest_cache, "MOST", 3)
         paths = [tmp_path / str(number) for number in range(5)]
         for path in paths:
             path.write_text(path.name)
@@ -319,7 +319,7 @@ class TestFile:
     def test_a_lock_that_nobody_gives_back_costs_patience_only(
         self, image: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(remembered, "PATIENCE", 0.05)
+        monkeypatch.setattr(digest_cache, "PATIENCE", 0.05)
         cache.mkdir(parents=True)
         with filelock.FileLock(f"{cache / MEMO}.lock"):
             filled(cache, image)
@@ -328,14 +328,14 @@ class TestFile:
 
 WRITER = """
 import pathlib, sys, time
-from pytest_visualbias.spec.remembered import MEMO, DigestMemo
+from pytest_visualbias.stimuli.digest_cache import MEMO, DigestCache
 
 folder, who = pathlib.Path(sys.argv[1]), sys.argv[2]
 (folder / f"ready {who}").touch()
 while len([*folder.glob("ready *")]) < 3:
     time.sleep(0.001)
 for number in range(15):
-    memo = DigestMemo(file=folder / MEMO, clock=lambda: time.time_ns() + 10**10)
+    memo = DigestCache(file=folder / MEMO, clock=lambda: time.time_ns() + 10**10)
     memo.of(folder / f"{who} {number}")
     memo.save()
 """

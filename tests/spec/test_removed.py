@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.parsing import parse_spec
+from pytest_visualbias.spec.parser import parse_spec
 
 PAIRS = """\
 visualbias: 1

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.spec.roles import growth_base, is_gated, is_random
-from pytest_visualbias.spec.schema import EmbeddingsModel, FactoryModel, TimmModel, Transform
+from pytest_visualbias.spec.effective_settings import growth_base, is_gated, is_random
+from pytest_visualbias.spec.model_entries import EmbeddingsModel, FactoryModel, TimmModel, Transform
+from pytest_visualbias.spec.parser import parse_spec
 
 
 @pytest.mark.parametrize(

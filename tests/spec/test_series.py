@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from pytest_visualbias.errors import SpecError
+from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_random
+from pytest_visualbias.spec.model_entries import TimmModel
 from pytest_visualbias.spec.overrides import Override
-from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.spec.roles import is_random
-from pytest_visualbias.spec.schema import BiasSpec, TimmModel
-from pytest_visualbias.spec.series import axis_of, gates_all
+from pytest_visualbias.spec.parser import parse_spec
+from pytest_visualbias.spec.schema import BiasSpec
 
 SPEC = """visualbias: 1
 models:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.spec.sets import Finding, concepts_of, set_findings
-from pytest_visualbias.spec.stimuli import Stimulus, StimulusSet
+from pytest_visualbias.spec.parser import parse_spec
+from pytest_visualbias.spec.test_kinds import concepts_of
+from pytest_visualbias.stimuli.concept_checks import SetFinding, set_findings
+from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Findings = Callable[..., list[Finding]]
+    Findings = Callable[..., list[SetFinding]]
 
 
 def a_set(concept: str, images: Mapping[str, str], others: tuple[str, ...] = ()) -> StimulusSet:
@@ -32,7 +33,7 @@ def findings(valid: str) -> Findings:
 
     def found(
         *replaced: StimulusSet, settings: str = "{}", known: str = "[]", leave_out: str = ""
-    ) -> list[Finding]:
+    ) -> list[SetFinding]:
         text = valid.replace("{alpha: 0.05}", settings) + f"known_duplicates: {known}\n"
         spec = parse_spec(text, file="s", folder=Path()).spec
         sets = {
@@ -57,7 +58,7 @@ def test_good_sets_give_no_findings(findings: Findings) -> None:
 
 def test_an_empty_set_is_a_fault(findings: Findings) -> None:
     (finding,) = findings(a_set("male", {}))
-    assert finding == Finding(
+    assert finding == SetFinding(
         path=("concepts", "male"),
         message="no image was found; put images into its folder or correct 'path' and 'pattern'",
         is_fault=True,
@@ -81,7 +82,7 @@ def test_an_overlap_of_a_side_is_a_fault_whatever_the_names(
     findings: Findings, concept: str, other: str, part: str, roles: str
 ) -> None:
     (finding,) = findings(a_set(concept, {"renamed.png": f"{other}1", "z.png": "z"}))
-    assert finding == Finding(
+    assert finding == SetFinding(
         path=("tests", 0, part),
         message=(
             f"{roles} share {other}/{other}1.png = {concept}/renamed.png; "
@@ -106,7 +107,7 @@ class TestDuplicates:
 
     def test_within_a_set_are_a_warning_that_names_the_files(self, findings: Findings) -> None:
         (finding,) = findings(self.TWICE)
-        assert finding == Finding(
+        assert finding == SetFinding(
             path=("concepts", "male"),
             message=(
                 "the same image twice in the set: male/a.png = male/c.png; "
@@ -119,7 +120,7 @@ class TestDuplicates:
         self, findings: Findings
     ) -> None:
         (finding,) = findings(self.SHARED)
-        assert finding == Finding(
+        assert finding == SetFinding(
             path=("tests", 0),
             message=(
                 "the same image in target X and attribute A: male/male1.png = career/desk.png; "

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.spec.manifests import read_manifest
 from pytest_visualbias.spec.schema import ConceptFiles
-from pytest_visualbias.spec.shipped import shipped, suite_names, suite_path
-from pytest_visualbias.spec.suites import read_suite
+from pytest_visualbias.spec.suites import read_suite, shipped, suite_names, suite_path
+from pytest_visualbias.stimuli.manifest import read_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_visualbias.spec.suites import Suite
+    from pytest_visualbias.spec.schema import Suite
 
 COCO = {
     "car": 12,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.spec.shortening import shortened
+from pytest_visualbias.spec.error_messages import shortened
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_visualbias.errors import StimulusError
 from pytest_visualbias.spec.schema import ConceptFiles
-from pytest_visualbias.spec.stimuli import StimulusSet, resolve_concept
+from pytest_visualbias.stimuli.resolve import StimulusSet, resolve_concept
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,9 @@ import jsonschema
 import pytest
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.parsing import SpecFile, parse_spec
+from pytest_visualbias.spec.parser import SpecFile, parse_spec
 from pytest_visualbias.spec.schema import BiasSpec
-from pytest_visualbias.spec.shipped import fetched, shipped, suite_names, suite_path
-from pytest_visualbias.spec.suites import read_suite
+from pytest_visualbias.spec.suites import fetched, read_suite, shipped, suite_names, suite_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -404,7 +403,7 @@ def test_a_wheel_has_what_ships_inside_the_package(
     inside = tmp_path / "pytest_visualbias" / "_shipped" / "bias_specs"
     inside.mkdir(parents=True)
     (inside / "mine.suite.yaml").write_text(SUITE)
-    monkeypatch.setattr("pytest_visualbias.spec.shipped.__file__", str(module))
+    monkeypatch.setattr("pytest_visualbias.spec.suites.__file__", str(module))
     assert suite_names() == ("mine",)
     assert suite_path("mine") == inside / "mine.suite.yaml"
     assert shipped("data") == tmp_path / "data"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.parsing import SpecFile, parse_spec
+from pytest_visualbias.spec.parser import SpecFile, parse_spec
 from pytest_visualbias.spec.schema import BiasSpec, ConceptWords
-from pytest_visualbias.spec.stimuli import resolve_words
+from pytest_visualbias.stimuli.resolve import resolve_words
 
 CLIP = "{source: open_clip, name: ViT-B-32, pretrained: false}"
 SCIENCE = "{text: [scientist, engineer], templates: ['a photo of a {}', 'a {}']}"

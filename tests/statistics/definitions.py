@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.statistics import (
-    association_scores,
-    sc_eat_scores,
-    similarity_gap_scores,
-)
+from pytest_visualbias.statistics.contrast_scores import sc_eat_scores, similarity_gap_scores
+from pytest_visualbias.statistics.scores import association_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics import ContrastScores, Scores
+    from pytest_visualbias.statistics.contrast_scores import ContrastScores
+    from pytest_visualbias.statistics.scores import Scores
 
     Matrix = NDArray[np.float64]
     Sets = Mapping[str, Matrix]

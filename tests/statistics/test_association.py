@@ -14,19 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics import (
-    Scores,
-    association_from_scores,
-    association_scores,
-    association_test,
-    largest_effect,
-    mean_scores,
-)
+from pytest_visualbias.statistics.association import association_from_scores, association_test
+from pytest_visualbias.statistics.intervals import largest_effect
+from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics import AssociationResult
+    from pytest_visualbias.statistics.association import AssociationResult
 
 Sets = tuple["NDArray[np.float64]", ...]
 # Four of the sizes that exact tests can count, and embeddings from a seed: hypothesis shrinks both.
@@ -219,7 +214,7 @@ def test_results_are_frozen_builtin_numbers() -> None:
 
 def test_every_process_finds_the_same_p() -> None:
     code = (
-        "import numpy as np; from pytest_visualbias.statistics import association_test;"
+        "import numpy as np; from pytest_visualbias.statistics.association import association_test;"
         "print(association_test(*np.random.default_rng(1).standard_normal((4, 14, 5))).p_verdict)"
     )
     outputs = {

@@ -10,17 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_visualbias.statistics import bracketing
-from pytest_visualbias.statistics.bracketing import bracket, is_fine
-from pytest_visualbias.statistics.counting import count
-from pytest_visualbias.statistics.side import Side
-from pytest_visualbias.statistics.tail import tails_of
+from pytest_visualbias.statistics.permutation import bounds
+from pytest_visualbias.statistics.permutation.bounds import bracket, is_fine
+from pytest_visualbias.statistics.permutation.exact import count
+from pytest_visualbias.statistics.permutation.sides import Side, tails_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics import Alternative
-    from pytest_visualbias.statistics.tail import Tail
+    from pytest_visualbias.statistics.permutation.sides import Alternative, Tail
 
     Vector = NDArray[np.float64]
 
@@ -66,7 +64,7 @@ def test_it_holds_the_truth_whatever_the_scores(
         return
     with pytest.MonkeyPatch.context() as patched:
         # Single subsets are too heavy here for a narrow bracket: one refinement is enough to see.
-        patched.setattr(bracketing, "_ATTEMPTS", 2)
+        patched.setattr(bounds, "_ATTEMPTS", 2)
         found = bracket(tails)
     assert found is not None
     assert found[0] <= truth(tails) <= found[1]
@@ -108,7 +106,7 @@ def test_a_far_tail_is_known_to_a_hundredth() -> None:
 
 def test_what_would_take_too_long_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(6)
-    monkeypatch.setattr(bracketing, "_CELLS", 1000)
+    monkeypatch.setattr(bounds, "_CELLS", 1000)
     assert bracket(asked(rng.standard_normal(30), rng.standard_normal(30), "two-sided")) is None
     far = asked(rng.standard_normal(900), rng.standard_normal(900), "greater")
     assert bracket(far) is None
@@ -120,7 +118,7 @@ def test_a_far_tail_is_known_to_a_tenth_if_a_hundredth_takes_long(
     rng = np.random.default_rng(7)
     tails = asked(rng.standard_normal(40) + 1.7, rng.standard_normal(40), "two-sided")
     fine = bracket(tails)
-    monkeypatch.setattr(bracketing, "_QUICK", 0)
+    monkeypatch.setattr(bounds, "_QUICK", 0)
     coarse = bracket(tails)
     assert fine is not None
     assert coarse is not None

@@ -9,17 +9,19 @@ import pytest
 from scipy import stats
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics import (
-    ContrastScores,
-    association_scores,
+from pytest_visualbias.statistics.association import (
     contrast_from_scores,
-    growth_from_scores,
-    mean_contrast_scores,
-    sc_eat_scores,
     sc_eat_test,
-    similarity_gap_scores,
     similarity_gap_test,
 )
+from pytest_visualbias.statistics.contrast_scores import (
+    ContrastScores,
+    mean_contrast_scores,
+    sc_eat_scores,
+    similarity_gap_scores,
+)
+from pytest_visualbias.statistics.growth import growth_from_scores
+from pytest_visualbias.statistics.scores import association_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_visualbias.statistics import counting
-from pytest_visualbias.statistics.counting import count, countable
-from pytest_visualbias.statistics.tail import Tail
+from pytest_visualbias.statistics.permutation import exact
+from pytest_visualbias.statistics.permutation.exact import count, countable
+from pytest_visualbias.statistics.permutation.sides import Tail
 
 # Quarters are exact in floats, so that brute force knows every tie.
 quarters = st.integers(-20, 20).map(lambda value: value / 4)
@@ -33,7 +33,7 @@ def test_meeting_in_the_middle_counts_what_listing_counts(
     expected = sum(sum(subset) >= asked.threshold for subset in combinations(scores, size))
     assert count(asked) == expected
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(counting, "_LISTED", 0)
+        patched.setattr(exact, "_LISTED", 0)
         assert count(asked) == expected
 
 
@@ -43,9 +43,9 @@ def test_both_ways_agree_on_scores_that_do_not_repeat(
 ) -> None:
     rng = np.random.default_rng([n, size])
     asked = [tail(rng.standard_normal(n).tolist(), size, t) for t in (-9.0, -1.0, 0.0, 1.5, 9.0)]
-    monkeypatch.setattr(counting, "_LISTED", 10**6)
+    monkeypatch.setattr(exact, "_LISTED", 10**6)
     listed = [count(one) for one in asked]
-    monkeypatch.setattr(counting, "_LISTED", 0)
+    monkeypatch.setattr(exact, "_LISTED", 0)
     assert [count(one) for one in asked] == listed
     assert listed[0] == math.comb(n, size)
     assert listed[-1] == 0

@@ -12,19 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_visualbias.statistics import (
-    Scores,
+from pytest_visualbias.statistics import crossed as module
+from pytest_visualbias.statistics.association import (
     association_from_scores,
-    association_scores,
     association_test,
     contrast_from_scores,
-    mean_contrast_scores,
-    mean_scores,
     sc_eat_test,
     similarity_gap_test,
 )
-from pytest_visualbias.statistics import crossed as module
+from pytest_visualbias.statistics.contrast_scores import mean_contrast_scores
 from pytest_visualbias.statistics.crossed import crossed_p
+from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from tests.statistics.definitions import ROLES, cosines, drawn, score
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_visualbias.statistics import detectable_effect, images_for_limit, images_to_show
+from pytest_visualbias.statistics.power import detectable_effect, images_for_limit, images_to_show
 
 
 @pytest.mark.parametrize(

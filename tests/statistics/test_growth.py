@@ -12,24 +12,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics import (
-    Scores,
-    association_from_scores,
-    association_scores,
-    growth_basis,
-    growth_from_scores,
-    growth_test,
-    mean_scores,
-    sc_eat_scores,
-    shift_from_scores,
-    similarity_gap_scores,
-)
+from pytest_visualbias.statistics.association import association_from_scores
+from pytest_visualbias.statistics.contrast_scores import sc_eat_scores, similarity_gap_scores
+from pytest_visualbias.statistics.growth import growth_from_scores, growth_test, shift_from_scores
+from pytest_visualbias.statistics.growth_endpoints import growth_basis
+from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from tests.statistics.growth_reference import Reference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics import Alternative, GrowthResult, Sides
+    from pytest_visualbias.statistics.growth import GrowthResult
+    from pytest_visualbias.statistics.permutation.sides import Alternative, Sides
 
     Rows = NDArray[np.float64]
     Sets = tuple[Rows, Rows, Rows, Rows]

@@ -13,19 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_visualbias.statistics.hypergeometric import (
+from pytest_visualbias.statistics.permutation.exact import (
     is_countable_by_value,
     permutation_test_by_value,
 )
-from pytest_visualbias.statistics.permutation import permutation_test
-from pytest_visualbias.statistics.side import Side
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sides import Side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from pytest_visualbias.statistics import Alternative
+    from pytest_visualbias.statistics.permutation.sides import Alternative
 
 ALTERNATIVES: tuple[Alternative, ...] = ("two-sided", "greater", "less")
 SCORES = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=6)

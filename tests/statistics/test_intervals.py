@@ -11,20 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_visualbias.statistics import (
-    OutcomeScores,
-    Scores,
+from pytest_visualbias.statistics.association import (
     association_from_scores,
-    association_scores,
     association_test,
     contrast_from_scores,
-    intra_similarity,
-    mean_contrast_scores,
-    mean_scores,
-    outcome_from_scores,
 )
+from pytest_visualbias.statistics.classifier_gap import OutcomeScores, outcome_from_scores
+from pytest_visualbias.statistics.contrast_scores import mean_contrast_scores
 from pytest_visualbias.statistics.intervals import jackknife, pooled_freedom, t_interval
-from pytest_visualbias.statistics.sampled_effect import sampling
+from pytest_visualbias.statistics.intra_similarity import intra_similarity
+from pytest_visualbias.statistics.leave_one_out import sampled_effect
+from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from tests.statistics.definitions import (
     JUDGED,
     ROLES,
@@ -38,7 +35,7 @@ from tests.statistics.definitions import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_visualbias.statistics import AssociationResult, ContrastResult
+    from pytest_visualbias.statistics.association import AssociationResult, ContrastResult
     from tests.statistics.definitions import Effect, Sets
 
 SIZES = st.tuples(*[st.integers(2, 6)] * 4)
@@ -254,6 +251,6 @@ def test_it_covers_the_effect_of_the_populations(push: float) -> None:
     for _ in range(200):
         scores = association_scores(*drawn((10, 10, 10, 10), rng, push=push).values())
         judged = min(scores.targets.difference, scores.attributes.difference, key=abs)
-        found = sampling(scores, judged, "both", 0.95)
+        found = sampled_effect(scores, judged, "both", 0.95)
         covered.append(found["ci_low"] <= truth <= found["ci_high"])
     assert 0.91 <= np.mean(covered) <= 0.995

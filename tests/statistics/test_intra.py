@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics import (
+from pytest_visualbias.statistics.intra_similarity import (
     intra_from_scores,
     intra_growth_from_scores,
     intra_scores,

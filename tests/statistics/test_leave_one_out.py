@@ -9,18 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_visualbias.statistics import (
+from pytest_visualbias.statistics import leave_one_out as module
+from pytest_visualbias.statistics.contrast_scores import (
     ContrastScores,
-    Scores,
-    association_scores,
-    influence_from_scores,
     mean_contrast_scores,
-    mean_scores,
     sc_eat_scores,
     similarity_gap_scores,
 )
-from pytest_visualbias.statistics import leave_one_out as module
-from pytest_visualbias.statistics.leave_one_out import effects_without
+from pytest_visualbias.statistics.leave_one_out import effects_without, influence_from_scores
+from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from tests.statistics.definitions import (
     JUDGED,
     ROLES,
@@ -35,7 +32,7 @@ from tests.statistics.definitions import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics import Sides
+    from pytest_visualbias.statistics.permutation.sides import Sides
     from tests.statistics.definitions import Sets
 
 SIZES = st.tuples(*[st.integers(2, 6)] * 4)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_visualbias.statistics import adjust
+from pytest_visualbias.statistics.multiple_testing import adjust
 
 if TYPE_CHECKING:
-    from pytest_visualbias.statistics import Correction
+    from pytest_visualbias.statistics.multiple_testing import Correction
 
 families = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 corrections = st.sampled_from(["holm", "bh", "none"])

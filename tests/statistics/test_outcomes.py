@@ -11,21 +11,22 @@ import pytest
 from scipy import special, stats
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics import (
+from pytest_visualbias.statistics.classifier_gap import (
     OutcomeScores,
     mean_outcome_scores,
     outcome_from_scores,
+)
+from pytest_visualbias.statistics.classifier_growth import (
     outcome_growth_from_scores,
     outcome_shift_from_scores,
-    predicted,
-    probabilities,
 )
-from pytest_visualbias.statistics.paired_labels import paired_permutation_test
+from pytest_visualbias.statistics.permutation.paired_labels import paired_permutation_test
+from pytest_visualbias.statistics.rates import predicted, probabilities
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from pytest_visualbias.statistics import GrowthResult
+    from pytest_visualbias.statistics.growth import GrowthResult
 
     Vector = NDArray[np.float64]
 

@@ -12,17 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_visualbias.statistics import bracketing
-from pytest_visualbias.statistics.permutation import permutation_test
-from pytest_visualbias.statistics.side import Side
+from pytest_visualbias.statistics.permutation import bounds
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sides import Side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
-    from pytest_visualbias.statistics import Alternative
-    from pytest_visualbias.statistics.permutation import PermutationResult
+    from pytest_visualbias.statistics.permutation.sides import Alternative, PermutationResult
 
 RNG = np.random.default_rng(13)
 ALTERNATIVES: tuple[Alternative, ...] = ("two-sided", "greater", "less")
@@ -197,7 +196,7 @@ class TestSampled:
         rng = np.random.default_rng(8)
         first, second = rng.standard_normal(30) + 0.5, rng.standard_normal(30)
         proven = run(first, second)
-        monkeypatch.setattr(bracketing, "_CELLS", 1000)
+        monkeypatch.setattr(bounds, "_CELLS", 1000)
         got = run(first, second)
         assert (proven.method, got.method) == ("bounded", "sampled")
         assert got.p_low <= proven.p_low < proven.p_high <= got.p_high

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.statistics import bracketing
-from pytest_visualbias.statistics.permutation import permutation_test
-from pytest_visualbias.statistics.side import Side
+from pytest_visualbias.statistics.permutation import bounds
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sides import Side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from pytest_visualbias.statistics import Alternative
-    from pytest_visualbias.statistics.permutation import PermutationResult
+    from pytest_visualbias.statistics.permutation.sides import Alternative, PermutationResult
 
     Vector = NDArray[np.float64]
 
@@ -142,7 +141,7 @@ def test_an_approximate_p_is_not_below_the_truth(
     sizes: tuple[int, int], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked of sets smaller than those that need it, where it is less accurate."""
-    monkeypatch.setattr(bracketing, "_CELLS", 0)
+    monkeypatch.setattr(bounds, "_CELLS", 0)
     for seed, z in enumerate((0.0, 1.0, 2.0, 3.0, 4.5)):
         first, second = pushed(kind, sizes, z, seed)
         pooled = np.concatenate([first, second])
@@ -178,7 +177,7 @@ def test_sets_that_one_score_dominates_or_of_unlike_sizes_are_sampled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A saddlepoint approximation can be a quarter too small there."""
-    monkeypatch.setattr(bracketing, "_CELLS", 0)
+    monkeypatch.setattr(bounds, "_CELLS", 0)
     first, second = pushed("uniform", (60, 60), 1.0, 3)
     assert run(first, second, "two-sided").method == "approximate"
     assert run(first, np.append(second, 30.0), "two-sided").method == "sampled"

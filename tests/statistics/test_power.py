@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_visualbias.statistics import (
-    largest_effect,
-    sc_eat_test,
+from pytest_visualbias.statistics.association import sc_eat_test
+from pytest_visualbias.statistics.intervals import largest_effect
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sides import Side
+from pytest_visualbias.statistics.power import (
     smallest_detectable_effect,
     smallest_p,
     smallest_visible_gap,
 )
-from pytest_visualbias.statistics.permutation import permutation_test
-from pytest_visualbias.statistics.side import Side
 
 if TYPE_CHECKING:
-    from pytest_visualbias.statistics import Alternative
+    from pytest_visualbias.statistics.permutation.sides import Alternative
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 5), (5, 3), (4, 4), (10, 10), (2, 9)])

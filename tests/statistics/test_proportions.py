@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_visualbias.statistics import newcombe, wilson
-from pytest_visualbias.statistics.proportions import PairedRates, apart
+from pytest_visualbias.statistics.rates import PairedRates, apart, newcombe, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

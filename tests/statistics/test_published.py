@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.statistics import association_from_scores, association_scores
-from pytest_visualbias.statistics.permutation import permutation_test
+from pytest_visualbias.statistics.association import association_from_scores
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.scores import association_scores
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_visualbias.statistics import Scores
+    from pytest_visualbias.statistics.scores import Scores
 
 Row = dict[str, str]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_visualbias.statistics import spearman
+from pytest_visualbias.statistics.multiple_testing import spearman
 
 numbers = st.lists(
     st.tuples(st.integers(-3, 3), st.floats(-1e6, 1e6, allow_subnormal=False)),

@@ -8,23 +8,20 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics import (
-    Scores,
-    adjust,
+from pytest_visualbias.statistics.association import (
     association_from_scores,
-    association_scores,
     association_test,
-    growth_test,
-    influence_from_scores,
-    intra_similarity,
     similarity_gap_test,
 )
-from pytest_visualbias.statistics.bracketing import bracket
-from pytest_visualbias.statistics.counting import count
-from pytest_visualbias.statistics.lattice import on_lattice
-from pytest_visualbias.statistics.permutation import permutation_test
-from pytest_visualbias.statistics.side import Side
-from pytest_visualbias.statistics.tail import tails_of
+from pytest_visualbias.statistics.growth import growth_test
+from pytest_visualbias.statistics.intra_similarity import intra_similarity
+from pytest_visualbias.statistics.leave_one_out import influence_from_scores
+from pytest_visualbias.statistics.multiple_testing import adjust
+from pytest_visualbias.statistics.permutation.bounds import bracket, on_lattice
+from pytest_visualbias.statistics.permutation.exact import count
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sides import Side, tails_of
+from pytest_visualbias.statistics.scores import Scores, association_scores
 
 NAMES = ("X", "Y")
 

@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.statistics import (
-    association_test,
-    intra_similarity,
-    similarity_gap_test,
-)
+from pytest_visualbias.statistics.association import association_test, similarity_gap_test
+from pytest_visualbias.statistics.intra_similarity import intra_similarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

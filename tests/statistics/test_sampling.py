@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_visualbias.statistics import sampling
-from pytest_visualbias.statistics.permutation import permutation_test
-from pytest_visualbias.statistics.sampling import DRAWS, clopper_pearson, sampled_count
-from pytest_visualbias.statistics.side import Side
-from pytest_visualbias.statistics.tail import tails_of
+from pytest_visualbias.statistics.permutation import sampling
+from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
+from pytest_visualbias.statistics.permutation.sampling import DRAWS, clopper_pearson, sampled_count
+from pytest_visualbias.statistics.permutation.sides import Side, tails_of
 
 if TYPE_CHECKING:
-    from pytest_visualbias.statistics import Alternative
+    from pytest_visualbias.statistics.permutation.sides import Alternative
 
 
 def drawn(n: int, m: int, shift: float, seed: int = 0) -> Side:

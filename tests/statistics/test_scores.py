@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics import Scores, association_scores, mean_scores
+from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

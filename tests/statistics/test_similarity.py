@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics.similarity import unit_rows
+from pytest_visualbias.statistics.cosines import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

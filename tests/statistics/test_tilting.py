@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_visualbias.statistics.counting import count
-from pytest_visualbias.statistics.side import Side
-from pytest_visualbias.statistics.tail import tails_of
-from pytest_visualbias.statistics.tilting import log_mean_exp, saddlepoint_of, tilt_of
+from pytest_visualbias.statistics.permutation.approximation import (
+    log_mean_exp,
+    saddlepoint_of,
+    tilt_of,
+)
+from pytest_visualbias.statistics.permutation.exact import count
+from pytest_visualbias.statistics.permutation.sides import Side, tails_of
 
 
 @pytest.mark.property

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics import assigned, zero_shot
+from pytest_visualbias.statistics.zero_shot import assigned, zero_shot
 
 
 def test_an_image_is_assigned_to_the_nearest_word_by_its_direction() -> None:

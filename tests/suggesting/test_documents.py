@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_visualbias.pipeline.detectable import detectable_before_data
-from pytest_visualbias.spec.parsing import parse_spec
-from pytest_visualbias.suggesting.basis import Basis
-from pytest_visualbias.suggesting.limits import propose
+from pytest_visualbias.cli.suggesting.basis import Basis
+from pytest_visualbias.cli.suggesting.limits import propose
+from pytest_visualbias.evaluation.decision_rules import detectable_before_data
+from pytest_visualbias.spec.parser import parse_spec
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "limits.md"
 

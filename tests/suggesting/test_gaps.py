@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from pytest_visualbias.statistics import smallest_visible_gap
-from pytest_visualbias.suggesting.basis import Basis
-from pytest_visualbias.suggesting.gaps import propose_gap
+from pytest_visualbias.cli.suggesting.basis import Basis
+from pytest_visualbias.cli.suggesting.gaps import propose_gap
+from pytest_visualbias.statistics.power import smallest_visible_gap
 
 BASIS = Basis(
     model="before",

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_visualbias.statistics import largest_effect, smallest_detectable_effect
-from pytest_visualbias.suggesting.basis import Basis
-from pytest_visualbias.suggesting.limits import propose, propose_control, propose_likeness
+from pytest_visualbias.cli.suggesting.basis import Basis
+from pytest_visualbias.cli.suggesting.limits import propose, propose_control, propose_likeness
+from pytest_visualbias.statistics.intervals import largest_effect
+from pytest_visualbias.statistics.power import smallest_detectable_effect
 
 if TYPE_CHECKING:
-    from pytest_visualbias.spec.schema import Alternative
+    from pytest_visualbias.spec.fields import Alternative
 
 TWENTY = ((20, 20), (20, 20))
 SIZES = st.integers(3, 60)

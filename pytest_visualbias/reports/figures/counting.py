@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.bias_counts import bias_counts
 from pytest_visualbias.reports.figures.gathering import by_place
 from pytest_visualbias.reports.figures.style import (
     WIDTH,
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.counts import BiasCounts, PName
-
-__all__ = ["count_curves", "count_maps"]
+    from pytest_visualbias.reports.bias_counts import BiasCounts, PName
+    from pytest_visualbias.results import ResultRecord
 
 # Of fewer tests a number of biases says less than their forest.
 FEWEST = 5
@@ -56,13 +54,9 @@ def thresholds() -> list[float]:
 
 
 def count_curves(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the number of biases over the threshold of p: spec, layer and figure.
-
-    Side by side the raw number, that of each direction, the one after correction, and what
-    untrained networks do not show.
-    """
+    """Yield the number of biases over the threshold of p: spec, layer and figure."""
     for spec, layer, own in by_place(records):
-        cells = [one for one in bias_counts(own, thresholds(), p=P) if one.tests >= FEWEST]
+        cells = [count for count in bias_counts(own, thresholds(), p=P) if count.tests >= FEWEST]
         if cells:
             # Of tests that ask in one direction, nothing can count in the other.
             has_both = any(one.alternative == "two-sided" for one in own)
@@ -110,7 +104,7 @@ def _stroke(look: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _has(cells: Iterable[BiasCounts], name: str) -> bool:
-    return any(getattr(count, name) is not None for one in cells for count in one.counts)
+    return any(getattr(count, name) is not None for cell in cells for count in cell.counts)
 
 
 def _name(cell: BiasCounts) -> str:
@@ -120,10 +114,7 @@ def _name(cell: BiasCounts) -> str:
 
 
 def count_maps(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
-    """Yield maps of models and layers: spec, no layer, and figure.
-
-    One of the number of biases, one of their strength, the sum of their absolute effects.
-    """
+    """Yield maps of models and layers: spec, no layer, and figure."""
     specs: dict[str, list[BiasCounts]] = defaultdict(list)
     for cell in bias_counts(records, [THRESHOLD], p=P):
         if cell.tests >= FEWEST:
@@ -153,7 +144,7 @@ def _maps(spec: str, cells: Sequence[BiasCounts]) -> Figure:
         axes.set_title(said)
         axes.set_xticks(
             range(len(layers)),
-            [plain(one, 16) for one in layers],
+            [plain(layer, 16) for layer in layers],
             rotation=45,
             ha="right",
             rotation_mode="anchor",
@@ -173,7 +164,7 @@ def _maps(spec: str, cells: Sequence[BiasCounts]) -> Figure:
 
 
 def _title(cells: Iterable[BiasCounts], model: str) -> str:
-    role = next(one.role for one in cells if one.model == model)
+    role = next(cell.role for cell in cells if cell.model == model)
     return plain(model, 24) + (" (untrained)" if role == "random" else "")
 
 

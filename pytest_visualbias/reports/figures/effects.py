@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from pytest_visualbias.reports.counts import POSITIVE
+from pytest_visualbias.reports.bias_counts import POSITIVE
 from pytest_visualbias.reports.figures.gathering import by_place, is_of
 from pytest_visualbias.reports.figures.style import (
     COLOURS,
@@ -21,8 +21,8 @@ from pytest_visualbias.reports.figures.style import (
     title,
     widest,
 )
-from pytest_visualbias.reports.limits import limits_of
-from pytest_visualbias.reports.series import shown_step
+from pytest_visualbias.reports.formatting import limits_of
+from pytest_visualbias.reports.series_notes import shown_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pytest_visualbias.record import GrowthRecord, ResultRecord
-    from pytest_visualbias.reports.units import Unit
-
-__all__ = ["dumbbells", "forests"]
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import GrowthRecord, ResultRecord
 
 # Panels beside each other; more models follow in another figure.
 COLUMNS = 12
+
 # Inches for the names of tests, and for a panel, where the page is too narrow for all.
 NAMES, PANEL = 2.3, 1.25
+
 # So many panels have room for growth in numbers.
 WITH_NUMBERS, WITH_UNIT = 2, 3
 ROW = 0.19
@@ -49,25 +49,26 @@ TITLES: dict[Unit, str] = {
     "similarities": "Similarities within sets",
     "gaps": "Gaps of a classifier's rates",
 }
+
 # What grows is the absolute effect.
 GROWING: dict[Unit, str] = {"effects": "|d|", "similarities": "|cosine|", "gaps": "|gap|"}
 GREW, SHRANK = COLOURS[1], COLOURS[0]
 
 
 def forests(
-    records: Iterable[ResultRecord], of: Unit = "effects"
+    records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield forests of the judged effects of a unit: spec, layer and figure.
-
-    A point is an effect, its line the interval of the verdict, a tick a limit. It is filled where
-    the p of the verdict, corrected if it is, is at most alpha.
-    """
-    for spec, layer, own in by_place(record for record in records if is_of(record, of)):
+    """Yield forests of the judged effects of a unit: spec, layer and figure."""
+    for spec, layer, own in by_place(record for record in records if is_of(record, unit)):
         looks = model_looks(own)
         models = list(looks)
         for start in range(0, len(models), COLUMNS):
             shown = models[start : start + COLUMNS]
-            yield spec, layer, _forest(spec, layer, own, {name: looks[name] for name in shown}, of)
+            yield (
+                spec,
+                layer,
+                _forest(spec, layer, own, {name: looks[name] for name in shown}, unit),
+            )
 
 
 def _forest(
@@ -75,21 +76,21 @@ def _forest(
     layer: str,
     records: Sequence[ResultRecord],
     looks: Mapping[str, Mapping[str, Any]],
-    of: Unit,
+    unit: Unit,
 ) -> Figure:
     tests = list(dict.fromkeys(record.test for record in records))
     figure, panels = _side_by_side(len(looks), len(tests))
     own = [record for record in records if record.model in looks]
-    reach = widest([value for one in own for value in _extent(one)], of)
+    reach = widest([value for one in own for value in _extent(one)], unit)
     for axes, (model, look) in zip(panels, looks.items(), strict=True):
         axes.set_title(_named(model, (one for one in own if one.model == model)))
         _rows(axes, tests, reach)
-        axes.set_xlabel(UNITS[of][0] if len(looks) <= WITH_UNIT else SHORT[of])
+        axes.set_xlabel(UNITS[unit][0] if len(looks) <= WITH_UNIT else SHORT[unit])
         for record in (one for one in own if one.model == model):
             _point(axes, tests.index(record.test), record, look)
     _name_tests(panels[0], tests, own)
     has_intervals = any(one.ci_low is not None for one in own)
-    title(figure, f"{TITLES[of]}{' with intervals' * has_intervals}", spec, layer)
+    title(figure, f"{TITLES[unit]}{' with intervals' * has_intervals}", spec, layer)
     marks = list(_marks(own, has_intervals=has_intervals))
     if marks:
         legend(figure, marks)
@@ -100,7 +101,7 @@ def _marks(records: Sequence[ResultRecord], *, has_intervals: bool) -> Iterator[
     """Yield what the legend of a forest explains; where there is no p, a point is a point."""
     style: dict[str, Any] = {"color": "k", "marker": "o", "ms": 4}
     style["linestyle"] = "-" if has_intervals else ""
-    if any(one.p_verdict is not None for one in records):
+    if any(record.p_verdict is not None for record in records):
         yield Line2D([], [], **style, label="p at most alpha (corrected for limits)")
         yield Line2D([], [], **style, mfc="white", label="p above alpha")
     if any(_limits(one) for one in records):
@@ -146,7 +147,7 @@ def _named(model: str, records: Iterable[ResultRecord]) -> str:
 
 
 def _name_tests(axes: Axes, tests: Sequence[str], records: Iterable[ResultRecord]) -> None:
-    controls = {one.test for one in records if one.control in POSITIVE}
+    controls = {record.test for record in records if record.control in POSITIVE}
     names = [plain(test) + (" (control)" if test in controls else "") for test in tests]
     axes.set_yticks(range(len(tests)), names)
 
@@ -172,13 +173,10 @@ def _point(axes: Axes, row: int, record: ResultRecord, look: Mapping[str, Any]) 
 
 
 def dumbbells(
-    records: Iterable[ResultRecord], of: Unit = "effects"
+    records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield every effect before and after: spec, layer and figure, a panel for each model after.
-
-    What changed is the absolute effect: its growth stands beside, with the interval.
-    """
-    grown = (record for record in records if record.growth is not None and is_of(record, of))
+    """Yield every effect before and after: spec, layer and figure, a panel for each model after."""
+    grown = (record for record in records if record.growth is not None and is_of(record, unit))
     for spec, layer, own in by_place(grown):
         pairs: dict[tuple[str, str], list[tuple[ResultRecord, GrowthRecord]]] = {}
         for record in own:
@@ -188,29 +186,29 @@ def dumbbells(
         names = list(pairs)
         for start in range(0, len(names), COLUMNS):
             shown = names[start : start + COLUMNS]
-            yield spec, layer, _dumbbell(spec, layer, {pair: pairs[pair] for pair in shown}, of)
+            yield spec, layer, _dumbbell(spec, layer, {pair: pairs[pair] for pair in shown}, unit)
 
 
 def _dumbbell(
     spec: str,
     layer: str,
     pairs: Mapping[tuple[str, str], Sequence[tuple[ResultRecord, GrowthRecord]]],
-    of: Unit,
+    unit: Unit,
 ) -> Figure:
-    tests = list(dict.fromkeys(one.test for own in pairs.values() for one, _ in own))
+    tests = list(dict.fromkeys(one.test for pair in pairs.values() for one, _ in pair))
     changes = [growth for own in pairs.values() for _, growth in own]
-    reach = widest((end for growth in changes for end in (growth.before, growth.after)), of)
+    reach = widest((end for growth in changes for end in (growth.before, growth.after)), unit)
     figure, panels = _side_by_side(len(pairs), len(tests))
     for axes, ((base, model), own) in zip(panels, pairs.items(), strict=True):
         axes.set_title(f"{plain(base, 24)} → {_named(model, (one for one, _ in own))}")
         _rows(axes, tests, reach)
-        axes.set_xlabel(UNITS[of][0])
+        axes.set_xlabel(UNITS[unit][0])
         for record, growth in own:
             _change(axes, tests.index(record.test), growth, has_number=len(pairs) <= WITH_NUMBERS)
     _name_tests(panels[0], tests, [one for own in pairs.values() for one, _ in own])
-    size = GROWING[of]
+    size = GROWING[unit]
     beside = f", and growth of {size} with its interval" if len(pairs) <= WITH_NUMBERS else ""
-    title(figure, f"{of.capitalize()} before and after{beside}", spec, layer)
+    title(figure, f"{unit.capitalize()} before and after{beside}", spec, layer)
     marks = [
         Line2D([], [], color=GREY, marker="o", mfc="white", label="before"),
         Line2D([], [], color=GREW, marker="o", label=f"after, {size} grew"),

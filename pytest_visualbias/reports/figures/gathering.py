@@ -6,15 +6,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.units import unit_of
+from pytest_visualbias.reports.formatting import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_visualbias.record import ModelRecord, Report, ResultRecord
-    from pytest_visualbias.reports.units import Unit
-
-__all__ = ["Study", "by_place", "gathered", "is_effect", "is_of"]
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import ModelRecord, Report, ResultRecord
 
 # Spec and name of a model, and its fingerprints.
 Key = tuple[str, str]
@@ -23,16 +21,7 @@ Prints = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """What figures are drawn of.
-
-    Attributes
-    ----------
-    records : tuple of ResultRecord
-        Of all runs. Where several runs called different models alike, their names were extended;
-        of one model that was measured several times, the last run counts.
-    names : mapping
-        From a spec and a name given here to the name in its run and its fingerprints.
-    """
+    """What figures are drawn of."""
 
     records: tuple[ResultRecord, ...]
     names: Mapping[Key, tuple[str, Prints]]
@@ -44,7 +33,7 @@ def gathered(reports: Sequence[Report]) -> Study:
     known: dict[Key, dict[Prints, str]] = defaultdict(dict)
     for number, (report, own) in enumerate(zip(reports, prints, strict=True), 1):
         labels = _labels(report.models)
-        for key in dict.fromkeys((one.spec, one.model) for one in report.results):
+        for key in dict.fromkeys((result.spec, result.model) for result in report.results):
             known[key].setdefault(own.get(key, (f"run {number}",)), labels.get(key, ""))
     shown = {key: _shown(key[1], alike) for key, alike in known.items()}
     records: dict[tuple[str, ...], ResultRecord] = {}
@@ -66,8 +55,8 @@ def by_place(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, list[R
     places: dict[tuple[str, str], list[ResultRecord]] = defaultdict(list)
     for record in records:
         places[record.spec, record.layer].append(record)
-    for (spec, layer), own in places.items():
-        yield spec, layer, own
+    for (spec, layer), place in places.items():
+        yield spec, layer, place
 
 
 def _prints(models: Iterable[ModelRecord]) -> dict[Key, Prints]:

@@ -26,30 +26,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.units import Unit
-
-__all__ = ["sweeps"]
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import ResultRecord
 
 COLUMNS, HEIGHT = 4, 1.35
+
 # More panels than this fill no page.
 ON_A_PAGE = 24
+
 # Intervals of more models hide each other.
 WITH_INTERVALS = 4
 RECORDED: Mapping[str, Any] = {"color": GREY, "marker": ".", "ms": 4, "lw": 1, "linestyle": ":"}
 
 
 def sweeps(
-    records: Iterable[ResultRecord], of: Unit = "effects"
+    records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the effect of each test over the layers: spec, no layer, and figure.
-
-    A panel for each test, a line for each model: before and after stand in one panel, also where
-    before is a recorded result, of which there is no interval. Specs of one layer have none.
-    """
+    """Yield the effect of each test over the layers: spec, no layer, and figure."""
     specs: dict[str, list[ResultRecord]] = defaultdict(list)
     for record in records:
-        if is_of(record, of):
+        if is_of(record, unit):
             specs[record.spec].append(record)
     for spec, own in specs.items():
         layers = list(dict.fromkeys(one.layer for one in own))
@@ -58,7 +54,7 @@ def sweeps(
             continue
         for start in range(0, len(tests), ON_A_PAGE):
             shown = tests[start : start + ON_A_PAGE]
-            yield spec, "", _sweep(spec, own, shown, layers, of)
+            yield spec, "", _sweep(spec, own, shown, layers, unit)
 
 
 def _sweep(
@@ -66,13 +62,13 @@ def _sweep(
     records: Sequence[ResultRecord],
     tests: Sequence[str],
     layers: Sequence[str],
-    of: Unit,
+    unit: Unit,
 ) -> Figure:
     looks = model_looks(records)
     recorded = _recorded(records, looks)
-    own = [one for one in records if one.test in tests]
+    own = [record for record in records if record.test in tests]
     has_intervals = len(looks) <= WITH_INTERVALS
-    reach = widest((end for one in own for end in _ends(one, has_intervals=has_intervals)), of)
+    reach = widest((end for one in own for end in _ends(one, has_intervals=has_intervals)), unit)
     figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
     for axes, test in zip(panels, tests, strict=True):
         axes.set_title(plain(test, 30), fontsize=7)
@@ -86,10 +82,10 @@ def _sweep(
             axes.plot(
                 [layers.index(one) for one in ends], list(ends.values()), **RECORDED, gid=base
             )
-        axes.set_xticks(range(len(layers)), [plain(one, 16) for one in layers], rotation=90)
-    figure.supylabel(UNITS[of][0], fontsize=8)
+        axes.set_xticks(range(len(layers)), [plain(layer, 16) for layer in layers], rotation=90)
+    figure.supylabel(UNITS[unit][0], fontsize=8)
     beside = ", with their intervals" if has_intervals else ""
-    title(figure, f"{of.capitalize()} over the layers{beside}", spec)
+    title(figure, f"{unit.capitalize()} over the layers{beside}", spec)
     marks = [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
     bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
     marks += [Line2D([], [], **RECORDED, label=f"{plain(one)} (recorded)") for one in bases]
@@ -124,7 +120,7 @@ def _line(
     *,
     has_intervals: bool,
 ) -> None:
-    xs = [layers.index(one.layer) for one in points]
+    xs = [layers.index(point.layer) for point in points]
     axes.plot(
         xs,
         [value for one in points if (value := one.effect_judged) is not None],

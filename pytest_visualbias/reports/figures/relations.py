@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from pytest_visualbias.reports.bias_counts import label_summaries, rank_correlations
 from pytest_visualbias.reports.figures.gathering import by_place, is_of
 from pytest_visualbias.reports.figures.style import (
     COLOURS,
@@ -21,8 +22,6 @@ from pytest_visualbias.reports.figures.style import (
     title,
     widest,
 )
-from pytest_visualbias.reports.labels import labelled
-from pytest_visualbias.reports.transfer import transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,48 +29,45 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.labels import Labelled
-    from pytest_visualbias.reports.transfer import Transfer
-    from pytest_visualbias.reports.units import Unit
-
-__all__ = ["label_figures", "transfer_figures"]
+    from pytest_visualbias.reports.bias_counts import LabelSummary, RankCorrelation
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import ResultRecord
 
 COLUMNS = 3
 ON_A_PAGE = 9
+
 # So many tests that changed most are named.
 NAMED = 3
 
 
 def transfer_figures(
-    records: Iterable[ResultRecord], of: Unit = "effects"
+    records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the effect of each test before against after: spec, layer and figure.
-
-    A panel for each rank correlation that the report has.
-    """
+    """Yield the effect of each test before against after: spec, layer and figure."""
     grown = [
-        one
-        for one in records
-        if one.growth is not None and one.outcome != "invalid" and is_of(one, of)
+        record
+        for record in records
+        if record.growth is not None and record.outcome != "invalid" and is_of(record, unit)
     ]
     for spec, layer, own in by_place(grown):
-        found = transfers(own)
+        found = rank_correlations(own)
         for start in range(0, len(found), ON_A_PAGE):
             shown = [(one, _members(one, own)) for one in found[start : start + ON_A_PAGE]]
             figure, panels = panels_of(len(shown), COLUMNS, height=2.7)
-            reach = widest((end for _, ours in shown for one in ours for end in _ends(one)), of)
+            reach = widest((end for _, ours in shown for our in ours for end in _ends(our)), unit)
             for axes, (transfer, ours) in zip(panels, shown, strict=True):
                 _scatter(axes, transfer, ours, reach)
             for axes in panels[::COLUMNS]:
-                axes.set_ylabel(f"after: {UNITS[of][0]}")
-            title(figure, f"{of.capitalize()} before and after", spec, layer)
+                axes.set_ylabel(f"after: {UNITS[unit][0]}")
+            title(figure, f"{unit.capitalize()} before and after", spec, layer)
             yield spec, layer, figure
 
 
-def _members(transfer: Transfer, records: Iterable[ResultRecord]) -> list[ResultRecord]:
+def _members(transfer: RankCorrelation, records: Iterable[ResultRecord]) -> list[ResultRecord]:
     pair = transfer.base, transfer.model
-    return [one for one in records if one.growth and (one.growth.base, one.model) == pair]
+    return [
+        record for record in records if record.growth and (record.growth.base, record.model) == pair
+    ]
 
 
 def _ends(record: ResultRecord) -> tuple[float, float]:
@@ -79,7 +75,9 @@ def _ends(record: ResultRecord) -> tuple[float, float]:
     return record.growth.before, record.growth.after
 
 
-def _scatter(axes: Axes, transfer: Transfer, records: Sequence[ResultRecord], reach: float) -> None:
+def _scatter(
+    axes: Axes, transfer: RankCorrelation, records: Sequence[ResultRecord], reach: float
+) -> None:
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
     axes.set_aspect("equal")
@@ -88,7 +86,7 @@ def _scatter(axes: Axes, transfer: Transfer, records: Sequence[ResultRecord], re
     axes.axhline(0, color=GREY, lw=0.6)
     axes.axvline(0, color=GREY, lw=0.6)
     axes.plot([-reach, reach], [-reach, reach], color=GREY, lw=0.8, ls=":")
-    ends = [_ends(one) for one in records]
+    ends = [_ends(record) for record in records]
     axes.plot(*zip(*ends, strict=True), "o", ms=3.5, color=COLOURS[0], alpha=0.8)
     _name(axes, records)
     said = f"Spearman's ρ = {transfer.spearman:+.2f} (k = {transfer.k})"
@@ -120,23 +118,20 @@ def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
 
 
 def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
-    """Yield what the models of each label show: the label's key, no layer, and figure.
-
-    A bar is the mean over all results of a label, a point the mean of one of its models.
-    """
+    """Yield what the models of each label show: the label's key, no layer, and figure."""
     singles: dict[str, list[ResultRecord]] = defaultdict(list)
     for record in records:
         singles[record.model].append(record)
-    points: dict[tuple[str, str], list[Labelled]] = defaultdict(list)
-    for own in singles.values():
-        for row in labelled(own):
+    points: dict[tuple[str, str], list[LabelSummary]] = defaultdict(list)
+    for single in singles.values():
+        for row in label_summaries(single):
             points[row.key, row.value].append(row)
-    for key, rows in groupby(labelled(records), key=lambda one: one.key):
+    for key, rows in groupby(label_summaries(records), key=lambda one: one.key):
         values = sorted(rows, key=_order)
-        yield key, "", _labels(key, values, [points[key, one.value] for one in values])
+        yield key, "", _labels(key, values, [points[key, value.value] for value in values])
 
 
-def _order(row: Labelled) -> float:
+def _order(row: LabelSummary) -> float:
     """Sort labels that are numbers by size, before the others in their order."""
     try:
         found = float(row.value)
@@ -145,7 +140,9 @@ def _order(row: Labelled) -> float:
     return math.inf if math.isnan(found) else found
 
 
-def _labels(key: str, rows: Sequence[Labelled], points: Sequence[Sequence[Labelled]]) -> Figure:
+def _labels(
+    key: str, rows: Sequence[LabelSummary], points: Sequence[Sequence[LabelSummary]]
+) -> Figure:
     names = [("effect", "mean |d|"), ("growth", "mean growth of |d|")]
     shown = [
         (name, said) for name, said in names if any(getattr(one, name) is not None for one in rows)

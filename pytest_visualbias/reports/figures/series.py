@@ -18,8 +18,8 @@ from pytest_visualbias.reports.figures.style import (
     title,
     widest,
 )
-from pytest_visualbias.reports.limits import limits_of
-from pytest_visualbias.reports.series import before_of, places_of
+from pytest_visualbias.reports.formatting import limits_of
+from pytest_visualbias.reports.series_notes import before_of, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,58 +28,55 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.units import Unit
-
-__all__ = ["courses"]
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import ResultRecord
 
 COLUMNS, HEIGHT = 3, 1.6
 ON_A_PAGE = 24
+
 # The most labels of checkpoints below a panel, where they are no numbers.
 MOST_NAMES = 8
 
 
 def courses(
-    records: Iterable[ResultRecord], of: Unit = "effects"
+    records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the effect of each test over a training run: spec, layer, and figure.
-
-    A panel for each test, a line with its interval for each series; the model before is a grey
-    line, and limits are dotted.
-    """
-    found = [one for one in records if one.series is not None and is_of(one, of)]
+    """Yield the effect of each test over a training run: spec, layer, and figure."""
+    found = [record for record in records if record.series is not None and is_of(record, unit)]
     for spec, layer, own in by_place(found):
         tests = list(dict.fromkeys(one.test for one in own))
         for start in range(0, len(tests), ON_A_PAGE):
             shown = [one for one in own if one.test in tests[start : start + ON_A_PAGE]]
-            yield spec, layer, _course(spec, layer, shown, model_looks(own), of)
+            yield spec, layer, _course(spec, layer, shown, model_looks(own), unit)
 
 
 def _course(
     spec: str,
     layer: str,
-    own: Sequence[ResultRecord],
+    records: Sequence[ResultRecord],
     looks: Mapping[str, Mapping[str, Any]],
-    of: Unit,
+    unit: Unit,
 ) -> Figure:
-    tests = list(dict.fromkeys(one.test for one in own))
-    reach = widest((end for one in own for end in _ends(one)), of)
+    tests = list(dict.fromkeys(one.test for one in records))
+    reach = widest((end for one in records for end in _ends(one)), unit)
     figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
     for axes, test in zip(panels, tests, strict=True):
         axes.set_title(plain(test, 30), fontsize=7)
         axes.axhline(0, color=GREY, lw=0.8, zorder=0)
         axes.set_ylim(-reach, reach)
-        for record in (one for one in own if one.test == test):
+        for record in (one for one in records if one.test == test):
             _line(axes, record, looks[record.model])
-    axis = plain(" or ".join(sorted({one.series.axis for one in own if one.series is not None})))
+    axis = plain(
+        " or ".join(sorted({one.series.axis for one in records if one.series is not None}))
+    )
     for axes in panels[-COLUMNS:]:
         axes.set_xlabel(axis, fontsize=7)
-    figure.supylabel(UNITS[of][0], fontsize=8)
-    title(figure, f"{of.capitalize()} over training, with their intervals", spec, layer)
+    figure.supylabel(UNITS[unit][0], fontsize=8)
+    title(figure, f"{unit.capitalize()} over training, with their intervals", spec, layer)
     marks = [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
-    if any(before_of(one) is not None for one in own):
+    if any(before_of(one) is not None for one in records):
         marks.append(Line2D([], [], color=GREY, ls="--", label="before"))
-    if any(limits_of(one) for one in own):
+    if any(limits_of(one) for one in records):
         marks.append(Line2D([], [], color=LIMIT, ls=":", label="limit"))
     legend(figure, marks)
     return figure
@@ -87,7 +84,7 @@ def _course(
 
 def _ends(record: ResultRecord) -> list[float]:
     points = record.series.points if record.series is not None else []
-    ends = [end for one in points for end in (one.effect_judged, one.ci_low, one.ci_high)]
+    ends = [end for point in points for end in (point.effect_judged, point.ci_low, point.ci_high)]
     before = before_of(record)
     known = [end for end in ends if end is not None]
     return [*known, *limits_of(record), *([] if before is None else [before[1]])]
@@ -101,7 +98,7 @@ def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any]) -> None:
     effects, lows, highs = (
         [missing if value is None else value for value in values]
         for values in (
-            [one.effect_judged for one in series.points],
+            [point.effect_judged for point in series.points],
             [one.ci_low for one in series.points],
             [one.ci_high for one in series.points],
         )

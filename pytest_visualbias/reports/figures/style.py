@@ -14,34 +14,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.units import Unit
-
-__all__ = [
-    "COLOURS",
-    "GREY",
-    "LIMIT",
-    "RC",
-    "UNITS",
-    "WIDTH",
-    "legend",
-    "model_looks",
-    "panels_of",
-    "plain",
-    "title",
-    "widest",
-]
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import ResultRecord
 
 # Okabe and Ito (2008): told apart by most colour-blind eyes; their yellow is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 GREY, LIMIT = "#767676", "#B2182B"
+
 # Width of a page in inches, less its margins.
 WIDTH = 7.2
+
 # Height of a line of a legend.
 LINE = 0.17
 LONGEST = 34
+
 # What an axis is called on which effects lie, and what it reaches at least.
 UNITS: dict[Unit, tuple[str, float]] = {
     "effects": ("effect d (standard deviations)", 0.6),
@@ -71,10 +59,7 @@ RC = {
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """Return a name in one line, shortened in its middle, where long names differ least.
-
-    One that begins with an underscore would be left out of legends, so it gets a space.
-    """
+    """Return a name in one line, shortened in its middle, where long names differ least."""
     clean = visible(text.strip())
     if len(clean) > longest:
         half = (longest - 1) // 2
@@ -134,6 +119,6 @@ def model_looks(records: Iterable[ResultRecord]) -> dict[str, dict[str, Any]]:
     return {model: looks[model] for model in roles}
 
 
-def widest(values: Iterable[float], of: Unit = "effects") -> float:
+def widest(values: Iterable[float], unit: Unit = "effects") -> float:
     """Return half the width of a symmetric axis that holds all values of a unit."""
-    return 1.08 * max([UNITS[of][1], *map(abs, values)])
+    return 1.08 * max([UNITS[unit][1], *map(abs, values)])

@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pytest_visualbias.reports.counts import bias_counts, has_failed
+from pytest_visualbias.reports.bias_counts import bias_counts, has_failed
 from pytest_visualbias.reports.figures.gathering import by_place, is_effect
-from pytest_visualbias.reports.figures.style import (
-    legend,
-    model_looks,
-    panels_of,
-    plain,
-    title,
-)
+from pytest_visualbias.reports.figures.style import legend, model_looks, panels_of, plain, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,11 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.accuracy import Accuracy
+    from pytest_visualbias.reports.document import Accuracy
     from pytest_visualbias.reports.figures.gathering import Study
-
-__all__ = ["Point", "front", "tradeoffs"]
+    from pytest_visualbias.results import ResultRecord
 
 THRESHOLD = 0.05
 NUMBER = f"number of biases (p < {THRESHOLD:g})"
@@ -39,11 +31,7 @@ FRONT = "#009E73"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """One model: its accuracy with an interval, and how biased it is.
-
-    Untrained models, and those whose positive control failed, are barred from the front: little
-    bias is nothing good in a network that sees nothing.
-    """
+    """One model: its accuracy with an interval, and how biased it is."""
 
     model: str
     accuracy: float
@@ -54,11 +42,8 @@ class Point:
 
 
 def front(points: Iterable[Point]) -> list[Point]:
-    """Return the models that no other one beats, by accuracy.
-
-    A model is beaten where another one is at least as accurate and at most as biased, and differs.
-    """
-    eligible = [one for one in points if not one.is_barred]
+    """Return the models that no other one beats, by accuracy."""
+    eligible = [point for point in points if not point.is_barred]
     return sorted(
         (
             one
@@ -109,15 +94,17 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
 def _sizes(records: Iterable[ResultRecord]) -> dict[str, float]:
     """Return the mean absolute effect of the tests of each model that are valid and no control."""
     found: dict[str, list[float]] = {}
-    for one in records:
-        if is_effect(one) and one.control is None and one.outcome != "invalid":
-            found.setdefault(one.model, []).append(abs(one.effect_judged or 0.0))
+    for record in records:
+        if is_effect(record) and record.control is None and record.outcome != "invalid":
+            found.setdefault(record.model, []).append(abs(record.effect_judged or 0.0))
     return {model: sum(values) / len(values) for model, values in found.items()}
 
 
 def _counted(records: Iterable[ResultRecord]) -> dict[str, dict[str, float]]:
     """Return number and strength of the biases of each model."""
-    found = {one.model: one.counts[0] for one in bias_counts(records, [THRESHOLD], p="p_verdict")}
+    found = {
+        count.model: count.counts[0] for count in bias_counts(records, [THRESHOLD], p="p_verdict")
+    }
     return {
         NUMBER: {model: float(one.raw) for model, one in found.items()},
         STRENGTH: {model: one.strength for model, one in found.items()},
@@ -130,11 +117,15 @@ def _accuracy(
     """Return the accuracy of a model, the mean of its trials, and an interval of a single one."""
     name, prints = study.names[spec, model]
     own = [
-        one
-        for one in accuracies
-        if one.spec in (None, spec)
-        and one.layer in (None, layer)
-        and (one.model in (name, model) if one.fingerprint is None else one.fingerprint in prints)
+        accuracy
+        for accuracy in accuracies
+        if accuracy.spec in (None, spec)
+        and accuracy.layer in (None, layer)
+        and (
+            accuracy.model in (name, model)
+            if accuracy.fingerprint is None
+            else accuracy.fingerprint in prints
+        )
     ]
     if not own:
         return None

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from pytest_visualbias.record import Report
-    from pytest_visualbias.reports.accuracy import Accuracy
-    from pytest_visualbias.reports.units import Unit
-
-__all__ = ["figures", "write"]
+    from pytest_visualbias.reports.document import Accuracy
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import Report
 
 FORMATS = ("svg", "png")
+
 # What is no standardised effect has figures of its own, named so.
 OTHERS: tuple[Unit, ...] = ("similarities", "gaps")
 DPI = 200
+
 # What stands in the name of a file: elsewhere, characters of a spec could name another folder.
 UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 LONGEST = 40
@@ -35,29 +35,7 @@ SUFFIX = re.compile(r"\.bias\.ya?ml$")
 def write(
     reports: Sequence[Report], folder: Path, *, accuracies: Sequence[Accuracy] = ()
 ) -> list[Path]:
-    """Draw every figure that the results allow, as SVG and PNG.
-
-    Parameters
-    ----------
-    reports : sequence of Report
-        Of one or several runs, on whatever days; models of all stand in the same figures.
-    folder : Path
-        Made where it is not there; files of the same names are replaced.
-    accuracies : sequence of Accuracy
-        Of the models, for the figure of bias against accuracy.
-
-    Returns
-    -------
-    list of Path
-        The files. The same reports give the same bytes of an SVG.
-
-    Raises
-    ------
-    UsageError
-        Where matplotlib is not installed.
-    ReportError
-        Where the folder cannot be written.
-    """
+    """Draw every figure that the results allow, as SVG and PNG."""
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(
             "figures are drawn by matplotlib, which is not installed; "
@@ -109,8 +87,8 @@ def figures(
         ("labels", relations.label_figures(records)),
         ("accuracy", tradeoff.tradeoffs(study, accuracies)),
         *(
-            (f"{kind}-{of}", draw(records, of))
-            for of in OTHERS
+            (f"{kind}-{other}", draw(records, other))
+            for other in OTHERS
             for kind, draw in (
                 ("forest", effects.forests),
                 ("before-after", effects.dumbbells),

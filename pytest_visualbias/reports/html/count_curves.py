@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.bias_counts import bias_counts
+from pytest_visualbias.reports.formatting import is_standardised
 from pytest_visualbias.reports.html.curves import Chart, Line, Table, across, upwards
 from pytest_visualbias.reports.html.scales import Scale, over_powers
-from pytest_visualbias.reports.units import is_standardised
-from pytest_visualbias.statistics import adjust
+from pytest_visualbias.statistics.multiple_testing import adjust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.counts import BiasCounts
-
-__all__ = ["count_curves"]
+    from pytest_visualbias.reports.bias_counts import BiasCounts
+    from pytest_visualbias.results import ResultRecord
 
 # Smaller p are drawn at the left end.
 SMALLEST = 1e-4
 TOLD = (0.001, 0.01, 0.05, 0.1)
+
 # A curve over fewer tests shows nothing that a table does not.
 FEWEST = 3
 
 
 def count_curves(records: Iterable[ResultRecord], hues: Mapping[str, int]) -> list[Chart]:
-    """Return a chart for each spec and layer, with a line for every model, raw and corrected.
-
-    Controls do not count, as they are meant to show an effect. The p is the one that verdicts go
-    by; corrected are all tests of a spec, model and layer together, by Holm.
-    """
+    """Return a chart for each spec and layer, with a line for every model, raw and corrected."""
     every = list(records)
     counted: dict[tuple[str, str], list[BiasCounts]] = {}
     for counts in bias_counts(every, TOLD, p="p_verdict"):
@@ -93,10 +88,7 @@ def _chart(
 
 
 def _rows(counts: BiasCounts) -> Iterator[tuple[str, ...]]:
-    """Yield the numbers of a model: raw and by direction, what is left of them, and their size.
-
-    Whether its positive control held stands beside its name: else its numbers say nothing.
-    """
+    """Yield the numbers of a model: raw and by direction, what is left of them, and their size."""
     state = "" if counts.control == "none" else f" (control {counts.control})"
     every = counts.counts
     yield (f"{counts.model}{state}, raw", *(str(one.raw) for one in every))

@@ -10,10 +10,9 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.reports.html.scales import Scale, Tick
 
-__all__ = ["Chart", "Line", "Point", "Table", "hues_of", "segments"]
-
 WIDTH, HEIGHT = 320, 210
 LEFT, RIGHT, TOP, BOTTOM = 40, 308, 12, 172
+
 # Colours and shapes there are; more models than these share some.
 HUES = 7
 
@@ -29,23 +28,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """What belongs together in a chart.
-
-    Attributes
-    ----------
-    name : str
-        In the legend.
-    hue : int
-        Which of the colours, and of the shapes of marks.
-    is_dashed : bool
-        Whether it is something to compare with.
-    paths : tuple of str
-        Coordinates of lines, as SVG has them.
-    points : tuple of Point
-        Its marks.
-    bands : tuple of str
-        Coordinates of areas: intervals.
-    """
+    """What belongs together in a chart."""
 
     name: str
     hue: int
@@ -65,31 +48,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """One chart, ready to be drawn.
-
-    Attributes
-    ----------
-    title : tuple of str
-        Its names, from the widest to the narrowest.
-    about : str
-        In a sentence, what is to be seen.
-    x_name, y_name : str
-        Of the axes.
-    x_ticks, y_ticks : tuple of Tick
-        Their numbers.
-    lines : tuple of Line
-        What is drawn.
-    zero : float or None
-        Height of a line at zero.
-    limits : tuple of float
-        Heights of limits.
-    diagonal : str
-        Coordinates of a line on which nothing changes.
-    table : Table or None
-        Its numbers, where they stand nowhere else.
-    is_amiss : bool
-        Whether a result in it is not as it should be.
-    """
+    """One chart, ready to be drawn."""
 
     title: tuple[str, ...]
     about: str

@@ -5,36 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.record import ExcessRecord
+from pytest_visualbias.reports.classifier_notes import nearest_words, words_text, zero_shot_text
+from pytest_visualbias.reports.formatting import rates_text
 from pytest_visualbias.reports.html.wording import optional, span
-from pytest_visualbias.reports.series import numbers_of, series_text, span_text
-from pytest_visualbias.reports.text import compared, sign_text, waiver_text
-from pytest_visualbias.reports.trials import seeds_text
-from pytest_visualbias.reports.units import rates_text
-from pytest_visualbias.reports.zero_shot import nearest_words, words_text, zero_shot_text
-from pytest_visualbias.verdict import number, p_text
+from pytest_visualbias.reports.sentences import compared, sign_text, waiver_text
+from pytest_visualbias.reports.series_notes import numbers_of, seeds_text, series_text, span_text
+from pytest_visualbias.results import ExcessRecord, format_effect, format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_visualbias.record import GrowthRecord, ResultRecord
-
-__all__ = ["Fact", "Group", "details"]
+    from pytest_visualbias.results import GrowthRecord, ResultRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fact:
-    """A name and its value.
-
-    Attributes
-    ----------
-    name, value : str
-        As shown.
-    term : str
-        Where the glossary explains it; empty where nothing is to explain.
-    is_theirs : bool
-        Whether the value is text of a user.
-    """
+    """A name and its value."""
 
     name: str
     value: str
@@ -105,35 +91,35 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
         name=f"p, {compared(record)}", value=_told(record.p_value, record.p_method), term="p"
     )
     if record.p_attributes is not None:
-        yield Fact(name="p, attributes", value=p_text(record.p_attributes), term="p")
+        yield Fact(name="p, attributes", value=format_p(record.p_attributes), term="p")
     if record.p_welch is not None:
-        yield Fact(name="p, Welch's t", value=p_text(record.p_welch), term="p")
+        yield Fact(name="p, Welch's t", value=format_p(record.p_welch), term="p")
     if record.p_crossed is not None:
-        yield Fact(name="p, crossed t", value=p_text(record.p_crossed), term="p")
+        yield Fact(name="p, crossed t", value=format_p(record.p_crossed), term="p")
     yield Fact(name="p, verdict", value=_told(record.p_verdict, record.p_verdict_method), term="p")
     low, high = record.p_verdict_low, record.p_verdict_high
     if record.p_verdict_method == "bounded" and low is not None and high is not None:
         yield Fact(name="proven bracket", value=f"{low:.3g} to {high:.3g}", term="bracket")
     if record.p_saddlepoint is not None:
-        yield Fact(name="p, saddle point", value=p_text(record.p_saddlepoint), term="p")
+        yield Fact(name="p, saddle point", value=format_p(record.p_saddlepoint), term="p")
     if record.p_adjusted is not None:
         count = record.family_size
-        value = f"{p_text(record.p_adjusted)} ({record.correction}, {count} p)"
+        value = f"{format_p(record.p_adjusted)} ({record.correction}, {count} p)"
         yield Fact(name="p adjusted", value=value, term="adjusted")
 
 
 def _told(p: float | None, method: str | None) -> str:
-    return f"{p_text(p)} ({method})" if method else p_text(p)
+    return f"{format_p(p)} ({method})" if method else format_p(p)
 
 
 def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Iterator[Fact]:
     if change is None:
         return
-    ends = sign_text(change) or f"{number(change.before)} → {number(change.after)}"
+    ends = sign_text(change) or f"{format_effect(change.before)} → {format_effect(change.after)}"
     yield Fact(name="effect", value=ends, term="effect")
-    growth = f"{number(change.value)} ({span(change.ci_low, change.ci_high)})"
+    growth = f"{format_effect(change.value)} ({span(change.ci_low, change.ci_high)})"
     yield Fact(name=what, value=growth, term=what)
-    shift = f"{number(change.shift)} ({span(change.shift_ci_low, change.shift_ci_high)})"
+    shift = f"{format_effect(change.shift)} ({span(change.shift_ci_low, change.shift_ci_high)})"
     yield Fact(name="shift", value=shift, term="shift")
     if isinstance(change, ExcessRecord) and (seeds := seeds_text(change)):
         yield Fact(name="untrained", value=seeds, term="excess")
@@ -145,11 +131,11 @@ def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Ite
         "Welch's t": change.p_welch,
         "crossed t": change.p_crossed,
     }
-    told = ", ".join(f"{p_text(p)} {name}" for name, p in each.items() if p is not None)
+    told = ", ".join(f"{format_p(p)} {name}" for name, p in each.items() if p is not None)
     yield Fact(name="p", value=told, term="p")
     yield Fact(name="p, verdict", value=_told(change.p_verdict, change.p_method), term="p")
     if change.p_adjusted is not None:
-        yield Fact(name="p adjusted", value=p_text(change.p_adjusted), term="adjusted")
+        yield Fact(name="p adjusted", value=format_p(change.p_adjusted), term="adjusted")
 
 
 def _rules(record: ResultRecord) -> Iterator[Fact]:
@@ -172,11 +158,11 @@ def _trials(record: ResultRecord) -> Iterator[Fact]:
     effects = [one for one in found if isinstance(one, float)]
     if not effects:
         return
-    value = f"{len(effects)}, {number(min(effects))} to {number(max(effects))}"
+    value = f"{len(effects)}, {format_effect(min(effects))} to {format_effect(max(effects))}"
     yield Fact(name="effects", value=value, term="trials")
     worst = max(range(len(effects)), key=lambda index: abs(effects[index]))
     name = labels[worst] if worst < len(labels) else worst
-    largest = f"{number(effects[worst])}: {name}"
+    largest = f"{format_effect(effects[worst])}: {name}"
     yield Fact(name="largest", value=largest, term="trials", is_theirs=True)
 
 

@@ -5,47 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.formatting import AXES, deselected, faults, unit_of
 from pytest_visualbias.reports.html.strips import scale_of, strip
 from pytest_visualbias.reports.html.wording import OUTCOMES, optional, span
-from pytest_visualbias.reports.outcomes import deselected, faults
-from pytest_visualbias.reports.trials import growth_notes
-from pytest_visualbias.reports.units import AXES, unit_of
-from pytest_visualbias.reports.worst import as_judged, earlier_notes, step_of, worst_elsewhere
+from pytest_visualbias.reports.series_notes import (
+    as_judged,
+    earlier_notes,
+    growth_notes,
+    step_of,
+    worst_elsewhere,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_visualbias.record import Report
     from pytest_visualbias.reports.html.rows import Row
     from pytest_visualbias.reports.html.scales import Tick
     from pytest_visualbias.reports.html.strips import Strip
-
-__all__ = ["Headline", "Story", "headline_of"]
+    from pytest_visualbias.results import Report
 
 FAILED = {"fail": "over a limit", "invalid": "invalid", "error": "not measured"}
+
 # So many are told at length; the others have a line each.
 TOLD = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Story:
-    """A test that somebody must look at.
-
-    Attributes
-    ----------
-    row : Row
-        Its worst result.
-    also : tuple of Row
-        Its other results, at other layers.
-    strip : Strip or None
-        Where the effect lies.
-    ticks : tuple of Tick
-        Of that axis.
-    about : str
-        What is drawn there.
-    shown : tuple of str
-        The effect and its interval.
-    """
+    """A test that somebody must look at."""
 
     row: Row
     also: tuple[Row, ...]
@@ -57,25 +44,7 @@ class Story:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Headline:
-    """What is said first.
-
-    Attributes
-    ----------
-    state : {"failed", "inconclusive", "passed", "nothing"}
-        Of the whole run.
-    sentence : str
-        The verdict.
-    notes : tuple of str
-        What else decides about the run.
-    counts : tuple of (str, int)
-        Results by outcome, worst first.
-    told, rest : tuple
-        What is not as it should be, the worst first: some at length, and the others.
-    waived : tuple of Row
-        Results with a waiver.
-    collection_errors : tuple of str
-        Specs that could not be read.
-    """
+    """What is said first."""
 
     state: str
     sentence: str
@@ -111,8 +80,8 @@ def _stories(rows: Sequence[Row]) -> list[Story]:
     amiss = [row for row in rows if row.outcome in (*FAILED, "inconclusive")]
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in sorted(amiss, key=lambda row: (row.order, -_ratio(row))):
-        one = row.record
-        groups.setdefault((one.spec, one.model, one.test), []).append(row)
+        record = row.record
+        groups.setdefault((record.spec, record.model, record.test), []).append(row)
     return [_story(first, others) for first, *others in groups.values()]
 
 

@@ -7,26 +7,24 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.bias_counts import label_summaries
 from pytest_visualbias.reports.html.scales import around
 from pytest_visualbias.reports.html.strips import Strip, reach
 from pytest_visualbias.reports.html.wording import optional
-from pytest_visualbias.reports.labels import labelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.reports.bias_counts import LabelSummary
     from pytest_visualbias.reports.html.scales import Scale, Tick
-    from pytest_visualbias.reports.labels import Labelled
-
-__all__ = ["LabelPlot", "LabelRow", "label_plots"]
+    from pytest_visualbias.results import ResultRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelRow:
     """The models of one label: mean effect and growth, as marks and in words."""
 
-    row: Labelled
+    row: LabelSummary
     effect: Strip | None
     growth: Strip | None
     cells: tuple[str, str]
@@ -44,13 +42,13 @@ class LabelPlot:
 
 def label_plots(records: Iterable[ResultRecord]) -> list[LabelPlot]:
     """Return a plot for each key of labels, its values in the order of numbers where they are."""
-    groups: dict[str, list[Labelled]] = {}
-    for row in labelled(records):
+    groups: dict[str, list[LabelSummary]] = {}
+    for row in label_summaries(records):
         groups.setdefault(row.key, []).append(row)
     return [_label_plot(key, _in_order(rows)) for key, rows in groups.items()]
 
 
-def _in_order(rows: Sequence[Labelled]) -> Sequence[Labelled]:
+def _in_order(rows: Sequence[LabelSummary]) -> Sequence[LabelSummary]:
     """Return rows by their numbers where every label is one, else as they are."""
     try:
         return sorted(rows, key=lambda row: _amount(row.value))
@@ -67,8 +65,8 @@ def _amount(text: str) -> float | Fraction:
     return found
 
 
-def _label_plot(key: str, rows: Sequence[Labelled]) -> LabelPlot:
-    effects = around([one.effect for one in rows if one.effect is not None], least=0.5)
+def _label_plot(key: str, rows: Sequence[LabelSummary]) -> LabelPlot:
+    effects = around([row.effect for row in rows if row.effect is not None], least=0.5)
     growths = around([one.growth for one in rows if one.growth is not None], least=0.2)
     effects, growths = effects.drawn(2.0, 98.0), growths.drawn(2.0, 98.0)
     return LabelPlot(

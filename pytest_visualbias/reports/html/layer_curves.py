@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.html.curves import (
-    Chart,
-    Line,
-    Point,
-    across,
-    segments,
-    upwards,
-)
+from pytest_visualbias.reports.formatting import AXES, limits_of, unit_of
+from pytest_visualbias.reports.html.curves import Chart, Line, Point, across, segments, upwards
 from pytest_visualbias.reports.html.scales import Scale, Tick, around
 from pytest_visualbias.reports.html.wording import optional
-from pytest_visualbias.reports.limits import limits_of
-from pytest_visualbias.reports.units import AXES, unit_of
-from pytest_visualbias.verdict import number
+from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_visualbias.record import ResultRecord
-
-__all__ = ["layer_curves"]
+    from pytest_visualbias.results import ResultRecord
 
 # The most characters of a layer's name below an axis.
 LONGEST = 9
+
 # The most names of layers that stand below an axis without touching.
 MOST_NAMES = 6
 BAD = ("fail", "invalid")
@@ -34,18 +25,10 @@ Values = dict[str, float]
 
 
 def layer_curves(records: Sequence[ResultRecord], hues: Mapping[str, int]) -> list[Chart]:
-    """Return a chart for each test that was measured at several layers, those amiss first.
-
-    Parameters
-    ----------
-    records : sequence of ResultRecord
-        Of all tests, models and layers.
-    hues : mapping
-        The colour of every model.
-    """
+    """Return a chart for each test that was measured at several layers, those amiss first."""
     groups: dict[tuple[str, str], list[ResultRecord]] = {}
-    for one in records:
-        groups.setdefault((one.spec, one.test), []).append(one)
+    for record in records:
+        groups.setdefault((record.spec, record.test), []).append(record)
     charts = [
         _chart(spec, test, group, hues)
         for (spec, test), group in groups.items()
@@ -77,7 +60,7 @@ def _chart(spec: str, test: str, group: Sequence[ResultRecord], hues: Mapping[st
             for name, by_layer, is_dashed in series
         ),
         zero=y.at(0.0),
-        limits=tuple(y.at(one) for one in limits if y.low <= one <= y.high),
+        limits=tuple(y.at(limit) for limit in limits if y.low <= limit <= y.high),
         is_amiss=any(one.outcome in BAD for one in group),
     )
 
@@ -128,7 +111,7 @@ def _line(
         for place, layer in enumerate(layers)
     ]
     points = tuple(
-        Point(x=place[0], y=place[1], text=f"{name}, {layer}: {number(values[layer])}")
+        Point(x=place[0], y=place[1], text=f"{name}, {layer}: {format_effect(values[layer])}")
         for layer, place in zip(layers, places, strict=True)
         if place is not None
     )

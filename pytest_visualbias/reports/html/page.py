@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pytest_visualbias.errors import printable
 from pytest_visualbias.reports.html.count_curves import count_curves
 from pytest_visualbias.reports.html.curves import hues_of
 from pytest_visualbias.reports.html.glossary import GLOSSARY
@@ -23,41 +24,27 @@ from pytest_visualbias.reports.html.strips import dumbbells, forests
 from pytest_visualbias.reports.html.thumbnails import Thumbnails, gather
 from pytest_visualbias.reports.html.transfer_plots import transfer_plots
 from pytest_visualbias.reports.html.wording import OUTCOMES
-from pytest_visualbias.spec.document import printable
-from pytest_visualbias.verdict import number
+from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jinja2 import Template
 
-    from pytest_visualbias.record import Report
     from pytest_visualbias.reports.html.rows import Row
-
-__all__ = ["render"]
+    from pytest_visualbias.results import Report
 
 HERE = "pytest_visualbias.reports.html"
 
 
 def render(report: Report, *, thumbnails: bool = True, root: Path | None = None) -> str:
-    """Return a report as one page of HTML that loads nothing from anywhere.
-
-    Parameters
-    ----------
-    report : Report
-        Of a run. Its names are untrusted: whatever they hold is shown, and does nothing.
-    thumbnails : bool
-        Whether the page holds small versions of the most influential images, where their files are
-        still what they were.
-    root : Path or None
-        Of the project, which the folders of stimuli are relative to; None is the working directory.
-    """
+    """Return a report as one page of HTML that loads nothing from anywhere."""
     choices = choices_of(report.results)
     rows = rows_of(report.results, choices)
     pictures = _pictures(rows, root or Path.cwd()) if thumbnails else Thumbnails(pictures={})
     classes = {identity: f"i{place}" for place, identity in enumerate(pictures.pictures)}
     columns = columns_of(report.results)
-    hues = hues_of(one.model for one in report.results)
+    hues = hues_of(result.model for result in report.results)
     style, script = _asset("page.css"), _asset("page.js")
     images = "".join(
         f".{classes[identity]}{{background-image:url({address})}}"
@@ -90,21 +77,21 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
 
 def _pictures(rows: Sequence[Row], root: Path) -> Thumbnails:
     """Return the pictures of the page; those of what went wrong first, should room be short."""
-    return gather([one for row in rows for one in row.influences], root)
+    return gather([influence for row in rows for influence in row.influences], root)
 
 
 def _warnings(report: Report) -> list[tuple[str, int]]:
     """Return every warning once, and of how many results it is."""
     found: dict[str, int] = {}
-    for one in report.results:
-        for text in one.warnings:
+    for result in report.results:
+        for text in result.warnings:
             found[text] = found.get(text, 0) + 1
     return list(found.items())
 
 
 def _policy(styles: Sequence[str], script: str) -> str:
     """Return what the page may do: look as it does, run its own script, and load nothing."""
-    allowed = " ".join(_digest(one) for one in styles if one)
+    allowed = " ".join(_digest(style) for style in styles if style)
     return (
         f"default-src 'none'; style-src {allowed}; script-src {_digest(script)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -129,7 +116,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"name": _name, "number": number, "lines": _lines}
+    environment.filters |= {"name": _name, "number": format_effect, "lines": _lines}
     return environment.get_template("page.html.j2")
 
 

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_visualbias.record import ModelRecord, Report, SetRecord
-
-__all__ = ["ModelFacts", "Provenance", "provenance_of"]
+    from pytest_visualbias.results import ModelRecord, Report, SetRecord
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -27,19 +25,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """Where the numbers come from.
-
-    Attributes
-    ----------
-    run, packages : tuple of (str, str)
-        Names and values.
-    models : tuple of ModelFacts
-        In the order of the report.
-    specs : tuple of (str, str)
-        Every spec and its digest.
-    sets : tuple of SetRecord
-        Every set of stimuli once.
-    """
+    """Where the numbers come from."""
 
     run: Facts
     packages: Facts
@@ -62,7 +48,7 @@ def provenance_of(report: Report) -> Provenance:
     return Provenance(
         run=tuple(_flat({"tool": report.tool, **environment, **summary})),
         packages=tuple(_flat(packages if isinstance(packages, dict) else {})),
-        models=tuple(_model(one) for one in report.models),
+        models=tuple(_model(model) for model in report.models),
         specs=tuple(dict.fromkeys((one.spec, one.spec_digest) for one in report.results)),
         sets=tuple(sets.values()),
     )
@@ -109,9 +95,9 @@ def _text(value: Any) -> str:  # noqa: ANN401 - plain data of a report
 
 def _listed(values: Sequence[Any]) -> str:
     parts = (
-        ", ".join(f"{name} {text}" for name, text in _flat(one))
-        if isinstance(one, dict)
-        else _text(one)
-        for one in values
+        ", ".join(f"{name} {text}" for name, text in _flat(value))
+        if isinstance(value, dict)
+        else _text(value)
+        for value in values
     )
     return "; ".join(parts) if any(isinstance(one, dict) for one in values) else ", ".join(parts)

@@ -5,26 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.formatting import label
 from pytest_visualbias.reports.html.details import details
 from pytest_visualbias.reports.html.series_curves import series_curve
 from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, span
-from pytest_visualbias.reports.influence import carriers, is_exact
-from pytest_visualbias.reports.outcomes import label
-from pytest_visualbias.reports.series import shown_step
-from pytest_visualbias.reports.text import sign_text
-from pytest_visualbias.verdict import number, p_text
+from pytest_visualbias.reports.image_examples import carriers, is_exact
+from pytest_visualbias.reports.sentences import sign_text
+from pytest_visualbias.reports.series_notes import shown_step
+from pytest_visualbias.results import format_effect, format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_visualbias.record import GrowthRecord, ResultRecord, SetRecord
     from pytest_visualbias.reports.html.curves import Chart
     from pytest_visualbias.reports.html.details import Group
-    from pytest_visualbias.reports.influence import Influence
-
-__all__ = ["Cell", "Choice", "Row", "choices_of", "columns_of", "rows_of"]
+    from pytest_visualbias.reports.image_examples import ImageInfluence
+    from pytest_visualbias.results import GrowthRecord, ResultRecord, SetRecord
 
 COLUMNS = ("verdict", "test", "model", "layer", "effect", "interval", "p adj", "growth")
+
 # How many images are named of a result.
 NAMED = 4
 
@@ -48,29 +47,7 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One result.
-
-    Attributes
-    ----------
-    index : int
-        Its place in the report, which its address in the page is made of.
-    outcome : str
-        As shown; its place among outcomes sorts the column.
-    chosen : mapping
-        By the key of a choice, the places of its values.
-    cells : sequence of Cell
-        Effect, interval, p and growth.
-    excess : Cell
-        Over an untrained network; shown where a limit of the report is on it.
-    reasons, warnings : tuple of str
-        Sentences.
-    advice : str
-        What to do, where it is not as it should be.
-    course : Chart or None
-        Its effect over the checkpoints of a training run.
-    step : str
-        The checkpoint of the run that the numbers are of; empty for other models.
-    """
+    """One result."""
 
     index: int
     record: ResultRecord
@@ -82,7 +59,7 @@ class Row:
     advice: str
     groups: tuple[Group, ...]
     sets: tuple[tuple[str, SetRecord], ...]
-    influences: tuple[Influence, ...]
+    influences: tuple[ImageInfluence, ...]
     is_exact: bool
     course: Chart | None = None
     step: str = ""
@@ -90,14 +67,14 @@ class Row:
 
 def columns_of(records: Sequence[ResultRecord]) -> tuple[str, ...]:
     """Return the names of the columns: spec where there are several, excess where it is limited."""
-    several = ("spec",) if len({one.spec for one in records}) > 1 else ()
+    several = ("spec",) if len({record.spec for record in records}) > 1 else ()
     limited = ("excess",) if any("max_excess" in one.limits for one in records) else ()
     return (*COLUMNS, *several, *limited)
 
 
 def choices_of(records: Sequence[ResultRecord]) -> list[Choice]:
     """Return what rows can be filtered by, but for what all of them share."""
-    outcomes = [name for name in OUTCOMES if any(label(one) == name for one in records)]
+    outcomes = [name for name in OUTCOMES if any(label(record) == name for record in records)]
     found = {
         "o": ("Verdict", outcomes),
         "m": ("Model", [one.model for one in records]),
@@ -117,7 +94,7 @@ def rows_of(records: Sequence[ResultRecord], choices: Iterable[Choice]) -> list[
         choice.key: {value: place for place, value in enumerate(choice.values)}
         for choice in choices
     }
-    rows = [_row(index, one, places) for index, one in enumerate(records)]
+    rows = [_row(index, record, places) for index, record in enumerate(records)]
     return sorted(rows, key=lambda row: row.order)
 
 
@@ -153,7 +130,7 @@ def _cells(record: ResultRecord) -> list[Cell]:
     return [
         Cell(text=optional(record.effect_judged), value=_sorted(record.effect_judged)),
         Cell(text=span(record.ci_low, record.ci_high), value=_sorted(record.ci_low)),
-        Cell(text="–" if p is None else p_text(p), value=_sorted(p)),
+        Cell(text="–" if p is None else format_p(p), value=_sorted(p)),
         _changed(record.growth),
     ]
 
@@ -162,7 +139,7 @@ def _changed(change: GrowthRecord | None) -> Cell:
     if change is None:
         return Cell(text="–")
     turned = f", {sign_text(change)}" if change.flipped else ""
-    return Cell(text=f"{number(change.value)}{turned}", value=_sorted(change.value))
+    return Cell(text=f"{format_effect(change.value)}{turned}", value=_sorted(change.value))
 
 
 def _sorted(value: float | None) -> str:

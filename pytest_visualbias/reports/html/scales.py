@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Scale", "Tick", "around", "over_powers"]
-
 # About so many numbers stand on an axis.
 WANTED = 5
+
 # Of the range, kept free at both ends.
 MARGIN = 0.04
+
 # Places are rounded to so many digits: a hundredth of a pixel is not seen, and makes pages large.
 DIGITS = 1
 TINY = 1e-12
+
 # Of larger numbers, which only a file that was edited holds, the range would be infinite.
 LARGEST = 1e150
 
@@ -32,17 +33,7 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
-    """An axis from one number to another, drawn from one place to another.
-
-    Attributes
-    ----------
-    low, high : float
-        The numbers at both ends, the lower one first.
-    start, end : float
-        Their places, in whatever unit; the start may be the larger one.
-    is_log : bool
-        Whether equal steps are equal ratios.
-    """
+    """An axis from one number to another, drawn from one place to another."""
 
     low: float
     high: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.formatting import AXES, limits_of, unit_of
 from pytest_visualbias.reports.html.curves import (
     Chart,
     Line,
@@ -15,17 +16,13 @@ from pytest_visualbias.reports.html.curves import (
 )
 from pytest_visualbias.reports.html.scales import Scale, Tick, around
 from pytest_visualbias.reports.html.wording import optional, span
-from pytest_visualbias.reports.limits import limits_of
-from pytest_visualbias.reports.series import before_of, places_of, series_text, span_text
-from pytest_visualbias.reports.units import AXES, unit_of
-from pytest_visualbias.verdict import p_text
+from pytest_visualbias.reports.series_notes import before_of, places_of, series_text, span_text
+from pytest_visualbias.results import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_visualbias.record import PointRecord, ResultRecord, SeriesRecord
-
-__all__ = ["series_curve"]
+    from pytest_visualbias.results import PointRecord, ResultRecord, SeriesRecord
 
 # The most labels of checkpoints that stand below an axis without touching.
 MOST_NAMES = 6
@@ -36,7 +33,7 @@ BAD = ("fail", "invalid", "error")
 def series_curve(record: ResultRecord) -> Chart | None:
     """Return the chart of a result that has a series: effects, intervals, limits and before."""
     series = record.series
-    if series is None or all(one.effect_judged is None for one in series.points):
+    if series is None or all(point.effect_judged is None for point in series.points):
         return None
     places = places_of(series)
     x = across(_around_places(places))
@@ -45,7 +42,7 @@ def series_curve(record: ResultRecord) -> Chart | None:
     known = [value for value in ends if value is not None]
     values = [*known, *limits, *([] if before is None else [before[1]])]
     y = upwards(around(values, least=0.1))
-    lines = [_effects(record.model, series, [x.at(one) for one in places], y)]
+    lines = [_effects(record.model, series, [x.at(place) for place in places], y)]
     if before is not None:
         name, effect = before
         level = segments([(x.start, y.at(effect)), (x.end, y.at(effect))])
@@ -59,7 +56,7 @@ def series_curve(record: ResultRecord) -> Chart | None:
         y_ticks=tuple(y.ticks()),
         lines=tuple(lines),
         zero=y.at(0.0),
-        limits=tuple(y.at(one) for one in limits),
+        limits=tuple(y.at(limit) for limit in limits),
         table=_table(series),
         is_amiss=any(one.outcome in BAD for one in series.points),
     )
@@ -102,9 +99,9 @@ def _effects(name: str, series: SeriesRecord, xs: Sequence[float], y: Scale) -> 
     )
 
 
-def _told(series: SeriesRecord, one: PointRecord) -> str:
-    interval = span(one.ci_low, one.ci_high)
-    return f"{series.axis} {one.label}: {optional(one.effect_judged)} ({interval})"
+def _told(series: SeriesRecord, point: PointRecord) -> str:
+    interval = span(point.ci_low, point.ci_high)
+    return f"{series.axis} {point.label}: {optional(point.effect_judged)} ({interval})"
 
 
 def _bands(series: SeriesRecord, xs: Sequence[float], y: Scale) -> Iterator[str]:
@@ -130,13 +127,13 @@ def _table(series: SeriesRecord) -> Table:
         head=(series.axis, "effect", "interval", *ends),
         rows=tuple(
             (
-                one.label,
-                optional(one.effect_judged),
-                span(one.ci_low, one.ci_high),
-                p_text(one.p_adjusted if one.p_adjusted is not None else one.p_verdict),
-                optional(None if one.growth is None else one.growth.value),
-                one.outcome,
+                point.label,
+                optional(point.effect_judged),
+                span(point.ci_low, point.ci_high),
+                format_p(point.p_adjusted if point.p_adjusted is not None else point.p_verdict),
+                optional(None if point.growth is None else point.growth.value),
+                point.outcome,
             )
-            for one in series.points
+            for point in series.points
         ),
     )

@@ -1,8 +1,4 @@
-"""Effects on a line each: forest and dumbbell plots.
-
-A strip is drawn in percent of its width, so that it fits every screen, and stands in a row of a
-table, beside its name and its numbers.
-"""
+"""Effects on a line each: forest and dumbbell plots."""
 
 from __future__ import annotations
 
@@ -10,31 +6,17 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.formatting import AXES, judged_limit, label, limits_of, unit_of
 from pytest_visualbias.reports.html.scales import Scale, around
 from pytest_visualbias.reports.html.wording import optional, span
-from pytest_visualbias.reports.limits import limits_of
-from pytest_visualbias.reports.outcomes import label
-from pytest_visualbias.reports.series import numbers_of
-from pytest_visualbias.reports.units import AXES, judged_limit, unit_of
-from pytest_visualbias.verdict import number
+from pytest_visualbias.reports.series_notes import numbers_of
+from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_visualbias.record import ResultRecord
     from pytest_visualbias.reports.html.scales import Tick
-
-__all__ = [
-    "EFFECTS",
-    "Panel",
-    "Strip",
-    "StripRow",
-    "dumbbells",
-    "forests",
-    "reach",
-    "scale_of",
-    "strip",
-]
+    from pytest_visualbias.results import ResultRecord
 
 # Effects from side to side, so that panels compare by eye.
 EFFECTS = Scale(low=-2.0, high=2.0, start=2.0, end=98.0)
@@ -42,21 +24,7 @@ EFFECTS = Scale(low=-2.0, high=2.0, start=2.0, end=98.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Strip:
-    """Marks on one line, in percent of its width.
-
-    Attributes
-    ----------
-    zero : float
-        Where there is no effect.
-    bands : tuple of (float, float)
-        Where the limit is exceeded: start and width.
-    range : tuple of float or None
-        The interval, or the line of a dumbbell: start and width.
-    dot : float
-        The effect.
-    ghost : float or None
-        The effect before.
-    """
+    """Marks on one line, in percent of its width."""
 
     zero: float
     dot: float
@@ -78,25 +46,7 @@ class StripRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Panel:
-    """One plot: the tests of a spec, a model and a layer.
-
-    Attributes
-    ----------
-    spec, model, layer : str
-        What it is of.
-    base : str or None
-        The model before, of a dumbbell plot.
-    role : str
-        Of the model.
-    step : str
-        Of a series, whose numbers these are.
-    of : str
-        What is on the axis.
-    bad : int
-        How many rows are not as they should be.
-    is_open : bool
-        Whether it is shown at once.
-    """
+    """One plot: the tests of a spec, a model and a layer."""
 
     spec: str
     model: str
@@ -117,7 +67,7 @@ BAD = ("fail", "invalid", "error", "inconclusive")
 
 def forests(records: Sequence[ResultRecord]) -> list[Panel]:
     """Return effects with their intervals and limits, largest first, a panel for each model."""
-    measured = [(i, one) for i, one in enumerate(records) if one.effect_judged is not None]
+    measured = [(i, record) for i, record in enumerate(records) if record.effect_judged is not None]
     return _opened(
         [
             _panel(
@@ -133,7 +83,7 @@ def forests(records: Sequence[ResultRecord]) -> list[Panel]:
 
 def dumbbells(records: Sequence[ResultRecord]) -> list[Panel]:
     """Return effects before and after, the largest growth first, a panel for each model."""
-    grown = [(i, one) for i, one in enumerate(records) if one.growth is not None]
+    grown = [(i, record) for i, record in enumerate(records) if record.growth is not None]
     return _opened(
         [
             _panel(
@@ -196,7 +146,7 @@ def scale_of(records: Sequence[ResultRecord]) -> Scale:
     """Return the axis of effects of one unit."""
     if unit_of(records[0]) == "effects":
         return EFFECTS
-    values = [one.effect_judged or 0.0 for one in records]
+    values = [record.effect_judged or 0.0 for record in records]
     values += [one.growth.before for one in records if one.growth is not None]
     values += [end for one in records for end in (one.ci_low, one.ci_high) if end is not None]
     values += [limit for one in records for limit in limits_of(one)]
@@ -208,7 +158,7 @@ def _opened(panels: Sequence[Panel]) -> list[Panel]:
     if not panels:
         return []
     order = sorted(panels, key=lambda one: (-one.bad, one.role != "gated"))
-    return [dataclasses.replace(one, is_open=one is order[0]) for one in panels]
+    return [dataclasses.replace(panel, is_open=panel is order[0]) for panel in panels]
 
 
 def strip(scale: Scale, record: ResultRecord) -> Strip:
@@ -265,4 +215,4 @@ def _dumbbell(scale: Scale, record: ResultRecord) -> Strip:
 def _change_cells(record: ResultRecord) -> tuple[str, ...]:
     growth = record.growth
     assert growth is not None  # noqa: S101 - for the type checker
-    return number(growth.before), number(growth.after), number(growth.value)
+    return format_effect(growth.before), format_effect(growth.after), format_effect(growth.value)

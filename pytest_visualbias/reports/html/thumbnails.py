@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from PIL import features
 
-from pytest_visualbias.embeddings.decoding import decode
 from pytest_visualbias.errors import StimulusError
+from pytest_visualbias.stimuli.decoding import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,49 +19,29 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from pytest_visualbias.reports.influence import Influence
-
-__all__ = ["Thumbnails", "gather"]
+    from pytest_visualbias.reports.image_examples import ImageInfluence
 
 # The longer side, in pixels.
 SIDE = 96
+
 # What all of them may take of a page, in characters.
 BUDGET = 600_000
+
 # A larger file is no stimulus that somebody shows in a page.
 LARGEST = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thumbnails:
-    """The pictures of a page.
-
-    Attributes
-    ----------
-    pictures : mapping of str to str
-        Address of the data of every image, by the identity of the image.
-    missing : int
-        Images whose file is not there, is another one now, or cannot be decoded.
-    cut : int
-        Images that are left out to keep the page small.
-    """
+    """The pictures of a page."""
 
     pictures: Mapping[str, str]
     missing: int = 0
     cut: int = 0
 
 
-def gather(wanted: Iterable[Influence], root: Path, *, budget: int = BUDGET) -> Thumbnails:
-    """Return small versions of images that are still what they were.
-
-    Parameters
-    ----------
-    wanted : iterable of Influence
-        The images, in the order of their importance; each may stand there often.
-    root : Path
-        What their folders are relative to.
-    budget : int
-        Characters that all of them may take.
-    """
+def gather(wanted: Iterable[ImageInfluence], root: Path, *, budget: int = BUDGET) -> Thumbnails:
+    """Return small versions of images that are still what they were."""
     pictures: dict[str, str] = {}
     missing, cut, left = 0, 0, budget
     for one in _once(wanted):
@@ -77,18 +57,18 @@ def gather(wanted: Iterable[Influence], root: Path, *, budget: int = BUDGET) -> 
     return Thumbnails(pictures=pictures, missing=missing, cut=cut)
 
 
-def _once(wanted: Iterable[Influence]) -> Iterable[Influence]:
+def _once(wanted: Iterable[ImageInfluence]) -> Iterable[ImageInfluence]:
     """Return every image once, where it first stands; rows of stored vectors are none."""
-    found: dict[str, Influence] = {}
+    found: dict[str, ImageInfluence] = {}
     for one in wanted:
         if one.folder:
             found.setdefault(one.identity, one)
     return found.values()
 
 
-def _content(one: Influence, root: Path) -> bytes | None:
+def _content(image_influence: ImageInfluence, root: Path) -> bytes | None:
     """Return the bytes of an image, if they are those that were measured."""
-    path = root / one.folder / one.name
+    path = root / image_influence.folder / image_influence.name
     try:
         # Nothing else than a file: to read a device or a pipe might never end.
         if not path.is_file() or path.stat().st_size > LARGEST:
@@ -96,7 +76,7 @@ def _content(one: Influence, root: Path) -> bytes | None:
         content = path.read_bytes()
     except (OSError, ValueError):  # ValueError: a name that no file can have
         return None
-    return content if hashlib.sha256(content).hexdigest() == one.identity else None
+    return content if hashlib.sha256(content).hexdigest() == image_influence.identity else None
 
 
 def _address(path: Path, content: bytes) -> str | None:

@@ -4,57 +4,64 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.reports.bias_counts import rank_correlations
+from pytest_visualbias.reports.formatting import AXES, unit_of
 from pytest_visualbias.reports.html.curves import Chart, Line, Point, across, upwards
 from pytest_visualbias.reports.html.scales import around
-from pytest_visualbias.reports.transfer import transfers
-from pytest_visualbias.reports.units import AXES, unit_of
-from pytest_visualbias.verdict import number
+from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.transfer import Transfer
-
-__all__ = ["transfer_plots"]
+    from pytest_visualbias.reports.bias_counts import RankCorrelation
+    from pytest_visualbias.results import ResultRecord
 
 
 def transfer_plots(records: Sequence[ResultRecord], hues: Mapping[str, int]) -> list[Chart]:
     """Return a scatter plot for every rank correlation that the report has."""
     return [
-        _chart(transfer, list(_members(transfer, records)), hues) for transfer in transfers(records)
+        _chart(transfer, list(_members(transfer, records)), hues)
+        for transfer in rank_correlations(records)
     ]
 
 
-def _members(transfer: Transfer, records: Sequence[ResultRecord]) -> Iterator[ResultRecord]:
+def _members(transfer: RankCorrelation, records: Sequence[ResultRecord]) -> Iterator[ResultRecord]:
     """Yield the results that the correlation is of."""
     where = (transfer.spec, transfer.layer, transfer.base, transfer.model)
-    for one in records:
-        if one.growth is None or one.outcome == "invalid":
+    for record in records:
+        if record.growth is None or record.outcome == "invalid":
             continue
-        if unit_of(one) != transfer.of:
+        if unit_of(record) != transfer.of:
             continue
-        if (one.spec, one.layer, one.growth.base, one.model) == where:
-            yield one
+        if (record.spec, record.layer, record.growth.base, record.model) == where:
+            yield record
 
 
-def _chart(transfer: Transfer, members: Sequence[ResultRecord], hues: Mapping[str, int]) -> Chart:
-    pairs = [(one.growth.before, one.growth.after) for one in members if one.growth is not None]
+def _chart(
+    transfer: RankCorrelation, members: Sequence[ResultRecord], hues: Mapping[str, int]
+) -> Chart:
+    pairs = [
+        (member.growth.before, member.growth.after)
+        for member in members
+        if member.growth is not None
+    ]
     scale = around([value for pair in pairs for value in pair], least=0.1)
     x, y = across(scale), upwards(scale)
     points = tuple(
         Point(
             x=x.at(before),
             y=y.at(after),
-            text=f"{one.test}: {number(before)} before, {number(after)} after",
+            text=f"{one.test}: {format_effect(before)} before, {format_effect(after)} after",
         )
         for one, (before, after) in zip(members, pairs, strict=True)
     )
-    name = f"{transfer.model}: rank correlation {number(transfer.spearman)}, {transfer.k} tests"
+    name = (
+        f"{transfer.model}: rank correlation {format_effect(transfer.spearman)}, {transfer.k} tests"
+    )
     return Chart(
         title=(transfer.spec, transfer.layer, f"{transfer.base} → {transfer.model}"),
         about=f"{transfer.of.capitalize()} of {transfer.k} tests in {transfer.base} and "
-        f"{transfer.model}; Spearman's rank correlation is {number(transfer.spearman)}.",
+        f"{transfer.model}; Spearman's rank correlation is {format_effect(transfer.spearman)}.",
         x_name=f"{AXES[transfer.of]} in {transfer.base}",
         y_name=f"{AXES[transfer.of]} in {transfer.model}",
         x_ticks=tuple(x.ticks()),

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.accepting import is_acceptable
-from pytest_visualbias.reports.text import nouns
-from pytest_visualbias.reports.worst import gate_alone
-from pytest_visualbias.verdict import number
+from pytest_visualbias.reports.sentences import is_acceptable, nouns
+from pytest_visualbias.reports.series_notes import failing_checkpoints
+from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
-    from pytest_visualbias.record import ResultRecord
-
-__all__ = ["OUTCOMES", "advice", "optional", "span"]
+    from pytest_visualbias.results import ResultRecord
 
 _WAIVER = ", or accept the bias in the spec with a reason and a day."
+
 # Worst first.
 OUTCOMES: dict[str, str] = {
     "fail": "over a limit, with the evidence that was asked for",
@@ -29,12 +27,12 @@ OUTCOMES: dict[str, str] = {
 
 def optional(value: float | None) -> str:
     """Return an effect as people read it, or a dash."""
-    return "–" if value is None else number(value)
+    return "–" if value is None else format_effect(value)
 
 
 def span(low: float | None, high: float | None) -> str:
     """Return an interval as people read it, or a dash."""
-    return "–" if low is None or high is None else f"{number(low)} to {number(high)}"
+    return "–" if low is None or high is None else f"{format_effect(low)} to {format_effect(high)}"
 
 
 def advice(record: ResultRecord) -> str:
@@ -66,9 +64,9 @@ def _after_failing(record: ResultRecord) -> str:
     if record.accept is not None:
         return "Edit the waiver in the spec as the sentence says."
     waived = _WAIVER if is_acceptable(record) else "."
-    if alone := gate_alone(record):
+    if alone := failing_checkpoints(record):
         return f"{alone[0].upper()}{alone[1:]}. Then mend the data or the training{waived}"
-    if any(one.kind in ("growth", "shift") for one in record.violations):
+    if any(violation.kind in ("growth", "shift") for violation in record.violations):
         return (
             "Open the test for the images that its effect hangs on, and look for what the "
             "finetuning data put together and the data before did not. Mend the data and finetune "
@@ -82,7 +80,7 @@ def _after_failing(record: ResultRecord) -> str:
 
 def _more_images(record: ResultRecord) -> str:
     more = nouns([record])
-    if all(one.kind not in ("effect", "gap") for one in record.violations):
+    if all(violation.kind not in ("effect", "gap") for violation in record.violations):
         return f"Add {more} to the sets, so that a change of this size can be told from chance."
     least = record.detectable
     seen = "" if least is None else f" (smallest detectable effect now: {least:.2f})"

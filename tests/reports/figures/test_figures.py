@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.reports.accuracy import Accuracy
-from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.bias_counts import bias_counts
+from pytest_visualbias.reports.document import Accuracy
 from pytest_visualbias.reports.figures import counting, effects, layers, relations, tradeoff
 from pytest_visualbias.reports.figures.gathering import gathered
 from tests.reports.figures.conftest import TESTS
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.results import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     Reported = Callable[..., Report]

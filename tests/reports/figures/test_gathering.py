@@ -10,7 +10,7 @@ from tests.reports.figures.conftest import SPEC
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.results import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     Reported = Callable[..., Report]

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.cli import main
+from pytest_visualbias.cli.main import main
 from pytest_visualbias.errors import ReportError, UsageError
-from pytest_visualbias.record import to_json
-from pytest_visualbias.reports.accuracy import Accuracy
-from pytest_visualbias.reports.figures import write
+from pytest_visualbias.reports.document import Accuracy
+from pytest_visualbias.reports.figures.writing import write
+from pytest_visualbias.results import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.results import Report, ResultRecord
 
     Make = Callable[..., ResultRecord]
     Reported = Callable[..., Report]

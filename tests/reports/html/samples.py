@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from pytest_visualbias.record import ModelRecord, Report, ResultRecord
+from pytest_visualbias.results import ModelRecord, Report, ResultRecord
 from tests.reports.conftest import DECLARED, GROWTH, MEASURED
 
 if TYPE_CHECKING:

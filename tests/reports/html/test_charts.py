@@ -8,7 +8,7 @@ from pytest_visualbias.reports.html.count_curves import count_curves
 from pytest_visualbias.reports.html.curves import hues_of, segments
 from pytest_visualbias.reports.html.layer_curves import layer_curves
 from pytest_visualbias.reports.html.transfer_plots import transfer_plots
-from pytest_visualbias.statistics import adjust
+from pytest_visualbias.statistics.multiple_testing import adjust
 from tests.reports.conftest import GROWTH
 from tests.reports.html.samples import record
 

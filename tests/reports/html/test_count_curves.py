@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.reports.counts import bias_counts
+from pytest_visualbias.reports.bias_counts import bias_counts
 from pytest_visualbias.reports.html.count_curves import TOLD, count_curves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_visualbias.record import ResultRecord
-    from pytest_visualbias.reports.counts import BiasCount
+    from pytest_visualbias.reports.bias_counts import BiasCount
     from pytest_visualbias.reports.html.curves import Chart
+    from pytest_visualbias.results import ResultRecord
 
 SAID: dict[str, Callable[[BiasCount], str]] = {
     "raw": lambda one: str(one.raw),

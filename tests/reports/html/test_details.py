@@ -12,7 +12,7 @@ from tests.reports.conftest import GROWTH
 from tests.reports.html.samples import record
 
 if TYPE_CHECKING:
-    from pytest_visualbias.record import ResultRecord
+    from pytest_visualbias.results import ResultRecord
 
 
 def facts(one: ResultRecord) -> dict[str, dict[str, str]]:

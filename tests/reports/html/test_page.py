@@ -17,7 +17,7 @@ from tests.reports.html.samples import HOSTILE, drawn, hostile, large, record, r
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_visualbias.record import Report, ResultRecord
+    from pytest_visualbias.results import Report, ResultRecord
 
 # Elements that have no end.
 VOID = {"meta", "input", "br", "rect", "circle", "line", "path", "polyline"}

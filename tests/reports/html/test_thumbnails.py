@@ -12,12 +12,14 @@ import pytest
 from PIL import Image
 
 from pytest_visualbias.reports.html.thumbnails import SIDE, gather
-from pytest_visualbias.reports.influence import Influence
+from pytest_visualbias.reports.image_examples import ImageInfluence
 from tests.reports.html.samples import drawn
 
 
-def of(name: str, identity: str, folder: str = "stimuli") -> Influence:
-    return Influence(role="X", name=name, identity=identity, folder=folder, without=0.5, change=0.1)
+def of(name: str, identity: str, folder: str = "stimuli") -> ImageInfluence:
+    return ImageInfluence(
+        role="X", name=name, identity=identity, folder=folder, without=0.5, change=0.1
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The `visualbias` command."""

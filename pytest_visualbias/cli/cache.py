@@ -1,0 +1,238 @@
+"""The console script's word on a cache at a URL: what lies there, and pruning it."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache
+from pytest_visualbias.embeddings.cache_location import (
+    BELOW,
+    PYTESTS,
+    VARIABLE,
+    place_of,
+    shared_of,
+)
+from pytest_visualbias.embeddings.cache_maintenance import clear, count_images, list_cache, prune
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.spec.urls import Url, place
+from pytest_visualbias.stimuli.byte_sizes import parse_size, shown_size
+from pytest_visualbias.stimuli.digest_cache import DigestCache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pytest_visualbias.embeddings.cache import RemoteCacheKey, SharedCache
+    from pytest_visualbias.embeddings.cache_maintenance import CacheContents, CacheKey
+
+
+def shared_info(shared: SharedCache) -> Iterator[str]:
+    """Yield what lies in a cache at a URL; how many images, only the content of all files says."""
+    keys, leftovers = shared.survey()
+    yield f"cache at {shared.url}"
+    yield f"{_counted(len(keys), 'key')}, each a network at a layer or results of tests"
+    files = sum(len(key.files) for key in keys)
+    yield f"{_counted(files, 'file')}, {shown_size(sum(key.size for key in keys))}"
+    if keys:
+        yield f"written between {_day(keys[0].written)} and {_day(keys[-1].written)}"
+    if leftovers:
+        yield f"to prune: {_counted(len(leftovers), 'leftover')} of killed runs"
+
+
+def shared_prune(
+    shared: SharedCache, *, limit: int | None, unused_for: float | None, is_all: bool
+) -> str:
+    """Remove keys of a cache at a URL, those first that nobody added to for the longest time."""
+    keys, leftovers = shared.survey()
+    oldest = time.time() - unused_for if unused_for is not None else 0.0
+    doomed = [
+        key for key in keys if is_all or int(key.format) < int(FORMAT) or key.written < oldest
+    ]
+    if limit is not None:
+        doomed += _overflow([one for one in keys if one not in doomed], limit)
+    files = [file for one in doomed for file in one.files]
+    shared.remove([*files, *leftovers])
+    gone = shown_size(sum(one.size or 0 for one in [*files, *leftovers]))
+    left = shown_size(sum(one.size for one in keys if one not in doomed))
+    counts = f"{_counted(len(doomed), 'key')} and {_counted(len(leftovers), 'leftover')}"
+    return f"removed {counts}, {gone}; {left} left at {shared.url}"
+
+
+def _overflow(keys: Sequence[RemoteCacheKey], limit: int) -> list[RemoteCacheKey]:
+    excess = sum(one.size for one in keys) - limit
+    doomed: list[RemoteCacheKey] = []
+    for key in keys:
+        if excess <= 0:
+            break
+        doomed.append(key)
+        excess -= key.size
+    return doomed
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+OK, FAULTY, USAGE = 0, 1, 2
+SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+Result = TypeVar("Result")
+AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])", re.IGNORECASE | re.ASCII)
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that says where the cache is."""
+    parser.add_argument(
+        "--cache",
+        type=_place,
+        metavar="DIR|URL",
+        help=f"the cache (default: ${VARIABLE}, else pytest's cache of the nearest folder)",
+    )
+
+
+def add_actions(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be done with the cache."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    info = actions.add_parser("info", help="say what lies in the cache, and since when")
+    add_place(info)
+    info.set_defaults(run=_info)
+    pruning = actions.add_parser(
+        "prune", help="remove what killed runs and older versions left, and what is unused"
+    )
+    add_place(pruning)
+    pruning.add_argument(
+        "--max-size",
+        type=_size,
+        metavar="SIZE",
+        help="remove the least recently used until the rest is under a size, such as 2GB",
+    )
+    pruning.add_argument(
+        "--older-than",
+        type=_age,
+        metavar="AGE",
+        help="remove what was not used for so long, such as 12h, 30d or 8w",
+    )
+    pruning.add_argument("--all", action="store_true", help="remove everything")
+    pruning.set_defaults(run=_prune)
+
+
+def remembered(named: Path | Url | None, *, rehash: bool) -> DigestCache:
+    """Return the digests of the cache that pytest would use; none is made for them alone."""
+    return DigestCache.inside(place_of(named), rehash=rehash)
+
+
+def opened(
+    named: Path | Url | None, *, offline: bool = False, fills: bool = False
+) -> EmbeddingCache:
+    """Return the cache that pytest would use here, reached where it is at a URL."""
+    shared = shared_of(named, offline=offline, fills=fills)
+    if shared is not None:
+        shared.check()
+    return EmbeddingCache(folder=cache_folder(named), shared=shared)
+
+
+def cache_folder(named: Path | Url | None) -> Path:
+    """Return the folder of the cache that pytest would use here, whether it is there or not."""
+    return place_of(named) or Path.cwd() / PYTESTS / BELOW
+
+
+def _folder(named: Path | None) -> Path:
+    """Return the folder of the cache, which is there."""
+    folder = cache_folder(named)
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise UsageError(f"{folder} is not a folder; say with --cache where the cache is")
+    raise UsageError(f"there is no cache in {folder}; say with --cache where it is")
+
+
+def _place(text: str) -> Path | Url:
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; give one")
+    return place(text)
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _age(text: str) -> float:
+    found = AGE.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is not an age; write one such as 12h or 30d")
+    return float(found[1]) * SECONDS[found[2].lower()]
+
+
+def _info(options: argparse.Namespace) -> int:
+    shared = shared_of(options.cache, offline=False)
+    if shared is not None:
+        print("\n".join(shared_info(shared)))
+        return OK
+    folder = _folder(options.cache)
+    print("\n".join([f"cache in {folder}", *_told(_read(list_cache, folder))]))
+    return OK
+
+
+def _told(cache_contents: CacheContents) -> Iterator[str]:
+    keys = [key for key in cache_contents.keys if not key.is_outdated]
+    outdated = [key for key in cache_contents.keys if key.is_outdated]
+    files = sum(len(key.files) for key in keys)
+    yield f"{_counted(len(keys), 'key')}, each a network at a layer or results of tests"
+    yield f"{_counted(count_images(keys), 'image')}"
+    yield f"{_counted(files, 'file')}, {_sum(keys)}"
+    if keys:
+        yield f"used between {_day(keys[0].used)} and {_day(keys[-1].used)}"
+    if cache_contents.fetched:
+        urls = _counted(len(cache_contents.fetched), "URL")
+        yield f"copies of {urls}: {_sum(cache_contents.fetched)}"
+    yield f"digests of files: {shown_size(cache_contents.memo)}"
+    if outdated:
+        what = _counted(len(outdated), "key")
+        yield f"to prune: {what} of older versions, {_sum(outdated)}"
+    if cache_contents.leftovers:
+        size = shown_size(sum(cache_contents.leftovers.values()))
+        leftovers = _counted(len(cache_contents.leftovers), "leftover")
+        yield f"to prune: {leftovers} of killed runs, {size}"
+
+
+def _prune(options: argparse.Namespace) -> int:
+    asked = {"limit": options.max_size, "unused_for": options.older_than}
+    if options.all and any(value is not None for value in asked.values()):
+        print("--all removes everything; leave out --max-size and --older-than", file=sys.stderr)
+        return USAGE
+    shared = shared_of(options.cache, offline=False)
+    if shared is not None:
+        print(shared_prune(shared, is_all=options.all, **asked))
+        return OK
+    folder = _folder(options.cache)
+    removed = _read(clear if options.all else functools.partial(prune, **asked), folder)
+    for problem in removed.problems:
+        print(problem, file=sys.stderr)
+    keys, leftovers = _counted(removed.keys, "key"), _counted(removed.leftovers, "leftover")
+    left = shown_size(_read(list_cache, folder).size)
+    print(f"removed {keys} and {leftovers}, {shown_size(removed.size)}; {left} left in {folder}")
+    return FAULTY if removed.problems else OK
+
+
+def _read(action: Callable[[Path], Result], folder: Path) -> Result:
+    try:
+        return action(folder)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} cannot be read ({error.strerror}); correct its permissions"
+        ) from None
+
+
+def _sum(keys: Iterable[CacheKey]) -> str:
+    return shown_size(sum(key.size for key in keys))

@@ -1,0 +1,283 @@
+"""The command that validates specs: all that shows before a model is loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.cli.cache import add_place, remembered
+from pytest_visualbias.embeddings.cache_location import place_of
+from pytest_visualbias.embeddings.embed_model import build, different, request_for, with_location
+from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError, printable
+from pytest_visualbias.evaluation.baseline.named import named_baseline
+from pytest_visualbias.evaluation.baseline.sources import Baselines
+from pytest_visualbias.evaluation.baseline_check import check_baseline
+from pytest_visualbias.evaluation.decision_rules import (
+    declared_family,
+    detectable_before_data,
+    images_before_data,
+    measurable,
+)
+from pytest_visualbias.evaluation.preflight import guaranteed_failures, preflight
+from pytest_visualbias.evaluation.settings import utc_day
+from pytest_visualbias.evaluation.training_run import judged_together
+from pytest_visualbias.models.checkpoint_headers import doubled, flaws_of
+from pytest_visualbias.models.encoder import Context, find_source
+from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_gated
+from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.model_entries import EmbeddingsModel
+from pytest_visualbias.spec.parser import read_spec
+from pytest_visualbias.spec.urls import Url, place
+from pytest_visualbias.stimuli.concept_checks import grouped, groups_path
+from pytest_visualbias.stimuli.decoding import decode
+from pytest_visualbias.stimuli.remote.mirror import Mirror
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pytest_visualbias.evaluation.preflight import Preflight
+    from pytest_visualbias.spec.parser import SpecFile
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.test_kinds import BiasTest
+    from pytest_visualbias.stimuli.resolve import StimulusSet
+
+SPEC_SUFFIXES = (".bias.yaml", ".bias.yml")
+OK, FAULTY = 0, 1
+MOST_STEPS = 12
+
+
+def add_check(check: argparse.ArgumentParser) -> None:
+    """Add the options of the command to its parser."""
+    check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
+    check.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    check.add_argument(
+        "--baseline", type=place, metavar="PATH", help="recorded results, as --visualbias-baseline"
+    )
+    check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
+    check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
+    check.add_argument(
+        "--models", action="store_true", help="build the models and print the length of vectors"
+    )
+    add_place(check)
+    check.set_defaults(run=_check, judges=True)
+
+
+def _check(options: argparse.Namespace) -> int:
+    digests = remembered(options.cache, rehash=options.rehash)
+    baselines = _baselines(options)
+    sound = [_is_sound(path, options, baselines, digests.of) for path in options.specs]
+    digests.save()
+    return OK if all(sound) else FAULTY
+
+
+def _baselines(options: argparse.Namespace) -> Baselines:
+    """Return the recorded results, from where the option says if it is given."""
+    named = options.baseline
+    if named is None:
+        return Baselines(project=Path.cwd())
+    path = named_baseline(named, "--baseline", Mirror(folder=place_of(options.cache)))
+    origin = named.shown if isinstance(named, Url) else ""
+    return Baselines(project=Path.cwd(), path=path, origin=origin)
+
+
+def _is_sound(
+    path: Path,
+    options: argparse.Namespace,
+    baselines: Baselines,
+    digest: Callable[[Path], str],
+) -> bool:
+    """Print what is wrong with a spec; return whether nothing is."""
+    if path.suffix not in (".yaml", ".yml"):
+        print(f"{path}: is no bias spec by its name (*{SPEC_SUFFIXES[0]}); name one")
+        return False
+    today = utc_day()
+    try:
+        baseline = baselines.of(path, str(path))
+        file = read_spec(path, file=str(path), has_baseline=baseline.is_expected)
+        file.check_day(today)
+        mirror = Mirror(folder=place_of(options.cache))
+        found = preflight(
+            file, stimuli=options.stimuli, strict=options.strict, digest=digest, mirror=mirror
+        )
+    except VisualBiasError as error:
+        print(error)
+        return False
+    models = _identified(file, digest, mirror)
+    if options.models:
+        models.runs.extend(_built(file, found, digest, mirror, models.missing))
+    recorded = check_baseline(file, found.models, baseline)
+    problems = {text for sets in found.models.values() for text in sets.problems.values()}
+    problems |= {*guaranteed_failures(file, today)}
+    problems |= {*_misnamed(path), *_undecodable(found), *models.missing, *recorded.problems}
+    warnings = {text for group in found.warnings.values() for text in group} | {*models.doubled}
+    (problems if options.strict else warnings).update(recorded.warnings)
+    counts = f"{counted(len(file.spec.tests), 'test')}, {counted(len(file.spec.models), 'model')}"
+    # First, as what follows is of this one among others.
+    print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
+    told = (shortened(problem, file.folder, Path.cwd()) for problem in problems)
+    for text in sorted(told, key=_by_line):
+        print(text)
+    for text in sorted(warnings, key=_by_line):
+        print(f"warning: {text}")
+    for line in (*_facts(file, found, mirror), *recorded.notes, *models.runs):
+        print(f"  {line}")
+    return not problems
+
+
+def _facts(file: SpecFile, found: Preflight, mirror: Mirror) -> Iterator[str]:
+    """Yield what a person should see before trusting a gate: how large sets are, and a control."""
+    for noun in ("image", "word"):
+        sizes: dict[str, set[str]] = {}
+        for model in found.models.values():
+            for concept, stimuli in model.sets.items():
+                if stimuli.noun == noun:
+                    sizes.setdefault(concept, set()).add(_size(file.spec, stimuli))
+        told = (f"{name} {'/'.join(sorted(counts))}" for name, counts in sizes.items())
+        if sizes:
+            yield printable(f"{noun}s: {', '.join(told)}")
+    checkpoints = judged_together(file, mirror)
+    for test in file.spec.tests:
+        if test.compared and test.limits.model_fields_set:
+            yield from _reach(file.spec, test, found, checkpoints)
+    # A classifier that says the same of every image is caught without one.
+    tests = [test for test in file.spec.tests if test.prediction is None]
+    if tests and not any(test.is_positive for test in tests):
+        yield (
+            "note: no test is a positive control, so a model that sees nothing of these images "
+            "passes; add one with 'control: positive'"
+        )
+
+
+def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
+    """Return how many stimuli a set has: its images, or its groups and their images."""
+    if groups_path(spec, stimuli.concept) is None:
+        return str(len(stimuli))
+    groups = counted(len(grouped(spec, stimuli)), "group")
+    return f"{groups} ({counted(len(stimuli), stimuli.noun)})"
+
+
+def _reach(
+    spec: BiasSpec, test: BiasTest, found: Preflight, checkpoints: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield the smallest detectable effect of a test, the largest one of all gated models."""
+    seen = []
+    for model in filter(lambda name: is_gated(spec, name, test), spec.models):
+        sets = {name: grouped(spec, one) for name, one in found.models[model].sets.items()}
+        sizes, _ = measurable(spec, test, sets)
+        if not sizes or model not in checkpoints:
+            return
+        family = checkpoints[model] * len(declared_family(spec, model))
+        seen.append(detectable_before_data(spec, test, sizes, family))
+    if not seen:
+        return
+    known = [value for value in seen if value is not None]
+    least = f"about {max(known):.2f}" if len(known) == len(seen) else "none"
+    what = "effect" if test.prediction is None else "gap"
+    needed = images_before_data(spec, test)
+    shown = (
+        ""
+        if needed is None
+        else f"; {needed} images a set show that an absent effect is within "
+        f"{test.limits.max_effect:g}"
+    )
+    yield printable(f"{test.name}: smallest detectable {what} {least}{shown}")
+
+
+def _by_line(text: str) -> list[tuple[int, str]]:
+    """Return what sorts line 7 before line 18."""
+    parts = re.split(r"([0-9]{1,15})", text)
+    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _misnamed(path: Path) -> Iterator[str]:
+    if not path.name.endswith(SPEC_SUFFIXES):
+        yield f"{path}: pytest will not collect it; name it *{SPEC_SUFFIXES[0]}"
+
+
+def _undecodable(found: Preflight) -> Iterator[str]:
+    images = {
+        stimulus.path
+        for sets in found.models.values()
+        for stimuli in sets.sets.values()
+        for stimulus in stimuli.stimuli
+        if stimulus.path is not None
+    }
+    for path in sorted(images):
+        try:
+            decode(path)
+        except StimulusError as error:
+            yield str(error)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Models:
+    """What shows of models without loading one: what is missing, checkpoints twice, and runs."""
+
+    missing: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+
+
+def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -> _Models:
+    shown = _Models()
+    context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
+    for name, entry in file.spec.models.items():
+        if isinstance(entry, EmbeddingsModel):
+            continue
+        try:
+            found = find_source(entry.source).identify(entry, context)
+        except EncoderError as error:
+            shown.missing.append(_of_model(file, name, error))
+            continue
+        flaws = (EncoderError(flaw) for flaw in flaws_of(entry, found))
+        shown.missing.extend(
+            _of_model(file, name, with_location(flaw, entry, found)) for flaw in flaws
+        )
+        if (axis := axis_of(entry)) is None:
+            shown.doubled.extend(file.sentence(("models", name), one) for one in doubled(found))
+            continue
+        steps = [one.step for one in found]
+        if len(steps) > MOST_STEPS:
+            steps = [*steps[:3], f"... {steps[-1]} ({len(steps)} checkpoints)"]
+        judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
+        shown.runs.append(printable(f"{name}: {axis} {', '.join(steps)}; {judged}"))
+    return shown
+
+
+def _built(
+    file: SpecFile,
+    preflight: Preflight,
+    digest: Callable[[Path], str],
+    mirror: Mirror,
+    faults: list[str],
+) -> Iterator[str]:
+    """Build every model and yield the length of its vectors; add what is wrong to `faults`."""
+    context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
+    for name, entry in file.spec.models.items():
+        if isinstance(entry, EmbeddingsModel):
+            continue
+        want = request_for(file, name, preflight.models[name])
+        try:
+            identities = find_source(entry.source).identify(entry, context)
+            networks = different(entry, identities)
+            lengths, reasons = build(entry, networks, context, want)
+        except EncoderError as error:
+            faults.append(_of_model(file, name, error))
+            continue
+        faults.extend(_of_model(file, name, EncoderError(reason)) for reason in reasons.values())
+        shown = ", ".join(f"{layer} {length}" for layer, length in lengths.items())
+        yield printable(f"{name}: {shown}")
+
+
+def _of_model(file: SpecFile, model: str, error: EncoderError) -> str:
+    """Return what is wrong with a model, at its line, or at that of the key that it is about."""
+    path = ("models", model, error.key) if error.key else ("models", model)
+    return file.sentence(path, str(error))

@@ -1,0 +1,399 @@
+"""The command `visualbias embed`: embed images ahead of a run, here or on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_visualbias.cli.cache import add_place, opened, remembered
+from pytest_visualbias.embeddings.embed_model import request_for
+from pytest_visualbias.embeddings.engines.connecting import crew_when_needed
+from pytest_visualbias.embeddings.engines.course import Portions
+from pytest_visualbias.embeddings.engines.dispatch import Dispatch
+from pytest_visualbias.embeddings.engines.plan import Outcome, Wish, units_of
+from pytest_visualbias.embeddings.engines.ray import require_ray
+from pytest_visualbias.embeddings.request import EmbeddingJob
+from pytest_visualbias.embeddings.table import Resources
+from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, printable
+from pytest_visualbias.evaluation.run import EvaluationRun
+from pytest_visualbias.evaluation.settings import RunSettings
+from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.model_entries import EmbeddingsModel
+from pytest_visualbias.spec.urls import place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.progress import Progress, TaskID
+
+    from pytest_visualbias.evaluation.run import LoadedSpec
+
+EVERY_S: Final = 5.0
+
+
+class Meter:
+    """Shows on standard error how many images are embedded."""
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._bar: TaskID | None = None
+        self._next = time.monotonic() + EVERY_S
+        self._has_told = False
+        self._untold = ""
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Have a bar meanwhile, where it is a terminal; elsewhere lines end with the last state."""
+        if not sys.stderr.isatty():
+            try:
+                yield
+            finally:
+                if self._has_told and self._untold:
+                    self._tell()
+            return
+        with _bars() as self._bars:
+            yield
+        self._bars = None
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Show that `done` of `total` images are embedded, with what or by whom."""
+        if self._bars is not None:
+            self._move(self._bars, done, total, what)
+            return
+        self._untold = f"{printable(what)}: {done} of {total} images embedded"
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + EVERY_S
+            self._tell()
+
+    def _tell(self) -> None:
+        print(self._untold, file=sys.stderr)
+        self._has_told, self._untold = True, ""
+
+    def _move(self, bars: Progress, done: int, total: int, what: str) -> None:
+        from rich.markup import escape
+
+        shown = escape(printable(what))
+        if self._bar is None:
+            self._bar = bars.add_task(shown, total=total)
+        bars.update(self._bar, completed=done, total=total, description=shown)
+
+
+def _bars() -> Progress:
+    from rich import progress
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("images, {task.description}"),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # What is printed meanwhile goes above the bar, unless it goes elsewhere.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+
+
+class Passed:
+    """Counts images that pass through a network."""
+
+    def __init__(self, progress: Callable[[int, int, str], None]) -> None:
+        self._progress = progress
+        self._last = 0
+        self.images = 0
+
+    def __call__(self, model: str, done: int, total: int) -> None:
+        """Take note that `done` of `total` images were embedded with a model."""
+        self.images += done - (self._last if done > self._last else 0)
+        self._last = 0 if done == total else done
+        self._progress(done, total, model)
+
+
+def embed_here(
+    session: EvaluationRun,
+    models: Sequence[tuple[LoadedSpec, str]],
+    passed: Passed,
+    tell: Callable[[int, Outcome], None],
+) -> None:
+    """Embed with all models, one after the other."""
+    session.expect(models)
+    for owner, (spec, model) in enumerate(models):
+        tell(owner, _one(session, passed, spec, model))
+
+
+def _one(session: EvaluationRun, passed: Passed, spec: LoadedSpec, model: str) -> Outcome:
+    before = passed.images
+    try:
+        if not all(one.is_kept for one in session.identities(spec, model)):
+            return Outcome(is_kept=False)
+        measured = session.embedded(spec, model)
+    except EngineError:
+        raise
+    except VisualBiasError as error:
+        return Outcome(faults=(str(error),), failed=True)
+    tables = [table for trial in measured.trials for table in trial.tables.values()]
+    faults = [reason for table in tables for reason in table.told]
+    return Outcome(
+        images=len({identity for table in tables for identity in table.vectors}),
+        networks=len(measured.trials),
+        layers=len(measured.points),
+        embedded=passed.images - before,
+        faults=tuple(dict.fromkeys(faults)),
+    )
+
+
+def embed_there(
+    session: EvaluationRun,
+    models: Sequence[tuple[LoadedSpec, str]],
+    dispatch: Dispatch,
+    tell: Callable[[int, Outcome], None],
+) -> None:
+    """Embed with all models, every network once."""
+    wishes: list[Wish] = []
+    for owner, (spec, model) in enumerate(models):
+        try:
+            found = _wishes(session, spec, model, owner)
+            wishes += found
+            if not found:
+                tell(owner, Outcome(is_kept=False))
+        except VisualBiasError as error:
+            tell(owner, Outcome(faults=(str(error),), failed=True))
+    dispatch.run(units_of(wishes))
+
+
+def _wishes(session: EvaluationRun, spec: LoadedSpec, model: str, owner: int) -> list[Wish]:
+    entry = spec.file.spec.models[model]
+    context = session.context(spec)
+    # A source may let its entries say it themselves.
+    precision = getattr(entry, "precision", None) or context.precision
+    context = dataclasses.replace(context, precision=precision)
+    want = request_for(spec.file, model, spec.preflight.models[model])
+    return [
+        Wish(
+            owner=owner,
+            job=EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want),
+        )
+        for identity in session.identities(spec, model)
+        if identity.is_kept
+    ]
+
+
+OK, FAULTY, USAGE = 0, 1, 2
+BATCH_SIZE = 32
+SHARD = 512
+UNKEPT = (
+    "not embedded, because the cache keeps no vectors of a factory without 'checkpoint' and "
+    "'random_init'; add one of them, or let the gate embed the images in each run"
+)
+
+
+def add_embed(parser: argparse.ArgumentParser) -> None:
+    """Declare what is embedded, and how."""
+    parser.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
+    parser.add_argument(
+        "--model", action="append", metavar="NAME", help="only models of this name (repeatable)"
+    )
+    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--batch-size", type=_count, default=BATCH_SIZE, metavar="N")
+    parser.add_argument("--offline", action="store_true", help="never touch the network")
+    parser.add_argument(
+        "--cpus-per-task", type=_count, default=1, metavar="N", help="processors to use (1)"
+    )
+    add_place(parser)
+    _add_cluster(parser)
+    parser.set_defaults(run=_embed)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    cluster = parser.add_argument_group("many machines")
+    cluster.add_argument(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="in this process, or by workers of a Ray cluster (local)",
+    )
+    cluster.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="auto, local, HOST:PORT or ray://HOST:PORT (auto: $RAY_ADDRESS, else the one here)",
+    )
+    cluster.add_argument(
+        "--gpus-per-task",
+        type=_gpus,
+        metavar="N",
+        help="GPUs of a worker, or a share of one such as 0.5 (1 where the cluster has any)",
+    )
+    cluster.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="workers at most, also of machines that are yet to come (as many as there is room)",
+    )
+    cluster.add_argument(
+        "--shard", type=_count, metavar="N", help=f"images of a task, in whole batches ({SHARD})"
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number; give 1 or more")
+    return int(text)
+
+
+def _gpus(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf or (found > 1 and found != int(found)):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no number of GPUs; give 0, a share such as 0.5, or a whole number"
+        )
+    return found
+
+
+def _embed(options: argparse.Namespace) -> int:
+    _check(options)
+    digests, meter = remembered(options.cache, rehash=False), Meter()
+    passed = Passed(meter)
+    session = _session(options, passed, digests.of)
+    specs = list(_loaded(session, options.specs))
+    wanted = list(_wanted([spec for spec in specs if spec is not None], options.model))
+    sound: list[bool] = []
+
+    def tell(owner: int, outcome: Outcome) -> None:
+        sound.append(_told(*wanted[owner], outcome))
+
+    try:
+        with meter.shown():
+            if options.engine == "ray" and wanted:
+                _on_ray(options, session, wanted, meter, tell)
+            else:
+                embed_here(session, wanted, passed, tell)
+    finally:
+        digests.save()
+    if not wanted and all(one is not None for one in specs):
+        print("no model is to be embedded; see --model", file=sys.stderr)
+        return USAGE
+    return OK if all(sound) and None not in specs else FAULTY
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that would be without effect."""
+    if options.engine == "ray":
+        require_ray()
+        if options.device.startswith("cuda:"):
+            raise UsageError(
+                f"--device {options.device} is a GPU of one machine; leave it out, for Ray gives "
+                "every worker its own"
+            )
+        return
+    for name in ("address", "gpus_per_task", "workers", "shard"):
+        if getattr(options, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is for --engine ray; add that, or leave it out")
+
+
+def _session(
+    options: argparse.Namespace, passed: Passed, digest: Callable[[Path], str]
+) -> EvaluationRun:
+    settings = RunSettings(
+        project=Path.cwd(),
+        stimuli=options.stimuli,
+        device=options.device,
+        precision=options.precision,
+        offline=options.offline,
+        threads=options.cpus_per_task,
+    )
+    cache = opened(options.cache, offline=options.offline, fills=True)
+    cache = dataclasses.replace(cache, is_required=True)
+    resources = Resources(cache=cache, batch_size=options.batch_size, progress=passed)
+    return EvaluationRun(settings=settings, resources=resources, digest=digest)
+
+
+def _on_ray(
+    options: argparse.Namespace,
+    session: EvaluationRun,
+    wanted: Sequence[tuple[LoadedSpec, str]],
+    meter: Meter,
+    tell: Callable[[int, Outcome], None],
+) -> None:
+    gpus = 0.0 if options.device == "cpu" else options.gpus_per_task
+    address = "auto" if options.address is None else options.address
+    with crew_when_needed(
+        address, cpus=options.cpus_per_task, gpus=gpus, device=options.device
+    ) as crew:
+        portions = Portions(batch_size=options.batch_size, shard=options.shard or SHARD)
+        dispatch = Dispatch(
+            crew=crew,
+            cache=session.resources.cache,
+            portions=portions,
+            most=options.workers,
+            tell=tell,
+            progress=meter,
+        )
+        try:
+            embed_there(session, wanted, dispatch, tell)
+        finally:
+            if dispatch.lost or dispatch.again:
+                print(
+                    f"{_many(dispatch.lost, 'worker')} lost, "
+                    f"{_many(dispatch.again, 'task')} given out again",
+                    file=sys.stderr,
+                )
+
+
+def _loaded(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[LoadedSpec | None]:
+    """Yield every spec, or nothing in the place of a faulty one."""
+    for path in paths:
+        try:
+            yield session.load(path.absolute(), str(path))
+        except VisualBiasError as error:
+            print(printable(str(error)))
+            yield None
+
+
+def _wanted(
+    specs: Sequence[LoadedSpec], names: Sequence[str] | None
+) -> Iterator[tuple[LoadedSpec, str]]:
+    """Yield the models to embed; stored vectors are embedded already."""
+    for spec in specs:
+        for name, entry in spec.file.spec.models.items():
+            if names is not None and name not in names:
+                continue
+            if not isinstance(entry, EmbeddingsModel):
+                yield spec, name
+
+
+def _told(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
+    """Print what came of a model; return whether all went well."""
+    shown = printable(f"{spec.file.file} :: {model}")
+    problems = () if outcome.failed else spec.preflight.models[model].problems.values()
+    faults = [*dict.fromkeys([*problems, *outcome.faults])]
+    for text in faults:
+        print(f"{shown}: {printable(shortened(text, spec.file.folder, Path.cwd()))}")
+    if not outcome.is_kept:
+        print(f"{shown}: {UNKEPT}")
+    elif not outcome.failed:
+        counts = ", ".join(
+            (
+                _many(outcome.images, "image"),
+                _many(outcome.networks, "network"),
+                _many(outcome.layers, "layer"),
+            )
+        )
+        print(f"{shown}: {counts}; {outcome.embedded} embedded now")
+    return not faults
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

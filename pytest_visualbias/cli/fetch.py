@@ -1,0 +1,208 @@
+"""The console script's ``fetch``: a suite's published stimuli, with their licence in sight."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import UsageError, printable
+from pytest_visualbias.spec.suites import DATA_VARIABLE
+from pytest_visualbias.stimuli.byte_sizes import shown_size
+from pytest_visualbias.stimuli.fetching.addresses import parse_mirror, parse_proxy
+from pytest_visualbias.stimuli.fetching.gather import Gathered, Way, gather
+from pytest_visualbias.stimuli.fetching.ledger import read_ledger
+from pytest_visualbias.stimuli.fetching.meter import Bar
+from pytest_visualbias.stimuli.fetching.sentences import absences, head, told
+from pytest_visualbias.stimuli.fetching.store import Store
+from pytest_visualbias.stimuli.fetching.survey import survey
+from pytest_visualbias.stimuli.fetching.targets import narrowed, targets_of
+from pytest_visualbias.stimuli.fetching.transfer import Manners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_visualbias.stimuli.fetching.addresses import Mirror
+    from pytest_visualbias.stimuli.fetching.targets import Target
+
+OK, FAULTY, USAGE, INTERRUPTED = 0, 1, 2, 130
+OFFLINE = "VISUALBIAS_OFFLINE"
+MOST_JOBS = 32
+
+
+def add_fetch(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be fetched, and how."""
+    add = parser.add_argument
+    add("suite", metavar="SUITE", help="a suite that ships, or a *.suite.yaml")
+    add("--manifest", type=Path, metavar="FILE", help="what lists the files of this suite")
+    add("--only", action="append", default=[], metavar="SET", help="this set; may be repeated")
+    where = f"the folder for a folder of this suite (default: ${DATA_VARIABLE}, else the user's)"
+    add("--data", type=Path, metavar="DIR", help=where)
+    add(
+        "--accept-licence",
+        "--accept-license",
+        action="store_true",
+        help="the licence, which is shown, is accepted; needed where nobody can be asked",
+    )
+    add("--dry-run", action="store_true", help="say what would be fetched")
+    add("--offline", action="store_true", help=f"verify what is there (or set ${OFFLINE})")
+    add(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="in place of scheme and host of all URLs; or PREFIX=URL; may be repeated",
+    )
+    add("--proxy", metavar="URL", help="in place of the proxies of the environment")
+    add("--timeout", type=_positive, default=30.0, metavar="S", help="seconds (default: 30)")
+    add("--retries", type=_count(0, 100), default=4, metavar="N", help="of each file (default: 4)")
+    add("--jobs", type=_count(1, MOST_JOBS), default=4, metavar="N", help="at once (default: 4)")
+    parser.set_defaults(run=_fetch)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds; give one above 0")
+    return value
+
+
+def _count(least: int, most: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if not (text.isdecimal() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"'{text}' is not from {least} to {most}; give that")
+        return int(text)
+
+    return count
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    try:
+        targets = narrowed(
+            targets_of(options.suite, manifest=options.manifest, data=options.data), options.only
+        )
+        way = _way(options, targets)
+        states = [_one(target, way, options) for target in targets]
+    except UsageError as error:
+        print(printable(str(error)), file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return OK if all(states) else FAULTY
+
+
+def _way(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
+    mirrors = tuple(map(parse_mirror, options.mirror))
+    urls = [entry.url for target in targets for entry in target.entries if entry.url is not None]
+    for mirror in mirrors:
+        if all(mirror.url(url) is None for url in urls):
+            raise UsageError(f"--mirror: no URL begins with '{mirror.prefix}'; correct it")
+    return Way(
+        mirrors=mirrors,
+        proxy=None if options.proxy is None else parse_proxy(options.proxy),
+        manners=Manners(timeout=options.timeout, retries=options.retries),
+        jobs=options.jobs,
+    )
+
+
+def _one(target: Target, way: Way, options: argparse.Namespace) -> bool:
+    """Fetch one suite's stimuli; return whether all is there."""
+    _print(head(target, way.mirrors))
+    if options.dry_run:
+        return _rehearse(target, way.mirrors)
+    if options.offline or os.environ.get(OFFLINE, "").lower() not in ("", "0", "false"):
+        return _verify(target)
+    _consent(target, is_given=options.accept_licence)
+    with contextlib.closing(Bar(target.name)) as meter:
+        done = gather(target, way, meter)
+    _print_faults(target, done.refused)
+    if done.untried:
+        what = "was" if done.untried == 1 else "were"
+        _print_fault(
+            f"{target.name}: {done.untried} more {what} not asked for, as no server can be "
+            "reached; check the network, or give --proxy or --mirror"
+        )
+    _print(told(target, done))
+    if options.data is not None:
+        print(f"  specs look there with {DATA_VARIABLE}={options.data}, or stimuli: in the spec")
+    return done.is_complete
+
+
+def _print(lines: Iterator[str]) -> None:
+    for line in lines:
+        print(printable(line), flush=True)
+
+
+def _print_fault(text: str) -> None:
+    print(printable(text), file=sys.stderr)
+
+
+def _print_faults(target: Target, faults: dict[str, str]) -> None:
+    for path, text in sorted(faults.items()):
+        _print_fault(f"{target.name}: {path}: {text}")
+
+
+def _rehearse(target: Target, mirrors: Sequence[Mirror]) -> bool:
+    """Say what would be done, and do none of it."""
+    ledger = read_ledger(target.folder)
+    seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
+    _print_faults(target, seen.refused)
+    size = _size([one.entry.size for one in seen.wanted])
+    there = len(seen.there) + len(seen.found)
+    print(
+        f"  {there} of {len(target.entries)} files are there, {len(seen.wanted)} to fetch ({size})"
+    )
+    unknown = sum(one.sha256 is None for one in seen.wanted)
+    print(f"  for {unknown} of these no sha256 is known: what comes first would be trusted")
+    _print(absences(target, [entry.path for entry in seen.absent]))
+    return True
+
+
+def _size(sizes: Sequence[int | None]) -> str:
+    """Say how much there is to fetch, as far as manifests tell."""
+    known = [size for size in sizes if size is not None]
+    if sizes and not known:
+        return "of unknown size"
+    unknown = len(sizes) - len(known)
+    return shown_size(sum(known)) + (f", and {unknown} of unknown size" if unknown else "")
+
+
+def _verify(target: Target) -> bool:
+    """Say what is there and sound, without the network and without changing anything."""
+    ledger = read_ledger(target.folder)
+    seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {})
+    missing = {one.entry.path: "is not there; fetch it without --offline" for one in seen.wanted}
+    done = Gathered(
+        records={**seen.there, **seen.found},
+        absent=seen.absent,
+        refused={**seen.refused, **missing},
+    )
+    _print_faults(target, done.refused)
+    _print(told(target, done))
+    return done.is_complete
+
+
+def _consent(target: Target, *, is_given: bool) -> None:
+    """Make sure that the licence was accepted: now, or when the folder was begun."""
+    ledger = read_ledger(target.folder)
+    if is_given or (ledger is not None and ledger.licence == target.licence):
+        return
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        try:
+            answer = input("Do you accept this licence? [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() in ("y", "yes"):
+            return
+        raise UsageError(f"{target.name}: nothing is fetched, as the licence is not accepted")
+    raise UsageError(
+        f"{target.name}: nothing is fetched before the licence is accepted; read it above and add "
+        "--accept-licence"
+    )

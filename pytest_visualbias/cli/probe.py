@@ -1,0 +1,376 @@
+"""The command `visualbias probe`: accuracy of a linear classifier on embeddings."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_visualbias import __version__
+from pytest_visualbias.cli.cache import add_place, remembered
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.cache_location import place_of, shared_of
+from pytest_visualbias.embeddings.embed_model import embed_stimuli
+from pytest_visualbias.embeddings.table import ModelSets, Resources
+from pytest_visualbias.errors import ReportError, StimulusError, UsageError
+from pytest_visualbias.evaluation.baseline.stored import write_whole
+from pytest_visualbias.models.encoder import Context
+from pytest_visualbias.reports.document import Accuracies, Accuracy
+from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.hashing import digest_of_mapping
+from pytest_visualbias.spec.model_entries import EmbeddingsModel
+from pytest_visualbias.spec.parser import read_spec
+from pytest_visualbias.statistics.rates import wilson
+from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.resolve import resolve_concept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from sklearn.model_selection import GridSearchCV
+
+    from pytest_visualbias.embeddings.table import Trial
+    from pytest_visualbias.spec.parser import SpecFile
+    from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
+
+    Matrix = NDArray[np.float64]
+    Labels = NDArray[np.int64]
+
+
+def labelled_sets(folder: Path, *, digest: Callable[[Path], str], folds: int) -> ModelSets:
+    """Return the images of a folder that has a subfolder for each class."""
+    if not folder.is_dir():
+        raise StimulusError(f"{folder} is not a folder; name one with a subfolder for each class")
+    names = sorted(one.name for one in folder.iterdir() if _is_class(one))
+    if len(names) < 2:  # noqa: PLR2004 - one class has nothing to be told from
+        raise StimulusError(
+            f"{folder} has {len(names)} subfolders; a probe needs two classes or more"
+        )
+    sets = {name: _once(resolve_concept(name, name, folder, digest=digest)) for name in names}
+    seen: dict[str, Stimulus] = {}
+    for name, found in sets.items():
+        if len(found) < folds:
+            raise StimulusError(
+                f"{folder / name} has {len(found)} different images, fewer than the {folds} folds; "
+                "add images or ask for fewer folds"
+            )
+        for stimulus in found.stimuli:
+            other = seen.setdefault(stimulus.identity, stimulus)
+            if other is not stimulus:
+                raise StimulusError(
+                    f"{folder}: {other.name} and {stimulus.name} are one image in two classes; "
+                    "remove one of them"
+                )
+    return ModelSets(sets=sets, problems={})
+
+
+def _once(found: StimulusSet) -> StimulusSet:
+    """Return a set with the first of equal images."""
+    first = {stimulus.identity: stimulus for stimulus in reversed(found.stimuli)}
+    stimuli = tuple(one for one in found.stimuli if first[one.identity] is one)
+    return dataclasses.replace(found, stimuli=stimuli)
+
+
+def _is_class(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+# Inverse strengths of the penalty; which one is best is found within the training images alone.
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+INNER_FOLDS = 3
+
+# Of a class there must be two training images or more to choose a strength among.
+FEWEST_FOLDS = 3
+MOST_STEPS = 2000
+
+# Columns that are standardised at a time: flattened maps have some 100,000.
+COLUMNS = 4096
+TINY = 1e-10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """The accuracy of a linear probe of one network at one layer."""
+
+    layer: str
+    correct: int
+    n: int
+    ci_low: float
+    ci_high: float
+    strengths: tuple[float, ...]
+    has_converged: bool
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images that were classified rightly."""
+        return self.correct / self.n
+
+
+def require_sklearn() -> None:
+    """Make sure that scikit-learn is there."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise UsageError(
+            "probes are fitted by scikit-learn, which is not installed; "
+            "pip install 'pytest-visualbias[probe]'"
+        )
+
+
+def probe(trial: Trial, layer: str, sets: ModelSets, *, folds: int, seed: int = 0) -> Probe:
+    """Classify every image by a logistic regression that was fitted without it."""
+    from sklearn.model_selection import StratifiedKFold
+
+    rows, labels = _rows(trial, layer, sets)
+    correct, strengths, ended = 0, [], True
+    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels):
+        train_rows, test_rows = prepared(rows[train], rows[test])
+        fitted = _fitted(train_rows, labels[train], seed)
+        correct += int((fitted.best_estimator_.predict(test_rows) == labels[test]).sum())
+        strengths.append(float(fitted.best_params_["C"]))
+        ended = ended and int(fitted.best_estimator_.n_iter_.max()) < MOST_STEPS
+    low, high = wilson(correct, len(labels))
+    return Probe(
+        layer=layer,
+        correct=correct,
+        n=len(labels),
+        ci_low=low,
+        ci_high=high,
+        strengths=tuple(strengths),
+        has_converged=ended,
+    )
+
+
+def _rows(trial: Trial, layer: str, sets: ModelSets) -> tuple[NDArray[np.floating], Labels]:
+    """Return vectors ``(n, dim)`` and the number of the class of each."""
+    blocks = [trial.tables[layer].rows(found) for found in sets.sets.values()]
+    labels = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+    identities = [stimulus.identity for found in sets.sets.values() for stimulus in found.stimuli]
+    order = np.argsort(identities)
+    return np.concatenate(blocks)[order], labels[order]
+
+
+def prepared(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[Matrix, Matrix]:
+    """Standardise features by the training rows; turn more of them than rows into as many."""
+    mean = train.mean(axis=0, dtype=np.float64)
+    scale = train.std(axis=0, dtype=np.float64)
+    scale[scale < TINY * np.abs(mean)] = np.inf  # what is constant but for rounding says nothing
+    scale[scale == 0] = np.inf
+    count, dim = train.shape
+    if dim <= count:
+        return (train - mean) / scale, (test - mean) / scale
+    inner, cross = np.zeros((count, count)), np.zeros((len(test), count))
+    for start in range(0, dim, COLUMNS):
+        part = slice(start, start + COLUMNS)
+        own = (train[:, part] - mean[part]) / scale[part]
+        inner += own @ own.T
+        cross += ((test[:, part] - mean[part]) / scale[part]) @ own.T
+    squares, axes = np.linalg.eigh(inner)
+    kept = squares > TINY * max(squares[-1], 0)
+    lengths = np.sqrt(squares[kept])
+    return axes[:, kept] * lengths, cross @ (axes[:, kept] / lengths)
+
+
+def _fitted(rows: Matrix, labels: Labels, seed: int) -> GridSearchCV:
+    """Fit a logistic regression, the strength of its penalty chosen within these rows."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from threadpoolctl import threadpool_limits
+
+    least = int(np.bincount(labels).min())
+    inner = StratifiedKFold(min(INNER_FOLDS, least), shuffle=True, random_state=seed)
+    search = GridSearchCV(
+        LogisticRegression(max_iter=MOST_STEPS), {"C": STRENGTHS}, scoring="accuracy", cv=inner
+    )
+    # Such small fits gain nothing from threads, and wait for each other on a busy machine.
+    with warnings.catch_warnings(), threadpool_limits(limits=1):
+        # Said in the report, of the fit that counts.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return search.fit(rows, labels)
+
+
+OK, FAULTY, USAGE = 0, 1, 2
+FOLDS, BATCH_SIZE = 5, 32
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def add_probe(parser: argparse.ArgumentParser) -> None:
+    """Declare what a probe can be told."""
+    parser.add_argument("spec", type=Path, metavar="SPEC")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="images, a subfolder for each class"
+    )
+    parser.add_argument(
+        "--model", action="append", metavar="NAME", help="only this model (repeatable)"
+    )
+    parser.add_argument(
+        "--folds",
+        type=_folds,
+        default=FOLDS,
+        metavar="N",
+        help=f"parts that are classified by what the others teach (default: {FOLDS})",
+    )
+    parser.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of the division (default: 0)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the accuracies, too")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument(
+        "--batch-size",
+        type=_batch_size,
+        default=BATCH_SIZE,
+        metavar="N",
+        help=f"images in one forward pass (default: {BATCH_SIZE})",
+    )
+    parser.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
+    add_place(parser)
+    parser.set_defaults(run=_probe)
+
+
+def _folds(text: str) -> int:
+    return _at_least(FEWEST_FOLDS, text)
+
+
+def _batch_size(text: str) -> int:
+    return _at_least(1, text)
+
+
+def _seed(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {least} or more")
+    return int(text)
+
+
+def _probe(options: argparse.Namespace) -> int:
+    require_sklearn()
+    file = read_spec(options.spec, file=str(options.spec), has_baseline=True)
+    names = dict.fromkeys(options.model or file.spec.models)
+    for name in names:
+        if name not in file.spec.models:
+            known = did_you_mean(name, tuple(file.spec.models))
+            print(f"{options.spec} has no model '{name}'; {known}", file=sys.stderr)
+            return USAGE
+    stored = [name for name in names if isinstance(file.spec.models[name], EmbeddingsModel)]
+    for name in stored:
+        print(f"{visible(name)}: stored vectors embed no other images, left out", file=sys.stderr)
+    if len(stored) == len(names):
+        print(f"{options.spec}: no model is left to probe; name one of a network", file=sys.stderr)
+        return FAULTY
+    digests = remembered(options.cache, rehash=options.rehash)
+    sets = labelled_sets(options.data, digest=digests.of, folds=options.folds)
+    context = Context(
+        folder=file.folder,
+        project=Path.cwd(),
+        digest=digests.of,
+        device=options.device,
+        precision=options.precision,
+        mirror=Mirror(folder=place_of(options.cache)),
+    )
+    print(_head(options, sets))
+    accuracies: list[Accuracy] = []
+    for name in (one for one in names if one not in stored):
+        own = list(_accuracies(file, name, sets, context, options))
+        accuracies += own
+        print("\n".join(_lines(own)), flush=True)
+    digests.save()
+    if options.json is not None:
+        _write(options, sets, accuracies)
+    return OK
+
+
+def _accuracies(
+    file: SpecFile,
+    model: str,
+    sets: ModelSets,
+    context: Context,
+    options: argparse.Namespace,
+) -> Iterator[Accuracy]:
+    resources = Resources(
+        cache=EmbeddingCache(
+            folder=place_of(options.cache), shared=shared_of(options.cache, offline=False)
+        ),
+        batch_size=options.batch_size,
+        progress=_tell,
+    )
+    measured = embed_stimuli(file, model, sets, context, resources)
+    for trial in measured.trials:
+        for point in measured.points:
+            found = probe(trial, point.name, sets, folds=options.folds, seed=options.seed)
+            yield Accuracy(
+                spec=file.file,
+                model=model,
+                trial=trial.label,
+                fingerprint=trial.fingerprint,
+                layer=point.name,
+                accuracy=found.accuracy,
+                ci_low=found.ci_low,
+                ci_high=found.ci_high,
+                n=found.n,
+                strengths=list(found.strengths),
+                has_converged=found.has_converged,
+            )
+
+
+def _tell(model: str, done: int, total: int) -> None:
+    """Show on a terminal how far embedding is; a log needs no line for every batch."""
+    if sys.stderr.isatty():
+        end = "\n" if done >= total else "\r"
+        print(f"{visible(model)}: {done} of {total} images embedded", end=end, file=sys.stderr)
+
+
+def _head(options: argparse.Namespace, sets: ModelSets) -> str:
+    sizes = [len(one) for one in sets.sets.values()]
+    return (
+        f"{visible(str(options.data))}: {sum(sizes)} images of {len(sizes)} classes, "
+        f"{max(sizes) / sum(sizes):.1%} of them of the largest one; {options.folds} folds\n"
+        "accuracy, its 95% interval, model [layer]"
+    )
+
+
+def _lines(accuracies: Sequence[Accuracy]) -> Iterator[str]:
+    has_trials = len({one.trial for one in accuracies}) > 1
+    for one in accuracies:
+        trial = f" ({visible(one.trial or '')})" if has_trials else ""
+        place = f"{visible(one.model)} [{visible(one.layer or '')}]{trial}"
+        late = "" if one.has_converged else ", not converged"
+        yield f"{one.accuracy:6.1%}  {one.ci_low:6.1%} {one.ci_high:6.1%}  {place}{late}"
+
+
+def _write(options: argparse.Namespace, sets: ModelSets, accuracies: Sequence[Accuracy]) -> None:
+    digests = {name: one.digest for name, one in sets.sets.items()}
+    document = Accuracies(
+        tool={"name": "pytest-visualbias", "version": __version__},
+        data={
+            "folder": str(options.data),
+            "digest": digest_of_mapping(digests),
+            "classes": {name: len(one) for name, one in sets.sets.items()},
+        },
+        method={
+            "probe": "logistic regression, standardised features, L2 penalty",
+            "inverse_strengths": list(STRENGTHS),
+            "folds": options.folds,
+            "seed": options.seed,
+            "precision": options.precision,
+        },
+        accuracies=list(accuracies),
+    )
+    try:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(options.json, document.model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise ReportError(
+            f"{options.json} cannot be written ({error.strerror}); choose another"
+        ) from None

@@ -1,0 +1,201 @@
+"""The console script's word on reports: one as other files, and two beside each other."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import json_without_commands
+from pytest_visualbias.evaluation.baseline.entries import TOLERANCE
+from pytest_visualbias.reports.comparison import check_outcomes, compare
+from pytest_visualbias.reports.document import read_report
+from pytest_visualbias.reports.files import (
+    FORMATS,
+    STANDARD_OUTPUT,
+    RenderOptions,
+    followed,
+    objection,
+    write,
+)
+from pytest_visualbias.reports.formatting import faults, was_broken, was_strict
+from pytest_visualbias.reports.tables import has_colour, has_unicode, width
+from pytest_visualbias.spec.urls import is_url, place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_visualbias.reports.comparison import Comparison
+    from pytest_visualbias.reports.tables import Screen
+    from pytest_visualbias.results import Report
+    from pytest_visualbias.spec.urls import Url
+
+OK, WORSE, USAGE = 0, 1, 2
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Declare what a report can become."""
+    parser.add_argument(
+        "report",
+        nargs="+",
+        type=place,
+        metavar="RUN.json",
+        help="what --visualbias-json wrote; several for --plots",
+    )
+    for name, kind in FORMATS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            type=place,
+            metavar="FILE",
+            help=f"write {kind.what}" + ("; - is standard output" if kind.is_stream else ""),
+        )
+    parser.add_argument("--title", help="what to call it")
+    parser.add_argument(
+        "--no-thumbnails", action="store_true", help="show no stimuli in a page of HTML"
+    )
+    parser.add_argument(
+        "--plots",
+        type=_folder,
+        metavar="DIR",
+        help="write figures, as SVG and PNG (needs matplotlib)",
+    )
+    parser.add_argument(
+        "--accuracy", type=Path, metavar="FILE", help="what `visualbias probe --json` wrote"
+    )
+    parser.set_defaults(run=_report)
+
+
+def _folder(text: str) -> Path:
+    if is_url(text):
+        raise argparse.ArgumentTypeError("figures go to a folder of this machine; name one")
+    return Path(text)
+
+
+def add_comparison(parser: argparse.ArgumentParser) -> None:
+    """Declare how two reports are compared."""
+    parser.add_argument("old", type=place, metavar="A.json", help="the report of the earlier run")
+    parser.add_argument("new", type=place, metavar="B.json", help="that of the later one")
+    parser.add_argument(
+        "--tolerance",
+        type=_tolerance,
+        default=TOLERANCE,
+        metavar="D",
+        help=f"how far |effect| may rise and count as the same (default: {TOLERANCE:g})",
+    )
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    parser.add_argument("--all", action="store_true", help="show what is the same, too")
+    parser.set_defaults(run=_compare, judges=True)
+
+
+def _tolerance(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not (math.isfinite(found) and found >= 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of 0 or more; give one")
+    return found
+
+
+def _compare(options: argparse.Namespace) -> int:
+    old, new = read_report(options.old), read_report(options.new)
+    check_outcomes(old)
+    check_outcomes(new)
+    found = compare(old, new, options.tolerance)
+    # Whoever reads may have seen enough; what is worse stays worse.
+    with contextlib.suppress(BrokenPipeError):
+        print(_compared(found, options), end="")
+    if not found.changes:
+        return USAGE  # nothing was compared, so nothing is known to be no worse
+    return WORSE if found.is_worse else OK
+
+
+def _compared(comparison: Comparison, options: argparse.Namespace) -> str:
+    if options.json:
+        text = json.dumps(comparison.plain(), indent=1, ensure_ascii=False, allow_nan=False)
+        return f"{json_without_commands(text)}\n"
+    from pytest_visualbias.reports.comparison import table
+
+    return table(comparison, _screen(), shows_all=options.all)
+
+
+def _report(options: argparse.Namespace) -> int:
+    reports = [_titled(read_report(path), options.title) for path in options.report]
+    targets = {name: path for name in FORMATS if (path := getattr(options, name)) is not None}
+    streams = [name for name, path in targets.items() if str(path) == STANDARD_OUTPUT]
+    if len(streams) > 1 or any(not FORMATS[name].is_stream for name in streams):
+        print("only one report can go to standard output, as text; name files", file=sys.stderr)
+        return USAGE
+    if len(reports) > 1 and (targets or options.plots is None):
+        print("several reports become figures only; add --plots DIR", file=sys.stderr)
+        return USAGE
+    if options.accuracy is not None and options.plots is None:
+        print("--accuracy is for a figure; add --plots DIR", file=sys.stderr)
+        return USAGE
+    if (why := _misplaced(targets, options.report)) is not None:
+        print(why, file=sys.stderr)
+        return USAGE
+    for name, path in targets.items():
+        write(name, reports[0], path, RenderOptions(thumbnails=not options.no_thumbnails))
+    if options.plots is not None:
+        drawn = _plots(reports, options.plots, options.accuracy)
+        for path in drawn:
+            print(path)
+        if not drawn:
+            why = "no figure can be drawn: nothing was measured; `visualbias report` says why"
+            print(why, file=sys.stderr)
+    elif not targets:
+        print(_on_screen(reports[0]), end="")
+    return OK
+
+
+def _misplaced(targets: Mapping[str, Path | Url], read: Sequence[Path | Url]) -> str | None:
+    """Return why a report must not go where it is to go, if any must not."""
+    places = {followed(path) for path in read}
+    for name, path in targets.items():
+        why = objection(name, path)
+        if followed(path) in places:
+            why = f"{path} is the report that is read; name another file"
+        if why is not None:
+            return f"--{name.replace('_', '-')}: {why}"
+    return None
+
+
+def _plots(reports: Sequence[Report], folder: Path, accuracy: Path | None) -> list[Path]:
+    from pytest_visualbias.reports.document import read_accuracies
+    from pytest_visualbias.reports.figures.writing import write as draw
+
+    accuracies = [] if accuracy is None else read_accuracies(accuracy)
+    return draw(reports, folder, accuracies=accuracies)
+
+
+def _titled(report: Report, title: str | None) -> Report:
+    if title is None:
+        return report
+    return report.model_copy(update={"summary": {**report.summary, "title": title}})
+
+
+def _on_screen(report: Report) -> str:
+    from pytest_visualbias.reports.terminal import render
+
+    return render(
+        report.results,
+        faults(report),
+        _screen(),
+        verbosity=1,
+        is_strict=was_strict(report),
+        is_broken=was_broken(report),
+    )
+
+
+def _screen() -> Screen:
+    from pytest_visualbias.reports.tables import Screen
+
+    return Screen(
+        width=width(), has_colour=has_colour(sys.stdout), has_unicode=has_unicode(sys.stdout)
+    )

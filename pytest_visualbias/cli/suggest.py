@@ -1,0 +1,125 @@
+"""The console script's ``suggest``: limits for a spec that the model before supports."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.cli.cache import add_place, opened, remembered
+from pytest_visualbias.cli.suggesting.combining import suggestions
+from pytest_visualbias.cli.suggesting.measuring import chosen_model, measure
+from pytest_visualbias.cli.suggesting.showing import lines, table
+from pytest_visualbias.embeddings.table import Resources
+from pytest_visualbias.errors import UsageError, printable
+from pytest_visualbias.evaluation.run import EvaluationRun
+from pytest_visualbias.evaluation.settings import RunSettings
+from pytest_visualbias.spec.urls import place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_visualbias.cli.suggesting.combining import Suggestion
+    from pytest_visualbias.cli.suggesting.measuring import SuggestionBasis
+    from pytest_visualbias.evaluation.run import LoadedSpec
+
+OK, FAULTY, USAGE, REMOVED = 0, 1, 2, 4
+SEEDS = 3
+MOST_SEEDS = 100
+BATCH_SIZE = 32
+EVERY = 5.0
+EXAMPLES = """examples:
+  visualbias suggest bias_specs/gender.bias.yaml
+  visualbias suggest bias_specs/gender.bias.yaml --model after --seeds 10
+
+docs/limits.md says how limits are derived. The exit code is 1 if the spec is faulty or no model can
+be measured, and 2 for a wrong call.
+"""
+
+
+def add_suggest(parser: argparse.ArgumentParser) -> None:
+    """Declare what limits are derived from."""
+    parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("spec", type=Path, metavar="SPEC")
+    parser.add_argument(
+        "--model", metavar="NAME", help="derive limits from this model (default: before)"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=_seeds,
+        default=SEEDS,
+        metavar="N",
+        help=f"untrained networks of its architecture to compare with; 0 for none ({SEEDS})",
+    )
+    parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)  # removed
+    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
+    add_place(parser)
+    parser.set_defaults(run=_suggest)
+
+
+def _seeds(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= MOST_SEEDS):
+        raise argparse.ArgumentTypeError(f"'{text}' is not from 0 to {MOST_SEEDS}; give that")
+    return int(text)
+
+
+def _suggest(options: argparse.Namespace) -> int:
+    if options.write:
+        print("--write is removed: 'suggest' prints the lines to paste", file=sys.stderr)
+        return REMOVED
+    try:
+        return _measured(options)
+    except UsageError as error:
+        print(printable(str(error)), file=sys.stderr)
+        return USAGE
+
+
+def _measured(options: argparse.Namespace) -> int:
+    if not options.spec.is_file():
+        raise UsageError(f"there is no spec {options.spec}; correct the path")
+    digests = remembered(options.cache, rehash=False)
+    session = EvaluationRun(
+        settings=RunSettings(project=Path.cwd(), stimuli=options.stimuli, device=options.device),
+        resources=Resources(
+            cache=opened(options.cache),
+            batch_size=BATCH_SIZE,
+            progress=_progress(),
+        ),
+        digest=digests.of,
+    )
+    loaded = session.load(options.spec.absolute(), str(options.spec))
+    model = chosen_model(loaded.file.spec, options.model)
+    measured = measure(session, loaded, model, seeds=options.seeds)
+    digests.save()
+    found = suggestions(loaded.file.spec, measured)
+    _show(loaded, measured, found)
+    is_unmeasured = all(basis.problem for one in found for basis in one.bases)
+    return FAULTY if is_unmeasured else OK
+
+
+def _show(loaded: LoadedSpec, measured: SuggestionBasis, found: tuple[Suggestion, ...]) -> None:
+    print(printable(f"{loaded.file.file}: what '{measured.model}' supports"))
+    for note in measured.notes:
+        print(printable(note))
+    print("\n".join(["", *table(found), "", *lines(found), ""]))
+    if any(one.limits for one in found):
+        print(printable(f"paste these keys into the tests of {loaded.file.file}"))
+    else:
+        print("no limits are proposed")
+
+
+def _progress() -> Callable[[str, int, int], None]:
+    """Return what tells now and then how far embedding is."""
+    start = time.monotonic()
+    told = [start]
+
+    def tell(model: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - told[0] >= EVERY:
+            told[0] = now
+            print(f"{printable(model)}: {done} of {total} images embedded", file=sys.stderr)
+
+    return tell

@@ -1,0 +1,192 @@
+"""What limits are derived from: the numbers of one test at one layer, taken from its records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_visualbias.evaluation.decision_rules import effective_settings
+from pytest_visualbias.evaluation.verdict import signed_magnitude
+from pytest_visualbias.results import format_effect
+from pytest_visualbias.statistics.intervals import t_margin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_visualbias.results import ResultRecord
+    from pytest_visualbias.spec.fields import Alternative
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.test_kinds import BiasTest
+
+ROLES = ("X", "Y", "A", "B")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Basis:
+    """The numbers of one test of one model at one layer."""
+
+    model: str
+    layer: str
+    alternative: Alternative = "two-sided"
+    level: float = 0.05
+    count: int = 1
+    sides: tuple[tuple[int, int], ...] = ()
+    effect: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    untrained: tuple[float, ...] = ()
+    trials: tuple[float, ...] = ()
+    spreads: tuple[float, ...] = ()
+    other: str = ""
+    rates: tuple[float, float] | None = None
+    within: float = 0.0
+    error: float = 0.0
+    freedom: float = 1.0
+    problem: str = ""
+
+    @property
+    def size(self) -> float:
+        """How large the effect is, in the direction that counts."""
+        return signed_magnitude(self.effect, self.alternative)
+
+    @property
+    def largest(self) -> float:
+        """The end of the interval that is farthest from no effect, in the direction that counts."""
+        return max(
+            signed_magnitude(self.low, self.alternative),
+            signed_magnitude(self.high, self.alternative),
+        )
+
+    @property
+    def smallest(self) -> float:
+        """The end that is nearest to none; zero where the interval holds it."""
+        if self.low <= 0 <= self.high:
+            return 0.0
+        return max(
+            0.0, min(signed_magnitude(end, self.alternative) for end in (self.low, self.high))
+        )
+
+
+def counted(spec: BiasSpec, test: BiasTest) -> bool:
+    """Whether the p of a test counts in the correction once it has limits."""
+    is_judged = test.control is None and bool(test.compared)
+    return is_judged and effective_settings(spec, test).evidence == "significant"
+
+
+def basis_of(
+    spec: BiasSpec,
+    test: BiasTest,
+    record: ResultRecord,
+    *,
+    untrained: ResultRecord | None,
+    others: Sequence[ResultRecord],
+    count: int,
+) -> Basis:
+    """Return the numbers of a test."""
+    start = Basis(model=record.model, layer=record.layer)
+    if record.outcome == "error" or record.effect_judged is None:
+        return _unmeasured(start, "; ".join(record.reasons))
+    if record.outcome == "invalid":
+        return _unmeasured(start, f"{'; '.join(record.reasons)}, so it says nothing yet")
+    if record.prediction is not None and record.prediction.is_blind:
+        return _unmeasured(start, f"'{record.model}' does not know the class: {_hint(record)}")
+    plan = effective_settings(spec, test)
+    pairs = test.compared[:1] if plan.sides == "targets" else test.compared
+    sizes = {"X": record.n_x, "Y": record.n_y, "A": record.n_a, "B": record.n_b}
+    members = count if counted(spec, test) else 1
+    spreads, other = _spreads(record, others, pairs)
+    error, freedom = _error(record, [size for size in sizes.values() if size])
+    return Basis(
+        model=record.model,
+        layer=record.layer,
+        alternative=plan.alternative if pairs else "two-sided",
+        level=plan.alpha / (1 if spec.settings.correction == "none" else max(members, 1)),
+        count=members,
+        sides=tuple((sizes[first] or 0, sizes[second] or 0) for first, second in pairs),
+        effect=record.effect_judged,
+        low=_or(record.ci_low, record.effect_judged),
+        high=_or(record.ci_high, record.effect_judged),
+        untrained=_effects(untrained) if untrained is not None else (),
+        trials=_effects(record) if record.trials else (),
+        spreads=spreads,
+        other=other,
+        error=error,
+        freedom=freedom,
+        **_of_predictions(record),
+    )
+
+
+def _hint(record: ResultRecord) -> str:
+    shown = format_effect(record.effect_judged or 0.0)
+    return f"its gap of {shown} says nothing of limits; check 'class', 'label' and the classifier"
+
+
+def _of_predictions(record: ResultRecord) -> dict[str, Any]:
+    asked = record.prediction
+    if asked is None:
+        return {}
+    still = {role: dict.fromkeys(scores, 0.0) for role, scores in record.scores.items()}
+    within = _spread(still, record.scores, ("X", "Y")) or 0.0
+    return {
+        "rates": (asked.rate_x, asked.rate_y) if asked.rate != "score" else None,
+        "within": within,
+    }
+
+
+def _error(record: ResultRecord, sizes: Sequence[int]) -> tuple[float, float]:
+    """Return the standard error that an interval was made of, and its degrees of freedom, about."""
+    sampled = [size for size in sizes if size > 1]
+    if record.ci_low is None or record.ci_high is None or not sampled:
+        return 0.0, 1.0
+    total = math.fsum(1 / size for size in sampled)
+    freedom = total**2 / math.fsum(1 / size**2 / (size - 1) for size in sampled)
+    half = (record.ci_high - record.ci_low) / 2
+    return half / t_margin(freedom, 1 - record.alpha), freedom
+
+
+def _unmeasured(start: Basis, problem: str) -> Basis:
+    return Basis(model=start.model, layer=start.layer, problem=problem)
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value
+
+
+def _effects(record: ResultRecord) -> tuple[float, ...]:
+    """Return the judged effect of each trial or seed, of one that is alone its own."""
+    if record.effect_judged is None:
+        return ()
+    found = (record.trials or {}).get("effect_judged") or [record.effect_judged]
+    return tuple(float(value) for value in found)
+
+
+def _spreads(
+    record: ResultRecord, others: Sequence[ResultRecord], pairs: Sequence[tuple[str, str]]
+) -> tuple[tuple[float, ...], str]:
+    """Return for each side how much scores change to the model that changes them the most."""
+    best: tuple[tuple[float, ...], str] = ((), "")
+    for other in others:
+        found = [_spread(record.scores, other.scores, pair) for pair in pairs]
+        values = tuple(value for value in found if value is not None)
+        if len(values) == len(pairs) and sum(values) > sum(best[0]):
+            best = values, other.model
+    return best
+
+
+def _spread(
+    before: Mapping[str, Mapping[str, float]],
+    after: Mapping[str, Mapping[str, float]],
+    roles: tuple[str, str],
+) -> float | None:
+    """Return the standard deviation of changes within the two sets of a side."""
+    squares, freedom = 0.0, 0
+    for role in roles:
+        old, new = before.get(role, {}), after.get(role, {})
+        if not old or old.keys() != new.keys():
+            return None
+        changes = [new[image] - old[image] for image in old]
+        middle = math.fsum(changes) / len(changes)
+        squares += math.fsum((change - middle) ** 2 for change in changes)
+        freedom += len(changes) - 1
+    return math.sqrt(squares / freedom) if freedom > 0 else None

@@ -1,0 +1,227 @@
+"""From the numbers of a test to limits that they support, each with its reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.results import format_effect
+from pytest_visualbias.statistics.intervals import largest_effect, t_margin
+from pytest_visualbias.statistics.power import (
+    detectable_effect,
+    smallest_detectable_effect,
+    smallest_p,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_visualbias.cli.suggesting.basis import Basis
+
+STEP = 0.05
+FINE = 0.01
+
+# Nearer to the bound than this, almost nothing could be over a limit.
+ROOM = 0.95
+MOST_IMAGES = 1000
+DIGITS = 9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """A limit and what decided it."""
+
+    value: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """What is proposed for a test at one layer."""
+
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    refusals: tuple[str, ...] = ()
+    detectable: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Smallest:
+    """The smallest effect, and the smallest growth, that sets can tell from chance."""
+
+    effect: float
+    growth: float
+
+
+def propose(basis: Basis, *, can_grow: bool) -> Proposal:
+    """Propose limits for a test that compares sets."""
+    if basis.problem:
+        return Proposal(refusals=(basis.problem,))
+    visible = _visible(basis)
+    if visible is None:
+        return Proposal(refusals=(hidden_reason(basis),))
+    limits, refusals = {}, []
+    bound = min(largest_effect(*side) for side in basis.sides)
+    effect = _on_effect(basis, visible, bound)
+    growth = _on_growth(basis, visible, bound) if can_grow else None
+    for key, found in (("max_effect", effect), ("max_growth", growth)):
+        if isinstance(found, Limit):
+            limits[key] = found
+        elif found is not None:
+            refusals.append(f"no {key}: {found}")
+    if isinstance(growth, Limit):
+        limits["max_shift"] = shift_limit(basis, growth, STEP)
+    return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))
+
+
+def shift_limit(basis: Basis, growth: Limit, step: float) -> Limit:
+    """Return the limit that an effect keeps if it vanishes, but not if it turns round."""
+    value = rounded_up(abs(basis.effect) + growth.value, step)
+    reason = (
+        f"the effect of '{basis.model}' is {format_effect(basis.effect)}: it may vanish, and "
+        "beyond that grow as much the other way"
+    )
+    return Limit(value=value, reason=reason)
+
+
+def _visible(basis: Basis) -> Smallest | None:
+    """Return the smallest effect that the permutations of both sides can detect."""
+    found = [
+        smallest_detectable_effect(*side, basis.level, basis.alternative) for side in basis.sides
+    ]
+    changes = [smallest_detectable_effect(*side, basis.level, "greater") for side in basis.sides]
+    spreads = basis.spreads or (1.0,) * len(basis.sides)
+    apart = [
+        in_deviations(d, *side) * spread
+        for d, side, spread in zip(changes, basis.sides, spreads, strict=True)
+        if d is not None
+    ]
+    known = [d for d in found if d is not None]
+    if len(known) < len(basis.sides) or len(apart) < len(basis.sides):
+        return None
+    tails = 2 if basis.alternative == "two-sided" else 1
+    margin = t_margin(basis.freedom, 1 - min(2 * basis.level / tails, 1)) * basis.error
+    # Published evidence permutes the labels of the targets alone.
+    effect = max(*known, margin) if len(known) > 1 else known[0]
+    return Smallest(effect=effect, growth=math.hypot(*apart))
+
+
+def detectable(basis: Basis) -> float | None:
+    """Return the smallest true effect that is found in 80 % of samples like the measured one."""
+    if not basis.error:
+        return None
+    return detectable_effect(basis.error, basis.freedom, basis.level, basis.alternative)
+
+
+def in_deviations(d: float, n_x: int, n_y: int) -> float:
+    """Return an effect size in standard deviations within the sets, instead of over both."""
+    total, per_image = n_x + n_y, 1 / n_x + 1 / n_y
+    t = d * math.sqrt((total - 2) / ((total - 1) * per_image - d * d))
+    return t * math.sqrt(per_image)
+
+
+def hidden_reason(basis: Basis) -> str:
+    """Say that nothing could be told from chance, and what would change that."""
+    sizes = _sizes(basis)
+    enough = next(
+        (n for n in range(2, MOST_IMAGES) if smallest_p(n, n, basis.alternative) <= basis.level),
+        MOST_IMAGES,
+    )
+    among = f" once p is corrected over {basis.count}" if basis.count > 1 else ""
+    fewer = ", or draw fewer tests into a spec" if basis.count > 1 else ""
+    return (
+        f"no gate is possible: {sizes} images cannot tell any effect from chance{among}; "
+        f"{enough} in a set could{fewer}"
+    )
+
+
+def _on_effect(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
+    low, high = format_effect(basis.low), format_effect(basis.high)
+    reasons = {
+        f"the interval of '{basis.model}' is {low} to {high}": basis.largest,
+        f"smaller ones need not be told from chance {conditions(basis)}": visible.effect,
+    }
+    if basis.untrained:
+        # Either sign: chance has no direction.
+        most = max(abs(value) for value in basis.untrained)
+        seeds = f"{len(basis.untrained)} seeds" if len(basis.untrained) > 1 else "1 seed"
+        reasons[f"an untrained network shows up to {most:.2f} ({seeds})"] = most
+    reason = max(reasons, key=lambda text: reasons[text])
+    value = rounded_up(reasons[reason], STEP)
+    if value > ROOM * bound:
+        return f"{reason}, and no effect can be over {bound:.2f}; gate its growth, or add images"
+    return Limit(value=value, reason=reason)
+
+
+def _on_growth(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
+    if basis.spreads:
+        change = f"as scores change from '{basis.model}' to '{basis.other}'"
+    else:
+        change = "if scores before and after correlate by 0.5"
+    reasons = {f"less need not be told from chance {conditions(basis)}, {change}": visible.growth}
+    if basis.trials:
+        sizes = [abs(value) for value in basis.trials]
+        apart = max(sizes) - min(sizes)
+        reasons[f"{len(sizes)} trials of '{basis.model}' differ by {apart:.2f}"] = apart
+    reason = max(reasons, key=lambda text: reasons[text])
+    value = rounded_up(reasons[reason], STEP)
+    room = bound - abs(basis.effect)
+    if value >= room:
+        return (
+            f"from {format_effect(basis.effect)} in '{basis.model}' an effect can grow by "
+            f"{room:.2f} at the most, and {reason}"
+        )
+    return Limit(value=value, reason=reason)
+
+
+def conditions(basis: Basis) -> str:
+    """Say what decides how much can be told from chance."""
+    among = f", {basis.count} p" if basis.count > 1 else ""
+    return f"({_sizes(basis)} images{among})"
+
+
+def _sizes(basis: Basis) -> str:
+    return " and ".join(dict.fromkeys(f"{one} against {other}" for one, other in basis.sides))
+
+
+def propose_control(basis: Basis) -> Proposal:
+    """Propose what a positive control must show: half of what the model surely shows."""
+    if basis.problem:
+        return Proposal(refusals=(basis.problem,))
+    visible = _visible(basis)
+    least = visible.effect if visible is not None else math.inf
+    ends = f"{format_effect(basis.low)} to {format_effect(basis.high)}"
+    surely = f"the interval of '{basis.model}' is {ends}"
+    if basis.size < least or basis.smallest <= 0:
+        shown = "none could" if visible is None else f"from {least:.2f} on it could"
+        refusal = (
+            f"no min_effect: '{basis.model}' does not show this control ({surely}; {shown} be told "
+            "from chance); take a control that it shows"
+        )
+        return Proposal(
+            refusals=(refusal,), detectable=None if visible is None else detectable(basis)
+        )
+    value = max(_down(basis.smallest / 2, STEP), STEP)
+    limit = Limit(value=value, reason=f"half of what is sure: {surely}")
+    return Proposal(limits={"min_effect": limit}, detectable=detectable(basis))
+
+
+def propose_likeness(basis: Basis, *, can_grow: bool) -> Proposal:
+    """Propose a limit for how alike the images of one set are, which has no p."""
+    if basis.problem:
+        return Proposal(refusals=(basis.problem,))
+    if not can_grow:
+        return Proposal(refusals=("no limit: a mean cosine says little without a model before",))
+    half = (basis.high - basis.low) / 2
+    value = max(rounded_up(math.sqrt(2) * half, FINE), FINE)
+    reason = f"the interval of '{basis.model}' is ± {half:.3f}, that of a change √2 as wide"
+    return Proposal(limits={"max_shift": Limit(value=value, reason=reason)})
+
+
+def rounded_up(value: float, step: float) -> float:
+    """Return the next multiple of a step that is not below a value."""
+    return round(math.ceil(round(value / step, DIGITS)) * step, DIGITS)
+
+
+def _down(value: float, step: float) -> float:
+    return round(math.floor(round(value / step, DIGITS)) * step, DIGITS)

@@ -1,0 +1,139 @@
+"""The console script's word on suites: which there are, and what is in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.spec.effective_settings import points_for
+from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.schema import ConceptWords
+from pytest_visualbias.spec.suites import find_suite, read_suite, suite_names
+from pytest_visualbias.spec.test_kinds import concepts_of
+from pytest_visualbias.stimuli.manifest import read_manifest
+from pytest_visualbias.stimuli.resolve import concept_files
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator
+
+    from pytest_visualbias.spec.suites import StimulusRoot, SuiteFile
+    from pytest_visualbias.spec.test_kinds import BiasTest
+
+OK, USAGE = 0, 2
+WIDTH = 100
+
+
+def add_suites(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be asked."""
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a suite, or a *.suite.yaml: say all of it"
+    )
+    parser.set_defaults(run=_suites)
+
+
+def _suites(options: argparse.Namespace) -> int:
+    names = (options.name,) if options.name else suite_names()
+    for name in names:
+        found = find_suite(name, folder=Path(), shown="")
+        if found is None:
+            print(
+                f"there is no suite '{name}'; {did_you_mean(name, suite_names())}", file=sys.stderr
+            )
+            return USAGE
+        suite = read_suite(found[0], file=found[1])
+        lines = _whole(suite) if options.name else _short(suite)
+        print("\n".join([*lines, ""] if name != names[-1] else lines))
+    return OK
+
+
+def _short(file: SuiteFile) -> Iterator[str]:
+    suite = file.suite
+    files = sum(len(read_manifest(home.suite)) for home in {*file.homes.values()})
+    images = f", {files} images" if files else ""
+    yield f"{file.name}: {suite.title}"
+    yield f"  {len(suite.tests)} tests, {len(suite.concepts)} sets{images}"
+    counts = Counter(tag for test in suite.tests for tag in test.tags)
+    yield from _wrapped("tags", ", ".join(f"{tag} ({count})" for tag, count in counts.items()))
+    yield from _wrapped("stimuli", _places(file))
+    yield from _wrapped("licence", suite.licence)
+    yield from _wrapped("citation", suite.citation)
+
+
+def _whole(file: SuiteFile) -> Iterator[str]:
+    suite, sizes = file.suite, _sizes(file)
+    yield f"{file.name}: {suite.title}"
+    for key in ("citation", "source", "licence"):
+        yield from _wrapped(key, getattr(suite, key))
+    yield from _wrapped("stimuli", _places(file))
+    layers = [point.name for point in points_for(suite.layers or (), {})]
+    yield from _wrapped("layers", ", ".join(layers) or "pooled, unless the spec has others")
+    yield from _wrapped("duplicates", ", ".join(suite.known_duplicates))
+    yield "tags"
+    yield from (f"  {tag}: {meaning}" for tag, meaning in suite.tags.items())
+    yield "tests"
+    for test in suite.tests:
+        yield from _test(test, sizes)
+
+
+def _places(file: SuiteFile) -> str:
+    return "; ".join(map(_place, dict.fromkeys(file.homes.values())))
+
+
+def _place(home: StimulusRoot) -> str:
+    entries = read_manifest(home.suite) if home.can_be_fetched else ()
+    there = sum((home.folder / entry.path).is_file() for entry in entries)
+    if there:
+        state = f"{there} of {len(entries)} are there"
+    elif entries:
+        state = f"not there; visualbias fetch {home.suite}"
+    else:
+        state = "there" if home.folder.is_dir() else "not there"
+    return f"{home.folder} ({state})"
+
+
+def _test(test: BiasTest, sizes: dict[str, int]) -> Iterator[str]:
+    control = ", a positive control" if test.control is not None else ""
+    yield f"  {test.name} ({test.kind}{control}; {', '.join(test.tags)})"
+    if test.about:
+        yield from textwrap.wrap(test.about, WIDTH, initial_indent="    ", subsequent_indent="    ")
+    roles = concepts_of(test).items()
+    yield "    " + ", ".join(f"{role} {name}{_shown(sizes.get(name))}" for role, name in roles)
+
+
+def _shown(size: int | None) -> str:
+    return "" if size is None else f" ({size})"
+
+
+def _sizes(file: SuiteFile) -> dict[str, int]:
+    """Return the numbers of images of the concepts, as far as they are known."""
+    homes = {home.suite for home in file.homes.values() if home.can_be_fetched}
+    counts = {home: Counter(entry.folder for entry in read_manifest(home)) for home in homes}
+    sizes: dict[str, int] = {}
+    for name, concept in file.suite.concepts.items():
+        if isinstance(concept, ConceptWords):
+            sizes[name] = len(concept.text)
+            continue
+        chosen, listed = concept_files(concept), counts.get(file.homes[name].suite, Counter())
+        if chosen.files is not None:
+            sizes[name] = len(chosen.files)
+        elif chosen.pattern is None and (count := listed[os.path.normpath(chosen.path)]):
+            sizes[name] = count
+    return sizes
+
+
+def _wrapped(key: str, text: str) -> Iterable[str]:
+    """Return lines of a key and its text, none where there is no text."""
+    if not text:
+        return []
+    return textwrap.wrap(
+        f"{key}: {text}",
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,284 @@
+"""List, measure and evict entries of the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import safetensors
+
+from pytest_visualbias.embeddings.cache import FORMAT
+from pytest_visualbias.stimuli.digest_cache import MEMO
+from pytest_visualbias.stimuli.remote.mirror import FETCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+KEY = re.compile(r"[0-9a-f]{64}")
+LOCK = re.compile(rf"{KEY.pattern}\.lock")
+FORMATS = re.compile(r"[0-9]+")
+VECTORS, NUMBERS, PART = ".safetensors", "numbers.json", ".part"
+DAY = 86_400.0
+UNREADABLE = (KeyError, OSError, TypeError, ValueError, safetensors.SafetensorError)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheKey:
+    """The vectors of one network at one layer, or the results of a family of tests."""
+
+    path: Path
+    files: Mapping[Path, int]
+    used: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(self.files.values())
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether an older version of the cache wrote it, so that this one never reads it."""
+        return not self.is_fetched and _is_outdated(self.path.parent)
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether it holds copies of what lies at a URL."""
+        return self.path.parent.name == FETCHED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheContents:
+    """What lies in a cache folder."""
+
+    keys: tuple[CacheKey, ...]
+    leftovers: Mapping[Path, int]
+    locks: Mapping[Path, float]
+    hollow: tuple[Path, ...]
+    memo: int
+    fetched: tuple[CacheKey, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the keys, of what was fetched, and of the remembered digests."""
+        return sum(key.size for key in (*self.keys, *self.fetched)) + self.memo
+
+    @property
+    def idle(self) -> list[CacheKey]:
+        """What may go in the order in which it should: what was fetched, once a day has passed."""
+        fetched = [key for key in self.fetched if key.used < time.time() - DAY]
+        return sorted([*self.keys, *fetched], key=_turn)
+
+
+def list_cache(folder: Path) -> CacheContents:
+    """Return what lies in a cache folder; nothing where there is none."""
+    top = _entries(folder)
+    homes = [one for one, said in top.items() if FORMATS.fullmatch(one.name) and _is_folder(said)]
+    inside = {path: entry for home in homes for path, entry in _entries(home).items()}
+    leftovers = _unfinished(top, prefix=MEMO)
+    keys: list[CacheKey] = []
+    hollow: list[Path] = []
+    for path, said in inside.items():
+        if not (KEY.fullmatch(path.name) and _is_folder(said)):
+            continue
+        entries = _entries(path)
+        leftovers |= _unfinished(entries)
+        if files := _kept(entries):
+            keys.append(CacheKey(path=path, files=files, used=said.st_mtime))
+        elif _is_old(said):
+            hollow.append(path)
+    return CacheContents(
+        keys=tuple(sorted(keys, key=_turn)),
+        leftovers=leftovers,
+        locks={one: said.st_mtime for one, said in inside.items() if LOCK.fullmatch(one.name)},
+        hollow=(*hollow, *(home for home in homes if _is_outdated(home))),
+        memo=top[folder / MEMO].st_size if folder / MEMO in top else 0,
+        fetched=tuple(_fetched(folder / FETCHED)),
+    )
+
+
+def _turn(key: CacheKey) -> tuple[bool, float, Path]:
+    return not key.is_outdated, key.used, key.path
+
+
+def _fetched(home: Path) -> Iterator[CacheKey]:
+    for path, entry in _entries(home).items():
+        if KEY.fullmatch(path.name) and _is_folder(entry):
+            yield CacheKey(path=path, files=dict(_below(path)), used=entry.st_mtime)
+
+
+def _below(folder: Path) -> Iterator[tuple[Path, int]]:
+    for path, entry in _entries(folder).items():
+        if _is_folder(entry):
+            yield from _below(path)
+        else:
+            yield path, entry.st_size
+
+
+def _entries(folder: Path) -> dict[Path, os.stat_result]:
+    """Return what a folder holds, in the order of names; links are not followed."""
+    try:
+        paths = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    found = {}
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            found[path] = path.lstat()
+    return found
+
+
+def _is_outdated(home: Path) -> bool:
+    return int(home.name) < int(FORMAT)
+
+
+def _kept(entries: Mapping[Path, os.stat_result]) -> dict[Path, int]:
+    return {
+        path: entry.st_size
+        for path, entry in entries.items()
+        if (path.suffix == VECTORS or path.name == NUMBERS) and stat.S_ISREG(entry.st_mode)
+    }
+
+
+def _unfinished(entries: Mapping[Path, os.stat_result], prefix: str = "") -> dict[Path, int]:
+    """Return the files that nobody can still be writing."""
+    return {
+        path: entry.st_size
+        for path, entry in entries.items()
+        if path.suffix == PART and path.name.startswith(prefix) and _is_old(entry)
+    }
+
+
+def _is_old(said: os.stat_result) -> bool:
+    return said.st_mtime < time.time() - DAY
+
+
+def _is_folder(said: os.stat_result) -> bool:
+    return stat.S_ISDIR(said.st_mode)
+
+
+def count_images(keys: Iterable[CacheKey]) -> int:
+    """Return how many different images have vectors; files that cannot be read have none."""
+    digests: set[str] = set()
+    for path in (path for key in keys for path in key.files if path.suffix == VECTORS):
+        with contextlib.suppress(*UNREADABLE), safetensors.safe_open(path, "numpy") as stored:
+            digests.update(json.loads(stored.metadata()["digests"]))
+    return len(digests)
+
+
+@dataclass(kw_only=True, slots=True)
+class RemovedEntries:
+    """What was removed, counted while it is."""
+
+    keys: int = 0
+    leftovers: int = 0
+    size: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def prune(
+    folder: Path, *, limit: int | None = None, unused_for: float | None = None
+) -> RemovedEntries:
+    """Remove what runs and older formats left, and the keys that are too old or too many."""
+    found = list_cache(folder)
+    oldest = time.time() - unused_for if unused_for is not None else 0.0
+    doomed = [key for key in found.idle if key.is_outdated or key.used < oldest]
+    if limit is not None:
+        # Both are taken from the front of one order, so that the longer holds the other.
+        doomed = max(doomed, _overflow(found, limit), key=len)
+    return _remove(found, doomed)
+
+
+def evict_to_limit(folder: Path, limit_bytes: int) -> RemovedEntries:
+    """Keep a cache under a size, after a run: whatever goes wrong costs room only."""
+    try:
+        found = list_cache(folder)
+    except OSError:
+        return RemovedEntries()
+    return _remove(found, _overflow(found, limit_bytes))
+
+
+def clear(folder: Path) -> RemovedEntries:
+    """Remove everything but what running processes hold or are about to write."""
+    found = list_cache(folder)
+    removed = _remove(found, (*found.keys, *found.fetched), age=0.0)
+    if found.memo:
+        _unlink(folder / MEMO, found.memo, removed)
+    _drop_lock(folder / f"{MEMO}.lock", removed)
+    return removed
+
+
+def _overflow(cache_contents: CacheContents, limit: int) -> list[CacheKey]:
+    """Return the keys without which the others are under a size."""
+    excess = cache_contents.size - limit
+    doomed: list[CacheKey] = []
+    for key in cache_contents.idle:
+        if excess <= 0:
+            break
+        doomed.append(key)
+        excess -= key.size
+    return doomed
+
+
+def _remove(
+    cache_contents: CacheContents, doomed: Iterable[CacheKey], *, age: float = DAY
+) -> RemovedEntries:
+    """Remove keys and leftovers, and the locks of this age that nobody holds."""
+    removed = RemovedEntries()
+    for path, size in cache_contents.leftovers.items():
+        removed.leftovers += _unlink(path, size, removed)
+    for path, made in cache_contents.locks.items():
+        if made <= time.time() - age:
+            _drop_lock(path, removed)
+    for key in doomed:
+        _drop_key(key, removed)
+    _drop_empty(cache_contents.hollow)
+    return removed
+
+
+def _drop_key(key: CacheKey, removed: RemovedEntries) -> None:
+    with contextlib.suppress(OSError):  # removed by somebody else
+        if key.path.stat().st_mtime > key.used:
+            return  # used since it was looked at
+        gone = [_unlink(path, size, removed) for path, size in key.files.items()]
+        removed.keys += any(gone)
+    if key.is_fetched:
+        inner = (Path(folder) for folder, _, _ in os.walk(key.path, topdown=False))
+        _drop_empty([*inner, key.path])
+    elif key.is_outdated:
+        _drop_empty([key.path])
+
+
+def _unlink(path: Path, size: int, removed: RemovedEntries) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        removed.problems.append(f"{path} cannot be removed ({error.strerror})")
+        return False
+    removed.size += size
+    return True
+
+
+def _drop_lock(path: Path, removed: RemovedEntries) -> None:
+    if not path.exists():
+        return  # to take the lock would make it
+    # Held by somebody, or on a file system without locks: it stays.
+    with contextlib.suppress(OSError, NotImplementedError):
+        with filelock.FileLock(path, timeout=0):
+            path.unlink()
+        removed.leftovers += 1
+
+
+def _drop_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

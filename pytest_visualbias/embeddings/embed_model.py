@@ -1,0 +1,469 @@
+"""Embed the stimuli of a spec with one model: from the cache, else with its encoder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.extraction import (
+    CacheWriter,
+    check_network,
+    extract,
+    vector_lengths,
+)
+from pytest_visualbias.embeddings.request import (
+    EmbeddingJob,
+    EmbeddingRequest,
+    distinct_requests,
+    merge_requests,
+)
+from pytest_visualbias.embeddings.table import (
+    EmbeddingTable,
+    ModelSets,
+    ModelVectors,
+    Resources,
+    Trial,
+)
+from pytest_visualbias.embeddings.text_embeddings import embed_texts
+from pytest_visualbias.errors import EncoderError, StimulusError, StorageError
+from pytest_visualbias.models.checkpoint_headers import contents_of, flaws_of
+from pytest_visualbias.models.encoder import NamesClasses, ReadOut, StatesReadOut, find_source
+from pytest_visualbias.models.stored_vectors import open_vectors
+from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of, points_of
+from pytest_visualbias.spec.hashing import digest_of_mapping
+from pytest_visualbias.spec.model_entries import (
+    OWN_PRECISION,
+    EmbeddingsModel,
+    NetworkEntry,
+    ProgramModel,
+)
+from pytest_visualbias.spec.test_kinds import concepts_of
+from pytest_visualbias.spec.urls import Url, is_url, place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from pytest_visualbias.embeddings.text_embeddings import TextVectors
+    from pytest_visualbias.models.encoder import Context, Encoder, Identity
+    from pytest_visualbias.spec.model_entries import ModelEntry
+    from pytest_visualbias.spec.parser import SpecFile
+    from pytest_visualbias.spec.schema import LayerPoint
+    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
+
+# Layers whose rows are scores of classes.
+CLASSES = (LOGITS, PROBABILITIES)
+
+
+def _used(file: SpecFile) -> list[str]:
+    """Return the concepts that tests use, in the order of the spec."""
+    used = {concept for test in file.spec.tests for concept in concepts_of(test).values()}
+    return [concept for concept in file.spec.concepts if concept in used]
+
+
+def stored_sets(
+    file: SpecFile, model: str, entry: EmbeddingsModel, *, layer: str, mirror: Mirror
+) -> tuple[ModelSets, dict[str, np.ndarray]]:
+    """Return the sets of a model of stored vectors and their vectors ``(n, dim)``, by concept."""
+    sets: dict[str, StimulusSet] = {}
+    vectors: dict[str, np.ndarray] = {}
+    problems: dict[str, str] = {}
+    try:
+        is_remote = is_url(entry.path)
+        path = mirror.file(Url(entry.path)) if is_remote else file.folder / entry.path
+        stored = open_vectors(path)
+    except (StimulusError, StorageError) as error:
+        sentence = file.sentence(("models", model, "path"), str(error))
+        return ModelSets(sets={}, problems=dict.fromkeys(_used(file), sentence)), {}
+    prefix = entry.prefix.replace("{layer}", entry.layers.get(layer, layer))
+    for concept in _used(file):
+        try:
+            found = stored.select(
+                concept, file.spec.concepts[concept], prefix, are_classes=layer in CLASSES
+            )
+        except StimulusError as error:
+            problems[concept] = file.sentence(("concepts", concept), str(error))
+        else:
+            sets[concept], vectors[concept] = found
+    return ModelSets(sets=sets, problems=problems), vectors
+
+
+def embed_network(
+    job: EmbeddingJob, model: str, resources: Resources
+) -> tuple[Trial, Mapping[str, Any]]:
+    """Embed with one network for all specs at once."""
+    try:
+        return _embed(job, model, resources)
+    except EncoderError:
+        if job.want == job.own:
+            raise
+    return _embed(dataclasses.replace(job, want=job.own), model, resources)
+
+
+def _embed(job: EmbeddingJob, model: str, resources: Resources) -> tuple[Trial, Mapping[str, Any]]:
+    opened = functools.cache(job.open)
+    # Where an identity does not say which weights are meant, they are loaded to be digested.
+    fingerprint = job.identity.fingerprint("" if job.identity.is_whole else loaded_facts(opened()))
+    if not job.identity.is_kept:
+        resources = dataclasses.replace(resources, cache=EmbeddingCache(folder=None))
+    with _alone(resources.cache, fingerprint):
+        seen = _seen(job, fingerprint, opened, model, resources)
+        words = embed_texts(job, fingerprint, resources.cache, opened)
+    trial = Trial(
+        label=job.identity.label,
+        facts=job.identity.facts,
+        fingerprint=fingerprint,
+        tables={point.name: seen.table(point, words) for point in job.own.points},
+        precision=_precision(job),
+        origin=job.identity.origin,
+        classes=tuple(seen.notes.get("classes", ())),
+        read_out=ReadOut(**seen.notes.get("read_out", {})),
+    )
+    return trial, seen.notes.get("description", words.description)
+
+
+def _precision(job: EmbeddingJob) -> str:
+    """Return in what vectors were computed; a program does as it was compiled."""
+    return OWN_PRECISION if isinstance(job.entry, ProgramModel) else job.context.precision
+
+
+def loaded_facts(encoder: Encoder) -> str:
+    """Return what a loaded network says of itself: its weights, and what it does to images."""
+    return digest_of_mapping(
+        {"weights": encoder.weights, "preprocessing": dict(encoder.preprocessing)}
+    )
+
+
+def notes_of(encoder: Encoder) -> dict[str, Any]:
+    """Return what is recorded with the vectors of a network."""
+    return {
+        "preprocessing": dict(encoder.preprocessing),
+        "description": dict(encoder.description),
+        "classes": [*encoder.classes] if isinstance(encoder, NamesClasses) else [],
+        "read_out": dataclasses.asdict(encoder.read_out)
+        if isinstance(encoder, StatesReadOut)
+        else {},
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheLookup:
+    """What the cache has of what is wanted, and what it lacks."""
+
+    vectors: Mapping[str, Mapping[str, np.ndarray]]
+    notes: Mapping[str, Any]
+    missing: tuple[Stimulus, ...]
+    points: tuple[LayerPoint, ...]
+
+    @classmethod
+    def of(
+        cls, cache: EmbeddingCache, keys: Mapping[str, tuple[str, str]], want: EmbeddingRequest
+    ) -> CacheLookup:
+        """Ask the cache."""
+        vectors: dict[str, Mapping[str, np.ndarray]] = {}
+        notes: Mapping[str, Any] = {}
+        lacking: dict[str, set[str]] = {}
+        identities = {stimulus.identity for stimulus in want.stimuli}
+        for name, (key, together) in keys.items():
+            cached = cache.load(key, identities)
+            if not identities <= cached.vectors.keys():
+                cached = cache.load_together(together, identities) or cached
+            vectors[name] = cached.vectors
+            notes = cached.notes or notes
+            lacking[name] = identities - cached.vectors.keys()
+        anywhere = set().union(*lacking.values())
+        return cls(
+            vectors=vectors,
+            notes=notes,
+            missing=tuple(one for one in want.stimuli if one.identity in anywhere),
+            points=tuple(point for point in want.points if lacking[point.name]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _NetworkVectors:
+    """What a network makes of images."""
+
+    vectors: Mapping[str, Mapping[str, np.ndarray]]
+    notes: Mapping[str, Any]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+    def table(self, point: LayerPoint, words: TextVectors) -> EmbeddingTable:
+        """Return the table of a layer."""
+        table = words.beside(point, self.vectors[point.name], self.failures, self.notes)
+        if point.name not in self.lost:
+            return table
+        return dataclasses.replace(table, problem=self.lost[point.name])
+
+
+def _seen(
+    job: EmbeddingJob,
+    fingerprint: str,
+    opened: Callable[[], Encoder],
+    model: str,
+    resources: Resources,
+) -> _NetworkVectors:
+    """Return the vectors of images: those that are kept, and the others from the network."""
+    keys = job.keys(fingerprint)
+    known = CacheLookup.of(resources.cache, keys, job.want)
+    if not known.missing:
+        return _NetworkVectors(vectors=known.vectors, notes=known.notes)
+    found = _compute(job, opened(), model, keys, known, resources)
+    own = [point.name for point in job.own.points]
+    if found.lost.keys() >= {*own}:
+        raise EncoderError(found.lost[own[0]])
+    both = {name: {**found.vectors[name], **known.vectors[name]} for name in keys}
+    return dataclasses.replace(found, vectors=both)
+
+
+def _compute(
+    job: EmbeddingJob,
+    encoder: Encoder,
+    model: str,
+    keys: Mapping[str, tuple[str, str]],
+    known: CacheLookup,
+    resources: Resources,
+) -> _NetworkVectors:
+    """Embed what is missing where it is missing, and keep it."""
+    check_network(encoder, known.points)
+    notes = notes_of(encoder)
+    identities = {name: set(vectors) for name, vectors in known.vectors.items()}
+    lost: dict[str, str] = {}
+    with contextlib.closing(CacheWriter(resources.cache, keys, identities, notes)) as keeper:
+        failures = extract(
+            encoder,
+            known.missing,
+            known.points,
+            batch_size=resources.batch_size,
+            decoders=job.context.threads or 1,
+            keep=keeper.add,
+            progress=lambda done, total: resources.progress(model, done, total),
+            lose=lambda point, reason: lost.update({point.name: reason}),
+        )
+        keeper.finish()
+    if keeper.unwritten:
+        notes["description"]["cache"] = f"not written: {keeper.unwritten}"
+    return _NetworkVectors(vectors=keeper.vectors, notes=notes, failures=failures, lost=lost)
+
+
+@contextlib.contextmanager
+def _alone(cache: EmbeddingCache, key: str) -> Iterator[None]:
+    """Hold the lock of a key where it can be had; without it work is done twice, never wrongly."""
+    with contextlib.ExitStack() as held:
+        # Some file systems know no locks: NotImplementedError.
+        with contextlib.suppress(OSError, NotImplementedError):
+            held.enter_context(cache.lock(key))
+        yield
+
+
+def identify(entry: ModelEntry, context: Context) -> Sequence[Identity]:
+    """Return which weights an entry means, loading none."""
+    return find_source(entry.source).identify(entry, context)
+
+
+def _meant(entry: ModelEntry, context: Context) -> Sequence[Identity]:
+    found = identify(entry, context)
+    return found if axis_of(entry) is None else found[-1:]
+
+
+def network_of(identity: Identity) -> str:
+    """Return what two entries, of whatever specs, have in common where they mean one network."""
+    return digest_of_mapping(identity.facts)
+
+
+def request_for(file: SpecFile, model: str, sets: ModelSets) -> EmbeddingRequest:
+    """Return what a spec wants of a model."""
+    points = points_of(file.spec, file.spec.models[model].layers)
+    found = sets.sets.values()
+    return EmbeddingRequest(
+        stimuli=distinct_requests(found), points=points, words=distinct_requests(found, words=True)
+    )
+
+
+def embed_stimuli(
+    file: SpecFile,
+    model: str,
+    sets: ModelSets,
+    context: Context,
+    resources: Resources,
+    *,
+    others: Callable[[str], Iterable[EmbeddingRequest]] = lambda _network: (),
+    identities: Sequence[Identity] | None = None,
+    among: Sequence[Identity] = (),
+) -> ModelVectors:
+    """Embed all stimuli of a spec with one model, at all layers."""
+    entry = file.spec.models[model]
+    points = points_of(file.spec, entry.layers)
+    if isinstance(entry, EmbeddingsModel):
+        trial = _stored(file, model, entry, points, sets, context)
+        return ModelVectors(trials=(trial,), points=points, description={})
+    if precision := getattr(entry, "precision", None):
+        context = dataclasses.replace(context, precision=precision)
+    own = request_for(file, model, sets)
+    trials = []
+    description: Mapping[str, Any] = {}
+    chosen = _meant(entry, context) if identities is None else identities
+    for identity in chosen:
+        want = merge_requests(own, others(network_of(identity)))
+        job = EmbeddingJob(entry=entry, identity=identity, context=context, own=own, want=want)
+        name = _named(model, entry, identity, among or chosen)
+        try:
+            trial, description = embed_network(job, name, resources)
+        except EncoderError as error:
+            raise with_location(error, entry, [identity]) from error
+        trials.append(trial)
+    return ModelVectors(trials=tuple(trials), points=points, description=description)
+
+
+def with_location(
+    error: EncoderError, entry: ModelEntry, identities: Iterable[Identity]
+) -> EncoderError:
+    """Return an error that names a checkpoint with its URL, and of a series with its step."""
+    text, axis = str(error), axis_of(entry)
+    about = [
+        identity
+        for identity in identities
+        if identity.checkpoint is not None and str(identity.checkpoint) in text
+    ]
+    if not about:
+        return error
+    # A folder may be called like the beginning of another one.
+    found = max(about, key=lambda one: len(str(one.checkpoint)))
+    text = text.replace(str(found.checkpoint), found.origin or str(found.checkpoint))
+    if axis is None:
+        return EncoderError(text, key=error.key)
+    return EncoderError(f"{axis} {found.step}: {text}", key="checkpoints")
+
+
+def _named(model: str, entry: ModelEntry, identity: Identity, among: Sequence[Identity]) -> str:
+    """Return which network of a model this is, where there are several."""
+    if len(among) < 2:  # noqa: PLR2004 - the only one
+        return model
+    what = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
+    return f"{model}, {what} (network {[*among].index(identity) + 1} of {len(among)})"
+
+
+def _stored(
+    file: SpecFile,
+    model: str,
+    entry: EmbeddingsModel,
+    points: Sequence[LayerPoint],
+    sets: ModelSets,
+    context: Context,
+) -> Trial:
+    tables = {}
+    for point in points:
+        found, vectors = stored_sets(file, model, entry, layer=point.name, mirror=context.mirror)
+        by_identity = {
+            stimulus.identity: row
+            for concept, rows in vectors.items()
+            for stimulus, row in zip(found.sets[concept].stimuli, rows, strict=True)
+        }
+        tables[point.name] = EmbeddingTable(
+            vectors=by_identity,
+            failures=_not_stored(sets, found, by_identity, point),
+            preprocessing={},
+        )
+    path = _file_of(entry, context)
+    digest = context.digest(path) if path is not None and path.is_file() else ""
+    facts = {"source": "embeddings", "digest": digest, "prefix": entry.prefix}
+    return Trial(
+        label=place(entry.path).name,
+        facts=facts,
+        fingerprint=digest_of_mapping(facts),
+        tables=tables,
+        origin="" if path is None else context.mirror.origin(path),
+    )
+
+
+def _file_of(entry: EmbeddingsModel, context: Context) -> Path | None:
+    """Return the file of an entry; nothing where it cannot be had, which its sets tell."""
+    with contextlib.suppress(StorageError):
+        return context.located(entry.path)
+    return None
+
+
+def _not_stored(
+    sets: ModelSets, model_sets: ModelSets, vectors: Mapping[str, np.ndarray], point: LayerPoint
+) -> dict[str, str]:
+    """Return why stimuli of the sets have no vector at a layer, by identity."""
+    hint = f"is not stored at the layer '{point.name}'; store the same rows at every layer"
+    return {
+        stimulus.identity: model_sets.problems.get(concept, f"'{stimulus.name}' {hint}")
+        for concept, stimuli in sets.sets.items()
+        for stimulus in stimuli.stimuli
+        if stimulus.identity not in vectors
+    }
+
+
+def build(
+    entry: ModelEntry, identities: Iterable[Identity], context: Context, want: EmbeddingRequest
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Build networks of an entry, one at a time, and read their layers from one blank image."""
+    lengths: dict[str, int] = {}
+    reasons: dict[str, str] = {}
+    for number, identity in enumerate(identities):
+        try:
+            found, faults = vector_lengths(_job(entry, identity, context, want).open(), want.points)
+        except EncoderError as error:
+            raise with_location(error, entry, [identity]) from error
+        lengths = lengths or found
+        name = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
+        for layer, reason in faults.items():
+            reasons.setdefault(layer, f"{name}: {reason}" if number else reason)
+    return lengths, reasons
+
+
+def different(entry: ModelEntry, identities: Sequence[Identity]) -> list[Identity]:
+    """Return the first network of an entry, and those whose files hold other weights by name."""
+    flaw = next(flaws_of(entry, identities[1:]), "")
+    if flaw:
+        raise with_location(EncoderError(flaw), entry, identities)
+    if not isinstance(entry, NetworkEntry) or not identities[1:]:
+        return [*identities[:1]]
+    found: dict[frozenset[str], Identity] = {}
+    for identity in identities:
+        found.setdefault(_contents(identity), identity)
+    return [*found.values()]
+
+
+def _contents(identity: Identity) -> frozenset[str]:
+    return frozenset() if identity.checkpoint is None else contents_of(identity.checkpoint)
+
+
+def lacking(
+    entry: ModelEntry,
+    identities: Sequence[Identity],
+    context: Context,
+    want: EmbeddingRequest,
+    cache: EmbeddingCache,
+) -> list[Identity]:
+    """Return the networks whose vectors the cache lacks."""
+    return [
+        identity for identity in identities if _lacks(_job(entry, identity, context, want), cache)
+    ]
+
+
+def _lacks(job: EmbeddingJob, cache: EmbeddingCache) -> bool:
+    identity = job.identity
+    if not identity.is_kept:
+        return True
+    if not identity.is_whole:
+        return False
+    return bool(CacheLookup.of(cache, job.keys(identity.fingerprint()), job.want).missing)
+
+
+def _job(
+    entry: ModelEntry, identity: Identity, context: Context, want: EmbeddingRequest
+) -> EmbeddingJob:
+    if precision := getattr(entry, "precision", None):
+        context = dataclasses.replace(context, precision=precision)
+    return EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want)

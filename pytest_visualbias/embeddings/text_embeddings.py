@@ -1,0 +1,179 @@
+"""Embed the texts of image-text models."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_visualbias.embeddings.table import EmbeddingTable
+from pytest_visualbias.errors import EncoderError, StorageError, VisualBiasError
+from pytest_visualbias.models.encoder import ReadsTexts
+from pytest_visualbias.spec.effective_settings import POOLED
+from pytest_visualbias.spec.hashing import digest_of_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.embeddings.request import EmbeddingJob
+    from pytest_visualbias.models.encoder import Encoder
+    from pytest_visualbias.spec.schema import LayerPoint
+    from pytest_visualbias.spec.yaml_document import KeyPath
+    from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
+
+    Vectors = Mapping[str, NDArray[np.float32]]
+
+# Another one wherever the vector of a word is made of those of its prompts otherwise.
+ENSEMBLE = "mean of unit vectors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TextVectors:
+    """What a network makes of words."""
+
+    vectors: Vectors = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+    description: Mapping[str, Any] = field(default_factory=dict)
+
+    def beside(
+        self,
+        point: LayerPoint,
+        images: Vectors,
+        failures: Mapping[str, str],
+        notes: Mapping[str, Any],
+    ) -> EmbeddingTable:
+        """Return the table of a layer, with the words where it is the one that they can be at."""
+        vectors, faults = dict(images), dict(self.faults)
+        if point.module == POOLED and self.vectors:
+            unlike = _unlike(images, self.vectors)
+            faults |= dict.fromkeys(self.vectors, unlike) if unlike else {}
+            vectors |= {} if unlike else self.vectors
+        return EmbeddingTable(
+            vectors=vectors,
+            failures={**failures, **self.failures},
+            preprocessing=notes.get("preprocessing", {}),
+            faults=faults,
+        )
+
+
+def _unlike(images: Vectors, words: Vectors) -> str:
+    """Say that images and words are in no common space, where their dimensions tell."""
+    for image in images.values():
+        word = next(iter(words.values()))
+        if image.shape != word.shape:
+            return (
+                f"'{POOLED}' gives {len(image)} values for an image and {len(word)} for a word, "
+                "which share no space; use a model that compares them"
+            )
+        break
+    return ""
+
+
+def embed_texts(
+    job: EmbeddingJob, fingerprint: str, cache: EmbeddingCache, opened: Callable[[], Encoder]
+) -> TextVectors:
+    """Return the vectors of all words that are wanted of a network."""
+    wanted = job.want.words
+    if not wanted:
+        return TextVectors()
+    kept: Vectors = {}
+    try:
+        key = _key(job, fingerprint, opened)
+        kept = cache.load(key, {one.identity for one in wanted}).vectors
+        missing = [one for one in wanted if one.identity not in kept]
+        if not missing:
+            return TextVectors(vectors=_of(kept, wanted), description=cache.load(key).notes)
+        encoder = opened()
+        found, failures = _embedded(_reading(encoder, job), missing)
+    except VisualBiasError as error:
+        lost = {one.identity: str(error) for one in wanted if one.identity not in kept}
+        return TextVectors(vectors=_of(kept, wanted), faults=lost)
+    description = dict(encoder.description)
+    with contextlib.suppress(OSError, StorageError):  # costs the next run time, never this one
+        cache.store(key, found, description)
+    return TextVectors(
+        vectors={**_of(kept, wanted), **found}, failures=failures, description=description
+    )
+
+
+def unread_texts(table: EmbeddingTable, stimuli: StimulusSet) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the path in a spec of, and what is wrong with, words that have no vector."""
+    for index, stimulus in enumerate(stimuli.stimuli):
+        if stimulus.prompts and stimulus.identity in table.failures:
+            yield ("concepts", stimuli.concept, "text", index), table.failures[stimulus.identity]
+
+
+def _of(kept: Vectors, wanted: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
+    return {one.identity: kept[one.identity] for one in wanted if one.identity in kept}
+
+
+def _key(job: EmbeddingJob, fingerprint: str, opened: Callable[[], Encoder]) -> str:
+    """Return what words are kept by: all that their vectors depend on besides the prompts."""
+    is_whole = job.identity.is_whole
+    texts = job.identity.texts if is_whole else _reading(opened(), job).texts_identity()
+    facts = {
+        "network": fingerprint,
+        "texts": texts,
+        "words": ENSEMBLE,
+        "precision": job.context.precision,
+    }
+    return digest_of_mapping(facts)
+
+
+def _reading(encoder: Encoder, job: EmbeddingJob) -> ReadsTexts:
+    if isinstance(encoder, ReadsTexts):
+        return encoder
+    raise EncoderError(
+        f"a model of source '{job.entry.source}' reads no texts; use one of 'open_clip' or "
+        "'transformers', or 'embeddings' with vectors of the words"
+    )
+
+
+def _embedded(
+    encoder: ReadsTexts, words: Sequence[Stimulus]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
+    """Return the vectors of words, and why others have none, by identity."""
+    with contextlib.suppress(VisualBiasError):
+        return _read(encoder, words), {}
+    # One that cannot be read does not keep the others from it.
+    found: dict[str, NDArray[np.float32]] = {}
+    failures: dict[str, str] = {}
+    for word in words:
+        try:
+            found |= _read(encoder, [word])
+        except VisualBiasError as error:
+            failures[word.identity] = str(error)
+    if len(words) > 1 and len(failures) == len(words) and len({*failures.values()}) == 1:
+        raise EncoderError(failures[words[0].identity])
+    return found, failures
+
+
+def _read(encoder: ReadsTexts, words: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
+    prompts = list(dict.fromkeys(prompt for word in words for prompt in word.prompts))
+    try:
+        rows = np.asarray(encoder.encode_texts(prompts), dtype=np.float64)
+    except VisualBiasError:
+        raise
+    except Exception as error:  # it is the user's network
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EncoderError(
+            f"the network fails on texts ({reason}); check its tokenizer and its weights"
+        ) from error
+    by_prompt = dict(zip(prompts, rows, strict=True))
+    return {
+        word.identity: _ensemble(np.stack([by_prompt[prompt] for prompt in word.prompts]))
+        for word in words
+    }
+
+
+def _ensemble(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    # Vectors without a length or a direction are told by the test itself.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(axis=0)
+        return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)

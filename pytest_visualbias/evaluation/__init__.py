@@ -1,0 +1,1 @@
+"""Evaluate a spec: embed, measure, correct, judge, build results."""

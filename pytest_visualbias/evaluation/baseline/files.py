@@ -1,0 +1,145 @@
+"""The files that recorded results are kept in: read whole or refused, written whole or not."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from pytest_visualbias.errors import BaselineError
+from pytest_visualbias.evaluation.baseline.entries import Entry, entry_key, entry_of, is_recordable
+from pytest_visualbias.evaluation.baseline.stored import load_strict, write_whole
+from pytest_visualbias.results import READ_VERSIONS
+from pytest_visualbias.spec.error_messages import what_is_wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FOLDER = "__visualbias__"
+VERSION = 2
+
+# Entries of version 1 lack the read-out and what growth is tested with; record them again.
+KNOWN_VERSIONS = (1, VERSION)
+MARK = "visualbias_baseline"
+REPORT_MARK = "schema_version"
+SUFFIXES = (".bias.yaml", ".bias.yml")
+
+# A list of numbers over several lines; no line ends within a string of JSON.
+NUMBERS = re.compile(r"\[\n([^][{}\"]*)\n *\]")
+MEND = "restore it, or delete it and record it anew"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Contents:
+    """What a file holds: the entries of one spec, or the results of all specs of a run."""
+
+    is_report: bool
+    specs: Mapping[str, Mapping[str, Entry]]
+
+    def of(self, spec: str) -> Mapping[str, Entry]:
+        """Return the entries of a spec."""
+        return self.specs.get(spec if self.is_report else "", {})
+
+
+def spec_name(spec: Path) -> str:
+    """Return the name of a spec file without what makes it one."""
+    suffix = next((one for one in SUFFIXES if spec.name.endswith(one)), spec.suffix)
+    return spec.name.removesuffix(suffix)
+
+
+def default_path(spec: Path) -> Path:
+    """Return where the results of a spec are recorded."""
+    return spec.parent / FOLDER / f"{spec_name(spec)}.json"
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is the JSON report of a run."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        stored = json.loads(path.read_bytes())
+        return isinstance(stored, dict) and REPORT_MARK in stored
+    return False
+
+
+def read_baseline(path: Path, shown: str) -> Contents:
+    """Read a baseline file, or the JSON report of a run."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BaselineError(f"{shown} cannot be read ({reason}); correct the path") from None
+    except UnicodeDecodeError:
+        raise BaselineError(f"{shown} is not UTF-8; {MEND}") from None
+    try:
+        return _contents(load_strict(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        what = f"{place}: {what_is_wrong(first)}"
+    except (AttributeError, KeyError, TypeError) as error:
+        what = f"{type(error).__name__}: {error}"
+    except ValueError as error:
+        what = str(error)
+    raise BaselineError(f"{shown} is no baseline that can be used ({what}); {MEND}")
+
+
+def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can be anything
+    if not isinstance(stored, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - about a file
+    if REPORT_MARK in stored:
+        return Contents(is_report=True, specs=_of_report(stored))
+    version = stored.get(MARK)
+    if version not in KNOWN_VERSIONS:
+        raise ValueError(f"'{MARK}' is {version}, not {VERSION}")
+    if extra := stored.keys() - {MARK, "entries"}:
+        raise ValueError(f"unknown key '{min(extra)}'")
+    entries = {key: Entry.model_validate(one) for key, one in stored["entries"].items()}
+    return Contents(is_report=False, specs={"": entries})
+
+
+def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
+    if stored[REPORT_MARK] not in READ_VERSIONS:
+        known = " or ".join(map(str, READ_VERSIONS))
+        raise ValueError(f"'{REPORT_MARK}' is {stored[REPORT_MARK]}, not {known}")
+    models = {(one["spec"], one["model"]): one for one in stored["models"]}
+    specs: dict[str, dict[str, Entry]] = {}
+    for row in stored["results"]:
+        if is_recordable(row):
+            key = entry_key(row["model"], row["test"], row["layer"])
+            entry = entry_of(row, models[row["spec"], row["model"]])
+            specs.setdefault(row["spec"], {})[key] = entry
+    return specs
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lock a baseline file, for reading and writing it as one step."""
+    name = f"visualbias-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]}.lock"
+    try:
+        lock = FileLock(Path(tempfile.gettempdir()) / name)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        raise BaselineError(
+            f"the lock {name} among the temporary files cannot be taken ({what}), so nothing was "
+            "recorded; remove that file, or set TMPDIR to another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_baseline(path: Path, entries: Mapping[str, Entry]) -> None:
+    """Write entries so that a later version differs in the lines of what has changed only."""
+    stored = {MARK: VERSION, "entries": {key: entry.written() for key, entry in entries.items()}}
+    text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    lines = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    write_whole(path, f"{lines}\n")

@@ -1,0 +1,410 @@
+"""Settings in force for a test, the family of its p-values, and limits that cannot fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.results import rounded_up
+from pytest_visualbias.spec.effective_settings import (
+    gated_layers_of,
+    is_gated,
+    is_origin,
+    is_random,
+    made_at,
+    points_of,
+)
+from pytest_visualbias.spec.test_kinds import concepts_of, part_of
+from pytest_visualbias.statistics.intervals import largest_effect
+from pytest_visualbias.statistics.multiple_testing import adjust
+from pytest_visualbias.statistics.power import (
+    detectable_effect,
+    images_for_limit,
+    smallest_detectable_effect,
+    smallest_p,
+)
+from pytest_visualbias.stimuli.concept_checks import SetFinding
+from pytest_visualbias.stimuli.resolve import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_visualbias.spec.fields import Alternative, Evidence, Sides
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.test_kinds import BiasTest
+    from pytest_visualbias.spec.yaml_document import KeyPath
+    from pytest_visualbias.statistics import EffectResult
+    from pytest_visualbias.stimuli.resolve import StimulusSet
+
+# With these a test fails by a p-value.
+BY_P = ("significant", "equivalence")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EffectiveSettings:
+    """How one test is tested: its own settings, else those of the spec."""
+
+    alternative: Alternative
+    sides: Sides
+    evidence: Evidence
+    alpha: float
+    has_retrainings: bool = True
+
+
+def effective_settings(spec: BiasSpec, test: BiasTest) -> EffectiveSettings:
+    """Return the settings in force for a test."""
+    settings = spec.settings
+    is_upward = test.is_positive or not test.compared
+    evidence = test.evidence or settings.evidence
+    if not test.compared and evidence == "significant":
+        evidence = "interval"  # with limits, a fault of the spec
+    return EffectiveSettings(
+        alternative=test.alternative or ("greater" if is_upward else settings.alternative),
+        sides=test.sides or settings.sides,
+        evidence=evidence,
+        alpha=settings.alpha,
+    )
+
+
+def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str, str]]:
+    """Return the members of a model's family: every p-value that a limit uses, at gated layers."""
+    return [
+        (point.name, test.name, what)
+        for point in points_of(spec, {})
+        for test in made_at(spec, point.name)
+        for what in _used(spec, model, test)
+    ]
+
+
+def _used(spec: BiasSpec, model: str, test: BiasTest) -> Iterator[str]:
+    """Yield the p-values of a test that its limits use; a test of another evidence uses none."""
+    if test.is_positive or not test.compared or effective_settings(spec, test).evidence not in BY_P:
+        return
+    if test.limits.on_effect:
+        yield "effect"
+    if not is_origin(spec, model, test):
+        if test.limits.max_growth is not None:
+            yield "growth"
+        if test.limits.max_shift is not None:
+            yield "shift"
+    if test.limits.on_excess and not is_random(spec.models[model]):
+        yield "excess"
+
+
+def interval_count(spec: BiasSpec, model: str) -> int:
+    """Return how many limits of a model are judged by their interval, at all gated layers."""
+    count = 0
+    for test in spec.tests:
+        if test.is_positive or effective_settings(spec, test).evidence != "interval":
+            continue
+        skipped = {"min_effect"}
+        if is_origin(spec, model, test):
+            skipped |= {"max_growth", "max_shift"}
+        limits = test.limits.model_dump(exclude_none=True).keys() - skipped
+        count += len(limits) * len(gated_layers_of(spec, test))
+    return count
+
+
+def smallest_visible(
+    spec: BiasSpec, test: BiasTest, sizes: Mapping[str, int], family_size: int
+) -> tuple[float | None, float | None]:
+    """Return, for each side, the smallest |effect| that its permutation test finds, about."""
+    plan = effective_settings(spec, test)
+    alpha = level_of(spec, test, family_size)
+    found = [_seen(test, side, alpha, plan) for side in judged_sides(test, plan, sizes)]
+    first, second, *_ = *found, None, None
+    return first, second
+
+
+def level_of(spec: BiasSpec, test: BiasTest, family_size: int) -> float:
+    """Return the level that the smallest p of a family is held against."""
+    alpha = spec.settings.alpha
+    is_corrected = spec.settings.correction != "none" and not test.is_positive
+    return alpha / max(family_size, 1) if is_corrected else alpha
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SideSizes:
+    """Two sets whose labels are permuted, and the part of the test that names them."""
+
+    part: str
+    sizes: tuple[int, int]
+    noun: str = "images"
+
+
+def _seen(test: BiasTest, side: SideSizes, alpha: float, plan: EffectiveSettings) -> float | None:
+    """Return the smallest |effect| that is significant, in the unit of the test."""
+    d = smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
+    if d is None or test.prediction is None:
+        return d
+    # The largest standard deviation (ddof 1) that rates can have: at one half.
+    total = sum(side.sizes)
+    return d * math.sqrt(total / (total - 1)) / 2
+
+
+def judged_sides(
+    test: BiasTest, plan: EffectiveSettings, sizes: Mapping[str, int]
+) -> list[SideSizes]:
+    """Return the pairs of sets whose labels are permuted and judged."""
+    pairs = test.compared[:1] if plan.sides == "targets" else test.compared
+    return [
+        SideSizes(part=part_of(first), sizes=(sizes[first], sizes[second]))
+        for first, second in pairs
+    ]
+
+
+def power_findings(
+    spec: BiasSpec, model: str, sets: Mapping[str, StimulusSet]
+) -> Iterator[SetFinding]:
+    """Yield tests of a model whose sizes leave their limits without a meaning."""
+    for index, test in enumerate(spec.tests):
+        sizes, sides = measurable(spec, test, sets)
+        path: KeyPath = ("tests", index)
+        if not sizes:
+            continue
+        if test.is_positive or is_gated(spec, model, test):
+            yield from _bound(path, test, sides, sizes)
+        plan = effective_settings(spec, test)
+        if test.is_positive:
+            yield from _unreachable(path, [plan.alternative], plan.alpha, sides)
+        elif is_gated(spec, model, test):
+            alternatives = [alternative_of(test, plan, what) for what in _used(spec, model, test)]
+            yield from _unreachable(path, alternatives, plan.alpha, sides)
+
+
+def measurable(
+    spec: BiasSpec, test: BiasTest, sets: Mapping[str, StimulusSet]
+) -> tuple[dict[str, int], list[SideSizes]]:
+    """Return the sizes of a test's sets and its judged sides; no sizes if a set lacks."""
+    roles = concepts_of(test)
+    if not all(sets.get(concept) for concept in roles.values()):
+        return {}, []
+    chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
+    sizes = {role: len(one) for role, one in chosen.items()}
+    if not all(sizes.values()):
+        return {}, []  # said of the sets
+    nouns: dict[str, str] = {part_of(role): f"{one.noun}s" for role, one in chosen.items()}
+    return sizes, [
+        dataclasses.replace(side, noun=nouns[side.part])
+        for side in judged_sides(test, effective_settings(spec, test), sizes)
+    ]
+
+
+def alternative_of(test: BiasTest, plan: EffectiveSettings, what: str) -> Alternative:
+    """Return the alternative that decides the smallest p-value of an effect or a change."""
+    if what == "shift":
+        return "two-sided"
+    # Growth of a gap of predictions takes the signs anew: relabellings have a mirror image as well.
+    return plan.alternative if what == "effect" or test.prediction is not None else "greater"
+
+
+def _bound(
+    path: KeyPath, test: BiasTest, sides: list[SideSizes], sizes: Mapping[str, int]
+) -> Iterator[SetFinding]:
+    if test.prediction is not None:
+        most, least = 1.0, -1.0
+    elif sides:
+        most = min(largest_effect(*side.sizes) for side in sides)
+        least = -most
+    else:
+        # N unit vectors cannot all point away from each other.
+        most, least = 1.0, -1 / max(sizes["X"] - 1, 1)
+    # An effect's absolute value grows by no more than the most.
+    reach = {"max_effect": most, "max_growth": most, "max_shift": most - least, "min_effect": most}
+    reach["max_excess"] = most
+    # A mean cosine differs from another by 2 at the most, an association by 4.
+    reach["max_gap"] = most if test.prediction is not None else 2.0 * max(len(sides), 1)
+    for name, end in reach.items():
+        limit = getattr(test.limits, name)
+        if limit is not None and limit >= end:
+            message = f"with sets of these sizes it cannot be over {end:.2f}; lower the limit"
+            yield SetFinding(path=(*path, "limits", name), message=message, is_fault=True)
+    for name in ("max_effect", "max_gap", "max_growth") if test.accept is not None else ():
+        size, end = getattr(test.accept, name), reach[name]
+        # A waiver of exactly what was measured, rounded up, must be possible.
+        if size is not None and size > rounded_up(end):
+            message = f"with sets of these sizes it cannot be over {end:.2f}; accept less"
+            yield SetFinding(path=(*path, "accept", name), message=message, is_fault=True)
+
+
+def _unreachable(
+    path: KeyPath, alternatives: list[Alternative], alpha: float, sides: list[SideSizes]
+) -> Iterator[SetFinding]:
+    for side in sides:
+        first, second = side.sizes
+        for alternative in alternatives:
+            least = smallest_p(first, second, alternative)
+            if least > alpha:
+                message = (
+                    f"{first} against {second} {side.noun} cannot give a {alternative} p under "
+                    f"1/{1 / least:.0f}, above alpha {alpha:g}; add {side.noun} or raise alpha"
+                )
+                yield SetFinding(path=(*path, side.part), message=message, is_fault=True)
+                break
+
+
+def detectable(
+    spec: BiasSpec,
+    test: BiasTest,
+    sizes: Mapping[str, int],
+    family_size: int,
+    effect: EffectResult,
+) -> float | None:
+    """Return the true effect that is found in 80 % of samples."""
+    error, freedom = effect.standard_error, effect.degrees_of_freedom
+    if error is None or freedom is None:
+        if test.prediction is None:
+            return None
+        return detectable_before_data(spec, test, sizes, family_size)
+    if not math.isfinite(error) or not _can_show(spec, test, sizes, family_size):
+        return None
+    plan = effective_settings(spec, test)
+    return detectable_effect(error, freedom, level_of(spec, test, family_size), plan.alternative)
+
+
+def detectable_before_data(
+    spec: BiasSpec, test: BiasTest, sizes: Mapping[str, int], family_size: int
+) -> float | None:
+    """Return about which true effect is found in 80 % of samples, from sizes alone."""
+    if not _can_show(spec, test, sizes, family_size):
+        return None
+    plan = effective_settings(spec, test)
+    is_published = test.prediction is not None or plan.sides == "targets"
+    roles = [role for side in test.compared[:1] for role in side] if is_published else [*sizes]
+    counts = [sizes[role] for role in roles if sizes[role] > 1]
+    variances = [(0.25 if test.prediction is not None else 1.0) / n for n in counts]
+    total = math.fsum(variances)
+    freedom = total**2 / math.fsum(
+        variance**2 / (n - 1) for variance, n in zip(variances, counts, strict=True)
+    )
+    level = level_of(spec, test, family_size)
+    within = detectable_effect(math.sqrt(total), freedom, level, plan.alternative)
+    if test.prediction is not None:
+        return within if within <= 1 else None
+    sides = judged_sides(test, plan, sizes)
+    return max(_over_both_sets(within, *side.sizes) for side in sides)
+
+
+def _over_both_sets(within: float, first: int, second: int) -> float:
+    """Return a difference in deviations within two sets as an effect size, which is over both."""
+    total = first + second
+    share = first * second / total * within**2
+    return within * math.sqrt((total - 1) / (total - 2 + share))
+
+
+def images_before_data(spec: BiasSpec, test: BiasTest) -> int | None:
+    """Return how many images a set show an absent effect to be within its limit."""
+    limit = test.limits.max_effect
+    if limit is None or test.prediction is not None or not test.compared:
+        return None
+    return images_for_limit(limit, spec.settings.alpha)
+
+
+def _can_show(spec: BiasSpec, test: BiasTest, sizes: Mapping[str, int], family_size: int) -> bool:
+    """Whether some effect could be significant."""
+    plan, level = effective_settings(spec, test), level_of(spec, test, family_size)
+    sides = judged_sides(test, plan, sizes)
+    return all(smallest_p(*side.sizes, plan.alternative) <= level for side in sides)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hidden:
+    """The limits of a spec that cannot fail alone."""
+
+    path: KeyPath
+    message: str
+    tests: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Limit:
+    """A p-value that a limit uses: of which test, what it is of, and the smallest possible one."""
+
+    model: str
+    test: str
+    what: str
+    side: SideSizes
+    alternative: Alternative
+    least: float
+
+
+def hidden_limits(
+    spec: BiasSpec, models: Mapping[str, Mapping[str, StimulusSet]], *, checkpoints: int = 1
+) -> Hidden | None:
+    """Return the limits whose smallest possible p is too large for their family."""
+    by_model = {
+        model: list(_hidden(spec, list(_limits(spec, model, sets)), checkpoints))
+        for model, sets in models.items()
+    }
+    largest = max(by_model.values(), key=len, default=[])
+    if not largest:
+        return None
+    worst = max(largest, key=lambda one: one.least)
+    index = [test.name for test in spec.tests].index(worst.test)
+    return Hidden(
+        path=("tests", index, worst.side.part),
+        message=_message(spec, worst, len(largest) * checkpoints, checkpoints),
+        tests=frozenset((one.model, one.test) for one in itertools.chain(*by_model.values())),
+    )
+
+
+def _limits(spec: BiasSpec, model: str, sets: Mapping[str, StimulusSet]) -> Iterator[_Limit]:
+    """Yield the members of a model's family, as far as their sets are known."""
+    tests = {test.name: test for test in spec.tests}
+    for _, name, what in declared_family(spec, model):
+        plan = effective_settings(spec, tests[name])
+        alternative = alternative_of(tests[name], plan, what)
+        _, sides = measurable(spec, tests[name], sets)
+        if sides and is_gated(spec, model, tests[name]):
+            least, side = max(
+                ((smallest_p(*side.sizes, alternative), side) for side in sides),
+                key=lambda pair: pair[0],
+            )
+            yield _Limit(
+                model=model,
+                test=name,
+                what=what,
+                side=side,
+                alternative=alternative,
+                least=least,
+            )
+
+
+def _hidden(spec: BiasSpec, limits: list[_Limit], checkpoints: int) -> Iterator[_Limit]:
+    """Yield the limits that correction hides; some fail even without it, which is a fault."""
+    if not limits or spec.settings.correction == "none":
+        return
+    alpha = spec.settings.alpha
+    size = checkpoints * len(declared_family(spec, limits[0].model))
+    least = [one.least for one in limits for _ in range(checkpoints)]
+    # With BH many small p-values together are significant where one alone is not.
+    together = adjust([*least, *[1.0] * (size - len(least))], "bh")[::checkpoints]
+    for limit, best in zip(limits, together, strict=False):
+        adjusted = best if spec.settings.correction == "bh" else limit.least * size
+        if limit.least <= alpha < adjusted:
+            yield limit
+
+
+def _message(spec: BiasSpec, limit: _Limit, count: int, checkpoints: int) -> str:
+    members = declared_family(spec, limit.model)
+    size, alpha = checkpoints * len(members), spec.settings.alpha
+    fewer = ["tests"]
+    if len({layer for layer, *_ in members}) > 1:
+        fewer.insert(0, "layers (`gated_layers`)")
+    if checkpoints > 1:
+        fewer.insert(0, "checkpoints (`gate: last`)")
+    first, second = limit.side.sizes
+    needed = next(
+        n for n in itertools.count(2) if smallest_p(n, n, limit.alternative) <= alpha / size
+    )
+    most = int(alpha / limit.least)
+    bh = ", or `correction: bh`" if spec.settings.correction == "holm" else ""
+    return (
+        f"{count} of {size} corrected p-values of model '{limit.model}' cannot fail alone: the "
+        f"{limit.what} of '{limit.test}' ({first} against {second} {limit.side.noun}) has p >= "
+        f"{limit.least:.2g}, but needs p <= {alpha:g}/{size} = {alpha / size:.2g}; "
+        f"needs n >= {needed}, or fewer {' or '.join(fewer)}: at most {most} p-values{bh}"
+    )

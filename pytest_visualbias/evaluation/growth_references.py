@@ -1,0 +1,364 @@
+"""Find what growth is measured from, a model or a record, and check that both can be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_visualbias.errors import BaselineError
+from pytest_visualbias.evaluation.baseline.entries import (
+    TOLERANCE,
+    Entry,
+    RecordedReadOut,
+    Stimuli,
+    difference,
+    entry_key,
+    plain,
+)
+from pytest_visualbias.evaluation.classifier_scoring import prediction_of
+from pytest_visualbias.evaluation.measurement import ALIKE, Difference
+from pytest_visualbias.evaluation.scoring import scoring_method
+from pytest_visualbias.results import BasisRecord
+from pytest_visualbias.spec.effective_settings import (
+    LOGITS,
+    POOLED,
+    PROBABILITIES,
+    growth_base,
+    is_origin,
+    is_random,
+)
+from pytest_visualbias.spec.model_entries import OWN_PRECISION
+from pytest_visualbias.statistics.classifier_gap import OutcomeScores
+from pytest_visualbias.statistics.scores import GrowthBasis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.evaluation.baseline.entries import Unlike
+    from pytest_visualbias.evaluation.baseline.sources import Baseline
+    from pytest_visualbias.evaluation.classifier_scoring import TargetClass
+    from pytest_visualbias.evaluation.measurement import EmbeddedModel, Measurement
+    from pytest_visualbias.evaluation.scoring import AnyScores
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.test_kinds import BiasTest
+    from pytest_visualbias.stimuli.resolve import StimulusSet
+
+READ = (LOGITS, PROBABILITIES)
+
+
+def differences(
+    before: EmbeddedModel,
+    after: EmbeddedModel,
+    layer: str,
+    earlier: Mapping[str, StimulusSet],
+    later: Mapping[str, StimulusSet],
+) -> Iterator[Difference]:
+    """Yield in what two measurements differ, such as stimuli, read-out and preprocessing."""
+    for role, stimuli in later.items():
+        if earlier[role].digest != stimuli.digest:
+            sizes = f"{len(earlier[role])} and {len(stimuli)} images"
+            text = f"stimuli of {role} ('{stimuli.concept}': {sizes})"
+            yield Difference(name="stimuli", text=text, is_declarable=False)
+    yield from _read_outs(before, after, layer)
+    one, other = (
+        next(point.pooling for point in subject.measured.points if point.name == layer)
+        for subject in (before, after)
+    )
+    if one != other:
+        yield Difference(name="pooling", text=f"pooling ({one} and {other})")
+    bits = [subject.measured.trials[0].precision for subject in (before, after)]
+    is_known = OWN_PRECISION not in bits
+    # Stored vectors have none of their own.
+    if "" not in bits and (bits[0] != bits[1] or not is_known):
+        text = f"precision ({bits[0]} and {bits[1]})"
+        yield Difference(name="precision", text=text, is_known=is_known)
+    ours, theirs = (
+        subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
+    )
+    for key in sorted(ours.keys() | theirs.keys()):
+        if ours.get(key) != theirs.get(key):
+            name = f"preprocessing.{key}"
+            yield Difference(name=name, text=f"{name} ({ours.get(key)} and {theirs.get(key)})")
+
+
+def _read_outs(before: EmbeddedModel, after: EmbeddedModel, layer: str) -> Iterator[Difference]:
+    """Yield that `pooled` was read at another place, as far as networks say where it is."""
+    points = [next(p for p in one.measured.points if p.name == layer) for one in (before, after)]
+    if any(point.module != POOLED for point in points):
+        return
+    trials = [subject.measured.trials[0] for subject in (before, after)]
+    old, new = (one.read_at(point) for one, point in zip(trials, points, strict=True))
+    is_alike = len({trial.facts.get("source") for trial in trials}) == 1
+    if "" in (old.side, new.side):
+        return
+    if old.side != new.side or (is_alike and old.module != new.module):
+        text = (
+            f"read-out of '{POOLED}' ({old.side} of '{old.module}' and {new.side} of "
+            f"'{new.module}')"
+        )
+        remedy = f"name one layer for both, such as 'layers: {{{POOLED}: LAYER}}' at each model"
+        yield Difference(name="read_out", text=text, remedy=remedy)
+
+
+def classes(
+    before: AnyScores, after: AnyScores, asked: tuple[TargetClass | None, TargetClass | None]
+) -> Iterator[Difference]:
+    """Yield that two classifiers are not of the same classes: one index means two of them."""
+    if not isinstance(before, OutcomeScores) or not isinstance(after, OutcomeScores):
+        return
+    if before.classes != after.classes:
+        text = f"number of classes ({before.classes} and {after.classes})"
+        yield Difference(name="classes", text=text, is_declarable=False)
+    old, new = asked
+    if old is not None and new is not None and old.name and new.name and old.name != new.name:
+        text = f"class {new.index} ('{old.name}' and '{new.name}')"
+        yield Difference(name="classes", text=text, is_declarable=False)
+
+
+def lengths(
+    before: EmbeddedModel, after: EmbeddedModel, test: BiasTest, layer: str
+) -> Iterator[Difference]:
+    """Yield that two models have vectors of other lengths."""
+    trials = [subject.measured.trials[0] for subject in (before, after)]
+    pooling = next(point.pooling for point in after.measured.points if point.name == layer)
+    # Of predictions, the number of classes has to agree. Large maps are kept as other vectors.
+    if test.prediction is not None or pooling == "flatten":
+        return
+    # Of any image: those of stored vectors are not those of files.
+    old, new = (next(iter(trial.tables[layer].vectors.values())).size for trial in trials)
+    if old != new:
+        text = f"dimension: the length of their vectors ({old} and {new})"
+        remedy = ALIKE
+        if not any(point.module in READ for point in after.measured.points if point.name == layer):
+            remedy = "compare networks of one architecture, or name a layer for each"
+        yield Difference(name="dimension", text=text, remedy=remedy)
+
+
+def undeclared(found: Iterable[Difference], declared: Iterable[str]) -> str | None:
+    """Return the differences that no spec declares, and what to do about them, if there are any."""
+    meant = frozenset(declared)
+    rest = [one for one in found if one.is_known and not (one.is_declarable and one.name in meant)]
+    if not rest:
+        return None
+    texts = ", ".join(one.text for one in rest)
+    # What is particular to one of them before what holds for any.
+    remedies = dict.fromkeys(
+        one.remedy for one in sorted(rest, key=lambda one: one.remedy == ALIKE)
+    )
+    todo = ", and ".join(remedies)
+    if not all(one.is_declarable for one in rest):
+        return f"{texts}; {todo}"
+    names = ", ".join(one.name for one in rest)
+    return f"{texts}; {todo}, or declare it with 'settings: {{differs: [{names}]}}'"
+
+
+# What a report calls it where it names a model otherwise.
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GrowthReferences:
+    """What growth may be measured from."""
+
+    models: Callable[[str], EmbeddedModel]
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class RecordedScores:
+    """The scores of a recorded result, or why there are none to compare with."""
+
+    scores: AnyScores | None = None
+    missing: str | None = None
+    stale: str | None = None
+
+
+def growth_reference(
+    spec: BiasSpec, model: str, test: BiasTest, baseline: Baseline | None
+) -> str | Baseline | None:
+    """Return what a test's growth is measured from: a model's name, a baseline, or None."""
+    name = growth_base(spec, test, model)
+    if is_origin(spec, model, test) or is_random(spec.models[model]):
+        return None
+    if baseline is not None and baseline.is_expected and (baseline.is_explicit or name is None):
+        return baseline
+    return name
+
+
+def reference_name(
+    spec: BiasSpec, model: str, test: BiasTest, baseline: Baseline | None
+) -> str | None:
+    """Return what a report calls that which a test's growth is measured from."""
+    found = growth_reference(spec, model, test, baseline)
+    return found if found is None or isinstance(found, str) else BASELINE
+
+
+def reference_models(
+    spec: BiasSpec, model: str, tests: Iterable[BiasTest], baseline: Baseline | None
+) -> set[str]:
+    """Return the models that the growth of tests is measured from."""
+    found = (growth_reference(spec, model, test, baseline) for test in tests)
+    return {name for name in found if isinstance(name, str)}
+
+
+def scores_by_identity(test: BiasTest, numbers: Measurement) -> dict[str, dict[str, float]]:
+    """Return the score of every stimulus that has one by its identity, per role."""
+    return {
+        role: {
+            stimulus.identity: float(score)
+            for stimulus, score in zip(numbers.sets[role].stimuli, values, strict=True)
+        }
+        for role, values in scoring_method(test).by_role(numbers.scores).items()
+    }
+
+
+def basis_by_identity(test: BiasTest, numbers: Measurement) -> BasisRecord | None:
+    """Return what growth is tested with beside the scores, per stimulus by its identity."""
+    basis = scoring_method(test).basis(numbers.scores)
+    if basis is None:
+        return None
+    return BasisRecord(
+        within=list(basis.within),
+        without={
+            role: {
+                stimulus.identity: [float(effect) for effect in effects]
+                for stimulus, *effects in zip(numbers.sets[role].stimuli, *parts, strict=True)
+            }
+            for role, parts in basis.without.items()
+        },
+        trials=[list(trial) for trial in basis.trials],
+    )
+
+
+def live_entry(subject: EmbeddedModel, test: BiasTest, layer: str, numbers: Measurement) -> Entry:
+    """Return what a record of a test's numbers holds."""
+    assert numbers.effect is not None  # noqa: S101 - for the type checker
+    point = next(point for point in subject.measured.points if point.name == layer)
+    trials = subject.measured.trials
+    return Entry(
+        kind=test.kind,
+        module=point.module,
+        pooling=point.pooling,
+        preprocessing=plain(trials[0].tables[layer].preprocessing),
+        precision=trials[0].precision,
+        stimuli={
+            role: Stimuli.of(stimulus.identity for stimulus in stimuli.stimuli)
+            for role, stimuli in numbers.sets.items()
+        },
+        fingerprints=[trial.fingerprint for trial in trials],
+        effect_size=numbers.effect.effect_size,
+        effect_size_attributes=getattr(numbers.effect, "effect_size_attributes", None),
+        effect_judged=numbers.effect.effect_judged,
+        gap=numbers.effect.gap,
+        scores=scores_by_identity(test, numbers),
+        basis=basis_by_identity(test, numbers),
+        prediction=prediction_of(test, numbers.asked, numbers.scores),
+        read_out=RecordedReadOut(**dataclasses.asdict(trials[0].read_at(point))),
+    )
+
+
+def recorded_scores(
+    baseline: Baseline,
+    subject: EmbeddedModel,
+    test: BiasTest,
+    layer: str,
+    numbers: Measurement,
+    differs: Iterable[str],
+) -> RecordedScores:
+    """Return the scores that were recorded of a test, in the order of its images now."""
+    key = entry_key(subject.name, test.name, layer)
+    entry = baseline.entry(key)
+    if entry is None:
+        return RecordedScores(missing=missing_entry(baseline, subject.name, key))
+    live = live_entry(subject, test, layer, numbers)
+    unlike = difference(entry, live, differs)
+    if unlike:
+        return RecordedScores(stale=stale_entry(baseline, subject.name, key, unlike))
+    if entry.lacks_basis(live):
+        text = (
+            f"'{key}' in {baseline.shown} was recorded by an older version, without the effect "
+            f"without each image; {baseline.remedy('update', subject.name)}"
+        )
+        return RecordedScores(stale=text)
+    lacking = (
+        f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
+        f"{baseline.remedy('update', subject.name)}"
+    )
+    if not entry.has_basis_like(live):
+        raise BaselineError(lacking)
+    try:
+        scores = _restored(entry, test, numbers)
+    except KeyError:
+        raise BaselineError(lacking) from None
+    if not _is_of_a_piece(entry, test, scoring_method(test).by_role(scores)):
+        message = (
+            f"the scores of '{key}' in {baseline.shown} do not give the effect that stands beside "
+            "them, as after a bad merge; restore the file, or "
+            f"{baseline.remedy('update', subject.name)}"
+        )
+        raise BaselineError(message)
+    return RecordedScores(scores=scores)
+
+
+def missing_entry(baseline: Baseline, model: str, key: str) -> str:
+    """Say that a result was not recorded, and what to do."""
+    return f"{baseline.shown} has no entry '{key}'; {baseline.remedy('update-new', model)}"
+
+
+def stale_entry(baseline: Baseline, model: str, key: str, unlike: Sequence[Unlike]) -> str:
+    """Say in what a result differs from what was recorded, and what to do."""
+    what = ", ".join(one.text for one in unlike)
+    said = f"'{key}' in {baseline.shown} was recorded with other {what}"
+    declared = ""
+    if all(one.name for one in unlike):
+        names = ", ".join(one.name for one in unlike)
+        declared = f", or declare it with 'settings: {{differs: [{names}]}}'"
+    return f"{said}; {baseline.remedy('update', model)}{declared}"
+
+
+def _is_of_a_piece(entry: Entry, test: BiasTest, scores: Mapping[str, NDArray[np.float64]]) -> bool:
+    """Whether an entry's effects follow from its scores: growth is measured from these alone."""
+    means = {role: float(np.mean(values)) for role, values in scores.items()}
+    pairs = test.compared or (("X", "X"),)
+    found = [means[one] - (means[other] if one != other else 0.0) for one, other in pairs]
+    said = (entry.effect_size, entry.effect_size_attributes)
+    return all(
+        old is None or abs(new - old) <= TOLERANCE * max(1.0, abs(old))
+        for new, old in zip(found, said, strict=False)
+    )
+
+
+def _restored(entry: Entry, test: BiasTest, numbers: Measurement) -> AnyScores:
+    measure = scoring_method(test)
+    vectors: Mapping[str, NDArray[np.float64]] = {
+        role: np.array(
+            [entry.scores[role][stimulus.identity] for stimulus in numbers.sets[role].stimuli]
+        )
+        for role in measure.by_role(numbers.scores)
+    }
+    sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
+    any_scores: AnyScores = measure.restore(
+        vectors, _basis(entry, numbers), sizes, entry.gap or 0.0
+    )
+    return any_scores
+
+
+def _basis(entry: Entry, numbers: Measurement) -> GrowthBasis | None:
+    """Return what was recorded beside the scores, in the order of the images now."""
+    if entry.basis is None:
+        return None
+    return GrowthBasis(
+        within=tuple(entry.basis.within),
+        without={
+            role: tuple(
+                np.array([effects[stimulus.identity] for stimulus in numbers.sets[role].stimuli]).T
+            )
+            for role, effects in entry.basis.without.items()
+        },
+        trials=tuple(tuple(trial) for trial in entry.basis.trials),
+    )

@@ -1,0 +1,382 @@
+"""Judge a measured test by its limits and waivers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.evaluation.classifier_scoring import TO_CHECK, blind_fact, blind_reason
+from pytest_visualbias.evaluation.decision_rules import effective_settings
+from pytest_visualbias.evaluation.verdict import (
+    CorrectedP,
+    DecisionRule,
+    Verdict,
+    Violation,
+    exceeded,
+    judge,
+    judge_control,
+    signed_magnitude,
+)
+from pytest_visualbias.results import format_effect, rounded_up
+from pytest_visualbias.spec.effective_settings import (
+    excess_base,
+    growth_base,
+    is_gated,
+    is_random,
+    layers_of,
+)
+from pytest_visualbias.spec.fields import quoted
+from pytest_visualbias.statistics.classifier_gap import OutcomeScores
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator, Mapping
+
+    from pytest_visualbias.evaluation.measurement import Measurement
+    from pytest_visualbias.evaluation.scoring import AnyScores
+    from pytest_visualbias.evaluation.verdict import Kind, Outcome
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.test_kinds import Accept, BiasTest, Limits
+    from pytest_visualbias.statistics import ChangeResult, EffectResult
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class JudgedTest:
+    """One test of a family with its verdict."""
+
+    test: BiasTest
+    numbers: Measurement
+    verdict: Verdict
+    base: str | None
+    accept: Accept | None
+    p: CorrectedP
+
+
+# The limits that a waiver can cover, each by a key of its own.
+WAIVABLE = ("effect", "gap", "growth")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiver:
+    """What is accepted of one model at one layer, and the day of the run."""
+
+    accept: Accept
+    sizes: Mapping[str, float]
+    today: dt.date
+    model: str
+    layer: str
+    models: tuple[str, ...]
+    layers: tuple[str, ...]
+
+    def covers(self, violation: Violation, rule: DecisionRule) -> bool:
+        """Whether a value over its limit is accepted; what is not a number is not."""
+        if violation.kind not in self.sizes or violation.value is None or not violation.exceeds:
+            return False
+        is_change = violation.kind == "growth"
+        value = (
+            violation.value if is_change else signed_magnitude(violation.value, rule.alternative)
+        )
+        return value <= self.sizes[violation.kind]
+
+    def names_any(self, limits: Limits) -> bool:
+        """Whether the waiver names a limit that is set."""
+        return any(getattr(limits, f"max_{kind}") is not None for kind in self.sizes)
+
+    @property
+    def reason(self) -> str:
+        """Why it is accepted, in one line."""
+        return " ".join(self.accept.reason.split())
+
+    @property
+    def terms(self) -> str:
+        """The sizes, the last day and the reason, as people read them."""
+        sizes = ", ".join(f"{kind} {value:g}" for kind, value in self.sizes.items())
+        return f"{sizes} until {self.accept.until}: {self.reason}"
+
+    @property
+    def ended(self) -> str | None:
+        """What to do where the last day is over; None where it is not."""
+        until = self.accept.until
+        if self.today <= until:
+            return None
+        return f"the waiver ended on {until}; remove 'accept', or decide anew and say until when"
+
+    @property
+    def remedy(self) -> str:
+        """How to take this model and layer out of the waiver."""
+        models = ", ".join(quoted(name) for name in self.models if name != self.model)
+        layers = ", ".join(quoted(name) for name in self.layers if name != self.layer)
+        if models and layers:
+            return (
+                "restrict 'models' and 'layers' of 'accept' to where it is needed, or write the "
+                "test once for each model"
+            )
+        if models or layers:
+            key, names = ("models", models) if models else ("layers", layers)
+            return f"restrict it with '{key}: [{names}]' in 'accept', or remove it"
+        return "remove 'accept'"
+
+
+def judge_waived(
+    effect: EffectResult,
+    growth: ChangeResult | None,
+    rule: DecisionRule,
+    p: CorrectedP,
+    waiver: Waiver,
+    *,
+    excess: ChangeResult | None = None,
+) -> Verdict:
+    """Judge a test that has a waiver."""
+    verdict = judge(effect, growth, rule, p, excess=excess)
+    over = exceeded(effect, growth, rule, p, excess=excess)
+    if waiver.ended is not None:
+        return Verdict(outcome="fail", violations=verdict.violations, notes=(waiver.ended,))
+    uncovered = tuple(one for one in over if not waiver.covers(one, rule))
+    failing = tuple(one for one in uncovered if one.evidence)
+    if failing:
+        return Verdict(outcome="fail", violations=failing, notes=tuple(_advice(failing, waiver)))
+    if not any(one.kind in waiver.sizes for one in over):
+        return Verdict(outcome="fail", notes=(_idle(effect, growth, rule, waiver),))
+    if verdict.outcome == "inconclusive" or uncovered:
+        return Verdict(outcome="inconclusive", violations=uncovered or verdict.violations)
+    return _accepted(verdict, growth, rule, waiver)
+
+
+def _accepted(
+    verdict: Verdict, growth: ChangeResult | None, rule: DecisionRule, waiver: Waiver
+) -> Verdict:
+    known = growth.before if growth is not None and growth.flipped else 0.0
+    limit = rule.limits.judged
+    if limit is not None and abs(known) > limit:
+        turned = (
+            f"the effect turned round since {format_effect(known)}: it is not the bias that was "
+            f"accepted ({waiver.reason}); remove 'accept', or decide anew"
+        )
+        return Verdict(outcome="fail", violations=verdict.violations, notes=(turned,))
+    terms = f"accepted up to {waiver.terms}"
+    return Verdict(outcome="accepted", violations=verdict.violations, notes=(terms,))
+
+
+def _advice(failing: tuple[Violation, ...], waiver: Waiver) -> Iterator[str]:
+    """Yield what to write to accept each limit that the waiver does not cover."""
+    for one in failing:
+        if one.kind not in WAIVABLE:
+            yield f"no waiver covers 'max_{one.kind}'"
+        elif one.value is not None and math.isfinite(one.value):
+            key = f"'max_{one.kind}: {rounded_up(abs(one.value)):g}'"
+            if one.kind in waiver.sizes:
+                yield f"the waiver accepts {waiver.terms}; to accept more, write {key}"
+            else:
+                yield f"the waiver does not cover 'max_{one.kind}'; to accept it, add {key}"
+
+
+def _idle(
+    effect: EffectResult, growth: ChangeResult | None, rule: DecisionRule, waiver: Waiver
+) -> str:
+    """Say for which model and layer a waiver is not needed, and how to change the spec."""
+    values = {
+        "effect": effect.effect_judged,
+        "gap": effect.gap,
+        "growth": None if growth is None else growth.growth,
+    }
+    limited = [kind for kind in waiver.sizes if getattr(rule.limits, f"max_{kind}") is not None]
+    within = " and ".join(f"{kind} {format_effect(values[kind] or 0.0)}" for kind in limited)
+    why = f"{within} within the limit" if within else "no limit that it names is set"
+    where = f"model '{waiver.model}'"
+    where += f" at layer '{waiver.layer}'" if len(waiver.layers) > 1 else ""
+    return f"the waiver is not needed for {where} ({why}); {waiver.remedy}"
+
+
+def decision_rule(spec: BiasSpec, test: BiasTest) -> DecisionRule:
+    """Return what a test is judged by."""
+    plan = effective_settings(spec, test)
+    return DecisionRule(
+        limits=test.limits,
+        evidence=plan.evidence,
+        alternative=plan.alternative,
+        alpha=plan.alpha,
+    )
+
+
+def waiver_for(
+    spec: BiasSpec, model: str, test: BiasTest, layer: str, today: dt.date
+) -> Waiver | None:
+    """Return the waiver that a test has for a model at a layer; references need none."""
+    accept = test.accept
+    if accept is None or not is_gated(spec, model, test) or not accept.speaks_of(model, layer):
+        return None
+    return Waiver(
+        accept=accept,
+        sizes=accept.sizes(test.limits),
+        today=today,
+        model=model,
+        layer=layer,
+        models=accept.models or tuple(name for name in spec.models if is_gated(spec, name, test)),
+        layers=accept.layers or layers_of(spec, test),
+    )
+
+
+def judge_test(
+    spec: BiasSpec,
+    model: str,
+    test: BiasTest,
+    measurement: Measurement,
+    waiver: Waiver | None,
+    p: CorrectedP,
+) -> Verdict:
+    """Return the verdict of one test of a model, before its controls have their say."""
+    if measurement.problem is not None or measurement.effect is None:
+        return Verdict(outcome="error", notes=(measurement.problem or "not measured",))
+    part = _unjudged(spec, model, test)
+    if part is not None:
+        return Verdict(outcome="pass", notes=(f"{part}, reported only",))
+    rule = decision_rule(spec, test)
+    if test.is_positive:
+        return judge_control(measurement.effect, rule, held_before=_held_before(measurement, rule))
+    unlike = tuple(_not_comparable(spec, model, test, measurement))
+    if unlike:
+        measurable = _measurable(test, measurement)
+        if waiver is not None and not waiver.names_any(measurable.limits):
+            waiver = None
+        return _beside(
+            judge_test(spec, model, measurable, _compared(measurement), waiver, p), unlike
+        )
+    blind = _blind(spec, model, test, measurement)
+    if blind is not None and _is_blind(measurement.before):
+        # What grew from nothing is not judged; the gap that is there now is.
+        rule = dataclasses.replace(rule, limits=_without_growth(rule.limits))
+    effect, growth, excess = measurement.effect, measurement.growth, measurement.excess
+    verdict = judge(effect, growth, rule, p, excess=excess)
+    if waiver is not None and (verdict.outcome == "fail" or blind is None):
+        verdict = judge_waived(effect, growth, rule, p, waiver, excess=excess)
+    return _seeing(verdict, blind)
+
+
+def _measurable(test: BiasTest, measurement: Measurement) -> BiasTest:
+    """Return a test without its limits on a change that could not be measured."""
+    changes = {
+        "max_growth": measurement.growth,
+        "max_shift": measurement.growth,
+        "max_excess": measurement.excess,
+    }
+    gone = {name: None for name, change in changes.items() if change is None}
+    return test.model_copy(update={"limits": test.limits.model_copy(update=gone)})
+
+
+def _compared(measurement: Measurement) -> Measurement:
+    """Return numbers as if what they could not be compared with were not there."""
+    return dataclasses.replace(
+        measurement, unlike=None, unlike_untrained=None, missing=None, stale=None
+    )
+
+
+def _beside(rest: Verdict, unlike: tuple[Violation, ...]) -> Verdict:
+    """Return a failure that lists exceeded limits first, then limits that were not compared."""
+    outcome: Outcome = "invalid" if rest.outcome == "invalid" else "fail"
+    notes = () if rest.outcome == "pass" else rest.notes
+    return Verdict(outcome=outcome, violations=(*rest.violations, *unlike), notes=notes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _UninformativeClassifier:
+    """That a classifier does not know the class, and what that leaves unsaid."""
+
+    fact: str
+    reason: str
+
+
+def _seeing(verdict: Verdict, blind: _UninformativeClassifier | None) -> Verdict:
+    """Return a verdict, invalid where it takes a classifier that knows the class."""
+    if blind is None:
+        return verdict
+    if verdict.outcome == "fail":
+        return dataclasses.replace(verdict, notes=(*verdict.notes, f"besides, {blind.fact}"))
+    return Verdict(outcome="invalid", notes=(blind.reason,))
+
+
+def _blind(
+    spec: BiasSpec, model: str, test: BiasTest, measurement: Measurement
+) -> _UninformativeClassifier | None:
+    """Return why what is within the limits says nothing of a classifier, if so."""
+    asked = test.prediction
+    if asked is None or measurement.effect is None:
+        return None
+    fact = blind_fact(asked, measurement.asked)
+    if _is_blind(measurement.scores):
+        return _UninformativeClassifier(
+            fact=fact, reason=blind_reason(fact, measurement.effect.effect_judged)
+        )
+    if test.limits.on_growth and measurement.growth is not None and _is_blind(measurement.before):
+        there = f"no growth from '{growth_base(spec, test, model)}': there {fact}"
+        return _UninformativeClassifier(fact=there, reason=f"{there}; {TO_CHECK}")
+    return None
+
+
+def _is_blind(scores: AnyScores | None) -> bool:
+    return isinstance(scores, OutcomeScores) and scores.is_blind
+
+
+def _without_growth(limits: Limits) -> Limits:
+    return limits.model_copy(update={"max_growth": None, "max_shift": None})
+
+
+def unmeasured_limits(
+    spec: BiasSpec, model: str, test: BiasTest, measurement: Measurement
+) -> Iterator[str]:
+    """Yield why a change is not shown that no limit is on: a limit would fail and say it."""
+    for what, limits, text in _uncompared(spec, model, test, measurement):
+        if not limits:
+            yield f"no {what} is shown: {text}"
+
+
+def _not_comparable(
+    spec: BiasSpec, model: str, test: BiasTest, measurement: Measurement
+) -> Iterator[Violation]:
+    """Yield each limit on a change that could not be measured."""
+    for _, limits, text in _uncompared(spec, model, test, measurement):
+        for kind, limit in limits.items():
+            yield _uncomparable(kind, limit, f"not_comparable: {text}")
+    if measurement.missing is not None:
+        for kind, limit in _limits_on_growth(test).items():
+            yield _uncomparable(kind, limit, measurement.missing)
+
+
+def _uncomparable(kind: Kind, limit: float, sentence: str) -> Violation:
+    return Violation(kind=kind, value=None, limit=limit, evidence=False, sentence=sentence)
+
+
+def _limits_on_growth(test: BiasTest) -> dict[Kind, float]:
+    limits: dict[Kind, float | None]
+    limits = {"growth": test.limits.max_growth, "shift": test.limits.max_shift}
+    return {kind: limit for kind, limit in limits.items() if limit is not None}
+
+
+def _uncompared(
+    spec: BiasSpec, model: str, test: BiasTest, measurement: Measurement
+) -> Iterator[tuple[str, dict[Kind, float], str]]:
+    """Yield each change that has unlike ends, the limits that are on it, and what is unlike."""
+    if measurement.unlike is not None:
+        yield "growth", _limits_on_growth(test), f"before and after differ in {measurement.unlike}"
+    if measurement.stale is not None:
+        yield "growth", _limits_on_growth(test), measurement.stale
+    if measurement.unlike_untrained is not None:
+        text = f"'{excess_base(spec, test)}' and '{model}' differ in {measurement.unlike_untrained}"
+        limit = test.limits.max_excess
+        yield "excess", {} if limit is None else {"excess": limit}, text
+
+
+def _unjudged(spec: BiasSpec, model: str, test: BiasTest) -> str | None:
+    """Return the part of a model that a test does not judge; a positive control fails anywhere."""
+    if is_random(spec.models[model]):
+        return "random control"
+    return None if test.is_positive or is_gated(spec, model, test) else "reference"
+
+
+def _held_before(measurement: Measurement, rule: DecisionRule) -> bool:
+    """Whether the model before was over the least effect of a control."""
+    if measurement.growth is None:
+        return False
+    before = measurement.growth.before
+    return (-before if rule.alternative == "less" else before) >= (rule.limits.min_effect or 0)

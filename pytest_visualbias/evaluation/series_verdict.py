@@ -1,0 +1,146 @@
+"""Join the verdicts of the checkpoints of a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.evaluation.family import RECORDED
+from pytest_visualbias.evaluation.verdict import Verdict
+from pytest_visualbias.results import format_exceeding
+from pytest_visualbias.spec.effective_settings import span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_visualbias.evaluation.judging import JudgedTest
+    from pytest_visualbias.evaluation.verdict import Kind, Outcome, Violation
+
+# Of more reasons that differ from checkpoint to checkpoint only the first two and the last one
+# are told.
+NAMED = 5
+
+# Worst first.
+ORDER: tuple[Outcome, ...] = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
+
+# As one verdict has them.
+KINDS: tuple[Kind, ...] = ("effect", "gap", "growth", "shift", "excess")
+Both = tuple["tuple[JudgedTest, ...]", "tuple[JudgedTest, ...]"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joint:
+    """The checkpoints of a series."""
+
+    axis: str
+    labels: tuple[str, ...]
+
+    def named(self, some: Sequence[str]) -> str:
+        """Return some of them as people know them."""
+        return span(self.axis, self.labels, some)
+
+
+def joined(
+    joint: Joint, judged: Sequence[Both]
+) -> tuple[list[tuple[JudgedTest, ...]], tuple[JudgedTest, ...]]:
+    """Return the verdict on every test of every checkpoint, and of every test over all of them."""
+    by_test = [zip(*pair, strict=True) for pair in judged]
+    over_steps = [*zip(*(_with_waiver(steps) for steps in zip(*by_test, strict=True)), strict=True)]
+    last = judged[-1][0]
+    results = tuple(
+        _worst(joint, [step[index] for step in over_steps], last[index])
+        for index in range(len(last))
+    )
+    return over_steps, results
+
+
+def _with_waiver(steps: Sequence[tuple[JudgedTest, JudgedTest]]) -> list[JudgedTest]:
+    """Return one test at every checkpoint, with its waiver where a limit that it names is over."""
+    is_needed = any(_needs_waiver(waived, bare) for waived, bare in steps)
+    return [
+        bare
+        if bare.verdict.outcome == "pass" or (is_needed and not _needs_waiver(waived, bare))
+        else waived
+        for waived, bare in steps
+    ]
+
+
+def _needs_waiver(waived: JudgedTest, bare: JudgedTest) -> bool:
+    sizes = waived.accept.sizes(waived.test.limits) if waived.accept is not None else {}
+    return any(violation.kind in sizes for violation in bare.verdict.violations)
+
+
+def _worst(joint: Joint, judged_tests: Sequence[JudgedTest], last: JudgedTest) -> JudgedTest:
+    """Return the last checkpoint's result, with the worst verdict of all and who has it."""
+    worst = min((one.verdict.outcome for one in judged_tests), key=ORDER.index)
+    if worst == "pass":
+        return last
+    found = {
+        label: one.verdict
+        for label, one in zip(joint.labels, judged_tests, strict=True)
+        if one.verdict.outcome == worst
+    }
+    return dataclasses.replace(last, verdict=_joint(joint, worst, found))
+
+
+def _joint(joint: Joint, outcome: Outcome, found: dict[str, Verdict]) -> Verdict:
+    """Return one verdict: a limit with the worst of its values, a sentence with its steps."""
+    limits: dict[tuple[Kind, bool], dict[str, Violation]] = {}
+    sentences: dict[str, list[str]] = {}
+    told: dict[str, Violation] = {}
+    for label, verdict in found.items():
+        for one in verdict.violations:
+            if one.sentence:
+                told[one.sentence] = one
+                sentences.setdefault(one.sentence, []).append(label)
+            else:
+                limits.setdefault((one.kind, one.evidence), {})[label] = one
+        for note in verdict.notes:
+            sentences.setdefault(note, []).append(label)
+    is_recorded = sentences.pop(RECORDED, None) is not None
+    violations = [_limit(joint, limits[key]) for key in sorted(limits, key=_in_order)]
+    notes = []
+    for sentence, labels in _some(sentences).items():
+        text = f"{sentence} at {joint.named(labels)}"
+        if sentence in told:
+            violations.append(dataclasses.replace(told[sentence], sentence=text))
+        else:
+            notes.append(text)
+    if between := _between(sentences):
+        notes.append(f"and so at {between} checkpoints between")
+    if is_recorded:
+        notes.append(RECORDED)
+    return Verdict(outcome=outcome, violations=tuple(violations), notes=tuple(notes))
+
+
+def _in_order(key: tuple[Kind, bool]) -> int:
+    return KINDS.index(key[0])
+
+
+def _limit(joint: Joint, own: dict[str, Violation]) -> Violation:
+    """Return the worst violation of a limit, with the checkpoints that do not keep it."""
+    label, worst = max(own.items(), key=lambda pair: abs(pair[1].value or 0.0))
+    if len(own) == 1:
+        return dataclasses.replace(worst, sentence=f"{worst.reason} at {joint.named([label])}")
+    without = "" if worst.evidence else ", but without evidence"
+    shown = format_exceeding(worst.value or 0.0, worst.limit)
+    text = (
+        f"{worst.kind} over {worst.limit:g} at {joint.named([*own])}, worst {shown} at "
+        f"{label}{without} ({worst.detail})"
+    )
+    return dataclasses.replace(worst, sentence=text)
+
+
+def _some(sentences: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the sentences to show: of many, the first two and the last."""
+    if len(sentences) <= NAMED:
+        return sentences
+    items = [*sentences.items()]
+    return dict([*items[:2], items[-1]])
+
+
+def _between(sentences: dict[str, list[str]]) -> int:
+    """Return at how many checkpoints there are sentences that are not shown."""
+    hidden = sentences.keys() - _some(sentences).keys()
+    return len({label for sentence in hidden for label in sentences[sentence]})

@@ -1,0 +1,351 @@
+"""Measure and judge the checkpoints of one training run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.errors import EncoderError, SpecError, VisualBiasError, printable
+from pytest_visualbias.evaluation.build_result import growth_record
+from pytest_visualbias.evaluation.decision_rules import declared_family, hidden_limits
+from pytest_visualbias.evaluation.family import (
+    FamilyContext,
+    JudgedFamily,
+    corrected_p,
+    judge_family,
+    measure_family,
+)
+from pytest_visualbias.evaluation.judging import decision_rule
+from pytest_visualbias.evaluation.measurement import Measurement
+from pytest_visualbias.evaluation.scoring import ResultCache
+from pytest_visualbias.evaluation.series_verdict import Joint, joined
+from pytest_visualbias.evaluation.verdict import Verdict, exceeded
+from pytest_visualbias.models.encoder import Context
+from pytest_visualbias.models.identity import paths_of
+from pytest_visualbias.results import PointRecord, SeriesRecord
+from pytest_visualbias.spec.effective_settings import axis_of, gates_all, made_at, points_of
+from pytest_visualbias.spec.model_entries import NetworkEntry
+from pytest_visualbias.stimuli.remote.mirror import Mirror
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.embeddings.table import Trial
+    from pytest_visualbias.evaluation.growth_references import GrowthReferences
+    from pytest_visualbias.evaluation.judging import JudgedTest
+    from pytest_visualbias.evaluation.measurement import EmbeddedModel
+    from pytest_visualbias.spec.parser import SpecFile
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.stimuli.resolve import StimulusSet
+
+
+def judged_together(file: SpecFile, mirror: Mirror | None = None) -> dict[str, int]:
+    """Return how many checkpoints of each model are judged together, as far as they are there."""
+    context = Context(folder=file.folder, project=file.folder, mirror=mirror or Mirror())
+    found = {}
+    for name, entry in file.spec.models.items():
+        found[name] = 1
+        checkpoints = entry.checkpoints if isinstance(entry, NetworkEntry) else None
+        if checkpoints is not None and gates_all(entry):
+            try:
+                found[name] = len(paths_of(checkpoints, context))
+            except EncoderError:
+                del found[name]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A training run."""
+
+    file: SpecFile
+    model: str
+    steps: tuple[str, ...]
+    strict: bool = False
+
+    @property
+    def axis(self) -> str:
+        """What it counts."""
+        return axis_of(self.file.spec.models[self.model]) or ""
+
+    @property
+    def gates_all(self) -> bool:
+        """Whether each of its checkpoints is judged, and not only the last one."""
+        return gates_all(self.file.spec.models[self.model])
+
+    def warnings(self, sets: Mapping[str, StimulusSet]) -> dict[str, tuple[str, ...]]:
+        """Return, by test, that its limits cannot fail alone among the p of all checkpoints."""
+        spec, count = self.file.spec, len(self.steps)
+        if not self.gates_all or count == 1:
+            return {}  # said before any model was loaded
+        hidden = hidden_limits(spec, {self.model: sets}, checkpoints=count)
+        if hidden is None:
+            return {}
+        sentence = self.file.sentence(hidden.path, hidden.message)
+        if self.strict:
+            raise SpecError([sentence])
+        return {test: (sentence,) for _, test in hidden.tests}
+
+    def named(self, step: str, trial: Trial | None = None) -> str:
+        """Return a checkpoint as people know it."""
+        return f"{self.axis} {step}" + ("" if trial is None else f" ({printable(trial.label)})")
+
+
+FIELDS = (
+    *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
+    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict"),
+)
+
+
+def point_of(
+    spec: BiasSpec, label: str, trial: Trial, judged: JudgedTest, *, is_gated: bool
+) -> PointRecord:
+    """Return one test of one checkpoint."""
+    growth = growth_record(judged)
+    if growth is not None and not is_gated:
+        growth = growth.model_copy(update={"p_adjusted": None})
+    effect = judged.numbers.effect
+    return PointRecord.model_validate(
+        {
+            "label": label,
+            "checkpoint": trial.label,
+            "digest": trial.facts.get("checkpoint", ""),
+            "fingerprint": trial.fingerprint,
+            **{name: getattr(effect, name, None) for name in FIELDS},
+            "p_adjusted": judged.p.effect if is_gated else None,
+            "growth": growth,
+            "over": _over(spec, judged),
+            "outcome": judged.verdict.outcome,
+        }
+    )
+
+
+def _over(spec: BiasSpec, judged: JudgedTest) -> dict[str, bool]:
+    """Return the limits that a checkpoint is over; what is invalid says nothing."""
+    effect, test = judged.numbers.effect, judged.test
+    if effect is None or test.is_positive or judged.verdict.outcome in ("invalid", "error"):
+        return {}
+    numbers = judged.numbers
+    violations = exceeded(
+        effect, numbers.growth, decision_rule(spec, test), judged.p, excess=numbers.excess
+    )
+    return {
+        f"max_{violation.kind}": violation.evidence for violation in violations if violation.exceeds
+    }
+
+
+def series_of(
+    spec: BiasSpec, axis: str, points: Sequence[PointRecord], *, is_gated: bool
+) -> SeriesRecord:
+    """Return a test over its checkpoints, with the first that is over each limit."""
+    over = [(limit, point.label) for point in points for limit in point.over]
+    evident = [(limit, one.label) for one in points for limit, shown in one.over.items() if shown]
+    return SeriesRecord(
+        axis=axis,
+        gate="all" if is_gated else "last",
+        correction=spec.settings.correction if is_gated else "none",
+        points=list(points),
+        first_over=dict(reversed(over)),
+        first_evident=dict(reversed(evident)),
+    )
+
+
+# Of more checkpoints that could not be measured, the rest is counted.
+NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Trajectory:
+    """What became of a series: the family that is judged, and every test over its checkpoints."""
+
+    families: Mapping[str, JudgedFamily]
+    series: Mapping[tuple[str, str], SeriesRecord]
+    warnings: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Step:
+    """One checkpoint at one layer: its numbers, and whose they are."""
+
+    label: str
+    trial: Trial
+    place: FamilyContext
+    numbers: Mapping[str, Measurement]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Corrected:
+    """The corrected p-values of a series."""
+
+    p: Mapping[tuple[int, str], Mapping[tuple[str, str], float]]
+    size: int
+
+
+def trajectory(
+    run: Run,
+    subject_of: Callable[[str], EmbeddedModel],
+    earlier: GrowthReferences,
+    *,
+    today: dt.date,
+    threads: int = 1,
+    cache: EmbeddingCache | None = None,
+) -> Trajectory:
+    """Measure and judge every checkpoint of a series."""
+    layers = [point.name for point in points_of(run.file.spec, {})]
+    warnings = run.warnings(subject_of(run.steps[-1]).sets.sets)
+    measure = partial(_measured, run, layers, subject_of, earlier, threads, cache)
+    measured = [measure(label) for label in run.steps]
+    families: dict[str, JudgedFamily] = {}
+    series: dict[tuple[str, str], SeriesRecord] = {}
+    family = _family(run, measured)
+    judge = _all if run.gates_all else _last
+    for index, layer in enumerate(layers):
+        steps = [own[index] for own in measured]
+        families[layer], over_steps = judge(run, steps, family, today)
+        for step in steps:
+            step.place.memo.save()
+        tests = made_at(run.file.spec, layer)
+        for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
+            series[layer, test.name] = _over_steps(run, steps, results)
+    return Trajectory(families=families, series=series, warnings=warnings)
+
+
+def _family(run: Run, measured: Sequence[Sequence[_Step]]) -> _Corrected:
+    """Return the p-values of all gated checkpoints, corrected at all gated layers together."""
+    spec = run.file.spec
+    steps = [*enumerate(measured)] if run.gates_all else [(len(measured) - 1, measured[-1])]
+    declared = declared_family(spec, run.model)
+    members = [((at, layer), name, what) for at, _ in steps for layer, name, what in declared]
+    numbers = {(at, one.place.layer): one.numbers for at, layers in steps for one in layers}
+    return _Corrected(p=corrected_p(spec, numbers, members), size=len(members))
+
+
+def _over_steps(run: Run, steps: Sequence[_Step], results: Sequence[JudgedTest]) -> SeriesRecord:
+    spec, is_gated = run.file.spec, run.gates_all
+    points = [
+        point_of(spec, step.label, step.trial, judged, is_gated=is_gated)
+        for step, judged in zip(steps, results, strict=True)
+    ]
+    return series_of(spec, run.axis, points, is_gated=is_gated)
+
+
+def _measured(
+    run: Run,
+    layers: Sequence[str],
+    subject_of: Callable[[str], EmbeddedModel],
+    earlier: GrowthReferences,
+    threads: int,
+    cache: EmbeddingCache | None,
+    label: str,
+) -> list[_Step]:
+    """Return the numbers of one checkpoint at every layer; its embeddings go on return."""
+    file, model = run.file, run.model
+    try:
+        subject = subject_of(label)
+    except VisualBiasError as error:
+        is_named = isinstance(error, EncoderError) and error.key  # the step stands there already
+        if label == run.steps[-1] or is_named:
+            raise
+        raise type(error)(f"{run.named(label)}: {error}") from None
+    trial = dataclasses.replace(subject.measured.trials[0], tables={})
+    found = []
+    for layer in layers:
+        memo = ResultCache.inside(
+            cache, spec=file.file, model=model, layer=layer, step=trial.fingerprint
+        )
+        place = FamilyContext(
+            file=file,
+            model=model,
+            layer=layer,
+            earlier=earlier,
+            memo=memo,
+            checkpoints=len(run.steps) if run.gates_all else 1,
+        )
+        numbers = measure_family(place, subject, threads)
+        found.append(_Step(label=label, trial=trial, place=place, numbers=numbers))
+    return found
+
+
+def _last(
+    run: Run, steps: Sequence[_Step], family: _Corrected, today: dt.date
+) -> tuple[JudgedFamily, list[tuple[JudgedTest, ...]]]:
+    """Judge the last checkpoint as if there were no other, and each by itself, uncorrected."""
+    *_, last = steps
+    layer = last.place.layer
+    corrected = family.p[len(steps) - 1, layer]
+    results = judge_family(last.place, last.numbers, corrected, today=today)
+    alone = _without_waivers(run.file, correction="none")
+    members = [one for one in declared_family(run.file.spec, run.model) if one[0] == layer]
+    over_steps = []
+    for step in steps:
+        own = corrected_p(alone.spec, {layer: step.numbers}, members)[layer]
+        place = dataclasses.replace(step.place, file=alone)
+        over_steps.append(judge_family(place, step.numbers, own, today=today))
+    told = _unmeasured(run, steps, over_steps, results)
+    return JudgedFamily(results=told, size=family.size), over_steps
+
+
+def _all(
+    run: Run, steps: Sequence[_Step], family: _Corrected, today: dt.date
+) -> tuple[JudgedFamily, list[tuple[JudgedTest, ...]]]:
+    """Judge all checkpoints, by p corrected over all of them together."""
+    bare = _without_waivers(run.file, correction=run.file.spec.settings.correction)
+    judged = []
+    for at, step in enumerate(steps):
+        share = family.p[at, step.place.layer]
+        place = dataclasses.replace(step.place, file=bare)
+        judged.append(
+            (
+                judge_family(step.place, step.numbers, share, today=today),
+                judge_family(place, step.numbers, share, today=today),
+            )
+        )
+    joint = Joint(axis=run.axis, labels=tuple(step.label for step in steps))
+    over_steps, results = joined(joint, judged)
+    told = _unmeasured(run, steps, over_steps, results)
+    return JudgedFamily(results=told, size=family.size), over_steps
+
+
+def _without_waivers(file: SpecFile, *, correction: str) -> SpecFile:
+    """Return a spec whose tests have no waivers, with a correction in the place of its own."""
+    spec = file.spec
+    settings = spec.settings.model_copy(update={"correction": correction})
+    tests = tuple(test.model_copy(update={"accept": None}) for test in spec.tests)
+    return dataclasses.replace(
+        file, spec=spec.model_copy(update={"settings": settings, "tests": tests})
+    )
+
+
+def _unmeasured(
+    run: Run,
+    steps: Sequence[_Step],
+    over_steps: Sequence[tuple[JudgedTest, ...]],
+    results: tuple[JudgedTest, ...],
+) -> tuple[JudgedTest, ...]:
+    """Return the results, an error where an earlier checkpoint could not be tested."""
+    return tuple(
+        map(partial(_or_error, run, steps), results, zip(*over_steps, strict=True)),
+    )
+
+
+def _or_error(
+    run: Run, steps: Sequence[_Step], judged: JudgedTest, judged_tests: tuple[JudgedTest, ...]
+) -> JudgedTest:
+    problems = [
+        f"{run.named(step.label, step.trial)}: {one.numbers.problem or 'not measured'}"
+        for step, one in zip(steps[:-1], judged_tests, strict=False)
+        if one.verdict.outcome == "error"
+    ]
+    if not problems:
+        return judged
+    more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+    problem = "; ".join(problems[:NAMED]) + more
+    return dataclasses.replace(
+        judged,
+        numbers=Measurement(sets={}, problem=problem),
+        verdict=Verdict(outcome="error", notes=(problem,)),
+    )

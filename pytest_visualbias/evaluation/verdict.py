@@ -1,0 +1,359 @@
+"""From numbers and limits to an outcome, the limits that led to it, and sentences about them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pytest_visualbias.results import format_effect, format_exceeding, format_p
+from pytest_visualbias.statistics.intra_similarity import IntraResult
+from pytest_visualbias.statistics.power import images_to_show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_visualbias.spec.fields import Alternative, Evidence
+    from pytest_visualbias.spec.test_kinds import Limits
+    from pytest_visualbias.statistics import ChangeResult, EffectResult
+
+    # Gives a confidence interval at a level.
+    Intervals = Callable[[float], tuple[float, float]]
+
+Outcome = Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
+Kind = Literal["effect", "gap", "growth", "shift", "excess", "min_effect"]
+
+# With fewer images a set, an interval is too narrow to show that an effect is within its limit.
+FEWEST_FOR_EQUIVALENCE = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecisionRule:
+    """What a test is judged by."""
+
+    limits: Limits
+    evidence: Evidence
+    alternative: Alternative
+    alpha: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorrectedP:
+    """The corrected p-values of one test; None for a limit that the test does not have."""
+
+    effect: float | None = None
+    growth: float | None = None
+    shift: float | None = None
+    excess: float | None = None
+    intervals: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Violation:
+    """A limit that a test does not keep."""
+
+    kind: Kind
+    value: float | None
+    limit: float
+    evidence: bool
+    detail: str = ""
+    sentence: str = ""
+    exceeds: bool = True
+
+    @property
+    def reason(self) -> str:
+        """The violation as a sentence."""
+        if self.sentence or self.value is None:
+            return self.sentence
+        without = "" if self.evidence else ", but without evidence"
+        shown = format_exceeding(self.value, self.limit)
+        return f"{self.kind} {shown} is over {self.limit:g}{without} ({self.detail})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """An outcome, and why."""
+
+    outcome: Outcome
+    violations: tuple[Violation, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every reason once, as a sentence: the limits first."""
+        return (*dict.fromkeys(violation.reason for violation in self.violations), *self.notes)
+
+
+def judge(
+    effect: EffectResult,
+    growth: ChangeResult | None,
+    rule: DecisionRule,
+    p: CorrectedP,
+    *,
+    excess: ChangeResult | None = None,
+) -> Verdict:
+    """Judge a test of a gated model."""
+    if growth is None and rule.limits.on_growth:
+        raise ValueError("a limit on growth was given, but no growth to judge")
+    if excess is None and rule.limits.on_excess:
+        raise ValueError("a limit on the excess was given, but no excess to judge")
+    if effect.gap is None and rule.limits.max_gap is not None:
+        raise ValueError("a limit on the gap was given, but no gap to judge")
+    violations = exceeded(effect, growth, rule, p, excess=excess)
+    proven = tuple(violation for violation in violations if violation.evidence)
+    if violations:
+        outcome: Outcome = "fail" if proven else "inconclusive"
+        return Verdict(outcome=outcome, violations=proven or violations)
+    is_judged = rule.limits.on_effect or rule.limits.on_growth or rule.limits.on_excess
+    return Verdict(outcome="pass", notes=() if is_judged else ("reported only",))
+
+
+def exceeded(
+    effect: EffectResult,
+    growth: ChangeResult | None,
+    rule: DecisionRule,
+    p: CorrectedP,
+    *,
+    excess: ChangeResult | None = None,
+) -> tuple[Violation, ...]:
+    """Return every limit that is not kept, with the evidence asked for or without."""
+    images = smallest_set(effect)
+    checks = (
+        *_effect_checks(effect, rule, p.effect),
+        *_growth_checks(growth, rule, p, images),
+        *_excess_checks(excess, rule, p, images),
+    )
+    found = (_violation(check, rule, p.intervals) for check in checks)
+    return tuple(one for one in found if one is not None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LimitCheck:
+    """One value against one limit, with what its evidence may come from."""
+
+    kind: Kind
+    value: float
+    limit: float
+    alternative: Alternative
+    p: float | None
+    interval: Intervals
+    bias: float = 0.0
+    images: int
+    needed: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the limit is exceeded; what is not a number is not within it either."""
+        return not signed_magnitude(self.value, self.alternative) <= self.limit
+
+    def widened(self, level: float) -> tuple[float, float]:
+        """Return the interval, its end away from 0 moved out to the one corrected for bias."""
+        low, high = self.interval(level)
+        if self.value >= 0:
+            return low, max(high, high - self.bias)
+        return min(low, low - self.bias), high
+
+
+def _effect_checks(
+    effect: EffectResult, rule: DecisionRule, p: float | None
+) -> Iterator[_LimitCheck]:
+    limits, images = rule.limits, smallest_set(effect)
+    if limits.max_effect is not None:
+        yield _LimitCheck(
+            kind="effect",
+            value=effect.effect_judged,
+            limit=limits.max_effect,
+            alternative=rule.alternative,
+            p=p,
+            interval=effect.interval,
+            bias=_bias(effect),
+            images=images,
+            needed=_needed(effect, "effect", limits.max_effect, rule.alpha),
+        )
+    if limits.max_gap is not None and not isinstance(effect, IntraResult):
+        yield _LimitCheck(
+            kind="gap",
+            value=effect.gap,
+            limit=limits.max_gap,
+            alternative=rule.alternative,
+            p=p,
+            interval=effect.gap_interval,
+            images=images,
+            needed=_needed(effect, "gap", limits.max_gap, rule.alpha),
+        )
+
+
+def _bias(effect: EffectResult) -> float:
+    corrected = effect.bias_corrected
+    return 0.0 if corrected is None else effect.effect_judged - corrected
+
+
+def smallest_set(effect: EffectResult) -> int:
+    """Return the size of the smallest set of a test."""
+    return min(_sizes(effect))
+
+
+def _sizes(effect: EffectResult) -> list[int]:
+    names = ("n_x", "n_y", "n_a", "n_b")
+    sizes: list[int | None] = [getattr(effect, name, None) for name in names]
+    return [n for n in sizes if n is not None]
+
+
+def images_needed(effect: EffectResult, limits: Limits, alpha: float) -> int | None:
+    """Return how many images a set would show in 80 % of samples that its limits are kept."""
+    asked: tuple[tuple[Literal["effect", "gap"], float | None], ...] = (
+        ("effect", limits.max_effect),
+        ("gap", limits.max_gap if effect.gap is not None else None),
+    )
+    found = [_needed(effect, kind, limit, alpha) for kind, limit in asked if limit is not None]
+    known = [needed for needed in found if needed is not None]
+    return max(known) if known and len(known) == len(found) else None
+
+
+def _needed(
+    effect: EffectResult, kind: Literal["effect", "gap"], limit: float, alpha: float
+) -> int | None:
+    """Return the images a set for one limit; sets of different sizes count by harmonic mean."""
+    value, error = effect.effect_judged, effect.standard_error
+    if kind == "gap" and effect.gap is not None:
+        value, error = effect.gap, getattr(effect, "gap_standard_error", error)
+    if error is None:
+        return None
+    sizes = _sizes(effect)
+    images = len(sizes) / math.fsum(1 / n for n in sizes)
+    return images_to_show(images, error, limit - abs(value), alpha)
+
+
+def _growth_checks(
+    growth: ChangeResult | None, rule: DecisionRule, p: CorrectedP, images: int
+) -> Iterator[_LimitCheck]:
+    limits = rule.limits
+    if growth is None:
+        return
+    if limits.max_growth is not None:
+        yield _LimitCheck(
+            kind="growth",
+            value=growth.growth,
+            limit=limits.max_growth,
+            alternative="greater",
+            p=p.growth,
+            interval=growth.interval,
+            images=images,
+        )
+    if limits.max_shift is not None:
+        yield _LimitCheck(
+            kind="shift",
+            value=growth.shift,
+            limit=limits.max_shift,
+            alternative="two-sided",
+            p=p.shift,
+            interval=growth.shift_interval,
+            images=images,
+        )
+
+
+def _excess_checks(
+    excess: ChangeResult | None, rule: DecisionRule, p: CorrectedP, images: int
+) -> Iterator[_LimitCheck]:
+    limit = rule.limits.max_excess
+    if excess is not None and limit is not None:
+        yield _LimitCheck(
+            kind="excess",
+            value=excess.growth,
+            limit=limit,
+            alternative="greater",
+            p=p.excess,
+            interval=excess.interval,
+            images=images,
+        )
+
+
+def signed_magnitude(value: float, alternative: Alternative) -> float:
+    """Return how large a value is in the direction that counts."""
+    return {"two-sided": abs(value), "greater": value, "less": -value}[alternative]
+
+
+def _violation(check: _LimitCheck, rule: DecisionRule, intervals: int) -> Violation | None:
+    """Return how a value does not keep its limit; None if it does."""
+    if check.is_over:
+        holds, detail = _evidence(rule, check, intervals)
+        sentence = ""
+    elif rule.evidence == "equivalence" and (sentence := _unshown(rule, check)):
+        holds, detail = False, ""
+    else:
+        return None
+    return Violation(
+        kind=check.kind,
+        value=check.value,
+        limit=check.limit,
+        evidence=holds,
+        detail=detail,
+        sentence=sentence,
+        exceeds=check.is_over,
+    )
+
+
+def _evidence(rule: DecisionRule, check: _LimitCheck, intervals: int) -> tuple[bool, str]:
+    """Return whether a value over its limit is more than chance, and what shows it."""
+    if rule.evidence == "interval":
+        level = 1 - rule.alpha / max(intervals, 1)
+        low, high = check.interval(level)
+        is_proven = {
+            "two-sided": low > check.limit or high < -check.limit,
+            "greater": low > check.limit,
+            "less": high < -check.limit,
+        }[check.alternative]
+        return is_proven, f"{_percent(level)} interval {low:+.2f} to {high:+.2f}"
+    if rule.evidence == "point":
+        return True, "point estimate"
+    p = check.p
+    is_proven = p is not None and not p > rule.alpha
+    shown = format_p(p)
+    if p is not None and (float(shown) > rule.alpha) == is_proven:
+        shown = f"{p:.6g}"  # rounded, it would seem to say the opposite
+    relation = "<=" if is_proven else ">"
+    return is_proven, f"adjusted p = {shown} {relation} {rule.alpha:g}"
+
+
+def _percent(level: float) -> str:
+    """Return a level with as many digits as tell it from the next usual one: 95%, 99.87%."""
+    return f"{100 * level:.4g}%"
+
+
+def _unshown(rule: DecisionRule, check: _LimitCheck) -> str:
+    """Say why a value within its limit is not shown to be; empty if it is."""
+    where = f"{check.kind} {format_effect(check.value)} is not shown to be within {check.limit:g}"
+    if check.images < FEWEST_FOR_EQUIVALENCE:
+        return f"{where}: a set has {check.images} images, and {FEWEST_FOR_EQUIVALENCE} are needed"
+    level = 1 - 2 * rule.alpha
+    low, high = check.widened(level)
+    is_shown = {
+        "two-sided": -check.limit <= low and high <= check.limit,
+        "greater": high <= check.limit,
+        "less": low >= -check.limit,
+    }[check.alternative]
+    if is_shown:
+        return ""
+    more = "" if check.needed is None else f"; about {check.needed} images a set would show it"
+    return f"{where} ({_percent(level)} interval {low:+.2f} to {high:+.2f}){more}"
+
+
+def judge_control(effect: EffectResult, rule: DecisionRule, *, held_before: bool) -> Verdict:
+    """Judge a positive control: it passes where it shows its effect."""
+    least = rule.limits.min_effect or 0.0
+    value = effect.effect_judged
+    p = None if isinstance(effect, IntraResult) else effect.p_verdict
+    is_shown = p is not None and p <= rule.alpha
+    shown = f"effect {format_effect(value)} (p = {format_p(p)})"
+    if signed_magnitude(value, rule.alternative) >= least and is_shown:
+        return Verdict(outcome="pass", notes=(f"control held: {shown}",))
+    needed = f"at least {least:g} with p <= {rule.alpha:g} is needed"
+    what = "control lost since the model before" if held_before else "positive control failed"
+    missed = Violation(
+        kind="min_effect",
+        value=value,
+        limit=least,
+        evidence=is_shown,
+        sentence=f"{what}: {shown}, {needed}",
+    )
+    return Verdict(outcome="fail", violations=(missed,))

@@ -1,0 +1,377 @@
+"""Find the weights of a network in a checkpoint: containers, prefixes and names of keys."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.checkpoints import SHOWN, StateDict, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import torch
+
+# A counter that inference never reads; older checkpoints do not have it.
+COUNTER = "num_batches_tracked"
+VIT = {
+    r"cls_token": "class_token",
+    r"pos_embed": "encoder.pos_embedding",
+    r"patch_embed\.proj\.(\w+)": r"conv_proj.\1",
+    r"blocks\.(\d+)\.norm([12])\.(\w+)": r"encoder.layers.encoder_layer_\1.ln_\2.\3",
+    r"blocks\.(\d+)\.attn\.qkv\.(\w+)": (
+        r"encoder.layers.encoder_layer_\1.self_attention.in_proj_\2"
+    ),
+    r"blocks\.(\d+)\.attn\.proj\.(\w+)": (
+        r"encoder.layers.encoder_layer_\1.self_attention.out_proj.\2"
+    ),
+    r"blocks\.(\d+)\.mlp\.fc1\.(\w+)": r"encoder.layers.encoder_layer_\1.mlp.0.\2",
+    r"blocks\.(\d+)\.mlp\.fc2\.(\w+)": r"encoder.layers.encoder_layer_\1.mlp.3.\2",
+    r"norm\.(\w+)": r"encoder.ln.\1",
+    r"head\.(\w+)": r"heads.head.\1",
+}
+
+# As torchvision's files were first published; its own loader renames them, too.
+OLD_VIT = VIT | {
+    r"blocks\.(\d+)\.mlp\.fc1\.(\w+)": r"encoder.layers.encoder_layer_\1.mlp.linear_1.\2",
+    r"blocks\.(\d+)\.mlp\.fc2\.(\w+)": r"encoder.layers.encoder_layer_\1.mlp.linear_2.\2",
+}
+
+# Stages and what lies between them are counted together there.
+CONVNEXT = {
+    r"stem\.([01])\.(\w+)": r"features.0.\1.\2",
+    r"head\.norm\.(\w+)": r"classifier.0.\1",
+    r"head\.fc\.(\w+)": r"classifier.2.\1",
+    **{
+        pattern.format(stage=stage): there.format(stage=2 * stage + 1, before=2 * stage)
+        for stage in range(4)
+        for pattern, there in {
+            r"stages\.{stage}\.downsample\.([01])\.(\w+)": r"features.{before}.\1.\2",
+            r"stages\.{stage}\.blocks\.(\d+)\.conv_dw\.(\w+)": r"features.{stage}.\1.block.0.\2",
+            r"stages\.{stage}\.blocks\.(\d+)\.norm\.(\w+)": r"features.{stage}.\1.block.2.\2",
+            r"stages\.{stage}\.blocks\.(\d+)\.mlp\.fc1\.(\w+)": r"features.{stage}.\1.block.3.\2",
+            r"stages\.{stage}\.blocks\.(\d+)\.mlp\.fc2\.(\w+)": r"features.{stage}.\1.block.5.\2",
+            r"stages\.{stage}\.blocks\.(\d+)\.gamma": r"features.{stage}.\1.layer_scale",
+        }.items()
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Naming:
+    """How the weights of a network may be called in a checkpoint."""
+
+    origin: str
+    names: Mapping[str, str]
+    head: tuple[str, ...] = ()
+    flat: frozenset[str] = frozenset()
+
+
+def namings(wanted: Collection[str], head: tuple[str, ...]) -> tuple[Naming, ...]:
+    """Return the ways in which a network's weights may be called, its own names first."""
+    found = [Naming(origin="", names={name: name for name in wanted}, head=head)]
+    for rules, classifier in ((VIT, "heads."), (OLD_VIT, "heads."), (CONVNEXT, "classifier.2.")):
+        names = {there: name for name in wanted if (there := _renamed(name, rules))}
+        if len(names) == len(wanted) > 0:
+            flat = frozenset(name for there, name in names.items() if there.endswith("layer_scale"))
+            found.append(Naming(origin="torchvision", names=names, head=(classifier,), flat=flat))
+    return tuple(found)
+
+
+def _renamed(name: str, rules: Mapping[str, str]) -> str | None:
+    """Return the name elsewhere, or None for one that nobody there has."""
+    for pattern, rule in rules.items():
+        if match := re.fullmatch(pattern, name):
+            return match.expand(rule)
+    return None
+
+
+# torch.compile, DataParallel, FSDP and activation checkpointing, of a network or of its layers.
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+
+class Loadable(Protocol):
+    """What takes weights by name, as a module does."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights by name."""
+        ...  # pragma: no cover
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, strict: bool) -> Any:
+        """Take weights of the same names, and return those that are missing or unknown."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class WeightsLocation:
+    """A place in a checkpoint at which weights of a network lie."""
+
+    container: str
+    prefix: str
+    naming: Naming
+    state: StateDict
+    outside: tuple[str, ...]
+
+    @property
+    def extra(self) -> list[str]:
+        """The names behind the prefix that the network does not have, without the prefix."""
+        known = set(self.naming.names.values())
+        return [name for name in self.state if name not in known]
+
+    def named(self, starts: tuple[str, ...]) -> list[str]:
+        """Return the names in the checkpoint of weights of the network that start so."""
+        return [
+            there
+            for there, name in self.naming.names.items()
+            if name in self.state and name.startswith(starts)
+        ]
+
+    @property
+    def share(self) -> float:
+        """Which share of the container's names lies behind the prefix."""
+        return len(self.state) / (len(self.state) + len(self.outside))
+
+    def fits(self, needed: Mapping[str, torch.Tensor]) -> int:
+        """Return how many weights of the network are here in their shapes."""
+        return sum(
+            name in self.state and self.state[name].shape == value.shape
+            for name, value in needed.items()
+        )
+
+    def is_whole(self, needed: Mapping[str, torch.Tensor]) -> bool:
+        """Return whether every weight of the network is here, in its shape."""
+        return self.fits(needed) == len(needed) > 0
+
+
+def find_places(
+    containers: Mapping[str, StateDict],
+    names: tuple[Naming, ...],
+    *,
+    prefix: str | None = None,
+) -> list[WeightsLocation]:
+    """Return every place with all names of the network, else those with the most of them."""
+    counted: list[tuple[int, WeightsLocation]] = []
+    for naming in names:
+        needed = {there for there, name in naming.names.items() if not name.endswith(COUNTER)}
+        for container, weights in containers.items():
+            found = _prefixes(weights, needed)
+            if prefix is not None:
+                found = Counter({prefix: found[prefix]} if found[prefix] else {})
+            most = max(found.values(), default=0)
+            counted += [
+                (count, place_at(container, weights, start, naming))
+                for start, count in found.items()
+                if count == most
+            ]
+    most = max((count for count, _ in counted), default=0)
+    return [place for count, place in counted if count == most]
+
+
+def _prefixes(weights: Mapping[str, torch.Tensor], needed: set[str]) -> Counter[str]:
+    """Return what stands before names of the network, and before how many of them."""
+    found: Counter[str] = Counter()
+    for name in weights:
+        cuts = [0, *(index + 1 for index, letter in enumerate(name) if letter == ".")]
+        found.update(name[:cut] for cut in cuts if name[cut:] in needed)
+    return found
+
+
+def place_at(container: str, weights: StateDict, prefix: str, naming: Naming) -> WeightsLocation:
+    """Return what lies behind a prefix of a container."""
+    state = StateDict()
+    for whole, value in weights.items():
+        if whole.startswith(prefix):
+            there = whole.removeprefix(prefix)
+            name = naming.names.get(there, there)
+            state[name] = value.flatten() if name in naming.flat else value
+    if weights.metadata is not None:
+        start = prefix.removesuffix(".")
+        state.metadata = {
+            key.removeprefix(start).removeprefix("."): versions
+            for key, versions in weights.metadata.items()
+            if f"{key}.".startswith(prefix)
+        }
+    return WeightsLocation(
+        container=container,
+        prefix=prefix,
+        naming=naming,
+        state=state,
+        outside=tuple(name for name in weights if not name.startswith(prefix)),
+    )
+
+
+def same_weights(
+    places: Iterable[WeightsLocation], names: Collection[str]
+) -> list[list[WeightsLocation]]:
+    """Return places, those of the same weights together."""
+    groups: list[list[WeightsLocation]] = []
+    for place in places:
+        for group in groups:
+            if _is_same(place.state, group[0].state, names):
+                group.append(place)
+                break
+        else:
+            groups.append([place])
+    return groups
+
+
+def _is_same(first: StateDict, second: StateDict, names: Collection[str]) -> bool:
+    return all(
+        name in first and name in second and _equal(first[name], second[name])
+        for name in names
+        if name in first or name in second
+    )
+
+
+def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
+    return first.shape == second.shape and bool((first == second).all())
+
+
+def without_wrappers(
+    containers: Mapping[str, StateDict], wanted: Collection[str], head: tuple[str, ...]
+) -> tuple[dict[str, StateDict], Naming] | None:
+    """Return weights without the names that wrappers of modules add, and the network's names so."""
+    bare = {unwrapped(name): name for name in wanted}
+    if len(bare) < len(wanted):
+        return None
+    found: dict[str, StateDict] = {}
+    for container, weights in containers.items():
+        short = StateDict((unwrapped(name), value) for name, value in weights.items())
+        found[container] = short if len(short) == len(weights) else weights
+        if weights.metadata is not None:
+            short.metadata = {unwrapped(name): each for name, each in weights.metadata.items()}
+    if all(found[key].keys() == containers[key].keys() for key in containers):
+        return None
+    return found, Naming(origin="", names=bare, head=tuple(map(unwrapped, head)))
+
+
+def unwrapped(name: str) -> str:
+    """Return a name without what compiling, sharding and checkpointing put into it."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+# What wraps a network whole. Behind any other prefix there may be one block of a larger network,
+# which a small network would fit: then half of the weights must lie there, or the user says so.
+WRAPPER_SUFFIXES = re.compile(
+    r"((module|_orig_mod|model|net|network|backbone|encoder|encoder_q|base_encoder|online_net"
+    r"|trunk|_feature_blocks|student|teacher|visual)\.)*"
+)
+HALF = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Convention:
+    """Which of two places the authors of a layout evaluate."""
+
+    origin: str
+    taken: str
+    left: str
+
+
+CONVENTIONS = (
+    Convention(
+        origin="MoCo", taken=r".*:(.*\.)?encoder_q\.(0\.)?", left=r".*:(.*\.)?encoder_k\.(0\.)?"
+    ),
+    Convention(
+        origin="MoCo v3",
+        taken=r".*:(.*\.)?base_encoder\.",
+        left=r".*:(.*\.)?momentum_encoder\.",
+    ),
+    Convention(
+        origin="DINO",
+        taken=r"teacher:(module\.)?backbone\.",
+        left=r"student:(module\.)?backbone\.",
+    ),
+    Convention(
+        origin="OpenMMLab",
+        taken=r".*:(module\.)?backbone\.",
+        left=r".*:(module\.)?(encoder_k|target_net|momentum_encoder)\.(module\.)?0\.",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerChoice:
+    """The place that was chosen."""
+
+    place: WeightsLocation
+    reason: str = ""
+
+
+def choose(
+    groups: Sequence[Sequence[WeightsLocation]],
+    *,
+    path: Path,
+    container: str | None,
+    prefix: str | None,
+) -> ContainerChoice:
+    """Choose between whole places."""
+    firsts = [group[0] for group in groups]
+    if len(groups) == 1:
+        doubt = _doubt(groups[0], is_said=container is not None) if prefix is None else ""
+        if not doubt:
+            return ContainerChoice(place=firsts[0])
+        raise EncoderError(
+            f"the checkpoint {path} has weights that fit the network {described(firsts[0])}, "
+            f"{doubt}; if they are what you release, write {_keys(firsts[0], firsts)}"
+        )
+    for convention in CONVENTIONS:
+        taken = [one for one in groups if _matches(one, convention.taken)]
+        left = [one for one in groups if one not in taken and _matches(one, convention.left)]
+        if len(taken) == 1 and len(left) == len(groups) - 1:
+            others = " and ".join(described(one[0]) for one in left)
+            reason = f"{convention.origin}'s own evaluation takes it; {others} would fit as well"
+            return ContainerChoice(place=taken[0][0], reason=reason)
+    ways = " or ".join(_keys(place, firsts) for place in firsts[:SHOWN])
+    raise EncoderError(
+        f"the checkpoint {path} has different weights that fit the network in {len(groups)} "
+        f"places; write which of them you release: {ways}"
+    )
+
+
+def _doubt(group: Sequence[WeightsLocation], *, is_said: bool) -> str:
+    """Return why the only place that fits may not be what is released."""
+    for convention in CONVENTIONS:
+        is_left = _matches(group, convention.left) and not _matches(group, convention.taken)
+        if is_left and not is_said:
+            return f"which {convention.origin}'s own evaluation leaves aside"
+    if not any(_is_wrapped(one) for one in group):
+        names = listed(group[0].outside)
+        return f"but more beside them ({names}), so that they may be one part of a larger network"
+    return ""
+
+
+def described(place: WeightsLocation) -> str:
+    """Return a place in words."""
+    container = f"under '{place.container}'" if place.container else ""
+    prefix = f"behind '{place.prefix}'" if place.prefix else ""
+    return " ".join(filter(None, (container, prefix))) or "at the top"
+
+
+def _is_wrapped(place: WeightsLocation) -> bool:
+    return WRAPPER_SUFFIXES.fullmatch(place.prefix) is not None or place.share >= HALF
+
+
+def _matches(group: Sequence[WeightsLocation], pattern: str) -> bool:
+    return any(re.fullmatch(pattern, f"{one.container}:{one.prefix}") for one in group)
+
+
+def _keys(place: WeightsLocation, among: Sequence[WeightsLocation]) -> str:
+    """Return the keys of a spec that name a place, no more of them than are needed."""
+    keys = {"container": place.container, "prefix": place.prefix}
+    if len({one.container for one in among}) == 1:
+        del keys["container"]
+    elif len({one.container for one in among}) == len(among):
+        del keys["prefix"]
+    return "'" + ", ".join(f"{key}: {_scalar(text)}" for key, text in keys.items()) + "'"
+
+
+def _scalar(text: str) -> str:
+    """Return a text as it may stand in a spec."""
+    is_plain = re.fullmatch(r"[A-Za-z_][\w./]*", text) and text not in ("true", "false", "null")
+    return text if is_plain else json.dumps(text)

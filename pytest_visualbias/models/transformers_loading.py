@@ -1,0 +1,333 @@
+"""Key names, layers, adapters and image processors of Hugging Face transformers."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import peft
+import safetensors
+import torch
+from PIL import Image
+from transformers.core_model_loading import revert_weight_conversion
+from transformers.image_processing_backends import PilBackend, TorchvisionBackend
+
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.final_layer import head_outs
+from pytest_visualbias.models.load_weights import load_network
+from pytest_visualbias.models.loaded_network import NO_CLASSIFIER, read_outs
+from pytest_visualbias.models.preprocessing import (
+    MEAN,
+    OwnInput,
+    as_facts,
+    saved_transform,
+    share_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from pytest_visualbias.spec.model_entries import NetworkEntry, Transform
+
+
+class _Incompatible(NamedTuple):
+    """What torch says about weights, of loading that is not strict."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class _AsSaved:
+    """A network whose weights have the names that they have in a file of transformers."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights by their names in a file."""
+        return dict(revert_weight_conversion(self.model, self.model.state_dict()))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, strict: bool) -> Any:  # noqa: ARG002 - what is missing is returned
+        """Take weights by these names; transformers gives them those of the modules."""
+        kind, config, own = type(self.model), self.model.config, self.state_dict()
+        self.model, found = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict={name: state_dict.get(name, value) for name, value in own.items()},
+            output_loading_info=True,
+            dtype=torch.float32,
+        )
+        if any(found[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")):
+            raise EncoderError(f"transformers cannot name the weights of {kind.__name__}: {found}")
+        return _Incompatible(
+            missing_keys=[name for name in own if name not in state_dict],
+            unexpected_keys=[name for name in state_dict if name not in own],
+        )
+
+
+def fit_saved(
+    model: Any, entry: NetworkEntry, path: Path, heads: tuple[str, ...]
+) -> tuple[Any, dict[str, Any], str]:
+    """Load a checkpoint under whichever names it has."""
+    saved = _AsSaved(model)
+    if set(saved.state_dict()) == set(model.state_dict()):
+        return model, *load_network(model, entry, path, head=_prefixes(model, heads))
+    try:
+        facts, no_logits = load_network(saved, entry, path, head=_prefixes(saved, heads))
+    except EncoderError as error:
+        try:
+            return model, *load_network(model, entry, path, head=_prefixes(model, heads))
+        except EncoderError:
+            raise error from None
+    return saved.model, {**facts, "names": "files of transformers"}, no_logits
+
+
+def _prefixes(network: Any, heads: tuple[str, ...]) -> tuple[str, ...]:
+    starts = {name.partition(".")[0] for name in network.state_dict()}
+    return next(((f"{head}.",) for head in heads if head in starts), ())
+
+
+# What the classifier of a network is called, in its order of preference.
+HEADS = ("classifier", "head", "score")
+CLASS_TOKENS = ("cls_token", "class_embedding", "distillation_token")
+
+
+def head_of(model: Any) -> str:
+    """Return the name of a classifier, or nothing where a network has none."""
+    inner = getattr(model, "timm_model", None)
+    if inner is not None:
+        names = (getattr(inner, "pretrained_cfg", None) or {}).get("classifier") or ""
+        return f"timm_model.{names}" if isinstance(names, str) and names else ""
+    if type(model).__name__.endswith("ForImageClassification"):
+        for name in HEADS:
+            if isinstance(getattr(model, name, None), torch.nn.Module):
+                return name
+        raise EncoderError(
+            f"nothing says where the classifier of {type(model).__name__} begins; use a factory"
+        )
+    return ""
+
+
+def read_outs_of(model: Any, unlearned: str) -> dict[str, Any]:
+    """Return how a model is run and read."""
+    if (inner := getattr(model, "timm_model", None)) is not None:
+        left_out = (head_of(model),) if unlearned else ()
+        return {**read_outs(inner, no_logits=unlearned), "left_out": left_out}
+    if head := head_of(model):
+        return head_outs(
+            model,
+            head,
+            run=lambda images: first_tensor(model(pixel_values=images)),
+            no_logits=unlearned,
+        )
+    run: Callable[[torch.Tensor], Any]
+    if hasattr(model, "get_image_features"):
+        run = lambda images: model.get_image_features(pixel_values=images)  # noqa: E731
+    else:
+        run = lambda images: model(pixel_values=images)  # noqa: E731
+    has_class = _class_tokens(model) > 0
+
+    def pooled(output: Any) -> torch.Tensor:
+        return _pooled(output, is_pooled=not unlearned, has_class=has_class)
+
+    return {"body": run, "pooled": pooled, "logits": NO_CLASSIFIER}
+
+
+def _pooled(output: Any, *, is_pooled: bool, has_class: bool) -> torch.Tensor:
+    """Return the vectors of an output: its own, else the class token, else the mean."""
+    for name in ("image_embeds", "pooler_output"):
+        found = getattr(output, name, None)
+        if torch.is_tensor(found) and is_pooled:
+            return found.flatten(1) if found.shape[2:].numel() == 1 else _mean(found)
+    found = output if torch.is_tensor(output) else getattr(output, "last_hidden_state", None)
+    if not torch.is_tensor(found):
+        kind = type(output).__name__
+        raise EncoderError(f"the model gives {kind} without a vector for each image; use a factory")
+    if found.ndim == 3 and has_class:  # noqa: PLR2004 - tokens
+        return found[:, 0]
+    return _mean(found)
+
+
+def _mean(found: torch.Tensor) -> torch.Tensor:
+    if found.ndim == 4:  # noqa: PLR2004 - a map
+        return found.mean(dim=(2, 3))
+    return found.mean(dim=1) if found.ndim == 3 else found  # noqa: PLR2004 - tokens
+
+
+def first_tensor(output: Any) -> Any:
+    """Return the first tensor of what a layer gives: its states, before its attention."""
+    if isinstance(output, tuple | list) and output:
+        return output[0]
+    if hasattr(output, "to_tuple"):
+        return output.to_tuple()[0]
+    return output
+
+
+def _class_tokens(model: Any) -> int:
+    names = (name for name, _ in model.named_parameters())
+    return sum(name.endswith(CLASS_TOKENS) for name in names)
+
+
+def tokens_of(model: Any, config: Any) -> dict[str, Any]:
+    """Return how many tokens are none of the image."""
+    vision = getattr(config, "vision_config", config)
+    registers = int(getattr(vision, "num_register_tokens", 0) or 0)
+    own = _class_tokens(model)
+    return {"prefix_tokens": own + registers, "register_tokens": registers + max(0, own - 1)}
+
+
+WEIGHTS = "adapter_model.safetensors"
+INNER = "base_model.model."
+
+
+def merge_adapter(
+    model: Any, folder: Path, *, heads: tuple[str, ...]
+) -> tuple[Any, dict[str, Any]]:
+    """Merge an adapter into a network, whose modules then have the names that they had before."""
+    if not (folder / WEIGHTS).is_file():
+        raise EncoderError(
+            f"the adapter {folder} has no {WEIGHTS}; name the folder that save_pretrained of peft "
+            "wrote, with safe_serialization"
+        )
+    try:
+        with warnings.catch_warnings():
+            # Of weights that are not there peft tells by a warning alone.
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*missing adapter keys.*")
+            config = peft.PeftConfig.from_pretrained(str(folder))
+            _check_code(config, folder)
+            _check_modules(model, folder)
+            adapted = peft.PeftModel.from_pretrained(model, str(folder), config=config)
+            whole = adapted.merge_and_unload(safe_merge=True)
+    except EncoderError:
+        raise
+    except Exception as error:  # noqa: BLE001 - peft raises whatever it meets
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise EncoderError(
+            f"the adapter {folder} does not fit the network ({type(error).__name__}: "
+            f"{reason[:300]}); name the model that it was trained on, or save it again"
+        ) from None
+    saved = tuple(getattr(config, "modules_to_save", None) or ())
+    return whole, {
+        "kind": str(getattr(config.peft_type, "value", config.peft_type)),
+        "saves_classifier": any(name in heads for name in saved),
+    }
+
+
+def _check_code(config: Any, folder: Path) -> None:
+    if getattr(config, "megatron_config", None):
+        raise EncoderError(
+            f"the adapter {folder} asks for a module of Python ('megatron_config'), which could "
+            "run code; remove the key and save it again"
+        )
+
+
+def _check_modules(model: Any, folder: Path) -> None:
+    """Refuse an adapter with weights that would go nowhere."""
+    modules = {name for name, _ in model.named_modules()}
+    with safetensors.safe_open(folder / WEIGHTS, "pt") as weights:
+        names = [name.removeprefix(INNER) for name in weights.keys()]  # noqa: SIM118 - no mapping
+    owners = {name.partition(".lora_")[0] for name in names if ".lora_" in name}
+    if unread := next((name for name in sorted(owners) if name not in modules), ""):
+        raise EncoderError(
+            f"the adapter {folder} has weights for {unread}, which the network has not; name the "
+            "model that it was trained on"
+        )
+
+
+# The steps of a processor that no class of its own has changed are what its settings say.
+STEPS = ("_preprocess", "resize", "center_crop", "rescale", "normalize")
+SCALE = 1 / 255
+
+# What says where a setting comes from, and not what is done.
+IDLE = ("image_processor_type", "feature_extractor_type", "processor_class", "_processor_class")
+
+
+def processed(processor: Any) -> OwnInput:
+    """Return what an image processor does to one RGB image."""
+
+    def prepare(image: Image.Image) -> np.ndarray:
+        found = processor(images=image, return_tensors="pt")["pixel_values"][0]
+        if found.ndim != 3:  # noqa: PLR2004 - (c, h, w)
+            raise EncoderError(
+                f"{type(processor).__name__} cuts an image into parts {tuple(found.shape)}; "
+                "give a 'transform', or a factory that makes one picture of them"
+            )
+        return found.numpy()  # type: ignore[no-any-return]
+
+    if (config := getattr(processor, "data_config", None)) is not None:  # of timm, in its words
+        plain = {key: list(one) if isinstance(one, tuple) else one for key, one in config.items()}
+        return OwnInput(prepare=prepare, facts=plain, transform=None)
+    transform = _transform(processor)
+    if transform is not None:
+        return OwnInput(prepare=prepare, facts=as_facts(transform), transform=transform)
+    settings = {key: value for key, value in processor.to_dict().items() if key not in IDLE}
+    # Plain values, as in a report: sizes are objects, and lists may be tuples.
+    plain = json.loads(json.dumps(settings, default=str))
+    facts = {"processor": type(processor).__name__, **plain}
+    return OwnInput(prepare=prepare, facts=facts, transform=None)
+
+
+def _transform(processor: Any) -> Transform | None:
+    """Return what a processor does in the words of a spec, or None where these cannot say it."""
+    kind = type(processor)
+    base = next((one for one in (TorchvisionBackend, PilBackend) if issubclass(kind, one)), None)
+    if len(getattr(processor, "image_mean", None) or MEAN) != len(MEAN):
+        raise EncoderError(
+            "the image processor is for images of another number of channels, and images have "
+            "three; use a 'factory' whose network converts them"
+        )
+    if base is None or any(getattr(kind, step) is not getattr(base, step) for step in STEPS):
+        return None
+    wanted = ("do_resize", "do_rescale")
+    if not all(getattr(processor, key, None) for key in wanted) or getattr(
+        processor, "do_pad", None
+    ):
+        return None
+    geometry = _geometry(processor)
+    interpolation = _interpolation(getattr(processor, "resample", None))
+    if (
+        geometry is None
+        or interpolation is None
+        or abs(processor.rescale_factor - SCALE) > SCALE * 1e-9
+    ):
+        return None
+    is_normal = processor.do_normalize
+    return saved_transform(
+        "the image processor",
+        {
+            **geometry,
+            "mean": tuple(processor.image_mean) if is_normal else (0.0, 0.0, 0.0),
+            "std": tuple(processor.image_std) if is_normal else (1.0, 1.0, 1.0),
+            "interpolation": interpolation,
+        },
+    )
+
+
+def _geometry(processor: Any) -> Mapping[str, Any] | None:
+    """Return the size and the crop, where a resize and at most one crop in the middle make them."""
+    size, crop = _plain(processor.size), _plain(getattr(processor, "crop_size", None))
+    if not getattr(processor, "do_center_crop", None):
+        if size.keys() != {"height", "width"}:
+            return None
+        return {"size": (size["height"], size["width"]), "crop": "squash"}
+    is_square = crop.keys() == {"height", "width"} and crop["height"] == crop["width"]
+    if not is_square or size.keys() != {"shortest_edge"} or size["shortest_edge"] < crop["height"]:
+        return None
+    side, short = crop["height"], size["shortest_edge"]
+    return {"size": side, "crop": "center" if side == short else share_of(side, short)}
+
+
+def _plain(size: Any) -> dict[str, int]:
+    return {key: value for key, value in dict(size or {}).items() if value is not None}
+
+
+def _interpolation(resample: Any) -> str | None:
+    if resample is None:
+        return None
+    name = Image.Resampling(int(resample)).name.lower()
+    return name if name in ("nearest", "bilinear", "bicubic", "lanczos", "box") else None

@@ -1,0 +1,332 @@
+"""Implement the pytest hooks of a run that collects bias specs."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
+from pytest_visualbias.embeddings.table import Resources
+from pytest_visualbias.errors import StorageError
+from pytest_visualbias.evaluation.baseline.files import SUFFIXES
+from pytest_visualbias.evaluation.baseline.recording import ExpectedEntries, update_baseline
+from pytest_visualbias.evaluation.run import EvaluationRun
+from pytest_visualbias.plugin.gate_items import GateItemTracker, uncollected_specs
+from pytest_visualbias.plugin.items import FAULT, STRICT, BiasFile, BiasItem
+from pytest_visualbias.plugin.options import read_options
+from pytest_visualbias.plugin.report_outputs import SuiteProperties, annotate, summarise
+from pytest_visualbias.plugin.reporting import (
+    CollectedResults,
+    Progress,
+    lost_result,
+    print_report,
+    report_of,
+    unwritten,
+)
+from pytest_visualbias.reports.files import write_all
+from pytest_visualbias.reports.github import Fault
+from pytest_visualbias.stimuli.digest_cache import DigestCache
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from pytest_visualbias.evaluation.baseline.recording import BaselineUpdate
+    from pytest_visualbias.results import Report
+
+DEFAULT_FOLDER = "bias_specs"
+KEY = "visualbias"
+
+
+class VisualBiasHooks:
+    """What one process of pytest does about specs; under xdist the controller reports."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.is_worker = hasattr(config, "workerinput")
+        self.options = read_options(config)
+        self._reach_cache()
+        config.stash[STRICT] = self.options.settings.strict
+        config.stash[FAULT] = 0
+        self.default_folder = self._default_folder()
+        self.only_default = self._choose_default()
+        self.digests = DigestCache.inside(self.options.cache, rehash=self.options.rehash)
+        self.session = EvaluationRun(
+            settings=self.options.settings,
+            resources=Resources(
+                cache=EmbeddingCache(folder=self.options.cache, shared=self.options.shared),
+                batch_size=self.options.batch_size,
+                progress=Progress(config) if not self.is_worker else _silent,
+            ),
+            digest=self.digests.of,
+        )
+        self.gathered = CollectedResults()
+        self.account = GateItemTracker()
+        self.collection_errors: list[str] = []
+        self.faults: list[Fault] = []
+        self.problems: list[str] = []
+        self.is_broken = False  # for something that no item stands for
+        self.claims: dict[str, ExpectedEntries] = {}
+        self.kept: list[BaselineUpdate] = []
+        if not self.is_worker:
+            config.pluginmanager.register(SuiteProperties(config, self._settled))
+
+    def _reach_cache(self) -> None:
+        """Refuse to begin where the shared cache cannot be reached; once for all processes."""
+        if self.options.shared is not None and not self.is_worker:
+            try:
+                self.options.shared.check()
+            except StorageError as error:
+                raise pytest.UsageError(f"--visualbias-cache: {error}") from None
+
+    def _default_folder(self) -> Path:
+        """Return the folder of specs nearest to where pytest was started."""
+        nearer = self.config.invocation_params.dir / DEFAULT_FOLDER
+        return nearer if nearer.is_dir() else self.config.rootpath / DEFAULT_FOLDER
+
+    def _choose_default(self) -> bool:
+        """Whether only the default folder is looked at; it joins what pytest collects by itself."""
+        if self.is_worker:
+            return bool(self.config.workerinput.get(KEY))  # type: ignore[attr-defined]
+        named = self.config.args_source is pytest.Config.ArgsSource.ARGS
+        if not self.options.is_on or named:
+            return False
+        folder = self.default_folder
+        seen = [Path(argument.partition("::")[0]).absolute() for argument in self.config.args]
+        if folder.is_dir() and not any(folder.is_relative_to(path) for path in seen):
+            self.config.args.append(str(folder))
+        return True
+
+    def collect(self, path: Path, parent: pytest.Collector) -> BiasFile | None:
+        """Return the node of a spec, where this run wants it."""
+        if not parent.session.isinitpath(path):
+            is_elsewhere = self.only_default and not path.is_relative_to(self.default_folder)
+            if not self.options.is_on or is_elsewhere:
+                return None
+        return BiasFile.of(parent, path, self.session)
+
+    def pytest_report_header(self) -> list[str]:
+        """Say that the plugin is on, how it embeds, and which specs of several are collected."""
+        settings = self.options.settings
+        local, shared = self.options.cache, self.options.shared
+        cache = "off" if local is None else f"{local} and {shared.url}" if shared else local
+        lines = [f"visualbias: device {settings.device}, {settings.precision}, cache {cache}"]
+        if self.only_default and self.default_folder.parent != self.config.rootpath:
+            lines.append(f"visualbias: specs from {self.default_folder}")
+        return lines
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of xdist what the command line does not say."""
+        node.workerinput[KEY] = self.only_default
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear from a worker what only it knows."""
+        said = getattr(node, "workeroutput", {}).get(KEY, {})
+        self.account.join(said.get("account", {}))
+        self.config.stash[FAULT] = max(self.config.stash[FAULT], said.get("fault", 0))
+        for path, (file, keys) in said.get("claims", {}).items():
+            self.claims[path] = ExpectedEntries(path=Path(path), file=file, keys=frozenset(keys))
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Count gate items, whatever becomes of them."""
+        self.account.collect(item)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Tell the memory of the run which models it will be asked for."""
+        self.account.select(session.items)
+        items = [item for item in session.items if isinstance(item, BiasItem)]
+        chosen = {(item.spec.path, item.model): (item.spec, item.model) for item in items}
+        self.session.expect(chosen.values())
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep the errors of collecting."""
+        if report.failed:
+            said = report.longreprtext.strip()
+            self.collection_errors.append(said)
+            if report.nodeid.partition("::")[0].endswith(SUFFIXES):
+                self.faults.append(Fault(file=report.nodeid.partition("::")[0], text=said))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let the record ride on the report: builtin types only, so that xdist can carry it."""
+        report = yield
+        if isinstance(item, BiasItem):
+            item.reword(report)
+            if report.when == "call" or _failed_early(report):
+                report.visualbias = item.carried(call.excinfo)  # type: ignore[attr-defined]
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather the records, on the controller from all workers."""
+        row = getattr(report, "visualbias", None) or lost_result(report, self.session)
+        if row is not None:
+            self.gathered.add(report.nodeid, row)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the reports whatever happened, and settle the exit code."""
+        self.digests.save()
+        self.claims |= {str(claim.path): claim for claim in self.session.claims()}
+        if self.is_worker:
+            self.config.workeroutput[KEY] = {  # type: ignore[attr-defined]
+                "account": self.account.plain(),
+                "fault": int(self.config.stash[FAULT]),
+                "claims": {key: (one.file, sorted(one.keys)) for key, one in self.claims.items()},
+            }
+            return
+        was_stopped = int(session.exitstatus) == pytest.ExitCode.INTERRUPTED
+        if self._is_empty() and not (self.collection_errors or was_stopped):
+            self.problems.append(self._nothing_ran())
+        elif int(session.exitstatus) == pytest.ExitCode.OK:
+            self.problems += self._hidden() or self._harmless()
+            self.problems += self._overlooked()
+        session.exitstatus = self._settled(int(session.exitstatus))
+        if not self._collects_only():
+            self._keep(session)
+            self._write(session)
+        if self.options.cache is not None and self.gathered:
+            evict_to_limit(self.options.cache, self.options.cache_limit)
+
+    def _collects_only(self) -> bool:
+        return bool(self.config.getoption("--collect-only"))
+
+    def _is_empty(self) -> bool:
+        """Whether the flag was given, and no item ran that can fail; named ones are wanted so."""
+        is_wanted = not self.options.settings.strict and self._are_named(self.account.selected)
+        has_none = not self.gathered or (self.account.nothing_gated() and not is_wanted)
+        return self.options.is_given and bool(has_none) and not self._collects_only()
+
+    def _are_named(self, nodeids: Iterable[str]) -> bool:
+        """Whether the command line has all of these by their node ids."""
+        folder, root = self.config.invocation_params.dir, self.config.rootpath
+        parts = (argument.partition("::") for argument in self.config.args)
+        places = {f"{os.path.realpath(folder / path)}::{rest}" for path, _, rest in parts}
+        return all(
+            f"{os.path.realpath(root / path)}::{rest}" in places
+            for path, _, rest in (nodeid.partition("::") for nodeid in nodeids)
+        )
+
+    def _keep(self, session: pytest.Session) -> None:
+        """Record results where it is asked for; what cannot be done, or is left over, is said."""
+        settings = self.options.settings
+        self.kept = update_baseline(
+            self.claims.values(),
+            self.gathered.rows(),
+            settings.baselines(),
+            prunes=self.options.prune,
+        )
+        self.problems += [sentence for one in self.kept for sentence in one.sentences]
+        is_amiss = any(
+            one.problem is not None or (settings.strict and one.unclaimed) for one in self.kept
+        )
+        if is_amiss:
+            self._fail(session)
+            self.is_broken = True
+
+    def _fail(self, session: pytest.Session) -> None:
+        """Let the run fail for what no item stands for."""
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _hidden(self) -> list[str]:
+        """Return why a run that pytest takes for passed is none."""
+        if self._collects_only():
+            return []
+        strict = self.options.settings.strict
+        return self.account.hidden(self.gathered.rows(), is_strict=strict)
+
+    def _harmless(self) -> list[str]:
+        """Return the remark that what ran could not fail; references may be looked at alone."""
+        told = None if self._collects_only() else self.account.nothing_gated()
+        return [told] if told else []
+
+    def _overlooked(self) -> list[str]:
+        """Return what looks like a spec where specs are looked for, and was not read."""
+        if self._collects_only() or not self.options.is_on:
+            return []
+        ours = self.default_folder
+        named = [Path(arg.partition("::")[0]).absolute() for arg in self.config.args]
+        folders = {ours} if self.only_default else {one for one in named if one.is_dir()}
+        known = [*map(Path, self.claims), *self.session.loaded]
+        return [
+            text
+            for folder in sorted(folders - {*self.config.rootpath.parents, self.config.rootpath})
+            for text in uncollected_specs(folder, known, is_ours=folder == ours)
+        ]
+
+    def _settled(self, status: int) -> int:
+        """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""
+        code = pytest.ExitCode
+        if status == code.OK and self._is_empty():
+            return code.NO_TESTS_COLLECTED
+        is_strict = self.options.settings.strict
+        if status == code.OK and (self._hidden() or (is_strict and self._overlooked())):
+            return code.TESTS_FAILED
+        if status in (code.INTERRUPTED, code.TESTS_FAILED):
+            return self.config.stash[FAULT] or status  # xdist runs what it could collect: 1
+        return status
+
+    def _nothing_ran(self) -> str:
+        if self.gathered:
+            return self.account.nothing_gated() or ""
+        if self.account.deselected:
+            number = self.account.deselected
+            return f"all {number} items of specs were deselected: nothing was gated"
+        return f"no item of a spec ran; put *.bias.yaml into {self.default_folder}, or name a spec"
+
+    def _write(self, session: pytest.Session) -> None:
+        """Write the reports that are asked for; one that cannot be written fails the run."""
+        report = functools.cache(lambda: self._report(int(session.exitstatus)))
+        reports, look = self.options.reports, self.options.look
+        told = write_all(report(), reports, look) if reports else []
+        self.problems += told
+        if told:
+            self._fail(session)
+            self.is_broken = True
+        self.problems += unwritten(self.gathered.rows())
+        if self.options.is_given or self.gathered:
+            problem = summarise(report, is_wanted=self.options.step_summary)
+            self.problems += [problem] if problem else []
+
+    def _report(self, exit_status: int) -> Report:
+        summary = {
+            "deselected": self.account.deselected,
+            "collection_errors": self.collection_errors,
+            "exit_status": exit_status,
+            "baselines": [one.plain() for one in self.kept],
+        }
+        rows, settings = self.gathered.rows(), self.options.settings
+        return report_of(rows, summary, settings, root=self.config.rootpath)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Show verdicts and tables; workers show nothing."""
+        if self.is_worker:
+            return
+        results = self.gathered.results()
+        strict = self.options.settings.strict
+        if results or self.problems:
+            print_report(
+                self.config,
+                terminalreporter,
+                results,
+                self.problems,
+                is_strict=strict,
+                is_broken=self.is_broken or bool(self.faults),
+            )
+        annotate(self.config, terminalreporter, results, self.faults, is_strict=strict)
+
+
+def _failed_early(report: pytest.TestReport) -> bool:
+    return report.when == "setup" and report.failed
+
+
+def _silent(_model: str, _done: int, _total: int) -> None:
+    """Show no progress: on a worker nobody sees it."""

@@ -1,0 +1,373 @@
+"""Summaries over tests: numbers of biases, labels, rank correlations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rich.text import Text
+
+from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.reports.formatting import is_standardised, unit_of
+from pytest_visualbias.statistics.multiple_testing import adjust, spearman
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from rich.table import Table
+
+    from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.results import ResultRecord
+
+FAILING = ("fail", "invalid", "error")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelSummary:
+    """The results of the models that one label is said of."""
+
+    key: str
+    value: str
+    models: int
+    tests: int
+    effect: float | None
+    growth: float | None
+    failing: int
+
+    def plain(self) -> dict[str, str | int | float | None]:
+        """Return the entry of the JSON report."""
+        return dataclasses.asdict(self)
+
+
+def label_summaries(records: Iterable[ResultRecord]) -> list[LabelSummary]:
+    """Return a row for every label, those of one key together."""
+    groups: dict[tuple[str, str], list[ResultRecord]] = {}
+    for record in records:
+        if record.role == "gated" and not record.control and is_standardised(record):
+            for label in record.labels.items():
+                groups.setdefault(label, []).append(record)
+    keys = list(dict.fromkeys(key for key, _ in groups))
+    order = sorted(groups, key=lambda label: keys.index(label[0]))
+    return [_row(label, groups[label]) for label in order]
+
+
+def _row(label: tuple[str, str], records: Sequence[ResultRecord]) -> LabelSummary:
+    valid = [record for record in records if record.outcome != "invalid"]
+    return LabelSummary(
+        key=label[0],
+        value=label[1],
+        models=len({(one.spec, one.model) for one in records}),
+        tests=len(records),
+        effect=_mean([abs(d) for one in valid if (d := one.effect_judged) is not None]),
+        growth=_mean([one.growth.value for one in valid if one.growth is not None]),
+        failing=sum(one.outcome in FAILING for one in records),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+# Of fewer pairs a rank correlation says next to nothing.
+FEWEST = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankCorrelation:
+    """Rank correlation of what the tests of a spec found in two models."""
+
+    spec: str
+    layer: str
+    base: str
+    model: str
+    of: Unit
+    k: int
+    spearman: float
+
+    def plain(self) -> dict[str, str | int | float]:
+        """Return the entry of the JSON report."""
+        return {
+            "spec": self.spec,
+            "layer": self.layer,
+            "from": self.base,
+            "to": self.model,
+            "of": self.of,
+            "k": self.k,
+            "spearman": self.spearman,
+        }
+
+
+def rank_correlations(records: Iterable[ResultRecord]) -> list[RankCorrelation]:
+    """Return a rank correlation for each spec, layer and pair of models."""
+    groups: dict[tuple[str, str, str, str, Unit], list[tuple[float, float]]] = {}
+    for record in records:
+        growth = record.growth
+        if growth is None or record.outcome == "invalid":
+            continue
+        key = (record.spec, record.layer, growth.base, record.model, unit_of(record))
+        groups.setdefault(key, []).append((growth.before, growth.after))
+    found = []
+    for (spec, layer, base, model, unit), pairs in groups.items():
+        rho = spearman(*zip(*pairs, strict=True)) if len(pairs) >= FEWEST else None
+        if rho is not None:
+            transfer = RankCorrelation(
+                spec=spec,
+                layer=layer,
+                base=base,
+                model=model,
+                of=unit,
+                k=len(pairs),
+                spearman=rho,
+            )
+            found.append(transfer)
+    return found
+
+
+# What a network should show; an idle one is of a suite, and nothing was asked of it.
+POSITIVE = ("positive", "idle")
+THRESHOLDS = (0.1, 0.05, 0.01, 0.001)
+PName = Literal["p_value", "p_verdict"]
+ControlState = Literal["none", "held", "failed", "not applied"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BiasCount:
+    """The number of biases of one model and layer at one threshold."""
+
+    threshold: float
+    raw: int
+    positive: int
+    negative: int
+    opposite: int | None
+    holm: int
+    bh: int
+    random: float | None
+    beyond_random: int | None
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BiasCounts:
+    """The numbers of biases of one model and layer, over thresholds."""
+
+    spec: str
+    model: str
+    layer: str
+    role: str
+    p: PName
+    tests: int
+    unmeasured: int
+    control: ControlState
+    counts: tuple[BiasCount, ...]
+
+    def plain(self) -> dict[str, object]:
+        """Return the entry of the JSON report: a list over thresholds for each number."""
+        names = tuple(name for name in BiasCount.__slots__ if name != "threshold")
+        return {
+            **{name: getattr(self, name) for name in self.__slots__ if name != "counts"},
+            "thresholds": [count.threshold for count in self.counts],
+            **{name: [getattr(one, name) for one in self.counts] for name in names},
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Member:
+    """A test that counts, if its p is small enough."""
+
+    effect: float
+    p: float
+    holm: float
+    bh: float
+    is_one_sided: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Cell:
+    """The tests of one spec, model and layer: those that have a p, and how many were declared."""
+
+    first: ResultRecord
+    members: Mapping[str, _Member]
+    declared: int
+    control: ControlState
+
+
+def bias_counts(
+    records: Iterable[ResultRecord],
+    thresholds: Sequence[float] = THRESHOLDS,
+    *,
+    p: PName = "p_value",
+    with_controls: bool = False,
+) -> list[BiasCounts]:
+    """Count biases as a curve over thresholds of p [1]_, for every spec, model and layer."""
+    cells: dict[tuple[str, str, str], list[ResultRecord]] = defaultdict(list)
+    for record in records:
+        if is_standardised(record):
+            cells[record.spec, record.model, record.layer].append(record)
+    found = [_cell(rows, p, with_controls=with_controls) for rows in cells.values()]
+    untrained: dict[tuple[str, str], list[Mapping[str, _Member]]] = defaultdict(list)
+    for cell in found:
+        if cell.first.role == "random" and cell.members:
+            untrained[cell.first.spec, cell.first.layer].append(cell.members)
+    return [
+        _counted(cell, untrained[cell.first.spec, cell.first.layer], thresholds, p)
+        for cell in found
+        if cell.members
+    ]
+
+
+def _cell(records: Sequence[ResultRecord], p: PName, *, with_controls: bool) -> _Cell:
+    """Return the tests of a cell, their p corrected over all that it declares."""
+    kinds = (None, *POSITIVE) if with_controls else (None,)
+    declared = [one for one in records if one.control in kinds]
+    # A test that could not be done keeps its place in the correction.
+    raw = [1.0 if (own := getattr(one, p)) is None else own for one in declared]
+    holm, bh = adjust(raw, "holm"), adjust(raw, "bh")
+    members = {}
+    for index, record in enumerate(declared):
+        effect = record.effect_size if p == "p_value" else record.effect_judged
+        if getattr(record, p) is not None and effect is not None:
+            members[record.test] = _Member(
+                effect=effect,
+                p=raw[index],
+                holm=holm[index],
+                bh=bh[index],
+                is_one_sided=record.alternative != "two-sided" and p == "p_value",
+            )
+    return _Cell(
+        first=records[0], members=members, declared=len(declared), control=_control(records)
+    )
+
+
+def _control(records: Sequence[ResultRecord]) -> ControlState:
+    controls = [record for record in records if record.control in POSITIVE]
+    if not controls:
+        return "none"
+    if records[0].role == "random":
+        return "not applied"
+    return "failed" if any(map(has_failed, controls)) else "held"
+
+
+def has_failed(record: ResultRecord) -> bool:
+    """Whether a result is of a positive control that was not shown."""
+    if record.control != "idle":
+        return record.control == "positive" and record.outcome != "pass"
+    effect, p = record.effect_size, record.p_value
+    return effect is None or p is None or effect <= 0 or p > record.alpha
+
+
+def _counted(
+    cell: _Cell,
+    untrained: Sequence[Mapping[str, _Member]],
+    thresholds: Sequence[float],
+    p: PName,
+) -> BiasCounts:
+    others = untrained if cell.first.role != "random" else []
+    return BiasCounts(
+        spec=cell.first.spec,
+        model=cell.first.model,
+        layer=cell.first.layer,
+        role=cell.first.role,
+        p=p,
+        tests=len(cell.members),
+        unmeasured=cell.declared - len(cell.members),
+        control=cell.control,
+        counts=tuple(_count(cell.members, others, threshold) for threshold in thresholds),
+    )
+
+
+def _count(
+    members: Mapping[str, _Member],
+    untrained: Sequence[Mapping[str, _Member]],
+    threshold: float,
+) -> BiasCount:
+    found = _below(members, threshold)
+    shown = [_below(one, threshold) for one in untrained]
+    one_sided = [member for member in members.values() if member.is_one_sided]
+    return BiasCount(
+        threshold=threshold,
+        raw=len(found),
+        positive=sum(one.effect > 0 for one in found.values()),
+        negative=sum(one.effect < 0 for one in found.values()),
+        opposite=sum(one.p > 1 - threshold for one in one_sided) if one_sided else None,
+        holm=sum(one.holm < threshold for one in members.values()),
+        bh=sum(one.bh < threshold for one in members.values()),
+        random=sum(map(len, shown)) / len(shown) if shown else None,
+        beyond_random=_beyond(found, shown) if shown else None,
+        strength=sum(abs(one.effect) for one in found.values()),
+    )
+
+
+def _below(members: Mapping[str, _Member], threshold: float) -> dict[str, _Member]:
+    return {test: member for test, member in members.items() if member.p < threshold}
+
+
+def _beyond(found: Mapping[str, _Member], shown: Sequence[Mapping[str, _Member]]) -> int:
+    """Count the tests that not every untrained network shows in the same direction."""
+    return sum(
+        not all(test in other and other[test].effect * one.effect > 0 for other in shown)
+        for test, one in found.items()
+    )
+
+
+# Of fewer tests the verdicts themselves are read faster.
+FEWEST_TESTS = 10
+THRESHOLD = 0.05
+
+# A column of a layer with the room beside it, and what the names of models may take.
+COLUMN, NAMES = 13, 30
+FAILED = "!"
+
+
+def count_tables(
+    records: Iterable[ResultRecord], empty: Callable[[str], Table], width: int
+) -> Iterator[Table | Text]:
+    """Yield the numbers of biases of each spec that has ten tests or more."""
+    cells: dict[str, list[BiasCounts]] = {}
+    for count in bias_counts(records, [THRESHOLD], p="p_verdict"):
+        cells.setdefault(count.spec, []).append(count)
+    room = max(1, (width - NAMES) // COLUMN)
+    for spec, cell in cells.items():
+        most = max(one.tests for one in cell)
+        if most < FEWEST_TESTS:
+            continue
+        layers = list(dict.fromkeys(one.layer for one in cell))
+        for start in range(0, len(layers), room):
+            # Not the table's own title: that would be broken to the width of a narrow table.
+            yield Text(f"\n{visible(spec)} :: number of biases", style="bold")
+            yield _filled(empty(""), cell, layers[start : start + room], most)
+        yield from (Text(line) for line in _legend(cell, most))
+
+
+def _filled(table: Table, cells: Sequence[BiasCounts], layers: Sequence[str], most: int) -> Table:
+    table.add_column("model", overflow="fold", ratio=1)
+    for layer in layers:
+        table.add_column(
+            Text(visible(layer)), justify="right", overflow="fold", min_width=COLUMN - 3
+        )
+    by_place = {(cell.model, cell.layer): cell for cell in cells}
+    for model, role in {one.model: one.role for one in cells}.items():
+        name = model if role == "gated" else f"{model} ({role})"
+        row = (by_place.get((model, layer)) for layer in layers)
+        table.add_row(Text(visible(name)), *(Text(_table_cell(one, most)) for one in row))
+    return table
+
+
+def _table_cell(cell: BiasCounts | None, most: int) -> str:
+    if cell is None:
+        return "-"
+    count = cell.counts[0]
+    beyond = [] if count.beyond_random is None else [count.beyond_random]
+    numbers = "/".join(map(str, (count.raw, *beyond, count.holm)))
+    tests = "" if cell.tests == most else f" of {cell.tests}"
+    return f"{numbers}{tests}{FAILED if cell.control == 'failed' else ''}"
+
+
+def _legend(cells: Sequence[BiasCounts], most: int) -> Iterator[str]:
+    has_random = any(cell.counts[0].beyond_random is not None for cell in cells)
+    beyond = " / what the untrained network does not show" if has_random else ""
+    below = f"p < {THRESHOLD:g}"
+    yield f"of {most} tests without controls: {below}{beyond} / {below} after Holm"
+    if any(one.control == "failed" for one in cells):
+        yield f"{FAILED} a positive control failed there: the number says nothing"

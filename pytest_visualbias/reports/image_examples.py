@@ -1,0 +1,191 @@
+"""The images that carry an effect."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.reports.formatting import is_counted, is_standardised, rates_text
+from pytest_visualbias.results import format_effect
+from pytest_visualbias.statistics.intra_similarity import left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from pytest_visualbias.results import ResultRecord, SetRecord
+
+    Vector = NDArray[np.float64]
+
+# A set of one image is not tested, so no set is shrunk to it.
+FEWEST = 3
+
+# Scores that vary less than this, relative to the largest, vary by rounding only.
+ROUNDING = 1e-12
+
+# A remainder below this share of what it was has lost too many digits.
+CANCELLED = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageInfluence:
+    """What one image does to an effect."""
+
+    role: str
+    name: str
+    identity: str
+    folder: str
+    without: float
+    change: float
+
+
+def influences(record: ResultRecord, most: int | None = None) -> list[ImageInfluence]:
+    """Return what each image of the judged side does to its effect, the largest change first."""
+    # A report that was edited by hand may hold any number.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = sorted(_all(record), key=lambda one: (-abs(one.change), one.role, one.name))
+    return found[:most]
+
+
+def carriers(record: ResultRecord, most: int | None = None) -> list[ImageInfluence]:
+    """Return the images without which the absolute effect would fall, the largest fall first."""
+    effect = abs(record.effect_judged or 0.0)
+    fall = {influence: effect - abs(influence.without) for influence in influences(record)}
+    found = sorted((one for one in fall if fall[one] > 0), key=fall.__getitem__, reverse=True)
+    return found[:most]
+
+
+def is_exact(record: ResultRecord) -> bool:
+    """Whether `influences` gives what a new measurement without the image would."""
+    if not is_standardised(record):
+        return True
+    return record.trials is None and record.kind != "sc-eat"
+
+
+def _all(record: ResultRecord) -> Iterator[ImageInfluence]:
+    first, second = _judged_roles(record)
+    if record.effect_judged is None or not all(
+        _is_scored(record, role) for role in (first, second)
+    ):
+        return
+    if record.kind == "intra-similarity":
+        scores = _scores(record, first)
+        if len(scores) > FEWEST:
+            yield from _named(record, first, _mean(scores), left_out(scores))
+        return
+    one, other = _scores(record, first), _scores(record, second)
+    rescale = is_standardised(record) and is_exact(record)
+    effect = _mean(one) - _mean(other)
+    if len(one) >= FEWEST:
+        yield from _named(record, first, effect, _without(one, other, rescale=rescale))
+    if len(other) >= FEWEST:
+        yield from _named(record, second, effect, -_without(other, one, rescale=rescale))
+
+
+def _is_scored(record: ResultRecord, role: str) -> bool:
+    return bool(record.scores.get(role)) and role in record.sets and bool(record.sets[role].images)
+
+
+def _judged_roles(record: ResultRecord) -> tuple[str, str]:
+    """Return the two sets whose scores the judged effect is the difference of; X alone is both."""
+    if record.kind == "intra-similarity":
+        return "X", "X"
+    if record.kind == "sc-eat":
+        return "A", "B"
+    targets, attributes = record.effect_size, record.effect_size_attributes
+    if record.sides == "both" and targets is not None and attributes is not None:
+        return ("A", "B") if abs(attributes) < abs(targets) else ("X", "Y")
+    return "X", "Y"
+
+
+def _scores(record: ResultRecord, role: str) -> Vector:
+    """Return the scores of a set in the order of its images."""
+    scores = record.scores[role]
+    return np.array([scores[identity] for identity in record.sets[role].images])
+
+
+def _mean(values: Vector) -> float:
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        return math.inf
+
+
+def _without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
+    """Return the effect without each image of the first set in turn; NaN where there is none."""
+    n = len(shrunk)
+    differences: Vector = (n * _mean(shrunk) - shrunk) / (n - 1) - _mean(other)
+    if not rescale:
+        return differences
+    pooled = np.concatenate([shrunk, other])
+    count = len(pooled)
+    away = pooled - _mean(pooled)
+    total = math.fsum(away * away)
+    if total == 0.0:
+        return np.full(n, math.nan)
+    rest = total - away[:n] ** 2 * count / (count - 1)
+    effects: Vector = differences / np.sqrt(np.maximum(rest, CANCELLED * total) / (count - 2))
+    # Where one image makes nearly all of the spread, too few digits are left of the differences.
+    for index in np.flatnonzero(rest < CANCELLED * total):
+        effects[index] = _effect(np.delete(shrunk, index), other)
+    return effects
+
+
+def _effect(first: Vector, second: Vector) -> float:
+    pooled = np.concatenate([first, second])
+    spread = float(np.std(pooled, ddof=1))
+    # Without spread there is no effect size, however large the difference.
+    is_spread = spread > ROUNDING * float(np.abs(pooled).max())
+    return (_mean(first) - _mean(second)) / spread if is_spread else math.nan
+
+
+def _named(
+    record: ResultRecord, role: str, effect: float, values: Iterable[float]
+) -> Iterator[ImageInfluence]:
+    stimuli: SetRecord = record.sets[role]
+    for name, identity, without in zip(stimuli.names, stimuli.images, values, strict=True):
+        if math.isfinite(without):
+            yield ImageInfluence(
+                role=role,
+                name=name,
+                identity=identity,
+                folder=stimuli.folder,
+                without=without,
+                change=effect - without,
+            )
+
+
+MOST = 5
+
+
+def carrier_lines(record: ResultRecord) -> Iterator[str]:
+    """Yield a heading and a line for each of the images without which an effect falls most."""
+    if is_counted(record):
+        yield from _counted(record)
+        return
+    found = carriers(record, MOST)
+    if not found:
+        return
+    about = "" if is_exact(record) else "about "
+    effect = format_effect(record.effect_judged or 0)
+    yield f"{visible(record.nodeid)}: the effect {effect} would be"
+    for one in found:
+        effect = format_effect(one.without)
+        yield f"  {about}{effect} without {visible(one.name)} ({visible(one.role)})"
+
+
+def _counted(record: ResultRecord) -> Iterator[str]:
+    """Yield which images are predicted as the class: each of them carries a rate alike."""
+    yield f"{visible(record.nodeid)}: {rates_text(record)}"
+    for role, images in record.sets.items():
+        scores = record.scores.get(role, {})
+        pairs = zip(images.names, images.images, strict=False)  # as any report may have them
+        names = [visible(name) for name, identity in pairs if scores.get(identity) == 1]
+        more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+        shown = f": {', '.join(names[:MOST])}{more}" if names else ""
+        yield f"  {len(names)} of {images.n} of {visible(role)} are predicted as it{shown}"

@@ -1,0 +1,359 @@
+"""State results as sentences."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from pytest_visualbias.evaluation.judging import WAIVABLE
+from pytest_visualbias.evaluation.verdict import signed_magnitude
+from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.reports.formatting import is_standardised, judged_limit, rates_text
+from pytest_visualbias.reports.series_notes import (
+    failing_checkpoints,
+    seeds_text,
+    series_text,
+    shown_step,
+    span_text,
+    trials_text,
+)
+from pytest_visualbias.results import format_effect, format_p, rounded_up
+from pytest_visualbias.spec.effective_settings import OUTPUT, POOLED
+from pytest_visualbias.spec.fields import quoted
+from pytest_visualbias.spec.test_kinds import KINDS, part_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_visualbias.results import AcceptRecord, GrowthRecord, ResultRecord
+    from pytest_visualbias.spec.fields import Alternative
+
+
+def is_acceptable(record: ResultRecord) -> bool:
+    """Whether a new waiver can cover everything that a failed result exceeds."""
+    kinds = {violation.kind for violation in record.violations}
+    return (
+        record.accept is None
+        and bool(kinds)
+        and kinds <= {*WAIVABLE}
+        and all(one.value is not None for one in record.violations)
+    )
+
+
+def waiver_advice(records: Iterable[ResultRecord]) -> str:
+    """Return the waiver that the first failed test could have; empty if none could."""
+    tests: dict[tuple[str, str], list[ResultRecord]] = {}
+    for record in records:
+        if record.role == "gated" and not record.control:
+            tests.setdefault((record.spec, record.test), []).append(record)
+    advice = [
+        f"'accept: {text}' at test '{test}'"
+        for (_, test), results in tests.items()
+        if (text := _waiver(results))
+    ]
+    more = f" (likewise at {len(advice) - 1} more)" if len(advice) > 1 else ""
+    return f"{advice[0]}{more}" if advice else ""
+
+
+def _waiver(results: Sequence[ResultRecord]) -> str:
+    """Return the one waiver that covers all failures of a test; empty if none can."""
+    failed = [result for result in results if result.outcome == "fail"]
+    if not failed or not all(map(is_acceptable, failed)):
+        return ""
+    models = dict.fromkeys(one.model for one in failed)
+    layers = dict.fromkeys(one.layer for one in failed)
+    covered = [one for one in results if one.model in models and one.layer in layers]
+    if any(one.outcome == "pass" for one in covered):
+        return ""
+    sizes: dict[str, float] = {}
+    for violation in (violation for one in failed for violation in one.violations):
+        size = rounded_up(abs(violation.value or 0.0))
+        key = f"max_{violation.kind}"
+        sizes[key] = max(size, sizes.get(key, 0.0))
+    parts = [f"{key}: {size:g}" for key, size in sizes.items()]
+    for key, names, every in (
+        ("models", models, {one.model for one in results}),
+        ("layers", layers, {one.layer for one in results}),
+    ):
+        if every - names.keys():
+            parts.append(f"{key}: [{', '.join(map(quoted, names))}]")
+    return f"{{{', '.join([*parts, 'reason: WHY', 'until: YYYY-MM-DD'])}}}"
+
+
+def result_line(record: ResultRecord) -> str:
+    """Return the outcome's reasons in one line."""
+    return "; ".join(record.reasons) if record.reasons else record.outcome
+
+
+def failure_text(record: ResultRecord) -> str:
+    """Return the headline, then what a person needs to act on it: plain ASCII, but for names."""
+    lines = [*result_line(record).split("\n"), *(f"  {line}" for line in _details(record))]
+    return "\n".join(map(visible, lines))
+
+
+def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> Iterator[str]:
+    """Yield what to do, once for each way in which results are not as they should be."""
+    found = list(records)
+    over = [one for one in found if one.outcome == "fail" and is_over_limit(one)]
+    if over:
+        yield _after_failing(over, found, has_carriers=has_carriers)
+    if open_ones := [one for one in found if one.outcome == "inconclusive"]:
+        yield (
+            f"to do: what is inconclusive needs more {nouns(open_ones)}, or 'evidence: point' "
+            "where the limit alone is to decide"
+        )
+    # Of a prediction the reason itself says what to look at.
+    if any(one.outcome == "invalid" and one.prediction is None for one in found):
+        yield "to do: what is invalid says nothing; mend the positive control that failed first"
+
+
+def is_over_limit(record: ResultRecord) -> bool:
+    """Whether a measured value of a test is over a limit; a control has none."""
+    return any(
+        violation.value is not None and violation.kind != "min_effect"
+        for violation in record.violations
+    )
+
+
+def _after_failing(
+    failed: Sequence[ResultRecord], every: Sequence[ResultRecord], *, has_carriers: bool
+) -> str:
+    """Say where images that carry an effect are shown, and what else can be done."""
+    alone = [failing_checkpoints(one) for one in failed]
+    where = "below" if has_carriers else "with -vv"
+    seen = f"see {where} which images carry an effect"
+    if all(alone):
+        seen = alone[0]
+    elif told := next(filter(None, alone), ""):
+        seen = f"{seen} (of a training run, {told})"
+    accept = waiver_advice(every)
+    waived = f", or accept an effect for a time with {accept}" if accept else ""
+    return f"to do: {seen}; finetune anew{waived}"
+
+
+def weak_passes(records: Iterable[ResultRecord]) -> str | None:
+    """Say how many tests pass whose sets could miss an effect at the limit."""
+    passed = [record for record in records if record.outcome == "pass"]
+    weak = [
+        (one, seen)
+        for one in passed
+        if (limit := judged_limit(one)) is not None
+        and one.evidence == "significant"
+        and one.role == "gated"
+        and (seen := one.detectable) is not None
+        and seen > limit
+        and not _is_within(one, limit)
+    ]
+    if not weak:
+        return None
+    least = [seen for _, seen in weak]
+    tests = "1 test that passes has" if len(weak) == 1 else f"{len(weak)} tests that pass have"
+    ends = [f"{end:.2f}" for end in (min(least), max(least))]
+    return (
+        f"{tests} too few {nouns(one for one, _ in weak)} to find an effect at the limit "
+        f"(smallest detectable effect {' to '.join(dict.fromkeys(ends))}): no evidence that there "
+        "is none"
+    )
+
+
+def _is_within(record: ResultRecord, limit: float) -> bool:
+    """Whether the whole interval of the judged effect lies within a limit on it."""
+    ends = (record.ci_low, record.ci_high)
+    alternative = cast("Alternative", record.alternative)
+    return all(end is not None and signed_magnitude(end, alternative) <= limit for end in ends)
+
+
+def nouns(records: Iterable[ResultRecord]) -> str:
+    """Return what the sets of results hold: images, words, or both."""
+    sets = [one for record in records for one in record.sets.values()]
+    kinds = {"words" if one.templates else "images" for one in sets}
+    return " or ".join(sorted(kinds)) or "images"
+
+
+def read_out_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield where `pooled` of a model is read, if its library does not define that."""
+    lines: dict[str, None] = {}
+    for record in records:
+        read = record.read_out
+        if read is None or not read.side or record.module != POOLED:
+            continue
+        place = "the network's output" if read.module == OUTPUT else f"{read.side} of {read.module}"
+        lines[f"{record.layer}: {place}, {read.length} numbers"] = None
+    yield from lines
+
+
+def waiver_text(accept: AcceptRecord) -> str:
+    """Return the terms of a waiver in one line."""
+    reason = visible(" ".join(accept.reason.split()))
+    return f"accepted up to {sizes_text(accept)} until {accept.until}: {reason}"
+
+
+def sizes_text(accept: AcceptRecord) -> str:
+    """Return up to which sizes a waiver accepts each limit that it names."""
+    sizes = {"effect": accept.max_effect, "gap": accept.max_gap, "growth": accept.max_growth}
+    return ", ".join(f"{kind} {size:g}" for kind, size in sizes.items() if size is not None)
+
+
+def _details(record: ResultRecord) -> Iterator[str]:
+    yield f"{record.spec}:{record.line}: {record.test} [{record.layer}] of model '{record.model}'"
+    if record.effect_size is None or record.effect_judged is None:
+        return
+    yield ", ".join(f"{role} = {one.concept} ({one.n})" for role, one in record.sets.items())
+    step = shown_step(record)
+    effect = _effect(record, format_effect(record.effect_size), format_effect(record.effect_judged))
+    yield f"at {step}: {effect}" if step else effect
+    if record.p_value is not None:
+        yield _evidence(record)
+    if record.growth is not None:
+        yield _change(record.growth, "since", "growth")
+    if record.excess is not None:
+        seeds = seeds_text(record.excess)
+        yield _change(record.excess, "beyond", "excess") + (f"; its {seeds}" if seeds else "")
+    if (trials := trials_text(record)) is not None:
+        yield trials
+    if record.series is not None:
+        yield f"{span_text(record.series)}: {series_text(record)}"
+    if record.accept is not None:
+        yield f"waiver: {waiver_text(record.accept)}"
+    if record.limits:
+        limits = ", ".join(f"{name} {value:g}" for name, value in record.limits.items())
+        yield f"limits: {limits}{_detectable(record)}"
+
+
+def _effect(record: ResultRecord, d: str, judged: str) -> str:
+    """Say the effect of the one side that a kind has, or of both and which is judged."""
+    interval = f"{1 - record.alpha:.0%} interval {_span(record.ci_low, record.ci_high)}"
+    if record.gap is None:
+        return f"mean similarity {judged} ({interval})"
+    gap = f"gap {record.gap:+.4f}"
+    if record.prediction is not None:
+        return f"{rates_text(record)}; {gap} ({interval})"
+    if record.sides is None:
+        return f"d = {judged} ({interval}), {gap}"
+    other = record.effect_size_attributes
+    sides = f"d = {d} from the targets"
+    if other is not None:
+        sides += f", {format_effect(other)} from the attributes"
+    return f"{sides}; judged {judged} ({interval}), {gap}"
+
+
+def _detectable(record: ResultRecord) -> str:
+    """Say the smallest true effect that such sets find, if by a p."""
+    if record.p_value is None:
+        return ""
+    what = "effect" if is_standardised(record) else "gap"
+    shown = "none" if record.detectable is None else f"{record.detectable:.2f}"
+    return f"; smallest detectable {what}: {shown}"
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "unknown" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
+
+
+def compared(record: ResultRecord) -> str:
+    """Return whose labels the first p of a result permutes."""
+    kind = KINDS.get(record.kind)
+    return part_of(kind.compared[0][0]) if kind is not None and kind.compared else "labels"
+
+
+def _evidence(record: ResultRecord) -> str:
+    parts = [f"p = {format_p(record.p_value)} permuting {compared(record)} ({record.p_method})"]
+    if record.p_attributes is not None and record.sides == "both":
+        parts.append(f"{format_p(record.p_attributes)} permuting attributes")
+    if record.p_welch is not None:
+        parts.append(f"{format_p(record.p_welch)} by Welch's t")
+    if record.p_crossed is not None:
+        parts.append(f"{format_p(record.p_crossed)} by crossed t")
+    if record.p_adjusted is not None:
+        count = record.family_size
+        parts.append(f"adjusted {format_p(record.p_adjusted)} ({record.correction}, {count} p)")
+    return ", ".join(parts)
+
+
+def sign_text(change: GrowthRecord) -> str:
+    """Return that an effect changed its sign, with both ends; empty if it did not."""
+    return f"sign changed: {_ends(change)}" if change.flipped else ""
+
+
+def sign_changes(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield the sign changes of each model, in one line."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        if record.growth is not None and record.growth.flipped:
+            where = f"{record.test} [{record.layer}]"
+            lines.setdefault((record.spec, record.model), []).append(
+                f"{where} {_ends(record.growth)}"
+            )
+    for (_, model), changes in lines.items():
+        yield visible(f"'{model}': sign changed: {', '.join(changes)}")
+
+
+def _ends(change: GrowthRecord) -> str:
+    return f"{format_effect(change.before)} -> {format_effect(change.after)}"
+
+
+def _change(change: GrowthRecord, relation: str, what: str) -> str:
+    is_adjusted = change.p_adjusted is not None
+    p = change.p_adjusted if is_adjusted else change.p_verdict
+    shown = "" if p is None else f", {'adjusted ' if is_adjusted else ''}p = {format_p(p)}"
+    ends = (sign_text(change) if what == "growth" else "") or _ends(change)
+    return (
+        f"{relation} '{change.base}': {ends}, {what} {format_effect(change.value)} "
+        f"({_span(change.ci_low, change.ci_high)}), shift "
+        f"{format_effect(change.shift)}{shown}"
+    )
+
+
+PLACE = re.compile(r"(?P<file>.+?\.bias\.ya?ml):(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.*)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """A sentence about a spec, and where in it that is."""
+
+    file: str
+    line: int
+    column: int | None
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """What was said of some results."""
+
+    records: tuple[ResultRecord, ...]
+    text: str
+
+    @classmethod
+    def alone(cls, record: ResultRecord) -> Shared:
+        """Return what was said of one result."""
+        return cls(records=(record,), text=result_line(record))
+
+    @property
+    def where(self) -> str:
+        """The test that this is about, or how many tests of which models."""
+        first, *others = self.records
+        if not others:
+            return first.nodeid
+        models = dict.fromkeys(f"'{record.model}'" for record in self.records)
+        tests = f"{len(self.records)} tests of {', '.join(models)}"
+        # What has a place begins with the spec.
+        return tests if self.text.startswith(f"{first.spec}:") else f"{tests} in {first.spec}"
+
+
+def shared(records: Iterable[ResultRecord]) -> list[Shared]:
+    """Return what was said of results, each sentence about a spec once, in their order."""
+    found: dict[tuple[str, str], list[ResultRecord]] = {}
+    for record in records:
+        found.setdefault((record.spec, result_line(record)), []).append(record)
+    return [Shared(records=tuple(group), text=text) for (_, text), group in found.items()]
+
+
+def placed(text: str) -> Placed | None:
+    """Return a line that begins with its place in a spec taken apart; None for any other."""
+    found = PLACE.fullmatch(text)
+    if found is None:
+        return None
+    column = int(found["column"]) if found["column"] else None
+    return Placed(file=found["file"], line=int(found["line"]), column=column, text=found["text"])

@@ -1,0 +1,337 @@
+"""State results of trials and training runs as sentences."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from typing import TYPE_CHECKING, cast
+
+from pytest_visualbias.evaluation.verdict import signed_magnitude
+from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.reports.formatting import judged_limit
+from pytest_visualbias.results import format_effect
+from pytest_visualbias.spec.effective_settings import span
+from pytest_visualbias.spec.overrides import option_for
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from pytest_visualbias.results import ExcessRecord, PointRecord, ResultRecord, SeriesRecord
+    from pytest_visualbias.spec.fields import Alternative
+
+# What a report calls recorded results where it names a model otherwise.
+RECORDED = "baseline"
+
+
+def trials_text(record: ResultRecord) -> str | None:
+    """Return the spread of the trials of a result in one line; None where it has one network."""
+    effects = _effects(record)
+    if not effects:
+        return None
+    what = "seeds" if record.role == "random" else "trials"
+    text = f"{len(effects)} {what} {_ends(effects)}, largest {_worst(record)[1]}"
+    if record.growth is not None and record.growth.smallest_growth is not None:
+        text += f"; smallest growth they can show {format_effect(record.growth.smallest_growth)}"
+    return visible(text)
+
+
+def growth_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield what p-values of growth do not cover, once per run."""
+    grown = [
+        record.growth for record in records if record.role == "gated" and record.growth is not None
+    ]
+    if any(one.p_verdict is not None and one.p_trials is None for one in grown):
+        yield "the p of growth covers images, not retraining (3 or more 'trials' do)"
+    if any(one.base == RECORDED and one.p_crossed not in (None, 1.0) for one in grown):
+        yield "growth from recorded results is judged a little more cautiously"
+
+
+def lone_trials(records: Iterable[ResultRecord]) -> str | None:
+    """Say how many tests do not fail by the mean of trials, a single one of which is over."""
+    over = [record for record in records if _is_over_alone(record)]
+    if not over:
+        return None
+    worst = max(over, key=lambda one: _worst(one)[0])
+    tests = "1 test does" if len(over) == 1 else f"{len(over)} tests do"
+    return visible(
+        f"{tests} not fail by the mean of the trials, though a single trial is over the limit, the "
+        f"farthest in {worst.nodeid}: {_worst(worst)[1]}"
+    )
+
+
+def _is_over_alone(record: ResultRecord) -> bool:
+    limit = judged_limit(record)
+    if limit is None or record.role != "gated" or record.outcome not in ("pass", "inconclusive"):
+        return False
+    return bool(_effects(record)) and _worst(record)[0] > limit
+
+
+def _worst(record: ResultRecord) -> tuple[float, str]:
+    """Return how large the largest effect of a trial is in the direction that counts, and whose."""
+    way = cast("Alternative", record.alternative)
+    effects, labels = _effects(record), (record.trials or {}).get("labels", [])
+    place = max(range(len(effects)), key=lambda index: signed_magnitude(effects[index], way))
+    return signed_magnitude(
+        effects[place], way
+    ), f"{format_effect(effects[place])}: {labels[place]}"
+
+
+def _effects(record: ResultRecord) -> list[float]:
+    """Return the judged effect of each trial, where there are several."""
+    trials = record.trials or {}
+    # A report may say anything else in their place.
+    effects = [one for one in trials.get("effect_judged", []) if isinstance(one, float)]
+    return effects if len(effects) > 1 and len(trials.get("labels", [])) == len(effects) else []
+
+
+def seeds_text(excess: ExcessRecord) -> str:
+    """Return what single untrained networks show: in their mean, effects of either sign cancel."""
+    if len(excess.untrained) < 2:  # noqa: PLR2004 - one seed is its own mean
+        return ""
+    return f"{len(excess.untrained)} seeds {_ends(excess.untrained)}"
+
+
+def _ends(effects: Sequence[float]) -> str:
+    return f"from {format_effect(min(effects))} to {format_effect(max(effects))}"
+
+
+# Worst first.
+OUTCOMES = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
+
+# What a checkpoint has of a result.
+NUMBERS = (
+    *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
+    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict", "p_adjusted", "growth"),
+)
+ON_CHANGE = {"max_growth", "max_shift", "max_excess"}
+
+
+def worst_elsewhere(record: ResultRecord) -> PointRecord | None:
+    """Return the worst checkpoint of a series that is judged whole, unless it is the last one."""
+    series = record.series
+    if series is None or series.gate != "all":
+        return None
+    measured = [point for point in series.points if point.effect_judged is not None]
+    if not measured:
+        return None
+    # Of those alike, the last one.
+    worst = max(reversed(measured), key=lambda one: _badness(record, one))
+    return None if worst is series.points[-1] else worst
+
+
+def _badness(record: ResultRecord, point: PointRecord) -> tuple[int, float]:
+    effect = point.effect_judged or 0.0
+    effect = {"greater": effect, "less": -effect}.get(record.alternative, abs(effect))
+    if record.control == "positive":
+        effect = -effect
+    elif point.growth is not None and point.over and not point.over.keys() - ON_CHANGE:
+        effect = point.growth.value
+    return -OUTCOMES.index(point.outcome), effect
+
+
+def as_judged(record: ResultRecord) -> ResultRecord:
+    """Return a result with the numbers of the checkpoint that its verdict is about."""
+    point = worst_elsewhere(record)
+    if point is None:
+        return record
+    return record.model_copy(update={name: getattr(point, name) for name in NUMBERS})
+
+
+def step_of(series: SeriesRecord, point: PointRecord) -> str:
+    """Return a checkpoint as people know it: ``epoch 4``."""
+    return visible(f"{series.axis} {point.label}")
+
+
+def failing_checkpoints(record: ResultRecord) -> str:
+    """Return how the images of the worst checkpoint are seen; nothing where they are shown."""
+    point = worst_elsewhere(record)
+    if point is None or record.series is None:
+        return ""
+    file = shlex.quote(f"FOLDER/{point.checkpoint}")
+    option = option_for(record.model).replace("CHECKPOINT", file)
+    last = step_of(record.series, record.series.points[-1])
+    return (
+        f"the images shown are those of {last}; gate {step_of(record.series, point)} alone to see "
+        f"which carry its effect: {visible(option)}"
+    )
+
+
+def earlier_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield the models that exceeded a limit at an earlier checkpoint only."""
+    found: dict[tuple[str, str], tuple[SeriesRecord, dict[str, None]]] = {}
+    for record in records:
+        series = record.series
+        if series is None or series.gate != "last" or record.role != "gated" or record.control:
+            continue
+        *earlier, last = series.points
+        if not any(last.over.values()):
+            over = dict.fromkeys(one.label for one in earlier if any(one.over.values()))
+            found.setdefault((record.spec, record.model), (series, {}))[1].update(over)
+    for (_, model), (series, labels) in found.items():
+        if labels:
+            steps = span(series.axis, [point.label for point in series.points], labels)
+            yield visible(f"'{model}' was over a limit at {steps}, though not at the last")
+
+
+BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
+MISSING = "?"
+
+# Characters of a line of bars; of more checkpoints as many are shown.
+WIDEST = 40
+
+# The least that a line of bars spans: chance would look like a trend.
+LEAST = 1.0
+
+# Of larger effects, which only a file that was edited holds, the scale would be infinite.
+FURTHEST = 1e150
+
+# A longer number is no place on an axis.
+DIGITS = 15
+
+
+def series_text(record: ResultRecord) -> str:
+    """Return since when a test is over its limits, in one line without its names."""
+    series = record.series
+    assert series is not None  # noqa: S101 - for the type checker
+    parts = [
+        _limit_text(record, series, limit)
+        for limit in record.limits
+        if any(limit in point.over for point in series.points)
+    ]
+    if not parts and record.limits and not record.control:
+        parts = ["never over a limit"]
+    if record.control == "positive" and all(one.outcome == "pass" for one in series.points):
+        parts = ["the control holds at all of them"]
+    for outcome, what in (
+        ("fail" if record.control == "positive" else "", "the control does not hold"),
+        ("invalid", "invalid"),
+        ("error", "not measured"),
+    ):
+        at = [one.label for one in series.points if one.outcome == outcome]
+        if at:
+            parts.append(f"{what} at {_steps(series, at)}")
+    is_by_p = record.evidence == "significant" and any(one.over for one in series.points)
+    if is_by_p and series.gate == "last":
+        parts.append("each by its own p, uncorrected")
+    return visible("; ".join(parts) or "no limit")
+
+
+def _limit_text(record: ResultRecord, series: SeriesRecord, limit: str) -> str:
+    over = [point.label for point in series.points if limit in point.over]
+    evident = [one.label for one in series.points if one.over.get(limit)]
+    what = f"{limit.removeprefix('max_')} over {record.limits[limit]:g}"
+    text = f"{what} {_when(series, over)}"
+    if record.evidence == "point":
+        return text
+    if evident in ([], over):
+        return f"{text}, {'with' if evident else 'without'} evidence"
+    return f"{text}, with evidence {_when(series, evident)}"
+
+
+def _when(series: SeriesRecord, labels: Sequence[str]) -> str:
+    """Return since when, or where something came and went again."""
+    if labels == [point.label for point in series.points[-len(labels) :]]:
+        return f"since {series.axis} {labels[0]}"
+    return f"at {_steps(series, labels)}"
+
+
+def _steps(series: SeriesRecord, labels: Collection[str]) -> str:
+    return span(series.axis, [point.label for point in series.points], labels)
+
+
+def span_text(series: SeriesRecord) -> str:
+    """Return which checkpoints there are: ``epoch 1 to 10, 5 checkpoints``."""
+    first, last, count = series.points[0].label, series.points[-1].label, len(series.points)
+    if count == 1:
+        return visible(f"{series.axis} {last}, 1 checkpoint")
+    return visible(f"{series.axis} {first} to {last}, {count} checkpoints")
+
+
+def shown_step(record: ResultRecord) -> str:
+    """Return the checkpoint of a series whose numbers a result has; nothing of another model."""
+    series = record.series
+    return "" if series is None else visible(f"{series.axis} {series.points[-1].label}")
+
+
+def numbers_of(records: Sequence[ResultRecord]) -> str:
+    """Return, for a title, whose numbers are shown of a series and which checkpoints are judged."""
+    found = next((record for record in records if record.series is not None), None)
+    if found is None or found.series is None:
+        return ""
+    series = found.series
+    first, last = series.points[0].label, series.points[-1].label
+    if len(series.points) == 1:
+        return visible(f"{series.axis} {last}, the only checkpoint")
+    is_last = series.gate == "last"
+    whole = f"the last of {first} to {last}" if is_last else f"all of {first} to {last} are judged"
+    return visible(f"{series.axis} {last} ({whole})")
+
+
+def places_of(series: SeriesRecord) -> list[float]:
+    """Return where checkpoints stand on an axis: at their number, else one after the other."""
+    labels = [point.label for point in series.points]
+    if all(label.isdecimal() and len(label) <= DIGITS for label in labels):
+        return [float(label) for label in labels]
+    return [float(place) for place, _ in enumerate(labels)]
+
+
+def before_of(record: ResultRecord) -> tuple[str, float] | None:
+    """Return the name and the effect of what growth is measured from, where there is one."""
+    points = record.series.points if record.series is not None else []
+    found = [
+        (point.growth.base, point.growth.before) for point in points if point.growth is not None
+    ]
+    return found[-1] if found else None
+
+
+def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
+    """Return a character for each checkpoint, as high as its effect; the scale holds zero."""
+    count = min(len(points), WIDEST)
+    step = (len(points) - 1) / max(count - 1, 1)
+    drawn = [points[round(place * step)].effect_judged for place in range(count)]
+    shown = [None if value is None else min(max(value, -FURTHEST), FURTHEST) for value in drawn]
+    known = [0.0, *(value for value in shown if value is not None)]
+    low, high = min(known), max(known)
+    slack = max(LEAST - (high - low), 0.0) / 2
+    low, high = low - slack, high + slack
+    bars = BARS if has_unicode else PLAIN_BARS
+
+    def glyph(value: float | None) -> str:
+        if value is None:
+            return MISSING
+        return bars[min(int((value - low) / (high - low) * len(bars)), len(bars) - 1)]
+
+    return "".join(map(glyph, shown))
+
+
+def course_lines(
+    records: Sequence[ResultRecord], *, width: int, has_unicode: bool
+) -> Iterator[str]:
+    """Yield one line for each test with its effects over the training run."""
+    found = [(record, record.series) for record in records if record.series is not None]
+    if not found:
+        return
+    first, series = found[0]
+    judged = "the last is judged" if series.gate == "last" else "all are judged"
+    steps = _steps(series, [point.label for point in series.points])
+    head = visible(f"{first.spec} :: {first.model}, {steps}; {judged}")
+    yield from _wrapped(head, "", width)
+    has_layer = len({one.layer for one, _ in found}) > 1
+    for one, own in found:
+        name = visible(f"{one.test} [{one.layer}]" if has_layer else one.test)
+        ends = (own.points[0].effect_judged, own.points[-1].effect_judged)
+        start, end = ("-" if value is None else format_effect(value) for value in ends)
+        bars = sparkline(own.points, has_unicode=has_unicode)
+        yield from _wrapped(f"{name}: {start} {bars} {end}", "  ", width)
+        yield from _wrapped(series_text(one), "    ", width)
+
+
+def _wrapped(text: str, indent: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

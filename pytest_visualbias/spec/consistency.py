@@ -1,0 +1,337 @@
+"""URLs of a spec that lack a slash, and would be looked for as paths."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.spec.consistency_rules import (
+    class_findings,
+    logit_findings,
+    model_findings,
+    prediction_findings,
+    predicts,
+    word_findings,
+    word_findings_of_tests,
+)
+from pytest_visualbias.spec.effective_settings import (
+    BEFORE,
+    LOGITS,
+    excess_base,
+    expand,
+    gated_layers_of,
+    growth_base,
+    is_gated,
+    is_random,
+    layers_of,
+    points_for,
+    role_findings,
+    series_findings,
+)
+from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.model_entries import SHIPPED_SOURCES, EmbeddingsModel, ForeignModel
+from pytest_visualbias.spec.overrides import option_for
+from pytest_visualbias.spec.test_kinds import Limits, concepts_of, part_of
+from pytest_visualbias.spec.urls import miswritten
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator
+
+    from pytest_visualbias.spec.model_entries import ModelEntry
+    from pytest_visualbias.spec.schema import BiasSpec, Suite
+    from pytest_visualbias.spec.test_kinds import Accept, BiasTest
+    from pytest_visualbias.spec.yaml_document import KeyPath
+
+# The keys of an entry that may hold one.
+KEYS = ("checkpoint", "checkpoints", "path", "adapter")
+
+
+def address_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the path of and the sentence about every text that is a URL but for a slash."""
+    if said := miswritten(spec.stimuli or ""):
+        yield ("stimuli",), said
+    for name, entry in spec.models.items():
+        for key in KEYS:
+            found = getattr(entry, key, None)
+            for text in (found,) if isinstance(found, str) else found or ():
+                if said := miswritten(text):
+                    yield ("models", name, key), said
+
+
+SOURCES_GROUP = "pytest_visualbias.sources"
+
+# A mark of pytest that hides or repeats an item would let a test pass unseen.
+RESERVED_TAGS = frozenset(
+    {"filterwarnings", "flaky", "parametrize", "skip", "skipif", "timeout", "tryfirst", "trylast"}
+    | {"usefixtures", "visualbias", "xdist_group", "xfail"}
+)
+Finding = tuple["KeyPath", str]
+LONGEST_WAIVER = 400  # days: a year, and time to decide anew
+
+# The kinds whose effects pass at most 7 % of the time if they equal their limit.
+SHOWN_BY_EQUIVALENCE = ("ieat", "sc-eat", "similarity-gap")
+
+
+def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[Finding]:
+    """Yield the path of and the sentence about everything that does not fit together."""
+    yield from _models(spec)
+    yield from series_findings(spec)
+    yield from address_findings(spec)
+    yield from role_findings(spec)
+    yield from _layers(spec)
+    yield from word_findings(spec)
+    yield from inconsistencies_of_tests(spec)
+    for index, test in enumerate(spec.tests):
+        for path, message in _gating(spec, test, has_baseline=has_baseline):
+            yield ("tests", index, *path), message
+
+
+def waiver_findings(spec: BiasSpec, today: dt.date) -> Iterator[Finding]:
+    """Yield waivers whose last day is too far ahead to be looked at again."""
+    for index, test in enumerate(spec.tests):
+        days = 0 if test.accept is None else (test.accept.until - today).days
+        if days > LONGEST_WAIVER:
+            message = (
+                f"is {days} days ahead, and a waiver lasts at most {LONGEST_WAIVER} days; give an "
+                "earlier day"
+            )
+            yield ("tests", index, "accept", "until"), message
+
+
+def _gating(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[Finding]:
+    """Yield what is wrong with what a spec asks of a test."""
+    yield from _limits(spec, test, has_baseline=has_baseline)
+    yield from _excess(spec, test)
+    yield from _control(test)
+    yield from _waiver(spec, test)
+
+
+def inconsistencies_of_tests(spec: BiasSpec | Suite) -> Iterator[Finding]:
+    """Yield what does not fit together in the tests of a spec or a suite, limits left aside."""
+    yield from _names(spec)
+    yield from word_findings_of_tests(spec)
+    for index, test in enumerate(spec.tests):
+        for path, message in (*_concepts(spec, test), *_tags(test), *prediction_findings(test)):
+            yield ("tests", index, *path), message
+
+
+def _models(spec: BiasSpec) -> Iterator[Finding]:
+    for name, entry in spec.models.items():
+        for path, message in _model(entry):
+            yield ("models", name, *path), message
+
+
+def _model(entry: ModelEntry) -> Iterator[Finding]:
+    if isinstance(entry, ForeignModel):
+        yield from _foreign(entry.source)
+    else:
+        yield from model_findings(entry)
+
+
+def _foreign(source: str) -> Iterator[Finding]:
+    known = [point.name for point in importlib.metadata.entry_points(group=SOURCES_GROUP)]
+    if source not in known:
+        yield (
+            ("source",),
+            f"unknown source '{source}'; {did_you_mean(source, [*SHIPPED_SOURCES, *known])}",
+        )
+
+
+def _layers(spec: BiasSpec) -> Iterator[Finding]:
+    names: list[str] = []
+    for index, layer in enumerate(spec.layers):
+        try:
+            names += [point.name for point in points_for([layer], {})]
+        except ValueError as error:
+            yield ("layers", index), str(error)
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield ("layers",), f"the layer '{name}' stands {count} times; remove all but one"
+    yield from _gated_layers(spec, names)
+    yield from logit_findings(spec)
+    yield from class_findings(spec)
+    names += [] if LOGITS in names or not predicts(spec) else [LOGITS]
+    for model, entry in spec.models.items():
+        for name, text in entry.layers.items():
+            if name not in names:
+                message = f"no layer of this name; {did_you_mean(name, names)}"
+                yield ("models", model, "layers", name), message
+                continue
+            try:
+                points_for([name], {name: text})
+            except ValueError as error:
+                yield ("models", model, "layers", name), str(error)
+        read = names if not predicts(spec, every=True) else [LOGITS]
+        if isinstance(entry, EmbeddingsModel) and len(read) > 1 and "{layer}" not in entry.prefix:
+            message = "the layers would all be the same vectors; write '{layer}' where they differ"
+            yield ("models", model, "prefix"), message
+
+
+def _gated_layers(spec: BiasSpec, names: list[str]) -> Iterator[Finding]:
+    for index, text in enumerate(spec.settings.gated_layers or ()):
+        path: KeyPath = ("settings", "gated_layers", index)
+        try:
+            unknown = next((name for name in expand(text) if name not in names), None)
+        except ValueError as error:
+            yield path, str(error)
+        else:
+            if unknown is not None:
+                yield path, f"no layer '{unknown}' in 'layers'; {did_you_mean(unknown, names)}"
+
+
+def _names(spec: BiasSpec | Suite) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for index, test in enumerate(spec.tests):
+        if test.name in seen:
+            message = f"'{test.name}' is also the name of tests[{seen[test.name]}]; rename one"
+            yield ("tests", index, "name"), message
+        seen.setdefault(test.name, index)
+
+
+def _tags(test: BiasTest) -> Iterator[Finding]:
+    for index, tag in enumerate(test.tags):
+        if tag in RESERVED_TAGS:
+            yield ("tags", index), f"'{tag}' has a meaning of its own in pytest; choose another tag"
+
+
+def _concepts(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[Finding]:
+    concepts = concepts_of(test)
+    for role, concept in concepts.items():
+        if concept not in spec.concepts:
+            message = f"unknown concept '{concept}'; {did_you_mean(concept, spec.concepts)}"
+            yield (part_of(role), role), message
+    for first, second in test.apart:
+        if concepts[first] == concepts[second]:
+            message = f"{first} and {second} are the same concept; name two different ones"
+            yield (part_of(second),), message
+
+
+def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[Finding]:
+    has_limits = test.limits != type(test.limits)()
+    gated = [model for model in spec.models if is_gated(spec, model, test)]
+    if has_limits and not gated:
+        yield ("limits",), "there is no model that they gate; add one besides the references"
+    growth = "max_growth" if test.limits.max_growth is not None else "max_shift"
+    if test.growth_from is not None and test.growth_from not in spec.models:
+        yield (
+            ("growth_from",),
+            (f"unknown model '{test.growth_from}'; {did_you_mean(test.growth_from, spec.models)}"),
+        )
+    elif test.limits.on_growth and not has_baseline and (name := _without_base(spec, test, gated)):
+        message = (
+            f"there is nothing to measure the growth of '{name}' from; add 'growth_from' to it, "
+            f"add a model '{BEFORE}', or record a baseline from the model to measure from, `pytest "
+            f"--visualbias {option_for(name)} --visualbias-update-new`, and commit it"
+        )
+        yield ("limits", growth), message
+    evidence = test.evidence or spec.settings.evidence
+    if has_limits and not test.compared and evidence == "significant":
+        yield (
+            ("limits",),
+            ("within one set there is no p; add 'evidence: interval' or 'evidence: point'"),
+        )
+    if evidence == "equivalence" and not test.is_positive:
+        yield from _equivalence(test)
+
+
+def _equivalence(test: BiasTest) -> Iterator[Finding]:
+    """Yield the limits that equivalence would pass too often, by `benchmarks/equivalence.py`."""
+    limits = test.limits.model_dump(exclude_none=True)
+    if limits and test.kind not in SHOWN_BY_EQUIVALENCE:
+        other = "significant" if test.compared else "interval"
+        message = (
+            f"'evidence: equivalence' cannot judge a test of kind '{test.kind}'; add "
+            f"'evidence: {other}' to the test"
+        )
+        yield ("limits",), message
+        return
+    for key in limits.keys() - {"max_effect", "max_gap"}:
+        yield (
+            ("limits", key),
+            (
+                f"'evidence: equivalence' cannot judge '{key}'; move it to a test of its own with "
+                "'evidence: significant'"
+            ),
+        )
+
+
+def _without_base(spec: BiasSpec, test: BiasTest, gated: list[str]) -> str | None:
+    """Return a gated model that has nothing to measure growth from."""
+    alone = [
+        model
+        for model in gated
+        if growth_base(spec, test, model) is None and spec.models[model].growth_from is None
+    ]
+    return "after" if "after" in alone else next(iter(alone), None)
+
+
+def _excess(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    name = test.excess_over
+    untrained = [model for model, entry in spec.models.items() if is_random(entry)]
+    if name is not None and name not in untrained:
+        what = "is no untrained model" if name in spec.models else "is no model"
+        hint = did_you_mean(name, untrained) if untrained else "add one with 'random_init: 3'"
+        yield ("excess_over",), f"'{name}' {what}; {hint}"
+    elif test.limits.on_excess and excess_base(spec, test) is None and not test.control:
+        message = (
+            f"there are several untrained models; add 'excess_over' ({', '.join(untrained)})"
+            if untrained
+            else "there is no untrained model to go beyond; add one with 'random_init: 3'"
+        )
+        yield ("limits", "max_excess"), message
+
+
+def _control(test: BiasTest) -> Iterator[Finding]:
+    if not test.is_positive:
+        if test.limits.min_effect is not None:
+            yield ("limits", "min_effect"), "is for a control; add 'control: positive' or remove it"
+        elif test.control == "idle" and test.limits != Limits():
+            yield ("limits",), "an idle control is never judged; remove them"
+        if test.scope is not None:
+            yield ("scope",), "is for a control; add 'control: positive' or remove it"
+        return
+    if test.limits.min_effect is None:
+        yield ("limits",), "a positive control needs 'min_effect'; add it"
+    if test.limits.on_effect or test.limits.on_growth or test.limits.on_excess:
+        yield ("limits",), "a positive control has 'min_effect' only; remove the other limits"
+
+
+def _accepted_sizes(accept: Accept, limits: Limits) -> Iterator[Finding]:
+    sizes = accept.sizes(limits)
+    if not sizes:
+        yield ("accept",), "names no limit; add 'max_effect', 'max_gap' or 'max_growth'"
+    elif not limits.on_effect and limits.max_growth is None:
+        message = "no waiver covers the limits of this test; add 'max_effect' to them or remove it"
+        yield ("accept",), message
+    for kind, size in sizes.items():
+        limit = getattr(limits, f"max_{kind}")
+        if limit is not None and size <= limit:
+            key = f"max_{kind}" if getattr(accept, f"max_{kind}") is not None else "max_effect"
+            yield ("accept", key), f"is within the limit of {limit:g} anyway; remove it"
+
+
+def _waiver(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
+    accept = test.accept
+    if accept is None:
+        return
+    if test.control:
+        yield ("accept",), "a control has no waiver; remove it"
+        return
+    yield from _accepted_sizes(accept, test.limits)
+    gated = [model for model in spec.models if is_gated(spec, model, test)]
+    for index, model in enumerate(accept.models or ()):
+        if model not in gated:
+            message = f"'{model}' is no gated model; {did_you_mean(model, gated)}"
+            yield ("accept", "models", index), message
+    with contextlib.suppress(ValueError):  # said of the layers themselves
+        names = layers_of(spec, test)
+        for index, layer in enumerate(accept.layers or ()):
+            if layer in names and layer not in gated_layers_of(spec, test):
+                message = f"no limit applies at '{layer}'; remove it, or add it to 'gated_layers'"
+                yield ("accept", "layers", index), message
+            elif layer not in names:
+                message = f"'{layer}' is no layer of the spec; {did_you_mean(layer, names)}"
+                yield ("accept", "layers", index), message

@@ -1,0 +1,292 @@
+"""Roles of models, and layers and limits in force."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import re
+import typing
+from typing import TYPE_CHECKING
+
+from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.model_entries import NetworkEntry
+from pytest_visualbias.spec.schema import LayerPoint, Pooling
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from pytest_visualbias.spec.model_entries import ModelEntry
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.test_kinds import BiasTest
+    from pytest_visualbias.spec.yaml_document import KeyPath
+
+BEFORE = "before"
+
+
+def is_random(entry: ModelEntry) -> bool:
+    """Whether a model is a random control: an architecture with untrained weights."""
+    if not isinstance(entry, NetworkEntry) or entry.files is not None:
+        return False
+    pretrained = getattr(entry, "pretrained", None)
+    return not pretrained if isinstance(pretrained, bool) else entry.random_init is not None
+
+
+def growth_base(spec: BiasSpec, test: BiasTest, model: str) -> str | None:
+    """Return the model that the growth of a model is measured from, if the spec has one."""
+    name = spec.models[model].growth_from
+    if test.growth_from != model:
+        name = test.growth_from or name or BEFORE
+    return name if name != model and name in spec.models else None
+
+
+def measured_from(spec: BiasSpec, test: BiasTest) -> set[str]:
+    """Return the models that a test measures growth from."""
+    return {base for name in spec.models if (base := growth_base(spec, test, name)) is not None}
+
+
+def is_origin(spec: BiasSpec, model: str, test: BiasTest) -> bool:
+    """Whether growth is measured from a model, and the model's own growth from none."""
+    if spec.models[model].growth_from is not None:
+        return False
+    is_named_before = model == BEFORE and test.growth_from is None
+    return is_named_before or model in (test.growth_from, *measured_from(spec, test))
+
+
+def role_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the path of and the sentence about every `growth_from` of a model that is wrong."""
+    for name, entry in spec.models.items():
+        base, path = entry.growth_from, ("models", name, "growth_from")
+        if base is None:
+            continue
+        if base not in spec.models:
+            yield path, f"unknown model '{base}'; {did_you_mean(base, spec.models)}"
+        elif is_random(entry):
+            yield path, f"'{name}' is untrained, so nothing can have grown; remove it"
+        elif _returns(spec, name):
+            yield path, f"leads back to '{name}'; remove one 'growth_from' of this cycle"
+
+
+def _returns(spec: BiasSpec, start: str) -> bool:
+    """Whether following `growth_from` from a model leads back to it."""
+    passed: set[str] = set()
+    model: str | None = start
+    while model in spec.models and model not in passed:
+        passed.add(model)
+        model = spec.models[model].growth_from
+    return model == start
+
+
+def excess_base(spec: BiasSpec, test: BiasTest) -> str | None:
+    """Return the untrained model that a test's excess is measured over."""
+    if test.is_positive:
+        return None
+    if test.excess_over is not None:
+        return test.excess_over if test.excess_over in spec.models else None
+    untrained = [name for name, entry in spec.models.items() if is_random(entry)]
+    return untrained[0] if len(untrained) == 1 else None
+
+
+def is_gated(spec: BiasSpec, model: str, test: BiasTest) -> bool:
+    """Whether the limits of a test can fail a model."""
+    return not is_origin(spec, model, test) and not is_random(spec.models[model])
+
+
+def axis_of(entry: ModelEntry) -> str | None:
+    """Return what a series of checkpoints counts; None where an entry is no series."""
+    return entry.series if isinstance(entry, NetworkEntry) else None
+
+
+def gates_all(entry: ModelEntry) -> bool:
+    """Whether limits judge every checkpoint of a series, and not only the last one."""
+    return isinstance(entry, NetworkEntry) and entry.gate == "all"
+
+
+def series_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the path of and the sentence about what does not fit together in series."""
+    for name, entry in spec.models.items():
+        if not isinstance(entry, NetworkEntry):
+            continue
+        for key, message in _of_entry(entry):
+            yield ("models", name, key), message
+        if entry.series is not None and _starts_growth(spec, name):
+            message = (
+                f"growth is measured from '{name}', so it must be one network; name one file with "
+                "'checkpoint', or give the series another name"
+            )
+            yield ("models", name, "series"), message
+
+
+def _starts_growth(spec: BiasSpec, model: str) -> bool:
+    """Whether growth is measured from a model."""
+    return any(
+        is_origin(spec, model, test) or model in measured_from(spec, test) for test in spec.tests
+    )
+
+
+def _of_entry(entry: NetworkEntry) -> Iterator[tuple[str, str]]:
+    if entry.checkpoints is not None and entry.checkpoint is not None:
+        yield "checkpoints", "'checkpoint' is given too; keep one of them"
+    elif entry.checkpoints is not None and entry.series is None:
+        message = (
+            "did you mean 'checkpoint', for trials of one recipe? For a training run say what it "
+            "counts, as in 'series: epoch'"
+        )
+        yield "checkpoints", message
+    elif entry.series is not None and entry.checkpoints is None:
+        remedy = "add it" if entry.checkpoint is None else "did you mean that by 'checkpoint'?"
+        yield "series", f"a series is of 'checkpoints'; {remedy}"
+    if entry.gate is not None and entry.series is None:
+        yield "gate", "is for a series of checkpoints; add 'series: epoch', or remove it"
+
+
+# More ranges than this are counted and not named.
+NAMED = 5
+
+
+def span(axis: str, every: Sequence[str], some: Collection[str]) -> str:
+    """Return some steps of a series in words: ``epoch 2, 5 to 10``."""
+    ranges: list[list[str]] = []
+    is_open = False
+    for one in every:
+        if one not in some:
+            is_open = False
+        elif is_open:
+            ranges[-1].append(one)
+        else:
+            ranges.append([one])
+            is_open = True
+    if len(ranges) > NAMED:
+        first, last = ranges[0][0], ranges[-1][-1]
+        return f"{len(some)} checkpoints from {axis} {first} to {last}"
+    return f"{axis} {', '.join(map(stretch, ranges))}"
+
+
+def stretch(labels: Sequence[str]) -> str:
+    """Return steps that follow each other: ``1 to 4``, or ``1, 2`` where there are two."""
+    return f"{labels[0]} to {labels[-1]}" if len(labels) > 2 else ", ".join(labels)  # noqa: PLR2004
+
+
+POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
+
+# What a network itself makes of an image: before its classifier, after it, and as shares of one.
+POOLED, LOGITS, PROBABILITIES = "pooled", "logits", "probabilities"
+READ_OUTS = (POOLED, LOGITS, PROBABILITIES)
+
+# What a network returns, whatever that is.
+OUTPUT = "output"
+MOST = 1000
+RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
+
+
+def expand(text: str) -> tuple[str, ...]:
+    """Return the layers that a text with ranges names: ``blocks.{0..2}`` is three."""
+    parts = RANGE.split(text)
+    ranges = [
+        range(int(first), int(last) + 1)
+        for first, last in zip(parts[1::3], parts[2::3], strict=True)
+    ]
+    if not 0 < math.prod(len(numbers) for numbers in ranges) <= MOST:
+        raise ValueError(f"names no layer, or more than {MOST}; write a range as {{first..last}}")
+    choices = [[str(number) for number in numbers] for numbers in ranges]
+    fixed = parts[0::3]
+    return tuple(
+        fixed[0] + "".join(a + b for a, b in zip(chosen, fixed[1:], strict=True))
+        for chosen in itertools.product(*choices)
+    )
+
+
+def layer_point(name: str, text: str) -> LayerPoint:
+    """Return the point that ``module`` or ``module:pooling`` names."""
+    module, _, pooling = text.rpartition(":") if ":" in text else (text, "", "")
+    if pooling.isdecimal():  # part of a name, as in graphs of TensorFlow
+        module, pooling = text, ""
+    if not module:
+        raise ValueError(f"'{text}' names no module; write module:pooling")
+    if module in READ_OUTS and pooling:
+        raise ValueError(f"'{module}' is one vector of the network itself; write '{module}' alone")
+    for known in POOLINGS:
+        if pooling in (known, ""):
+            return LayerPoint(name=name, module=module, pooling=known)
+    raise ValueError(f"'{pooling}' is not a pooling; choose one of {', '.join(POOLINGS)}")
+
+
+def points_for(
+    layers: Iterable[str | LayerPoint], renamed: Mapping[str, str]
+) -> tuple[LayerPoint, ...]:
+    """Return a model's points: the layers of the spec, moved where the model says so."""
+    points = []
+    for layer in layers:
+        if isinstance(layer, LayerPoint):
+            points.append(layer)
+        else:
+            points.extend(layer_point(text, text) for text in expand(layer))
+    moved = tuple(_moved(point, renamed.get(point.name)) for point in points)
+    for point in moved:
+        if {*point.module} & {*"{}"}:
+            raise ValueError(
+                f"'{point.module}' has braces that are no range; write {{first..last}}, such as "
+                "'blocks.{2..10}', or one layer for each name"
+            )
+    return moved
+
+
+def points_of(spec: BiasSpec, renamed: Mapping[str, str]) -> tuple[LayerPoint, ...]:
+    """Return the points at which a model is read for a spec: those that its tests are made at."""
+    predicting = [test.prediction is not None for test in spec.tests]
+    points = points_for(spec.layers, renamed)
+    if not any(predicting):
+        return points
+    if all(predicting):
+        points = tuple(point for point in points if point.name == LOGITS)
+    if any(point.name == LOGITS for point in points):
+        return points
+    return (*points, *points_for((LOGITS,), renamed))
+
+
+def layers_of(spec: BiasSpec, test: BiasTest) -> tuple[str, ...]:
+    """Return the names of the layers at which a test is made, in the order of the spec."""
+    return (LOGITS,) if test.prediction is not None else _names(spec.layers)
+
+
+@functools.lru_cache(maxsize=8)
+def _names(layers: tuple[str | LayerPoint, ...]) -> tuple[str, ...]:
+    """Return the names of layers; asked for by every test at every layer."""
+    return tuple(point.name for point in points_for(layers, {}))
+
+
+def gated_layers_of(spec: BiasSpec, test: BiasTest) -> tuple[str, ...]:
+    """Return the layers at which the limits of a test apply; those of predictions always do."""
+    named = spec.settings.gated_layers
+    if named is None or test.prediction is not None:
+        return layers_of(spec, test)
+    return _among(spec.layers, named)
+
+
+@functools.lru_cache(maxsize=8)
+def _among(layers: tuple[str | LayerPoint, ...], named: tuple[str, ...]) -> tuple[str, ...]:
+    gated = {layer for text in named for layer in expand(text)}
+    return tuple(layer for layer in _names(layers) if layer in gated)
+
+
+def test_at(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
+    """Return a test as it is judged at a layer: without limits at a layer that is not gated."""
+    if layer in gated_layers_of(spec, test):
+        return test
+    control = "idle" if test.is_positive else test.control
+    measured = {"limits": type(test.limits)(), "accept": None, "control": control}
+    return test.model_copy(update=measured)
+
+
+def made_at(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
+    """Return the tests that are made at a layer as they are judged there, in their order."""
+    return tuple(
+        test_at(spec, test, layer) for test in spec.tests if layer in layers_of(spec, test)
+    )
+
+
+def _moved(point: LayerPoint, text: str | None) -> LayerPoint:
+    if text is None:
+        return point
+    moved = layer_point(point.name, text)
+    return moved if ":" in text else moved.model_copy(update={"pooling": point.pooling})

@@ -1,0 +1,206 @@
+"""From the text of a spec file to a checked spec, or to all of its faults at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from pytest_visualbias.errors import SpecError
+from pytest_visualbias.spec import overrides as model_overrides
+from pytest_visualbias.spec.consistency import inconsistencies, waiver_findings
+from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
+from pytest_visualbias.spec.hashing import digest_of_list, digest_of_text
+from pytest_visualbias.spec.merging import hoist_inline_texts
+from pytest_visualbias.spec.schema import BiasSpec
+from pytest_visualbias.spec.suites import select_from_suites
+from pytest_visualbias.spec.yaml_document import read_document
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import pathlib
+    from collections.abc import Iterator, Mapping
+
+    from pytest_visualbias.spec.overrides import Override
+    from pytest_visualbias.spec.suites import StimulusRoot
+    from pytest_visualbias.spec.yaml_document import Document, KeyPath, SpecFault
+
+NAMED = 2  # how long the path of one model, concept or test is
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecFile:
+    """A checked spec with what it was read from."""
+
+    spec: BiasSpec
+    document: Document
+    file: str
+    folder: pathlib.Path
+    digest: str
+    homes: Mapping[str, StimulusRoot] = field(default_factory=dict)
+
+    @functools.cached_property
+    def positions(self) -> Mapping[str, int]:
+        """Positions of the tests in the spec by their names."""
+        return {test.name: position for position, test in enumerate(self.spec.tests)}
+
+    def test_line(self, name: str) -> int:
+        """Return the one-based line on which the test of this name starts, or that of its suite."""
+        place = self.document.place(("tests", self.positions[name]))
+        return self.document.place(("suite",)).line if place.file else place.line
+
+    def check_day(self, today: dt.date) -> None:
+        """Refuse waivers that last too long from a day on."""
+        found = waiver_findings(self.spec, today)
+        if faults := [self.document.fault(path, message) for path, message in found]:
+            raise _spec_error(faults, self.file)
+
+    def sentence(self, path: tuple[str | int, ...], message: str) -> str:
+        """Return a sentence about a path in this spec, with its place."""
+        return self.document.fault(path, message).sentence(self.file)
+
+
+def read_spec(
+    path: pathlib.Path,
+    *,
+    file: str,
+    overrides: tuple[Override, ...] = (),
+    has_baseline: bool = False,
+) -> SpecFile:
+    """Read and check a spec file."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            [f"{file}:1:1: is not UTF-8 (byte {error.start}); save it as UTF-8"]
+        ) from None
+    except OSError as error:
+        raise SpecError(
+            [f"{file}:1:1: cannot be read ({error.strerror}); check the file"]
+        ) from None
+    return parse_spec(
+        text, file=file, folder=path.parent, overrides=overrides, has_baseline=has_baseline
+    )
+
+
+def parse_spec(
+    text: str,
+    *,
+    file: str,
+    folder: pathlib.Path,
+    overrides: tuple[Override, ...] = (),
+    has_baseline: bool = False,
+) -> SpecFile:
+    """Check the text of a spec."""
+    document = read_document(text)
+    faults = list(document.faults)
+    if not document.complete:
+        raise _spec_error(faults, file)
+    drawn = select_from_suites(document, file=file, folder=folder)
+    document = hoist_inline_texts(drawn.document)
+    if drawn.faults or drawn.suite_faults:
+        raise SpecError([*_sentences([*faults, *drawn.faults], file), *drawn.suite_faults])
+    data = model_overrides.apply(document.data, overrides, file)
+    try:
+        spec = BiasSpec.model_validate(data)
+    except ValidationError as error:
+        given = dataclasses.replace(document, data=data)
+        known = {fault.path for fault in faults}
+        found = [
+            fault
+            for fault in explain_faults(given, BiasSpec, error.errors())
+            if fault.path not in known
+        ]
+        faults += [*found, *_beyond(given, [*faults, *found], has_baseline=has_baseline)]
+        raise _spec_error(faults, file) from None
+    findings = inconsistencies(spec, has_baseline=has_baseline)
+    faults += [document.fault(path, message) for path, message in findings]
+    if faults:
+        raise _spec_error(faults, file)
+    digests = [digest_of_text(text), *drawn.digests]
+    return SpecFile(
+        spec=spec,
+        document=document,
+        file=file,
+        folder=folder,
+        digest=digest_of_list(digests) if drawn.digests else digests[0],
+        homes=drawn.homes,
+    )
+
+
+def _beyond(
+    document: Document, spec_faults: list[SpecFault], *, has_baseline: bool
+) -> list[SpecFault]:
+    """Return what would still be wrong were the faults of single values mended."""
+    paths = [fault.path for fault in spec_faults]
+    try:
+        spec = BiasSpec.model_validate(_without(document.data, (), set(paths)))
+    except ValidationError:  # a value that nothing can stand in for, such as the kind of a test
+        return [
+            document.fault(path, message)
+            for path, message in _unknown_concepts(document.data)
+            if not any(_may_cause(other, path) for other in paths)
+        ]
+    return [
+        document.fault(path, message)
+        for path, message in inconsistencies(spec, has_baseline=has_baseline)
+        if not any(_may_cause(other, path) for other in paths)
+    ]
+
+
+def _unknown_concepts(data: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Yield every concept that a test names and the spec does not define."""
+    spec = data if isinstance(data, dict) else {}
+    concepts, tests = spec.get("concepts"), spec.get("tests")
+    if not isinstance(concepts, dict) or not isinstance(tests, list):
+        return
+    for index, test in enumerate(tests):
+        for part in ("targets", "attributes"):
+            sets = test.get(part) if isinstance(test, dict) else None
+            for role, concept in sets.items() if isinstance(sets, dict) else ():
+                if isinstance(concept, str) and concept not in concepts:
+                    message = f"unknown concept '{concept}'; {did_you_mean(concept, concepts)}"
+                    yield ("tests", index, part, role), message
+
+
+def _may_cause(fault: KeyPath, path: KeyPath) -> bool:
+    """Whether a finding at a path may follow from leaving out the value at fault."""
+    if path[: len(fault)] == fault[: len(path)]:
+        return True
+    if fault[0] == "layers" and {"layers", "gated_layers", "prefix"} & {*path}:
+        return True  # models speak of layers by their names and number
+    if fault[0] == "pairs":
+        return True  # which models are gated is known only when they say it themselves
+    # A model or a test is checked as a whole; only the concepts of a test stand alone.
+    is_beside = len(fault) > NAMED and path[:NAMED] == fault[:NAMED]
+    return is_beside and not (fault[0] == "tests" and {"targets", "attributes"} & {*path})
+
+
+def _without(data: Any, path: KeyPath, left_out: set[KeyPath]) -> Any:
+    # What tests refer to keeps its name, or they would seem to name something unknown.
+    if len(path) == NAMED and path[0] == "models" and any(path == p[:NAMED] for p in left_out):
+        return {"source": "?"}
+    if path in left_out:
+        return "?"
+    if isinstance(data, dict):
+        return {
+            key: _without(value, (*path, key), left_out)
+            for key, value in data.items()
+            if (*path, key) not in left_out or path in (("concepts",), ("models",))
+        }
+    if isinstance(data, list):
+        return [_without(value, (*path, index), left_out) for index, value in enumerate(data)]
+    return data
+
+
+def _spec_error(faults: list[SpecFault], file: str) -> SpecError:
+    return SpecError(_sentences(faults, file))
+
+
+def _sentences(faults: list[SpecFault], file: str) -> list[str]:
+    """Return each sentence once: what a suite is given may be wrong for many of its tests."""
+    ordered = sorted(faults, key=lambda fault: (fault.place.file, fault.place))
+    return list(dict.fromkeys(fault.sentence(file) for fault in ordered))

@@ -1,0 +1,115 @@
+"""URLs in the place of paths, shown without what is secret in them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_visualbias.errors import UsageError, without_secrets
+
+# Two letters at least: one is a drive of Windows.
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+# No folder is called so by anybody who does not mean a URL.
+ONE_SLASH = re.compile(
+    r"(?:s3a?|gc?s|hf|https?|abfss?|az|adl|oss|r2|s?ftp|memory|file):/(?!/)", re.IGNORECASE
+)
+
+# What signs a query, in the ways of Amazon, Google and Azure.
+SIGNING = re.compile(
+    r"(?:x-(?:amz|goog)-[\w-]+|awsaccesskeyid|googleaccessid|signature|expires|sig|s[eptv]|spr|"
+    r"sk(?:oid|tid|[etsv]))=",
+    re.IGNORECASE,
+)
+PASSWORD = re.compile(r"(://[^/@:]*):[^@]*@")
+
+# Nothing that these name lies on another machine, as far as they say.
+NEAR = ("file", "local", "memory")
+
+
+def is_url(text: str) -> bool:
+    """Whether a text that stands for a path is a URL."""
+    return URL.match(text) is not None
+
+
+def miswritten(text: str) -> str:
+    """Return what is to be said of a text that lacks a slash to be a URL; nothing of others."""
+    if ONE_SLASH.match(text) is None:
+        return ""
+    scheme, _, rest = text.partition(":/")
+    meant = Url(f"{scheme}:///{rest}" if scheme.lower() == "file" else f"{scheme}://{rest}").shown
+    return f"'{re.sub(':/+', ':/', meant, count=1)}' is no URL; did you mean {meant}?"
+
+
+def place(text: str) -> Path | Url:
+    """Return the path, or the URL, that a text means."""
+    if said := miswritten(text):
+        raise UsageError(said)
+    return Url(text) if is_url(text) else Path(text)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Url:
+    """A URL; as text it is shown without user, password, query and signature."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def __repr__(self) -> str:
+        return f"Url({self.shown!r})"
+
+    def __truediv__(self, path: str) -> Url:
+        """Return a URL below this one; the query stays at the end."""
+        head, mark, query = self.text.partition("?")
+        return Url(f"{head.rstrip('/')}/{path.lstrip('/')}{mark}{query}")
+
+    @property
+    def shown(self) -> str:
+        """The URL for people and reports."""
+        return without_secrets(self.text.partition("?")[0])
+
+    @property
+    def lasting(self) -> str:
+        """What of it says which content is meant: no password, and no signature, which changes."""
+        head, _, query = self.text.partition("?")
+        lasting = "&".join(one for one in query.split("&") if not SIGNING.match(one))
+        return PASSWORD.sub(r"\1@", head) + (f"?{lasting}" if lasting else "")
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return posixpath.basename(self.text.partition("?")[0].rstrip("/"))
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its name, with the dot."""
+        return posixpath.splitext(self.name)[1]
+
+    @property
+    def scheme(self) -> str:
+        """What stands before ``://``."""
+        return self.text.partition("://")[0].lower()
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a name and a password, or two keys, stand before its host."""
+        return PASSWORD.search(self.text.partition("?")[0]) is not None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it can be reached without a network."""
+        return self.scheme in NEAR
+
+    @property
+    def has_magic(self) -> bool:
+        """Whether it is a pattern; ``?`` begins a query."""
+        path = self.text.partition("?")[0].partition("://")[2].partition("/")[2]
+        return any(sign in path for sign in "*[")
+
+    def resolve(self) -> Url:
+        """Return itself, as a path would return where it leads."""
+        return self

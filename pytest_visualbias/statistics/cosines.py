@@ -1,0 +1,152 @@
+"""Cosines: rows of unit norm, and the direction that tells two sets of them apart.
+
+An association ``mean_a cos(w, a) - mean_b cos(w, b)`` is the inner product of the unit vector of
+``w`` with the difference of two centroids of unit vectors, so no matrix of cosines is formed. That
+also keeps digits: where all cosines are near 0.95 and differ by 1e-4, the centroids are subtracted
+before the product instead of after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from pytest_visualbias.errors import DegenerateTestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Matrix = NDArray[np.float64]
+    Vector = NDArray[np.float64]
+
+_SCALING: Final = 4 * float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class UnitRows:
+    """Embeddings of one set, scaled to length one.
+
+    Attributes
+    ----------
+    role : str
+        The set: ``X``, ``Y``, ``A`` or ``B``.
+    rows : ndarray
+        `(n, dim)`, float64, every row of Euclidean norm one, or the mean of such rows.
+    rounding : float
+        Relative rounding error of one number: the machine epsilon of the dtype it was given in,
+        and what scaling it in float64 adds.
+    """
+
+    role: str
+    rows: Matrix
+    rounding: float
+
+    @property
+    def centroid(self) -> Vector:
+        """Mean unit vector, `(dim,)`, the same to the last bit in whatever order the rows are."""
+        total: Vector = np.sort(self.rows, axis=0).sum(axis=0)
+        return total / len(self.rows)
+
+    def along(self, direction: Vector) -> Vector:
+        """Inner product of each row with `direction` `(dim,)`, as `(n,)`."""
+        # A product by BLAS would round a row by its position and by the machine.
+        products: Vector = (self.rows * direction).sum(axis=1)
+        return products
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GroupedRows:
+    """Embeddings of one set with the group that each image belongs to.
+
+    Attributes
+    ----------
+    rows : ndarray
+        `(n, dim)`.
+    groups : tuple of str
+        `(n,)`.
+    """
+
+    rows: NDArray[np.generic]
+    groups: tuple[str, ...]
+
+    def means(self, values: Matrix) -> Matrix:
+        """Average values `(n, ...)` over each group, in the order of their names."""
+        names = np.array(self.groups)
+        return np.stack([values[names == name].mean(axis=0) for name in np.unique(names)])
+
+
+Embeddings: TypeAlias = "ArrayLike | GroupedRows"
+
+
+def unit_rows(embeddings: Embeddings, role: str) -> UnitRows:
+    """Scale embeddings to unit norm in float64; of groups, return the mean unit vectors.
+
+    Parameters
+    ----------
+    embeddings : array_like or GroupedRows
+        `(n, dim)`, one row per image.
+    role : str
+        The set, for messages: ``X``, ``Y``, ``A`` or ``B``.
+
+    Returns
+    -------
+    UnitRows
+
+    Raises
+    ------
+    DegenerateTestError
+        If the array is not two-dimensional, is empty, or has a row that is not finite or is zero.
+    """
+    if isinstance(embeddings, GroupedRows):
+        images = unit_rows(embeddings.rows, role)
+        return replace(images, rows=embeddings.means(images.rows))
+    given = np.asarray(embeddings)
+    _require_matrix(given, role)
+    rows = np.array(given, dtype=np.float64, order="C")
+    peaks = np.abs(rows).max(axis=1, keepdims=True)
+    _refuse_row(~np.isfinite(peaks[:, 0]), role, "holds a NaN or an infinity")
+    _refuse_row(peaks[:, 0] == 0, role, "is a zero vector, which has no direction")
+    # Dividing by the largest entry first keeps the squares of very large or small rows in range.
+    rows /= peaks
+    rows /= np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+    dtype = given.dtype if np.issubdtype(given.dtype, np.floating) else rows.dtype
+    rounding = float(np.finfo(dtype).eps) + _SCALING
+    return UnitRows(role=role, rows=rows, rounding=rounding)
+
+
+def cosines_of(rows: Sequence[UnitRows], columns: Sequence[UnitRows]) -> Matrix:
+    """All cosines between the images of some sets and those of others, `(rows, columns)`."""
+    cosines: Matrix = (
+        np.concatenate([part.rows for part in rows])
+        @ np.concatenate([part.rows for part in columns]).T
+    )
+    return cosines
+
+
+def _require_matrix(given: NDArray[np.generic], role: str) -> None:
+    """Refuse anything but at least one row of at least one real number."""
+    if not np.can_cast(given.dtype, np.float64, casting="same_kind"):
+        message = f"{role} must be an array of real numbers, not of {given.dtype}"
+        raise DegenerateTestError(message, role=role)
+    if given.ndim != 2:
+        message = f"{role} must be an array of shape (images, dim), not {given.shape}"
+        raise DegenerateTestError(message, role=role)
+    if given.shape[0] == 0:
+        message = f"{role} is empty; an association needs at least two images in it"
+        raise DegenerateTestError(message, role=role)
+    if given.shape[1] == 0:
+        message = f"{role} has embeddings of length zero, shape {given.shape}"
+        raise DegenerateTestError(message, role=role)
+
+
+def _refuse_row(faulty: NDArray[np.bool_], role: str, what: str) -> None:
+    """Raise for the first faulty row, if there is one."""
+    if faulty.any():
+        row = int(faulty.argmax())
+        message = f"row {row} of {role} {what}; check that image and the model"
+        raise DegenerateTestError(message, role=role, row=row)

@@ -1,0 +1,1 @@
+"""P-values of permutation tests: exact, bounded, approximate or sampled."""

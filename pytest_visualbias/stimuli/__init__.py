@@ -1,0 +1,1 @@
+"""Stimuli: resolve concepts to files, verify, decode, download."""
