@@ -18,7 +18,7 @@ READY := $(VENV)/.ready
 UNPACKED := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test coverage fuzz soak lint format build docs pictures clean
+.PHONY: help venv demo test coverage fuzz soak lint architecture format build docs pictures clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -56,11 +56,15 @@ fuzz: $(READY)  ## ten thousand new cases for everything that reads a file (hour
 soak: $(READY)  ## kill runs and damage their cache: every result must be the clean one (SECONDS=60)
 	$(PY) tests/soak/soak.py --seconds $(SECONDS)
 
-lint: $(READY)  ## formatting, lint, types and the layers of rooms
+lint: $(READY)  ## formatting, lint, types, import contracts and structure limits
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+	$(PY) .ci/architecture.py
+
+architecture: $(READY)  ## the structure of the package beside its limits
+	$(PY) .ci/architecture.py
 
 format: $(READY)  ## format, and mend what can be mended
 	$(PY) -m ruff format .

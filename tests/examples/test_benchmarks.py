@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,3 +49,12 @@ def test_the_time_of_a_run_can_be_printed_by_the_number_of_tests(
     tests, *numbers = row.strip("| ").split(" | ")
     assert tests == "3"
     assert len([float(number) for number in numbers]) == 4
+
+
+@pytest.mark.slow
+def test_the_trace_of_a_verdict_counts_functions_and_modules() -> None:
+    call = [sys.executable, str(FOLDER / "trace.py")]
+    done = subprocess.run(call, check=True, capture_output=True, text=True)
+    assert "exit code 0" in done.stdout
+    (functions,) = re.findall(r"^functions (\d+)", done.stdout, re.MULTILINE)
+    assert 50 < int(functions) < 1_000
