@@ -35,9 +35,9 @@ def nearest_words(record: ResultRecord) -> str:
     zero_shot = record.zero_shot
     words = [] if zero_shot is None else zero_shot.words
     seen = [word for word in words if word.share_x + (word.share_y or 0) > 0]
-    order = sorted(seen, key=lambda one: -abs(one.share_x - (one.share_y or 0)))
+    order = sorted(seen, key=lambda word: -abs(word.share_x - (word.share_y or 0)))
     return "; ".join(
-        f"{one.role} '{one.word}' {one.share_x:.0%} of X{_of_y(one)}" for one in order[:SHOWN]
+        f"{word.role} '{word.word}' {word.share_x:.0%} of X{_of_y(word)}" for word in order[:SHOWN]
     )
 
 

@@ -159,101 +159,110 @@ class RenderOptions:
 
     thumbnails: bool = True
     root: Path | None = None
-    there: str = ""
+    existing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Format:
     """One kind of file."""
 
-    what: str
+    description: str
     text: Callable[[Report, RenderOptions], str]
     is_kept: bool = False
     is_stream: bool = True
 
 
-def _json(report: Report, _look: RenderOptions) -> str:
+def _json(report: Report, _options: RenderOptions) -> str:
     return to_json(report)
 
 
-def _html(report: Report, look: RenderOptions) -> str:
+def _html(report: Report, options: RenderOptions) -> str:
     from pytest_visualbias.reports.html.page import render as page
 
-    return page(report, thumbnails=look.thumbnails, root=look.root)
+    return page(report, thumbnails=options.thumbnails, root=options.root)
 
 
-def _markdown(report: Report, _look: RenderOptions) -> str:
+def _markdown(report: Report, _options: RenderOptions) -> str:
     return markdown(report)
 
 
-def _csv(report: Report, _look: RenderOptions) -> str:
+def _csv(report: Report, _options: RenderOptions) -> str:
     return csv_rows(report)
 
 
-def _model_card(report: Report, look: RenderOptions) -> str:
-    return model_card(report, look.there)
+def _model_card(report: Report, options: RenderOptions) -> str:
+    return model_card(report, options.existing)
 
 
 # A format is a line here, and an option in `plugin` and in `cli_reports`. What is dear to import is
 # imported in its function.
 FORMATS: Mapping[str, Format] = {
-    "json": Format(what="the JSON report", text=_json),
-    "html": Format(what="a page of HTML that needs no network", text=_html),
-    "md": Format(what="Markdown for a pull request", text=_markdown),
-    "csv": Format(what="comma-separated values", text=_csv),
+    "json": Format(description="the JSON report", text=_json),
+    "html": Format(description="a page of HTML that needs no network", text=_html),
+    "md": Format(description="Markdown for a pull request", text=_markdown),
+    "csv": Format(description="comma-separated values", text=_csv),
     "model_card": Format(
-        what="a model card, or our section of it", text=_model_card, is_kept=True, is_stream=False
+        description="a model card, or our section of it",
+        text=_model_card,
+        is_kept=True,
+        is_stream=False,
     ),
 }
 
 
-def render(name: str, report: Report, look: RenderOptions) -> str:
+def render(name: str, report: Report, options: RenderOptions) -> str:
     """Return a report in a format."""
-    return FORMATS[name].text(report, look)
+    return FORMATS[name].text(report, options)
 
 
-def write(name: str, report: Report, path: Path | Url, look: RenderOptions | None = None) -> None:
+def write(
+    name: str, report: Report, path: Path | Url, options: RenderOptions | None = None
+) -> None:
     """Write a report as a file, making its folder, or to a URL; ``-`` is standard output."""
-    look = look if look is not None else RenderOptions()
+    options = options if options is not None else RenderOptions()
     if str(path) == STANDARD_OUTPUT:
-        text = render(name, report, look)
+        text = render(name, report, options)
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
         return
     try:
         if isinstance(path, Url):
-            _put(name, report, path, look)
+            _put(name, report, path, options)
             return
         if FORMATS[name].is_kept and path.is_file():
-            look = replace(look, there=path.read_bytes().decode("utf-8"))
-        write_whole(path, render(name, report, look))
+            options = replace(options, existing=path.read_bytes().decode("utf-8"))
+        write_whole(path, render(name, report, options))
     except StorageError as error:
         raise ReportError(f"the report {error}") from None
     except ReportError as error:
         raise ReportError(f"{path}: {error}") from None
     except OSError as error:
-        what = error.strerror or str(error)
-        raise ReportError(f"the report {path} cannot be written ({what}); choose another") from None
+        reason = error.strerror or str(error)
+        raise ReportError(
+            f"the report {path} cannot be written ({reason}); choose another"
+        ) from None
     except UnicodeDecodeError:
         raise ReportError(f"{path} is not UTF-8, so it stays as it is; choose another") from None
 
 
-def _put(name: str, report: Report, url: Url, look: RenderOptions) -> None:
+def _put(name: str, report: Report, url: Url, options: RenderOptions) -> None:
     store = open_store(url)
     if FORMATS[name].is_kept:
         try:
-            look = replace(look, there=store.read().decode("utf-8"))
+            options = replace(options, existing=store.read().decode("utf-8"))
         except StorageError as error:
             if not error.is_missing:
                 raise
-    store.write(render(name, report, look).encode("utf-8", "backslashreplace"))
+    store.write(render(name, report, options).encode("utf-8", "backslashreplace"))
 
 
-def write_all(report: Report, targets: Mapping[str, Path | Url], look: RenderOptions) -> list[str]:
+def write_all(
+    report: Report, targets: Mapping[str, Path | Url], options: RenderOptions
+) -> list[str]:
     """Write a report as several files; return a sentence for each that cannot be written."""
     problems = []
     for name, path in targets.items():
         try:
-            write(name, report, path, look)
+            write(name, report, path, options)
         except ReportError as error:
             problems.append(str(error))
     return problems

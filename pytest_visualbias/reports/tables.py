@@ -77,8 +77,8 @@ def reach(record: ResultRecord) -> float:
 
 def head(records: Iterable[ResultRecord], width: int = WIDTH) -> str:
     """Return the ends of the bars of records and their zero; of several units, their signs only."""
-    found = {reach(record) for record in records}
-    end = f"{found.pop():g}" if len(found) == 1 else ""
+    ends = {reach(record) for record in records}
+    end = f"{ends.pop():g}" if len(ends) == 1 else ""
     return f"{f'-{end}':<{width // 2}}0{f'+{end}':>{width // 2}}"
 
 
@@ -106,9 +106,9 @@ def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
 
 def legend(glyphs: Glyphs, units: Iterable[Unit]) -> str:
     """Return what the parts of the bars of some units mean."""
-    there = {*units}
-    found = [unit for unit in REACHES if unit in there]
-    first, *others = [(NAMES.get(unit, ""), REACHES[unit]) for unit in found or ["effects"]]
+    present = {*units}
+    ordered = [unit for unit in REACHES if unit in present]
+    first, *others = [(NAMES.get(unit, ""), REACHES[unit]) for unit in ordered or ["effects"]]
     spans = "; ".join(f"{name}: -{ends:g} to +{ends:g}" for name, ends in others)
     parts = (
         f"bars: -{first[1]:g} to +{first[1]:g}{f' ({spans})' if spans else ''}:",
@@ -158,7 +158,7 @@ def title_of(records: Sequence[ResultRecord]) -> str:
 
 
 def result_table(
-    records: Sequence[ResultRecord], screen: Screen, shown: Sequence[ResultRecord]
+    records: Sequence[ResultRecord], screen: Screen, selected: Sequence[ResultRecord]
 ) -> Table:
     """Return the table of one spec and model, without its title: that is not cut to its width."""
     has_layer = len({record.layer for record in records}) > 1
@@ -177,10 +177,10 @@ def result_table(
     if has_excess:
         table.add_column("excess", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for record in shown:
+    for record in selected:
         name = f"{record.test} [{record.layer}]" if has_layer else record.test
         numbers = _numbers(record, screen)
-        cells = [visible(name), *(numbers[one] for one in names)]
+        cells = [visible(name), *(numbers[column] for column in names)]
         if has_growth:
             cells.append(_growth(record, screen))
         if has_excess:
@@ -195,11 +195,13 @@ def _columns(records: Sequence[ResultRecord], screen: Screen) -> list[str]:
     names = ["effect", BAR, *(["interval"] if screen.width >= WIDEST else []), "p adj"]
     scaled = [record for record in records if is_standardised(record)]
     if screen.width >= NARROW:
-        names += ["targets", "attrib."] if any(one.sides is not None for one in records) else []
+        names += (
+            ["targets", "attrib."] if any(record.sides is not None for record in records) else []
+        )
         names += ["gap"] if scaled else []
         return [*names, "p", "detectable"]
     # A gap that is limited is what decides, so it stands on any screen.
-    return [*names, "gap"] if any("max_gap" in one.limits for one in scaled) else names
+    return [*names, "gap"] if any("max_gap" in record.limits for record in scaled) else names
 
 
 def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:

@@ -97,7 +97,7 @@ def render(
         _tables(console, records, screen, has_all=verbosity > 0)
         _below(console, records, screen, more="" if verbosity > 0 else ": see -v")
     if verbosity > 1:
-        for record in (one for one in records if one.outcome in TOLD):
+        for record in (record for record in records if record.outcome in TOLD):
             console.print("\n".join(["", *carrier_lines(record)]), soft_wrap=True)
     for note in notes:
         console.print(Text(visible_lines(note), style="yellow"), soft_wrap=True)
@@ -121,19 +121,19 @@ def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, mo
 
 def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
     for name in TOLD:
-        found = [record for record in records if record.outcome == name]
-        for told in shared(found) if name in SHARED else _alone_or_unlike(found):
+        matches = [record for record in records if record.outcome == name]
+        for message in shared(matches) if name in SHARED else _alone_or_unlike(matches):
             line = Text(f"{name.upper()} ", style=STYLES[name])
-            what = f"{visible(told.where)}: {visible_lines(told.text)}"
-            line.append(what, style="not bold default")
+            text = f"{visible(message.where)}: {visible_lines(message.text)}"
+            line.append(text, style="not bold default")
             yield line
 
 
 def _alone_or_unlike(records: Iterable[ResultRecord]) -> Iterator[Shared]:
     """Yield each result by itself, but once what keeps several from being compared."""
     for is_unlike, group in groupby(records, key=_is_unlike):
-        found = list(group)
-        yield from shared(found) if is_unlike else map(Shared.alone, found)
+        members = list(group)
+        yield from shared(members) if is_unlike else map(Shared.alone, members)
 
 
 def _is_unlike(record: ResultRecord) -> bool:
@@ -147,14 +147,18 @@ def _tables(
     console: Console, records: Sequence[ResultRecord], screen: Screen, *, has_all: bool
 ) -> None:
     for group in _groups(records):
-        shown = group if has_all or len(group) <= LONG else [one for one in group if _is_told(one)]
+        selected = (
+            group
+            if has_all or len(group) <= LONG
+            else [record for record in group if _is_told(record)]
+        )
         console.print()
         console.print(Text(title_of(group), style="bold"), soft_wrap=True)
         for line in read_out_lines(group):
             console.print(Text(visible(line), style="dim"))
-        console.print(result_table(group, screen, shown))
-        if len(shown) < len(group):
-            console.print(Text(_rest(group, shown), style="dim"), soft_wrap=True)
+        console.print(result_table(group, screen, selected))
+        if len(selected) < len(group):
+            console.print(Text(_rest(group, selected), style="dim"), soft_wrap=True)
         if has_all:
             _courses(console, group, screen)
             _trials(console, group)
@@ -163,7 +167,7 @@ def _tables(
         glyphs = Glyphs.of(has_unicode=screen.has_unicode)
         line = legend(glyphs, map(unit_of, records))
         console.print(Text(line, style="dim"), soft_wrap=True)
-    for key, rows in groupby(label_summaries(records), key=lambda one: one.key):
+    for key, rows in groupby(label_summaries(records), key=lambda summary: summary.key):
         console.print()
         console.print(label_table(key, rows, screen))
     empty = partial(empty_table, screen=screen)
@@ -186,7 +190,7 @@ def _trials(console: Console, group: Sequence[ResultRecord]) -> None:
 
 
 def _zero_shots(console: Console, group: Sequence[ResultRecord]) -> None:
-    for record in (one for one in group if one.zero_shot is not None):
+    for record in (record for record in group if record.zero_shot is not None):
         console.print(
             Text(visible(f"{record.test} [{record.layer}]: zero-shot: {zero_shot_text(record)}")),
             soft_wrap=True,
@@ -204,8 +208,8 @@ def _is_told(record: ResultRecord) -> bool:
     return record.outcome in TOLD or bool(record.control)
 
 
-def _rest(group: Sequence[ResultRecord], shown: Sequence[ResultRecord]) -> str:
-    rest = [label(one) for one in group if one not in shown]
+def _rest(group: Sequence[ResultRecord], selected: Sequence[ResultRecord]) -> str:
+    rest = [label(record) for record in group if record not in selected]
     counts = ", ".join(f"{rest.count(name)} {name}" for name in UNTOLD if name in rest)
     return f"and {counts}, which -v shows"
 

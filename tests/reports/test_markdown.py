@@ -207,8 +207,8 @@ def test_a_report_that_fits_is_whole(make: Make, make_report: MakeReport) -> Non
 @pytest.mark.parametrize("limit", range(0, 900, 50))
 def test_no_limit_is_exceeded_however_small(limit: int) -> None:
     sections = [
-        Section(head="head\n", rows=["é" * 40] * 9, foot="foot\n", what="rows"),
-        Section(head="last\n", what="lasts"),
+        Section(head="head\n", rows=["é" * 40] * 9, foot="foot\n", content="rows"),
+        Section(head="last\n", content="lasts"),
     ]
     text = fit_sections(sections, limit)
     assert len(text.encode()) <= limit

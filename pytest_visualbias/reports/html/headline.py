@@ -143,8 +143,8 @@ def _sentence(state: str, counts: Mapping[str, int], errors: Sequence[str]) -> s
         return f"Nothing was gated: {measured}."
     failed = sum(counts.get(name, 0) for name in FAILED)
     if failed:
-        said = [words for name, words in FAILED.items() if counts.get(name)]
-        return f"Failed: {failed} of {total} {_are(failed)} {' or '.join(said)}."
+        outcomes = [words for name, words in FAILED.items() if counts.get(name)]
+        return f"Failed: {failed} of {total} {_are(failed)} {' or '.join(outcomes)}."
     if errors:
         return f"Failed: {_counted(len(errors), 'spec')} could not be read."
     if open_ones := counts.get("inconclusive", 0):
