@@ -1,8 +1,4 @@
-"""Association tests on arrays: effects, evidence, intervals, growth, families, power.
-
-Knows arrays and nothing else: no files, images, models or limits. Every result is frozen, and the
-same numbers give the same result in any order of rows, process or machine.
-"""
+"""Compute effects, p-values, intervals, growth, corrections and power from arrays alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""To which of two sets of words images are nearest, and whether two sets of images differ in it."""
+"""Assign images to the nearest word, and test whether two sets of images differ in that."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.statistics.cosines import cosines_of, unit_rows
+from pytest_visualbias.statistics.cosines import compute_cosines, unit_rows
 from pytest_visualbias.statistics.permutation.exact import (
     is_countable_by_value,
     permutation_test_by_value,
@@ -29,7 +29,7 @@ _ROLES = ("X", "Y")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZeroShotResult:
-    """What share of images is nearest to a word of A; None where there is no Y to compare with.
+    """Shares of images that are nearest to a word of A; comparisons are None without Y.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class ZeroShotResult:
     p_value : float or None
         Two-sided, of that difference; an upper bound where it could not be counted.
     p_method : {"exact", "bounded", "sampled", "approximate"} or None
-        How it was had.
+        How `p_value` was computed.
     words_x, words_y : tuple of float
         Share of X, and of Y, that is nearest to each word, those of A first; empty without Y.
     """
@@ -55,7 +55,7 @@ class ZeroShotResult:
 
 
 def assigned(images: ArrayLike, first: ArrayLike, second: ArrayLike) -> Matrix:
-    """Return to which word each image is nearest, by cosine.
+    """Assign each image to the nearest word, by cosine.
 
     Parameters
     ----------
@@ -70,22 +70,22 @@ def assigned(images: ArrayLike, first: ArrayLike, second: ArrayLike) -> Matrix:
         `(n, n_a + n_b)`: 1 for the nearest word, the first of equally near ones, and 0.
     """
     words = [unit_rows(first, "A"), unit_rows(second, "B")]
-    cosines = cosines_of([unit_rows(images, "images")], words)
-    found: Matrix = np.zeros(cosines.shape)
-    found[np.arange(len(found)), cosines.argmax(axis=1)] = 1.0
-    return found
+    cosines = compute_cosines([unit_rows(images, "images")], words)
+    nearest: Matrix = np.zeros(cosines.shape)
+    nearest[np.arange(len(nearest)), cosines.argmax(axis=1)] = 1.0
+    return nearest
 
 
 def zero_shot(x: Sequence[Matrix], y: Sequence[Matrix] | None, n_a: int) -> ZeroShotResult:
-    """Test whether X are taken for A, rather than B, as often as Y are.
+    """Test whether images of X are nearest to words of A as often as images of Y.
 
     Parameters
     ----------
     x, y : sequence of ndarray
-        What `assigned` gives for the images of X and Y, of each trial; averaged over trials. None
-        where there are no Y: nothing is tested then.
+        Results of `assigned` for the images of X and Y, for each trial; they are averaged. Without
+        Y nothing is tested.
     n_a : int
-        How many words A has.
+        Number of words of A.
 
     Returns
     -------
@@ -93,9 +93,9 @@ def zero_shot(x: Sequence[Matrix], y: Sequence[Matrix] | None, n_a: int) -> Zero
 
     Notes
     -----
-    Null hypothesis: to which word an image is nearest has nothing to do with its set. Labels of
-    X and Y are permuted; of one trial it is counted exactly (`permutation_test_by_value`). It is
-    the classification of images by prompts [1]_, with the share of each set in place of a ranking.
+    Null hypothesis: the word that an image is nearest to is independent of its set. Labels of X and
+    Y are permuted; for one trial all permutations are counted (`permutation_test_by_value`). This
+    is the classification of images by prompts [1]_, with shares of the sets instead of a ranking.
 
     References
     ----------
@@ -110,14 +110,14 @@ def zero_shot(x: Sequence[Matrix], y: Sequence[Matrix] | None, n_a: int) -> Zero
     second = np.mean(y, axis=0)
     side = Side.of(first[:, :n_a].sum(axis=1), second[:, :n_a].sum(axis=1), _ROLES)
     is_counted = is_countable_by_value(side)
-    found = permutation_test_by_value(side) if is_counted else permutation_test(side)
-    shares = [float(one.mean()) for one in (side.first, side.second)]
+    permuted = permutation_test_by_value(side) if is_counted else permutation_test(side)
+    shares = [float(scores.mean()) for scores in (side.first, side.second)]
     return ZeroShotResult(
         share_x=shares[0],
         share_y=shares[1],
         difference=side.difference,
-        p_value=found.p_value,
-        p_method=found.method,
+        p_value=permuted.p_value,
+        p_method=permuted.method,
         words_x=words_x,
         words_y=tuple(map(float, second.mean(axis=0))),
     )
