@@ -71,7 +71,6 @@ from pytest_visualbias.statistics.rates import (
     wilson,
 )
 from pytest_visualbias.statistics.scores import GrowthBasis, Scores, association_scores, mean_scores
-from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 
 __all__ = [
     "Alternative",
@@ -94,10 +93,8 @@ __all__ = [
     "SampledEffect",
     "Scores",
     "Sides",
-    "ZeroShotResult",
     "adjust",
     "are_shares",
-    "assigned",
     "association_from_scores",
     "association_scores",
     "association_test",
@@ -136,7 +133,6 @@ __all__ = [
     "smallest_visible_gap",
     "spearman",
     "wilson",
-    "zero_shot",
 ]
 
 EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult
