@@ -18,8 +18,8 @@ from pytest_visualbias.reports.files import (
     FORMATS,
     STANDARD_OUTPUT,
     RenderOptions,
-    followed,
-    objection,
+    find_path_problem,
+    resolve_links,
     write,
 )
 from pytest_visualbias.reports.formatting import faults, was_broken, was_strict
@@ -156,10 +156,10 @@ def _report(options: argparse.Namespace) -> int:
 
 def _misplaced(targets: Mapping[str, Path | Url], read: Sequence[Path | Url]) -> str | None:
     """Return why a report must not go where it is to go, if any must not."""
-    places = {followed(path) for path in read}
+    places = {resolve_links(path) for path in read}
     for name, path in targets.items():
-        why = objection(name, path)
-        if followed(path) in places:
+        why = find_path_problem(name, path)
+        if resolve_links(path) in places:
             why = f"{path} is the report that is read; name another file"
         if why is not None:
             return f"--{name.replace('_', '-')}: {why}"

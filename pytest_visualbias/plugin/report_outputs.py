@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.plugin.option_values import below, path_of, place_of, switch_of, value_of
-from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, objection
+from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, find_path_problem
 from pytest_visualbias.reports.github import append_summary, commands
 from pytest_visualbias.results import Report
 from pytest_visualbias.spec.urls import Url
@@ -18,6 +18,7 @@ from pytest_visualbias.spec.urls import Url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pytest_visualbias.plugin.gate_items import RunOutcome
     from pytest_visualbias.reports.github import Fault
     from pytest_visualbias.results import ResultRecord
 
@@ -40,7 +41,7 @@ def targets(config: pytest.Config) -> dict[str, Path | Url]:
     for name, path in found.items():
         target = path.resolve()
         why = others.get(target) if isinstance(target, Path) else None
-        why = why or objection(name, path)
+        why = why or find_path_problem(name, path)
         if isinstance(path, Url) and not path.is_near and switch_of(config, "offline"):
             why = f"{path} is out of reach with --visualbias-offline; name a file"
         if why is not None:
@@ -114,9 +115,9 @@ def annotate(
 class SuiteProperties:
     """What JUnit's XML says of all tests together; the file is written when the session ends."""
 
-    def __init__(self, config: pytest.Config, exit_status: Callable[[int], int]) -> None:
+    def __init__(self, config: pytest.Config, outcome: Callable[[], RunOutcome]) -> None:
         self.config = config
-        self.exit_status = exit_status
+        self.outcome = outcome
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
@@ -124,7 +125,7 @@ class SuiteProperties:
         properties = {
             "visualbias.version": self._version(),
             "visualbias.schema_version": Report.model_fields["schema_version"].default,
-            "visualbias.exit_status": int(self.exit_status(int(exitstatus))),
+            "visualbias.exit_status": int(self.outcome().exit_code(int(exitstatus))),
         }
         for plugin in self.config.pluginmanager.get_plugins():
             add = getattr(plugin, "add_global_property", None)

@@ -23,7 +23,6 @@ from pytest_visualbias.results import (
     PredictionRecord,
     ReadOutRecord,
     ResultRecord,
-    ZeroShotRecord,
     to_json,
 )
 from pytest_visualbias.spec.test_kinds import Limits
@@ -39,19 +38,19 @@ if TYPE_CHECKING:
     from pytest_visualbias.results import Report, ViolationRecord
 
 # Specs, code, settings, weights and vectors: no report has such a name.
-FOREIGN = frozenset(
+FOREIGN_SUFFIXES = frozenset(
     {".bin", ".cfg", ".ckpt", ".ini", ".npy", ".npz", ".onnx", ".pt", ".pth", ".py"}
     | {".safetensors", ".tar", ".toml", ".yaml", ".yml", ".zip"}
 )
 
 
-def objection(kind: str, path: Path | Url) -> str | None:
+def find_path_problem(kind: str, path: Path | Url) -> str | None:
     """Return why a report must not go to a path, if it must not; nothing is written."""
-    for place in dict.fromkeys([path, followed(path)]):
+    for place in dict.fromkeys([path, resolve_links(path)]):
         if place.name.lower().endswith(SUFFIXES):
             return f"{place} has the name of a spec; name another file"
         suffix = place.suffix.lower()
-        if suffix in FOREIGN or suffix in IMAGE_SUFFIXES:
+        if suffix in FOREIGN_SUFFIXES or suffix in IMAGE_SUFFIXES:
             return f"{place} has the name of no report ({suffix}); name another file"
     if isinstance(path, Url):
         return None
@@ -60,7 +59,7 @@ def objection(kind: str, path: Path | Url) -> str | None:
     return None
 
 
-def followed(path: Path | Url) -> Path | Url:
+def resolve_links(path: Path | Url) -> Path | Url:
     """Return where a path leads; a link is written through, and a URL leads nowhere else."""
     # Unlike Path.resolve, this bears a link to itself.
     return path if isinstance(path, Url) else Path(os.path.realpath(path))
@@ -69,32 +68,31 @@ def followed(path: Path | Url) -> Path | Url:
 ROLES = ("X", "Y", "A", "B")
 
 # Of the sets, what fits into a cell.
-OF_SETS = ("concept", "n", "digest")
+SET_COLUMNS = ("concept", "n", "digest")
 LISTS = ("tags", "reasons", "warnings")
 
 # Single images and single checkpoints are in the JSON report.
-WITHOUT = ("scores", "series", "basis")
+EXCLUDED = ("scores", "series", "basis")
 
 
 def columns() -> list[str]:
     """Return the names of the columns, which are the same for every report of a release."""
-    return [name for key in ResultRecord.model_fields for name in _names(key)]
+    return [name for key in ResultRecord.model_fields for name in _column_names(key)]
 
 
-def _names(key: str) -> Iterator[str]:
+def _column_names(key: str) -> Iterator[str]:
     parts = {
         "read_out": tuple(ReadOutRecord.model_fields),
         "concepts": ROLES,
         "limits": tuple(Limits.model_fields),
         "accept": tuple(AcceptRecord.model_fields),
-        "sets": tuple(f"{role}.{name}" for role in ROLES for name in OF_SETS),
+        "sets": tuple(f"{role}.{name}" for role in ROLES for name in SET_COLUMNS),
         "prediction": _aliases(PredictionRecord),
-        "zero_shot": tuple(name for name in ZeroShotRecord.model_fields if name != "words"),
         **dict.fromkeys(("growth", "excess"), _aliases(GrowthRecord)),
     }
     if key in parts:
         yield from (f"{key}.{part}" for part in parts[key])
-    elif key not in WITHOUT:
+    elif key not in EXCLUDED:
         yield key
 
 
@@ -109,14 +107,14 @@ def csv_rows(report: Report) -> str:
     writer = csv.writer(stream)
     writer.writerow(names)
     for result in report.results:
-        row = dict(_flattened(_parts(result), ""))
+        row = dict(_flatten(_plain_row(result), ""))
         writer.writerow(_cell(row.get(name)) for name in names)
     return stream.getvalue()
 
 
-def _parts(result: ResultRecord) -> dict[str, Any]:
+def _plain_row(result: ResultRecord) -> dict[str, Any]:
     """Return a record as plain data, with a text for what has no fixed number of parts."""
-    plain = result.model_dump(mode="json", by_alias=True, exclude={*WITHOUT})
+    plain = result.model_dump(mode="json", by_alias=True, exclude={*EXCLUDED})
     for name in LISTS:
         plain[name] = "; ".join(plain[name])
     plain["violations"] = "; ".join(map(_violation, result.violations))
@@ -132,10 +130,10 @@ def _violation(violation: ViolationRecord) -> str:
     return f"{violation.kind} {value} (limit {violation.limit:g})"
 
 
-def _flattened(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _flatten(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in plain.items():
         if isinstance(value, dict):
-            yield from _flattened(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -226,7 +224,7 @@ def write(
         return
     try:
         if isinstance(path, Url):
-            _put(name, report, path, options)
+            _write_to_url(name, report, path, options)
             return
         if FORMATS[name].is_kept and path.is_file():
             options = replace(options, existing=path.read_bytes().decode("utf-8"))
@@ -244,7 +242,7 @@ def write(
         raise ReportError(f"{path} is not UTF-8, so it stays as it is; choose another") from None
 
 
-def _put(name: str, report: Report, url: Url, options: RenderOptions) -> None:
+def _write_to_url(name: str, report: Report, url: Url, options: RenderOptions) -> None:
     store = open_store(url)
     if FORMATS[name].is_kept:
         try:
