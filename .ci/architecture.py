@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import math
 import sys
 import tokenize
 from collections import Counter
@@ -28,6 +29,7 @@ LIMITS = Path(__file__).with_name("architecture.json")
 LONG_FUNCTION = 40  # lines of its body, without the docstring
 MANY_PARAMETERS = 6
 LONG_MODULE = 450
+STEP = 250  # to which limits of lines are rounded up
 UNCLEAR_NAMES = frozenset({"found", "most", "of", "one", "own", "said", "there", "told"})
 NOT_ENTRIES = frozenset({"__init__.py", "__main__.py", "__pycache__", "py.typed"})
 
@@ -61,7 +63,8 @@ def main() -> int:
     measures = measured()
     limits: dict[str, int] = json.loads(LIMITS.read_text(encoding="utf-8"))
     if write:
-        limits = {name: min(value, limits.get(name, value)) for name, value in measures.items()}
+        lowered = {name: rounded(name, value) for name, value in measures.items()}
+        limits = {name: min(limits.get(name, value), value) for name, value in lowered.items()}
         LIMITS.write_text(json.dumps(limits, indent=2) + "\n", encoding="utf-8")
     exceeded = [name for name, value in measures.items() if value > limits[name]]
     width = max(map(len, measures))
@@ -69,6 +72,11 @@ def main() -> int:
         mark = "  exceeds its limit" if name in exceeded else ""
         print(f"{name:<{width}}  {value:>6}  limit {limits[name]:>6}{mark}")
     return 1 if exceeded else 0
+
+
+def rounded(name: str, value: int) -> int:
+    """Return a limit for a measure: counts of lines leave room for a small mend."""
+    return math.ceil(value / STEP) * STEP if name.startswith("lines") else value
 
 
 def measured() -> dict[str, int]:

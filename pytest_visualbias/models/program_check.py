@@ -105,7 +105,8 @@ MEMBERS = re.compile(
 NAME = re.compile(r"(?!__)[A-Za-z_]\w*|")
 
 # Names of modules and weights; a second call of a module has a number behind an @.
-PATH = re.compile(r"((?!__)\w+(@\d+)?(\.(?!__)\w+(@\d+)?)*)?")
+# A hyphen, as in the blocks of RegNet, is read by getattr in the code that torch generates.
+PATH = re.compile(r"((?!__)\w[\w-]*(@\d+)?(\.(?!__)\w[\w-]*(@\d+)?)*)?")
 STACK = re.compile(r"[\w.,;@<>\[\]-]*")
 TENSOR = re.compile(r"(weight|tensor)_\d+")
 FLOAT = re.compile(r"-?Infinity|NaN")

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_visualbias.evaluation.baseline.files import SUFFIXES
 from pytest_visualbias.plugin.items import BiasItem
 from pytest_visualbias.reports.formatting import FAILING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    import pytest
 
 SHOWN = 3
 
@@ -33,8 +33,9 @@ class GateItemTracker:
 
     def select(self, items: Sequence[pytest.Item]) -> None:
         """Count the items that are left once options, marks and hooks have chosen."""
-        own = [item for item in items if isinstance(item, BiasItem)]
-        self.selected = {item.nodeid: item.is_judged for item in own}
+        self.selected = {
+            item.nodeid: item.is_judged for item in items if isinstance(item, BiasItem)
+        }
 
     @property
     def deselected(self) -> int:
@@ -45,10 +46,10 @@ class GateItemTracker:
         """Return what a worker of xdist hands over."""
         return {"collected": self.collected, "selected": self.selected}
 
-    def join(self, said: Mapping[str, Mapping[str, bool]]) -> None:
+    def join(self, counted: Mapping[str, Mapping[str, bool]]) -> None:
         """Take over what a worker counted: each of them collects everything."""
-        self.collected |= said.get("collected", {})
-        self.selected |= said.get("selected", {})
+        self.collected |= counted.get("collected", {})
+        self.selected |= counted.get("selected", {})
 
     def nothing_gated(self) -> str | None:
         """Return the sentence about a selection that leaves only what cannot fail, if it does."""
@@ -66,18 +67,50 @@ class GateItemTracker:
         outcomes = {row["result"]["nodeid"]: row["result"]["outcome"] for row in rows}
         failed = [name for name, outcome in outcomes.items() if outcome in failing]
         missing = [name for name in self.selected if name not in outcomes]
-        told = []
+        problems = []
         if failed:
-            told.append(
+            problems.append(
                 f"not passed, though a mark or a hook hides it: {_listed(failed)}; "
                 "accept an effect with 'accept' at its test"
             )
         if missing:
-            told.append(
+            problems.append(
                 f"not measured, as a mark or a hook skips it or the run was ended: "
                 f"{_listed(missing)}; leave items out with -k, -m or --deselect"
             )
-        return told
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOutcome:
+    """What pytest does not know of a run: whether it gated anything, and what it hides."""
+
+    is_strict: bool
+    fault: int  # the exit code that collecting asks for, else 0
+    is_empty: bool = False  # the flag was given, and no item ran that can fail
+    ungated: str = ""  # why nothing was gated, also where that is allowed
+    hidden: tuple[str, ...] = ()
+    uncollected: tuple[str, ...] = ()
+
+    def exit_code(self, status: int) -> int:
+        """Return pytest's exit code, corrected."""
+        code = pytest.ExitCode
+        if status == code.OK and self.is_empty:
+            return code.NO_TESTS_COLLECTED
+        if status == code.OK and (self.hidden or (self.is_strict and self.uncollected)):
+            return code.TESTS_FAILED
+        if status in (code.INTERRUPTED, code.TESTS_FAILED):
+            return self.fault or status  # xdist runs what it could collect: 1
+        return status
+
+    def problems(self, status: int, *, was_stopped: bool) -> list[str]:
+        """Return what to print about a run that ended with an exit code of pytest."""
+        if self.is_empty and not was_stopped:
+            return [self.ungated]
+        if status != pytest.ExitCode.OK:
+            return []
+        remark = [self.ungated] if self.ungated else []
+        return [*(self.hidden or remark), *self.uncollected]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -93,8 +126,8 @@ def uncollected_specs(folder: Path, known: Collection[Path], *, is_ours: bool) -
     """Yield a sentence about each file that was not read as a spec and may be meant as one."""
     read = {path.resolve() for path in known}
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(one for one in folders if one[:1] not in "._")
-        specs = [one for one in folders if one.endswith(SUFFIXES)]
+        folders[:] = sorted(name for name in folders if name[:1] not in "._")
+        specs = [name for name in folders if name.endswith(SUFFIXES)]
         for path in (Path(place) / name for name in sorted([*files, *specs])):
             lower = path.name.lower()
             if lower.endswith(SUFFIXES):

@@ -16,7 +16,7 @@ from pytest_visualbias.errors import StorageError
 from pytest_visualbias.evaluation.baseline.files import SUFFIXES
 from pytest_visualbias.evaluation.baseline.recording import ExpectedEntries, update_baseline
 from pytest_visualbias.evaluation.run import EvaluationRun
-from pytest_visualbias.plugin.gate_items import GateItemTracker, uncollected_specs
+from pytest_visualbias.plugin.gate_items import GateItemTracker, RunOutcome, uncollected_specs
 from pytest_visualbias.plugin.items import FAULT, STRICT, BiasFile, BiasItem
 from pytest_visualbias.plugin.options import read_options
 from pytest_visualbias.plugin.report_outputs import SuiteProperties, annotate, summarise
@@ -64,16 +64,16 @@ class VisualBiasHooks:
             ),
             digest=self.digests.of,
         )
-        self.gathered = CollectedResults()
-        self.account = GateItemTracker()
+        self.collected = CollectedResults()
+        self.tracker = GateItemTracker()
         self.collection_errors: list[str] = []
         self.faults: list[Fault] = []
         self.problems: list[str] = []
         self.is_broken = False  # for something that no item stands for
-        self.claims: dict[str, ExpectedEntries] = {}
-        self.kept: list[BaselineUpdate] = []
+        self.expected: dict[str, ExpectedEntries] = {}
+        self.updates: list[BaselineUpdate] = []
         if not self.is_worker:
-            config.pluginmanager.register(SuiteProperties(config, self._settled))
+            config.pluginmanager.register(SuiteProperties(config, lambda: self.outcome))
 
     def _reach_cache(self) -> None:
         """Refuse to begin where the shared cache cannot be reached; once for all processes."""
@@ -126,20 +126,20 @@ class VisualBiasHooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Hear from a worker what only it knows."""
-        said = getattr(node, "workeroutput", {}).get(KEY, {})
-        self.account.join(said.get("account", {}))
-        self.config.stash[FAULT] = max(self.config.stash[FAULT], said.get("fault", 0))
-        for path, (file, keys) in said.get("claims", {}).items():
-            self.claims[path] = ExpectedEntries(path=Path(path), file=file, keys=frozenset(keys))
+        """Take over what a worker of xdist counted."""
+        output = getattr(node, "workeroutput", {}).get(KEY, {})
+        self.tracker.join(output.get("tracker", {}))
+        self.config.stash[FAULT] = max(self.config.stash[FAULT], output.get("fault", 0))
+        for path, (file, keys) in output.get("expected", {}).items():
+            self.expected[path] = ExpectedEntries(path=Path(path), file=file, keys=frozenset(keys))
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Count gate items, whatever becomes of them."""
-        self.account.collect(item)
+        self.tracker.collect(item)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Tell the memory of the run which models it will be asked for."""
-        self.account.select(session.items)
+        self.tracker.select(session.items)
         items = [item for item in session.items if isinstance(item, BiasItem)]
         chosen = {(item.spec.path, item.model): (item.spec, item.model) for item in items}
         self.session.expect(chosen.values())
@@ -147,62 +147,75 @@ class VisualBiasHooks:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep the errors of collecting."""
         if report.failed:
-            said = report.longreprtext.strip()
-            self.collection_errors.append(said)
-            if report.nodeid.partition("::")[0].endswith(SUFFIXES):
-                self.faults.append(Fault(file=report.nodeid.partition("::")[0], text=said))
+            message = report.longreprtext.strip()
+            self.collection_errors.append(message)
+            file = report.nodeid.partition("::")[0]
+            if file.endswith(SUFFIXES):
+                self.faults.append(Fault(file=file, text=message))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Let the record ride on the report: builtin types only, so that xdist can carry it."""
+        """Attach the result to the report: builtin types only, so that xdist can carry it."""
         report = yield
         if isinstance(item, BiasItem):
-            item.reword(report)
-            if report.when == "call" or _failed_early(report):
-                report.visualbias = item.carried(call.excinfo)  # type: ignore[attr-defined]
+            item.keep_verdict(report, call)
+            if report.when == "call" or (report.when == "setup" and report.failed):
+                report.visualbias = item.row(call.excinfo)  # type: ignore[attr-defined]
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Gather the records, on the controller from all workers."""
+        """Collect the results, on the controller from all workers."""
         row = getattr(report, "visualbias", None) or lost_result(report, self.session)
         if row is not None:
-            self.gathered.add(report.nodeid, row)
+            self.collected.add(report.nodeid, row)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the reports whatever happened, and settle the exit code."""
+        """Set the exit code and write the reports, whatever happened."""
         self.digests.save()
-        self.claims |= {str(claim.path): claim for claim in self.session.claims()}
+        self.expected |= {str(entries.path): entries for entries in self.session.claims()}
         if self.is_worker:
             self.config.workeroutput[KEY] = {  # type: ignore[attr-defined]
-                "account": self.account.plain(),
+                "tracker": self.tracker.plain(),
                 "fault": int(self.config.stash[FAULT]),
-                "claims": {key: (one.file, sorted(one.keys)) for key, one in self.claims.items()},
+                "expected": {
+                    path: (entries.file, sorted(entries.keys))
+                    for path, entries in self.expected.items()
+                },
             }
             return
-        was_stopped = int(session.exitstatus) == pytest.ExitCode.INTERRUPTED
-        if self._is_empty() and not (self.collection_errors or was_stopped):
-            self.problems.append(self._nothing_ran())
-        elif int(session.exitstatus) == pytest.ExitCode.OK:
-            self.problems += self._hidden() or self._harmless()
-            self.problems += self._overlooked()
-        session.exitstatus = self._settled(int(session.exitstatus))
+        status = int(session.exitstatus)
+        was_stopped = status == pytest.ExitCode.INTERRUPTED or bool(self.collection_errors)
+        self.problems += self.outcome.problems(status, was_stopped=was_stopped)
+        session.exitstatus = self.outcome.exit_code(status)
         if not self._collects_only():
-            self._keep(session)
+            self._update_baseline(session)
             self._write(session)
-        if self.options.cache is not None and self.gathered:
+        if self.options.cache is not None and self.collected:
             evict_to_limit(self.options.cache, self.options.cache_limit)
+
+    @functools.cached_property
+    def outcome(self) -> RunOutcome:
+        """What pytest does not know of this run, once all its items have run."""
+        strict, tracker = self.options.settings.strict, self.tracker
+        if self._collects_only():
+            return RunOutcome(is_strict=strict, fault=self.config.stash[FAULT])
+        ungated = tracker.nothing_gated() or ""
+        is_allowed = not strict and self._are_named(tracker.selected)
+        is_empty = not self.collected or (bool(ungated) and not is_allowed)
+        return RunOutcome(
+            is_strict=strict,
+            fault=self.config.stash[FAULT],
+            is_empty=self.options.is_given and is_empty,
+            ungated=ungated if self.collected or not self.options.is_given else self._nothing_ran(),
+            hidden=tuple(tracker.hidden(self.collected.rows(), is_strict=strict)),
+            uncollected=tuple(self._uncollected()),
+        )
 
     def _collects_only(self) -> bool:
         return bool(self.config.getoption("--collect-only"))
-
-    def _is_empty(self) -> bool:
-        """Whether the flag was given, and no item ran that can fail; named ones are wanted so."""
-        is_wanted = not self.options.settings.strict and self._are_named(self.account.selected)
-        has_none = not self.gathered or (self.account.nothing_gated() and not is_wanted)
-        return self.options.is_given and bool(has_none) and not self._collects_only()
 
     def _are_named(self, nodeids: Iterable[str]) -> bool:
         """Whether the command line has all of these by their node ids."""
@@ -214,103 +227,75 @@ class VisualBiasHooks:
             for path, _, rest in (nodeid.partition("::") for nodeid in nodeids)
         )
 
-    def _keep(self, session: pytest.Session) -> None:
-        """Record results where it is asked for; what cannot be done, or is left over, is said."""
+    def _update_baseline(self, session: pytest.Session) -> None:
+        """Record results if the run was asked to; fail if that is impossible or incomplete."""
         settings = self.options.settings
-        self.kept = update_baseline(
-            self.claims.values(),
-            self.gathered.rows(),
+        self.updates = update_baseline(
+            self.expected.values(),
+            self.collected.rows(),
             settings.baselines(),
             prunes=self.options.prune,
         )
-        self.problems += [sentence for one in self.kept for sentence in one.sentences]
-        is_amiss = any(
-            one.problem is not None or (settings.strict and one.unclaimed) for one in self.kept
-        )
-        if is_amiss:
+        self.problems += [sentence for update in self.updates for sentence in update.sentences]
+        if any(
+            update.problem is not None or (settings.strict and update.unclaimed)
+            for update in self.updates
+        ):
             self._fail(session)
-            self.is_broken = True
 
     def _fail(self, session: pytest.Session) -> None:
-        """Let the run fail for what no item stands for."""
+        """Let the run fail for a problem that belongs to no item."""
+        self.is_broken = True
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _hidden(self) -> list[str]:
-        """Return why a run that pytest takes for passed is none."""
-        if self._collects_only():
+    def _uncollected(self) -> list[str]:
+        """Return a sentence for each file that looks like a spec and was not collected."""
+        if not self.options.is_on:
             return []
-        strict = self.options.settings.strict
-        return self.account.hidden(self.gathered.rows(), is_strict=strict)
-
-    def _harmless(self) -> list[str]:
-        """Return the remark that what ran could not fail; references may be looked at alone."""
-        told = None if self._collects_only() else self.account.nothing_gated()
-        return [told] if told else []
-
-    def _overlooked(self) -> list[str]:
-        """Return what looks like a spec where specs are looked for, and was not read."""
-        if self._collects_only() or not self.options.is_on:
-            return []
-        ours = self.default_folder
         named = [Path(arg.partition("::")[0]).absolute() for arg in self.config.args]
-        folders = {ours} if self.only_default else {one for one in named if one.is_dir()}
-        known = [*map(Path, self.claims), *self.session.loaded]
+        folders = {path for path in named if path.is_dir()}
+        if self.only_default:
+            folders = {self.default_folder}
+        known = [*map(Path, self.expected), *self.session.loaded]
         return [
             text
             for folder in sorted(folders - {*self.config.rootpath.parents, self.config.rootpath})
-            for text in uncollected_specs(folder, known, is_ours=folder == ours)
+            for text in uncollected_specs(folder, known, is_ours=folder == self.default_folder)
         ]
 
-    def _settled(self, status: int) -> int:
-        """Return the exit code: pytest's own, but for what pytest or xdist cannot know."""
-        code = pytest.ExitCode
-        if status == code.OK and self._is_empty():
-            return code.NO_TESTS_COLLECTED
-        is_strict = self.options.settings.strict
-        if status == code.OK and (self._hidden() or (is_strict and self._overlooked())):
-            return code.TESTS_FAILED
-        if status in (code.INTERRUPTED, code.TESTS_FAILED):
-            return self.config.stash[FAULT] or status  # xdist runs what it could collect: 1
-        return status
-
     def _nothing_ran(self) -> str:
-        if self.gathered:
-            return self.account.nothing_gated() or ""
-        if self.account.deselected:
-            number = self.account.deselected
+        if number := self.tracker.deselected:
             return f"all {number} items of specs were deselected: nothing was gated"
         return f"no item of a spec ran; put *.bias.yaml into {self.default_folder}, or name a spec"
 
     def _write(self, session: pytest.Session) -> None:
-        """Write the reports that are asked for; one that cannot be written fails the run."""
+        """Write the reports; fail if one cannot be written."""
         report = functools.cache(lambda: self._report(int(session.exitstatus)))
         reports, look = self.options.reports, self.options.look
-        told = write_all(report(), reports, look) if reports else []
-        self.problems += told
-        if told:
+        if problems := write_all(report(), reports, look) if reports else []:
+            self.problems += problems
             self._fail(session)
-            self.is_broken = True
-        self.problems += unwritten(self.gathered.rows())
-        if self.options.is_given or self.gathered:
+        self.problems += unwritten(self.collected.rows())
+        if self.options.is_given or self.collected:
             problem = summarise(report, is_wanted=self.options.step_summary)
             self.problems += [problem] if problem else []
 
     def _report(self, exit_status: int) -> Report:
         summary = {
-            "deselected": self.account.deselected,
+            "deselected": self.tracker.deselected,
             "collection_errors": self.collection_errors,
             "exit_status": exit_status,
-            "baselines": [one.plain() for one in self.kept],
+            "baselines": [update.plain() for update in self.updates],
         }
-        rows, settings = self.gathered.rows(), self.options.settings
+        rows, settings = self.collected.rows(), self.options.settings
         return report_of(rows, summary, settings, root=self.config.rootpath)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show verdicts and tables; workers show nothing."""
         if self.is_worker:
             return
-        results = self.gathered.results()
+        results = self.collected.results()
         strict = self.options.settings.strict
         if results or self.problems:
             print_report(
@@ -322,10 +307,6 @@ class VisualBiasHooks:
                 is_broken=self.is_broken or bool(self.faults),
             )
         annotate(self.config, terminalreporter, results, self.faults, is_strict=strict)
-
-
-def _failed_early(report: pytest.TestReport) -> bool:
-    return report.when == "setup" and report.failed
 
 
 def _silent(_model: str, _done: int, _total: int) -> None:

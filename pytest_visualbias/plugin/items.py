@@ -35,8 +35,8 @@ HEADLINES = (
 )
 
 
-class BiasFound(AssertionError):  # noqa: N818 - a verdict, not an error
-    """A limit was exceeded: the verdict of an item, not a mistake."""
+class NotPassed(AssertionError):  # noqa: N818 - a verdict, not an error
+    """Carries the text of a result that is not a pass."""
 
 
 class BiasFile(pytest.File):
@@ -105,8 +105,8 @@ class BiasItem(pytest.Item):
         item: BiasItem = cls.from_parent(parent, name=name, nodeid=f"{parent.nodeid}::{name}")
         item.test, item.layer, item.position = test, layer, position
         item.add_marker(pytest.mark.visualbias)
-        declared = next(one for one in item.spec.file.spec.tests if one.name == test)
-        for tag in declared.tags:
+        spec = item.spec.file
+        for tag in spec.spec.tests[spec.positions[test]].tags:
             line = f"{tag}: a tag of bias specs"
             if line not in item.config.getini("markers"):
                 item.config.addinivalue_line("markers", line)
@@ -124,8 +124,7 @@ class BiasItem(pytest.Item):
     def is_judged(self) -> bool:
         """Whether a limit or a control can fail it."""
         spec = self.spec.file.spec
-        named = next(test for test in spec.tests if test.name == self.test)
-        declared = test_at(spec, named, self.layer)
+        declared = test_at(spec, spec.tests[self.spec.file.positions[self.test]], self.layer)
         if declared.is_positive:
             return not is_random(spec.models[self.model])
         return declared.limits != type(declared.limits)() and is_gated(spec, self.model, declared)
@@ -151,7 +150,7 @@ class BiasItem(pytest.Item):
             )
             self.user_properties.extend(_properties(self.record))
         if self.record.outcome == "error":
-            pytest.fail(failure_text(self.record), pytrace=False)
+            raise NotPassed(failure_text(self.record))
 
     def _initrequest(self) -> None:
         """Do nothing: pytest-retry resets fixtures by it, and these items have none."""
@@ -163,46 +162,43 @@ class BiasItem(pytest.Item):
             text = failure_text(self.record)
             if not self.config.stash[STRICT]:
                 pytest.skip(text)
-            raise BiasFound(f"{text}\n(inconclusive results fail under --visualbias-strict)")
+            raise NotPassed(f"{text}\n(inconclusive results fail under --visualbias-strict)")
         if self.record.outcome in ("fail", "invalid"):
-            raise BiasFound(failure_text(self.record))
+            raise NotPassed(failure_text(self.record))
 
     def repr_failure(  # type: ignore[override] # the type of a traceback is private to pytest
         self, excinfo: pytest.ExceptionInfo[BaseException], style: Literal["long"] | None = None
     ) -> object:
-        """Return a plain text for what a person is told, headline first."""
-        if isinstance(excinfo.value, BiasFound):
+        """Return the text of a result; pytest shows everything else."""
+        if isinstance(excinfo.value, NotPassed):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
-    def reword(self, report: pytest.TestReport) -> None:
-        """Name the place in the spec in a report: pytest calls `repr_failure` for calls only."""
+    def keep_verdict(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Undo an xfail mark, which hides a verdict, and give a skip its place in the spec."""
         if self.record is None:
             return
+        if call.excinfo is not None and isinstance(call.excinfo.value, NotPassed):
+            # Pytest itself calls it for calls only, not for set-ups.
+            report.longrepr = self.repr_failure(call.excinfo)  # type: ignore[assignment]
         if hasattr(report, "wasxfail") and self.record.outcome in FAILING:
-            # Expected or not, it has failed: known effects have a waiver, with a size and a day.
+            # Known effects have a waiver, with a size and an expiry date.
             del report.wasxfail
             report.outcome, report.longrepr = "failed", failure_text(self.record)
-        if report.when == "setup" and report.failed and self.record.outcome == "error":
-            report.longrepr = failure_text(self.record)
-        if report.when == "call" and report.skipped and self.record.outcome == "inconclusive":
-            reason = f"Skipped: {failure_text(self.record)}"
+        if isinstance(report.longrepr, tuple) and self.record.outcome == "inconclusive":
+            *_, reason = report.longrepr
             report.longrepr = (str(self.path), self.record.line, reason)
 
-    def carried(self, excinfo: pytest.ExceptionInfo[BaseException] | None) -> dict[str, Any]:
-        """Return the record and its place among the others, in builtin types."""
+    def row(self, excinfo: pytest.ExceptionInfo[BaseException] | None) -> dict[str, Any]:
+        """Return the result and its place among the others, in builtin types."""
         file = self.spec.file
         index = file.positions[self.test]
         record = self.record
         if record is None:
             reason = excinfo.exconly() if excinfo is not None else "not run"
+            test = file.spec.tests[index]
             record = error_record(
-                file,
-                self.model,
-                file.spec.tests[index],
-                self.layer,
-                nodeid=self.nodeid,
-                reason=reason,
+                file, self.model, test, self.layer, nodeid=self.nodeid, reason=reason
             )
         model = self.run.model(self.spec, self.model)
         return {

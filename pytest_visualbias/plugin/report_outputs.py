@@ -18,6 +18,7 @@ from pytest_visualbias.spec.urls import Url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pytest_visualbias.plugin.gate_items import RunOutcome
     from pytest_visualbias.reports.github import Fault
     from pytest_visualbias.results import ResultRecord
 
@@ -114,9 +115,9 @@ def annotate(
 class SuiteProperties:
     """What JUnit's XML says of all tests together; the file is written when the session ends."""
 
-    def __init__(self, config: pytest.Config, exit_status: Callable[[int], int]) -> None:
+    def __init__(self, config: pytest.Config, outcome: Callable[[], RunOutcome]) -> None:
         self.config = config
-        self.exit_status = exit_status
+        self.outcome = outcome
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
@@ -124,7 +125,7 @@ class SuiteProperties:
         properties = {
             "visualbias.version": self._version(),
             "visualbias.schema_version": Report.model_fields["schema_version"].default,
-            "visualbias.exit_status": int(self.exit_status(int(exitstatus))),
+            "visualbias.exit_status": int(self.outcome().exit_code(int(exitstatus))),
         }
         for plugin in self.config.pluginmanager.get_plugins():
             add = getattr(plugin, "add_global_property", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import warnings
@@ -352,6 +353,33 @@ class _Harm:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (open, (str(self.path), "w"))
+
+
+class Named(torch.nn.Module):
+    """A network whose convolution has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.add_module(name, torch.nn.Conv2d(3, 4, 3))
+        self.name = name
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = getattr(self, self.name)(batch).mean((2, 3))
+        return vectors
+
+
+@pytest.mark.parametrize(
+    ("name", "is_loaded"),
+    [("block1-0", True), ("a b", False), ('a"b', False), ("a'b", False), ("a\\b", False)],
+)
+def test_a_module_may_have_a_hyphen_in_its_name_and_nothing_that_ends_a_string(
+    context: Context, tmp_path: Path, name: str, is_loaded: bool
+) -> None:
+    path = tmp_path / "named.pt2"
+    batch = torch.zeros(2, 3, 16, 16)
+    torch.export.save(torch.export.export(Named(name).eval(), (batch,)), path)
+    with contextlib.nullcontext() if is_loaded else pytest.raises(EncoderError, match="the key"):
+        opened(context, path)
 
 
 def test_a_pickle_in_an_exported_program_is_not_run(

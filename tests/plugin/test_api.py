@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -315,11 +316,11 @@ def test_networks_are_built_before_any_image_and_held_one_at_a_time(
 ) -> None:
     import torch
 
-    from pytest_visualbias.models import factory as source
     from pytest_visualbias.stimuli.decoding import decode
 
     events: list[str] = []
     held: list[weakref.ref[object]] = []
+    source = importlib.import_module("pytest_visualbias.models.factory")
     opened = source.open_in_memory
 
     def opens(*arguments: Any) -> Any:  # noqa: ANN401
@@ -342,4 +343,4 @@ def test_networks_are_built_before_any_image_and_held_one_at_a_time(
     assert found.result("one", model="after").outcome == "error"
     assert found.result("one", model="before").outcome != "error"
     assert "image" in events
-    assert events[:2] == ["network", "network"], "both before any image"
+    assert events[:2] == ["network", "network"], events

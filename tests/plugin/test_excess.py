@@ -18,19 +18,31 @@ UNTRAINED = """
 """
 SETS = "{x: x, y: y, a: a, b: b}"
 STORED = MODELS + "  untrained: {source: embeddings, path: ../untrained.safetensors}\n"
+# The modules that ask whether a model is untrained.
+USERS = (
+    "cli.explaining.judgement",
+    "cli.explaining.subject",
+    "cli.suggesting.measuring",
+    "evaluation.build_result",
+    "evaluation.controls",
+    "evaluation.decision_rules",
+    "evaluation.growth_references",
+    "evaluation.judging",
+    "evaluation.warnings",
+    "plugin.items",
+    "spec.consistency",
+    "spec.consistency_rules",
+    "spec.effective_settings",
+)
 
 
 @pytest.fixture
 def stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project in which stored vectors stand for those of an untrained network."""
     real = effective_settings.is_random
-    for module in ("checks", "roles"):
+    for module in USERS:
         monkeypatch.setattr(
-            f"pytest_visualbias.spec.{module}.is_random", lambda e: _untrained(e) or real(e)
-        )
-    for module in ("power", "controls", "judging", "excess", "records", "recorded"):
-        monkeypatch.setattr(
-            f"pytest_visualbias.pipeline.{module}.is_random", lambda e: _untrained(e) or real(e)
+            f"pytest_visualbias.{module}.is_random", lambda e: _untrained(e) or real(e)
         )
     project.pair(after=1.0)
     project.store("untrained")
