@@ -22,7 +22,7 @@ from pytest_visualbias.statistics.intra_similarity import (
     intra_scores,
     intra_similarity,
 )
-from pytest_visualbias.statistics.leave_one_out import sampled_effect
+from pytest_visualbias.statistics.leave_one_out import effect_uncertainty
 from pytest_visualbias.statistics.scores import association_scores
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _covered(
     for _ in range(runs):
         scores = association_scores(*_sets(rng, draw, n, push))
         judged = min(scores.targets.difference, scores.attributes.difference, key=abs)
-        found = sampled_effect(scores, judged, "both", 0.95)
+        found = effect_uncertainty(scores, judged, "both", 0.95)
         counts += (
             found["ci_low"] <= effect <= found["ci_high"],
             found["ci_high"] < effect,

@@ -30,7 +30,7 @@ from pytest_visualbias.spec.test_kinds import Limits
 from pytest_visualbias.statistics.association import AssociationResult, ContrastResult
 from pytest_visualbias.statistics.contrast_scores import ContrastScores
 from pytest_visualbias.statistics.growth import growth_from_scores
-from pytest_visualbias.statistics.leave_one_out import sampled_effect
+from pytest_visualbias.statistics.leave_one_out import effect_uncertainty
 from pytest_visualbias.statistics.scores import Scores
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def without_p(drawn: Scores) -> AssociationResult:
         n_a=n_a,
         n_b=n_b,
         **NO_P,
-        **sampled_effect(drawn, judged, "both", 1 - ALPHA),
+        **effect_uncertainty(drawn, judged, "both", 1 - ALPHA),
     )
 
 
@@ -205,7 +205,7 @@ def contrast_passes(
         n_a=sizes.a,
         n_b=sizes.b if is_sc_eat else None,
         **NO_P,
-        **sampled_effect(drawn, judged, "both", 1 - ALPHA),
+        **effect_uncertainty(drawn, judged, "both", 1 - ALPHA),
     )
     return is_shown(result, limit)
 

@@ -176,26 +176,6 @@ class ReadOutRecord(_Frozen):
     length: int
 
 
-class WordRecord(_Frozen):
-    """One word, and the share of each set of images that is nearest to it."""
-
-    role: Literal["A", "B"]
-    word: str
-    share_x: float
-    share_y: float | None = None
-
-
-class ZeroShotRecord(_Frozen):
-    """What share of X and of Y is nearest to a word of A rather than of B; judged by no limit."""
-
-    share_x: float
-    share_y: float | None = None
-    difference: float | None = None
-    p_value: float | None = None
-    p_method: str | None = None
-    words: list[WordRecord]
-
-
 class ResultRecord(_Frozen):
     """One test of one model at one layer."""
 
@@ -216,7 +196,6 @@ class ResultRecord(_Frozen):
     concepts: dict[str, str]
     labels: dict[str, str] = {}
     prediction: PredictionRecord | None = None
-    zero_shot: ZeroShotRecord | None = None
     n_x: int | None = None
     n_y: int | None = None
     n_a: int | None = None

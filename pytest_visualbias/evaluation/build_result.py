@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.errors import printable
-from pytest_visualbias.evaluation.classifier_scoring import prediction_of, zero_shot_record
+from pytest_visualbias.evaluation.classifier_scoring import prediction_of
 from pytest_visualbias.evaluation.decision_rules import (
     detectable,
     effective_settings,
@@ -133,7 +133,6 @@ def result_record(
             "detectable": detectable(file.spec, judged.test, sizes, tests.size, numbers.effect),
             "images_needed": images_needed(numbers.effect, judged.test.limits, plan.alpha),
             "prediction": _prediction(judged),
-            "zero_shot": zero_shot_record(numbers.zero_shot, numbers.sets),
             "p_adjusted": judged.p.effect,
             "growth": growth_record(judged),
             "excess": _excess(judged, excess_base(file.spec, judged.test)),

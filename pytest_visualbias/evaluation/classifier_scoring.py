@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError, EncoderError, printable
-from pytest_visualbias.results import WordRecord, ZeroShotRecord, format_effect
+from pytest_visualbias.results import format_effect
 from pytest_visualbias.spec.effective_settings import LOGITS, OUTPUT
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.test_kinds import class_text
 from pytest_visualbias.statistics.classifier_gap import OutcomeScores
 from pytest_visualbias.statistics.cosines import GroupedRows
 from pytest_visualbias.statistics.rates import are_shares, predicted, probabilities
-from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 from pytest_visualbias.stimuli.concept_checks import groups_of
 from pytest_visualbias.stimuli.resolve import by_label
 
@@ -234,47 +233,3 @@ def target_class_of(asked: Prediction) -> dict[str, Any]:
         "threshold": asked.threshold,
         "activation": asked.activation,
     }
-
-
-IMAGES = ("X", "Y")
-WORDS: tuple[Literal["A", "B"], ...] = ("A", "B")
-
-
-def zero_shot_of(
-    sets: Mapping[str, StimulusSet], trials: Sequence[Mapping[str, np.ndarray | GroupedRows]]
-) -> ZeroShotResult | None:
-    """Return to which words the images of a test are nearest, where it is of images and words."""
-    if not {*WORDS} <= sets.keys() or not all(sets[role].templates for role in WORDS):
-        return None
-    images = [role for role in IMAGES if role in sets]
-    if any(sets[role].templates for role in images):
-        return None
-    known = [
-        {role: row for role, row in rows.items() if not isinstance(row, GroupedRows)}
-        for rows in trials
-    ]
-    if any(role not in rows for rows in known for role in images):
-        return None
-    x, *y = ([assigned(rows[role], rows["A"], rows["B"]) for rows in known] for role in images)
-    return zero_shot(x, y[0] if y else None, len(sets["A"]))
-
-
-def zero_shot_record(
-    zero_shot_result: ZeroShotResult | None, sets: Mapping[str, StimulusSet]
-) -> ZeroShotRecord | None:
-    """Return what the report says of it."""
-    if zero_shot_result is None:
-        return None
-    words = [(role, stimulus.name) for role in WORDS for stimulus in sets[role].stimuli]
-    of_y = zero_shot_result.words_y or (None,) * len(words)
-    return ZeroShotRecord(
-        share_x=zero_shot_result.share_x,
-        share_y=zero_shot_result.share_y,
-        difference=zero_shot_result.difference,
-        p_value=zero_shot_result.p_value,
-        p_method=zero_shot_result.p_method,
-        words=[
-            WordRecord(role=role, word=word, share_x=x, share_y=y)
-            for (role, word), x, y in zip(words, zero_shot_result.words_x, of_y, strict=True)
-        ],
-    )

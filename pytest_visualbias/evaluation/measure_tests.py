@@ -20,7 +20,6 @@ from pytest_visualbias.evaluation.baseline.entries import entry_key
 from pytest_visualbias.evaluation.classifier_scoring import (
     prediction_rows,
     target_classes,
-    zero_shot_of,
 )
 from pytest_visualbias.evaluation.decision_rules import effective_settings
 from pytest_visualbias.evaluation.growth_references import (
@@ -127,7 +126,6 @@ def score_test(file: SpecFile, subject: EmbeddedModel, test: BiasTest, layer: st
         trials=tuple(found),
         mean=measures[0].mean(found),
         asked=asked[0],
-        zero_shot=zero_shot_of(sets, rows),
     )
 
 
@@ -167,7 +165,6 @@ def _effect(
         effect=mean,
         trials=tuple(trials),
         asked=scored_test.asked,
-        zero_shot=scored_test.zero_shot,
     )
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pytest_visualbias.evaluation.scoring import AnyScores
     from pytest_visualbias.statistics import ChangeResult, EffectResult
     from pytest_visualbias.statistics.evidence import Evidence
-    from pytest_visualbias.statistics.zero_shot import ZeroShotResult
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
 ALIKE = "make them alike"
@@ -61,7 +60,6 @@ class Measurement:
     is_recorded: bool = False
     problem: str | None = None
     asked: TargetClass | None = None
-    zero_shot: ZeroShotResult | None = None
     is_same: bool = False
 
 
@@ -73,4 +71,3 @@ class ScoredTest:
     trials: tuple[AnyScores, ...]
     mean: AnyScores
     asked: TargetClass | None = None
-    zero_shot: ZeroShotResult | None = None

@@ -26,7 +26,6 @@ RESULT: Mapping[str, str] = {
     "concepts": "the sets of stimuli by their roles X, Y, A, B",
     "labels": "of the model",
     "prediction": "what an outcome-gap asked of the classifier, and the two rates; else null",
-    "zero_shot": "of images and words: to which words they are nearest; else null",
     "n_x": "images in X",
     "n_y": "images in Y",
     "n_a": "images in A",
@@ -130,24 +129,10 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "groups": "number of images of each group, where images are grouped; null otherwise",
         "folder": "what names are relative to: below the project or absolute; or empty",
     },
-    "ZeroShotRecord": {
-        "share_x": "share of X that is nearest to a word of A, not of B",
-        "share_y": "that of Y; where there is none, null as all that compares them",
-        "difference": "share_x less share_y",
-        "p_value": "chance of such a difference where labels of X and Y are permuted",
-        "p_method": "exact, bounded, approximate or sampled",
-        "words": "each word of A, then of B",
-    },
     "BasisRecord": {
         "within": "spread within X and Y of target scores, within A and B of attribute scores",
         "without": "by role and digest, the effect of each side without that image",
         "trials": "effect of each side in each trial",
-    },
-    "WordRecord": {
-        "role": "A or B",
-        "word": "without its templates",
-        "share_x": "share of X that is nearest to it",
-        "share_y": "that of Y",
     },
     "SeriesRecord": {
         "axis": "what is counted: epoch, step",

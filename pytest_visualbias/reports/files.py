@@ -23,7 +23,6 @@ from pytest_visualbias.results import (
     PredictionRecord,
     ReadOutRecord,
     ResultRecord,
-    ZeroShotRecord,
     to_json,
 )
 from pytest_visualbias.spec.test_kinds import Limits
@@ -89,7 +88,6 @@ def _names(key: str) -> Iterator[str]:
         "accept": tuple(AcceptRecord.model_fields),
         "sets": tuple(f"{role}.{name}" for role in ROLES for name in OF_SETS),
         "prediction": _aliases(PredictionRecord),
-        "zero_shot": tuple(name for name in ZeroShotRecord.model_fields if name != "words"),
         **dict.fromkeys(("growth", "excess"), _aliases(GrowthRecord)),
     }
     if key in parts:

@@ -11,7 +11,7 @@ import numpy as np
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.formatting import is_counted, is_standardised, rates_text
 from pytest_visualbias.results import format_effect
-from pytest_visualbias.statistics.intra_similarity import left_out
+from pytest_visualbias.statistics.intra_similarity import similarity_without_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,7 +76,7 @@ def _all(record: ResultRecord) -> Iterator[ImageInfluence]:
     if record.kind == "intra-similarity":
         scores = _scores(record, first)
         if len(scores) > FEWEST:
-            yield from _named(record, first, _mean(scores), left_out(scores))
+            yield from _named(record, first, _mean(scores), similarity_without_each(scores))
         return
     one, other = _scores(record, first), _scores(record, second)
     rescale = is_standardised(record) and is_exact(record)

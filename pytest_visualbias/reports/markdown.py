@@ -6,7 +6,6 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.bias_counts import rank_correlations
-from pytest_visualbias.reports.classifier_notes import zero_shot_text
 from pytest_visualbias.reports.document import provenance
 from pytest_visualbias.reports.escaping import html_code, markdown_code, markdown_text
 from pytest_visualbias.reports.formatting import (
@@ -208,16 +207,16 @@ def _model(record: ResultRecord) -> str:
 
 
 def _asides(records: Iterable[ResultRecord]) -> Iterator[Section]:
-    """Yield what a classifier made of groups, and to which words images are nearest."""
+    """Yield the rates of classifiers."""
     rows = [
         f"- {markdown_code(record.spec)}: {markdown_code(test_name(record))} of "
         f"{markdown_code(record.model)}: {clipped(text)}"
         for record in records
-        if (text := rates_text(record) or zero_shot_text(record))
+        if (text := rates_text(record))
     ]
     if rows:
-        title = f"Rates of classifiers and nearest words ({len(rows)})"
-        yield folded(title, "", rows, "rates and nearest words")
+        title = f"Rates of classifiers ({len(rows)})"
+        yield folded(title, "", rows, "rates")
 
 
 def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from pytest_visualbias.errors import without_commands
 from pytest_visualbias.reports.bias_counts import count_tables, label_summaries, rank_correlations
-from pytest_visualbias.reports.classifier_notes import zero_shot_text
 from pytest_visualbias.reports.escaping import visible, visible_lines
 from pytest_visualbias.reports.formatting import label, opening, rate_lines, unit_of
 from pytest_visualbias.reports.image_examples import carrier_lines
@@ -158,7 +157,6 @@ def _tables(
         if has_all:
             _courses(console, group, screen)
             _trials(console, group)
-            _zero_shots(console, group)
     if any(record.effect_judged is not None for record in records):
         glyphs = Glyphs.of(has_unicode=screen.has_unicode)
         line = legend(glyphs, map(unit_of, records))
@@ -183,14 +181,6 @@ def _trials(console: Console, group: Sequence[ResultRecord]) -> None:
     for record in group:
         if (text := trials_text(record)) is not None:
             console.print(Text(visible(f"{record.test} [{record.layer}]: {text}")), soft_wrap=True)
-
-
-def _zero_shots(console: Console, group: Sequence[ResultRecord]) -> None:
-    for record in (one for one in group if one.zero_shot is not None):
-        console.print(
-            Text(visible(f"{record.test} [{record.layer}]: zero-shot: {zero_shot_text(record)}")),
-            soft_wrap=True,
-        )
 
 
 def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:

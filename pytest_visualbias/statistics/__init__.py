@@ -1,8 +1,4 @@
-"""Association tests on arrays: effects, evidence, intervals, growth, families, power.
-
-Knows arrays and nothing else: no files, images, models or limits. Every result is frozen, and the
-same numbers give the same result in any order of rows, process or machine.
-"""
+"""Compute effects, p-values, intervals, growth, corrections and power from arrays alone."""
 
 from __future__ import annotations
 
@@ -75,7 +71,6 @@ from pytest_visualbias.statistics.rates import (
     wilson,
 )
 from pytest_visualbias.statistics.scores import GrowthBasis, Scores, association_scores, mean_scores
-from pytest_visualbias.statistics.zero_shot import ZeroShotResult, assigned, zero_shot
 
 __all__ = [
     "Alternative",
@@ -98,10 +93,8 @@ __all__ = [
     "SampledEffect",
     "Scores",
     "Sides",
-    "ZeroShotResult",
     "adjust",
     "are_shares",
-    "assigned",
     "association_from_scores",
     "association_scores",
     "association_test",
@@ -140,7 +133,6 @@ __all__ = [
     "smallest_visible_gap",
     "spearman",
     "wilson",
-    "zero_shot",
 ]
 
 EffectResult = AssociationResult | ContrastResult | IntraResult | OutcomeResult

@@ -1,4 +1,4 @@
-"""Tests of association: `ieat`, `sc-eat` and `similarity-gap`."""
+"""Run the association tests `ieat`, `sc-eat` and `similarity-gap`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pytest_visualbias.statistics.contrast_scores import (
     similarity_gap_scores,
 )
 from pytest_visualbias.statistics.crossed import crossed_p
-from pytest_visualbias.statistics.evidence import attribute_side, compute_p_values
-from pytest_visualbias.statistics.leave_one_out import SampledEffect, sampled_effect
+from pytest_visualbias.statistics.evidence import compute_p_values, testable_attribute_side
+from pytest_visualbias.statistics.leave_one_out import SampledEffect, effect_uncertainty
 from pytest_visualbias.statistics.permutation.sides import Sides, require_sides
 from pytest_visualbias.statistics.scores import Scores, association_scores
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContrastResult(SampledEffect):
-    """What a test of one side found; p-values and intervals are those of `SampledEffect`.
+    """Result of a test of one side; p-values and intervals are those of `SampledEffect`.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class ContrastResult(SampledEffect):
     gap : float
         The same in cosines.
     n_x, n_y, n_a, n_b : int or None
-        Sizes of the sets; None for the one that there is not.
+        Sizes of the sets; None for a set that the test does not have.
     """
 
     effect_size: float
@@ -67,12 +67,12 @@ def sc_eat_test(
     Returns
     -------
     ContrastResult
-        `n_y` and what concerns a second side are None.
+        `n_y` and the fields of a second side are None.
 
     Raises
     ------
     DegenerateTestError
-        If no effect follows from the numbers; it names the set and, where one is, the row.
+        If the embeddings give no effect; the error names the set and, if one is at fault, the row.
 
     Notes
     -----
@@ -105,13 +105,13 @@ def similarity_gap_test(
     Returns
     -------
     ContrastResult
-        `n_a` is the size of O; `n_b` and what concerns a second side are None. `gap` is the
+        `n_a` is the size of O; `n_b` and the fields of a second side are None. `gap` is the
         statistic of the paper, `effect_size` the same in standard deviations.
 
     Raises
     ------
     DegenerateTestError
-        If no effect follows from the numbers.
+        If the embeddings give no effect.
 
     Notes
     -----
@@ -128,7 +128,7 @@ def contrast_from_scores(
     alternative: Alternative = "two-sided",
     confidence: float = 0.95,
 ) -> ContrastResult:
-    """Run a test of one side on scores: of one run, of averaged trials, or recorded ones.
+    """Run a test of one side on scores of one run, of averaged trials, or from a record.
 
     Parameters are those of `sc_eat_test`, with `scores` in place of the embeddings.
     """
@@ -146,23 +146,22 @@ def contrast_from_scores(
         n_a=sizes.get("A"),
         n_b=sizes.get("B"),
         **asdict(evidence),
-        **sampled_effect(scores, side.difference, "targets", confidence),
+        **effect_uncertainty(scores, side.difference, "targets", confidence),
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AssociationResult(SampledEffect):
-    """What one association test found; the p-values and intervals are those of `SampledEffect`.
+    """Result of an association test; p-values and intervals are those of `SampledEffect`.
 
     Attributes
     ----------
     effect_size : float
-        Effect seen from the targets, iEAT's d (std with ddof 1).
+        Effect of the target side, iEAT's d (standard deviation with ddof 1).
     effect_size_attributes : float or None
-        The same with the roles exchanged; None where that side cannot be tested and does not
-        count.
+        Effect of the attribute side; None if that side cannot be tested and does not count.
     effect_judged : float
-        The one of the two nearer to zero; `effect_size` if only the targets count.
+        The effect nearer to zero; `effect_size` if only the targets count.
     gap : float
         Difference of the mean associations of X and Y, in cosines.
     wide_low, wide_high : float or None
@@ -217,11 +216,11 @@ def association_test(
     Raises
     ------
     DegenerateTestError
-        If no effect follows from the numbers; it names the set and, where one is, the row.
+        If the embeddings give no effect; the error names the set and, if one is at fault, the row.
 
     Notes
     -----
-    Null hypotheses: see `weigh`. Definitions of the scores and references: see
+    Null hypotheses: see `compute_p_values`. Definitions of the scores and references: see
     `association_scores`.
 
     Examples
@@ -248,17 +247,17 @@ def association_from_scores(
     sides: Sides = "both",
     confidence: float = 0.95,
 ) -> AssociationResult:
-    """Run the association test on scores: of one run, of averaged trials, or recorded ones.
+    """Run the association test on scores of one run, of averaged trials, or from a record.
 
     Parameters are those of `association_test`, with `scores` in place of the embeddings.
     """
-    targets, attributes = sound_sides(scores, sides)
+    targets, attributes = testable_sides(scores, sides)
     crossed = crossed_p(scores, alternative=alternative) if sides == "both" else None
     evidence = compute_p_values(
         targets, attributes, alternative=alternative, sides=sides, crossed=crossed
     )
     judged = judged_side(targets, attributes, sides)
-    sampled = sampled_effect(scores, judged.difference, sides, confidence)
+    sampled = effect_uncertainty(scores, judged.difference, sides, confidence)
     return AssociationResult(
         effect_size=targets.difference,
         effect_size_attributes=None if attributes is None else attributes.difference,
@@ -278,8 +277,8 @@ def association_from_scores(
     )
 
 
-def sound_sides(scores: Scores, sides: Sides) -> tuple[Side, Side | None]:
-    """Target side and attribute side, the latter None where untestable and without a say.
+def testable_sides(scores: Scores, sides: Sides) -> tuple[Side, Side | None]:
+    """Return target and attribute side; the attribute side is None if untestable and not counted.
 
     Raises
     ------
@@ -291,11 +290,11 @@ def sound_sides(scores: Scores, sides: Sides) -> tuple[Side, Side | None]:
     fault = targets.fault()
     if fault is not None:
         raise fault
-    return targets, attribute_side(scores.attributes, sides)
+    return targets, testable_attribute_side(scores.attributes, sides)
 
 
 def judged_side(targets: Side, attributes: Side | None, sides: Sides) -> Side:
-    """Choose the side whose effect limits judge: the weaker one, where both count."""
+    """Return the side whose effect is judged: the side with the smaller effect, if both count."""
     if attributes is None or sides == "targets":
         return targets
     return attributes if abs(attributes.difference) < abs(targets.difference) else targets

@@ -1,4 +1,4 @@
-"""Whether a classifier treats the images of two groups alike: gaps of rates, and of scores."""
+"""Test whether a classifier's rates or scores differ between two groups of images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_visualbias.statistics.permutation.sides import (
     require_alternative,
 )
 from pytest_visualbias.statistics.rates import newcombe
-from pytest_visualbias.statistics.scores import require_alike
+from pytest_visualbias.statistics.scores import require_same_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,25 +37,25 @@ if TYPE_CHECKING:
 _ROLES = ("X", "Y")
 
 # A difference of means of values within [0, 1] is within [-1, 1].
-_MOST = 1.0
+_LARGEST_GAP = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class OutcomeScores:
-    """What a classifier makes of each image of two groups.
+    """Output of a classifier for each image of two groups.
 
     Attributes
     ----------
     first, second : ndarray
         Of X and Y, `(n_x,)` and `(n_y,)`: whether each image is predicted as the class, 0 or 1, or
-        its probability; averaged over trials, a share. Read-only float64.
+        the probability of the class; averaged over trials, a share. Read-only float64.
     is_rate : bool
-        Whether they count predictions.
+        Whether the values count predictions.
     is_blind : bool
-        Whether the classifier does not tell the class from others: says the same of all images, or
-        says the class no more often of those that are of it. A small gap means nothing then.
+        Whether the classifier does not recognise the class: it predicts the same for all images, or
+        predicts the class no more often for images of the class. Then a small gap means nothing.
     classes : int
-        How many classes the classifier has; 0 where that is not known.
+        Number of classes of the classifier; 0 if unknown.
     trials : tuple of float
         The gap in each of several trials.
     """
@@ -82,7 +82,7 @@ class OutcomeScores:
         Raises
         ------
         DegenerateTestError
-            Where one has fewer than two images. Equal scores are no fault: their gap is 0.
+            If a group has fewer than two images. Equal scores are valid: their gap is 0.
         """
         side = Side.of(self.first, self.second, _ROLES)
         fault = side.fault()
@@ -98,14 +98,14 @@ class OutcomeScores:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutcomeResult(Evidence):
-    """What was found; fields are named as in `AssociationResult`.
+    """Result of a classifier gap test; fields are named as in `AssociationResult`.
 
     Attributes
     ----------
     effect_size, effect_judged, gap : float
         The rate or mean score of X less that of Y, within [-1, 1]. It is not standardised.
     rate_x, rate_y : float
-        The two.
+        Rate or mean score of X, and of Y.
     ci_low, ci_high : float
         Confidence interval of the gap, which is the effect.
     confidence : float
@@ -113,7 +113,7 @@ class OutcomeResult(Evidence):
     standard_error, degrees_of_freedom : float or None
         Of a difference of mean scores (Welch's); None for rates, whose interval is Newcombe's.
     n_x, n_y : int
-        Images that count.
+        Numbers of images.
     is_blind : bool
         As in `OutcomeScores`.
     """
@@ -137,7 +137,7 @@ class OutcomeResult(Evidence):
         if self.standard_error is None or self.degrees_of_freedom is None:
             counts = ((self.rate_x * self.n_x, self.n_x), (self.rate_y * self.n_y, self.n_y))
             return newcombe(*counts, confidence=level)
-        return _within(t_interval(self.gap, self.standard_error, self.degrees_of_freedom, level))
+        return _clip_gap(t_interval(self.gap, self.standard_error, self.degrees_of_freedom, level))
 
     def gap_interval(self, level: float) -> tuple[float, float]:
         """Interval of the gap, which is the effect."""
@@ -173,15 +173,15 @@ def outcome_from_scores(
     Raises
     ------
     DegenerateTestError
-        Where a group has fewer than two images.
+        If a group has fewer than two images.
 
     Notes
     -----
-    Null hypothesis: what the classifier makes of an image has nothing to do with its group. For
-    predictions it is Fisher's exact test (`permutation_test_by_value`), which needs no Welch's t
-    beside it: where two rates are equal, so is the spread. The interval is Newcombe's. For mean
-    scores, and predictions averaged over trials, labels are permuted as everywhere, with Welch's t
-    where the groups differ in size; the interval of a mean score is Welch's.
+    Null hypothesis: the output for an image is independent of its group. For predictions the test
+    is Fisher's exact test (`permutation_test_by_value`). It needs no Welch's t: if two rates are
+    equal, their variances are equal too. The interval is Newcombe's. For mean scores, and
+    predictions averaged over trials, labels are permuted (`permutation_test`), with Welch's t if
+    the groups differ in size; the interval of a mean score is Welch's.
     """
     require_level(confidence)
     require_alternative(alternative)
@@ -218,7 +218,7 @@ def mean_outcome_scores(trials: Sequence[OutcomeScores]) -> OutcomeScores:
         message = "mean_outcome_scores needs at least one trial"
         raise ValueError(message)
     for trial in trials[1:]:
-        require_alike(trials[0].sizes, trial.sizes, ("the first trial", "another"))
+        require_same_sizes(trials[0].sizes, trial.sizes, ("the first trial", "another"))
         if trial.classes != trials[0].classes:
             raise DegenerateTestError(
                 f"trials have other numbers of classes ({trials[0].classes}, {trial.classes})",
@@ -230,7 +230,7 @@ def mean_outcome_scores(trials: Sequence[OutcomeScores]) -> OutcomeScores:
         is_rate=trials[0].is_rate,
         is_blind=any(trial.is_blind for trial in trials),
         classes=trials[0].classes,
-        trials=tuple(mean(one.first) - mean(one.second) for one in trials),
+        trials=tuple(mean(trial.first) - mean(trial.second) for trial in trials),
     )
 
 
@@ -241,7 +241,7 @@ def _evidence(scores: OutcomeScores, side: Side, alternative: Alternative) -> Ev
 
 
 def single_test_evidence(permuted: PermutationResult, welch: float | None = None) -> Evidence:
-    """Return the evidence of one permutation test, perhaps with Welch's t beside it."""
+    """Return the p-values of one permutation test and, if given, of Welch's t."""
     least = 0.0 if welch is None else welch
     return Evidence(
         p_value=permuted.p_value,
@@ -260,10 +260,10 @@ def single_test_evidence(permuted: PermutationResult, welch: float | None = None
 
 def _interval(side: Side, error: StandardError | None, level: float) -> tuple[float, float]:
     if error is None:
-        counts = ((math.fsum(one), len(one)) for one in (side.first, side.second))
+        counts = ((math.fsum(scores), len(scores)) for scores in (side.first, side.second))
         return newcombe(*counts, confidence=level)
-    return _within(t_interval(side.difference, error.value, error.freedom, level))
+    return _clip_gap(t_interval(side.difference, error.value, error.freedom, level))
 
 
-def _within(ends: tuple[float, float]) -> tuple[float, float]:
-    return max(ends[0], -_MOST), min(ends[1], _MOST)
+def _clip_gap(ends: tuple[float, float]) -> tuple[float, float]:
+    return max(ends[0], -_LARGEST_GAP), min(ends[1], _LARGEST_GAP)

@@ -1,4 +1,4 @@
-"""Whether a gap of rates or scores has grown between two models that saw the same images."""
+"""Test whether a gap of rates or scores has grown between two models with the same images."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import numpy as np
 
 from pytest_visualbias.statistics.classifier_gap import single_test_evidence
 from pytest_visualbias.statistics.evidence import Evidence, compute_p_values, welch_p
-from pytest_visualbias.statistics.growth import GrowthResult, joined, trials_estimate, trials_p
+from pytest_visualbias.statistics.growth import (
+    GrowthResult,
+    trials_estimate,
+    trials_p,
+    with_trials_p,
+)
 from pytest_visualbias.statistics.intervals import (
     UNCHANGED,
     Estimate,
     Estimates,
     RateEstimates,
-    direction,
-    estimates_of,
-    opposite,
+    compute_estimates,
+    direction_sign,
+    opposite_sign,
     require_level,
     welch_error,
 )
@@ -29,12 +34,12 @@ from pytest_visualbias.statistics.permutation.paired_labels import paired_permut
 from pytest_visualbias.statistics.permutation.sides import (
     PermutationResult,
     Side,
-    least_proven,
+    least_certain_method,
     mean,
     require_alternative,
 )
 from pytest_visualbias.statistics.rates import PairedRates
-from pytest_visualbias.statistics.scores import require_alike
+from pytest_visualbias.statistics.scores import require_same_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +70,7 @@ def outcome_growth_from_scores(
     confidence : float
         Of the intervals, between 0 and 1.
     is_retraining : bool
-        Whether several trials are retrainings, whose spread counts (`trials_p`).
+        Whether several trials are retrainings, whose variation counts (`trials_p`).
 
     Returns
     -------
@@ -85,25 +90,27 @@ def outcome_growth_from_scores(
     predictions and computes both gaps anew (`paired_permutation_test`). Welch's t is of the first,
     if the groups differ in size.
 
-    The intervals of predictions are made of Newcombe's paired one in each group, joined as he joins
-    independent ones (`apart`); those of scores are Welch's of the change of each image. Simulated
-    coverage at 95 %, of 20 to 200 predictions a group: 94 to 100 %, the more the rarer they are.
+    For predictions, Newcombe's paired intervals of both groups are combined as his independent ones
+    (`difference_interval`); for scores, intervals are Welch's, of the change of each image.
+    Simulated coverage at 95 % for 20 to 200 predictions per group: 94 to 100 %, highest for rare
+    predictions.
     """
     require_level(confidence)
     require_alternative(alternative)
-    old, new, is_same = _ends(before, after)
+    old, new, is_same = _sides(before, after)
     ends = old.difference, new.difference
-    signs = direction(ends[0], alternative), direction(ends[1], alternative)
+    signs = direction_sign(ends[0], alternative), direction_sign(ends[1], alternative)
     if is_same:
         signs = 0.0, 0.0
-    evidence = _evidence(_change(old, new, signs), "greater")
+    evidence = _evidence(_score_change(old, new, signs), "greater")
     if not is_same:
         recomputed = paired_permutation_test(old, new, alternative=alternative)
-        evidence = _largest(evidence, recomputed)
+        evidence = _with_larger_p(evidence, recomputed)
     trials = None
     if is_retraining:
         gaps = (
-            np.array(one.trials or (end,)) for one, end in zip((before, after), ends, strict=True)
+            np.array(scores.trials or (end,))
+            for scores, end in zip((before, after), ends, strict=True)
         )
         trials = trials_estimate(*(sign * gap for sign, gap in zip(signs, gaps, strict=True)))
     is_held = len(before.trials) < 2 and alternative == "two-sided"
@@ -126,27 +133,27 @@ def outcome_growth_from_scores(
         p_trials=p_trials,
         estimates=estimates,
         trials=trials,
-        **asdict(joined(evidence, p_trials)),
+        **asdict(with_trials_p(evidence, p_trials)),
     )
 
 
 def outcome_shift_from_scores(before: OutcomeScores, after: OutcomeScores) -> Evidence:
     """Test whether the signed gap has changed: labels permuted on the change, two-sided."""
-    old, new, is_same = _ends(before, after)
+    old, new, is_same = _sides(before, after)
     sign = 0.0 if is_same else 1.0
-    return _evidence(_change(old, new, (sign, sign)), "two-sided")
+    return _evidence(_score_change(old, new, (sign, sign)), "two-sided")
 
 
-def _ends(before: OutcomeScores, after: OutcomeScores) -> tuple[Side, Side, bool]:
-    """Predictions of both models, and whether they are the same but for a constant."""
-    require_alike(before.sizes, after.sizes, ("before", "after"))
+def _sides(before: OutcomeScores, after: OutcomeScores) -> tuple[Side, Side, bool]:
+    """Return the predictions of both models, and whether they differ by a constant only."""
+    require_same_sizes(before.sizes, after.sizes, ("before", "after"))
     old, new = before.side, after.side
     change = new.pooled - old.pooled
     return old, new, bool(np.abs(change - mean(change)).max() <= UNCHANGED)
 
 
-def _change(before: Side, after: Side, signs: Signs) -> Side:
-    """Change of every prediction, each model's with its sign."""
+def _score_change(before: Side, after: Side, signs: Signs) -> Side:
+    """Return the change of every prediction, each multiplied by the sign of its model."""
     return Side(
         first=signs[1] * after.first - signs[0] * before.first,
         second=signs[1] * after.second - signs[0] * before.second,
@@ -163,14 +170,14 @@ def _evidence(change: Side, alternative: Alternative) -> Evidence:
     return single_test_evidence(permutation_test_by_value(change, alternative=alternative), welch)
 
 
-def _largest(evidence: Evidence, recomputed: PermutationResult) -> Evidence:
-    """Return evidence whose permutation p is the larger one of two."""
+def _with_larger_p(evidence: Evidence, recomputed: PermutationResult) -> Evidence:
+    """Return the p-values with the larger of two permutation p-values."""
     p = max(evidence.p_value, recomputed.p_value)
     both = PermutationResult(
         p_value=p,
         p_low=max(evidence.p_low, recomputed.p_low),
         p_high=max(evidence.p_high, recomputed.p_high),
-        method=least_proven([evidence.p_method, recomputed.method]),
+        method=least_certain_method([evidence.p_method, recomputed.method]),
         p_saddlepoint=evidence.p_saddlepoint,
     )
     return single_test_evidence(both, evidence.p_welch)
@@ -185,7 +192,7 @@ def _estimates(
     is_rate: bool,
     is_same: bool,
 ) -> Estimates | RateEstimates:
-    """Return what the intervals of the change are made of."""
+    """Return the estimates from which the intervals of the change are computed."""
     if is_same:
         return Estimates()
     if is_rate:
@@ -193,13 +200,13 @@ def _estimates(
         return RateEstimates(
             pairs=pairs,
             signs=signs,
-            opposite=opposite(signs[0], alternative),
-            upwards=signs[1] or opposite(0.0, alternative),
+            opposite=opposite_sign(signs[0], alternative),
+            upwards=signs[1] or opposite_sign(0.0, alternative),
         )
 
-    def of(before: float, after: float) -> Estimate:
-        change = _change(old, new, (before, after))
+    def signed_estimate(before: float, after: float) -> Estimate:
+        change = _score_change(old, new, (before, after))
         error = welch_error(change.first, change.second)
         return Estimate(value=change.difference, error=error.value, freedom=error.freedom)
 
-    return estimates_of(of, signs, alternative)
+    return compute_estimates(signed_estimate, signs, alternative)

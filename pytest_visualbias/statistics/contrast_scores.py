@@ -1,4 +1,4 @@
-"""Scores of two sets of images against one other set."""
+"""Score two sets of images against one other set."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics.cosines import UnitRows, cosines_of, unit_rows
+from pytest_visualbias.statistics.cosines import UnitRows, compute_cosines, unit_rows
 from pytest_visualbias.statistics.permutation.sides import (
     Side,
     constant_scores,
     mean,
     read_only,
-    spread,
+    sample_std,
 )
 from pytest_visualbias.statistics.scores import (
-    cosines_of_all,
+    join_cosines,
     read_only_cosines,
-    require_alike,
     require_same_dim,
+    require_same_sizes,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ContrastScores:
         Targets by attributes for each trial: `(n_x, n_a + n_b)` in an SC-EAT, `(n_x + n_y, n_o)`
         in a similarity gap; empty in scores from a record. Read-only.
     basis : GrowthBasis or None
-        What was recorded beside the scores.
+        Values recorded with the scores.
     """
 
     first: Vector
@@ -94,7 +94,7 @@ class ContrastScores:
 
     @property
     def by_role(self) -> dict[str, int]:
-        """Size of each set that there is, by its letter; O counts as A."""
+        """Size of each set, by its letter; O counts as A."""
         first, second = self.roles
         other = "X" if self.roles == ("A", "B") else "A"
         return {first: len(self.first), second: len(self.second), other: self.n_other}
@@ -130,7 +130,7 @@ def sc_eat_scores(X: Embeddings, A: Embeddings, B: Embeddings) -> ContrastScores
     require_same_dim(x, a, b)
     near, far = _cosines(a, x), _cosines(b, x)
     cosines = np.concatenate([near, far]).T
-    widths = [spread(row) for row in cosines]
+    widths = [sample_std(row) for row in cosines]
     bound = _ROUNDING + max(part.rounding for part in (x, a, b))
     for row, width in enumerate(widths):
         if width <= bound:
@@ -167,7 +167,7 @@ def similarity_gap_scores(
     X, Y : array_like
         Embeddings of the two groups, `(n_x, dim)` and `(n_y, dim)`.
     called : str
-        What errors call O.
+        Name of O in errors.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def similarity_gap_scores(
     o, x, y = starmap(unit_rows, ((O, called), (X, "X"), (Y, "Y")))
     require_same_dim(o, x, y)
     first, second = x.along(o.centroid), y.along(o.centroid)
-    width = spread(np.concatenate([first, second]))
+    width = sample_std(np.concatenate([first, second]))
     if width <= _ROUNDING + max(part.rounding for part in (o, x, y)):
         raise constant_scores(("X", "Y"))
     return ContrastScores(
@@ -200,7 +200,7 @@ def similarity_gap_scores(
         roles=("X", "Y"),
         gap=mean(first) - mean(second),
         n_other=len(o.rows),
-        cosines=(cosines_of((x, y), (o,)),),
+        cosines=(compute_cosines((x, y), (o,)),),
     )
 
 
@@ -216,22 +216,22 @@ def mean_contrast_scores(trials: Sequence[ContrastScores]) -> ContrastScores:
         message = "mean_contrast_scores needs at least one trial"
         raise ValueError(message)
     for trial in trials[1:]:
-        require_alike(trials[0].by_role, trial.by_role, ("the first trial", "another"))
+        require_same_sizes(trials[0].by_role, trial.by_role, ("the first trial", "another"))
     return ContrastScores(
         first=np.mean([trial.first for trial in trials], axis=0),
         second=np.mean([trial.second for trial in trials], axis=0),
         roles=trials[0].roles,
         gap=mean(trial.gap for trial in trials),
         n_other=trials[0].n_other,
-        cosines=cosines_of_all([trial.cosines for trial in trials]),
+        cosines=join_cosines([trial.cosines for trial in trials]),
     )
 
 
 def _cosines(rows: UnitRows, columns: UnitRows) -> Matrix:
-    """Cosines `(rows, columns)`, each rounded by its own numbers only."""
+    """Return cosines `(rows, columns)`; the rounding of each depends on its two vectors only."""
     return np.stack([rows.along(column) for column in columns.rows], axis=1)
 
 
 def _row_means(values: Matrix) -> Vector:
-    """Mean of each row, the same in whatever order the columns are."""
+    """Return the mean of each row, independent of the order of the columns."""
     return np.array([mean(row) for row in values])

@@ -1,9 +1,9 @@
-"""Cosines: rows of unit norm, and the direction that tells two sets of them apart.
+"""Scale embeddings to unit norm and compute their cosines.
 
 An association ``mean_a cos(w, a) - mean_b cos(w, b)`` is the inner product of the unit vector of
-``w`` with the difference of two centroids of unit vectors, so no matrix of cosines is formed. That
-also keeps digits: where all cosines are near 0.95 and differ by 1e-4, the centroids are subtracted
-before the product instead of after it.
+``w`` with the difference of two centroids of unit vectors, so no matrix of cosines is formed. This
+also keeps precision if all cosines are near 0.95 and differ by 1e-4: the centroids are subtracted
+before the product, not after it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class UnitRows:
     rows : ndarray
         `(n, dim)`, float64, every row of Euclidean norm one, or the mean of such rows.
     rounding : float
-        Relative rounding error of one number: the machine epsilon of the dtype it was given in,
-        and what scaling it in float64 adds.
+        Relative rounding error of one number: the machine epsilon of the input's dtype, plus the
+        error of scaling in float64.
     """
 
     role: str
@@ -48,12 +48,12 @@ class UnitRows:
 
     @property
     def centroid(self) -> Vector:
-        """Mean unit vector, `(dim,)`, the same to the last bit in whatever order the rows are."""
+        """Mean unit vector, `(dim,)`, bitwise independent of the order of the rows."""
         total: Vector = np.sort(self.rows, axis=0).sum(axis=0)
         return total / len(self.rows)
 
     def along(self, direction: Vector) -> Vector:
-        """Inner product of each row with `direction` `(dim,)`, as `(n,)`."""
+        """Return the inner product of each row with `direction` `(dim,)`, as `(n,)`."""
         # A product by BLAS would round a row by its position and by the machine.
         products: Vector = (self.rows * direction).sum(axis=1)
         return products
@@ -84,7 +84,7 @@ Embeddings: TypeAlias = "ArrayLike | GroupedRows"
 
 
 def unit_rows(embeddings: Embeddings, role: str) -> UnitRows:
-    """Scale embeddings to unit norm in float64; of groups, return the mean unit vectors.
+    """Scale embeddings to unit norm in float64; for groups, return the mean unit vectors.
 
     Parameters
     ----------
@@ -119,8 +119,8 @@ def unit_rows(embeddings: Embeddings, role: str) -> UnitRows:
     return UnitRows(role=role, rows=rows, rounding=rounding)
 
 
-def cosines_of(rows: Sequence[UnitRows], columns: Sequence[UnitRows]) -> Matrix:
-    """All cosines between the images of some sets and those of others, `(rows, columns)`."""
+def compute_cosines(rows: Sequence[UnitRows], columns: Sequence[UnitRows]) -> Matrix:
+    """Return all cosines between the images of two lists of sets, `(rows, columns)`."""
     cosines: Matrix = (
         np.concatenate([part.rows for part in rows])
         @ np.concatenate([part.rows for part in columns]).T
@@ -129,7 +129,7 @@ def cosines_of(rows: Sequence[UnitRows], columns: Sequence[UnitRows]) -> Matrix:
 
 
 def _require_matrix(given: NDArray[np.generic], role: str) -> None:
-    """Refuse anything but at least one row of at least one real number."""
+    """Raise if an array is not a non-empty matrix of real numbers."""
     if not np.can_cast(given.dtype, np.float64, casting="same_kind"):
         raise DegenerateTestError(
             f"{role} must be an array of real numbers, not of {given.dtype}", role=role
@@ -148,10 +148,10 @@ def _require_matrix(given: NDArray[np.generic], role: str) -> None:
         )
 
 
-def _refuse_row(faulty: NDArray[np.bool_], role: str, what: str) -> None:
+def _refuse_row(faulty: NDArray[np.bool_], role: str, problem: str) -> None:
     """Raise for the first faulty row, if there is one."""
     if faulty.any():
         row = int(faulty.argmax())
         raise DegenerateTestError(
-            f"row {row} of {role} {what}", "check that image and the model", role=role, row=row
+            f"row {row} of {role} {problem}", "check that image and the model", role=role, row=row
         )

@@ -1,4 +1,4 @@
-"""Evidence of an effect where targets and attributes are both samples: a crossed t test."""
+"""Test an effect with a crossed t test, which treats targets and attributes as samples."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def crossed_p(
     Parameters
     ----------
     scores : Scores or ContrastScores
-        Of one run or of averaged trials, with the cosines they were made from.
+        Of one run or of averaged trials, with their cosines.
     alternative : {"two-sided", "greater", "less"}
         Direction of the effect.
 
     Returns
     -------
     float or None
-        None if the scores hold no cosines, if a set holds one image (the test then speaks of this
+        None if the scores hold no cosines, if a set holds one image (the test would be about this
         image only), or if nothing varies within the sets although the gap is not 0.
 
     Notes
@@ -68,7 +68,7 @@ def crossed_p(
     if not scores.cosines or min(*rows, *columns) < 2:
         return None
     cells = scaled_cosines(scores)
-    weights = pole_weights(rows), pole_weights(columns)
+    weights = contrast_weights(rows), contrast_weights(columns)
     targets = score_variances(cells @ weights[1], rows)
     attributes = score_variances(weights[0] @ cells, columns)
     sums = sum(targets), sum(attributes)
@@ -78,41 +78,41 @@ def crossed_p(
     if variance <= rounding**2:
         return 1.0 if abs(gap) <= rounding else None
     freedom = pooled_freedom([*targets, *attributes], [*rows, *columns])
-    return t_p(gap / math.sqrt(variance), freedom, alternative)
+    return student_p(gap / math.sqrt(variance), freedom, alternative)
 
 
-def t_p(t: float, freedom: float, alternative: Alternative) -> float:
-    """P of Student's t in the direction of the alternative."""
+def student_p(t: float, freedom: float, alternative: Alternative) -> float:
+    """Return the p-value of Student's t in the direction of the alternative."""
     if alternative == "two-sided":
         return float(min(1.0, 2 * stdtr(freedom, -abs(t))))
     return float(stdtr(freedom, -t if alternative == "greater" else t))
 
 
 def set_sizes(scores: Scores | ContrastScores) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Sizes of the sets of targets and of attributes: the rows and the columns of the cosines."""
+    """Return the sizes of the target sets and attribute sets: rows and columns of the cosines."""
     sizes = scores.by_role
     targets, attributes = ([sizes[role] for role in pair if role in sizes] for pair in ("XY", "AB"))
     return tuple(targets), tuple(attributes)
 
 
 def scaled_cosines(scores: Scores | ContrastScores) -> Matrix:
-    """Cosines in units of the effect, averaged over trials, `(targets, attributes)`.
+    """Return cosines in units of the effect, averaged over trials, `(targets, attributes)`.
 
     Notes
     -----
     The cosines of a trial are divided by the geometric mean of the standard deviations of its
     target and attribute scores; of a similarity gap, by that of its target scores; of an SC-EAT,
-    each row by its own. So a trial weighs as in the effect, which is the mean of the trials'.
+    each row by its own. So a trial has the same weight as in the effect, the mean over trials.
     """
     rows, columns = set_sizes(scores)
-    total = _scaled(scores.cosines[0], rows, columns)
+    total = _scale_cosines(scores.cosines[0], rows, columns)
     for cosines in scores.cosines[1:]:
-        total += _scaled(cosines, rows, columns)
+        total += _scale_cosines(cosines, rows, columns)
     return total / len(scores.cosines)
 
 
 def interaction_variance(cells: Matrix, rows: Sequence[int], columns: Sequence[int]) -> float:
-    """Variance of the gap from what is neither of a single row nor of a single column.
+    """Return the variance of the gap that neither rows nor columns alone explain.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def interaction_variance(cells: Matrix, rows: Sequence[int], columns: Sequence[i
 
 
 def _interaction(block: Matrix) -> float:
-    """Sum of the squares of doubly centred cells, in parts of about a million."""
+    """Return the sum of squares of doubly centred cells, in blocks of about a million."""
     down = block.mean(axis=0)
     step = max(1, _CELLS // block.shape[1])
     total = 0.0
@@ -147,32 +147,32 @@ def _interaction(block: Matrix) -> float:
     return total
 
 
-def _scaled(cosines: Matrix, rows: Sequence[int], columns: Sequence[int]) -> Matrix:
-    """Cosines of one trial in units of its effect."""
-    # Cosines near one differ in their last digits only: what all share drops out anyway.
+def _scale_cosines(cosines: Matrix, rows: Sequence[int], columns: Sequence[int]) -> Matrix:
+    """Return the cosines of one trial in units of its effect."""
+    # Cosines near one differ in their last digits only, and their common mean cancels anyway.
     away: Matrix = cosines - cosines.mean()
     if len(rows) == 1:
         away /= away.std(axis=1, ddof=1, keepdims=True)
         return away
-    widths = [(away @ pole_weights(columns)).std(ddof=1)]
+    widths = [(away @ contrast_weights(columns)).std(ddof=1)]
     if len(columns) == 2:
-        widths.append((pole_weights(rows) @ away).std(ddof=1))
+        widths.append((contrast_weights(rows) @ away).std(ddof=1))
     away /= math.prod(widths) ** (1 / len(widths))
     return away
 
 
-def pole_weights(sizes: Sequence[int]) -> Vector:
-    """Weight of each image in the difference of two means, or in one mean."""
+def contrast_weights(sizes: Sequence[int]) -> Vector:
+    """Return the weight of each image in the difference of two means, or in one mean."""
     signs = (1, -1)[: len(sizes)]
     return np.concatenate([np.full(n, sign / n) for sign, n in zip(signs, sizes, strict=True)])
 
 
 def score_variances(scores: Vector, sizes: Sequence[int]) -> list[float]:
-    """Squared standard error of the mean score of each set of two or more."""
+    """Return the squared standard error of the mean score of each set of two or more."""
     sets = [scores[part] for part in _slices(sizes)]
-    return [float(one.var(ddof=1)) / len(one) for one in sets if len(one) > 1]
+    return [float(values.var(ddof=1)) / len(values) for values in sets if len(values) > 1]
 
 
 def _slices(sizes: Sequence[int]) -> Iterator[slice]:
-    """Places of sets of these sizes, one after the other."""
+    """Return the slices of consecutive sets of these sizes."""
     return itertools.starmap(slice, itertools.pairwise(itertools.accumulate(sizes, initial=0)))

@@ -1,4 +1,4 @@
-"""The ways in which an effect can be chance, each with its own p; the largest decides."""
+"""Compute the p-values of an effect; the largest decides."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.statistics.crossed import t_p
+from pytest_visualbias.statistics.crossed import student_p
 from pytest_visualbias.statistics.intervals import welch_error
 from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
 from pytest_visualbias.statistics.permutation.sides import (
     Alternative,
     PMethod,
     Sides,
-    least_proven,
+    least_certain_method,
 )
 
 if TYPE_CHECKING:
@@ -29,27 +29,27 @@ class Evidence:
     p_value : float
         Labels of X and Y permuted, attributes held.
     p_low, p_high : float
-        What is known of `p_value`, which is `p_high`.
+        Bounds of the true p; `p_value` is `p_high`.
     p_method : {"exact", "bounded", "sampled", "approximate"}
-        How `p_value` was found.
+        How `p_value` was computed.
     p_attributes : float or None
-        Labels of A and B permuted, targets held; None where that side does not count.
+        Labels of A and B permuted, targets held; None if that side does not count.
     p_attributes_low, p_attributes_high : float or None
         Bracket of `p_attributes`.
     p_welch : float or None
-        Welch's t, one-sided as the permutation tests, the largest over those sides that count and
-        whose sets differ in size; None where there is none.
+        Welch's t with the alternative of the permutation tests; the largest over the sides that
+        count and whose sets differ in size; None if no side does.
     p_crossed : float or None
-        Targets and attributes both sampled (`crossed_p`); None where that does not apply, or only
+        Targets and attributes both sampled (`crossed_p`); None if that does not apply, or only
         scores are known.
     p_verdict : float
-        The largest of those that apply.
+        The largest p-value that applies.
     p_verdict_low, p_verdict_high : float
         Bracket of `p_verdict`.
     p_saddlepoint : float or None
-        Saddlepoint approximation of `p_value`, for comparison only; None where p is exact.
+        Saddlepoint approximation of `p_value`, for comparison only; None if p is exact.
     p_verdict_method : {"exact", "bounded", "sampled", "approximate"}
-        The least proven method among the permutation tests that apply.
+        The least certain method among the permutation tests that apply.
     """
 
     p_value: float
@@ -76,7 +76,7 @@ def compute_p_values(
     sides: Sides,
     crossed: float | None = None,
 ) -> Evidence:
-    """Test both sides and find the p that decides.
+    """Test both sides and return all p-values, with the one that decides.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def compute_p_values(
     sides : {"both", "targets"}
         With ``"targets"`` the attribute side is not tested.
     crossed : float or None
-        P of the crossed test, which the caller makes from cosines.
+        P-value of the crossed test, which the caller computes from cosines.
 
     Notes
     -----
@@ -120,12 +120,12 @@ def compute_p_values(
         p_verdict_low=max([result.p_low for result in permuted] + others),
         p_verdict_high=max([result.p_high for result in permuted] + others),
         p_saddlepoint=permuted[0].p_saddlepoint,
-        p_verdict_method=least_proven([result.method for result in permuted]),
+        p_verdict_method=least_certain_method([result.method for result in permuted]),
     )
 
 
 def welch_p(side: Side, alternative: Alternative = "two-sided") -> float:
-    """P of Welch's t-test, for sets that differ in size.
+    """Return the p-value of Welch's t-test, for sets that differ in size.
 
     Parameters
     ----------
@@ -137,13 +137,13 @@ def welch_p(side: Side, alternative: Alternative = "two-sided") -> float:
     Returns
     -------
     float
-        One where all scores are equal; where only the means of the two sets differ, zero if they
-        differ in the direction of the alternative, else one.
+        1 if all scores are equal. If scores vary between the sets only: 0 if the means differ in
+        the direction of the alternative, else 1.
 
     Notes
     -----
     Null hypothesis: both sets come from distributions of equal mean. A permutation test of means
-    also rejects where only the spreads differ, if the sizes do [1]_.
+    of sets of different sizes also rejects if only the spreads differ [1]_.
 
     References
     ----------
@@ -154,15 +154,12 @@ def welch_p(side: Side, alternative: Alternative = "two-sided") -> float:
     if error.value == 0 and side.difference == 0:
         return 1.0
     if error.value == 0:
-        return t_p(math.copysign(math.inf, side.difference), 1, alternative)
-    return t_p(side.difference / error.value, error.freedom, alternative)
+        return student_p(math.copysign(math.inf, side.difference), 1, alternative)
+    return student_p(side.difference / error.value, error.freedom, alternative)
 
 
-def attribute_side(side: Side, sides: Sides) -> Side | None:
-    """Pass on the attribute side where it is testable.
-
-    Where it counts and is not, the error is raised; where it does not count, it is left out.
-    """
+def testable_attribute_side(side: Side, sides: Sides) -> Side | None:
+    """Return the attribute side if it is testable; raise if it is not and counts, else None."""
     fault = side.fault()
     if fault is None:
         return side

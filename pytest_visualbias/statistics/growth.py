@@ -1,4 +1,4 @@
-"""Whether an association has grown between two models that saw the same images."""
+"""Test whether an association has grown between two models that embedded the same images."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from scipy.special import stdtr, stdtrit
 
-from pytest_visualbias.statistics.crossed import interaction_variance, t_p
+from pytest_visualbias.statistics.crossed import interaction_variance, student_p
 from pytest_visualbias.statistics.evidence import Evidence, compute_p_values
-from pytest_visualbias.statistics.growth_endpoints import endpoint
+from pytest_visualbias.statistics.growth_endpoints import compute_endpoint
 from pytest_visualbias.statistics.intervals import (
     UNCHANGED,
     Estimate,
     Estimates,
     RateEstimates,
-    direction,
-    estimate,
-    estimates_of,
+    compute_estimates,
+    direction_sign,
+    jackknife_estimate,
     jackknife_variance,
     pooled_freedom,
     require_level,
@@ -29,9 +29,9 @@ from pytest_visualbias.statistics.permutation.sides import (
     mean,
     require_alternative,
     require_sides,
-    spread,
+    sample_std,
 )
-from pytest_visualbias.statistics.scores import Scores, association_scores, require_alike
+from pytest_visualbias.statistics.scores import Scores, association_scores, require_same_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Signs = tuple[float, float]
 
-# Trials from which their spread is known well enough.
-_ENOUGH: Final = 3
+# With fewer trials their standard deviation is too uncertain.
+_MIN_TRIALS: Final = 3
 
 
 def trials_estimate(before: Vector, after: Vector) -> Estimate | None:
@@ -65,10 +65,10 @@ def trials_estimate(before: Vector, after: Vector) -> Estimate | None:
         None with fewer than three trials after, or with two before. A single model before is held:
         its effect is taken as known.
     """
-    if len(after) < _ENOUGH or 1 < len(before) < _ENOUGH:
+    if len(after) < _MIN_TRIALS or 1 < len(before) < _MIN_TRIALS:
         return None
     ends = [end for end in (before, after) if len(end) > 1]
-    variances = [spread(end) ** 2 / len(end) for end in ends]
+    variances = [sample_std(end) ** 2 / len(end) for end in ends]
     return Estimate(
         value=mean(after) - mean(before),
         error=math.sqrt(math.fsum(variances)),
@@ -109,13 +109,13 @@ def trials_p(growth: Estimate, held: float | None) -> float | None:
 
 
 def smallest_growth(growth: Estimate, alpha: float) -> float:
-    """Smallest growth over retrainings that is significant with so many trials."""
+    """Return the smallest growth over retrainings that is significant with this many trials."""
     return float(stdtrit(growth.freedom, 1 - alpha)) * growth.error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrowthResult(Evidence):
-    """How an association changed; the p-values are those of `Evidence`, of the growth.
+    """Result of a growth test; the p-values of `Evidence` are those of the growth.
 
     Attributes
     ----------
@@ -231,7 +231,7 @@ def growth_from_scores(
     sides, alternative, confidence
         As in `growth_test`.
     is_retraining : bool
-        Whether several trials are retrainings, whose spread counts (`trials_p`).
+        Whether several trials are retrainings, whose variation counts (`trials_p`).
 
     Returns
     -------
@@ -264,9 +264,9 @@ def growth_from_scores(
     """
     require_level(confidence)
     require_alternative(alternative)
-    old, new = _ends(before, after, sides)
+    old, new = _endpoints(before, after, sides)
     is_same = abs(new.effect - old.effect) <= UNCHANGED
-    signs = direction(old.effect, alternative), direction(new.effect, alternative)
+    signs = direction_sign(old.effect, alternative), direction_sign(new.effect, alternative)
     if is_same or (old.is_saturated and new.is_saturated and all(signs)):
         signs = 0.0, 0.0
     trials = (
@@ -293,7 +293,7 @@ def growth_from_scores(
         p_trials=p_trials,
         estimates=estimates,
         trials=trials,
-        **asdict(joined(evidence, p_trials)),
+        **asdict(with_trials_p(evidence, p_trials)),
     )
 
 
@@ -301,30 +301,30 @@ def shift_from_scores(
     before: Scores | ContrastScores, after: Scores | ContrastScores, *, sides: Sides = "both"
 ) -> Evidence:
     """Test whether the signed effect has changed: as `growth_from_scores`, two-sided, all s 1."""
-    old, new = _ends(before, after, sides)
+    old, new = _endpoints(before, after, sides)
     sign = float(abs(new.effect - old.effect) > UNCHANGED)
     crossed = _is_crossed(before, sides)
     return _evidence(old, new, (sign, sign), "two-sided", crossed=crossed)
 
 
-def joined(evidence: Evidence, p_trials: float | None) -> Evidence:
-    """Return evidence whose verdict takes the p of retrainings into account."""
+def with_trials_p(evidence: Evidence, p_trials: float | None) -> Evidence:
+    """Return the p-values with the p of retrainings included in the verdict."""
     if p_trials is None:
         return evidence
     verdict = ("p_verdict", "p_verdict_low", "p_verdict_high")
     return replace(evidence, **{name: max(getattr(evidence, name), p_trials) for name in verdict})
 
 
-def _ends(
+def _endpoints(
     before: Scores | ContrastScores, after: Scores | ContrastScores, sides: Sides
 ) -> tuple[Endpoint, Endpoint]:
     require_sides(sides)
-    require_alike(before.by_role, after.by_role, ("before", "after"))
-    return endpoint(before, sides), endpoint(after, sides)
+    require_same_sizes(before.by_role, after.by_role, ("before", "after"))
+    return compute_endpoint(before, sides), compute_endpoint(after, sides)
 
 
 def _is_crossed(scores: Scores | ContrastScores, sides: Sides) -> bool:
-    """Whether targets and attributes both count as samples."""
+    """Return whether targets and attributes both count as samples."""
     is_one_pair = not isinstance(scores, Scores)
     return (is_one_pair or sides == "both") and min(scores.by_role.values()) > 1
 
@@ -332,7 +332,7 @@ def _is_crossed(scores: Scores | ContrastScores, sides: Sides) -> bool:
 def _evidence(
     old: Endpoint, new: Endpoint, signs: Signs, alternative: Alternative, *, crossed: bool
 ) -> Evidence:
-    changes = [_change(old, new, signs, index) for index in range(len(new.sides))]
+    changes = [_score_change(old, new, signs, index) for index in range(len(new.sides))]
     return compute_p_values(
         changes[0],
         changes[1] if len(changes) > 1 else None,
@@ -342,8 +342,8 @@ def _evidence(
     )
 
 
-def _change(old: Endpoint, new: Endpoint, signs: Signs, index: int) -> Side:
-    """Change of the scores of one side, each model's with its sign and in units of its scale."""
+def _score_change(old: Endpoint, new: Endpoint, signs: Signs, index: int) -> Side:
+    """Return the change of the scores of one side, signed and scaled for each model."""
     before, after = old.sides[index], new.sides[index]
     factors = signs[0] * old.factors[index], signs[1] * new.factors[index]
     return Side(
@@ -358,8 +358,8 @@ def _change(old: Endpoint, new: Endpoint, signs: Signs, index: int) -> Side:
 def _crossed_p(
     old: Endpoint, new: Endpoint, signs: Signs, alternative: Alternative
 ) -> float | None:
-    """P of the change in units within sets, targets and attributes both sampled."""
-    without = _signed(old.without_within, new.without_within, signs)
+    """Return p of the change in units within sets, with targets and attributes both sampled."""
+    without = _signed_change_without(old.without_within, new.without_within, signs)
     change = signs[1] * new.effect_within - signs[0] * old.effect_within
     targets, attributes = (
         math.fsum(jackknife_variance(without[role]) for role in pair if role in without)
@@ -374,22 +374,24 @@ def _crossed_p(
     if variance == 0:
         is_none = change == 0 if alternative == "two-sided" else change <= 0
         return 1.0 if is_none else None
-    freedom = estimate(change, without.values()).freedom
-    return t_p(change / math.sqrt(variance), freedom, alternative)
+    freedom = jackknife_estimate(change, without.values()).freedom
+    return student_p(change / math.sqrt(variance), freedom, alternative)
 
 
-def _signed(
+def _signed_change_without(
     before: Mapping[str, Vector], after: Mapping[str, Vector], signs: Signs
 ) -> dict[str, Vector]:
-    """Change without each image, by set."""
+    """Return the signed change without each image, by set."""
     return {role: signs[1] * after[role] - signs[0] * before[role] for role in after}
 
 
 def _estimates(old: Endpoint, new: Endpoint, signs: Signs, alternative: Alternative) -> Estimates:
-    """Return what the intervals of the change are made of."""
+    """Return the estimates from which the intervals of the change are computed."""
 
-    def of(before: float, after: float) -> Estimate:
+    def signed_estimate(before: float, after: float) -> Estimate:
         value = after * new.effect - before * old.effect
-        return estimate(value, _signed(old.without, new.without, (before, after)).values())
+        return jackknife_estimate(
+            value, _signed_change_without(old.without, new.without, (before, after)).values()
+        )
 
-    return estimates_of(of, signs, alternative)
+    return compute_estimates(signed_estimate, signs, alternative)

@@ -1,4 +1,4 @@
-"""One end of a change: what a model shows, in units that models can be compared in."""
+"""Compute the effects of one model in units that can be compared between models."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.statistics.association import judged_side, sound_sides
+from pytest_visualbias.statistics.association import judged_side, testable_sides
 from pytest_visualbias.statistics.crossed import scaled_cosines
 from pytest_visualbias.statistics.intervals import WITHIN_FLOOR, within_sets
 from pytest_visualbias.statistics.leave_one_out import effects_without
-from pytest_visualbias.statistics.permutation.sides import mean, spread
+from pytest_visualbias.statistics.permutation.sides import mean, sample_std
 from pytest_visualbias.statistics.scores import GrowthBasis, Scores
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Endpoint:
     sides : tuple of Side
         Standardised scores of the sides that count, targets first.
     factors : tuple of float
-        What turns the scores of each side into units of the scale of the judged side.
+        Factors that convert the scores of each side into units of the judged side.
     effect, effect_within : float
         The judged effect, in standard deviations over both sets and within the sets.
     without, without_within : mapping of str to ndarray
@@ -44,8 +44,8 @@ class Endpoint:
     trials : ndarray
         Effect of the judged side in each trial, `(trials,)`.
     cells : ndarray or None
-        Cosines in units of the scale of the judged side, `(targets, attributes)`; None if they are
-        not known, as in a record, or not needed, as where targets alone count.
+        Cosines in units of the judged side, `(targets, attributes)`; None if unknown, as in a
+        record, or not needed, as if only targets count.
     is_saturated : bool
         Whether the judged scores do not vary within their sets.
     """
@@ -61,7 +61,7 @@ class Endpoint:
     is_saturated: bool
 
 
-def endpoint(scores: Scores | ContrastScores, sides: Sides) -> Endpoint:
+def compute_endpoint(scores: Scores | ContrastScores, sides: Sides) -> Endpoint:
     """Return one end of a change.
 
     Raises
@@ -78,7 +78,7 @@ def endpoint(scores: Scores | ContrastScores, sides: Sides) -> Endpoint:
         widths = [q / part for q, part in zip(basis.within, within, strict=True)]
     scale = max(width * part for width, part in zip(widths, within, strict=True))
     is_crossed = bool(scores.cosines) and (len(counted) > 1 or not isinstance(scores, Scores))
-    chosen = {role: _judged(role, parts, counted) for role, parts in basis.without.items()}
+    chosen = {role: _judged_without(role, parts, counted) for role, parts in basis.without.items()}
     return Endpoint(
         sides=counted,
         factors=tuple(width / scale for width in widths),
@@ -95,7 +95,7 @@ def endpoint(scores: Scores | ContrastScores, sides: Sides) -> Endpoint:
 
 
 def growth_basis(scores: Scores | ContrastScores) -> GrowthBasis:
-    """Return what growth is tested with beside the scores: recorded, else from the cosines.
+    """Return what a growth test needs besides scores, recorded or computed from the cosines.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def growth_basis(scores: Scores | ContrastScores) -> GrowthBasis:
         role: (parts.targets,) if parts.attributes is None else (parts.targets, parts.attributes)
         for role, parts in effects_without(scores).items()
     }
-    trials = [_trial(scores, cosines) for cosines in scores.cosines]
+    trials = [_trial_effects(scores, cosines) for cosines in scores.cosines]
     within = []
     if isinstance(scores, Scores):
         for index, side in enumerate((scores.targets, scores.attributes)):
@@ -122,15 +122,17 @@ def growth_basis(scores: Scores | ContrastScores) -> GrowthBasis:
 
 
 def _counted_sides(scores: Scores | ContrastScores, sides: Sides) -> tuple[Side, ...]:
-    """Sides that count, or an error."""
+    """Return the sides that count, or raise if one cannot be tested."""
     if not isinstance(scores, Scores):
         return (scores.side,)
-    targets, attributes = sound_sides(scores, sides)
+    targets, attributes = testable_sides(scores, sides)
     return (targets,) if attributes is None or sides == "targets" else (targets, attributes)
 
 
-def _judged(role: str, parts: tuple[Vector, ...], sides: tuple[Side, ...]) -> tuple[Vector, Vector]:
-    """Judged effect without each image of a set, over both sets and in units within them."""
+def _judged_without(
+    role: str, parts: tuple[Vector, ...], sides: tuple[Side, ...]
+) -> tuple[Vector, Vector]:
+    """Return the judged effect without each image, in units of both sets and within sets."""
     effects = parts[0]
     units = effects / within_sets(effects, *_sizes_without(role, sides[0]))
     if len(sides) > 1:
@@ -141,29 +143,29 @@ def _judged(role: str, parts: tuple[Vector, ...], sides: tuple[Side, ...]) -> tu
 
 
 def _sizes_without(role: str, side: Side) -> tuple[int, int]:
-    """Sizes of the two sets of a side without an image of one set."""
+    """Return the sizes of the two sets of a side without an image of one set."""
     first, second = side.sizes
     return first - (role == side.roles[0]), second - (role == side.roles[1])
 
 
-def _trial(scores: Scores | ContrastScores, cosines: Matrix) -> list[tuple[float, float]]:
-    """Effect of each side of one trial, and the spread of its scores in cosines."""
+def _trial_effects(scores: Scores | ContrastScores, cosines: Matrix) -> list[tuple[float, float]]:
+    """Return the effect of each side of one trial, and the spread of its scores in cosines."""
     away = cosines - cosines.mean()
     if isinstance(scores, Scores):
         n_x, n_a = len(scores.x), len(scores.a)
         return [
-            _effect(away[:, :n_a].mean(axis=1) - away[:, n_a:].mean(axis=1), n_x),
-            _effect(away[:n_x].mean(axis=0) - away[n_x:].mean(axis=0), n_a),
+            _effect_and_spread(away[:, :n_a].mean(axis=1) - away[:, n_a:].mean(axis=1), n_x),
+            _effect_and_spread(away[:n_x].mean(axis=0) - away[n_x:].mean(axis=0), n_a),
         ]
     n_first = len(scores.first)
     if scores.roles == ("A", "B"):
-        effects = [_effect(row, n_first)[0] for row in away]
+        effects = [_effect_and_spread(row, n_first)[0] for row in away]
         return [(mean(effects), 1.0)]
-    return [_effect(away.mean(axis=1), n_first)]
+    return [_effect_and_spread(away.mean(axis=1), n_first)]
 
 
-def _effect(scores: Vector, n_first: int) -> tuple[float, float]:
-    """Effect of one side, and the spread of its scores."""
-    width = spread(scores)
+def _effect_and_spread(scores: Vector, n_first: int) -> tuple[float, float]:
+    """Return the effect of one side, and the spread of its scores."""
+    width = sample_std(scores)
     difference = mean(scores[:n_first]) - mean(scores[n_first:])
     return (difference / width if width > 0 else 0.0), width

@@ -1,4 +1,4 @@
-"""Confidence intervals of effects and of their change."""
+"""Compute confidence intervals of effects and of their change."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import stdtrit
 
-from pytest_visualbias.statistics.permutation.sides import mean, spread
-from pytest_visualbias.statistics.rates import PairedRates, apart, newcombe
+from pytest_visualbias.statistics.permutation.sides import mean, sample_std
+from pytest_visualbias.statistics.rates import PairedRates, difference_interval, newcombe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StandardError:
-    """How far an estimate may lie from the value of infinitely many images.
+    """Standard error and bias of an estimate.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class StandardError:
     freedom : float
         Degrees of freedom of its t.
     bias : float
-        Expected difference of the estimate from that value.
+        Expected difference of the estimate from the true value.
     """
 
     value: float
@@ -77,13 +77,13 @@ def jackknife(estimate: float, without: Collection[Vector]) -> StandardError:
 
 
 def jackknife_variance(values: Vector) -> float:
-    """Variance of an estimate from its values without each image of one set, `(n,)`."""
+    """Return the jackknife variance from the values without each image of one set, `(n,)`."""
     away = values - mean(values)
     return (len(values) - 1) / len(values) * math.fsum(away * away)
 
 
 def pooled_freedom(variances: Sequence[float], sizes: Sequence[int]) -> float:
-    """Degrees of freedom of a sum of variances, each of n_k - 1 (Satterthwaite)."""
+    """Return Satterthwaite's degrees of freedom of a sum of variances, each with n_k - 1."""
     total = math.fsum(variances)
     if total == 0:
         return float(sum(n - 1 for n in sizes))
@@ -93,7 +93,7 @@ def pooled_freedom(variances: Sequence[float], sizes: Sequence[int]) -> float:
 
 def welch_error(first: Vector, second: Vector) -> StandardError:
     """Estimate the standard error of a difference of two means, `(n_1,)` and `(n_2,)` (Welch)."""
-    shares = [spread(scores) ** 2 / len(scores) for scores in (first, second)]
+    shares = [sample_std(scores) ** 2 / len(scores) for scores in (first, second)]
     freedom = pooled_freedom(shares, [len(first), len(second)])
     return StandardError(value=math.sqrt(math.fsum(shares)), freedom=freedom)
 
@@ -101,25 +101,25 @@ def welch_error(first: Vector, second: Vector) -> StandardError:
 def t_interval(
     estimate: float, standard_error: float, freedom: float, level: float
 ) -> tuple[float, float]:
-    """Interval of Student's t around an estimate, at a level between 0 and 1."""
+    """Return the interval of Student's t around an estimate, at a level between 0 and 1."""
     margin = t_margin(freedom, level) * standard_error
     return estimate - margin, estimate + margin
 
 
 def largest_effect(n_first: int, n_second: int) -> float:
-    """Bound of an effect size for these set sizes, ``sqrt(N (N - 1) / (n_1 n_2))``."""
+    """Return the upper bound of an effect size, ``sqrt(N (N - 1) / (n_1 n_2))``."""
     total = n_first + n_second
     return math.sqrt(total * (total - 1) / (n_first * n_second))
 
 
 def t_margin(freedom: float, confidence: float) -> float:
-    """Quantile of Student's t that leaves out `1 - confidence` on both sides together."""
+    """Return the two-sided quantile of Student's t for a confidence."""
     require_level(confidence)
     return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
 def require_level(confidence: float) -> None:
-    """Refuse a confidence that is no probability."""
+    """Raise if a confidence is not between 0 and 1."""
     if not 0 < confidence < 1:
         message = f"confidence lies between 0 and 1, not at {confidence!r}"
         raise ValueError(message)
@@ -150,7 +150,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimates:
-    """Estimates that the intervals of a change are made of; s is the sign of an effect e.
+    """Estimates from which the intervals of a change are computed; s is the sign of an effect e.
 
     Attributes
     ----------
@@ -177,7 +177,9 @@ class Estimates:
         """Confidence interval of the growth."""
         ends = (self.growth, self.opposite, self.before, self.after)
         growth, opposite, before, after = (end.interval(level) for end in ends)
-        return around_zero(growth, opposite, before, after, is_opposite=self.after.value < 0)
+        return widen_growth_interval(
+            growth, opposite, before, after, is_opposite=self.after.value < 0
+        )
 
     def shift_interval(self, level: float) -> Interval:
         """Confidence interval of the shift."""
@@ -186,7 +188,7 @@ class Estimates:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateEstimates:
-    """Rates that the intervals of the change of a gap are made of.
+    """Rates from which the intervals of the change of a gap are computed.
 
     Attributes
     ----------
@@ -207,7 +209,7 @@ class RateEstimates:
 
     def growth_interval(self, level: float) -> Interval:
         """Confidence interval of the growth."""
-        return around_zero(
+        return widen_growth_interval(
             self._interval(self.signs, level),
             self._interval((self.opposite, self.signs[1]), level),
             self._interval((-1.0, 0.0), level),
@@ -220,12 +222,12 @@ class RateEstimates:
         return self._interval((1.0, 1.0), level)
 
     def _interval(self, signs: Signs, level: float) -> Interval:
-        """Interval of the gap after less that before, each with its sign."""
+        """Return the interval of the gap after minus the gap before, each with its sign."""
         before, after = signs
         if before and after:
             turned = [pair.signed(after, before) for pair in self.pairs]
             ends = ((pair.first - pair.second, pair.interval(level)) for pair in turned)
-            return apart(*ends)
+            return difference_interval(*ends)
         if not before and not after:
             return 0.0, 0.0
         rates = (pair.first if after else pair.second for pair in self.pairs)
@@ -235,8 +237,8 @@ class RateEstimates:
         return newcombe(*counts, confidence=level)
 
 
-def direction(effect: float, alternative: Alternative) -> float:
-    """Sign that makes an effect count upwards; 0 if its direction does not count."""
+def direction_sign(effect: float, alternative: Alternative) -> float:
+    """Return the sign that makes an effect positive; 0 if its direction does not count."""
     if alternative == "greater":
         return float(effect > 0)
     if alternative == "less":
@@ -244,13 +246,13 @@ def direction(effect: float, alternative: Alternative) -> float:
     return -1.0 if effect < 0 else 1.0
 
 
-def opposite(sign: float, alternative: Alternative) -> float:
-    """Sign that an effect of the other direction has."""
+def opposite_sign(sign: float, alternative: Alternative) -> float:
+    """Return the sign of an effect of the other direction."""
     sides = {"two-sided": 0.0, "greater": 1.0, "less": -1.0}
     return sides[alternative] - sign
 
 
-def around_zero(
+def widen_growth_interval(
     growth: Interval,
     opposite: Interval,
     before: Interval,
@@ -258,7 +260,7 @@ def around_zero(
     *,
     is_opposite: bool = False,
 ) -> Interval:
-    """Widen an interval of growth if the sign of an effect is not known.
+    """Widen an interval of growth if the sign of an effect is uncertain.
 
     Parameters
     ----------
@@ -280,39 +282,40 @@ def around_zero(
     return growth[0], growth[1] + (beyond if is_opposite else 0.0)
 
 
-def estimates_of(
-    of: Callable[[float, float], Estimate], signs: Signs, alternative: Alternative
+def compute_estimates(
+    signed_estimate: Callable[[float, float], Estimate], signs: Signs, alternative: Alternative
 ) -> Estimates:
-    """Return what the intervals of a change are made of.
+    """Return the estimates from which the intervals of a change are computed.
 
     Parameters
     ----------
-    of : callable
-        Gives the estimate of ``s_after e_after - s_before e_before`` for two signs, before first.
+    signed_estimate : callable
+        Returns the estimate of ``s_after e_after - s_before e_before``; takes the sign before, then
+        the sign after.
     signs : tuple of float
         Signs of the effects before and after.
     alternative : {"two-sided", "greater", "less"}
         Effects that count.
     """
     # An effect after that does not count may still be of the other direction.
-    upwards = signs[1] or opposite(0.0, alternative)
+    upwards = signs[1] or opposite_sign(0.0, alternative)
     return Estimates(
-        before=of(-1.0, 0.0),
-        after=of(0.0, upwards),
-        growth=of(*signs),
-        opposite=of(opposite(signs[0], alternative), signs[1]),
-        shift=of(1.0, 1.0),
+        before=signed_estimate(-1.0, 0.0),
+        after=signed_estimate(0.0, upwards),
+        growth=signed_estimate(*signs),
+        opposite=signed_estimate(opposite_sign(signs[0], alternative), signs[1]),
+        shift=signed_estimate(1.0, 1.0),
     )
 
 
-def estimate(value: float, without: Iterable[Vector]) -> Estimate:
+def jackknife_estimate(value: float, without: Iterable[Vector]) -> Estimate:
     """Return a value with its `jackknife`, from the values without each image of each set."""
     error = jackknife(value, list(without))
     return Estimate(value=value, error=error.value, freedom=error.freedom)
 
 
 def within_sets(effect: ArrayLike, n_first: ArrayLike, n_second: ArrayLike) -> Vector:
-    """Pooled standard deviation within two sets whose scores have one of 1 over both together.
+    """Return the pooled standard deviation within two sets whose pooled scores have unit variance.
 
     Parameters
     ----------

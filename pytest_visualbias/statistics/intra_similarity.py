@@ -1,4 +1,4 @@
-"""Similarity within one set, and its growth."""
+"""Measure the similarity within one set, and its growth."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pytest_visualbias.statistics.intervals import (
     UNCHANGED,
     Estimate,
     Estimates,
-    direction,
-    estimate,
-    estimates_of,
+    compute_estimates,
+    direction_sign,
     jackknife,
+    jackknife_estimate,
     t_interval,
 )
 from pytest_visualbias.statistics.permutation.sides import mean, read_only
-from pytest_visualbias.statistics.scores import require_alike
+from pytest_visualbias.statistics.scores import require_same_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntraResult:
-    """Mean similarity of the images of one set; it has no p, as nothing is compared.
+    """Mean similarity of the images of one set; it has no p-value, as nothing is compared.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class IntraResult:
     confidence : float
         Of that interval.
     standard_error, degrees_of_freedom : float
-        What it is made of.
+        Of `effect_size`.
     n_x : int
         Size of the set.
     gap, p_value : None
-        Nothing is compared, so there is neither.
+        Always None, as nothing is compared.
     """
 
     effect_size: float
@@ -108,7 +108,7 @@ def intra_similarity(X: ArrayLike, *, confidence: float = 0.95) -> IntraResult:
 
 
 def intra_scores(X: Embeddings) -> Vector:
-    """Mean cosine of each image with all others of its set, `(n_x,)`, read-only."""
+    """Return the mean cosine of each image with all others of its set, `(n_x,)`, read-only."""
     rows = unit_rows(X, "X")
     n = len(rows.rows)
     if n < 2:
@@ -131,16 +131,16 @@ def mean_intra_scores(trials: Sequence[ArrayLike]) -> Vector:
         message = "mean_intra_scores needs at least one trial"
         raise ValueError(message)
     each = [read_only(trial, "X") for trial in trials]
-    for one in each[1:]:
-        require_alike({"X": len(each[0])}, {"X": len(one)}, ("the first trial", "another"))
+    for trial in each[1:]:
+        require_same_sizes({"X": len(each[0])}, {"X": len(trial)}, ("the first trial", "another"))
     return read_only(np.mean(each, axis=0), "X")
 
 
 def intra_from_scores(scores: ArrayLike, *, confidence: float = 0.95) -> IntraResult:
-    """Summarise the similarity within a set from `intra_scores`, `(n_x,)`, perhaps of trials."""
-    each = within(scores)
-    similarity = similarity_of(each)
-    error = jackknife(similarity, [left_out(each)])
+    """Return the similarity within a set from `intra_scores` or `mean_intra_scores`, `(n_x,)`."""
+    each = checked_scores(scores)
+    similarity = mean_similarity(each)
+    error = jackknife(similarity, [similarity_without_each(each)])
     low, high = _interval(similarity, error.value, error.freedom, confidence)
     return IntraResult(
         effect_size=similarity,
@@ -154,7 +154,7 @@ def intra_from_scores(scores: ArrayLike, *, confidence: float = 0.95) -> IntraRe
     )
 
 
-def within(scores: ArrayLike) -> Vector:
+def checked_scores(scores: ArrayLike) -> Vector:
     """Check `intra_scores`, `(n_x,)`, and return them read-only.
 
     Raises
@@ -172,16 +172,17 @@ def within(scores: ArrayLike) -> Vector:
     return each
 
 
-def similarity_of(each: Vector) -> float:
-    """Mean similarity; rounding takes the cosines of identical rows a little over 1."""
+def mean_similarity(each: Vector) -> float:
+    """Return the mean similarity."""
+    # Rounding takes the cosines of identical rows a little over 1.
     return min(max(mean(each), -1.0), 1.0)
 
 
-def left_out(each: Vector) -> Vector:
-    """Mean similarity of the set without each image in turn, `(n_x,)`."""
+def similarity_without_each(each: Vector) -> Vector:
+    """Return the mean similarity of the set without each image, `(n_x,)`."""
     n = len(each)
     # Without image i, the n (n - 1) ordered pairs lose its 2 (n - 1).
-    without: Vector = (n * similarity_of(each) - 2 * each) / (n - 2)
+    without: Vector = (n * mean_similarity(each) - 2 * each) / (n - 2)
     return without
 
 
@@ -194,7 +195,7 @@ def _interval(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntraGrowthResult:
-    """How a mean similarity changed; fields are named as in `GrowthResult`, and it has no p.
+    """Change of a mean similarity; fields are named as in `GrowthResult`, without p-values.
 
     Attributes
     ----------
@@ -213,7 +214,7 @@ class IntraGrowthResult:
     before, after : float
         The mean similarities.
     estimates : Estimates
-        What the intervals of other levels are made of.
+        Estimates from which intervals of other levels are computed.
     """
 
     growth: float
@@ -268,20 +269,20 @@ def intra_growth_from_scores(
     Simulated coverage of the shift at 95 % (`benchmarks/RESULTS.md`): 95 to 100 %, the more the
     nearer the similarities are to zero.
     """
-    old, new = within(before), within(after)
-    require_alike({"X": len(old)}, {"X": len(new)}, ("before", "after"))
-    ends = similarity_of(old), similarity_of(new)
+    old, new = checked_scores(before), checked_scores(after)
+    require_same_sizes({"X": len(old)}, {"X": len(new)}, ("before", "after"))
+    ends = mean_similarity(old), mean_similarity(new)
     is_same = bool(np.abs(new - old).max() <= UNCHANGED)
-    signs = direction(ends[0], "two-sided"), direction(ends[1], "two-sided")
+    signs = direction_sign(ends[0], "two-sided"), direction_sign(ends[1], "two-sided")
     if is_same:
         signs = 0.0, 0.0
-    parts = left_out(old), left_out(new)
+    parts = similarity_without_each(old), similarity_without_each(new)
 
-    def of(before: float, after: float) -> Estimate:
+    def signed_estimate(before: float, after: float) -> Estimate:
         value = after * ends[1] - before * ends[0]
-        return estimate(value, [after * parts[1] - before * parts[0]])
+        return jackknife_estimate(value, [after * parts[1] - before * parts[0]])
 
-    estimates = Estimates() if is_same else estimates_of(of, signs, "two-sided")
+    estimates = Estimates() if is_same else compute_estimates(signed_estimate, signs, "two-sided")
     low, high = estimates.growth_interval(confidence)
     shift_low, shift_high = estimates.shift_interval(confidence)
     return IntraGrowthResult(

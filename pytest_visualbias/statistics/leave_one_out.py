@@ -1,4 +1,4 @@
-"""Effects without single stimuli, and the intervals that follow from them."""
+"""Compute effects without each single stimulus, and jackknife intervals from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_visualbias.statistics.crossed import pole_weights, score_variances, set_sizes
+from pytest_visualbias.statistics.crossed import contrast_weights, score_variances, set_sizes
 from pytest_visualbias.statistics.evidence import Evidence
 from pytest_visualbias.statistics.intervals import (
     StandardError,
@@ -52,7 +52,7 @@ class EffectsWithout:
     attributes: Vector | None = None
 
     def judged(self, sides: Sides = "both") -> Vector:
-        """Effect that limits judge without each image, `(n,)`: the weaker side, chosen anew."""
+        """Return the judged effect without each image, `(n,)`: that of the weaker side."""
         if self.attributes is None or sides == "targets":
             return self.targets
         is_weaker = np.abs(self.attributes) < np.abs(self.targets)
@@ -62,7 +62,7 @@ class EffectsWithout:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Influence:
-    """What the judged effect would be without each single image.
+    """Judged effect without each single image.
 
     Attributes
     ----------
@@ -81,24 +81,24 @@ class Influence:
 
 
 def influence_from_scores(scores: Scores, *, sides: Sides = "both") -> Influence | None:
-    """Leave each image out in turn, to see which of them drive an effect.
+    """Leave each image out in turn, to show which images drive an effect.
 
     Parameters
     ----------
     scores : Scores
-        With the cosines they were made from.
+        With their cosines.
     sides : {"both", "targets"}
-        Whether the weaker of the two sides is judged or the targets only.
+        Whether the weaker of the two sides is judged, or the targets only.
 
     Returns
     -------
     Influence or None
-        None if the cosines are not known, as in scores from a record.
+        None if the cosines are unknown, as in scores from a record.
 
     Notes
     -----
-    For clusters of float64 rows within 1e-6 of each other the cosines' own rounding shows: an
-    effect without an image can be off by a thousandth, within 1e-7 by a tenth. (Such rows in
+    If float64 rows lie within 1e-6 of each other, rounding of the cosines limits the precision: an
+    effect without an image can be wrong by a thousandth; within 1e-7, by a tenth. (Such rows in
     float32 are refused.)
     """
     require_sides(sides)
@@ -120,7 +120,7 @@ def effects_without(scores: Scores | ContrastScores) -> dict[str, EffectsWithout
     Parameters
     ----------
     scores : Scores or ContrastScores
-        Of one run or of averaged trials, with the cosines they were made from.
+        Of one run or of averaged trials, with their cosines.
 
     Returns
     -------
@@ -146,43 +146,49 @@ def effects_without(scores: Scores | ContrastScores) -> dict[str, EffectsWithout
     if not scores.cosines:
         message = "scores without cosines do not tell the effect without an image"
         raise ValueError(message)
-    trials = [_of_trial(scores, cosines) for cosines in scores.cosines]
+    trials = [_trial_effects_without(scores, cosines) for cosines in scores.cosines]
     sizes = scores.by_role
     return {
         role: EffectsWithout(
-            **{side: _mean([trial[side][role] for trial in trials]) for side in trials[0]}
+            **{side: _read_only_mean([trial[side][role] for trial in trials]) for side in trials[0]}
         )
         for role in "XYAB"
         if sizes.get(role, 1) > 1
     }
 
 
-def _of_trial(scores: Scores | ContrastScores, cosines: Matrix) -> dict[str, Mapping[str, Vector]]:
-    """Effects of each side of one trial, without each image of each set."""
-    # Cosines near one differ in their last digits only: what all share drops out anyway.
+def _trial_effects_without(
+    scores: Scores | ContrastScores, cosines: Matrix
+) -> dict[str, Mapping[str, Vector]]:
+    """Return the effects of each side of one trial, without each image of each set."""
+    # Cosines near one differ in their last digits only, and their common mean cancels anyway.
     away = cosines - cosines.mean()
     size = scores.by_role
     if isinstance(scores, Scores):
         rows, columns = (size["X"], size["Y"]), (size["A"], size["B"])
         return {
-            "targets": dict(zip("XYAB", _of_rows(away, rows, columns), strict=True)),
-            "attributes": dict(zip("ABXY", _of_rows(away.T, columns, rows), strict=True)),
+            "targets": dict(zip("XYAB", _pair_effects_without(away, rows, columns), strict=True)),
+            "attributes": dict(
+                zip("ABXY", _pair_effects_without(away.T, columns, rows), strict=True)
+            ),
         }
     if scores.roles == ("A", "B"):
-        parts = _of_single_targets(away, (size["A"], size["B"]))
+        parts = _single_target_effects_without(away, (size["A"], size["B"]))
         return {"targets": dict(zip("XAB", parts, strict=True))}
-    parts = _of_rows(away, (size["X"], size["Y"]), (size["A"],))
+    parts = _pair_effects_without(away, (size["X"], size["Y"]), (size["A"],))
     return {"targets": dict(zip("XYA", parts, strict=True))}
 
 
-def _of_rows(cosines: Matrix, sizes: tuple[int, int], poles: Sequence[int]) -> list[Vector]:
-    """Effect of two sets of rows, without each row of both and each column of one or two poles."""
+def _pair_effects_without(
+    cosines: Matrix, sizes: tuple[int, int], poles: Sequence[int]
+) -> list[Vector]:
+    """Return the effect of two sets of rows without each row, and without each column."""
     starts = np.cumsum([0, *poles])
     sets = [cosines[:, start : start + n] for start, n in zip(starts, poles, strict=False)]
     centres = [columns.mean(axis=1) for columns in sets]
     scores = centres[0] - centres[1] if len(sets) > 1 else centres[0]
-    flat = _flat(cosines)
-    without = _without_own(scores, sizes, flat)
+    flat = _rounding_spread(cosines)
+    without = _effects_without_each_score(scores, sizes, flat)
     for sign, columns, centre in zip((1, -1), sets, centres, strict=False):
         step = sign / max(columns.shape[1] - 1, 1)
         effects = [
@@ -193,20 +199,22 @@ def _of_rows(cosines: Matrix, sizes: tuple[int, int], poles: Sequence[int]) -> l
     return without
 
 
-def _of_single_targets(cosines: Matrix, sizes: tuple[int, int]) -> list[Vector]:
-    """Mean of the rows' effects of two sets of columns, without each row and each column."""
-    n, flat = len(cosines), _flat(cosines)
+def _single_target_effects_without(cosines: Matrix, sizes: tuple[int, int]) -> list[Vector]:
+    """Return the mean effect over rows without each row, and without each column."""
+    n, flat = len(cosines), _rounding_spread(cosines)
     effects = _effects(cosines, sizes, flat)
     rows = (effects.sum() - effects) / max(n - 1, 1)
     sums = [np.zeros(size) for size in sizes]
     for block in _blocks(cosines):
-        parts = _without_own(cosines[block], sizes, flat)
+        parts = _effects_without_each_score(cosines[block], sizes, flat)
         sums = [total + part.sum(axis=0) for total, part in zip(sums, parts, strict=True)]
     return [rows, *(total / n for total in sums)]
 
 
-def _without_own(scores: NDArray[np.float64], sizes: tuple[int, int], flat: float) -> list[Vector]:
-    """Effects of two sets of scores `(..., n_1 + n_2)` without each of them, by set."""
+def _effects_without_each_score(
+    scores: NDArray[np.float64], sizes: tuple[int, int], flat: float
+) -> list[Vector]:
+    """Return the effects of two sets of scores `(..., n_1 + n_2)` without each score, by set."""
     sets = scores[..., : sizes[0]], scores[..., sizes[0] :]
     means = [part.mean(axis=-1, keepdims=True) for part in sets]
     away = [part - centre for part, centre in zip(sets, means, strict=True)]
@@ -217,28 +225,28 @@ def _without_own(scores: NDArray[np.float64], sizes: tuple[int, int], flat: floa
         fewer = max(n - 1, 1)
         gap = means[0] - means[1] - sign * away[which] / fewer
         within = squares[which] - away[which] ** 2 * (n / fewer)
-        # Without the image that made up the whole sum, rounding is left of it.
+        # If one image made up the whole sum, only rounding remains without it.
         within = np.where(within > _ROUNDING * squares[which], within, 0.0) + squares[1 - which]
         total = fewer + other
         width = np.sqrt((within + gap * gap * (fewer * other / total)) / max(total - 1, 1))
-        without.append(_ratio(gap, width, flat))
+        without.append(_safe_ratio(gap, width, flat))
     return without
 
 
 def _effects(scores: Matrix, sizes: tuple[int, int], flat: float) -> Vector:
-    """Effects of two sets of scores, one for each row of `(m, n_1 + n_2)`."""
+    """Return the effect of two sets of scores for each row of `(m, n_1 + n_2)`."""
     gap = scores[:, : sizes[0]].mean(axis=1) - scores[:, sizes[0] :].mean(axis=1)
-    return _ratio(gap, scores.std(axis=1, ddof=1), flat)
+    return _safe_ratio(gap, scores.std(axis=1, ddof=1), flat)
 
 
-def _ratio(gap: Vector, width: Vector, flat: float) -> Vector:
-    """Effects, 0 where scores have no spread but rounding."""
+def _safe_ratio(gap: Vector, width: Vector, flat: float) -> Vector:
+    """Return the gaps over the widths, and 0 if the scores vary by rounding only."""
     effects: Vector = np.divide(gap, width, out=np.zeros_like(gap), where=width > flat)
     return effects
 
 
-def _flat(cosines: Matrix) -> float:
-    """Spread of scores that is rounding of the cosines they are made from."""
+def _rounding_spread(cosines: Matrix) -> float:
+    """Return the largest spread of scores that rounding of their cosines can cause."""
     return _ROUNDING * float(np.abs(cosines).max())
 
 
@@ -248,7 +256,7 @@ def _blocks(rows: Matrix) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(rows), step))
 
 
-def _mean(trials: Sequence[Vector]) -> Vector:
+def _read_only_mean(trials: Sequence[Vector]) -> Vector:
     average: Vector = np.mean(trials, axis=0)
     average.flags.writeable = False
     return average
@@ -256,7 +264,7 @@ def _mean(trials: Sequence[Vector]) -> Vector:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampledEffect(Evidence):
-    """P-values of an effect, and its intervals where the cosines are known.
+    """P-values of an effect, and its intervals if the cosines are known.
 
     Attributes
     ----------
@@ -265,8 +273,8 @@ class SampledEffect(Evidence):
     gap : float
         The difference in cosines.
     ci_low, ci_high : float or None
-        Confidence interval of `effect_judged`, targets and attributes both sampled. This and what
-        follows is None if only scores are known, as from a record.
+        Confidence interval of `effect_judged`, targets and attributes both sampled. This and the
+        fields below are None if only scores are known, as from a record.
     confidence : float
         Of the intervals.
     standard_error, degrees_of_freedom : float or None
@@ -301,10 +309,10 @@ class SampledEffect(Evidence):
         return _interval(self.gap, self.gap_standard_error, self.gap_degrees_of_freedom, level)
 
 
-def sampled_effect(
+def effect_uncertainty(
     scores: Scores | ContrastScores, judged: float, sides: Sides, confidence: float
 ) -> dict[str, Any]:
-    """Return the fields of `SampledEffect` that tell how far an effect and its gap may be off.
+    """Return the intervals, standard errors and bias correction of `SampledEffect` as a mapping.
 
     Parameters
     ----------
@@ -322,7 +330,7 @@ def sampled_effect(
     The interval of the effect is Student's t with the standard error of the jackknife over all
     sets (`jackknife`), the judged side chosen anew without each image. That of the gap is the same
     for a difference of means, whose jackknife variances are the variances of the scores of each set
-    over its size. A set of one image counts as held.
+    over its size. A set of one image counts as fixed.
 
     Simulated coverage at 95 %: see `benchmarks/RESULTS.md`.
     """
@@ -330,7 +338,10 @@ def sampled_effect(
     if not scores.cosines:
         return {}
     without = effects_without(scores).values()
-    effect, gap = jackknife(judged, [one.judged(sides) for one in without]), _gap_error(scores)
+    effect, gap = (
+        jackknife(judged, [effects.judged(sides) for effects in without]),
+        _gap_error(scores),
+    )
     low, high = t_interval(judged, effect.value, effect.freedom, confidence)
     gap_low, gap_high = t_interval(scores.gap, gap.value, gap.freedom, confidence)
     return {
@@ -350,8 +361,8 @@ def _gap_error(scores: Scores | ContrastScores) -> StandardError:
     rows, columns = set_sizes(scores)
     cells = np.mean(scores.cosines, axis=0)
     variances = [
-        *score_variances(cells @ pole_weights(columns), rows),
-        *score_variances(pole_weights(rows) @ cells, columns),
+        *score_variances(cells @ contrast_weights(columns), rows),
+        *score_variances(contrast_weights(rows) @ cells, columns),
     ]
     sizes = [n for n in (*rows, *columns) if n > 1]
     return StandardError(value=sum(variances) ** 0.5, freedom=pooled_freedom(variances, sizes))

@@ -1,4 +1,4 @@
-"""Corrections for multiple tests, and rank correlation."""
+"""Correct p-values for multiple tests, and compute rank correlations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Correction = Literal["holm", "bh", "none"]
 
 
 def adjust(p_values: Sequence[float], correction: Correction) -> tuple[float, ...]:
-    """Adjust the p-values of one family, so that each may be compared with alpha itself.
+    """Adjust the p-values of one family, so that each can be compared with alpha.
 
     Parameters
     ----------
     p_values : sequence of float
-        `(m,)`, each in [0, 1]; all that the family declares, whether or not they were run.
+        `(m,)`, each in [0, 1]; of all tests that the family declares, selected or not.
     correction : {"holm", "bh", "none"}
         Holm's step-down method [1]_ keeps the chance of any false alarm at alpha, whatever the
         dependence. Benjamini and Hochberg's step-up method [2]_ keeps the expected share of false
@@ -32,8 +32,8 @@ def adjust(p_values: Sequence[float], correction: Correction) -> tuple[float, ..
     Returns
     -------
     tuple of float
-        In the order given; none below its raw p, none above one. Monotone: raising any raw p
-        lowers no adjusted one.
+        In the order given; none below its raw p, none above 1. Monotone: raising a raw p lowers no
+        adjusted p.
 
     References
     ----------
@@ -55,12 +55,12 @@ def adjust(p_values: Sequence[float], correction: Correction) -> tuple[float, ..
         return tuple(raw.tolist())
     order = np.argsort(raw, kind="stable")
     adjusted = np.empty_like(raw)
-    adjusted[order] = _stepped(raw[order], correction)
+    adjusted[order] = _step_adjust(raw[order], correction)
     # Rounding of p * m / m can fall a bit short of p.
     return tuple(np.clip(adjusted, raw, 1.0).tolist())
 
 
-def _stepped(ascending: Vector, correction: Correction) -> Vector:
+def _step_adjust(ascending: Vector, correction: Correction) -> Vector:
     """Adjust p-values that are in ascending order."""
     count = len(ascending)
     ranks = np.arange(1, count + 1)
@@ -73,7 +73,7 @@ def _stepped(ascending: Vector, correction: Correction) -> Vector:
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
-    """Rank correlation of paired numbers [1]_.
+    """Compute the rank correlation of paired numbers [1]_.
 
     Parameters
     ----------
@@ -83,27 +83,27 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
     Returns
     -------
     float or None
-        Between -1 and 1; None where all numbers of a list are equal, or there are fewer than two.
+        Between -1 and 1; None if all numbers of a list are equal, or a list has fewer than two.
 
     References
     ----------
     .. [1] C. Spearman, "The proof and measurement of association between two things", American
        Journal of Psychology 15, 72-101, 1904.
     """
-    values = [np.asarray(one, dtype=np.float64) for one in (first, second)]
+    values = [np.asarray(numbers, dtype=np.float64) for numbers in (first, second)]
     if values[0].ndim != 1 or values[0].shape != values[1].shape:
         message = f"pairs are needed, not {values[0].shape} and {values[1].shape} numbers"
         raise ValueError(message)
     if not all(np.isfinite(value).all() for value in values):
         message = "numbers without an order cannot be ranked; leave out what is not finite"
         raise ValueError(message)
-    x, y = (_centred_ranks(one) for one in values)
+    x, y = (_centred_ranks(numbers) for numbers in values)
     scale = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / scale if scale else None
 
 
 def _centred_ranks(values: Vector) -> Vector:
-    """Ranks less their mean: multiples of a half, so that their products are exact."""
+    """Return ranks minus their mean: multiples of a half, so that their products are exact."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: Vector = (counts.cumsum() - (counts - 1) / 2)[place]
     return ranks - (len(values) + 1) / 2

@@ -1,4 +1,4 @@
-"""What sets of given sizes can show at all, before any image is looked at."""
+"""Compute what sets of given sizes can detect, before any image is embedded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pytest_visualbias.statistics.permutation.sides import Side, require_alterna
 if TYPE_CHECKING:
     from pytest_visualbias.statistics.permutation.sides import Alternative
 
-# The share of samples in which an effect is to be found, or a limit shown to be kept.
+# Share of samples in which an effect is detected, or a limit is shown to hold.
 POWER = 0.8
 
 
 def smallest_p(n_x: int, n_y: int, alternative: Alternative) -> float:
-    """Smallest p that a permutation test of these sizes can give.
+    """Return the smallest p-value that a permutation test of these sizes can give.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def smallest_p(n_x: int, n_y: int, alternative: Alternative) -> float:
     -------
     float
         ``1 / C(n_x + n_y, n_x)``; twice that for two-sided tests of equal sizes, where every
-        split is as extreme as its mirror image. Zero where it is too small for a float.
+        split is as extreme as its mirror image. 0 if it is too small for a float.
     """
     require_alternative(alternative)
     ways = 2 if alternative == "two-sided" and n_x == n_y else 1
@@ -44,7 +44,7 @@ def smallest_p(n_x: int, n_y: int, alternative: Alternative) -> float:
 def smallest_detectable_effect(
     n_x: int, n_y: int, alpha: float, alternative: Alternative
 ) -> float | None:
-    """Smallest absolute effect size that is significant at `alpha`, about.
+    """Return about the smallest absolute effect size that is significant at `alpha`.
 
     Parameters
     ----------
@@ -58,16 +58,17 @@ def smallest_detectable_effect(
     Returns
     -------
     float or None
-        An effect *observed* below it is not significant; it is not the true effect that is found
-        with some power. None where even complete separation is not significant.
+        An effect *observed* below it is not significant. It is not the true effect that a test
+        detects with some power (`detectable_effect`). None if even complete separation is not
+        significant.
 
     Notes
     -----
     The permutation distribution is approximated by that of Student's t, of which
     ``d = t sqrt((N - 1)(1/n_x + 1/n_y) / (N - 2 + t^2))`` is a monotone function; so the
-    value stays below the bound of d. Where the smallest reachable p is above `alpha`, nothing is
-    detectable, whatever t says. At a p near the smallest reachable one the true threshold depends
-    on the scores and may lie higher.
+    value stays below the bound of d. If the smallest reachable p is above `alpha`, nothing is
+    detectable. For a p near the smallest reachable one, the true threshold depends on the scores
+    and may be higher.
     """
     if not 0 < alpha < 1:
         message = f"alpha lies between 0 and 1, not at {alpha!r}"
@@ -90,7 +91,7 @@ def critical_value(alpha: float) -> float:
 def detectable_effect(
     standard_error: float, freedom: float, alpha: float, alternative: Alternative
 ) -> float:
-    """Return the true effect that is found in 80 % of samples like this one.
+    """Return the true effect that is detected in 80 % of samples like this one.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def detectable_effect(
 
 
 def images_for_limit(limit: float, alpha: float) -> int | None:
-    """Return how many images a set show an absent effect to be within a limit in 80 % of samples.
+    """Return how many images per set show in 80 % of samples that an absent effect keeps a limit.
 
     Parameters
     ----------
@@ -141,16 +142,16 @@ def images_for_limit(limit: float, alpha: float) -> int | None:
 def images_to_show(
     images: float, standard_error: float, distance: float, alpha: float
 ) -> int | None:
-    """Return with how many images a set a limit is shown to be kept in 80 % of samples.
+    """Return how many images per set show in 80 % of samples that a value keeps a limit.
 
     Parameters
     ----------
     images : float
-        In a set now.
+        Number of images in a set now.
     standard_error : float
         Of the value now.
     distance : float
-        From the absolute value to the limit; None is returned where it is not positive.
+        From the absolute value to the limit; the result is None if it is not positive.
     alpha : float
         Level of the one-sided test.
 
@@ -167,14 +168,14 @@ def images_to_show(
 def smallest_visible_gap(
     n_x: int, n_y: int, rate: float, alpha: float, alternative: Alternative
 ) -> float | None:
-    """Smallest gap of two rates that is significant at `alpha`, whichever set has more.
+    """Return the smallest gap of two rates that is significant at `alpha` in either direction.
 
     Parameters
     ----------
     n_x, n_y : int
         Sizes of the two sets.
     rate : float
-        The lower of the two rates; of rates near 1, what the higher one lacks of that.
+        The lower of the two rates; for rates near 1, 1 minus the higher rate.
     alpha : float
         Level, after correction; between 0 and 1.
     alternative : {"two-sided", "greater", "less"}
@@ -183,17 +184,15 @@ def smallest_visible_gap(
     Returns
     -------
     float or None
-        None where even a set in which all are predicted is not told from the other.
+        None if not even a rate of 1 in one set is significant.
     """
     sided: Alternative = "two-sided" if alternative == "two-sided" else "greater"
-    found = [
-        _visible_above(few, many, rate, alpha, sided) for few, many in ((n_x, n_y), (n_y, n_x))
-    ]
-    known = [gap for gap in found if gap is not None]
-    return max(known) if len(known) == len(found) else None
+    gaps = [_visible_gap(few, many, rate, alpha, sided) for few, many in ((n_x, n_y), (n_y, n_x))]
+    known = [gap for gap in gaps if gap is not None]
+    return max(known) if len(known) == len(gaps) else None
 
 
-def _visible_above(
+def _visible_gap(
     n_low: int, n_high: int, rate: float, alpha: float, alternative: Alternative
 ) -> float | None:
     low = round(rate * n_low)
@@ -206,6 +205,6 @@ def _visible_above(
         side = Side.of(first, second, ("X", "Y"))
         return permutation_test_by_value(side, alternative=alternative).p_value <= alpha
 
-    # The more are predicted in one set, the smaller is p.
+    # p decreases with the number of predictions in one set.
     high = start + bisect.bisect_left(range(start, n_high + 1), True, key=is_seen)
     return None if high > n_high else high / n_high - low / n_low

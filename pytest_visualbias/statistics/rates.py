@@ -1,4 +1,4 @@
-"""Rates of predictions and their intervals."""
+"""Compute rates of predictions and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Activation = Literal["softmax", "sigmoid", "none"]
 # How far the sum of probabilities may be from 1.
 _ROUNDING = 1e-3
 
-# Of one class alone, softmax makes 1 whatever the logit.
+# With one class, softmax gives 1 for every logit.
 _FEWEST = 2
 
 
@@ -36,12 +36,12 @@ def probabilities(
     logits : array_like
         `(n, classes)`.
     index : int
-        Of the class, from 0.
+        Index of the class, from 0.
     activation : {"softmax", "sigmoid", "none"}
-        Whether the classes exclude each other, or each is a question of its own; ``none`` if the
-        rows are probabilities.
+        ``softmax`` if classes exclude each other, ``sigmoid`` if each is decided independently;
+        ``none`` if the rows are probabilities.
     role : str, optional
-        The set that the images are, for errors.
+        Set that the images belong to, for errors.
 
     Returns
     -------
@@ -51,9 +51,9 @@ def probabilities(
     Raises
     ------
     DegenerateTestError
-        For a class that there is not, and logits that are not finite.
+        If the class does not exist, or logits are not finite.
     """
-    rows = _sound(logits, index, activation, role)
+    rows = _checked_logits(logits, index, activation, role)
     if activation == "none":
         if rows.min() < 0 or rows.max() > 1:
             raise DegenerateTestError(
@@ -62,10 +62,10 @@ def probabilities(
             )
         return rows[:, index].copy()
     if activation == "sigmoid":
-        found: Vector = expit(rows[:, index])
+        result: Vector = expit(rows[:, index])
     else:
-        found = softmax(rows, axis=1)[:, index]
-    return found
+        result = softmax(rows, axis=1)[:, index]
+    return result
 
 
 def predicted(
@@ -83,16 +83,17 @@ def predicted(
     logits, index, activation, role
         As in `probabilities`.
     threshold : float, optional
-        The least probability that counts. Without one, the class with the largest logit is
-        predicted (the first of equal ones), or with `sigmoid` what is at least one half. With
-        `none`, the largest probability where those of an image sum to 1, else one half.
+        Least probability that counts as predicted. Without a threshold, the class with the largest
+        logit is predicted (the first of equal ones), with `sigmoid` every class of at least 0.5.
+        With `none`, the class with the largest probability if those of an image sum to 1, else
+        every class of at least 0.5.
 
     Returns
     -------
     ndarray
         `(n,)`, of 0 and 1.
     """
-    rows = _sound(logits, index, activation, role)
+    rows = _checked_logits(logits, index, activation, role)
     is_one_class = activation == "softmax" or (activation == "none" and are_shares(rows))
     if threshold is None and is_one_class:
         return np.asarray(rows.argmax(axis=1) == index, dtype=np.float64)
@@ -102,13 +103,15 @@ def predicted(
 
 
 def are_shares(rows: ArrayLike) -> bool:
-    """Whether rows `(n, classes)` are probabilities that sum to 1."""
-    found = np.asarray(rows, dtype=np.float64)
-    is_sound = found.ndim == 2 and found.shape[1] >= _FEWEST and bool((found >= 0).all())
-    return is_sound and bool((np.abs(found.sum(axis=1) - 1) <= _ROUNDING).all())
+    """Return whether rows `(n, classes)` are probabilities that sum to 1."""
+    values = np.asarray(rows, dtype=np.float64)
+    is_sound = values.ndim == 2 and values.shape[1] >= _FEWEST and bool((values >= 0).all())
+    return is_sound and bool((np.abs(values.sum(axis=1) - 1) <= _ROUNDING).all())
 
 
-def _sound(logits: ArrayLike, index: int, activation: Activation, role: str | None) -> Matrix:
+def _checked_logits(
+    logits: ArrayLike, index: int, activation: Activation, role: str | None
+) -> Matrix:
     rows = np.asarray(logits, dtype=np.float64)
     if rows.ndim != 2:
         raise DegenerateTestError(f"logits must be of shape (images, classes), not {rows.shape}")
@@ -140,16 +143,17 @@ def wilson(successes: float, trials: int, *, confidence: float = 0.95) -> tuple[
     Parameters
     ----------
     successes : float
-        How many; the sum of shares where each trial is a mean of several, which only widens it.
+        Number of successes; the sum of shares if each trial is a mean of several, which only widens
+        the interval.
     trials : int
-        Of how many independent trials.
+        Number of independent trials.
     confidence : float
         Between 0 and 1.
 
     Returns
     -------
     tuple of float
-        Both within [0, 1]; of an interval that is never empty, even where the proportion is 0 or 1.
+        Both within [0, 1]; the interval is never empty, even if the proportion is 0 or 1.
 
     References
     ----------
@@ -167,7 +171,7 @@ def wilson(successes: float, trials: int, *, confidence: float = 0.95) -> tuple[
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
     half /= 1 + z * z / trials
-    # At the ends of the scale the formula gives 0 and 1 but for rounding.
+    # For proportions of 0 and 1 the formula gives 0 and 1 except for rounding.
     low = middle - half if successes else 0.0
     high = middle + half if successes < trials else 1.0
     return low, high
@@ -181,7 +185,7 @@ def newcombe(
     Parameters
     ----------
     first, second : tuple of float and int
-        How many successes of how many independent trials.
+        Number of successes, and number of independent trials.
     confidence : float
         Between 0 and 1.
 
@@ -197,28 +201,27 @@ def newcombe(
        method 10.
     """
     shares = first[0] / first[1], second[0] / second[1]
-    ends = (wilson(*one, confidence=confidence) for one in (first, second))
-    return apart(*zip(shares, ends, strict=True))
+    ends = (wilson(*counts, confidence=confidence) for counts in (first, second))
+    return difference_interval(*zip(shares, ends, strict=True))
 
 
-def apart(first: tuple[float, Interval], second: tuple[float, Interval]) -> Interval:
+def difference_interval(first: tuple[float, Interval], second: tuple[float, Interval]) -> Interval:
     """Return the interval of the difference of two independent estimates with their intervals.
 
     Notes
     -----
-    Each end is as far from the difference as the two ends that lead to it are from their
-    estimates, added as squares: the principle of Newcombe's interval, for estimates of any kind.
+    The distances of both estimates to their interval ends are added as squares: the principle of
+    Newcombe's interval, for estimates of any kind.
     """
-    (one, (one_low, one_high)), (other, (other_low, other_high)) = first, second
-    difference = one - other
-    low = difference - math.hypot(one - one_low, other_high - other)
-    high = difference + math.hypot(one_high - one, other - other_low)
+    (p, (p_low, p_high)), (q, (q_low, q_high)) = first, second
+    low = p - q - math.hypot(p - p_low, q_high - q)
+    high = p - q + math.hypot(p_high - p, q - q_low)
     return low, high
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairedRates:
-    """Two proportions of the same n trials, and how they go together.
+    """Two proportions of the same n trials, and their covariance.
 
     Attributes
     ----------
@@ -243,10 +246,7 @@ class PairedRates:
         return cls(n=n, first=p, second=q, shared=math.fsum((first - p) * (second - q)) / n)
 
     def signed(self, first: float, second: float) -> PairedRates:
-        """Return the pair with the proportions of opposite sign replaced by their complements.
-
-        But for a constant, a proportion of opposite sign is that of the other outcome.
-        """
+        """Return the pair with the proportions of negative sign replaced by their complements."""
         return PairedRates(
             n=self.n,
             first=self.first if first > 0 else 1 - self.first,
@@ -259,8 +259,8 @@ class PairedRates:
 
         Notes
         -----
-        Wilson's interval of either proportion, with the correlation of the two between them; where
-        it is positive it is lowered, as for continuity, by half a trial.
+        Wilson's interval of either proportion, combined with their correlation; a positive
+        correlation is lowered by half a trial as a continuity correction.
 
         References
         ----------
@@ -275,7 +275,7 @@ class PairedRates:
         shared = self.shared if self.shared <= 0 else max(0.0, self.shared - 1 / (2 * self.n))
         phi = 0.0 if scale == 0 else max(-1.0, min(1.0, shared / scale))
 
-        def margin(one: float, other: float) -> float:
-            return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+        def margin(towards: float, away: float) -> float:
+            return math.sqrt(max(0.0, towards * towards - 2 * phi * towards * away + away * away))
 
         return p - q - margin(p - p_low, q_high - q), p - q + margin(p_high - p, q - q_low)

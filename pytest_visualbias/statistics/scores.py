@@ -1,4 +1,4 @@
-"""Standardised association scores: all that the tests need of the embeddings."""
+"""Compute the standardised association scores that the tests need from embeddings."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError
-from pytest_visualbias.statistics.cosines import UnitRows, cosines_of, unit_rows
+from pytest_visualbias.statistics.cosines import UnitRows, compute_cosines, unit_rows
 from pytest_visualbias.statistics.permutation.sides import (
     Side,
     constant_scores,
     mean,
     read_only,
     require_sides,
-    spread,
+    sample_std,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class GrowthBasis:
-    """What growth is tested with beside the scores, where the cosines are not known.
+    """What a growth test needs besides scores if the cosines are unknown.
 
     Attributes
     ----------
@@ -53,26 +53,26 @@ class GrowthBasis:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Scores:
-    """Standardised scores of every image, seen from both sides of an association.
+    """Standardised scores of every image, on both sides of an association.
 
     Attributes
     ----------
     x, y : ndarray
-        Target side, `(n_x,)` and `(n_y,)`: association with A rather than B, divided by its
+        Target side, `(n_x,)` and `(n_y,)`: association with A minus that with B, divided by its
         standard deviation over both sets. Read-only float64; anything array-like is accepted.
     a, b : ndarray
-        Attribute side, `(n_a,)` and `(n_b,)`: the same with the roles exchanged. All zero where
-        that side has no spread and was not asked for.
+        Attribute side, `(n_a,)` and `(n_b,)`: the same with the roles exchanged. All zero if that
+        side has no spread and does not count.
     gap : float
         Difference of the mean associations of X and Y, in cosines; shared by both sides.
     x_ab, y_ab : float or None
-        These two means, in cosines: which of the two sets drives the gap. None in scores from a
+        These two means, in cosines, which show the set that drives the gap. None in scores from a
         record.
     cosines : tuple of ndarray
-        `(n_x + n_y, n_a + n_b)` for each trial, for what resamples both sides; empty in scores
-        from a record. Read-only.
+        `(n_x + n_y, n_a + n_b)` for each trial, for methods that resample both sides; empty in
+        scores from a record. Read-only.
     basis : GrowthBasis or None
-        What was recorded beside the scores.
+        Values recorded with the scores.
     """
 
     x: Vector
@@ -86,7 +86,7 @@ class Scores:
     basis: GrowthBasis | None = None
 
     def __post_init__(self) -> None:
-        """Copy the arrays, so that nothing outside changes them, and refuse what is no number."""
+        """Copy the arrays, so that nothing outside changes them, and refuse non-finite values."""
         for name in ("x", "y", "a", "b"):
             object.__setattr__(self, name, read_only(getattr(self, name), name.upper()))
         if not np.isfinite([self.gap, self.x_ab or 0.0, self.y_ab or 0.0]).all():
@@ -141,7 +141,7 @@ def association_scores(
     A, B : array_like
         Embeddings of the attributes, `(n_a, dim)` and `(n_b, dim)`.
     sides : {"both", "targets"}
-        With ``"targets"`` an attribute side without spread is no error: its scores are zero.
+        With ``"targets"`` an attribute side without spread is allowed: its scores are zero.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def association_scores(
     -----
     ``s(w, A, B) = mean_a cos(w, a) - mean_b cos(w, b)`` in float64 and
     ``z(w) = s(w) / std(s over X and Y, ddof=1)``, so that the effect size of Caliskan et al. is
-    ``mean_X z - mean_Y z``. The order of rows within a set changes no bit of the other scores.
+    ``mean_X z - mean_Y z``. The order of rows within a set does not change the other scores.
 
     References
     ----------
@@ -185,7 +185,7 @@ def association_scores(
         gap=x_ab - y_ab,
         x_ab=x_ab,
         y_ab=y_ab,
-        cosines=(cosines_of((x, y), (a, b)),),
+        cosines=(compute_cosines((x, y), (a, b)),),
     )
 
 
@@ -200,9 +200,9 @@ def mean_scores(trials: Sequence[Scores]) -> Scores:
     Returns
     -------
     Scores
-        Its effect size is the mean of the trials' effect sizes. Its standard deviation is below
-        one where the trials disagree, and is left so. An attribute side that is without spread
-        in any trial is zero.
+        Its effect size is the mean of the trials' effect sizes. Its standard deviation is below 1
+        if the trials disagree, and is not rescaled. An attribute side without spread in any trial
+        is zero.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def mean_scores(trials: Sequence[Scores]) -> Scores:
         message = "mean_scores needs at least one trial"
         raise ValueError(message)
     for trial in trials[1:]:
-        require_alike(trials[0].by_role, trial.by_role, ("the first trial", "another"))
+        require_same_sizes(trials[0].by_role, trial.by_role, ("the first trial", "another"))
     known = all(trial.a.any() or trial.b.any() for trial in trials)
     return Scores(
         x=np.mean([trial.x for trial in trials], axis=0),
@@ -223,30 +223,32 @@ def mean_scores(trials: Sequence[Scores]) -> Scores:
         gap=mean(trial.gap for trial in trials),
         x_ab=_mean_of_known([trial.x_ab for trial in trials]),
         y_ab=_mean_of_known([trial.y_ab for trial in trials]),
-        cosines=cosines_of_all([trial.cosines for trial in trials]),
+        cosines=join_cosines([trial.cosines for trial in trials]),
     )
 
 
 def _mean_of_known(values: Sequence[float | None]) -> float | None:
-    """Mean, where every trial knows its value."""
+    """Return the mean, or None if a value is unknown."""
     known = [value for value in values if value is not None]
     return mean(known) if len(known) == len(values) else None
 
 
-def cosines_of_all(cosines: Sequence[tuple[Matrix, ...]]) -> tuple[Matrix, ...]:
-    """Cosines of all trials, where every trial knows its own."""
+def join_cosines(cosines: Sequence[tuple[Matrix, ...]]) -> tuple[Matrix, ...]:
+    """Return the cosines of all trials, or none if those of a trial are unknown."""
     return tuple(matrix for trial in cosines for matrix in trial) if all(cosines) else ()
 
 
-def require_alike(one: Mapping[str, int], other: Mapping[str, int], names: tuple[str, str]) -> None:
-    """Refuse two sets of scores that cannot be of the same images, by their sizes."""
-    if one.keys() != other.keys():
-        message = f"scores of different kinds of tests: sets {[*one]} and {[*other]}"
+def require_same_sizes(
+    first: Mapping[str, int], second: Mapping[str, int], names: tuple[str, str]
+) -> None:
+    """Raise if two sets of scores cannot be of the same images because their sizes differ."""
+    if first.keys() != second.keys():
+        message = f"scores of different kinds of tests: sets {[*first]} and {[*second]}"
         raise ValueError(message)
-    for role, size in one.items():
-        if size != other[role]:
+    for role, size in first.items():
+        if size != second[role]:
             raise DegenerateTestError(
-                f"{role} has {size} images in {names[0]} and {other[role]} in {names[1]}",
+                f"{role} has {size} images in {names[0]} and {second[role]} in {names[1]}",
                 "the same images in the same order are needed",
                 role=role,
             )
@@ -269,17 +271,17 @@ def require_same_dim(*sets: UnitRows) -> None:
 def _standardised(
     first: UnitRows, second: UnitRows, poles: tuple[UnitRows, UnitRows]
 ) -> tuple[Vector, Vector] | None:
-    """Scores of two sets in standard deviations, or None where they vary by rounding only."""
+    """Return the scores of two sets in standard deviations; None if they vary by rounding only."""
     direction = poles[0].centroid - poles[1].centroid
     raw = first.along(direction), second.along(direction)
-    width = spread(np.concatenate(raw))
-    if width <= _rounding(first, second, poles):
+    width = sample_std(np.concatenate(raw))
+    if width <= _rounding_bound(first, second, poles):
         return None
     return raw[0] / width, raw[1] / width
 
 
-def _rounding(first: UnitRows, second: UnitRows, poles: tuple[UnitRows, UnitRows]) -> float:
-    """Bound the spread that rounding of the given numbers alone can put into scores.
+def _rounding_bound(first: UnitRows, second: UnitRows, poles: tuple[UnitRows, UnitRows]) -> float:
+    """Bound the spread of scores that rounding of the embeddings alone can cause.
 
     Errors of single numbers are independent, so they add up as squares over the components; those
     of the centroids are averaged over their rows. Twice that is above the spread of rows one ulp

@@ -20,7 +20,7 @@ from pytest_visualbias.statistics.classifier_gap import OutcomeScores, outcome_f
 from pytest_visualbias.statistics.contrast_scores import mean_contrast_scores
 from pytest_visualbias.statistics.intervals import jackknife, pooled_freedom, t_interval
 from pytest_visualbias.statistics.intra_similarity import intra_similarity
-from pytest_visualbias.statistics.leave_one_out import sampled_effect
+from pytest_visualbias.statistics.leave_one_out import effect_uncertainty
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from tests.statistics.definitions import (
     JUDGED,
@@ -251,6 +251,6 @@ def test_it_covers_the_effect_of_the_populations(push: float) -> None:
     for _ in range(200):
         scores = association_scores(*drawn((10, 10, 10, 10), rng, push=push).values())
         judged = min(scores.targets.difference, scores.attributes.difference, key=abs)
-        found = sampled_effect(scores, judged, "both", 0.95)
+        found = effect_uncertainty(scores, judged, "both", 0.95)
         covered.append(found["ci_low"] <= truth <= found["ci_high"])
     assert 0.91 <= np.mean(covered) <= 0.995

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_visualbias.statistics.rates import PairedRates, apart, newcombe, wilson
+from pytest_visualbias.statistics.rates import PairedRates, difference_interval, newcombe, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,6 +98,6 @@ class TestPaired:
 
 
 def test_two_independent_estimates_add_as_squares() -> None:
-    assert apart((0.5, (0.2, 0.9)), (0.1, (-0.2, 0.5))) == pytest.approx(
+    assert difference_interval((0.5, (0.2, 0.9)), (0.1, (-0.2, 0.5))) == pytest.approx(
         (0.4 - np.hypot(0.3, 0.4), 0.4 + np.hypot(0.4, 0.3))
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.classifier_notes import nearest_words, words_text, zero_shot_text
 from pytest_visualbias.reports.formatting import rates_text
 from pytest_visualbias.reports.html.wording import optional, span
 from pytest_visualbias.reports.sentences import compared, sign_text, waiver_text
@@ -15,7 +14,9 @@ from pytest_visualbias.results import ExcessRecord, format_effect, format_p
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_visualbias.results import GrowthRecord, ResultRecord
+    from pytest_visualbias.results import GrowthRecord, ResultRecord, SetRecord
+
+LISTED = 30  # texts of a set that the page shows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +48,6 @@ def details(record: ResultRecord) -> list[Group]:
         ("Judged by", _rules(record)),
         ("Trials", _trials(record)),
         ("Training run", _series(record)),
-        ("Nearest words", _zero_shot(record)),
         ("Where", _place(record)),
     ]
     found = [Group(title=title, facts=tuple(facts)) for title, facts in groups]
@@ -175,14 +175,6 @@ def _series(record: ResultRecord) -> Iterator[Fact]:
     yield Fact(name="limits", value=series_text(record), term="series", is_theirs=True)
 
 
-def _zero_shot(record: ResultRecord) -> Iterator[Fact]:
-    if record.zero_shot is None:
-        return
-    yield Fact(name="zero-shot", value=zero_shot_text(record), term="zero-shot")
-    name = "nearest to most" if record.zero_shot.share_y is None else "differ most"
-    yield Fact(name=name, value=nearest_words(record), term="zero-shot", is_theirs=True)
-
-
 def _place(record: ResultRecord) -> Iterator[Fact]:
     yield Fact(name="spec", value=f"{record.spec}:{record.line}", is_theirs=True)
     read = f"{record.module or record.layer} ({record.pooling})" if record.pooling else record.layer
@@ -199,3 +191,14 @@ def _place(record: ResultRecord) -> Iterator[Fact]:
     if record.labels:
         labels = ", ".join(f"{key} {value}" for key, value in record.labels.items())
         yield Fact(name="labels", value=labels, is_theirs=True)
+
+
+def words_text(words: SetRecord) -> str:
+    """Return the texts of a set, and the templates that they stand in."""
+    text = _listed(words.names)
+    return text if words.templates == ["{}"] else f"{text}; in {_listed(words.templates)}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f"'{name}'" for name in names[:LISTED]) + more

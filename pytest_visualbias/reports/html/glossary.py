@@ -110,13 +110,6 @@ GLOSSARY: dict[str, Term] = {
             "model. Those that are shown and not judged are corrected for nothing."
         ),
     ),
-    "zero-shot": Term(
-        name="zero-shot",
-        text=(
-            "To which word each image is nearest: the share of X, and of Y, that would be called "
-            "by a word of A rather than of B. It describes, and no limit judges it."
-        ),
-    ),
     "influence": Term(
         name="most influential images",
         text=(

@@ -113,8 +113,8 @@ def saddlepoint_of(tail: Tail, tilt: Tilt | None = None) -> float:
        Applied Probability 24, 875-887, 1987.
     """
     tilt = tilt or tilt_of(tail)
-    least, most = math.exp(-tail.log_subsets), math.exp(tilt.log_chernoff)
-    return min(max(_skovgaard(tail, tilt), least), most)
+    smallest, largest = math.exp(-tail.log_subsets), math.exp(tilt.log_chernoff)
+    return min(max(_skovgaard(tail, tilt), smallest), largest)
 
 
 def _skovgaard(tail: Tail, tilt: Tilt) -> float:

@@ -145,25 +145,27 @@ def bracket(tails: tuple[Tail, ...]) -> Bracket | None:
     wanted, absolute = _RELATIVE * guess, 0.0
     if not all(question.plan(wanted / ways, 1.0).cells <= _QUICK for question in questions):
         wanted, absolute = max(wanted, min(_ABSOLUTE, _COARSEST * guess)), _ABSOLUTE
-    found = _known(questions)
+    interval = _known(questions)
     for attempt in range(_ATTEMPTS):
-        if found[1] - found[0] <= max(_RELATIVE * found[1], absolute if attempt else _NEGLIGIBLE):
+        if interval[1] - interval[0] <= max(
+            _RELATIVE * interval[1], absolute if attempt else _NEGLIGIBLE
+        ):
             break
         # Sums of few or heavy-tailed scores stray further than normal ones.
         plans = [question.plan(wanted / ways, 1 + attempt / 4) for question in questions]
-        affordable = _QUICK if attempt and is_fine(found) else _CELLS
+        affordable = _QUICK if attempt and is_fine(interval) else _CELLS
         if any(plan.cells > affordable for plan in plans):
-            return found if attempt else None
+            return interval if attempt else None
         low, high = _total(questions, plans)
-        found = max(found[0], low), min(found[1], high)
-        allowed = max(_RELATIVE * found[1], absolute)
-        wanted *= min(max(0.7 * allowed / (found[1] - found[0]), 0.25), 0.7)
-    return found
+        interval = max(interval[0], low), min(interval[1], high)
+        allowed = max(_RELATIVE * interval[1], absolute)
+        wanted *= min(max(0.7 * allowed / (interval[1] - interval[0]), 0.25), 0.7)
+    return interval
 
 
-def is_fine(found: Bracket) -> bool:
+def is_fine(interval: Bracket) -> bool:
     """Tell whether a bracket is as narrow as is promised."""
-    return found[1] - found[0] <= max(_RELATIVE * found[1], _ABSOLUTE)
+    return interval[1] - interval[0] <= max(_RELATIVE * interval[1], _ABSOLUTE)
 
 
 def _known(questions: list[_Question]) -> Bracket:
@@ -312,16 +314,16 @@ class _Gridded:
         # A sliver more, for the division's own rounding.
         generous = math.ceil((self._threshold - above) / self._step - _SLIVER)
         strict = math.ceil((self._threshold + below) / self._step + _SLIVER)
-        one, other = self._halves
+        first, second = self._halves
         all_subsets = math.exp(self._log_subsets + 2 * math.log(LEAST))
         high, low = (
-            mass / all_subsets for mass in tail_mass(one, other, self._size, (generous, strict))
+            mass / all_subsets for mass in tail_mass(first, second, self._size, (generous, strict))
         )
         rounding = (len(self._units) + 4) * ROUNDING
         gridded = self._slope * self._step * self._units
         log_moment = log_mean_exp(gridded, self._size)
         log_all = log_moment + self._log_subsets
-        kept = math.exp(kept_mass(one, other, self._size, self._slope * self._step) - log_all)
+        kept = math.exp(kept_mass(first, second, self._size, self._slope * self._step) - log_all)
         missing = max(0.0, 1.0 - kept) + rounding
         chernoff = log_moment - self._slope * self._step * generous
         high = high * (1 + rounding) + missing * math.exp(min(0.0, chernoff))

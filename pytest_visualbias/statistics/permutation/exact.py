@@ -147,11 +147,11 @@ class _HalfSums:
         # What is too small for even the largest of `few` is below every query.
         idle = int(np.searchsorted(many, threshold - few[-1]))
         # Ascending queries meet the same part of the memory one after the other.
-        found = idle + _ranks(many[idle:], (threshold - few[start:])[::-1])
+        ranks = idle + _ranks(many[idle:], (threshold - few[start:])[::-1])
         if few_weights is None and many_weights is None:
-            return len(found) * len(many) - int(found.sum())
+            return len(ranks) * len(many) - int(ranks.sum())
         above = np.append(np.cumsum(_or_ones(many_weights, many)[::-1])[::-1], 0.0)
-        return round(float((_or_ones(few_weights, few)[start:][::-1] * above[found]).sum()))
+        return round(float((_or_ones(few_weights, few)[start:][::-1] * above[ranks]).sum()))
 
     def _of(self, taken: int) -> tuple[Vector, Vector | None]:
         """Give the sums of `taken` scores, ascending, and how many subsets have each."""
@@ -251,14 +251,14 @@ def permutation_test_by_value(
     ups, downs = (int((pooled == value).sum()) for value in (1.0, -1.0))
     # Proportional to the difference of the means, for every assignment.
     observed = total * int(first.sum()) - n * (ups - downs)
-    every = _log_ways(total, n)
+    every = log_binomial(total, n)
     extreme, others = [], []
     for down in range(max(0, n - (total - downs)), min(downs, n) + 1):
         rest = n - down
         up = np.arange(max(0, rest - (total - ups - downs)), min(ups, rest) + 1)
         apart = total * (up - down) - n * (ups - downs)
-        logs = _log_ways(downs, down) - every
-        logs = logs + _log_ways(ups, up) + _log_ways(total - ups - downs, rest - up)
+        logs = log_binomial(downs, down) - every
+        logs = logs + log_binomial(ups, up) + log_binomial(total - ups - downs, rest - up)
         ways, counts = np.exp(logs), _is_extreme(apart, observed, alternative)
         extreme.append(math.fsum(ways[counts]))
         others.append(math.fsum(ways[~counts]))
@@ -281,8 +281,8 @@ def _is_extreme(apart: Integers, observed: int, alternative: Alternative) -> NDA
     return apart >= observed if alternative == "greater" else apart <= observed
 
 
-def _log_ways(n: int, size: int | Integers) -> NDArray[np.float64]:
+def log_binomial(n: int, size: int | Integers) -> NDArray[np.float64]:
     """Logarithm of the number of subsets of each size out of n."""
     sizes = np.asarray(size)
-    found: NDArray[np.float64] = gammaln(n + 1.0) - gammaln(sizes + 1.0) - gammaln(n - sizes + 1.0)
-    return found
+    logs: NDArray[np.float64] = gammaln(n + 1.0) - gammaln(sizes + 1.0) - gammaln(n - sizes + 1.0)
+    return logs

@@ -8,9 +8,8 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammaln
 
-from pytest_visualbias.statistics.permutation.exact import share_of_subsets
+from pytest_visualbias.statistics.permutation.exact import log_binomial, share_of_subsets
 from pytest_visualbias.statistics.permutation.sampling import DRAWS, clopper_pearson
 from pytest_visualbias.statistics.permutation.sides import PermutationResult
 
@@ -105,17 +104,11 @@ def _counted(first: Integers, totals: Integers, alternative: Alternative) -> flo
     means = n * (ones @ totals)
     growths = _grown(total * (ones @ counts), means, alternative)
     observed = _grown(total * (ones @ first)[:, None], means, alternative)
-    logs = sum(_log_ways(int(totals[kind]), counts[kind]) for kind in range(4))
-    ways = np.exp(logs - _log_ways(total, np.array(n)))
+    logs = sum(log_binomial(int(totals[kind]), counts[kind]) for kind in range(4))
+    ways = np.exp(logs - log_binomial(total, np.array(n)))
     is_extreme = growths >= observed
     masses = math.fsum(ways[is_extreme]), math.fsum(ways[~is_extreme])
     return share_of_subsets(*masses, math.comb(total, n))
-
-
-def _log_ways(n: int, size: Integers) -> Vector:
-    """Logarithm of the number of subsets of each size out of n."""
-    logs: Vector = gammaln(n + 1.0) - gammaln(size + 1.0) - gammaln(n - size + 1.0)
-    return logs
 
 
 def _hits(pairs: Matrix, n: int, alternative: Alternative, groups: Iterable[Matrix]) -> int:

@@ -73,12 +73,12 @@ def permutation_test(side: Side, *, alternative: Alternative = "two-sided") -> P
         return _counted(tails)
     guess = min(1.0, sum(tail.ways * saddlepoint_of(tail) for tail in tails))
     method: PMethod = "bounded"
-    found = bracket(tails)
-    if found is None and _is_smooth(side):
-        method, found = "approximate", (guess, min(1.0, _ALLOWANCE * guess))
-    if found is None:
-        method, found = "sampled", clopper_pearson(sampled_count(tails), DRAWS)
-    low, high = found
+    interval = bracket(tails)
+    if interval is None and _is_smooth(side):
+        method, interval = "approximate", (guess, min(1.0, _ALLOWANCE * guess))
+    if interval is None:
+        method, interval = "sampled", clopper_pearson(sampled_count(tails), DRAWS)
+    low, high = interval
     return PermutationResult(
         p_value=high, p_low=low, p_high=high, method=method, p_saddlepoint=guess
     )

@@ -1,4 +1,4 @@
-"""Scores of two sets whose labels are permuted, and the tails of their difference."""
+"""Hold the scores of two sets whose labels are permuted, and the tails of their difference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Sides = Literal["both", "targets"]
 
 
 def require_sides(sides: Sides) -> None:
-    """Refuse a choice of sides that does not exist: it would silently mean another one."""
+    """Raise if a choice of sides does not exist."""
     if sides not in ("both", "targets"):
         message = f"sides is 'both' or 'targets', not {sides!r}"
         raise ValueError(message)
@@ -58,8 +58,8 @@ class PermutationResult:
     p_saddlepoint: float | None = None
 
 
-def least_proven(methods: list[PMethod]) -> PMethod:
-    """Name the method of a p that rests on several of them."""
+def least_certain_method(methods: list[PMethod]) -> PMethod:
+    """Return the least certain of the methods by which several p-values were computed."""
     return max(methods, key=_BY_PROOF.index)
 
 
@@ -69,13 +69,13 @@ _SMALLEST: Final = 1e-100
 
 
 def mean(values: Iterable[float]) -> float:
-    """Arithmetic mean, correctly rounded and so the same in any order."""
+    """Return the arithmetic mean, correctly rounded and so independent of the order."""
     listed = list(values)
     return math.fsum(listed) / len(listed)
 
 
-def spread(values: Vector) -> float:
-    """Sample standard deviation (ddof 1) of `(n,)`, the same in any order."""
+def sample_std(values: Vector) -> float:
+    """Return the sample standard deviation (ddof 1) of `(n,)`, independent of the order."""
     centred = values - mean(values)
     return math.sqrt(math.fsum(centred * centred) / (len(values) - 1))
 
@@ -149,11 +149,8 @@ class Side:
         return len(self.first), len(self.second)
 
     def fault(self) -> DegenerateTestError | None:
-        """Say why this side cannot be tested, if it cannot.
-
-        A set of one image has no variance of its own, without which unequal sizes cannot be judged
-        (and 1 against 1 reads d = 1.41 whatever the image).
-        """
+        """Return why this side cannot be tested, or None."""
+        # One image has no variance, which unequal sizes need; 1 against 1 always gives d = 1.41.
         for role, size in zip(self.roles, self.sizes, strict=True):
             if size < 2:
                 message = f"{role} holds {size} image; at least two are needed in each set compared"
@@ -166,13 +163,13 @@ class Side:
                 "standardise them before the test"
             )
             return DegenerateTestError(message)
-        if spread(pooled) <= _CONSTANT * largest:
+        if sample_std(pooled) <= _CONSTANT * largest:
             return constant_scores(self.roles)
         return None
 
 
 def constant_scores(roles: tuple[str, str]) -> DegenerateTestError:
-    """Make the error for scores that are all equal, which have no effect size."""
+    """Return the error for scores that are all equal, which have no effect size."""
     return DegenerateTestError(
         f"all images of {roles[0]} and {roles[1]} have the same association with the other side "
         "up to rounding, so no effect size follows",
@@ -251,7 +248,9 @@ def tails_of(side: Side, alternative: Alternative) -> tuple[Tail, ...]:
     is_first = len(side.first) == size
     tolerance = _TIE * side.magnitude
     if alternative == "two-sided":
-        return _both(centred, size, abs(observed), tolerance, equal=side.sizes == (size, size))
+        return _both_tails(
+            centred, size, abs(observed), tolerance, equal=side.sizes == (size, size)
+        )
     threshold = (observed if alternative == "greater" else -observed) - tolerance
     upwards = (alternative == "greater") == is_first
     scores = centred if upwards else _mirrored(centred)
@@ -259,13 +258,13 @@ def tails_of(side: Side, alternative: Alternative) -> tuple[Tail, ...]:
 
 
 def require_alternative(alternative: Alternative) -> None:
-    """Refuse an alternative that does not exist: it would silently mean another one."""
+    """Raise if an alternative does not exist."""
     if alternative not in ("two-sided", "greater", "less"):
         message = f"alternative is 'two-sided', 'greater' or 'less', not {alternative!r}"
         raise ValueError(message)
 
 
-def _both(
+def _both_tails(
     centred: Vector, size: int, observed: float, tolerance: float, *, equal: bool
 ) -> tuple[Tail, ...]:
     """Both tails of a two-sided test."""
@@ -274,8 +273,8 @@ def _both(
         return ()
     # Exchanging A and B turns every sign; taking the mirror images in an order of their own gives
     # both questions the same answer to the last bit.
-    one, other = sorted((centred, _mirrored(centred)), key=tuple)
-    halves, ways = ((one,), 2) if equal else ((one, other), 1)
+    lesser, greater = sorted((centred, _mirrored(centred)), key=tuple)
+    halves, ways = ((lesser,), 2) if equal else ((lesser, greater), 1)
     return tuple(
         Tail(scores=half, size=size, threshold=threshold, ways=ways, tolerance=tolerance)
         for half in halves
