@@ -20,6 +20,7 @@ from pytest_visualbias.embeddings.cache_location import (
 )
 from pytest_visualbias.embeddings.cache_maintenance import clear, count_images, list_cache, prune
 from pytest_visualbias.errors import UsageError
+from pytest_visualbias.reports.formatting import format_count
 from pytest_visualbias.spec.urls import Url, place
 from pytest_visualbias.stimuli.byte_sizes import parse_size, shown_size
 from pytest_visualbias.stimuli.digest_cache import DigestCache
@@ -35,13 +36,13 @@ def shared_info(shared: SharedCache) -> Iterator[str]:
     """Yield what lies in a cache at a URL; how many images, only the content of all files says."""
     keys, leftovers = shared.survey()
     yield f"cache at {shared.url}"
-    yield f"{_counted(len(keys), 'key')}, each a network at a layer or results of tests"
+    yield f"{format_count(len(keys), 'key')}, each a network at a layer or results of tests"
     files = sum(len(key.files) for key in keys)
-    yield f"{_counted(files, 'file')}, {shown_size(sum(key.size for key in keys))}"
+    yield f"{format_count(files, 'file')}, {shown_size(sum(key.size for key in keys))}"
     if keys:
         yield f"written between {_day(keys[0].written)} and {_day(keys[-1].written)}"
     if leftovers:
-        yield f"to prune: {_counted(len(leftovers), 'leftover')} of killed runs"
+        yield f"to prune: {format_count(len(leftovers), 'leftover')} of killed runs"
 
 
 def shared_prune(
@@ -59,7 +60,7 @@ def shared_prune(
     shared.remove([*files, *leftovers])
     freed = shown_size(sum(entry.size or 0 for entry in [*files, *leftovers]))
     remaining = shown_size(sum(key.size for key in keys if key not in doomed))
-    counts = f"{_counted(len(doomed), 'key')} and {_counted(len(leftovers), 'leftover')}"
+    counts = f"{format_count(len(doomed), 'key')} and {format_count(len(leftovers), 'leftover')}"
     return f"removed {counts}, {freed}; {remaining} left at {shared.url}"
 
 
@@ -72,10 +73,6 @@ def _overflow(keys: Sequence[RemoteCacheKey], limit: int) -> list[RemoteCacheKey
         doomed.append(key)
         excess -= key.size
     return doomed
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _day(seconds: float) -> str:
@@ -150,8 +147,8 @@ def _folder(named: Path | None) -> Path:
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise UsageError(f"{folder} is not a folder; say with --cache where the cache is")
-    raise UsageError(f"there is no cache in {folder}; say with --cache where it is")
+        raise UsageError(f"{folder} is not a folder", "say with --cache where the cache is")
+    raise UsageError(f"there is no cache in {folder}", "say with --cache where it is")
 
 
 def _place(text: str) -> Path | Url:
@@ -188,21 +185,21 @@ def _told(cache_contents: CacheContents) -> Iterator[str]:
     keys = [key for key in cache_contents.keys if not key.is_outdated]
     outdated = [key for key in cache_contents.keys if key.is_outdated]
     files = sum(len(key.files) for key in keys)
-    yield f"{_counted(len(keys), 'key')}, each a network at a layer or results of tests"
-    yield f"{_counted(count_images(keys), 'image')}"
-    yield f"{_counted(files, 'file')}, {_sum(keys)}"
+    yield f"{format_count(len(keys), 'key')}, each a network at a layer or results of tests"
+    yield f"{format_count(count_images(keys), 'image')}"
+    yield f"{format_count(files, 'file')}, {_sum(keys)}"
     if keys:
         yield f"used between {_day(keys[0].used)} and {_day(keys[-1].used)}"
     if cache_contents.fetched:
-        urls = _counted(len(cache_contents.fetched), "URL")
+        urls = format_count(len(cache_contents.fetched), "URL")
         yield f"copies of {urls}: {_sum(cache_contents.fetched)}"
     yield f"digests of files: {shown_size(cache_contents.memo)}"
     if outdated:
-        outdated_keys = _counted(len(outdated), "key")
+        outdated_keys = format_count(len(outdated), "key")
         yield f"to prune: {outdated_keys} of older versions, {_sum(outdated)}"
     if cache_contents.leftovers:
         size = shown_size(sum(cache_contents.leftovers.values()))
-        leftovers = _counted(len(cache_contents.leftovers), "leftover")
+        leftovers = format_count(len(cache_contents.leftovers), "leftover")
         yield f"to prune: {leftovers} of killed runs, {size}"
 
 
@@ -219,7 +216,7 @@ def _prune(options: argparse.Namespace) -> int:
     removed = _read(clear if options.all else functools.partial(prune, **bounds), folder)
     for problem in removed.problems:
         print(problem, file=sys.stderr)
-    keys, leftovers = _counted(removed.keys, "key"), _counted(removed.leftovers, "leftover")
+    keys, leftovers = format_count(removed.keys, "key"), format_count(removed.leftovers, "leftover")
     remaining = shown_size(_read(list_cache, folder).size)
     print(
         f"removed {keys} and {leftovers}, {shown_size(removed.size)}; {remaining} left in {folder}"
@@ -232,7 +229,7 @@ def _read(action: Callable[[Path], Result], folder: Path) -> Result:
         return action(folder)
     except OSError as error:
         raise UsageError(
-            f"{error.filename} cannot be read ({error.strerror}); correct its permissions"
+            f"{error.filename} cannot be read ({error.strerror})", "correct its permissions"
         ) from None
 
 

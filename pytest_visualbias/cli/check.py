@@ -25,6 +25,7 @@ from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import judged_together
 from pytest_visualbias.models.checkpoint_headers import doubled, flaws_of
 from pytest_visualbias.models.encoder import Context, find_source
+from pytest_visualbias.reports.formatting import format_count
 from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_gated
 from pytest_visualbias.spec.error_messages import shortened
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
@@ -114,7 +115,8 @@ def _is_sound(
     problems |= {*_misnamed(path), *_undecodable(checked), *models.missing, *recorded.problems}
     warnings = {text for group in checked.warnings.values() for text in group} | {*models.doubled}
     (problems if options.strict else warnings).update(recorded.warnings)
-    counts = f"{counted(len(file.spec.tests), 'test')}, {counted(len(file.spec.models), 'model')}"
+    tests = format_count(len(file.spec.tests), "test")
+    counts = f"{tests}, {format_count(len(file.spec.models), 'model')}"
     # First, as what follows is of this one among others.
     print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
     shortened_problems = (shortened(problem, file.folder, Path.cwd()) for problem in problems)
@@ -155,8 +157,8 @@ def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
     """Return how many stimuli a set has: its images, or its groups and their images."""
     if groups_path(spec, stimuli.concept) is None:
         return str(len(stimuli))
-    groups = counted(len(grouped(spec, stimuli)), "group")
-    return f"{groups} ({counted(len(stimuli), stimuli.noun)})"
+    groups = format_count(len(grouped(spec, stimuli)), "group")
+    return f"{groups} ({format_count(len(stimuli), stimuli.noun)})"
 
 
 def _reach(
@@ -192,11 +194,6 @@ def _by_line(text: str) -> list[tuple[int, str]]:
     """Return what sorts line 7 before line 18."""
     parts = re.split(r"([0-9]{1,15})", text)
     return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number of things in words."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _misnamed(path: Path) -> Iterator[str]:

@@ -23,6 +23,7 @@ from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.evaluation.settings import RunSettings
+from pytest_visualbias.reports.formatting import format_count
 from pytest_visualbias.spec.error_messages import shortened
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.urls import place
@@ -293,14 +294,14 @@ def _check(options: argparse.Namespace) -> None:
         require_ray()
         if options.device.startswith("cuda:"):
             raise UsageError(
-                f"--device {options.device} is a GPU of one machine; leave it out, for Ray gives "
-                "every worker its own"
+                f"--device {options.device} is a GPU of one machine",
+                "leave it out, for Ray gives every worker its own",
             )
         return
     for name in ("address", "gpus_per_task", "workers", "shard"):
         if getattr(options, name) is not None:
             option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is for --engine ray; add that, or leave it out")
+            raise UsageError(f"{option} is for --engine ray", "add that, or leave it out")
 
 
 def _session(
@@ -346,8 +347,8 @@ def _on_ray(
         finally:
             if dispatch.lost or dispatch.again:
                 print(
-                    f"{_many(dispatch.lost, 'worker')} lost, "
-                    f"{_many(dispatch.again, 'task')} given out again",
+                    f"{format_count(dispatch.lost, 'worker')} lost, "
+                    f"{format_count(dispatch.again, 'task')} given out again",
                     file=sys.stderr,
                 )
 
@@ -386,14 +387,10 @@ def _told(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
     elif not outcome.failed:
         counts = ", ".join(
             (
-                _many(outcome.images, "image"),
-                _many(outcome.networks, "network"),
-                _many(outcome.layers, "layer"),
+                format_count(outcome.images, "image"),
+                format_count(outcome.networks, "network"),
+                format_count(outcome.layers, "layer"),
             )
         )
         print(f"{name}: {counts}; {outcome.embedded} embedded now")
     return not faults
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -73,12 +73,10 @@ def _positive(text: str) -> float:
     return value
 
 
-def _count(minimum: int, maximum: int) -> Callable[[str], int]:
+def _count(low: int, high: int) -> Callable[[str], int]:
     def count(text: str) -> int:
-        if not (text.isdecimal() and minimum <= int(text) <= maximum):
-            raise argparse.ArgumentTypeError(
-                f"'{text}' is not from {minimum} to {maximum}; give that"
-            )
+        if not (text.isdecimal() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"'{text}' is not from {low} to {high}; give that")
         return int(text)
 
     return count
@@ -105,7 +103,7 @@ def _way(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
     urls = [entry.url for target in targets for entry in target.entries if entry.url is not None]
     for mirror in mirrors:
         if all(mirror.url(url) is None for url in urls):
-            raise UsageError(f"--mirror: no URL begins with '{mirror.prefix}'; correct it")
+            raise UsageError(f"--mirror: no URL begins with '{mirror.prefix}'", "correct it")
     return Way(
         mirrors=mirrors,
         proxy=None if options.proxy is None else parse_proxy(options.proxy),
@@ -208,6 +206,6 @@ def _consent(target: Target, *, is_given: bool) -> None:
             return
         raise UsageError(f"{target.name}: nothing is fetched, as the licence is not accepted")
     raise UsageError(
-        f"{target.name}: nothing is fetched before the licence is accepted; read it above and add "
-        "--accept-licence"
+        f"{target.name}: nothing is fetched before the licence is accepted",
+        "read it above and add --accept-licence",
     )

@@ -52,7 +52,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
             dest=name,
             type=place,
             metavar="FILE",
-            help=f"write {kind.description}" + ("; - is standard output" if kind.is_stream else ""),
+            help=f"write {kind.title}" + ("; - is standard output" if kind.is_stream else ""),
         )
     parser.add_argument("--title", help="what to call it")
     parser.add_argument(

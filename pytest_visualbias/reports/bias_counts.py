@@ -283,7 +283,7 @@ def _count(
     threshold: float,
 ) -> BiasCount:
     significant = _below(members, threshold)
-    untrained_significant = [_below(network, threshold) for network in untrained]
+    in_untrained = [_below(network, threshold) for network in untrained]
     one_sided = [member for member in members.values() if member.is_one_sided]
     return BiasCount(
         threshold=threshold,
@@ -293,12 +293,8 @@ def _count(
         opposite=sum(member.p > 1 - threshold for member in one_sided) if one_sided else None,
         holm=sum(member.holm < threshold for member in members.values()),
         bh=sum(member.bh < threshold for member in members.values()),
-        random=sum(map(len, untrained_significant)) / len(untrained_significant)
-        if untrained_significant
-        else None,
-        beyond_random=_beyond(significant, untrained_significant)
-        if untrained_significant
-        else None,
+        random=sum(map(len, in_untrained)) / len(in_untrained) if in_untrained else None,
+        beyond_random=_beyond(significant, in_untrained) if in_untrained else None,
         strength=sum(abs(member.effect) for member in significant.values()),
     )
 
@@ -331,22 +327,20 @@ def count_tables(
     specs: dict[str, list[BiasCounts]] = {}
     for count in bias_counts(records, [THRESHOLD], p="p_verdict"):
         specs.setdefault(count.spec, []).append(count)
-    layers_per_table = max(1, (width - NAMES) // COLUMN)
+    per_table = max(1, (width - NAMES) // COLUMN)
     for spec, counts in specs.items():
-        max_tests = max(count.tests for count in counts)
-        if max_tests < FEWEST_TESTS:
+        total = max(count.tests for count in counts)
+        if total < FEWEST_TESTS:
             continue
         layers = list(dict.fromkeys(count.layer for count in counts))
-        for start in range(0, len(layers), layers_per_table):
+        for start in range(0, len(layers), per_table):
             # Not the table's own title: that would be broken to the width of a narrow table.
             yield Text(f"\n{visible(spec)} :: number of biases", style="bold")
-            yield _filled(empty(""), counts, layers[start : start + layers_per_table], max_tests)
-        yield from (Text(line) for line in _legend(counts, max_tests))
+            yield _filled(empty(""), counts, layers[start : start + per_table], total)
+        yield from (Text(line) for line in _legend(counts, total))
 
 
-def _filled(
-    table: Table, cells: Sequence[BiasCounts], layers: Sequence[str], max_tests: int
-) -> Table:
+def _filled(table: Table, cells: Sequence[BiasCounts], layers: Sequence[str], total: int) -> Table:
     table.add_column("model", overflow="fold", ratio=1)
     for layer in layers:
         table.add_column(
@@ -356,24 +350,24 @@ def _filled(
     for model, role in {cell.model: cell.role for cell in cells}.items():
         name = model if role == "gated" else f"{model} ({role})"
         row = (by_place.get((model, layer)) for layer in layers)
-        table.add_row(Text(visible(name)), *(Text(_table_cell(cell, max_tests)) for cell in row))
+        table.add_row(Text(visible(name)), *(Text(_table_cell(cell, total)) for cell in row))
     return table
 
 
-def _table_cell(cell: BiasCounts | None, max_tests: int) -> str:
+def _table_cell(cell: BiasCounts | None, total: int) -> str:
     if cell is None:
         return "-"
     count = cell.counts[0]
     beyond = [] if count.beyond_random is None else [count.beyond_random]
     numbers = "/".join(map(str, (count.raw, *beyond, count.holm)))
-    tests = "" if cell.tests == max_tests else f" of {cell.tests}"
+    tests = "" if cell.tests == total else f" of {cell.tests}"
     return f"{numbers}{tests}{FAILED if cell.control == 'failed' else ''}"
 
 
-def _legend(cells: Sequence[BiasCounts], max_tests: int) -> Iterator[str]:
+def _legend(cells: Sequence[BiasCounts], total: int) -> Iterator[str]:
     has_random = any(cell.counts[0].beyond_random is not None for cell in cells)
     beyond = " / what the untrained network does not show" if has_random else ""
     below = f"p < {THRESHOLD:g}"
-    yield f"of {max_tests} tests without controls: {below}{beyond} / {below} after Holm"
+    yield f"of {total} tests without controls: {below}{beyond} / {below} after Holm"
     if any(cell.control == "failed" for cell in cells):
         yield f"{FAILED} a positive control failed there: the number says nothing"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -48,8 +47,8 @@ def check_outcomes(report: Report) -> None:
             wrong = _wrong_control(row) if row.control == "positive" else _wrong(row)
             if wrong:
                 raise ReportError(
-                    f"{row.nodeid} is '{row.outcome}' in the report, but {wrong}: it was edited; "
-                    "run the gate again"
+                    f"{row.nodeid} is '{row.outcome}' in the report, but {wrong}: it was edited",
+                    "run the gate again",
                 )
 
 
@@ -295,7 +294,7 @@ def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
         if (model.spec, model.model) == (row.spec, row.model):
             return model.model_dump(mode="json")
     raise ReportError(
-        f"a report has results of '{row.model}' and does not say what that is; make it anew"
+        f"a report has results of '{row.model}' and does not say what that is", "make it anew"
     )
 
 
@@ -306,22 +305,10 @@ def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
     return entry_of(result, {**model, "trials": named})
 
 
-LEAST = 72
-
-
 def table(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
     """Return the changes between two reports, what is worse first."""
     stream = io.StringIO()
-    console = Console(
-        file=stream,
-        force_terminal=screen.has_colour,
-        no_color=not screen.has_colour,
-        width=max(screen.width, LEAST),
-        legacy_windows=False,
-        emoji=False,
-        highlight=False,
-        markup=False,
-    )
+    console = screen.console(stream)
     changes = [
         change
         for change in comparison.changes
@@ -338,7 +325,7 @@ def table(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
         console.print(Text(visible(text), style="yellow"), soft_wrap=True)
     console.print(Text(_last(comparison)), soft_wrap=True)
     text = without_commands(stream.getvalue())
-    return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
+    return screen.encodable(text)
 
 
 def _table_rows(changes: list[Change], screen: Screen) -> Table:

@@ -47,9 +47,7 @@ def _shown(character: str) -> str:
 
 def markdown_text(text: str) -> str:
     """Return a text in one line of Markdown, or a cell of a table, that means just itself."""
-    escaped = "".join(
-        _entity(character) if character in MARKUP else character for character in visible(text)
-    )
+    escaped = "".join(_entity(sign) if sign in MARKUP else sign for sign in visible(text))
     escaped = LINK.sub(_unlinked, escaped)
     # At the beginning of a line these would make a heading, a list or a quotation.
     if escaped[:1] in tuple("#+-=>") or re.match(r"\d+[.)]", escaped):
@@ -67,9 +65,7 @@ def markdown_code(text: str) -> str:
 
 def html_code(text: str) -> str:
     """Return a name as code in HTML that stands inside of Markdown."""
-    escaped = "".join(
-        _entity(character) if character in MARKUP else character for character in visible(text)
-    )
+    escaped = "".join(_entity(sign) if sign in MARKUP else sign for sign in visible(text))
     return f"<code>{LINK.sub(_unlinked, escaped)}</code>"
 
 

@@ -164,7 +164,7 @@ class RenderOptions:
 class Format:
     """One kind of file."""
 
-    description: str
+    title: str
     text: Callable[[Report, RenderOptions], str]
     is_kept: bool = False
     is_stream: bool = True
@@ -195,15 +195,12 @@ def _model_card(report: Report, options: RenderOptions) -> str:
 # A format is a line here, and an option in `plugin` and in `cli_reports`. What is dear to import is
 # imported in its function.
 FORMATS: Mapping[str, Format] = {
-    "json": Format(description="the JSON report", text=_json),
-    "html": Format(description="a page of HTML that needs no network", text=_html),
-    "md": Format(description="Markdown for a pull request", text=_markdown),
-    "csv": Format(description="comma-separated values", text=_csv),
+    "json": Format(title="the JSON report", text=_json),
+    "html": Format(title="a page of HTML that needs no network", text=_html),
+    "md": Format(title="Markdown for a pull request", text=_markdown),
+    "csv": Format(title="comma-separated values", text=_csv),
     "model_card": Format(
-        description="a model card, or our section of it",
-        text=_model_card,
-        is_kept=True,
-        is_stream=False,
+        title="a model card, or our section of it", text=_model_card, is_kept=True, is_stream=False
     ),
 }
 
@@ -236,10 +233,10 @@ def write(
     except OSError as error:
         reason = error.strerror or str(error)
         raise ReportError(
-            f"the report {path} cannot be written ({reason}); choose another"
+            f"the report {path} cannot be written ({reason})", "choose another"
         ) from None
     except UnicodeDecodeError:
-        raise ReportError(f"{path} is not UTF-8, so it stays as it is; choose another") from None
+        raise ReportError(f"{path} is not UTF-8, so it stays as it is", "choose another") from None
 
 
 def _write_to_url(name: str, report: Report, url: Url, options: RenderOptions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pytest_visualbias.results import format_effect
 from pytest_visualbias.spec.test_kinds import RATES, class_text
 
 if TYPE_CHECKING:
@@ -80,6 +81,24 @@ def limits_of(record: ResultRecord) -> list[float]:
     if limit is None or record.role != "gated":
         return []
     return {"greater": [limit], "less": [-limit]}.get(record.alternative, [-limit, limit])
+
+
+def group_by_model(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
+    """Return the results of each spec and model together."""
+    groups: dict[tuple[str, str], list[ResultRecord]] = {}
+    for record in records:
+        groups.setdefault((record.spec, record.model), []).append(record)
+    return list(groups.values())
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return a number of things: ``1 image``, ``2 images``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def format_optional(value: float | None) -> str:
+    """Return an effect, or a dash where there is none."""
+    return "-" if value is None else format_effect(value)
 
 
 FAILING = ("fail", "invalid", "error")

@@ -13,6 +13,8 @@ from pytest_visualbias.reports.formatting import (
     counted,
     deselected,
     faults,
+    format_optional,
+    group_by_model,
     label,
     rates_text,
     severity,
@@ -79,7 +81,7 @@ def _sections(report: Report) -> Iterator[Section]:
     signs = [f"- {clipped(text)}" for text in sign_changes(report.results)]
     if signs:
         yield Section(head="", rows=signs, foot="\n", content="sign changes")
-    for group in _groups(report.results):
+    for group in group_by_model(report.results):
         yield _group(group)
     yield from _growths([result for result in report.results if result.growth is not None])
     yield from _courses(report.results)
@@ -129,7 +131,7 @@ def _waivers(records: Sequence[ResultRecord]) -> Section:
             label(record),
             markdown_code(test_name(record)),
             _model(record),
-            _number(record.effect_judged),
+            format_optional(record.effect_judged),
             sizes_text(record.accept),
             str(record.accept.until),
             clipped(record.accept.reason),
@@ -224,20 +226,9 @@ def _asides(records: Iterable[ResultRecord]) -> Iterator[Section]:
         yield folded(title, "", rows, "rates")
 
 
-def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
-    groups: dict[tuple[str, str], list[ResultRecord]] = {}
-    for record in records:
-        groups.setdefault((record.spec, record.model), []).append(record)
-    return list(groups.values())
-
-
 def _numbers(record: ResultRecord) -> tuple[str, str, str]:
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
-    return _number(record.effect_judged), span(record.ci_low, record.ci_high), format_p(p)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else format_effect(value)
+    return format_optional(record.effect_judged), span(record.ci_low, record.ci_high), format_p(p)
 
 
 def _change(growth: GrowthRecord | None) -> str:

@@ -12,6 +12,7 @@ from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.document import provenance
 from pytest_visualbias.reports.escaping import markdown_code, markdown_text, visible
 from pytest_visualbias.reports.formatting import counted, deselected, faults, label, unit_of
+from pytest_visualbias.reports.markdown_sections import head, row
 from pytest_visualbias.reports.sentences import result_line, sign_text
 from pytest_visualbias.reports.series_notes import (
     as_judged,
@@ -43,6 +44,7 @@ METRICS: dict[Unit, str] = {
     "similarities": "mean-similarity",
     "gaps": "outcome-gap",
 }
+COLUMNS = ("test", "kind", "of", "effect", "interval", "p adj", "detectable", "growth", "verdict")
 Results = list[dict[str, Any]]
 
 
@@ -52,8 +54,8 @@ def own_entries(report: Report) -> dict[str, Results]:
         from huggingface_hub import ModelCardData
     except ImportError:
         raise ReportError(
-            "a model card needs huggingface_hub, which is not installed; "
-            "`pip install huggingface_hub`"
+            "a model card needs huggingface_hub, which is not installed",
+            "`pip install huggingface_hub`",
         ) from None
     groups: dict[str, list[ResultRecord]] = {}
     for record in report.results:
@@ -143,7 +145,8 @@ def _read(existing: Any) -> Results:  # noqa: ANN401 - from a file
     if not is_list:
         raise ReportError(
             f"the model card stays as it is: its '{KEY}' is no list of models with a name and "
-            "results; mend it"
+            "results",
+            "mend it",
         )
     return list(existing)
 
@@ -203,16 +206,14 @@ def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
 
 
 def _results(model: str, records: Sequence[ResultRecord]) -> str:
-    head = ("test", "kind", "of", "effect", "interval", "p adj", "detectable", "growth", "verdict")
-    model_records = [record for record in records if record.model == model]
-    step = numbers_of(model_records)
+    rows = [record for record in records if record.model == model]
+    step = numbers_of(rows)
     title = f"### Results of {markdown_code(model)}" + (f", {markdown_text(step)}" if step else "")
     lines = [
         title,
         "",
-        _row(head),
-        _row(["---"] * len(head)),
-        *(_row(_cells(record)) for record in model_records),
+        head(*COLUMNS).rstrip("\n"),
+        *(row(*_cells(record)) for record in rows),
     ]
     return "\n".join(lines)
 
@@ -242,14 +243,14 @@ def _cells(record: ResultRecord) -> list[str]:
 
 
 def _notes(records: Sequence[ResultRecord]) -> Iterator[str]:
-    notable = [record for record in records if label(record) not in ("pass", "reported")]
+    notable = [result for result in records if label(result) not in ("pass", "reported")]
     lines = []
-    for record in notable:
+    for result in notable:
         waiver = (
-            f" Waiver until {record.accept.until}: {record.accept.reason}" if record.accept else ""
+            f" Waiver until {result.accept.until}: {result.accept.reason}" if result.accept else ""
         )
-        name = markdown_code(f"{record.model}::{record.test}[{record.layer}]")
-        lines.append(f"- **{label(record)}** {name}: {markdown_text(result_line(record) + waiver)}")
+        name = markdown_code(f"{result.model}::{result.test}[{result.layer}]")
+        lines.append(f"- **{label(result)}** {name}: {markdown_text(result_line(result) + waiver)}")
     if lines:
         yield "### What did not pass, or passed by a waiver"
         yield "\n".join(lines)
@@ -263,9 +264,9 @@ def _stimuli(records: Sequence[ResultRecord]) -> Iterator[str]:
     }
     if sets:
         yield "### Stimuli"
-        lines = [_row(["set", "images", "digest of the set"]), _row(["---"] * 3)]
+        lines = [head("set", "images", "digest of the set").rstrip("\n")]
         lines += [
-            _row([markdown_code(stimuli.concept), str(stimuli.n), f"`{stimuli.digest[:12]}`"])
+            row(markdown_code(stimuli.concept), str(stimuli.n), f"`{stimuli.digest[:12]}`")
             for stimuli in sets.values()
         ]
         yield "\n".join(lines)
@@ -302,18 +303,12 @@ def _ways(records: Sequence[ResultRecord]) -> Iterator[str]:
             f"alternative {record.alternative}"
         )
         if record.control:
-            way = (
-                f"alpha {record.alpha:g}, alternative {record.alternative}, "
-                f"as {record.control} control"
-            )
+            control = f"as {record.control} control"
+            way = f"alpha {record.alpha:g}, alternative {record.alternative}, {control}"
         ways.setdefault(way, {})[record.test] = None
     for way, tests in ways.items():
         names = ", ".join(map(markdown_code, tests))
         yield f"- judged by {markdown_text(way)}" + (f": {names}" if len(ways) > 1 else "")
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 BEGIN = "<!-- pytest-visualbias:begin -->"
@@ -397,13 +392,14 @@ def _body(body: str, ours: str) -> str:
     if kinds != [True, False]:
         raise ReportError(
             "the model card stays as it is: its marks of pytest-visualbias, "
-            f"'{BEGIN}' and '{END}', do not stand there once each in this order; mend them"
+            f"'{BEGIN}' and '{END}', do not stand there once each in this order",
+            "mend them",
         )
     return body[: markers[0].start()] + block + body[markers[1].end() :]
 
 
 def _damaged(problem: str) -> ReportError:
     return ReportError(
-        f"the model card stays as it is: the metadata between its first two '---' {problem}; "
-        "mend it"
+        f"the model card stays as it is: the metadata between its first two '---' {problem}",
+        "mend it",
     )

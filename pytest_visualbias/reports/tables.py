@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.reports.escaping import visible
-from pytest_visualbias.reports.formatting import is_standardised, label, limits_of, unit_of
+from pytest_visualbias.reports.formatting import (
+    format_optional,
+    is_standardised,
+    label,
+    limits_of,
+    unit_of,
+)
 from pytest_visualbias.reports.series_notes import numbers_of
 from pytest_visualbias.results import format_effect, format_p
 
@@ -132,6 +139,9 @@ STYLES = {
 NARROW, WIDEST = 137, 153
 BAR = "bar"
 
+# Below this there is no room for the numbers of a table.
+MIN_WIDTH = 72
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Screen:
@@ -145,6 +155,30 @@ class Screen:
     def arrow(self) -> str:
         """Between before and after."""
         return "→" if self.has_unicode else "->"
+
+    @property
+    def table_width(self) -> int:
+        """Columns of a table: numbers are not shortened, lines wrap."""
+        return max(self.width, MIN_WIDTH)
+
+    def console(self, stream: TextIO) -> Console:
+        """Return a console that writes to a stream as the screen shows it."""
+        return Console(
+            file=stream,
+            force_terminal=self.has_colour,
+            no_color=not self.has_colour,
+            width=self.table_width,
+            legacy_windows=False,
+            emoji=False,
+            highlight=False,
+            markup=False,
+        )
+
+    def encodable(self, text: str) -> str:
+        """Return a text in characters that the screen has."""
+        if self.has_unicode:
+            return text
+        return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def title_of(records: Sequence[ResultRecord]) -> str:
@@ -184,7 +218,9 @@ def result_table(
         if has_growth:
             cells.append(_growth(record, screen))
         if has_excess:
-            cells.append(_number(record.excess.value if record.excess is not None else None))
+            cells.append(
+                format_optional(record.excess.value if record.excess is not None else None)
+            )
         verdict = Text(label(record), style=STYLES[label(record)])
         table.add_row(*(Text(cell) for cell in cells), verdict)
     return table
@@ -210,12 +246,12 @@ def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:
     # Of a classifier the gap is the effect, which is not said twice.
     gap = record.gap if is_standardised(record) else None
     return {
-        "effect": _number(record.effect_judged),
+        "effect": format_optional(record.effect_judged),
         BAR: bar(record, Glyphs.of(has_unicode=screen.has_unicode)),
         "interval": _interval(record),
         "p adj": format_p(p),
-        "targets": _number(record.effect_size if record.sides is not None else None),
-        "attrib.": _number(record.effect_size_attributes),
+        "targets": format_optional(record.effect_size if record.sides is not None else None),
+        "attrib.": format_optional(record.effect_size_attributes),
         "gap": "-" if gap is None else f"{gap:+.3f}",
         "p": format_p(record.p_verdict),
         "detectable": "-" if record.detectable is None else f"{record.detectable:.2f}",
@@ -244,13 +280,9 @@ def label_table(key: str, rows: Iterable[LabelSummary], screen: Screen) -> Table
     for row in rows:
         effect = "-" if row.effect is None else f"{row.effect:.2f}"
         counts = [str(row.models), str(row.tests)]
-        cells = [visible(row.value), *counts, effect, _number(row.growth), str(row.failing)]
+        cells = [visible(row.value), *counts, effect, format_optional(row.growth), str(row.failing)]
         table.add_row(*(Text(cell) for cell in cells))
     return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else format_effect(value)
 
 
 def _interval(record: ResultRecord) -> str:

@@ -7,13 +7,12 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from pytest_visualbias.errors import without_commands
 from pytest_visualbias.reports.bias_counts import count_tables, label_summaries, rank_correlations
 from pytest_visualbias.reports.escaping import visible, visible_lines
-from pytest_visualbias.reports.formatting import label, opening, rate_lines, unit_of
+from pytest_visualbias.reports.formatting import group_by_model, label, opening, rate_lines, unit_of
 from pytest_visualbias.reports.image_examples import carrier_lines
 from pytest_visualbias.reports.sentences import (
     Shared,
@@ -45,6 +44,8 @@ from pytest_visualbias.results import format_effect
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from rich.console import Console
+
     from pytest_visualbias.reports.bias_counts import RankCorrelation
     from pytest_visualbias.results import ResultRecord
 
@@ -55,9 +56,6 @@ UNTOLD = ("pass", "reported")
 # Of these one cause, such as a checkpoint or a positive control, keeps many tests from speaking.
 SHARED = ("error", "invalid")
 OPENING = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
-
-# Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
-LEAST = 72
 
 # A table with more tests than this shows what has to be known, and counts the rest.
 LONG = 15
@@ -74,16 +72,7 @@ def render(
 ) -> str:
     """Return the summary of a run."""
     stream = io.StringIO()
-    console = Console(
-        file=stream,
-        force_terminal=screen.has_colour,
-        no_color=not screen.has_colour,
-        width=max(screen.width, LEAST),
-        legacy_windows=False,
-        emoji=False,
-        highlight=False,
-        markup=False,
-    )
+    console = screen.console(stream)
     if records:
         verdict, count = opening(records, is_strict=is_strict, is_broken=is_broken)
         first = Text(f"{verdict}: ", style=OPENING[verdict])
@@ -103,7 +92,7 @@ def render(
     # Tables fill their width with spaces, and may fold a name before what makes it a command.
     lines = stream.getvalue().splitlines()
     text = "".join(f"{without_commands(line.rstrip())}\n" for line in lines)
-    return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
+    return screen.encodable(text)
 
 
 def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, more: str) -> None:
@@ -145,7 +134,7 @@ def _is_unlike(record: ResultRecord) -> bool:
 def _tables(
     console: Console, records: Sequence[ResultRecord], screen: Screen, *, has_all: bool
 ) -> None:
-    for group in _groups(records):
+    for group in group_by_model(records):
         selected = (
             group
             if has_all or len(group) <= LONG
@@ -169,12 +158,12 @@ def _tables(
         console.print()
         console.print(label_table(key, rows, screen))
     empty = partial(empty_table, screen=screen)
-    for part in count_tables(records, empty, max(screen.width, LEAST)):
+    for part in count_tables(records, empty, screen.table_width):
         console.print(part)
 
 
 def _courses(console: Console, group: Sequence[ResultRecord], screen: Screen) -> None:
-    lines = course_lines(group, width=max(screen.width, LEAST), has_unicode=screen.has_unicode)
+    lines = course_lines(group, width=screen.table_width, has_unicode=screen.has_unicode)
     for index, line in enumerate(lines):
         if not index:
             console.print()
@@ -185,13 +174,6 @@ def _trials(console: Console, group: Sequence[ResultRecord]) -> None:
     for record in group:
         if (text := trials_text(record)) is not None:
             console.print(Text(visible(f"{record.test} [{record.layer}]: {text}")), soft_wrap=True)
-
-
-def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
-    groups: dict[tuple[str, str], list[ResultRecord]] = {}
-    for record in records:
-        groups.setdefault((record.spec, record.model), []).append(record)
-    return list(groups.values())
 
 
 def _is_told(record: ResultRecord) -> bool:

@@ -76,31 +76,23 @@ class Chosen:
 
 def choose(seen: Repository, recognise: Recogniser) -> Chosen:
     """Choose the newest checkpoint as the model after, and one that is called so as that before."""
-    largest = max(
-        (checkpoint.size for checkpoint in seen.checkpoints if not checkpoint.is_pointer), default=0
-    )
-    likely = [
-        checkpoint
-        for checkpoint in seen.checkpoints
-        if checkpoint.is_pointer or checkpoint.size >= SHARE * largest
-    ]
-    earlier = [
-        checkpoint for checkpoint in likely if BEFORE.search(Path(checkpoint.path).name.lower())
-    ]
-    later = [checkpoint for checkpoint in likely if checkpoint not in earlier]
+    largest = max((file.size for file in seen.checkpoints if not file.is_pointer), default=0)
+    likely = [file for file in seen.checkpoints if file.is_pointer or file.size >= SHARE * largest]
+    earlier = [file for file in likely if BEFORE.search(Path(file.path).name.lower())]
+    later = [file for file in likely if file not in earlier]
     if not later:
         return _of_before_only(seen, earlier, recognise) if earlier else _stand_in(seen)
-    after, recognised, why, damaged = _newest(seen, later, recognise)
-    if recognised is None:
+    after, network, why, damaged = _newest(seen, later, recognise)
+    if network is None:
         return dataclasses.replace(_unrecognised(seen, after, why), left_out=damaged)
-    before = _before(seen, earlier, recognised, recognise)
-    text = _timm(recognised.name, after, recognised.container)
+    before = _before(seen, earlier, network, recognise)
+    text = _timm(network.name, after, network.container)
     entry = Entry(
-        name="after", text=text, why=f"its weights fit timm's {recognised.name}{_also(recognised)}"
+        name="after", text=text, why=f"its weights fit timm's {network.name}{_also(network)}"
     )
     return Chosen(
         entries=(*([before[0]] if before else []), entry),
-        architecture=recognised.name,
+        architecture=network.name,
         checkpoints=(after, *([before[1]] if before else [])),
         left_out=damaged,
     )
@@ -124,14 +116,14 @@ def _of_before_only(
 ) -> Chosen:
     """Gate a checkpoint that is called like one before, where there is no other."""
     checkpoint = earlier[0]
-    _, recognised, why, _ = _newest(seen, [checkpoint], recognise)
-    if recognised is None:
+    _, network, why, _ = _newest(seen, [checkpoint], recognise)
+    if network is None:
         return _unrecognised(seen, checkpoint, why)
-    text = _timm(recognised.name, checkpoint, recognised.container)
+    text = _timm(network.name, checkpoint, network.container)
     entry = Entry(
-        name="after", text=text, why=f"its weights fit timm's {recognised.name}{_also(recognised)}"
+        name="after", text=text, why=f"its weights fit timm's {network.name}{_also(network)}"
     )
-    return Chosen(entries=(entry,), architecture=recognised.name, checkpoints=(checkpoint,))
+    return Chosen(entries=(entry,), architecture=network.name, checkpoints=(checkpoint,))
 
 
 def _recognised(
@@ -141,10 +133,10 @@ def _recognised(
     if checkpoint.is_pointer:
         return None, "it is a Git LFS pointer here; run 'git lfs pull' and 'visualbias init' again"
     named = [mention.name for mention in seen.mentions]
-    recognised = recognise(seen.folder / checkpoint.path, named=named)
+    network = recognise(seen.folder / checkpoint.path, named=named)
     return (
-        recognised,
-        "" if recognised is not None else "no architecture of timm that was tried fits it",
+        network,
+        "" if network is not None else "no architecture of timm that was tried fits it",
     )
 
 

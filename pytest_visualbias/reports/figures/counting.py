@@ -75,7 +75,7 @@ def _curves(
 ) -> Figure:
     names = [(name, caption) for name, caption in counted if _has(cells, name)]
     figure, panels = panels_of(len(names), COLUMNS, height=2.2)
-    max_tests = max(cell.tests for cell in cells)
+    total = max(cell.tests for cell in cells)
     for axes, (name, caption) in zip(panels, names, strict=True):
         axes.set_title(caption)
         axes.set_xscale("log")
@@ -86,14 +86,14 @@ def _curves(
         axes.grid(color="#E6E6E6", lw=0.5)
         if name == "raw":
             axes.plot(
-                thresholds(), [t * max_tests for t in thresholds()], color="#BBBBBB", lw=1, ls=":"
+                thresholds(), [t * total for t in thresholds()], color="#BBBBBB", lw=1, ls=":"
             )
         for cell in cells:
             ys = [getattr(count, name) for count in cell.counts]
             if None not in ys:
                 look = {key: looks[cell.model][key] for key in ("color", "linestyle")}
                 axes.step(thresholds(), ys, where="post", gid=f"{name}-{cell.model}", **look)
-    panels[0].set_ylabel(f"number of biases (of {max_tests} tests)")
+    panels[0].set_ylabel(f"number of biases (of {total} tests)")
     panels[0].set_ylim(bottom=0)
     panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     title(figure, "Number of biases over the threshold of p", spec, layer)
@@ -132,10 +132,10 @@ def _maps(spec: str, cells: Sequence[BiasCounts]) -> Figure:
     layers = list(dict.fromkeys(cell.layer for cell in cells))
     figure = Figure(figsize=(WIDTH, 0.22 * len(models) + 1.7), layout="constrained")
     panels = figure.subplots(1, 2, squeeze=False, sharey=True)[0]
-    max_tests = max(cell.tests for cell in cells)
+    total = max(cell.tests for cell in cells)
     below = f"p < {THRESHOLD:g}"
     for axes, name, caption in (
-        (panels[0], "raw", f"number of tests with {below} (of {max_tests})"),
+        (panels[0], "raw", f"number of tests with {below} (of {total})"),
         (panels[1], "strength", f"strength: sum of |d| of those with {below}"),
     ):
         values = np.full((len(models), len(layers)), np.nan)

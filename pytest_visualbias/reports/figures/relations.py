@@ -52,15 +52,13 @@ def transfer_figures(
     for spec, layer, members in by_place(grown):
         correlations = rank_correlations(members)
         for start in range(0, len(correlations), ON_A_PAGE):
-            selected = [
+            page = [
                 (correlation, _members(correlation, members))
                 for correlation in correlations[start : start + ON_A_PAGE]
             ]
-            figure, panels = panels_of(len(selected), COLUMNS, height=2.7)
-            reach = widest(
-                (end for _, ours in selected for our in ours for end in _ends(our)), unit
-            )
-            for axes, (transfer, ours) in zip(panels, selected, strict=True):
+            figure, panels = panels_of(len(page), COLUMNS, height=2.7)
+            reach = widest((end for _, ours in page for our in ours for end in _ends(our)), unit)
+            for axes, (transfer, ours) in zip(panels, page, strict=True):
                 _scatter(axes, transfer, ours, reach)
             for axes in panels[::COLUMNS]:
                 axes.set_ylabel(f"after: {UNITS[unit][0]}")
