@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli.cache import add_place, remembered
+from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
 from pytest_visualbias.embeddings.cache_location import place_of
 from pytest_visualbias.embeddings.embed_model import build, different, request_for, with_location
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError, printable
@@ -62,14 +62,14 @@ def add_check(check: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--models", action="store_true", help="build the models and print the length of vectors"
     )
-    add_place(check)
+    add_cache_option(check)
     check.set_defaults(run=_check, judges=True)
 
 
 def _check(options: argparse.Namespace) -> int:
-    digests = remembered(options.cache, rehash=options.rehash)
+    digests = open_digest_cache(options.cache, rehash=options.rehash)
     baselines = _baselines(options)
-    sound = [_is_sound(path, options, baselines, digests.of) for path in options.specs]
+    sound = [_check_spec(path, options, baselines, digests.of) for path in options.specs]
     digests.save()
     return OK if all(sound) else FAULTY
 
@@ -84,7 +84,7 @@ def _baselines(options: argparse.Namespace) -> Baselines:
     return Baselines(project=Path.cwd(), path=path, origin=origin)
 
 
-def _is_sound(
+def _check_spec(
     path: Path,
     options: argparse.Namespace,
     baselines: Baselines,
@@ -106,9 +106,9 @@ def _is_sound(
     except VisualBiasError as error:
         print(error)
         return False
-    models = _identified(file, digest, mirror)
+    models = _identify_models(file, digest, mirror)
     if options.models:
-        models.runs.extend(_built(file, checked, digest, mirror, models.missing))
+        models.runs.extend(_build_models(file, checked, digest, mirror, models.missing))
     recorded = check_baseline(file, checked.models, baseline)
     problems = {text for sets in checked.models.values() for text in sets.problems.values()}
     problems |= {*guaranteed_failures(file, today)}
@@ -124,12 +124,12 @@ def _is_sound(
         print(text)
     for text in sorted(warnings, key=_by_line):
         print(f"warning: {text}")
-    for line in (*_facts(file, checked, mirror), *recorded.notes, *models.runs):
+    for line in (*_spec_facts(file, checked, mirror), *recorded.notes, *models.runs):
         print(f"  {line}")
     return not problems
 
 
-def _facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[str]:
+def _spec_facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[str]:
     """Yield what a person should see before trusting a gate: how large sets are, and a control."""
     for noun in ("image", "word"):
         sizes: dict[str, set[str]] = {}
@@ -143,7 +143,7 @@ def _facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[str]:
     checkpoints = judged_together(file, mirror)
     for test in file.spec.tests:
         if test.compared and test.limits.model_fields_set:
-            yield from _reach(file.spec, test, checked, checkpoints)
+            yield from _detectable_lines(file.spec, test, checked, checkpoints)
     # A classifier that says the same of every image is caught without one.
     tests = [test for test in file.spec.tests if test.prediction is None]
     if tests and not any(test.is_positive for test in tests):
@@ -161,7 +161,7 @@ def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
     return f"{groups} ({format_count(len(stimuli), stimuli.noun)})"
 
 
-def _reach(
+def _detectable_lines(
     spec: BiasSpec, test: BiasTest, checked: Preflight, checkpoints: Mapping[str, int]
 ) -> Iterator[str]:
     """Yield the smallest detectable effect of a test, the largest one of all gated models."""
@@ -225,7 +225,7 @@ class _Models:
     runs: list[str] = field(default_factory=list)
 
 
-def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -> _Models:
+def _identify_models(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -> _Models:
     models = _Models()
     context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
     for name, entry in file.spec.models.items():
@@ -234,11 +234,11 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
         try:
             identities = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            models.missing.append(_of_model(file, name, error))
+            models.missing.append(_model_message(file, name, error))
             continue
         flaws = (EncoderError(flaw) for flaw in flaws_of(entry, identities))
         models.missing.extend(
-            _of_model(file, name, with_location(flaw, entry, identities)) for flaw in flaws
+            _model_message(file, name, with_location(flaw, entry, identities)) for flaw in flaws
         )
         if (axis := axis_of(entry)) is None:
             models.doubled.extend(
@@ -253,7 +253,7 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
     return models
 
 
-def _built(
+def _build_models(
     file: SpecFile,
     preflight: Preflight,
     digest: Callable[[Path], str],
@@ -271,14 +271,16 @@ def _built(
             networks = different(entry, identities)
             lengths, reasons = build(entry, networks, context, request)
         except EncoderError as error:
-            faults.append(_of_model(file, name, error))
+            faults.append(_model_message(file, name, error))
             continue
-        faults.extend(_of_model(file, name, EncoderError(reason)) for reason in reasons.values())
+        faults.extend(
+            _model_message(file, name, EncoderError(reason)) for reason in reasons.values()
+        )
         vector_lengths = ", ".join(f"{layer} {length}" for layer, length in lengths.items())
         yield printable(f"{name}: {vector_lengths}")
 
 
-def _of_model(file: SpecFile, model: str, error: EncoderError) -> str:
+def _model_message(file: SpecFile, model: str, error: EncoderError) -> str:
     """Return what is wrong with a model, at its line, or at that of the key that it is about."""
     path = ("models", model, error.key) if error.key else ("models", model)
     return file.sentence(path, str(error))

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_visualbias.cli.cache import add_place, opened, remembered
+from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
 from pytest_visualbias.embeddings.embed_model import request_for
 from pytest_visualbias.embeddings.engines.connecting import crew_when_needed
 from pytest_visualbias.embeddings.engines.course import Portions
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 EVERY_S: Final = 5.0
 
 
-class Meter:
+class EmbeddingProgress:
     """Shows on standard error how many images are embedded."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ def _bars() -> Progress:
     )
 
 
-class Passed:
+class ImageCounter:
     """Counts images that pass through a network."""
 
     def __init__(self, progress: Callable[[int, int, str], None]) -> None:
@@ -117,19 +117,21 @@ class Passed:
         self._progress(done, total, model)
 
 
-def embed_here(
+def embed_in_process(
     session: EvaluationRun,
     models: Sequence[tuple[LoadedSpec, str]],
-    passed: Passed,
+    passed: ImageCounter,
     tell: Callable[[int, Outcome], None],
 ) -> None:
     """Embed with all models, one after the other."""
     session.expect(models)
     for owner, (spec, model) in enumerate(models):
-        tell(owner, _one(session, passed, spec, model))
+        tell(owner, _embed_model(session, passed, spec, model))
 
 
-def _one(session: EvaluationRun, passed: Passed, spec: LoadedSpec, model: str) -> Outcome:
+def _embed_model(
+    session: EvaluationRun, passed: ImageCounter, spec: LoadedSpec, model: str
+) -> Outcome:
     before = passed.images
     try:
         if not all(identity.is_kept for identity in session.identities(spec, model)):
@@ -150,7 +152,7 @@ def _one(session: EvaluationRun, passed: Passed, spec: LoadedSpec, model: str) -
     )
 
 
-def embed_there(
+def embed_on_workers(
     session: EvaluationRun,
     models: Sequence[tuple[LoadedSpec, str]],
     dispatch: Dispatch,
@@ -209,7 +211,7 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpus-per-task", type=_count, default=1, metavar="N", help="processors to use (1)"
     )
-    add_place(parser)
+    add_cache_option(parser)
     _add_cluster(parser)
     parser.set_defaults(run=_embed)
 
@@ -264,22 +266,22 @@ def _gpus(text: str) -> float:
 
 def _embed(options: argparse.Namespace) -> int:
     _check(options)
-    digests, meter = remembered(options.cache, rehash=False), Meter()
-    passed = Passed(meter)
+    digests, meter = open_digest_cache(options.cache, rehash=False), EmbeddingProgress()
+    passed = ImageCounter(meter)
     session = _session(options, passed, digests.of)
-    specs = list(_loaded(session, options.specs))
-    wanted = list(_wanted([spec for spec in specs if spec is not None], options.model))
+    specs = list(_load_specs(session, options.specs))
+    wanted = list(_models_to_embed([spec for spec in specs if spec is not None], options.model))
     sound: list[bool] = []
 
     def tell(owner: int, outcome: Outcome) -> None:
-        sound.append(_told(*wanted[owner], outcome))
+        sound.append(_print_outcome(*wanted[owner], outcome))
 
     try:
         with meter.shown():
             if options.engine == "ray" and wanted:
                 _on_ray(options, session, wanted, meter, tell)
             else:
-                embed_here(session, wanted, passed, tell)
+                embed_in_process(session, wanted, passed, tell)
     finally:
         digests.save()
     if not wanted and all(spec is not None for spec in specs):
@@ -305,7 +307,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _session(
-    options: argparse.Namespace, passed: Passed, digest: Callable[[Path], str]
+    options: argparse.Namespace, passed: ImageCounter, digest: Callable[[Path], str]
 ) -> EvaluationRun:
     settings = RunSettings(
         project=Path.cwd(),
@@ -315,7 +317,7 @@ def _session(
         offline=options.offline,
         threads=options.cpus_per_task,
     )
-    cache = opened(options.cache, offline=options.offline, fills=True)
+    cache = open_cache(options.cache, offline=options.offline, fills=True)
     cache = dataclasses.replace(cache, is_required=True)
     resources = Resources(cache=cache, batch_size=options.batch_size, progress=passed)
     return EvaluationRun(settings=settings, resources=resources, digest=digest)
@@ -325,7 +327,7 @@ def _on_ray(
     options: argparse.Namespace,
     session: EvaluationRun,
     wanted: Sequence[tuple[LoadedSpec, str]],
-    meter: Meter,
+    meter: EmbeddingProgress,
     tell: Callable[[int, Outcome], None],
 ) -> None:
     gpus = 0.0 if options.device == "cpu" else options.gpus_per_task
@@ -343,7 +345,7 @@ def _on_ray(
             progress=meter,
         )
         try:
-            embed_there(session, wanted, dispatch, tell)
+            embed_on_workers(session, wanted, dispatch, tell)
         finally:
             if dispatch.lost or dispatch.again:
                 print(
@@ -353,7 +355,7 @@ def _on_ray(
                 )
 
 
-def _loaded(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[LoadedSpec | None]:
+def _load_specs(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[LoadedSpec | None]:
     """Yield every spec, or nothing in the place of a faulty one."""
     for path in paths:
         try:
@@ -363,7 +365,7 @@ def _loaded(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[LoadedSpe
             yield None
 
 
-def _wanted(
+def _models_to_embed(
     specs: Sequence[LoadedSpec], names: Sequence[str] | None
 ) -> Iterator[tuple[LoadedSpec, str]]:
     """Yield the models to embed; stored vectors are embedded already."""
@@ -375,7 +377,7 @@ def _wanted(
                 yield spec, name
 
 
-def _told(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
+def _print_outcome(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
     """Print what came of a model; return whether all went well."""
     name = printable(f"{spec.file.file} :: {model}")
     problems = () if outcome.failed else spec.preflight.models[model].problems.values()

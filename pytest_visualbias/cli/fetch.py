@@ -87,8 +87,8 @@ def _fetch(options: argparse.Namespace) -> int:
         targets = narrowed(
             targets_of(options.suite, manifest=options.manifest, data=options.data), options.only
         )
-        way = _way(options, targets)
-        states = [_one(target, way, options) for target in targets]
+        way = _fetch_options(options, targets)
+        states = [_fetch_target(target, way, options) for target in targets]
     except UsageError as error:
         print(printable(str(error)), file=sys.stderr)
         return USAGE
@@ -98,7 +98,7 @@ def _fetch(options: argparse.Namespace) -> int:
     return OK if all(states) else FAULTY
 
 
-def _way(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
+def _fetch_options(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
     mirrors = tuple(map(parse_mirror, options.mirror))
     urls = [entry.url for target in targets for entry in target.entries if entry.url is not None]
     for mirror in mirrors:
@@ -112,14 +112,14 @@ def _way(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
     )
 
 
-def _one(target: Target, way: Way, options: argparse.Namespace) -> bool:
+def _fetch_target(target: Target, way: Way, options: argparse.Namespace) -> bool:
     """Fetch one suite's stimuli; return whether all is there."""
     _print(head(target, way.mirrors))
     if options.dry_run:
-        return _rehearse(target, way.mirrors)
+        return _dry_run(target, way.mirrors)
     if options.offline or os.environ.get(OFFLINE, "").lower() not in ("", "0", "false"):
         return _verify(target)
-    _consent(target, is_given=options.accept_licence)
+    _require_licence(target, is_given=options.accept_licence)
     with contextlib.closing(Bar(target.name)) as meter:
         done = gather(target, way, meter)
     _print_faults(target, done.refused)
@@ -149,7 +149,7 @@ def _print_faults(target: Target, faults: dict[str, str]) -> None:
         _print_fault(f"{target.name}: {path}: {text}")
 
 
-def _rehearse(target: Target, mirrors: Sequence[Mirror]) -> bool:
+def _dry_run(target: Target, mirrors: Sequence[Mirror]) -> bool:
     """Say what would be done, and do none of it."""
     ledger = read_ledger(target.folder)
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
@@ -192,7 +192,7 @@ def _verify(target: Target) -> bool:
     return done.is_complete
 
 
-def _consent(target: Target, *, is_given: bool) -> None:
+def _require_licence(target: Target, *, is_given: bool) -> None:
     """Make sure that the licence was accepted: now, or when the folder was begun."""
     ledger = read_ledger(target.folder)
     if is_given or (ledger is not None and ledger.licence == target.licence):

@@ -62,11 +62,11 @@ def _init(options: argparse.Namespace) -> int:
         print(printable(line))
     print()
     if options.dry_run:
-        _show(planned)
+        _print_plan(planned)
         return OK
     try:
         states = {
-            path: _put(folder, path, text, replaces=options.force)
+            path: _write_file(folder, path, text, replaces=options.force)
             for path, text in planned.files.items()
         }
     except OSError as error:
@@ -76,24 +76,24 @@ def _init(options: argparse.Namespace) -> int:
         return USAGE
     for path, state in states.items():
         print(f"{state}: {path}" + ("; --force replaces it" if state == "kept" else ""))
-    _say(planned.kept if states[SPEC] == "kept" else planned.written)
-    _say(planned.notes)
+    _print_lines(planned.kept if states[SPEC] == "kept" else planned.written)
+    _print_lines(planned.notes)
     print(f"next: visualbias check {SPEC}\nthen: pytest --visualbias")
     return KEPT if "kept" in states.values() else OK
 
 
-def _say(notes: Sequence[str]) -> None:
+def _print_lines(notes: Sequence[str]) -> None:
     for note in notes:
         print(printable(note))
 
 
-def _show(planned: Plan) -> None:
+def _print_plan(planned: Plan) -> None:
     for path, text in planned.files.items():
         print(f"--- {path}\n{text}")
-    _say([*planned.written, *planned.notes])
+    _print_lines([*planned.written, *planned.notes])
 
 
-def _put(folder: Path, path: str, text: str, *, replaces: bool) -> State:
+def _write_file(folder: Path, path: str, text: str, *, replaces: bool) -> State:
     """Write a file, or leave it; a link is replaced and never written through."""
     target = folder / path
     if os.path.lexists(target):

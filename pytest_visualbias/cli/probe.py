@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias import __version__
-from pytest_visualbias.cli.cache import add_place, remembered
+from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_location import place_of, shared_of
 from pytest_visualbias.embeddings.embed_model import embed_stimuli
@@ -55,7 +55,10 @@ def labelled_sets(folder: Path, *, digest: Callable[[Path], str], folds: int) ->
         raise StimulusError(
             f"{folder} has {len(names)} subfolders", "a probe needs two classes or more"
         )
-    sets = {name: _once(resolve_concept(name, name, folder, digest=digest)) for name in names}
+    sets = {
+        name: _without_duplicates(resolve_concept(name, name, folder, digest=digest))
+        for name in names
+    }
     seen: dict[str, Stimulus] = {}
     for name, stimuli in sets.items():
         if len(stimuli) < folds:
@@ -74,7 +77,7 @@ def labelled_sets(folder: Path, *, digest: Callable[[Path], str], folds: int) ->
     return ModelSets(sets=sets, problems={})
 
 
-def _once(images: StimulusSet) -> StimulusSet:
+def _without_duplicates(images: StimulusSet) -> StimulusSet:
     """Return a set with the first of equal images."""
     first = {stimulus.identity: stimulus for stimulus in reversed(images.stimuli)}
     stimuli = tuple(stimulus for stimulus in images.stimuli if first[stimulus.identity] is stimulus)
@@ -132,8 +135,8 @@ def probe(trial: Trial, layer: str, sets: ModelSets, *, folds: int, seed: int = 
     rows, labels = _rows(trial, layer, sets)
     correct, strengths, ended = 0, [], True
     for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels):
-        train_rows, test_rows = prepared(rows[train], rows[test])
-        fitted = _fitted(train_rows, labels[train], seed)
+        train_rows, test_rows = standardise(rows[train], rows[test])
+        fitted = _fit(train_rows, labels[train], seed)
         correct += int((fitted.best_estimator_.predict(test_rows) == labels[test]).sum())
         strengths.append(float(fitted.best_params_["C"]))
         ended = ended and int(fitted.best_estimator_.n_iter_.max()) < MOST_STEPS
@@ -158,7 +161,7 @@ def _rows(trial: Trial, layer: str, sets: ModelSets) -> tuple[NDArray[np.floatin
     return np.concatenate(blocks)[order], labels[order]
 
 
-def prepared(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[Matrix, Matrix]:
+def standardise(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[Matrix, Matrix]:
     """Standardise features by the training rows; turn more of them than rows into as many."""
     mean = train.mean(axis=0, dtype=np.float64)
     scale = train.std(axis=0, dtype=np.float64)
@@ -179,7 +182,7 @@ def prepared(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[M
     return axes[:, kept] * lengths, cross @ (axes[:, kept] / lengths)
 
 
-def _fitted(rows: Matrix, labels: Labels, seed: int) -> GridSearchCV:
+def _fit(rows: Matrix, labels: Labels, seed: int) -> GridSearchCV:
     """Fit a logistic regression, the strength of its penalty chosen within these rows."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -233,7 +236,7 @@ def add_probe(parser: argparse.ArgumentParser) -> None:
         help=f"images in one forward pass (default: {BATCH_SIZE})",
     )
     parser.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
-    add_place(parser)
+    add_cache_option(parser)
     parser.set_defaults(run=_probe)
 
 
@@ -270,7 +273,7 @@ def _probe(options: argparse.Namespace) -> int:
     if len(stored) == len(names):
         print(f"{options.spec}: no model is left to probe; name one of a network", file=sys.stderr)
         return FAULTY
-    digests = remembered(options.cache, rehash=options.rehash)
+    digests = open_digest_cache(options.cache, rehash=options.rehash)
     sets = labelled_sets(options.data, digest=digests.of, folds=options.folds)
     context = Context(
         folder=file.folder,

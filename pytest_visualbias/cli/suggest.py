@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli.cache import add_place, opened, remembered
+from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
 from pytest_visualbias.cli.suggesting.combining import suggestions
 from pytest_visualbias.cli.suggesting.measuring import chosen_model, measure
 from pytest_visualbias.cli.suggesting.showing import lines, table
@@ -56,7 +56,7 @@ def add_suggest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)  # removed
     parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
-    add_place(parser)
+    add_cache_option(parser)
     parser.set_defaults(run=_suggest)
 
 
@@ -71,20 +71,20 @@ def _suggest(options: argparse.Namespace) -> int:
         print("--write is removed: 'suggest' prints the lines to paste", file=sys.stderr)
         return REMOVED
     try:
-        return _measured(options)
+        return _suggest_limits(options)
     except UsageError as error:
         print(printable(str(error)), file=sys.stderr)
         return USAGE
 
 
-def _measured(options: argparse.Namespace) -> int:
+def _suggest_limits(options: argparse.Namespace) -> int:
     if not options.spec.is_file():
         raise UsageError(f"there is no spec {options.spec}", "correct the path")
-    digests = remembered(options.cache, rehash=False)
+    digests = open_digest_cache(options.cache, rehash=False)
     session = EvaluationRun(
         settings=RunSettings(project=Path.cwd(), stimuli=options.stimuli, device=options.device),
         resources=Resources(
-            cache=opened(options.cache),
+            cache=open_cache(options.cache),
             batch_size=BATCH_SIZE,
             progress=_progress(),
         ),

@@ -8,20 +8,22 @@ import unicodedata
 from pytest_visualbias.errors import without_commands
 
 # Controls, lone surrogates, and breaks of line and paragraph.
-UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+INVISIBLE = ("Cc", "Cs", "Zl", "Zp")
 
 # What turns the direction of the text that follows.
-TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+BIDI_CONTROLS = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 # Inside of a span of code only these could end it, split a cell of a table or begin a tag.
 PLAIN_CODE = re.compile(r"[^`|\\<>&\s](?:[^`|\\<>&]*[^`|\\<>&\s])?")
-NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+NAMED_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 MARKUP = frozenset("\\`*_[]<>&|~$")
 
 # A mention of a person or of an issue would call them; the hub finds it in what is shown, so that
 # writing the sign as an entity is not enough.
-CALLING = re.compile(r"(?<![\w&])([@#])(?=\w)")
+MENTION = re.compile(r"(?<![\w&])([@#])(?=\w)")
 LINK = re.compile(r"(?i)\b(https?|ftp|www)([:.])(?=[/\w])")
 
 # Also in the wide shape that some spreadsheets take for the same.
@@ -30,7 +32,7 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
 def visible(text: str) -> str:
     """Return a text in one line, with what cannot be seen or turns the text written as escapes."""
-    return without_commands("".join(_shown(character) for character in text))
+    return without_commands("".join(_escape_invisible(character) for character in text))
 
 
 def visible_lines(text: str) -> str:
@@ -38,21 +40,21 @@ def visible_lines(text: str) -> str:
     return "\n".join(map(visible, text.split("\n")))
 
 
-def _shown(character: str) -> str:
-    if unicodedata.category(character) not in UNSEEN and character not in TURNING:
+def _escape_invisible(character: str) -> str:
+    if unicodedata.category(character) not in INVISIBLE and character not in BIDI_CONTROLS:
         return character
     code = ord(character)
-    return SHORT.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")  # noqa: PLR2004 - two digits
+    return SHORT_ESCAPES.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")  # noqa: PLR2004 - two digits
 
 
 def markdown_text(text: str) -> str:
     """Return a text in one line of Markdown, or a cell of a table, that means just itself."""
     escaped = "".join(_entity(sign) if sign in MARKUP else sign for sign in visible(text))
-    escaped = LINK.sub(_unlinked, escaped)
+    escaped = LINK.sub(_break_link, escaped)
     # At the beginning of a line these would make a heading, a list or a quotation.
     if escaped[:1] in tuple("#+-=>") or re.match(r"\d+[.)]", escaped):
         escaped = re.sub(r"[#+=>.)-]", lambda match: _entity(match[0]), escaped, count=1)
-    return CALLING.sub(lambda match: f"{match[1]}<!-- -->", escaped)
+    return MENTION.sub(lambda match: f"{match[1]}<!-- -->", escaped)
 
 
 def markdown_code(text: str) -> str:
@@ -66,15 +68,15 @@ def markdown_code(text: str) -> str:
 def html_code(text: str) -> str:
     """Return a name as code in HTML that stands inside of Markdown."""
     escaped = "".join(_entity(sign) if sign in MARKUP else sign for sign in visible(text))
-    return f"<code>{LINK.sub(_unlinked, escaped)}</code>"
+    return f"<code>{LINK.sub(_break_link, escaped)}</code>"
 
 
-def _unlinked(match: re.Match[str]) -> str:
+def _break_link(match: re.Match[str]) -> str:
     return f"{match[1]}{_entity(match[2])}"
 
 
 def _entity(character: str) -> str:
-    return NAMED.get(character) or f"&#{ord(character)};"
+    return NAMED_ENTITIES.get(character) or f"&#{ord(character)};"
 
 
 def annotation_data(text: str) -> str:

@@ -44,7 +44,7 @@ def judged_limit(record: ResultRecord) -> float | None:
     return record.limits.get("max_gap" if unit_of(record) == "gaps" else "max_effect")
 
 
-def rates_text(record: ResultRecord) -> str:
+def describe_rates(record: ResultRecord) -> str:
     """Say what a classifier made of the two groups; nothing of a test of embeddings."""
     prediction = record.prediction
     if prediction is None:
@@ -123,13 +123,13 @@ def severity(record: ResultRecord) -> tuple[int, float]:
     return ORDER.index(label(record)), -abs(effect) if effect is not None else 0.0
 
 
-def counted(records: Iterable[ResultRecord]) -> str:
+def count_outcomes(records: Iterable[ResultRecord]) -> str:
     """Return how many there are of each outcome, worst first."""
     labels = [label(record) for record in records]
     return ", ".join(f"{labels.count(name)} {name}" for name in ORDER if name in labels)
 
 
-def word(
+def overall_verdict(
     records: Iterable[ResultRecord], *, is_strict: bool = False, is_broken: bool = False
 ) -> str:
     """Return the verdict on results in a word; nothing that was not measured passes."""
@@ -143,13 +143,13 @@ def word(
     return "passed"
 
 
-def opening(
+def summarize_verdict(
     records: Sequence[ResultRecord], *, is_strict: bool, is_broken: bool
 ) -> tuple[str, str]:
     """Return what a summary opens with: the verdict in a word, and of how many tests."""
-    verdict = word(records, is_strict=is_strict, is_broken=is_broken)
+    verdict = overall_verdict(records, is_strict=is_strict, is_broken=is_broken)
     tests = "1 test" if len(records) == 1 else f"{len(records)} tests"
-    counts = f"({counted(records)})"
+    counts = f"({count_outcomes(records)})"
     if verdict == "passed":
         return verdict, f"{tests} {counts}"
     outcomes = FAILING if verdict == "failed" and not is_strict else (*FAILING, "inconclusive")
@@ -168,21 +168,23 @@ def was_broken(report: Report) -> bool:
     # Interrupted, say: what is missing might have failed. Python code has no exit status.
     status = report.summary.get("exit_status")
     was_stopped = bool(report.results) and status not in (0, 5, None)
-    return was_stopped or bool(faults(report))
+    return was_stopped or bool(collection_errors(report))
 
 
-def faults(report: Report) -> list[str]:
+def collection_errors(report: Report) -> list[str]:
     """Return what was said of specs that could not be collected."""
     errors = report.summary.get("collection_errors") or []
     return [str(error) for error in (errors if isinstance(errors, list) else [errors])]
 
 
-def deselected(report: Report) -> int:
+def count_deselected(report: Report) -> int:
     """Return how many tests were left out of a run."""
     count = report.summary.get("deselected")
     return count if isinstance(count, int) else 0
 
 
-def verdict(report: Report) -> str:
+def report_verdict(report: Report) -> str:
     """Return the verdict on a whole run; nothing that was not measured passes."""
-    return word(report.results, is_strict=was_strict(report), is_broken=was_broken(report))
+    return overall_verdict(
+        report.results, is_strict=was_strict(report), is_broken=was_broken(report)
+    )

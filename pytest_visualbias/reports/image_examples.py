@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.reports.escaping import visible
-from pytest_visualbias.reports.formatting import is_counted, is_standardised, rates_text
+from pytest_visualbias.reports.formatting import describe_rates, is_counted, is_standardised
 from pytest_visualbias.results import format_effect
 from pytest_visualbias.statistics.intra_similarity import similarity_without_each
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 # A set of one image is not tested, so no set is shrunk to it.
-FEWEST = 3
+MIN_IMAGES = 3
 
 # Scores that vary less than this, relative to the largest, vary by rounding only.
 ROUNDING = 1e-12
@@ -44,21 +44,21 @@ class ImageInfluence:
     change: float
 
 
-def influences(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
+def image_influences(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
     """Return what each image of the judged side does to its effect, the largest change first."""
     # A report that was edited by hand may hold any number.
     with np.errstate(over="ignore", invalid="ignore"):
         ranked = sorted(
-            _all(record),
+            _iter_influences(record),
             key=lambda influence: (-abs(influence.change), influence.role, influence.name),
         )
     return ranked[:max_count]
 
 
-def carriers(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
+def influential_images(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
     """Return the images without which the absolute effect would fall, the largest fall first."""
     effect = abs(record.effect_judged or 0.0)
-    fall = {influence: effect - abs(influence.without) for influence in influences(record)}
+    fall = {influence: effect - abs(influence.without) for influence in image_influences(record)}
     ranked = sorted(
         (influence for influence in fall if fall[influence] > 0), key=fall.__getitem__, reverse=True
     )
@@ -72,7 +72,7 @@ def is_exact(record: ResultRecord) -> bool:
     return record.trials is None and record.kind != "sc-eat"
 
 
-def _all(record: ResultRecord) -> Iterator[ImageInfluence]:
+def _iter_influences(record: ResultRecord) -> Iterator[ImageInfluence]:
     first, second = _judged_roles(record)
     if record.effect_judged is None or not all(
         _is_scored(record, role) for role in (first, second)
@@ -80,19 +80,19 @@ def _all(record: ResultRecord) -> Iterator[ImageInfluence]:
         return
     if record.kind == "intra-similarity":
         scores = _scores(record, first)
-        if len(scores) > FEWEST:
-            yield from _named(record, first, _mean(scores), similarity_without_each(scores))
+        if len(scores) > MIN_IMAGES:
+            yield from _to_influences(record, first, _mean(scores), similarity_without_each(scores))
         return
     first_scores, second_scores = _scores(record, first), _scores(record, second)
     rescale = is_standardised(record) and is_exact(record)
     effect = _mean(first_scores) - _mean(second_scores)
-    if len(first_scores) >= FEWEST:
-        yield from _named(
-            record, first, effect, _without(first_scores, second_scores, rescale=rescale)
+    if len(first_scores) >= MIN_IMAGES:
+        yield from _to_influences(
+            record, first, effect, _effects_without(first_scores, second_scores, rescale=rescale)
         )
-    if len(second_scores) >= FEWEST:
-        yield from _named(
-            record, second, effect, -_without(second_scores, first_scores, rescale=rescale)
+    if len(second_scores) >= MIN_IMAGES:
+        yield from _to_influences(
+            record, second, effect, -_effects_without(second_scores, first_scores, rescale=rescale)
         )
 
 
@@ -125,7 +125,7 @@ def _mean(values: Vector) -> float:
         return math.inf
 
 
-def _without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
+def _effects_without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
     """Return the effect without each image of the first set in turn; NaN where there is none."""
     n = len(shrunk)
     differences: Vector = (n * _mean(shrunk) - shrunk) / (n - 1) - _mean(other)
@@ -153,7 +153,7 @@ def _effect(first: Vector, second: Vector) -> float:
     return (_mean(first) - _mean(second)) / spread if is_spread else math.nan
 
 
-def _named(
+def _to_influences(
     record: ResultRecord, role: str, effect: float, values: Iterable[float]
 ) -> Iterator[ImageInfluence]:
     stimuli: SetRecord = record.sets[role]
@@ -169,15 +169,15 @@ def _named(
             )
 
 
-MOST = 5
+MAX_IMAGES = 5
 
 
-def carrier_lines(record: ResultRecord) -> Iterator[str]:
+def influential_image_lines(record: ResultRecord) -> Iterator[str]:
     """Yield a heading and a line for each of the images without which an effect falls most."""
     if is_counted(record):
-        yield from _counted(record)
+        yield from _predicted_image_lines(record)
         return
-    influential = carriers(record, MOST)
+    influential = influential_images(record, MAX_IMAGES)
     if not influential:
         return
     about = "" if is_exact(record) else "about "
@@ -188,13 +188,13 @@ def carrier_lines(record: ResultRecord) -> Iterator[str]:
         yield f"  {about}{effect} without {visible(influence.name)} ({visible(influence.role)})"
 
 
-def _counted(record: ResultRecord) -> Iterator[str]:
+def _predicted_image_lines(record: ResultRecord) -> Iterator[str]:
     """Yield which images are predicted as the class: each of them carries a rate alike."""
-    yield f"{visible(record.nodeid)}: {rates_text(record)}"
+    yield f"{visible(record.nodeid)}: {describe_rates(record)}"
     for role, images in record.sets.items():
         scores = record.scores.get(role, {})
         pairs = zip(images.names, images.images, strict=False)  # as any report may have them
         names = [visible(name) for name, identity in pairs if scores.get(identity) == 1]
-        more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-        listing = f": {', '.join(names[:MOST])}{more}" if names else ""
+        more = f" and {len(names) - MAX_IMAGES} more" if len(names) > MAX_IMAGES else ""
+        listing = f": {', '.join(names[:MAX_IMAGES])}{more}" if names else ""
         yield f"  {len(names)} of {images.n} of {visible(role)} are predicted as it{listing}"

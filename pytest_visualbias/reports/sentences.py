@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, cast
 from pytest_visualbias.evaluation.judging import WAIVABLE
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
-from pytest_visualbias.reports.formatting import is_standardised, judged_limit, rates_text
+from pytest_visualbias.reports.formatting import describe_rates, is_standardised, judged_limit
 from pytest_visualbias.reports.series_notes import (
-    failing_checkpoints,
+    checkpoint_range,
+    failing_checkpoint_hint,
     seeds_text,
     series_text,
-    shown_step,
-    span_text,
+    shown_checkpoint,
     trials_text,
 )
 from pytest_visualbias.results import format_effect, format_p, rounded_up
@@ -92,12 +92,12 @@ def failure_text(record: ResultRecord) -> str:
     return "\n".join(map(visible, lines))
 
 
-def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> Iterator[str]:
+def remedies(records: Iterable[ResultRecord], *, shows_images: bool = False) -> Iterator[str]:
     """Yield what to do, once for each way in which results are not as they should be."""
     results = list(records)
     over = [result for result in results if result.outcome == "fail" and is_over_limit(result)]
     if over:
-        yield _after_failing(over, results, has_carriers=has_carriers)
+        yield _failure_remedy(over, results, shows_images=shows_images)
     if open_ones := [result for result in results if result.outcome == "inconclusive"]:
         yield (
             f"to do: what is inconclusive needs more {nouns(open_ones)}, or 'evidence: point' "
@@ -116,12 +116,12 @@ def is_over_limit(record: ResultRecord) -> bool:
     )
 
 
-def _after_failing(
-    failed: Sequence[ResultRecord], every: Sequence[ResultRecord], *, has_carriers: bool
+def _failure_remedy(
+    failed: Sequence[ResultRecord], every: Sequence[ResultRecord], *, shows_images: bool
 ) -> str:
     """Say where images that carry an effect are shown, and what else can be done."""
-    alone = [failing_checkpoints(record) for record in failed]
-    where = "below" if has_carriers else "with -vv"
+    alone = [failing_checkpoint_hint(record) for record in failed]
+    where = "below" if shows_images else "with -vv"
     seen = f"see {where} which images carry an effect"
     if all(alone):
         seen = alone[0]
@@ -132,7 +132,7 @@ def _after_failing(
     return f"to do: {seen}; finetune anew{waived}"
 
 
-def weak_passes(records: Iterable[ResultRecord]) -> str | None:
+def weak_pass_note(records: Iterable[ResultRecord]) -> str | None:
     """Say how many tests pass whose sets could miss an effect at the limit."""
     passed = [record for record in records if record.outcome == "pass"]
     weak = [
@@ -186,10 +186,10 @@ def read_out_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
 def waiver_text(accept: AcceptRecord) -> str:
     """Return the terms of a waiver in one line."""
     reason = visible(" ".join(accept.reason.split()))
-    return f"accepted up to {sizes_text(accept)} until {accept.until}: {reason}"
+    return f"accepted up to {describe_waived_sizes(accept)} until {accept.until}: {reason}"
 
 
-def sizes_text(accept: AcceptRecord) -> str:
+def describe_waived_sizes(accept: AcceptRecord) -> str:
     """Return up to which sizes a waiver accepts each limit that it names."""
     sizes = {"effect": accept.max_effect, "gap": accept.max_gap, "growth": accept.max_growth}
     return ", ".join(f"{kind} {size:g}" for kind, size in sizes.items() if size is not None)
@@ -202,7 +202,7 @@ def _details(record: ResultRecord) -> Iterator[str]:
     yield ", ".join(
         f"{role} = {stimuli.concept} ({stimuli.n})" for role, stimuli in record.sets.items()
     )
-    step = shown_step(record)
+    step = shown_checkpoint(record)
     effect = _effect(record, format_effect(record.effect_size), format_effect(record.effect_judged))
     yield f"at {step}: {effect}" if step else effect
     if record.p_value is not None:
@@ -215,7 +215,7 @@ def _details(record: ResultRecord) -> Iterator[str]:
     if (trials := trials_text(record)) is not None:
         yield trials
     if record.series is not None:
-        yield f"{span_text(record.series)}: {series_text(record)}"
+        yield f"{checkpoint_range(record.series)}: {series_text(record)}"
     if record.accept is not None:
         yield f"waiver: {waiver_text(record.accept)}"
     if record.limits:
@@ -230,7 +230,7 @@ def _effect(record: ResultRecord, d: str, judged: str) -> str:
         return f"mean similarity {judged} ({interval})"
     gap = f"gap {record.gap:+.4f}"
     if record.prediction is not None:
-        return f"{rates_text(record)}; {gap} ({interval})"
+        return f"{describe_rates(record)}; {gap} ({interval})"
     if record.sides is None:
         return f"d = {judged} ({interval}), {gap}"
     other = record.effect_size_attributes
@@ -253,14 +253,16 @@ def _span(low: float | None, high: float | None) -> str:
     return "unknown" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
 
 
-def compared(record: ResultRecord) -> str:
+def permuted_labels(record: ResultRecord) -> str:
     """Return whose labels the first p of a result permutes."""
     kind = KINDS.get(record.kind)
     return part_of(kind.compared[0][0]) if kind is not None and kind.compared else "labels"
 
 
 def _evidence(record: ResultRecord) -> str:
-    parts = [f"p = {format_p(record.p_value)} permuting {compared(record)} ({record.p_method})"]
+    parts = [
+        f"p = {format_p(record.p_value)} permuting {permuted_labels(record)} ({record.p_method})"
+    ]
     if record.p_attributes is not None and record.sides == "both":
         parts.append(f"{format_p(record.p_attributes)} permuting attributes")
     if record.p_welch is not None:
@@ -307,11 +309,13 @@ def _change(change: GrowthRecord, relation: str, name: str) -> str:
     )
 
 
-PLACE = re.compile(r"(?P<file>.+?\.bias\.ya?ml):(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.*)")
+LOCATION = re.compile(
+    r"(?P<file>.+?\.bias\.ya?ml):(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.*)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placed:
+class LocatedMessage:
     """A sentence about a spec, and where in it that is."""
 
     file: str
@@ -321,14 +325,14 @@ class Placed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shared:
+class SharedMessage:
     """What was said of some results."""
 
     records: tuple[ResultRecord, ...]
     text: str
 
     @classmethod
-    def alone(cls, record: ResultRecord) -> Shared:
+    def single(cls, record: ResultRecord) -> SharedMessage:
         """Return what was said of one result."""
         return cls(records=(record,), text=result_line(record))
 
@@ -344,18 +348,20 @@ class Shared:
         return tests if self.text.startswith(f"{first.spec}:") else f"{tests} in {first.spec}"
 
 
-def shared(records: Iterable[ResultRecord]) -> list[Shared]:
+def group_by_message(records: Iterable[ResultRecord]) -> list[SharedMessage]:
     """Return what was said of results, each sentence about a spec once, in their order."""
     groups: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in records:
         groups.setdefault((record.spec, result_line(record)), []).append(record)
-    return [Shared(records=tuple(group), text=text) for (_, text), group in groups.items()]
+    return [SharedMessage(records=tuple(group), text=text) for (_, text), group in groups.items()]
 
 
-def placed(text: str) -> Placed | None:
+def parse_location(text: str) -> LocatedMessage | None:
     """Return a line that begins with its place in a spec taken apart; None for any other."""
-    match = PLACE.fullmatch(text)
+    match = LOCATION.fullmatch(text)
     if match is None:
         return None
     column = int(match["column"]) if match["column"] else None
-    return Placed(file=match["file"], line=int(match["line"]), column=column, text=match["text"])
+    return LocatedMessage(
+        file=match["file"], line=int(match["line"]), column=column, text=match["text"]
+    )

@@ -20,7 +20,7 @@ from pytest_visualbias.reports.formatting import (
     limits_of,
     unit_of,
 )
-from pytest_visualbias.reports.series_notes import numbers_of
+from pytest_visualbias.reports.series_notes import judged_checkpoints
 from pytest_visualbias.results import format_effect, format_p
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def has_colour(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def width() -> int:
+def terminal_width() -> int:
     """Return the columns of the terminal; a file or a pipe has those of a wide one."""
     return shutil.get_terminal_size(fallback=(160, 24)).columns
 
@@ -56,7 +56,7 @@ WIDTH = 13
 
 # Effects of two sets are within about 2, mean similarities within 1. Gaps of rates are, too, but
 # those that limits are about are small: what is beyond stands at the end.
-REACHES: dict[Unit, float] = {"effects": 2.0, "similarities": 1.0, "gaps": 0.5}
+BAR_LIMITS: dict[Unit, float] = {"effects": 2.0, "similarities": 1.0, "gaps": 0.5}
 NAMES: dict[Unit, str] = {"similarities": "mean similarities", "gaps": "gaps of rates"}
 
 
@@ -70,30 +70,30 @@ class Glyphs:
     limit: str
 
     @classmethod
-    def of(cls, *, has_unicode: bool) -> Glyphs:
+    def for_screen(cls, *, has_unicode: bool) -> Glyphs:
         """Return characters that the screen has."""
         if has_unicode:
             return cls(zero="│", span="─", effect="●", limit="╎")
         return cls(zero="|", span="-", effect="o", limit=":")
 
 
-def reach(record: ResultRecord) -> float:
+def bar_limit(record: ResultRecord) -> float:
     """Return the value at either end of a bar."""
-    return REACHES[unit_of(record)]
+    return BAR_LIMITS[unit_of(record)]
 
 
-def head(records: Iterable[ResultRecord], width: int = WIDTH) -> str:
+def bar_axis(records: Iterable[ResultRecord], width: int = WIDTH) -> str:
     """Return the ends of the bars of records and their zero; of several units, their signs only."""
-    ends = {reach(record) for record in records}
+    ends = {bar_limit(record) for record in records}
     end = f"{ends.pop():g}" if len(ends) == 1 else ""
     return f"{f'-{end}':<{width // 2}}0{f'+{end}':>{width // 2}}"
 
 
-def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
+def format_bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
     """Return a line of `width` characters: zero in the middle, limits, interval, effect."""
     if record.effect_judged is None:
         return "-".center(width)
-    ends = reach(record)
+    ends = bar_limit(record)
 
     def cell(value: float) -> int:
         share = (min(max(value, -ends), ends) / ends + 1) / 2
@@ -111,11 +111,11 @@ def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
     return "".join(cells)
 
 
-def legend(glyphs: Glyphs, units: Iterable[Unit]) -> str:
+def bar_legend(glyphs: Glyphs, units: Iterable[Unit]) -> str:
     """Return what the parts of the bars of some units mean."""
     present = {*units}
-    ordered = [unit for unit in REACHES if unit in present]
-    first, *others = [(NAMES.get(unit, ""), REACHES[unit]) for unit in ordered or ["effects"]]
+    ordered = [unit for unit in BAR_LIMITS if unit in present]
+    first, *others = [(NAMES.get(unit, ""), BAR_LIMITS[unit]) for unit in ordered or ["effects"]]
     spans = "; ".join(f"{name}: -{ends:g} to +{ends:g}" for name, ends in others)
     parts = (
         f"bars: -{first[1]:g} to +{first[1]:g}{f' ({spans})' if spans else ''}:",
@@ -181,13 +181,13 @@ class Screen:
         return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
-def title_of(records: Sequence[ResultRecord]) -> str:
+def table_title(records: Sequence[ResultRecord]) -> str:
     """Return what stands above the table of one spec and model."""
     first = records[0]
     # A model that growth is measured from in some tests only is gated in the others.
     roles = {record.role for record in records}
     role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
-    step = numbers_of(records)
+    step = judged_checkpoints(records)
     return visible(f"{first.spec} :: {first.model}{role}" + (f", {step}" if step else ""))
 
 
@@ -202,7 +202,7 @@ def result_table(
     names = _columns(records, screen)
     for name in names:
         align = "left" if name == BAR else "right"
-        shown_as = head(records) if name == BAR else name
+        shown_as = bar_axis(records) if name == BAR else name
         table.add_column(shown_as, justify=align, no_wrap=True)  # type: ignore[arg-type]
     if has_growth:
         name = f"before {screen.arrow} after" if screen.width >= NARROW else "growth"
@@ -247,7 +247,7 @@ def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:
     gap = record.gap if is_standardised(record) else None
     return {
         "effect": format_optional(record.effect_judged),
-        BAR: bar(record, Glyphs.of(has_unicode=screen.has_unicode)),
+        BAR: format_bar(record, Glyphs.for_screen(has_unicode=screen.has_unicode)),
         "interval": _interval(record),
         "p adj": format_p(p),
         "targets": format_optional(record.effect_size if record.sides is not None else None),
