@@ -1,4 +1,4 @@
-"""The console script's word on a cache at a URL: what lies there, and pruning it."""
+"""Show and prune the embedding cache, local or at a URL (`visualbias cache`)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def shared_cache_lines(shared: SharedCache) -> Iterator[str]:
-    """Yield what lies in a cache at a URL; how many images, only the content of all files says."""
+    """Yield the contents of a cache at a URL; image counts would need every file."""
     keys, leftovers = shared.survey()
     yield f"cache at {shared.url}"
     yield f"{format_count(len(keys), 'key')}, each a network at a layer or results of tests"
@@ -48,7 +48,7 @@ def shared_cache_lines(shared: SharedCache) -> Iterator[str]:
 def prune_shared_cache(
     shared: SharedCache, *, limit: int | None, unused_for: float | None, is_all: bool
 ) -> str:
-    """Remove keys of a cache at a URL, those first that nobody added to for the longest time."""
+    """Remove keys of a cache at a URL, oldest first; return a summary."""
     keys, leftovers = shared.survey()
     oldest = time.time() - unused_for if unused_for is not None else 0.0
     doomed = [
@@ -86,7 +86,7 @@ AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])", re.IGNORECASE | re.ASCII)
 
 
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
-    """Declare the option that says where the cache is."""
+    """Add the option that locates the cache."""
     parser.add_argument(
         "--cache",
         type=_place,
@@ -96,7 +96,7 @@ def add_cache_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_actions(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be done with the cache."""
+    """Add the actions of the command."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     info = actions.add_parser("info", help="say what lies in the cache, and since when")
     add_cache_option(info)
@@ -122,14 +122,14 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
 
 
 def open_digest_cache(named: Path | Url | None, *, rehash: bool) -> DigestCache:
-    """Return the digests of the cache that pytest would use; none is made for them alone."""
+    """Return the digest cache that pytest would use, without creating a folder."""
     return DigestCache.inside(place_of(named), rehash=rehash)
 
 
 def open_cache(
     named: Path | Url | None, *, offline: bool = False, fills: bool = False
 ) -> EmbeddingCache:
-    """Return the cache that pytest would use here, reached where it is at a URL."""
+    """Return the embedding cache that pytest would use here."""
     shared = shared_of(named, offline=offline, fills=fills)
     if shared is not None:
         shared.check()
@@ -137,12 +137,12 @@ def open_cache(
 
 
 def cache_folder(named: Path | Url | None) -> Path:
-    """Return the folder of the cache that pytest would use here, whether it is there or not."""
+    """Return the cache folder that pytest would use here, existing or not."""
     return place_of(named) or Path.cwd() / PYTESTS / BELOW
 
 
 def _folder(named: Path | None) -> Path:
-    """Return the folder of the cache, which is there."""
+    """Return the existing cache folder; raise if there is none."""
     folder = cache_folder(named)
     if folder.is_dir():
         return folder

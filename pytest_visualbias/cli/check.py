@@ -1,4 +1,4 @@
-"""The command that validates specs: all that shows before a model is loaded."""
+"""Validate specs without loading a model (`visualbias check`)."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _baselines(options: argparse.Namespace) -> Baselines:
-    """Return the recorded results, from where the option says if it is given."""
+    """Return the baseline files, from the option if it is given."""
     named = options.baseline
     if named is None:
         return Baselines(project=Path.cwd())
@@ -90,7 +90,7 @@ def _check_spec(
     baselines: Baselines,
     digest: Callable[[Path], str],
 ) -> bool:
-    """Print what is wrong with a spec; return whether nothing is."""
+    """Print the faults of a spec; return whether it has none."""
     if path.suffix not in (".yaml", ".yml"):
         print(f"{path}: is no bias spec by its name (*{SPEC_SUFFIXES[0]}); name one")
         return False
@@ -117,7 +117,7 @@ def _check_spec(
     (problems if options.strict else warnings).update(recorded.warnings)
     tests = format_count(len(file.spec.tests), "test")
     counts = f"{tests}, {format_count(len(file.spec.models), 'model')}"
-    # First, as what follows is of this one among others.
+    # Printed first, because several specs can be checked at once.
     print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
     shortened_problems = (shortened(problem, file.folder, Path.cwd()) for problem in problems)
     for text in sorted(shortened_problems, key=_by_line):
@@ -130,7 +130,7 @@ def _check_spec(
 
 
 def _spec_facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[str]:
-    """Yield what a person should see before trusting a gate: how large sets are, and a control."""
+    """Yield set sizes, detectable effects, and a note if no control exists."""
     for noun in ("image", "word"):
         sizes: dict[str, set[str]] = {}
         for model in checked.models.values():
@@ -144,7 +144,7 @@ def _spec_facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[
     for test in file.spec.tests:
         if test.compared and test.limits.model_fields_set:
             yield from _detectable_lines(file.spec, test, checked, checkpoints)
-    # A classifier that says the same of every image is caught without one.
+    # Uninformative classifiers are found without a control.
     tests = [test for test in file.spec.tests if test.prediction is None]
     if tests and not any(test.is_positive for test in tests):
         yield (
@@ -154,7 +154,7 @@ def _spec_facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[
 
 
 def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
-    """Return how many stimuli a set has: its images, or its groups and their images."""
+    """Return the number of stimuli of a set, or of its groups and stimuli."""
     if groups_path(spec, stimuli.concept) is None:
         return str(len(stimuli))
     groups = format_count(len(grouped(spec, stimuli)), "group")
@@ -164,7 +164,7 @@ def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
 def _detectable_lines(
     spec: BiasSpec, test: BiasTest, checked: Preflight, checkpoints: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield the smallest detectable effect of a test, the largest one of all gated models."""
+    """Yield the smallest detectable effect of a test, the largest over gated models."""
     seen = []
     for model in filter(lambda name: is_gated(spec, name, test), spec.models):
         sets = {
@@ -191,7 +191,7 @@ def _detectable_lines(
 
 
 def _by_line(text: str) -> list[tuple[int, str]]:
-    """Return what sorts line 7 before line 18."""
+    """Return a sort key that puts line 7 before line 18."""
     parts = re.split(r"([0-9]{1,15})", text)
     return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
 
@@ -218,7 +218,7 @@ def _undecodable(checked: Preflight) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Models:
-    """What shows of models without loading one: what is missing, checkpoints twice, and runs."""
+    """Findings on models that need no loading: missing files, duplicates and runs."""
 
     missing: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
@@ -260,7 +260,7 @@ def _build_models(
     mirror: Mirror,
     faults: list[str],
 ) -> Iterator[str]:
-    """Build every model and yield the length of its vectors; add what is wrong to `faults`."""
+    """Build each model and yield its vector lengths; append errors to `faults`."""
     context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
     for name, entry in file.spec.models.items():
         if isinstance(entry, EmbeddingsModel):
@@ -281,6 +281,6 @@ def _build_models(
 
 
 def _model_message(file: SpecFile, model: str, error: EncoderError) -> str:
-    """Return what is wrong with a model, at its line, or at that of the key that it is about."""
+    """Return a model's error at the line of its key, else of its entry."""
     path = ("models", model, error.key) if error.key else ("models", model)
     return file.sentence(path, str(error))

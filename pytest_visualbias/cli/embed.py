@@ -1,4 +1,4 @@
-"""The command `visualbias embed`: embed images ahead of a run, here or on a cluster."""
+"""Embed images ahead of a run, here or on a cluster (`visualbias embed`)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EVERY_S: Final = 5.0
 
 
 class EmbeddingProgress:
-    """Shows on standard error how many images are embedded."""
+    """Progress of embedding on standard error."""
 
     def __init__(self) -> None:
         self._bars: Progress | None = None
@@ -50,7 +50,7 @@ class EmbeddingProgress:
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Have a bar meanwhile, where it is a terminal; elsewhere lines end with the last state."""
+        """Show a bar on a terminal, else print the last state at the end."""
         if not sys.stderr.isatty():
             try:
                 yield
@@ -97,13 +97,13 @@ def _bars() -> Progress:
         progress.TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        # What is printed meanwhile goes above the bar, unless it goes elsewhere.
+        # Other output to the terminal goes above the bar.
         redirect_stdout=sys.stdout.isatty(),
     )
 
 
 class ImageCounter:
-    """Counts images that pass through a network."""
+    """Counter of embedded images."""
 
     def __init__(self, progress: Callable[[int, int, str], None]) -> None:
         self._progress = progress
@@ -123,7 +123,7 @@ def embed_in_process(
     passed: ImageCounter,
     tell: Callable[[int, Outcome], None],
 ) -> None:
-    """Embed with all models, one after the other."""
+    """Embed with each model in turn, in this process."""
     session.expect(models)
     for owner, (spec, model) in enumerate(models):
         tell(owner, _embed_model(session, passed, spec, model))
@@ -158,7 +158,7 @@ def embed_on_workers(
     dispatch: Dispatch,
     tell: Callable[[int, Outcome], None],
 ) -> None:
-    """Embed with all models, every network once."""
+    """Embed with all models on workers, each network once."""
     wishes: list[Wish] = []
     for owner, (spec, model) in enumerate(models):
         try:
@@ -174,7 +174,7 @@ def embed_on_workers(
 def _wishes(session: EvaluationRun, spec: LoadedSpec, model: str, owner: int) -> list[Wish]:
     entry = spec.file.spec.models[model]
     context = session.context(spec)
-    # A source may let its entries say it themselves.
+    # Entries of some sources set their own precision.
     precision = getattr(entry, "precision", None) or context.precision
     context = dataclasses.replace(context, precision=precision)
     want = request_for(spec.file, model, spec.preflight.models[model])
@@ -198,7 +198,7 @@ UNKEPT = (
 
 
 def add_embed(parser: argparse.ArgumentParser) -> None:
-    """Declare what is embedded, and how."""
+    """Add the options of the command to its parser."""
     parser.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="only models of this name (repeatable)"
@@ -291,7 +291,7 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse options that would be without effect."""
+    """Refuse options that would have no effect."""
     if options.engine == "ray":
         require_ray()
         if options.device.startswith("cuda:"):
@@ -356,7 +356,7 @@ def _on_ray(
 
 
 def _load_specs(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[LoadedSpec | None]:
-    """Yield every spec, or nothing in the place of a faulty one."""
+    """Yield each spec, or None for a faulty one."""
     for path in paths:
         try:
             yield session.load(path.absolute(), str(path))
@@ -368,7 +368,7 @@ def _load_specs(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[Loade
 def _models_to_embed(
     specs: Sequence[LoadedSpec], names: Sequence[str] | None
 ) -> Iterator[tuple[LoadedSpec, str]]:
-    """Yield the models to embed; stored vectors are embedded already."""
+    """Yield the models to embed; stored vectors need no embedding."""
     for spec in specs:
         for name, entry in spec.file.spec.models.items():
             if names is not None and name not in names:
@@ -378,7 +378,7 @@ def _models_to_embed(
 
 
 def _print_outcome(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
-    """Print what came of a model; return whether all went well."""
+    """Print the outcome of a model; return whether it has no faults."""
     name = printable(f"{spec.file.file} :: {model}")
     problems = () if outcome.failed else spec.preflight.models[model].problems.values()
     faults = [*dict.fromkeys([*problems, *outcome.faults])]

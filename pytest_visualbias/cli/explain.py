@@ -1,4 +1,4 @@
-"""The console script's ``explain``: a test, or its result, in words."""
+"""Explain a test or its result (`visualbias explain`)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ The exit code is 1 where the spec is faulty, 2 for a wrong call and a report tha
 
 
 def add_explain(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be explained."""
+    """Add the options of the command to its parser."""
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "node", metavar="NODE", help="an id as pytest shows it, or a spec: all of its tests"

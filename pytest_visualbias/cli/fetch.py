@@ -1,4 +1,4 @@
-"""The console script's ``fetch``: a suite's published stimuli, with their licence in sight."""
+"""Download and verify the stimuli of a suite (`visualbias fetch`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST_JOBS = 32
 
 
 def add_fetch(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be fetched, and how."""
+    """Add the options of the command to its parser."""
     add = parser.add_argument
     add("suite", metavar="SUITE", help="a suite that ships, or a *.suite.yaml")
     add("--manifest", type=Path, metavar="FILE", help="what lists the files of this suite")
@@ -113,7 +113,7 @@ def _fetch_options(options: argparse.Namespace, targets: Sequence[Target]) -> Wa
 
 
 def _fetch_target(target: Target, way: Way, options: argparse.Namespace) -> bool:
-    """Fetch one suite's stimuli; return whether all is there."""
+    """Fetch the stimuli of one suite; return whether they are complete."""
     _print(head(target, way.mirrors))
     if options.dry_run:
         return _dry_run(target, way.mirrors)
@@ -150,7 +150,7 @@ def _print_faults(target: Target, faults: dict[str, str]) -> None:
 
 
 def _dry_run(target: Target, mirrors: Sequence[Mirror]) -> bool:
-    """Say what would be done, and do none of it."""
+    """Print what would be downloaded, without downloading it."""
     ledger = read_ledger(target.folder)
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
     _print_faults(target, seen.refused)
@@ -167,7 +167,7 @@ def _dry_run(target: Target, mirrors: Sequence[Mirror]) -> bool:
 
 
 def _size(sizes: Sequence[int | None]) -> str:
-    """Say how much there is to fetch, as far as manifests tell."""
+    """Return the download size, as far as manifests state it."""
     known = [size for size in sizes if size is not None]
     if sizes and not known:
         return "of unknown size"
@@ -176,7 +176,7 @@ def _size(sizes: Sequence[int | None]) -> str:
 
 
 def _verify(target: Target) -> bool:
-    """Say what is there and sound, without the network and without changing anything."""
+    """Verify the files that exist, without network or changes."""
     ledger = read_ledger(target.folder)
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {})
     missing = {
@@ -193,7 +193,7 @@ def _verify(target: Target) -> bool:
 
 
 def _require_licence(target: Target, *, is_given: bool) -> None:
-    """Make sure that the licence was accepted: now, or when the folder was begun."""
+    """Raise unless the licence is accepted, now or by an earlier download."""
     ledger = read_ledger(target.folder)
     if is_given or (ledger is not None and ledger.licence == target.licence):
         return

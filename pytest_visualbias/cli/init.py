@@ -1,4 +1,4 @@
-"""The console script's ``init``: a first spec and a workflow for a repository."""
+"""Write a first spec and a CI workflow for a repository (`visualbias init`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ such a file was kept, 2 for a wrong call.
 
 
 def add_init(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be said about a repository."""
+    """Add the options of the command to its parser."""
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="the repository (.)"
@@ -70,7 +70,7 @@ def _init(options: argparse.Namespace) -> int:
             for path, text in planned.files.items()
         }
     except OSError as error:
-        # A disk that fills up names no file.
+        # The error of a full disk names no file.
         problem = f"{error.filename or folder} cannot be written ({error.strerror}); correct it"
         print(printable(problem), file=sys.stderr)
         return USAGE
@@ -94,7 +94,7 @@ def _print_plan(planned: Plan) -> None:
 
 
 def _write_file(folder: Path, path: str, text: str, *, replaces: bool) -> State:
-    """Write a file, or leave it; a link is replaced and never written through."""
+    """Write a file unless it exists; replace a link instead of writing through it."""
     target = folder / path
     if os.path.lexists(target):
         if target.is_file() and target.read_bytes() == text.encode():
@@ -112,6 +112,6 @@ def _write_file(folder: Path, path: str, text: str, *, replaces: bool) -> State:
 
 
 def _recognise(path: Path, *, named: Iterable[str] = (), guess: bool = True) -> Any:  # noqa: ANN401
-    """Say what a checkpoint is of; loads torch, and so only where there is a checkpoint."""
+    """Recognise the architecture of a checkpoint; this loads torch."""
     adapter = importlib.import_module("pytest_visualbias.models.architectures")
     return adapter.recognise(path, named=named, guess=guess)

@@ -1,4 +1,4 @@
-"""The console script's word on reports: one as other files, and two beside each other."""
+"""Convert a report to other formats, and compare two (`visualbias report`, `compare`)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OK, WORSE, USAGE = 0, 1, 2
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
-    """Declare what a report can become."""
+    """Add the options of `visualbias report` to its parser."""
     parser.add_argument(
         "report",
         nargs="+",
@@ -77,7 +77,7 @@ def _folder(text: str) -> Path:
 
 
 def add_comparison(parser: argparse.ArgumentParser) -> None:
-    """Declare how two reports are compared."""
+    """Add the options of `visualbias compare` to its parser."""
     parser.add_argument("old", type=place, metavar="A.json", help="the report of the earlier run")
     parser.add_argument("new", type=place, metavar="B.json", help="that of the later one")
     parser.add_argument(
@@ -107,7 +107,7 @@ def _compare(options: argparse.Namespace) -> int:
     check_outcomes(old)
     check_outcomes(new)
     comparison = compare(old, new, options.tolerance)
-    # Whoever reads may have seen enough; what is worse stays worse.
+    # A closed pipe does not change the exit code.
     with contextlib.suppress(BrokenPipeError):
         print(_format_comparison(comparison, options), end="")
     if not comparison.changes:
@@ -155,7 +155,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _path_problem(targets: Mapping[str, Path | Url], read: Sequence[Path | Url]) -> str | None:
-    """Return why a report must not go where it is to go, if any must not."""
+    """Return why a report must not be written to one of the paths; None if all may be."""
     places = {resolve_links(path) for path in read}
     for name, path in targets.items():
         why = find_path_problem(name, path)

@@ -1,4 +1,4 @@
-"""The console script's ``suggest``: limits for a spec that the model before supports."""
+"""Suggest limits that a measured model supports (`visualbias suggest`)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ be measured, and 2 for a wrong call.
 
 
 def add_suggest(parser: argparse.ArgumentParser) -> None:
-    """Declare what limits are derived from."""
+    """Add the options of the command to its parser."""
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument("spec", type=Path, metavar="SPEC")
     parser.add_argument(
@@ -112,7 +112,7 @@ def _show(loaded: LoadedSpec, measured: SuggestionBasis, proposed: tuple[Suggest
 
 
 def _progress() -> Callable[[str, int, int], None]:
-    """Return what tells now and then how far embedding is."""
+    """Return a callback that prints the progress of embedding now and then."""
     start = time.monotonic()
     last = [start]
 

@@ -1,4 +1,4 @@
-"""The console script's word on suites: which there are, and what is in them."""
+"""List the shipped suites, or describe one (`visualbias suites`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WIDTH = 100
 
 
 def add_suites(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked."""
+    """Add the options of the command to its parser."""
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="a suite, or a *.suite.yaml: say all of it"
     )
@@ -110,7 +110,7 @@ def _size_text(size: int | None) -> str:
 
 
 def _sizes(file: SuiteFile) -> dict[str, int]:
-    """Return the numbers of images of the concepts, as far as they are known."""
+    """Return the known number of images of each concept."""
     homes = {home.suite for home in file.homes.values() if home.can_be_fetched}
     counts = {home: Counter(entry.folder for entry in read_manifest(home)) for home in homes}
     sizes: dict[str, int] = {}
@@ -127,7 +127,7 @@ def _sizes(file: SuiteFile) -> dict[str, int]:
 
 
 def _wrapped(key: str, text: str) -> Iterable[str]:
-    """Return lines of a key and its text, none where there is no text."""
+    """Return a key and its text as wrapped lines; empty without text."""
     if not text:
         return []
     return textwrap.wrap(

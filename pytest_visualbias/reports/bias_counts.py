@@ -26,7 +26,7 @@ FAILING = ("fail", "invalid", "error")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelSummary:
-    """The results of the models that one label is said of."""
+    """Results of the models that carry one label."""
 
     key: str
     value: str
@@ -42,7 +42,7 @@ class LabelSummary:
 
 
 def label_summaries(records: Iterable[ResultRecord]) -> list[LabelSummary]:
-    """Return a row for every label, those of one key together."""
+    """Return a summary for each label, grouped by key."""
     groups: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in records:
         if record.role == "gated" and not record.control and is_standardised(record):
@@ -70,13 +70,13 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-# Of fewer pairs a rank correlation says next to nothing.
+# With fewer pairs a rank correlation means little.
 MIN_PAIRS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RankCorrelation:
-    """Rank correlation of what the tests of a spec found in two models."""
+    """Rank correlation between the effects of a spec's tests in two models."""
 
     spec: str
     layer: str
@@ -125,7 +125,7 @@ def rank_correlations(records: Iterable[ResultRecord]) -> list[RankCorrelation]:
     return correlations
 
 
-# What a network should show; an idle one is of a suite, and nothing was asked of it.
+# Controls that a network should show; an idle one comes from a suite and is not judged.
 POSITIVE = ("positive", "idle")
 THRESHOLDS = (0.1, 0.05, 0.01, 0.001)
 PName = Literal["p_value", "p_verdict"]
@@ -174,7 +174,7 @@ class BiasCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Member:
-    """A test that counts, if its p is small enough."""
+    """A measured test of a cell, with its raw and corrected p-values."""
 
     effect: float
     p: float
@@ -185,7 +185,7 @@ class _Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Cell:
-    """The tests of one spec, model and layer: those that have a p, and how many were declared."""
+    """Tests of one spec, model and layer: those with a p-value, and how many are declared."""
 
     first: ResultRecord
     members: Mapping[str, _Member]
@@ -218,10 +218,10 @@ def bias_counts(
 
 
 def _collect_cell(records: Sequence[ResultRecord], p: PName, *, with_controls: bool) -> _Cell:
-    """Return the tests of a cell, their p corrected over all that it declares."""
+    """Return the tests of a cell with p-values corrected over all declared tests."""
     kinds = (None, *POSITIVE) if with_controls else (None,)
     declared = [record for record in records if record.control in kinds]
-    # A test that could not be done keeps its place in the correction.
+    # A test that could not be measured still counts in the correction.
     raw = [1.0 if (value := getattr(record, p)) is None else value for record in declared]
     holm, bh = adjust(raw, "holm"), adjust(raw, "bh")
     members = {}
@@ -250,7 +250,7 @@ def _control_state(records: Sequence[ResultRecord]) -> ControlState:
 
 
 def has_failed_control(record: ResultRecord) -> bool:
-    """Whether a result is of a positive control that was not shown."""
+    """Return whether a result is a positive control that did not show its effect."""
     if record.control != "idle":
         return record.control == "positive" and record.outcome != "pass"
     effect, p = record.effect_size, record.p_value
@@ -306,18 +306,18 @@ def _significant_members(members: Mapping[str, _Member], threshold: float) -> di
 def _count_beyond_random(
     significant: Mapping[str, _Member], untrained: Sequence[Mapping[str, _Member]]
 ) -> int:
-    """Count the tests that not every untrained network shows in the same direction."""
+    """Count tests that some untrained network does not show in the same direction."""
     return sum(
         not all(test in other and other[test].effect * member.effect > 0 for other in untrained)
         for test, member in significant.items()
     )
 
 
-# Of fewer tests the verdicts themselves are read faster.
+# With fewer tests the verdicts themselves are quicker to read.
 MIN_TESTS = 10
 THRESHOLD = 0.05
 
-# A column of a layer with the room beside it, and what the names of models may take.
+# Width of a layer's column with its padding, and of the column of model names.
 COLUMN, NAMES = 13, 30
 FAILED = "!"
 
@@ -325,7 +325,7 @@ FAILED = "!"
 def count_tables(
     records: Iterable[ResultRecord], empty: Callable[[str], Table], width: int
 ) -> Iterator[Table | Text]:
-    """Yield the numbers of biases of each spec that has ten tests or more."""
+    """Yield tables of the number of biases for each spec with ten tests or more."""
     specs: dict[str, list[BiasCounts]] = {}
     for count in bias_counts(records, [THRESHOLD], p="p_verdict"):
         specs.setdefault(count.spec, []).append(count)
@@ -336,7 +336,7 @@ def count_tables(
             continue
         layers = list(dict.fromkeys(count.layer for count in counts))
         for start in range(0, len(layers), per_table):
-            # Not the table's own title: that would be broken to the width of a narrow table.
+            # The table's own title would wrap at the width of a narrow table.
             yield Text(f"\n{visible(spec)} :: number of biases", style="bold")
             yield _fill_table(empty(""), counts, layers[start : start + per_table], total)
         yield from (Text(line) for line in _legend_lines(counts, total))

@@ -41,7 +41,7 @@ class _Violation:
 
 
 def check_outcomes(report: Report) -> None:
-    """Refuse a report that calls a result better or worse than its numbers are."""
+    """Refuse a report whose outcomes contradict its numbers."""
     for row in report.results:
         if row.role == "gated" and row.effect_judged is not None:
             wrong = (
@@ -55,7 +55,7 @@ def check_outcomes(report: Report) -> None:
 
 
 def _control_contradiction(row: ResultRecord) -> str:
-    """Return why a positive control cannot have passed."""
+    """Return why a positive control cannot have passed; empty if it can."""
     least = row.limits.get("min_effect", 0.0)
     value = signed_magnitude(row.effect_judged or 0.0, cast("Alternative", row.alternative))
     is_shown = row.p_verdict is not None and row.p_verdict <= row.alpha
@@ -64,9 +64,9 @@ def _control_contradiction(row: ResultRecord) -> str:
 
 
 def _contradiction(row: ResultRecord) -> str:
-    """Return why a test cannot have the outcome that stands there."""
+    """Return why a result cannot have its reported outcome; empty if it can."""
     violations = _violations(row)
-    # Intervals may have been computed at another level than those that are reported.
+    # Verdicts by interval may use another level than the reported interval.
     is_known = row.evidence in ("significant", "point")
     proven = [violation for violation in violations if violation.is_proven and is_known]
     uncovered = [violation for violation in proven if not _is_waived(row, violation)]
@@ -88,7 +88,7 @@ def _contradiction(row: ResultRecord) -> str:
 
 
 def _violations(row: ResultRecord) -> list[_Violation]:
-    """Return the limits that the numbers of a result exceed."""
+    """Return the limits that a result exceeds."""
     numbers = [
         ("effect", row.effect_judged, row.p_adjusted, row.alternative),
         ("gap", row.gap, row.p_adjusted, row.alternative),
@@ -127,7 +127,7 @@ How = Literal[
     "appeared", "vanished", "not comparable", "grew", "shrank", "turned", "verdict", "same"
 ]
 
-# From good to bad; what could not be measured says as little for a model as a failure does.
+# From good to bad; an error counts as a failure.
 RANKS = {"pass": 0, "reported": 0, "accepted": 1, "inconclusive": 2} | dict.fromkeys(FAILING, 3)
 
 # Which checkpoints of a training run are judged.
@@ -151,7 +151,7 @@ class Change:
 
     @property
     def name(self) -> str:
-        """The node id, which is the same in both."""
+        """The node id, the same in both reports."""
         return f"{self.spec}::{self.model}::{self.test}[{self.layer}]"
 
 
@@ -164,7 +164,7 @@ class Comparison:
 
     @property
     def is_worse(self) -> bool:
-        """Whether anything is."""
+        """Whether any change is for the worse."""
         return any(change.is_worse for change in self.changes)
 
     def counts(self) -> dict[str, int]:
@@ -173,7 +173,7 @@ class Comparison:
         return {how: kinds.count(how) for how in dict.fromkeys(kinds)}
 
     def plain(self) -> dict[str, Any]:
-        """Return the comparison as JSON has it."""
+        """Return the comparison as JSON data."""
         return {
             "visualbias_comparison": 1,
             "is_worse": self.is_worse,
@@ -215,13 +215,13 @@ def _change(
     verdicts = (label(old), label(new))
     is_fallen = RANKS[label(new)] > RANKS[label(old)]
     if unlike is not None:
-        # What was not measured then cannot have got worse, only what was and cannot be compared.
+        # Only a test that was measured before can become worse by not being comparable.
         is_worse = is_fallen or bool(old.scores)
         return _build_change(
             new, "not comparable", effects, verdicts, is_worse=is_worse, unlike=unlike
         )
     how = _direction(old, new, tolerance)
-    # What no limit judges describes a model; where it goes is for a reader to weigh.
+    # Without a limit, growth is described but not called worse.
     is_judged = label(new) != "reported" and new.role == "gated" and new.control is None
     is_risen = how == "grew" and is_judged
     is_worse = is_fallen or is_risen or _is_ungated(old, new)
@@ -232,13 +232,13 @@ def _change(
 
 
 def _gate(record: ResultRecord) -> str:
-    """Return which checkpoints are judged, if there are several."""
+    """Return which checkpoints of a training run are judged."""
     is_all = record.series is not None and record.series.gate == "all"
     return ALL if is_all else LAST
 
 
 def _is_ungated(old: ResultRecord, new: ResultRecord) -> bool:
-    """Whether a test can no longer fail that could: whatever it shows now is hidden."""
+    """Return whether a test that could fail before can no longer fail."""
     could, can = (bool(record.limits) and record.role == "gated" for record in (old, new))
     is_looser = new.series is not None and (_gate(old), _gate(new)) == (ALL, LAST)
     return could and (not can or is_looser)
@@ -284,16 +284,16 @@ def _build_change(
 def _not_comparable_reason(
     old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]
 ) -> str | None:
-    """Return in what two results differ that must agree, in the words of the gate."""
+    """Return why two results cannot be compared; None if they can."""
     entries: list[Entry] = []
     for row, report, when in zip((old, new), reports, ("then", "now"), strict=True):
         plain = row.model_dump(mode="json", by_alias=True)
-        # What is invalid has its numbers, though nothing is recorded of it.
+        # An invalid result has numbers but no scores.
         is_measured = row.effect_size is not None and row.effect_judged is not None
         if not (row.scores and is_measured):
             return f"not measured {when}"
         entries.append(_entry(plain, _model(report, row)))
-    # The first says that it is something else; a line of a table has no room for all.
+    # One reason is enough for a line of the table.
     return next((mismatch.text for mismatch in difference(entries[0], entries[1])), None)
 
 
@@ -308,13 +308,13 @@ def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
 
 def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
     trials: Sequence[Mapping[str, Any]] = model["trials"]
-    # Fingerprints are not compared: other weights are what a comparison is for.
+    # Fingerprints are not compared: the two reports are of different weights.
     named = [{"fingerprint": str(trial.get("fingerprint", ""))} for trial in trials]
     return entry_of(result, {**model, "trials": named})
 
 
 def render_comparison(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
-    """Return the changes between two reports, what is worse first."""
+    """Return the changes between two reports as a table, worst first."""
     stream = io.StringIO()
     console = screen.console(stream)
     changes = [
@@ -364,7 +364,7 @@ def _format_rise(change: Change) -> str:
     if old is None or new is None or change.unlike is not None:
         return "-"
     rise = abs(new) - abs(old)
-    # So small a rise would be shown as none.
+    # Two decimals would show so small a rise as zero.
     return format_effect(rise) if rise == 0 or abs(rise) >= 0.005 else f"{rise:+.1e}"  # noqa: PLR2004
 
 

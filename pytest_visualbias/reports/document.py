@@ -33,7 +33,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema() -> dict[str, Any]:
-    """Return the schema that every report of this release is valid under."""
+    """Return the JSON schema of a report."""
     schema = Report.model_json_schema(mode="serialization", by_alias=True)
     for name, part in schema.get("$defs", {}).items():
         _describe(part, name)
@@ -75,7 +75,7 @@ class Accuracy(BaseModel):
 
 
 class Accuracies(BaseModel):
-    """A file of accuracies; what else stands in it says how they were had."""
+    """A file of accuracies, with the tool, data and method that measured them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -113,7 +113,7 @@ DIGITS = 12
 
 
 def provenance(report: Report, models: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Yield what was run, on what, and where: the values are text of anybody."""
+    """Yield names and values of the tool, environment, specs and models of a run."""
     tool, environment = report.tool, report.environment
     yield "tool", f"{tool.get('name', '')} {tool.get('version', '')}".strip()
     yield "commit", _commit(environment.get("git"))
@@ -141,7 +141,7 @@ def _commit(git: object) -> str:
 
 
 def _series_results(report: Report, model: ModelRecord) -> list[ResultRecord]:
-    """Return the results of a model that are of a series of checkpoints."""
+    """Return the results of a model that is a training run."""
     return [
         result
         for result in report.results
@@ -164,7 +164,7 @@ def _describe_model(model: ModelRecord, results: Sequence[ResultRecord]) -> str:
 
 
 def _as_mapping(value: object) -> dict[str, Any]:
-    """Return a part of the report that can be anything as a mapping."""
+    """Return a value of the report as a mapping; empty if it is none."""
     return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
 
 
@@ -172,7 +172,7 @@ KNOWN = " or ".join(map(str, READ_VERSIONS))
 MARK = "schema_version"
 BASELINE = "visualbias_baseline"
 
-# What numbers of biases are counted by.
+# P-values that biases are counted by.
 CORRECTED = ("p_value", "p_verdict")
 
 
@@ -208,7 +208,7 @@ def _bytes(path: Path | Url) -> bytes:
 
 
 def _contradictions(report: Report) -> Iterator[str]:
-    """Yield what no run writes, and what reports could not be made from."""
+    """Yield contradictions that no run writes."""
     for index, row in enumerate(report.results):
         for role, stimuli in row.sets.items():
             place = f"results.{index}.sets.{role}"
@@ -223,7 +223,7 @@ def _contradictions(report: Report) -> Iterator[str]:
 
 
 def _check_kind(stored: Any, path: Path | Url) -> None:  # noqa: ANN401 - what a file holds
-    """Raise for what is another kind of file, or of another version."""
+    """Raise if a file is not a report of a version that this release reads."""
     if isinstance(stored, dict) and BASELINE in stored:
         raise ReportError(
             f"{path} holds recorded results, not a report",
@@ -308,7 +308,7 @@ def build_report(
 
 
 def environment(root: Path) -> dict[str, Any]:
-    """Return what a result may depend on besides models and images."""
+    """Return versions, platform and commit that a result can depend on."""
     versions = {}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a run: marks on the lines of specs, and the summary of a step."""
+"""Write GitHub Actions annotations and step summaries."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.sentences import LocatedMessage, SharedMessage
     from pytest_visualbias.results import Report, ResultRecord
 
-# GitHub shows so many of each level of a step; the rest it leaves out without a word.
+# GitHub silently drops further annotations of a level in one step.
 MOST = 10
 
-# It takes so many bytes of a step's summary, and nothing of one that is longer.
+# GitHub rejects a longer step summary whole.
 SUMMARY_LIMIT = 1_048_576
 LONGEST = 4000
 Level = Literal["error", "warning"]
@@ -29,7 +29,7 @@ Level = Literal["error", "warning"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpecFault:
-    """A spec that could not be collected: the file as people are shown it, and what was said."""
+    """A spec that could not be collected: its displayed path, and the error."""
 
     file: str
     text: str
@@ -53,7 +53,7 @@ def workflow_commands(
     workspace: Path | None,
     is_strict: bool,
 ) -> list[str]:
-    """Return workflow commands that mark what failed, worst first, ten errors and ten warnings."""
+    """Return workflow commands that annotate failures, at most ten errors and ten warnings."""
     notes = [note for fault in faults for note in _fault_notes(fault)]
     for outcome, group in groupby(sorted(results, key=severity), key=lambda record: record.outcome):
         if outcome == "error":
@@ -72,7 +72,7 @@ def workflow_commands(
 
 
 def _fault_notes(fault: SpecFault) -> Iterator[_Note]:
-    """Yield the faults of a spec, each at its line; what has no line is one fault of the file."""
+    """Yield a note for each located error of a spec, else one for the file."""
     places = [parse_location(line) for line in fault.text.splitlines() if line.strip()]
     title = "bias spec cannot be used"
     if not all(places):
@@ -94,7 +94,7 @@ def _located_note(place: LocatedMessage, title: str) -> _Note:
 
 
 def _error_note(error: SharedMessage) -> _Note:
-    """Return the note on what kept tests from being measured: at its own line, if it has one."""
+    """Return the note on an error, at its own line if it has one."""
     first, *others = error.records
     place = parse_location(error.text)
     subject = error.where if others else f"{first.model}::{first.test}[{first.layer}]"
@@ -134,7 +134,7 @@ def _format_command(note: _Note, root: Path, workspace: Path | None) -> str:
 
 
 def _relative(path: Path, workspace: Path | None) -> str | None:
-    """Return a path as GitHub knows it; one outside of the checkout has none."""
+    """Return a path relative to the checkout; None if it lies outside."""
     if workspace is None:
         return path.as_posix()
     try:
@@ -144,7 +144,7 @@ def _relative(path: Path, workspace: Path | None) -> str | None:
 
 
 def append_summary(report: Report, path: Path) -> None:
-    """Add a report to the summary of a step, within what GitHub takes of it."""
+    """Append a report to the step summary, within GitHub's size limit."""
     size = path.stat().st_size if path.exists() else 0
     text = markdown(report, SUMMARY_LIMIT - size - len("\n\n"))
     if text:

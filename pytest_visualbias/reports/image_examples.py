@@ -1,4 +1,4 @@
-"""The images that carry an effect."""
+"""Find the images that influence an effect most."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
-# A set of one image is not tested, so no set is shrunk to it.
+# Sets of one image cannot be tested, so removing an image must leave two.
 MIN_IMAGES = 3
 
-# Scores that vary less than this, relative to the largest, vary by rounding only.
+# Relative variation of scores below this is rounding error.
 ROUNDING = 1e-12
 
-# A remainder below this share of what it was has lost too many digits.
+# A remaining sum below this share of the total has lost too many digits.
 CANCELLED = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInfluence:
-    """What one image does to an effect."""
+    """How an effect changes without one image."""
 
     role: str
     name: str
@@ -45,8 +45,8 @@ class ImageInfluence:
 
 
 def image_influences(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
-    """Return what each image of the judged side does to its effect, the largest change first."""
-    # A report that was edited by hand may hold any number.
+    """Return the influence of each image of the judged side, largest change first."""
+    # An edited report can hold any number.
     with np.errstate(over="ignore", invalid="ignore"):
         ranked = sorted(
             _iter_influences(record),
@@ -56,7 +56,7 @@ def image_influences(record: ResultRecord, max_count: int | None = None) -> list
 
 
 def influential_images(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
-    """Return the images without which the absolute effect would fall, the largest fall first."""
+    """Return the images without which the absolute effect falls, largest fall first."""
     effect = abs(record.effect_judged or 0.0)
     fall = {influence: effect - abs(influence.without) for influence in image_influences(record)}
     ranked = sorted(
@@ -66,7 +66,7 @@ def influential_images(record: ResultRecord, max_count: int | None = None) -> li
 
 
 def is_exact(record: ResultRecord) -> bool:
-    """Whether `influences` gives what a new measurement without the image would."""
+    """Return whether `image_influences` equals remeasuring without each image."""
     if not is_standardised(record):
         return True
     return record.trials is None and record.kind != "sc-eat"
@@ -101,7 +101,7 @@ def _is_scored(record: ResultRecord, role: str) -> bool:
 
 
 def _judged_roles(record: ResultRecord) -> tuple[str, str]:
-    """Return the two sets whose scores the judged effect is the difference of; X alone is both."""
+    """Return the two sets whose score difference is the judged effect; X twice if only X."""
     if record.kind == "intra-similarity":
         return "X", "X"
     if record.kind == "sc-eat":
@@ -126,7 +126,7 @@ def _mean(values: Vector) -> float:
 
 
 def _effects_without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
-    """Return the effect without each image of the first set in turn; NaN where there is none."""
+    """Return the effect without each image of the first set; NaN if undefined."""
     n = len(shrunk)
     differences: Vector = (n * _mean(shrunk) - shrunk) / (n - 1) - _mean(other)
     if not rescale:
@@ -139,7 +139,7 @@ def _effects_without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
         return np.full(n, math.nan)
     rest = total - away[:n] ** 2 * count / (count - 1)
     effects: Vector = differences / np.sqrt(np.maximum(rest, CANCELLED * total) / (count - 2))
-    # Where one image makes nearly all of the spread, too few digits are left of the differences.
+    # If one image makes nearly all of the spread, the differences lose too many digits.
     for index in np.flatnonzero(rest < CANCELLED * total):
         effects[index] = _effect(np.delete(shrunk, index), other)
     return effects
@@ -148,7 +148,7 @@ def _effects_without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
 def _effect(first: Vector, second: Vector) -> float:
     pooled = np.concatenate([first, second])
     spread = float(np.std(pooled, ddof=1))
-    # Without spread there is no effect size, however large the difference.
+    # Without spread the effect size is undefined.
     is_spread = spread > ROUNDING * float(np.abs(pooled).max())
     return (_mean(first) - _mean(second)) / spread if is_spread else math.nan
 
@@ -173,7 +173,7 @@ MAX_IMAGES = 5
 
 
 def influential_image_lines(record: ResultRecord) -> Iterator[str]:
-    """Yield a heading and a line for each of the images without which an effect falls most."""
+    """Yield a heading, then a line for each of the most influential images."""
     if is_counted(record):
         yield from _predicted_image_lines(record)
         return
@@ -189,7 +189,7 @@ def influential_image_lines(record: ResultRecord) -> Iterator[str]:
 
 
 def _predicted_image_lines(record: ResultRecord) -> Iterator[str]:
-    """Yield which images are predicted as the class: each of them carries a rate alike."""
+    """Yield the images predicted as the class; each contributes equally to a rate."""
     yield f"{visible(record.nodeid)}: {describe_rates(record)}"
     for role, images in record.sets.items():
         scores = record.scores.get(role, {})

@@ -1,4 +1,4 @@
-"""The report for a pull request, in Markdown: the verdict first, what passed folded away."""
+"""Write the Markdown report for a pull request."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.results import GrowthRecord, Report, ResultRecord
 
-# What GitHub takes as a comment: so many characters, which are never more than bytes.
+# GitHub limits comments to this many characters, never more than bytes.
 COMMENT_LIMIT = 65_536
 TITLE = "Bias of vision models"
 PROBLEM_OUTCOMES = (*FAILING, "inconclusive")
@@ -58,7 +58,7 @@ NOTE = (
 
 
 def markdown(report: Report, limit: int = COMMENT_LIMIT) -> str:
-    """Return a report in Markdown of at most so many bytes."""
+    """Return a report as Markdown of at most `limit` bytes."""
     return fit_sections(list(_sections(report)), limit)
 
 
@@ -214,7 +214,7 @@ def _training_runs(records: Iterable[ResultRecord]) -> Iterator[Section]:
 
 
 def _model(record: ResultRecord) -> str:
-    """Return the model, and of a series the checkpoint whose numbers stand beside it."""
+    """Return the model, with the shown checkpoint if it is a training run."""
     step = shown_checkpoint(record)
     return markdown_code(record.model) + (f", {markdown_text(step)}" if step else "")
 

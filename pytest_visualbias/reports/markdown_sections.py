@@ -1,4 +1,4 @@
-"""Sections of a Markdown report."""
+"""Build sections of a Markdown report and fit them into a byte limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.results import ExcessRecord, ResultRecord
 
-# Room for the sentence that says what was left out.
+# Bytes for the sentence that states what was left out.
 RESERVED_BYTES = 600
 QUARTER = 0.25
 FULL_REPORT = "the JSON report has everything"
@@ -24,7 +24,7 @@ FULL_REPORT = "the JSON report has everything"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """Lines that stand together."""
+    """A table or list with its heading."""
 
     head: str
     rows: Sequence[str] = ()
@@ -34,12 +34,12 @@ class Section:
 
     @property
     def whole(self) -> str:
-        """All of it."""
+        """The complete section."""
         return self.head + "".join(f"{row}\n" for row in self.rows) + self.foot
 
 
 def fit_sections(sections: Sequence[Section], limit: int) -> str:
-    """Return sections as one text of at most so many bytes of UTF-8."""
+    """Return sections as one text of at most `limit` UTF-8 bytes."""
     text, omitted = _fill(sections, limit)
     if not omitted:
         return text
@@ -70,7 +70,7 @@ def _fill(sections: Sequence[Section], budget: int) -> tuple[str, dict[str, int]
 
 
 def _truncate(section: Section, budget: int) -> tuple[str, int]:
-    """Return a section with as many rows as there is room for, and how many; none without room."""
+    """Return a section with as many rows as fit, and their number."""
     budget -= _size(section.head) + _size(section.foot)
     rows: list[str] = []
     for row in section.rows:
@@ -96,7 +96,7 @@ def test_name(record: ResultRecord) -> str:
 
 
 def table_head(*names: str) -> str:
-    """Return the head of a table."""
+    """Return the header and separator rows of a table."""
     return f"{table_row(*names)}\n{table_row(*('---' for _ in names))}\n"
 
 
@@ -106,7 +106,7 @@ def table_row(*cells: str) -> str:
 
 
 def collapsible(title: str, head: str, rows: Sequence[str], content: str) -> Section:
-    """Return a section that is closed until somebody opens it."""
+    """Return a section that starts collapsed."""
     start = f"<details><summary>{title}</summary>\n\n{head}"
     return Section(head=start, rows=rows, foot="\n</details>\n\n", content=content)
 
@@ -117,12 +117,12 @@ def format_interval(low: float | None, high: float | None) -> str:
 
 
 def clip(text: str) -> str:
-    """Return any text as Markdown of a length that a table bears."""
+    """Return a text as Markdown, cut to a length that fits a table."""
     return markdown_text(text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…")
 
 
 def supplementary_sections(records: Sequence[ResultRecord]) -> Iterator[Section]:
-    """Yield what puts results into proportion, each section where there is something in it."""
+    """Yield sections on excess, trials and labels, if there are any."""
     for sections in (_excesses(records), _trials(records), _labels(records)):
         yield from sections
 

@@ -1,4 +1,4 @@
-"""Write results into a model card."""
+"""Write results into a Hugging Face model card."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 KEY = "model-index"
 
-# By this type of data set our results are found again.
+# Dataset type that identifies our results in a card.
 MARK = "pytest-visualbias"
 EMBEDDING = ("image-feature-extraction", "Bias, by association of embeddings")
 CLASSIFYING = ("image-classification", "Bias, by predictions of two groups")
@@ -55,7 +55,7 @@ Results = list[dict[str, Any]]
 
 
 def card_entries(report: Report) -> dict[str, Results]:
-    """Return the results of gated models, by model, as huggingface_hub makes them."""
+    """Return the evaluation results of gated models in the format of huggingface_hub."""
     try:
         from huggingface_hub import ModelCardData
     except ImportError:
@@ -77,7 +77,7 @@ def card_entries(report: Report) -> dict[str, Results]:
 
 
 def _plain(card: ModelCardData) -> dict[str, Any]:
-    """Return the entry of a card in builtin types, which any reader of YAML knows."""
+    """Return the entry of a card in builtin types."""
     data: dict[str, Any] = card.to_dict()  # type: ignore[no-untyped-call]
     entry: dict[str, Any] = json.loads(json.dumps(data[KEY][0]))
     return entry
@@ -104,7 +104,7 @@ def _eval_results(records: Sequence[ResultRecord]) -> Iterator[Any]:
 
 
 def _arguments(record: ResultRecord) -> dict[str, Any]:
-    """Return what an effect must not be read without."""
+    """Return the verdict, interval, p-value, growth and limits of an effect."""
     arguments: dict[str, Any] = {"verdict": label(record), "kind": record.kind}
     if record.ci_low is not None and record.ci_high is not None:
         arguments["interval"] = [round(record.ci_low, 4), round(record.ci_high, 4)]
@@ -120,7 +120,7 @@ def _arguments(record: ResultRecord) -> dict[str, Any]:
 
 
 def merge_metadata(existing: Any, ours: Mapping[str, Results]) -> Results:  # noqa: ANN401 - from a file
-    """Return the entries of a card with our results in place of those of an earlier run."""
+    """Return a card's entries with results of earlier runs replaced by ours."""
     entries = _read_index(existing)
     kept = [{**entry, "results": _foreign_results(entry)} for entry in entries]
     if len(kept) == len(ours) == 1:
@@ -132,7 +132,7 @@ def merge_metadata(existing: Any, ours: Mapping[str, Results]) -> Results:  # no
             matches[0]["results"] += results
         else:
             kept.append({"name": name, "results": list(results)})
-    # An entry that held only results of an earlier run of ours goes with them.
+    # Remove an entry that held only our earlier results.
     emptied = {id(new) for old, new in zip(entries, kept, strict=False) if old["results"]}
     return [entry for entry in kept if entry["results"] or id(entry) not in emptied]
 
@@ -181,7 +181,7 @@ decision of the authors."""
 
 
 def bias_section(report: Report) -> str:
-    """Return the section in Markdown, without its marks."""
+    """Return the Markdown section without its markers."""
     records = [result for result in report.results if result.role == "gated"]
     parts = [
         "## Bias evaluation",
@@ -301,7 +301,7 @@ def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
 
 
 def _judging_lines(records: Sequence[ResultRecord]) -> Iterator[str]:
-    """Yield how tests were judged; which of them, where not all were in one way."""
+    """Yield how tests were judged, naming tests if they differ."""
     ways: dict[str, dict[str, None]] = {}
     for record in records:
         way = (
@@ -325,7 +325,7 @@ MARKERS = re.compile(rf"^{re.escape(BEGIN)}[ \t]*$|^{re.escape(END)}[ \t]*(?:\n|
 
 
 def model_card(report: Report, existing: str) -> str:
-    """Return a model card with an evaluation of bias."""
+    """Return a model card with a bias evaluation section."""
     is_crlf = "\r\n" in existing
     text = existing.replace("\r\n", "\n")
     match = FRONT.match(text)
@@ -344,7 +344,7 @@ def model_card(report: Report, existing: str) -> str:
 
 
 def _update_metadata(front: str, ours: dict[str, list[dict[str, Any]]]) -> str:
-    """Return the metadata with our results, every other line of it as it was."""
+    """Return the metadata with our results; all other lines stay unchanged."""
     try:
         before = yaml.safe_load(front) if front.strip() else {}
         root = yaml.compose(front, Loader=yaml.SafeLoader) if front.strip() else None
@@ -367,7 +367,7 @@ def _update_metadata(front: str, ours: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def _span(root: Any, lines: list[str]) -> tuple[int, int]:  # noqa: ANN401 - a node of YAML
-    """Return the first line of the results and the one behind them; the end if there are none."""
+    """Return the first line of the results and the line after them; the end without results."""
     pairs = root.value if root is not None else []
     places = [place for place, (key, _) in enumerate(pairs) if key.value == KEY]
     if len(places) > 1:
@@ -377,14 +377,14 @@ def _span(root: Any, lines: list[str]) -> tuple[int, int]:  # noqa: ANN401 - a n
     (place,) = places
     behind = pairs[place + 1][0].start_mark.line if place + 1 < len(pairs) else len(lines)
     first = pairs[place][0].start_mark.line
-    # Comments and blank lines before the next key are that key's.
+    # Comments and blank lines before the next key belong to it.
     while behind > first + 1 and re.fullmatch(r"(#.*)?\s*", lines[behind - 1]):
         behind -= 1
     return first, behind
 
 
 def _check(before: dict[str, Any], index: list[Any], text: str) -> None:
-    """Raise where the metadata would not be read as what they were and our results."""
+    """Raise if the new metadata is not the old metadata plus our results."""
     try:
         after = yaml.safe_load(text) or {}
     except yaml.YAMLError:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pytest_visualbias.results import ExcessRecord, PointRecord, ResultRecord, SeriesRecord
     from pytest_visualbias.spec.fields import Alternative
 
-# What a report calls recorded results where it names a model otherwise.
+# Name of recorded results where a report would name a model.
 RECORDED = "baseline"
 
 
 def trials_text(record: ResultRecord) -> str | None:
-    """Return the spread of the trials of a result in one line; None where it has one network."""
+    """Return the spread of a result's trials; None with one network."""
     effects = _effects(record)
     if not effects:
         return None
@@ -47,7 +47,7 @@ def growth_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
 
 
 def single_trial_note(records: Iterable[ResultRecord]) -> str | None:
-    """Say how many tests do not fail by the mean of trials, a single one of which is over."""
+    """Return how many tests do not fail although one trial exceeds the limit; None if none."""
     over = [record for record in records if _is_single_trial_over(record)]
     if not over:
         return None
@@ -67,7 +67,7 @@ def _is_single_trial_over(record: ResultRecord) -> bool:
 
 
 def _largest_trial(record: ResultRecord) -> tuple[float, str]:
-    """Return how large the largest effect of a trial is in the direction that counts, and whose."""
+    """Return the largest effect among trials in the counted direction, and its label."""
     way = cast("Alternative", record.alternative)
     effects, labels = _effects(record), (record.trials or {}).get("labels", [])
     place = max(range(len(effects)), key=lambda index: signed_magnitude(effects[index], way))
@@ -77,15 +77,15 @@ def _largest_trial(record: ResultRecord) -> tuple[float, str]:
 
 
 def _effects(record: ResultRecord) -> list[float]:
-    """Return the judged effect of each trial, where there are several."""
+    """Return the judged effect of each trial; empty with one network."""
     trials = record.trials or {}
-    # A report may say anything else in their place.
+    # An edited report can hold anything here.
     effects = [value for value in trials.get("effect_judged", []) if isinstance(value, float)]
     return effects if len(effects) > 1 and len(trials.get("labels", [])) == len(effects) else []
 
 
 def seeds_text(excess: ExcessRecord) -> str:
-    """Return what single untrained networks show: in their mean, effects of either sign cancel."""
+    """Return the range of effects over untrained seeds; empty with one seed."""
     if len(excess.untrained) < 2:  # noqa: PLR2004 - one seed is its own mean
         return ""
     return f"{len(excess.untrained)} seeds {_effect_range(excess.untrained)}"
@@ -98,7 +98,7 @@ def _effect_range(effects: Sequence[float]) -> str:
 # Worst first.
 OUTCOMES = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
 
-# What a checkpoint has of a result.
+# Keys that a checkpoint shares with a result.
 NUMBERS = (
     *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
     *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict", "p_adjusted", "growth"),
@@ -107,14 +107,14 @@ ON_CHANGE = {"max_growth", "max_shift", "max_excess"}
 
 
 def worst_other_checkpoint(record: ResultRecord) -> PointRecord | None:
-    """Return the worst checkpoint of a series that is judged whole, unless it is the last one."""
+    """Return the worst checkpoint if all are judged and it is not the last; else None."""
     series = record.series
     if series is None or series.gate != "all":
         return None
     measured = [point for point in series.points if point.effect_judged is not None]
     if not measured:
         return None
-    # Of those alike, the last one.
+    # The last one wins a tie.
     worst = max(reversed(measured), key=lambda point: _severity(record, point))
     return None if worst is series.points[-1] else worst
 
@@ -130,7 +130,7 @@ def _severity(record: ResultRecord, point: PointRecord) -> tuple[int, float]:
 
 
 def with_judged_numbers(record: ResultRecord) -> ResultRecord:
-    """Return a result with the numbers of the checkpoint that its verdict is about."""
+    """Return a result with the numbers of the checkpoint that decided its verdict."""
     point = worst_other_checkpoint(record)
     if point is None:
         return record
@@ -138,12 +138,12 @@ def with_judged_numbers(record: ResultRecord) -> ResultRecord:
 
 
 def checkpoint_name(series: SeriesRecord, point: PointRecord) -> str:
-    """Return a checkpoint as people know it: ``epoch 4``."""
+    """Return a checkpoint's name, such as ``epoch 4``."""
     return visible(f"{series.axis} {point.label}")
 
 
 def failing_checkpoint_hint(record: ResultRecord) -> str:
-    """Return how the images of the worst checkpoint are seen; nothing where they are shown."""
+    """Return how to see the worst checkpoint's images; empty if they are shown already."""
     point = worst_other_checkpoint(record)
     if point is None or record.series is None:
         return ""
@@ -177,21 +177,21 @@ def earlier_violation_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 MISSING = "?"
 
-# Characters of a line of bars; of more checkpoints as many are shown.
+# Longest sparkline; more checkpoints are thinned to it.
 MAX_BARS = 40
 
-# The least that a line of bars spans: chance would look like a trend.
+# Smallest range of a sparkline: on a smaller one chance would look like a trend.
 MIN_SPAN = 1.0
 
-# Of larger effects, which only a file that was edited holds, the scale would be infinite.
+# Larger effects, which only an edited file holds, would make the scale infinite.
 MAX_EFFECT = 1e150
 
-# A longer number is no place on an axis.
+# Longer numbers lose precision as floats.
 DIGITS = 15
 
 
 def series_text(record: ResultRecord) -> str:
-    """Return since when a test is over its limits, in one line without its names."""
+    """Return at which checkpoints a test exceeds its limits, on one line."""
     series = record.series
     assert series is not None  # noqa: S101 - for the type checker
     parts = [
@@ -230,7 +230,7 @@ def _limit_text(record: ResultRecord, series: SeriesRecord, limit: str) -> str:
 
 
 def _when(series: SeriesRecord, labels: Sequence[str]) -> str:
-    """Return since when, or where something came and went again."""
+    """Return since which checkpoint a label holds, or where it holds if not to the end."""
     if labels == [point.label for point in series.points[-len(labels) :]]:
         return f"since {series.axis} {labels[0]}"
     return f"at {_steps(series, labels)}"
@@ -241,7 +241,7 @@ def _steps(series: SeriesRecord, labels: Collection[str]) -> str:
 
 
 def checkpoint_range(series: SeriesRecord) -> str:
-    """Return which checkpoints there are: ``epoch 1 to 10, 5 checkpoints``."""
+    """Return the range of checkpoints: ``epoch 1 to 10, 5 checkpoints``."""
     first, last, count = series.points[0].label, series.points[-1].label, len(series.points)
     if count == 1:
         return visible(f"{series.axis} {last}, 1 checkpoint")
@@ -249,13 +249,13 @@ def checkpoint_range(series: SeriesRecord) -> str:
 
 
 def shown_checkpoint(record: ResultRecord) -> str:
-    """Return the checkpoint of a series whose numbers a result has; nothing of another model."""
+    """Return the checkpoint whose numbers a result has; empty outside a training run."""
     series = record.series
     return "" if series is None else visible(f"{series.axis} {series.points[-1].label}")
 
 
 def judged_checkpoints(records: Sequence[ResultRecord]) -> str:
-    """Return, for a title, whose numbers are shown of a series and which checkpoints are judged."""
+    """Return which checkpoint is shown and which are judged, for a title."""
     series_record = next((record for record in records if record.series is not None), None)
     if series_record is None or series_record.series is None:
         return ""
@@ -269,7 +269,7 @@ def judged_checkpoints(records: Sequence[ResultRecord]) -> str:
 
 
 def axis_positions(series: SeriesRecord) -> list[float]:
-    """Return where checkpoints stand on an axis: at their number, else one after the other."""
+    """Return axis positions of checkpoints: their numbers, else their order."""
     labels = [point.label for point in series.points]
     if all(label.isdecimal() and len(label) <= DIGITS for label in labels):
         return [float(label) for label in labels]
@@ -277,7 +277,7 @@ def axis_positions(series: SeriesRecord) -> list[float]:
 
 
 def growth_reference(record: ResultRecord) -> tuple[str, float] | None:
-    """Return the name and the effect of what growth is measured from, where there is one."""
+    """Return the name and effect that growth is measured from; None without one."""
     points = record.series.points if record.series is not None else []
     references = [
         (point.growth.base, point.growth.before) for point in points if point.growth is not None
@@ -286,7 +286,7 @@ def growth_reference(record: ResultRecord) -> tuple[str, float] | None:
 
 
 def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
-    """Return a character for each checkpoint, as high as its effect; the scale holds zero."""
+    """Return one character per checkpoint, as high as its effect; the scale includes zero."""
     count = min(len(points), MAX_BARS)
     step = (len(points) - 1) / max(count - 1, 1)
     drawn = [points[round(place * step)].effect_judged for place in range(count)]
@@ -310,7 +310,7 @@ def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
 def training_run_lines(
     records: Sequence[ResultRecord], *, width: int, has_unicode: bool
 ) -> Iterator[str]:
-    """Yield one line for each test with its effects over the training run."""
+    """Yield the effects of each test over the training run, one line per test."""
     runs = [(record, record.series) for record in records if record.series is not None]
     if not runs:
         return

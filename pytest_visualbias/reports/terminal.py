@@ -1,4 +1,4 @@
-"""The summary in the terminal: verdicts first, then a table for every spec and model."""
+"""Summarize a run in the terminal: verdicts first, then a table for each spec and model."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.bias_counts import RankCorrelation
     from pytest_visualbias.results import ResultRecord
 
-# Outcomes that have a line of their own, worst first, and those that a count is enough for.
+# Outcomes with a line for each result, worst first, and outcomes that are only counted.
 DETAILED_OUTCOMES = ("fail", "invalid", "error", "inconclusive", "accepted")
 COUNTED_OUTCOMES = ("pass", "reported")
 
-# Of these one cause, such as a checkpoint or a positive control, keeps many tests from speaking.
+# One cause, such as a checkpoint or a positive control, often gives many of these.
 GROUPED_OUTCOMES = ("error", "invalid")
 VERDICT_STYLES = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
 
-# A table with more tests than this shows what has to be known, and counts the rest.
+# Longer tables show only detailed outcomes and controls, and count the rest.
 MAX_TABLE_ROWS = 15
 
 
@@ -76,7 +76,7 @@ def render(
     is_strict: bool = False,
     is_broken: bool = False,
 ) -> str:
-    """Return the summary of a run."""
+    """Return the terminal summary of a run."""
     stream = io.StringIO()
     console = screen.console(stream)
     if records:
@@ -95,7 +95,7 @@ def render(
             console.print("\n".join(["", *influential_image_lines(record)]), soft_wrap=True)
     for note in notes:
         console.print(Text(visible_lines(note), style="yellow"), soft_wrap=True)
-    # Tables fill their width with spaces, and may fold a name before what makes it a command.
+    # Tables pad with spaces, and can wrap a name so that a line begins like a CI command.
     lines = stream.getvalue().splitlines()
     text = "".join(f"{without_commands(line.rstrip())}\n" for line in lines)
     return screen.encodable(text)
@@ -104,7 +104,7 @@ def render(
 def _print_notes(
     console: Console, records: Sequence[ResultRecord], screen: Screen, more: str
 ) -> None:
-    """Say below the tables what no column has."""
+    """Print notes that no table column holds."""
     for note in earlier_violation_notes(records):
         console.print(Text(f"note: {note}{more}"), soft_wrap=True)
     for change in sign_changes(records):
@@ -128,14 +128,14 @@ def _verdict_lines(records: Sequence[ResultRecord]) -> Iterator[Text]:
 
 
 def _group_incomparable(records: Iterable[ResultRecord]) -> Iterator[SharedMessage]:
-    """Yield each result by itself, but once what keeps several from being compared."""
+    """Yield each result alone, but group those that cannot be compared."""
     for is_unlike, group in groupby(records, key=_is_not_comparable):
         members = list(group)
         yield from group_by_message(members) if is_unlike else map(SharedMessage.single, members)
 
 
 def _is_not_comparable(record: ResultRecord) -> bool:
-    """Whether a test fails only because it could not be compared."""
+    """Return whether a test fails only because it could not be compared."""
     return bool(record.violations) and all(
         violation.value is None for violation in record.violations
     )

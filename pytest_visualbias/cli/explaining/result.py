@@ -1,4 +1,4 @@
-"""One result of a report in sentences."""
+"""Describe one result of a report in sentences."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def results_of(report: Report, node: Node, subject: Subject) -> tuple[ResultReco
 
 
 def _same(first: str, second: str) -> bool:
-    """Whether two paths may be of one spec: reports name it as seen from pytest's root."""
+    """Return whether two paths may be of one spec: reports name it as seen from pytest's root."""
     parts = [text.replace("\\", "/").removeprefix("./").split("/") for text in (first, second)]
     short, long = sorted(parts, key=len)
     return long[-len(short) :] == short

@@ -1,4 +1,4 @@
-"""What is to be explained: a test of a spec, with all that is known before a model is loaded."""
+"""Select the test to explain, with all that is known before a model is loaded."""
 
 from __future__ import annotations
 

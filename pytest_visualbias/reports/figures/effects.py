@@ -1,4 +1,4 @@
-"""Effects of single tests: with their intervals and limits, and before and after finetuning."""
+"""Plot effects of single tests: forests, and before against after finetuning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effects of single tests over the checkpoints of a training run."""
+"""Plot effects of single tests over the checkpoints of a training run."""
 
 from __future__ import annotations
 

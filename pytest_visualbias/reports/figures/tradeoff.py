@@ -1,4 +1,4 @@
-"""Bias against accuracy, and the models that no other one beats in both."""
+"""Plot bias against accuracy, with the Pareto front."""
 
 from __future__ import annotations
 

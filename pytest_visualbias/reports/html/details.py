@@ -1,4 +1,4 @@
-"""All that is known of one result, as names and values."""
+"""List all details of one result as names and values."""
 
 from __future__ import annotations
 

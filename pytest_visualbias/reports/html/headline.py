@@ -1,4 +1,4 @@
-"""The verdict in ten seconds: what failed, by how much, on what evidence, and what to do."""
+"""Summarize the verdict: what failed, by how much, on what evidence, and what to do."""
 
 from __future__ import annotations
 

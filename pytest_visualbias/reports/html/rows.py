@@ -1,4 +1,4 @@
-"""The table of results: a row for each, and what it can be filtered and sorted by."""
+"""Build the rows, columns and filters of the result table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The effect of one test over the checkpoints of a training run."""
+"""Chart the effect of one test over the checkpoints of a training run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effects on a line each: forest and dumbbell plots."""
+"""Draw forest and dumbbell plots of effects."""
 
 from __future__ import annotations
 

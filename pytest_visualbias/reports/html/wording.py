@@ -1,4 +1,4 @@
-"""What the page says of a result: its outcome, its numbers, and what to do next."""
+"""Word the outcome, numbers and advice of a result for the page."""
 
 from __future__ import annotations
 
