@@ -13,7 +13,7 @@ from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import StorageError
-from pytest_visualbias.evaluation.baseline.files import SUFFIXES
+from pytest_visualbias.evaluation.baseline.baseline_file import SUFFIXES
 from pytest_visualbias.evaluation.baseline.recording import ExpectedEntries, update_baseline
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.plugin.gate_items import GateItemTracker, RunOutcome, uncollected_specs

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.errors import ReportError, without_commands
-from pytest_visualbias.evaluation.baseline.entries import TOLERANCE, difference, entry_of
+from pytest_visualbias.evaluation.baseline.baseline_entry import TOLERANCE, difference, entry_of
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.formatting import FAILING, label
@@ -23,7 +23,7 @@ from pytest_visualbias.results import format_effect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_visualbias.evaluation.baseline.entries import Entry
+    from pytest_visualbias.evaluation.baseline.baseline_entry import BaselineEntry
     from pytest_visualbias.reports.tables import Screen
     from pytest_visualbias.results import Report, ResultRecord
     from pytest_visualbias.spec.fields import Alternative
@@ -278,7 +278,7 @@ def _of(
 
 def _unlike(old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]) -> str | None:
     """Return in what two results differ that must agree, in the words of the gate."""
-    entries: list[Entry] = []
+    entries: list[BaselineEntry] = []
     for row, report, when in zip((old, new), reports, ("then", "now"), strict=True):
         plain = row.model_dump(mode="json", by_alias=True)
         # What is invalid has its numbers, though nothing is recorded of it.
@@ -299,7 +299,7 @@ def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
     )
 
 
-def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
+def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> BaselineEntry:
     trials: Sequence[Mapping[str, Any]] = model["trials"]
     # Fingerprints are not compared: other weights are what a comparison is for.
     named = [{"fingerprint": str(trial.get("fingerprint", ""))} for trial in trials]
