@@ -15,7 +15,7 @@ from pytest_visualbias.cli.explaining.result import results_of, told
 from pytest_visualbias.cli.explaining.subject import node_of, subjects
 from pytest_visualbias.embeddings.cache_location import place_of as cache_place
 from pytest_visualbias.errors import UsageError, printable
-from pytest_visualbias.evaluation.baseline.baseline_file import default_path
+from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.reports.document import read_report
 from pytest_visualbias.reports.tables import width
 from pytest_visualbias.spec.parser import read_spec

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import BaselineError
-from pytest_visualbias.evaluation.baseline.baseline_entry import (
+from pytest_visualbias.evaluation.baseline.entry import (
     TOLERANCE,
     BaselineEntry,
     RecordedReadOut,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_visualbias.evaluation.baseline.baseline_entry import Unlike
+    from pytest_visualbias.evaluation.baseline.entry import Unlike
     from pytest_visualbias.evaluation.baseline.sources import Baseline
     from pytest_visualbias.evaluation.classifier_scoring import TargetClass
     from pytest_visualbias.evaluation.measurement import EmbeddedModel, Measurement

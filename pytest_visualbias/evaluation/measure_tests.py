@@ -16,7 +16,7 @@ from pytest_visualbias.errors import (
     VisualBiasError,
     printable,
 )
-from pytest_visualbias.evaluation.baseline.baseline_entry import entry_key
+from pytest_visualbias.evaluation.baseline.entry import entry_key
 from pytest_visualbias.evaluation.classifier_scoring import (
     prediction_rows,
     target_classes,

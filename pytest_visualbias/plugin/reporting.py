@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.evaluation.baseline.baseline_file import SUFFIXES
+from pytest_visualbias.evaluation.baseline.file import SUFFIXES
 from pytest_visualbias.evaluation.build_result import error_record
 from pytest_visualbias.reports.document import build_report
 from pytest_visualbias.reports.tables import has_unicode
@@ -61,13 +61,9 @@ def lost_result(report: pytest.TestReport, session: EvaluationRun) -> dict[str, 
     for (number, model), (index, test) in places:
         for position, layer in enumerate(layers_of(file.spec, test)):
             if rest == f"{model}::{test.name}[{layer}]":
+                declared, reason = test_at(file.spec, test, layer), report.longreprtext
                 record = error_record(
-                    file,
-                    model,
-                    test_at(file.spec, test, layer),
-                    layer,
-                    nodeid=report.nodeid,
-                    reason=report.longreprtext,
+                    file, model, declared, layer, nodeid=report.nodeid, reason=reason
                 )
                 order = [file.file, number, index, position]
                 return {"order": order, "result": record.model_dump(mode="json"), "model": None}

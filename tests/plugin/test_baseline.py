@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.evaluation.baseline import recording
-from pytest_visualbias.evaluation.baseline.baseline_file import (
+from pytest_visualbias.evaluation.baseline.file import (
     locked,
     read_baseline,
     write_baseline,

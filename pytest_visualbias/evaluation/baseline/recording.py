@@ -6,23 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import BaselineError, printable
-from pytest_visualbias.evaluation.baseline.baseline_entry import (
+from pytest_visualbias.evaluation.baseline.entry import (
     TOLERANCE,
     entry_key,
     entry_of,
     is_recordable,
 )
-from pytest_visualbias.evaluation.baseline.baseline_file import (
-    locked,
-    read_baseline,
-    write_baseline,
-)
+from pytest_visualbias.evaluation.baseline.file import locked, read_baseline, write_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_visualbias.evaluation.baseline.baseline_entry import BaselineEntry
+    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Entries
     from pytest_visualbias.evaluation.baseline.sources import Baseline, Baselines
 
 
@@ -123,11 +119,7 @@ def _measured(rows: Iterable[Mapping[str, Any]]) -> dict[str, BaselineEntry]:
 
 
 def _keep(
-    baseline: Baseline,
-    measured: Mapping[str, BaselineEntry],
-    claims: ExpectedEntries,
-    *,
-    prunes: bool,
+    baseline: Baseline, measured: Entries, claims: ExpectedEntries, *, prunes: bool
 ) -> BaselineUpdate:
     chosen = {key: entry for key, entry in measured.items() if baseline.records(key, entry)}
     entries = {**baseline.entries, **chosen}
@@ -152,9 +144,7 @@ def _keep(
     )
 
 
-def _write(
-    baseline: Baseline, chosen: Mapping[str, BaselineEntry], dropped: frozenset[str]
-) -> str | None:
+def _write(baseline: Baseline, chosen: Entries, dropped: frozenset[str]) -> str | None:
     """Update a file; return why that is impossible."""
     try:
         with locked(baseline.path):
@@ -171,9 +161,7 @@ def _write(
     return None
 
 
-def _risen(
-    old: Mapping[str, BaselineEntry], new: Mapping[str, BaselineEntry]
-) -> tuple[str, float] | None:
+def _risen(old: Entries, new: Entries) -> tuple[str, float] | None:
     rises = {
         key: abs(entry.effect_judged) - abs(old[key].effect_judged)
         for key, entry in new.items()

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.errors import BaselineError, UsageError
-from pytest_visualbias.evaluation.baseline.baseline_entry import is_changed
-from pytest_visualbias.evaluation.baseline.baseline_file import (
+from pytest_visualbias.evaluation.baseline.entry import is_changed
+from pytest_visualbias.evaluation.baseline.file import (
     Contents,
     default_path,
     read_baseline,
@@ -16,10 +16,9 @@ from pytest_visualbias.evaluation.baseline.baseline_file import (
 from pytest_visualbias.spec.overrides import option_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_visualbias.evaluation.baseline.baseline_entry import BaselineEntry
+    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Entries
 
 Recording = Literal["changed", "new"]
 NOTHING = Contents(is_report=False, specs={})
@@ -35,7 +34,7 @@ class Baseline:
     is_report: bool = False
     exists: bool = False
     recording: Recording | None = None
-    entries: Mapping[str, BaselineEntry]
+    entries: Entries
     problem: str | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pytest_visualbias.spec.hashing import digest_of_list
 from pytest_visualbias.spec.model_entries import OWN_PRECISION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 # Scores that differ by less are the same: machines round differently (`statistics.change`).
 TOLERANCE = 1e-6
@@ -97,6 +98,9 @@ class BaselineEntry(_Strict):
                 for identity in live.basis.without[role]
             )
         )
+
+
+Entries = Mapping[str, BaselineEntry]
 
 
 def entry_key(model: str, test: str, layer: str) -> str:

@@ -15,7 +15,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from pytest_visualbias.errors import BaselineError
-from pytest_visualbias.evaluation.baseline.baseline_entry import (
+from pytest_visualbias.evaluation.baseline.entry import (
     BaselineEntry,
     entry_key,
     entry_of,
@@ -27,6 +27,8 @@ from pytest_visualbias.spec.error_messages import what_is_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pytest_visualbias.evaluation.baseline.entry import Entries
 
 FOLDER = "__visualbias__"
 VERSION = 2
@@ -47,9 +49,9 @@ class Contents:
     """What a file holds: the entries of one spec, or the results of all specs of a run."""
 
     is_report: bool
-    specs: Mapping[str, Mapping[str, BaselineEntry]]
+    specs: Mapping[str, Entries]
 
-    def of(self, spec: str) -> Mapping[str, BaselineEntry]:
+    def of(self, spec: str) -> Entries:
         """Return the entries of a spec."""
         return self.specs.get(spec if self.is_report else "", {})
 
@@ -143,7 +145,7 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_baseline(path: Path, entries: Mapping[str, BaselineEntry]) -> None:
+def write_baseline(path: Path, entries: Entries) -> None:
     """Write entries so that a later version differs in the lines of what has changed only."""
     stored = {MARK: VERSION, "entries": {key: entry.written() for key, entry in entries.items()}}
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
