@@ -20,8 +20,8 @@ from pytest_visualbias.embeddings.cache_location import (
 )
 from pytest_visualbias.embeddings.cache_maintenance import clear, count_images, list_cache, prune
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.spec.urls import Url, place
-from pytest_visualbias.stimuli.byte_sizes import parse_size, shown_size
+from pytest_visualbias.spec.urls import Url, parse_location
+from pytest_visualbias.stimuli.byte_sizes import format_size, parse_size
 from pytest_visualbias.stimuli.digest_cache import DigestCache
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def shared_info(shared: SharedCache) -> Iterator[str]:
     yield f"cache at {shared.url}"
     yield f"{_counted(len(keys), 'key')}, each a network at a layer or results of tests"
     files = sum(len(key.files) for key in keys)
-    yield f"{_counted(files, 'file')}, {shown_size(sum(key.size for key in keys))}"
+    yield f"{_counted(files, 'file')}, {format_size(sum(key.size for key in keys))}"
     if keys:
         yield f"written between {_day(keys[0].written)} and {_day(keys[-1].written)}"
     if leftovers:
@@ -57,8 +57,8 @@ def shared_prune(
         doomed += _overflow([one for one in keys if one not in doomed], limit)
     files = [file for one in doomed for file in one.files]
     shared.remove([*files, *leftovers])
-    gone = shown_size(sum(one.size or 0 for one in [*files, *leftovers]))
-    left = shown_size(sum(one.size for one in keys if one not in doomed))
+    gone = format_size(sum(one.size or 0 for one in [*files, *leftovers]))
+    left = format_size(sum(one.size for one in keys if one not in doomed))
     counts = f"{_counted(len(doomed), 'key')} and {_counted(len(leftovers), 'leftover')}"
     return f"removed {counts}, {gone}; {left} left at {shared.url}"
 
@@ -157,7 +157,7 @@ def _folder(named: Path | None) -> Path:
 def _place(text: str) -> Path | Url:
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; give one")
-    return place(text)
+    return parse_location(text)
 
 
 def _size(text: str) -> int:
@@ -196,12 +196,12 @@ def _told(cache_contents: CacheContents) -> Iterator[str]:
     if cache_contents.fetched:
         urls = _counted(len(cache_contents.fetched), "URL")
         yield f"copies of {urls}: {_sum(cache_contents.fetched)}"
-    yield f"digests of files: {shown_size(cache_contents.memo)}"
+    yield f"digests of files: {format_size(cache_contents.memo)}"
     if outdated:
         what = _counted(len(outdated), "key")
         yield f"to prune: {what} of older versions, {_sum(outdated)}"
     if cache_contents.leftovers:
-        size = shown_size(sum(cache_contents.leftovers.values()))
+        size = format_size(sum(cache_contents.leftovers.values()))
         leftovers = _counted(len(cache_contents.leftovers), "leftover")
         yield f"to prune: {leftovers} of killed runs, {size}"
 
@@ -220,8 +220,8 @@ def _prune(options: argparse.Namespace) -> int:
     for problem in removed.problems:
         print(problem, file=sys.stderr)
     keys, leftovers = _counted(removed.keys, "key"), _counted(removed.leftovers, "leftover")
-    left = shown_size(_read(list_cache, folder).size)
-    print(f"removed {keys} and {leftovers}, {shown_size(removed.size)}; {left} left in {folder}")
+    left = format_size(_read(list_cache, folder).size)
+    print(f"removed {keys} and {leftovers}, {format_size(removed.size)}; {left} left in {folder}")
     return FAULTY if removed.problems else OK
 
 
@@ -235,4 +235,4 @@ def _read(action: Callable[[Path], Result], folder: Path) -> Result:
 
 
 def _sum(keys: Iterable[CacheKey]) -> str:
-    return shown_size(sum(key.size for key in keys))
+    return format_size(sum(key.size for key in keys))

@@ -25,12 +25,12 @@ from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import judged_together
 from pytest_visualbias.models.checkpoint_headers import doubled, flaws_of
 from pytest_visualbias.models.encoder import Context, find_source
-from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_gated
-from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.effective_settings import gates_every_checkpoint, is_gated, series_axis
+from pytest_visualbias.spec.error_messages import shorten_paths
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import read_spec
-from pytest_visualbias.spec.urls import Url, place
-from pytest_visualbias.stimuli.concept_checks import grouped, groups_path
+from pytest_visualbias.spec.urls import Url, parse_location
+from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
 from pytest_visualbias.stimuli.decoding import decode
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 
@@ -52,9 +52,12 @@ MOST_STEPS = 12
 def add_check(check: argparse.ArgumentParser) -> None:
     """Add the options of the command to its parser."""
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
-    check.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    check.add_argument("--stimuli", type=parse_location, help="root of relative stimulus paths")
     check.add_argument(
-        "--baseline", type=place, metavar="PATH", help="recorded results, as --visualbias-baseline"
+        "--baseline",
+        type=parse_location,
+        metavar="PATH",
+        help="recorded results, as --visualbias-baseline",
     )
     check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
     check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
@@ -117,7 +120,7 @@ def _is_sound(
     counts = f"{counted(len(file.spec.tests), 'test')}, {counted(len(file.spec.models), 'model')}"
     # First, as what follows is of this one among others.
     print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
-    told = (shortened(problem, file.folder, Path.cwd()) for problem in problems)
+    told = (shorten_paths(problem, file.folder, Path.cwd()) for problem in problems)
     for text in sorted(told, key=_by_line):
         print(text)
     for text in sorted(warnings, key=_by_line):
@@ -155,7 +158,7 @@ def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
     """Return how many stimuli a set has: its images, or its groups and their images."""
     if groups_path(spec, stimuli.concept) is None:
         return str(len(stimuli))
-    groups = counted(len(grouped(spec, stimuli)), "group")
+    groups = counted(len(group_stimuli(spec, stimuli)), "group")
     return f"{groups} ({counted(len(stimuli), stimuli.noun)})"
 
 
@@ -165,7 +168,7 @@ def _reach(
     """Yield the smallest detectable effect of a test, the largest one of all gated models."""
     seen = []
     for model in filter(lambda name: is_gated(spec, name, test), spec.models):
-        sets = {name: grouped(spec, one) for name, one in found.models[model].sets.items()}
+        sets = {name: group_stimuli(spec, one) for name, one in found.models[model].sets.items()}
         sizes, _ = measurable(spec, test, sets)
         if not sizes or model not in checkpoints:
             return
@@ -241,13 +244,15 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
         shown.missing.extend(
             _of_model(file, name, with_location(flaw, entry, found)) for flaw in flaws
         )
-        if (axis := axis_of(entry)) is None:
+        if (axis := series_axis(entry)) is None:
             shown.doubled.extend(file.sentence(("models", name), one) for one in doubled(found))
             continue
         steps = [one.step for one in found]
         if len(steps) > MOST_STEPS:
             steps = [*steps[:3], f"... {steps[-1]} ({len(steps)} checkpoints)"]
-        judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
+        judged = (
+            "all of them are judged" if gates_every_checkpoint(entry) else "the last one is judged"
+        )
         shown.runs.append(printable(f"{name}: {axis} {', '.join(steps)}; {judged}"))
     return shown
 

@@ -33,7 +33,12 @@ from pytest_visualbias.errors import EncoderError, StimulusError, StorageError
 from pytest_visualbias.models.checkpoint_headers import contents_of, flaws_of
 from pytest_visualbias.models.encoder import NamesClasses, ReadOut, StatesReadOut, find_source
 from pytest_visualbias.models.stored_vectors import open_vectors
-from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of, points_of
+from pytest_visualbias.spec.effective_settings import (
+    LOGITS,
+    PROBABILITIES,
+    model_points,
+    series_axis,
+)
 from pytest_visualbias.spec.hashing import digest_of_mapping
 from pytest_visualbias.spec.model_entries import (
     OWN_PRECISION,
@@ -42,7 +47,7 @@ from pytest_visualbias.spec.model_entries import (
     ProgramModel,
 )
 from pytest_visualbias.spec.test_kinds import concepts_of
-from pytest_visualbias.spec.urls import Url, is_url, place
+from pytest_visualbias.spec.urls import Url, is_url, parse_location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -271,7 +276,7 @@ def identify(entry: ModelEntry, context: Context) -> Sequence[Identity]:
 
 def _meant(entry: ModelEntry, context: Context) -> Sequence[Identity]:
     found = identify(entry, context)
-    return found if axis_of(entry) is None else found[-1:]
+    return found if series_axis(entry) is None else found[-1:]
 
 
 def network_of(identity: Identity) -> str:
@@ -281,7 +286,7 @@ def network_of(identity: Identity) -> str:
 
 def request_for(file: SpecFile, model: str, sets: ModelSets) -> EmbeddingRequest:
     """Return what a spec wants of a model."""
-    points = points_of(file.spec, file.spec.models[model].layers)
+    points = model_points(file.spec, file.spec.models[model].layers)
     found = sets.sets.values()
     return EmbeddingRequest(
         stimuli=distinct_requests(found), points=points, words=distinct_requests(found, words=True)
@@ -301,7 +306,7 @@ def embed_stimuli(
 ) -> ModelVectors:
     """Embed all stimuli of a spec with one model, at all layers."""
     entry = file.spec.models[model]
-    points = points_of(file.spec, entry.layers)
+    points = model_points(file.spec, entry.layers)
     if isinstance(entry, EmbeddingsModel):
         trial = _stored(file, model, entry, points, sets, context)
         return ModelVectors(trials=(trial,), points=points, description={})
@@ -327,7 +332,7 @@ def with_location(
     error: EncoderError, entry: ModelEntry, identities: Iterable[Identity]
 ) -> EncoderError:
     """Return an error that names a checkpoint with its URL, and of a series with its step."""
-    text, axis = str(error), axis_of(entry)
+    text, axis = str(error), series_axis(entry)
     about = [
         identity
         for identity in identities
@@ -347,7 +352,7 @@ def _named(model: str, entry: ModelEntry, identity: Identity, among: Sequence[Id
     """Return which network of a model this is, where there are several."""
     if len(among) < 2:  # noqa: PLR2004 - the only one
         return model
-    what = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
+    what = f"{series_axis(entry)} {identity.step}" if identity.step else identity.label
     return f"{model}, {what} (network {[*among].index(identity) + 1} of {len(among)})"
 
 
@@ -376,7 +381,7 @@ def _stored(
     digest = context.digest(path) if path is not None and path.is_file() else ""
     facts = {"source": "embeddings", "digest": digest, "prefix": entry.prefix}
     return Trial(
-        label=place(entry.path).name,
+        label=parse_location(entry.path).name,
         facts=facts,
         fingerprint=digest_of_mapping(facts),
         tables=tables,
@@ -416,7 +421,7 @@ def build(
         except EncoderError as error:
             raise with_location(error, entry, [identity]) from error
         lengths = lengths or found
-        name = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
+        name = f"{series_axis(entry)} {identity.step}" if identity.step else identity.label
         for layer, reason in faults.items():
             reasons.setdefault(layer, f"{name}: {reason}" if number else reason)
     return lengths, reasons

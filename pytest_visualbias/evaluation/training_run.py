@@ -25,7 +25,12 @@ from pytest_visualbias.evaluation.verdict import Verdict, exceeded
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.models.identity import paths_of
 from pytest_visualbias.results import PointRecord, SeriesRecord
-from pytest_visualbias.spec.effective_settings import axis_of, gates_all, made_at, points_of
+from pytest_visualbias.spec.effective_settings import (
+    gates_every_checkpoint,
+    model_points,
+    series_axis,
+    tests_at_layer,
+)
 from pytest_visualbias.spec.model_entries import NetworkEntry
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 
@@ -50,7 +55,7 @@ def judged_together(file: SpecFile, mirror: Mirror | None = None) -> dict[str, i
     for name, entry in file.spec.models.items():
         found[name] = 1
         checkpoints = entry.checkpoints if isinstance(entry, NetworkEntry) else None
-        if checkpoints is not None and gates_all(entry):
+        if checkpoints is not None and gates_every_checkpoint(entry):
             try:
                 found[name] = len(paths_of(checkpoints, context))
             except EncoderError:
@@ -70,12 +75,12 @@ class Run:
     @property
     def axis(self) -> str:
         """What it counts."""
-        return axis_of(self.file.spec.models[self.model]) or ""
+        return series_axis(self.file.spec.models[self.model]) or ""
 
     @property
     def gates_all(self) -> bool:
         """Whether each of its checkpoints is judged, and not only the last one."""
-        return gates_all(self.file.spec.models[self.model])
+        return gates_every_checkpoint(self.file.spec.models[self.model])
 
     def warnings(self, sets: Mapping[str, StimulusSet]) -> dict[str, tuple[str, ...]]:
         """Return, by test, that its limits cannot fail alone among the p of all checkpoints."""
@@ -195,7 +200,7 @@ def trajectory(
     cache: EmbeddingCache | None = None,
 ) -> Trajectory:
     """Measure and judge every checkpoint of a series."""
-    layers = [point.name for point in points_of(run.file.spec, {})]
+    layers = [point.name for point in model_points(run.file.spec, {})]
     warnings = run.warnings(subject_of(run.steps[-1]).sets.sets)
     measure = partial(_measured, run, layers, subject_of, earlier, threads, cache)
     measured = [measure(label) for label in run.steps]
@@ -208,7 +213,7 @@ def trajectory(
         families[layer], over_steps = judge(run, steps, family, today)
         for step in steps:
             step.place.memo.save()
-        tests = made_at(run.file.spec, layer)
+        tests = tests_at_layer(run.file.spec, layer)
         for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
             series[layer, test.name] = _over_steps(run, steps, results)
     return Trajectory(families=families, series=series, warnings=warnings)

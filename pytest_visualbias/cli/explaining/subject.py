@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import SpecError, UsageError, printable
 from pytest_visualbias.evaluation.preflight import preflight
 from pytest_visualbias.evaluation.training_run import judged_together
-from pytest_visualbias.spec.effective_settings import is_gated, is_random, layers_of, test_at
+from pytest_visualbias.spec.effective_settings import is_gated, is_random, layers_of, test_at_layer
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of
-from pytest_visualbias.stimuli.concept_checks import grouped, groups_path
-from pytest_visualbias.stimuli.resolve import counted
+from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
+from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +113,7 @@ def subjects(
         hint = did_you_mean(node.model, spec.models)
         raise UsageError(f"{node.spec} has no model '{node.model}'; {hint}")
     found: list[tuple[BiasTest, tuple[str, ...]]] = [
-        (test_at(spec, test, layer), (layer,))
+        (test_at_layer(spec, test, layer), (layer,))
         for test in spec.tests
         for layer in layers_of(spec, test)
         if node.test == f"{test.name}[{layer}]"
@@ -144,8 +144,8 @@ def subjects(
 def _counts(spec: BiasSpec, test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, int]:
     """Return how many images, or groups, of each role count, as far as they are known."""
     roles = {role: name for role, name in concepts_of(test).items() if name in sets}
-    chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
-    return {role: len(grouped(spec, one)) for role, one in chosen.items()}
+    chosen = counted_stimuli(test, {role: sets[concept] for role, concept in roles.items()})
+    return {role: len(group_stimuli(spec, one)) for role, one in chosen.items()}
 
 
 def _sets(

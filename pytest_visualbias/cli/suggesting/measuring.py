@@ -119,7 +119,7 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
     if choice is None:
         return frozenset()
     name = choice if isinstance(choice, str) else choice.name
-    found = find_suite(name, folder=file.folder, shown="")
+    found = find_suite(name, folder=file.folder, display_folder="")
     if found is None:
         return frozenset()
     suite = read_suite(found[0], file=name).suite
