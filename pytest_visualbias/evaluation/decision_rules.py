@@ -14,8 +14,8 @@ from pytest_visualbias.spec.effective_settings import (
     is_gated,
     is_origin,
     is_random,
+    judged_tests,
     model_points,
-    tests_at_layer,
 )
 from pytest_visualbias.spec.test_kinds import concepts_of, part_of
 from pytest_visualbias.statistics.intervals import largest_effect
@@ -74,7 +74,7 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str, str]]:
     return [
         (point.name, test.name, what)
         for point in model_points(spec, {})
-        for test in tests_at_layer(spec, point.name)
+        for test in judged_tests(spec, point.name)
         for what in _used(spec, model, test)
     ]
 

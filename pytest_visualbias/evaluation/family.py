@@ -22,7 +22,7 @@ from pytest_visualbias.evaluation.judging import JudgedTest, judge_test, waiver_
 from pytest_visualbias.evaluation.measure_tests import measure_test
 from pytest_visualbias.evaluation.scoring import ResultCache
 from pytest_visualbias.evaluation.verdict import CorrectedP
-from pytest_visualbias.spec.effective_settings import gated_layers_of, model_points, tests_at_layer
+from pytest_visualbias.spec.effective_settings import gated_layers_of, judged_tests, model_points
 from pytest_visualbias.statistics.evidence import Evidence
 from pytest_visualbias.statistics.multiple_testing import adjust
 
@@ -124,7 +124,7 @@ def judge_family(
     is_corrected = spec.settings.correction != "none"
     intervals = place.checkpoints * interval_count(spec, model) if is_corrected else 1
     results = []
-    for test in tests_at_layer(spec, place.layer):
+    for test in judged_tests(spec, place.layer):
         found = numbers[test.name]
         p = CorrectedP(
             effect=corrected.get((test.name, "effect")),
@@ -165,7 +165,7 @@ def measure_family(
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
     file, layer, earlier, memo = place.file, place.layer, place.earlier, place.memo
     spec = file.spec
-    tests = tests_at_layer(spec, layer)
+    tests = judged_tests(spec, layer)
     needed = reference_models(spec, subject.name, tests, earlier.baseline)
     for name in sorted(needed | untrained_models(file, subject)):
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it

@@ -27,7 +27,7 @@ from pytest_visualbias.evaluation.preflight import preflight
 from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import Run, Trajectory, trajectory
 from pytest_visualbias.models.encoder import Context
-from pytest_visualbias.spec.effective_settings import series_axis, test_at_layer
+from pytest_visualbias.spec.effective_settings import judged_test, series_axis
 from pytest_visualbias.spec.error_messages import shorten_paths
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
@@ -133,7 +133,7 @@ class EvaluationRun:
             course = self._trajectory(spec, subject)
         except VisualBiasError as error:
             named = next(one for one in spec.file.spec.tests if one.name == test)
-            declared = test_at_layer(spec.file.spec, named, layer)
+            declared = judged_test(spec.file.spec, named, layer)
             reason = shorten_paths(
                 _said(spec, model, error), spec.file.folder, self.settings.project
             )

@@ -27,9 +27,9 @@ from pytest_visualbias.models.identity import paths_of
 from pytest_visualbias.results import PointRecord, SeriesRecord
 from pytest_visualbias.spec.effective_settings import (
     gates_every_checkpoint,
+    judged_tests,
     model_points,
     series_axis,
-    tests_at_layer,
 )
 from pytest_visualbias.spec.model_entries import NetworkEntry
 from pytest_visualbias.stimuli.remote.mirror import Mirror
@@ -213,7 +213,7 @@ def trajectory(
         families[layer], over_steps = judge(run, steps, family, today)
         for step in steps:
             step.place.memo.save()
-        tests = tests_at_layer(run.file.spec, layer)
+        tests = judged_tests(run.file.spec, layer)
         for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
             series[layer, test.name] = _over_steps(run, steps, results)
     return Trajectory(families=families, series=series, warnings=warnings)

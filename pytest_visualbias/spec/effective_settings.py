@@ -271,7 +271,7 @@ def _gated_names(layers: tuple[str | LayerPoint, ...], named: tuple[str, ...]) -
     return tuple(layer for layer in _layer_names(layers) if layer in gated)
 
 
-def test_at_layer(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
+def judged_test(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
     """Return a test as judged at a layer: without limits if the layer is not gated."""
     if layer in gated_layers_of(spec, test):
         return test
@@ -280,10 +280,10 @@ def test_at_layer(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
     return test.model_copy(update=measured)
 
 
-def tests_at_layer(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
+def judged_tests(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
     """Return the tests that are run at a layer, as judged there, in their order."""
     return tuple(
-        test_at_layer(spec, test, layer) for test in spec.tests if layer in layers_of(spec, test)
+        judged_test(spec, test, layer) for test in spec.tests if layer in layers_of(spec, test)
     )
 
 

@@ -81,7 +81,7 @@ def merge_suite(document: Document, suite: Document, names: set[str]) -> tuple[D
     return whole, merging.controls
 
 
-def test_indices(data: dict[str, Any]) -> dict[str, int]:
+def named_test_indices(data: dict[str, Any]) -> dict[str, int]:
     """Return the index of each named test of a spec; of duplicates, the first."""
     tests = data.get("tests")
     indices: dict[str, int] = {}
@@ -143,7 +143,7 @@ class _Merging:
         spec_tests = self.data.get("tests", [])
         if not isinstance(spec_tests, list):
             return
-        adding = test_indices(self.data)
+        adding = named_test_indices(self.data)
         tests: list[Any] = []
         added: set[int | None] = set()
         for index, test in enumerate(self.suite.data["tests"]):

@@ -14,7 +14,12 @@ from pytest_visualbias.errors import SpecError
 from pytest_visualbias.spec.consistency import find_test_inconsistencies
 from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
 from pytest_visualbias.spec.hashing import digest_of_text
-from pytest_visualbias.spec.merging import FLOOR, hoist_inline_texts, merge_suite, test_indices
+from pytest_visualbias.spec.merging import (
+    FLOOR,
+    hoist_inline_texts,
+    merge_suite,
+    named_test_indices,
+)
 from pytest_visualbias.spec.schema import Choice, Suite, SuiteChoice
 from pytest_visualbias.spec.yaml_document import Document, read_document
 
@@ -294,7 +299,7 @@ def _unknown_choices(
                     ("suite", key, index),
                     f"the suite '{suite.name}' has no {word} '{text}'; {hint}",
                 )
-    for name, index in test_indices(document.data).items():
+    for name, index in named_test_indices(document.data).items():
         if name not in names and not document.data["tests"][index].keys() & DEFINITION:
             message = f"the suite '{suite.name}' has no such test; {did_you_mean(name, names)}"
             yield ("tests", index, "name"), f"{message} Otherwise add 'kind' and 'targets'"
@@ -325,4 +330,4 @@ def _selected_names(document: Document, suite: SuiteFile, choice: SuiteChoice) -
     if choice.tags is None and choice.tests is None:
         return {test.name for test in tests}
     tagged = {test.name for test in tests if {*test.tags} & {*(choice.tags or ())}}
-    return tagged | {*(choice.tests or ())} | {*test_indices(document.data)}
+    return tagged | {*(choice.tests or ())} | {*named_test_indices(document.data)}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.effective_settings import layers_of, model_points, tests_at_layer
+from pytest_visualbias.spec.effective_settings import judged_tests, layers_of, model_points
 from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.spec.schema import BiasSpec
 from pytest_visualbias.spec.test_kinds import KINDS, BiasTest, Kind, concepts_of, part_of
@@ -320,7 +320,7 @@ class TestLayersOfPredictions:
     def test_logits_that_the_spec_reads_anyway_are_read_once(self) -> None:
         spec = parsed(text_of("ieat", SECOND + "layers: [logits]\n"))
         assert [point.name for point in model_points(spec, {})] == ["logits"]
-        assert [test.name for test in tests_at_layer(spec, "logits")] == ["one", "two"]
+        assert [test.name for test in judged_tests(spec, "logits")] == ["one", "two"]
 
     def test_nothing_else_is_read_for_predictions_alone(self) -> None:
         spec = parsed(text_of("outcome-gap"))
