@@ -136,12 +136,12 @@ class Audit:
             return found[0]
         if found:
             layers = ", ".join(one.layer for one in found)
-            raise UsageError(f"'{test}' was measured at {layers}; name a layer")
+            raise UsageError(f"'{test}' was measured at {layers}", "name a layer")
         if not of_model:
             near = did_you_mean(model, {one.model for one in self})
-            raise UsageError(f"no model '{model}' was measured; {near}")
+            raise UsageError(f"no model '{model}' was measured", near)
         near = did_you_mean(test, {one.test for one in of_model})
-        raise UsageError(f"'{model}' has no result of '{test}' here; {near}")
+        raise UsageError(f"'{model}' has no result of '{test}' here", near)
 
     def save(self, path: Path | str) -> None:
         """Write a report, to a path or a URL, by its ending: .json, .html, .md or .csv.
@@ -156,7 +156,7 @@ class Audit:
         target = parse_location(path) if isinstance(path, str) else path
         kind = SUFFIXES.get(target.suffix.lower().removeprefix("."), "")
         if kind not in FORMATS:
-            raise UsageError(f"{target}: a report ends in .json, .html, .md or .csv; choose one")
+            raise UsageError(f"{target}: a report ends in .json, .html, .md or .csv", "choose one")
         write(kind, self.report, target)
 
     def __str__(self) -> str:
@@ -354,11 +354,11 @@ def _placed(given: str | Path) -> Path | Url:
 def _refuse_unknown(device: str, precision: str, batch_size: int) -> None:
     """Raise for what the command line would refuse, even where this spec does not need it."""
     if not DEVICE.fullmatch(device):
-        raise UsageError(f"device: '{device}' is not auto, cpu, cuda, cuda:N or mps; choose one")
+        raise UsageError(f"device: '{device}' is not auto, cpu, cuda, cuda:N or mps", "choose one")
     if precision not in PRECISIONS:
-        raise UsageError(f"precision: '{precision}' is not {' or '.join(PRECISIONS)}; choose one")
+        raise UsageError(f"precision: '{precision}' is not {' or '.join(PRECISIONS)}", "choose one")
     if not str(batch_size).isdecimal() or int(batch_size) < 1:
-        raise UsageError(f"batch_size: '{batch_size}' is not a number of images; give 1 or more")
+        raise UsageError(f"batch_size: '{batch_size}' is not a number of images", "give 1 or more")
 
 
 def _given(
@@ -373,8 +373,8 @@ def _given(
         if not hasattr(held.module, "state_dict"):
             kind = type(held.module).__name__
             raise UsageError(
-                f"the model '{name}' is a {kind}; give a torch.nn.Module, a Model, or a text such "
-                "as a checkpoint's path"
+                f"the model '{name}' is a {kind}",
+                "give a torch.nn.Module, a Model, or a text such as a checkpoint's path",
             )
         modules[name] = InMemory(module=held.module, transform=held.transform)
         overrides.append(Override(name=name, source=IN_MEMORY, what=name))
@@ -394,7 +394,7 @@ def _loaded(session: EvaluationRun, spec: str | Path | Mapping[str, Any]) -> Loa
         return session.load(project / "spec", "spec", _text(spec))
     path = project / Path(spec)
     if not path.is_file():
-        raise UsageError(f"there is no spec {path}; correct the path")
+        raise UsageError(f"there is no spec {path}", "correct the path")
     shown = path.relative_to(project) if path.is_relative_to(project) else path
     return session.load(path, shown.as_posix())
 
@@ -412,7 +412,7 @@ def _text(spec: Mapping[str, Any]) -> str:
     except (RecursionError, yaml.YAMLError) as error:
         what = error.args[0] if isinstance(error, yaml.YAMLError) else "it holds itself"
         raise UsageError(
-            f"the spec cannot be written as YAML ({what}); use text, numbers, lists and dicts"
+            f"the spec cannot be written as YAML ({what})", "use text, numbers, lists and dicts"
         ) from None
     return text
 

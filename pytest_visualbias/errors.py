@@ -89,50 +89,62 @@ def path_sentence(error: OSError) -> str:
 
 
 class VisualBiasError(Exception):
-    """Root of the errors that a user can mend; shown without a traceback."""
+    """Root of the errors that a user can correct; shown without a traceback."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(legible(message))
+    after_place = ": "
+
+    def __init__(self, problem: str, remedy: str = "", *, place: str = "") -> None:
+        head = f"{place}{self.after_place}" if place else ""
+        tail = f"; {remedy}" if remedy else ""
+        super().__init__(legible(f"{head}{problem}{tail}"))
+        self.place = legible(place)
+        self.problem = legible(problem)
+        self.remedy = legible(remedy)
 
 
 class UsageError(VisualBiasError):
-    """An option that cannot be honoured."""
+    """An option has an unusable value."""
 
 
 class SpecError(VisualBiasError):
     """All faults of one spec, each a line ``file:line:column: where: what; what to do``."""
 
     def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("")
         self.faults = tuple(map(legible, faults))
-        Exception.__init__(self, "\n".join(self.faults))
+        self.args = ("\n".join(self.faults),)
 
 
 class StimulusError(VisualBiasError):
     """A stimulus or a set of stimuli is missing, unreadable or not an image."""
 
+    after_place = " "  # the file is the subject of the sentence
+
 
 class FetchError(VisualBiasError):
-    """A published stimulus cannot be had, or the folder that is to hold it cannot be used."""
+    """A published stimulus cannot be downloaded, or its folder cannot be used."""
 
 
 class EncoderError(VisualBiasError):
-    """A model, its checkpoint, a layer or a device cannot be used."""
+    """A model, its checkpoint, a layer or a device cannot be used; `key` is one of its entry."""
 
-    def __init__(self, message: str, *, key: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, problem: str, remedy: str = "", *, place: str = "", key: str = "") -> None:
+        super().__init__(problem, remedy, place=place)
         self.key = key
 
 
 class EngineError(VisualBiasError):
-    """Workers that were to embed cannot be had, or are lost."""
+    """Workers that embed cannot be started, or are lost."""
 
 
 class StorageError(VisualBiasError):
-    """What lies at a URL cannot be had, or cannot be written."""
+    """A file at a URL cannot be read or written."""
 
-    def __init__(self, message: str, *, reason: str = "", is_missing: bool = False) -> None:
-        super().__init__(message)
-        self.reason = legible(reason or message)
+    def __init__(
+        self, problem: str, remedy: str = "", *, reason: str = "", is_missing: bool = False
+    ) -> None:
+        super().__init__(problem, remedy)
+        self.reason = legible(reason) if reason else str(self)
         self.is_missing = is_missing
 
 
@@ -145,9 +157,11 @@ class ReportError(VisualBiasError):
 
 
 class DegenerateTestError(VisualBiasError):
-    """Numbers from which no association can be computed."""
+    """Numbers from which no association can be computed; `role` and `row` say which."""
 
-    def __init__(self, message: str, *, role: str | None = None, row: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, problem: str, remedy: str = "", *, role: str | None = None, row: int | None = None
+    ) -> None:
+        super().__init__(problem, remedy)
         self.role = role
         self.row = row

@@ -150,8 +150,8 @@ def _folder(named: Path | None) -> Path:
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise UsageError(f"{folder} is not a folder; say with --cache where the cache is")
-    raise UsageError(f"there is no cache in {folder}; say with --cache where it is")
+        raise UsageError(f"{folder} is not a folder", "say with --cache where the cache is")
+    raise UsageError(f"there is no cache in {folder}", "say with --cache where it is")
 
 
 def _place(text: str) -> Path | Url:
@@ -230,7 +230,7 @@ def _read(action: Callable[[Path], Result], folder: Path) -> Result:
         return action(folder)
     except OSError as error:
         raise UsageError(
-            f"{error.filename} cannot be read ({error.strerror}); correct its permissions"
+            f"{error.filename} cannot be read ({error.strerror})", "correct its permissions"
         ) from None
 
 

@@ -293,14 +293,14 @@ def _check(options: argparse.Namespace) -> None:
         require_ray()
         if options.device.startswith("cuda:"):
             raise UsageError(
-                f"--device {options.device} is a GPU of one machine; leave it out, for Ray gives "
-                "every worker its own"
+                f"--device {options.device} is a GPU of one machine",
+                "leave it out, for Ray gives every worker its own",
             )
         return
     for name in ("address", "gpus_per_task", "workers", "shard"):
         if getattr(options, name) is not None:
             option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is for --engine ray; add that, or leave it out")
+            raise UsageError(f"{option} is for --engine ray", "add that, or leave it out")
 
 
 def _session(

@@ -75,7 +75,7 @@ def _explain(options: argparse.Namespace) -> int:
 def _file(node: Node) -> SpecFile:
     path = Path(node.spec)
     if not path.is_file():
-        raise UsageError(f"there is no spec {node.spec}; correct the path")
+        raise UsageError(f"there is no spec {node.spec}", "correct the path")
     return read_spec(path, file=node.spec, has_baseline=default_path(path).is_file())
 
 

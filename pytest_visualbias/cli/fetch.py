@@ -103,7 +103,7 @@ def _way(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
     urls = [entry.url for target in targets for entry in target.entries if entry.url is not None]
     for mirror in mirrors:
         if all(mirror.url(url) is None for url in urls):
-            raise UsageError(f"--mirror: no URL begins with '{mirror.prefix}'; correct it")
+            raise UsageError(f"--mirror: no URL begins with '{mirror.prefix}'", "correct it")
     return Way(
         mirrors=mirrors,
         proxy=None if options.proxy is None else parse_proxy(options.proxy),
@@ -203,6 +203,6 @@ def _consent(target: Target, *, is_given: bool) -> None:
             return
         raise UsageError(f"{target.name}: nothing is fetched, as the licence is not accepted")
     raise UsageError(
-        f"{target.name}: nothing is fetched before the licence is accepted; read it above and add "
-        "--accept-licence"
+        f"{target.name}: nothing is fetched before the licence is accepted",
+        "read it above and add --accept-licence",
     )

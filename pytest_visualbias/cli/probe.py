@@ -49,26 +49,26 @@ if TYPE_CHECKING:
 def labelled_sets(folder: Path, *, digest: Callable[[Path], str], folds: int) -> ModelSets:
     """Return the images of a folder that has a subfolder for each class."""
     if not folder.is_dir():
-        raise StimulusError(f"{folder} is not a folder; name one with a subfolder for each class")
+        raise StimulusError(f"{folder} is not a folder", "name one with a subfolder for each class")
     names = sorted(one.name for one in folder.iterdir() if _is_class(one))
     if len(names) < 2:  # noqa: PLR2004 - one class has nothing to be told from
         raise StimulusError(
-            f"{folder} has {len(names)} subfolders; a probe needs two classes or more"
+            f"{folder} has {len(names)} subfolders", "a probe needs two classes or more"
         )
     sets = {name: _once(resolve_concept(name, name, folder, digest=digest)) for name in names}
     seen: dict[str, Stimulus] = {}
     for name, found in sets.items():
         if len(found) < folds:
             raise StimulusError(
-                f"{folder / name} has {len(found)} different images, fewer than the {folds} folds; "
-                "add images or ask for fewer folds"
+                f"{folder / name} has {len(found)} different images, fewer than the {folds} folds",
+                "add images or ask for fewer folds",
             )
         for stimulus in found.stimuli:
             other = seen.setdefault(stimulus.identity, stimulus)
             if other is not stimulus:
                 raise StimulusError(
-                    f"{folder}: {other.name} and {stimulus.name} are one image in two classes; "
-                    "remove one of them"
+                    f"{folder}: {other.name} and {stimulus.name} are one image in two classes",
+                    "remove one of them",
                 )
     return ModelSets(sets=sets, problems={})
 
@@ -119,8 +119,8 @@ def require_sklearn() -> None:
     """Make sure that scikit-learn is there."""
     if importlib.util.find_spec("sklearn") is None:
         raise UsageError(
-            "probes are fitted by scikit-learn, which is not installed; "
-            "pip install 'pytest-visualbias[probe]'"
+            "probes are fitted by scikit-learn, which is not installed",
+            "pip install 'pytest-visualbias[probe]'",
         )
 
 
@@ -372,5 +372,5 @@ def _write(options: argparse.Namespace, sets: ModelSets, accuracies: Sequence[Ac
         write_whole(options.json, document.model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise ReportError(
-            f"{options.json} cannot be written ({error.strerror}); choose another"
+            f"{options.json} cannot be written ({error.strerror})", "choose another"
         ) from None

@@ -79,7 +79,7 @@ def _suggest(options: argparse.Namespace) -> int:
 
 def _measured(options: argparse.Namespace) -> int:
     if not options.spec.is_file():
-        raise UsageError(f"there is no spec {options.spec}; correct the path")
+        raise UsageError(f"there is no spec {options.spec}", "correct the path")
     digests = remembered(options.cache, rehash=False)
     session = EvaluationRun(
         settings=RunSettings(project=Path.cwd(), stimuli=options.stimuli, device=options.device),

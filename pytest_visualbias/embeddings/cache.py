@@ -397,8 +397,8 @@ def _make(folder: Path) -> None:
     except OSError as error:
         what = error.strerror or type(error).__name__
         raise StorageError(
-            f"{folder} cannot be written ({what}); say with VISUALBIAS_CACHE where the local part "
-            "of the cache is"
+            f"{folder} cannot be written ({what})",
+            "say with VISUALBIAS_CACHE where the local part of the cache is",
         ) from None
 
 

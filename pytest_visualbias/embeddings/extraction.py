@@ -126,7 +126,8 @@ class CacheWriter:
         except OSError as error:
             raise EncoderError(
                 f"layer '{layer.name}' gives {rows.shape[1]:,} values for each image, which pass "
-                f"through a file ({error.strerror}); free space, or use another pooling"
+                f"through a file ({error.strerror})",
+                "free space, or use another pooling",
             ) from None
 
     def flush(self) -> None:
@@ -230,8 +231,8 @@ def _own_input(encoder: Encoder, image: Image.Image) -> np.ndarray:
     except Exception as error:  # the transform is somebody else's
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
-            f"the model cannot preprocess images ({reason}); correct its image processor or "
-            "'transform'"
+            f"the model cannot preprocess images ({reason})",
+            "correct its image processor or 'transform'",
         ) from error
 
 
@@ -266,8 +267,8 @@ def _encode(
     except Exception as error:  # it is the user's network
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
-            f"the network fails on an input of {next(iter(inputs.values())).shape} ({reason}); "
-            "check 'transform' and the architecture"
+            f"the network fails on an input of {next(iter(inputs.values())).shape} ({reason})",
+            "check 'transform' and the architecture",
         ) from error
 
 

@@ -39,8 +39,8 @@ class EmbeddingJob:
         except Exception as error:  # of torch, of the device, of the user's network
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise EncoderError(
-                f"the network '{self.identity.label}' cannot be loaded ({reason}); check the "
-                "checkpoint, the device and its memory"
+                f"the network '{self.identity.label}' cannot be loaded ({reason})",
+                "check the checkpoint, the device and its memory",
             ) from error
         path, digest = self.identity.checkpoint, self.identity.facts.get("checkpoint")
         if (
@@ -48,7 +48,7 @@ class EmbeddingJob:
             and digest is not None
             and digest_of_weights(path, digest_of_file) != digest
         ):
-            raise EncoderError(f"{path} was changed during the run; run again")
+            raise EncoderError(f"{path} was changed during the run", "run again")
         return encoder
 
     def keys(self, fingerprint: str) -> dict[str, tuple[str, str]]:

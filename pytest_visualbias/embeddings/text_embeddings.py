@@ -130,8 +130,8 @@ def _reading(encoder: Encoder, job: EmbeddingJob) -> ReadsTexts:
     if isinstance(encoder, ReadsTexts):
         return encoder
     raise EncoderError(
-        f"a model of source '{job.entry.source}' reads no texts; use one of 'open_clip' or "
-        "'transformers', or 'embeddings' with vectors of the words"
+        f"a model of source '{job.entry.source}' reads no texts",
+        "use one of 'open_clip' or 'transformers', or 'embeddings' with vectors of the words",
     )
 
 
@@ -163,7 +163,7 @@ def _read(encoder: ReadsTexts, words: Sequence[Stimulus]) -> dict[str, NDArray[n
     except Exception as error:  # it is the user's network
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
-            f"the network fails on texts ({reason}); check its tokenizer and its weights"
+            f"the network fails on texts ({reason})", "check its tokenizer and its weights"
         ) from error
     by_prompt = dict(zip(prompts, rows, strict=True))
     return {

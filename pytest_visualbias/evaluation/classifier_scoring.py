@@ -55,8 +55,8 @@ def target_classes(
     names = dict.fromkeys(one.name for one in asked if one is not None)
     if len(names) > 1:
         raise EncoderError(
-            f"its trials call one class {' and '.join(map(repr, names))}; give them classifiers of "
-            "the same classes"
+            f"its trials call one class {' and '.join(map(repr, names))}",
+            "give them classifiers of the same classes",
         )
     return asked
 
@@ -70,7 +70,8 @@ def _asked_of(spec: BiasSpec, test: BiasTest, trial: Trial, module: str) -> Targ
         own = "has none" if index >= len(trial.classes) else f"is '{trial.classes[index]}'"
         raise EncoderError(
             f"'classes' says that class {index} is '{names[index]}', and of the model itself it "
-            f"{own}; correct 'classes', or leave it out"
+            f"{own}",
+            "correct 'classes', or leave it out",
         )
     name = names[index] if index < len(names) else ""
     return TargetClass(
@@ -85,13 +86,16 @@ def _place(name: str, names: Sequence[str]) -> int:
     places = [str(index) for index, one in enumerate(names) if one == name]
     if not names:
         raise EncoderError(
-            f"nothing says which class '{name}' is; write 'classes' in the spec, the names in the "
-            "order of the logits, or the number of the class"
+            f"nothing says which class '{name}' is",
+            "write 'classes' in the spec, the names in the order of the logits, or the number of "
+            "the class",
         )
     if not places:
-        raise EncoderError(f"the model has no class '{name}'; {did_you_mean(name, names)}")
+        raise EncoderError(f"the model has no class '{name}'", did_you_mean(name, names))
     if len(places) > 1:
-        raise EncoderError(f"classes {' and '.join(places)} are '{name}'; write the number of one")
+        raise EncoderError(
+            f"classes {' and '.join(places)} are '{name}'", "write the number of one"
+        )
     return int(places[0])
 
 
@@ -129,8 +133,8 @@ def read_predictions(asked: Prediction, target_class: TargetClass, rows: Rows) -
     classes = np.shape(logits_of["X"])[-1]
     if target_class.count not in (0, classes):
         raise DegenerateTestError(
-            f"{target_class.count} classes have names and the classifier has {classes}; "
-            "correct 'classes'"
+            f"{target_class.count} classes have names and the classifier has {classes}",
+            "correct 'classes'",
         )
     _check_logits(asked, target_class, np.concatenate([*logits_of.values()]))
     said = {
@@ -164,7 +168,7 @@ def _check_logits(asked: Prediction, target_class: TargetClass, rows: np.ndarray
         return
     if asked.activation == "sigmoid" and target_class.activation == "log_softmax":
         raise DegenerateTestError(
-            "the network returns the logarithms of softmax; write 'activation: softmax'"
+            "the network returns the logarithms of softmax", "write 'activation: softmax'"
         )
     is_varied = bool((rows != rows[:1]).any())
     is_inside = bool((rows >= 0).all() and (rows <= 1).all())
@@ -172,7 +176,8 @@ def _check_logits(asked: Prediction, target_class: TargetClass, rows: np.ndarray
     if target_class.activation in ("softmax", "sigmoid") or (is_varied and is_share):
         raise DegenerateTestError(
             f"the rows are probabilities already, and '{asked.activation}' would be applied to "
-            "them again; write 'activation: none' in 'prediction', or read logits"
+            "them again",
+            "write 'activation: none' in 'prediction', or read logits",
         )
 
 

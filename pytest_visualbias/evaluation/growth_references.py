@@ -296,12 +296,11 @@ def recorded_scores(
     except KeyError:
         raise BaselineError(lacking) from None
     if not _is_of_a_piece(entry, test, scoring_method(test).by_role(scores)):
-        message = (
+        raise BaselineError(
             f"the scores of '{key}' in {baseline.shown} do not give the effect that stands beside "
-            "them, as after a bad merge; restore the file, or "
-            f"{baseline.remedy('update', subject.name)}"
+            "them, as after a bad merge",
+            f"restore the file, or {baseline.remedy('update', subject.name)}",
         )
-        raise BaselineError(message)
     return RecordedScores(scores=scores)
 
 

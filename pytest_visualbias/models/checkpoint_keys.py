@@ -318,7 +318,8 @@ def choose(
             return ContainerChoice(place=firsts[0])
         raise EncoderError(
             f"the checkpoint {path} has weights that fit the network {described(firsts[0])}, "
-            f"{doubt}; if they are what you release, write {_keys(firsts[0], firsts)}"
+            f"{doubt}",
+            f"if they are what you release, write {_keys(firsts[0], firsts)}",
         )
     for convention in CONVENTIONS:
         taken = [one for one in groups if _matches(one, convention.taken)]
@@ -329,8 +330,8 @@ def choose(
             return ContainerChoice(place=taken[0][0], reason=reason)
     ways = " or ".join(_keys(place, firsts) for place in firsts[:SHOWN])
     raise EncoderError(
-        f"the checkpoint {path} has different weights that fit the network in {len(groups)} "
-        f"places; write which of them you release: {ways}"
+        f"the checkpoint {path} has different weights that fit the network in {len(groups)} places",
+        f"write which of them you release: {ways}",
     )
 
 

@@ -151,22 +151,23 @@ def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         _refuse_text(path)
         raise EncoderError(
             f"the checkpoint {path} holds more than tensors and plain values, and was not loaded: "
-            "that could run code; save its state dict, best as safetensors"
+            "that could run code",
+            "save its state dict, best as safetensors",
         ) from None
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         reason = error.strerror or str(error)
         raise EncoderError(
-            f"the checkpoint {path} cannot be read ({reason}); correct the path"
+            f"the checkpoint {path} cannot be read ({reason})", "correct the path"
         ) from None
     except Exception as error:  # noqa: BLE001 - a damaged pickle raises whatever it meets
         _refuse_text(path)
         reason = _reason(error)
         raise EncoderError(
-            f"the checkpoint {path} is damaged or incomplete ({reason}); copy or save it again"
+            f"the checkpoint {path} is damaged or incomplete ({reason})", "copy or save it again"
         ) from None
     if not isinstance(content, dict):
         kind = type(content).__name__
-        raise EncoderError(f"the checkpoint {path} holds a {kind}; save its state dict instead")
+        raise EncoderError(f"the checkpoint {path} holds a {kind}", "save its state dict instead")
     return content
 
 
@@ -218,8 +219,8 @@ def refuse_quantised(files: Iterable[Path], network: torch.nn.Module, place: str
     ]
     if odd:
         raise EncoderError(
-            f"'{place}' has values of another kind than the network: {listed(odd)}; save the "
-            "weights as floating-point numbers"
+            f"'{place}' has values of another kind than the network: {listed(odd)}",
+            "save the weights as floating-point numbers",
         )
 
 

@@ -42,8 +42,8 @@ def check_precision(context: Context) -> None:
     """Refuse another precision than the program's own."""
     if context.precision != "fp32":
         raise EncoderError(
-            f"a compiled program computes in its own precision, not in {context.precision}; leave "
-            "--visualbias-precision out, and give networks a 'precision' in the spec"
+            f"a compiled program computes in its own precision, not in {context.precision}",
+            "leave --visualbias-precision out, and give networks a 'precision' in the spec",
         )
 
 
@@ -55,8 +55,8 @@ def check_shape(wanted: tuple[Any, ...], prepared: tuple[int, ...]) -> None:
         return
     shown, own = ("x".join(str(size or "?") for size in sizes) for sizes in (fixed, prepared))
     raise EncoderError(
-        f"the program takes images of {shown} and 'transform' makes {own}; write the size that it "
-        "was compiled for"
+        f"the program takes images of {shown} and 'transform' makes {own}",
+        "write the size that it was compiled for",
     )
 
 
@@ -71,8 +71,8 @@ def unreadable(path: Any, kind: str, error: Exception) -> EncoderError:
     text = str(error).strip().partition(". ")[0] or type(error).__name__
     reason = text.splitlines()[0]
     return EncoderError(
-        f"{path} is no {kind} that can be loaded here, or is damaged ({reason}); copy or save it "
-        "again"
+        f"{path} is no {kind} that can be loaded here, or is damaged ({reason})",
+        "copy or save it again",
     )
 
 
@@ -98,7 +98,7 @@ def _leaves(output: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
 def output_outs(names: list[str]) -> dict[str, Any]:
     """Return how the outputs of a program are read, as `Network` takes it."""
     if not names:
-        raise EncoderError("the program gives no tensor; compile one that does")
+        raise EncoderError("the program gives no tensor", "compile one that does")
     read: dict[str, Any] = {}
     for wanted in (POOLED, LOGITS):
         called = [name for name in names if name.rpartition(".")[2] == wanted]
@@ -202,8 +202,8 @@ def _input(exported: Any, path: Path) -> tuple[tuple[Any, ...], torch.dtype]:
     )
     if not is_sound:
         raise EncoderError(
-            f"{path} takes {len(names)} inputs or no images; export a program of one batch "
-            "(n, 3, height, width) in floating point or uint8"
+            f"{path} takes {len(names)} inputs or no images",
+            "export a program of one batch (n, 3, height, width) in floating point or uint8",
         )
     return tuple(values[0].shape), values[0].dtype
 
@@ -251,8 +251,8 @@ def _names(
     except Exception as error:  # noqa: BLE001 - the program is somebody else's
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
-            f"the program does not take the images that 'transform' makes ({reason}); correct it, "
-            f"or {LAST_HINT}"
+            f"the program does not take the images that 'transform' makes ({reason})",
+            f"correct it, or {LAST_HINT}",
         ) from None
 
 
@@ -314,7 +314,7 @@ def _probed(
             text = [line for line in str(error).splitlines() if line.strip()]
             faults.append(text[-1] if text else type(error).__name__)
     raise EncoderError(
-        f"{path} does not take the images that 'transform' makes ({faults[-1]}); correct its size"
+        f"{path} does not take the images that 'transform' makes ({faults[-1]})", "correct its size"
     )
 
 

@@ -24,7 +24,7 @@ def choose_device(wanted: str, worker: int = 0) -> torch.device:
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     has_mps = device.type != "mps" or torch.backends.mps.is_available()
     if (device.index or 0) >= count or not has_mps:
-        raise EncoderError(f"there is no device '{wanted}' here; choose another, or 'auto'")
+        raise EncoderError(f"there is no device '{wanted}' here", "choose another, or 'auto'")
     if wanted == "cuda":
         return torch.device("cuda", worker % count)
     return device

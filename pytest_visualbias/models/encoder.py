@@ -365,4 +365,4 @@ def find_source(name: str) -> Source:
                 return ForeignSource(point=point, source=point.load())
             except ImportError as error:
                 raise EncoderError(f"the source '{name}' ({point.value}) fails: {error}") from None
-    raise EncoderError(f"there is no source '{name}'; install the package that provides it")
+    raise EncoderError(f"there is no source '{name}'", "install the package that provides it")

@@ -80,9 +80,7 @@ def _made(entry: FactoryModel, module: Any, function: str, seed: int | None) -> 
     name = module.__name__
     if not callable(make := getattr(module, function, None)):
         names = [key for key, value in vars(module).items() if callable(value)]
-        raise EncoderError(
-            f"'{name}' has no function '{function}'; {did_you_mean(function, names)}"
-        )
+        raise EncoderError(f"'{name}' has no function '{function}'", did_you_mean(function, names))
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
@@ -91,7 +89,7 @@ def _made(entry: FactoryModel, module: Any, function: str, seed: int | None) -> 
         raise EncoderError(f"'{entry.call}' fails: {type(error).__name__}: {error}") from error
     if not isinstance(model, torch.nn.Module):
         kind = type(model).__name__
-        raise EncoderError(f"'{entry.call}' returns a {kind}; it must return an nn.Module")
+        raise EncoderError(f"'{entry.call}' returns a {kind}", "it must return an nn.Module")
     return model
 
 
@@ -124,7 +122,7 @@ def _module(name: str, path: Path) -> Any:
         raise EncoderError(f"the module '{name}' cannot be imported: {reason}") from error
     # One of the same name may have been imported before, from another place.
     if Path(str(module.__file__)).resolve() != path.resolve():
-        raise EncoderError(f"'{name}' is {module.__file__} here, not {path}; rename the module")
+        raise EncoderError(f"'{name}' is {module.__file__} here, not {path}", "rename the module")
     return module
 
 
@@ -136,8 +134,8 @@ def declared_input(
         transform = entry.transform
         if transform is None or transform.mean is not None or transform.std is not None:
             raise EncoderError(
-                "the program takes uint8 images, which are not normalised; give a 'transform' "
-                "without 'mean' and 'std'"
+                "the program takes uint8 images, which are not normalised",
+                "give a 'transform' without 'mean' and 'std'",
             )
         # What undoes the scaling to [0, 1].
         changes = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}
@@ -154,13 +152,13 @@ def open_in_memory(entry: InMemoryModel, _identity: Identity, context: Context) 
     held = context.modules[entry.key]
     if not isinstance(held.module, torch.nn.Module):
         kind = type(held.module).__name__
-        raise EncoderError(f"'{entry.key}' is a {kind}; give a torch.nn.Module")
+        raise EncoderError(f"'{entry.key}' is a {kind}", "give a torch.nn.Module")
     try:
         module = copy.deepcopy(held.module)
     except Exception as error:
         raise EncoderError(
-            f"the module '{entry.key}' cannot be copied ({type(error).__name__}: {error}); give "
-            "one whose tensors are parameters or buffers"
+            f"the module '{entry.key}' cannot be copied ({type(error).__name__}: {error})",
+            "give one whose tensors are parameters or buffers",
         ) from error
     network = LoadedNetwork(
         module=module,
@@ -184,8 +182,8 @@ def _input(entry: InMemoryModel, held: InMemory, module: Any) -> dict[str, Any]:
     if entry.transform is not None or entry.preprocess == "ieat":
         return declared_input(entry)
     raise EncoderError(
-        f"nothing says how images are prepared for '{entry.key}'; give "
-        "Model(module, transform=...), or a 'transform' under its name in the spec"
+        f"nothing says how images are prepared for '{entry.key}'",
+        "give Model(module, transform=...), or a 'transform' under its name in the spec",
     )
 
 
@@ -198,8 +196,8 @@ def _checked(transform: Callable[[Image.Image], Any], key: str) -> Callable[[Any
             raise EncoderError(f"the transform of '{key}' fails: {reason}") from error
         if found.ndim != 3:  # noqa: PLR2004 - channels, height, width
             raise EncoderError(
-                f"the transform of '{key}' gives {found.shape}; it must give one image as "
-                "(channels, height, width)"
+                f"the transform of '{key}' gives {found.shape}",
+                "it must give one image as (channels, height, width)",
             )
         return np.ascontiguousarray(found)
 

@@ -267,8 +267,8 @@ def with_pooled(
     except Exception as error:  # it is the user's network
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
-            f"the network fails on an input of {images[0].shape} ({reason}); check 'transform' "
-            "and the architecture"
+            f"the network fails on an input of {images[0].shape} ({reason})",
+            "check 'transform' and the architecture",
         ) from error
     if final_layer is not None and final_layer.is_linear:
         return _before(network, final_layer)
@@ -331,6 +331,6 @@ def _recorded(network: LoadedNetwork) -> Callable[[torch.Tensor], tuple[torch.Te
 
 def _vectors(given: Any) -> torch.Tensor:
     if not torch.is_tensor(given):
-        raise EncoderError("the final linear layer took no part in a pass; name a layer")
+        raise EncoderError("the final linear layer took no part in a pass", "name a layer")
     # What follows may work in place on the very tensor.
     return given.flatten(1).clone()

@@ -27,7 +27,7 @@ from pytest_visualbias.models.weight_files import (
     is_several,
 )
 from pytest_visualbias.spec.fields import correction
-from pytest_visualbias.spec.hashing import REMEDY, digest_of_file, is_lfs_pointer
+from pytest_visualbias.spec.hashing import POINTER, REMEDY, digest_of_file, is_lfs_pointer
 from pytest_visualbias.spec.model_entries import IN_MEMORY
 from pytest_visualbias.spec.urls import is_url
 
@@ -76,8 +76,8 @@ def checkpoint_steps(paths: Sequence[str], axis: str) -> list[str]:
         other = first.setdefault(label, path)
         if other != path:
             raise EncoderError(
-                f"{other} and {path} are both {axis} {label}; choose a pattern that matches one of "
-                "them, or name what 'series' counts otherwise"
+                f"{other} and {path} are both {axis} {label}",
+                "choose a pattern that matches one of them, or name what 'series' counts otherwise",
             )
     return labels
 
@@ -179,8 +179,9 @@ def identify_in_memory(entry: InMemoryModel, context: Context) -> tuple[Identity
     """Return the identity of a network that Python code holds; its weights are digested later."""
     if entry.key not in context.modules:
         raise EncoderError(
-            f"no module is held under '{entry.key}'; Python code gives one with "
-            "audit(SPEC, models={NAME: MODULE}), a spec names another source"
+            f"no module is held under '{entry.key}'",
+            "Python code gives one with audit(SPEC, models={NAME: MODULE}), a spec names another "
+            "source",
         )
     kind = type(context.modules[entry.key].module)
     facts = {
@@ -247,12 +248,12 @@ def weights_in(
     """Return the identity of the weights in a file or a folder."""
     try:
         if not is_several(path) and is_lfs_pointer(path):
-            raise EncoderError(f"{path} {REMEDY}")
+            raise EncoderError(f"{path} {POINTER}", REMEDY)
         digest = digest_of_weights(path, context.digest)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, "strerror", None) or str(error)
         remedy = correction(path) if isinstance(error, FileNotFoundError) else "correct the path"
-        raise EncoderError(f"the checkpoint {path} cannot be read ({reason}); {remedy}") from None
+        raise EncoderError(f"the checkpoint {path} cannot be read ({reason})", remedy) from None
     return Identity(
         label=label or path.name,
         facts={**facts, "checkpoint": digest},
@@ -276,7 +277,7 @@ def paths_of(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
             continue
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute patterns, too
         if not found:
-            raise EncoderError(f"no checkpoint matches {path}; correct the pattern")
+            raise EncoderError(f"no checkpoint matches {path}", "correct the pattern")
         paths += found
     return [*dict.fromkeys(paths)]
 

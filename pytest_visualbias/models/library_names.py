@@ -160,7 +160,7 @@ def _network_facts(
 
 def _adapter(folder: Path, context: Context) -> str:
     if not folder.is_dir():
-        raise EncoderError(f"there is no adapter {folder}; {correction(folder)}")
+        raise EncoderError(f"there is no adapter {folder}", correction(folder))
     return digest_of_folder(folder, context.digest)
 
 
@@ -168,23 +168,24 @@ def _check_weights(folder: Path, context: Context) -> None:
     _folder(folder, context)
     if is_adapter(folder):
         raise EncoderError(
-            f"{folder} is an adapter; name the model that it was trained on by 'path', and it by "
-            "'adapter'"
+            f"{folder} is an adapter",
+            "name the model that it was trained on by 'path', and it by 'adapter'",
         )
     if (folder / ADAPTER).is_file():
         raise EncoderError(
-            f"{folder} holds a model and an adapter beside it; move the adapter to a folder of its "
-            "own and name it by 'adapter', or remove it"
+            f"{folder} holds a model and an adapter beside it",
+            "move the adapter to a folder of its own and name it by 'adapter', or remove it",
         )
     if not has_weights(folder):
         raise EncoderError(
-            f"the folder {folder} holds no weights, as model.safetensors; save the model there, "
-            "name them by 'checkpoint', or write 'random_init: 1' for an untrained network"
+            f"the folder {folder} holds no weights, as model.safetensors",
+            "save the model there, name them by 'checkpoint', or write 'random_init: 1' for an "
+            "untrained network",
         )
 
 
 def _folder(folder: Path, context: Context) -> str:
     """Return the digest of what says which architecture a folder holds."""
     if not folder.is_dir():
-        raise EncoderError(f"there is no folder {folder}; {correction(folder)}")
+        raise EncoderError(f"there is no folder {folder}", correction(folder))
     return digest_of_folder(folder, context.digest, CONFIGURATION)

@@ -98,11 +98,12 @@ def fit_weights(
     wanted = network.state_dict()
     containers = weights_of(checkpoint)
     if not containers:
-        raise EncoderError(f"the checkpoint {path} holds no tensors; save a state dict")
+        raise EncoderError(f"the checkpoint {path} holds no tensors", "save a state dict")
     if container is not None and container not in containers:
         raise EncoderError(
             f"the checkpoint {path} has no weights under '{container}', but under "
-            f"{_quoted(list(containers))}; correct 'container'"
+            f"{_quoted(list(containers))}",
+            "correct 'container'",
         )
     among = containers if container is None else {container: containers[container]}
     loading = _Loading(network=network, wanted=wanted, head=head, ignore=ignore)
@@ -289,7 +290,8 @@ def _strange(
     if prefix is not None and elsewhere:
         return EncoderError(
             f"the checkpoint {path} has no weights of the network behind '{prefix}', but behind "
-            f"{_quoted(elsewhere)}; correct 'prefix'"
+            f"{_quoted(elsewhere)}",
+            "correct 'prefix'",
         )
     largest = max(containers.values(), key=len)
     return MismatchError(

@@ -36,10 +36,9 @@ class MismatchError(EncoderError):
     """A checkpoint that does not fit its network."""
 
     def __init__(
-        self, what: str, remedy: str, *, missing: Sequence[str] = (), classifier: str = ""
+        self, problem: str, remedy: str, *, missing: Sequence[str] = (), classifier: str = ""
     ) -> None:
-        super().__init__(f"{what}; {remedy}")
-        self.what = what
+        super().__init__(problem, remedy)
         self.missing = tuple(missing)
         self.classifier = classifier
 

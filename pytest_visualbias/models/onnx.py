@@ -235,8 +235,8 @@ def _providers(context: Context) -> list[Any]:
     if kind in ("auto", "cuda") and has_cuda:
         return [(CUDA, {"device_id": int(number or 0), "use_tf32": 0}), CPU]
     raise EncoderError(
-        f"onnxruntime has no '{context.device}' here; install onnxruntime-gpu, or run with "
-        "--visualbias-device=cpu"
+        f"onnxruntime has no '{context.device}' here",
+        "install onnxruntime-gpu, or run with --visualbias-device=cpu",
     )
 
 
@@ -329,7 +329,7 @@ class OnnxEncoder:
         output = self._output(seen, layer)
         if len(output) != size:
             rows = f"{len(output)} vectors for {size} images"
-            raise EncoderError(f"layer '{layer.name}' gives {rows}; choose another output")
+            raise EncoderError(f"layer '{layer.name}' gives {rows}", "choose another output")
         return output.float().numpy()
 
     def _output(self, seen: Mapping[str, torch.Tensor], layer: LayerPoint) -> torch.Tensor:
@@ -346,7 +346,7 @@ class OnnxEncoder:
             )
         if module not in seen:
             near = did_you_mean(module, self.layers())
-            raise EncoderError(f"the program has no floating point tensor '{module}'; {near}")
+            raise EncoderError(f"the program has no floating point tensor '{module}'", near)
         return pool(seen[module], layer, channels_last=False, prefix_tokens=0)
 
     def _probed(self, images: np.ndarray) -> dict[str, torch.Tensor]:
@@ -357,8 +357,8 @@ class OnnxEncoder:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             hint = "" if isinstance(self._input.shape[1], int) else f", or {LAST_HINT}"
             raise EncoderError(
-                f"{self._program.path} does not take the images that 'transform' makes "
-                f"({reason}); correct it{hint}"
+                f"{self._program.path} does not take the images that 'transform' makes ({reason})",
+                f"correct it{hint}",
             ) from None
 
     def _find_pooled(self, images: np.ndarray, seen: Mapping[str, torch.Tensor]) -> None:
@@ -393,7 +393,8 @@ def _only_input(program: _Program) -> Any:
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in KINDS:  # noqa: PLR2004
         shown = ", ".join(f"{one.name} {one.type}{one.shape}" for one in inputs[:6])
         raise EncoderError(
-            f"{program.path} takes {shown}; export a program of one batch of images "
-            "(n, 3, height, width) in floating point or uint8"
+            f"{program.path} takes {shown}",
+            "export a program of one batch of images (n, 3, height, width) in floating point or "
+            "uint8",
         )
     return inputs[0]

@@ -28,7 +28,7 @@ from pytest_visualbias.models.preprocessing import (
 from pytest_visualbias.models.text_encoders import TextTower, digest_of_tokenizer, too_long
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.models.weight_files import files_of
-from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.error_messages import closest
 from pytest_visualbias.spec.fields import WHOLE_NAMES
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def text_tower(
         remedy = "save all of the model, 'model.state_dict()', and name that file"
         raise EncoderError(
             "no texts can be read, for the whole model is needed, not its image tower alone: "
-            f"{f'{error.what}; {remedy}' if error.missing else error}"
+            f"{error.problem}",
+            remedy if error.missing else error.remedy,
         ) from None
     length = int(tokenizer.context_length)
 
@@ -123,8 +124,8 @@ def _texts(
     except Exception as error:  # noqa: BLE001 - open_clip, the hub and the network raise as they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
-            f"open_clip has no tokenizer for '{entry.name}' ({type(error).__name__}: {reason}); "
-            "check the network, or save its files in the folder of the model"
+            f"open_clip has no tokenizer for '{entry.name}' ({type(error).__name__}: {reason})",
+            "check the network, or save its files in the folder of the model",
         ) from None
     return text_tower(model, entry, identity.checkpoint, tokenizer)
 
@@ -162,8 +163,8 @@ def _create(entry: OpenClipModel, seed: int | None, context: Context, *, wants_o
             what["pretrained"] = _weights(entry, offline=context.offline)
     elif context.offline:
         raise EncoderError(
-            f"'{entry.name}' is asked for at the hub and --visualbias-offline is given; give "
-            "'local-dir:FOLDER' with a copy of it, or an architecture and a 'checkpoint'"
+            f"'{entry.name}' is asked for at the hub and --visualbias-offline is given",
+            "give 'local-dir:FOLDER' with a copy of it, or an architecture and a 'checkpoint'",
         )
     own = {"load_weights": wants_own, "require_pretrained": wants_own, "pretrained_text": False}
     try:
@@ -177,8 +178,9 @@ def _create(entry: OpenClipModel, seed: int | None, context: Context, *, wants_o
         if "QuickGELU" in reason:
             reason += "; name the architecture with or without '-quickgelu'"
         raise EncoderError(
-            f"open_clip cannot make '{entry.name}' ({type(error).__name__}: {reason}); give a "
-            "'checkpoint', or 'pretrained: false' for untrained weights, or check the network"
+            f"open_clip cannot make '{entry.name}' ({type(error).__name__}: {reason})",
+            "give a 'checkpoint', or 'pretrained: false' for untrained weights, or check the "
+            "network",
         ) from None
 
 
@@ -200,13 +202,12 @@ def _check_name(entry: OpenClipModel) -> None:
     names = open_clip.list_models()
     if entry.name.replace("/", "-") not in names:
         raise EncoderError(
-            f"open_clip has no model '{entry.name}'; {_near(entry.name, names, 'list_models()')}"
+            f"open_clip has no model '{entry.name}'", _near(entry.name, names, "list_models()")
         )
 
 
 def _near(word: str, known: list[str], listing: str) -> str:
-    near = did_you_mean(word, known)
-    return near if near.startswith("did") else f"see open_clip.{listing}"
+    return closest(word, known) or f"see open_clip.{listing}"
 
 
 def _tags(entry: OpenClipModel) -> dict[str, Mapping[str, Any]]:
@@ -220,15 +221,16 @@ def _weights(entry: OpenClipModel, *, offline: bool) -> str:
     """Return the tag of the weights, or the file of them where the network is forbidden."""
     tag, tags = str(entry.pretrained), _tags(entry)
     if tag not in tags:
-        near = did_you_mean(tag, list(tags))
-        raise EncoderError(f"open_clip has no weights '{tag}' of '{entry.name}'; {near}")
+        near = closest(tag, list(tags))
+        raise EncoderError(f"open_clip has no weights '{tag}' of '{entry.name}'", near)
     if not offline:
         return tag
     if file := _cached(tags[tag]):
         return file
     raise EncoderError(
         f"the weights '{tag}' of '{entry.name}' are not on this machine and --visualbias-offline "
-        "is given; give a 'checkpoint' or run once without it"
+        "is given",
+        "give a 'checkpoint' or run once without it",
     )
 
 

@@ -172,7 +172,9 @@ def saved_transform(place: str, values: Mapping[str, Any]) -> Transform:
         return Transform.model_validate(values)
     except ValidationError as error:
         key = str(error.errors()[0]["loc"][0])
-        raise EncoderError(f"{place} has a wrong {key} ({values[key]}); correct it there") from None
+        raise EncoderError(
+            f"{place} has a wrong {key} ({values[key]})", "correct it there"
+        ) from None
 
 
 def network_input(entry: Any, own_input: OwnInput | None, *, unknown: str = "") -> dict[str, Any]:
@@ -182,13 +184,13 @@ def network_input(entry: Any, own_input: OwnInput | None, *, unknown: str = "") 
         return {"prepare": ieat_input(given), "preprocessing": ieat_facts(given)}
     if given is None:
         if own_input is None:
-            raise EncoderError(f"{unknown}; give a 'transform' with {_listed(('size', *WHOLE))}")
+            raise EncoderError(unknown, f"give a 'transform' with {_listed(('size', *WHOLE))}")
         return {"prepare": own_input.prepare, "preprocessing": own_input.facts}
     if own_input is None or own_input.transform is None:
         lacking = [key for key in WHOLE if getattr(given, key) is None]
         if lacking:
             why = unknown or "the network's own preprocessing is of another kind"
-            raise EncoderError(f"{why}; add {_listed(lacking)} to 'transform'")
+            raise EncoderError(why, f"add {_listed(lacking)} to 'transform'")
         changed = given
     else:
         keys = (*WHOLE, "channels")
@@ -273,8 +275,9 @@ def check_preprocessing(
                 f"{key} {value} instead of {used[key]}" for key, value in other.items()
             )
             raise EncoderError(
-                f"{place} says that images are prepared otherwise than the spec: {pairs}; write "
-                f"what the network was trained with: 'transform: {json.dumps({**used, **said})}'"
+                f"{place} says that images are prepared otherwise than the spec: {pairs}",
+                "write "
+                f"what the network was trained with: 'transform: {json.dumps({**used, **said})}'",
             )
 
 
@@ -293,7 +296,8 @@ def check_agreement(found: Mapping[str, Mapping[str, Any]]) -> None:
             if not _is_near(value, other[key]):
                 raise EncoderError(
                     f"{first} and {place} disagree about how images are prepared: {key} {value} "
-                    f"and {other[key]}; remove the wrong one, or write a 'transform'"
+                    f"and {other[key]}",
+                    "remove the wrong one, or write a 'transform'",
                 )
 
 
@@ -348,7 +352,7 @@ def _arguments(
         try:
             said = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
-            raise EncoderError(f"{file} cannot be read as YAML; correct or remove it") from None
+            raise EncoderError(f"{file} cannot be read as YAML", "correct or remove it") from None
         yield str(file), said if isinstance(said, dict) else {}
 
 
@@ -358,7 +362,7 @@ def _json(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError):
-        raise EncoderError(f"{file} cannot be read as JSON; correct or remove it") from None
+        raise EncoderError(f"{file} cannot be read as JSON", "correct or remove it") from None
     return found if isinstance(found, dict) else {}
 
 

@@ -214,8 +214,8 @@ def check_archive(path: Path, names: Iterable[str], read: Callable[[str], bytes]
                 _check(path, "", json.loads(read(name)), DEEPEST)
             except (ValueError, RecursionError) as error:
                 raise EncoderError(
-                    f"{path} is no program of torch.export, or is damaged ({name}: {error}); copy "
-                    "or save it again"
+                    f"{path} is no program of torch.export, or is damaged ({name}: {error})",
+                    "copy or save it again",
                 ) from None
 
 
@@ -241,5 +241,6 @@ def _check(path: Path, key: str, value: Any, deepest: int) -> None:
 def _more_than_a_graph(path: Path, what: str) -> EncoderError:
     return EncoderError(
         f"{path} holds {what}, more than a graph and tensors, and was not loaded: that could run "
-        "code; export the network alone, with the version of torch that is installed here"
+        "code",
+        "export the network alone, with the version of torch that is installed here",
     )

@@ -74,7 +74,7 @@ def module_file(module: str, context: Folders) -> Path:
         if path := module_path(module, root):
             return path
     places = ", ".join(str(root) for root in _roots(context))
-    raise EncoderError(f"the module '{module}' was not found below {places}; correct 'call'")
+    raise EncoderError(f"the module '{module}' was not found below {places}", "correct 'call'")
 
 
 def _roots(context: Folders) -> tuple[Path, ...]:
@@ -141,10 +141,10 @@ def _imports(path: Path, root: Path) -> Iterator[str]:
         tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
         raise EncoderError(
-            f"{path}:{error.lineno} is not Python ({error.msg}); correct it"
+            f"{path}:{error.lineno} is not Python ({error.msg})", "correct it"
         ) from None
     except ValueError as error:  # Python 3.10's about null bytes
-        raise EncoderError(f"{path} is not Python ({error}); correct it") from None
+        raise EncoderError(f"{path} is not Python ({error})", "correct it") from None
     parts = path.relative_to(root).with_suffix("").parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

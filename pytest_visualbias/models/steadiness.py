@@ -37,9 +37,9 @@ def check_steady(
     for layer, rows in first.items():
         if deviation(rows, again[layer][::-1]) > TOLERANCE:
             raise EncoderError(
-                f"the network gives an image another vector in another pass (layer "
-                f"'{layer}'): it is random, or not in evaluation mode; turn dropout and "
-                "random masks off, or save it after eval()"
+                f"the network gives an image another vector in another pass (layer '{layer}'): it "
+                "is random, or not in evaluation mode",
+                "turn dropout and random masks off, or save it after eval()",
             )
     # In another order a batch has the same statistics.
     bright = [prepare(image) for image in noise(count, seed=1, darkest=1)]
@@ -47,9 +47,9 @@ def check_steady(
     for layer, rows in first.items():
         if deviation(rows[:1], beside[layer][:1]) > COMPANY:
             raise EncoderError(
-                f"the network gives an image another vector beside other images (layer "
-                f"'{layer}'): it takes statistics or attention from the whole batch; save it "
-                "after eval(), or compute them per image"
+                "the network gives an image another vector beside other images (layer "
+                f"'{layer}'): it takes statistics or attention from the whole batch",
+                "save it after eval(), or compute them per image",
             )
 
 

@@ -15,7 +15,7 @@ import safetensors
 from pytest_visualbias.errors import StimulusError
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.fields import correction
-from pytest_visualbias.spec.hashing import REMEDY, is_lfs_pointer, require_regular_file
+from pytest_visualbias.spec.hashing import POINTER, REMEDY, is_lfs_pointer, require_regular_file
 from pytest_visualbias.spec.schema import ConceptFiles, ConceptWords
 from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet, concept_files
 
@@ -50,11 +50,11 @@ class StoredVectors:
         key = prefix + wanted.path
         if key not in self.arrays:
             near = did_you_mean(key, self.arrays)
-            raise StimulusError(f"{self.path} has no set '{key}'; {near}")
+            raise StimulusError(f"{self.path} has no set '{key}'", near)
         array = np.asarray(self.arrays[key])
         if array.ndim != 2 or array.dtype.kind != "f":  # noqa: PLR2004 - (n, dim)
             what = f"{array.dtype} {array.shape}"
-            raise StimulusError(f"{self.path}: '{key}' is {what}; store floats (n, dim)")
+            raise StimulusError(f"{self.path}: '{key}' is {what}", "store floats (n, dim)")
         names = self.names.get(key)
         if words:
             rows = self._word_rows(key, words, len(array))
@@ -79,7 +79,8 @@ class StoredVectors:
         if count != len(words):
             raise StimulusError(
                 f"{self.path}: '{key}' has {count} rows without names, and there are {len(words)} "
-                "words; store one for each, or their names in the metadata entry 'names'"
+                "words",
+                "store one for each, or their names in the metadata entry 'names'",
             )
         return list(range(count))
 
@@ -89,14 +90,14 @@ class StoredVectors:
             raise StimulusError(f"{self.path}: '{key}' has {count} rows but {len(names)} names")
         if names is not None and len({*names}) != count:
             name = next(name for name in names if names.count(name) > 1)
-            raise StimulusError(f"{self.path}: '{key}' has the row '{name}' twice; rename one")
+            raise StimulusError(f"{self.path}: '{key}' has the row '{name}' twice", "rename one")
         if wanted.files is None and wanted.pattern is None:
             order = names if names is not None else [f"{row:09}" for row in range(count)]
             return sorted(range(count), key=order.__getitem__)
         if names is None:
             raise StimulusError(
-                f"{self.path}: '{key}' has no names of rows, so no files can be picked from it; "
-                "store it as safetensors with the metadata entry 'names'"
+                f"{self.path}: '{key}' has no names of rows, so no files can be picked from it",
+                "store it as safetensors with the metadata entry 'names'",
             )
         if wanted.files is None:
             pattern = str(wanted.pattern)
@@ -104,7 +105,7 @@ class StoredVectors:
             return sorted(rows, key=names.__getitem__)
         if unknown := [name for name in wanted.files if name not in names]:
             near = did_you_mean(unknown[0], names)
-            raise StimulusError(f"{self.path}: '{key}' has no row '{unknown[0]}'; {near}")
+            raise StimulusError(f"{self.path}: '{key}' has no row '{unknown[0]}'", near)
         return [names.index(name) for name in wanted.files]
 
 
@@ -123,7 +124,7 @@ def open_vectors(path: Path) -> StoredVectors:
     """Read a safetensors or npz file of vectors."""
     with contextlib.suppress(OSError):  # said below
         if path.suffix in SUFFIXES and is_lfs_pointer(path):
-            raise StimulusError(f"{path} {REMEDY}")
+            raise StimulusError(f"{path} {POINTER}", REMEDY)
     try:
         if path.suffix in SUFFIXES:
             require_regular_file(path)
@@ -135,14 +136,14 @@ def open_vectors(path: Path) -> StoredVectors:
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = correction(path) if isinstance(error, FileNotFoundError) else "correct the path"
-        raise StimulusError(f"{path} cannot be read ({reason}); {remedy}") from None
+        raise StimulusError(f"{path} cannot be read ({reason})", remedy) from None
     except Exception as error:  # noqa: BLE001 - a damaged archive raises whatever it meets
         if "Object arrays" in str(error):  # numpy's word for what only a pickle could restore
             what = "holds Python objects, and was not loaded: that could run code; store floats"
             raise StimulusError(f"{path} {what} (n, dim)") from None
         reason = str(error) or type(error).__name__
-        raise StimulusError(f"{path} is damaged ({reason}); make it again") from None
-    raise StimulusError(f"{path} is neither .safetensors nor .npz; convert it")
+        raise StimulusError(f"{path} is damaged ({reason})", "make it again") from None
+    raise StimulusError(f"{path} is neither .safetensors nor .npz", "convert it")
 
 
 def _safetensors(path: Path) -> StoredVectors:

@@ -41,7 +41,9 @@ def read_texts(tower: TextTower, texts: Sequence[str], device: torch.device) -> 
         tokens = {name: token.to(device) for name, token in tower.tokens(filled).items()}
         found = tower.run(tokens)
         if not torch.is_tensor(found) or found.ndim != 2 or len(found) != PASS:  # noqa: PLR2004
-            raise EncoderError("the network gives no vector for each text; use a factory of images")
+            raise EncoderError(
+                "the network gives no vector for each text", "use a factory of images"
+            )
         parts.append(found[: len(taken)].float().cpu().numpy())
     return np.concatenate(parts)
 
@@ -50,7 +52,7 @@ def too_long(text: str, length: int) -> EncoderError:
     """Return the error about a text of which only a part would be read."""
     shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
     return EncoderError(
-        f"'{shown}' is longer than the {length} tokens that the model reads; shorten it"
+        f"'{shown}' is longer than the {length} tokens that the model reads", "shorten it"
     )
 
 
@@ -106,8 +108,8 @@ def _length(model: Any, tokenizer: Any) -> int:
     most = getattr(config, "max_position_embeddings", None)
     if most is None:
         raise EncoderError(
-            f"nothing says how many tokens {type(model).__name__} reads; store vectors of the "
-            "words, and use 'embeddings'"
+            f"nothing says how many tokens {type(model).__name__} reads",
+            "store vectors of the words, and use 'embeddings'",
         )
     return int(min(most, tokenizer.model_max_length))
 
@@ -129,8 +131,8 @@ def _check_space(
             compared = getattr(output, name, None)
             if not (torch.is_tensor(compared) and torch.is_tensor(own) and _is_one(own, compared)):
                 raise EncoderError(
-                    f"{type(model).__name__} does not compare images and texts at 'pooled'; store "
-                    "vectors of the words, and use 'embeddings'"
+                    f"{type(model).__name__} does not compare images and texts at 'pooled'",
+                    "store vectors of the words, and use 'embeddings'",
                 )
 
 

@@ -28,7 +28,7 @@ from pytest_visualbias.models.preprocessing import (
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.models.weight_files import files_of
 from pytest_visualbias.spec.consistency_rules import ARGUMENTS
-from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.error_messages import closest
 from pytest_visualbias.spec.model_entries import TimmModel
 
 if TYPE_CHECKING:
@@ -90,15 +90,14 @@ def check_name(name: str) -> None:
         return
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        near = did_you_mean(name, timm.list_models(pretrained=False))
-        hint = near if near.startswith("did") else "see timm.list_models()"
-        raise EncoderError(f"timm has no model '{name}'; {hint}")
+        hint = closest(name, timm.list_models(pretrained=False)) or "see timm.list_models()"
+        raise EncoderError(f"timm has no model '{name}'", hint)
     try:
         timm.get_pretrained_cfg(name)
     except RuntimeError:
-        near = did_you_mean(name, timm.list_models(f"{base}.*", pretrained=True))
-        hint = near if near.startswith("did") else f"leave '.{tag}' out"
-        raise EncoderError(f"timm has no weights '{name}'; {hint}") from None
+        names = timm.list_models(f"{base}.*", pretrained=True)
+        hint = closest(name, names) or f"leave '.{tag}' out"
+        raise EncoderError(f"timm has no weights '{name}'", hint) from None
 
 
 def _arguments(entry: TimmModel, saved: tuple[SavedSettings, ...]) -> dict[str, Any]:
@@ -109,7 +108,8 @@ def _arguments(entry: TimmModel, saved: tuple[SavedSettings, ...]) -> dict[str, 
         if not entry.name.startswith(HUB_NAMES) and name.partition(".")[0] != base:
             raise EncoderError(
                 f"{settings.place} says that the network is {name}, and the spec that it is "
-                f"{entry.name}; write 'name: {name}', or correct 'checkpoint'"
+                f"{entry.name}",
+                f"write 'name: {name}', or correct 'checkpoint'",
             )
         for key, value in settings.arguments.items():
             if value is None or key.startswith(FORBIDDEN):
@@ -117,7 +117,8 @@ def _arguments(entry: TimmModel, saved: tuple[SavedSettings, ...]) -> dict[str, 
             if key != "num_classes" and _plain(arguments.get(key, value)) != _plain(value):
                 raise EncoderError(
                     f"{settings.place} says that the network was built with {key} {value}, and "
-                    f"the spec has {arguments[key]}; correct 'arguments'"
+                    f"the spec has {arguments[key]}",
+                    "correct 'arguments'",
                 )
             arguments.setdefault(key, value)
     return arguments
@@ -139,8 +140,8 @@ def _create(
 ) -> Any:
     if arguments.get("in_chans", CHANNELS) != CHANNELS:
         raise EncoderError(
-            f"the network takes images of {arguments['in_chans']} channels, and images have three; "
-            "remove 'in_chans', or use a 'factory' whose network converts them"
+            f"the network takes images of {arguments['in_chans']} channels, and images have three",
+            "remove 'in_chans', or use a 'factory' whose network converts them",
         )
     check_name(entry.name)
     what: dict[str, Any] = {"model_name": entry.name}
@@ -155,8 +156,9 @@ def _create(
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         what_to_do = "correct 'arguments', or give a" if entry.arguments else "give a"
         raise EncoderError(
-            f"timm cannot make '{entry.name}' ({type(error).__name__}: {reason}); {what_to_do} "
-            "'checkpoint', or 'pretrained: false' for untrained weights, or check the network"
+            f"timm cannot make '{entry.name}' ({type(error).__name__}: {reason})",
+            f"{what_to_do} "
+            "'checkpoint', or 'pretrained: false' for untrained weights, or check the network",
         ) from None
 
 
@@ -177,8 +179,8 @@ def _cached(name: str) -> dict[str, Any]:
                 return {"model_name": f"local-dir:{Path(found).parent}"}
             return {"model_name": name, "pretrained_cfg_overlay": {"file": found}}
     raise EncoderError(
-        f"the weights of '{name}' are not on this machine and --visualbias-offline is given; "
-        "give a 'checkpoint' or run once without it"
+        f"the weights of '{name}' are not on this machine and --visualbias-offline is given",
+        "give a 'checkpoint' or run once without it",
     )
 
 
@@ -258,7 +260,8 @@ def own_input(
     if config["input_size"][0] != CHANNELS:
         raise EncoderError(
             f"the network takes images of {config['input_size'][0]} channels, and images have "
-            "three; use a 'factory' whose network converts them"
+            "three",
+            "use a 'factory' whose network converts them",
         )
     steps = timm.data.create_transform(**config, is_training=False)
 

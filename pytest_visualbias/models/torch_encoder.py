@@ -26,7 +26,7 @@ from pytest_visualbias.spec.effective_settings import (
     PROBABILITIES,
     READ_OUTS,
 )
-from pytest_visualbias.spec.error_messages import did_you_mean
+from pytest_visualbias.spec.error_messages import closest, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,7 +82,7 @@ def _pool_map(output: torch.Tensor, layer: LayerPoint) -> torch.Tensor:
         return output.amax(dim=(2, 3))
     if layer.pooling == "flatten":
         return output.flatten(1)
-    raise EncoderError(f"layer '{layer.name}' is a feature map without a class token; use mean")
+    raise EncoderError(f"layer '{layer.name}' is a feature map without a class token", "use mean")
 
 
 def _pool_tokens(
@@ -90,7 +90,7 @@ def _pool_tokens(
 ) -> torch.Tensor:
     if layer.pooling == "cls":
         if not has_class:
-            raise EncoderError(f"layer '{layer.name}' has no class token; use mean")
+            raise EncoderError(f"layer '{layer.name}' has no class token", "use mean")
         return output[:, 0]
     if layer.pooling == "flatten":
         return output.flatten(1)
@@ -106,7 +106,7 @@ def two_dimensional(output: Any, layer: LayerPoint) -> torch.Tensor:
     if not is_vector:
         shape = tuple(output.shape) if torch.is_tensor(output) else type(output).__name__
         raise EncoderError(
-            f"layer '{layer.name}' gives {shape} where (n, dim) is needed; name a module to pool"
+            f"layer '{layer.name}' gives {shape} where (n, dim) is needed", "name a module to pool"
         )
     vectors: torch.Tensor = output.flatten(1)
     return vectors
@@ -227,7 +227,8 @@ class TorchEncoder:
             if size == (self._network.batch or 1):
                 raise EncoderError(
                     f"the memory of {self._device} does not hold {_images(size)} of "
-                    f"{inputs[0].shape}; use another device or a smaller 'transform'"
+                    f"{inputs[0].shape}",
+                    "use another device or a smaller 'transform'",
                 )
             self._fits = size // 2
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -275,7 +276,9 @@ class TorchEncoder:
             # A head shares modules with what is pooled, which are read once.
             own |= self._classified(seen, {layer.module for layer in layers})
         if any(module.training for module in self._module.modules()):
-            raise EncoderError("the network left evaluation mode; it must not call train() itself")
+            raise EncoderError(
+                "the network left evaluation mode", "it must not call train() itself"
+            )
         for layer in layers:
             if layer.module in own:
                 vectors[layer.name] = two_dimensional(own[layer.module], layer)
@@ -286,7 +289,7 @@ class TorchEncoder:
         for name, vector in vectors.items():
             if len(vector) != len(inputs):
                 rows = f"{len(vector)} vectors for {len(inputs)} images"
-                raise EncoderError(f"layer '{name}' gives {rows}; choose a module around it")
+                raise EncoderError(f"layer '{name}' gives {rows}", "choose a module around it")
         return {name: vector.float().cpu().numpy() for name, vector in vectors.items()}
 
     def _is_output(self, name: str) -> bool:
@@ -363,11 +366,13 @@ class TorchEncoder:
             output = self._network.unwrap(output)
             if not torch.is_tensor(output):
                 kind = type(output).__name__
-                raise EncoderError(f"layer '{name}' returns a {kind}, not a tensor; choose another")
+                raise EncoderError(
+                    f"layer '{name}' returns a {kind}, not a tensor", "choose another"
+                )
             for layer in layers:
                 if layer.name in vectors:
                     raise EncoderError(
-                        f"layer '{name}' runs more than once in a pass; choose another"
+                        f"layer '{name}' runs more than once in a pass", "choose another"
                     )
                 self._pool(output, layer, vectors)
 
@@ -390,17 +395,16 @@ class TorchEncoder:
     def _submodule(self, name: str) -> torch.nn.Module:
         if self._network.closed:
             near = did_you_mean(name, self.layers())
-            raise EncoderError(f"there is no layer '{name}': {self._network.closed}; {near}")
+            raise EncoderError(f"there is no layer '{name}': {self._network.closed}", near)
         if self._is_left_out(name):
             raise EncoderError(f"there is no layer '{name}': {self._network.logits}")
         try:
             return self._module.get_submodule(name)
         except AttributeError:
             names = self.layers()
-            near = did_you_mean(name, names)
-            if not near.startswith("did"):
-                near = did_you_mean(name, [known for known in names if self._is_short(known)])
-            raise EncoderError(f"there is no layer '{name}'; {near}") from None
+            short = [known for known in names if self._is_short(known)]
+            near = closest(name, names) or did_you_mean(name, short)
+            raise EncoderError(f"there is no layer '{name}'", near) from None
 
 
 def _images(count: int) -> str:

@@ -77,7 +77,7 @@ def _published(entry: TorchvisionModel) -> Any:
     names = torchvision.models.list_models(module=torchvision.models)
     if entry.name not in names:
         raise EncoderError(
-            f"torchvision has no classifier '{entry.name}'; {did_you_mean(entry.name, names)}"
+            f"torchvision has no classifier '{entry.name}'", did_you_mean(entry.name, names)
         )
     return torchvision.models.get_model_weights(entry.name)
 
@@ -87,7 +87,7 @@ def _wanted(entry: TorchvisionModel, published: Any) -> Any:
     name = entry.weights or "DEFAULT"
     if name not in published.__members__:
         hint = did_you_mean(name, names)
-        raise EncoderError(f"torchvision has no weights '{name}' of '{entry.name}'; {hint}")
+        raise EncoderError(f"torchvision has no weights '{name}' of '{entry.name}'", hint)
     return published[name]
 
 
@@ -95,8 +95,8 @@ def _check_cached(weights: Any) -> None:
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
     if not file.is_file():
         raise EncoderError(
-            f"the weights '{weights}' are not on this machine and --visualbias-offline is given; "
-            "give a 'checkpoint' or run once without it"
+            f"the weights '{weights}' are not on this machine and --visualbias-offline is given",
+            "give a 'checkpoint' or run once without it",
         )
 
 
@@ -112,9 +112,9 @@ def _create(entry: TorchvisionModel, published: Any, weights: Any, seed: int | N
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         what_to_do = "correct 'arguments', or give a" if entry.arguments else "give a"
         raise EncoderError(
-            f"torchvision cannot make '{entry.name}' ({type(error).__name__}: {reason}); "
+            f"torchvision cannot make '{entry.name}' ({type(error).__name__}: {reason})",
             f"{what_to_do} 'checkpoint', or 'pretrained: false' for untrained weights, or check "
-            "the network"
+            "the network",
         ) from None
 
 
@@ -126,8 +126,9 @@ def _built_for(entry: TorchvisionModel, published: Any, seed: int | None) -> dic
         if weights is None and seed is None and "transform_input" not in entry.arguments:
             raise EncoderError(
                 f"nothing says whether '{entry.name}' scales its input: torchvision's own weights "
-                f"do; write 'weights: {published.DEFAULT.name}' where the checkpoint was finetuned "
-                "from them, else 'arguments: {transform_input: false}'"
+                "do",
+                f"write 'weights: {published.DEFAULT.name}' where the checkpoint was finetuned "
+                "from them, else 'arguments: {transform_input: false}'",
             )
         # Weights are drawn by scipy with a loop over every one, and a warning, unless told
         # otherwise; what helps in training alone is read by nobody.

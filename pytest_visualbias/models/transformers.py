@@ -113,8 +113,8 @@ def _check_channels(config: Any) -> None:
     count = getattr(getattr(config, "vision_config", config), "num_channels", CHANNELS)
     if count != CHANNELS:
         raise EncoderError(
-            f"the network takes images of {count} channels, and images have three; use a 'factory' "
-            "whose network converts them"
+            f"the network takes images of {count} channels, and images have three",
+            "use a 'factory' whose network converts them",
         )
 
 
@@ -128,7 +128,7 @@ def _texts(
     def opened() -> TextTower:
         folder = Path(place.what)
         if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZERS):
-            raise EncoderError(f"{folder} has no tokenizer; save the model's own beside it")
+            raise EncoderError(f"{folder} has no tokenizer", "save the model's own beside it")
         with _quiet():
             tokenizer = _asked(transformers.AutoTokenizer, place)
             return text_tower(
@@ -186,7 +186,7 @@ def _asked(what: Any, place: _Place, **options: Any) -> Any:
         else:
             remedy = "correct the name or the path, check the network, or save the model again"
         raise EncoderError(
-            f"transformers cannot read '{place.what}' ({type(error).__name__}: {reason}); {remedy}"
+            f"transformers cannot read '{place.what}' ({type(error).__name__}: {reason})", remedy
         ) from None
 
 
@@ -197,7 +197,8 @@ def _check_kernels(place: _Place) -> None:
         if name not in IMPLEMENTATIONS:
             raise EncoderError(
                 f"the configuration of '{place.what}' asks for the {key} '{name}', which could be "
-                "code from a hub; remove the key, or use a factory"
+                "code from a hub",
+                "remove the key, or use a factory",
             )
 
 
@@ -228,7 +229,7 @@ def _kind(config: Any) -> Any:
     kind = kind[0] if isinstance(kind, tuple) else kind
     if kind is None or getattr(kind, "main_input_name", "") != "pixel_values":
         raise EncoderError(
-            f"'{config.model_type}' is no vision model of transformers; use a factory for it"
+            f"'{config.model_type}' is no vision model of transformers", "use a factory for it"
         )
     return kind
 
@@ -242,8 +243,9 @@ def _published(
     model, found = _asked(kind, place, dtype=torch.float32, **options)
     if getattr(model, "_hf_peft_config_loaded", False):
         raise EncoderError(
-            f"'{place.what}' holds an adapter; name the model that it was trained on by 'path' or "
-            "'name', and the adapter by 'adapter'"
+            f"'{place.what}' holds an adapter",
+            "name the model that it was trained on by 'path' or 'name', and the adapter by "
+            "'adapter'",
         )
     refuse_quantised(_files(place), model, place.what)
     head = head_of(model)
@@ -255,7 +257,8 @@ def _published(
         shown = listed([*faults, *map(str, found["error_msgs"])])
         raise EncoderError(
             f"the weights in '{place.what}' do not fit {kind.__name__}: they lack or have in "
-            f"another shape {shown}; save the model again"
+            f"another shape {shown}",
+            "save the model again",
         )
     base = getattr(model, "base_model_prefix", "")
     unread = {name: name.removeprefix(f"{base}.") for name in found["unexpected_keys"]}
@@ -268,8 +271,9 @@ def _published(
     if unknown:
         raise EncoderError(
             f"'{place.what}' has weights that {kind.__name__} does not have: "
-            f"{listed(sorted(unknown))}; save the model that its configuration describes, or list "
-            "what to leave out under 'ignore'"
+            f"{listed(sorted(unknown))}",
+            "save the model that its configuration describes, or list what to leave out under "
+            "'ignore'",
         )
     top = next((name for name in found["missing_keys"] if name.startswith(tops)), "")
     no_logits = f"'{place.what}' has no weights of '{top.rpartition('.')[0]}'" if top else ""
@@ -324,7 +328,8 @@ def _input(entry: TransformersModel, place: _Place) -> dict[str, Any]:
     except EncoderError as error:
         if entry.transform is None:
             raise EncoderError(
-                f"{error}; or give a 'transform' in place of an image processor"
+                error.problem,
+                f"{error.remedy}; or give a 'transform' in place of an image processor",
             ) from None
         return network_input(entry, None, unknown="there is no image processor")
     return network_input(entry, processed(processor))

@@ -107,7 +107,7 @@ def head_of(model: Any) -> str:
             if isinstance(getattr(model, name, None), torch.nn.Module):
                 return name
         raise EncoderError(
-            f"nothing says where the classifier of {type(model).__name__} begins; use a factory"
+            f"nothing says where the classifier of {type(model).__name__} begins", "use a factory"
         )
     return ""
 
@@ -146,7 +146,9 @@ def _pooled(output: Any, *, is_pooled: bool, has_class: bool) -> torch.Tensor:
     found = output if torch.is_tensor(output) else getattr(output, "last_hidden_state", None)
     if not torch.is_tensor(found):
         kind = type(output).__name__
-        raise EncoderError(f"the model gives {kind} without a vector for each image; use a factory")
+        raise EncoderError(
+            f"the model gives {kind} without a vector for each image", "use a factory"
+        )
     if found.ndim == 3 and has_class:  # noqa: PLR2004 - tokens
         return found[:, 0]
     return _mean(found)
@@ -190,8 +192,8 @@ def merge_adapter(
     """Merge an adapter into a network, whose modules then have the names that they had before."""
     if not (folder / WEIGHTS).is_file():
         raise EncoderError(
-            f"the adapter {folder} has no {WEIGHTS}; name the folder that save_pretrained of peft "
-            "wrote, with safe_serialization"
+            f"the adapter {folder} has no {WEIGHTS}",
+            "name the folder that save_pretrained of peft wrote, with safe_serialization",
         )
     try:
         with warnings.catch_warnings():
@@ -209,7 +211,8 @@ def merge_adapter(
         reason = " ".join(str(error).split()) or type(error).__name__
         raise EncoderError(
             f"the adapter {folder} does not fit the network ({type(error).__name__}: "
-            f"{reason[:300]}); name the model that it was trained on, or save it again"
+            f"{reason[:300]})",
+            "name the model that it was trained on, or save it again",
         ) from None
     saved = tuple(getattr(config, "modules_to_save", None) or ())
     return whole, {
@@ -222,7 +225,8 @@ def _check_code(config: Any, folder: Path) -> None:
     if getattr(config, "megatron_config", None):
         raise EncoderError(
             f"the adapter {folder} asks for a module of Python ('megatron_config'), which could "
-            "run code; remove the key and save it again"
+            "run code",
+            "remove the key and save it again",
         )
 
 
@@ -234,8 +238,8 @@ def _check_modules(model: Any, folder: Path) -> None:
     owners = {name.partition(".lora_")[0] for name in names if ".lora_" in name}
     if unread := next((name for name in sorted(owners) if name not in modules), ""):
         raise EncoderError(
-            f"the adapter {folder} has weights for {unread}, which the network has not; name the "
-            "model that it was trained on"
+            f"the adapter {folder} has weights for {unread}, which the network has not",
+            "name the model that it was trained on",
         )
 
 
@@ -254,8 +258,8 @@ def processed(processor: Any) -> OwnInput:
         found = processor(images=image, return_tensors="pt")["pixel_values"][0]
         if found.ndim != 3:  # noqa: PLR2004 - (c, h, w)
             raise EncoderError(
-                f"{type(processor).__name__} cuts an image into parts {tuple(found.shape)}; "
-                "give a 'transform', or a factory that makes one picture of them"
+                f"{type(processor).__name__} cuts an image into parts {tuple(found.shape)}",
+                "give a 'transform', or a factory that makes one picture of them",
             )
         return found.numpy()  # type: ignore[no-any-return]
 
@@ -279,7 +283,8 @@ def _transform(processor: Any) -> Transform | None:
     if len(getattr(processor, "image_mean", None) or MEAN) != len(MEAN):
         raise EncoderError(
             "the image processor is for images of another number of channels, and images have "
-            "three; use a 'factory' whose network converts them"
+            "three",
+            "use a 'factory' whose network converts them",
         )
     if base is None or any(getattr(kind, step) is not getattr(base, step) for step in STEPS):
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.spec.hashing import REMEDY, digest_of_mapping, is_lfs_pointer
+from pytest_visualbias.spec.hashing import POINTER, REMEDY, digest_of_mapping, is_lfs_pointer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,8 +49,8 @@ def external_files(path: Path) -> list[Path]:
             names = set() if content[4:8] == OWN_FORMAT else {*_names(content)}
         except (IndexError, ValueError, RecursionError):
             raise EncoderError(
-                f"{path} is no ONNX program that can be loaded here, or is damaged; copy or save "
-                "it again"
+                f"{path} is no ONNX program that can be loaded here, or is damaged",
+                "copy or save it again",
             ) from None
     found = (path.parent / os.fsdecode(name) for name in sorted(names) if b"\0" not in name)
     return [one for one in found if one.is_file()]
@@ -147,8 +147,8 @@ def files_of(path: Path) -> list[Path]:
             if (path / name).is_file():
                 return files_of(path / name)
         raise EncoderError(
-            f"the checkpoint {path} cannot be read (a folder without {WHOLE[0]}); name the file, "
-            "or the folder that has it"
+            f"the checkpoint {path} cannot be read (a folder without {WHOLE[0]})",
+            "name the file, or the folder that has it",
         )
     return _shards(path) if path.name.endswith(INDEX) else [path]
 
@@ -160,12 +160,12 @@ def _shards(index: Path) -> list[Path]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise EncoderError(
-            f"{index} is no index of a checkpoint ({reason}); copy or save it again"
+            f"{index} is no index of a checkpoint ({reason})", "copy or save it again"
         ) from None
     for name in names:
         # An index speaks of what lies beside it, and of nothing else.
         if Path(name).name != name or not (index.parent / name).is_file():
-            raise EncoderError(f"{index} names '{name}', which is not beside it; copy all of it")
+            raise EncoderError(f"{index} names '{name}', which is not beside it", "copy all of it")
     return [index.parent / name for name in names]
 
 
@@ -201,5 +201,5 @@ def digest_of_folder(
 def _together(files: list[Path], digest: Callable[[Path], str]) -> str:
     for file in files:
         if is_lfs_pointer(file):
-            raise EncoderError(f"{file} {REMEDY}")
+            raise EncoderError(f"{file} {POINTER}", REMEDY)
     return digest_of_mapping({file.name: digest(file) for file in files})

@@ -48,8 +48,8 @@ def check_outcomes(report: Report) -> None:
             wrong = _wrong_control(row) if row.control == "positive" else _wrong(row)
             if wrong:
                 raise ReportError(
-                    f"{row.nodeid} is '{row.outcome}' in the report, but {wrong}: it was edited; "
-                    "run the gate again"
+                    f"{row.nodeid} is '{row.outcome}' in the report, but {wrong}: it was edited",
+                    "run the gate again",
                 )
 
 
@@ -295,7 +295,7 @@ def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
         if (model.spec, model.model) == (row.spec, row.model):
             return model.model_dump(mode="json")
     raise ReportError(
-        f"a report has results of '{row.model}' and does not say what that is; make it anew"
+        f"a report has results of '{row.model}' and does not say what that is", "make it anew"
     )
 
 

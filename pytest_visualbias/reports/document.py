@@ -92,10 +92,10 @@ def read_accuracies(path: Path) -> tuple[Accuracy, ...]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ReportError(
-            f"{path}: accuracies cannot be read ({error.strerror}); name another file"
+            f"{path}: accuracies cannot be read ({error.strerror})", "name another file"
         ) from None
     except UnicodeDecodeError:
-        raise ReportError(f"{path} is no text of UTF-8; name a file of accuracies") from None
+        raise ReportError(f"{path} is no text of UTF-8", "name a file of accuracies") from None
     try:
         return tuple(Accuracies.model_validate_json(text).accuracies)
     except ValidationError as error:
@@ -103,8 +103,9 @@ def read_accuracies(path: Path) -> tuple[Accuracy, ...]:
         place = ".".join(str(part) for part in first["loc"])
         where = f"{path}: {place}" if place else f"{path}"
         raise ReportError(
-            f"{where}: {describe_error(first)}; the file is "
-            '{"accuracies": [{"model": NAME, "layer": LAYER, "accuracy": 0 to 1}, ...]}'
+            f"{where}: {describe_error(first)}",
+            "the file is "
+            '{"accuracies": [{"model": NAME, "layer": LAYER, "accuracy": 0 to 1}, ...]}',
         ) from None
 
 
@@ -183,11 +184,11 @@ def read_report(path: Path | Url) -> Report:
         raise ReportError(str(error)) from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ReportError(f"{path} cannot be read ({reason}); correct the path") from None
+        raise ReportError(f"{path} cannot be read ({reason})", "correct the path") from None
     except UnicodeDecodeError:
-        raise ReportError(f"{path} is not UTF-8; make the report anew") from None
+        raise ReportError(f"{path} is not UTF-8", "make the report anew") from None
     except ValueError as error:
-        raise ReportError(f"{path} is not JSON ({error}); make the report anew") from None
+        raise ReportError(f"{path} is not JSON ({error})", "make the report anew") from None
     _refuse_others(stored, path)
     try:
         report = _lenient(stored)
@@ -198,7 +199,7 @@ def read_report(path: Path | Url) -> Report:
     else:
         what = next(_contradictions(report), "")
     if what:
-        raise ReportError(f"{path} is no whole report ({what}); make it anew")
+        raise ReportError(f"{path} is no whole report ({what})", "make it anew")
     return report
 
 
@@ -225,19 +226,21 @@ def _refuse_others(stored: Any, path: Path | Url) -> None:  # noqa: ANN401 - wha
     """Raise for what is another kind of file, or of another version."""
     if isinstance(stored, dict) and BASELINE in stored:
         raise ReportError(
-            f"{path} holds recorded results, not a report; name a file that "
-            "`pytest --visualbias-json` wrote"
+            f"{path} holds recorded results, not a report",
+            "name a file that `pytest --visualbias-json` wrote",
         )
     if not isinstance(stored, dict) or MARK not in stored:
-        raise ReportError(f"{path} is no report; name a file that `pytest --visualbias-json` wrote")
+        raise ReportError(
+            f"{path} is no report", "name a file that `pytest --visualbias-json` wrote"
+        )
     version = stored[MARK]
     if isinstance(version, int) and version > READ_VERSIONS[-1]:
         raise ReportError(
-            f"{path} is a report of version {version}, and this release reads {KNOWN}; install "
-            "a newer pytest-visualbias"
+            f"{path} is a report of version {version}, and this release reads {KNOWN}",
+            "install a newer pytest-visualbias",
         )
     if type(version) is not int or version not in READ_VERSIONS:
-        raise ReportError(f"{path}: '{MARK}' is {version!r}, not {KNOWN}; make the report anew")
+        raise ReportError(f"{path}: '{MARK}' is {version!r}, not {KNOWN}", "make the report anew")
 
 
 def _lenient(stored: dict[str, Any]) -> Report:

@@ -230,9 +230,11 @@ def write(name: str, report: Report, path: Path | Url, look: RenderOptions | Non
         raise ReportError(f"{path}: {error}") from None
     except OSError as error:
         what = error.strerror or str(error)
-        raise ReportError(f"the report {path} cannot be written ({what}); choose another") from None
+        raise ReportError(
+            f"the report {path} cannot be written ({what})", "choose another"
+        ) from None
     except UnicodeDecodeError:
-        raise ReportError(f"{path} is not UTF-8, so it stays as it is; choose another") from None
+        raise ReportError(f"{path} is not UTF-8, so it stays as it is", "choose another") from None
 
 
 def _put(name: str, report: Report, url: Url, look: RenderOptions) -> None:

@@ -52,8 +52,8 @@ def own_entries(report: Report) -> dict[str, Results]:
         from huggingface_hub import ModelCardData
     except ImportError:
         raise ReportError(
-            "a model card needs huggingface_hub, which is not installed; "
-            "`pip install huggingface_hub`"
+            "a model card needs huggingface_hub, which is not installed",
+            "`pip install huggingface_hub`",
         ) from None
     groups: dict[str, list[ResultRecord]] = {}
     for record in report.results:
@@ -143,7 +143,8 @@ def _read(there: Any) -> Results:  # noqa: ANN401 - from a file
     if not is_list:
         raise ReportError(
             f"the model card stays as it is: its '{KEY}' is no list of models with a name and "
-            "results; mend it"
+            "results",
+            "mend it",
         )
     return list(there)
 
@@ -384,12 +385,13 @@ def _body(body: str, ours: str) -> str:
     if kinds != [True, False]:
         raise ReportError(
             "the model card stays as it is: its marks of pytest-visualbias, "
-            f"'{BEGIN}' and '{END}', do not stand there once each in this order; mend them"
+            f"'{BEGIN}' and '{END}', do not stand there once each in this order",
+            "mend them",
         )
     return body[: found[0].start()] + block + body[found[1].end() :]
 
 
 def _damaged(what: str) -> ReportError:
     return ReportError(
-        f"the model card stays as it is: the metadata between its first two '---' {what}; mend it"
+        f"the model card stays as it is: the metadata between its first two '---' {what}", "mend it"
     )

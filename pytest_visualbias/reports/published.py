@@ -73,14 +73,14 @@ def _read(path: Path) -> dict[tuple[str, ...], list[tuple[int, Row]]]:
             table = csv.DictReader(stream)
             missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
             if missing:
-                raise ReportError(f"{path} has no column '{missing[0]}'; name a table of SB-SSL")
+                raise ReportError(f"{path} has no column '{missing[0]}'", "name a table of SB-SSL")
             for row in table:
                 _check(path, table.line_num, row)
                 cells[row["layer"], row["model"], row["test"]].append((table.line_num, row))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ReportError(f"{path} cannot be read ({error}); name a table of SB-SSL") from None
+        raise ReportError(f"{path} cannot be read ({error})", "name a table of SB-SSL") from None
     if not cells:
-        raise ReportError(f"{path} has no rows; name a table of SB-SSL")
+        raise ReportError(f"{path} has no rows", "name a table of SB-SSL")
     return cells
 
 
@@ -91,7 +91,7 @@ def _check(path: Path, line: int, row: Row) -> None:
         except (TypeError, ValueError):
             is_number = False
         if not is_number:
-            raise ReportError(f"{path}:{line}: {name} is {row[name]!r}; write a number there")
+            raise ReportError(f"{path}:{line}: {name} is {row[name]!r}", "write a number there")
 
 
 def _result(path: Path, digest: str, repetitions: Sequence[tuple[int, Row]]) -> ResultRecord:

@@ -164,12 +164,18 @@ PATTERNS = {
 }
 
 
+def closest(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word closest to an unknown one; empty if none is."""
+    names = {name.lower(): name for name in reversed([*known])}
+    near = difflib.get_close_matches(word.lower(), names, n=1)
+    return f"did you mean '{names[near[0]]}'?" if near else ""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a remedy for an unknown word: the nearest known word, or all known words."""
     known = list(known)
-    near = difflib.get_close_matches(word.lower(), [name.lower() for name in known], n=1)
-    if near:
-        return f"did you mean '{next(name for name in known if name.lower() == near[0])}'?"
+    if question := closest(word, known):
+        return question
     return f"known: {', '.join(known)}" if known else "there are none"
 
 

@@ -30,7 +30,7 @@ WHOLE_NAMES = ("hf-hub:", "local-dir:")
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
-def correction(path: Path) -> str:
+def correction(path: Path, otherwise: str = "correct the path") -> str:
     """Return how to correct a missing path: use "/", or the nearest existing name."""
     if "\\" in path.name:
         return f"write / in paths: {path.name.replace(chr(92), '/')}"
@@ -41,8 +41,8 @@ def correction(path: Path) -> str:
             # Endings alone make no two names alike.
             names = {other.stem: other.name for other in sorted(part.parent.iterdir())}
             near = difflib.get_close_matches(part.stem, names, n=1)
-            return f"did you mean {names[near[0]]}?" if near else "correct the path"
-    return "correct the path"
+            return f"did you mean {names[near[0]]}?" if near else otherwise
+    return otherwise
 
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./ +()-]*")

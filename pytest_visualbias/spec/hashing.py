@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LFS = b"version https://git-lfs"
-REMEDY = "is a Git LFS pointer; run 'git lfs pull'"
+POINTER, REMEDY = "is a Git LFS pointer", "run 'git lfs pull'"
 TEXT = "is a text file and holds no weights; name the file that does"
 
 # So much of a file says whether it is text.

@@ -70,9 +70,10 @@ def parse_override(name: str, reference: str, folder: Path) -> Override:
         raise UsageError(f"the model '{name}': {problem}")
     if not target or (source == "factory" and not re.match(CALL, target)):
         raise UsageError(
-            f"'{reference}' is no model to put in the place of '{name}'; give a PATH, timm:NAME, "
-            "factory:module:function, embeddings:PATH, or another SOURCE:WHAT "
-            f"({', '.join(SHIPPED_SOURCES)})"
+            f"'{reference}' is no model to put in the place of '{name}'",
+            "give a PATH, timm:NAME, factory:module:function, embeddings:PATH, or another "
+            "SOURCE:WHAT "
+            f"({', '.join(SHIPPED_SOURCES)})",
         )
     if _is_path(source, target) and not is_url(target):
         target = str(folder / Path(target).expanduser())
@@ -104,8 +105,7 @@ def _replace_model(models: dict[str, Any], override: Override, file: str) -> Any
     known = entry if isinstance(entry, dict) else {}
     if override.source == IN_MEMORY and entry is None:
         raise UsageError(
-            f"{file} has no model '{name}' that a module could replace; "
-            f"{did_you_mean(name, models)}"
+            f"{file} has no model '{name}' that a module could replace", did_you_mean(name, models)
         )
     if override.source is not None:
         kept = {key: known[key] for key in KEPT if key in known}
@@ -118,9 +118,9 @@ def _replace_model(models: dict[str, Any], override: Override, file: str) -> Any
         return entry  # not a mapping: a fault of the spec, and told as such
     if not known:
         raise UsageError(
-            f"{file} has no model '{name}' whose checkpoint could be replaced; "
-            f"{did_you_mean(name, models)}, replace one by its name (--visualbias-model=NAME=REF), "
-            f"or give SOURCE:WHAT ({', '.join(SHIPPED_SOURCES)})"
+            f"{file} has no model '{name}' whose checkpoint could be replaced",
+            f"{did_you_mean(name, models)}, replace one by its name "
+            f"(--visualbias-model=NAME=REF), or give SOURCE:WHAT ({', '.join(SHIPPED_SOURCES)})",
         )
     if known.get("source") in ("embeddings", *PROGRAMS) or _has_folder_weights(known):
         return {**known, "path": override.what}

@@ -220,8 +220,10 @@ def mean_outcome_scores(trials: Sequence[OutcomeScores]) -> OutcomeScores:
     for trial in trials[1:]:
         require_same_sizes(trials[0].sizes, trial.sizes, ("the first trial", "another"))
         if trial.classes != trials[0].classes:
-            message = f"trials have other numbers of classes ({trials[0].classes}, {trial.classes})"
-            raise DegenerateTestError(f"{message}; give them classifiers of the same ones")
+            raise DegenerateTestError(
+                f"trials have other numbers of classes ({trials[0].classes}, {trial.classes})",
+                "give them classifiers of the same ones",
+            )
     return OutcomeScores(
         first=np.mean([trial.first for trial in trials], axis=0),
         second=np.mean([trial.second for trial in trials], axis=0),

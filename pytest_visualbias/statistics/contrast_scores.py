@@ -134,8 +134,11 @@ def sc_eat_scores(X: Embeddings, A: Embeddings, B: Embeddings) -> ContrastScores
     bound = _ROUNDING + max(part.rounding for part in (x, a, b))
     for row, width in enumerate(widths):
         if width <= bound:
-            message = f"row {row} of X has the same cosine with all of A and B, up to rounding"
-            raise DegenerateTestError(message, role="X", row=row)
+            raise DegenerateTestError(
+                f"row {row} of X has the same cosine with all of A and B, up to rounding",
+                role="X",
+                row=row,
+            )
     first, second = (_row_means(part / np.array(widths)) for part in (near, far))
     gap = mean(_row_means(near)) - mean(_row_means(far))
     return ContrastScores(

@@ -131,22 +131,27 @@ def compute_cosines(rows: Sequence[UnitRows], columns: Sequence[UnitRows]) -> Ma
 def _require_matrix(given: NDArray[np.generic], role: str) -> None:
     """Raise if an array is not a non-empty matrix of real numbers."""
     if not np.can_cast(given.dtype, np.float64, casting="same_kind"):
-        message = f"{role} must be an array of real numbers, not of {given.dtype}"
-        raise DegenerateTestError(message, role=role)
+        raise DegenerateTestError(
+            f"{role} must be an array of real numbers, not of {given.dtype}", role=role
+        )
     if given.ndim != 2:
-        message = f"{role} must be an array of shape (images, dim), not {given.shape}"
-        raise DegenerateTestError(message, role=role)
+        raise DegenerateTestError(
+            f"{role} must be an array of shape (images, dim), not {given.shape}", role=role
+        )
     if given.shape[0] == 0:
-        message = f"{role} is empty; an association needs at least two images in it"
-        raise DegenerateTestError(message, role=role)
+        raise DegenerateTestError(
+            f"{role} is empty", "an association needs at least two images in it", role=role
+        )
     if given.shape[1] == 0:
-        message = f"{role} has embeddings of length zero, shape {given.shape}"
-        raise DegenerateTestError(message, role=role)
+        raise DegenerateTestError(
+            f"{role} has embeddings of length zero, shape {given.shape}", role=role
+        )
 
 
 def _refuse_row(faulty: NDArray[np.bool_], role: str, problem: str) -> None:
     """Raise for the first faulty row, if there is one."""
     if faulty.any():
         row = int(faulty.argmax())
-        message = f"row {row} of {role} {problem}; check that image and the model"
-        raise DegenerateTestError(message, role=role, row=row)
+        raise DegenerateTestError(
+            f"row {row} of {role} {problem}", "check that image and the model", role=role, row=row
+        )

@@ -112,8 +112,9 @@ def intra_scores(X: Embeddings) -> Vector:
     rows = unit_rows(X, "X")
     n = len(rows.rows)
     if n < 2:
-        message = "X holds 1 image; at least three are needed for a similarity within it"
-        raise DegenerateTestError(message, role="X")
+        raise DegenerateTestError(
+            "X holds 1 image", "at least three are needed for a similarity within it", role="X"
+        )
     with_itself = (rows.rows * rows.rows).sum(axis=1)
     return read_only((n * rows.along(rows.centroid) - with_itself) / (n - 1), "X")
 
@@ -163,10 +164,11 @@ def checked_scores(scores: ArrayLike) -> Vector:
     """
     each = read_only(scores, "X")
     if len(each) < 3:
-        message = (
-            f"X holds {len(each)} images; at least three are needed for a similarity within it"
+        raise DegenerateTestError(
+            f"X holds {len(each)} images",
+            "at least three are needed for a similarity within it",
+            role="X",
         )
-        raise DegenerateTestError(message, role="X")
     return each
 
 

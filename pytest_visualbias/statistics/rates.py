@@ -56,8 +56,10 @@ def probabilities(
     rows = _checked_logits(logits, index, activation, role)
     if activation == "none":
         if rows.min() < 0 or rows.max() > 1:
-            message = "'activation: none' states probabilities, and the rows are not from 0 to 1"
-            raise DegenerateTestError(f"{message}; remove it")
+            raise DegenerateTestError(
+                "'activation: none' states probabilities, and the rows are not from 0 to 1",
+                "remove it",
+            )
         return rows[:, index].copy()
     if activation == "sigmoid":
         result: Vector = expit(rows[:, index])
@@ -115,16 +117,20 @@ def _checked_logits(
         raise DegenerateTestError(f"logits must be of shape (images, classes), not {rows.shape}")
     count = rows.shape[1]
     if not 0 <= index < count:
-        message = f"the classifier has {count} classes, 0 to {count - 1}, and none of index {index}"
-        raise DegenerateTestError(message)
+        raise DegenerateTestError(
+            f"the classifier has {count} classes, 0 to {count - 1}, and none of index {index}"
+        )
     if count < _FEWEST and activation == "softmax":
-        message = "the classifier has one logit, of which softmax makes 1 for every image"
-        raise DegenerateTestError(f"{message}; add 'activation: sigmoid'")
+        raise DegenerateTestError(
+            "the classifier has one logit, of which softmax makes 1 for every image",
+            "add 'activation: sigmoid'",
+        )
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         row = int((~finite).argmax())
-        message = f"the logits of image {row} of {role or 'the set'} are not finite"
-        raise DegenerateTestError(message, role=role, row=row)
+        raise DegenerateTestError(
+            f"the logits of image {row} of {role or 'the set'} are not finite", role=role, row=row
+        )
     return rows
 
 

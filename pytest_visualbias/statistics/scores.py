@@ -90,8 +90,9 @@ class Scores:
         for name in ("x", "y", "a", "b"):
             object.__setattr__(self, name, read_only(getattr(self, name), name.upper()))
         if not np.isfinite([self.gap, self.x_ab or 0.0, self.y_ab or 0.0]).all():
-            message = "the gap of the scores, or one of the means that it is made of, is not finite"
-            raise DegenerateTestError(message)
+            raise DegenerateTestError(
+                "the gap of the scores, or one of the means that it is made of, is not finite"
+            )
         n_x, n_y, n_a, n_b = self.sizes
         copies = tuple(
             read_only_cosines(cosines, (n_x + n_y, n_a + n_b)) for cosines in self.cosines
@@ -123,8 +124,7 @@ def read_only_cosines(cosines: Matrix, shape: tuple[int, int]) -> Matrix:
     """Copy the cosines of one trial, finite and of the shape that the scores have."""
     copy = np.array(cosines, dtype=np.float64)
     if copy.shape != shape or not np.isfinite(copy).all():
-        message = f"cosines must be finite and of shape {shape}, not {copy.shape}"
-        raise DegenerateTestError(message)
+        raise DegenerateTestError(f"cosines must be finite and of shape {shape}, not {copy.shape}")
     copy.flags.writeable = False
     return copy
 
@@ -247,11 +247,11 @@ def require_same_sizes(
         raise ValueError(message)
     for role, size in first.items():
         if size != second[role]:
-            message = (
-                f"{role} has {size} images in {names[0]} and {second[role]} in {names[1]}; "
-                "the same images in the same order are needed"
+            raise DegenerateTestError(
+                f"{role} has {size} images in {names[0]} and {second[role]} in {names[1]}",
+                "the same images in the same order are needed",
+                role=role,
             )
-            raise DegenerateTestError(message, role=role)
 
 
 def require_same_dim(*sets: UnitRows) -> None:
@@ -260,11 +260,12 @@ def require_same_dim(*sets: UnitRows) -> None:
     for other in sets[1:]:
         dims = reference.rows.shape[1], other.rows.shape[1]
         if dims[0] != dims[1]:
-            message = (
+            raise DegenerateTestError(
                 f"{other.role} has embeddings of length {dims[1]} where {reference.role} has "
-                f"{dims[0]}; all sets must come from one layer of one model"
+                f"{dims[0]}",
+                "all sets must come from one layer of one model",
+                role=other.role,
             )
-            raise DegenerateTestError(message, role=other.role)
 
 
 def _standardised(

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pytest_visualbias.errors import StimulusError
-from pytest_visualbias.spec.hashing import LFS, REMEDY
+from pytest_visualbias.spec.hashing import LFS, POINTER, REMEDY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,12 +51,16 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
                 warnings.simplefilter("ignore")
                 return _decode_bytes(content)
     except UnidentifiedImageError:
-        raise StimulusError(f"{path} {_explain_unreadable(content)}") from None
+        raise StimulusError(*_explain_unreadable(content), place=str(path)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f}"
-        raise StimulusError(f"{path} has more than {limit} million pixels; scale it down") from None
+        raise StimulusError(
+            f"has more than {limit} million pixels", "scale it down", place=str(path)
+        ) from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise StimulusError(f"{path} cannot be decoded ({error}); replace the file") from None
+        raise StimulusError(
+            f"cannot be decoded ({error})", "replace the file", place=str(path)
+        ) from None
 
 
 def _decode_bytes(content: bytes) -> Image.Image:
@@ -94,14 +98,15 @@ def _refuse_unknown_range(image: Image.Image) -> None:
         raise ValueError(f"its greys are {kind} numbers of no known range; save it in 8 bits")
 
 
-def _explain_unreadable(content: bytes | None) -> str:
+def _explain_unreadable(content: bytes | None) -> tuple[str, str]:
+    """Return what a file is instead of an image, and what to do."""
     if not content:
-        return "is empty; replace the file"
+        return "is empty", "replace the file"
     if content.startswith(LFS):
-        return REMEDY
+        return POINTER, REMEDY
     if content[4:12] in (b"ftypavif", b"ftypavis"):
-        return "is AVIF, which this Pillow cannot read; install pillow>=11.3, or save it as PNG"
-    return "is not an image; remove it from the set or replace it"
+        return "is AVIF, which this Pillow cannot read", "install pillow>=11.3, or save it as PNG"
+    return "is not an image", "remove it from the set or replace it"
 
 
 def _rgb(image: Image.Image) -> Image.Image:

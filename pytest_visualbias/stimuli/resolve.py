@@ -144,12 +144,12 @@ def resolve_concept(
         stimuli = tuple(_stimulus(path, root, digest(path)) for path in paths)
     except OSError as error:
         raise StimulusError(
-            f"{error.filename} cannot be read ({error.strerror}); "
-            f"correct the path or fetch the stimuli"
+            f"{error.filename} cannot be read ({error.strerror})",
+            "correct the path or fetch the stimuli",
         ) from None
     except (NotImplementedError, ValueError) as error:
         # pathlib's, about absolute patterns and names that no file can have
-        raise StimulusError(f"{folder}: {error}; correct 'path', 'pattern' or 'files'") from None
+        raise StimulusError(f"{folder}: {error}", "correct 'path', 'pattern' or 'files'") from None
     return StimulusSet(
         concept=name, stimuli=stimuli, others=tuple(_display_name(path) for path in others)
     )
@@ -170,11 +170,9 @@ def _find_files(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Pat
         return [folder / name for name in files.files], []
     if not folder.is_dir():
         if folder.exists():
-            raise StimulusError(f"the folder {folder} is not a folder; correct the path")
-        remedy = correction(folder).replace(
-            "correct the path", "correct the path or fetch the stimuli"
-        )
-        raise StimulusError(f"the folder {folder} does not exist; {remedy}")
+            raise StimulusError(f"the folder {folder} is not a folder", "correct the path")
+        remedy = correction(folder, "correct the path or fetch the stimuli")
+        raise StimulusError(f"the folder {folder} does not exist", remedy)
     if files.pattern is not None:
         paths = [path for path in folder.glob(files.pattern) if _is_file(path)]
     else:
@@ -214,16 +212,16 @@ def fetch_concept(concept: str | ConceptFiles, root: Path | Url, mirror: Mirror)
     """Return the local folder of a concept's images, downloaded if needed."""
     files = concept_files(concept)
     if is_url(files.path):
-        raise StorageError(f"{Url(files.path)} is no path; write URLs as 'stimuli', the root")
+        raise StorageError(f"{Url(files.path)} is no path", "write URLs as 'stimuli', the root")
     if not isinstance(root, Url):
         return root
     if Path(files.path).is_absolute():
         return mirror.home(root)  # the path is of this machine, whatever the root
     pattern = files.pattern or ""
     if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
-        raise StorageError(f"'{pattern}' leads out of {root / files.path}; correct the pattern")
+        raise StorageError(f"'{pattern}' leads out of {root / files.path}", "correct the pattern")
     if absolute := next((file for file in files.files or () if Path(file).is_absolute()), None):
-        raise StorageError(f"'{absolute}' does not lie below {root}; correct 'files'")
+        raise StorageError(f"'{absolute}' does not lie below {root}", "correct 'files'")
     chosen = functools.partial(_chosen_files, files)
     part = Part(path=files.path, names=files.files, pattern=pattern, chosen=chosen)
     return bring(mirror, root, part)

@@ -38,8 +38,8 @@ def results_of(report: Report, node: Node, subject: Subject) -> tuple[ResultReco
     ]
     if not rows:
         raise UsageError(
-            f"the report has no result of '{subject.test.name}' in {node.spec}; run it, or name "
-            "another report"
+            f"the report has no result of '{subject.test.name}' in {node.spec}",
+            "run it, or name another report",
         )
     return tuple(rows)
 

@@ -97,7 +97,7 @@ def node_of(first: str, second: str | None) -> Node:
     """Return what was named: a node id, or a spec and a test."""
     spec, *rest = first.split(SEPARATOR)
     if second is not None and rest:
-        raise UsageError(f"'{first}' names a test already; leave out '{second}'")
+        raise UsageError(f"'{first}' names a test already", f"leave out '{second}'")
     if second is not None:
         return Node(spec=spec, test=second)
     model, test = (*rest, "", "")[:2]
@@ -111,7 +111,7 @@ def subjects(
     spec = file.spec
     if node.model and node.model not in spec.models:
         hint = did_you_mean(node.model, spec.models)
-        raise UsageError(f"{node.spec} has no model '{node.model}'; {hint}")
+        raise UsageError(f"{node.spec} has no model '{node.model}'", hint)
     found: list[tuple[BiasTest, tuple[str, ...]]] = [
         (judged_test(spec, test, layer), (layer,))
         for test in spec.tests
@@ -124,7 +124,7 @@ def subjects(
         ]
     if not found:
         hint = did_you_mean(node.test.partition("[")[0], [test.name for test in spec.tests])
-        raise UsageError(f"{node.spec} has no test '{node.test}'; {hint}")
+        raise UsageError(f"{node.spec} has no test '{node.test}'", hint)
     sets, faults = _sets(file, node.model, stimuli, mirror)
     checkpoints = judged_together(file, mirror)
     return tuple(

@@ -51,20 +51,19 @@ class SuggestionBasis:
 def chosen_model(spec: BiasSpec, named: str | None) -> str:
     """Return the model that limits are derived from: the named one, else the one before."""
     if named is not None and named not in spec.models:
-        raise UsageError(
-            f"--model: there is no model '{named}'; {did_you_mean(named, spec.models)}"
-        )
+        raise UsageError(f"--model: there is no model '{named}'", did_you_mean(named, spec.models))
     trained = [name for name, entry in spec.models.items() if not is_random(entry)]
     if named is not None and named not in trained:
         raise UsageError(
-            f"--model: '{named}' is untrained; name a model that has learned something"
+            f"--model: '{named}' is untrained", "name a model that has learned something"
         )
     if named is not None:
         return named
     if not trained:
         raise UsageError(
             "every model of the spec is untrained, and limits come from one that has learned "
-            "something; add it"
+            "something",
+            "add it",
         )
     starts = [BEFORE, *(model.growth_from for model in spec.models.values())]
     return next((name for name in starts if name in trained), trained[0])

@@ -97,7 +97,7 @@ def _refuse_unknown(where: str) -> None:
     _, separator, port = where.removeprefix(CLIENT).rpartition(":")
     if where not in (AUTO, LOCAL) and not (separator and port.isdecimal()):
         raise UsageError(
-            f"'{where}' is no address of Ray; give auto, local, HOST:PORT or ray://HOST:PORT"
+            f"'{where}' is no address of Ray", "give auto, local, HOST:PORT or ray://HOST:PORT"
         )
 
 
@@ -116,10 +116,10 @@ def _probe(where: str) -> None:
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise EngineError(
-            f"nothing answers at '{where}' ({reason}); start Ray there, or correct --address"
+            f"nothing answers at '{where}' ({reason})", "start Ray there, or correct --address"
         ) from None
     if len(answer) < 4 or answer[3] != SETTINGS:  # noqa: PLR2004 - the type is the fourth byte
-        raise EngineError(f"what answers at '{where}' is not Ray; correct --address")
+        raise EngineError(f"what answers at '{where}' is not Ray", "correct --address")
 
 
 @contextlib.contextmanager

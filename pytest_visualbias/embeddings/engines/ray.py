@@ -28,8 +28,8 @@ def require_ray() -> None:
     """Make sure that Ray is there."""
     if importlib.util.find_spec("ray") is None:
         raise UsageError(
-            "the engine 'ray' needs Ray, which is not installed; "
-            "pip install 'pytest-visualbias[ray]'"
+            "the engine 'ray' needs Ray, which is not installed",
+            "pip install 'pytest-visualbias[ray]'",
         )
 
 

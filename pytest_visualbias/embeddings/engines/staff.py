@@ -76,8 +76,9 @@ class Staff:
         self._barren += 1
         if self._barren > BARREN + self._peak:
             raise EngineError(
-                f"{self._barren} workers were lost one after the other ({reason}); see that every "
-                "machine has the same Python and packages, and memory for the network"
+                f"{self._barren} workers were lost one after the other ({reason})",
+                "see that every machine has the same Python and packages, and memory for the "
+                "network",
             )
 
     def note_success(self) -> None:
@@ -92,12 +93,13 @@ class Staff:
         self._homeless = now if self._homeless is None else self._homeless
         if self.most is None and not self._peak:
             raise EngineError(
-                f"no machine of the cluster has {self.crew.needs}; ask for less with "
-                "--gpus-per-task or --cpus-per-task, or say with --workers how many will come"
+                f"no machine of the cluster has {self.crew.needs}",
+                "ask for less with --gpus-per-task or --cpus-per-task, or say with --workers how "
+                "many will come",
             )
         patience = PATIENCE_S if self.most is None else STARTING_S
         if now - self._homeless > patience:
             raise EngineError(
-                f"no machine of the cluster had {self.crew.needs} for {patience:.0f} s; run "
-                "again when there is one: what was done is kept"
+                f"no machine of the cluster had {self.crew.needs} for {patience:.0f} s",
+                "run again when there is one: what was done is kept",
             )

@@ -100,7 +100,8 @@ class Worker:
             if order.loaded not in ("", self._loaded):
                 raise EncoderError(
                     f"the network '{order.job.identity.label}' has other weights, or prepares "
-                    f"images otherwise, on {self.where()} than elsewhere; give it a checkpoint"
+                    f"images otherwise, on {self.where()} than elsewhere",
+                    "give it a checkpoint",
                 )
             return self._part(order, task)
         except VisualBiasError as error:
@@ -155,8 +156,8 @@ def _opened(job: EmbeddingJob) -> Encoder:
         os.chdir(job.context.project)
     except OSError as error:
         raise EncoderError(
-            f"{machine} does not see {job.context.project} ({error.strerror}); show every machine "
-            "of the cluster the same files at the same paths"
+            f"{machine} does not see {job.context.project} ({error.strerror})",
+            "show every machine of the cluster the same files at the same paths",
         ) from None
     entry = _narrowed(job.entry, job.identity.checkpoint)
     found = find_source(entry.source).identify(entry, job.context)
@@ -165,8 +166,8 @@ def _opened(job: EmbeddingJob) -> Encoder:
         nearest = min(unlike, key=len) if unlike else ["missing"]
         raise EncoderError(
             f"on {machine} the network '{job.identity.label}' is another one "
-            f"({', '.join(nearest)}); install the same versions and show every machine the same "
-            "files"
+            f"({', '.join(nearest)})",
+            "install the same versions and show every machine the same files",
         )
     # Its own idea of where the files are.
     return dataclasses.replace(job, identity=found[unlike.index([])]).open()

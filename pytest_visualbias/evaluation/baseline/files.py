@@ -74,9 +74,9 @@ def read_baseline(path: Path, shown: str) -> Contents:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BaselineError(f"{shown} cannot be read ({reason}); correct the path") from None
+        raise BaselineError(f"{shown} cannot be read ({reason})", "correct the path") from None
     except UnicodeDecodeError:
-        raise BaselineError(f"{shown} is not UTF-8; {MEND}") from None
+        raise BaselineError(f"{shown} is not UTF-8", MEND) from None
     try:
         return _contents(load_strict(text))
     except ValidationError as error:
@@ -87,7 +87,7 @@ def read_baseline(path: Path, shown: str) -> Contents:
         what = f"{type(error).__name__}: {error}"
     except ValueError as error:
         what = str(error)
-    raise BaselineError(f"{shown} is no baseline that can be used ({what}); {MEND}")
+    raise BaselineError(f"{shown} is no baseline that can be used ({what})", MEND)
 
 
 def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can be anything
@@ -129,7 +129,8 @@ def locked(path: Path) -> Iterator[None]:
         what = getattr(error, "strerror", None) or str(error)
         raise BaselineError(
             f"the lock {name} among the temporary files cannot be taken ({what}), so nothing was "
-            "recorded; remove that file, or set TMPDIR to another folder"
+            "recorded",
+            "remove that file, or set TMPDIR to another folder",
         ) from None
     try:
         yield

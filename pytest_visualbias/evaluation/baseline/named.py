@@ -22,7 +22,7 @@ def named_baseline(named: Path | Url, option: str, mirror: Mirror) -> Path:
             raise UsageError(f"{option}: {error}") from None
     if not named.exists():
         raise UsageError(
-            f"{option}: {named} does not exist; correct the path, or record it with "
-            "--visualbias-update"
+            f"{option}: {named} does not exist",
+            "correct the path, or record it with --visualbias-update",
         )
     return named

@@ -122,8 +122,8 @@ class Baselines:
         contents = read_baseline(path, self._shown(path))
         if contents.is_report and path != self.path:
             raise BaselineError(
-                f"{self._shown(path)} is the report of a run, not a baseline; give it to "
-                "--visualbias-baseline, or delete it and record anew"
+                f"{self._shown(path)} is the report of a run, not a baseline",
+                "give it to --visualbias-baseline, or delete it and record anew",
             )
         return contents
 
@@ -132,7 +132,8 @@ class Baselines:
         if other != spec:
             raise UsageError(
                 f"{self._shown(path)} cannot hold the results of both {self._shown(other)} and "
-                f"{self._shown(spec)}; name a folder, give the specs different names, or run one"
+                f"{self._shown(spec)}",
+                "name a folder, give the specs different names, or run one",
             )
 
     def _shown(self, path: Path) -> str:

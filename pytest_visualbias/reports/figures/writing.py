@@ -38,8 +38,8 @@ def write(
     """Draw every figure that the results allow, as SVG and PNG."""
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(
-            "figures are drawn by matplotlib, which is not installed; "
-            "pip install 'pytest-visualbias[plots]'"
+            "figures are drawn by matplotlib, which is not installed",
+            "pip install 'pytest-visualbias[plots]'",
         )
     import matplotlib.style
 
@@ -55,8 +55,8 @@ def write(
                 written += _saved(figure, folder, name)
     except OSError as error:
         raise ReportError(
-            f"{error.filename or folder}: figures cannot be written ({error.strerror}); "
-            "name another folder"
+            f"{error.filename or folder}: figures cannot be written ({error.strerror})",
+            "name another folder",
         ) from None
     return written
 

@@ -91,16 +91,19 @@ def read_only(values: ArrayLike, role: str) -> Vector:
     """
     vector: Vector = np.array(values, dtype=np.float64)
     if vector.ndim != 1 or vector.size == 0:
-        message = f"the scores of {role} must be of shape (images,), not {vector.shape}"
-        raise DegenerateTestError(message, role=role)
+        raise DegenerateTestError(
+            f"the scores of {role} must be of shape (images,), not {vector.shape}", role=role
+        )
     finite = np.isfinite(vector)
     if not finite.all():
         row = int((~finite).argmax())
-        message = f"score {row} of {role} is not finite"
-        raise DegenerateTestError(message, role=role, row=row)
+        raise DegenerateTestError(f"score {row} of {role} is not finite", role=role, row=row)
     if np.abs(vector).max() > _LARGEST:
-        message = f"the scores of {role} exceed {_LARGEST:g}; standardise them before the test"
-        raise DegenerateTestError(message, role=role)
+        raise DegenerateTestError(
+            f"the scores of {role} exceed {_LARGEST:g}",
+            "standardise them before the test",
+            role=role,
+        )
     vector.flags.writeable = False
     return vector
 
@@ -169,7 +172,8 @@ def constant_scores(roles: tuple[str, str]) -> DegenerateTestError:
     """Return the error for scores that are all equal, which have no effect size."""
     return DegenerateTestError(
         f"all images of {roles[0]} and {roles[1]} have the same association with the other side "
-        "up to rounding, so no effect size follows; look for repeated images or a collapsed model"
+        "up to rounding, so no effect size follows",
+        "look for repeated images or a collapsed model",
     )
 
 

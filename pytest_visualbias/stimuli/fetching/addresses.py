@@ -48,7 +48,7 @@ def parse_mirror(text: str) -> Mirror:
         if url and (fault := url_fault(url)):
             raise UsageError(f"--mirror: {fault}")
     if not place:
-        raise UsageError("--mirror: is empty; give a URL, or PREFIX=URL")
+        raise UsageError("--mirror: is empty", "give a URL, or PREFIX=URL")
     return Mirror(prefix=prefix, place=place)
 
 
@@ -65,7 +65,7 @@ def parse_proxy(text: str) -> str:
     except ValueError:
         is_one = False
     if not is_one:
-        raise UsageError("--proxy: is no URL such as http://proxy.example:3128; correct it")
+        raise UsageError("--proxy: is no URL such as http://proxy.example:3128", "correct it")
     return text
 
 
@@ -101,12 +101,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if new not in SCHEMES or (old, new) == ("https", "http"):
             fp.close()
-            raise RefusedError(f"is redirected from {old} to {new}, which is not safe; {MANIFEST}")
+            raise RefusedError(f"is redirected from {old} to {new}, which is not safe", MANIFEST)
         # Behind a proxy, names and addresses mean what the proxy takes them for.
         is_direct = not req.has_proxy()
         if is_direct and is_private(newurl) and not is_private(req.full_url):
             fp.close()
-            raise RefusedError(f"is redirected to a private address, which is not safe; {MANIFEST}")
+            raise RefusedError("is redirected to a private address, which is not safe", MANIFEST)
         # Python 3.10 does not know a permanent redirect that keeps the method.
         code = TEMPORARY if code == PERMANENT else code
         return super().redirect_request(req, fp, code, msg, headers, newurl)

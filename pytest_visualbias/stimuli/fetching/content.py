@@ -43,12 +43,11 @@ def image_format(path: Path) -> str:
         start = stream.read(START)
     kind = _signature(start)
     if not kind:
-        raise RefusedError(f"{_instead(start)}; {MANIFEST}")
+        raise RefusedError(_instead(start), MANIFEST)
     try:
         decode(path)
     except StimulusError as error:
-        what = str(error).removeprefix(f"{path} ").partition(";")[0]
-        raise RefusedError(f"{what}; {MANIFEST}") from None
+        raise RefusedError(error.problem, MANIFEST) from None
     return kind
 
 

@@ -98,8 +98,8 @@ def _ledger(target: Target) -> Ledger:
     old = read_ledger(target.folder)
     if old is not None and old.suite != target.name:
         raise FetchError(
-            f"{target.folder}: holds what was fetched for the suite '{old.suite}'; choose another "
-            "folder with --data"
+            f"{target.folder}: holds what was fetched for the suite '{old.suite}'",
+            "choose another folder with --data",
         )
     is_accepted = old is not None and old.licence == target.licence
     return Ledger(
@@ -173,10 +173,8 @@ def _take(
             done.misnamed.append(path)
         return
     if isinstance(result, GoneError):
-        reason = str(result).partition(";")[0]
-        book.miss(path, Absence(url=wanted.url, date=now(), reason=reason))
-    what, _, remedy = str(result).rpartition("; ")
-    done.refused[path] = f"{what} ({wanted.url}); {remedy}"
+        book.miss(path, Absence(url=wanted.url, date=now(), reason=result.problem))
+    done.refused[path] = f"{result.problem} ({wanted.url}); {result.remedy}"
 
 
 def _record(received: Received) -> Record:

@@ -81,12 +81,12 @@ def read_ledger(folder: Path) -> Ledger | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise FetchError(f"{path}: cannot be read ({error.strerror}); {MEND}") from None
+        raise FetchError(f"{path}: cannot be read ({error.strerror})", MEND) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         what = f"{place}: {describe_error(first)}" if place else describe_error(first)
-        raise FetchError(f"{path}: is no record of fetched files ({what}); {MEND}") from None
+        raise FetchError(f"{path}: is no record of fetched files ({what})", MEND) from None
     return _folded(ledger, folder / WORK / JOURNAL)
 
 
@@ -169,4 +169,4 @@ class Book:
 
 
 def _unwritable(folder: Path, error: OSError) -> FetchError:
-    return FetchError(f"{folder}: cannot be written ({error.strerror}); free space or permit it")
+    return FetchError(f"{folder}: cannot be written ({error.strerror})", "free space or permit it")

@@ -28,12 +28,12 @@ def load_manifest(path: Path) -> tuple[ManifestEntry, ...]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FetchError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        raise FetchError(f"{path}: is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
     except OSError as error:
-        raise FetchError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+        raise FetchError(f"{path}: cannot be read ({error.strerror})", "correct the path") from None
     entries = parse_manifest(text, file=str(path))
     if not entries:
-        raise FetchError(f"{path}: lists no file; write a line for each")
+        raise FetchError(f"{path}: lists no file", "write a line for each")
     check_manifest(entries, file=str(path))
     return entries
 

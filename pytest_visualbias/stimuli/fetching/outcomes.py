@@ -24,8 +24,10 @@ class GoneError(RefusedError):
 class TroubleError(FetchError):
     """Asking again may help."""
 
-    def __init__(self, message: str, *, reached: bool = True, wait: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, problem: str, remedy: str = "", *, reached: bool = True, wait: float | None = None
+    ) -> None:
+        super().__init__(problem, remedy)
         self.reached = reached
         self.wait = wait
 
@@ -43,13 +45,14 @@ class Wanted:
         """What its bytes must have, where that is known."""
         return self.entry.sha256 or (self.first[0] if self.first is not None else None)
 
-    def mismatch(self, digest: str) -> str:
-        """Return why bytes of another digest are refused."""
+    def mismatch(self, digest: str) -> tuple[str, str]:
+        """Return why bytes of another digest are refused, and what to do."""
         if self.entry.sha256 is not None or self.first is None:
-            return f"has sha256 {digest}, and the manifest says {self.entry.sha256}; {MANIFEST}"
+            return f"has sha256 {digest}, and the manifest says {self.entry.sha256}", MANIFEST
+        first, date = self.first
         return (
-            f"is other than what was first fetched on {self.first[1]} (sha256 {digest}, was "
-            f"{self.first[0]}); find out why, and remove its entry from FETCHED.json to take it"
+            f"is other than what was first fetched on {date} (sha256 {digest}, was {first})",
+            "find out why, and remove its entry from FETCHED.json to take it",
         )
 
 

@@ -31,7 +31,7 @@ LATER = "try again later"
 def announced(response: HTTPResponse, url: str) -> Begun:
     """Return what a response says about the whole file."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise RefusedError(f"came compressed, unasked; {MANIFEST}")
+        raise RefusedError("came compressed, unasked", MANIFEST)
     tag = response.headers.get("ETag", "")
     strong = tag if tag.startswith('"') else None
     length = response.headers.get("Content-Length", "")
@@ -59,19 +59,19 @@ def refusal(error: HTTPError) -> FetchError:
     """Return what an answer other than the file means."""
     what = f"the server says {error.code} {error.reason}"
     if error.code in GONE:
-        return GoneError(f"{what}; {MANIFEST}")
+        return GoneError(what, MANIFEST)
     if error.code in PASSING or error.code in SERVER:
         wait = error.headers.get("Retry-After", "")
-        return TroubleError(f"{what}; {LATER}", wait=float(wait) if wait.isdecimal() else None)
+        return TroubleError(what, LATER, wait=float(wait) if wait.isdecimal() else None)
     if error.code == UNSATISFIABLE:
-        return TroubleError(f"{what}; {LATER}")
-    return RefusedError(f"{what}; {MANIFEST}")
+        return TroubleError(what, LATER)
+    return RefusedError(what, MANIFEST)
 
 
 def unreached(reason: object) -> TroubleError:
     """Return what no answer at all means."""
     advice = "check the network, or give --proxy or --mirror"
-    return TroubleError(f"the server cannot be reached ({named(reason)}); {advice}", reached=False)
+    return TroubleError(f"the server cannot be reached ({named(reason)})", advice, reached=False)
 
 
 def named(reason: object) -> str:

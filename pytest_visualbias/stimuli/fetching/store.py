@@ -101,7 +101,7 @@ class Store:
                 lock.acquire()
         except (OSError, NotImplementedError) as error:
             raise FetchError(
-                f"{self.folder}: cannot be locked ({error}); choose one elsewhere with --data"
+                f"{self.folder}: cannot be locked ({error})", "choose one elsewhere with --data"
             ) from None
         try:
             yield
@@ -118,10 +118,10 @@ class Store:
                 is_link, is_there, is_folder = path.is_symlink(), path.exists(), path.is_dir()
             is_last = index == len(parts) - 1
             if is_link:
-                raise FetchError(f"{path} is a link; remove it")
+                raise FetchError(f"{path} is a link", "remove it")
             if is_there and is_folder == is_last:
                 what = "a folder" if is_last else "not a folder"
-                raise FetchError(f"{path} is {what}; move it away")
+                raise FetchError(f"{path} is {what}", "move it away")
         return path
 
     def part(self, wanted: Wanted) -> Part:
@@ -144,4 +144,4 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FetchError(f"{path}: cannot be written ({error.strerror}); {MEND}") from None
+        raise FetchError(f"{path}: cannot be written ({error.strerror})", MEND) from None

@@ -66,13 +66,13 @@ def _record(entry: ManifestEntry, path: Path, record: Record | None) -> Record:
     try:
         digest, size = digest_of_file(path), path.stat().st_size
     except OSError as error:
-        raise RefusedError(f"cannot be read ({error.strerror}); permit it") from None
+        raise RefusedError(f"cannot be read ({error.strerror})", "permit it") from None
     if entry.sha256 not in (None, digest) or entry.size not in (None, size):
-        raise RefusedError("is not what the manifest says; remove it, and fetch it again")
+        raise RefusedError("is not what the manifest says", "remove it, and fetch it again")
     if record is not None and entry.sha256 is None and record.sha256 != digest:
         raise RefusedError(
-            f"was changed since {record.date}; remove it, and fetch it again, or remove its entry "
-            "from FETCHED.json to keep it"
+            f"was changed since {record.date}",
+            "remove it, and fetch it again, or remove its entry from FETCHED.json to keep it",
         )
     checked: Literal["manifest", "first use"] = (
         "manifest" if entry.sha256 is not None else "first use"
@@ -82,8 +82,7 @@ def _record(entry: ManifestEntry, path: Path, record: Record | None) -> Record:
     try:
         kind = image_format(path)
     except RefusedError as error:
-        what = str(error).partition(";")[0]
-        raise RefusedError(f"{what}; remove it, and fetch it again") from None
+        raise RefusedError(error.problem, "remove it, and fetch it again") from None
     return Record(
         url=None,
         sha256=digest,

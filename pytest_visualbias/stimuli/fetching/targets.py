@@ -39,15 +39,17 @@ def targets_of(name: str, *, manifest: Path | None, data: Path | None) -> tuple[
     suite = find_suite(name, folder=Path(), display_folder="")
     if suite is None:
         hint = did_you_mean(name, suite_names())
-        raise UsageError(f"there is no suite '{name}'; {hint} (a path ends in '.suite.yaml')")
+        raise UsageError(f"there is no suite '{name}'", f"{hint} (a path ends in '.suite.yaml')")
     file = read_suite(suite[0], file=suite[1])
     homes = {home.suite: home for home in file.homes.values()}
     if manifest is None and file.suite.stimuli is not None and file.name in homes:
         where = homes[file.name].folder
-        raise UsageError(f"the images of {file.name} are in {where}; there is nothing to fetch")
+        raise UsageError(f"the images of {file.name} are in {where}", "there is nothing to fetch")
     if manifest is not None and file.name not in homes:
         others = ", ".join(homes)
-        raise UsageError(f"--manifest: {file.name} has no images but those of {others}; fetch that")
+        raise UsageError(
+            f"--manifest: {file.name} has no images but those of {others}", "fetch that"
+        )
     given = {file.name: manifest} if manifest is not None else {}
     targets = [
         target
@@ -56,8 +58,8 @@ def targets_of(name: str, *, manifest: Path | None, data: Path | None) -> tuple[
     ]
     if not targets or (file.name in homes and file.name not in {one.name for one in targets}):
         raise UsageError(
-            f"nothing is known of the images of {file.name}; list them in a file and give it with "
-            "--manifest"
+            f"nothing is known of the images of {file.name}",
+            "list them in a file and give it with --manifest",
         )
     return tuple(targets)
 
@@ -88,7 +90,7 @@ def _target(
 
 def _below(data: Path, suite: str) -> Path:
     if suite.startswith("."):
-        raise UsageError(f"--data: '{suite}' makes no name of a folder; rename the suite")
+        raise UsageError(f"--data: '{suite}' makes no name of a folder", "rename the suite")
     return data.expanduser() / suite
 
 
@@ -100,7 +102,7 @@ def narrowed(targets: Sequence[Target], sets: Sequence[str]) -> tuple[Target, ..
     folders = sorted({entry.folder for target in targets for entry in target.entries})
     for name in chosen:
         if not any(_is_in(folder, name) for folder in folders):
-            raise UsageError(f"--only: there is no set '{name}'; {did_you_mean(name, folders)}")
+            raise UsageError(f"--only: there is no set '{name}'", did_you_mean(name, folders))
     kept = (
         dataclasses.replace(target, entries=_of_sets(target.entries, chosen)) for target in targets
     )

@@ -101,9 +101,9 @@ class Transfer:
             is_rest = response.status == PARTIAL and offset > 0
             if is_rest and not continues(response, said, begun, offset):
                 part.discard()
-                raise TroubleError(f"came in parts that do not fit; {LATER}")
+                raise TroubleError("came in parts that do not fit", LATER)
             if response.status == PARTIAL and not is_rest:
-                raise RefusedError(f"came in part only, unasked; {MANIFEST}")
+                raise RefusedError("came in part only, unasked", MANIFEST)
             if not is_rest:
                 begun = said
                 part.begin(begun)
@@ -123,8 +123,8 @@ class Transfer:
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
                 raise RefusedError(
-                    f"the certificate of the server is not valid ({error.reason.verify_message}); "
-                    "mend it, or the certificates that this machine trusts"
+                    f"the certificate of the server is not valid ({error.reason.verify_message})",
+                    "mend it, or the certificates that this machine trusts",
                 ) from None
             raise unreached(error.reason) from None
         except (OSError, http.client.HTTPException) as error:
@@ -137,44 +137,44 @@ class Transfer:
         """Add what comes to the bytes that are there."""
         most = wanted.entry.size or LARGEST
         if begun.total is not None and begun.total > most:
-            raise RefusedError(_too_large(begun.total, wanted.entry.size))
+            raise RefusedError(_too_large(begun.total, wanted.entry.size), MANIFEST)
         pace, size = _Pace(self._manners.timeout), part.size
         with part.appended() as stream:
             while size <= most and (chunk := self._read(response)):
                 if self._stop.is_set():
-                    raise TroubleError(f"was interrupted; {LATER}")
+                    raise TroubleError("was interrupted", LATER)
                 try:
                     stream.write(chunk)
                     stream.flush()
                 except OSError as error:
                     raise FetchError(
-                        f"{part.data}: cannot be written ({error.strerror}); free space"
+                        f"{part.data}: cannot be written ({error.strerror})", "free space"
                     ) from None
                 size += len(chunk)
                 pace.tell(len(chunk))
         if size > most:
             part.discard()
-            raise RefusedError(_too_large(size, wanted.entry.size))
+            raise RefusedError(_too_large(size, wanted.entry.size), MANIFEST)
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
         try:
             return bytes(response.read1(CHUNK))
         except TimeoutError:
-            raise TroubleError(f"stalled for {self._manners.timeout:g} s; {LATER}") from None
+            raise TroubleError(f"stalled for {self._manners.timeout:g} s", LATER) from None
         except (OSError, http.client.HTTPException) as error:
-            raise TroubleError(f"broke off ({named(error)}); {LATER}") from None
+            raise TroubleError(f"broke off ({named(error)})", LATER) from None
 
     def _verified(self, wanted: Wanted, part: Part, begun: Begun, *, was_resumed: bool) -> Received:
         size = part.size
         if begun.total is not None and size < begun.total:
-            raise TroubleError(f"broke off after {size} of {begun.total} bytes; {LATER}")
+            raise TroubleError(f"broke off after {size} of {begun.total} bytes", LATER)
         try:
             digest, kind = _examined(wanted, part, begun.total)
         except RefusedError as error:
             part.discard()
             if was_resumed or begun.total is None:
                 # Its halves may be of two versions, or nothing said that it broke off.
-                raise TroubleError(str(error)) from None
+                raise TroubleError(error.problem, error.remedy) from None
             raise
         return Received(
             wanted=wanted, came_from=begun.came_from, sha256=digest, size=size, kind=kind
@@ -185,10 +185,10 @@ def _examined(wanted: Wanted, part: Part, announced_size: int | None) -> tuple[s
     """Return the sha256 and the format of a file that came, or raise why it is not taken."""
     size = wanted.entry.size or announced_size
     if size is not None and part.size != size:
-        raise RefusedError(f"has {part.size} bytes, not {size}; {MANIFEST}")
+        raise RefusedError(f"has {part.size} bytes, not {size}", MANIFEST)
     digest = digest_of_file(part.data)
     if wanted.sha256 not in (None, digest):
-        raise RefusedError(wanted.mismatch(digest))
+        raise RefusedError(*wanted.mismatch(digest))
     return digest, image_format(part.data)
 
 
@@ -205,11 +205,11 @@ class _Pace:
         if passed < self._window:
             return
         if self._size < SLOWEST * passed:
-            raise TroubleError(f"came with {self._size / passed:.0f} bytes a second; {LATER}")
+            raise TroubleError(f"came with {self._size / passed:.0f} bytes a second", LATER)
         self._since, self._size = time.monotonic(), 0
 
 
 def _too_large(size: int, wanted: int | None) -> str:
     if wanted is not None:
-        return f"has {size} bytes or more, not {wanted}; {MANIFEST}"
-    return f"has more than {format_size(LARGEST)}, too much for an image; {MANIFEST}"
+        return f"has {size} bytes or more, not {wanted}"
+    return f"has more than {format_size(LARGEST)}, too much for an image"

@@ -75,8 +75,8 @@ def fault_of(error: BaseException, shown: str, what: str) -> StorageError:
     """Return a fault as a sentence in which no text of a library stands."""
     seen = _Seen.of(error)
     reason, remedy = _kind(seen, what, shown.partition("://")[0].lower())
-    sentence = f"{shown} cannot be {what} ({reason}); {remedy}"
-    return StorageError(sentence, reason=f"{shown}: {reason}", is_missing=seen.is_missing)
+    problem = f"{shown} cannot be {what} ({reason})"
+    return StorageError(problem, remedy, reason=f"{shown}: {reason}", is_missing=seen.is_missing)
 
 
 def _kind(seen: _Seen, what: str, scheme: str) -> tuple[str, str]:

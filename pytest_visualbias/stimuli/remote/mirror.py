@@ -58,7 +58,7 @@ class Mirror:
     def file(self, url: Url) -> Path:
         """Return a local copy of the file at a URL."""
         if url.has_magic:
-            raise StorageError(f"{url} is a pattern; name one file")
+            raise StorageError(f"{url} is a pattern", "name one file")
         # By itself: of a folder, another thing is to be done than for `files`.
         return self.once(f"file {url.text}", lambda: [self._file(url)])[0]
 
@@ -82,7 +82,7 @@ class Mirror:
         store = open_store(url)
         found = [(Url(store.url_of(entry)), entry) for entry in store.matching()]
         if not found:
-            raise StorageError(f"{url} matches no file; correct the pattern", is_missing=True)
+            raise StorageError(f"{url} matches no file", "correct the pattern", is_missing=True)
         paths = [self._bring(one, store, entry, entry.name) for one, entry in found]
         text = json.dumps([one.text for one, _ in found])
         try:
@@ -105,7 +105,7 @@ class Mirror:
         store = open_store(url)
         entry = store.entry()
         if entry.is_folder:
-            raise StorageError(f"{url} is a folder; name a file{instead}")
+            raise StorageError(f"{url} is a folder", f"name a file{instead}")
         return self._bring(url, store, entry, url.name)  # the store's may end in a signature
 
     def origin(self, path: Path) -> str:
@@ -171,7 +171,7 @@ class Mirror:
 def unwritable(folder: Path, error: OSError) -> StorageError:
     """Return that a local copy cannot be written."""
     what = error.strerror or type(error).__name__
-    return StorageError(f"{folder} cannot be written ({what}); choose another --visualbias-cache")
+    return StorageError(f"{folder} cannot be written ({what})", "choose another --visualbias-cache")
 
 
 def _is_whole(path: Path, entry: Entry) -> bool:

@@ -19,7 +19,7 @@ def refuse_unsafe(name: str, url: Url) -> str:
     is_long = len(name.encode("utf-8", "surrogateescape")) > LONGEST
     if name in ("", ".", "..") or "/" in name or is_long or any(s in name for s in FORBIDDEN):
         shown = name if len(name) <= LONGEST else f"{name[:40]}..."
-        raise StorageError(f"{url} holds '{shown}', which can be no file here; rename it there")
+        raise StorageError(f"{url} holds '{shown}', which can be no file here", "rename it there")
     return name
 
 
@@ -27,7 +27,7 @@ def below(path: str, root: str, url: Url) -> str:
     """Return the path of an object below a root, each of its parts a name that is safe."""
     head = f"{root.rstrip('/')}/"
     if not path.startswith(head):
-        raise StorageError(f"{url} names an object that does not lie below it; check the store")
+        raise StorageError(f"{url} names an object that does not lie below it", "check the store")
     inner = path.removeprefix(head).rstrip("/")
     for part in inner.split("/"):
         refuse_unsafe(part, url)

@@ -158,10 +158,10 @@ def open_store(url: Url) -> Store:
         import fsspec.core
         from fsspec.registry import known_implementations
     except ImportError:
-        raise StorageError(f"{url}: URLs need fsspec; {INSTALL}") from None
+        raise StorageError(f"{url}: URLs need fsspec", INSTALL) from None
     scheme = url.scheme
     if url.has_password and scheme in KEYS:
-        raise StorageError(f"{url}: {scheme}:// takes no keys from the URL; {KEYS[scheme]}")
+        raise StorageError(f"{url}: {scheme}:// takes no keys from the URL", KEYS[scheme])
     try:
         files, root = fsspec.core.url_to_fs(
             f"{scheme}{url.text[len(scheme) :]}", **_patience(scheme, fsspec.config.conf)
@@ -171,7 +171,7 @@ def open_store(url: Url) -> Store:
         raise StorageError(f"{url}: {lacking(scheme, hint)}") from None
     except Exception as error:  # noqa: BLE001 - of any library
         if scheme not in fsspec.available_protocols():
-            raise StorageError(f"{url}: fsspec knows no {scheme}://; correct the URL") from None
+            raise StorageError(f"{url}: fsspec knows no {scheme}://", "correct the URL") from None
         raise fault_of(error, url.shown, "opened") from None
     if scheme in ("s3", "s3a"):
         files.retries = ATTEMPTS  # on top of those of botocore

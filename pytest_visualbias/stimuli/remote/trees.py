@@ -104,7 +104,7 @@ def _inside(path: str, url: Url) -> str:
     """Return a path of a spec as one below the URL, or nothing where it is the URL itself."""
     parts = PurePosixPath(path).parts
     if ".." in parts:
-        raise StorageError(f"'{path}' leads out of {url}; name a URL above both as 'stimuli'")
+        raise StorageError(f"'{path}' leads out of {url}", "name a URL above both as 'stimuli'")
     for part in parts:
         refuse_unsafe(part, url)
     return "/".join(parts)
@@ -213,7 +213,7 @@ def _fetched(
     def fetch(name: str) -> StorageError | None:
         entry = found[name]
         if entry.size is not None and entry.size > LARGEST:
-            return StorageError(f"{store.url / name} has {entry.size:,} bytes; it is no image")
+            return StorageError(f"{store.url / name} has {entry.size:,} bytes", "it is no image")
         try:
             store.fetch(entry, tree / name)
         except StorageError as error:
