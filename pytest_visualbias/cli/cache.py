@@ -20,7 +20,7 @@ from pytest_visualbias.embeddings.cache_location import (
 )
 from pytest_visualbias.embeddings.cache_maintenance import clear, count_images, list_cache, prune
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.spec.urls import Url, parse_location
+from pytest_visualbias.spec.urls import Url, to_path
 from pytest_visualbias.stimuli.byte_sizes import format_size, parse_size
 from pytest_visualbias.stimuli.digest_cache import DigestCache
 
@@ -157,7 +157,7 @@ def _folder(named: Path | None) -> Path:
 def _place(text: str) -> Path | Url:
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; give one")
-    return parse_location(text)
+    return to_path(text)
 
 
 def _size(text: str) -> int:

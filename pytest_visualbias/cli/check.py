@@ -25,11 +25,11 @@ from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import judged_together
 from pytest_visualbias.models.checkpoint_headers import doubled, flaws_of
 from pytest_visualbias.models.encoder import Context, find_source
-from pytest_visualbias.spec.effective_settings import gates_every_checkpoint, is_gated, series_axis
-from pytest_visualbias.spec.error_messages import shorten_paths
+from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_gated
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import read_spec
-from pytest_visualbias.spec.urls import Url, parse_location
+from pytest_visualbias.spec.urls import Url, to_path
 from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
 from pytest_visualbias.stimuli.decoding import decode
 from pytest_visualbias.stimuli.remote.mirror import Mirror
@@ -52,10 +52,10 @@ MOST_STEPS = 12
 def add_check(check: argparse.ArgumentParser) -> None:
     """Add the options of the command to its parser."""
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
-    check.add_argument("--stimuli", type=parse_location, help="root of relative stimulus paths")
+    check.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     check.add_argument(
         "--baseline",
-        type=parse_location,
+        type=to_path,
         metavar="PATH",
         help="recorded results, as --visualbias-baseline",
     )
@@ -120,7 +120,7 @@ def _is_sound(
     counts = f"{counted(len(file.spec.tests), 'test')}, {counted(len(file.spec.models), 'model')}"
     # First, as what follows is of this one among others.
     print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
-    told = (shorten_paths(problem, file.folder, Path.cwd()) for problem in problems)
+    told = (shorten(problem, file.folder, Path.cwd()) for problem in problems)
     for text in sorted(told, key=_by_line):
         print(text)
     for text in sorted(warnings, key=_by_line):
@@ -244,15 +244,13 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
         shown.missing.extend(
             _of_model(file, name, with_location(flaw, entry, found)) for flaw in flaws
         )
-        if (axis := series_axis(entry)) is None:
+        if (axis := axis_of(entry)) is None:
             shown.doubled.extend(file.sentence(("models", name), one) for one in doubled(found))
             continue
         steps = [one.step for one in found]
         if len(steps) > MOST_STEPS:
             steps = [*steps[:3], f"... {steps[-1]} ({len(steps)} checkpoints)"]
-        judged = (
-            "all of them are judged" if gates_every_checkpoint(entry) else "the last one is judged"
-        )
+        judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
         shown.runs.append(printable(f"{name}: {axis} {', '.join(steps)}; {judged}"))
     return shown
 

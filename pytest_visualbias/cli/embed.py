@@ -23,9 +23,9 @@ from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.evaluation.settings import RunSettings
-from pytest_visualbias.spec.error_messages import shorten_paths
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
-from pytest_visualbias.spec.urls import parse_location
+from pytest_visualbias.spec.urls import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -200,7 +200,7 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="only models of this name (repeatable)"
     )
-    parser.add_argument("--stimuli", type=parse_location, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--batch-size", type=_count, default=BATCH_SIZE, metavar="N")
@@ -380,7 +380,7 @@ def _told(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
     problems = () if outcome.failed else spec.preflight.models[model].problems.values()
     faults = [*dict.fromkeys([*problems, *outcome.faults])]
     for text in faults:
-        print(f"{shown}: {printable(shorten_paths(text, spec.file.folder, Path.cwd()))}")
+        print(f"{shown}: {printable(shorten(text, spec.file.folder, Path.cwd()))}")
     if not outcome.is_kept:
         print(f"{shown}: {UNKEPT}")
     elif not outcome.failed:

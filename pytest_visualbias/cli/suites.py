@@ -39,7 +39,7 @@ def add_suites(parser: argparse.ArgumentParser) -> None:
 def _suites(options: argparse.Namespace) -> int:
     names = (options.name,) if options.name else suite_names()
     for name in names:
-        found = find_suite(name, folder=Path(), display_folder="")
+        found = find_suite(name, folder=Path(), shown_in="")
         if found is None:
             print(
                 f"there is no suite '{name}'; {did_you_mean(name, suite_names())}", file=sys.stderr

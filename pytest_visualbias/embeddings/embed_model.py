@@ -33,12 +33,7 @@ from pytest_visualbias.errors import EncoderError, StimulusError, StorageError
 from pytest_visualbias.models.checkpoint_headers import contents_of, flaws_of
 from pytest_visualbias.models.encoder import NamesClasses, ReadOut, StatesReadOut, find_source
 from pytest_visualbias.models.stored_vectors import open_vectors
-from pytest_visualbias.spec.effective_settings import (
-    LOGITS,
-    PROBABILITIES,
-    model_points,
-    series_axis,
-)
+from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of, model_points
 from pytest_visualbias.spec.hashing import digest_of_mapping
 from pytest_visualbias.spec.model_entries import (
     OWN_PRECISION,
@@ -47,7 +42,7 @@ from pytest_visualbias.spec.model_entries import (
     ProgramModel,
 )
 from pytest_visualbias.spec.test_kinds import concepts_of
-from pytest_visualbias.spec.urls import Url, is_url, parse_location
+from pytest_visualbias.spec.urls import Url, is_url, to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -276,7 +271,7 @@ def identify(entry: ModelEntry, context: Context) -> Sequence[Identity]:
 
 def _meant(entry: ModelEntry, context: Context) -> Sequence[Identity]:
     found = identify(entry, context)
-    return found if series_axis(entry) is None else found[-1:]
+    return found if axis_of(entry) is None else found[-1:]
 
 
 def network_of(identity: Identity) -> str:
@@ -332,7 +327,7 @@ def with_location(
     error: EncoderError, entry: ModelEntry, identities: Iterable[Identity]
 ) -> EncoderError:
     """Return an error that names a checkpoint with its URL, and of a series with its step."""
-    text, axis = str(error), series_axis(entry)
+    text, axis = str(error), axis_of(entry)
     about = [
         identity
         for identity in identities
@@ -352,7 +347,7 @@ def _named(model: str, entry: ModelEntry, identity: Identity, among: Sequence[Id
     """Return which network of a model this is, where there are several."""
     if len(among) < 2:  # noqa: PLR2004 - the only one
         return model
-    what = f"{series_axis(entry)} {identity.step}" if identity.step else identity.label
+    what = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
     return f"{model}, {what} (network {[*among].index(identity) + 1} of {len(among)})"
 
 
@@ -381,7 +376,7 @@ def _stored(
     digest = context.digest(path) if path is not None and path.is_file() else ""
     facts = {"source": "embeddings", "digest": digest, "prefix": entry.prefix}
     return Trial(
-        label=parse_location(entry.path).name,
+        label=to_path(entry.path).name,
         facts=facts,
         fingerprint=digest_of_mapping(facts),
         tables=tables,
@@ -421,7 +416,7 @@ def build(
         except EncoderError as error:
             raise with_location(error, entry, [identity]) from error
         lengths = lengths or found
-        name = f"{series_axis(entry)} {identity.step}" if identity.step else identity.label
+        name = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
         for layer, reason in faults.items():
             reasons.setdefault(layer, f"{name}: {reason}" if number else reason)
     return lengths, reasons

@@ -16,9 +16,9 @@ from pytest_visualbias.evaluation.growth_references import (
 from pytest_visualbias.spec.effective_settings import (
     growth_base,
     is_gated,
-    judged_test,
     layers_of,
     model_points,
+    test_at,
 )
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.stimuli.concept_checks import group_stimuli
@@ -98,7 +98,7 @@ def _claims(spec: BiasSpec, baseline: Baseline) -> Iterator[_Claim]:
         for layer in layers_of(spec, test):
             for model in spec.models:
                 if growth_reference(spec, model, test, baseline) is baseline:
-                    judged = judged_test(spec, test, layer)
+                    judged = test_at(spec, test, layer)
                     yield _Claim(index=index, test=judged, model=model, layer=layer)
 
 

@@ -17,10 +17,7 @@ from pytest_visualbias.errors import (
     printable,
 )
 from pytest_visualbias.evaluation.baseline.entries import entry_key
-from pytest_visualbias.evaluation.classifier_scoring import (
-    prediction_rows,
-    target_classes,
-)
+from pytest_visualbias.evaluation.classifier_scoring import prediction_rows, target_classes
 from pytest_visualbias.evaluation.decision_rules import effective_settings
 from pytest_visualbias.evaluation.growth_references import (
     BASELINE,

@@ -27,8 +27,8 @@ from pytest_visualbias.evaluation.preflight import preflight
 from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import Run, Trajectory, trajectory
 from pytest_visualbias.models.encoder import Context
-from pytest_visualbias.spec.effective_settings import judged_test, series_axis
-from pytest_visualbias.spec.error_messages import shorten_paths
+from pytest_visualbias.spec.effective_settings import axis_of, test_at
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import parse_spec, read_spec
@@ -133,10 +133,8 @@ class EvaluationRun:
             course = self._trajectory(spec, subject)
         except VisualBiasError as error:
             named = next(one for one in spec.file.spec.tests if one.name == test)
-            declared = judged_test(spec.file.spec, named, layer)
-            reason = shorten_paths(
-                _said(spec, model, error), spec.file.folder, self.settings.project
-            )
+            declared = test_at(spec.file.spec, named, layer)
+            reason = shorten(_said(spec, model, error), spec.file.folder, self.settings.project)
             return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=reason)
         tests = (self._judged(spec, subject) if course is None else course.families)[layer]
         judged = next(result for result in tests.results if result.test.name == test)
@@ -158,7 +156,7 @@ class EvaluationRun:
         if record.outcome != "error":
             return record
         folder, project = spec.file.folder, self.settings.project
-        reasons = [shorten_paths(reason, folder, project) for reason in record.reasons]
+        reasons = [shorten(reason, folder, project) for reason in record.reasons]
         return record.model_copy(update={"reasons": reasons})
 
     def model(self, spec: LoadedSpec, model: str) -> ModelRecord | None:
@@ -235,7 +233,7 @@ class EvaluationRun:
         """Return the checkpoints of a series, looked for once: training may add to them."""
         key, entry = _key(spec, model), spec.file.spec.models[model]
         if key not in self._checkpoints:
-            is_series = series_axis(entry) is not None
+            is_series = axis_of(entry) is not None
             self._checkpoints[key] = identify(entry, self.context(spec)) if is_series else ()
         return self._checkpoints[key]
 

@@ -25,12 +25,7 @@ from pytest_visualbias.evaluation.verdict import Verdict, exceeded
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.models.identity import paths_of
 from pytest_visualbias.results import PointRecord, SeriesRecord
-from pytest_visualbias.spec.effective_settings import (
-    gates_every_checkpoint,
-    judged_tests,
-    model_points,
-    series_axis,
-)
+from pytest_visualbias.spec.effective_settings import axis_of, gates_all, judged_tests, model_points
 from pytest_visualbias.spec.model_entries import NetworkEntry
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 
@@ -55,7 +50,7 @@ def judged_together(file: SpecFile, mirror: Mirror | None = None) -> dict[str, i
     for name, entry in file.spec.models.items():
         found[name] = 1
         checkpoints = entry.checkpoints if isinstance(entry, NetworkEntry) else None
-        if checkpoints is not None and gates_every_checkpoint(entry):
+        if checkpoints is not None and gates_all(entry):
             try:
                 found[name] = len(paths_of(checkpoints, context))
             except EncoderError:
@@ -75,12 +70,12 @@ class Run:
     @property
     def axis(self) -> str:
         """What it counts."""
-        return series_axis(self.file.spec.models[self.model]) or ""
+        return axis_of(self.file.spec.models[self.model]) or ""
 
     @property
     def gates_all(self) -> bool:
         """Whether each of its checkpoints is judged, and not only the last one."""
-        return gates_every_checkpoint(self.file.spec.models[self.model])
+        return gates_all(self.file.spec.models[self.model])
 
     def warnings(self, sets: Mapping[str, StimulusSet]) -> dict[str, tuple[str, ...]]:
         """Return, by test, that its limits cannot fail alone among the p of all checkpoints."""

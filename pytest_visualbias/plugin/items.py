@@ -10,7 +10,7 @@ from pytest_visualbias.errors import SpecError, UsageError
 from pytest_visualbias.evaluation.build_result import error_record
 from pytest_visualbias.reports.formatting import FAILING
 from pytest_visualbias.reports.sentences import failure_text, waiver_text
-from pytest_visualbias.spec.effective_settings import is_gated, is_random, judged_test, layers_of
+from pytest_visualbias.spec.effective_settings import is_gated, is_random, layers_of, test_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +124,7 @@ class BiasItem(pytest.Item):
     def is_judged(self) -> bool:
         """Whether a limit or a control can fail it."""
         spec = self.spec.file.spec
-        declared = judged_test(spec, spec.tests[self.spec.file.positions[self.test]], self.layer)
+        declared = test_at(spec, spec.tests[self.spec.file.positions[self.test]], self.layer)
         if declared.is_positive:
             return not is_random(spec.models[self.model])
         return declared.limits != type(declared.limits)() and is_gated(spec, self.model, declared)

@@ -14,7 +14,7 @@ from pytest_visualbias.evaluation.build_result import error_record
 from pytest_visualbias.reports.document import build_report
 from pytest_visualbias.reports.tables import has_unicode
 from pytest_visualbias.results import ModelRecord, Report, ResultRecord
-from pytest_visualbias.spec.effective_settings import judged_test, layers_of
+from pytest_visualbias.spec.effective_settings import layers_of, test_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,9 +62,7 @@ def lost_result(report: pytest.TestReport, session: EvaluationRun) -> dict[str, 
         for position, layer in enumerate(layers_of(file.spec, test)):
             if rest == f"{model}::{test.name}[{layer}]":
                 told = {"nodeid": report.nodeid, "reason": report.longreprtext}
-                record = error_record(
-                    file, model, judged_test(file.spec, test, layer), layer, **told
-                )
+                record = error_record(file, model, test_at(file.spec, test, layer), layer, **told)
                 order = [file.file, number, index, position]
                 return {"order": order, "result": record.model_dump(mode="json"), "model": None}
     return None

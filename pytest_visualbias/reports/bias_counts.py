@@ -113,13 +113,7 @@ def rank_correlations(records: Iterable[ResultRecord]) -> list[RankCorrelation]:
         rho = spearman(*zip(*pairs, strict=True)) if len(pairs) >= FEWEST else None
         if rho is not None:
             transfer = RankCorrelation(
-                spec=spec,
-                layer=layer,
-                base=base,
-                model=model,
-                of=unit,
-                k=len(pairs),
-                spearman=rho,
+                spec=spec, layer=layer, base=base, model=model, of=unit, k=len(pairs), spearman=rho
             )
             found.append(transfer)
     return found

@@ -68,16 +68,13 @@ def class_findings(spec: BiasSpec) -> Iterator[Finding]:
     if not spec.classes:
         return
     for index, test in enumerate(spec.tests):
-        index_or_name = None if test.prediction is None else test.prediction.index
+        label = None if test.prediction is None else test.prediction.index
         path: KeyPath = ("tests", index, "prediction", "class")
-        if isinstance(index_or_name, int) and index_or_name >= len(spec.classes):
+        if isinstance(label, int) and label >= len(spec.classes):
             last = len(spec.classes) - 1
             yield path, f"'classes' names those from 0 to {last}; correct it, or add names there"
-        if isinstance(index_or_name, str) and index_or_name not in spec.classes:
-            yield (
-                path,
-                f"'classes' has no '{index_or_name}'; {did_you_mean(index_or_name, spec.classes)}",
-            )
+        if isinstance(label, str) and label not in spec.classes:
+            yield (path, f"'classes' has no '{label}'; {did_you_mean(label, spec.classes)}")
 
 
 def logit_findings(spec: BiasSpec) -> Iterator[Finding]:
@@ -239,10 +236,7 @@ def word_test_findings(spec: BiasSpec | Suite) -> Iterator[Finding]:
             for path, message in _repeated_words(concept):
                 yield ("concepts", name, *path), message
     for index, test in enumerate(spec.tests):
-        for role, message in (
-            *_prediction_roles_with_words(spec, test),
-            *_shared_words(spec, test),
-        ):
+        for role, message in (*_predicted_words(spec, test), *_shared_words(spec, test)):
             yield ("tests", index, part_of(role), role), message
 
 
@@ -253,9 +247,7 @@ def _repeated_words(concept: ConceptWords) -> Iterator[Finding]:
                 yield (key, index), f"'{value}' stands twice; remove one"
 
 
-def _prediction_roles_with_words(
-    spec: BiasSpec | Suite, test: BiasTest
-) -> Iterator[tuple[str, str]]:
+def _predicted_words(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[tuple[str, str]]:
     """Yield the roles with words in a test of predictions."""
     for role in _words(spec, test) if test.prediction is not None else ():
         yield role, "a classifier is asked about images, and this is words; name another set"

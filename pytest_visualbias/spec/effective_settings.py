@@ -92,12 +92,12 @@ def is_gated(spec: BiasSpec, model: str, test: BiasTest) -> bool:
     return not is_origin(spec, model, test) and not is_random(spec.models[model])
 
 
-def series_axis(entry: ModelEntry) -> str | None:
+def axis_of(entry: ModelEntry) -> str | None:
     """Return what a series counts, such as epochs; None if an entry is no series."""
     return entry.series if isinstance(entry, NetworkEntry) else None
 
 
-def gates_every_checkpoint(entry: ModelEntry) -> bool:
+def gates_all(entry: ModelEntry) -> bool:
     """Return whether limits apply to every checkpoint of a series, not only to the last."""
     return isinstance(entry, NetworkEntry) and entry.gate == "all"
 
@@ -271,7 +271,7 @@ def _gated_names(layers: tuple[str | LayerPoint, ...], named: tuple[str, ...]) -
     return tuple(layer for layer in _layer_names(layers) if layer in gated)
 
 
-def judged_test(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
+def test_at(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
     """Return a test as judged at a layer: without limits if the layer is not gated."""
     if layer in gated_layers_of(spec, test):
         return test
@@ -283,7 +283,7 @@ def judged_test(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
 def judged_tests(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
     """Return the tests that are run at a layer, as judged there, in their order."""
     return tuple(
-        judged_test(spec, test, layer) for test in spec.tests if layer in layers_of(spec, test)
+        test_at(spec, test, layer) for test in spec.tests if layer in layers_of(spec, test)
     )
 
 

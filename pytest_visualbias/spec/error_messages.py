@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 START = r"(?<![\w./\\-])"
 
 
-def shorten_paths(text: str, folder: Path, project: Path) -> str:
+def shorten(text: str, folder: Path, project: Path) -> str:
     """Return a message with paths relative to the project, if they lie in it."""
     for up in reversed(range(1, len(folder.parts) + 1)):
         climb = f"{folder.as_posix()}/{'../' * up}"

@@ -81,7 +81,7 @@ def merge_suite(document: Document, suite: Document, names: set[str]) -> tuple[D
     return whole, merging.controls
 
 
-def named_test_indices(data: dict[str, Any]) -> dict[str, int]:
+def named_tests(data: dict[str, Any]) -> dict[str, int]:
     """Return the index of each named test of a spec; of duplicates, the first."""
     tests = data.get("tests")
     indices: dict[str, int] = {}
@@ -129,21 +129,21 @@ class _Merging:
     def join_duplicates(self) -> None:
         """Put the suite's known duplicates before those of the spec."""
         key = "known_duplicates"
-        suite_duplicates, spec_duplicates = self.suite.data.get(key, []), self.data.get(key, [])
-        if not isinstance(spec_duplicates, list):
+        theirs, ours = self.suite.data.get(key, []), self.data.get(key, [])
+        if not isinstance(ours, list):
             return
-        self.data[key] = [*suite_duplicates, *spec_duplicates]
-        for index in range(len(suite_duplicates)):
+        self.data[key] = [*theirs, *ours]
+        for index in range(len(theirs)):
             self._place(self.suite, (key, index), (key, index))
-        for index in range(len(spec_duplicates)):
-            self._place(self.own, (key, index), (key, index + len(suite_duplicates)))
+        for index in range(len(ours)):
+            self._place(self.own, (key, index), (key, index + len(theirs)))
 
     def join_tests(self, names: set[str]) -> None:
         """Put the selected suite tests, with additions, before the other tests of the spec."""
         spec_tests = self.data.get("tests", [])
         if not isinstance(spec_tests, list):
             return
-        adding = named_test_indices(self.data)
+        adding = named_tests(self.data)
         tests: list[Any] = []
         added: set[int | None] = set()
         for index, test in enumerate(self.suite.data["tests"]):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.suites import StimulusRoot
     from pytest_visualbias.spec.yaml_document import Document, KeyPath, SpecFault
 
-ENTRY_DEPTH = 2  # how long the path of one model, concept or test is
+DEPTH = 2  # how long the path of one model, concept or test is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +109,12 @@ def parse_spec(
     except ValidationError as error:
         given = dataclasses.replace(document, data=data)
         known = {fault.path for fault in faults}
-        value_faults = [
+        explained = [
             fault
             for fault in explain_faults(given, BiasSpec, error.errors())
             if fault.path not in known
         ]
-        faults += [
-            *value_faults,
-            *_further_faults(given, [*faults, *value_faults], has_baseline=has_baseline),
-        ]
+        faults += [*explained, *_remaining(given, [*faults, *explained], has_baseline=has_baseline)]
         raise _spec_error(faults, file) from None
     findings = find_inconsistencies(spec, has_baseline=has_baseline)
     faults += [document.fault(path, message) for path, message in findings]
@@ -134,13 +131,13 @@ def parse_spec(
     )
 
 
-def _further_faults(
+def _remaining(
     document: Document, spec_faults: list[SpecFault], *, has_baseline: bool
 ) -> list[SpecFault]:
     """Return contradictions that would remain if the faulty values were corrected."""
     paths = [fault.path for fault in spec_faults]
     try:
-        spec = BiasSpec.model_validate(_without_values(document.data, (), set(paths)))
+        spec = BiasSpec.model_validate(_without(document.data, (), set(paths)))
     except ValidationError:  # a value that nothing can stand in for, such as the kind of a test
         return [
             document.fault(path, message)
@@ -178,30 +175,24 @@ def _may_cause(fault: KeyPath, path: KeyPath) -> bool:
     if fault[0] == "pairs":
         return True  # which models are gated is known only when they say it themselves
     # A model or a test is checked as a whole; only the concepts of a test stand alone.
-    is_beside = len(fault) > ENTRY_DEPTH and path[:ENTRY_DEPTH] == fault[:ENTRY_DEPTH]
+    is_beside = len(fault) > DEPTH and path[:DEPTH] == fault[:DEPTH]
     return is_beside and not (fault[0] == "tests" and {"targets", "attributes"} & {*path})
 
 
-def _without_values(data: Any, path: KeyPath, left_out: set[KeyPath]) -> Any:
+def _without(data: Any, path: KeyPath, left_out: set[KeyPath]) -> Any:
     # What tests refer to keeps its name, or they would seem to name something unknown.
-    if (
-        len(path) == ENTRY_DEPTH
-        and path[0] == "models"
-        and any(path == p[:ENTRY_DEPTH] for p in left_out)
-    ):
+    if len(path) == DEPTH and path[0] == "models" and any(path == p[:DEPTH] for p in left_out):
         return {"source": "?"}
     if path in left_out:
         return "?"
     if isinstance(data, dict):
         return {
-            key: _without_values(value, (*path, key), left_out)
+            key: _without(value, (*path, key), left_out)
             for key, value in data.items()
             if (*path, key) not in left_out or path in (("concepts",), ("models",))
         }
     if isinstance(data, list):
-        return [
-            _without_values(value, (*path, index), left_out) for index, value in enumerate(data)
-        ]
+        return [_without(value, (*path, index), left_out) for index, value in enumerate(data)]
     return data
 
 

@@ -90,10 +90,7 @@ def add_suite_form(schema: dict[str, Any]) -> dict[str, Any]:
     tests = schema["properties"]["tests"]
     whole = tests["items"]
     addition = {"$ref": f"#/$defs/{ADDITION}"}
-    alone = {
-        "required": [*SUITE_KEYS],
-        "properties": {"tests": {"items": {"required": ["kind"]}}},
-    }
+    alone = {"required": [*SUITE_KEYS], "properties": {"tests": {"items": {"required": ["kind"]}}}}
     return {
         **schema,
         "$defs": {

@@ -14,12 +14,7 @@ from pytest_visualbias.errors import SpecError
 from pytest_visualbias.spec.consistency import find_test_inconsistencies
 from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
 from pytest_visualbias.spec.hashing import digest_of_text
-from pytest_visualbias.spec.merging import (
-    FLOOR,
-    hoist_inline_texts,
-    merge_suite,
-    named_test_indices,
-)
+from pytest_visualbias.spec.merging import FLOOR, hoist_inline_texts, merge_suite, named_tests
 from pytest_visualbias.spec.schema import Choice, Suite, SuiteChoice
 from pytest_visualbias.spec.yaml_document import Document, read_document
 
@@ -101,10 +96,10 @@ class SuiteFile:
     digests: tuple[str, ...]
 
 
-def find_suite(name: str, *, folder: Path, display_folder: str) -> tuple[Path, str] | None:
+def find_suite(name: str, *, folder: Path, shown_in: str) -> tuple[Path, str] | None:
     """Return the file of a suite and its display name; None for an unknown name."""
     if name.endswith(SUITE_SUFFIXES):
-        return folder / name, os.path.normpath(Path(display_folder, name)).replace(os.sep, "/")
+        return folder / name, os.path.normpath(Path(shown_in, name)).replace(os.sep, "/")
     path = suite_path(name)
     return (path, path.name) if name in suite_names() else None
 
@@ -117,7 +112,7 @@ def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
     if not document.complete or faults:
         raise _suite_error(faults, file)
     name = path.name.removesuffix(SUITE_SUFFIXES[0]).removesuffix(SUITE_SUFFIXES[1])
-    home = _stimulus_root(document, path, name)
+    home = _root(document, path, name)
     base = _read_base(document, path, file=file, may_extend=may_extend)
     concepts = _mapping(document.data, "concepts")
     homes = {**(base.homes if base is not None else {}), **dict.fromkeys(concepts, home)}
@@ -132,7 +127,7 @@ def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
     )
 
 
-def _stimulus_root(document: Document, path: Path, name: str) -> StimulusRoot:
+def _root(document: Document, path: Path, name: str) -> StimulusRoot:
     """Return the default folder of a suite's own stimuli."""
     stimuli = document.data.get("stimuli") if isinstance(document.data, dict) else None
     if isinstance(stimuli, str):
@@ -168,7 +163,7 @@ def _read_base(document: Document, path: Path, *, file: str, may_extend: bool) -
     name = document.data.get("extends") if isinstance(document.data, dict) else None
     if not isinstance(name, str):
         return None  # nothing, or of a wrong type, which validation tells
-    suite = find_suite(name, folder=path.parent, display_folder=os.path.dirname(file))  # noqa: PTH120 - shown
+    suite = find_suite(name, folder=path.parent, shown_in=os.path.dirname(file))  # noqa: PTH120 - shown
     if not may_extend:
         message = "this suite is extended itself; extend the one that it extends"
     elif suite is None:
@@ -186,9 +181,7 @@ def _mapping(data: Any, key: str) -> dict[str, Any]:
 def _extend(document: Document, base: Document) -> Document:
     """Return a document with the keys that it inherits from the suite it extends."""
     data = {**base.data, **document.data}
-    places = {
-        path: place for path, place in base.places.items() if _is_inherited(path, document.data)
-    }
+    places = {path: place for path, place in base.places.items() if _inherits(path, document.data)}
     for key in MERGED_KEYS:
         joined = {**_mapping(base.data, key), **_mapping(document.data, key)}
         if joined and isinstance(data[key], dict):
@@ -196,15 +189,11 @@ def _extend(document: Document, base: Document) -> Document:
     return dataclasses.replace(document, data=data, places={**places, **document.places})
 
 
-def _is_inherited(path: DataPath, suite_data: dict[str, Any]) -> bool:
+def _inherits(path: DataPath, data: dict[str, Any]) -> bool:
     """Return whether a value of the extended suite also holds in the extending suite."""
-    if not path or path[0] not in suite_data:
+    if not path or path[0] not in data:
         return bool(path)
-    return (
-        path[0] in MERGED_KEYS
-        and len(path) > 1
-        and path[1] not in _mapping(suite_data, str(path[0]))
-    )
+    return path[0] in MERGED_KEYS and len(path) > 1 and path[1] not in _mapping(data, str(path[0]))
 
 
 def _validate(document: Document, file: str) -> Suite:
@@ -267,7 +256,7 @@ def select_from_suites(document: Document, *, file: str, folder: pathlib.Path) -
         faults = explain_faults(document, _SuiteSelector, error.errors())
         return SuiteSelection(document=document, faults=tuple(faults))
     choice = chosen if isinstance(chosen, SuiteChoice) else SuiteChoice(name=str(chosen))
-    suite_file = find_suite(choice.name, folder=folder, display_folder=os.path.dirname(file))  # noqa: PTH120
+    suite_file = find_suite(choice.name, folder=folder, shown_in=os.path.dirname(file))  # noqa: PTH120
     if suite_file is None:
         hint = did_you_mean(choice.name, suite_names())
         message = f"unknown suite '{choice.name}'; {hint} (a path ends in '.suite.yaml')"
@@ -277,15 +266,13 @@ def select_from_suites(document: Document, *, file: str, folder: pathlib.Path) -
         suite = read_suite(suite_file[0], file=suite_file[1])
     except SpecError as error:
         return SuiteSelection(document=document, suite_faults=tuple(error.faults))
-    faults = [
-        document.fault(path, message) for path, message in _unknown_choices(document, suite, choice)
-    ]
+    faults = [document.fault(path, message) for path, message in _unknown(document, suite, choice)]
     if faults:
         return SuiteSelection(document=document, faults=tuple(faults))
     return _select_tests(document, suite, choice)
 
 
-def _unknown_choices(
+def _unknown(
     document: Document, suite: SuiteFile, choice: SuiteChoice
 ) -> Iterator[tuple[KeyPath, str]]:
     """Yield selected tests and tags that the suite does not have."""
@@ -299,7 +286,7 @@ def _unknown_choices(
                     ("suite", key, index),
                     f"the suite '{suite.name}' has no {word} '{text}'; {hint}",
                 )
-    for name, index in named_test_indices(document.data).items():
+    for name, index in named_tests(document.data).items():
         if name not in names and not document.data["tests"][index].keys() & DEFINITION:
             message = f"the suite '{suite.name}' has no such test; {did_you_mean(name, names)}"
             yield ("tests", index, "name"), f"{message} Otherwise add 'kind' and 'targets'"
@@ -308,9 +295,7 @@ def _unknown_choices(
 def _select_tests(document: Document, suite: SuiteFile, choice: SuiteChoice) -> SuiteSelection:
     concepts = document.data.get("concepts")
     known = {*concepts} if isinstance(concepts, dict) else set()
-    whole, controls = merge_suite(
-        document, suite.document, _selected_names(document, suite, choice)
-    )
+    whole, controls = merge_suite(document, suite.document, _names(document, suite, choice))
     faults: tuple[SpecFault, ...] = ()
     if choice.limits.min_effect is not None and not controls:
         message = "is for positive controls, and no test drawn is one; remove it or draw one"
@@ -324,10 +309,10 @@ def _select_tests(document: Document, suite: SuiteFile, choice: SuiteChoice) -> 
     )
 
 
-def _selected_names(document: Document, suite: SuiteFile, choice: SuiteChoice) -> set[str]:
+def _names(document: Document, suite: SuiteFile, choice: SuiteChoice) -> set[str]:
     """Return the names of the selected tests and of those that the spec adds to."""
     tests = suite.suite.tests
     if choice.tags is None and choice.tests is None:
         return {test.name for test in tests}
     tagged = {test.name for test in tests if {*test.tags} & {*(choice.tags or ())}}
-    return tagged | {*(choice.tests or ())} | {*named_test_indices(document.data)}
+    return tagged | {*(choice.tests or ())} | {*named_tests(document.data)}

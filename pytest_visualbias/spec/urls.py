@@ -43,7 +43,7 @@ def explain_miswritten_url(text: str) -> str:
     return f"'{re.sub(':/+', ':/', meant, count=1)}' is no URL; did you mean {meant}?"
 
 
-def parse_location(text: str) -> Path | Url:
+def to_path(text: str) -> Path | Url:
     """Return the path or URL that a text names."""
     if problem := explain_miswritten_url(text):
         raise UsageError(problem)

@@ -86,13 +86,11 @@ class Document:
 
 def format_path(path: KeyPath) -> str:
     """Return a path as text: ``tests[0].limits.max_effect``."""
-    text = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{_quote_blank(part)}" for part in path
-    )
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_quote(part)}" for part in path)
     return text.removeprefix(".")
 
 
-def _quote_blank(key: str) -> str:
+def _quote(key: str) -> str:
     return key if key.strip() else f"'{key}'"
 
 

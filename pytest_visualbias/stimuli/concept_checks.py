@@ -14,12 +14,7 @@ from pytest_visualbias.errors import printable
 from pytest_visualbias.spec.hashing import digest_of_list
 from pytest_visualbias.spec.schema import ConceptFiles, ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of, part_of
-from pytest_visualbias.stimuli.resolve import (
-    IMAGE_SUFFIXES,
-    Stimulus,
-    label_problems,
-    split_by_label,
-)
+from pytest_visualbias.stimuli.resolve import IMAGE_SUFFIXES, Stimulus, split_by_label, unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -51,12 +46,10 @@ def groups_of(spec: BiasSpec, stimuli: StimulusSet) -> tuple[str | None, ...] | 
     return tuple(None if match is None else match[1] or None for match in matches)
 
 
-def ungrouped_names(spec: BiasSpec, stimuli: StimulusSet) -> list[str]:
+def ungrouped(spec: BiasSpec, stimuli: StimulusSet) -> list[str]:
     """Return the names of the images that the group pattern does not match."""
     groups = groups_of(spec, stimuli) or ()
-    return [
-        stimulus.name for stimulus, group in zip(stimuli.stimuli, groups, strict=False) if not group
-    ]
+    return [image.name for image, group in zip(stimuli.stimuli, groups, strict=False) if not group]
 
 
 def group_stimuli(spec: BiasSpec, stimuli: StimulusSet) -> StimulusSet:
@@ -65,14 +58,14 @@ def group_stimuli(spec: BiasSpec, stimuli: StimulusSet) -> StimulusSet:
     if groups is None:
         return stimuli
     members: dict[str, list[Stimulus]] = {}
-    for stimulus, group in zip(stimuli.stimuli, groups, strict=True):
-        members.setdefault(group or stimulus.name, []).append(stimulus)
+    for image, group in zip(stimuli.stimuli, groups, strict=True):
+        members.setdefault(group or image.name, []).append(image)
     joined = tuple(
         Stimulus(
             name=group,
             digest=digest_of_list(["group", group, *(member.digest for member in members[group])]),
             identity=digest_of_list(
-                ["group", group, *(stimulus.identity for stimulus in members[group])]
+                ["group", group, *(image.identity for image in members[group])]
             ),
             members=len(members[group]),
         )
@@ -99,7 +92,7 @@ def _stem(name: str) -> str:
 
 
 MAX_LISTED = 5
-MAX_UNGROUPED = 3
+FIRST = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +121,8 @@ def _check_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[SetFinding]:
     if not stimuli.stimuli:
         hint = "put images into its folder or correct 'path' and 'pattern'"
         yield SetFinding(path=path, message=f"no image was found; {hint}", is_fault=True)
-    if (pattern := groups_path(spec, stimuli.concept)) and (left := ungrouped_names(spec, stimuli)):
-        first = ", ".join(map(printable, left[:MAX_UNGROUPED]))
+    if (pattern := groups_path(spec, stimuli.concept)) and (left := ungrouped(spec, stimuli)):
+        first = ", ".join(map(printable, left[:FIRST]))
         message = (
             f"the pattern matches no whole file name (without its ending) of {len(left)} of "
             f"{len(stimuli)} images in '{stimuli.concept}': {first}; correct it or rename the files"
@@ -143,9 +136,7 @@ def _check_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[SetFinding]:
     for stimulus in stimuli.stimuli:
         groups.setdefault(stimulus.digest, []).append(stimulus)
     same = [group for group in groups.values() if len(group) > 1]
-    unknown = [
-        group for group in same if not any(is_known_duplicate(spec, stimulus) for stimulus in group)
-    ]
+    unknown = [group for group in same if not any(is_listed(spec, stimulus) for stimulus in group)]
     if unknown:
         names = _format_list(map(_format_duplicates, unknown))
         yield _duplicate(spec, path, f"the same {stimuli.noun} twice in the set: {names}")
@@ -155,7 +146,7 @@ def _check_test(
     spec: BiasSpec, path: KeyPath, test: BiasTest, sets: Mapping[str, StimulusSet]
 ) -> Iterator[SetFinding]:
     if all(sets.values()):  # an empty one is a fault of its own
-        for key, message in label_problems(test, sets):
+        for key, message in unlabelled(test, sets):
             part = ("prediction", key) if key == "label" else (part_of(key), key)
             yield SetFinding(path=(*path, *part), message=printable(message), is_fault=True)
         inside, outside = split_by_label(test, sets)
@@ -180,9 +171,7 @@ def _check_test(
                 f"{'an' if noun == 'image' else 'a'} {noun} must be in one of them only"
             )
             yield SetFinding(path=(*path, part_of(second)), message=message, is_fault=True)
-        elif unknown := [
-            pair for pair in shared if not any(is_known_duplicate(spec, p) for p in pair)
-        ]:
+        elif unknown := [pair for pair in shared if not any(is_listed(spec, p) for p in pair)]:
             names = _format_list(map(_format_pair, unknown))
             message = f"the same {noun} in target {first} and attribute {second}: {names}"
             yield _duplicate(spec, path, message)
@@ -195,12 +184,8 @@ def _duplicate(spec: BiasSpec, path: KeyPath, message: str) -> SetFinding:
 
 
 def _shared_stimuli(first: StimulusSet, second: StimulusSet) -> list[tuple[Stimulus, Stimulus]]:
-    by_digest = {stimulus.digest: stimulus for stimulus in second.stimuli}
-    return [
-        (stimulus, by_digest[stimulus.digest])
-        for stimulus in first.stimuli
-        if stimulus.digest in by_digest
-    ]
+    others = {image.digest: image for image in second.stimuli}
+    return [(image, others[image.digest]) for image in first.stimuli if image.digest in others]
 
 
 def _format_pair(pair: tuple[Stimulus, Stimulus]) -> str:
@@ -213,7 +198,7 @@ def _format_duplicates(group: list[Stimulus]) -> str:
     return " = ".join(stimulus.name for stimulus in group[:MAX_LISTED]) + more
 
 
-def is_known_duplicate(spec: BiasSpec, stimulus: Stimulus) -> bool:
+def is_listed(spec: BiasSpec, stimulus: Stimulus) -> bool:
     """Return whether `known_duplicates` lists an image."""
     file = stimulus.name.rpartition("/")[2]
     names = (stimulus.name, file, file.rpartition(".")[0])

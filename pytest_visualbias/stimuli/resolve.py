@@ -52,7 +52,7 @@ def _filter(stimuli: StimulusSet, is_chosen: Callable[[str], bool]) -> StimulusS
     return dataclasses.replace(stimuli, stimuli=chosen)
 
 
-def label_problems(test: BiasTest, sets: Mapping[str, StimulusSet]) -> Iterator[tuple[str, str]]:
+def unlabelled(test: BiasTest, sets: Mapping[str, StimulusSet]) -> Iterator[tuple[str, str]]:
     """Yield role and message for sets without the images that a rate needs."""
     prediction = test.prediction
     if prediction is None or not prediction.labels:
@@ -150,9 +150,7 @@ def resolve_concept(
     except (NotImplementedError, ValueError) as error:
         # pathlib's, about absolute patterns and names that no file can have
         raise StimulusError(f"{folder}: {error}", "correct 'path', 'pattern' or 'files'") from None
-    return StimulusSet(
-        concept=name, stimuli=stimuli, others=tuple(_display_name(path) for path in others)
-    )
+    return StimulusSet(concept=name, stimuli=stimuli, others=tuple(map(_display, others)))
 
 
 def resolve_words(name: str, concept: ConceptWords) -> StimulusSet:
@@ -183,7 +181,7 @@ def _find_files(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Pat
     return images, [path for path in visible if path not in chosen]
 
 
-def _display_name(path: Path) -> str:
+def _display(path: Path) -> str:
     return f"{path.name}/" if path.is_dir() else path.name
 
 

@@ -10,7 +10,7 @@ from pytest_visualbias.cli.main import main
 from pytest_visualbias.errors import EncoderError, StorageError, UsageError, without_secrets
 from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
 from pytest_visualbias.spec.overrides import parse_override
-from pytest_visualbias.spec.urls import Url, explain_miswritten_url, is_url, parse_location
+from pytest_visualbias.spec.urls import Url, explain_miswritten_url, is_url, to_path
 
 SECRET = "S3cr3t/of+nobody"
 
@@ -18,7 +18,7 @@ SECRET = "S3cr3t/of+nobody"
 @pytest.mark.parametrize("text", ["s3://b/k", "hf://datasets/u/r", "file:///x", "memory://x"])
 def test_a_url_is_one(text: str) -> None:
     assert is_url(text)
-    assert parse_location(text) == Url(text)
+    assert to_path(text) == Url(text)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_url_that_lacks_a_slash_is_no_folder(text: str, said: str) -> None:
     assert not is_url(text)
     assert explain_miswritten_url(text) == said
     with pytest.raises(UsageError, match=r"is no URL; did you mean"):
-        parse_location(text)
+        to_path(text)
     with pytest.raises(UsageError, match=r"^the model 'after': .* is no URL; did you mean"):
         parse_override("after", f"embeddings:{text}", Path("/project"))
 
@@ -57,7 +57,7 @@ def test_what_means_no_url_is_left_alone(text: str) -> None:
 @pytest.mark.parametrize("text", ["a/b", "/a", "C:\\a", "C://a", "timm:resnet50", "a:b", "//a", ""])
 def test_a_path_is_none(text: str) -> None:
     assert not is_url(text)
-    assert parse_location(text) == Path(text)
+    assert to_path(text) == Path(text)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.effective_settings import gates_every_checkpoint, is_random, series_axis
+from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_random
 from pytest_visualbias.spec.model_entries import TimmModel
 from pytest_visualbias.spec.overrides import Override
 from pytest_visualbias.spec.parser import parse_spec
@@ -44,10 +44,10 @@ def refusal(keys: str, model: str = "after", more: str = "") -> list[str]:
 
 def test_a_series_says_what_it_counts_and_which_of_it_is_gated() -> None:
     entry = parse().models["after"]
-    assert (series_axis(entry), gates_every_checkpoint(entry)) == ("epoch", False)
-    assert gates_every_checkpoint(parse(f"{RUN}, gate: all").models["after"])
+    assert (axis_of(entry), gates_all(entry)) == ("epoch", False)
+    assert gates_all(parse(f"{RUN}, gate: all").models["after"])
     assert not is_random(parse(f"{RUN}, pretrained: false").models["after"])
-    assert series_axis(parse('checkpoint: "run/*.pt"').models["after"]) is None
+    assert axis_of(parse('checkpoint: "run/*.pt"').models["after"]) is None
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import printable
 from pytest_visualbias.evaluation.decision_rules import declared_family, effective_settings
 from pytest_visualbias.spec.effective_settings import (
+    axis_of,
     excess_base,
     gated_layers_of,
-    gates_every_checkpoint,
+    gates_all,
     growth_base,
     is_random,
-    series_axis,
 )
 
 if TYPE_CHECKING:
@@ -122,11 +122,11 @@ def _roles(subject: Subject) -> Iterator[str]:
 def _series(subject: Subject) -> Iterator[str]:
     for name in subject.gated:
         entry = subject.spec.models[name]
-        axis = series_axis(entry)
+        axis = axis_of(entry)
         if axis is None:
             continue
         what = f"'{printable(name)}' is a training run, its checkpoints in the order of the"
-        if gates_every_checkpoint(entry):
+        if gates_all(entry):
             yield (
                 f"{what} {printable(axis)}: each of them is judged, and the p of all are corrected "
                 "together, so that the more there are, the more each needs."
@@ -168,7 +168,7 @@ def _family(subject: Subject) -> Iterator[str]:
 
 def _over_runs(subject: Subject, count: int) -> Iterator[str]:
     """Yield over how many p the correction of a training run is that is judged whole."""
-    for name in (one for one in subject.gated if gates_every_checkpoint(subject.spec.models[one])):
+    for name in (one for one in subject.gated if gates_all(subject.spec.models[one])):
         together = subject.checkpoints.get(name)
         if together is None:
             yield (

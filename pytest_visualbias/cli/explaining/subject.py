@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.errors import SpecError, UsageError, printable
 from pytest_visualbias.evaluation.preflight import preflight
 from pytest_visualbias.evaluation.training_run import judged_together
-from pytest_visualbias.spec.effective_settings import is_gated, is_random, judged_test, layers_of
+from pytest_visualbias.spec.effective_settings import is_gated, is_random, layers_of, test_at
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of
@@ -113,7 +113,7 @@ def subjects(
         hint = did_you_mean(node.model, spec.models)
         raise UsageError(f"{node.spec} has no model '{node.model}'", hint)
     found: list[tuple[BiasTest, tuple[str, ...]]] = [
-        (judged_test(spec, test, layer), (layer,))
+        (test_at(spec, test, layer), (layer,))
         for test in spec.tests
         for layer in layers_of(spec, test)
         if node.test == f"{test.name}[{layer}]"

@@ -104,11 +104,7 @@ def measure(
             )
         found[test.name] = tuple(bases)
     return SuggestionBasis(
-        model=model,
-        bases=found,
-        grows=grows,
-        notes=tuple(dict.fromkeys(notes)),
-        controls=controls,
+        model=model, bases=found, grows=grows, notes=tuple(dict.fromkeys(notes)), controls=controls
     )
 
 
@@ -118,7 +114,7 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
     if choice is None:
         return frozenset()
     name = choice if isinstance(choice, str) else choice.name
-    found = find_suite(name, folder=file.folder, display_folder="")
+    found = find_suite(name, folder=file.folder, shown_in="")
     if found is None:
         return frozenset()
     suite = read_suite(found[0], file=name).suite

@@ -61,10 +61,7 @@ def front(points: Iterable[Point]) -> list[Point]:
 def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[str, str, Figure]]:
     """Yield bias against accuracy: spec, layer and figure, where two models have an accuracy."""
     for spec, layer, own in by_place(study.records):
-        biases = {
-            "mean |effect| (standard deviations)": _sizes(own),
-            **_counted(own),
-        }
+        biases = {"mean |effect| (standard deviations)": _sizes(own), **_counted(own)}
         known = {
             name: found
             for name in dict.fromkeys(one.model for one in own)

@@ -78,10 +78,7 @@ def _label_plot(key: str, rows: Sequence[LabelSummary]) -> LabelPlot:
                 row=one,
                 effect=_bar(effects, one.effect),
                 growth=_bar(growths, one.growth),
-                cells=(
-                    "–" if one.effect is None else f"{one.effect:.2f}",
-                    optional(one.growth),
-                ),
+                cells=("–" if one.effect is None else f"{one.effect:.2f}", optional(one.growth)),
             )
             for one in rows
         ),
