@@ -59,9 +59,9 @@ def _explain(options: argparse.Namespace) -> int:
     try:
         node = node_of(options.node, options.test)
         mirror = Mirror(folder=cache_place(None))
-        found = subjects(_file(node), node, stimuli=options.stimuli, mirror=mirror)
+        explained = subjects(_file(node), node, stimuli=options.stimuli, mirror=mirror)
         report = read_report(options.report) if options.report is not None else None
-        texts = ["\n".join(_lines(node, subject, report)) for subject in found]
+        texts = ["\n".join(_lines(node, subject, report)) for subject in explained]
     except UsageError as error:
         print(printable(str(error)), file=sys.stderr)
         return USAGE

@@ -226,6 +226,6 @@ def _layers(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    found = report_schema() if options.report else BiasSpec.model_json_schema()
-    print(json.dumps(found, indent=2))
+    schema = report_schema() if options.report else BiasSpec.model_json_schema()
+    print(json.dumps(schema, indent=2))
     return OK

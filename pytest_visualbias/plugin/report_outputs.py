@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.plugin.option_values import below, path_of, place_of, switch_of, value_of
-from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, objection
+from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, find_path_problem
 from pytest_visualbias.reports.github import append_summary, commands
 from pytest_visualbias.results import Report
 from pytest_visualbias.spec.urls import Url
@@ -41,7 +41,7 @@ def targets(config: pytest.Config) -> dict[str, Path | Url]:
     for name, path in found.items():
         target = path.resolve()
         why = others.get(target) if isinstance(target, Path) else None
-        why = why or objection(name, path)
+        why = why or find_path_problem(name, path)
         if isinstance(path, Url) and not path.is_near and switch_of(config, "offline"):
             why = f"{path} is out of reach with --visualbias-offline; name a file"
         if why is not None:
