@@ -26,8 +26,8 @@ from pytest_visualbias.results import format_effect, format_p
 from pytest_visualbias.spec.effective_settings import layers_of
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.model_entries import IN_MEMORY
-from pytest_visualbias.spec.overrides import Override, override_of
-from pytest_visualbias.spec.urls import Url, place
+from pytest_visualbias.spec.overrides import Override, parse_override
+from pytest_visualbias.spec.urls import Url, to_path
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -130,19 +130,17 @@ class Audit:
         UsageError
             Where there is none, or more than one.
         """
-        results = [result for result in self if result.model == model]
-        matches = [
-            result for result in results if result.test == test and layer in (None, result.layer)
-        ]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            layers = ", ".join(result.layer for result in matches)
+        of_model = [one for one in self if one.model == model]
+        found = [one for one in of_model if one.test == test and layer in (None, one.layer)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            layers = ", ".join(one.layer for one in found)
             raise UsageError(f"'{test}' was measured at {layers}", "name a layer")
-        if not results:
-            near = did_you_mean(model, {result.model for result in self})
+        if not of_model:
+            near = did_you_mean(model, {one.model for one in self})
             raise UsageError(f"no model '{model}' was measured", near)
-        near = did_you_mean(test, {result.test for result in results})
+        near = did_you_mean(test, {one.test for one in of_model})
         raise UsageError(f"'{model}' has no result of '{test}' here", near)
 
     def save(self, path: Path | str) -> None:
@@ -155,7 +153,7 @@ class Audit:
         ReportError
             Where it cannot be written.
         """
-        target = place(path) if isinstance(path, str) else path
+        target = to_path(path) if isinstance(path, str) else path
         kind = SUFFIXES.get(target.suffix.lower().removeprefix("."), "")
         if kind not in FORMATS:
             raise UsageError(f"{target}: a report ends in .json, .html, .md or .csv", "choose one")
@@ -255,10 +253,10 @@ class Auditor:
         session = EvaluationRun(settings=settings, resources=resources)
         loaded = _loaded(session, spec)
         results = _results(session, loaded)
-        records = [session.model(loaded, name) for name in loaded.file.spec.models]
+        named = [session.model(loaded, name) for name in loaded.file.spec.models]
         report = build_report(
             results,
-            [model for model in records if model is not None],
+            [one for one in named if one is not None],
             {"deselected": 0, "collection_errors": [], "exit_status": None, "baselines": []},
             root=settings.project,
             settings={
@@ -269,9 +267,9 @@ class Auditor:
                 "overrides": {override.name: override.shown for override in overrides},
             },
         )
-        audit = Audit(report=report, strict=settings.strict)
-        self.made.append(audit)
-        return audit
+        found = Audit(report=report, strict=settings.strict)
+        self.made.append(found)
+        return found
 
 
 def audit(  # noqa: PLR0913 - the options of the command line
@@ -327,7 +325,7 @@ def audit(  # noqa: PLR0913 - the options of the command line
     >>> report.check()  # raises AssertionError where the gate would fail    # doctest: +SKIP
     """
     _refuse_unknown(device, precision, batch_size)
-    named = None if cache is None else place(str(cache))
+    named = None if cache is None else to_path(str(cache))
     folder = None if named is None else place_of(named)
     mirror = Mirror(folder=folder, offline=offline)
     recorded = None if baseline is None else _placed(baseline)
@@ -349,7 +347,7 @@ def audit(  # noqa: PLR0913 - the options of the command line
 
 
 def _placed(given: str | Path) -> Path | Url:
-    path = place(str(given))
+    path = to_path(str(given))
     return path if isinstance(path, Url) else path.absolute()
 
 
@@ -369,7 +367,7 @@ def _given(
     overrides, modules = [], {}
     for name, given in models.items():
         if isinstance(given, str | Path):
-            overrides.append(override_of(name, str(given), folder))
+            overrides.append(parse_override(name, str(given), folder))
             continue
         held = given if isinstance(given, Model) else Model(given)
         if not hasattr(held.module, "state_dict"):

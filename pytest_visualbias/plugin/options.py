@@ -23,7 +23,7 @@ from pytest_visualbias.plugin.option_values import (
 )
 from pytest_visualbias.plugin.report_outputs import has_step_summary, targets
 from pytest_visualbias.reports.files import RenderOptions
-from pytest_visualbias.spec.overrides import Override, override_of
+from pytest_visualbias.spec.overrides import Override, parse_override
 from pytest_visualbias.spec.urls import Url
 from pytest_visualbias.stimuli.byte_sizes import parse_size
 from pytest_visualbias.stimuli.remote.mirror import Mirror, Passing
@@ -225,6 +225,6 @@ def _overrides(config: pytest.Config) -> Iterator[Override]:
 
 def _override(config: pytest.Config, name: str, reference: str) -> Override:
     try:
-        return override_of(name, reference, config.invocation_params.dir)
+        return parse_override(name, reference, config.invocation_params.dir)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None

@@ -23,7 +23,7 @@ from pytest_visualbias.evaluation.baseline.entry import (
 )
 from pytest_visualbias.evaluation.baseline.stored import load_strict, write_whole
 from pytest_visualbias.results import READ_VERSIONS
-from pytest_visualbias.spec.error_messages import what_is_wrong
+from pytest_visualbias.spec.error_messages import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,7 +89,7 @@ def read_baseline(path: Path, shown: str) -> Contents:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {what_is_wrong(first)}"
+        what = f"{place}: {describe_error(first)}"
     except (AttributeError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
     except ValueError as error:
