@@ -21,8 +21,8 @@ from pytest_visualbias.embeddings.cache_location import (
 from pytest_visualbias.embeddings.cache_maintenance import clear, count_images, list_cache, prune
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.reports.formatting import format_count
-from pytest_visualbias.spec.urls import Url, place
-from pytest_visualbias.stimuli.byte_sizes import parse_size, shown_size
+from pytest_visualbias.spec.urls import Url, to_path
+from pytest_visualbias.stimuli.byte_sizes import format_size, parse_size
 from pytest_visualbias.stimuli.digest_cache import DigestCache
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def shared_cache_lines(shared: SharedCache) -> Iterator[str]:
     yield f"cache at {shared.url}"
     yield f"{format_count(len(keys), 'key')}, each a network at a layer or results of tests"
     files = sum(len(key.files) for key in keys)
-    yield f"{format_count(files, 'file')}, {shown_size(sum(key.size for key in keys))}"
+    yield f"{format_count(files, 'file')}, {format_size(sum(key.size for key in keys))}"
     if keys:
         yield f"written between {_day(keys[0].written)} and {_day(keys[-1].written)}"
     if leftovers:
@@ -58,8 +58,8 @@ def prune_shared_cache(
         doomed += _overflow([key for key in keys if key not in doomed], limit)
     files = [file for key in doomed for file in key.files]
     shared.remove([*files, *leftovers])
-    freed = shown_size(sum(entry.size or 0 for entry in [*files, *leftovers]))
-    remaining = shown_size(sum(key.size for key in keys if key not in doomed))
+    freed = format_size(sum(entry.size or 0 for entry in [*files, *leftovers]))
+    remaining = format_size(sum(key.size for key in keys if key not in doomed))
     counts = f"{format_count(len(doomed), 'key')} and {format_count(len(leftovers), 'leftover')}"
     return f"removed {counts}, {freed}; {remaining} left at {shared.url}"
 
@@ -154,7 +154,7 @@ def _folder(named: Path | None) -> Path:
 def _place(text: str) -> Path | Url:
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; give one")
-    return place(text)
+    return to_path(text)
 
 
 def _size(text: str) -> int:
@@ -193,12 +193,12 @@ def _info_lines(cache_contents: CacheContents) -> Iterator[str]:
     if cache_contents.fetched:
         urls = format_count(len(cache_contents.fetched), "URL")
         yield f"copies of {urls}: {_sum(cache_contents.fetched)}"
-    yield f"digests of files: {shown_size(cache_contents.memo)}"
+    yield f"digests of files: {format_size(cache_contents.memo)}"
     if outdated:
         outdated_keys = format_count(len(outdated), "key")
         yield f"to prune: {outdated_keys} of older versions, {_sum(outdated)}"
     if cache_contents.leftovers:
-        size = shown_size(sum(cache_contents.leftovers.values()))
+        size = format_size(sum(cache_contents.leftovers.values()))
         leftovers = format_count(len(cache_contents.leftovers), "leftover")
         yield f"to prune: {leftovers} of killed runs, {size}"
 
@@ -217,9 +217,9 @@ def _prune(options: argparse.Namespace) -> int:
     for problem in removed.problems:
         print(problem, file=sys.stderr)
     keys, leftovers = format_count(removed.keys, "key"), format_count(removed.leftovers, "leftover")
-    remaining = shown_size(_read(list_cache, folder).size)
+    remaining = format_size(_read(list_cache, folder).size)
     print(
-        f"removed {keys} and {leftovers}, {shown_size(removed.size)}; {remaining} left in {folder}"
+        f"removed {keys} and {leftovers}, {format_size(removed.size)}; {remaining} left in {folder}"
     )
     return FAULTY if removed.problems else OK
 
@@ -234,4 +234,4 @@ def _read(action: Callable[[Path], Result], folder: Path) -> Result:
 
 
 def _sum(keys: Iterable[CacheKey]) -> str:
-    return shown_size(sum(key.size for key in keys))
+    return format_size(sum(key.size for key in keys))

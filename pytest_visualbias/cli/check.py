@@ -27,11 +27,11 @@ from pytest_visualbias.models.checkpoint_headers import doubled, flaws_of
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.reports.formatting import format_count
 from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_gated
-from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import read_spec
-from pytest_visualbias.spec.urls import Url, place
-from pytest_visualbias.stimuli.concept_checks import grouped, groups_path
+from pytest_visualbias.spec.urls import Url, to_path
+from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
 from pytest_visualbias.stimuli.decoding import decode
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 
@@ -53,9 +53,12 @@ MOST_STEPS = 12
 def add_check(check: argparse.ArgumentParser) -> None:
     """Add the options of the command to its parser."""
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
-    check.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    check.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     check.add_argument(
-        "--baseline", type=place, metavar="PATH", help="recorded results, as --visualbias-baseline"
+        "--baseline",
+        type=to_path,
+        metavar="PATH",
+        help="recorded results, as --visualbias-baseline",
     )
     check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
     check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
@@ -119,7 +122,7 @@ def _check_spec(
     counts = f"{tests}, {format_count(len(file.spec.models), 'model')}"
     # Printed first, because several specs can be checked at once.
     print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
-    shortened_problems = (shortened(problem, file.folder, Path.cwd()) for problem in problems)
+    shortened_problems = (shorten(problem, file.folder, Path.cwd()) for problem in problems)
     for text in sorted(shortened_problems, key=_by_line):
         print(text)
     for text in sorted(warnings, key=_by_line):
@@ -157,7 +160,7 @@ def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
     """Return the number of stimuli of a set, or of its groups and stimuli."""
     if groups_path(spec, stimuli.concept) is None:
         return str(len(stimuli))
-    groups = format_count(len(grouped(spec, stimuli)), "group")
+    groups = format_count(len(group_stimuli(spec, stimuli)), "group")
     return f"{groups} ({format_count(len(stimuli), stimuli.noun)})"
 
 
@@ -168,7 +171,8 @@ def _detectable_lines(
     seen = []
     for model in filter(lambda name: is_gated(spec, name, test), spec.models):
         sets = {
-            name: grouped(spec, stimuli) for name, stimuli in checked.models[model].sets.items()
+            name: group_stimuli(spec, stimuli)
+            for name, stimuli in checked.models[model].sets.items()
         }
         sizes, _ = measurable(spec, test, sets)
         if not sizes or model not in checkpoints:

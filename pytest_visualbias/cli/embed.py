@@ -24,9 +24,9 @@ from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, p
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.evaluation.settings import RunSettings
 from pytest_visualbias.reports.formatting import format_count
-from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
-from pytest_visualbias.spec.urls import place
+from pytest_visualbias.spec.urls import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -203,7 +203,7 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="only models of this name (repeatable)"
     )
-    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--batch-size", type=_count, default=BATCH_SIZE, metavar="N")
@@ -383,7 +383,7 @@ def _print_outcome(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
     problems = () if outcome.failed else spec.preflight.models[model].problems.values()
     faults = [*dict.fromkeys([*problems, *outcome.faults])]
     for text in faults:
-        print(f"{name}: {printable(shortened(text, spec.file.folder, Path.cwd()))}")
+        print(f"{name}: {printable(shorten(text, spec.file.folder, Path.cwd()))}")
     if not outcome.is_kept:
         print(f"{name}: {UNKEPT}")
     elif not outcome.failed:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.spec.suites import DATA_VARIABLE
-from pytest_visualbias.stimuli.byte_sizes import shown_size
+from pytest_visualbias.stimuli.byte_sizes import format_size
 from pytest_visualbias.stimuli.fetching.addresses import parse_mirror, parse_proxy
 from pytest_visualbias.stimuli.fetching.gather import Gathered, Way, gather
 from pytest_visualbias.stimuli.fetching.ledger import read_ledger
@@ -172,7 +172,7 @@ def _size(sizes: Sequence[int | None]) -> str:
     if sizes and not known:
         return "of unknown size"
     unknown = len(sizes) - len(known)
-    return shown_size(sum(known)) + (f", and {unknown} of unknown size" if unknown else "")
+    return format_size(sum(known)) + (f", and {unknown} of unknown size" if unknown else "")
 
 
 def _verify(target: Target) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import json_without_commands
-from pytest_visualbias.evaluation.baseline.entries import TOLERANCE
+from pytest_visualbias.evaluation.baseline.entry import TOLERANCE
 from pytest_visualbias.reports.comparison import check_outcomes, compare
 from pytest_visualbias.reports.document import read_report
 from pytest_visualbias.reports.files import (
@@ -24,7 +24,7 @@ from pytest_visualbias.reports.files import (
 )
 from pytest_visualbias.reports.formatting import collection_errors, was_broken, was_strict
 from pytest_visualbias.reports.tables import has_colour, has_unicode, terminal_width
-from pytest_visualbias.spec.urls import is_url, place
+from pytest_visualbias.spec.urls import is_url, to_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "report",
         nargs="+",
-        type=place,
+        type=to_path,
         metavar="RUN.json",
         help="what --visualbias-json wrote; several for --plots",
     )
@@ -50,7 +50,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=name,
-            type=place,
+            type=to_path,
             metavar="FILE",
             help=f"write {kind.title}" + ("; - is standard output" if kind.is_stream else ""),
         )
@@ -78,8 +78,8 @@ def _folder(text: str) -> Path:
 
 def add_comparison(parser: argparse.ArgumentParser) -> None:
     """Add the options of `visualbias compare` to its parser."""
-    parser.add_argument("old", type=place, metavar="A.json", help="the report of the earlier run")
-    parser.add_argument("new", type=place, metavar="B.json", help="that of the later one")
+    parser.add_argument("old", type=to_path, metavar="A.json", help="the report of the earlier run")
+    parser.add_argument("new", type=to_path, metavar="B.json", help="that of the later one")
     parser.add_argument(
         "--tolerance",
         type=_tolerance,

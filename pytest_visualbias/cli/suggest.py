@@ -16,7 +16,7 @@ from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.evaluation.settings import RunSettings
-from pytest_visualbias.spec.urls import place
+from pytest_visualbias.spec.urls import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def add_suggest(parser: argparse.ArgumentParser) -> None:
         help=f"untrained networks of its architecture to compare with; 0 for none ({SEEDS})",
     )
     parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)  # removed
-    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     add_cache_option(parser)
     parser.set_defaults(run=_suggest)

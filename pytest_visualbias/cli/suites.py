@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.spec.effective_settings import points_for
+from pytest_visualbias.spec.effective_settings import layer_points
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.suites import find_suite, read_suite, suite_names
@@ -39,7 +39,7 @@ def add_suites(parser: argparse.ArgumentParser) -> None:
 def _suites(options: argparse.Namespace) -> int:
     names = (options.name,) if options.name else suite_names()
     for name in names:
-        source = find_suite(name, folder=Path(), shown="")
+        source = find_suite(name, folder=Path(), shown_in="")
         if source is None:
             print(
                 f"there is no suite '{name}'; {did_you_mean(name, suite_names())}", file=sys.stderr
@@ -70,7 +70,7 @@ def _detail_lines(file: SuiteFile) -> Iterator[str]:
     for key in ("citation", "source", "licence"):
         yield from _wrapped(key, getattr(suite, key))
     yield from _wrapped("stimuli", _locations(file))
-    layers = [point.name for point in points_for(suite.layers or (), {})]
+    layers = [point.name for point in layer_points(suite.layers or (), {})]
     yield from _wrapped("layers", ", ".join(layers) or "pooled, unless the spec has others")
     yield from _wrapped("duplicates", ", ".join(suite.known_duplicates))
     yield "tags"

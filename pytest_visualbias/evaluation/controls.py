@@ -19,7 +19,7 @@ from pytest_visualbias.evaluation.judging import decision_rule
 from pytest_visualbias.evaluation.measure_tests import measure_test, score_test
 from pytest_visualbias.evaluation.scoring import scoring_method, with_cache
 from pytest_visualbias.evaluation.verdict import Verdict, judge_control
-from pytest_visualbias.spec.effective_settings import excess_base, is_random, made_at
+from pytest_visualbias.spec.effective_settings import excess_base, is_random, judged_tests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,7 +86,7 @@ def failed_before(
     memo: ResultCache,
 ) -> list[tuple[str, BiasTest]]:
     """Return the controls that fail in the models that growth is measured from."""
-    tests = made_at(file.spec, layer)
+    tests = judged_tests(file.spec, layer)
     growing = [test for test in tests if test.limits.on_growth]
     names = reference_models(file.spec, model, growing, earlier.baseline)
     failed = []

@@ -22,7 +22,7 @@ from pytest_visualbias.evaluation.judging import JudgedTest, judge_test, waiver_
 from pytest_visualbias.evaluation.measure_tests import measure_test
 from pytest_visualbias.evaluation.scoring import ResultCache
 from pytest_visualbias.evaluation.verdict import CorrectedP
-from pytest_visualbias.spec.effective_settings import gated_layers_of, made_at, points_of
+from pytest_visualbias.spec.effective_settings import gated_layers_of, judged_tests, model_points
 from pytest_visualbias.statistics.evidence import Evidence
 from pytest_visualbias.statistics.multiple_testing import adjust
 
@@ -93,7 +93,7 @@ def families(
 ) -> dict[str, JudgedFamily]:
     """Test and judge everything that a spec declares for a model."""
     places = []
-    for point in points_of(file.spec, {}):
+    for point in model_points(file.spec, {}):
         memo = ResultCache.inside(cache, spec=file.file, model=subject.name, layer=point.name)
         places.append(
             FamilyContext(
@@ -124,7 +124,7 @@ def judge_family(
     is_corrected = spec.settings.correction != "none"
     intervals = place.checkpoints * interval_count(spec, model) if is_corrected else 1
     results = []
-    for test in made_at(spec, place.layer):
+    for test in judged_tests(spec, place.layer):
         found = numbers[test.name]
         p = CorrectedP(
             effect=corrected.get((test.name, "effect")),
@@ -165,7 +165,7 @@ def measure_family(
     """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
     file, layer, earlier, memo = place.file, place.layer, place.earlier, place.memo
     spec = file.spec
-    tests = made_at(spec, layer)
+    tests = judged_tests(spec, layer)
     needed = reference_models(spec, subject.name, tests, earlier.baseline)
     for name in sorted(needed | untrained_models(file, subject)):
         with contextlib.suppress(VisualBiasError):  # said by the tests that need it

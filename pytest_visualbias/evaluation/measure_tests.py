@@ -16,11 +16,8 @@ from pytest_visualbias.errors import (
     VisualBiasError,
     printable,
 )
-from pytest_visualbias.evaluation.baseline.entries import entry_key
-from pytest_visualbias.evaluation.classifier_scoring import (
-    prediction_rows,
-    target_classes,
-)
+from pytest_visualbias.evaluation.baseline.entry import entry_key
+from pytest_visualbias.evaluation.classifier_scoring import prediction_rows, target_classes
 from pytest_visualbias.evaluation.decision_rules import effective_settings
 from pytest_visualbias.evaluation.growth_references import (
     BASELINE,
@@ -37,8 +34,8 @@ from pytest_visualbias.evaluation.scoring import scoring_method, with_cache
 from pytest_visualbias.spec.effective_settings import is_gated
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeScores
-from pytest_visualbias.stimuli.concept_checks import grouped
-from pytest_visualbias.stimuli.resolve import counted
+from pytest_visualbias.stimuli.concept_checks import group_stimuli
+from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +103,7 @@ def _marked(
 def score_test(file: SpecFile, subject: EmbeddedModel, test: BiasTest, layer: str) -> ScoredTest:
     """Return the scores of every trial of a model, and their mean."""
     every = _sets(subject, test)
-    sets = counted(test, every)
+    sets = counted_stimuli(test, every)
     plan, trials = effective_settings(file.spec, test), subject.measured.trials
     module = next(point.module for point in subject.measured.points if point.name == layer)
     asked = target_classes(file.spec, test, trials, module=module)
@@ -115,7 +112,7 @@ def score_test(file: SpecFile, subject: EmbeddedModel, test: BiasTest, layer: st
     for table, stimuli in itertools.product(tables, sets.values()):
         for path, message in unread_texts(table, stimuli):
             raise StimulusError(file.sentence(path, message))
-    images, sets = sets, {role: grouped(file.spec, one) for role, one in sets.items()}
+    images, sets = sets, {role: group_stimuli(file.spec, one) for role, one in sets.items()}
     try:
         rows = [prediction_rows(file.spec, test, table, images, every) for table in tables]
         found = [one.score(own, plan) for one, own in zip(measures, rows, strict=True)]

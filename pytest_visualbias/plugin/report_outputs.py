@@ -36,9 +36,9 @@ def targets(config: pytest.Config) -> dict[str, Path | Url]:
                 "with `visualbias report`"
             )
     paths = {name: place_of(config, option) for name, option in options.items()}
-    found = {name: path for name, path in paths.items() if path is not None}
+    chosen = {name: path for name, path in paths.items() if path is not None}
     others = dict(_others(config))
-    for name, path in found.items():
+    for name, path in chosen.items():
         target = path.resolve()
         why = others.get(target) if isinstance(target, Path) else None
         why = why or find_path_problem(name, path)
@@ -46,13 +46,13 @@ def targets(config: pytest.Config) -> dict[str, Path | Url]:
             why = f"{path} is out of reach with --visualbias-offline; name a file"
         if why is not None:
             raise pytest.UsageError(f"--visualbias-{options[name]}: {why}")
-    for first, second in itertools.combinations(found, 2):
-        if found[first].resolve() == found[second].resolve():
+    for first, second in itertools.combinations(chosen, 2):
+        if chosen[first].resolve() == chosen[second].resolve():
             raise pytest.UsageError(
-                f"--visualbias-{options[second]}: {found[second]} is where "
+                f"--visualbias-{options[second]}: {chosen[second]} is where "
                 f"--visualbias-{options[first]} goes; choose another"
             )
-    return found
+    return chosen
 
 
 def _others(config: pytest.Config) -> Iterator[tuple[Path, str]]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.errors import ReportError, without_commands
-from pytest_visualbias.evaluation.baseline.entries import TOLERANCE, difference, entry_of
+from pytest_visualbias.evaluation.baseline.entry import TOLERANCE, difference, entry_of
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.formatting import FAILING, label
@@ -22,7 +22,7 @@ from pytest_visualbias.results import format_effect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_visualbias.evaluation.baseline.entries import Entry
+    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry
     from pytest_visualbias.reports.tables import Screen
     from pytest_visualbias.results import Report, ResultRecord
     from pytest_visualbias.spec.fields import Alternative
@@ -285,7 +285,7 @@ def _not_comparable_reason(
     old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]
 ) -> str | None:
     """Return why two results cannot be compared; None if they can."""
-    entries: list[Entry] = []
+    entries: list[BaselineEntry] = []
     for row, report, when in zip((old, new), reports, ("then", "now"), strict=True):
         plain = row.model_dump(mode="json", by_alias=True)
         # An invalid result has numbers but no scores.
@@ -306,7 +306,7 @@ def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
     )
 
 
-def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
+def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> BaselineEntry:
     trials: Sequence[Mapping[str, Any]] = model["trials"]
     # Fingerprints are not compared: the two reports are of different weights.
     named = [{"fingerprint": str(trial.get("fingerprint", ""))} for trial in trials]

@@ -21,7 +21,7 @@ from pytest_visualbias.reports.bias_counts import (
 from pytest_visualbias.reports.field_descriptions import MEANINGS
 from pytest_visualbias.reports.series_notes import judged_checkpoints
 from pytest_visualbias.results import READ_VERSIONS, ModelRecord, Report, ResultRecord
-from pytest_visualbias.spec.error_messages import what_is_wrong
+from pytest_visualbias.spec.error_messages import describe_error
 from pytest_visualbias.spec.urls import Url
 from pytest_visualbias.stimuli.remote.store import open_store
 
@@ -103,7 +103,7 @@ def read_accuracies(path: Path) -> tuple[Accuracy, ...]:
         place = ".".join(str(part) for part in first["loc"])
         where = f"{path}: {place}" if place else f"{path}"
         raise ReportError(
-            f"{where}: {what_is_wrong(first)}",
+            f"{where}: {describe_error(first)}",
             "the file is "
             '{"accuracies": [{"model": NAME, "layer": LAYER, "accuracy": 0 to 1}, ...]}',
         ) from None
@@ -195,7 +195,7 @@ def read_report(path: Path | Url) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        problem = f"{place}: {what_is_wrong(first)}"
+        problem = f"{place}: {describe_error(first)}"
     else:
         problem = next(_contradictions(report), "")
     if problem:

@@ -10,7 +10,7 @@ from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.formatting import judged_limit
 from pytest_visualbias.results import format_effect
-from pytest_visualbias.spec.effective_settings import span
+from pytest_visualbias.spec.effective_settings import format_steps
 from pytest_visualbias.spec.overrides import option_for
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def earlier_violation_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
             models.setdefault((record.spec, record.model), (series, {}))[1].update(over)
     for (_, model), (series, labels) in models.items():
         if labels:
-            steps = span(series.axis, [point.label for point in series.points], labels)
+            steps = format_steps(series.axis, [point.label for point in series.points], labels)
             yield visible(f"'{model}' was over a limit at {steps}, though not at the last")
 
 
@@ -237,7 +237,7 @@ def _when(series: SeriesRecord, labels: Sequence[str]) -> str:
 
 
 def _steps(series: SeriesRecord, labels: Collection[str]) -> str:
-    return span(series.axis, [point.label for point in series.points], labels)
+    return format_steps(series.axis, [point.label for point in series.points], labels)
 
 
 def checkpoint_range(series: SeriesRecord) -> str:

@@ -12,8 +12,8 @@ from pytest_visualbias.spec.effective_settings import is_gated, is_random, layer
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of
-from pytest_visualbias.stimuli.concept_checks import grouped, groups_path
-from pytest_visualbias.stimuli.resolve import counted
+from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
+from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,8 +144,8 @@ def subjects(
 def _counts(spec: BiasSpec, test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, int]:
     """Return how many images, or groups, of each role count, as far as they are known."""
     roles = {role: name for role, name in concepts_of(test).items() if name in sets}
-    chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
-    return {role: len(grouped(spec, stimuli)) for role, stimuli in chosen.items()}
+    chosen = counted_stimuli(test, {role: sets[concept] for role, concept in roles.items()})
+    return {role: len(group_stimuli(spec, stimuli)) for role, stimuli in chosen.items()}
 
 
 def _sets(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.fields import quoted
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _newest(
         try:
             return checkpoint, *_recognised(seen, checkpoint, recognise), tuple(damaged)
         except EncoderError as error:
-            damaged.append(shortened(str(error), seen.folder, seen.folder))
+            damaged.append(shorten(str(error), seen.folder, seen.folder))
     return later[0], None, damaged[0], ()
 
 

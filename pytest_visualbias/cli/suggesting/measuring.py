@@ -118,7 +118,7 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
     if choice is None:
         return frozenset()
     name = choice if isinstance(choice, str) else choice.name
-    source = find_suite(name, folder=file.folder, shown="")
+    source = find_suite(name, folder=file.folder, shown_in="")
     if source is None:
         return frozenset()
     suite = read_suite(source[0], file=name).suite
