@@ -8,11 +8,11 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli.explaining.blindness import blindness
-from pytest_visualbias.cli.explaining.judgement import judgement
-from pytest_visualbias.cli.explaining.meaning import numbers, question
+from pytest_visualbias.cli.explaining.blindness import limitations
+from pytest_visualbias.cli.explaining.judgement import decision_rule
+from pytest_visualbias.cli.explaining.meaning import interpretation, question
 from pytest_visualbias.cli.explaining.result import result_paragraphs, results_of
-from pytest_visualbias.cli.explaining.subject import node_of, subjects
+from pytest_visualbias.cli.explaining.subject import node_of, select_tests
 from pytest_visualbias.embeddings.cache_location import place_of as cache_place
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.evaluation.baseline.file import default_path
@@ -59,7 +59,7 @@ def _explain(options: argparse.Namespace) -> int:
     try:
         node = node_of(options.node, options.test)
         mirror = Mirror(folder=cache_place(None))
-        explained = subjects(_file(node), node, stimuli=options.stimuli, mirror=mirror)
+        explained = select_tests(_file(node), node, stimuli=options.stimuli, mirror=mirror)
         report = read_report(options.report) if options.report is not None else None
         texts = ["\n".join(_lines(node, subject, report)) for subject in explained]
     except UsageError as error:
@@ -81,9 +81,9 @@ def _lines(node: Node, subject: Subject, report: Report | None) -> Iterator[str]
     line = subject.file.test_line(test.name)
     yield printable(f"{test.name} ({test.kind}), {subject.file.file}:{line}")
     yield from _part("What it asks", question(subject))
-    yield from _part("What its numbers mean", numbers(subject))
-    yield from _part("What it is judged by", judgement(subject))
-    yield from _part("What it cannot see", blindness(subject))
+    yield from _part("What its numbers mean", interpretation(subject))
+    yield from _part("What it is judged by", decision_rule(subject))
+    yield from _part("What it cannot see", limitations(subject))
     if report is not None:
         for row in results_of(report, node, subject):
             yield from _part("What came out", result_paragraphs(row))

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_visualbias.cli.starting.choosing import choose
+from pytest_visualbias.cli.starting.choosing import choose_models
 from pytest_visualbias.cli.starting.first_spec import SPEC
-from pytest_visualbias.cli.starting.looking import look
-from pytest_visualbias.cli.starting.planning import plan, seen_lines
+from pytest_visualbias.cli.starting.looking import scan_repository
+from pytest_visualbias.cli.starting.planning import plan, summary_lines
 from pytest_visualbias.errors import printable
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def _init(options: argparse.Namespace) -> int:
     if not folder.is_dir():
         print(printable(f"{options.folder} is no folder; name a repository"), file=sys.stderr)
         return USAGE
-    seen = look(folder)
-    chosen = choose(seen, _recognise)
+    seen = scan_repository(folder)
+    chosen = choose_models(seen, _recognise)
     planned = plan(seen, chosen, forge=options.ci or seen.forge or "none", schema=options.schema)
-    for line in seen_lines(seen, chosen):
+    for line in summary_lines(seen, chosen):
         print(printable(line))
     print()
     if options.dry_run:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
 from pytest_visualbias.cli.suggesting.combining import suggestions
 from pytest_visualbias.cli.suggesting.measuring import chosen_model, measure
-from pytest_visualbias.cli.suggesting.showing import lines, table
+from pytest_visualbias.cli.suggesting.showing import table_lines, yaml_lines
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
@@ -104,7 +104,7 @@ def _show(loaded: LoadedSpec, measured: SuggestionBasis, proposed: tuple[Suggest
     print(printable(f"{loaded.file.file}: what '{measured.model}' supports"))
     for note in measured.notes:
         print(printable(note))
-    print("\n".join(["", *table(proposed), "", *lines(proposed), ""]))
+    print("\n".join(["", *table_lines(proposed), "", *yaml_lines(proposed), ""]))
     if any(suggestion.limits for suggestion in proposed):
         print(printable(f"paste these keys into the tests of {loaded.file.file}"))
     else:

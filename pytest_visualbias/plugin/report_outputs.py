@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pytest_visualbias.plugin.gate_items import RunOutcome
-    from pytest_visualbias.reports.github import SpecFault
+    from pytest_visualbias.reports.github import CollectionFault
     from pytest_visualbias.results import ResultRecord
 
 # It marks failed calls by itself, and GitHub shows ten of all of them.
@@ -90,7 +90,7 @@ def annotate(
     config: pytest.Config,
     terminalreporter: Any,
     results: Sequence[ResultRecord],
-    faults: Sequence[SpecFault],
+    faults: Sequence[CollectionFault],
     *,
     is_strict: bool,
 ) -> None:

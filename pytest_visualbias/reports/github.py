@@ -28,7 +28,7 @@ Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SpecFault:
+class CollectionFault:
     """A spec that could not be collected: its displayed path, and the error."""
 
     file: str
@@ -47,7 +47,7 @@ class _Note:
 
 def workflow_commands(
     results: Iterable[ResultRecord],
-    faults: Iterable[SpecFault],
+    faults: Iterable[CollectionFault],
     *,
     root: Path,
     workspace: Path | None,
@@ -71,7 +71,7 @@ def workflow_commands(
     return lines
 
 
-def _fault_notes(fault: SpecFault) -> Iterator[_Note]:
+def _fault_notes(fault: CollectionFault) -> Iterator[_Note]:
     """Yield a note for each located error of a spec, else one for the file."""
     places = [parse_location(line) for line in fault.text.splitlines() if line.strip()]
     title = "bias spec cannot be used"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_visualbias.cli.suggesting.basis import Basis
-from pytest_visualbias.cli.suggesting.limits import propose, propose_control, propose_likeness
+from pytest_visualbias.cli.suggesting.limits import propose, propose_control, propose_similarity
 from pytest_visualbias.statistics.intervals import largest_effect
 from pytest_visualbias.statistics.power import smallest_detectable_effect
 
@@ -218,12 +218,12 @@ def test_a_control_that_the_model_does_not_show_is_refused(effect: float, half: 
 
 
 def test_how_alike_a_set_is_may_move_by_as_much_as_its_interval_does() -> None:
-    found = propose_likeness(basis(0.4, 0.05, sides=()), can_grow=True)
+    found = propose_similarity(basis(0.4, 0.05, sides=()), can_grow=True)
     assert found.limits["max_shift"].value == 0.08
-    assert propose_likeness(basis(0.4, 0.05, sides=()), can_grow=False).limits == {}
+    assert propose_similarity(basis(0.4, 0.05, sides=()), can_grow=False).limits == {}
 
 
-@pytest.mark.parametrize("what", [propose, propose_likeness])
+@pytest.mark.parametrize("what", [propose, propose_similarity])
 def test_what_was_not_measured_gets_no_limit(what: type) -> None:
     found = what(basis(problem="not measured"), can_grow=True)
     assert (found.limits, found.refusals) == ({}, ("not measured",))

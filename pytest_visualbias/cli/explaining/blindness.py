@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pytest_visualbias.cli.explaining.subject import Subject
 
 
-def blindness(subject: Subject) -> Iterator[str]:
-    """Yield what a test cannot see, in paragraphs."""
+def limitations(subject: Subject) -> Iterator[str]:
+    """Yield paragraphs on what a test cannot detect."""
     if subject.test.compared:
         yield _detectable(subject)
     images = " or ".join(subject.name(role) for role in subject.sizes) or "its sets"
@@ -58,7 +58,7 @@ def _detectable(subject: Subject) -> str:
 
 
 def _needed(subject: Subject) -> str:
-    """Say how many images would show an absent effect to be within its limit."""
+    """Return how many images would show that an absent effect is within its limit."""
     needed = images_before_data(subject.spec, subject.test)
     if needed is None:
         return ""

@@ -25,8 +25,8 @@ CORRECTIONS = {"holm": "Holm's correction", "bh": "the correction of Benjamini a
 MOST_NAMED = 12
 
 
-def judgement(subject: Subject) -> Iterator[str]:
-    """Yield by what a test is judged, in paragraphs."""
+def decision_rule(subject: Subject) -> Iterator[str]:
+    """Yield paragraphs on how a test is judged."""
     test = subject.test
     if test.is_positive:
         yield from _control(subject)
@@ -46,7 +46,7 @@ def judgement(subject: Subject) -> Iterator[str]:
 
 
 def _sizes(test: BiasTest) -> str:
-    """Return up to which sizes the waiver of a test accepts each limit."""
+    """Return the accepted size of each limit that the waiver names."""
     sizes = test.accept.sizes(test.limits) if test.accept is not None else {}
     return ", ".join(f"{kind} up to {size:g}" for kind, size in sizes.items())
 
@@ -171,7 +171,7 @@ def _family(subject: Subject) -> Iterator[str]:
 
 
 def _over_runs(subject: Subject, count: int) -> Iterator[str]:
-    """Yield over how many p the correction of a training run is that is judged whole."""
+    """Yield the family size of each training run whose checkpoints are all judged."""
     for name in (model for model in subject.gated if gates_all(subject.spec.models[model])):
         together = subject.checkpoints.get(name)
         if together is None:

@@ -49,7 +49,7 @@ IDLE = (
 
 
 def question(subject: Subject) -> Iterator[str]:
-    """Yield what a test asks, in paragraphs."""
+    """Yield paragraphs on the question of a test."""
     test = subject.test
     outcome = "" if test.prediction is None else test.prediction.what
     yield QUESTIONS[test.kind].format(
@@ -68,7 +68,7 @@ def question(subject: Subject) -> Iterator[str]:
 
 
 def _counting(prediction: Prediction) -> str:
-    """Say which images count, and what counts as predicted."""
+    """Return which images count, and what counts as predicted."""
     folders = " or ".join(f"'{printable(label)}'" for label in prediction.labels)
     which = {
         "fpr": f"Only images count that lie in no folder {folders}",
@@ -92,8 +92,8 @@ def _has(subject: Subject, role: str) -> bool:
     return getattr(part, role, None) is not None
 
 
-def numbers(subject: Subject) -> Iterator[str]:
-    """Yield what its numbers mean, in paragraphs."""
+def interpretation(subject: Subject) -> Iterator[str]:
+    """Yield paragraphs on the meaning of a test's numbers."""
     if not subject.test.compared:
         yield (
             "The effect is that mean cosine: 1 where all images look the same to the model, near 0 "

@@ -45,14 +45,14 @@ def results_of(report: Report, node: Node, subject: Subject) -> tuple[ResultReco
 
 
 def _same(first: str, second: str) -> bool:
-    """Return whether two paths may be of one spec: reports name it as seen from pytest's root."""
+    """Return whether two paths can name the same spec, seen from different folders."""
     parts = [text.replace("\\", "/").removeprefix("./").split("/") for text in (first, second)]
     short, long = sorted(parts, key=len)
     return long[-len(short) :] == short
 
 
 def result_paragraphs(row: ResultRecord) -> Iterator[str]:
-    """Yield a result in paragraphs."""
+    """Yield paragraphs on one result."""
     step = shown_checkpoint(row)
     suffix = f", {step}," if step else ""
     where = f"'{printable(row.model)}'{suffix} at '{printable(row.layer)}'"

@@ -31,7 +31,7 @@ SEPARATOR = "::"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """What a node id, or a spec and the name of a test, say; "" for what they leave open."""
+    """Parts of a node id; "" for parts that it leaves open."""
 
     spec: str
     model: str = ""
@@ -41,7 +41,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """A test in its spec."""
+    """A test with its spec, models, sets and layers."""
 
     file: SpecFile
     test: BiasTest
@@ -53,35 +53,35 @@ class Subject:
 
     @property
     def spec(self) -> BiasSpec:
-        """What the spec says."""
+        """The spec of the test."""
         return self.file.spec
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that are asked for."""
+        """The models to explain."""
         return (self.model,) if self.model else tuple(self.spec.models)
 
     @property
     def gated(self) -> tuple[str, ...]:
-        """Those of them that the limits of the test can fail."""
+        """The models that limits can fail."""
         return tuple(name for name in self.models if is_gated(self.spec, name, self.test))
 
     @property
     def is_sized(self) -> bool:
-        """Whether the number of images is known of every set."""
+        """Whether the size of every set is known."""
         return self.sizes.keys() == concepts_of(self.test).keys()
 
     def name(self, role: str) -> str:
-        """Return the concept of a role, in quotes."""
+        """Return the quoted concept of a role."""
         return f"'{printable(concepts_of(self.test)[role])}'"
 
     def counted(self, role: str) -> str:
-        """Return the concept of a role with its number of images, where that is known."""
+        """Return the concept of a role with its size, if known."""
         count = self.sizes.get(role)
         return self.name(role) + (f" ({count} {self.noun(role)})" if count is not None else "")
 
     def noun(self, role: str) -> str:
-        """Return what the stimuli of a role are."""
+        """Return the kind of stimuli of a role."""
         concept = self.spec.concepts[concepts_of(self.test)[role]]
         if groups_path(self.spec, concepts_of(self.test)[role]) is not None:
             return "groups"
@@ -89,12 +89,12 @@ class Subject:
 
     @property
     def nouns(self) -> str:
-        """What the stimuli of all roles are."""
+        """The kinds of stimuli of all roles."""
         return " and ".join(dict.fromkeys(map(self.noun, concepts_of(self.test))))
 
 
 def node_of(first: str, second: str | None) -> Node:
-    """Return what was named: a node id, or a spec and a test."""
+    """Return the node of a node id, or of a spec and a test."""
     spec, *rest = first.split(SEPARATOR)
     if second is not None and rest:
         raise UsageError(f"'{first}' names a test already", f"leave out '{second}'")
@@ -104,10 +104,10 @@ def node_of(first: str, second: str | None) -> Node:
     return Node(spec=spec, model=model, test=test)
 
 
-def subjects(
+def select_tests(
     file: SpecFile, node: Node, *, stimuli: Path | Url | None = None, mirror: Mirror | None = None
 ) -> tuple[Subject, ...]:
-    """Return the test that is named, or all tests of the spec."""
+    """Return the named test, or all tests of the spec."""
     spec = file.spec
     if node.model and node.model not in spec.models:
         hint = did_you_mean(node.model, spec.models)
@@ -142,7 +142,7 @@ def subjects(
 
 
 def _counts(spec: BiasSpec, test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, int]:
-    """Return how many images, or groups, of each role count, as far as they are known."""
+    """Return the known number of images or groups of each role."""
     roles = {role: name for role, name in concepts_of(test).items() if name in sets}
     chosen = counted_stimuli(test, {role: sets[concept] for role, concept in roles.items()})
     return {role: len(group_stimuli(spec, stimuli)) for role, stimuli in chosen.items()}
@@ -151,7 +151,7 @@ def _counts(spec: BiasSpec, test: BiasTest, sets: Mapping[str, StimulusSet]) -> 
 def _sets(
     file: SpecFile, model: str, stimuli: Path | Url | None, mirror: Mirror | None
 ) -> tuple[Mapping[str, StimulusSet], tuple[str, ...]]:
-    """Return the sets of the concepts: paths are listed, and no image is read."""
+    """Return the sets and problems of the concepts without reading images."""
     try:
         checked = preflight(file, stimuli=stimuli, strict=False, digest=str, mirror=mirror)
     except SpecError as error:

@@ -40,18 +40,18 @@ class _Recognised(Protocol):
 
 
 class Recogniser(Protocol):
-    """Says which architecture of timm a checkpoint is of, as `models.recognition` does."""
+    """A function that recognises the timm architecture of a checkpoint."""
 
     def __call__(
         self, path: Path, *, named: Iterable[str] = (), guess: bool = True
     ) -> _Recognised | None:
-        """Return it, or None."""
+        """Return the architecture, or None."""
         ...  # pragma: no cover
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """A model of the spec: its name, its YAML in one line, and why it is that."""
+class ModelChoice:
+    """A model of the spec: its name, its YAML line, and the reason for it."""
 
     name: str
     text: str
@@ -59,10 +59,10 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
+class Selection:
     """The models of a first spec."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ModelChoice, ...]
     architecture: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
     needs: str = ""
@@ -74,8 +74,8 @@ class Chosen:
         return any(entry.name == "before" for entry in self.entries)
 
 
-def choose(seen: Repository, recognise: Recogniser) -> Chosen:
-    """Choose the newest checkpoint as the model after, and one that is called so as that before."""
+def choose_models(seen: Repository, recognise: Recogniser) -> Selection:
+    """Choose the newest checkpoint as 'after', and one named like a base model as 'before'."""
     largest = max((file.size for file in seen.checkpoints if not file.is_pointer), default=0)
     likely = [file for file in seen.checkpoints if file.is_pointer or file.size >= SHARE * largest]
     earlier = [file for file in likely if BEFORE.search(Path(file.path).name.lower())]
@@ -87,10 +87,10 @@ def choose(seen: Repository, recognise: Recogniser) -> Chosen:
         return dataclasses.replace(_unrecognised(seen, after, why), left_out=damaged)
     before = _before(seen, earlier, network, recognise)
     text = _timm(network.name, after, network.container)
-    entry = Entry(
+    entry = ModelChoice(
         name="after", text=text, why=f"its weights fit timm's {network.name}{_also(network)}"
     )
-    return Chosen(
+    return Selection(
         entries=(*([before[0]] if before else []), entry),
         architecture=network.name,
         checkpoints=(after, *([before[1]] if before else [])),
@@ -113,23 +113,23 @@ def _newest(
 
 def _of_before_only(
     seen: Repository, earlier: Sequence[Checkpoint], recognise: Recogniser
-) -> Chosen:
-    """Gate a checkpoint that is called like one before, where there is no other."""
+) -> Selection:
+    """Gate a checkpoint named like a base model if there is no other."""
     checkpoint = earlier[0]
     _, network, why, _ = _newest(seen, [checkpoint], recognise)
     if network is None:
         return _unrecognised(seen, checkpoint, why)
     text = _timm(network.name, checkpoint, network.container)
-    entry = Entry(
+    entry = ModelChoice(
         name="after", text=text, why=f"its weights fit timm's {network.name}{_also(network)}"
     )
-    return Chosen(entries=(entry,), architecture=network.name, checkpoints=(checkpoint,))
+    return Selection(entries=(entry,), architecture=network.name, checkpoints=(checkpoint,))
 
 
 def _recognised(
     seen: Repository, checkpoint: Checkpoint, recognise: Recogniser
 ) -> tuple[_Recognised | None, str]:
-    """Return what a checkpoint is of, or why that is not known."""
+    """Return the architecture of a checkpoint, or why it is unknown."""
     if checkpoint.is_pointer:
         return None, "it is a Git LFS pointer here; run 'git lfs pull' and 'visualbias init' again"
     named = [mention.name for mention in seen.mentions]
@@ -142,8 +142,8 @@ def _recognised(
 
 def _before(
     seen: Repository, earlier: Sequence[Checkpoint], recognised: _Recognised, recognise: Recogniser
-) -> tuple[Entry, Checkpoint] | None:
-    """Return the first checkpoint that is called like one before, and is of the same network."""
+) -> tuple[ModelChoice, Checkpoint] | None:
+    """Return the first checkpoint named like a base model with the same architecture."""
     for checkpoint in earlier:
         if checkpoint.is_pointer:
             continue
@@ -154,7 +154,7 @@ def _before(
         if same is not None:
             text = _timm(same.name, checkpoint, same.container)
             why = f"by its name the model before; its weights fit timm's {same.name}{_also(same)}"
-            return Entry(name="before", text=text, why=why), checkpoint
+            return ModelChoice(name="before", text=text, why=why), checkpoint
     return None
 
 
@@ -170,7 +170,7 @@ def _timm(name: str, checkpoint: Checkpoint, container: str | None = None) -> st
     return f"{{source: timm, name: {quoted(name)}, checkpoint: {path}{where}}}"
 
 
-def _unrecognised(seen: Repository, checkpoint: Checkpoint, why: str) -> Chosen:
+def _unrecognised(seen: Repository, checkpoint: Checkpoint, why: str) -> Selection:
     path = quoted(f"../{checkpoint.path}")
     if seen.factories:
         # One that the path of the checkpoint names is likelier than the first.
@@ -200,13 +200,13 @@ def _unrecognised(seen: Repository, checkpoint: Checkpoint, why: str) -> Chosen:
             f"put the name of timm's architecture in the place of {UNKNOWN}, or a 'factory' of "
             "yours: until then the run ends with an error that says so"
         )
-    entry = Entry(name="after", text=text, why=reason)
-    return Chosen(entries=(entry,), checkpoints=(checkpoint,), needs=needs)
+    entry = ModelChoice(name="after", text=text, why=reason)
+    return Selection(entries=(entry,), checkpoints=(checkpoint,), needs=needs)
 
 
-def _stand_in(seen: Repository) -> Chosen:
-    """Without a checkpoint, something that runs anywhere, and is called what it is."""
-    entry = Entry(
+def _stand_in(seen: Repository) -> Selection:
+    """Return a stand-in model that runs without a checkpoint."""
+    entry = ModelChoice(
         name=STAND_IN,
         text="{source: timm, name: test_resnet, pretrained: false}",
         why="no checkpoint was found; this is a tiny untrained network, which nothing gates",
@@ -214,4 +214,4 @@ def _stand_in(seen: Repository) -> Chosen:
     named = seen.mentions[0].name if seen.mentions else UNKNOWN
     line = f"after: {{source: timm, name: {named}, checkpoint: ../PATH_OF_YOUR_CHECKPOINT}}"
     needs = f"put your model in the place of '{STAND_IN}', such as {line}"
-    return Chosen(entries=(entry,), architecture="" if named == UNKNOWN else named, needs=needs)
+    return Selection(entries=(entry,), architecture="" if named == UNKNOWN else named, needs=needs)

@@ -21,7 +21,7 @@ ROOTS = ("src/",)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mention:
-    """A name in a call of timm's ``create_model``, and where it stands."""
+    """A name in a call of timm's ``create_model``, and its place."""
 
     name: str
     place: str
@@ -29,30 +29,32 @@ class Mention:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Factory:
-    """A function that can be called without arguments and seems to return a network."""
+    """A function without required arguments that seems to return a network."""
 
     call: str
     place: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """What one file says."""
+class CodeFindings:
+    """Networks that one file mentions or builds."""
 
     mentions: tuple[Mention, ...] = ()
     factories: tuple[Factory, ...] = ()
 
 
-def read_code(folder: Path, module: str) -> Found:
-    """Return what a file says of networks; nothing where it is not Python, or very long."""
+def read_code(folder: Path, module: str) -> CodeFindings:
+    """Return the networks in a file; empty if it is not Python or very long."""
     path = folder / module
     try:
         if path.stat().st_size > SMALL:
-            return Found()
+            return CodeFindings()
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return Found()
-    return Found(mentions=tuple(_mentions(tree, module)), factories=tuple(_factories(tree, module)))
+        return CodeFindings()
+    return CodeFindings(
+        mentions=tuple(_mentions(tree, module)), factories=tuple(_factories(tree, module))
+    )
 
 
 def _mentions(tree: ast.Module, module: str) -> Iterator[Mention]:
@@ -93,7 +95,7 @@ def _needs_arguments(given: ast.arguments) -> bool:
 
 
 def _importable(module: str) -> str | None:
-    """Return the name that a file is imported by, from the repository or its ``src``."""
+    """Return the module name of a file, relative to the repository or its ``src``."""
     for root in ROOTS:
         module = module.removeprefix(root)
     parts = module.removesuffix(".py").split("/")

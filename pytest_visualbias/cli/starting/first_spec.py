@@ -11,7 +11,7 @@ from pytest_visualbias.errors import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_visualbias.cli.starting.choosing import Chosen
+    from pytest_visualbias.cli.starting.choosing import Selection
 
 SPEC = "bias_specs/first.bias.yaml"
 SCHEMA = "bias_specs/bias.schema.json"
@@ -61,8 +61,8 @@ PEOPLE = """\
 """
 
 
-def first_spec(chosen: Chosen, *, has_schema: bool = False) -> str:
-    """Return the text of a spec with these models."""
+def first_spec(chosen: Selection, *, has_schema: bool = False) -> str:
+    """Return the text of a first spec."""
     lines = [*([MODELINE] if has_schema else []), *_comment(OPENING)]
     lines += ["visualbias: 1", "title: A first look, on drawings", "", "models:"]
     lines += [*_models(chosen), ""]
@@ -72,7 +72,7 @@ def first_spec(chosen: Chosen, *, has_schema: bool = False) -> str:
     return f"{text}\n{PEOPLE.format(models=models)}"
 
 
-def _models(chosen: Chosen) -> Iterator[str]:
+def _models(chosen: Selection) -> Iterator[str]:
     if not chosen.has_before and chosen.architecture and chosen.entries[0].name != STAND_IN:
         yield from _comment(
             "With a model before, growth is measured, too. Its own checkpoint, or timm's weights, "

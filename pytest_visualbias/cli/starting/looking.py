@@ -58,7 +58,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repository:
-    """What was seen."""
+    """Relevant files of a repository."""
 
     folder: Path
     needs_timm: str = ""
@@ -74,7 +74,7 @@ class Repository:
 
 @dataclass(slots=True)
 class _Walk:
-    """The files of a repository, as far as they are looked at."""
+    """A bounded walk over the files of a repository."""
 
     folder: Path
     left: int
@@ -131,8 +131,8 @@ class _Walk:
         return Path(entry.path).relative_to(self.folder).as_posix()
 
 
-def look(folder: Path) -> Repository:
-    """Look at a repository: names of files, and texts of those that configure or are Python."""
+def scan_repository(folder: Path) -> Repository:
+    """List checkpoints, and read the configuration and Python files of a repository."""
     walk = _Walk(folder, left=MOST_ENTRIES)
     walk.go(folder)
     code = [read_code(folder, module) for module in walk.modules]
@@ -159,7 +159,7 @@ def _with(folder: Path, names: tuple[str, ...], pattern: re.Pattern[str]) -> Ite
 
 
 def _text(path: Path) -> str:
-    """Return a small text, or nothing where there is none."""
+    """Return a small text file; empty if there is none."""
     try:
         if path.stat().st_size > SMALL:
             return ""
@@ -184,7 +184,7 @@ def _configured_by(folder: Path) -> str:
 
 
 def _forge(folder: Path) -> Forge | None:
-    """Return whose CI there is, else where the repository is pushed to."""
+    """Return the forge whose CI is configured, else that of the remote."""
     if (folder / ".gitlab-ci.yml").is_file():
         return "gitlab"
     if (folder / ".github").is_dir():

@@ -20,7 +20,7 @@ from pytest_visualbias.spec.schema import BiasSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_visualbias.cli.starting.choosing import Chosen
+    from pytest_visualbias.cli.starting.choosing import Selection
     from pytest_visualbias.cli.starting.looking import Repository
 
 PYTEST = "pytest.ini"
@@ -36,7 +36,7 @@ required_plugins = pytest-visualbias
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What is to be written."""
+    """Files to write, and notes to print."""
 
     files: dict[str, str]
     notes: tuple[str, ...]
@@ -45,9 +45,13 @@ class Plan:
 
 
 def plan(
-    seen: Repository, chosen: Chosen, *, forge: Literal["github", "gitlab", "none"], schema: bool
+    seen: Repository,
+    chosen: Selection,
+    *,
+    forge: Literal["github", "gitlab", "none"],
+    schema: bool,
 ) -> Plan:
-    """Return the files for a repository."""
+    """Return the files and notes for a repository."""
     files = {SPEC: first_spec(chosen, has_schema=schema)}
     if schema:
         files[SCHEMA] = json.dumps(BiasSpec.model_json_schema(), indent=2) + "\n"
@@ -81,8 +85,8 @@ def _configured(seen: Repository) -> str:
     )
 
 
-def seen_lines(seen: Repository, chosen: Chosen) -> Iterator[str]:
-    """Yield what was seen, a line each."""
+def summary_lines(seen: Repository, chosen: Selection) -> Iterator[str]:
+    """Yield what was detected in the repository, one line each."""
     yield f"timm: {f'in {seen.needs_timm}' if seen.needs_timm else 'not among the requirements'}"
     count = len(seen.checkpoints)
     files = "no file" if not count else "1 file" if count == 1 else f"{count} files"

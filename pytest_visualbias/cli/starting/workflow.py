@@ -11,7 +11,7 @@ from pytest_visualbias.reports.files import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_visualbias.cli.starting.choosing import Chosen
+    from pytest_visualbias.cli.starting.choosing import Selection
     from pytest_visualbias.cli.starting.looking import Repository
 
 WORKFLOW = ".github/workflows/visualbias.yml"
@@ -98,8 +98,8 @@ visualbias:
 """
 
 
-def github(seen: Repository, chosen: Chosen) -> str:
-    """Return a workflow of GitHub Actions."""
+def github(seen: Repository, chosen: Selection) -> str:
+    """Return a GitHub Actions workflow."""
     paths = ["bias_specs/**", *_folders(checkpoint.path for checkpoint in chosen.checkpoints)]
     return GITHUB.format(
         install=_install(seen),
@@ -116,7 +116,7 @@ def gitlab(seen: Repository) -> str:
 
 
 def includes() -> str:
-    """Return the lines that include it."""
+    """Return the lines that include the GitLab file."""
     return f"include:\n  - local: {INCLUDED}\n"
 
 
@@ -131,7 +131,7 @@ def _reports() -> str:
 
 
 def _folders(paths: Iterable[str]) -> list[str]:
-    """Return patterns for what lies beside checkpoints, as far as their names are plain."""
+    """Return glob patterns for the folders of checkpoints with plain names."""
     patterns: dict[str, None] = {}
     for path in paths:
         folder = posixpath.dirname(path)

@@ -24,7 +24,7 @@ ROLES = ("X", "Y", "A", "B")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Basis:
-    """The numbers of one test of one model at one layer."""
+    """Numbers of one test, model and layer that limits are derived from."""
 
     model: str
     layer: str
@@ -47,12 +47,12 @@ class Basis:
 
     @property
     def size(self) -> float:
-        """How large the effect is, in the direction that counts."""
+        """The effect's size in the counted direction."""
         return signed_magnitude(self.effect, self.alternative)
 
     @property
     def largest(self) -> float:
-        """The end of the interval that is farthest from no effect, in the direction that counts."""
+        """The interval's end farthest from zero in the counted direction."""
         return max(
             signed_magnitude(self.low, self.alternative),
             signed_magnitude(self.high, self.alternative),
@@ -60,7 +60,7 @@ class Basis:
 
     @property
     def smallest(self) -> float:
-        """The end that is nearest to none; zero where the interval holds it."""
+        """The interval's end nearest to zero; zero if it contains zero."""
         if self.low <= 0 <= self.high:
             return 0.0
         return max(
@@ -68,8 +68,8 @@ class Basis:
         )
 
 
-def counted(spec: BiasSpec, test: BiasTest) -> bool:
-    """Return whether the p of a test counts in the correction once it has limits."""
+def is_corrected(spec: BiasSpec, test: BiasTest) -> bool:
+    """Return whether a test's p-value joins the correction once it has limits."""
     is_judged = test.control is None and bool(test.compared)
     return is_judged and effective_settings(spec, test).evidence == "significant"
 
@@ -83,7 +83,7 @@ def basis_of(
     others: Sequence[ResultRecord],
     count: int,
 ) -> Basis:
-    """Return the numbers of a test."""
+    """Return the numbers of a test as a basis for limits."""
     start = Basis(model=record.model, layer=record.layer)
     if record.outcome == "error" or record.effect_judged is None:
         return _unmeasured(start, "; ".join(record.reasons))
@@ -94,7 +94,7 @@ def basis_of(
     plan = effective_settings(spec, test)
     pairs = test.compared[:1] if plan.sides == "targets" else test.compared
     sizes = {"X": record.n_x, "Y": record.n_y, "A": record.n_a, "B": record.n_b}
-    members = count if counted(spec, test) else 1
+    members = count if is_corrected(spec, test) else 1
     spreads, other = _spreads(record, others, pairs)
     error, freedom = _error(record, [size for size in sizes.values() if size])
     return Basis(
@@ -135,7 +135,7 @@ def _of_predictions(record: ResultRecord) -> dict[str, Any]:
 
 
 def _error(record: ResultRecord, sizes: Sequence[int]) -> tuple[float, float]:
-    """Return the standard error that an interval was made of, and its degrees of freedom, about."""
+    """Return the approximate standard error and degrees of freedom behind an interval."""
     sampled = [size for size in sizes if size > 1]
     if record.ci_low is None or record.ci_high is None or not sampled:
         return 0.0, 1.0
@@ -154,7 +154,7 @@ def _or(value: float | None, other: float) -> float:
 
 
 def _effects(record: ResultRecord) -> tuple[float, ...]:
-    """Return the judged effect of each trial or seed, of one that is alone its own."""
+    """Return the judged effects of all trials or seeds."""
     if record.effect_judged is None:
         return ()
     effects = (record.trials or {}).get("effect_judged") or [record.effect_judged]
@@ -164,7 +164,7 @@ def _effects(record: ResultRecord) -> tuple[float, ...]:
 def _spreads(
     record: ResultRecord, others: Sequence[ResultRecord], pairs: Sequence[tuple[str, str]]
 ) -> tuple[tuple[float, ...], str]:
-    """Return for each side how much scores change to the model that changes them the most."""
+    """Return, for each side, the spread of score changes to the model that changes most."""
     best: tuple[tuple[float, ...], str] = ((), "")
     for other in others:
         spreads = [_spread(record.scores, other.scores, pair) for pair in pairs]
@@ -179,7 +179,7 @@ def _spread(
     after: Mapping[str, Mapping[str, float]],
     roles: tuple[str, str],
 ) -> float | None:
-    """Return the standard deviation of changes within the two sets of a side."""
+    """Return the standard deviation of score changes within the two sets of a side."""
     squares, freedom = 0.0, 0
     for role in roles:
         old, new = before.get(role, {}), after.get(role, {})

@@ -11,7 +11,7 @@ from pytest_visualbias.cli.suggesting.limits import (
     Proposal,
     propose,
     propose_control,
-    propose_likeness,
+    propose_similarity,
 )
 from pytest_visualbias.evaluation.decision_rules import effective_settings
 
@@ -31,7 +31,7 @@ IDLE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suggestion:
-    """What is proposed for a test."""
+    """Suggested limits of one test."""
 
     test: str
     bases: tuple[Basis, ...]
@@ -42,16 +42,16 @@ class Suggestion:
 
 
 def suggestions(spec: BiasSpec, measured: SuggestionBasis) -> tuple[Suggestion, ...]:
-    """Return what is proposed for every test, in the order of the spec."""
-    return tuple(_of(spec, test, measured) for test in spec.tests)
+    """Return a suggestion for each test, in the order of the spec."""
+    return tuple(_suggest(spec, test, measured) for test in spec.tests)
 
 
-def _of(spec: BiasSpec, test: BiasTest, measured: SuggestionBasis) -> Suggestion:
+def _suggest(spec: BiasSpec, test: BiasTest, measured: SuggestionBasis) -> Suggestion:
     bases = measured.bases[test.name]
     if test.name in measured.controls:
         return Suggestion(test=test.name, bases=bases, refusals=(IDLE,))
     can_grow = test.name in measured.grows
-    proposals = [_at(test, basis, can_grow=can_grow) for basis in bases]
+    proposals = [_propose(test, basis, can_grow=can_grow) for basis in bases]
     limits, refusals = _combined(proposals, bases)
     needs_evidence = bool(limits) and not test.compared and test.evidence is None
     if needs_evidence and spec.settings.evidence == "significant":
@@ -68,20 +68,20 @@ def _of(spec: BiasSpec, test: BiasTest, measured: SuggestionBasis) -> Suggestion
     )
 
 
-def _at(test: BiasTest, basis: Basis, *, can_grow: bool) -> Proposal:
+def _propose(test: BiasTest, basis: Basis, *, can_grow: bool) -> Proposal:
     if test.prediction is not None:
         return propose_gap(basis, can_grow=can_grow)
     if test.is_positive:
         return propose_control(basis)
     if not test.compared:
-        return propose_likeness(basis, can_grow=can_grow)
+        return propose_similarity(basis, can_grow=can_grow)
     return propose(basis, can_grow=can_grow)
 
 
 def _combined(
     proposals: Sequence[Proposal], bases: Sequence[Basis]
 ) -> tuple[dict[str, Limit], tuple[str, ...]]:
-    """Return limits that every layer supports: the widest, as one limit holds for all of them."""
+    """Return the widest limit of all layers, because one limit holds for all of them."""
     several = len(bases) > 1
     limits: dict[str, Limit] = {}
     for key in dict.fromkeys(key for proposal in proposals for key in proposal.limits):

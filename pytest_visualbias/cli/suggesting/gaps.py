@@ -12,9 +12,9 @@ from pytest_visualbias.cli.suggesting.limits import (
     conditions,
     detectable,
     hidden_reason,
-    in_deviations,
     rounded_up,
     shift_limit,
+    to_within_sd,
 )
 from pytest_visualbias.results import format_effect
 from pytest_visualbias.statistics.power import smallest_detectable_effect, smallest_visible_gap
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def propose_gap(basis: Basis, *, can_grow: bool) -> Proposal:
-    """Propose limits for how far two rates, or mean probabilities, may lie apart."""
+    """Propose limits for a gap between two rates or mean probabilities."""
     if basis.problem:
         return Proposal(refusals=(basis.problem,))
     visible, growing = _visible(basis), _visible_growth(basis)
@@ -43,17 +43,17 @@ def propose_gap(basis: Basis, *, can_grow: bool) -> Proposal:
 
 
 def _visible(basis: Basis) -> float | None:
-    """Return the smallest gap that is significant beside such rates, or such a spread."""
+    """Return the smallest significant gap at these rates or this spread."""
     ((n_x, n_y),) = basis.sides
     if basis.rates is not None:
         near = min(*basis.rates, 1 - max(basis.rates))
         return smallest_visible_gap(n_x, n_y, near, basis.level, basis.alternative)
     d = smallest_detectable_effect(n_x, n_y, basis.level, basis.alternative)
-    return None if d is None else in_deviations(d, n_x, n_y) * basis.within
+    return None if d is None else to_within_sd(d, n_x, n_y) * basis.within
 
 
 def _visible_growth(basis: Basis) -> float | None:
-    """Return the smallest growth that is: by how much scores change, and if only few do."""
+    """Return the smallest significant growth of a gap."""
     ((n_x, n_y),) = basis.sides
     # Relabelled pairs have a mirror image, so that its p is two-sided.
     d = smallest_detectable_effect(n_x, n_y, basis.level, "two-sided")
@@ -61,7 +61,7 @@ def _visible_growth(basis: Basis) -> float | None:
         return None
     # A difference of scores that correlate by 0.5 spreads as either of them does.
     (spread,) = basis.spreads or (basis.within,)
-    least = in_deviations(d, n_x, n_y) * spread
+    least = to_within_sd(d, n_x, n_y) * spread
     if basis.rates is None:
         return least
     turned = smallest_visible_gap(n_x, n_y, 0.0, basis.level, "two-sided")

@@ -30,7 +30,7 @@ DIGITS = 9
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limit:
-    """A limit and what decided it."""
+    """A limit and the reason for it."""
 
     value: float
     reason: str
@@ -38,7 +38,7 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proposal:
-    """What is proposed for a test at one layer."""
+    """Proposed limits of a test at one layer."""
 
     limits: Mapping[str, Limit] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Proposal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Smallest:
-    """The smallest effect, and the smallest growth, that sets can tell from chance."""
+    """The smallest significant effect and growth."""
 
     effect: float
     growth: float
@@ -75,7 +75,7 @@ def propose(basis: Basis, *, can_grow: bool) -> Proposal:
 
 
 def shift_limit(basis: Basis, growth: Limit, step: float) -> Limit:
-    """Return the limit that an effect keeps if it vanishes, but not if it turns round."""
+    """Return a limit on shift that a vanishing effect keeps and a reversed one exceeds."""
     value = rounded_up(abs(basis.effect) + growth.value, step)
     reason = (
         f"the effect of '{basis.model}' is {format_effect(basis.effect)}: it may vanish, and "
@@ -85,14 +85,14 @@ def shift_limit(basis: Basis, growth: Limit, step: float) -> Limit:
 
 
 def _visible(basis: Basis) -> Smallest | None:
-    """Return the smallest effect that the permutations of both sides can detect."""
+    """Return the smallest significant effect and growth; None if there is none."""
     smallest = [
         smallest_detectable_effect(*side, basis.level, basis.alternative) for side in basis.sides
     ]
     changes = [smallest_detectable_effect(*side, basis.level, "greater") for side in basis.sides]
     spreads = basis.spreads or (1.0,) * len(basis.sides)
     apart = [
-        in_deviations(d, *side) * spread
+        to_within_sd(d, *side) * spread
         for d, side, spread in zip(changes, basis.sides, spreads, strict=True)
         if d is not None
     ]
@@ -107,21 +107,21 @@ def _visible(basis: Basis) -> Smallest | None:
 
 
 def detectable(basis: Basis) -> float | None:
-    """Return the smallest true effect that is found in 80 % of samples like the measured one."""
+    """Return the smallest true effect found in 80 % of samples like the measured one."""
     if not basis.error:
         return None
     return detectable_effect(basis.error, basis.freedom, basis.level, basis.alternative)
 
 
-def in_deviations(d: float, n_x: int, n_y: int) -> float:
-    """Return an effect size in standard deviations within the sets, instead of over both."""
+def to_within_sd(d: float, n_x: int, n_y: int) -> float:
+    """Return an effect size in within-set instead of overall standard deviations."""
     total, per_image = n_x + n_y, 1 / n_x + 1 / n_y
     t = d * math.sqrt((total - 2) / ((total - 1) * per_image - d * d))
     return t * math.sqrt(per_image)
 
 
 def hidden_reason(basis: Basis) -> str:
-    """Say that nothing could be told from chance, and what would change that."""
+    """Return why no effect can be significant, and what would change that."""
     sizes = _sizes(basis)
     enough = next(
         (n for n in range(2, MOST_IMAGES) if smallest_p(n, n, basis.alternative) <= basis.level),
@@ -175,7 +175,7 @@ def _on_growth(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
 
 
 def conditions(basis: Basis) -> str:
-    """Say what decides how much can be told from chance."""
+    """Return the set sizes and family size behind a smallest effect."""
     among = f", {basis.count} p" if basis.count > 1 else ""
     return f"({_sizes(basis)} images{among})"
 
@@ -185,7 +185,7 @@ def _sizes(basis: Basis) -> str:
 
 
 def propose_control(basis: Basis) -> Proposal:
-    """Propose what a positive control must show: half of what the model surely shows."""
+    """Propose the minimum effect of a positive control: half of the sure effect."""
     if basis.problem:
         return Proposal(refusals=(basis.problem,))
     visible = _visible(basis)
@@ -206,8 +206,8 @@ def propose_control(basis: Basis) -> Proposal:
     return Proposal(limits={"min_effect": limit}, detectable=detectable(basis))
 
 
-def propose_likeness(basis: Basis, *, can_grow: bool) -> Proposal:
-    """Propose a limit for how alike the images of one set are, which has no p."""
+def propose_similarity(basis: Basis, *, can_grow: bool) -> Proposal:
+    """Propose a limit for the similarity within one set, which has no p-value."""
     if basis.problem:
         return Proposal(refusals=(basis.problem,))
     if not can_grow:
@@ -219,7 +219,7 @@ def propose_likeness(basis: Basis, *, can_grow: bool) -> Proposal:
 
 
 def rounded_up(value: float, step: float) -> float:
-    """Return the next multiple of a step that is not below a value."""
+    """Return a value rounded up to a multiple of a step."""
     return round(math.ceil(round(value / step, DIGITS)) * step, DIGITS)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli.suggesting.basis import basis_of, counted
+from pytest_visualbias.cli.suggesting.basis import basis_of, is_corrected
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.evaluation.preflight import Preflight
 from pytest_visualbias.evaluation.training_run import judged_together
@@ -39,7 +39,7 @@ UNMEASURED = ("error", "invalid")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuggestionBasis:
-    """What was measured of a spec."""
+    """Measurements of a spec that suggestions are derived from."""
 
     model: str
     bases: Mapping[str, tuple[Basis, ...]]
@@ -49,7 +49,7 @@ class SuggestionBasis:
 
 
 def chosen_model(spec: BiasSpec, named: str | None) -> str:
-    """Return the model that limits are derived from: the named one, else the one before."""
+    """Return the model to derive limits from: the named one, else the base model."""
     if named is not None and named not in spec.models:
         raise UsageError(f"--model: there is no model '{named}'", did_you_mean(named, spec.models))
     trained = [name for name, entry in spec.models.items() if not is_random(entry)]
@@ -72,14 +72,16 @@ def chosen_model(spec: BiasSpec, named: str | None) -> str:
 def measure(
     session: EvaluationRun, loaded: LoadedSpec, model: str, *, seeds: int
 ) -> SuggestionBasis:
-    """Measure a model, those compared with it, and untrained networks of its architecture."""
+    """Measure a model, its comparison models, and untrained networks of its architecture."""
     widened, random, notes = _with_untrained(loaded, model, seeds)
     spec = widened.file.spec
     rest = [name for name, entry in spec.models.items() if name != model and not is_random(entry)]
     grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, rest))
     controls = _idle_controls(loaded.file)
     count = sum(
-        counted(spec, test) * (3 if test.name in grows else 1) * len(gated_layers_of(spec, test))
+        is_corrected(spec, test)
+        * (3 if test.name in grows else 1)
+        * len(gated_layers_of(spec, test))
         for test in spec.tests
         if test.name not in controls
     ) * max(judged_together(loaded.file, session.mirror).values(), default=1)
@@ -113,7 +115,7 @@ def measure(
 
 
 def _idle_controls(file: SpecFile) -> frozenset[str]:
-    """Return the controls of the suite that are measured only, for want of a floor."""
+    """Return the suite's controls that have no minimum effect."""
     choice = file.spec.suite
     if choice is None:
         return frozenset()
@@ -130,7 +132,7 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
 
 
 def _is_base(spec: BiasSpec, test: BiasTest, model: str, rest: list[str]) -> bool:
-    """Return whether growth is measured from a model, or will be once there is one after it."""
+    """Return whether growth is, or will be, measured from a model."""
     if not rest:
         return model == (test.growth_from or BEFORE)
     return any(growth_base(spec, test, name) == model for name in rest)
@@ -146,7 +148,7 @@ def _row(
 def _with_untrained(
     loaded: LoadedSpec, model: str, seeds: int
 ) -> tuple[LoadedSpec, str | None, list[str]]:
-    """Return a spec that has an untrained model, its name, and why there is none."""
+    """Return a spec with an untrained model, that model's name, and notes if there is none."""
     spec = loaded.file.spec
     if not any(map(_compares_untrained, spec.tests)):
         return loaded, None, []
@@ -175,12 +177,12 @@ def _with_untrained(
 
 
 def _compares_untrained(test: BiasTest) -> bool:
-    """Return whether an untrained network is a ground for limits: its classifier knows no class."""
+    """Return whether an untrained network is a meaningful comparison for a test."""
     return test.prediction is None
 
 
 def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:
-    """Return the entry of the same architecture without what it has learned."""
+    """Return an entry of the same architecture with random weights."""
     if not isinstance(entry, NetworkEntry):
         return None
     nothing: dict[str, object] = {"checkpoint": None, "container": None, "prefix": None}

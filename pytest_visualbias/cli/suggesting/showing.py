@@ -23,8 +23,8 @@ NOTHING = "-"
 PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 
 
-def table(suggestions: Sequence[Suggestion]) -> Iterator[str]:
-    """Yield the lines of a table, a row for every test and layer."""
+def table_lines(suggestions: Sequence[Suggestion]) -> Iterator[str]:
+    """Yield the lines of a table with a row for each test and layer."""
     rows = [HEAD, *(row for suggestion in suggestions for row in _rows(suggestion))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     for row in rows:
@@ -52,8 +52,8 @@ def _numbers(basis: Basis) -> tuple[str, str, str]:
     return format_effect(basis.effect), interval, untrained
 
 
-def lines(suggestions: Sequence[Suggestion]) -> Iterator[str]:
-    """Yield what is proposed as YAML, each key with its reason as a comment."""
+def yaml_lines(suggestions: Sequence[Suggestion]) -> Iterator[str]:
+    """Yield the suggestions as YAML, each key with its reason as a comment."""
     yield "tests:"
     for suggestion in suggestions:
         yield f"  - name: {_quoted(suggestion.test)}"

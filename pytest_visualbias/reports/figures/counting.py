@@ -11,13 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pytest_visualbias.reports.bias_counts import bias_counts
-from pytest_visualbias.reports.figures.gathering import by_place
+from pytest_visualbias.reports.figures.gathering import group_by_layer
 from pytest_visualbias.reports.figures.style import (
     WIDTH,
+    clip,
     legend,
     model_looks,
     panels_of,
-    plain,
     title,
 )
 
@@ -49,13 +49,13 @@ MARK = "!"
 
 
 def thresholds() -> list[float]:
-    """Return where curves are evaluated: so densely that a step looks like one."""
+    """Return the thresholds of a curve, dense enough for steps to look vertical."""
     return [float(t) for t in np.geomspace(LEAST, MOST, 241)]
 
 
-def count_curves(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the number of biases over the threshold of p: spec, layer and figure."""
-    for spec, layer, members in by_place(records):
+def count_curve_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield curves of the number of biases over thresholds: spec, layer and figure."""
+    for spec, layer, members in group_by_layer(records):
         cells = [
             count for count in bias_counts(members, thresholds(), p=P) if count.tests >= FEWEST
         ]
@@ -114,11 +114,11 @@ def _has(cells: Iterable[BiasCounts], name: str) -> bool:
 def _name(cell: BiasCounts) -> str:
     untrained = " (untrained)" if cell.role == "random" else ""
     lost = f" {MARK} control failed" if cell.control == "failed" else ""
-    return f"{plain(cell.model, 28)}{untrained}{lost}"
+    return f"{clip(cell.model, 28)}{untrained}{lost}"
 
 
-def count_maps(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
-    """Yield maps of models and layers: spec, no layer, and figure."""
+def count_map_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield maps of bias counts over models and layers: spec, no layer, and figure."""
     specs: dict[str, list[BiasCounts]] = defaultdict(list)
     for cell in bias_counts(records, [THRESHOLD], p=P):
         if cell.tests >= FEWEST:
@@ -148,7 +148,7 @@ def _maps(spec: str, cells: Sequence[BiasCounts]) -> Figure:
         axes.set_title(caption)
         axes.set_xticks(
             range(len(layers)),
-            [plain(layer, 16) for layer in layers],
+            [clip(layer, 16) for layer in layers],
             rotation=45,
             ha="right",
             rotation_mode="anchor",
@@ -169,7 +169,7 @@ def _maps(spec: str, cells: Sequence[BiasCounts]) -> Figure:
 
 def _title(cells: Iterable[BiasCounts], model: str) -> str:
     role = next(cell.role for cell in cells if cell.model == model)
-    return plain(model, 24) + (" (untrained)" if role == "random" else "")
+    return clip(model, 24) + (" (untrained)" if role == "random" else "")
 
 
 def _write(

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 
 from pytest_visualbias.reports.bias_counts import POSITIVE
-from pytest_visualbias.reports.figures.gathering import by_place, is_of
+from pytest_visualbias.reports.figures.gathering import group_by_layer, has_unit
 from pytest_visualbias.reports.figures.style import (
     COLOURS,
     GREY,
     LIMIT,
     UNITS,
     WIDTH,
+    axis_limit,
+    clip,
     legend,
     model_looks,
     panels_of,
-    plain,
     title,
-    widest,
 )
 from pytest_visualbias.reports.formatting import limits_of
 from pytest_visualbias.reports.series_notes import shown_checkpoint
@@ -55,11 +55,13 @@ GROWING: dict[Unit, str] = {"effects": "|d|", "similarities": "|cosine|", "gaps"
 GREW, SHRANK = COLOURS[1], COLOURS[0]
 
 
-def forests(
+def forest_figures(
     records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield forests of the judged effects of a unit: spec, layer and figure."""
-    for spec, layer, members in by_place(record for record in records if is_of(record, unit)):
+    """Yield forest plots of effects of one unit: spec, layer and figure."""
+    for spec, layer, members in group_by_layer(
+        record for record in records if has_unit(record, unit)
+    ):
         looks = model_looks(members)
         models = list(looks)
         for start in range(0, len(models), COLUMNS):
@@ -81,7 +83,7 @@ def _forest(
     tests = list(dict.fromkeys(record.test for record in records))
     figure, panels = _side_by_side(len(looks), len(tests))
     members = [record for record in records if record.model in looks]
-    reach = widest([value for record in members for value in _extent(record)], unit)
+    reach = axis_limit([value for record in members for value in _extent(record)], unit)
     for axes, (model, look) in zip(panels, looks.items(), strict=True):
         axes.set_title(_named(model, (record for record in members if record.model == model)))
         _rows(axes, tests, reach)
@@ -98,7 +100,7 @@ def _forest(
 
 
 def _marks(records: Sequence[ResultRecord], *, has_intervals: bool) -> Iterator[Line2D]:
-    """Yield what the legend of a forest explains; where there is no p, a point is a point."""
+    """Yield the legend entries of a forest plot."""
     style: dict[str, Any] = {"color": "k", "marker": "o", "ms": 4}
     style["linestyle"] = "-" if has_intervals else ""
     if any(record.p_verdict is not None for record in records):
@@ -109,7 +111,7 @@ def _marks(records: Sequence[ResultRecord], *, has_intervals: bool) -> Iterator[
 
 
 def _side_by_side(count: int, tests: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of one row of panels with a row for each test in them."""
+    """Return a figure with one row of panels, each with a row per test."""
     width = max(WIDTH, NAMES + PANEL * count)
     return panels_of(count, COLUMNS, height=ROW * tests + 0.5, width=width)
 
@@ -120,7 +122,7 @@ def _extent(record: ResultRecord) -> list[float]:
 
 
 def _limits(record: ResultRecord) -> list[float]:
-    """Return where the limits on the effect lie on its axis, as its alternative has them."""
+    """Return the positions of the limits on the effect."""
     if record.control != "positive":
         return limits_of(record)
     least = record.limits.get("min_effect")
@@ -131,7 +133,7 @@ def _limits(record: ResultRecord) -> list[float]:
 
 
 def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
-    """Prepare an axis of effects and a row for each test, the first one on top."""
+    """Prepare an axis with one row per test, the first on top."""
     axes.set_xlim(-reach, reach)
     axes.set_ylim(len(tests) - 0.4, -0.6)
     axes.axvline(0, color=GREY, lw=0.8, zorder=0)
@@ -141,14 +143,14 @@ def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
 
 
 def _named(model: str, records: Iterable[ResultRecord]) -> str:
-    """Return the name of a model, and of a training run the checkpoint that is drawn."""
+    """Return the model's name, with the drawn checkpoint of a training run."""
     step = next(filter(None, map(shown_checkpoint, records)), "")
-    return f"{plain(model, 24)}, {plain(step, 14)}" if step else plain(model, 26)
+    return f"{clip(model, 24)}, {clip(step, 14)}" if step else clip(model, 26)
 
 
 def _name_tests(axes: Axes, tests: Sequence[str], records: Iterable[ResultRecord]) -> None:
     controls = {record.test for record in records if record.control in POSITIVE}
-    names = [plain(test) + (" (control)" if test in controls else "") for test in tests]
+    names = [clip(test) + (" (control)" if test in controls else "") for test in tests]
     axes.set_yticks(range(len(tests)), names)
 
 
@@ -172,12 +174,12 @@ def _point(axes: Axes, row: int, record: ResultRecord, look: Mapping[str, Any]) 
     axes.vlines(_limits(record), row - 0.38, row + 0.38, color=LIMIT, lw=1.5)
 
 
-def dumbbells(
+def before_after_figures(
     records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield every effect before and after: spec, layer and figure, a panel for each model after."""
-    grown = (record for record in records if record.growth is not None and is_of(record, unit))
-    for spec, layer, members in by_place(grown):
+    """Yield plots of effects before and after, one panel per model: spec, layer and figure."""
+    grown = (record for record in records if record.growth is not None and has_unit(record, unit))
+    for spec, layer, members in group_by_layer(grown):
         pairs: dict[tuple[str, str], list[tuple[ResultRecord, GrowthRecord]]] = {}
         for record in members:
             if record.growth is not None:
@@ -201,10 +203,10 @@ def _dumbbell(
 ) -> Figure:
     tests = list(dict.fromkeys(record.test for pair in pairs.values() for record, _ in pair))
     changes = [growth for changed in pairs.values() for _, growth in changed]
-    reach = widest((end for growth in changes for end in (growth.before, growth.after)), unit)
+    reach = axis_limit((end for growth in changes for end in (growth.before, growth.after)), unit)
     figure, panels = _side_by_side(len(pairs), len(tests))
     for axes, ((base, model), changed) in zip(panels, pairs.items(), strict=True):
-        axes.set_title(f"{plain(base, 24)} → {_named(model, (record for record, _ in changed))}")
+        axes.set_title(f"{clip(base, 24)} → {_named(model, (record for record, _ in changed))}")
         _rows(axes, tests, reach)
         axes.set_xlabel(UNITS[unit][0])
         for record, growth in changed:

@@ -21,21 +21,21 @@ Prints = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """What figures are drawn of."""
+    """Merged results of one or several runs."""
 
     records: tuple[ResultRecord, ...]
     names: Mapping[Key, tuple[str, Prints]]
 
 
-def gathered(reports: Sequence[Report]) -> Study:
-    """Put the results of several runs together."""
-    prints = [_prints(report.models) for report in reports]
+def merge_reports(reports: Sequence[Report]) -> Study:
+    """Merge the results of several runs, with a unique name for each model."""
+    prints = [_fingerprints(report.models) for report in reports]
     known: dict[Key, dict[Prints, str]] = defaultdict(dict)
     for number, (report, fingerprints) in enumerate(zip(reports, prints, strict=True), 1):
         labels = _labels(report.models)
         for key in dict.fromkeys((result.spec, result.model) for result in report.results):
             known[key].setdefault(fingerprints.get(key, (f"run {number}",)), labels.get(key, ""))
-    display_names = {key: _shown(key[1], alike) for key, alike in known.items()}
+    display_names = {key: _unique_names(key[1], alike) for key, alike in known.items()}
     records: dict[tuple[str, ...], ResultRecord] = {}
     names: dict[Key, tuple[str, Prints]] = {}
     for number, (report, fingerprints) in enumerate(zip(reports, prints, strict=True), 1):
@@ -50,8 +50,10 @@ def gathered(reports: Sequence[Report]) -> Study:
     return Study(records=tuple(records.values()), names=names)
 
 
-def by_place(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, list[ResultRecord]]]:
-    """Yield the spec, the layer and the records of every spec and layer."""
+def group_by_layer(
+    records: Iterable[ResultRecord],
+) -> Iterator[tuple[str, str, list[ResultRecord]]]:
+    """Yield each spec and layer with its records."""
     places: dict[tuple[str, str], list[ResultRecord]] = defaultdict(list)
     for record in records:
         places[record.spec, record.layer].append(record)
@@ -59,8 +61,8 @@ def by_place(records: Iterable[ResultRecord]) -> Iterator[tuple[str, str, list[R
         yield spec, layer, place
 
 
-def _prints(models: Iterable[ModelRecord]) -> dict[Key, Prints]:
-    """Return the fingerprints of every model that has some."""
+def _fingerprints(models: Iterable[ModelRecord]) -> dict[Key, Prints]:
+    """Return the fingerprints of each model that has any."""
     return {
         (model.spec, model.model): tuple(str(trial["fingerprint"]) for trial in model.trials)
         for model in models
@@ -69,7 +71,7 @@ def _prints(models: Iterable[ModelRecord]) -> dict[Key, Prints]:
 
 
 def _labels(models: Iterable[ModelRecord]) -> dict[Key, str]:
-    """Return what trials are called: names of checkpoints, mostly."""
+    """Return the first trial's label of each model, usually its checkpoint."""
     return {
         (model.spec, model.model): str(model.trials[0].get("label", ""))
         for model in models
@@ -77,8 +79,8 @@ def _labels(models: Iterable[ModelRecord]) -> dict[Key, str]:
     }
 
 
-def _shown(name: str, alike: Mapping[Prints, str]) -> dict[Prints, str]:
-    """Return a name for each of the models that were called alike."""
+def _unique_names(name: str, alike: Mapping[Prints, str]) -> dict[Prints, str]:
+    """Return a unique name for each model that shares one name."""
     if len(alike) == 1:
         return dict.fromkeys(alike, name)
     labels = list(alike.values())
@@ -88,11 +90,11 @@ def _shown(name: str, alike: Mapping[Prints, str]) -> dict[Prints, str]:
     }
 
 
-def is_of(record: ResultRecord, unit: Unit) -> bool:
-    """Return whether a result was measured, in a unit: only what is in one unit has one axis."""
+def has_unit(record: ResultRecord, unit: Unit) -> bool:
+    """Return whether a result has a measured effect of a unit."""
     return record.effect_judged is not None and unit_of(record) == unit
 
 
 def is_effect(record: ResultRecord) -> bool:
-    """Return whether a result is a standardised effect that was measured."""
-    return is_of(record, "effects")
+    """Return whether a result has a measured standardised effect."""
+    return has_unit(record, "effects")

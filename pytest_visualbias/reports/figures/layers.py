@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from pytest_visualbias.reports.figures.gathering import is_of
+from pytest_visualbias.reports.figures.gathering import has_unit
 from pytest_visualbias.reports.figures.style import (
     GREY,
     UNITS,
+    axis_limit,
+    clip,
     legend,
     model_looks,
     panels_of,
-    plain,
     title,
-    widest,
 )
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ WITH_INTERVALS = 4
 RECORDED: Mapping[str, Any] = {"color": GREY, "marker": ".", "ms": 4, "lw": 1, "linestyle": ":"}
 
 
-def sweeps(
+def layer_figures(
     records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the effect of each test over the layers: spec, no layer, and figure."""
+    """Yield plots of each test over the layers: spec, no layer, and figure."""
     specs: dict[str, list[ResultRecord]] = defaultdict(list)
     for record in records:
-        if is_of(record, unit):
+        if has_unit(record, unit):
             specs[record.spec].append(record)
     for spec, members in specs.items():
         layers = list(dict.fromkeys(record.layer for record in members))
@@ -54,10 +54,10 @@ def sweeps(
             continue
         for start in range(0, len(tests), ON_A_PAGE):
             selected = tests[start : start + ON_A_PAGE]
-            yield spec, "", _sweep(spec, members, selected, layers, unit)
+            yield spec, "", _figure(spec, members, selected, layers, unit)
 
 
-def _sweep(
+def _figure(
     spec: str,
     records: Sequence[ResultRecord],
     tests: Sequence[str],
@@ -68,12 +68,12 @@ def _sweep(
     recorded = _recorded(records, looks)
     members = [record for record in records if record.test in tests]
     has_intervals = len(looks) <= WITH_INTERVALS
-    reach = widest(
+    reach = axis_limit(
         (end for record in members for end in _ends(record, has_intervals=has_intervals)), unit
     )
     figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
     for axes, test in zip(panels, tests, strict=True):
-        axes.set_title(plain(test, 30), fontsize=7)
+        axes.set_title(clip(test, 30), fontsize=7)
         axes.axhline(0, color=GREY, lw=0.8, zorder=0)
         axes.set_ylim(-reach, reach)
         for model, look in looks.items():
@@ -84,13 +84,13 @@ def _sweep(
             axes.plot(
                 [layers.index(layer) for layer in ends], list(ends.values()), **RECORDED, gid=base
             )
-        axes.set_xticks(range(len(layers)), [plain(layer, 16) for layer in layers], rotation=90)
+        axes.set_xticks(range(len(layers)), [clip(layer, 16) for layer in layers], rotation=90)
     figure.supylabel(UNITS[unit][0], fontsize=8)
     beside = ", with their intervals" if has_intervals else ""
     title(figure, f"{unit.capitalize()} over the layers{beside}", spec)
-    marks = [Line2D([], [], ms=3.5, **look, label=plain(model)) for model, look in looks.items()]
+    marks = [Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()]
     bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
-    marks += [Line2D([], [], **RECORDED, label=f"{plain(base)} (recorded)") for base in bases]
+    marks += [Line2D([], [], **RECORDED, label=f"{clip(base)} (recorded)") for base in bases]
     legend(figure, marks)
     return figure
 
@@ -98,7 +98,7 @@ def _sweep(
 def _recorded(
     records: Iterable[ResultRecord], known: Container[str]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return by test what results of before were recorded, over the layers: of no model here."""
+    """Return recorded effects before, by test, model and layer, of models not measured here."""
     by_test: dict[str, dict[str, dict[str, float]]] = {}
     for record in records:
         if record.growth is not None and record.growth.base not in known:

@@ -11,16 +11,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pytest_visualbias.reports.bias_counts import label_summaries, rank_correlations
-from pytest_visualbias.reports.figures.gathering import by_place, is_of
+from pytest_visualbias.reports.figures.gathering import group_by_layer, has_unit
 from pytest_visualbias.reports.figures.style import (
     COLOURS,
     GREY,
     UNITS,
+    axis_limit,
+    clip,
     legend,
     panels_of,
-    plain,
     title,
-    widest,
 )
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ NAMED = 3
 def transfer_figures(
     records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the effect of each test before against after: spec, layer and figure."""
+    """Yield plots of effects after against before: spec, layer and figure."""
     grown = [
         record
         for record in records
-        if record.growth is not None and record.outcome != "invalid" and is_of(record, unit)
+        if record.growth is not None and record.outcome != "invalid" and has_unit(record, unit)
     ]
-    for spec, layer, members in by_place(grown):
+    for spec, layer, members in group_by_layer(grown):
         correlations = rank_correlations(members)
         for start in range(0, len(correlations), ON_A_PAGE):
             page = [
@@ -57,7 +57,9 @@ def transfer_figures(
                 for correlation in correlations[start : start + ON_A_PAGE]
             ]
             figure, panels = panels_of(len(page), COLUMNS, height=2.7)
-            reach = widest((end for _, ours in page for our in ours for end in _ends(our)), unit)
+            reach = axis_limit(
+                (end for _, ours in page for our in ours for end in _ends(our)), unit
+            )
             for axes, (transfer, ours) in zip(panels, page, strict=True):
                 _scatter(axes, transfer, ours, reach)
             for axes in panels[::COLUMNS]:
@@ -93,12 +95,12 @@ def _scatter(
     axes.plot(*zip(*ends, strict=True), "o", ms=3.5, color=COLOURS[0], alpha=0.8)
     _name(axes, records)
     caption = f"Spearman's ρ = {transfer.spearman:+.2f} (k = {transfer.k})"
-    axes.set_title(f"{plain(transfer.base, 18)} → {plain(transfer.model, 18)}\n{caption}")
+    axes.set_title(f"{clip(transfer.base, 18)} → {clip(transfer.model, 18)}\n{caption}")
     axes.set_xlabel(f"before: {UNITS[transfer.of][0]}")
 
 
 def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
-    """Mark the tests that moved most by a number, and name them in a corner."""
+    """Mark the tests that changed most by a number, and name them in a corner."""
     moved = sorted(records, key=lambda record: -abs(_ends(record)[1] - _ends(record)[0]))[:NAMED]
     for number, record in enumerate(moved, 1):
         axes.plot(*([end] for end in _ends(record)), "o", ms=3.5, color=COLOURS[1])
@@ -110,9 +112,7 @@ def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
             ha="right",
             fontsize=6,
         )
-    names = "\n".join(
-        f"{number} {plain(record.test, 26)}" for number, record in enumerate(moved, 1)
-    )
+    names = "\n".join(f"{number} {clip(record.test, 26)}" for number, record in enumerate(moved, 1))
     axes.text(
         *(0.98, 0.02, f"moved most\n{names}"),
         transform=axes.transAxes,
@@ -123,7 +123,7 @@ def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
 
 
 def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
-    """Yield what the models of each label show: the label's key, no layer, and figure."""
+    """Yield plots of effect and growth by label: key, no layer, and figure."""
     singles: dict[str, list[ResultRecord]] = defaultdict(list)
     for record in records:
         singles[record.model].append(record)
@@ -137,7 +137,7 @@ def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, F
 
 
 def _order(row: LabelSummary) -> float:
-    """Sort labels that are numbers by size, before the others in their order."""
+    """Return a sort key that puts numeric labels first, by size."""
     try:
         number = float(row.value)
     except ValueError:
@@ -158,9 +158,9 @@ def _labels(
     for axes, (name, caption) in zip(panels, measured, strict=True):
         axes.axhline(0, color=GREY, lw=0.8)
         axes.set_ylabel(f"{caption} (standard deviations)")
-        axes.set_xlabel(plain(key))
+        axes.set_xlabel(clip(key))
         ticks = [
-            f"{plain(row.value, 18)}\n{row.models} model{'s' * (row.models != 1)}" for row in rows
+            f"{clip(row.value, 18)}\n{row.models} model{'s' * (row.models != 1)}" for row in rows
         ]
         axes.set_xticks(range(len(rows)), ticks)
         axes.set_xlim(-0.6, len(rows) - 0.4)
@@ -169,7 +169,7 @@ def _labels(
                 axes.hlines(mean, place - 0.3, place + 0.3, color="k", lw=2)
             ys = [y for summary in summaries if (y := getattr(summary, name)) is not None]
             axes.plot(_spread(place, len(ys)), ys, "o", ms=4, color=COLOURS[0], alpha=0.7)
-    title(figure, f"Models by {plain(key)}")
+    title(figure, f"Models by {clip(key)}")
     marks = [
         Line2D([], [], color="k", lw=2, label="mean over all results"),
         Line2D([], [], color=COLOURS[0], marker="o", ms=4, ls="", label="one model"),
@@ -179,7 +179,7 @@ def _labels(
 
 
 def _spread(place: float, count: int) -> list[float]:
-    """Return places beside each other, so that points with one value can be told apart."""
+    """Return positions side by side, so that equal points stay distinguishable."""
     return [
         place + (index - (count - 1) / 2) * min(0.08, 0.5 / max(1, count)) for index in range(count)
     ]

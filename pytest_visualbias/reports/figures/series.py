@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from pytest_visualbias.reports.figures.gathering import by_place, is_of
+from pytest_visualbias.reports.figures.gathering import group_by_layer, has_unit
 from pytest_visualbias.reports.figures.style import (
     GREY,
     LIMIT,
     UNITS,
+    axis_limit,
+    clip,
     legend,
     model_looks,
     panels_of,
-    plain,
     title,
-    widest,
 )
 from pytest_visualbias.reports.formatting import limits_of
 from pytest_visualbias.reports.series_notes import axis_positions, growth_reference
@@ -38,21 +38,23 @@ ON_A_PAGE = 24
 MOST_NAMES = 8
 
 
-def courses(
+def training_run_figures(
     records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the effect of each test over a training run: spec, layer, and figure."""
-    in_series = [record for record in records if record.series is not None and is_of(record, unit)]
-    for spec, layer, members in by_place(in_series):
+    """Yield plots of each test over a training run: spec, layer and figure."""
+    in_series = [
+        record for record in records if record.series is not None and has_unit(record, unit)
+    ]
+    for spec, layer, members in group_by_layer(in_series):
         tests = list(dict.fromkeys(record.test for record in members))
         for start in range(0, len(tests), ON_A_PAGE):
             selected = [
                 record for record in members if record.test in tests[start : start + ON_A_PAGE]
             ]
-            yield spec, layer, _course(spec, layer, selected, model_looks(members), unit)
+            yield spec, layer, _figure(spec, layer, selected, model_looks(members), unit)
 
 
-def _course(
+def _figure(
     spec: str,
     layer: str,
     records: Sequence[ResultRecord],
@@ -60,22 +62,22 @@ def _course(
     unit: Unit,
 ) -> Figure:
     tests = list(dict.fromkeys(record.test for record in records))
-    reach = widest((end for record in records for end in _ends(record)), unit)
+    reach = axis_limit((end for record in records for end in _ends(record)), unit)
     figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
     for axes, test in zip(panels, tests, strict=True):
-        axes.set_title(plain(test, 30), fontsize=7)
+        axes.set_title(clip(test, 30), fontsize=7)
         axes.axhline(0, color=GREY, lw=0.8, zorder=0)
         axes.set_ylim(-reach, reach)
         for record in (record for record in records if record.test == test):
             _line(axes, record, looks[record.model])
-    axis = plain(
+    axis = clip(
         " or ".join(sorted({record.series.axis for record in records if record.series is not None}))
     )
     for axes in panels[-COLUMNS:]:
         axes.set_xlabel(axis, fontsize=7)
     figure.supylabel(UNITS[unit][0], fontsize=8)
     title(figure, f"{unit.capitalize()} over training, with their intervals", spec, layer)
-    marks = [Line2D([], [], ms=3.5, **look, label=plain(model)) for model, look in looks.items()]
+    marks = [Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()]
     if any(growth_reference(record) is not None for record in records):
         marks.append(Line2D([], [], color=GREY, ls="--", label="before"))
     if any(limits_of(record) for record in records):
@@ -115,5 +117,5 @@ def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any]) -> None:
     labels = [point.label for point in series.points]
     if any(str(int(place)) != label for place, label in zip(places, labels, strict=True)):
         step = -(-len(labels) // MOST_NAMES)
-        tick_labels = [plain(label, 12) for label in labels[::step]]
+        tick_labels = [clip(label, 12) for label in labels[::step]]
         axes.set_xticks(places[::step], tick_labels, rotation=90)

@@ -58,8 +58,8 @@ RC = {
 }
 
 
-def plain(text: str, longest: int = LONGEST) -> str:
-    """Return a name in one line, shortened in its middle, where long names differ least."""
+def clip(text: str, longest: int = LONGEST) -> str:
+    """Return a name on one line, cut in its middle if long."""
     clean = visible(text.strip())
     if len(clean) > longest:
         half = (longest - 1) // 2
@@ -68,13 +68,13 @@ def plain(text: str, longest: int = LONGEST) -> str:
 
 
 def title(figure: Figure, text: str, *places: str) -> None:
-    """Say what a figure shows and, where that is not said elsewhere, of which spec and layer."""
-    where = " · ".join(plain(place, 48) for place in places if place)
+    """Set a figure's title and, below it, its spec and layer."""
+    where = " · ".join(clip(place, 48) for place in places if place)
     figure.suptitle(f"{text}\n{where}" if where else text)
 
 
 def legend(figure: Figure, marks: Sequence[Line2D], columns: int = 4) -> None:
-    """Put a legend below all panels, where it hides nothing; the figure grows by it."""
+    """Add a legend below all panels and enlarge the figure by its height."""
     columns = min(columns, len(marks))
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + LINE * -(-len(marks) // columns))
@@ -84,7 +84,7 @@ def legend(figure: Figure, marks: Sequence[Line2D], columns: int = 4) -> None:
 def panels_of(
     count: int, columns: int, *, height: float, width: float = WIDTH, share_y: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `count` panels of one pair of axes, row by row, `height` inches high."""
+    """Return a figure of `count` panels, `height` inches each, filled row by row."""
     columns = min(count, columns)
     rows = -(-count // columns)
     figure = Figure(figsize=(width, rows * height + 0.6), layout="constrained")
@@ -98,7 +98,7 @@ def panels_of(
 
 
 def _look(index: int) -> dict[str, Any]:
-    """Return colour, marker and dashes of the model at an index: none like another's up to 28."""
+    """Return colour, marker and dashes of a model, distinct for up to 28 models."""
     kind = index % len(COLOURS)
     return {
         "color": COLOURS[kind],
@@ -108,7 +108,7 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def model_looks(records: Iterable[ResultRecord]) -> dict[str, dict[str, Any]]:
-    """Return how each model is drawn; untrained networks are grey and dashed."""
+    """Return the style of each model; untrained networks are grey and dashed."""
     roles = {record.model: record.role for record in records}
     trained = [model for model, role in roles.items() if role != "random"]
     looks = {model: _look(index) for index, model in enumerate(trained)}
@@ -119,6 +119,6 @@ def model_looks(records: Iterable[ResultRecord]) -> dict[str, dict[str, Any]]:
     return {model: looks[model] for model in roles}
 
 
-def widest(values: Iterable[float], unit: Unit = "effects") -> float:
-    """Return half the width of a symmetric axis that holds all values of a unit."""
+def axis_limit(values: Iterable[float], unit: Unit = "effects") -> float:
+    """Return half the width of a symmetric axis that fits all values."""
     return 1.08 * max([UNITS[unit][1], *map(abs, values)])

@@ -9,8 +9,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pytest_visualbias.reports.bias_counts import bias_counts, has_failed_control
-from pytest_visualbias.reports.figures.gathering import by_place, is_effect
-from pytest_visualbias.reports.figures.style import legend, model_looks, panels_of, plain, title
+from pytest_visualbias.reports.figures.gathering import group_by_layer, is_effect
+from pytest_visualbias.reports.figures.style import (
+    clip,
+    legend,
+    model_looks,
+    panels_of,
+    title,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,8 +36,8 @@ FRONT = "#009E73"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
-    """One model: its accuracy with an interval, and how biased it is."""
+class ModelPoint:
+    """Accuracy of one model with its interval, and its bias."""
 
     model: str
     accuracy: float
@@ -41,8 +47,8 @@ class Point:
     is_barred: bool
 
 
-def front(points: Iterable[Point]) -> list[Point]:
-    """Return the models that no other one beats, by accuracy."""
+def pareto_front(points: Iterable[ModelPoint]) -> list[ModelPoint]:
+    """Return the models that no other model beats in accuracy and bias, by accuracy."""
     eligible = [point for point in points if not point.is_barred]
     return sorted(
         (
@@ -58,9 +64,11 @@ def front(points: Iterable[Point]) -> list[Point]:
     )
 
 
-def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[str, str, Figure]]:
-    """Yield bias against accuracy: spec, layer and figure, where two models have an accuracy."""
-    for spec, layer, members in by_place(study.records):
+def tradeoff_figures(
+    study: Study, accuracies: Sequence[Accuracy]
+) -> Iterator[tuple[str, str, Figure]]:
+    """Yield plots of bias against accuracy, if two models have an accuracy."""
+    for spec, layer, members in group_by_layer(study.records):
         biases = {
             "mean |effect| (standard deviations)": _sizes(members),
             **_counted(members),
@@ -79,7 +87,7 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
         }
         clouds = {
             caption: [
-                Point(
+                ModelPoint(
                     model=name,
                     accuracy=accuracy[0],
                     low=accuracy[1],
@@ -96,7 +104,7 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
 
 
 def _sizes(records: Iterable[ResultRecord]) -> dict[str, float]:
-    """Return the mean absolute effect of the tests of each model that are valid and no control."""
+    """Return each model's mean absolute effect over valid tests without controls."""
     sizes: dict[str, list[float]] = {}
     for record in records:
         if is_effect(record) and record.control is None and record.outcome != "invalid":
@@ -105,7 +113,7 @@ def _sizes(records: Iterable[ResultRecord]) -> dict[str, float]:
 
 
 def _counted(records: Iterable[ResultRecord]) -> dict[str, dict[str, float]]:
-    """Return number and strength of the biases of each model."""
+    """Return number and strength of each model's biases."""
     counts = {
         count.model: count.counts[0] for count in bias_counts(records, [THRESHOLD], p="p_verdict")
     }
@@ -118,7 +126,7 @@ def _counted(records: Iterable[ResultRecord]) -> dict[str, dict[str, float]]:
 def _accuracy(
     study: Study, accuracies: Iterable[Accuracy], spec: str, model: str, layer: str
 ) -> tuple[float, float | None, float | None] | None:
-    """Return the accuracy of a model, the mean of its trials, and an interval of a single one."""
+    """Return a model's accuracy, averaged over trials, with its interval if single."""
     name, prints = study.names[spec, model]
     matching = [
         accuracy
@@ -145,12 +153,12 @@ def _accuracy(
 def _figure(
     spec: str,
     layer: str,
-    clouds: Mapping[str, Sequence[Point]],
+    clouds: Mapping[str, Sequence[ModelPoint]],
     looks: Mapping[str, Mapping[str, Any]],
 ) -> Figure:
     figure, panels = panels_of(len(clouds), 3, height=2.5, share_y=False)
     for axes, (caption, points) in zip(panels, clouds.items(), strict=True):
-        best = front(points)
+        best = pareto_front(points)
         axes.plot(
             [100 * point.accuracy for point in best],
             [point.bias for point in best],
@@ -176,7 +184,7 @@ def _figure(
             ms=5,
             marker=looks[model]["marker"],
             color=looks[model]["color"],
-            label=plain(model),
+            label=clip(model),
         )
         for model in models
     ]
@@ -185,7 +193,7 @@ def _figure(
     return figure
 
 
-def _mark(axes: Axes, point: Point, look: Mapping[str, Any], *, is_best: bool) -> None:
+def _mark(axes: Axes, point: ModelPoint, look: Mapping[str, Any], *, is_best: bool) -> None:
     colour = look["color"]
     x = 100 * point.accuracy
     if point.low is not None and point.high is not None:

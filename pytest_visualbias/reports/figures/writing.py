@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import ReportError, UsageError
-from pytest_visualbias.reports.figures.gathering import gathered
+from pytest_visualbias.reports.figures.gathering import merge_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ SUFFIX = re.compile(r"\.bias\.ya?ml$")
 def write(
     reports: Sequence[Report], folder: Path, *, accuracies: Sequence[Accuracy] = ()
 ) -> list[Path]:
-    """Draw every figure that the results allow, as SVG and PNG."""
+    """Save each figure that the results allow, as SVG and PNG."""
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(
             "figures are drawn by matplotlib, which is not installed",
@@ -64,7 +64,7 @@ def write(
 def figures(
     reports: Sequence[Report], accuracies: Sequence[Accuracy] = ()
 ) -> Iterator[tuple[str, Figure]]:
-    """Yield a name of a file and a figure, for every figure."""
+    """Yield the file name and figure of each figure."""
     from pytest_visualbias.reports.figures import (
         counting,
         effects,
@@ -74,26 +74,26 @@ def figures(
         tradeoff,
     )
 
-    study = gathered(reports)
+    study = merge_reports(reports)
     records = study.records
     drawn = (
-        ("forest", effects.forests(records)),
-        ("before-after", effects.dumbbells(records)),
-        ("layers", layers.sweeps(records)),
-        ("trajectory", series.courses(records)),
-        ("bias-counts", counting.count_curves(records)),
-        ("bias-map", counting.count_maps(records)),
+        ("forest", effects.forest_figures(records)),
+        ("before-after", effects.before_after_figures(records)),
+        ("layers", layers.layer_figures(records)),
+        ("trajectory", series.training_run_figures(records)),
+        ("bias-counts", counting.count_curve_figures(records)),
+        ("bias-map", counting.count_map_figures(records)),
         ("transfer", relations.transfer_figures(records)),
         ("labels", relations.label_figures(records)),
-        ("accuracy", tradeoff.tradeoffs(study, accuracies)),
+        ("accuracy", tradeoff.tradeoff_figures(study, accuracies)),
         *(
             (f"{kind}-{other}", draw(records, other))
             for other in OTHERS
             for kind, draw in (
-                ("forest", effects.forests),
-                ("before-after", effects.dumbbells),
-                ("layers", layers.sweeps),
-                ("trajectory", series.courses),
+                ("forest", effects.forest_figures),
+                ("before-after", effects.before_after_figures),
+                ("layers", layers.layer_figures),
+                ("trajectory", series.training_run_figures),
                 ("transfer", relations.transfer_figures),
             )
         ),

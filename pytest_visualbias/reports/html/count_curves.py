@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.bias_counts import bias_counts
 from pytest_visualbias.reports.formatting import is_standardised
-from pytest_visualbias.reports.html.curves import Chart, Line, Table, across, upwards
-from pytest_visualbias.reports.html.scales import Scale, over_powers
+from pytest_visualbias.reports.html.curves import Chart, Line, Table, horizontal, vertical
+from pytest_visualbias.reports.html.scales import Scale, logarithmic_scale
 from pytest_visualbias.statistics.multiple_testing import adjust
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ FEWEST = 3
 
 
 def count_curves(records: Iterable[ResultRecord], hues: Mapping[str, int]) -> list[Chart]:
-    """Return a chart for each spec and layer, with a line for every model, raw and corrected."""
+    """Return a chart for each spec and layer, with raw and corrected lines per model."""
     results = list(records)
     counted: dict[tuple[str, str], list[BiasCounts]] = {}
     for counts in bias_counts(results, TOLD, p="p_verdict"):
@@ -47,7 +47,7 @@ def _raw(group: Iterable[ResultRecord]) -> list[float]:
 
 
 def _corrected(group: Sequence[ResultRecord]) -> list[float]:
-    """Return corrected p; a test that could not be done keeps its place with p = 1."""
+    """Return corrected p-values; unmeasured tests count with p = 1."""
     p_values = [1.0 if record.p_verdict is None else record.p_verdict for record in group]
     adjusted = adjust(p_values, "holm")
     return [
@@ -63,8 +63,8 @@ def _chart(
     counted: Sequence[BiasCounts],
 ) -> Chart:
     max_tests = max(len(group) for group in models.values())
-    x = across(over_powers(SMALLEST, 1.0))
-    y = upwards(Scale(low=0.0, high=float(max_tests)))
+    x = horizontal(logarithmic_scale(SMALLEST, 1.0))
+    y = vertical(Scale(low=0.0, high=float(max_tests)))
     series = [
         (f"{name}, {stage}", hues.get(name, 0), stage == "corrected", values)
         for name, group in models.items()
@@ -91,7 +91,7 @@ def _chart(
 
 
 def _rows(counts: BiasCounts) -> Iterator[tuple[str, ...]]:
-    """Yield the numbers of a model: raw and by direction, what is left of them, and their size."""
+    """Yield a model's counts: raw, by direction, corrected, and summed effects."""
     state = "" if counts.control == "none" else f" (control {counts.control})"
     every = counts.counts
     yield (f"{counts.model}{state}, raw", *(str(count.raw) for count in every))
@@ -114,7 +114,7 @@ def _told(series: Iterable[tuple[str, int, bool, list[float]]]) -> Iterator[str]
 
 
 def _steps(values: Sequence[float], x: Scale, y: Scale) -> str:
-    """Return a line that rises by one beyond each p."""
+    """Return a line that rises by one at each p-value."""
     corners = [(x.start, y.at(_below(values, SMALLEST)))]
     for p in sorted(p for p in values if SMALLEST <= p < 1.0):
         height = y.at(sum(other <= p for other in values))

@@ -19,7 +19,7 @@ HUES = 7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """A mark, and what a reader is told of it."""
+    """A mark of a chart and its tooltip."""
 
     x: float
     y: float
@@ -28,7 +28,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """What belongs together in a chart."""
+    """A line of a chart with its points and bands."""
 
     name: str
     hue: int
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """The numbers of a chart: the same for those who do not see it."""
+    """The numbers of a chart as a table."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -48,7 +48,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """One chart, ready to be drawn."""
+    """A chart ready for the template."""
 
     title: tuple[str, ...]
     about: str
@@ -64,13 +64,13 @@ class Chart:
     is_amiss: bool = False
 
 
-def hues_of(names: Iterable[str]) -> Mapping[str, int]:
-    """Return a colour for each name, the same in every chart of a page."""
+def assign_hues(names: Iterable[str]) -> Mapping[str, int]:
+    """Return a colour for each name, the same in all charts of a page."""
     return {name: place % HUES for place, name in enumerate(dict.fromkeys(names))}
 
 
 def segments(points: Sequence[tuple[float, float] | None]) -> tuple[str, ...]:
-    """Return the coordinates of lines through points, broken where there is none."""
+    """Return the coordinates of lines through points, broken at missing ones."""
     lines: list[list[str]] = [[]]
     for point in points:
         if point is None:
@@ -80,11 +80,11 @@ def segments(points: Sequence[tuple[float, float] | None]) -> tuple[str, ...]:
     return tuple(" ".join(line) for line in lines if len(line) > 1)
 
 
-def across(scale: Scale) -> Scale:
-    """Return an axis drawn along the bottom."""
+def horizontal(scale: Scale) -> Scale:
+    """Return an axis along the bottom."""
     return scale.drawn(LEFT, RIGHT)
 
 
-def upwards(scale: Scale) -> Scale:
-    """Return an axis drawn along the left side."""
+def vertical(scale: Scale) -> Scale:
+    """Return an axis along the left side."""
     return scale.drawn(BOTTOM, TOP)

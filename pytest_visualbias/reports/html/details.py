@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.formatting import describe_rates
-from pytest_visualbias.reports.html.wording import optional, span
+from pytest_visualbias.reports.html.wording import optional_effect, span
 from pytest_visualbias.reports.sentences import permuted_labels, sign_text, waiver_text
 from pytest_visualbias.reports.series_notes import (
     checkpoint_range,
@@ -43,7 +43,7 @@ class Group:
 
 
 def details(record: ResultRecord) -> list[Group]:
-    """Return the numbers of a result and what they rest on, in groups; empty ones are left out."""
+    """Return the details of a result in groups, without empty groups."""
     growth, excess = record.growth, record.excess
     groups = [
         ("Effect", _effect(record) if record.effect_judged is not None else ()),
@@ -63,13 +63,13 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
     if record.series is not None:
         step = judged_checkpoints([record])
         yield Fact(name="numbers of", value=step, term="series", is_theirs=True)
-    judged = optional(record.effect_judged)
+    judged = optional_effect(record.effect_judged)
     yield Fact(name="judged", value=judged, term="effect")
     level, ends = f"{1 - record.alpha:.0%}", span(record.ci_low, record.ci_high)
     yield Fact(name=f"{level} interval", value=ends, term="interval")
     if record.sides is not None:
-        sides = f"{optional(record.effect_size)}, {optional(record.effect_size_attributes)}"
-        yield Fact(name="targets, attributes", value=sides, term="sides")
+        effects = map(optional_effect, (record.effect_size, record.effect_size_attributes))
+        yield Fact(name="targets, attributes", value=", ".join(effects), term="sides")
     if record.prediction is not None:
         yield Fact(name="rates", value=describe_rates(record), term="rates")
     if record.gap is not None:
@@ -83,7 +83,7 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
 
 
 def _parts(record: ResultRecord) -> str:
-    """Say which of the two sets drives the gap."""
+    """Return which of the two sets drives the gap."""
     if record.x_ab is None or record.y_ab is None:
         return ""
     return f" = {record.x_ab:+.4f} of X less {record.y_ab:+.4f} of Y"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Term:
-    """A number, and what it means."""
+    """A term and its meaning."""
 
     name: str
     text: str

@@ -13,7 +13,7 @@ from pytest_visualbias.reports.formatting import (
     unit_of,
 )
 from pytest_visualbias.reports.html.strips import scale_of, strip
-from pytest_visualbias.reports.html.wording import OUTCOMES, optional, span
+from pytest_visualbias.reports.html.wording import OUTCOMES, optional_effect, span
 from pytest_visualbias.reports.series_notes import (
     checkpoint_name,
     earlier_violation_notes,
@@ -38,7 +38,7 @@ TOLD = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailureSummary:
-    """A test that somebody must look at."""
+    """A test that needs attention."""
 
     row: Row
     also: tuple[Row, ...]
@@ -50,7 +50,7 @@ class FailureSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Headline:
-    """What is said first."""
+    """The top of the page: verdict, counts and failures."""
 
     state: str
     sentence: str
@@ -63,7 +63,7 @@ class Headline:
 
 
 def headline_of(report: Report, rows: Sequence[Row]) -> Headline:
-    """Return what is said first of a report."""
+    """Return the headline of a report."""
     names = [row.outcome for row in rows]
     counts = {name: names.count(name) for name in OUTCOMES if name in names}
     errors = tuple(collection_errors(report))
@@ -82,7 +82,7 @@ def headline_of(report: Report, rows: Sequence[Row]) -> Headline:
 
 
 def _failure_summaries(rows: Sequence[Row]) -> list[FailureSummary]:
-    """Return a story for each test and model that is not as it should be, the worst first."""
+    """Return a summary for each test and model that needs attention, worst first."""
     amiss = [row for row in rows if row.outcome in (*FAILED, "inconclusive")]
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in sorted(amiss, key=lambda row: (row.order, -_ratio(row))):
@@ -110,12 +110,12 @@ def _failure_summary(first: Row, others: Sequence[Row]) -> FailureSummary:
         strip=drawn,
         ticks=tuple(scale.ticks()),
         about=f"{AXES[unit_of(record)]}{at} with its interval{shaded}",
-        shown=(optional(record.effect_judged), span(record.ci_low, record.ci_high)),
+        shown=(optional_effect(record.effect_judged), span(record.ci_low, record.ci_high)),
     )
 
 
 def _ratio(row: Row) -> float:
-    """Return how many times its limit an effect or a growth is, the larger of them."""
+    """Return the larger ratio of effect or growth to its limit."""
     record, limits = with_judged_numbers(row.record), row.record.limits
     values = {
         "max_effect": record.effect_judged,

@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.bias_counts import label_summaries
-from pytest_visualbias.reports.html.scales import around
-from pytest_visualbias.reports.html.strips import Strip, reach
-from pytest_visualbias.reports.html.wording import optional
+from pytest_visualbias.reports.html.scales import scale_around
+from pytest_visualbias.reports.html.strips import Strip, line_extent
+from pytest_visualbias.reports.html.wording import optional_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelRow:
-    """The models of one label: mean effect and growth, as marks and in words."""
+    """Mean effect and growth of the models of one label, as marks and text."""
 
     row: LabelSummary
     effect: Strip | None
@@ -32,7 +32,7 @@ class LabelRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelPlot:
-    """What the models of each label of one key show."""
+    """The plot of one label key."""
 
     key: str
     effect_ticks: tuple[Tick, ...]
@@ -41,23 +41,23 @@ class LabelPlot:
 
 
 def label_plots(records: Iterable[ResultRecord]) -> list[LabelPlot]:
-    """Return a plot for each key of labels, its values in the order of numbers where they are."""
+    """Return a plot for each label key, with numeric values in order."""
     groups: dict[str, list[LabelSummary]] = {}
     for row in label_summaries(records):
         groups.setdefault(row.key, []).append(row)
-    return [_label_plot(key, _in_order(rows)) for key, rows in groups.items()]
+    return [_label_plot(key, _sorted_rows(rows)) for key, rows in groups.items()]
 
 
-def _in_order(rows: Sequence[LabelSummary]) -> Sequence[LabelSummary]:
-    """Return rows by their numbers where every label is one, else as they are."""
+def _sorted_rows(rows: Sequence[LabelSummary]) -> Sequence[LabelSummary]:
+    """Return rows sorted by number if every label is a number, else unchanged."""
     try:
-        return sorted(rows, key=lambda row: _amount(row.value))
+        return sorted(rows, key=lambda row: _parse_number(row.value))
     except (ValueError, ZeroDivisionError):
         return rows
 
 
-def _amount(text: str) -> float | Fraction:
-    """Return a label as a number; of a fraction, exactly."""
+def _parse_number(text: str) -> float | Fraction:
+    """Return a label as a number; fractions are exact."""
     # Not Fraction for all: that of 1e999999999 would have a thousand million digits.
     number = Fraction(text) if "/" in text else float(text)
     if math.isnan(number):
@@ -66,8 +66,8 @@ def _amount(text: str) -> float | Fraction:
 
 
 def _label_plot(key: str, rows: Sequence[LabelSummary]) -> LabelPlot:
-    effects = around([row.effect for row in rows if row.effect is not None], least=0.5)
-    growths = around([row.growth for row in rows if row.growth is not None], least=0.2)
+    effects = scale_around([row.effect for row in rows if row.effect is not None], least=0.5)
+    growths = scale_around([row.growth for row in rows if row.growth is not None], least=0.2)
     effects, growths = effects.drawn(2.0, 98.0), growths.drawn(2.0, 98.0)
     return LabelPlot(
         key=key,
@@ -80,7 +80,7 @@ def _label_plot(key: str, rows: Sequence[LabelSummary]) -> LabelPlot:
                 growth=_bar(growths, row.growth),
                 cells=(
                     "–" if row.effect is None else f"{row.effect:.2f}",
-                    optional(row.growth),
+                    optional_effect(row.growth),
                 ),
             )
             for row in rows
@@ -92,5 +92,5 @@ def _bar(scale: Scale, value: float | None) -> Strip | None:
     if value is None:
         return None
     return Strip(
-        zero=scale.at(0.0), dot=scale.at(value), range=reach(scale.at(0.0), scale.at(value))
+        zero=scale.at(0.0), dot=scale.at(value), range=line_extent(scale.at(0.0), scale.at(value))
     )

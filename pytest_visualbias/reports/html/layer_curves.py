@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.formatting import AXES, limits_of, unit_of
-from pytest_visualbias.reports.html.curves import Chart, Line, Point, across, segments, upwards
-from pytest_visualbias.reports.html.scales import Scale, Tick, around
-from pytest_visualbias.reports.html.wording import optional
+from pytest_visualbias.reports.html.curves import Chart, Line, Point, horizontal, segments, vertical
+from pytest_visualbias.reports.html.scales import Scale, Tick, scale_around
+from pytest_visualbias.reports.html.wording import optional_effect
 from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Values = dict[str, float]
 
 
 def layer_curves(records: Sequence[ResultRecord], hues: Mapping[str, int]) -> list[Chart]:
-    """Return a chart for each test that was measured at several layers, those amiss first."""
+    """Return a chart for each test with several layers, failing tests first."""
     groups: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in records:
         groups.setdefault((record.spec, record.test), []).append(record)
@@ -42,10 +42,10 @@ def _chart(spec: str, test: str, group: Sequence[ResultRecord], hues: Mapping[st
     series = list(_series(group))
     limits = _limits(group)
     values = [value for _, by_layer, _ in series for value in by_layer.values()]
-    y = upwards(around([*values, *limits], least=max(0.1, min(1.0, max(map(abs, values))))))
-    x = across(Scale(low=-0.25, high=len(layers) - 0.75))
+    y = vertical(scale_around([*values, *limits], least=max(0.1, min(1.0, max(map(abs, values))))))
+    x = horizontal(Scale(low=-0.25, high=len(layers) - 0.75))
     effects = (
-        f"{name}: {', '.join(optional(by_layer.get(layer)) for layer in layers)}"
+        f"{name}: {', '.join(optional_effect(by_layer.get(layer)) for layer in layers)}"
         for name, by_layer, _ in series
     )
     return Chart(
@@ -66,7 +66,7 @@ def _chart(spec: str, test: str, group: Sequence[ResultRecord], hues: Mapping[st
 
 
 def _series(group: Sequence[ResultRecord]) -> Iterator[tuple[str, Values, bool]]:
-    """Yield every model with its effects by layer, and whether it is one to compare with."""
+    """Yield each model, its effects by layer, and whether it is a reference."""
     models: dict[str, Values] = {}
     roles: dict[str, str] = {}
     recorded: dict[str, Values] = {}
@@ -84,7 +84,7 @@ def _series(group: Sequence[ResultRecord]) -> Iterator[tuple[str, Values, bool]]
 
 
 def _limits(group: Sequence[ResultRecord]) -> list[float]:
-    """Return the limits on the effect, each once."""
+    """Return the distinct limits on the effect."""
     return list(dict.fromkeys(limit for record in group for limit in limits_of(record)))
 
 

@@ -13,15 +13,15 @@ from markupsafe import Markup
 
 from pytest_visualbias.errors import printable
 from pytest_visualbias.reports.html.count_curves import count_curves
-from pytest_visualbias.reports.html.curves import hues_of
+from pytest_visualbias.reports.html.curves import assign_hues
 from pytest_visualbias.reports.html.glossary import GLOSSARY
 from pytest_visualbias.reports.html.headline import headline_of
 from pytest_visualbias.reports.html.label_plots import label_plots
 from pytest_visualbias.reports.html.layer_curves import layer_curves
 from pytest_visualbias.reports.html.provenance import provenance_of
 from pytest_visualbias.reports.html.rows import choices_of, columns_of, rows_of
-from pytest_visualbias.reports.html.strips import dumbbells, forests
-from pytest_visualbias.reports.html.thumbnails import Thumbnails, gather
+from pytest_visualbias.reports.html.strips import forest_panels, growth_panels
+from pytest_visualbias.reports.html.thumbnails import Thumbnails, make_thumbnails
 from pytest_visualbias.reports.html.transfer_plots import transfer_plots
 from pytest_visualbias.reports.html.wording import OUTCOMES
 from pytest_visualbias.results import format_effect
@@ -38,13 +38,13 @@ HERE = "pytest_visualbias.reports.html"
 
 
 def render(report: Report, *, thumbnails: bool = True, root: Path | None = None) -> str:
-    """Return a report as one page of HTML that loads nothing from anywhere."""
+    """Return a report as one self-contained HTML page."""
     choices = choices_of(report.results)
     rows = rows_of(report.results, choices)
     pictures = _pictures(rows, root or Path.cwd()) if thumbnails else Thumbnails(pictures={})
     classes = {identity: f"i{place}" for place, identity in enumerate(pictures.pictures)}
     columns = columns_of(report.results)
-    hues = hues_of(result.model for result in report.results)
+    hues = assign_hues(result.model for result in report.results)
     style, script = _asset("page.css"), _asset("page.js")
     images = "".join(
         f".{classes[identity]}{{background-image:url({address})}}"
@@ -57,8 +57,8 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
         columns=columns,
         has_specs="spec" in columns,
         choices=choices,
-        forests=forests(report.results),
-        dumbbells=dumbbells(report.results),
+        forests=forest_panels(report.results),
+        dumbbells=growth_panels(report.results),
         layers=layer_curves(report.results, hues),
         counts=count_curves(report.results, hues),
         transfers=transfer_plots(report.results, hues),
@@ -76,12 +76,12 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
 
 
 def _pictures(rows: Sequence[Row], root: Path) -> Thumbnails:
-    """Return the pictures of the page; those of what went wrong first, should room be short."""
-    return gather([influence for row in rows for influence in row.influences], root)
+    """Return the thumbnails of the page, those of failing tests first."""
+    return make_thumbnails([influence for row in rows for influence in row.influences], root)
 
 
 def _warnings(report: Report) -> list[tuple[str, int]]:
-    """Return every warning once, and of how many results it is."""
+    """Return each warning with its number of results."""
     counts: dict[str, int] = {}
     for result in report.results:
         for text in result.warnings:
@@ -90,7 +90,7 @@ def _warnings(report: Report) -> list[tuple[str, int]]:
 
 
 def _policy(styles: Sequence[str], script: str) -> str:
-    """Return what the page may do: look as it does, run its own script, and load nothing."""
+    """Return the content security policy: own styles and script, nothing loaded."""
     allowed = " ".join(_digest(style) for style in styles if style)
     return (
         f"default-src 'none'; style-src {allowed}; script-src {_digest(script)}; img-src data:; "
@@ -121,15 +121,15 @@ def _template() -> Template:
 
 
 def _shown(value: object) -> object:
-    """Return what a template shows: text in which nothing is hidden, controls and all escaped."""
+    """Return a value as text with control characters escaped."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _name(text: str) -> Markup:
-    """Return a name that cannot turn the text around it, whichever way its letters run."""
+    """Return a name isolated from the text direction around it."""
     return Markup("<bdi>{}</bdi>").format(printable(text))
 
 
 def _lines(text: str) -> Markup:
-    """Return a text of several lines, each shown like a name."""
+    """Return a text of several lines, each escaped like a name."""
     return Markup("\n").join(_name(line) for line in text.splitlines())

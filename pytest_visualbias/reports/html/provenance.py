@@ -15,7 +15,7 @@ Facts = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFacts:
-    """One model: its facts, and those of every trial of its recipe."""
+    """Facts of one model and of its trials."""
 
     spec: str
     model: str
@@ -25,7 +25,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """Where the numbers come from."""
+    """Versions, models, specs and sets behind the numbers."""
 
     run: Facts
     packages: Facts
@@ -35,7 +35,7 @@ class Provenance:
 
 
 def provenance_of(report: Report) -> Provenance:
-    """Return where the numbers of a report come from."""
+    """Return the provenance of a report."""
     environment = dict(report.environment)
     packages = environment.pop("packages", {})
     excluded = {"outcomes", "labels", "transfer", "bias_counts", "collection_errors"}
@@ -76,7 +76,7 @@ def _model(record: ModelRecord) -> ModelFacts:
 
 
 def _flat(plain: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, str]]:
-    """Yield names and values of nested data, names joined by dots; nothing of what is empty."""
+    """Yield names and values of nested data with dotted names, without empty values."""
     for key, value in plain.items():
         name = f"{start}.{key}" if start else str(key)
         if isinstance(value, dict):

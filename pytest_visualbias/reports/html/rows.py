@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.reports.formatting import label
 from pytest_visualbias.reports.html.details import details
 from pytest_visualbias.reports.html.series_curves import series_curve
-from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, span
+from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional_effect, span
 from pytest_visualbias.reports.image_examples import influential_images, is_exact
 from pytest_visualbias.reports.sentences import sign_text
 from pytest_visualbias.reports.series_notes import shown_checkpoint
@@ -30,7 +30,7 @@ NAMED = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """What a cell shows, and the number that it is sorted by, where that is a number."""
+    """Text of a cell, and the number that it sorts by."""
 
     text: str
     value: str = ""
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """Something that rows can be filtered by, and its values in the order of the report."""
+    """A filter of the table and its values."""
 
     key: str
     name: str
@@ -47,7 +47,7 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One result."""
+    """A row of the table."""
 
     index: int
     record: ResultRecord
@@ -66,14 +66,14 @@ class Row:
 
 
 def columns_of(records: Sequence[ResultRecord]) -> tuple[str, ...]:
-    """Return the names of the columns: spec where there are several, excess where it is limited."""
+    """Return the column names; spec and excess only if needed."""
     several = ("spec",) if len({record.spec for record in records}) > 1 else ()
     limited = ("excess",) if any("max_excess" in record.limits for record in records) else ()
     return (*COLUMNS, *several, *limited)
 
 
 def choices_of(records: Sequence[ResultRecord]) -> list[Choice]:
-    """Return what rows can be filtered by, but for what all of them share."""
+    """Return the filters whose values differ between rows."""
     outcomes = [name for name in OUTCOMES if any(label(record) == name for record in records)]
     filters = {
         "o": ("Verdict", outcomes),
@@ -89,7 +89,7 @@ def choices_of(records: Sequence[ResultRecord]) -> list[Choice]:
 
 
 def rows_of(records: Sequence[ResultRecord], choices: Iterable[Choice]) -> list[Row]:
-    """Return the rows of the table, the worst outcomes first, else in the order of the report."""
+    """Return the rows of the table, worst outcomes first."""
     places = {
         choice.key: {value: place for place, value in enumerate(choice.values)}
         for choice in choices
@@ -128,7 +128,7 @@ def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) ->
 def _cells(record: ResultRecord) -> list[Cell]:
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
     return [
-        Cell(text=optional(record.effect_judged), value=_sorted(record.effect_judged)),
+        Cell(text=optional_effect(record.effect_judged), value=_sorted(record.effect_judged)),
         Cell(text=span(record.ci_low, record.ci_high), value=_sorted(record.ci_low)),
         Cell(text="–" if p is None else format_p(p), value=_sorted(p)),
         _changed(record.growth),

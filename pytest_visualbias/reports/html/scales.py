@@ -25,7 +25,7 @@ LARGEST = 1e150
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tick:
-    """A number on an axis: its place, and its text."""
+    """A labelled position on an axis."""
 
     at: float
     text: str
@@ -33,7 +33,7 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
-    """An axis from one number to another, drawn from one place to another."""
+    """A mapping from a range of numbers to a range of positions."""
 
     low: float
     high: float
@@ -42,7 +42,7 @@ class Scale:
     is_log: bool = False
 
     def at(self, value: float) -> float:
-        """Return the place of a number; of one beyond an end, that end."""
+        """Return the position of a number, clamped to the ends."""
         low, high, inner = self.low, self.high, min(max(value, self.low), self.high)
         if self.is_log:
             low, high, inner = math.log10(low), math.log10(high), math.log10(inner)
@@ -50,7 +50,7 @@ class Scale:
         return round(place, DIGITS) + 0.0
 
     def drawn(self, start: float, end: float) -> Scale:
-        """Return the same axis between other places."""
+        """Return the same axis between other positions."""
         return Scale(low=self.low, high=self.high, start=start, end=end, is_log=self.is_log)
 
     def ticks(self) -> list[Tick]:
@@ -64,8 +64,8 @@ class Scale:
         return [Tick(at=self.at(value), text=f"{value:g}") for value in values]
 
 
-def around(values: Iterable[float], *, least: float = 0.0) -> Scale:
-    """Return an axis that holds all values and zero, and reaches at least so far from zero."""
+def scale_around(values: Iterable[float], *, least: float = 0.0) -> Scale:
+    """Return an axis that includes zero and all values, with a minimum extent."""
     listed = [0.0, *(min(max(value, -LARGEST), LARGEST) for value in values)]
     low, high = min(listed), max(listed)
     high = max(high, least)
@@ -76,7 +76,7 @@ def around(values: Iterable[float], *, least: float = 0.0) -> Scale:
     return Scale(low=low - room, high=high + room)
 
 
-def over_powers(low: float, high: float) -> Scale:
+def logarithmic_scale(low: float, high: float) -> Scale:
     """Return a logarithmic axis between two powers of ten."""
     return Scale(low=low, high=high, is_log=True)
 

@@ -10,12 +10,12 @@ from pytest_visualbias.reports.html.curves import (
     Line,
     Point,
     Table,
-    across,
+    horizontal,
     segments,
-    upwards,
+    vertical,
 )
-from pytest_visualbias.reports.html.scales import Scale, Tick, around
-from pytest_visualbias.reports.html.wording import optional, span
+from pytest_visualbias.reports.html.scales import Scale, Tick, scale_around
+from pytest_visualbias.reports.html.wording import optional_effect, span
 from pytest_visualbias.reports.series_notes import (
     axis_positions,
     checkpoint_range,
@@ -36,19 +36,19 @@ BAD = ("fail", "invalid", "error")
 
 
 def series_curve(record: ResultRecord) -> Chart | None:
-    """Return the chart of a result that has a series: effects, intervals, limits and before."""
+    """Return the chart of a training run; None for other models."""
     series = record.series
     if series is None or all(point.effect_judged is None for point in series.points):
         return None
     places = axis_positions(series)
-    x = across(_around_places(places))
+    x = horizontal(_around_places(places))
     ends = [
         end for point in series.points for end in (point.effect_judged, point.ci_low, point.ci_high)
     ]
     before, limits = growth_reference(record), limits_of(record)
     known = [value for value in ends if value is not None]
     values = [*known, *limits, *([] if before is None else [before[1]])]
-    y = upwards(around(values, least=0.1))
+    y = vertical(scale_around(values, least=0.1))
     lines = [_effects(record.model, series, [x.at(place) for place in places], y)]
     if before is not None:
         name, effect = before
@@ -76,7 +76,7 @@ def _around_places(places: Sequence[float]) -> Scale:
 
 
 def _names(series: SeriesRecord, places: Sequence[float], x: Scale) -> Iterator[Tick]:
-    """Yield the labels that have room, the last one among them."""
+    """Yield the labels that fit, always including the last."""
     last = len(places) - 1
     spacing = (x.end - x.start) / MOST_NAMES
     positions: list[float] = []
@@ -108,11 +108,11 @@ def _effects(name: str, series: SeriesRecord, xs: Sequence[float], y: Scale) -> 
 
 def _told(series: SeriesRecord, point: PointRecord) -> str:
     interval = span(point.ci_low, point.ci_high)
-    return f"{series.axis} {point.label}: {optional(point.effect_judged)} ({interval})"
+    return f"{series.axis} {point.label}: {optional_effect(point.effect_judged)} ({interval})"
 
 
 def _bands(series: SeriesRecord, xs: Sequence[float], y: Scale) -> Iterator[str]:
-    """Yield the outline of the intervals of checkpoints that follow each other."""
+    """Yield the outlines of intervals of consecutive checkpoints."""
     upper: list[str] = []
     lower: list[str] = []
     for x, point in [*zip(xs, series.points, strict=True), (0.0, None)]:
@@ -135,10 +135,10 @@ def _table(series: SeriesRecord) -> Table:
         rows=tuple(
             (
                 point.label,
-                optional(point.effect_judged),
+                optional_effect(point.effect_judged),
                 span(point.ci_low, point.ci_high),
                 format_p(point.p_adjusted if point.p_adjusted is not None else point.p_verdict),
-                optional(None if point.growth is None else point.growth.value),
+                optional_effect(None if point.growth is None else point.growth.value),
                 point.outcome,
             )
             for point in series.points

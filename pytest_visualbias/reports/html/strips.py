@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.formatting import AXES, judged_limit, label, limits_of, unit_of
-from pytest_visualbias.reports.html.scales import Scale, around
-from pytest_visualbias.reports.html.wording import optional, span
+from pytest_visualbias.reports.html.scales import Scale, scale_around
+from pytest_visualbias.reports.html.wording import optional_effect, span
 from pytest_visualbias.reports.series_notes import judged_checkpoints
 from pytest_visualbias.results import format_effect
 
@@ -35,7 +35,7 @@ class Strip:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StripRow:
-    """One row of a plot: which result, its marks, and its numbers in words."""
+    """A row of a plot: result, marks and cells."""
 
     index: int
     test: str
@@ -46,7 +46,7 @@ class StripRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Panel:
-    """One plot: the tests of a spec, a model and a layer."""
+    """A plot of the tests of one spec, model and layer."""
 
     spec: str
     model: str
@@ -65,17 +65,17 @@ Indexed = tuple[int, "ResultRecord"]
 BAD = ("fail", "invalid", "error", "inconclusive")
 
 
-def forests(records: Sequence[ResultRecord]) -> list[Panel]:
-    """Return effects with their intervals and limits, largest first, a panel for each model."""
+def forest_panels(records: Sequence[ResultRecord]) -> list[Panel]:
+    """Return panels of effects with intervals and limits, largest effect first."""
     measured = [(i, record) for i, record in enumerate(records) if record.effect_judged is not None]
-    return _opened(
+    return _open_worst(
         [
             _panel(
                 group,
                 lambda record: abs(record.effect_judged or 0.0),
                 strip,
                 lambda record: (
-                    optional(record.effect_judged),
+                    optional_effect(record.effect_judged),
                     span(record.ci_low, record.ci_high),
                 ),
             )
@@ -84,10 +84,10 @@ def forests(records: Sequence[ResultRecord]) -> list[Panel]:
     )
 
 
-def dumbbells(records: Sequence[ResultRecord]) -> list[Panel]:
-    """Return effects before and after, the largest growth first, a panel for each model."""
+def growth_panels(records: Sequence[ResultRecord]) -> list[Panel]:
+    """Return panels of effects before and after, largest growth first."""
     grown = [(i, record) for i, record in enumerate(records) if record.growth is not None]
-    return _opened(
+    return _open_worst(
         [
             _panel(
                 group,
@@ -146,7 +146,7 @@ def _panel(
 
 
 def scale_of(records: Sequence[ResultRecord]) -> Scale:
-    """Return the axis of effects of one unit."""
+    """Return the axis for effects of one unit."""
     if unit_of(records[0]) == "effects":
         return EFFECTS
     values = [record.effect_judged or 0.0 for record in records]
@@ -155,11 +155,11 @@ def scale_of(records: Sequence[ResultRecord]) -> Scale:
         end for record in records for end in (record.ci_low, record.ci_high) if end is not None
     ]
     values += [limit for record in records for limit in limits_of(record)]
-    return around(values).drawn(EFFECTS.start, EFFECTS.end)
+    return scale_around(values).drawn(EFFECTS.start, EFFECTS.end)
 
 
-def _opened(panels: Sequence[Panel]) -> list[Panel]:
-    """Open the panel in which most is amiss; else the first of a gated model, else the first."""
+def _open_worst(panels: Sequence[Panel]) -> list[Panel]:
+    """Open the panel with most failures, else the first gated one, else the first."""
     if not panels:
         return []
     order = sorted(panels, key=lambda panel: (-panel.bad, panel.role != "gated"))
@@ -169,7 +169,7 @@ def _opened(panels: Sequence[Panel]) -> list[Panel]:
 def strip(scale: Scale, record: ResultRecord) -> Strip:
     """Return an effect with its interval and its limit."""
     low, high = record.ci_low, record.ci_high
-    ends = None if low is None or high is None else reach(scale.at(low), scale.at(high))
+    ends = None if low is None or high is None else line_extent(scale.at(low), scale.at(high))
     return Strip(
         zero=scale.at(0.0),
         dot=scale.at(record.effect_judged or 0.0),
@@ -178,13 +178,13 @@ def strip(scale: Scale, record: ResultRecord) -> Strip:
     )
 
 
-def reach(first: float, second: float) -> tuple[float, float]:
-    """Return where a line between two places starts, and how long it is."""
+def line_extent(first: float, second: float) -> tuple[float, float]:
+    """Return the start and length of a line between two positions."""
     return min(first, second), round(abs(second - first), 1)
 
 
 def _bands(scale: Scale, record: ResultRecord) -> tuple[tuple[float, float], ...]:
-    """Return where the limit on the effect is exceeded; for a control, where it is not reached."""
+    """Return where the effect violates its limit or misses its minimum."""
     minimum, maximum = record.limits.get("min_effect"), judged_limit(record)
     way = record.alternative
     if maximum is not None and record.role == "gated":
@@ -213,7 +213,7 @@ def _dumbbell(scale: Scale, record: ResultRecord) -> Strip:
         bands = _widths([(scale.start, scale.at(-edge)), (scale.at(edge), scale.end)])
     before, after = scale.at(growth.before), scale.at(growth.after)
     return Strip(
-        zero=scale.at(0.0), dot=after, bands=bands, range=reach(before, after), ghost=before
+        zero=scale.at(0.0), dot=after, bands=bands, range=line_extent(before, after), ghost=before
     )
 
 

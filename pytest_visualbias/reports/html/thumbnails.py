@@ -33,18 +33,20 @@ LARGEST = 64 * 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thumbnails:
-    """The pictures of a page."""
+    """Thumbnails of a page, and how many were missing or left out."""
 
     pictures: Mapping[str, str]
     missing: int = 0
     cut: int = 0
 
 
-def gather(wanted: Iterable[ImageInfluence], root: Path, *, budget: int = BUDGET) -> Thumbnails:
-    """Return small versions of images that are still what they were."""
+def make_thumbnails(
+    wanted: Iterable[ImageInfluence], root: Path, *, budget: int = BUDGET
+) -> Thumbnails:
+    """Return thumbnails of images whose files are unchanged."""
     pictures: dict[str, str] = {}
     missing, cut, remaining = 0, 0, budget
-    for influence in _once(wanted):
+    for influence in _unique_images(wanted):
         content = _content(influence, root)
         address = (
             None if content is None else _address(root / influence.folder / influence.name, content)
@@ -59,8 +61,8 @@ def gather(wanted: Iterable[ImageInfluence], root: Path, *, budget: int = BUDGET
     return Thumbnails(pictures=pictures, missing=missing, cut=cut)
 
 
-def _once(wanted: Iterable[ImageInfluence]) -> Iterable[ImageInfluence]:
-    """Return every image once, where it first stands; rows of stored vectors are none."""
+def _unique_images(wanted: Iterable[ImageInfluence]) -> Iterable[ImageInfluence]:
+    """Return each image once; rows of stored vectors have no image."""
     by_identity: dict[str, ImageInfluence] = {}
     for influence in wanted:
         if influence.folder:
@@ -69,7 +71,7 @@ def _once(wanted: Iterable[ImageInfluence]) -> Iterable[ImageInfluence]:
 
 
 def _content(image_influence: ImageInfluence, root: Path) -> bytes | None:
-    """Return the bytes of an image, if they are those that were measured."""
+    """Return the bytes of an image if its digest still matches, else None."""
     path = root / image_influence.folder / image_influence.name
     try:
         # Nothing else than a file: to read a device or a pipe might never end.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.bias_counts import rank_correlations
 from pytest_visualbias.reports.formatting import AXES, unit_of
-from pytest_visualbias.reports.html.curves import Chart, Line, Point, across, upwards
-from pytest_visualbias.reports.html.scales import around
+from pytest_visualbias.reports.html.curves import Chart, Line, Point, horizontal, vertical
+from pytest_visualbias.reports.html.scales import scale_around
 from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def transfer_plots(records: Sequence[ResultRecord], hues: Mapping[str, int]) -> list[Chart]:
-    """Return a scatter plot for every rank correlation that the report has."""
+    """Return a scatter plot for each rank correlation."""
     return [
         _chart(transfer, list(_members(transfer, records)), hues)
         for transfer in rank_correlations(records)
@@ -26,7 +26,7 @@ def transfer_plots(records: Sequence[ResultRecord], hues: Mapping[str, int]) -> 
 
 
 def _members(transfer: RankCorrelation, records: Sequence[ResultRecord]) -> Iterator[ResultRecord]:
-    """Yield the results that the correlation is of."""
+    """Yield the results behind a correlation."""
     where = (transfer.spec, transfer.layer, transfer.base, transfer.model)
     for record in records:
         if record.growth is None or record.outcome == "invalid":
@@ -45,8 +45,8 @@ def _chart(
         for member in members
         if member.growth is not None
     ]
-    scale = around([value for pair in pairs for value in pair], least=0.1)
-    x, y = across(scale), upwards(scale)
+    scale = scale_around([value for pair in pairs for value in pair], least=0.1)
+    x, y = horizontal(scale), vertical(scale)
     points = tuple(
         Point(
             x=x.at(before),

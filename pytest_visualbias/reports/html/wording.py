@@ -25,18 +25,18 @@ OUTCOMES: dict[str, str] = {
 }
 
 
-def optional(value: float | None) -> str:
-    """Return an effect as people read it, or a dash."""
+def optional_effect(value: float | None) -> str:
+    """Return a formatted effect, or a dash."""
     return "–" if value is None else format_effect(value)
 
 
 def span(low: float | None, high: float | None) -> str:
-    """Return an interval as people read it, or a dash."""
+    """Return a formatted interval, or a dash."""
     return "–" if low is None or high is None else f"{format_effect(low)} to {format_effect(high)}"
 
 
 def advice(record: ResultRecord) -> str:
-    """Return what a person can do about an outcome that is not as it should be."""
+    """Return what to do about an outcome."""
     if record.outcome == "fail":
         return _after_failing(record)
     return {

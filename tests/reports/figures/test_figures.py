@@ -9,7 +9,7 @@ import pytest
 from pytest_visualbias.reports.bias_counts import bias_counts
 from pytest_visualbias.reports.document import Accuracy
 from pytest_visualbias.reports.figures import counting, effects, layers, relations, tradeoff
-from pytest_visualbias.reports.figures.gathering import gathered
+from pytest_visualbias.reports.figures.gathering import merge_reports
 from tests.reports.figures.conftest import TESTS
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def of(records: list[ResultRecord], model: str, layer: str) -> list[ResultRecord
 def test_a_forest_has_each_effect_with_its_interval_and_limits(
     study: list[ResultRecord],
 ) -> None:
-    figures = drawn(effects.forests(study))
+    figures = drawn(effects.forest_figures(study))
     assert list(figures) == [("bias_specs/x.bias.yaml", layer) for layer in ("early", "late")]
     panels = {axes.get_title(): axes for axes in figures["bias_specs/x.bias.yaml", "late"].axes}
     assert list(panels) == ["before", "after", "untrained"]
@@ -79,7 +79,7 @@ def test_a_forest_has_each_effect_with_its_interval_and_limits(
 
 def test_a_forest_fills_what_is_significant(make: Make) -> None:
     records = [make("a", p_adjusted=0.05), make("b", p_adjusted=0.051), make("c", p_adjusted=None)]
-    _, _, figure = only(effects.forests(records))
+    _, _, figure = only(effects.forest_figures(records))
     lines = [line for line in figure.axes[0].lines if line.get_gid()]
     assert [line.get_markerfacecolor() == "white" for line in lines] == [False, True, False]
 
@@ -100,12 +100,12 @@ def test_limits_stand_where_the_alternative_has_them(
 
     limits = {"min_effect": 0.7} if control else {"max_effect": 0.5}
     record = make(alternative=alternative, control=control, limits=limits)
-    _, _, figure = only(effects.forests([record]))
+    _, _, figure = only(effects.forest_figures([record]))
     assert [one[0][0] for one in segments(figure.axes[0], LIMIT)] == at
 
 
 def test_a_dumbbell_has_both_ends_and_the_growth_in_numbers(study: list[ResultRecord]) -> None:
-    figure = drawn(effects.dumbbells(study))["bias_specs/x.bias.yaml", "early"]
+    figure = drawn(effects.before_after_figures(study))["bias_specs/x.bias.yaml", "early"]
     (axes,) = figure.axes
     own = of(study, "after", "early")
     growths = [one.growth for one in own if one.growth is not None]
@@ -120,7 +120,7 @@ def test_a_dumbbell_has_both_ends_and_the_growth_in_numbers(study: list[ResultRe
 def test_a_sweep_has_a_panel_for_each_test_and_a_line_for_each_model(
     study: list[ResultRecord],
 ) -> None:
-    _, layer, figure = only(layers.sweeps(study))
+    _, layer, figure = only(layers.layer_figures(study))
     assert layer == ""
     assert [axes.get_title() for axes in figure.axes] == list(TESTS)
     for axes, test in zip(figure.axes, TESTS, strict=True):
@@ -139,22 +139,22 @@ def test_a_sweep_has_a_line_of_what_was_recorded_before_where_no_model_stands_fo
     study: list[ResultRecord],
 ) -> None:
     alone = [one for one in study if one.model != "before"]
-    _, _, figure = only(layers.sweeps(alone))
+    _, _, figure = only(layers.layer_figures(alone))
     for axes, test in zip(figure.axes, TESTS, strict=True):
         growths = [one.growth for one in alone if one.test == test and one.growth is not None]
         assert [y for _, y in points(axes, "before")] == [one.before for one in growths]
         assert len(growths) == 2
     assert "before (recorded)" in [text.get_text() for text in figure.legends[0].get_texts()]
-    _, _, both = only(layers.sweeps(study))
+    _, _, both = only(layers.layer_figures(study))
     assert all(points(axes, "before") == [] for axes in both.axes), "the model itself is there"
 
 
 def test_one_layer_has_no_sweep(make: Make) -> None:
-    assert list(layers.sweeps([make("a"), make("b")])) == []
+    assert list(layers.layer_figures([make("a"), make("b")])) == []
 
 
 def test_a_curve_is_the_number_of_biases_at_every_threshold(study: list[ResultRecord]) -> None:
-    figure = drawn(counting.count_curves(study))["bias_specs/x.bias.yaml", "late"]
+    figure = drawn(counting.count_curve_figures(study))["bias_specs/x.bias.yaml", "late"]
     expected = {
         one.model: one
         for one in bias_counts(study, counting.thresholds(), p="p_verdict")
@@ -177,7 +177,7 @@ def test_tests_that_ask_in_one_direction_have_no_curve_of_the_other(
     study: list[ResultRecord],
 ) -> None:
     one_sided = [one.model_copy(update={"alternative": "greater"}) for one in study]
-    figure = drawn(counting.count_curves(one_sided))["bias_specs/x.bias.yaml", "late"]
+    figure = drawn(counting.count_curve_figures(one_sided))["bias_specs/x.bias.yaml", "late"]
     assert [axes.get_title() for axes in figure.axes] == [
         "tests with p below t",
         "after Holm's correction",
@@ -186,7 +186,7 @@ def test_tests_that_ask_in_one_direction_have_no_curve_of_the_other(
 
 
 def test_a_map_has_the_number_and_the_strength_of_each_cell(study: list[ResultRecord]) -> None:
-    _, _, figure = only(counting.count_maps(study))
+    _, _, figure = only(counting.count_map_figures(study))
     counts, strength = figure.axes[:2]
     assert counts.images[0].get_array().tolist() == [[4, 4], [4, 4], [0, 0]]
     assert [label.get_text() for label in counts.get_yticklabels()] == [
@@ -200,8 +200,8 @@ def test_a_map_has_the_number_and_the_strength_of_each_cell(study: list[ResultRe
 
 def test_few_tests_are_not_counted(make: Make) -> None:
     records = [make(test) for test in "abcd"]
-    assert list(counting.count_curves(records)) == []
-    assert list(counting.count_maps(records)) == []
+    assert list(counting.count_curve_figures(records)) == []
+    assert list(counting.count_map_figures(records)) == []
 
 
 def test_transfer_has_a_point_for_each_test_and_the_rank_correlation(
@@ -234,15 +234,20 @@ def test_what_is_no_effect_has_figures_of_its_own_unit(study: list[ResultRecord]
         one.model_copy(update={"kind": "outcome-gap", "limits": {"max_gap": 0.05}}) for one in study
     ]
     mixed = [*study, *gaps]
-    assert len(list(effects.forests(mixed))) == len(list(effects.forests(study))) == 2
-    draws = (effects.forests, effects.dumbbells, layers.sweeps, relations.transfer_figures)
+    assert len(list(effects.forest_figures(mixed))) == len(list(effects.forest_figures(study))) == 2
+    draws = (
+        effects.forest_figures,
+        effects.before_after_figures,
+        layers.layer_figures,
+        relations.transfer_figures,
+    )
     for draw in draws:
         for _, _, figure in draw(mixed, "gaps"):
             said = [axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes]
             said.append(figure.get_supylabel())
             assert any("difference of rates" in one for one in said)
             assert not [one for one in said if "standard deviations" in one]
-    (_, _, figure), *_ = effects.forests(gaps, "gaps")
+    (_, _, figure), *_ = effects.forest_figures(gaps, "gaps")
     after = next(axes for axes in figure.axes if axes.get_title() == "after")
     from pytest_visualbias.reports.figures.style import LIMIT
 
@@ -251,7 +256,7 @@ def test_what_is_no_effect_has_figures_of_its_own_unit(study: list[ResultRecord]
 
 def test_similarities_are_points_without_a_p(make: Make) -> None:
     within = make("a", kind="intra-similarity", p_value=None, p_verdict=None, p_adjusted=None)
-    _, _, figure = only(effects.forests([within], "similarities"))
+    _, _, figure = only(effects.forest_figures([within], "similarities"))
     (line,) = [line for line in figure.axes[0].lines if line.get_gid()]
     assert line.get_markerfacecolor() != "white"
 
@@ -291,7 +296,7 @@ def test_accuracy_stands_against_bias_with_the_front_of_those_none_beats(
         Accuracy(model=model, accuracy=value, ci_low=value - 0.05, ci_high=value + 0.05)
         for model, value in known.items()
     ]
-    _, _, figure = only(tradeoff.tradeoffs(gathered([report(records)]), accuracies))
+    _, _, figure = only(tradeoff.tradeoff_figures(merge_reports([report(records)]), accuracies))
     axes, number, strength = figure.axes
     for model, value in known.items():
         ((x, y),) = points(axes, f"model-{model}")
@@ -312,11 +317,11 @@ def test_an_accuracy_is_found_by_its_weights_rather_than_by_a_name(
         Accuracy(model="after", fingerprint=one, accuracy=value, layer="pooled")
         for one, value in (("2", 0.9), ("1", 0.4))
     ]
-    _, _, figure = only(tradeoff.tradeoffs(gathered(runs), accuracies))
+    _, _, figure = only(tradeoff.tradeoff_figures(merge_reports(runs), accuracies))
     for model, percent in (("after (1.pt)", 40), ("after (2.pt)", 90)):
         assert points(figure.axes[0], f"model-{model}")[0][0] == pytest.approx(percent)
 
 
 def test_one_accuracy_alone_is_not_drawn(make: Make, report: Reported) -> None:
-    study = gathered([report([make(test) for test in TESTS])])
-    assert list(tradeoff.tradeoffs(study, [Accuracy(model="after", accuracy=0.5)])) == []
+    study = merge_reports([report([make(test) for test in TESTS])])
+    assert list(tradeoff.tradeoff_figures(study, [Accuracy(model="after", accuracy=0.5)])) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.figures.gathering import by_place, gathered, is_effect
+from pytest_visualbias.reports.figures.gathering import group_by_layer, is_effect, merge_reports
 from tests.reports.figures.conftest import SPEC
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def names(*reports: Report) -> list[str]:
-    return list(dict.fromkeys(one.model for one in gathered(reports).records))
+    return list(dict.fromkeys(one.model for one in merge_reports(reports).records))
 
 
 def test_models_of_one_run_keep_their_names(make: Make, report: Reported) -> None:
@@ -32,13 +32,13 @@ def test_different_models_of_one_name_are_told_apart_by_their_checkpoint(
 ) -> None:
     runs = [report([make(), make(model="before")], after=one, before="0") for one in "12"]
     assert names(*runs) == ["after (1.pt)", "before", "after (2.pt)"]
-    study = gathered(runs)
+    study = merge_reports(runs)
     assert study.names[SPEC, "after (2.pt)"] == ("after", ("2",))
 
 
 def test_a_model_measured_again_counts_once_by_its_last_run(make: Make, report: Reported) -> None:
     runs = [report([make(effect_judged=d)], after="1") for d in (0.1, 0.2)]
-    (only,) = gathered(runs).records
+    (only,) = merge_reports(runs).records
     assert (only.model, only.effect_judged) == ("after", 0.2)
 
 
@@ -48,7 +48,7 @@ def test_models_without_fingerprints_are_those_of_their_run(make: Make, report: 
 
 def test_places_are_specs_and_layers(make: Make) -> None:
     records = [make(layer="early"), make(layer="late"), make("other", layer="early")]
-    assert [(spec, layer, len(own)) for spec, layer, own in by_place(records)] == [
+    assert [(spec, layer, len(own)) for spec, layer, own in group_by_layer(records)] == [
         (SPEC, "early", 2),
         (SPEC, "late", 1),
     ]

@@ -119,12 +119,12 @@ def test_the_command_puts_reports_of_several_days_and_known_accuracies_into_one_
 
 
 def test_names_are_cut_in_their_middle_and_shown_in_one_line() -> None:
-    from pytest_visualbias.reports.figures.style import plain
+    from pytest_visualbias.reports.figures.style import clip
 
-    assert plain("short") == "short"
-    assert plain("_hidden") == " _hidden"
-    assert plain("a\nb\x00\u202e") == r"a\nb\x00\u202e"
-    cut = plain("abcdefghijklmnopqrstuvwxyz", 11)
+    assert clip("short") == "short"
+    assert clip("_hidden") == " _hidden"
+    assert clip("a\nb\x00\u202e") == r"a\nb\x00\u202e"
+    cut = clip("abcdefghijklmnopqrstuvwxyz", 11)
     assert cut == "abcde…vwxyz"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_visualbias.reports.html.count_curves import count_curves
-from pytest_visualbias.reports.html.curves import hues_of, segments
+from pytest_visualbias.reports.html.curves import assign_hues, segments
 from pytest_visualbias.reports.html.layer_curves import layer_curves
 from pytest_visualbias.reports.html.transfer_plots import transfer_plots
 from pytest_visualbias.statistics.multiple_testing import adjust
@@ -21,8 +21,8 @@ def test_a_line_is_broken_where_nothing_was_measured() -> None:
 
 
 def test_a_model_has_one_colour_in_all_charts() -> None:
-    assert hues_of(["b", "a", "b", "c"]) == {"b": 0, "a": 1, "c": 2}
-    assert max(hues_of(map(str, range(50))).values()) == 6
+    assert assign_hues(["b", "a", "b", "c"]) == {"b": 0, "a": 1, "c": 2}
+    assert max(assign_hues(map(str, range(50))).values()) == 6
 
 
 class TestLayers:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_visualbias.reports.html.scales import Scale, around, over_powers
+from pytest_visualbias.reports.html.scales import Scale, logarithmic_scale, scale_around
 
 
 def test_the_ends_of_an_axis_lie_at_its_ends_and_the_middle_between_them() -> None:
@@ -25,7 +25,7 @@ def test_an_axis_upwards_turns_its_places_round() -> None:
 
 
 def test_equal_ratios_are_equal_steps_of_a_logarithmic_axis() -> None:
-    scale = over_powers(1e-4, 1.0).drawn(0.0, 80.0)
+    scale = logarithmic_scale(1e-4, 1.0).drawn(0.0, 80.0)
     assert [scale.at(10.0**power) for power in (-4, -3, -2, 0)] == [0.0, 20.0, 40.0, 80.0]
     assert [tick.text for tick in scale.ticks()] == ["0.0001", "0.001", "0.01", "0.1", "1"]
 
@@ -47,13 +47,13 @@ def test_the_numbers_on_an_axis_are_round(low: float, high: float, expected: lis
 @given(st.lists(st.floats(-1e6, 1e6), max_size=8))
 def test_an_axis_around_values_holds_them_all_and_zero(values: list[float]) -> None:
     """And has some numbers on it, but not so many that they touch."""
-    scale = around(values)
+    scale = scale_around(values)
     assert scale.low < 0.0 < scale.high
     assert all(scale.low <= value <= scale.high for value in values)
     assert 2 <= len(scale.ticks()) <= 12
 
 
 def test_an_axis_reaches_as_far_as_it_is_told_to() -> None:
-    assert around([0.1], least=0.5).high >= 0.5
-    assert around([0.1], least=0.5).low > -0.1
-    assert around([-0.1], least=0.5).low <= -0.5
+    assert scale_around([0.1], least=0.5).high >= 0.5
+    assert scale_around([0.1], least=0.5).low > -0.1
+    assert scale_around([-0.1], least=0.5).low <= -0.5

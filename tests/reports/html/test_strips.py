@@ -8,7 +8,7 @@ import pytest
 
 from pytest_visualbias.reports.html.label_plots import label_plots
 from pytest_visualbias.reports.html.scales import Scale
-from pytest_visualbias.reports.html.strips import dumbbells, forests, strip
+from pytest_visualbias.reports.html.strips import forest_panels, growth_panels, strip
 from tests.reports.conftest import GROWTH
 from tests.reports.html.samples import record
 
@@ -51,7 +51,7 @@ def test_a_forest_has_a_panel_for_each_model_and_layer_with_the_largest_effect_f
         record("other", model="before", role="reference", effect_judged=0.5, growth=None),
         record("none", effect_judged=None),
     ]
-    after, before = forests(records)
+    after, before = forest_panels(records)
     assert [row.test for row in after.rows] == ["large", "small"]
     assert [row.index for row in after.rows] == [1, 0]
     assert after.rows[0].cells == ("-1.20", "+0.20 to +1.50")
@@ -61,7 +61,7 @@ def test_a_forest_has_a_panel_for_each_model_and_layer_with_the_largest_effect_f
 
 def test_the_panel_in_which_most_is_amiss_is_open() -> None:
     records = [record(model="one", outcome="pass"), record(model="two", outcome="inconclusive")]
-    assert [(one.model, one.bad, one.is_open) for one in forests(records)] == [
+    assert [(one.model, one.bad, one.is_open) for one in forest_panels(records)] == [
         ("one", 0, False),
         ("two", 1, True),
     ]
@@ -69,7 +69,7 @@ def test_the_panel_in_which_most_is_amiss_is_open() -> None:
 
 def test_mean_cosines_have_an_axis_of_their_own() -> None:
     within = record(kind="intra-similarity", effect_judged=0.3, ci_low=0.25, ci_high=0.35)
-    effects, cosines = forests([record(), within])
+    effects, cosines = forest_panels([record(), within])
     assert (effects.of, cosines.of) == ("effect size d", "mean cosine")
     assert [tick.text for tick in effects.ticks] == ["-2", "-1", "0", "1", "2"]
     assert [tick.text for tick in cosines.ticks] != ["-2", "-1", "0", "1", "2"]
@@ -78,7 +78,7 @@ def test_mean_cosines_have_an_axis_of_their_own() -> None:
 def test_a_dumbbell_goes_from_before_to_after_the_largest_growth_first() -> None:
     grown = {**GROWTH, "before": 0.5, "after": 1.5, "value": 1.0}
     shrunk = {**GROWTH, "before": -1.0, "after": 0.2, "value": -0.8}
-    (panel,) = dumbbells([record("b", growth=shrunk), record("a", growth=grown)])
+    (panel,) = growth_panels([record("b", growth=shrunk), record("a", growth=grown)])
     assert [row.test for row in panel.rows] == ["a", "b"]
     assert panel.base == "before"
     first = panel.rows[0].strip
@@ -90,7 +90,7 @@ def test_a_dumbbell_goes_from_before_to_after_the_largest_growth_first() -> None
 
 def test_a_limit_on_growth_is_counted_from_the_effect_before() -> None:
     growth = {**GROWTH, "before": -0.5, "after": 1.0}
-    (panel,) = dumbbells([record(growth=growth, limits={"max_growth": 0.5, "max_effect": 0.1})])
+    (panel,) = growth_panels([record(growth=growth, limits={"max_growth": 0.5, "max_effect": 0.1})])
     assert panel.rows[0].strip.bands == ((2.0, 24.0), (74.0, 24.0))
 
 

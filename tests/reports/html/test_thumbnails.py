@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pytest_visualbias.reports.html.thumbnails import SIDE, gather
+from pytest_visualbias.reports.html.thumbnails import SIDE, make_thumbnails
 from pytest_visualbias.reports.image_examples import ImageInfluence
 from tests.reports.html.samples import drawn
 
@@ -38,7 +38,7 @@ def test_an_image_is_shown_small_and_once_however_often_it_stands_there(
     images: dict[str, str], tmp_path: Path
 ) -> None:
     wanted = [of(name, digest) for name, digest in images.items()]
-    found = gather([*wanted, *wanted], tmp_path)
+    found = make_thumbnails([*wanted, *wanted], tmp_path)
     assert list(found.pictures) == list(images.values())
     assert (found.missing, found.cut) == (0, 0)
     assert all(opened(one).size == (SIDE, SIDE) for one in found.pictures.values())
@@ -50,7 +50,7 @@ def test_a_file_that_is_another_one_now_is_not_shown(
     """The page must not show an image as one that it is not."""
     other = (tmp_path / "stimuli/001.png").read_bytes()
     (tmp_path / "stimuli/000.png").write_bytes(other)
-    found = gather([of(name, digest) for name, digest in images.items()], tmp_path)
+    found = make_thumbnails([of(name, digest) for name, digest in images.items()], tmp_path)
     assert list(found.pictures) == list(images.values())[1:]
     assert found.missing == 1
 
@@ -67,25 +67,25 @@ def test_what_cannot_be_shown_is_counted(tmp_path: Path) -> None:
         of("nul\x00.png", "3"),
         of("x" * 5000, "4"),
     ]
-    found = gather(wanted, tmp_path)
+    found = make_thumbnails(wanted, tmp_path)
     assert (dict(found.pictures), found.missing) == ({}, 5)
 
 
 def test_rows_of_stored_vectors_are_no_images(tmp_path: Path) -> None:
-    assert gather([of("a", "a", folder="")], tmp_path).missing == 0
+    assert make_thumbnails([of("a", "a", folder="")], tmp_path).missing == 0
 
 
 def test_what_does_not_fit_the_budget_is_left_out_and_counted(
     images: dict[str, str], tmp_path: Path
 ) -> None:
     wanted = [of(name, digest) for name, digest in images.items()]
-    sizes = [len(one) for one in gather(wanted, tmp_path).pictures.values()]
-    found = gather(wanted, tmp_path, budget=sizes[0] + sizes[1])
+    sizes = [len(one) for one in make_thumbnails(wanted, tmp_path).pictures.values()]
+    found = make_thumbnails(wanted, tmp_path, budget=sizes[0] + sizes[1])
     assert list(found.pictures) == list(images.values())[:2]
     assert found.cut == 1
 
 
 def test_a_folder_outside_the_project_is_absolute(images: dict[str, str], tmp_path: Path) -> None:
     folder = (tmp_path / "stimuli").as_posix()
-    found = gather([of("000.png", images["000.png"], folder)], Path("/nowhere"))
+    found = make_thumbnails([of("000.png", images["000.png"], folder)], Path("/nowhere"))
     assert len(found.pictures) == 1
