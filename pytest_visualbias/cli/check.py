@@ -88,10 +88,7 @@ def _baselines(options: argparse.Namespace) -> Baselines:
 
 
 def _check_spec(
-    path: Path,
-    options: argparse.Namespace,
-    baselines: Baselines,
-    digest: Callable[[Path], str],
+    path: Path, options: argparse.Namespace, baselines: Baselines, digest: Callable[[Path], str]
 ) -> bool:
     """Print the faults of a spec; return whether it has none."""
     if path.suffix not in (".yaml", ".yml"):

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,20 +218,24 @@ def add_probe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--folds",
-        type=_folds,
+        type=partial(_at_least, FEWEST_FOLDS),
         default=FOLDS,
         metavar="N",
         help=f"parts that are classified by what the others teach (default: {FOLDS})",
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the division (default: 0)"
+        "--seed",
+        type=partial(_at_least, 0),
+        default=0,
+        metavar="N",
+        help="of the division (default: 0)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the accuracies, too")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument(
         "--batch-size",
-        type=_batch_size,
+        type=partial(_at_least, 1),
         default=BATCH_SIZE,
         metavar="N",
         help=f"images in one forward pass (default: {BATCH_SIZE})",
@@ -238,18 +243,6 @@ def add_probe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
     add_cache_option(parser)
     parser.set_defaults(run=_probe)
-
-
-def _folds(text: str) -> int:
-    return _at_least(FEWEST_FOLDS, text)
-
-
-def _batch_size(text: str) -> int:
-    return _at_least(1, text)
-
-
-def _seed(text: str) -> int:
-    return _at_least(0, text)
 
 
 def _at_least(least: int, text: str) -> int:
@@ -296,11 +289,7 @@ def _probe(options: argparse.Namespace) -> int:
 
 
 def _accuracies(
-    file: SpecFile,
-    model: str,
-    sets: ModelSets,
-    context: Context,
-    options: argparse.Namespace,
+    file: SpecFile, model: str, sets: ModelSets, context: Context, options: argparse.Namespace
 ) -> Iterator[Accuracy]:
     resources = Resources(
         cache=EmbeddingCache(

@@ -84,9 +84,7 @@ def _suggest_limits(options: argparse.Namespace) -> int:
     session = EvaluationRun(
         settings=RunSettings(project=Path.cwd(), stimuli=options.stimuli, device=options.device),
         resources=Resources(
-            cache=open_cache(options.cache),
-            batch_size=BATCH_SIZE,
-            progress=_progress(),
+            cache=open_cache(options.cache), batch_size=BATCH_SIZE, progress=_progress()
         ),
         digest=digests.of,
     )

@@ -113,13 +113,7 @@ def rank_correlations(records: Iterable[ResultRecord]) -> list[RankCorrelation]:
         rho = spearman(*zip(*pairs, strict=True)) if len(pairs) >= MIN_PAIRS else None
         if rho is not None:
             correlation = RankCorrelation(
-                spec=spec,
-                layer=layer,
-                base=base,
-                model=model,
-                of=unit,
-                k=len(pairs),
-                spearman=rho,
+                spec=spec, layer=layer, base=base, model=model, of=unit, k=len(pairs), spearman=rho
             )
             correlations.append(correlation)
     return correlations
@@ -258,10 +252,7 @@ def has_failed_control(record: ResultRecord) -> bool:
 
 
 def _count_cell(
-    cell: _Cell,
-    untrained: Sequence[Mapping[str, _Member]],
-    thresholds: Sequence[float],
-    p: PName,
+    cell: _Cell, untrained: Sequence[Mapping[str, _Member]], thresholds: Sequence[float], p: PName
 ) -> BiasCounts:
     others = untrained if cell.first.role != "random" else []
     return BiasCounts(
@@ -278,9 +269,7 @@ def _count_cell(
 
 
 def _count_at(
-    members: Mapping[str, _Member],
-    untrained: Sequence[Mapping[str, _Member]],
-    threshold: float,
+    members: Mapping[str, _Member], untrained: Sequence[Mapping[str, _Member]], threshold: float
 ) -> BiasCount:
     significant = _significant_members(members, threshold)
     in_untrained = [_significant_members(network, threshold) for network in untrained]

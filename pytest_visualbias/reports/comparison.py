@@ -198,10 +198,7 @@ def _rows(report: Report) -> dict[tuple[str, str, str, str], ResultRecord]:
 
 
 def _change(
-    old: ResultRecord | None,
-    new: ResultRecord,
-    reports: tuple[Report, Report],
-    tolerance: float,
+    old: ResultRecord | None, new: ResultRecord, reports: tuple[Report, Report], tolerance: float
 ) -> Change:
     if old is None:
         is_worse = new.outcome in FAILING

@@ -15,10 +15,11 @@ from pytest_visualbias.reports.formatting import (
     collection_errors,
     count_deselected,
     count_outcomes,
+    format_optional,
     label,
     unit_of,
 )
-from pytest_visualbias.reports.markdown_sections import table_head, table_row
+from pytest_visualbias.reports.markdown_sections import format_interval, table_head, table_row
 from pytest_visualbias.reports.sentences import result_line, sign_text
 from pytest_visualbias.reports.series_notes import (
     checkpoint_name,
@@ -225,22 +226,18 @@ def _results(model: str, records: Sequence[ResultRecord]) -> str:
 
 
 def _cells(record: ResultRecord) -> list[str]:
-    low, high = record.ci_low, record.ci_high
     growth = record.growth
-    since = (
-        "-"
-        if growth is None
-        else f"{format_effect(growth.value)} since {markdown_code(growth.base)}"
-    )
-    if growth is not None and growth.flipped:
-        since += f", {sign_text(growth)}"
+    since = "-"
+    if growth is not None:
+        sign = f", {sign_text(growth)}" if growth.flipped else ""
+        since = f"{format_effect(growth.value)} since {markdown_code(growth.base)}{sign}"
     control = f", {record.control} control" if record.control else ""
     return [
         markdown_code(f"{record.test}[{record.layer}]"),
         record.kind + control,
         ", ".join(f"{role} {markdown_code(name)}" for role, name in record.concepts.items()),
-        "-" if record.effect_judged is None else format_effect(record.effect_judged),
-        "-" if low is None or high is None else f"{low:+.2f} to {high:+.2f}",
+        format_optional(record.effect_judged),
+        format_interval(record.ci_low, record.ci_high),
         format_p(record.p_adjusted if record.p_adjusted is not None else record.p_verdict),
         "-" if record.detectable is None else f"{record.detectable:.2f}",
         since,

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 STAND_IN = "stand-in"
 
-# No architecture of timm is called so: the run says so, and what to write is beside it.
+# A placeholder that no timm architecture has; the run reports it.
 UNKNOWN = "NAME_OF_ITS_ARCHITECTURE"
 BEFORE = re.compile(r"(?:^|[^a-z])(?:pre-?_?train\w*|before|base|init\w*|imagenet\w*)(?:[^a-z]|$)")
 
-# A checkpoint much smaller than the largest is of something else: a head, statistics.
+# Much smaller checkpoints hold something else, such as a head or statistics.
 SHARE = 0.1
 
-# To recognise one takes seconds.
+# Recognising a checkpoint takes seconds.
 MOST_TRIED = 3
 SIZE = 224
 
@@ -173,7 +173,7 @@ def _timm(name: str, checkpoint: Checkpoint, container: str | None = None) -> st
 def _unrecognised(seen: Repository, checkpoint: Checkpoint, why: str) -> Selection:
     path = quoted(f"../{checkpoint.path}")
     if seen.factories:
-        # One that the path of the checkpoint names is likelier than the first.
+        # A factory named in the checkpoint's path is likelier than the first.
         names = {
             factory.call.rpartition(":")[2].lower(): factory for factory in reversed(seen.factories)
         }

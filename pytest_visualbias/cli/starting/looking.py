@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Forge = Literal["github", "gitlab"]
 WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 
-# What trainers save beside weights, and data that were saved as tensors.
+# Files that trainers save beside weights, and data saved as tensors.
 NO_WEIGHTS = re.compile(r"(?i)optim|sched|rng|scaler|training_args|dataset|features|embedding")
 SKIPPED = frozenset(
     {"node_modules", "site-packages", "build", "dist", "cache", "__pycache__", "wandb", "mlruns"}
@@ -34,7 +34,7 @@ REQUIREMENTS = (
 )
 NEEDS_TIMM = re.compile(r"""^\s*(?:-\s*)?["']?timm\b|["']timm\b""", re.MULTILINE)
 
-# A file that configures pytest, and what stands in it where it does.
+# Files that can configure pytest, and the text that shows that they do.
 CONFIGURATIONS = (
     ("pytest.toml", r""),
     (".pytest.toml", r""),

@@ -45,11 +45,7 @@ class Plan:
 
 
 def plan(
-    seen: Repository,
-    chosen: Selection,
-    *,
-    forge: Literal["github", "gitlab", "none"],
-    schema: bool,
+    seen: Repository, chosen: Selection, *, forge: Literal["github", "gitlab", "none"], schema: bool
 ) -> Plan:
     """Return the files and notes for a repository."""
     files = {SPEC: first_spec(chosen, has_schema=schema)}

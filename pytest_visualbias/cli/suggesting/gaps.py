@@ -55,11 +55,11 @@ def _visible(basis: Basis) -> float | None:
 def _visible_growth(basis: Basis) -> float | None:
     """Return the smallest significant growth of a gap."""
     ((n_x, n_y),) = basis.sides
-    # Relabelled pairs have a mirror image, so that its p is two-sided.
+    # Each relabelling of pairs has a mirror image, so the p-value is two-sided.
     d = smallest_detectable_effect(n_x, n_y, basis.level, "two-sided")
     if d is None:
         return None
-    # A difference of scores that correlate by 0.5 spreads as either of them does.
+    # The difference of scores that correlate by 0.5 has the spread of either.
     (spread,) = basis.spreads or (basis.within,)
     least = to_within_sd(d, n_x, n_y) * spread
     if basis.rates is None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STEP = 0.05
 FINE = 0.01
 
-# Nearer to the bound than this, almost nothing could be over a limit.
+# Almost nothing could exceed a limit nearer to the bound than this.
 ROOM = 0.95
 MOST_IMAGES = 1000
 DIGITS = 9
@@ -101,7 +101,7 @@ def _visible(basis: Basis) -> Smallest | None:
         return None
     tails = 2 if basis.alternative == "two-sided" else 1
     margin = t_margin(basis.freedom, 1 - min(2 * basis.level / tails, 1)) * basis.error
-    # Published evidence permutes the labels of the targets alone.
+    # Published evidence permutes only target labels.
     effect = max(*known, margin) if len(known) > 1 else known[0]
     return Smallest(effect=effect, growth=math.hypot(*apart))
 
@@ -142,7 +142,7 @@ def _on_effect(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
         f"smaller ones need not be told from chance {conditions(basis)}": visible.effect,
     }
     if basis.untrained:
-        # Either sign: chance has no direction.
+        # Either sign counts, because chance has no direction.
         largest = max(abs(value) for value in basis.untrained)
         seeds = f"{len(basis.untrained)} seeds" if len(basis.untrained) > 1 else "1 seed"
         reasons[f"an untrained network shows up to {largest:.2f} ({seeds})"] = largest

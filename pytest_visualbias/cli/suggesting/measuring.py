@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 UNTRAINED = "untrained"
 
-# What says nothing of the model, nor of how much scores change from it.
+# Outcomes without usable scores.
 UNMEASURED = ("error", "invalid")
 
 
@@ -125,7 +125,7 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
         return frozenset()
     suite = read_suite(source[0], file=name).suite
     controls = {test.name for test in suite.tests if test.is_positive}
-    # Where the spec says `control: none`, the key stands there.
+    # With `control: none` in the spec, the test has the key.
     tests = file.document.data["tests"]
     idle = {test["name"] for test in tests if test.get("control", "idle") == "idle"}
     return frozenset(controls & idle)
@@ -189,7 +189,7 @@ def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:
     nothing |= {"ignore": (), "random_init": seeds, "labels": {}, "growth_from": None}
     if hasattr(entry, "adapter"):
         nothing["adapter"] = None
-    # Of a tag, the preprocessing stays.
+    # A pretrained tag stays, because it names the preprocessing.
     if not isinstance(getattr(entry, "pretrained", ""), str):
         nothing["pretrained"] = False
     return entry.model_copy(update=nothing)

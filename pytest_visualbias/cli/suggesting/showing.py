@@ -64,7 +64,7 @@ def yaml_lines(suggestions: Sequence[Suggestion]) -> Iterator[str]:
         for key, limit in suggestion.limits.items():
             yield f"      {key}: {limit.value:.2f}    # {printable(limit.reason)}"
             if key == "max_effect" and len(suggestion.bases[0].sides) > 1:
-                # The level before correction.
+                # The level without correction.
                 needed = images_for_limit(
                     limit.value, suggestion.bases[0].level * suggestion.bases[0].count
                 )

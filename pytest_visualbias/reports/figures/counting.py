@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.bias_counts import BiasCounts, PName
     from pytest_visualbias.results import ResultRecord
 
-# Of fewer tests a number of biases says less than their forest.
+# With fewer tests the forest plot shows more than their number of biases.
 FEWEST = 5
 P: PName = "p_verdict"
 LEAST, MOST = 1e-4, 0.1
@@ -60,7 +60,7 @@ def count_curve_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, 
             count for count in bias_counts(members, thresholds(), p=P) if count.tests >= FEWEST
         ]
         if cells:
-            # Of tests that ask in one direction, nothing can count in the other.
+            # One-sided tests cannot count in the other direction.
             has_both = any(record.alternative == "two-sided" for record in members)
             names = [panel for panel in COUNTED if has_both or panel[0] not in DIRECTIONS]
             yield spec, layer, _curves(spec, layer, cells, names, model_looks(members))

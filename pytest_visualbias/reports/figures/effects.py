@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.formatting import Unit
     from pytest_visualbias.results import GrowthRecord, ResultRecord
 
-# Panels beside each other; more models follow in another figure.
+# Panels side by side; more models go into another figure.
 COLUMNS = 12
 
-# Inches for the names of tests, and for a panel, where the page is too narrow for all.
+# Inches for test names and for a panel if the page is too narrow for all.
 NAMES, PANEL = 2.3, 1.25
 
-# So many panels have room for growth in numbers.
+# Most panels that leave space for growth in numbers.
 WITH_NUMBERS, WITH_UNIT = 2, 3
 ROW = 0.19
 SHORT: dict[Unit, str] = {"effects": "effect d", "similarities": "cosine", "gaps": "gap"}
@@ -50,7 +50,7 @@ TITLES: dict[Unit, str] = {
     "gaps": "Gaps of a classifier's rates",
 }
 
-# What grows is the absolute effect.
+# Growth is of the absolute effect.
 GROWING: dict[Unit, str] = {"effects": "|d|", "similarities": "|cosine|", "gaps": "|gap|"}
 GREW, SHRANK = COLOURS[1], COLOURS[0]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.formatting import Unit
     from pytest_visualbias.results import ModelRecord, Report, ResultRecord
 
-# Spec and name of a model, and its fingerprints.
+# Spec and name of a model, and the fingerprints of its trials.
 Key = tuple[str, str]
 Prints = tuple[str, ...]
 

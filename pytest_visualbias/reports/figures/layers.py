@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 COLUMNS, HEIGHT = 4, 1.35
 
-# More panels than this fill no page.
+# Most panels on a page.
 ON_A_PAGE = 24
 
-# Intervals of more models hide each other.
+# Intervals of more models would hide each other.
 WITH_INTERVALS = 4
 RECORDED: Mapping[str, Any] = {"color": GREY, "marker": ".", "ms": 4, "lw": 1, "linestyle": ":"}
 

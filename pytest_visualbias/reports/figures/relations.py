@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 COLUMNS = 3
 ON_A_PAGE = 9
 
-# So many tests that changed most are named.
+# Number of named tests, those that changed most.
 NAMED = 3
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 COLUMNS, HEIGHT = 3, 1.6
 ON_A_PAGE = 24
 
-# The most labels of checkpoints below a panel, where they are no numbers.
+# Most checkpoint labels below a panel if they are not numbers.
 MOST_NAMES = 8
 
 

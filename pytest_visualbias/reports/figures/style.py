@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.formatting import Unit
     from pytest_visualbias.results import ResultRecord
 
-# Okabe and Ito (2008): told apart by most colour-blind eyes; their yellow is too light for lines.
+# Okabe and Ito (2008), safe for most colour blindness; their yellow is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 GREY, LIMIT = "#767676", "#B2182B"
 
-# Width of a page in inches, less its margins.
+# Width of a page in inches without margins.
 WIDTH = 7.2
 
-# Height of a line of a legend.
+# Height of a legend line in inches.
 LINE = 0.17
 LONGEST = 34
 
-# What an axis is called on which effects lie, and what it reaches at least.
+# Axis title and minimum extent of each unit.
 UNITS: dict[Unit, tuple[str, float]] = {
     "effects": ("effect d (standard deviations)", 0.6),
     "similarities": ("mean cosine", 0.2),
     "gaps": ("difference of rates", 0.1),
 }
 RC = {
-    # A name with two dollars is a name, no formula.
+    # A name with two dollar signs is not a formula.
     "text.parse_math": False,
     "text.usetex": False,
     "font.family": "DejaVu Sans",
@@ -52,7 +52,7 @@ RC = {
     "axes.spines.right": False,
     "axes.unicode_minus": True,
     "lines.linewidth": 1.2,
-    # Names inside an SVG are random without it: the same results, the same file.
+    # Without a salt, ids inside an SVG are random and files would differ between runs.
     "svg.hashsalt": "visualbias",
     "svg.fonttype": "path",
 }
@@ -92,7 +92,7 @@ def panels_of(
     panels = list(axes.flat)
     for index, spare in enumerate(panels[count:], count):
         spare.remove()
-        # Now the lowest of its column; else only those of the last row have numbers.
+        # The panel above is now the lowest of its column, so it needs tick labels.
         panels[index - columns].tick_params(labelbottom=True)
     return figure, panels[:count]
 

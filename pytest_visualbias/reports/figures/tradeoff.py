@@ -10,13 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pytest_visualbias.reports.bias_counts import bias_counts, has_failed_control
 from pytest_visualbias.reports.figures.gathering import group_by_layer, is_effect
-from pytest_visualbias.reports.figures.style import (
-    clip,
-    legend,
-    model_looks,
-    panels_of,
-    title,
-)
+from pytest_visualbias.reports.figures.style import clip, legend, model_looks, panels_of, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,10 +63,7 @@ def tradeoff_figures(
 ) -> Iterator[tuple[str, str, Figure]]:
     """Yield plots of bias against accuracy, if two models have an accuracy."""
     for spec, layer, members in group_by_layer(study.records):
-        biases = {
-            "mean |effect| (standard deviations)": _sizes(members),
-            **_counted(members),
-        }
+        biases = {"mean |effect| (standard deviations)": _sizes(members), **_counted(members)}
         known = {
             name: accuracy
             for name in dict.fromkeys(record.model for record in members)
@@ -141,7 +132,7 @@ def _accuracy(
     ]
     if not matching:
         return None
-    # What was measured at this layer says more of it than the accuracy of the whole.
+    # The accuracy of this layer is preferred over that of the whole model.
     matching = [accuracy for accuracy in matching if accuracy.layer is not None] or matching
     mean = sum(accuracy.accuracy for accuracy in matching) / len(matching)
     alone = matching[0] if len(matching) == 1 else None

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 FORMATS = ("svg", "png")
 
-# What is no standardised effect has figures of its own, named so.
+# Other units have their own figures, named after the unit.
 OTHERS: tuple[Unit, ...] = ("similarities", "gaps")
 DPI = 200
 
-# What stands in the name of a file: elsewhere, characters of a spec could name another folder.
+# Characters replaced in a file name: they could name another folder.
 UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 LONGEST = 40
 SUFFIX = re.compile(r"\.bias\.ya?ml$")
@@ -49,7 +49,7 @@ def write(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with matplotlib.style.context(["default", RC]), warnings.catch_warnings():
-            # Of a character that the font lacks the figure shows a box.
+            # The figure shows a box for a character that the font lacks.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             for name, figure in figures(reports, accuracies):
                 written += _saved(figure, folder, name)
@@ -120,11 +120,11 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _saved(figure: Figure, folder: Path, name: str) -> Iterator[Path]:
-    # Where panels are square, the first layout is not the last; then both files get the same one.
+    # Square panels change the layout once; draw first, so that both files get the same one.
     figure.draw_without_rendering()
     for kind in FORMATS:
         path = folder / f"{name}.{kind}"
-        # Without a date and a version the same results give the same file.
+        # Without date and version the same results give the same file.
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         figure.savefig(path, dpi=DPI, metadata=metadata)
         figure.set_layout_engine("none")

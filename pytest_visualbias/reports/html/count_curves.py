@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.bias_counts import BiasCounts
     from pytest_visualbias.results import ResultRecord
 
-# Smaller p are drawn at the left end.
+# Smaller p-values are drawn at the left end.
 SMALLEST = 1e-4
 TOLD = (0.001, 0.01, 0.05, 0.1)
 
-# A curve over fewer tests shows nothing that a table does not.
+# A curve over fewer tests shows no more than a table.
 FEWEST = 3
 
 

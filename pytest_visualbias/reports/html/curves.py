@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 320, 210
 LEFT, RIGHT, TOP, BOTTOM = 40, 308, 12, 172
 
-# Colours and shapes there are; more models than these share some.
+# Number of colours and shapes; more models than these share some.
 HUES = 7
 
 

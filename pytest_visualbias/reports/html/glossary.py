@@ -13,7 +13,7 @@ class Term:
     text: str
 
 
-# By the key that the numbers of a result refer to.
+# By the key that details of a result refer to.
 GLOSSARY: dict[str, Term] = {
     "effect": Term(
         name="effect",
@@ -70,8 +70,7 @@ GLOSSARY: dict[str, Term] = {
         ),
     ),
     "bracket": Term(
-        name="proven bracket",
-        text="Where p was not counted exactly, it lies between these two.",
+        name="proven bracket", text="Where p was not counted exactly, it lies between these two."
     ),
     "adjusted": Term(
         name="p adjusted",
@@ -87,21 +86,15 @@ GLOSSARY: dict[str, Term] = {
             "shrank."
         ),
     ),
-    "shift": Term(
-        name="shift",
-        text="The change of the effect with its sign.",
-    ),
+    "shift": Term(name="shift", text="The change of the effect with its sign."),
     "excess": Term(
-        name="excess",
-        text="How much larger the absolute effect is than in an untrained network.",
+        name="excess", text="How much larger the absolute effect is than in an untrained network."
     ),
     "limits": Term(
-        name="limits",
-        text="From which on the test fails, where the evidence is there.",
+        name="limits", text="From which on the test fails, where the evidence is there."
     ),
     "trials": Term(
-        name="trials",
-        text="Several finetunings of one recipe, averaged; the worst one is named.",
+        name="trials", text="Several finetunings of one recipe, averaged; the worst one is named."
     ),
     "series": Term(
         name="training run",

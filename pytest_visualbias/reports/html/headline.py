@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FAILED = {"fail": "over a limit", "invalid": "invalid", "error": "not measured"}
 
-# So many are told at length; the others have a line each.
+# Number of failures shown in detail; the others get a line each.
 TOLD = 5
 
 
@@ -94,7 +94,7 @@ def _failure_summaries(rows: Sequence[Row]) -> list[FailureSummary]:
 def _failure_summary(first: Row, others: Sequence[Row]) -> FailureSummary:
     judged, worst = with_judged_numbers(first.record), worst_other_checkpoint(first.record)
     record, series = judged, judged.series
-    # Of a run that is judged whole, the verdict may be about another checkpoint than the last.
+    # If all checkpoints are judged, the verdict can be about another one than the last.
     at = (
         f" at {checkpoint_name(series, worst)}, the worst of those judged,"
         if series and worst

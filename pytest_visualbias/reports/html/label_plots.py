@@ -58,7 +58,7 @@ def _sorted_rows(rows: Sequence[LabelSummary]) -> Sequence[LabelSummary]:
 
 def _parse_number(text: str) -> float | Fraction:
     """Return a label as a number; fractions are exact."""
-    # Not Fraction for all: that of 1e999999999 would have a thousand million digits.
+    # Fraction("1e999999999") would have a billion digits.
     number = Fraction(text) if "/" in text else float(text)
     if math.isnan(number):
         raise ValueError

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.results import ResultRecord
 
-# The most characters of a layer's name below an axis.
+# Longest layer name below an axis.
 LONGEST = 9
 
-# The most names of layers that stand below an axis without touching.
+# Most layer names that fit below an axis.
 MOST_NAMES = 6
 BAD = ("fail", "invalid")
 Values = dict[str, float]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("verdict", "test", "model", "layer", "effect", "interval", "p adj", "growth")
 
-# How many images are named of a result.
+# Number of images named for each result.
 NAMED = 4
 
 

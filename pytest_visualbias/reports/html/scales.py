@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# About so many numbers stand on an axis.
+# Approximate number of ticks on an axis.
 WANTED = 5
 
-# Of the range, kept free at both ends.
+# Share of the range kept free at both ends.
 MARGIN = 0.04
 
-# Places are rounded to so many digits: a hundredth of a pixel is not seen, and makes pages large.
+# Digits of a position: a hundredth of a pixel is invisible and makes pages large.
 DIGITS = 1
 TINY = 1e-12
 
-# Of larger numbers, which only a file that was edited holds, the range would be infinite.
+# Larger numbers, which only an edited file holds, would make the range infinite.
 LARGEST = 1e150
 
 

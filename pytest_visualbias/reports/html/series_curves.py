@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.results import PointRecord, ResultRecord, SeriesRecord
 
-# The most labels of checkpoints that stand below an axis without touching.
+# Most checkpoint labels that fit below an axis.
 MOST_NAMES = 6
 LONGEST = 9
 BAD = ("fail", "invalid", "error")
@@ -126,7 +126,7 @@ def _bands(series: SeriesRecord, xs: Sequence[float], y: Scale) -> Iterator[str]
 
 
 def _table(series: SeriesRecord) -> Table:
-    # What is shown only has no verdict: it says what its own p would make of it.
+    # A checkpoint that is only shown has no verdict, so its outcome is by its own p.
     ends = ("p", "growth", "by itself")
     if series.gate == "all":
         ends = ("p adj", "growth", "verdict")

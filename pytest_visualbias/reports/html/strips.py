@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.html.scales import Tick
     from pytest_visualbias.results import ResultRecord
 
-# Effects from side to side, so that panels compare by eye.
+# One axis for all effects, so that panels can be compared.
 EFFECTS = Scale(low=-2.0, high=2.0, start=2.0, end=98.0)
 
 

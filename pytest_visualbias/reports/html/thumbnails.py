@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.reports.image_examples import ImageInfluence
 
-# The longer side, in pixels.
+# Longer side in pixels.
 SIDE = 96
 
-# What all of them may take of a page, in characters.
+# Characters of a page that all thumbnails may use.
 BUDGET = 600_000
 
-# A larger file is no stimulus that somebody shows in a page.
+# Largest image file to read, in bytes.
 LARGEST = 64 * 2**20
 
 
@@ -74,7 +74,7 @@ def _content(image_influence: ImageInfluence, root: Path) -> bytes | None:
     """Return the bytes of an image if its digest still matches, else None."""
     path = root / image_influence.folder / image_influence.name
     try:
-        # Nothing else than a file: to read a device or a pipe might never end.
+        # Reading a device or a pipe might never end.
         if not path.is_file() or path.stat().st_size > LARGEST:
             return None
         content = path.read_bytes()
