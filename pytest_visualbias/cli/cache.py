@@ -35,7 +35,7 @@ def shared_info(shared: SharedCache) -> Iterator[str]:
     """Yield what lies in a cache at a URL; how many images, only the content of all files says."""
     keys, leftovers = shared.survey()
     yield f"cache at {shared.url}"
-    yield f"{_counted(len(keys), 'key')}, each a network at a layer or results of tests"
+    yield f"{_counted(len(keys), 'key')}, each a network at a layer"
     files = sum(len(key.files) for key in keys)
     yield f"{_counted(files, 'file')}, {shown_size(sum(key.size for key in keys))}"
     if keys:
@@ -188,7 +188,7 @@ def _told(cache_contents: CacheContents) -> Iterator[str]:
     keys = [key for key in cache_contents.keys if not key.is_outdated]
     outdated = [key for key in cache_contents.keys if key.is_outdated]
     files = sum(len(key.files) for key in keys)
-    yield f"{_counted(len(keys), 'key')}, each a network at a layer or results of tests"
+    yield f"{_counted(len(keys), 'key')}, each a network at a layer"
     yield f"{_counted(count_images(keys), 'image')}"
     yield f"{_counted(files, 'file')}, {_sum(keys)}"
     if keys:
