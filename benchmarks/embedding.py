@@ -29,7 +29,7 @@ from PIL import Image
 from pytest_visualbias.embeddings.extraction import extract
 from pytest_visualbias.models.encoder import Context, Identity
 from pytest_visualbias.models.timm import open_timm
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.model_entries import TimmModel
 from pytest_visualbias.stimuli.decoding import decode
@@ -100,7 +100,7 @@ def _ours(
     extract(
         encoder,
         stimuli,
-        [layer_point(layer, layer) for layer in layers],
+        [parse_layer_point(layer, layer) for layer in layers],
         batch_size=options.batch_size,
         decoders=THREADS,
         keep=lambda *_: None,

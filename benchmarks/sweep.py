@@ -36,7 +36,7 @@ from pytest_visualbias.embeddings.engines.worker import Part, Rows
 from pytest_visualbias.embeddings.engines.writing import Writer
 from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest
 from pytest_visualbias.models.encoder import Context, Identity
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import TimmModel
 from pytest_visualbias.stimuli.resolve import Stimulus
 
@@ -198,7 +198,7 @@ def _driver_time() -> float:
 def _unit(images: int) -> Unit:
     digests = [f"{number:064x}" for number in range(images)]
     stimuli = tuple(Stimulus(name=one, digest=one, identity=one) for one in digests)
-    want = EmbeddingRequest(stimuli=stimuli, points=(layer_point("pooled", "pooled"),))
+    want = EmbeddingRequest(stimuli=stimuli, points=(parse_layer_point("pooled", "pooled"),))
     entry = TimmModel(source="timm", name="resnet50")
     identity = Identity(label="network", facts={})
     context = Context(folder=Path(), project=Path())

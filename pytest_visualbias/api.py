@@ -26,8 +26,8 @@ from pytest_visualbias.results import format_effect, format_p
 from pytest_visualbias.spec.effective_settings import layers_of
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.model_entries import IN_MEMORY
-from pytest_visualbias.spec.overrides import Override, override_of
-from pytest_visualbias.spec.urls import Url, place
+from pytest_visualbias.spec.overrides import Override, parse_override
+from pytest_visualbias.spec.urls import Url, to_path
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Audit:
         ReportError
             Where it cannot be written.
         """
-        target = place(path) if isinstance(path, str) else path
+        target = to_path(path) if isinstance(path, str) else path
         kind = SUFFIXES.get(target.suffix.lower().removeprefix("."), "")
         if kind not in FORMATS:
             raise UsageError(f"{target}: a report ends in .json, .html, .md or .csv", "choose one")
@@ -325,7 +325,7 @@ def audit(  # noqa: PLR0913 - the options of the command line
     >>> report.check()  # raises AssertionError where the gate would fail    # doctest: +SKIP
     """
     _refuse_unknown(device, precision, batch_size)
-    named = None if cache is None else place(str(cache))
+    named = None if cache is None else to_path(str(cache))
     folder = None if named is None else place_of(named)
     mirror = Mirror(folder=folder, offline=offline)
     recorded = None if baseline is None else _placed(baseline)
@@ -347,8 +347,8 @@ def audit(  # noqa: PLR0913 - the options of the command line
 
 
 def _placed(given: str | Path) -> Path | Url:
-    found = place(str(given))
-    return found if isinstance(found, Url) else found.absolute()
+    path = to_path(str(given))
+    return path if isinstance(path, Url) else path.absolute()
 
 
 def _refuse_unknown(device: str, precision: str, batch_size: int) -> None:
@@ -367,7 +367,7 @@ def _given(
     overrides, modules = [], {}
     for name, given in models.items():
         if isinstance(given, str | Path):
-            overrides.append(override_of(name, str(given), folder))
+            overrides.append(parse_override(name, str(given), folder))
             continue
         held = given if isinstance(given, Model) else Model(given)
         if not hasattr(held.module, "state_dict"):

@@ -233,7 +233,5 @@ def test_what_is_piped_is_the_same_text(here: Path) -> None:
     command = [sys.executable, "-m", "pytest_visualbias", "cache", "info", "--cache=."]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(
-        "cache in .\n1 key, each a network at a layer\n3 images\n"
-    )
+    assert done.stdout.startswith("cache in .\n1 key, each a network at a layer\n3 images\n")
     assert "\x1b" not in done.stdout

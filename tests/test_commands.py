@@ -15,7 +15,7 @@ import yaml
 from pytest_visualbias.cli import main as cli
 from pytest_visualbias.cli.main import main
 from pytest_visualbias.spec.schema import BiasSpec
-from pytest_visualbias.spec.suites import shipped
+from pytest_visualbias.spec.suites import shipped_folder
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "commands.md"
@@ -99,7 +99,10 @@ def test_the_schema_is_one_and_takes_every_spec_that_ships_is_written_or_is_show
     capsys.readouterr()
     rules = schema(capsys)
     jsonschema.Draft202012Validator.check_schema(rules)
-    texts = [path.read_text(encoding="utf-8") for path in shipped("bias_specs").glob("*.bias.yaml")]
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in shipped_folder("bias_specs").glob("*.bias.yaml")
+    ]
     texts.append((tmp_path / "bias_specs" / "first.bias.yaml").read_text(encoding="utf-8"))
     for document in (ROOT / "docs" / "spec.md", ROOT / "docs" / "suites.md", ROOT / "README.md"):
         blocks = re.findall(r"```yaml\n(.*?)```", document.read_text(), flags=re.DOTALL)

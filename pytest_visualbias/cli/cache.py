@@ -20,8 +20,9 @@ from pytest_visualbias.embeddings.cache_location import (
 )
 from pytest_visualbias.embeddings.cache_maintenance import clear, count_images, list_cache, prune
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.spec.urls import Url, place
-from pytest_visualbias.stimuli.byte_sizes import parse_size, shown_size
+from pytest_visualbias.reports.formatting import format_count
+from pytest_visualbias.spec.urls import Url, to_path
+from pytest_visualbias.stimuli.byte_sizes import format_size, parse_size
 from pytest_visualbias.stimuli.digest_cache import DigestCache
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ def shared_info(shared: SharedCache) -> Iterator[str]:
     """Yield what lies in a cache at a URL; how many images, only the content of all files says."""
     keys, leftovers = shared.survey()
     yield f"cache at {shared.url}"
-    yield f"{_counted(len(keys), 'key')}, each a network at a layer"
+    yield f"{format_count(len(keys), 'key')}, each a network at a layer"
     files = sum(len(key.files) for key in keys)
-    yield f"{_counted(files, 'file')}, {shown_size(sum(key.size for key in keys))}"
+    yield f"{format_count(files, 'file')}, {format_size(sum(key.size for key in keys))}"
     if keys:
         yield f"written between {_day(keys[0].written)} and {_day(keys[-1].written)}"
     if leftovers:
-        yield f"to prune: {_counted(len(leftovers), 'leftover')} of killed runs"
+        yield f"to prune: {format_count(len(leftovers), 'leftover')} of killed runs"
 
 
 def shared_prune(
@@ -54,17 +55,17 @@ def shared_prune(
         key for key in keys if is_all or int(key.format) < int(FORMAT) or key.written < oldest
     ]
     if limit is not None:
-        doomed += _overflow([one for one in keys if one not in doomed], limit)
-    files = [file for one in doomed for file in one.files]
+        doomed += _overflow([key for key in keys if key not in doomed], limit)
+    files = [file for key in doomed for file in key.files]
     shared.remove([*files, *leftovers])
-    gone = shown_size(sum(one.size or 0 for one in [*files, *leftovers]))
-    left = shown_size(sum(one.size for one in keys if one not in doomed))
-    counts = f"{_counted(len(doomed), 'key')} and {_counted(len(leftovers), 'leftover')}"
-    return f"removed {counts}, {gone}; {left} left at {shared.url}"
+    freed = format_size(sum(entry.size or 0 for entry in [*files, *leftovers]))
+    remaining = format_size(sum(key.size for key in keys if key not in doomed))
+    counts = f"{format_count(len(doomed), 'key')} and {format_count(len(leftovers), 'leftover')}"
+    return f"removed {counts}, {freed}; {remaining} left at {shared.url}"
 
 
 def _overflow(keys: Sequence[RemoteCacheKey], limit: int) -> list[RemoteCacheKey]:
-    excess = sum(one.size for one in keys) - limit
+    excess = sum(key.size for key in keys) - limit
     doomed: list[RemoteCacheKey] = []
     for key in keys:
         if excess <= 0:
@@ -72,10 +73,6 @@ def _overflow(keys: Sequence[RemoteCacheKey], limit: int) -> list[RemoteCacheKey
         doomed.append(key)
         excess -= key.size
     return doomed
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _day(seconds: float) -> str:
@@ -157,7 +154,7 @@ def _folder(named: Path | None) -> Path:
 def _place(text: str) -> Path | Url:
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; give one")
-    return place(text)
+    return to_path(text)
 
 
 def _size(text: str) -> int:
@@ -168,10 +165,10 @@ def _size(text: str) -> int:
 
 
 def _age(text: str) -> float:
-    found = AGE.fullmatch(text.strip())
-    if found is None:
+    match = AGE.fullmatch(text.strip())
+    if match is None:
         raise argparse.ArgumentTypeError(f"'{text}' is not an age; write one such as 12h or 30d")
-    return float(found[1]) * SECONDS[found[2].lower()]
+    return float(match[1]) * SECONDS[match[2].lower()]
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -188,40 +185,42 @@ def _told(cache_contents: CacheContents) -> Iterator[str]:
     keys = [key for key in cache_contents.keys if not key.is_outdated]
     outdated = [key for key in cache_contents.keys if key.is_outdated]
     files = sum(len(key.files) for key in keys)
-    yield f"{_counted(len(keys), 'key')}, each a network at a layer"
-    yield f"{_counted(count_images(keys), 'image')}"
-    yield f"{_counted(files, 'file')}, {_sum(keys)}"
+    yield f"{format_count(len(keys), 'key')}, each a network at a layer"
+    yield f"{format_count(count_images(keys), 'image')}"
+    yield f"{format_count(files, 'file')}, {_sum(keys)}"
     if keys:
         yield f"used between {_day(keys[0].used)} and {_day(keys[-1].used)}"
     if cache_contents.fetched:
-        urls = _counted(len(cache_contents.fetched), "URL")
+        urls = format_count(len(cache_contents.fetched), "URL")
         yield f"copies of {urls}: {_sum(cache_contents.fetched)}"
-    yield f"digests of files: {shown_size(cache_contents.memo)}"
+    yield f"digests of files: {format_size(cache_contents.memo)}"
     if outdated:
-        what = _counted(len(outdated), "key")
-        yield f"to prune: {what} of older versions, {_sum(outdated)}"
+        outdated_keys = format_count(len(outdated), "key")
+        yield f"to prune: {outdated_keys} of older versions, {_sum(outdated)}"
     if cache_contents.leftovers:
-        size = shown_size(sum(cache_contents.leftovers.values()))
-        leftovers = _counted(len(cache_contents.leftovers), "leftover")
+        size = format_size(sum(cache_contents.leftovers.values()))
+        leftovers = format_count(len(cache_contents.leftovers), "leftover")
         yield f"to prune: {leftovers} of killed runs, {size}"
 
 
 def _prune(options: argparse.Namespace) -> int:
-    asked = {"limit": options.max_size, "unused_for": options.older_than}
-    if options.all and any(value is not None for value in asked.values()):
+    bounds = {"limit": options.max_size, "unused_for": options.older_than}
+    if options.all and any(value is not None for value in bounds.values()):
         print("--all removes everything; leave out --max-size and --older-than", file=sys.stderr)
         return USAGE
     shared = shared_of(options.cache, offline=False)
     if shared is not None:
-        print(shared_prune(shared, is_all=options.all, **asked))
+        print(shared_prune(shared, is_all=options.all, **bounds))
         return OK
     folder = _folder(options.cache)
-    removed = _read(clear if options.all else functools.partial(prune, **asked), folder)
+    removed = _read(clear if options.all else functools.partial(prune, **bounds), folder)
     for problem in removed.problems:
         print(problem, file=sys.stderr)
-    keys, leftovers = _counted(removed.keys, "key"), _counted(removed.leftovers, "leftover")
-    left = shown_size(_read(list_cache, folder).size)
-    print(f"removed {keys} and {leftovers}, {shown_size(removed.size)}; {left} left in {folder}")
+    keys, leftovers = format_count(removed.keys, "key"), format_count(removed.leftovers, "leftover")
+    remaining = format_size(_read(list_cache, folder).size)
+    print(
+        f"removed {keys} and {leftovers}, {format_size(removed.size)}; {remaining} left in {folder}"
+    )
     return FAULTY if removed.problems else OK
 
 
@@ -235,4 +234,4 @@ def _read(action: Callable[[Path], Result], folder: Path) -> Result:
 
 
 def _sum(keys: Iterable[CacheKey]) -> str:
-    return shown_size(sum(key.size for key in keys))
+    return format_size(sum(key.size for key in keys))

@@ -25,12 +25,13 @@ from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import judged_together
 from pytest_visualbias.models.checkpoint_headers import doubled, flaws_of
 from pytest_visualbias.models.encoder import Context, find_source
+from pytest_visualbias.reports.formatting import format_count
 from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_gated
-from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import read_spec
-from pytest_visualbias.spec.urls import Url, place
-from pytest_visualbias.stimuli.concept_checks import grouped, groups_path
+from pytest_visualbias.spec.urls import Url, to_path
+from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
 from pytest_visualbias.stimuli.decoding import decode
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 
@@ -52,9 +53,12 @@ MOST_STEPS = 12
 def add_check(check: argparse.ArgumentParser) -> None:
     """Add the options of the command to its parser."""
     check.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
-    check.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    check.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     check.add_argument(
-        "--baseline", type=place, metavar="PATH", help="recorded results, as --visualbias-baseline"
+        "--baseline",
+        type=to_path,
+        metavar="PATH",
+        help="recorded results, as --visualbias-baseline",
     )
     check.add_argument("--strict", action="store_true", help="warnings that say so are faults")
     check.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
@@ -99,7 +103,7 @@ def _is_sound(
         file = read_spec(path, file=str(path), has_baseline=baseline.is_expected)
         file.check_day(today)
         mirror = Mirror(folder=place_of(options.cache))
-        found = preflight(
+        checked = preflight(
             file, stimuli=options.stimuli, strict=options.strict, digest=digest, mirror=mirror
         )
     except VisualBiasError as error:
@@ -107,41 +111,42 @@ def _is_sound(
         return False
     models = _identified(file, digest, mirror)
     if options.models:
-        models.runs.extend(_built(file, found, digest, mirror, models.missing))
-    recorded = check_baseline(file, found.models, baseline)
-    problems = {text for sets in found.models.values() for text in sets.problems.values()}
+        models.runs.extend(_built(file, checked, digest, mirror, models.missing))
+    recorded = check_baseline(file, checked.models, baseline)
+    problems = {text for sets in checked.models.values() for text in sets.problems.values()}
     problems |= {*guaranteed_failures(file, today)}
-    problems |= {*_misnamed(path), *_undecodable(found), *models.missing, *recorded.problems}
-    warnings = {text for group in found.warnings.values() for text in group} | {*models.doubled}
+    problems |= {*_misnamed(path), *_undecodable(checked), *models.missing, *recorded.problems}
+    warnings = {text for group in checked.warnings.values() for text in group} | {*models.doubled}
     (problems if options.strict else warnings).update(recorded.warnings)
-    counts = f"{counted(len(file.spec.tests), 'test')}, {counted(len(file.spec.models), 'model')}"
+    tests = format_count(len(file.spec.tests), "test")
+    counts = f"{tests}, {format_count(len(file.spec.models), 'model')}"
     # First, as what follows is of this one among others.
     print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
-    told = (shortened(problem, file.folder, Path.cwd()) for problem in problems)
-    for text in sorted(told, key=_by_line):
+    shortened_problems = (shorten(problem, file.folder, Path.cwd()) for problem in problems)
+    for text in sorted(shortened_problems, key=_by_line):
         print(text)
     for text in sorted(warnings, key=_by_line):
         print(f"warning: {text}")
-    for line in (*_facts(file, found, mirror), *recorded.notes, *models.runs):
+    for line in (*_facts(file, checked, mirror), *recorded.notes, *models.runs):
         print(f"  {line}")
     return not problems
 
 
-def _facts(file: SpecFile, found: Preflight, mirror: Mirror) -> Iterator[str]:
+def _facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[str]:
     """Yield what a person should see before trusting a gate: how large sets are, and a control."""
     for noun in ("image", "word"):
         sizes: dict[str, set[str]] = {}
-        for model in found.models.values():
+        for model in checked.models.values():
             for concept, stimuli in model.sets.items():
                 if stimuli.noun == noun:
                     sizes.setdefault(concept, set()).add(_size(file.spec, stimuli))
-        told = (f"{name} {'/'.join(sorted(counts))}" for name, counts in sizes.items())
+        set_sizes = (f"{name} {'/'.join(sorted(counts))}" for name, counts in sizes.items())
         if sizes:
-            yield printable(f"{noun}s: {', '.join(told)}")
+            yield printable(f"{noun}s: {', '.join(set_sizes)}")
     checkpoints = judged_together(file, mirror)
     for test in file.spec.tests:
         if test.compared and test.limits.model_fields_set:
-            yield from _reach(file.spec, test, found, checkpoints)
+            yield from _reach(file.spec, test, checked, checkpoints)
     # A classifier that says the same of every image is caught without one.
     tests = [test for test in file.spec.tests if test.prediction is None]
     if tests and not any(test.is_positive for test in tests):
@@ -155,17 +160,20 @@ def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
     """Return how many stimuli a set has: its images, or its groups and their images."""
     if groups_path(spec, stimuli.concept) is None:
         return str(len(stimuli))
-    groups = counted(len(grouped(spec, stimuli)), "group")
-    return f"{groups} ({counted(len(stimuli), stimuli.noun)})"
+    groups = format_count(len(group_stimuli(spec, stimuli)), "group")
+    return f"{groups} ({format_count(len(stimuli), stimuli.noun)})"
 
 
 def _reach(
-    spec: BiasSpec, test: BiasTest, found: Preflight, checkpoints: Mapping[str, int]
+    spec: BiasSpec, test: BiasTest, checked: Preflight, checkpoints: Mapping[str, int]
 ) -> Iterator[str]:
     """Yield the smallest detectable effect of a test, the largest one of all gated models."""
     seen = []
     for model in filter(lambda name: is_gated(spec, name, test), spec.models):
-        sets = {name: grouped(spec, one) for name, one in found.models[model].sets.items()}
+        sets = {
+            name: group_stimuli(spec, stimuli)
+            for name, stimuli in checked.models[model].sets.items()
+        }
         sizes, _ = measurable(spec, test, sets)
         if not sizes or model not in checkpoints:
             return
@@ -175,15 +183,15 @@ def _reach(
         return
     known = [value for value in seen if value is not None]
     least = f"about {max(known):.2f}" if len(known) == len(seen) else "none"
-    what = "effect" if test.prediction is None else "gap"
+    noun = "effect" if test.prediction is None else "gap"
     needed = images_before_data(spec, test)
-    shown = (
+    equivalence = (
         ""
         if needed is None
         else f"; {needed} images a set show that an absent effect is within "
         f"{test.limits.max_effect:g}"
     )
-    yield printable(f"{test.name}: smallest detectable {what} {least}{shown}")
+    yield printable(f"{test.name}: smallest detectable {noun} {least}{equivalence}")
 
 
 def _by_line(text: str) -> list[tuple[int, str]]:
@@ -192,20 +200,15 @@ def _by_line(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
 
 
-def counted(count: int, what: str) -> str:
-    """Return a number of things in words."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 def _misnamed(path: Path) -> Iterator[str]:
     if not path.name.endswith(SPEC_SUFFIXES):
         yield f"{path}: pytest will not collect it; name it *{SPEC_SUFFIXES[0]}"
 
 
-def _undecodable(found: Preflight) -> Iterator[str]:
+def _undecodable(checked: Preflight) -> Iterator[str]:
     images = {
         stimulus.path
-        for sets in found.models.values()
+        for sets in checked.models.values()
         for stimuli in sets.sets.values()
         for stimulus in stimuli.stimuli
         if stimulus.path is not None
@@ -227,29 +230,31 @@ class _Models:
 
 
 def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -> _Models:
-    shown = _Models()
+    models = _Models()
     context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
     for name, entry in file.spec.models.items():
         if isinstance(entry, EmbeddingsModel):
             continue
         try:
-            found = find_source(entry.source).identify(entry, context)
+            identities = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            shown.missing.append(_of_model(file, name, error))
+            models.missing.append(_of_model(file, name, error))
             continue
-        flaws = (EncoderError(flaw) for flaw in flaws_of(entry, found))
-        shown.missing.extend(
-            _of_model(file, name, with_location(flaw, entry, found)) for flaw in flaws
+        flaws = (EncoderError(flaw) for flaw in flaws_of(entry, identities))
+        models.missing.extend(
+            _of_model(file, name, with_location(flaw, entry, identities)) for flaw in flaws
         )
         if (axis := axis_of(entry)) is None:
-            shown.doubled.extend(file.sentence(("models", name), one) for one in doubled(found))
+            models.doubled.extend(
+                file.sentence(("models", name), duplicate) for duplicate in doubled(identities)
+            )
             continue
-        steps = [one.step for one in found]
+        steps = [identity.step for identity in identities]
         if len(steps) > MOST_STEPS:
             steps = [*steps[:3], f"... {steps[-1]} ({len(steps)} checkpoints)"]
         judged = "all of them are judged" if gates_all(entry) else "the last one is judged"
-        shown.runs.append(printable(f"{name}: {axis} {', '.join(steps)}; {judged}"))
-    return shown
+        models.runs.append(printable(f"{name}: {axis} {', '.join(steps)}; {judged}"))
+    return models
 
 
 def _built(
@@ -264,17 +269,17 @@ def _built(
     for name, entry in file.spec.models.items():
         if isinstance(entry, EmbeddingsModel):
             continue
-        want = request_for(file, name, preflight.models[name])
+        request = request_for(file, name, preflight.models[name])
         try:
             identities = find_source(entry.source).identify(entry, context)
             networks = different(entry, identities)
-            lengths, reasons = build(entry, networks, context, want)
+            lengths, reasons = build(entry, networks, context, request)
         except EncoderError as error:
             faults.append(_of_model(file, name, error))
             continue
         faults.extend(_of_model(file, name, EncoderError(reason)) for reason in reasons.values())
-        shown = ", ".join(f"{layer} {length}" for layer, length in lengths.items())
-        yield printable(f"{name}: {shown}")
+        vector_lengths = ", ".join(f"{layer} {length}" for layer, length in lengths.items())
+        yield printable(f"{name}: {vector_lengths}")
 
 
 def _of_model(file: SpecFile, model: str, error: EncoderError) -> str:

@@ -23,9 +23,10 @@ from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.evaluation.settings import RunSettings
-from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.reports.formatting import format_count
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
-from pytest_visualbias.spec.urls import place
+from pytest_visualbias.spec.urls import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,12 +62,12 @@ class Meter:
             yield
         self._bars = None
 
-    def __call__(self, done: int, total: int, what: str) -> None:
+    def __call__(self, done: int, total: int, subject: str) -> None:
         """Show that `done` of `total` images are embedded, with what or by whom."""
         if self._bars is not None:
-            self._move(self._bars, done, total, what)
+            self._move(self._bars, done, total, subject)
             return
-        self._untold = f"{printable(what)}: {done} of {total} images embedded"
+        self._untold = f"{printable(subject)}: {done} of {total} images embedded"
         now = time.monotonic()
         if now >= self._next:
             self._next = now + EVERY_S
@@ -76,13 +77,13 @@ class Meter:
         print(self._untold, file=sys.stderr)
         self._has_told, self._untold = True, ""
 
-    def _move(self, bars: Progress, done: int, total: int, what: str) -> None:
+    def _move(self, bars: Progress, done: int, total: int, subject: str) -> None:
         from rich.markup import escape
 
-        shown = escape(printable(what))
+        description = escape(printable(subject))
         if self._bar is None:
-            self._bar = bars.add_task(shown, total=total)
-        bars.update(self._bar, completed=done, total=total, description=shown)
+            self._bar = bars.add_task(description, total=total)
+        bars.update(self._bar, completed=done, total=total, description=description)
 
 
 def _bars() -> Progress:
@@ -131,7 +132,7 @@ def embed_here(
 def _one(session: EvaluationRun, passed: Passed, spec: LoadedSpec, model: str) -> Outcome:
     before = passed.images
     try:
-        if not all(one.is_kept for one in session.identities(spec, model)):
+        if not all(identity.is_kept for identity in session.identities(spec, model)):
             return Outcome(is_kept=False)
         measured = session.embedded(spec, model)
     except EngineError:
@@ -159,9 +160,9 @@ def embed_there(
     wishes: list[Wish] = []
     for owner, (spec, model) in enumerate(models):
         try:
-            found = _wishes(session, spec, model, owner)
-            wishes += found
-            if not found:
+            model_wishes = _wishes(session, spec, model, owner)
+            wishes += model_wishes
+            if not model_wishes:
                 tell(owner, Outcome(is_kept=False))
         except VisualBiasError as error:
             tell(owner, Outcome(faults=(str(error),), failed=True))
@@ -200,7 +201,7 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="only models of this name (repeatable)"
     )
-    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--batch-size", type=_count, default=BATCH_SIZE, metavar="N")
@@ -251,14 +252,14 @@ def _count(text: str) -> int:
 
 def _gpus(text: str) -> float:
     try:
-        found = float(text)
+        number = float(text)
     except ValueError:
-        found = math.nan
-    if not 0 <= found < math.inf or (found > 1 and found != int(found)):
+        number = math.nan
+    if not 0 <= number < math.inf or (number > 1 and number != int(number)):
         raise argparse.ArgumentTypeError(
             f"'{text}' is no number of GPUs; give 0, a share such as 0.5, or a whole number"
         )
-    return found
+    return number
 
 
 def _embed(options: argparse.Namespace) -> int:
@@ -281,7 +282,7 @@ def _embed(options: argparse.Namespace) -> int:
                 embed_here(session, wanted, passed, tell)
     finally:
         digests.save()
-    if not wanted and all(one is not None for one in specs):
+    if not wanted and all(spec is not None for spec in specs):
         print("no model is to be embedded; see --model", file=sys.stderr)
         return USAGE
     return OK if all(sound) and None not in specs else FAULTY
@@ -346,8 +347,8 @@ def _on_ray(
         finally:
             if dispatch.lost or dispatch.again:
                 print(
-                    f"{_many(dispatch.lost, 'worker')} lost, "
-                    f"{_many(dispatch.again, 'task')} given out again",
+                    f"{format_count(dispatch.lost, 'worker')} lost, "
+                    f"{format_count(dispatch.again, 'task')} given out again",
                     file=sys.stderr,
                 )
 
@@ -376,24 +377,20 @@ def _wanted(
 
 def _told(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
     """Print what came of a model; return whether all went well."""
-    shown = printable(f"{spec.file.file} :: {model}")
+    name = printable(f"{spec.file.file} :: {model}")
     problems = () if outcome.failed else spec.preflight.models[model].problems.values()
     faults = [*dict.fromkeys([*problems, *outcome.faults])]
     for text in faults:
-        print(f"{shown}: {printable(shortened(text, spec.file.folder, Path.cwd()))}")
+        print(f"{name}: {printable(shorten(text, spec.file.folder, Path.cwd()))}")
     if not outcome.is_kept:
-        print(f"{shown}: {UNKEPT}")
+        print(f"{name}: {UNKEPT}")
     elif not outcome.failed:
         counts = ", ".join(
             (
-                _many(outcome.images, "image"),
-                _many(outcome.networks, "network"),
-                _many(outcome.layers, "layer"),
+                format_count(outcome.images, "image"),
+                format_count(outcome.networks, "network"),
+                format_count(outcome.layers, "layer"),
             )
         )
-        print(f"{shown}: {counts}; {outcome.embedded} embedded now")
+        print(f"{name}: {counts}; {outcome.embedded} embedded now")
     return not faults
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -15,11 +15,11 @@ from pytest_visualbias.cli.explaining.result import results_of, told
 from pytest_visualbias.cli.explaining.subject import node_of, subjects
 from pytest_visualbias.embeddings.cache_location import place_of as cache_place
 from pytest_visualbias.errors import UsageError, printable
-from pytest_visualbias.evaluation.baseline.files import default_path
+from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.reports.document import read_report
 from pytest_visualbias.reports.tables import width
 from pytest_visualbias.spec.parser import read_spec
-from pytest_visualbias.spec.urls import place
+from pytest_visualbias.spec.urls import to_path
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("test", nargs="?", metavar="TEST", help="a test of the spec")
     parser.add_argument(
-        "--report", type=place, metavar="RUN.json", help="say what came out in this run, too"
+        "--report", type=to_path, metavar="RUN.json", help="say what came out in this run, too"
     )
-    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     parser.set_defaults(run=_explain)
 
 
@@ -59,9 +59,9 @@ def _explain(options: argparse.Namespace) -> int:
     try:
         node = node_of(options.node, options.test)
         mirror = Mirror(folder=cache_place(None))
-        found = subjects(_file(node), node, stimuli=options.stimuli, mirror=mirror)
+        explained = subjects(_file(node), node, stimuli=options.stimuli, mirror=mirror)
         report = read_report(options.report) if options.report is not None else None
-        texts = ["\n".join(_lines(node, subject, report)) for subject in found]
+        texts = ["\n".join(_lines(node, subject, report)) for subject in explained]
     except UsageError as error:
         print(printable(str(error)), file=sys.stderr)
         return USAGE

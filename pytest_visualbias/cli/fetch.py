@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.spec.suites import DATA_VARIABLE
-from pytest_visualbias.stimuli.byte_sizes import shown_size
+from pytest_visualbias.stimuli.byte_sizes import format_size
 from pytest_visualbias.stimuli.fetching.addresses import parse_mirror, parse_proxy
 from pytest_visualbias.stimuli.fetching.gather import Gathered, Way, gather
 from pytest_visualbias.stimuli.fetching.ledger import read_ledger
@@ -73,10 +73,10 @@ def _positive(text: str) -> float:
     return value
 
 
-def _count(least: int, most: int) -> Callable[[str], int]:
+def _count(low: int, high: int) -> Callable[[str], int]:
     def count(text: str) -> int:
-        if not (text.isdecimal() and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"'{text}' is not from {least} to {most}; give that")
+        if not (text.isdecimal() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"'{text}' is not from {low} to {high}; give that")
         return int(text)
 
     return count
@@ -124,9 +124,9 @@ def _one(target: Target, way: Way, options: argparse.Namespace) -> bool:
         done = gather(target, way, meter)
     _print_faults(target, done.refused)
     if done.untried:
-        what = "was" if done.untried == 1 else "were"
+        verb = "was" if done.untried == 1 else "were"
         _print_fault(
-            f"{target.name}: {done.untried} more {what} not asked for, as no server can be "
+            f"{target.name}: {done.untried} more {verb} not asked for, as no server can be "
             "reached; check the network, or give --proxy or --mirror"
         )
     _print(told(target, done))
@@ -154,12 +154,13 @@ def _rehearse(target: Target, mirrors: Sequence[Mirror]) -> bool:
     ledger = read_ledger(target.folder)
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
     _print_faults(target, seen.refused)
-    size = _size([one.entry.size for one in seen.wanted])
-    there = len(seen.there) + len(seen.found)
+    size = _size([request.entry.size for request in seen.wanted])
+    present = len(seen.there) + len(seen.found)
     print(
-        f"  {there} of {len(target.entries)} files are there, {len(seen.wanted)} to fetch ({size})"
+        f"  {present} of {len(target.entries)} files are there, "
+        f"{len(seen.wanted)} to fetch ({size})"
     )
-    unknown = sum(one.sha256 is None for one in seen.wanted)
+    unknown = sum(request.sha256 is None for request in seen.wanted)
     print(f"  for {unknown} of these no sha256 is known: what comes first would be trusted")
     _print(absences(target, [entry.path for entry in seen.absent]))
     return True
@@ -171,14 +172,16 @@ def _size(sizes: Sequence[int | None]) -> str:
     if sizes and not known:
         return "of unknown size"
     unknown = len(sizes) - len(known)
-    return shown_size(sum(known)) + (f", and {unknown} of unknown size" if unknown else "")
+    return format_size(sum(known)) + (f", and {unknown} of unknown size" if unknown else "")
 
 
 def _verify(target: Target) -> bool:
     """Say what is there and sound, without the network and without changing anything."""
     ledger = read_ledger(target.folder)
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {})
-    missing = {one.entry.path: "is not there; fetch it without --offline" for one in seen.wanted}
+    missing = {
+        request.entry.path: "is not there; fetch it without --offline" for request in seen.wanted
+    }
     done = Gathered(
         records={**seen.there, **seen.found},
         absent=seen.absent,

@@ -71,8 +71,8 @@ def _init(options: argparse.Namespace) -> int:
         }
     except OSError as error:
         # A disk that fills up names no file.
-        what = f"{error.filename or folder} cannot be written ({error.strerror}); correct it"
-        print(printable(what), file=sys.stderr)
+        problem = f"{error.filename or folder} cannot be written ({error.strerror}); correct it"
+        print(printable(problem), file=sys.stderr)
         return USAGE
     for path, state in states.items():
         print(f"{state}: {path}" + ("; --force replaces it" if state == "kept" else ""))

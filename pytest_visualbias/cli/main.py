@@ -22,7 +22,7 @@ from pytest_visualbias.cli.suggest import add_suggest
 from pytest_visualbias.cli.suites import add_suites
 from pytest_visualbias.embeddings.cache_location import place_of
 from pytest_visualbias.errors import ReportError, UsageError, VisualBiasError, path_sentence
-from pytest_visualbias.evaluation.baseline.files import default_path
+from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.reports.document import report_schema
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
@@ -226,6 +226,6 @@ def _layers(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    found = report_schema() if options.report else BiasSpec.model_json_schema()
-    print(json.dumps(found, indent=2))
+    schema = report_schema() if options.report else BiasSpec.model_json_schema()
+    print(json.dumps(schema, indent=2))
     return OK

@@ -50,20 +50,21 @@ def labelled_sets(folder: Path, *, digest: Callable[[Path], str], folds: int) ->
     """Return the images of a folder that has a subfolder for each class."""
     if not folder.is_dir():
         raise StimulusError(f"{folder} is not a folder", "name one with a subfolder for each class")
-    names = sorted(one.name for one in folder.iterdir() if _is_class(one))
+    names = sorted(subfolder.name for subfolder in folder.iterdir() if _is_class(subfolder))
     if len(names) < 2:  # noqa: PLR2004 - one class has nothing to be told from
         raise StimulusError(
             f"{folder} has {len(names)} subfolders", "a probe needs two classes or more"
         )
     sets = {name: _once(resolve_concept(name, name, folder, digest=digest)) for name in names}
     seen: dict[str, Stimulus] = {}
-    for name, found in sets.items():
-        if len(found) < folds:
+    for name, stimuli in sets.items():
+        if len(stimuli) < folds:
             raise StimulusError(
-                f"{folder / name} has {len(found)} different images, fewer than the {folds} folds",
+                f"{folder / name} has {len(stimuli)} different images, "
+                f"fewer than the {folds} folds",
                 "add images or ask for fewer folds",
             )
-        for stimulus in found.stimuli:
+        for stimulus in stimuli.stimuli:
             other = seen.setdefault(stimulus.identity, stimulus)
             if other is not stimulus:
                 raise StimulusError(
@@ -73,11 +74,11 @@ def labelled_sets(folder: Path, *, digest: Callable[[Path], str], folds: int) ->
     return ModelSets(sets=sets, problems={})
 
 
-def _once(found: StimulusSet) -> StimulusSet:
+def _once(images: StimulusSet) -> StimulusSet:
     """Return a set with the first of equal images."""
-    first = {stimulus.identity: stimulus for stimulus in reversed(found.stimuli)}
-    stimuli = tuple(one for one in found.stimuli if first[one.identity] is one)
-    return dataclasses.replace(found, stimuli=stimuli)
+    first = {stimulus.identity: stimulus for stimulus in reversed(images.stimuli)}
+    stimuli = tuple(stimulus for stimulus in images.stimuli if first[stimulus.identity] is stimulus)
+    return dataclasses.replace(images, stimuli=stimuli)
 
 
 def _is_class(path: Path) -> bool:
@@ -150,9 +151,9 @@ def probe(trial: Trial, layer: str, sets: ModelSets, *, folds: int, seed: int = 
 
 def _rows(trial: Trial, layer: str, sets: ModelSets) -> tuple[NDArray[np.floating], Labels]:
     """Return vectors ``(n, dim)`` and the number of the class of each."""
-    blocks = [trial.tables[layer].rows(found) for found in sets.sets.values()]
+    blocks = [trial.tables[layer].rows(images) for images in sets.sets.values()]
     labels = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-    identities = [stimulus.identity for found in sets.sets.values() for stimulus in found.stimuli]
+    identities = [stimulus.identity for images in sets.sets.values() for stimulus in images.stimuli]
     order = np.argsort(identities)
     return np.concatenate(blocks)[order], labels[order]
 
@@ -169,9 +170,9 @@ def prepared(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[M
     inner, cross = np.zeros((count, count)), np.zeros((len(test), count))
     for start in range(0, dim, COLUMNS):
         part = slice(start, start + COLUMNS)
-        own = (train[:, part] - mean[part]) / scale[part]
-        inner += own @ own.T
-        cross += ((test[:, part] - mean[part]) / scale[part]) @ own.T
+        block = (train[:, part] - mean[part]) / scale[part]
+        inner += block @ block.T
+        cross += ((test[:, part] - mean[part]) / scale[part]) @ block.T
     squares, axes = np.linalg.eigh(inner)
     kept = squares > TINY * max(squares[-1], 0)
     lengths = np.sqrt(squares[kept])
@@ -281,10 +282,10 @@ def _probe(options: argparse.Namespace) -> int:
     )
     print(_head(options, sets))
     accuracies: list[Accuracy] = []
-    for name in (one for one in names if one not in stored):
-        own = list(_accuracies(file, name, sets, context, options))
-        accuracies += own
-        print("\n".join(_lines(own)), flush=True)
+    for name in (name for name in names if name not in stored):
+        model_accuracies = list(_accuracies(file, name, sets, context, options))
+        accuracies += model_accuracies
+        print("\n".join(_lines(model_accuracies)), flush=True)
     digests.save()
     if options.json is not None:
         _write(options, sets, accuracies)
@@ -308,19 +309,19 @@ def _accuracies(
     measured = embed_stimuli(file, model, sets, context, resources)
     for trial in measured.trials:
         for point in measured.points:
-            found = probe(trial, point.name, sets, folds=options.folds, seed=options.seed)
+            result = probe(trial, point.name, sets, folds=options.folds, seed=options.seed)
             yield Accuracy(
                 spec=file.file,
                 model=model,
                 trial=trial.label,
                 fingerprint=trial.fingerprint,
                 layer=point.name,
-                accuracy=found.accuracy,
-                ci_low=found.ci_low,
-                ci_high=found.ci_high,
-                n=found.n,
-                strengths=list(found.strengths),
-                has_converged=found.has_converged,
+                accuracy=result.accuracy,
+                ci_low=result.ci_low,
+                ci_high=result.ci_high,
+                n=result.n,
+                strengths=list(result.strengths),
+                has_converged=result.has_converged,
             )
 
 
@@ -332,7 +333,7 @@ def _tell(model: str, done: int, total: int) -> None:
 
 
 def _head(options: argparse.Namespace, sets: ModelSets) -> str:
-    sizes = [len(one) for one in sets.sets.values()]
+    sizes = [len(images) for images in sets.sets.values()]
     return (
         f"{visible(str(options.data))}: {sum(sizes)} images of {len(sizes)} classes, "
         f"{max(sizes) / sum(sizes):.1%} of them of the largest one; {options.folds} folds\n"
@@ -341,22 +342,23 @@ def _head(options: argparse.Namespace, sets: ModelSets) -> str:
 
 
 def _lines(accuracies: Sequence[Accuracy]) -> Iterator[str]:
-    has_trials = len({one.trial for one in accuracies}) > 1
-    for one in accuracies:
-        trial = f" ({visible(one.trial or '')})" if has_trials else ""
-        place = f"{visible(one.model)} [{visible(one.layer or '')}]{trial}"
-        late = "" if one.has_converged else ", not converged"
-        yield f"{one.accuracy:6.1%}  {one.ci_low:6.1%} {one.ci_high:6.1%}  {place}{late}"
+    has_trials = len({accuracy.trial for accuracy in accuracies}) > 1
+    for accuracy in accuracies:
+        trial = f" ({visible(accuracy.trial or '')})" if has_trials else ""
+        place = f"{visible(accuracy.model)} [{visible(accuracy.layer or '')}]{trial}"
+        late = "" if accuracy.has_converged else ", not converged"
+        interval = f"{accuracy.ci_low:6.1%} {accuracy.ci_high:6.1%}"
+        yield f"{accuracy.accuracy:6.1%}  {interval}  {place}{late}"
 
 
 def _write(options: argparse.Namespace, sets: ModelSets, accuracies: Sequence[Accuracy]) -> None:
-    digests = {name: one.digest for name, one in sets.sets.items()}
+    digests = {name: images.digest for name, images in sets.sets.items()}
     document = Accuracies(
         tool={"name": "pytest-visualbias", "version": __version__},
         data={
             "folder": str(options.data),
             "digest": digest_of_mapping(digests),
-            "classes": {name: len(one) for name, one in sets.sets.items()},
+            "classes": {name: len(images) for name, images in sets.sets.items()},
         },
         method={
             "probe": "logistic regression, standardised features, L2 penalty",

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import json_without_commands
-from pytest_visualbias.evaluation.baseline.entries import TOLERANCE
+from pytest_visualbias.evaluation.baseline.entry import TOLERANCE
 from pytest_visualbias.reports.comparison import check_outcomes, compare
 from pytest_visualbias.reports.document import read_report
 from pytest_visualbias.reports.files import (
     FORMATS,
     STANDARD_OUTPUT,
     RenderOptions,
-    followed,
-    objection,
+    find_path_problem,
+    resolve_links,
     write,
 )
 from pytest_visualbias.reports.formatting import faults, was_broken, was_strict
 from pytest_visualbias.reports.tables import has_colour, has_unicode, width
-from pytest_visualbias.spec.urls import is_url, place
+from pytest_visualbias.spec.urls import is_url, to_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "report",
         nargs="+",
-        type=place,
+        type=to_path,
         metavar="RUN.json",
         help="what --visualbias-json wrote; several for --plots",
     )
@@ -50,9 +50,9 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=name,
-            type=place,
+            type=to_path,
             metavar="FILE",
-            help=f"write {kind.what}" + ("; - is standard output" if kind.is_stream else ""),
+            help=f"write {kind.title}" + ("; - is standard output" if kind.is_stream else ""),
         )
     parser.add_argument("--title", help="what to call it")
     parser.add_argument(
@@ -78,8 +78,8 @@ def _folder(text: str) -> Path:
 
 def add_comparison(parser: argparse.ArgumentParser) -> None:
     """Declare how two reports are compared."""
-    parser.add_argument("old", type=place, metavar="A.json", help="the report of the earlier run")
-    parser.add_argument("new", type=place, metavar="B.json", help="that of the later one")
+    parser.add_argument("old", type=to_path, metavar="A.json", help="the report of the earlier run")
+    parser.add_argument("new", type=to_path, metavar="B.json", help="that of the later one")
     parser.add_argument(
         "--tolerance",
         type=_tolerance,
@@ -94,25 +94,25 @@ def add_comparison(parser: argparse.ArgumentParser) -> None:
 
 def _tolerance(text: str) -> float:
     try:
-        found = float(text)
+        number = float(text)
     except ValueError:
-        found = math.nan
-    if not (math.isfinite(found) and found >= 0):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of 0 or more; give one")
-    return found
+    return number
 
 
 def _compare(options: argparse.Namespace) -> int:
     old, new = read_report(options.old), read_report(options.new)
     check_outcomes(old)
     check_outcomes(new)
-    found = compare(old, new, options.tolerance)
+    comparison = compare(old, new, options.tolerance)
     # Whoever reads may have seen enough; what is worse stays worse.
     with contextlib.suppress(BrokenPipeError):
-        print(_compared(found, options), end="")
-    if not found.changes:
+        print(_compared(comparison, options), end="")
+    if not comparison.changes:
         return USAGE  # nothing was compared, so nothing is known to be no worse
-    return WORSE if found.is_worse else OK
+    return WORSE if comparison.is_worse else OK
 
 
 def _compared(comparison: Comparison, options: argparse.Namespace) -> str:
@@ -156,10 +156,10 @@ def _report(options: argparse.Namespace) -> int:
 
 def _misplaced(targets: Mapping[str, Path | Url], read: Sequence[Path | Url]) -> str | None:
     """Return why a report must not go where it is to go, if any must not."""
-    places = {followed(path) for path in read}
+    places = {resolve_links(path) for path in read}
     for name, path in targets.items():
-        why = objection(name, path)
-        if followed(path) in places:
+        why = find_path_problem(name, path)
+        if resolve_links(path) in places:
             why = f"{path} is the report that is read; name another file"
         if why is not None:
             return f"--{name.replace('_', '-')}: {why}"

@@ -16,7 +16,7 @@ from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.evaluation.settings import RunSettings
-from pytest_visualbias.spec.urls import place
+from pytest_visualbias.spec.urls import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def add_suggest(parser: argparse.ArgumentParser) -> None:
         help=f"untrained networks of its architecture to compare with; 0 for none ({SEEDS})",
     )
     parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)  # removed
-    parser.add_argument("--stimuli", type=place, help="root of relative stimulus paths")
+    parser.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     add_place(parser)
     parser.set_defaults(run=_suggest)
@@ -94,18 +94,18 @@ def _measured(options: argparse.Namespace) -> int:
     model = chosen_model(loaded.file.spec, options.model)
     measured = measure(session, loaded, model, seeds=options.seeds)
     digests.save()
-    found = suggestions(loaded.file.spec, measured)
-    _show(loaded, measured, found)
-    is_unmeasured = all(basis.problem for one in found for basis in one.bases)
+    proposed = suggestions(loaded.file.spec, measured)
+    _show(loaded, measured, proposed)
+    is_unmeasured = all(basis.problem for suggestion in proposed for basis in suggestion.bases)
     return FAULTY if is_unmeasured else OK
 
 
-def _show(loaded: LoadedSpec, measured: SuggestionBasis, found: tuple[Suggestion, ...]) -> None:
+def _show(loaded: LoadedSpec, measured: SuggestionBasis, proposed: tuple[Suggestion, ...]) -> None:
     print(printable(f"{loaded.file.file}: what '{measured.model}' supports"))
     for note in measured.notes:
         print(printable(note))
-    print("\n".join(["", *table(found), "", *lines(found), ""]))
-    if any(one.limits for one in found):
+    print("\n".join(["", *table(proposed), "", *lines(proposed), ""]))
+    if any(suggestion.limits for suggestion in proposed):
         print(printable(f"paste these keys into the tests of {loaded.file.file}"))
     else:
         print("no limits are proposed")
@@ -114,12 +114,12 @@ def _show(loaded: LoadedSpec, measured: SuggestionBasis, found: tuple[Suggestion
 def _progress() -> Callable[[str, int, int], None]:
     """Return what tells now and then how far embedding is."""
     start = time.monotonic()
-    told = [start]
+    last = [start]
 
     def tell(model: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - told[0] >= EVERY:
-            told[0] = now
+        if now - last[0] >= EVERY:
+            last[0] = now
             print(f"{printable(model)}: {done} of {total} images embedded", file=sys.stderr)
 
     return tell

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.spec.effective_settings import points_for
+from pytest_visualbias.spec.effective_settings import layer_points
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.suites import find_suite, read_suite, suite_names
@@ -39,13 +39,13 @@ def add_suites(parser: argparse.ArgumentParser) -> None:
 def _suites(options: argparse.Namespace) -> int:
     names = (options.name,) if options.name else suite_names()
     for name in names:
-        found = find_suite(name, folder=Path(), shown="")
-        if found is None:
+        source = find_suite(name, folder=Path(), shown_in="")
+        if source is None:
             print(
                 f"there is no suite '{name}'; {did_you_mean(name, suite_names())}", file=sys.stderr
             )
             return USAGE
-        suite = read_suite(found[0], file=found[1])
+        suite = read_suite(source[0], file=source[1])
         lines = _whole(suite) if options.name else _short(suite)
         print("\n".join([*lines, ""] if name != names[-1] else lines))
     return OK
@@ -70,7 +70,7 @@ def _whole(file: SuiteFile) -> Iterator[str]:
     for key in ("citation", "source", "licence"):
         yield from _wrapped(key, getattr(suite, key))
     yield from _wrapped("stimuli", _places(file))
-    layers = [point.name for point in points_for(suite.layers or (), {})]
+    layers = [point.name for point in layer_points(suite.layers or (), {})]
     yield from _wrapped("layers", ", ".join(layers) or "pooled, unless the spec has others")
     yield from _wrapped("duplicates", ", ".join(suite.known_duplicates))
     yield "tags"
@@ -86,9 +86,9 @@ def _places(file: SuiteFile) -> str:
 
 def _place(home: StimulusRoot) -> str:
     entries = read_manifest(home.suite) if home.can_be_fetched else ()
-    there = sum((home.folder / entry.path).is_file() for entry in entries)
-    if there:
-        state = f"{there} of {len(entries)} are there"
+    present = sum((home.folder / entry.path).is_file() for entry in entries)
+    if present:
+        state = f"{present} of {len(entries)} are there"
     elif entries:
         state = f"not there; visualbias fetch {home.suite}"
     else:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pytest_visualbias.embeddings.cache import SharedCache
-from pytest_visualbias.spec.urls import Url, place
+from pytest_visualbias.spec.urls import Url, to_path
 
 VARIABLE = "VISUALBIAS_CACHE"
 PYTESTS = ".pytest_cache"
@@ -36,7 +36,7 @@ def _chosen(named: Path | Url | None) -> Path | Url | None:
     if isinstance(named, Url):
         return named
     text = str(named) if named is not None else os.environ.get(VARIABLE, "")
-    found = place(text)
+    found = to_path(text)
     if isinstance(found, Url):
         return found
     return found.expanduser() if text else None

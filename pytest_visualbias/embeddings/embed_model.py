@@ -33,7 +33,7 @@ from pytest_visualbias.errors import EncoderError, StimulusError, StorageError
 from pytest_visualbias.models.checkpoint_headers import contents_of, flaws_of
 from pytest_visualbias.models.encoder import NamesClasses, ReadOut, StatesReadOut, find_source
 from pytest_visualbias.models.stored_vectors import open_vectors
-from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of, points_of
+from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of, model_points
 from pytest_visualbias.spec.hashing import digest_of_mapping
 from pytest_visualbias.spec.model_entries import (
     OWN_PRECISION,
@@ -42,7 +42,7 @@ from pytest_visualbias.spec.model_entries import (
     ProgramModel,
 )
 from pytest_visualbias.spec.test_kinds import concepts_of
-from pytest_visualbias.spec.urls import Url, is_url, place
+from pytest_visualbias.spec.urls import Url, is_url, to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -281,7 +281,7 @@ def network_of(identity: Identity) -> str:
 
 def request_for(file: SpecFile, model: str, sets: ModelSets) -> EmbeddingRequest:
     """Return what a spec wants of a model."""
-    points = points_of(file.spec, file.spec.models[model].layers)
+    points = model_points(file.spec, file.spec.models[model].layers)
     found = sets.sets.values()
     return EmbeddingRequest(
         stimuli=distinct_requests(found), points=points, words=distinct_requests(found, words=True)
@@ -301,7 +301,7 @@ def embed_stimuli(
 ) -> ModelVectors:
     """Embed all stimuli of a spec with one model, at all layers."""
     entry = file.spec.models[model]
-    points = points_of(file.spec, entry.layers)
+    points = model_points(file.spec, entry.layers)
     if isinstance(entry, EmbeddingsModel):
         trial = _stored(file, model, entry, points, sets, context)
         return ModelVectors(trials=(trial,), points=points, description={})
@@ -376,7 +376,7 @@ def _stored(
     digest = context.digest(path) if path is not None and path.is_file() else ""
     facts = {"source": "embeddings", "digest": digest, "prefix": entry.prefix}
     return Trial(
-        label=place(entry.path).name,
+        label=to_path(entry.path).name,
         facts=facts,
         fingerprint=digest_of_mapping(facts),
         tables=tables,

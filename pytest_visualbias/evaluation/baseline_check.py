@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.evaluation.baseline.entries import Stimuli, difference, entry_key
+from pytest_visualbias.evaluation.baseline.entry import Stimuli, difference, entry_key
 from pytest_visualbias.evaluation.baseline.recording import unclaimed_text
 from pytest_visualbias.evaluation.classifier_scoring import target_class_of
 from pytest_visualbias.evaluation.growth_references import (
@@ -17,18 +17,18 @@ from pytest_visualbias.spec.effective_settings import (
     growth_base,
     is_gated,
     layers_of,
-    points_of,
+    model_points,
     test_at,
 )
 from pytest_visualbias.spec.test_kinds import concepts_of
-from pytest_visualbias.stimuli.concept_checks import grouped
-from pytest_visualbias.stimuli.resolve import counted
+from pytest_visualbias.stimuli.concept_checks import group_stimuli
+from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from pytest_visualbias.embeddings.table import ModelSets
-    from pytest_visualbias.evaluation.baseline.entries import Entry, Unlike
+    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Unlike
     from pytest_visualbias.evaluation.baseline.sources import Baseline
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
@@ -114,10 +114,10 @@ def _problem(spec: BiasSpec, sets: ModelSets, claim: _Claim, baseline: Baseline)
     )
 
 
-def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: Entry) -> list[Unlike]:
+def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: BaselineEntry) -> list[Unlike]:
     """Return in what an entry is other than it would be now; what is not known counts as it was."""
     test, concepts = claim.test, concepts_of(claim.test)
-    points = points_of(spec, spec.models[claim.model].layers)
+    points = model_points(spec, spec.models[claim.model].layers)
     point = next(one for one in points if one.name == claim.layer)
     now: dict[str, object] = {
         "kind": test.kind,
@@ -129,9 +129,9 @@ def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: Entry) -> lis
         now["prediction"] = {**(entry.prediction or {}), **target_class_of(test.prediction)}
     # What keeps a set from being read is said of itself.
     if all(concept in sets.sets for concept in concepts.values()):
-        found = counted(test, {role: sets.sets[name] for role, name in concepts.items()})
+        found = counted_stimuli(test, {role: sets.sets[name] for role, name in concepts.items()})
         now["stimuli"] = {
-            role: Stimuli.of(stimulus.identity for stimulus in grouped(spec, one).stimuli)
+            role: Stimuli.of(stimulus.identity for stimulus in group_stimuli(spec, one).stimuli)
             for role, one in found.items()
         }
     return difference(entry, entry.model_copy(update=now), spec.settings.differs)

@@ -16,7 +16,7 @@ from pytest_visualbias.statistics.classifier_gap import OutcomeScores
 from pytest_visualbias.statistics.cosines import GroupedRows
 from pytest_visualbias.statistics.rates import are_shares, predicted, probabilities
 from pytest_visualbias.stimuli.concept_checks import groups_of
-from pytest_visualbias.stimuli.resolve import by_label
+from pytest_visualbias.stimuli.resolve import split_by_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,7 +110,7 @@ def prediction_rows(
     rows: dict[str, np.ndarray | GroupedRows] = {
         role: _rows(spec, table, stimuli) for role, stimuli in sets.items()
     }
-    for role, group in zip((INSIDE, OUTSIDE), by_label(test, every), strict=True):
+    for role, group in zip((INSIDE, OUTSIDE), split_by_label(test, every), strict=True):
         if group:
             rows[role] = np.concatenate([table.rows(one) for one in group])
     return rows

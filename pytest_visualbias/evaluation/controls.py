@@ -13,7 +13,7 @@ from pytest_visualbias.evaluation.measure_tests import measure_test
 from pytest_visualbias.evaluation.measurement import MeasurementContext
 from pytest_visualbias.evaluation.scoring import scoring_method
 from pytest_visualbias.evaluation.verdict import Verdict, judge_control
-from pytest_visualbias.spec.effective_settings import is_random, made_at
+from pytest_visualbias.spec.effective_settings import is_random, judged_tests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def failed_before(
     file: SpecFile, model: str, layer: str, references: GrowthReferences
 ) -> list[tuple[str, BiasTest]]:
     """Return the controls that fail in the models that growth is measured from."""
-    tests = made_at(file.spec, layer)
+    tests = judged_tests(file.spec, layer)
     growing = [test for test in tests if test.limits.on_growth]
     names = reference_models(file.spec, model, growing, references.baseline)
     failed = []

@@ -14,8 +14,8 @@ from pytest_visualbias.spec.effective_settings import (
     is_gated,
     is_origin,
     is_random,
-    made_at,
-    points_of,
+    judged_tests,
+    model_points,
 )
 from pytest_visualbias.spec.test_kinds import concepts_of, part_of
 from pytest_visualbias.statistics.intervals import largest_effect
@@ -27,7 +27,7 @@ from pytest_visualbias.statistics.power import (
     smallest_p,
 )
 from pytest_visualbias.stimuli.concept_checks import SetFinding
-from pytest_visualbias.stimuli.resolve import counted
+from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,8 +73,8 @@ def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str, str]]:
     """Return the members of a model's family: every p-value that a limit uses, at gated layers."""
     return [
         (point.name, test.name, what)
-        for point in points_of(spec, {})
-        for test in made_at(spec, point.name)
+        for point in model_points(spec, {})
+        for test in judged_tests(spec, point.name)
         for what in _used(spec, model, test)
     ]
 
@@ -182,7 +182,7 @@ def measurable(
     roles = concepts_of(test)
     if not all(sets.get(concept) for concept in roles.values()):
         return {}, []
-    chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
+    chosen = counted_stimuli(test, {role: sets[concept] for role, concept in roles.items()})
     sizes = {role: len(one) for role, one in chosen.items()}
     if not all(sizes.values()):
         return {}, []  # said of the sets

@@ -21,7 +21,7 @@ from pytest_visualbias.evaluation.judging import JudgedTest, judge_test, waiver_
 from pytest_visualbias.evaluation.measure_tests import measure_test, untrained_models
 from pytest_visualbias.evaluation.measurement import MeasurementContext
 from pytest_visualbias.evaluation.verdict import CorrectedP
-from pytest_visualbias.spec.effective_settings import gated_layers_of, made_at, points_of
+from pytest_visualbias.spec.effective_settings import gated_layers_of, judged_tests, model_points
 from pytest_visualbias.statistics.evidence import Evidence
 from pytest_visualbias.statistics.multiple_testing import adjust
 
@@ -98,7 +98,7 @@ def judge_model(
     """Measure every test of a model at every layer, correct all p-values together, and judge."""
     contexts = [
         FamilyContext(file=file, model=model.name, layer=point.name, references=references)
-        for point in points_of(file.spec, {})
+        for point in model_points(file.spec, {})
     ]
     measured = {context.layer: measure_tests(context.of(model), threads) for context in contexts}
     members = declared_family(file.spec, model.name)
@@ -114,7 +114,7 @@ def judge_model(
 def measure_tests(context: MeasurementContext, threads: int) -> dict[str, Measurement]:
     """Measure all tests at a layer; what takes long there, sorting and adding, frees threads."""
     spec, model = context.spec, context.model.name
-    tests = made_at(spec, context.layer)
+    tests = judged_tests(spec, context.layer)
     references = reference_models(spec, model, tests, context.references.baseline)
     for name in sorted(references | untrained_models(spec, model)):
         with contextlib.suppress(VisualBiasError):  # reported by the tests that need it
@@ -136,7 +136,7 @@ def judge_tests(
     is_corrected = spec.settings.correction != "none"
     intervals = context.checkpoints * interval_count(spec, model) if is_corrected else 1
     results = []
-    for test in made_at(spec, context.layer):
+    for test in judged_tests(spec, context.layer):
         measurement = measured[test.name]
         p = CorrectedP(
             effect=corrected.get((test.name, "effect")),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import BaselineError
-from pytest_visualbias.evaluation.baseline.entries import (
+from pytest_visualbias.evaluation.baseline.entry import (
     TOLERANCE,
-    Entry,
+    BaselineEntry,
     RecordedReadOut,
     Stimuli,
     difference,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_visualbias.evaluation.baseline.entries import Unlike
+    from pytest_visualbias.evaluation.baseline.entry import Unlike
     from pytest_visualbias.evaluation.baseline.sources import Baseline
     from pytest_visualbias.evaluation.measurement import (
         Measurement,
@@ -227,11 +227,11 @@ def basis_by_identity(test: BiasTest, numbers: Measurement) -> BasisRecord | Non
     )
 
 
-def live_entry(context: MeasurementContext, test: BiasTest, numbers: Measurement) -> Entry:
+def live_entry(context: MeasurementContext, test: BiasTest, numbers: Measurement) -> BaselineEntry:
     """Return what a record of a test's numbers holds."""
     assert numbers.effect is not None  # noqa: S101 - for the type checker
     point, trials = context.point, context.model.measured.trials
-    return Entry(
+    return BaselineEntry(
         kind=test.kind,
         module=point.module,
         pooling=point.pooling,
@@ -307,7 +307,9 @@ def stale_entry(baseline: Baseline, model: str, key: str, unlike: Sequence[Unlik
     return f"{said}; {baseline.remedy('update', model)}{declared}"
 
 
-def _is_of_a_piece(entry: Entry, test: BiasTest, scores: Mapping[str, NDArray[np.float64]]) -> bool:
+def _is_of_a_piece(
+    entry: BaselineEntry, test: BiasTest, scores: Mapping[str, NDArray[np.float64]]
+) -> bool:
     """Whether an entry's effects follow from its scores: growth is measured from these alone."""
     means = {role: float(np.mean(values)) for role, values in scores.items()}
     pairs = test.compared or (("X", "X"),)
@@ -319,7 +321,7 @@ def _is_of_a_piece(entry: Entry, test: BiasTest, scores: Mapping[str, NDArray[np
     )
 
 
-def _restored(entry: Entry, test: BiasTest, numbers: Measurement) -> AnyScores:
+def _restored(entry: BaselineEntry, test: BiasTest, numbers: Measurement) -> AnyScores:
     measure = scoring_method(test)
     vectors: Mapping[str, NDArray[np.float64]] = {
         role: np.array(
@@ -334,7 +336,7 @@ def _restored(entry: Entry, test: BiasTest, numbers: Measurement) -> AnyScores:
     return any_scores
 
 
-def _basis(entry: Entry, numbers: Measurement) -> GrowthBasis | None:
+def _basis(entry: BaselineEntry, numbers: Measurement) -> GrowthBasis | None:
     """Return what was recorded beside the scores, in the order of the images now."""
     if entry.basis is None:
         return None

@@ -16,7 +16,7 @@ from pytest_visualbias.errors import (
     VisualBiasError,
     printable,
 )
-from pytest_visualbias.evaluation.baseline.entries import entry_key
+from pytest_visualbias.evaluation.baseline.entry import entry_key
 from pytest_visualbias.evaluation.classifier_scoring import prediction_rows, target_classes
 from pytest_visualbias.evaluation.decision_rules import effective_settings
 from pytest_visualbias.evaluation.growth_references import (
@@ -32,8 +32,8 @@ from pytest_visualbias.evaluation.scoring import scoring_method
 from pytest_visualbias.spec.effective_settings import excess_base, is_gated, is_random
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeScores
-from pytest_visualbias.stimuli.concept_checks import grouped
-from pytest_visualbias.stimuli.resolve import counted
+from pytest_visualbias.stimuli.concept_checks import group_stimuli
+from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ def measure_test(context: MeasurementContext, test: BiasTest) -> Measurement:
 def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
     """Return the scores of every trial of a model, and their mean."""
     every = _sets(context.model, test)
-    images = counted(test, every)
+    images = counted_stimuli(test, every)
     for table, stimuli in itertools.product(context.tables, images.values()):
         for path, message in unread_texts(table, stimuli):
             raise StimulusError(context.file.sentence(path, message))
@@ -79,7 +79,7 @@ def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
     )
     methods = [scoring_method(test, target_class) for target_class in classes]
     settings = effective_settings(context.spec, test)
-    sets = {role: grouped(context.spec, stimuli) for role, stimuli in images.items()}
+    sets = {role: group_stimuli(context.spec, stimuli) for role, stimuli in images.items()}
     try:
         rows = [
             prediction_rows(context.spec, test, table, images, every) for table in context.tables

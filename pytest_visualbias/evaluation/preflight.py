@@ -14,7 +14,7 @@ from pytest_visualbias.errors import FetchError, SpecError, StimulusError, Stora
 from pytest_visualbias.evaluation.decision_rules import hidden_limits, power_findings
 from pytest_visualbias.evaluation.judging import waiver_for
 from pytest_visualbias.spec.consistency_rules import DEPARTURE
-from pytest_visualbias.spec.effective_settings import gated_layers_of, is_gated, points_of
+from pytest_visualbias.spec.effective_settings import gated_layers_of, is_gated, model_points
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.model_entries import (
     EmbeddingsModel,
@@ -27,7 +27,7 @@ from pytest_visualbias.spec.model_entries import (
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.spec.urls import Url, is_url
-from pytest_visualbias.stimuli.concept_checks import SetFinding, grouped, set_findings
+from pytest_visualbias.stimuli.concept_checks import SetFinding, group_stimuli, set_findings
 from pytest_visualbias.stimuli.fetching.ledger import read_ledger
 from pytest_visualbias.stimuli.manifest import read_manifest
 from pytest_visualbias.stimuli.remote.mirror import Mirror
@@ -229,7 +229,7 @@ def preflight(
 
 
 def _first_layer(file: SpecFile) -> str:
-    return points_of(file.spec, {})[0].name
+    return model_points(file.spec, {})[0].name
 
 
 def _image_sets(
@@ -245,7 +245,7 @@ def _image_sets(
             continue
         home = file.homes.get(concept) if stimuli is None else None
         if home is not None and not home.folder.is_dir():
-            problems[concept] = file.sentence(("suite",), home.absence())
+            problems[concept] = file.sentence(("suite",), home.missing_message())
             continue
         if concept in halves:
             problems[concept] = halves[concept]
@@ -310,7 +310,7 @@ def _check(
 
 
 def _grouped(spec: BiasSpec, sets: Mapping[str, StimulusSet]) -> dict[str, StimulusSet]:
-    return {concept: grouped(spec, stimuli) for concept, stimuli in sets.items()}
+    return {concept: group_stimuli(spec, stimuli) for concept, stimuli in sets.items()}
 
 
 def _unsaid_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:

@@ -27,7 +27,7 @@ from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import Run, Trajectory, trajectory
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.spec.effective_settings import axis_of, test_at
-from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import parse_spec, read_spec
@@ -133,7 +133,7 @@ class EvaluationRun:
         except VisualBiasError as error:
             named = next(one for one in spec.file.spec.tests if one.name == test)
             declared = test_at(spec.file.spec, named, layer)
-            reason = shortened(_said(spec, model, error), spec.file.folder, self.settings.project)
+            reason = shorten(_said(spec, model, error), spec.file.folder, self.settings.project)
             return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=reason)
         tests = (self._judged(spec, subject) if course is None else course.families)[layer]
         judged = next(result for result in tests.results if result.test.name == test)
@@ -155,7 +155,7 @@ class EvaluationRun:
         if record.outcome != "error":
             return record
         folder, project = spec.file.folder, self.settings.project
-        reasons = [shortened(reason, folder, project) for reason in record.reasons]
+        reasons = [shorten(reason, folder, project) for reason in record.reasons]
         return record.model_copy(update={"reasons": reasons})
 
     def model(self, spec: LoadedSpec, model: str) -> ModelRecord | None:

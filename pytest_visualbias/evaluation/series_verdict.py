@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.evaluation.family import RECORDED
 from pytest_visualbias.evaluation.verdict import Verdict
 from pytest_visualbias.results import format_exceeding
-from pytest_visualbias.spec.effective_settings import span
+from pytest_visualbias.spec.effective_settings import format_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Joint:
 
     def named(self, some: Sequence[str]) -> str:
         """Return some of them as people know them."""
-        return span(self.axis, self.labels, some)
+        return format_steps(self.axis, self.labels, some)
 
 
 def joined(

@@ -24,7 +24,7 @@ from pytest_visualbias.evaluation.verdict import Verdict, exceeded
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.models.identity import paths_of
 from pytest_visualbias.results import PointRecord, SeriesRecord
-from pytest_visualbias.spec.effective_settings import axis_of, gates_all, made_at, points_of
+from pytest_visualbias.spec.effective_settings import axis_of, gates_all, judged_tests, model_points
 from pytest_visualbias.spec.model_entries import NetworkEntry
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 
@@ -151,7 +151,7 @@ def series_of(
     )
 
 
-# Of more checkpoints that could not be measured, the rest is counted.
+# Of more checkpoints that could not be measured, the rest is counted_stimuli.
 NAMED = 3
 
 
@@ -191,7 +191,7 @@ def trajectory(
     threads: int = 1,
 ) -> Trajectory:
     """Measure and judge every checkpoint of a series."""
-    layers = [point.name for point in points_of(run.file.spec, {})]
+    layers = [point.name for point in model_points(run.file.spec, {})]
     warnings = run.warnings(subject_of(run.steps[-1]).sets.sets)
     measure = partial(_measured, run, layers, subject_of, earlier, threads)
     measured = [measure(label) for label in run.steps]
@@ -202,7 +202,7 @@ def trajectory(
     for index, layer in enumerate(layers):
         steps = [own[index] for own in measured]
         families[layer], over_steps = judge(run, steps, family, today)
-        tests = made_at(run.file.spec, layer)
+        tests = judged_tests(run.file.spec, layer)
         for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
             series[layer, test.name] = _over_steps(run, steps, results)
     return Trajectory(families=families, series=series, warnings=warnings)

@@ -11,7 +11,7 @@ from pytest_visualbias.errors import printable
 from pytest_visualbias.evaluation.judging import unmeasured_limits
 from pytest_visualbias.spec.effective_settings import LOGITS, POOLED, PROBABILITIES, is_random
 from pytest_visualbias.statistics.association import ContrastResult
-from pytest_visualbias.stimuli.concept_checks import is_known
+from pytest_visualbias.stimuli.concept_checks import is_listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ def alike(
     pairs = [
         pair
         for pair in _near(list(placed.values()), rows)
-        if not any(is_known(spec, image) for _, image in pair)
+        if not any(is_listed(spec, image) for _, image in pair)
     ]
     found = []
     for same, is_read in (("sees one image in different files", False), (READ, True)):
@@ -80,7 +80,7 @@ def near_duplicates(
             for stimulus in stimuli.stimuli
             if stimulus.path is not None
             and stimulus.identity in vectors
-            and not is_known(spec, stimulus)
+            and not is_listed(spec, stimulus)
         ]
         rows = [np.asarray(vectors[image.identity], np.float64).ravel() for image in images]
         if len({row.shape for row in rows}) != 1 or len(rows[0]) < FEWEST:

@@ -27,7 +27,7 @@ from pytest_visualbias.models.weight_files import (
     is_several,
 )
 from pytest_visualbias.spec.fields import correction
-from pytest_visualbias.spec.hashing import POINTER, REMEDY, digest_of_file, is_pointer
+from pytest_visualbias.spec.hashing import POINTER, REMEDY, digest_of_file, is_lfs_pointer
 from pytest_visualbias.spec.model_entries import IN_MEMORY
 from pytest_visualbias.spec.urls import is_url
 
@@ -247,7 +247,7 @@ def weights_in(
 ) -> Identity:
     """Return the identity of the weights in a file or a folder."""
     try:
-        if not is_several(path) and is_pointer(path):
+        if not is_several(path) and is_lfs_pointer(path):
             raise EncoderError(f"{path} {POINTER}", REMEDY)
         digest = digest_of_weights(path, context.digest)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have

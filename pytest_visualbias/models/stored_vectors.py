@@ -15,7 +15,7 @@ import safetensors
 from pytest_visualbias.errors import StimulusError
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.fields import correction
-from pytest_visualbias.spec.hashing import POINTER, REMEDY, is_pointer, refuse_endless
+from pytest_visualbias.spec.hashing import POINTER, REMEDY, is_lfs_pointer, require_regular_file
 from pytest_visualbias.spec.schema import ConceptFiles, ConceptWords
 from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet, concept_files
 
@@ -123,11 +123,11 @@ def _stimulus(path: str, name: str, row: np.ndarray | None) -> Stimulus:
 def open_vectors(path: Path) -> StoredVectors:
     """Read a safetensors or npz file of vectors."""
     with contextlib.suppress(OSError):  # said below
-        if path.suffix in SUFFIXES and is_pointer(path):
+        if path.suffix in SUFFIXES and is_lfs_pointer(path):
             raise StimulusError(f"{path} {POINTER}", REMEDY)
     try:
         if path.suffix in SUFFIXES:
-            refuse_endless(path)
+            require_regular_file(path)
         if path.suffix == ".npz":
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return StoredVectors(path=path, arrays=dict(stored), names={})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.spec.hashing import POINTER, REMEDY, digest_of_mapping, is_pointer
+from pytest_visualbias.spec.hashing import POINTER, REMEDY, digest_of_mapping, is_lfs_pointer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -200,6 +200,6 @@ def digest_of_folder(
 
 def _together(files: list[Path], digest: Callable[[Path], str]) -> str:
     for file in files:
-        if is_pointer(file):
+        if is_lfs_pointer(file):
             raise EncoderError(f"{file} {POINTER}", REMEDY)
     return digest_of_mapping({file.name: digest(file) for file in files})

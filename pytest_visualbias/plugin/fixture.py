@@ -11,12 +11,9 @@ from pytest_visualbias.plugin.options import read_options
 
 
 def auditor_of(config: pytest.Config) -> Auditor:
-    """Return what measures in a run, by its options and from its root.
-
-    Models and recordings on the command line are about specs that pytest collects; they do not
-    change what a test measures by its own code.
-    """
+    """Return an auditor with the options of a run."""
     options = read_options(config)
+    # Models and recordings on the command line are about the specs that pytest collects.
     settings = dataclasses.replace(options.settings, overrides=(), recording=None)
     return Auditor(
         settings=settings,
@@ -27,10 +24,10 @@ def auditor_of(config: pytest.Config) -> Auditor:
 
 
 def expect_asked(auditor: Auditor) -> None:
-    """Let a test fail that made an audit which fails, and never asked whether it does."""
-    for found in auditor.made:
-        if found.is_unasked:
-            specs = ", ".join(dict.fromkeys(result.spec for result in found.report.results))
+    """Fail a test that made a failing audit and never looked at its outcome."""
+    for audit in auditor.made:
+        if audit.is_unasked:
+            specs = ", ".join(dict.fromkeys(result.spec for result in audit.report.results))
             pytest.fail(
                 f"the audit of {specs or 'a spec'} did not pass, and the test did not ask: call "
                 ".check() on it, or look at .passed, .failures or .result(...)",

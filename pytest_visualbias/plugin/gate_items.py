@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.evaluation.baseline.files import SUFFIXES
+from pytest_visualbias.evaluation.baseline.file import SUFFIXES
 from pytest_visualbias.plugin.items import BiasItem
 from pytest_visualbias.reports.formatting import FAILING
 

@@ -13,7 +13,7 @@ from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import StorageError
-from pytest_visualbias.evaluation.baseline.files import SUFFIXES
+from pytest_visualbias.evaluation.baseline.file import SUFFIXES
 from pytest_visualbias.evaluation.baseline.recording import ExpectedEntries, update_baseline
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.plugin.gate_items import GateItemTracker, RunOutcome, uncollected_specs
@@ -52,7 +52,8 @@ class VisualBiasHooks:
         self._reach_cache()
         config.stash[STRICT] = self.options.settings.strict
         config.stash[FAULT] = 0
-        self.default_folder = self._default_folder()
+        nearer = config.invocation_params.dir / DEFAULT_FOLDER
+        self.default_folder = nearer if nearer.is_dir() else config.rootpath / DEFAULT_FOLDER
         self.only_default = self._choose_default()
         self.digests = DigestCache.inside(self.options.cache, rehash=self.options.rehash)
         self.session = EvaluationRun(
@@ -60,7 +61,7 @@ class VisualBiasHooks:
             resources=Resources(
                 cache=EmbeddingCache(folder=self.options.cache, shared=self.options.shared),
                 batch_size=self.options.batch_size,
-                progress=Progress(config) if not self.is_worker else _silent,
+                progress=Progress(config),
             ),
             digest=self.digests.of,
         )
@@ -82,11 +83,6 @@ class VisualBiasHooks:
                 self.options.shared.check()
             except StorageError as error:
                 raise pytest.UsageError(f"--visualbias-cache: {error}") from None
-
-    def _default_folder(self) -> Path:
-        """Return the folder of specs nearest to where pytest was started."""
-        nearer = self.config.invocation_params.dir / DEFAULT_FOLDER
-        return nearer if nearer.is_dir() else self.config.rootpath / DEFAULT_FOLDER
 
     def _choose_default(self) -> bool:
         """Whether only the default folder is looked at; it joins what pytest collects by itself."""
@@ -307,7 +303,3 @@ class VisualBiasHooks:
                 is_broken=self.is_broken or bool(self.faults),
             )
         annotate(self.config, terminalreporter, results, self.faults, is_strict=strict)
-
-
-def _silent(_model: str, _done: int, _total: int) -> None:
-    """Show no progress: on a worker nobody sees it."""

@@ -71,13 +71,14 @@ class BiasFile(pytest.File):
 class ModelNode(pytest.Collector):
     """One model of a spec; its items run one after the other, so that it is embedded once."""
 
+    run: EvaluationRun
     spec: LoadedSpec
 
     @classmethod
     def of(cls, parent: BiasFile, model: str, spec: LoadedSpec) -> ModelNode:
         """Return the node of a model."""
         node: ModelNode = cls.from_parent(parent, name=model)
-        node.spec = spec
+        node.run, node.spec = parent.run, spec
         return node
 
     def collect(self) -> Iterator[BiasItem]:
@@ -91,6 +92,9 @@ class ModelNode(pytest.Collector):
 class BiasItem(pytest.Item):
     """One test of one model at one layer."""
 
+    run: EvaluationRun
+    spec: LoadedSpec
+    model: str
     test: str
     layer: str
     position: int
@@ -103,6 +107,7 @@ class BiasItem(pytest.Item):
         # Given whole, so that pytest parses it as it parses the ids that --lf remembers: of an id
         # that it puts together, pytest 9.2 takes the bracket for a part of the name.
         item: BiasItem = cls.from_parent(parent, name=name, nodeid=f"{parent.nodeid}::{name}")
+        item.run, item.spec, item.model = parent.run, parent.spec, parent.name
         item.test, item.layer, item.position = test, layer, position
         item.add_marker(pytest.mark.visualbias)
         spec = item.spec.file
@@ -115,12 +120,6 @@ class BiasItem(pytest.Item):
         return item
 
     @property
-    def spec(self) -> LoadedSpec:
-        """The spec of the item."""
-        assert isinstance(self.parent, ModelNode)  # noqa: S101 - for the type checker
-        return self.parent.spec
-
-    @property
     def is_judged(self) -> bool:
         """Whether a limit or a control can fail it."""
         spec = self.spec.file.spec
@@ -128,19 +127,6 @@ class BiasItem(pytest.Item):
         if declared.is_positive:
             return not is_random(spec.models[self.model])
         return declared.limits != type(declared.limits)() and is_gated(spec, self.model, declared)
-
-    @property
-    def run(self) -> EvaluationRun:
-        """The memory of the run."""
-        file = self.parent.parent if self.parent is not None else None
-        assert isinstance(file, BiasFile)  # noqa: S101 - for the type checker
-        return file.run
-
-    @property
-    def model(self) -> str:
-        """The name of the item's model."""
-        assert self.parent is not None  # noqa: S101 - for the type checker
-        return self.parent.name
 
     def setup(self) -> None:
         """Obtain the record of the test, with its family, from the run's memory."""

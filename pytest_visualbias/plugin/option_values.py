@@ -11,7 +11,7 @@ import pytest
 
 from pytest_visualbias.embeddings.cache import SharedCache
 from pytest_visualbias.errors import path_sentence
-from pytest_visualbias.spec.urls import Url, is_url, miswritten
+from pytest_visualbias.spec.urls import Url, explain_miswritten_url, is_url
 
 
 def value_of(config: pytest.Config, name: str) -> str | None:
@@ -46,8 +46,8 @@ def path_of(config: pytest.Config, name: str) -> Path | None:
 def place_of(config: pytest.Config, name: str) -> Path | Url | None:
     """Return a URL as it is given, or a path as `path_of` does."""
     given = value_of(config, name)
-    if said := miswritten(given or ""):
-        raise pytest.UsageError(f"--visualbias-{name}: {said}")
+    if problem := explain_miswritten_url(given or ""):
+        raise pytest.UsageError(f"--visualbias-{name}: {problem}")
     return Url(given) if given and is_url(given) else path_of(config, name)
 
 
@@ -87,8 +87,8 @@ def caches(config: pytest.Config) -> tuple[Path | None, SharedCache | None]:
     if switch_of(config, "no-cache"):
         return None, None
     named, environment = place_of(config, "cache"), os.environ.get("VISUALBIAS_CACHE", "")
-    if said := miswritten(environment):
-        raise pytest.UsageError(f"VISUALBIAS_CACHE: {said}")
+    if problem := explain_miswritten_url(environment):
+        raise pytest.UsageError(f"VISUALBIAS_CACHE: {problem}")
     chosen = named if named is not None else Url(environment) if is_url(environment) else None
     if not isinstance(chosen, Url):
         return _cache_folder(config, chosen), None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.errors import EncoderError, UsageError
-from pytest_visualbias.evaluation.baseline.files import is_report
+from pytest_visualbias.evaluation.baseline.file import is_report
 from pytest_visualbias.evaluation.baseline.named import named_baseline
 from pytest_visualbias.evaluation.settings import DEVICE, PRECISIONS, RunSettings
 from pytest_visualbias.plugin.option_values import (
@@ -23,7 +23,7 @@ from pytest_visualbias.plugin.option_values import (
 )
 from pytest_visualbias.plugin.report_outputs import has_step_summary, targets
 from pytest_visualbias.reports.files import RenderOptions
-from pytest_visualbias.spec.overrides import Override, override_of
+from pytest_visualbias.spec.overrides import Override, parse_override
 from pytest_visualbias.spec.urls import Url
 from pytest_visualbias.stimuli.byte_sizes import parse_size
 from pytest_visualbias.stimuli.remote.mirror import Mirror, Passing
@@ -104,34 +104,26 @@ def read_options(config: pytest.Config) -> Options:
 
 
 def _baseline(config: pytest.Config, mirror: Mirror) -> tuple[Path | None, str]:
-    """Return what the command line names, and the URL where that is one."""
+    """Return the path of the option, or of a local copy, and the URL if it is one."""
     _refuse_on_ci(config)
-    path = place_of(config, "baseline")
-    if path is None:
+    named, writing = place_of(config, "baseline"), _writing(config)
+    if named is None:
         return None, ""
-    if isinstance(path, Url):
-        return _fetched_baseline(config, path, mirror), path.shown
-    if _recording(config) is None:
+    if writing and isinstance(named, Url):
+        raise pytest.UsageError(f"{writing[0]}: {named} is only read; name a file")
+    if isinstance(named, Path) and _recording(config) is not None:
+        path = named
+    else:
         try:
-            named_baseline(path, "--visualbias-baseline", mirror)
+            path = named_baseline(named, "--visualbias-baseline", mirror)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
-    if _writing(config) and is_report(path):
+    if writing and is_report(path):
         raise pytest.UsageError(
-            f"{_writing(config)[0]}: {path} is the report of a run, which stays as it is; name "
-            "another --visualbias-baseline"
+            f"{writing[0]}: {path} is the report of a run, which stays as it is; name another "
+            "--visualbias-baseline"
         )
-    return path, ""
-
-
-def _fetched_baseline(config: pytest.Config, url: Url, mirror: Mirror) -> Path:
-    """Return a copy of what is only read."""
-    if _writing(config):
-        raise pytest.UsageError(f"{_writing(config)[0]}: {url} is only read; name a file")
-    try:
-        return named_baseline(url, "--visualbias-baseline", mirror)
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+    return path, named.shown if isinstance(named, Url) else ""
 
 
 def _writing(config: pytest.Config) -> list[str]:
@@ -233,6 +225,6 @@ def _overrides(config: pytest.Config) -> Iterator[Override]:
 
 def _override(config: pytest.Config, name: str, reference: str) -> Override:
     try:
-        return override_of(name, reference, config.invocation_params.dir)
+        return parse_override(name, reference, config.invocation_params.dir)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None

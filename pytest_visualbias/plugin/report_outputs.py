@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.plugin.option_values import below, path_of, place_of, switch_of, value_of
-from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, objection
+from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, find_path_problem
 from pytest_visualbias.reports.github import append_summary, commands
 from pytest_visualbias.results import Report
 from pytest_visualbias.spec.urls import Url
@@ -36,23 +36,23 @@ def targets(config: pytest.Config) -> dict[str, Path | Url]:
                 "with `visualbias report`"
             )
     paths = {name: place_of(config, option) for name, option in options.items()}
-    found = {name: path for name, path in paths.items() if path is not None}
+    chosen = {name: path for name, path in paths.items() if path is not None}
     others = dict(_others(config))
-    for name, path in found.items():
+    for name, path in chosen.items():
         target = path.resolve()
         why = others.get(target) if isinstance(target, Path) else None
-        why = why or objection(name, path)
+        why = why or find_path_problem(name, path)
         if isinstance(path, Url) and not path.is_near and switch_of(config, "offline"):
             why = f"{path} is out of reach with --visualbias-offline; name a file"
         if why is not None:
             raise pytest.UsageError(f"--visualbias-{options[name]}: {why}")
-    for first, second in itertools.combinations(found, 2):
-        if found[first].resolve() == found[second].resolve():
+    for first, second in itertools.combinations(chosen, 2):
+        if chosen[first].resolve() == chosen[second].resolve():
             raise pytest.UsageError(
-                f"--visualbias-{options[second]}: {found[second]} is where "
+                f"--visualbias-{options[second]}: {chosen[second]} is where "
                 f"--visualbias-{options[first]} goes; choose another"
             )
-    return found
+    return chosen
 
 
 def _others(config: pytest.Config) -> Iterator[tuple[Path, str]]:

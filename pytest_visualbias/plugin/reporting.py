@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.evaluation.baseline.files import SUFFIXES
+from pytest_visualbias.evaluation.baseline.file import SUFFIXES
 from pytest_visualbias.evaluation.build_result import error_record
 from pytest_visualbias.reports.document import build_report
 from pytest_visualbias.reports.tables import has_unicode
@@ -61,8 +61,10 @@ def lost_result(report: pytest.TestReport, session: EvaluationRun) -> dict[str, 
     for (number, model), (index, test) in places:
         for position, layer in enumerate(layers_of(file.spec, test)):
             if rest == f"{model}::{test.name}[{layer}]":
-                told = {"nodeid": report.nodeid, "reason": report.longreprtext}
-                record = error_record(file, model, test_at(file.spec, test, layer), layer, **told)
+                declared, reason = test_at(file.spec, test, layer), report.longreprtext
+                record = error_record(
+                    file, model, declared, layer, nodeid=report.nodeid, reason=reason
+                )
                 order = [file.file, number, index, position]
                 return {"order": order, "result": record.model_dump(mode="json"), "model": None}
     return None
@@ -71,8 +73,8 @@ def lost_result(report: pytest.TestReport, session: EvaluationRun) -> dict[str, 
 def unwritten(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for each reason for which embeddings could not be kept."""
     models = [row["model"] for row in rows if row["model"] is not None]
-    said = dict.fromkeys(str(model["description"].get("cache", "")) for model in models)
-    return [f"cache {what}; the next run embeds anew" for what in said if what]
+    problems = dict.fromkeys(str(model["description"].get("cache", "")) for model in models)
+    return [f"cache {problem}; the next run embeds anew" for problem in problems if problem]
 
 
 def report_of(
@@ -83,8 +85,8 @@ def report_of(
     root: Path,
 ) -> Report:
     """Return the report of a run."""
-    plain = [row["model"] for row in rows if row["model"] is not None]
-    models = {(one["spec"], one["model"]): ModelRecord.model_validate(one) for one in plain}
+    records = [row["model"] for row in rows if row["model"] is not None]
+    models = {(row["spec"], row["model"]): ModelRecord.model_validate(row) for row in records}
     return build_report(
         [ResultRecord.model_validate(row["result"]) for row in rows],
         list(models.values()),

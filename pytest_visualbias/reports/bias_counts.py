@@ -58,11 +58,11 @@ def _row(label: tuple[str, str], records: Sequence[ResultRecord]) -> LabelSummar
     return LabelSummary(
         key=label[0],
         value=label[1],
-        models=len({(one.spec, one.model) for one in records}),
+        models=len({(record.spec, record.model) for record in records}),
         tests=len(records),
-        effect=_mean([abs(d) for one in valid if (d := one.effect_judged) is not None]),
-        growth=_mean([one.growth.value for one in valid if one.growth is not None]),
-        failing=sum(one.outcome in FAILING for one in records),
+        effect=_mean([abs(d) for record in valid if (d := record.effect_judged) is not None]),
+        growth=_mean([record.growth.value for record in valid if record.growth is not None]),
+        failing=sum(record.outcome in FAILING for record in records),
     )
 
 
@@ -108,11 +108,11 @@ def rank_correlations(records: Iterable[ResultRecord]) -> list[RankCorrelation]:
             continue
         key = (record.spec, record.layer, growth.base, record.model, unit_of(record))
         groups.setdefault(key, []).append((growth.before, growth.after))
-    found = []
+    correlations = []
     for (spec, layer, base, model, unit), pairs in groups.items():
         rho = spearman(*zip(*pairs, strict=True)) if len(pairs) >= FEWEST else None
         if rho is not None:
-            transfer = RankCorrelation(
+            correlation = RankCorrelation(
                 spec=spec,
                 layer=layer,
                 base=base,
@@ -121,8 +121,8 @@ def rank_correlations(records: Iterable[ResultRecord]) -> list[RankCorrelation]:
                 k=len(pairs),
                 spearman=rho,
             )
-            found.append(transfer)
-    return found
+            correlations.append(correlation)
+    return correlations
 
 
 # What a network should show; an idle one is of a suite, and nothing was asked of it.
@@ -168,7 +168,7 @@ class BiasCounts:
         return {
             **{name: getattr(self, name) for name in self.__slots__ if name != "counts"},
             "thresholds": [count.threshold for count in self.counts],
-            **{name: [getattr(one, name) for one in self.counts] for name in names},
+            **{name: [getattr(count, name) for count in self.counts] for name in names},
         }
 
 
@@ -201,18 +201,18 @@ def bias_counts(
     with_controls: bool = False,
 ) -> list[BiasCounts]:
     """Count biases as a curve over thresholds of p [1]_, for every spec, model and layer."""
-    cells: dict[tuple[str, str, str], list[ResultRecord]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[ResultRecord]] = defaultdict(list)
     for record in records:
         if is_standardised(record):
-            cells[record.spec, record.model, record.layer].append(record)
-    found = [_cell(rows, p, with_controls=with_controls) for rows in cells.values()]
+            groups[record.spec, record.model, record.layer].append(record)
+    cells = [_cell(rows, p, with_controls=with_controls) for rows in groups.values()]
     untrained: dict[tuple[str, str], list[Mapping[str, _Member]]] = defaultdict(list)
-    for cell in found:
+    for cell in cells:
         if cell.first.role == "random" and cell.members:
             untrained[cell.first.spec, cell.first.layer].append(cell.members)
     return [
         _counted(cell, untrained[cell.first.spec, cell.first.layer], thresholds, p)
-        for cell in found
+        for cell in cells
         if cell.members
     ]
 
@@ -220,9 +220,9 @@ def bias_counts(
 def _cell(records: Sequence[ResultRecord], p: PName, *, with_controls: bool) -> _Cell:
     """Return the tests of a cell, their p corrected over all that it declares."""
     kinds = (None, *POSITIVE) if with_controls else (None,)
-    declared = [one for one in records if one.control in kinds]
+    declared = [record for record in records if record.control in kinds]
     # A test that could not be done keeps its place in the correction.
-    raw = [1.0 if (own := getattr(one, p)) is None else own for one in declared]
+    raw = [1.0 if (value := getattr(record, p)) is None else value for record in declared]
     holm, bh = adjust(raw, "holm"), adjust(raw, "bh")
     members = {}
     for index, record in enumerate(declared):
@@ -282,20 +282,20 @@ def _count(
     untrained: Sequence[Mapping[str, _Member]],
     threshold: float,
 ) -> BiasCount:
-    found = _below(members, threshold)
-    shown = [_below(one, threshold) for one in untrained]
+    significant = _below(members, threshold)
+    in_untrained = [_below(network, threshold) for network in untrained]
     one_sided = [member for member in members.values() if member.is_one_sided]
     return BiasCount(
         threshold=threshold,
-        raw=len(found),
-        positive=sum(one.effect > 0 for one in found.values()),
-        negative=sum(one.effect < 0 for one in found.values()),
-        opposite=sum(one.p > 1 - threshold for one in one_sided) if one_sided else None,
-        holm=sum(one.holm < threshold for one in members.values()),
-        bh=sum(one.bh < threshold for one in members.values()),
-        random=sum(map(len, shown)) / len(shown) if shown else None,
-        beyond_random=_beyond(found, shown) if shown else None,
-        strength=sum(abs(one.effect) for one in found.values()),
+        raw=len(significant),
+        positive=sum(member.effect > 0 for member in significant.values()),
+        negative=sum(member.effect < 0 for member in significant.values()),
+        opposite=sum(member.p > 1 - threshold for member in one_sided) if one_sided else None,
+        holm=sum(member.holm < threshold for member in members.values()),
+        bh=sum(member.bh < threshold for member in members.values()),
+        random=sum(map(len, in_untrained)) / len(in_untrained) if in_untrained else None,
+        beyond_random=_beyond(significant, in_untrained) if in_untrained else None,
+        strength=sum(abs(member.effect) for member in significant.values()),
     )
 
 
@@ -303,11 +303,11 @@ def _below(members: Mapping[str, _Member], threshold: float) -> dict[str, _Membe
     return {test: member for test, member in members.items() if member.p < threshold}
 
 
-def _beyond(found: Mapping[str, _Member], shown: Sequence[Mapping[str, _Member]]) -> int:
+def _beyond(significant: Mapping[str, _Member], untrained: Sequence[Mapping[str, _Member]]) -> int:
     """Count the tests that not every untrained network shows in the same direction."""
     return sum(
-        not all(test in other and other[test].effect * one.effect > 0 for other in shown)
-        for test, one in found.items()
+        not all(test in other and other[test].effect * member.effect > 0 for other in untrained)
+        for test, member in significant.items()
     )
 
 
@@ -324,50 +324,50 @@ def count_tables(
     records: Iterable[ResultRecord], empty: Callable[[str], Table], width: int
 ) -> Iterator[Table | Text]:
     """Yield the numbers of biases of each spec that has ten tests or more."""
-    cells: dict[str, list[BiasCounts]] = {}
+    specs: dict[str, list[BiasCounts]] = {}
     for count in bias_counts(records, [THRESHOLD], p="p_verdict"):
-        cells.setdefault(count.spec, []).append(count)
-    room = max(1, (width - NAMES) // COLUMN)
-    for spec, cell in cells.items():
-        most = max(one.tests for one in cell)
-        if most < FEWEST_TESTS:
+        specs.setdefault(count.spec, []).append(count)
+    per_table = max(1, (width - NAMES) // COLUMN)
+    for spec, counts in specs.items():
+        total = max(count.tests for count in counts)
+        if total < FEWEST_TESTS:
             continue
-        layers = list(dict.fromkeys(one.layer for one in cell))
-        for start in range(0, len(layers), room):
+        layers = list(dict.fromkeys(count.layer for count in counts))
+        for start in range(0, len(layers), per_table):
             # Not the table's own title: that would be broken to the width of a narrow table.
             yield Text(f"\n{visible(spec)} :: number of biases", style="bold")
-            yield _filled(empty(""), cell, layers[start : start + room], most)
-        yield from (Text(line) for line in _legend(cell, most))
+            yield _filled(empty(""), counts, layers[start : start + per_table], total)
+        yield from (Text(line) for line in _legend(counts, total))
 
 
-def _filled(table: Table, cells: Sequence[BiasCounts], layers: Sequence[str], most: int) -> Table:
+def _filled(table: Table, cells: Sequence[BiasCounts], layers: Sequence[str], total: int) -> Table:
     table.add_column("model", overflow="fold", ratio=1)
     for layer in layers:
         table.add_column(
             Text(visible(layer)), justify="right", overflow="fold", min_width=COLUMN - 3
         )
     by_place = {(cell.model, cell.layer): cell for cell in cells}
-    for model, role in {one.model: one.role for one in cells}.items():
+    for model, role in {cell.model: cell.role for cell in cells}.items():
         name = model if role == "gated" else f"{model} ({role})"
         row = (by_place.get((model, layer)) for layer in layers)
-        table.add_row(Text(visible(name)), *(Text(_table_cell(one, most)) for one in row))
+        table.add_row(Text(visible(name)), *(Text(_table_cell(cell, total)) for cell in row))
     return table
 
 
-def _table_cell(cell: BiasCounts | None, most: int) -> str:
+def _table_cell(cell: BiasCounts | None, total: int) -> str:
     if cell is None:
         return "-"
     count = cell.counts[0]
     beyond = [] if count.beyond_random is None else [count.beyond_random]
     numbers = "/".join(map(str, (count.raw, *beyond, count.holm)))
-    tests = "" if cell.tests == most else f" of {cell.tests}"
+    tests = "" if cell.tests == total else f" of {cell.tests}"
     return f"{numbers}{tests}{FAILED if cell.control == 'failed' else ''}"
 
 
-def _legend(cells: Sequence[BiasCounts], most: int) -> Iterator[str]:
+def _legend(cells: Sequence[BiasCounts], total: int) -> Iterator[str]:
     has_random = any(cell.counts[0].beyond_random is not None for cell in cells)
     beyond = " / what the untrained network does not show" if has_random else ""
     below = f"p < {THRESHOLD:g}"
-    yield f"of {most} tests without controls: {below}{beyond} / {below} after Holm"
-    if any(one.control == "failed" for one in cells):
+    yield f"of {total} tests without controls: {below}{beyond} / {below} after Holm"
+    if any(cell.control == "failed" for cell in cells):
         yield f"{FAILED} a positive control failed there: the number says nothing"

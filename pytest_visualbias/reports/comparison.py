@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.errors import ReportError, without_commands
-from pytest_visualbias.evaluation.baseline.entries import TOLERANCE, difference, entry_of
+from pytest_visualbias.evaluation.baseline.entry import TOLERANCE, difference, entry_of
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.formatting import FAILING, label
@@ -23,7 +22,7 @@ from pytest_visualbias.results import format_effect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_visualbias.evaluation.baseline.entries import Entry
+    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry
     from pytest_visualbias.reports.tables import Screen
     from pytest_visualbias.results import Report, ResultRecord
     from pytest_visualbias.spec.fields import Alternative
@@ -68,7 +67,7 @@ def _wrong(row: ResultRecord) -> str:
     # Intervals may have been computed at another level than those that are reported.
     is_known = row.evidence in ("significant", "point")
     proven = [violation for violation in violations if violation.is_proven and is_known]
-    uncovered = [one for one in proven if not _waived(row, one)]
+    uncovered = [violation for violation in proven if not _waived(row, violation)]
     if row.outcome == "pass" and violations:
         return violations[0].sentence
     if row.outcome == "accepted" and uncovered:
@@ -97,15 +96,15 @@ def _violations(row: ResultRecord) -> list[_Violation]:
         numbers.append(("shift", growth.shift, growth.p_adjusted, "two-sided"))
     if (excess := row.excess) is not None:
         numbers.append(("excess", excess.value, excess.p_adjusted, "greater"))
-    found = []
+    violations = []
     for kind, value, p, alternative in numbers:
         limit = row.limits.get(f"max_{kind}")
         if limit is None or value is None:
             continue
         if not signed_magnitude(value, cast("Alternative", alternative)) <= limit:
             is_proven = row.evidence == "point" or (p is not None and p <= row.alpha)
-            found.append(_Violation(kind=kind, value=value, limit=limit, is_proven=is_proven))
-    return found
+            violations.append(_Violation(kind=kind, value=value, limit=limit, is_proven=is_proven))
+    return violations
 
 
 def _waived(row: ResultRecord, violation: _Violation) -> bool:
@@ -236,16 +235,16 @@ def _gate(record: ResultRecord) -> str:
 
 def _is_freed(old: ResultRecord, new: ResultRecord) -> bool:
     """Whether a test can no longer fail that could: whatever it shows now is hidden."""
-    could, can = (bool(one.limits) and one.role == "gated" for one in (old, new))
+    could, can = (bool(record.limits) and record.role == "gated" for record in (old, new))
     is_looser = new.series is not None and (_gate(old), _gate(new)) == (ALL, LAST)
     return could and (not can or is_looser)
 
 
 def _moved(old: ResultRecord, new: ResultRecord, tolerance: float) -> How:
-    one, other = old.effect_judged or 0.0, new.effect_judged or 0.0
-    if abs(abs(other) - abs(one)) > tolerance:
-        return "grew" if abs(other) > abs(one) else "shrank"
-    if abs(other - one) > tolerance:
+    before, after = old.effect_judged or 0.0, new.effect_judged or 0.0
+    if abs(abs(after) - abs(before)) > tolerance:
+        return "grew" if abs(after) > abs(before) else "shrank"
+    if abs(after - before) > tolerance:
         return "turned"
     return "same" if label(old) == label(new) else "verdict"
 
@@ -278,7 +277,7 @@ def _of(
 
 def _unlike(old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]) -> str | None:
     """Return in what two results differ that must agree, in the words of the gate."""
-    entries: list[Entry] = []
+    entries: list[BaselineEntry] = []
     for row, report, when in zip((old, new), reports, ("then", "now"), strict=True):
         plain = row.model_dump(mode="json", by_alias=True)
         # What is invalid has its numbers, though nothing is recorded of it.
@@ -287,7 +286,7 @@ def _unlike(old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]
             return f"not measured {when}"
         entries.append(_entry(plain, _model(report, row)))
     # The first says that it is something else; a line of a table has no room for all.
-    return next((one.text for one in difference(entries[0], entries[1])), None)
+    return next((mismatch.text for mismatch in difference(entries[0], entries[1])), None)
 
 
 def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
@@ -299,58 +298,46 @@ def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
     )
 
 
-def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
+def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> BaselineEntry:
     trials: Sequence[Mapping[str, Any]] = model["trials"]
     # Fingerprints are not compared: other weights are what a comparison is for.
     named = [{"fingerprint": str(trial.get("fingerprint", ""))} for trial in trials]
     return entry_of(result, {**model, "trials": named})
 
 
-LEAST = 72
-
-
 def table(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
     """Return the changes between two reports, what is worse first."""
     stream = io.StringIO()
-    console = Console(
-        file=stream,
-        force_terminal=screen.has_colour,
-        no_color=not screen.has_colour,
-        width=max(screen.width, LEAST),
-        legacy_windows=False,
-        emoji=False,
-        highlight=False,
-        markup=False,
-    )
-    shown = [
-        one
-        for one in comparison.changes
-        if shows_all or one.how != "same" or one.is_worse or one.gates
+    console = screen.console(stream)
+    changes = [
+        change
+        for change in comparison.changes
+        if shows_all or change.how != "same" or change.is_worse or change.gates
     ]
-    if shown:
-        console.print(_table_rows(sorted(shown, key=lambda one: not one.is_worse), screen))
-    for change in (one for one in shown if one.unlike is not None):
+    if changes:
+        console.print(_table_rows(sorted(changes, key=lambda change: not change.is_worse), screen))
+    for change in (change for change in changes if change.unlike is not None):
         text = f"{change.name}: not comparable: {change.unlike}"
         console.print(Text(visible(text), style="yellow"), soft_wrap=True)
-    for change in (one for one in shown if one.gates is not None):
+    for change in (change for change in changes if change.gates is not None):
         then, now = change.gates or ("", "")
         text = f"{change.name}: judged is {now}, and was {then}; the effects are of the last"
         console.print(Text(visible(text), style="yellow"), soft_wrap=True)
     console.print(Text(_last(comparison)), soft_wrap=True)
     text = without_commands(stream.getvalue())
-    return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
+    return screen.encodable(text)
 
 
 def _table_rows(changes: list[Change], screen: Screen) -> Table:
     arrow = "→" if screen.has_unicode else "->"
-    found = Table(
+    change_table = Table(
         box=box.SIMPLE_HEAD if screen.has_unicode else box.ASCII2, show_edge=False, pad_edge=False
     )
-    found.add_column("test", overflow="fold", ratio=1)
+    change_table.add_column("test", overflow="fold", ratio=1)
     for name in ("effect", "|effect| by"):
-        found.add_column(name, justify="right", no_wrap=True)
+        change_table.add_column(name, justify="right", no_wrap=True)
     for name in ("verdict", "what"):
-        found.add_column(name, no_wrap=True)
+        change_table.add_column(name, no_wrap=True)
     for change in changes:
         style = "bold red" if change.is_worse else ""
         cells = [
@@ -359,9 +346,9 @@ def _table_rows(changes: list[Change], screen: Screen) -> Table:
             _rise(change),
             _verdicts(change, arrow),
         ]
-        what = f"{change.how}, worse" if change.is_worse else change.how
-        found.add_row(*(Text(cell) for cell in cells), Text(what, style=style))
-    return found
+        how = f"{change.how}, worse" if change.is_worse else change.how
+        change_table.add_row(*(Text(cell) for cell in cells), Text(how, style=style))
+    return change_table
 
 
 def _rise(change: Change) -> str:

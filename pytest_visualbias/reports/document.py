@@ -21,7 +21,7 @@ from pytest_visualbias.reports.bias_counts import (
 from pytest_visualbias.reports.field_descriptions import MEANINGS
 from pytest_visualbias.reports.series_notes import numbers_of
 from pytest_visualbias.results import READ_VERSIONS, ModelRecord, Report, ResultRecord
-from pytest_visualbias.spec.error_messages import what_is_wrong
+from pytest_visualbias.spec.error_messages import describe_error
 from pytest_visualbias.spec.urls import Url
 from pytest_visualbias.stimuli.remote.store import open_store
 
@@ -34,16 +34,16 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def report_schema() -> dict[str, Any]:
     """Return the schema that every report of this release is valid under."""
-    found = Report.model_json_schema(mode="serialization", by_alias=True)
-    for name, part in found.get("$defs", {}).items():
+    schema = Report.model_json_schema(mode="serialization", by_alias=True)
+    for name, part in schema.get("$defs", {}).items():
         _describe(part, name)
-    _describe(found, "Report")
+    _describe(schema, "Report")
     head = {
         "$schema": DIALECT,
         "title": "Report of pytest-visualbias",
         "description": "A run of pytest --visualbias, as --visualbias-json writes it.",
     }
-    return {**head, **{key: value for key, value in found.items() if key not in head}}
+    return {**head, **{key: value for key, value in schema.items() if key not in head}}
 
 
 def _describe(part: dict[str, Any], name: str) -> None:
@@ -103,7 +103,7 @@ def read_accuracies(path: Path) -> tuple[Accuracy, ...]:
         place = ".".join(str(part) for part in first["loc"])
         where = f"{path}: {place}" if place else f"{path}"
         raise ReportError(
-            f"{where}: {what_is_wrong(first)}",
+            f"{where}: {describe_error(first)}",
             "the file is "
             '{"accuracies": [{"model": NAME, "layer": LAYER, "accuracy": 0 to 1}, ...]}',
         ) from None
@@ -122,22 +122,22 @@ def provenance(report: Report, models: Collection[str] | None = None) -> Iterato
             yield key, str(environment[key])
     if packages := _mapping(environment.get("packages")):
         yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items())
-    for name, what in _mapping(environment.get("overrides")).items():
-        yield f"model given in place of {name}", str(what)
+    for name, override in _mapping(environment.get("overrides")).items():
+        yield f"model given in place of {name}", str(override)
     for spec, digest in {result.spec: result.spec_digest for result in report.results}.items():
         yield "spec", f"{spec} (sha256 {digest[:DIGITS]})"
-    for model in (one for one in report.models if models is None or one.model in models):
+    for model in (model for model in report.models if models is None or model.model in models):
         yield "model", _model(model, _series_of(report, model))
     if report.summary.get("exit_status") is not None:
         yield "exit code of pytest", str(report.summary["exit_status"])
 
 
 def _commit(git: object) -> str:
-    found = _mapping(git)
-    commit = found.get("commit")
+    details = _mapping(git)
+    commit = details.get("commit")
     if not commit:
         return "unknown"
-    return f"{commit}, with changes that are not committed" if found.get("dirty") else str(commit)
+    return f"{commit}, with changes that are not committed" if details.get("dirty") else str(commit)
 
 
 def _series_of(report: Report, model: ModelRecord) -> list[ResultRecord]:
@@ -158,14 +158,14 @@ def _model(model: ModelRecord, results: Sequence[ResultRecord]) -> str:
     gated = next((result.series for result in results if result.series is not None), None)
     if gated is not None and gated.gate == "all":
         weights = [(point.checkpoint, point.fingerprint) for point in gated.points]
-    told = ", ".join(f"{label} {digest[:DIGITS]}".strip() for label, digest in weights)
-    of = f", {step}" if step else ""
-    return f"{model.model} in {model.spec} ({model.source}{of}): {told}"
+    digests = ", ".join(f"{label} {digest[:DIGITS]}".strip() for label, digest in weights)
+    suffix = f", {step}" if step else ""
+    return f"{model.model} in {model.spec} ({model.source}{suffix}): {digests}"
 
 
 def _mapping(value: object) -> dict[str, Any]:
     """Return a part of the report that can be anything as a mapping."""
-    return {str(key): one for key, one in value.items()} if isinstance(value, dict) else {}
+    return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
 
 
 KNOWN = " or ".join(map(str, READ_VERSIONS))
@@ -195,11 +195,11 @@ def read_report(path: Path | Url) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {what_is_wrong(first)}"
+        problem = f"{place}: {describe_error(first)}"
     else:
-        what = next(_contradictions(report), "")
-    if what:
-        raise ReportError(f"{path} is no whole report ({what})", "make it anew")
+        problem = next(_contradictions(report), "")
+    if problem:
+        raise ReportError(f"{path} is no whole report ({problem})", "make it anew")
     return report
 
 
@@ -210,11 +210,11 @@ def _bytes(path: Path | Url) -> bytes:
 def _contradictions(report: Report) -> Iterator[str]:
     """Yield what no run writes, and what reports could not be made from."""
     for index, row in enumerate(report.results):
-        for role, one in row.sets.items():
+        for role, stimuli in row.sets.items():
             place = f"results.{index}.sets.{role}"
-            if len(one.names) != len(one.images):
-                yield f"{place}: {len(one.images)} images, but {len(one.names)} names"
-            if (scores := row.scores.get(role)) and not scores.keys() >= {*one.images}:
+            if len(stimuli.names) != len(stimuli.images):
+                yield f"{place}: {len(stimuli.images)} images, but {len(stimuli.names)} names"
+            if (scores := row.scores.get(role)) and not scores.keys() >= {*stimuli.images}:
                 yield f"{place}: an image has no score"
         for name in CORRECTED:
             p = getattr(row, name)
@@ -248,8 +248,8 @@ def _lenient(stored: dict[str, Any]) -> Report:
     try:
         return Report.model_validate(stored)
     except ValidationError as error:
-        found = error.errors()
-    unknown = [one["loc"] for one in found if one["type"] == "extra_forbidden"]
+        problems = error.errors()
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
     _drop(stored, unknown)
     return Report.model_validate(stored)
 
@@ -297,7 +297,7 @@ def build_report(
         summary={
             "outcomes": counts,
             "ran": len(results),
-            "labels": [one.plain() for one in label_summaries(results)],
+            "labels": [label.plain() for label in label_summaries(results)],
             "transfer": [correlation.plain() for correlation in rank_correlations(results)],
             "bias_counts": [
                 count.plain() for p in get_args(PName) for count in bias_counts(results, p=p)

@@ -30,7 +30,7 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
 def visible(text: str) -> str:
     """Return a text in one line, with what cannot be seen or turns the text written as escapes."""
-    return without_commands("".join(_shown(one) for one in text))
+    return without_commands("".join(_shown(character) for character in text))
 
 
 def visible_lines(text: str) -> str:
@@ -47,30 +47,30 @@ def _shown(character: str) -> str:
 
 def markdown_text(text: str) -> str:
     """Return a text in one line of Markdown, or a cell of a table, that means just itself."""
-    shown = "".join(_entity(one) if one in MARKUP else one for one in visible(text))
-    shown = LINK.sub(_unlinked, shown)
+    escaped = "".join(_entity(sign) if sign in MARKUP else sign for sign in visible(text))
+    escaped = LINK.sub(_unlinked, escaped)
     # At the beginning of a line these would make a heading, a list or a quotation.
-    if shown[:1] in tuple("#+-=>") or re.match(r"\d+[.)]", shown):
-        shown = re.sub(r"[#+=>.)-]", lambda found: _entity(found[0]), shown, count=1)
-    return CALLING.sub(lambda found: f"{found[1]}<!-- -->", shown)
+    if escaped[:1] in tuple("#+-=>") or re.match(r"\d+[.)]", escaped):
+        escaped = re.sub(r"[#+=>.)-]", lambda match: _entity(match[0]), escaped, count=1)
+    return CALLING.sub(lambda match: f"{match[1]}<!-- -->", escaped)
 
 
 def markdown_code(text: str) -> str:
     """Return a name as code in Markdown: nothing in it is markup, a link or a mention."""
-    shown = visible(text)
-    if not shown:
+    name = visible(text)
+    if not name:
         return ""
-    return f"`{shown}`" if PLAIN_CODE.fullmatch(shown) else html_code(text)
+    return f"`{name}`" if PLAIN_CODE.fullmatch(name) else html_code(text)
 
 
 def html_code(text: str) -> str:
     """Return a name as code in HTML that stands inside of Markdown."""
-    shown = "".join(_entity(one) if one in MARKUP else one for one in visible(text))
-    return f"<code>{LINK.sub(_unlinked, shown)}</code>"
+    escaped = "".join(_entity(sign) if sign in MARKUP else sign for sign in visible(text))
+    return f"<code>{LINK.sub(_unlinked, escaped)}</code>"
 
 
-def _unlinked(found: re.Match[str]) -> str:
-    return f"{found[1]}{_entity(found[2])}"
+def _unlinked(match: re.Match[str]) -> str:
+    return f"{match[1]}{_entity(match[2])}"
 
 
 def _entity(character: str) -> str:
@@ -86,10 +86,10 @@ def annotation_data(text: str) -> str:
 def annotation_property(text: str) -> str:
     """Return a value in the head of a workflow command of GitHub."""
     signs = {"%": "%25", ":": "%3A", ",": "%2C"}
-    return "".join(signs.get(one, one) for one in visible(text))
+    return "".join(signs.get(character, character) for character in visible(text))
 
 
 def csv_text(text: str) -> str:
     """Return a text that no spreadsheet computes: an apostrophe stands before what it would."""
-    shown = visible(text)
-    return f"'{shown}" if shown.startswith(FORMULA) else shown
+    cell = visible(text)
+    return f"'{cell}" if cell.startswith(FORMULA) else cell

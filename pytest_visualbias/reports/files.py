@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import ReportError, StorageError
-from pytest_visualbias.evaluation.baseline.files import SUFFIXES, is_report
+from pytest_visualbias.evaluation.baseline.file import SUFFIXES, is_report
 from pytest_visualbias.evaluation.baseline.stored import write_whole
 from pytest_visualbias.reports.escaping import csv_text
 from pytest_visualbias.reports.markdown import markdown
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
     from pytest_visualbias.results import Report, ViolationRecord
 
 # Specs, code, settings, weights and vectors: no report has such a name.
-FOREIGN = frozenset(
+FOREIGN_SUFFIXES = frozenset(
     {".bin", ".cfg", ".ckpt", ".ini", ".npy", ".npz", ".onnx", ".pt", ".pth", ".py"}
     | {".safetensors", ".tar", ".toml", ".yaml", ".yml", ".zip"}
 )
 
 
-def objection(kind: str, path: Path | Url) -> str | None:
+def find_path_problem(kind: str, path: Path | Url) -> str | None:
     """Return why a report must not go to a path, if it must not; nothing is written."""
-    for place in dict.fromkeys([path, followed(path)]):
+    for place in dict.fromkeys([path, resolve_links(path)]):
         if place.name.lower().endswith(SUFFIXES):
             return f"{place} has the name of a spec; name another file"
         suffix = place.suffix.lower()
-        if suffix in FOREIGN or suffix in IMAGE_SUFFIXES:
+        if suffix in FOREIGN_SUFFIXES or suffix in IMAGE_SUFFIXES:
             return f"{place} has the name of no report ({suffix}); name another file"
     if isinstance(path, Url):
         return None
@@ -59,7 +59,7 @@ def objection(kind: str, path: Path | Url) -> str | None:
     return None
 
 
-def followed(path: Path | Url) -> Path | Url:
+def resolve_links(path: Path | Url) -> Path | Url:
     """Return where a path leads; a link is written through, and a URL leads nowhere else."""
     # Unlike Path.resolve, this bears a link to itself.
     return path if isinstance(path, Url) else Path(os.path.realpath(path))
@@ -68,31 +68,31 @@ def followed(path: Path | Url) -> Path | Url:
 ROLES = ("X", "Y", "A", "B")
 
 # Of the sets, what fits into a cell.
-OF_SETS = ("concept", "n", "digest")
+SET_COLUMNS = ("concept", "n", "digest")
 LISTS = ("tags", "reasons", "warnings")
 
 # Single images and single checkpoints are in the JSON report.
-WITHOUT = ("scores", "series", "basis")
+EXCLUDED = ("scores", "series", "basis")
 
 
 def columns() -> list[str]:
     """Return the names of the columns, which are the same for every report of a release."""
-    return [name for key in ResultRecord.model_fields for name in _names(key)]
+    return [name for key in ResultRecord.model_fields for name in _column_names(key)]
 
 
-def _names(key: str) -> Iterator[str]:
+def _column_names(key: str) -> Iterator[str]:
     parts = {
         "read_out": tuple(ReadOutRecord.model_fields),
         "concepts": ROLES,
         "limits": tuple(Limits.model_fields),
         "accept": tuple(AcceptRecord.model_fields),
-        "sets": tuple(f"{role}.{name}" for role in ROLES for name in OF_SETS),
+        "sets": tuple(f"{role}.{name}" for role in ROLES for name in SET_COLUMNS),
         "prediction": _aliases(PredictionRecord),
         **dict.fromkeys(("growth", "excess"), _aliases(GrowthRecord)),
     }
     if key in parts:
         yield from (f"{key}.{part}" for part in parts[key])
-    elif key not in WITHOUT:
+    elif key not in EXCLUDED:
         yield key
 
 
@@ -107,14 +107,14 @@ def csv_rows(report: Report) -> str:
     writer = csv.writer(stream)
     writer.writerow(names)
     for result in report.results:
-        row = dict(_flattened(_parts(result), ""))
+        row = dict(_flatten(_plain_row(result), ""))
         writer.writerow(_cell(row.get(name)) for name in names)
     return stream.getvalue()
 
 
-def _parts(result: ResultRecord) -> dict[str, Any]:
+def _plain_row(result: ResultRecord) -> dict[str, Any]:
     """Return a record as plain data, with a text for what has no fixed number of parts."""
-    plain = result.model_dump(mode="json", by_alias=True, exclude={*WITHOUT})
+    plain = result.model_dump(mode="json", by_alias=True, exclude={*EXCLUDED})
     for name in LISTS:
         plain[name] = "; ".join(plain[name])
     plain["violations"] = "; ".join(map(_violation, result.violations))
@@ -130,10 +130,10 @@ def _violation(violation: ViolationRecord) -> str:
     return f"{violation.kind} {value} (limit {violation.limit:g})"
 
 
-def _flattened(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _flatten(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in plain.items():
         if isinstance(value, dict):
-            yield from _flattened(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -157,103 +157,107 @@ class RenderOptions:
 
     thumbnails: bool = True
     root: Path | None = None
-    there: str = ""
+    existing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Format:
     """One kind of file."""
 
-    what: str
+    title: str
     text: Callable[[Report, RenderOptions], str]
     is_kept: bool = False
     is_stream: bool = True
 
 
-def _json(report: Report, _look: RenderOptions) -> str:
+def _json(report: Report, _options: RenderOptions) -> str:
     return to_json(report)
 
 
-def _html(report: Report, look: RenderOptions) -> str:
+def _html(report: Report, options: RenderOptions) -> str:
     from pytest_visualbias.reports.html.page import render as page
 
-    return page(report, thumbnails=look.thumbnails, root=look.root)
+    return page(report, thumbnails=options.thumbnails, root=options.root)
 
 
-def _markdown(report: Report, _look: RenderOptions) -> str:
+def _markdown(report: Report, _options: RenderOptions) -> str:
     return markdown(report)
 
 
-def _csv(report: Report, _look: RenderOptions) -> str:
+def _csv(report: Report, _options: RenderOptions) -> str:
     return csv_rows(report)
 
 
-def _model_card(report: Report, look: RenderOptions) -> str:
-    return model_card(report, look.there)
+def _model_card(report: Report, options: RenderOptions) -> str:
+    return model_card(report, options.existing)
 
 
 # A format is a line here, and an option in `plugin` and in `cli_reports`. What is dear to import is
 # imported in its function.
 FORMATS: Mapping[str, Format] = {
-    "json": Format(what="the JSON report", text=_json),
-    "html": Format(what="a page of HTML that needs no network", text=_html),
-    "md": Format(what="Markdown for a pull request", text=_markdown),
-    "csv": Format(what="comma-separated values", text=_csv),
+    "json": Format(title="the JSON report", text=_json),
+    "html": Format(title="a page of HTML that needs no network", text=_html),
+    "md": Format(title="Markdown for a pull request", text=_markdown),
+    "csv": Format(title="comma-separated values", text=_csv),
     "model_card": Format(
-        what="a model card, or our section of it", text=_model_card, is_kept=True, is_stream=False
+        title="a model card, or our section of it", text=_model_card, is_kept=True, is_stream=False
     ),
 }
 
 
-def render(name: str, report: Report, look: RenderOptions) -> str:
+def render(name: str, report: Report, options: RenderOptions) -> str:
     """Return a report in a format."""
-    return FORMATS[name].text(report, look)
+    return FORMATS[name].text(report, options)
 
 
-def write(name: str, report: Report, path: Path | Url, look: RenderOptions | None = None) -> None:
+def write(
+    name: str, report: Report, path: Path | Url, options: RenderOptions | None = None
+) -> None:
     """Write a report as a file, making its folder, or to a URL; ``-`` is standard output."""
-    look = look if look is not None else RenderOptions()
+    options = options if options is not None else RenderOptions()
     if str(path) == STANDARD_OUTPUT:
-        text = render(name, report, look)
+        text = render(name, report, options)
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
         return
     try:
         if isinstance(path, Url):
-            _put(name, report, path, look)
+            _write_to_url(name, report, path, options)
             return
         if FORMATS[name].is_kept and path.is_file():
-            look = replace(look, there=path.read_bytes().decode("utf-8"))
-        write_whole(path, render(name, report, look))
+            options = replace(options, existing=path.read_bytes().decode("utf-8"))
+        write_whole(path, render(name, report, options))
     except StorageError as error:
         raise ReportError(f"the report {error}") from None
     except ReportError as error:
         raise ReportError(f"{path}: {error}") from None
     except OSError as error:
-        what = error.strerror or str(error)
+        reason = error.strerror or str(error)
         raise ReportError(
-            f"the report {path} cannot be written ({what})", "choose another"
+            f"the report {path} cannot be written ({reason})", "choose another"
         ) from None
     except UnicodeDecodeError:
         raise ReportError(f"{path} is not UTF-8, so it stays as it is", "choose another") from None
 
 
-def _put(name: str, report: Report, url: Url, look: RenderOptions) -> None:
+def _write_to_url(name: str, report: Report, url: Url, options: RenderOptions) -> None:
     store = open_store(url)
     if FORMATS[name].is_kept:
         try:
-            look = replace(look, there=store.read().decode("utf-8"))
+            options = replace(options, existing=store.read().decode("utf-8"))
         except StorageError as error:
             if not error.is_missing:
                 raise
-    store.write(render(name, report, look).encode("utf-8", "backslashreplace"))
+    store.write(render(name, report, options).encode("utf-8", "backslashreplace"))
 
 
-def write_all(report: Report, targets: Mapping[str, Path | Url], look: RenderOptions) -> list[str]:
+def write_all(
+    report: Report, targets: Mapping[str, Path | Url], options: RenderOptions
+) -> list[str]:
     """Write a report as several files; return a sentence for each that cannot be written."""
     problems = []
     for name, path in targets.items():
         try:
-            write(name, report, path, look)
+            write(name, report, path, options)
         except ReportError as error:
             problems.append(str(error))
     return problems

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pytest_visualbias.results import format_effect
 from pytest_visualbias.spec.test_kinds import RATES, class_text
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def is_standardised(record: ResultRecord) -> bool:
 
 def is_counted(record: ResultRecord) -> bool:
     """Whether each image is predicted as a class or not; not so of means over trials."""
-    asked = record.prediction
-    return asked is not None and asked.rate != "score" and record.trials is None
+    prediction = record.prediction
+    return prediction is not None and prediction.rate != "score" and record.trials is None
 
 
 def judged_limit(record: ResultRecord) -> float | None:
@@ -45,30 +46,32 @@ def judged_limit(record: ResultRecord) -> float | None:
 
 def rates_text(record: ResultRecord) -> str:
     """Say what a classifier made of the two groups; nothing of a test of embeddings."""
-    asked = record.prediction
-    if asked is None:
+    prediction = record.prediction
+    if prediction is None:
         return ""
-    what = RATES[asked.rate].format(class_text(asked.index, asked.name))
-    return f"{what}: {asked.rate_x:.3f} of X, {asked.rate_y:.3f} of Y"
+    rate = RATES[prediction.rate].format(class_text(prediction.index, prediction.name))
+    return f"{rate}: {prediction.rate_x:.3f} of X, {prediction.rate_y:.3f} of Y"
 
 
 def rate_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
     """Yield what classifiers made of the two groups, one line a test: each model beside it."""
-    found = [
+    classified = [
         record for record in records if record.prediction is not None and record.role != "random"
     ]
-    has_spec = len({one.spec for one in found}) > 1
-    has_layer = len({one.layer for one in found}) > 1
+    has_spec = len({record.spec for record in classified}) > 1
+    has_layer = len({record.layer for record in classified}) > 1
     lines: dict[str, list[str]] = {}
-    for one in found:
-        asked = one.prediction
-        assert asked is not None  # noqa: S101 - for the type checker
-        of = f"'{asked.name}'" if asked.name else class_text(asked.index)
-        spec = f"{one.spec}::" if has_spec else ""
-        layer = f" [{one.layer}]" if has_layer else ""
-        rates = f"X {asked.rate_x:.3g} of {one.n_x}, Y {asked.rate_y:.3g} of {one.n_y}"
-        head = f"{spec}{one.test}{layer}: {asked.rate} of {of}"
-        lines.setdefault(head, []).append(f"{one.model} {rates}")
+    for record in classified:
+        prediction = record.prediction
+        assert prediction is not None  # noqa: S101 - for the type checker
+        class_name = f"'{prediction.name}'" if prediction.name else class_text(prediction.index)
+        spec = f"{record.spec}::" if has_spec else ""
+        layer = f" [{record.layer}]" if has_layer else ""
+        rates = (
+            f"X {prediction.rate_x:.3g} of {record.n_x}, Y {prediction.rate_y:.3g} of {record.n_y}"
+        )
+        head = f"{spec}{record.test}{layer}: {prediction.rate} of {class_name}"
+        lines.setdefault(head, []).append(f"{record.model} {rates}")
     yield from (f"{head}: {'; '.join(each)}" for head, each in lines.items())
 
 
@@ -78,6 +81,24 @@ def limits_of(record: ResultRecord) -> list[float]:
     if limit is None or record.role != "gated":
         return []
     return {"greater": [limit], "less": [-limit]}.get(record.alternative, [-limit, limit])
+
+
+def group_by_model(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
+    """Return the results of each spec and model together."""
+    groups: dict[tuple[str, str], list[ResultRecord]] = {}
+    for record in records:
+        groups.setdefault((record.spec, record.model), []).append(record)
+    return list(groups.values())
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return a number of things: ``1 image``, ``2 images``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def format_optional(value: float | None) -> str:
+    """Return an effect, or a dash where there is none."""
+    return "-" if value is None else format_effect(value)
 
 
 FAILING = ("fail", "invalid", "error")
@@ -131,8 +152,8 @@ def opening(
     counts = f"({counted(records)})"
     if verdict == "passed":
         return verdict, f"{tests} {counts}"
-    told = FAILING if verdict == "failed" and not is_strict else (*FAILING, "inconclusive")
-    number = sum(label(record) in told for record in records)
+    outcomes = FAILING if verdict == "failed" and not is_strict else (*FAILING, "inconclusive")
+    number = sum(label(record) in outcomes for record in records)
     which = f"{number} of {tests}" if number else f"the run, though none of {tests}"
     return verdict.upper(), f"{which} {counts}"
 
@@ -152,14 +173,14 @@ def was_broken(report: Report) -> bool:
 
 def faults(report: Report) -> list[str]:
     """Return what was said of specs that could not be collected."""
-    found = report.summary.get("collection_errors") or []
-    return [str(one) for one in (found if isinstance(found, list) else [found])]
+    errors = report.summary.get("collection_errors") or []
+    return [str(error) for error in (errors if isinstance(errors, list) else [errors])]
 
 
 def deselected(report: Report) -> int:
     """Return how many tests were left out of a run."""
-    found = report.summary.get("deselected")
-    return found if isinstance(found, int) else 0
+    count = report.summary.get("deselected")
+    return count if isinstance(count, int) else 0
 
 
 def verdict(report: Report) -> str:

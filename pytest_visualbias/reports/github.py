@@ -55,54 +55,54 @@ def commands(
 ) -> list[str]:
     """Return workflow commands that mark what failed, worst first, ten errors and ten warnings."""
     notes = [note for fault in faults for note in _of_fault(fault)]
-    for outcome, group in groupby(sorted(results, key=severity), key=lambda one: one.outcome):
+    for outcome, group in groupby(sorted(results, key=severity), key=lambda record: record.outcome):
         if outcome == "error":
             notes += map(_of_error, shared(group))
         else:
-            notes += [_of_result(one, is_strict=is_strict) for one in group]
+            notes += [_of_result(record, is_strict=is_strict) for record in group]
     lines = []
     for level in ("error", "warning"):
-        found = [
-            fromkey for fromkey in dict.fromkeys(notes) if fromkey.level == level and fromkey.text
-        ]
-        lines += [_command(one, root, workspace) for one in found[:MOST]]
-        if len(found) > MOST:
-            lines.append(f"{len(found) - MOST} more {level}s of specs are not marked; see above")
+        level_notes = [note for note in dict.fromkeys(notes) if note.level == level and note.text]
+        lines += [_command(note, root, workspace) for note in level_notes[:MOST]]
+        if len(level_notes) > MOST:
+            lines.append(
+                f"{len(level_notes) - MOST} more {level}s of specs are not marked; see above"
+            )
     return lines
 
 
 def _of_fault(fault: Fault) -> Iterator[_Note]:
     """Yield the faults of a spec, each at its line; what has no line is one fault of the file."""
-    found = [placed(line) for line in fault.text.splitlines() if line.strip()]
+    places = [placed(line) for line in fault.text.splitlines() if line.strip()]
     title = "bias spec cannot be used"
-    if not all(found):
+    if not all(places):
         yield _Note(level="error", title=title, text=fault.text, file=fault.file)
         return
-    for one in filter(None, found):
-        yield _at(one, title)
+    for place in filter(None, places):
+        yield _at(place, title)
 
 
-def _at(found: Placed, title: str) -> _Note:
+def _at(place: Placed, title: str) -> _Note:
     return _Note(
         level="error",
         title=title,
-        text=found.text,
-        file=found.file,
-        line=found.line,
-        column=found.column,
+        text=place.text,
+        file=place.file,
+        line=place.line,
+        column=place.column,
     )
 
 
 def _of_error(error: Shared) -> _Note:
     """Return the note on what kept tests from being measured: at its own line, if it has one."""
     first, *others = error.records
-    found = placed(error.text)
-    what = error.where if others else f"{first.model}::{first.test}[{first.layer}]"
-    if found is not None:
-        return _at(found, f"error: {what}")
+    place = placed(error.text)
+    subject = error.where if others else f"{first.model}::{first.test}[{first.layer}]"
+    if place is not None:
+        return _at(place, f"error: {subject}")
     return _Note(
         level="error",
-        title=f"error: {what}",
+        title=f"error: {subject}",
         text=error.text if others else failure_text(first),
         file=first.spec,
         line=first.line,
@@ -145,8 +145,8 @@ def _relative(path: Path, workspace: Path | None) -> str | None:
 
 def append_summary(report: Report, path: Path) -> None:
     """Add a report to the summary of a step, within what GitHub takes of it."""
-    there = path.stat().st_size if path.exists() else 0
-    text = markdown(report, SUMMARY_LIMIT - there - len("\n\n"))
+    size = path.stat().st_size if path.exists() else 0
+    text = markdown(report, SUMMARY_LIMIT - size - len("\n\n"))
     if text:
         with path.open("a", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-            stream.write(f"\n{text}\n" if there else f"{text}\n")
+            stream.write(f"\n{text}\n" if size else f"{text}\n")

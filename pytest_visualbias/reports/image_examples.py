@@ -44,20 +44,25 @@ class ImageInfluence:
     change: float
 
 
-def influences(record: ResultRecord, most: int | None = None) -> list[ImageInfluence]:
+def influences(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
     """Return what each image of the judged side does to its effect, the largest change first."""
     # A report that was edited by hand may hold any number.
     with np.errstate(over="ignore", invalid="ignore"):
-        found = sorted(_all(record), key=lambda one: (-abs(one.change), one.role, one.name))
-    return found[:most]
+        ranked = sorted(
+            _all(record),
+            key=lambda influence: (-abs(influence.change), influence.role, influence.name),
+        )
+    return ranked[:max_count]
 
 
-def carriers(record: ResultRecord, most: int | None = None) -> list[ImageInfluence]:
+def carriers(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
     """Return the images without which the absolute effect would fall, the largest fall first."""
     effect = abs(record.effect_judged or 0.0)
     fall = {influence: effect - abs(influence.without) for influence in influences(record)}
-    found = sorted((one for one in fall if fall[one] > 0), key=fall.__getitem__, reverse=True)
-    return found[:most]
+    ranked = sorted(
+        (influence for influence in fall if fall[influence] > 0), key=fall.__getitem__, reverse=True
+    )
+    return ranked[:max_count]
 
 
 def is_exact(record: ResultRecord) -> bool:
@@ -78,13 +83,17 @@ def _all(record: ResultRecord) -> Iterator[ImageInfluence]:
         if len(scores) > FEWEST:
             yield from _named(record, first, _mean(scores), similarity_without_each(scores))
         return
-    one, other = _scores(record, first), _scores(record, second)
+    first_scores, second_scores = _scores(record, first), _scores(record, second)
     rescale = is_standardised(record) and is_exact(record)
-    effect = _mean(one) - _mean(other)
-    if len(one) >= FEWEST:
-        yield from _named(record, first, effect, _without(one, other, rescale=rescale))
-    if len(other) >= FEWEST:
-        yield from _named(record, second, effect, -_without(other, one, rescale=rescale))
+    effect = _mean(first_scores) - _mean(second_scores)
+    if len(first_scores) >= FEWEST:
+        yield from _named(
+            record, first, effect, _without(first_scores, second_scores, rescale=rescale)
+        )
+    if len(second_scores) >= FEWEST:
+        yield from _named(
+            record, second, effect, -_without(second_scores, first_scores, rescale=rescale)
+        )
 
 
 def _is_scored(record: ResultRecord, role: str) -> bool:
@@ -168,15 +177,15 @@ def carrier_lines(record: ResultRecord) -> Iterator[str]:
     if is_counted(record):
         yield from _counted(record)
         return
-    found = carriers(record, MOST)
-    if not found:
+    influential = carriers(record, MOST)
+    if not influential:
         return
     about = "" if is_exact(record) else "about "
     effect = format_effect(record.effect_judged or 0)
     yield f"{visible(record.nodeid)}: the effect {effect} would be"
-    for one in found:
-        effect = format_effect(one.without)
-        yield f"  {about}{effect} without {visible(one.name)} ({visible(one.role)})"
+    for influence in influential:
+        effect = format_effect(influence.without)
+        yield f"  {about}{effect} without {visible(influence.name)} ({visible(influence.role)})"
 
 
 def _counted(record: ResultRecord) -> Iterator[str]:
@@ -187,5 +196,5 @@ def _counted(record: ResultRecord) -> Iterator[str]:
         pairs = zip(images.names, images.images, strict=False)  # as any report may have them
         names = [visible(name) for name, identity in pairs if scores.get(identity) == 1]
         more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-        shown = f": {', '.join(names[:MOST])}{more}" if names else ""
-        yield f"  {len(names)} of {images.n} of {visible(role)} are predicted as it{shown}"
+        listing = f": {', '.join(names[:MOST])}{more}" if names else ""
+        yield f"  {len(names)} of {images.n} of {visible(role)} are predicted as it{listing}"

@@ -13,6 +13,8 @@ from pytest_visualbias.reports.formatting import (
     counted,
     deselected,
     faults,
+    format_optional,
+    group_by_model,
     label,
     rates_text,
     severity,
@@ -62,37 +64,37 @@ def markdown(report: Report, limit: int = COMMENT_LIMIT) -> str:
 
 def _sections(report: Report) -> Iterator[Section]:
     title = report.summary.get("title") or TITLE
-    yield Section(head=f"## {markdown_text(str(title))}: {verdict(report)}\n\n", what="headings")
-    yield Section(head=f"{_counts(report)}\n\n", what="counts")
+    yield Section(head=f"## {markdown_text(str(title))}: {verdict(report)}\n\n", content="headings")
+    yield Section(head=f"{_counts(report)}\n\n", content="counts")
     lines = [line for fault in faults(report) for line in fault.splitlines() if line]
     if lines:
         rows = [f"- {clipped(line)}" for line in lines]
-        yield Section(head="**Could not be collected**\n\n", rows=rows, foot="\n", what="faults")
+        yield Section(head="**Could not be collected**\n\n", rows=rows, foot="\n", content="faults")
     trouble = sorted(
         (result for result in report.results if label(result) in TROUBLE), key=severity
     )
     if trouble:
         yield _troubles(trouble)
-    accepted = [one for one in report.results if one.accept is not None]
+    accepted = [result for result in report.results if result.accept is not None]
     if accepted:
         yield _waivers(accepted)
     signs = [f"- {clipped(text)}" for text in sign_changes(report.results)]
     if signs:
-        yield Section(head="", rows=signs, foot="\n", what="sign changes")
-    for group in _groups(report.results):
+        yield Section(head="", rows=signs, foot="\n", content="sign changes")
+    for group in group_by_model(report.results):
         yield _group(group)
-    yield from _growths([one for one in report.results if one.growth is not None])
+    yield from _growths([result for result in report.results if result.growth is not None])
     yield from _courses(report.results)
     yield from supplementary_sections(report.results)
     yield from _asides(report.results)
-    warnings = list(dict.fromkeys(text for one in report.results for text in one.warnings))
+    warnings = list(dict.fromkeys(text for result in report.results for text in result.warnings))
     if warnings:
         rows = [f"- {clipped(text)}" for text in warnings]
         yield folded(f"Warnings ({len(warnings)})", "", rows, "warnings")
     rows = [f"- {markdown_text(key)}: {_value(value)}" for key, value in provenance(report)]
     origin = folded("Where this comes from", "", rows, "lines on where this comes from")
     yield dataclasses.replace(origin, is_kept=True)
-    yield Section(head=NOTE, what="notes", is_kept=True)
+    yield Section(head=NOTE, content="notes", is_kept=True)
 
 
 def _counts(report: Report) -> str:
@@ -117,7 +119,7 @@ def _troubles(records: Sequence[ResultRecord]) -> Section:
         )
         for record in records
     ]
-    return Section(head=columns, rows=rows, foot="\n", what="results that need a look")
+    return Section(head=columns, rows=rows, foot="\n", content="results that need a look")
 
 
 def _waivers(records: Sequence[ResultRecord]) -> Section:
@@ -129,7 +131,7 @@ def _waivers(records: Sequence[ResultRecord]) -> Section:
             label(record),
             markdown_code(test_name(record)),
             _model(record),
-            _number(record.effect_judged),
+            format_optional(record.effect_judged),
             sizes_text(record.accept),
             str(record.accept.until),
             clipped(record.accept.reason),
@@ -137,7 +139,7 @@ def _waivers(records: Sequence[ResultRecord]) -> Section:
         for record in records
         if record.accept is not None
     ]
-    return Section(head=columns, rows=rows, foot="\n", what="waivers")
+    return Section(head=columns, rows=rows, foot="\n", content="waivers")
 
 
 def _group(records: Sequence[ResultRecord]) -> Section:
@@ -149,8 +151,13 @@ def _group(records: Sequence[ResultRecord]) -> Section:
     title = f"{html_code(first.spec)} :: {model}{role}: {counted(records)}"
     columns = head("test", "effect", "interval", "p adj", "growth", "verdict")
     rows = [
-        row(markdown_code(test_name(one)), *_numbers(one), _change(one.growth), label(one))
-        for one in records
+        row(
+            markdown_code(test_name(record)),
+            *_numbers(record),
+            _change(record.growth),
+            label(record),
+        )
+        for record in records
     ]
     return folded(title, columns, rows, "results")
 
@@ -177,7 +184,7 @@ def _growths(records: Sequence[ResultRecord]) -> Iterator[Section]:
     yield folded(f"Growth ({len(records)})", columns, rows, "growths")
     notes = [f"- {note}" for note in growth_notes(records)]
     if notes:
-        yield Section(head="", rows=notes, foot="\n", what="notes on growth")
+        yield Section(head="", rows=notes, foot="\n", content="notes on growth")
     rows = [
         f"- {markdown_code(correlation.spec)}: {markdown_code(correlation.base)} to "
         f"{markdown_code(correlation.model)} at {markdown_code(correlation.layer)}: "
@@ -219,20 +226,9 @@ def _asides(records: Iterable[ResultRecord]) -> Iterator[Section]:
         yield folded(title, "", rows, "rates")
 
 
-def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
-    groups: dict[tuple[str, str], list[ResultRecord]] = {}
-    for record in records:
-        groups.setdefault((record.spec, record.model), []).append(record)
-    return list(groups.values())
-
-
 def _numbers(record: ResultRecord) -> tuple[str, str, str]:
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
-    return _number(record.effect_judged), span(record.ci_low, record.ci_high), format_p(p)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else format_effect(value)
+    return format_optional(record.effect_judged), span(record.ci_low, record.ci_high), format_p(p)
 
 
 def _change(growth: GrowthRecord | None) -> str:

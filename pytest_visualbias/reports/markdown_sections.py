@@ -29,7 +29,7 @@ class Section:
     head: str
     rows: Sequence[str] = ()
     foot: str = ""
-    what: str = "lines"
+    content: str = "lines"
     is_kept: bool = False
 
     @property
@@ -40,43 +40,45 @@ class Section:
 
 def fit_sections(sections: Sequence[Section], limit: int) -> str:
     """Return sections as one text of at most so many bytes of UTF-8."""
-    text, left = _within(sections, limit)
-    if not left:
+    text, omitted = _within(sections, limit)
+    if not omitted:
         return text
-    text, left = _within(sections, limit - RESERVE)
-    counts = ", ".join(f"{count} {what}" for what, count in left.items())
+    text, omitted = _within(sections, limit - RESERVE)
+    counts = ", ".join(f"{count} {content}" for content, count in omitted.items())
     text += f"\n**Left out to stay within {limit:,} bytes: {counts}; {ELSE}.**\n"
     return text if _size(text) <= limit else ""
 
 
-def _within(sections: Sequence[Section], room: int) -> tuple[str, dict[str, int]]:
-    text, left = "", dict[str, int]()
-    sizes = {index: _size(one.whole) for index, one in enumerate(sections) if one.is_kept}
-    kept = sizes if sum(sizes.values()) <= room * QUARTER else {}
-    room -= sum(kept.values())
+def _within(sections: Sequence[Section], budget: int) -> tuple[str, dict[str, int]]:
+    text, omitted = "", dict[str, int]()
+    sizes = {
+        index: _size(section.whole) for index, section in enumerate(sections) if section.is_kept
+    }
+    kept = sizes if sum(sizes.values()) <= budget * QUARTER else {}
+    budget -= sum(kept.values())
     for index, section in enumerate(sections):
         if index in kept:
             text += section.whole
             continue
-        shown, rows = _shown(section, room)
-        room -= _size(shown)
-        text += shown
-        missing = len(section.rows) - rows if shown else max(1, len(section.rows))
+        part, rows = _shown(section, budget)
+        budget -= _size(part)
+        text += part
+        missing = len(section.rows) - rows if part else max(1, len(section.rows))
         if missing:
-            left[section.what] = left.get(section.what, 0) + missing
-    return text, left
+            omitted[section.content] = omitted.get(section.content, 0) + missing
+    return text, omitted
 
 
-def _shown(section: Section, room: int) -> tuple[str, int]:
+def _shown(section: Section, budget: int) -> tuple[str, int]:
     """Return a section with as many rows as there is room for, and how many; none without room."""
-    room -= _size(section.head) + _size(section.foot)
+    budget -= _size(section.head) + _size(section.foot)
     rows: list[str] = []
     for row in section.rows:
-        room -= _size(row) + 1
-        if room < 0:
+        budget -= _size(row) + 1
+        if budget < 0:
             break
         rows.append(f"{row}\n")
-    if room < 0 and not rows:
+    if budget < 0 and not rows:
         return "", 0
     return section.head + "".join(rows) + section.foot, len(rows)
 
@@ -103,10 +105,10 @@ def row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def folded(title: str, head: str, rows: Sequence[str], what: str) -> Section:
+def folded(title: str, head: str, rows: Sequence[str], content: str) -> Section:
     """Return a section that is closed until somebody opens it."""
     start = f"<details><summary>{title}</summary>\n\n{head}"
-    return Section(head=start, rows=rows, foot="\n</details>\n\n", what=what)
+    return Section(head=start, rows=rows, foot="\n</details>\n\n", content=content)
 
 
 def span(low: float | None, high: float | None) -> str:
@@ -121,8 +123,8 @@ def clipped(text: str) -> str:
 
 def supplementary_sections(records: Sequence[ResultRecord]) -> Iterator[Section]:
     """Yield what puts results into proportion, each section where there is something in it."""
-    for found in (_excesses(records), _trials(records), _labels(records)):
-        yield from found
+    for sections in (_excesses(records), _trials(records), _labels(records)):
+        yield from sections
 
 
 def _excesses(records: Sequence[ResultRecord]) -> Iterator[Section]:
@@ -162,7 +164,7 @@ def _trials(records: Sequence[ResultRecord]) -> Iterator[Section]:
 
 
 def _labels(records: Sequence[ResultRecord]) -> Iterator[Section]:
-    for key, found in groupby(label_summaries(records), key=lambda one: one.key):
+    for key, summaries in groupby(label_summaries(records), key=lambda summary: summary.key):
         names = (
             markdown_text(key),
             "models",
@@ -173,13 +175,13 @@ def _labels(records: Sequence[ResultRecord]) -> Iterator[Section]:
         )
         rows = [
             row(
-                markdown_text(one.value),
-                str(one.models),
-                str(one.tests),
-                "-" if one.effect is None else f"{one.effect:.2f}",
-                "-" if one.growth is None else format_effect(one.growth),
-                str(one.failing),
+                markdown_text(summary.value),
+                str(summary.models),
+                str(summary.tests),
+                "-" if summary.effect is None else f"{summary.effect:.2f}",
+                "-" if summary.growth is None else format_effect(summary.growth),
+                str(summary.failing),
             )
-            for one in found
+            for summary in summaries
         ]
         yield folded(f"Models by {markdown_text(key)}", head(*names), rows, "labels")

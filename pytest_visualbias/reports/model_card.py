@@ -12,6 +12,7 @@ from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.document import provenance
 from pytest_visualbias.reports.escaping import markdown_code, markdown_text, visible
 from pytest_visualbias.reports.formatting import counted, deselected, faults, label, unit_of
+from pytest_visualbias.reports.markdown_sections import head, row
 from pytest_visualbias.reports.sentences import result_line, sign_text
 from pytest_visualbias.reports.series_notes import (
     as_judged,
@@ -43,6 +44,7 @@ METRICS: dict[Unit, str] = {
     "similarities": "mean-similarity",
     "gaps": "outcome-gap",
 }
+COLUMNS = ("test", "kind", "of", "effect", "interval", "p adj", "detectable", "growth", "verdict")
 Results = list[dict[str, Any]]
 
 
@@ -59,13 +61,13 @@ def own_entries(report: Report) -> dict[str, Results]:
     for record in report.results:
         if record.role == "gated":
             groups.setdefault(record.model, []).append(record)
-    found = {}
+    entries = {}
     for model, records in groups.items():
         name, results = visible(model), list(_eval_results(records))
         if results:
             card = ModelCardData(model_name=name, eval_results=results)
-            found[name] = _plain(card)["results"]
-    return found
+            entries[name] = _plain(card)["results"]
+    return entries
 
 
 def _plain(card: ModelCardData) -> dict[str, Any]:
@@ -97,48 +99,48 @@ def _eval_results(records: Sequence[ResultRecord]) -> Iterator[Any]:
 
 def _arguments(record: ResultRecord) -> dict[str, Any]:
     """Return what an effect must not be read without."""
-    shown: dict[str, Any] = {"verdict": label(record), "kind": record.kind}
+    arguments: dict[str, Any] = {"verdict": label(record), "kind": record.kind}
     if record.ci_low is not None and record.ci_high is not None:
-        shown["interval"] = [round(record.ci_low, 4), round(record.ci_high, 4)]
+        arguments["interval"] = [round(record.ci_low, 4), round(record.ci_high, 4)]
     if record.p_adjusted is not None:
-        shown["p_adjusted"] = float(f"{record.p_adjusted:.3g}")
+        arguments["p_adjusted"] = float(f"{record.p_adjusted:.3g}")
     if record.growth is not None:
-        shown["growth"] = round(record.growth.value, 4)
-        shown["growth_from"] = visible(record.growth.base)
+        arguments["growth"] = round(record.growth.value, 4)
+        arguments["growth_from"] = visible(record.growth.base)
     if record.series is not None:
         point = worst_elsewhere(record) or record.series.points[-1]
-        shown["checkpoint"] = step_of(record.series, point)
-    return shown | record.limits
+        arguments["checkpoint"] = step_of(record.series, point)
+    return arguments | record.limits
 
 
-def merge_metadata(there: Any, ours: Mapping[str, Results]) -> Results:  # noqa: ANN401 - from a file
+def merge_metadata(existing: Any, ours: Mapping[str, Results]) -> Results:  # noqa: ANN401 - from a file
     """Return the entries of a card with our results in place of those of an earlier run."""
-    entries = _read(there)
+    entries = _read(existing)
     kept = [{**entry, "results": _of_others(entry)} for entry in entries]
     if len(kept) == len(ours) == 1:
         kept[0]["results"] += next(iter(ours.values()))
         return kept
     for name, results in ours.items():
-        found = [one for one in kept if one["name"] == name]
-        if found:
-            found[0]["results"] += results
+        matches = [entry for entry in kept if entry["name"] == name]
+        if matches:
+            matches[0]["results"] += results
         else:
             kept.append({"name": name, "results": list(results)})
     # An entry that held only results of an earlier run of ours goes with them.
     emptied = {id(new) for old, new in zip(entries, kept, strict=False) if old["results"]}
-    return [one for one in kept if one["results"] or id(one) not in emptied]
+    return [entry for entry in kept if entry["results"] or id(entry) not in emptied]
 
 
 def _of_others(entry: dict[str, Any]) -> Results:
-    return [one for one in entry["results"] if not _is_ours(one)]
+    return [result for result in entry["results"] if not _is_ours(result)]
 
 
-def _read(there: Any) -> Results:  # noqa: ANN401 - from a file
-    if there is None:
+def _read(existing: Any) -> Results:  # noqa: ANN401 - from a file
+    if existing is None:
         return []
-    is_list = isinstance(there, list) and all(
-        isinstance(one, dict) and "name" in one and isinstance(one.get("results"), list)
-        for one in there
+    is_list = isinstance(existing, list) and all(
+        isinstance(entry, dict) and "name" in entry and isinstance(entry.get("results"), list)
+        for entry in existing
     )
     if not is_list:
         raise ReportError(
@@ -146,7 +148,7 @@ def _read(there: Any) -> Results:  # noqa: ANN401 - from a file
             "results",
             "mend it",
         )
-    return list(there)
+    return list(existing)
 
 
 def _is_ours(result: Any) -> bool:  # noqa: ANN401 - from a file
@@ -204,11 +206,15 @@ def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
 
 
 def _results(model: str, records: Sequence[ResultRecord]) -> str:
-    head = ("test", "kind", "of", "effect", "interval", "p adj", "detectable", "growth", "verdict")
-    own = [record for record in records if record.model == model]
-    step = numbers_of(own)
+    rows = [record for record in records if record.model == model]
+    step = numbers_of(rows)
     title = f"### Results of {markdown_code(model)}" + (f", {markdown_text(step)}" if step else "")
-    lines = [title, "", _row(head), _row(["---"] * len(head)), *(_row(_cells(one)) for one in own)]
+    lines = [
+        title,
+        "",
+        head(*COLUMNS).rstrip("\n"),
+        *(row(*_cells(record)) for record in rows),
+    ]
     return "\n".join(lines)
 
 
@@ -237,12 +243,14 @@ def _cells(record: ResultRecord) -> list[str]:
 
 
 def _notes(records: Sequence[ResultRecord]) -> Iterator[str]:
-    told = [record for record in records if label(record) not in ("pass", "reported")]
+    notable = [result for result in records if label(result) not in ("pass", "reported")]
     lines = []
-    for one in told:
-        waiver = f" Waiver until {one.accept.until}: {one.accept.reason}" if one.accept else ""
-        name = markdown_code(f"{one.model}::{one.test}[{one.layer}]")
-        lines.append(f"- **{label(one)}** {name}: {markdown_text(result_line(one) + waiver)}")
+    for result in notable:
+        waiver = (
+            f" Waiver until {result.accept.until}: {result.accept.reason}" if result.accept else ""
+        )
+        name = markdown_code(f"{result.model}::{result.test}[{result.layer}]")
+        lines.append(f"- **{label(result)}** {name}: {markdown_text(result_line(result) + waiver)}")
     if lines:
         yield "### What did not pass, or passed by a waiver"
         yield "\n".join(lines)
@@ -250,14 +258,16 @@ def _notes(records: Sequence[ResultRecord]) -> Iterator[str]:
 
 def _stimuli(records: Sequence[ResultRecord]) -> Iterator[str]:
     sets: dict[tuple[str, str], SetRecord] = {
-        (one.concept, one.digest): one for record in records for one in record.sets.values()
+        (stimuli.concept, stimuli.digest): stimuli
+        for record in records
+        for stimuli in record.sets.values()
     }
     if sets:
         yield "### Stimuli"
-        lines = [_row(["set", "images", "digest of the set"]), _row(["---"] * 3)]
+        lines = [head("set", "images", "digest of the set").rstrip("\n")]
         lines += [
-            _row([markdown_code(one.concept), str(one.n), f"`{one.digest[:12]}`"])
-            for one in sets.values()
+            row(markdown_code(stimuli.concept), str(stimuli.n), f"`{stimuli.digest[:12]}`")
+            for stimuli in sets.values()
         ]
         yield "\n".join(lines)
 
@@ -269,13 +279,13 @@ def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
         for kind in KINDS
         if any(record.kind == kind for record in records)
     ]
-    lines += _ways([one for one in records if label(one) != "reported"])
+    lines += _ways([record for record in records if label(record) != "reported"])
     lines.append(
         "- effect: in standard deviations, the smaller of that seen from targets and from "
         "attributes unless a test says otherwise; visible: the smallest one that is significant in "
         "any case; smaller ones may be, too"
     )
-    models = {one.model for one in records}
+    models = {record.model for record in records}
     lines += [
         f"- {key}: {markdown_code(value)}"
         for key, value in provenance(report, models=models)
@@ -287,21 +297,18 @@ def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
 def _ways(records: Sequence[ResultRecord]) -> Iterator[str]:
     """Yield how tests were judged; which of them, where not all were in one way."""
     ways: dict[str, dict[str, None]] = {}
-    for one in records:
+    for record in records:
         way = (
-            f"evidence {one.evidence}, alpha {one.alpha:g}, correction {one.correction}, "
-            f"alternative {one.alternative}"
+            f"evidence {record.evidence}, alpha {record.alpha:g}, correction {record.correction}, "
+            f"alternative {record.alternative}"
         )
-        if one.control:
-            way = f"alpha {one.alpha:g}, alternative {one.alternative}, as {one.control} control"
-        ways.setdefault(way, {})[one.test] = None
+        if record.control:
+            control = f"as {record.control} control"
+            way = f"alpha {record.alpha:g}, alternative {record.alternative}, {control}"
+        ways.setdefault(way, {})[record.test] = None
     for way, tests in ways.items():
         names = ", ".join(map(markdown_code, tests))
         yield f"- judged by {markdown_text(way)}" + (f": {names}" if len(ways) > 1 else "")
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 BEGIN = "<!-- pytest-visualbias:begin -->"
@@ -311,15 +318,15 @@ FRONT = re.compile(r"\A(\ufeff?---[ \t]*\n)(.*?)(^---[ \t]*(?:\n|\Z))", re.DOTAL
 MARKERS = re.compile(rf"^{re.escape(BEGIN)}[ \t]*$|^{re.escape(END)}[ \t]*(?:\n|\Z)", re.MULTILINE)
 
 
-def model_card(report: Report, there: str) -> str:
+def model_card(report: Report, existing: str) -> str:
     """Return a model card with an evaluation of bias."""
-    is_crlf = "\r\n" in there
-    text = there.replace("\r\n", "\n")
-    found = FRONT.match(text)
-    start, front, end = found.groups() if found else ("---\n", "", "---\n")
-    body = text[found.end() :] if found else text
+    is_crlf = "\r\n" in existing
+    text = existing.replace("\r\n", "\n")
+    match = FRONT.match(text)
+    start, front, end = match.groups() if match else ("---\n", "", "---\n")
+    body = text[match.end() :] if match else text
     title = markdown_text(str(report.summary.get("title") or TITLE))
-    if not there.strip():
+    if not existing.strip():
         body = f"\n# {title}\n"
     card = start + _front(front, own_entries(report)) + end + _body(body, section(report))
     return card.replace("\n", "\r\n") if is_crlf else card
@@ -377,21 +384,22 @@ def _check(before: dict[str, Any], index: list[Any], text: str) -> None:
 
 
 def _body(body: str, ours: str) -> str:
-    found = list(MARKERS.finditer(body))
+    markers = list(MARKERS.finditer(body))
     block = f"{BEGIN}\n{ours}{END}\n"
-    if not found:
+    if not markers:
         return f"{body.rstrip()}\n\n{block}" if body.strip() else f"\n{block}"
-    kinds = [one[0].startswith(BEGIN) for one in found]
+    kinds = [marker[0].startswith(BEGIN) for marker in markers]
     if kinds != [True, False]:
         raise ReportError(
             "the model card stays as it is: its marks of pytest-visualbias, "
             f"'{BEGIN}' and '{END}', do not stand there once each in this order",
             "mend them",
         )
-    return body[: found[0].start()] + block + body[found[1].end() :]
+    return body[: markers[0].start()] + block + body[markers[1].end() :]
 
 
-def _damaged(what: str) -> ReportError:
+def _damaged(problem: str) -> ReportError:
     return ReportError(
-        f"the model card stays as it is: the metadata between its first two '---' {what}", "mend it"
+        f"the model card stays as it is: the metadata between its first two '---' {problem}",
+        "mend it",
     )

@@ -128,8 +128,8 @@ def _verdict(d: float, p: float, role: str) -> tuple[str, str]:
     if role == "random":
         return "pass", "random control, reported only"
     held = d > 0 and p <= ALPHA
-    what = "control held" if held else "positive control failed"
-    return "pass" if held else "fail", f"{what}: d = {d:+.2f}, p = {p:.4f} (judged here)"
+    description = "control held" if held else "positive control failed"
+    return "pass" if held else "fail", f"{description}: d = {d:+.2f}, p = {p:.4f} (judged here)"
 
 
 def _role(model: str) -> Literal["random", "reference"]:

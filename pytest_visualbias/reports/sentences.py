@@ -37,7 +37,7 @@ def is_acceptable(record: ResultRecord) -> bool:
         record.accept is None
         and bool(kinds)
         and kinds <= {*WAIVABLE}
-        and all(one.value is not None for one in record.violations)
+        and all(violation.value is not None for violation in record.violations)
     )
 
 
@@ -61,20 +61,20 @@ def _waiver(results: Sequence[ResultRecord]) -> str:
     failed = [result for result in results if result.outcome == "fail"]
     if not failed or not all(map(is_acceptable, failed)):
         return ""
-    models = dict.fromkeys(one.model for one in failed)
-    layers = dict.fromkeys(one.layer for one in failed)
-    covered = [one for one in results if one.model in models and one.layer in layers]
-    if any(one.outcome == "pass" for one in covered):
+    models = dict.fromkeys(result.model for result in failed)
+    layers = dict.fromkeys(result.layer for result in failed)
+    covered = [result for result in results if result.model in models and result.layer in layers]
+    if any(result.outcome == "pass" for result in covered):
         return ""
     sizes: dict[str, float] = {}
-    for violation in (violation for one in failed for violation in one.violations):
+    for violation in (violation for result in failed for violation in result.violations):
         size = rounded_up(abs(violation.value or 0.0))
         key = f"max_{violation.kind}"
         sizes[key] = max(size, sizes.get(key, 0.0))
     parts = [f"{key}: {size:g}" for key, size in sizes.items()]
     for key, names, every in (
-        ("models", models, {one.model for one in results}),
-        ("layers", layers, {one.layer for one in results}),
+        ("models", models, {result.model for result in results}),
+        ("layers", layers, {result.layer for result in results}),
     ):
         if every - names.keys():
             parts.append(f"{key}: [{', '.join(map(quoted, names))}]")
@@ -94,17 +94,17 @@ def failure_text(record: ResultRecord) -> str:
 
 def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> Iterator[str]:
     """Yield what to do, once for each way in which results are not as they should be."""
-    found = list(records)
-    over = [one for one in found if one.outcome == "fail" and is_over_limit(one)]
+    results = list(records)
+    over = [result for result in results if result.outcome == "fail" and is_over_limit(result)]
     if over:
-        yield _after_failing(over, found, has_carriers=has_carriers)
-    if open_ones := [one for one in found if one.outcome == "inconclusive"]:
+        yield _after_failing(over, results, has_carriers=has_carriers)
+    if open_ones := [result for result in results if result.outcome == "inconclusive"]:
         yield (
             f"to do: what is inconclusive needs more {nouns(open_ones)}, or 'evidence: point' "
             "where the limit alone is to decide"
         )
     # Of a prediction the reason itself says what to look at.
-    if any(one.outcome == "invalid" and one.prediction is None for one in found):
+    if any(result.outcome == "invalid" and result.prediction is None for result in results):
         yield "to do: what is invalid says nothing; mend the positive control that failed first"
 
 
@@ -120,13 +120,13 @@ def _after_failing(
     failed: Sequence[ResultRecord], every: Sequence[ResultRecord], *, has_carriers: bool
 ) -> str:
     """Say where images that carry an effect are shown, and what else can be done."""
-    alone = [failing_checkpoints(one) for one in failed]
+    alone = [failing_checkpoints(record) for record in failed]
     where = "below" if has_carriers else "with -vv"
     seen = f"see {where} which images carry an effect"
     if all(alone):
         seen = alone[0]
-    elif told := next(filter(None, alone), ""):
-        seen = f"{seen} (of a training run, {told})"
+    elif note := next(filter(None, alone), ""):
+        seen = f"{seen} (of a training run, {note})"
     accept = waiver_advice(every)
     waived = f", or accept an effect for a time with {accept}" if accept else ""
     return f"to do: {seen}; finetune anew{waived}"
@@ -136,22 +136,22 @@ def weak_passes(records: Iterable[ResultRecord]) -> str | None:
     """Say how many tests pass whose sets could miss an effect at the limit."""
     passed = [record for record in records if record.outcome == "pass"]
     weak = [
-        (one, seen)
-        for one in passed
-        if (limit := judged_limit(one)) is not None
-        and one.evidence == "significant"
-        and one.role == "gated"
-        and (seen := one.detectable) is not None
-        and seen > limit
-        and not _is_within(one, limit)
+        (record, detectable)
+        for record in passed
+        if (limit := judged_limit(record)) is not None
+        and record.evidence == "significant"
+        and record.role == "gated"
+        and (detectable := record.detectable) is not None
+        and detectable > limit
+        and not _is_within(record, limit)
     ]
     if not weak:
         return None
-    least = [seen for _, seen in weak]
+    least = [detectable for _, detectable in weak]
     tests = "1 test that passes has" if len(weak) == 1 else f"{len(weak)} tests that pass have"
     ends = [f"{end:.2f}" for end in (min(least), max(least))]
     return (
-        f"{tests} too few {nouns(one for one, _ in weak)} to find an effect at the limit "
+        f"{tests} too few {nouns(record for record, _ in weak)} to find an effect at the limit "
         f"(smallest detectable effect {' to '.join(dict.fromkeys(ends))}): no evidence that there "
         "is none"
     )
@@ -166,8 +166,8 @@ def _is_within(record: ResultRecord, limit: float) -> bool:
 
 def nouns(records: Iterable[ResultRecord]) -> str:
     """Return what the sets of results hold: images, words, or both."""
-    sets = [one for record in records for one in record.sets.values()]
-    kinds = {"words" if one.templates else "images" for one in sets}
+    sets = [stimuli for record in records for stimuli in record.sets.values()]
+    kinds = {"words" if stimuli.templates else "images" for stimuli in sets}
     return " or ".join(sorted(kinds)) or "images"
 
 
@@ -199,7 +199,9 @@ def _details(record: ResultRecord) -> Iterator[str]:
     yield f"{record.spec}:{record.line}: {record.test} [{record.layer}] of model '{record.model}'"
     if record.effect_size is None or record.effect_judged is None:
         return
-    yield ", ".join(f"{role} = {one.concept} ({one.n})" for role, one in record.sets.items())
+    yield ", ".join(
+        f"{role} = {stimuli.concept} ({stimuli.n})" for role, stimuli in record.sets.items()
+    )
     step = shown_step(record)
     effect = _effect(record, format_effect(record.effect_size), format_effect(record.effect_judged))
     yield f"at {step}: {effect}" if step else effect
@@ -242,9 +244,9 @@ def _detectable(record: ResultRecord) -> str:
     """Say the smallest true effect that such sets find, if by a p."""
     if record.p_value is None:
         return ""
-    what = "effect" if is_standardised(record) else "gap"
-    shown = "none" if record.detectable is None else f"{record.detectable:.2f}"
-    return f"; smallest detectable {what}: {shown}"
+    noun = "effect" if is_standardised(record) else "gap"
+    value = "none" if record.detectable is None else f"{record.detectable:.2f}"
+    return f"; smallest detectable {noun}: {value}"
 
 
 def _span(low: float | None, high: float | None) -> str:
@@ -293,15 +295,15 @@ def _ends(change: GrowthRecord) -> str:
     return f"{format_effect(change.before)} -> {format_effect(change.after)}"
 
 
-def _change(change: GrowthRecord, relation: str, what: str) -> str:
+def _change(change: GrowthRecord, relation: str, name: str) -> str:
     is_adjusted = change.p_adjusted is not None
     p = change.p_adjusted if is_adjusted else change.p_verdict
-    shown = "" if p is None else f", {'adjusted ' if is_adjusted else ''}p = {format_p(p)}"
-    ends = (sign_text(change) if what == "growth" else "") or _ends(change)
+    p_text = "" if p is None else f", {'adjusted ' if is_adjusted else ''}p = {format_p(p)}"
+    ends = (sign_text(change) if name == "growth" else "") or _ends(change)
     return (
-        f"{relation} '{change.base}': {ends}, {what} {format_effect(change.value)} "
+        f"{relation} '{change.base}': {ends}, {name} {format_effect(change.value)} "
         f"({_span(change.ci_low, change.ci_high)}), shift "
-        f"{format_effect(change.shift)}{shown}"
+        f"{format_effect(change.shift)}{p_text}"
     )
 
 
@@ -344,16 +346,16 @@ class Shared:
 
 def shared(records: Iterable[ResultRecord]) -> list[Shared]:
     """Return what was said of results, each sentence about a spec once, in their order."""
-    found: dict[tuple[str, str], list[ResultRecord]] = {}
+    groups: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in records:
-        found.setdefault((record.spec, result_line(record)), []).append(record)
-    return [Shared(records=tuple(group), text=text) for (_, text), group in found.items()]
+        groups.setdefault((record.spec, result_line(record)), []).append(record)
+    return [Shared(records=tuple(group), text=text) for (_, text), group in groups.items()]
 
 
 def placed(text: str) -> Placed | None:
     """Return a line that begins with its place in a spec taken apart; None for any other."""
-    found = PLACE.fullmatch(text)
-    if found is None:
+    match = PLACE.fullmatch(text)
+    if match is None:
         return None
-    column = int(found["column"]) if found["column"] else None
-    return Placed(file=found["file"], line=int(found["line"]), column=column, text=found["text"])
+    column = int(match["column"]) if match["column"] else None
+    return Placed(file=match["file"], line=int(match["line"]), column=column, text=match["text"])

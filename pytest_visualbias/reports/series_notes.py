@@ -10,7 +10,7 @@ from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.formatting import judged_limit
 from pytest_visualbias.results import format_effect
-from pytest_visualbias.spec.effective_settings import span
+from pytest_visualbias.spec.effective_settings import format_steps
 from pytest_visualbias.spec.overrides import option_for
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def trials_text(record: ResultRecord) -> str | None:
     effects = _effects(record)
     if not effects:
         return None
-    what = "seeds" if record.role == "random" else "trials"
-    text = f"{len(effects)} {what} {_ends(effects)}, largest {_worst(record)[1]}"
+    noun = "seeds" if record.role == "random" else "trials"
+    text = f"{len(effects)} {noun} {_ends(effects)}, largest {_worst(record)[1]}"
     if record.growth is not None and record.growth.smallest_growth is not None:
         text += f"; smallest growth they can show {format_effect(record.growth.smallest_growth)}"
     return visible(text)
@@ -40,9 +40,9 @@ def growth_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
     grown = [
         record.growth for record in records if record.role == "gated" and record.growth is not None
     ]
-    if any(one.p_verdict is not None and one.p_trials is None for one in grown):
+    if any(growth.p_verdict is not None and growth.p_trials is None for growth in grown):
         yield "the p of growth covers images, not retraining (3 or more 'trials' do)"
-    if any(one.base == RECORDED and one.p_crossed not in (None, 1.0) for one in grown):
+    if any(growth.base == RECORDED and growth.p_crossed not in (None, 1.0) for growth in grown):
         yield "growth from recorded results is judged a little more cautiously"
 
 
@@ -51,7 +51,7 @@ def lone_trials(records: Iterable[ResultRecord]) -> str | None:
     over = [record for record in records if _is_over_alone(record)]
     if not over:
         return None
-    worst = max(over, key=lambda one: _worst(one)[0])
+    worst = max(over, key=lambda record: _worst(record)[0])
     tests = "1 test does" if len(over) == 1 else f"{len(over)} tests do"
     return visible(
         f"{tests} not fail by the mean of the trials, though a single trial is over the limit, the "
@@ -80,7 +80,7 @@ def _effects(record: ResultRecord) -> list[float]:
     """Return the judged effect of each trial, where there are several."""
     trials = record.trials or {}
     # A report may say anything else in their place.
-    effects = [one for one in trials.get("effect_judged", []) if isinstance(one, float)]
+    effects = [value for value in trials.get("effect_judged", []) if isinstance(value, float)]
     return effects if len(effects) > 1 and len(trials.get("labels", [])) == len(effects) else []
 
 
@@ -115,7 +115,7 @@ def worst_elsewhere(record: ResultRecord) -> PointRecord | None:
     if not measured:
         return None
     # Of those alike, the last one.
-    worst = max(reversed(measured), key=lambda one: _badness(record, one))
+    worst = max(reversed(measured), key=lambda point: _badness(record, point))
     return None if worst is series.points[-1] else worst
 
 
@@ -158,18 +158,18 @@ def failing_checkpoints(record: ResultRecord) -> str:
 
 def earlier_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
     """Yield the models that exceeded a limit at an earlier checkpoint only."""
-    found: dict[tuple[str, str], tuple[SeriesRecord, dict[str, None]]] = {}
+    models: dict[tuple[str, str], tuple[SeriesRecord, dict[str, None]]] = {}
     for record in records:
         series = record.series
         if series is None or series.gate != "last" or record.role != "gated" or record.control:
             continue
         *earlier, last = series.points
         if not any(last.over.values()):
-            over = dict.fromkeys(one.label for one in earlier if any(one.over.values()))
-            found.setdefault((record.spec, record.model), (series, {}))[1].update(over)
-    for (_, model), (series, labels) in found.items():
+            over = dict.fromkeys(point.label for point in earlier if any(point.over.values()))
+            models.setdefault((record.spec, record.model), (series, {}))[1].update(over)
+    for (_, model), (series, labels) in models.items():
         if labels:
-            steps = span(series.axis, [point.label for point in series.points], labels)
+            steps = format_steps(series.axis, [point.label for point in series.points], labels)
             yield visible(f"'{model}' was over a limit at {steps}, though not at the last")
 
 
@@ -200,17 +200,17 @@ def series_text(record: ResultRecord) -> str:
     ]
     if not parts and record.limits and not record.control:
         parts = ["never over a limit"]
-    if record.control == "positive" and all(one.outcome == "pass" for one in series.points):
+    if record.control == "positive" and all(point.outcome == "pass" for point in series.points):
         parts = ["the control holds at all of them"]
-    for outcome, what in (
+    for outcome, phrase in (
         ("fail" if record.control == "positive" else "", "the control does not hold"),
         ("invalid", "invalid"),
         ("error", "not measured"),
     ):
-        at = [one.label for one in series.points if one.outcome == outcome]
+        at = [point.label for point in series.points if point.outcome == outcome]
         if at:
-            parts.append(f"{what} at {_steps(series, at)}")
-    is_by_p = record.evidence == "significant" and any(one.over for one in series.points)
+            parts.append(f"{phrase} at {_steps(series, at)}")
+    is_by_p = record.evidence == "significant" and any(point.over for point in series.points)
     if is_by_p and series.gate == "last":
         parts.append("each by its own p, uncorrected")
     return visible("; ".join(parts) or "no limit")
@@ -218,9 +218,9 @@ def series_text(record: ResultRecord) -> str:
 
 def _limit_text(record: ResultRecord, series: SeriesRecord, limit: str) -> str:
     over = [point.label for point in series.points if limit in point.over]
-    evident = [one.label for one in series.points if one.over.get(limit)]
-    what = f"{limit.removeprefix('max_')} over {record.limits[limit]:g}"
-    text = f"{what} {_when(series, over)}"
+    evident = [point.label for point in series.points if point.over.get(limit)]
+    violation = f"{limit.removeprefix('max_')} over {record.limits[limit]:g}"
+    text = f"{violation} {_when(series, over)}"
     if record.evidence == "point":
         return text
     if evident in ([], over):
@@ -236,7 +236,7 @@ def _when(series: SeriesRecord, labels: Sequence[str]) -> str:
 
 
 def _steps(series: SeriesRecord, labels: Collection[str]) -> str:
-    return span(series.axis, [point.label for point in series.points], labels)
+    return format_steps(series.axis, [point.label for point in series.points], labels)
 
 
 def span_text(series: SeriesRecord) -> str:
@@ -255,10 +255,10 @@ def shown_step(record: ResultRecord) -> str:
 
 def numbers_of(records: Sequence[ResultRecord]) -> str:
     """Return, for a title, whose numbers are shown of a series and which checkpoints are judged."""
-    found = next((record for record in records if record.series is not None), None)
-    if found is None or found.series is None:
+    series_record = next((record for record in records if record.series is not None), None)
+    if series_record is None or series_record.series is None:
         return ""
-    series = found.series
+    series = series_record.series
     first, last = series.points[0].label, series.points[-1].label
     if len(series.points) == 1:
         return visible(f"{series.axis} {last}, the only checkpoint")
@@ -278,10 +278,10 @@ def places_of(series: SeriesRecord) -> list[float]:
 def before_of(record: ResultRecord) -> tuple[str, float] | None:
     """Return the name and the effect of what growth is measured from, where there is one."""
     points = record.series.points if record.series is not None else []
-    found = [
+    references = [
         (point.growth.base, point.growth.before) for point in points if point.growth is not None
     ]
-    return found[-1] if found else None
+    return references[-1] if references else None
 
 
 def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
@@ -289,8 +289,8 @@ def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
     count = min(len(points), WIDEST)
     step = (len(points) - 1) / max(count - 1, 1)
     drawn = [points[round(place * step)].effect_judged for place in range(count)]
-    shown = [None if value is None else min(max(value, -FURTHEST), FURTHEST) for value in drawn]
-    known = [0.0, *(value for value in shown if value is not None)]
+    clipped = [None if value is None else min(max(value, -FURTHEST), FURTHEST) for value in drawn]
+    known = [0.0, *(value for value in clipped if value is not None)]
     low, high = min(known), max(known)
     slack = max(LEAST - (high - low), 0.0) / 2
     low, high = low - slack, high + slack
@@ -301,29 +301,29 @@ def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
             return MISSING
         return bars[min(int((value - low) / (high - low) * len(bars)), len(bars) - 1)]
 
-    return "".join(map(glyph, shown))
+    return "".join(map(glyph, clipped))
 
 
 def course_lines(
     records: Sequence[ResultRecord], *, width: int, has_unicode: bool
 ) -> Iterator[str]:
     """Yield one line for each test with its effects over the training run."""
-    found = [(record, record.series) for record in records if record.series is not None]
-    if not found:
+    runs = [(record, record.series) for record in records if record.series is not None]
+    if not runs:
         return
-    first, series = found[0]
+    first, series = runs[0]
     judged = "the last is judged" if series.gate == "last" else "all are judged"
     steps = _steps(series, [point.label for point in series.points])
     head = visible(f"{first.spec} :: {first.model}, {steps}; {judged}")
     yield from _wrapped(head, "", width)
-    has_layer = len({one.layer for one, _ in found}) > 1
-    for one, own in found:
-        name = visible(f"{one.test} [{one.layer}]" if has_layer else one.test)
-        ends = (own.points[0].effect_judged, own.points[-1].effect_judged)
+    has_layer = len({record.layer for record, _ in runs}) > 1
+    for record, run in runs:
+        name = visible(f"{record.test} [{record.layer}]" if has_layer else record.test)
+        ends = (run.points[0].effect_judged, run.points[-1].effect_judged)
         start, end = ("-" if value is None else format_effect(value) for value in ends)
-        bars = sparkline(own.points, has_unicode=has_unicode)
+        bars = sparkline(run.points, has_unicode=has_unicode)
         yield from _wrapped(f"{name}: {start} {bars} {end}", "  ", width)
-        yield from _wrapped(series_text(one), "    ", width)
+        yield from _wrapped(series_text(record), "    ", width)
 
 
 def _wrapped(text: str, indent: str, width: int) -> list[str]:

@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.reports.escaping import visible
-from pytest_visualbias.reports.formatting import is_standardised, label, limits_of, unit_of
+from pytest_visualbias.reports.formatting import (
+    format_optional,
+    is_standardised,
+    label,
+    limits_of,
+    unit_of,
+)
 from pytest_visualbias.reports.series_notes import numbers_of
 from pytest_visualbias.results import format_effect, format_p
 
@@ -77,8 +84,8 @@ def reach(record: ResultRecord) -> float:
 
 def head(records: Iterable[ResultRecord], width: int = WIDTH) -> str:
     """Return the ends of the bars of records and their zero; of several units, their signs only."""
-    found = {reach(record) for record in records}
-    end = f"{found.pop():g}" if len(found) == 1 else ""
+    ends = {reach(record) for record in records}
+    end = f"{ends.pop():g}" if len(ends) == 1 else ""
     return f"{f'-{end}':<{width // 2}}0{f'+{end}':>{width // 2}}"
 
 
@@ -106,9 +113,9 @@ def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
 
 def legend(glyphs: Glyphs, units: Iterable[Unit]) -> str:
     """Return what the parts of the bars of some units mean."""
-    there = {*units}
-    found = [unit for unit in REACHES if unit in there]
-    first, *others = [(NAMES.get(unit, ""), REACHES[unit]) for unit in found or ["effects"]]
+    present = {*units}
+    ordered = [unit for unit in REACHES if unit in present]
+    first, *others = [(NAMES.get(unit, ""), REACHES[unit]) for unit in ordered or ["effects"]]
     spans = "; ".join(f"{name}: -{ends:g} to +{ends:g}" for name, ends in others)
     parts = (
         f"bars: -{first[1]:g} to +{first[1]:g}{f' ({spans})' if spans else ''}:",
@@ -132,6 +139,9 @@ STYLES = {
 NARROW, WIDEST = 137, 153
 BAR = "bar"
 
+# Below this there is no room for the numbers of a table.
+MIN_WIDTH = 72
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Screen:
@@ -146,6 +156,30 @@ class Screen:
         """Between before and after."""
         return "→" if self.has_unicode else "->"
 
+    @property
+    def table_width(self) -> int:
+        """Columns of a table: numbers are not shortened, lines wrap."""
+        return max(self.width, MIN_WIDTH)
+
+    def console(self, stream: TextIO) -> Console:
+        """Return a console that writes to a stream as the screen shows it."""
+        return Console(
+            file=stream,
+            force_terminal=self.has_colour,
+            no_color=not self.has_colour,
+            width=self.table_width,
+            legacy_windows=False,
+            emoji=False,
+            highlight=False,
+            markup=False,
+        )
+
+    def encodable(self, text: str) -> str:
+        """Return a text in characters that the screen has."""
+        if self.has_unicode:
+            return text
+        return text.encode("ascii", "backslashreplace").decode("ascii")
+
 
 def title_of(records: Sequence[ResultRecord]) -> str:
     """Return what stands above the table of one spec and model."""
@@ -158,7 +192,7 @@ def title_of(records: Sequence[ResultRecord]) -> str:
 
 
 def result_table(
-    records: Sequence[ResultRecord], screen: Screen, shown: Sequence[ResultRecord]
+    records: Sequence[ResultRecord], screen: Screen, selected: Sequence[ResultRecord]
 ) -> Table:
     """Return the table of one spec and model, without its title: that is not cut to its width."""
     has_layer = len({record.layer for record in records}) > 1
@@ -177,14 +211,16 @@ def result_table(
     if has_excess:
         table.add_column("excess", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for record in shown:
+    for record in selected:
         name = f"{record.test} [{record.layer}]" if has_layer else record.test
         numbers = _numbers(record, screen)
-        cells = [visible(name), *(numbers[one] for one in names)]
+        cells = [visible(name), *(numbers[column] for column in names)]
         if has_growth:
             cells.append(_growth(record, screen))
         if has_excess:
-            cells.append(_number(record.excess.value if record.excess is not None else None))
+            cells.append(
+                format_optional(record.excess.value if record.excess is not None else None)
+            )
         verdict = Text(label(record), style=STYLES[label(record)])
         table.add_row(*(Text(cell) for cell in cells), verdict)
     return table
@@ -195,11 +231,13 @@ def _columns(records: Sequence[ResultRecord], screen: Screen) -> list[str]:
     names = ["effect", BAR, *(["interval"] if screen.width >= WIDEST else []), "p adj"]
     scaled = [record for record in records if is_standardised(record)]
     if screen.width >= NARROW:
-        names += ["targets", "attrib."] if any(one.sides is not None for one in records) else []
+        names += (
+            ["targets", "attrib."] if any(record.sides is not None for record in records) else []
+        )
         names += ["gap"] if scaled else []
         return [*names, "p", "detectable"]
     # A gap that is limited is what decides, so it stands on any screen.
-    return [*names, "gap"] if any("max_gap" in one.limits for one in scaled) else names
+    return [*names, "gap"] if any("max_gap" in record.limits for record in scaled) else names
 
 
 def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:
@@ -208,12 +246,12 @@ def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:
     # Of a classifier the gap is the effect, which is not said twice.
     gap = record.gap if is_standardised(record) else None
     return {
-        "effect": _number(record.effect_judged),
+        "effect": format_optional(record.effect_judged),
         BAR: bar(record, Glyphs.of(has_unicode=screen.has_unicode)),
         "interval": _interval(record),
         "p adj": format_p(p),
-        "targets": _number(record.effect_size if record.sides is not None else None),
-        "attrib.": _number(record.effect_size_attributes),
+        "targets": format_optional(record.effect_size if record.sides is not None else None),
+        "attrib.": format_optional(record.effect_size_attributes),
         "gap": "-" if gap is None else f"{gap:+.3f}",
         "p": format_p(record.p_verdict),
         "detectable": "-" if record.detectable is None else f"{record.detectable:.2f}",
@@ -242,13 +280,9 @@ def label_table(key: str, rows: Iterable[LabelSummary], screen: Screen) -> Table
     for row in rows:
         effect = "-" if row.effect is None else f"{row.effect:.2f}"
         counts = [str(row.models), str(row.tests)]
-        cells = [visible(row.value), *counts, effect, _number(row.growth), str(row.failing)]
+        cells = [visible(row.value), *counts, effect, format_optional(row.growth), str(row.failing)]
         table.add_row(*(Text(cell) for cell in cells))
     return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else format_effect(value)
 
 
 def _interval(record: ResultRecord) -> str:

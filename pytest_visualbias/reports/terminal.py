@@ -7,13 +7,12 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from pytest_visualbias.errors import without_commands
 from pytest_visualbias.reports.bias_counts import count_tables, label_summaries, rank_correlations
 from pytest_visualbias.reports.escaping import visible, visible_lines
-from pytest_visualbias.reports.formatting import label, opening, rate_lines, unit_of
+from pytest_visualbias.reports.formatting import group_by_model, label, opening, rate_lines, unit_of
 from pytest_visualbias.reports.image_examples import carrier_lines
 from pytest_visualbias.reports.sentences import (
     Shared,
@@ -45,6 +44,8 @@ from pytest_visualbias.results import format_effect
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from rich.console import Console
+
     from pytest_visualbias.reports.bias_counts import RankCorrelation
     from pytest_visualbias.results import ResultRecord
 
@@ -55,9 +56,6 @@ UNTOLD = ("pass", "reported")
 # Of these one cause, such as a checkpoint or a positive control, keeps many tests from speaking.
 SHARED = ("error", "invalid")
 OPENING = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
-
-# Below this there is no room for the numbers of a table; they are not shortened, lines wrap.
-LEAST = 72
 
 # A table with more tests than this shows what has to be known, and counts the rest.
 LONG = 15
@@ -74,16 +72,7 @@ def render(
 ) -> str:
     """Return the summary of a run."""
     stream = io.StringIO()
-    console = Console(
-        file=stream,
-        force_terminal=screen.has_colour,
-        no_color=not screen.has_colour,
-        width=max(screen.width, LEAST),
-        legacy_windows=False,
-        emoji=False,
-        highlight=False,
-        markup=False,
-    )
+    console = screen.console(stream)
     if records:
         verdict, count = opening(records, is_strict=is_strict, is_broken=is_broken)
         first = Text(f"{verdict}: ", style=OPENING[verdict])
@@ -96,14 +85,14 @@ def render(
         _tables(console, records, screen, has_all=verbosity > 0)
         _below(console, records, screen, more="" if verbosity > 0 else ": see -v")
     if verbosity > 1:
-        for record in (one for one in records if one.outcome in TOLD):
+        for record in (record for record in records if record.outcome in TOLD):
             console.print("\n".join(["", *carrier_lines(record)]), soft_wrap=True)
     for note in notes:
         console.print(Text(visible_lines(note), style="yellow"), soft_wrap=True)
     # Tables fill their width with spaces, and may fold a name before what makes it a command.
     lines = stream.getvalue().splitlines()
     text = "".join(f"{without_commands(line.rstrip())}\n" for line in lines)
-    return text if screen.has_unicode else text.encode("ascii", "backslashreplace").decode("ascii")
+    return screen.encodable(text)
 
 
 def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, more: str) -> None:
@@ -120,19 +109,19 @@ def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, mo
 
 def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
     for name in TOLD:
-        found = [record for record in records if record.outcome == name]
-        for told in shared(found) if name in SHARED else _alone_or_unlike(found):
+        matches = [record for record in records if record.outcome == name]
+        for message in shared(matches) if name in SHARED else _alone_or_unlike(matches):
             line = Text(f"{name.upper()} ", style=STYLES[name])
-            what = f"{visible(told.where)}: {visible_lines(told.text)}"
-            line.append(what, style="not bold default")
+            text = f"{visible(message.where)}: {visible_lines(message.text)}"
+            line.append(text, style="not bold default")
             yield line
 
 
 def _alone_or_unlike(records: Iterable[ResultRecord]) -> Iterator[Shared]:
     """Yield each result by itself, but once what keeps several from being compared."""
     for is_unlike, group in groupby(records, key=_is_unlike):
-        found = list(group)
-        yield from shared(found) if is_unlike else map(Shared.alone, found)
+        members = list(group)
+        yield from shared(members) if is_unlike else map(Shared.alone, members)
 
 
 def _is_unlike(record: ResultRecord) -> bool:
@@ -145,15 +134,19 @@ def _is_unlike(record: ResultRecord) -> bool:
 def _tables(
     console: Console, records: Sequence[ResultRecord], screen: Screen, *, has_all: bool
 ) -> None:
-    for group in _groups(records):
-        shown = group if has_all or len(group) <= LONG else [one for one in group if _is_told(one)]
+    for group in group_by_model(records):
+        selected = (
+            group
+            if has_all or len(group) <= LONG
+            else [record for record in group if _is_told(record)]
+        )
         console.print()
         console.print(Text(title_of(group), style="bold"), soft_wrap=True)
         for line in read_out_lines(group):
             console.print(Text(visible(line), style="dim"))
-        console.print(result_table(group, screen, shown))
-        if len(shown) < len(group):
-            console.print(Text(_rest(group, shown), style="dim"), soft_wrap=True)
+        console.print(result_table(group, screen, selected))
+        if len(selected) < len(group):
+            console.print(Text(_rest(group, selected), style="dim"), soft_wrap=True)
         if has_all:
             _courses(console, group, screen)
             _trials(console, group)
@@ -161,16 +154,16 @@ def _tables(
         glyphs = Glyphs.of(has_unicode=screen.has_unicode)
         line = legend(glyphs, map(unit_of, records))
         console.print(Text(line, style="dim"), soft_wrap=True)
-    for key, rows in groupby(label_summaries(records), key=lambda one: one.key):
+    for key, rows in groupby(label_summaries(records), key=lambda summary: summary.key):
         console.print()
         console.print(label_table(key, rows, screen))
     empty = partial(empty_table, screen=screen)
-    for part in count_tables(records, empty, max(screen.width, LEAST)):
+    for part in count_tables(records, empty, screen.table_width):
         console.print(part)
 
 
 def _courses(console: Console, group: Sequence[ResultRecord], screen: Screen) -> None:
-    lines = course_lines(group, width=max(screen.width, LEAST), has_unicode=screen.has_unicode)
+    lines = course_lines(group, width=screen.table_width, has_unicode=screen.has_unicode)
     for index, line in enumerate(lines):
         if not index:
             console.print()
@@ -183,19 +176,12 @@ def _trials(console: Console, group: Sequence[ResultRecord]) -> None:
             console.print(Text(visible(f"{record.test} [{record.layer}]: {text}")), soft_wrap=True)
 
 
-def _groups(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
-    groups: dict[tuple[str, str], list[ResultRecord]] = {}
-    for record in records:
-        groups.setdefault((record.spec, record.model), []).append(record)
-    return list(groups.values())
-
-
 def _is_told(record: ResultRecord) -> bool:
     return record.outcome in TOLD or bool(record.control)
 
 
-def _rest(group: Sequence[ResultRecord], shown: Sequence[ResultRecord]) -> str:
-    rest = [label(one) for one in group if one not in shown]
+def _rest(group: Sequence[ResultRecord], selected: Sequence[ResultRecord]) -> str:
+    rest = [label(record) for record in group if record not in selected]
     counts = ", ".join(f"{rest.count(name)} {name}" for name in UNTOLD if name in rest)
     return f"and {counts}, which -v shows"
 

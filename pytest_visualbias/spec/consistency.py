@@ -1,4 +1,4 @@
-"""URLs of a spec that lack a slash, and would be looked for as paths."""
+"""Check the rules that involve several keys of a spec."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.consistency_rules import (
     class_findings,
+    has_predictions,
     logit_findings,
     model_findings,
     prediction_findings,
-    predicts,
     word_findings,
-    word_findings_of_tests,
+    word_test_findings,
 )
 from pytest_visualbias.spec.effective_settings import (
     BEFORE,
     LOGITS,
     excess_base,
-    expand,
+    expand_layers,
     gated_layers_of,
     growth_base,
     is_gated,
     is_random,
+    layer_points,
     layers_of,
-    points_for,
     role_findings,
     series_findings,
 )
@@ -34,7 +34,7 @@ from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.model_entries import SHIPPED_SOURCES, EmbeddingsModel, ForeignModel
 from pytest_visualbias.spec.overrides import option_for
 from pytest_visualbias.spec.test_kinds import Limits, concepts_of, part_of
-from pytest_visualbias.spec.urls import miswritten
+from pytest_visualbias.spec.urls import explain_miswritten_url
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -46,19 +46,19 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.yaml_document import KeyPath
 
 # The keys of an entry that may hold one.
-KEYS = ("checkpoint", "checkpoints", "path", "adapter")
+URL_KEYS = ("checkpoint", "checkpoints", "path", "adapter")
 
 
-def address_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the path of and the sentence about every text that is a URL but for a slash."""
-    if said := miswritten(spec.stimuli or ""):
-        yield ("stimuli",), said
+def url_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the path of and the message about every URL that lacks a slash."""
+    if message := explain_miswritten_url(spec.stimuli or ""):
+        yield ("stimuli",), message
     for name, entry in spec.models.items():
-        for key in KEYS:
-            found = getattr(entry, key, None)
-            for text in (found,) if isinstance(found, str) else found or ():
-                if said := miswritten(text):
-                    yield ("models", name, key), said
+        for key in URL_KEYS:
+            value = getattr(entry, key, None)
+            for text in (value,) if isinstance(value, str) else value or ():
+                if message := explain_miswritten_url(text):
+                    yield ("models", name, key), message
 
 
 SOURCES_GROUP = "pytest_visualbias.sources"
@@ -69,50 +69,50 @@ RESERVED_TAGS = frozenset(
     | {"usefixtures", "visualbias", "xdist_group", "xfail"}
 )
 Finding = tuple["KeyPath", str]
-LONGEST_WAIVER = 400  # days: a year, and time to decide anew
+MAX_WAIVER_DAYS = 400  # days: a year, and time to decide anew
 
 # The kinds whose effects pass at most 7 % of the time if they equal their limit.
 SHOWN_BY_EQUIVALENCE = ("ieat", "sc-eat", "similarity-gap")
 
 
-def inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[Finding]:
-    """Yield the path of and the sentence about everything that does not fit together."""
+def find_inconsistencies(spec: BiasSpec, *, has_baseline: bool = False) -> Iterator[Finding]:
+    """Yield the path of and the message about every contradiction in a spec."""
     yield from _models(spec)
     yield from series_findings(spec)
-    yield from address_findings(spec)
+    yield from url_findings(spec)
     yield from role_findings(spec)
     yield from _layers(spec)
     yield from word_findings(spec)
-    yield from inconsistencies_of_tests(spec)
+    yield from find_test_inconsistencies(spec)
     for index, test in enumerate(spec.tests):
         for path, message in _gating(spec, test, has_baseline=has_baseline):
             yield ("tests", index, *path), message
 
 
 def waiver_findings(spec: BiasSpec, today: dt.date) -> Iterator[Finding]:
-    """Yield waivers whose last day is too far ahead to be looked at again."""
+    """Yield waivers that expire too far in the future."""
     for index, test in enumerate(spec.tests):
         days = 0 if test.accept is None else (test.accept.until - today).days
-        if days > LONGEST_WAIVER:
+        if days > MAX_WAIVER_DAYS:
             message = (
-                f"is {days} days ahead, and a waiver lasts at most {LONGEST_WAIVER} days; give an "
+                f"is {days} days ahead, and a waiver lasts at most {MAX_WAIVER_DAYS} days; give an "
                 "earlier day"
             )
             yield ("tests", index, "accept", "until"), message
 
 
 def _gating(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[Finding]:
-    """Yield what is wrong with what a spec asks of a test."""
+    """Yield mistakes in the limits, controls and waiver of a test."""
     yield from _limits(spec, test, has_baseline=has_baseline)
     yield from _excess(spec, test)
     yield from _control(test)
     yield from _waiver(spec, test)
 
 
-def inconsistencies_of_tests(spec: BiasSpec | Suite) -> Iterator[Finding]:
-    """Yield what does not fit together in the tests of a spec or a suite, limits left aside."""
+def find_test_inconsistencies(spec: BiasSpec | Suite) -> Iterator[Finding]:
+    """Yield contradictions in the tests of a spec or suite, except in their limits."""
     yield from _names(spec)
-    yield from word_findings_of_tests(spec)
+    yield from word_test_findings(spec)
     for index, test in enumerate(spec.tests):
         for path, message in (*_concepts(spec, test), *_tags(test), *prediction_findings(test)):
             yield ("tests", index, *path), message
@@ -144,7 +144,7 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
     names: list[str] = []
     for index, layer in enumerate(spec.layers):
         try:
-            names += [point.name for point in points_for([layer], {})]
+            names += [point.name for point in layer_points([layer], {})]
         except ValueError as error:
             yield ("layers", index), str(error)
     for name, count in Counter(names).items():
@@ -153,7 +153,7 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
     yield from _gated_layers(spec, names)
     yield from logit_findings(spec)
     yield from class_findings(spec)
-    names += [] if LOGITS in names or not predicts(spec) else [LOGITS]
+    names += [] if LOGITS in names or not has_predictions(spec) else [LOGITS]
     for model, entry in spec.models.items():
         for name, text in entry.layers.items():
             if name not in names:
@@ -161,10 +161,10 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
                 yield ("models", model, "layers", name), message
                 continue
             try:
-                points_for([name], {name: text})
+                layer_points([name], {name: text})
             except ValueError as error:
                 yield ("models", model, "layers", name), str(error)
-        read = names if not predicts(spec, every=True) else [LOGITS]
+        read = names if not has_predictions(spec, every=True) else [LOGITS]
         if isinstance(entry, EmbeddingsModel) and len(read) > 1 and "{layer}" not in entry.prefix:
             message = "the layers would all be the same vectors; write '{layer}' where they differ"
             yield ("models", model, "prefix"), message
@@ -174,7 +174,7 @@ def _gated_layers(spec: BiasSpec, names: list[str]) -> Iterator[Finding]:
     for index, text in enumerate(spec.settings.gated_layers or ()):
         path: KeyPath = ("settings", "gated_layers", index)
         try:
-            unknown = next((name for name in expand(text) if name not in names), None)
+            unknown = next((name for name in expand_layers(text) if name not in names), None)
         except ValueError as error:
             yield path, str(error)
         else:
@@ -238,7 +238,7 @@ def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
 
 
 def _equivalence(test: BiasTest) -> Iterator[Finding]:
-    """Yield the limits that equivalence would pass too often, by `benchmarks/equivalence.py`."""
+    """Yield limits that `evidence: equivalence` cannot judge (`benchmarks/equivalence.py`)."""
     limits = test.limits.model_dump(exclude_none=True)
     if limits and test.kind not in SHOWN_BY_EQUIVALENCE:
         other = "significant" if test.compared else "interval"
@@ -259,7 +259,7 @@ def _equivalence(test: BiasTest) -> Iterator[Finding]:
 
 
 def _without_base(spec: BiasSpec, test: BiasTest, gated: list[str]) -> str | None:
-    """Return a gated model that has nothing to measure growth from."""
+    """Return a gated model whose growth cannot be measured from any model."""
     alone = [
         model
         for model in gated
@@ -272,9 +272,9 @@ def _excess(spec: BiasSpec, test: BiasTest) -> Iterator[Finding]:
     name = test.excess_over
     untrained = [model for model, entry in spec.models.items() if is_random(entry)]
     if name is not None and name not in untrained:
-        what = "is no untrained model" if name in spec.models else "is no model"
+        problem = "is no untrained model" if name in spec.models else "is no model"
         hint = did_you_mean(name, untrained) if untrained else "add one with 'random_init: 3'"
-        yield ("excess_over",), f"'{name}' {what}; {hint}"
+        yield ("excess_over",), f"'{name}' {problem}; {hint}"
     elif test.limits.on_excess and excess_base(spec, test) is None and not test.control:
         message = (
             f"there are several untrained models; add 'excess_over' ({', '.join(untrained)})"

@@ -1,4 +1,4 @@
-"""Consistency rules of predictions, preprocessing and texts."""
+"""Check rules for predictions, preprocessing and texts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pytest_visualbias.spec.effective_settings import (
     LOGITS,
     POOLED,
     is_random,
-    points_for,
-    points_of,
+    layer_points,
+    model_points,
 )
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.fields import WHOLE_NAMES
@@ -40,54 +40,54 @@ if TYPE_CHECKING:
 Finding = tuple["KeyPath", str]
 
 
-def predicts(spec: BiasSpec, *, every: bool = False) -> bool:
-    """Whether a test of a spec, or every one, is of predictions."""
+def has_predictions(spec: BiasSpec, *, every: bool = False) -> bool:
+    """Return whether any test of a spec, or every test, is about predictions."""
     predicting = [test.prediction is not None for test in spec.tests]
     return all(predicting) if every else any(predicting)
 
 
 def prediction_findings(test: BiasTest) -> Iterator[Finding]:
-    """Yield what does not fit together in what a test asks of a classifier."""
-    asked = test.prediction
-    if asked is None:
+    """Yield contradictions in the prediction of a test."""
+    prediction = test.prediction
+    if prediction is None:
         return
-    if asked.rate in CONDITIONAL and asked.label is None:
-        which = "of" if asked.rate == "tpr" else "not of"
+    if prediction.rate in CONDITIONAL and prediction.label is None:
+        which = "of" if prediction.rate == "tpr" else "not of"
         message = (
-            f"of rate '{asked.rate}' only images count that are {which} the class; add 'label', "
-            "the folder of those that are, or ask for rate 'share'"
+            f"of rate '{prediction.rate}' only images count that are {which} the class; add "
+            "'label', the folder of those that are, or ask for rate 'share'"
         )
         yield ("prediction",), message
-    if not asked.is_rate and asked.threshold is not None:
+    if not prediction.is_rate and prediction.threshold is not None:
         message = "a mean probability has no threshold; remove it, or ask for rate 'share'"
         yield ("prediction", "threshold"), message
 
 
 def class_findings(spec: BiasSpec) -> Iterator[Finding]:
-    """Yield classes that are not among the names that a spec gives to them."""
+    """Yield predicted classes that `classes` does not name."""
     if not spec.classes:
         return
     for index, test in enumerate(spec.tests):
-        asked = None if test.prediction is None else test.prediction.index
+        label = None if test.prediction is None else test.prediction.index
         path: KeyPath = ("tests", index, "prediction", "class")
-        if isinstance(asked, int) and asked >= len(spec.classes):
+        if isinstance(label, int) and label >= len(spec.classes):
             last = len(spec.classes) - 1
             yield path, f"'classes' names those from 0 to {last}; correct it, or add names there"
-        if isinstance(asked, str) and asked not in spec.classes:
-            yield path, f"'classes' has no '{asked}'; {did_you_mean(asked, spec.classes)}"
+        if isinstance(label, str) and label not in spec.classes:
+            yield (path, f"'classes' has no '{label}'; {did_you_mean(label, spec.classes)}")
 
 
 def logit_findings(spec: BiasSpec) -> Iterator[Finding]:
-    """Yield layers that predictions leave unread, and one that only seems to be the logits."""
-    if not predicts(spec):
+    """Yield layers that predictions do not use, and layers wrongly named `logits`."""
+    if not has_predictions(spec):
         return
-    if predicts(spec, every=True) and "layers" in spec.model_fields_set:
+    if has_predictions(spec, every=True) and "layers" in spec.model_fields_set:
         for index, layer in enumerate(spec.layers):
             if (layer if isinstance(layer, str) else layer.name) != LOGITS:
                 message = f"no test is made here: predictions are read at '{LOGITS}'; remove it"
                 yield ("layers", index), message
     with contextlib.suppress(ValueError):  # said of the layers themselves
-        for point in points_of(spec, {}):
+        for point in model_points(spec, {}):
             if point.name == LOGITS and point.module != LOGITS:
                 message = (
                     f"predictions are read at '{LOGITS}', and it is another one's name; rename it"
@@ -126,7 +126,7 @@ ARGUMENTS: Mapping[type, Mapping[str, str]] = {
 
 
 def model_findings(entry: ModelEntry) -> Findings:
-    """Yield the path of and the sentence about what does not go together in an entry."""
+    """Yield the path of and the message about contradictions in a model entry."""
     if isinstance(entry, NetworkEntry):
         yield from _weights(entry)
     if isinstance(entry, NetworkEntry | ProgramModel):
@@ -169,7 +169,7 @@ def _open_clip(entry: OpenClipModel) -> Findings:
     if entry.name.startswith(WHOLE_NAMES):
         if isinstance(entry.pretrained, str):
             yield ("pretrained",), "this name brings its own weights; remove it"
-    elif all(one is None for one in given):
+    elif all(value is None for value in given):
         message = (
             "nothing says which weights; add 'pretrained: TAG', a 'checkpoint', or "
             "'pretrained: false' for untrained weights"
@@ -190,22 +190,22 @@ def _transformers(entry: TransformersModel) -> Findings:
 
 
 # Of what another package brings, only its encoder can tell.
-READING = (OpenClipModel, TransformersModel, ForeignModel, EmbeddingsModel)
+TEXT_SOURCES = (OpenClipModel, TransformersModel, ForeignModel, EmbeddingsModel)
 
 
 def has_words(spec: BiasSpec | Suite, test: BiasTest) -> bool:
-    """Whether any set of a test is words."""
+    """Return whether a concept of a test consists of words."""
     named = concepts_of(test).values()
     return any(isinstance(spec.concepts.get(name), ConceptWords) for name in named)
 
 
 def word_findings(spec: BiasSpec) -> Iterator[Finding]:
-    """Yield models that read no texts, and layers at which nothing can be compared with them."""
+    """Yield models that cannot embed texts, and layers at which texts cannot be compared."""
     used = [test.name for test in spec.tests if test.prediction is None and has_words(spec, test)]
     if not used:
         return
     for name, entry in spec.models.items():
-        if not isinstance(entry, READING):
+        if not isinstance(entry, TEXT_SOURCES):
             message = (
                 f"a model of source '{entry.source}' reads no texts, and '{used[0]}' has words; "
                 "use 'open_clip' or 'transformers', or 'embeddings' with vectors of the words"
@@ -217,7 +217,7 @@ def word_findings(spec: BiasSpec) -> Iterator[Finding]:
 
 def _layers(spec: BiasSpec, model: str, entry: ModelEntry, test: str) -> Iterator[Finding]:
     with contextlib.suppress(ValueError):  # said of the layers themselves
-        for point in points_for(spec.layers, entry.layers):
+        for point in layer_points(spec.layers, entry.layers):
             if point.module == POOLED:
                 continue
             is_renamed = point.name in entry.layers
@@ -229,39 +229,39 @@ def _layers(spec: BiasSpec, model: str, entry: ModelEntry, test: str) -> Iterato
             yield path, message
 
 
-def word_findings_of_tests(spec: BiasSpec | Suite) -> Iterator[Finding]:
-    """Yield words that stand twice, or in two sets of a test, and tests that can have none."""
+def word_test_findings(spec: BiasSpec | Suite) -> Iterator[Finding]:
+    """Yield repeated words, words shared by two concepts, and tests that allow no words."""
     for name, concept in spec.concepts.items():
         if isinstance(concept, ConceptWords):
-            for path, message in _repeated(concept):
+            for path, message in _repeated_words(concept):
                 yield ("concepts", name, *path), message
     for index, test in enumerate(spec.tests):
-        for role, message in (*_asked(spec, test), *_shared(spec, test)):
+        for role, message in (*_predicted_words(spec, test), *_shared_words(spec, test)):
             yield ("tests", index, part_of(role), role), message
 
 
-def _repeated(concept: ConceptWords) -> Iterator[Finding]:
+def _repeated_words(concept: ConceptWords) -> Iterator[Finding]:
     for key, values in (("text", concept.text), ("templates", concept.templates)):
         for index, value in enumerate(values):
             if value in values[:index]:
                 yield (key, index), f"'{value}' stands twice; remove one"
 
 
-def _asked(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[tuple[str, str]]:
-    """Yield the roles of words in a test of predictions."""
+def _predicted_words(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[tuple[str, str]]:
+    """Yield the roles with words in a test of predictions."""
     for role in _words(spec, test) if test.prediction is not None else ():
         yield role, "a classifier is asked about images, and this is words; name another set"
 
 
-def _shared(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[tuple[str, str]]:
-    """Yield the roles that have words of another one that they must be apart from."""
+def _shared_words(spec: BiasSpec | Suite, test: BiasTest) -> Iterator[tuple[str, str]]:
+    """Yield roles whose words also belong to another role of the test."""
     roles, words = concepts_of(test), _words(spec, test)
     for first, second in test.apart:
         if first in words and second in words and roles[first] != roles[second]:
             both = [word for word in words[first] if word in words[second]]
             if both:
-                shown = ", ".join(f"'{word}'" for word in both)
-                yield second, f"{first} and {second} share {shown}; leave each word to one of them"
+                names = ", ".join(f"'{word}'" for word in both)
+                yield second, f"{first} and {second} share {names}; leave each word to one of them"
 
 
 def _words(spec: BiasSpec | Suite, test: BiasTest) -> dict[str, tuple[str, ...]]:

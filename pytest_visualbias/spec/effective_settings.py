@@ -1,4 +1,4 @@
-"""Roles of models, and layers and limits in force."""
+"""Compute the role of each model, and the layers and limits that apply to a test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BEFORE = "before"
 
 
 def is_random(entry: ModelEntry) -> bool:
-    """Whether a model is a random control: an architecture with untrained weights."""
+    """Return whether a model is an untrained control."""
     if not isinstance(entry, NetworkEntry) or entry.files is not None:
         return False
     pretrained = getattr(entry, "pretrained", None)
@@ -33,28 +33,28 @@ def is_random(entry: ModelEntry) -> bool:
 
 
 def growth_base(spec: BiasSpec, test: BiasTest, model: str) -> str | None:
-    """Return the model that the growth of a model is measured from, if the spec has one."""
+    """Return the model from which a model's growth is measured, or None."""
     name = spec.models[model].growth_from
     if test.growth_from != model:
         name = test.growth_from or name or BEFORE
     return name if name != model and name in spec.models else None
 
 
-def measured_from(spec: BiasSpec, test: BiasTest) -> set[str]:
+def growth_bases(spec: BiasSpec, test: BiasTest) -> set[str]:
     """Return the models that a test measures growth from."""
     return {base for name in spec.models if (base := growth_base(spec, test, name)) is not None}
 
 
 def is_origin(spec: BiasSpec, model: str, test: BiasTest) -> bool:
-    """Whether growth is measured from a model, and the model's own growth from none."""
+    """Return whether growth is measured from a model that has no growth itself."""
     if spec.models[model].growth_from is not None:
         return False
     is_named_before = model == BEFORE and test.growth_from is None
-    return is_named_before or model in (test.growth_from, *measured_from(spec, test))
+    return is_named_before or model in (test.growth_from, *growth_bases(spec, test))
 
 
 def role_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the path of and the sentence about every `growth_from` of a model that is wrong."""
+    """Yield the path of and the message about every wrong `growth_from` of a model."""
     for name, entry in spec.models.items():
         base, path = entry.growth_from, ("models", name, "growth_from")
         if base is None:
@@ -63,12 +63,12 @@ def role_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
             yield path, f"unknown model '{base}'; {did_you_mean(base, spec.models)}"
         elif is_random(entry):
             yield path, f"'{name}' is untrained, so nothing can have grown; remove it"
-        elif _returns(spec, name):
+        elif _is_cyclic(spec, name):
             yield path, f"leads back to '{name}'; remove one 'growth_from' of this cycle"
 
 
-def _returns(spec: BiasSpec, start: str) -> bool:
-    """Whether following `growth_from` from a model leads back to it."""
+def _is_cyclic(spec: BiasSpec, start: str) -> bool:
+    """Return whether following `growth_from` from a model leads back to the model."""
     passed: set[str] = set()
     model: str | None = start
     while model in spec.models and model not in passed:
@@ -78,7 +78,7 @@ def _returns(spec: BiasSpec, start: str) -> bool:
 
 
 def excess_base(spec: BiasSpec, test: BiasTest) -> str | None:
-    """Return the untrained model that a test's excess is measured over."""
+    """Return the untrained model from which a test's excess is measured, or None."""
     if test.is_positive:
         return None
     if test.excess_over is not None:
@@ -88,26 +88,26 @@ def excess_base(spec: BiasSpec, test: BiasTest) -> str | None:
 
 
 def is_gated(spec: BiasSpec, model: str, test: BiasTest) -> bool:
-    """Whether the limits of a test can fail a model."""
+    """Return whether the limits of a test can fail a model."""
     return not is_origin(spec, model, test) and not is_random(spec.models[model])
 
 
 def axis_of(entry: ModelEntry) -> str | None:
-    """Return what a series of checkpoints counts; None where an entry is no series."""
+    """Return what a series counts, such as epochs; None if an entry is no series."""
     return entry.series if isinstance(entry, NetworkEntry) else None
 
 
 def gates_all(entry: ModelEntry) -> bool:
-    """Whether limits judge every checkpoint of a series, and not only the last one."""
+    """Return whether limits apply to every checkpoint of a series, not only to the last."""
     return isinstance(entry, NetworkEntry) and entry.gate == "all"
 
 
 def series_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the path of and the sentence about what does not fit together in series."""
+    """Yield the path of and the message about contradictions in a series."""
     for name, entry in spec.models.items():
         if not isinstance(entry, NetworkEntry):
             continue
-        for key, message in _of_entry(entry):
+        for key, message in _series_key_findings(entry):
             yield ("models", name, key), message
         if entry.series is not None and _starts_growth(spec, name):
             message = (
@@ -118,13 +118,13 @@ def series_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _starts_growth(spec: BiasSpec, model: str) -> bool:
-    """Whether growth is measured from a model."""
+    """Return whether growth is measured from a model."""
     return any(
-        is_origin(spec, model, test) or model in measured_from(spec, test) for test in spec.tests
+        is_origin(spec, model, test) or model in growth_bases(spec, test) for test in spec.tests
     )
 
 
-def _of_entry(entry: NetworkEntry) -> Iterator[tuple[str, str]]:
+def _series_key_findings(entry: NetworkEntry) -> Iterator[tuple[str, str]]:
     if entry.checkpoints is not None and entry.checkpoint is not None:
         yield "checkpoints", "'checkpoint' is given too; keep one of them"
     elif entry.checkpoints is not None and entry.series is None:
@@ -141,29 +141,29 @@ def _of_entry(entry: NetworkEntry) -> Iterator[tuple[str, str]]:
 
 
 # More ranges than this are counted and not named.
-NAMED = 5
+MAX_RANGES = 5
 
 
-def span(axis: str, every: Sequence[str], some: Collection[str]) -> str:
-    """Return some steps of a series in words: ``epoch 2, 5 to 10``."""
+def format_steps(axis: str, all_steps: Sequence[str], steps: Collection[str]) -> str:
+    """Return steps of a series as text: ``epoch 2, 5 to 10``."""
     ranges: list[list[str]] = []
     is_open = False
-    for one in every:
-        if one not in some:
+    for step in all_steps:
+        if step not in steps:
             is_open = False
         elif is_open:
-            ranges[-1].append(one)
+            ranges[-1].append(step)
         else:
-            ranges.append([one])
+            ranges.append([step])
             is_open = True
-    if len(ranges) > NAMED:
+    if len(ranges) > MAX_RANGES:
         first, last = ranges[0][0], ranges[-1][-1]
-        return f"{len(some)} checkpoints from {axis} {first} to {last}"
-    return f"{axis} {', '.join(map(stretch, ranges))}"
+        return f"{len(steps)} checkpoints from {axis} {first} to {last}"
+    return f"{axis} {', '.join(map(format_range, ranges))}"
 
 
-def stretch(labels: Sequence[str]) -> str:
-    """Return steps that follow each other: ``1 to 4``, or ``1, 2`` where there are two."""
+def format_range(labels: Sequence[str]) -> str:
+    """Return consecutive steps as text: ``1 to 4``, or ``1, 2`` for two steps."""
     return f"{labels[0]} to {labels[-1]}" if len(labels) > 2 else ", ".join(labels)  # noqa: PLR2004
 
 
@@ -175,19 +175,21 @@ READ_OUTS = (POOLED, LOGITS, PROBABILITIES)
 
 # What a network returns, whatever that is.
 OUTPUT = "output"
-MOST = 1000
+MAX_LAYERS = 1000
 RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
 
 
-def expand(text: str) -> tuple[str, ...]:
-    """Return the layers that a text with ranges names: ``blocks.{0..2}`` is three."""
+def expand_layers(text: str) -> tuple[str, ...]:
+    """Return the layers that a text with ranges names: ``blocks.{0..2}`` names three."""
     parts = RANGE.split(text)
     ranges = [
         range(int(first), int(last) + 1)
         for first, last in zip(parts[1::3], parts[2::3], strict=True)
     ]
-    if not 0 < math.prod(len(numbers) for numbers in ranges) <= MOST:
-        raise ValueError(f"names no layer, or more than {MOST}; write a range as {{first..last}}")
+    if not 0 < math.prod(len(numbers) for numbers in ranges) <= MAX_LAYERS:
+        raise ValueError(
+            f"names no layer, or more than {MAX_LAYERS}; write a range as {{first..last}}"
+        )
     choices = [[str(number) for number in numbers] for numbers in ranges]
     fixed = parts[0::3]
     return tuple(
@@ -196,8 +198,8 @@ def expand(text: str) -> tuple[str, ...]:
     )
 
 
-def layer_point(name: str, text: str) -> LayerPoint:
-    """Return the point that ``module`` or ``module:pooling`` names."""
+def parse_layer_point(name: str, text: str) -> LayerPoint:
+    """Return the layer point that ``module`` or ``module:pooling`` names."""
     module, _, pooling = text.rpartition(":") if ":" in text else (text, "", "")
     if pooling.isdecimal():  # part of a name, as in graphs of TensorFlow
         module, pooling = text, ""
@@ -211,17 +213,17 @@ def layer_point(name: str, text: str) -> LayerPoint:
     raise ValueError(f"'{pooling}' is not a pooling; choose one of {', '.join(POOLINGS)}")
 
 
-def points_for(
+def layer_points(
     layers: Iterable[str | LayerPoint], renamed: Mapping[str, str]
 ) -> tuple[LayerPoint, ...]:
-    """Return a model's points: the layers of the spec, moved where the model says so."""
+    """Return the layer points of a model, with the model's own module names."""
     points = []
     for layer in layers:
         if isinstance(layer, LayerPoint):
             points.append(layer)
         else:
-            points.extend(layer_point(text, text) for text in expand(layer))
-    moved = tuple(_moved(point, renamed.get(point.name)) for point in points)
+            points.extend(parse_layer_point(text, text) for text in expand_layers(layer))
+    moved = tuple(_move_point(point, renamed.get(point.name)) for point in points)
     for point in moved:
         if {*point.module} & {*"{}"}:
             raise ValueError(
@@ -231,46 +233,46 @@ def points_for(
     return moved
 
 
-def points_of(spec: BiasSpec, renamed: Mapping[str, str]) -> tuple[LayerPoint, ...]:
-    """Return the points at which a model is read for a spec: those that its tests are made at."""
+def model_points(spec: BiasSpec, renamed: Mapping[str, str]) -> tuple[LayerPoint, ...]:
+    """Return the layer points of a model that the tests of a spec use."""
     predicting = [test.prediction is not None for test in spec.tests]
-    points = points_for(spec.layers, renamed)
+    points = layer_points(spec.layers, renamed)
     if not any(predicting):
         return points
     if all(predicting):
         points = tuple(point for point in points if point.name == LOGITS)
     if any(point.name == LOGITS for point in points):
         return points
-    return (*points, *points_for((LOGITS,), renamed))
+    return (*points, *layer_points((LOGITS,), renamed))
 
 
 def layers_of(spec: BiasSpec, test: BiasTest) -> tuple[str, ...]:
-    """Return the names of the layers at which a test is made, in the order of the spec."""
-    return (LOGITS,) if test.prediction is not None else _names(spec.layers)
+    """Return the names of the layers at which a test is run, in the order of the spec."""
+    return (LOGITS,) if test.prediction is not None else _layer_names(spec.layers)
 
 
 @functools.lru_cache(maxsize=8)
-def _names(layers: tuple[str | LayerPoint, ...]) -> tuple[str, ...]:
-    """Return the names of layers; asked for by every test at every layer."""
-    return tuple(point.name for point in points_for(layers, {}))
+def _layer_names(layers: tuple[str | LayerPoint, ...]) -> tuple[str, ...]:
+    """Return the names of layers, cached because every test at every layer needs them."""
+    return tuple(point.name for point in layer_points(layers, {}))
 
 
 def gated_layers_of(spec: BiasSpec, test: BiasTest) -> tuple[str, ...]:
-    """Return the layers at which the limits of a test apply; those of predictions always do."""
+    """Return the layers at which the limits of a test apply."""
     named = spec.settings.gated_layers
     if named is None or test.prediction is not None:
         return layers_of(spec, test)
-    return _among(spec.layers, named)
+    return _gated_names(spec.layers, named)
 
 
 @functools.lru_cache(maxsize=8)
-def _among(layers: tuple[str | LayerPoint, ...], named: tuple[str, ...]) -> tuple[str, ...]:
-    gated = {layer for text in named for layer in expand(text)}
-    return tuple(layer for layer in _names(layers) if layer in gated)
+def _gated_names(layers: tuple[str | LayerPoint, ...], named: tuple[str, ...]) -> tuple[str, ...]:
+    gated = {layer for text in named for layer in expand_layers(text)}
+    return tuple(layer for layer in _layer_names(layers) if layer in gated)
 
 
 def test_at(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
-    """Return a test as it is judged at a layer: without limits at a layer that is not gated."""
+    """Return a test as judged at a layer: without limits if the layer is not gated."""
     if layer in gated_layers_of(spec, test):
         return test
     control = "idle" if test.is_positive else test.control
@@ -278,15 +280,15 @@ def test_at(spec: BiasSpec, test: BiasTest, layer: str) -> BiasTest:
     return test.model_copy(update=measured)
 
 
-def made_at(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
-    """Return the tests that are made at a layer as they are judged there, in their order."""
+def judged_tests(spec: BiasSpec, layer: str) -> tuple[BiasTest, ...]:
+    """Return the tests that are run at a layer, as judged there, in their order."""
     return tuple(
         test_at(spec, test, layer) for test in spec.tests if layer in layers_of(spec, test)
     )
 
 
-def _moved(point: LayerPoint, text: str | None) -> LayerPoint:
+def _move_point(point: LayerPoint, text: str | None) -> LayerPoint:
     if text is None:
         return point
-    moved = layer_point(point.name, text)
+    moved = parse_layer_point(point.name, text)
     return moved if ":" in text else moved.model_copy(update={"pooling": point.pooling})

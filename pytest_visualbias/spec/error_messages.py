@@ -25,40 +25,40 @@ if TYPE_CHECKING:
 START = r"(?<![\w./\\-])"
 
 
-def shortened(text: str, folder: Path, project: Path) -> str:
-    """Return a sentence with its paths relative to the project, where they lie in it."""
+def shorten(text: str, folder: Path, project: Path) -> str:
+    """Return a message with paths relative to the project, if they lie in it."""
     for up in reversed(range(1, len(folder.parts) + 1)):
         climb = f"{folder.as_posix()}/{'../' * up}"
-        if climb in text and (above := _above(folder, up)) is not None:
-            text = _without(text, climb, above)
+        if climb in text and (above := _relative_ancestor(folder, up)) is not None:
+            text = _replace_prefix(text, climb, above)
     root = project.as_posix()
-    return text if root == "/" else _without(text, f"{root}/", "")
+    return text if root == "/" else _replace_prefix(text, f"{root}/", "")
 
 
-def _above(folder: Path, up: int) -> str | None:
-    """Return so many folders above one; None where a link leads elsewhere."""
+def _relative_ancestor(folder: Path, up: int) -> str | None:
+    """Return the ancestor a number of folders up; None if a symlink leads elsewhere."""
     above = folder
     for _ in range(up):
         above = above.parent
     climbed = folder.joinpath(*[".."] * up)
     if os.path.realpath(above) != os.path.realpath(climbed):
         return None
-    shown = above.as_posix()
-    return "" if shown == "." else f"{shown.rstrip('/')}/"
+    path = above.as_posix()
+    return "" if path == "." else f"{path.rstrip('/')}/"
 
 
-def _without(text: str, start: str, other: str) -> str:
+def _replace_prefix(text: str, start: str, other: str) -> str:
     return re.sub(START + re.escape(start), lambda _: other, text)
 
 
 def removed_keys(data: Any, path: KeyPath) -> Iterator[str]:
-    """Yield what to write instead of the removed key at a path; nothing for any other key."""
+    """Yield what to write instead of a removed key; nothing for any other key."""
     if path == ("pairs",):
-        yield from _pairs(data)
+        yield from _removed_pairs(data)
     elif len(path) == 3 and path[0] == "tests":  # noqa: PLR2004 - a key of a test
         test = data["tests"][path[1]]
         if path[2] == "drift":
-            yield _drift(data, test)
+            yield _removed_drift(data, test)
         elif path[2] == "control" and test["control"] == "drift":
             yield (
                 "'drift' was removed; delete this test, and make its neutral concept B of an "
@@ -66,19 +66,21 @@ def removed_keys(data: Any, path: KeyPath) -> Iterator[str]:
             )
 
 
-def _pairs(data: Any) -> Iterator[str]:
+def _removed_pairs(data: Any) -> Iterator[str]:
     pairs = data["pairs"] if isinstance(data["pairs"], list) else []
-    named = [one for one in pairs if isinstance(one, dict) and {"before", "after"} <= one.keys()]
+    named = [
+        pair for pair in pairs if isinstance(pair, dict) and {"before", "after"} <= pair.keys()
+    ]
     for pair in named:
-        keys = {"growth_from": pair["before"], **_labels(data, pair)}
+        keys = {"growth_from": pair["before"], **_merged_labels(data, pair)}
         lines = " and ".join(f"`{key}: {_yaml(value)}`" for key, value in keys.items())
         yield f"was removed; write {lines} in the model '{pair['after']}'"
     if not named:
         yield "was removed; write `growth_from: NAME` in each model whose growth it measured"
 
 
-def _labels(data: Any, pair: dict[str, Any]) -> dict[str, Any]:
-    """Return the labels of the model that a pair ends in, with those of the pair."""
+def _merged_labels(data: Any, pair: dict[str, Any]) -> dict[str, Any]:
+    """Return the labels of the `after` model of a pair, joined with those of the pair."""
     if not isinstance(pair.get("labels"), dict):
         return {}
     models = data.get("models")
@@ -87,14 +89,14 @@ def _labels(data: Any, pair: dict[str, Any]) -> dict[str, Any]:
     return {"labels": {**(labels if isinstance(labels, dict) else {}), **pair["labels"]}}
 
 
-def _drift(data: Any, test: dict[str, Any]) -> str:
+def _removed_drift(data: Any, test: dict[str, Any]) -> str:
     targets, attributes = test.get("targets"), test.get("attributes")
     instead = {
         "kind": "ieat" if isinstance(targets, dict) and "Y" in targets else "sc-eat",
         "targets": targets,
         "attributes": {
             "A": attributes.get("A") if isinstance(attributes, dict) else "NAME",
-            "B": _neutral(data, test["drift"]),
+            "B": _neutral_concept(data, test["drift"]),
         },
     }
     keys = ", ".join(f"{key}: {_yaml(value)}" for key, value in instead.items())
@@ -104,8 +106,8 @@ def _drift(data: Any, test: dict[str, Any]) -> str:
     )
 
 
-def _neutral(data: Any, drift: Any) -> Any:
-    """Return the concept A of the first drift control that a test names."""
+def _neutral_concept(data: Any, drift: Any) -> Any:
+    """Return concept A of the first drift control that a test names."""
     first = drift[0] if isinstance(drift, list) and drift else drift
     for test in data["tests"]:
         if isinstance(test, dict) and test.get("name") == first:
@@ -153,7 +155,7 @@ INSTEAD = {("outcome-gap", "max_effect"): "the effect is the gap, so write 'max_
 
 # What pydantic adds to the location of a key that is wrong itself.
 KEY = "[key]"
-LONGEST = 60
+MAX_VALUE_LENGTH = 60
 PATTERNS = {
     NAME: "a name without line breaks, '::' and '##'",
     TAG: "a word of letters, digits, '_' and '-'",
@@ -170,7 +172,7 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return what to do about an unknown word: the nearest known one, or all of them."""
+    """Return a remedy for an unknown word: the nearest known word, or all known words."""
     known = list(known)
     if question := closest(word, known):
         return question
@@ -180,7 +182,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def explain_faults(
     document: Document, model: type[BaseModel], errors: Sequence[ErrorDetails]
 ) -> list[SpecFault]:
-    """Turn the errors of validating `document` against `model` into faults."""
+    """Turn the validation errors of a document into faults."""
     faults = []
     for error in errors:
         path = _data_path(document.data, error["loc"])
@@ -192,7 +194,7 @@ def explain_faults(
 
 
 def _data_path(data: Any, location: Sequence[str | int]) -> KeyPath:
-    """Return the path in the data: a location without the tags of unions."""
+    """Return the path in the data of an error location, without the tags of unions."""
     path: list[str | int] = []
     for index, part in enumerate(location):
         inside = isinstance(data, dict) and part in data
@@ -213,14 +215,14 @@ def _sentence(error: ErrorDetails, model: type[BaseModel], path: KeyPath) -> str
         last = error["loc"][-1]
         return f"{f'value {last + 1} ' if isinstance(last, int) else ''}is missing; add it"
     if kind == "none_required":
-        return _about_absent(error["loc"], path)
+        return _explain_absent_key(error["loc"], path)
     if kind == "literal_error":
-        return f"{what_is_wrong(error)}; {_nearest(read, limit['expected'])}"
+        return f"{describe_error(error)}; {_suggest(read, limit['expected'])}"
     remedy = "add at least one" if kind == "too_short" else "correct it"
-    return f"{what_is_wrong(error)}; {remedy}"
+    return f"{describe_error(error)}; {remedy}"
 
 
-def _about_absent(location: Sequence[str | int], path: KeyPath) -> str:
+def _explain_absent_key(location: Sequence[str | int], path: KeyPath) -> str:
     if path[0] == "models":
         return f"a compiled program has its own {path[-1]}; remove it"
     # What one kind of tests lacks: the tag of the kind stands behind the test's index.
@@ -228,9 +230,9 @@ def _about_absent(location: Sequence[str | int], path: KeyPath) -> str:
     return f"a test of kind '{kind}' has none; {INSTEAD.get((kind, str(path[-1])), 'remove it')}"
 
 
-def what_is_wrong(error: ErrorDetails) -> str:
-    """Return what is wrong with a value, in our words, whatever pydantic says about it."""
-    kind, read, limit = error["type"], _read(error["input"]), error.get("ctx", {})
+def describe_error(error: ErrorDetails) -> str:
+    """Return what is wrong with a value, without pydantic's wording."""
+    kind, read, limit = error["type"], _format_value(error["input"]), error.get("ctx", {})
     if kind in ("extra_forbidden", "missing"):
         return "is an unknown key" if kind == "extra_forbidden" else "is missing"
     if kind == "literal_error":
@@ -250,13 +252,13 @@ def what_is_wrong(error: ErrorDetails) -> str:
     return f"must be {expected}, but {read} was read"
 
 
-def _nearest(read: object, expected: str) -> str:
+def _suggest(read: object, expected: str) -> str:
     words = [word.strip().strip("'") for word in expected.replace(" or ", ", ").split(",")]
     near = difflib.get_close_matches(str(read), words, n=1)
     return f"did you mean '{near[0]}'?" if near else "choose one"
 
 
-def _read(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
@@ -265,20 +267,20 @@ def _read(value: object) -> str:
     if value is None or isinstance(value, bool):
         return names[value]
     text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}..."
 
 
 def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> set[str]:
-    """Return the keys known where a location of a validation error points."""
+    """Return the known keys at the location of a validation error."""
     types: list[Any] = [model]
     for part in location:
-        types = [inner for outer in types for inner in _step(outer, part)]
+        types = [inner for outer in types for inner in _step_types(outer, part)]
     fields = [field for kind in types for field in getattr(kind, "model_fields", {}).items()]
     return {field.alias or key for key, field in fields if field.annotation is not type(None)}
 
 
-def _step(kind: Any, part: str | int) -> list[Any]:
-    """Return the types that one part of a location leads to from a type."""
+def _step_types(kind: Any, part: str | int) -> list[Any]:
+    """Return the types that one part of a location leads to."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         field = kind.model_fields.get(str(part))
         return _members(field.annotation, None) if field else []
@@ -292,7 +294,7 @@ def _step(kind: Any, part: str | int) -> list[Any]:
 
 
 def _members(kind: Any, tag: str | int | None) -> list[Any]:
-    """Return `kind`, or where it is a tagged union and a tag is given, the member of that tag."""
+    """Return a type, or for a tagged union and a tag the member with that tag."""
     if typing.get_origin(kind) is not typing.Annotated:
         unions = [inner for inner in typing.get_args(kind) if inner is not type(None)]
         is_optional = type(None) in typing.get_args(kind)

@@ -1,4 +1,4 @@
-"""Types of spec fields."""
+"""Define the types of spec fields."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def correction(path: Path, otherwise: str = "correct the path") -> str:
-    """Return how to correct a path at which nothing is: by "/", or by the nearest name there."""
+    """Return how to correct a missing path: use "/", or the nearest existing name."""
     if "\\" in path.name:
         return f"write / in paths: {path.name.replace(chr(92), '/')}"
     if any(DRIVE.fullmatch(part) for part in path.parts[1:]):
@@ -49,7 +49,7 @@ PLAIN = re.compile(r"[A-Za-z_./][\w./ +()-]*")
 
 
 def quoted(text: str) -> str:
-    """Return a text as a scalar of YAML, plain where it reads back as itself everywhere."""
+    """Return a text as a YAML scalar, unquoted if every YAML reader reads it back unchanged."""
     is_plain = PLAIN.fullmatch(text) and text == text.strip()
     # Readers of YAML 1.1, such as editors, take `no` and `on` for something else.
     if is_plain and yaml.safe_load(f"[{text}]") == [text]:
@@ -85,7 +85,7 @@ Labels = dict[Name, Text]
 
 
 def _day(value: Any) -> dt.date:
-    """Return the day that a text of ten characters names, and no other way to write one."""
+    """Return the date of a text such as 2027-03-01."""
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         return value
     try:
@@ -96,19 +96,19 @@ def _day(value: Any) -> dt.date:
     raise ValueError("must be a day such as 2027-03-01")
 
 
-def _said(value: str) -> str:
+def _require_text(value: str) -> str:
     if not value.strip():
         raise ValueError("must say something")
     return value
 
 
 Day = Annotated[dt.date, BeforeValidator(_day)]
-Said = Annotated[str, AfterValidator(_said), Field(min_length=1)]
+NonBlankText = Annotated[str, AfterValidator(_require_text), Field(min_length=1)]
 
 
-def _bare(value: Any) -> Any:
+def _hide_secrets(value: Any) -> Any:
     if isinstance(value, tuple):
-        return tuple(map(_bare, value))
+        return tuple(map(_hide_secrets, value))
     return without_secrets(value) if isinstance(value, str) else value
 
 
@@ -133,6 +133,6 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Yield what a representation shows: of a URL, nothing that is secret."""
+        """Yield the fields of a representation, with secrets in URLs removed."""
         for name, value in super().__repr_args__():
-            yield name, _bare(value)
+            yield name, _hide_secrets(value)

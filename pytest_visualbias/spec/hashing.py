@@ -1,4 +1,4 @@
-"""Digests of files, lists and texts."""
+"""Compute digests of files, lists and texts."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ TEXT = "is a text file and holds no weights; name the file that does"
 START = 512
 
 
-def is_pointer(path: Path) -> bool:
-    """Whether a file is such a pointer."""
-    refuse_endless(path)
+def is_lfs_pointer(path: Path) -> bool:
+    """Return whether a file is a Git LFS pointer."""
+    require_regular_file(path)
     with path.open("rb") as stream:
         return stream.read(len(LFS)) == LFS
 
 
 def is_text(path: Path) -> bool:
-    """Whether a file is text for people, as far as its first letters tell."""
-    refuse_endless(path)
+    """Return whether a file starts with readable text."""
+    require_regular_file(path)
     with path.open("rb") as stream:
         start = stream.read(START)
     try:
@@ -41,8 +41,8 @@ def is_text(path: Path) -> bool:
     return bool(letters) and all(letter.isprintable() or letter in "\t\n\r\f" for letter in letters)
 
 
-def refuse_endless(path: Path) -> None:
-    """Raise for a pipe, a socket or a device, which would be waited for or read for ever."""
+def require_regular_file(path: Path) -> None:
+    """Raise for a pipe, socket or device, which would block or never end."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder, opening it says enough
         raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
@@ -53,7 +53,7 @@ CHUNK = 1 << 20
 
 def digest_of_file(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hex."""
-    refuse_endless(path)
+    require_regular_file(path)
     state = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK):
@@ -72,5 +72,5 @@ def digest_of_list(items: Iterable[str]) -> str:
 
 
 def digest_of_mapping(mapping: Mapping[str, object]) -> str:
-    """Return the sha256 of a mapping of plain values, whatever the order of its keys."""
+    """Return the sha256 of a mapping of plain values, independent of the order of keys."""
     return digest_of_text(json.dumps(mapping, sort_keys=True))

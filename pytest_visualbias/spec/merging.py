@@ -17,25 +17,25 @@ PARTS = ("targets", "attributes")
 
 
 def hoist_inline_texts(document: Document) -> Document:
-    """Return a document whose tests name concepts only."""
+    """Return a document whose inline texts are moved to named concepts."""
     data = document.data
-    found = list(_inline(data))
-    if not found or not isinstance(data.get("concepts", {}), dict):
+    inline_texts = list(_inline_texts(data))
+    if not inline_texts or not isinstance(data.get("concepts", {}), dict):
         return document
     concepts, tests = dict(data.get("concepts", {})), list(data["tests"])
     places = dict(document.places)
-    for index, part, role in found:
+    for index, part, role in inline_texts:
         test = tests[index]
-        name = _free(f"{test.get('name', f'tests[{index}]')}.{role}", concepts)
+        name = _unused_name(f"{test.get('name', f'tests[{index}]')}.{role}", concepts)
         concepts[name] = test[part][role]
         tests[index] = {**test, part: {**test[part], role: name}}
-        places |= _moved(places, ("tests", index, part, role), ("concepts", name))
+        places |= _moved_positions(places, ("tests", index, part, role), ("concepts", name))
     whole = {**data, "concepts": concepts, "tests": tests}
     return dataclasses.replace(document, data=whole, places=places)
 
 
-def _inline(data: Any) -> Iterator[tuple[int, str, str]]:
-    """Yield where words stand in place of the name of a concept."""
+def _inline_texts(data: Any) -> Iterator[tuple[int, str, str]]:
+    """Yield the position of texts that a test gives instead of a concept name."""
     tests = data.get("tests") if isinstance(data, dict) else None
     for index, test in enumerate(tests if isinstance(tests, list) else []):
         for part in PARTS:
@@ -45,14 +45,14 @@ def _inline(data: Any) -> Iterator[tuple[int, str, str]]:
                     yield index, part, role
 
 
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    number, found = 2, name
-    while found in taken:
-        found, number = f"{name} {number}", number + 1
-    return found
+def _unused_name(name: str, taken: Mapping[str, Any]) -> str:
+    number, candidate = 2, name
+    while candidate in taken:
+        candidate, number = f"{name} {number}", number + 1
+    return candidate
 
 
-def _moved(
+def _moved_positions(
     places: Mapping[KeyPath, SourcePosition], old: KeyPath, new: KeyPath
 ) -> dict[KeyPath, SourcePosition]:
     return {
@@ -69,8 +69,8 @@ FLOOR = "min_effect"  # the limit of a positive control, and of nothing else
 RENUMBERED = ("tests", "known_duplicates")
 
 
-def merged(document: Document, suite: Document, names: set[str]) -> tuple[Document, int]:
-    """Return a spec's document with tests of a suite, and how many controls are among them."""
+def merge_suite(document: Document, suite: Document, names: set[str]) -> tuple[Document, int]:
+    """Return a spec's document with tests of a suite, and the number of controls among them."""
     merging = _Merging(own=document, suite=suite)
     merging.take_missing("title")
     merging.take_missing("layers")
@@ -82,18 +82,18 @@ def merged(document: Document, suite: Document, names: set[str]) -> tuple[Docume
 
 
 def named_tests(data: dict[str, Any]) -> dict[str, int]:
-    """Return the index of each test of a spec that has a name; of two namesakes the first."""
+    """Return the index of each named test of a spec; of duplicates, the first."""
     tests = data.get("tests")
-    found: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for index, test in enumerate(tests if isinstance(tests, list) else []):
         if isinstance(test, dict) and isinstance(test.get("name"), str):
-            found.setdefault(test["name"], index)
-    return found
+            indices.setdefault(test["name"], index)
+    return indices
 
 
 @dataclass(slots=True)
 class _Merging:
-    """A spec's data and places while those of a suite are put into them."""
+    """The data and positions of a spec while a suite is merged into it."""
 
     own: Document
     suite: Document
@@ -111,37 +111,37 @@ class _Merging:
         }
 
     def take_missing(self, key: str) -> None:
-        """Take what the spec does not say."""
+        """Take a key from the suite that the spec lacks."""
         if key not in self.data and key in self.suite.data:
             self.data[key] = self.suite.data[key]
             self._place(self.suite, (key,), (key,))
 
     def join_concepts(self) -> None:
-        """Put the suite's concepts before the spec's own, which win."""
-        own = self.data.get("concepts", {})
-        if not isinstance(own, dict):
+        """Add the suite's concepts; those of the spec take precedence."""
+        spec_concepts = self.data.get("concepts", {})
+        if not isinstance(spec_concepts, dict):
             return
-        theirs = self.suite.data["concepts"]
-        self.data["concepts"] = {**theirs, **own}
-        for name in theirs.keys() - own.keys():
+        suite_concepts = self.suite.data["concepts"]
+        self.data["concepts"] = {**suite_concepts, **spec_concepts}
+        for name in suite_concepts.keys() - spec_concepts.keys():
             self._place(self.suite, ("concepts", name), ("concepts", name))
 
     def join_duplicates(self) -> None:
-        """Put the suite's known duplicates before the spec's own."""
+        """Put the suite's known duplicates before those of the spec."""
         key = "known_duplicates"
-        theirs, own = self.suite.data.get(key, []), self.data.get(key, [])
-        if not isinstance(own, list):
+        theirs, ours = self.suite.data.get(key, []), self.data.get(key, [])
+        if not isinstance(ours, list):
             return
-        self.data[key] = [*theirs, *own]
+        self.data[key] = [*theirs, *ours]
         for index in range(len(theirs)):
             self._place(self.suite, (key, index), (key, index))
-        for index in range(len(own)):
+        for index in range(len(ours)):
             self._place(self.own, (key, index), (key, index + len(theirs)))
 
     def join_tests(self, names: set[str]) -> None:
-        """Put the drawn tests, with what the spec adds to them, before the spec's other tests."""
-        own = self.data.get("tests", [])
-        if not isinstance(own, list):
+        """Put the selected suite tests, with additions, before the other tests of the spec."""
+        spec_tests = self.data.get("tests", [])
+        if not isinstance(spec_tests, list):
             return
         adding = named_tests(self.data)
         tests: list[Any] = []
@@ -151,50 +151,50 @@ class _Merging:
                 addition = adding.get(test["name"])
                 added.add(addition)
                 tests.append(self._drawn(index, addition, len(tests)))
-        for index, test in enumerate(own):
+        for index, test in enumerate(spec_tests):
             if index not in added:
                 self._place(self.own, ("tests", index), ("tests", len(tests)))
                 tests.append(test)
         self.data["tests"] = tests
 
-    def _drawn(self, theirs: int, own: int | None, at: int) -> dict[str, Any]:
-        """Return a test of the suite with what the spec adds, and keep the places of its keys."""
-        added = self.data["tests"][own] if own is not None else {}
-        test = {**self.suite.data["tests"][theirs], **added}
+    def _drawn(self, suite_index: int, spec_index: int | None, at: int) -> dict[str, Any]:
+        """Return a suite test with the spec's additions, and record the positions of its keys."""
+        added = self.data["tests"][spec_index] if spec_index is not None else {}
+        test = {**self.suite.data["tests"][suite_index], **added}
         if test.get("control") == NONE:
             test["control"] = None
-        self._place(self.suite, ("tests", theirs), ("tests", at))
-        if own is not None:
+        self._place(self.suite, ("tests", suite_index), ("tests", at))
+        if spec_index is not None:
             for key in added:
                 self._forget(("tests", at, key))
-            self._place(self.own, ("tests", own), ("tests", at))
+            self._place(self.own, ("tests", spec_index), ("tests", at))
         limits = self._limits(test, at)
         is_positive = test.get("control") == "positive"
         if is_positive and "control" not in added and isinstance(limits, dict):
             # Without a floor a suite's control is measured only: what it needs is the user's word.
             is_positive = limits.get(FLOOR) is not None
-            test = test if is_positive else _unasked(test, has_limits=limits != {})
+            test = test if is_positive else _without_control(test, has_limits=limits != {})
         self.controls += is_positive
         return {**test, "limits": limits} if "limits" in test or limits != {} else test
 
     def _limits(self, test: dict[str, Any], at: int) -> Any:
-        """Return the limits of the choice that concern a test, and those of the spec's own test."""
-        own = test.get("limits", {})
+        """Return the limits that the suite selection and the spec give to a test."""
+        limits = test.get("limits", {})
         choice = self.data["suite"]
         given = choice.get("limits", {}) if isinstance(choice, dict) else {}
-        if not isinstance(own, dict):
-            return own
+        if not isinstance(limits, dict):
+            return limits
         is_positive = test.get("control") == "positive"
         shared = {key: value for key, value in given.items() if (key == FLOOR) == is_positive}
         path: KeyPath = ("tests", at, "limits")
         if shared and path not in self.places:
             self.places[path] = self._shown(self.own, ("suite", "limits"))
-        for key in shared.keys() - own.keys():
+        for key in shared.keys() - limits.keys():
             self.places[(*path, key)] = self._shown(self.own, ("suite", "limits", key))
-        return {key: value for key, value in {**shared, **own}.items() if value != NONE}
+        return {key: value for key, value in {**shared, **limits}.items() if value != NONE}
 
     def _place(self, source: Document, old: KeyPath, new: KeyPath) -> None:
-        """Take over the places of a value, which say where it stands in its own text."""
+        """Copy the positions of a value, with its path in the original text."""
         for path in source.places:
             if path[: len(old)] == old:
                 self.places[(*new, *path[len(old) :])] = self._shown(source, path)
@@ -207,7 +207,7 @@ class _Merging:
             del self.places[known]
 
 
-def _unasked(test: dict[str, Any], *, has_limits: bool) -> dict[str, Any]:
-    """Return a control as one that is measured only; with other limits it is a plain test."""
+def _without_control(test: dict[str, Any], *, has_limits: bool) -> dict[str, Any]:
+    """Return a positive control that is measured only, or a plain test if it has limits."""
     control = {} if has_limits else {"control": "idle"}
     return {key: value for key, value in test.items() if key != "control"} | control

@@ -1,4 +1,4 @@
-"""Models that the command line puts in the place of a spec's own."""
+"""Replace models of a spec by those given on the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_visualbias.errors import UsageError, without_secrets
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.fields import CALL, WHOLE_NAMES
 from pytest_visualbias.spec.model_entries import IN_MEMORY, PROGRAMS, SHIPPED_SOURCES
-from pytest_visualbias.spec.urls import is_url, miswritten
+from pytest_visualbias.spec.urls import explain_miswritten_url, is_url
 
 PAIR = {"before": "after", "after": "before"}
 
@@ -49,57 +49,57 @@ class Override:
 
     @property
     def shown(self) -> str:
-        """What a person may see of it."""
-        what = without_secrets(self.what)
-        return f"{self.source}:{what}" if self.source else what
+        """The override with secrets removed."""
+        target = without_secrets(self.what)
+        return f"{self.source}:{target}" if self.source else target
 
 
 def option_for(model: str) -> str:
-    """Return the option that puts another checkpoint into a model, as a shell takes it."""
+    """Return the option that replaces the checkpoint of a model, quoted for a shell."""
     if model in PAIR:
         return f"--visualbias-{model}=CHECKPOINT"
     return shlex.quote(f"--visualbias-model={model}=CHECKPOINT")
 
 
-def override_of(name: str, reference: str, folder: Path) -> Override:
-    """Return what a text such as ``timm:resnet50`` puts in the place of a model."""
-    source, separator, what = reference.partition(":")
+def parse_override(name: str, reference: str, folder: Path) -> Override:
+    """Parse a model override such as ``timm:resnet50``."""
+    source, separator, target = reference.partition(":")
     if not (separator and source in SHIPPED_SOURCES) or is_url(reference):
-        source, what = "", reference
-    if said := miswritten(what):
-        raise UsageError(f"the model '{name}': {said}")
-    if not what or (source == "factory" and not re.match(CALL, what)):
+        source, target = "", reference
+    if problem := explain_miswritten_url(target):
+        raise UsageError(f"the model '{name}': {problem}")
+    if not target or (source == "factory" and not re.match(CALL, target)):
         raise UsageError(
             f"'{reference}' is no model to put in the place of '{name}'",
             "give a PATH, timm:NAME, factory:module:function, embeddings:PATH, or another "
             "SOURCE:WHAT "
             f"({', '.join(SHIPPED_SOURCES)})",
         )
-    if _is_path(source, what) and not is_url(what):
-        what = str(folder / Path(what).expanduser())
-    elif source == "open_clip" and what.startswith(LOCAL):
-        what = f"{LOCAL}{folder / Path(what.removeprefix(LOCAL)).expanduser()}"
-    return Override(name=name, source=source or None, what=what)
+    if _is_path(source, target) and not is_url(target):
+        target = str(folder / Path(target).expanduser())
+    elif source == "open_clip" and target.startswith(LOCAL):
+        target = f"{LOCAL}{folder / Path(target.removeprefix(LOCAL)).expanduser()}"
+    return Override(name=name, source=source or None, what=target)
 
 
-def _is_path(source: str, what: str) -> bool:
+def _is_path(source: str, target: str) -> bool:
     if source == "transformers":
-        return what.startswith(FOLDERS)
+        return target.startswith(FOLDERS)
     return not source or MAIN_KEY[source] == "path"
 
 
-def apply(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
+def apply_overrides(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
     """Return the data of a spec with models replaced."""
     models = data.get("models") if isinstance(data, dict) else None
     if not overrides or not isinstance(models, dict):
         return data
     models = dict(models)
     for override in overrides:
-        models[override.name] = _replaced(models, override, file)
+        models[override.name] = _replace_model(models, override, file)
     return {**data, "models": models}
 
 
-def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
+def _replace_model(models: dict[str, Any], override: Override, file: str) -> Any:
     name = override.name
     entry = _entry_for(models, name)
     known = entry if isinstance(entry, dict) else {}
@@ -113,7 +113,7 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
             kept = {key: kept[key] for key in kept if key not in ("preprocess", "transform")}
         if override.source == known.get("source") == "embeddings" and "prefix" in known:
             kept["prefix"] = known["prefix"]  # where the sets lie in such a file
-        return {"source": override.source, **_main(override.source, override.what), **kept}
+        return {"source": override.source, **_main_keys(override.source, override.what), **kept}
     if entry is not None and not known:
         return entry  # not a mapping: a fault of the spec, and told as such
     if not known:
@@ -122,7 +122,7 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
             f"{did_you_mean(name, models)}, replace one by its name "
             f"(--visualbias-model=NAME=REF), or give SOURCE:WHAT ({', '.join(SHIPPED_SOURCES)})",
         )
-    if known.get("source") in ("embeddings", *PROGRAMS) or _is_of_folder(known):
+    if known.get("source") in ("embeddings", *PROGRAMS) or _has_folder_weights(known):
         return {**known, "path": override.what}
     if "adapter" in known:
         return {**known, "adapter": override.what}
@@ -136,15 +136,15 @@ def _replaced(models: dict[str, Any], override: Override, file: str) -> Any:
 
 
 def _entry_for(models: dict[str, Any], name: str) -> Any:
-    """Return the entry of a model, or that of the other end, which says what is alike."""
+    """Return the entry of a model, else that of its counterpart before or after."""
     entry = models.get(PAIR.get(name, name))
     if name in models or not isinstance(entry, dict):
         return models.get(name, entry)
     return {key: value for key, value in entry.items() if key != "growth_from"}
 
 
-def _is_of_folder(entry: dict[str, Any]) -> bool:
-    """Whether the weights of an entry are those of its folder."""
+def _has_folder_weights(entry: dict[str, Any]) -> bool:
+    """Return whether an entry uses the weights in its folder."""
     return (
         entry.get("source") == "transformers"
         and "path" in entry
@@ -152,11 +152,11 @@ def _is_of_folder(entry: dict[str, Any]) -> bool:
     )
 
 
-def _main(source: str, what: str) -> dict[str, str]:
-    """Return the keys of an entry that the text after a source fills."""
+def _main_keys(source: str, target: str) -> dict[str, str]:
+    """Return the keys of an entry that the text after the source fills."""
     if source == "transformers":
-        return {"path" if Path(what).is_absolute() else "name": what}
-    if source == "open_clip" and not what.startswith(WHOLE_NAMES) and "/" in what:
-        name, _, tag = what.partition("/")
+        return {"path" if Path(target).is_absolute() else "name": target}
+    if source == "open_clip" and not target.startswith(WHOLE_NAMES) and "/" in target:
+        name, _, tag = target.partition("/")
         return {"name": name, "pretrained": tag}
-    return {MAIN_KEY.get(source, "path"): what}
+    return {MAIN_KEY.get(source, "path"): target}

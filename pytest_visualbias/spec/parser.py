@@ -1,4 +1,4 @@
-"""From the text of a spec file to a checked spec, or to all of its faults at once."""
+"""Parse a spec file into a checked spec, or report all of its faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pytest_visualbias.errors import SpecError
 from pytest_visualbias.spec import overrides as model_overrides
-from pytest_visualbias.spec.consistency import inconsistencies, waiver_findings
+from pytest_visualbias.spec.consistency import find_inconsistencies, waiver_findings
 from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
 from pytest_visualbias.spec.hashing import digest_of_list, digest_of_text
 from pytest_visualbias.spec.merging import hoist_inline_texts
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.suites import StimulusRoot
     from pytest_visualbias.spec.yaml_document import Document, KeyPath, SpecFault
 
-NAMED = 2  # how long the path of one model, concept or test is
+DEPTH = 2  # how long the path of one model, concept or test is
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecFile:
-    """A checked spec with what it was read from."""
+    """A checked spec with its source."""
 
     spec: BiasSpec
     document: Document
@@ -44,22 +44,22 @@ class SpecFile:
 
     @functools.cached_property
     def positions(self) -> Mapping[str, int]:
-        """Positions of the tests in the spec by their names."""
+        """Positions of the tests by name."""
         return {test.name: position for position, test in enumerate(self.spec.tests)}
 
     def test_line(self, name: str) -> int:
-        """Return the one-based line on which the test of this name starts, or that of its suite."""
+        """Return the one-based line of a test, or of the suite that it comes from."""
         place = self.document.place(("tests", self.positions[name]))
         return self.document.place(("suite",)).line if place.file else place.line
 
     def check_day(self, today: dt.date) -> None:
-        """Refuse waivers that last too long from a day on."""
-        found = waiver_findings(self.spec, today)
-        if faults := [self.document.fault(path, message) for path, message in found]:
+        """Raise for waivers that expire too far after a day."""
+        findings = waiver_findings(self.spec, today)
+        if faults := [self.document.fault(path, message) for path, message in findings]:
             raise _spec_error(faults, self.file)
 
     def sentence(self, path: tuple[str | int, ...], message: str) -> str:
-        """Return a sentence about a path in this spec, with its place."""
+        """Return a message about a path in this spec, with its place."""
         return self.document.fault(path, message).sentence(self.file)
 
 
@@ -103,20 +103,20 @@ def parse_spec(
     document = hoist_inline_texts(drawn.document)
     if drawn.faults or drawn.suite_faults:
         raise SpecError([*_sentences([*faults, *drawn.faults], file), *drawn.suite_faults])
-    data = model_overrides.apply(document.data, overrides, file)
+    data = model_overrides.apply_overrides(document.data, overrides, file)
     try:
         spec = BiasSpec.model_validate(data)
     except ValidationError as error:
         given = dataclasses.replace(document, data=data)
         known = {fault.path for fault in faults}
-        found = [
+        explained = [
             fault
             for fault in explain_faults(given, BiasSpec, error.errors())
             if fault.path not in known
         ]
-        faults += [*found, *_beyond(given, [*faults, *found], has_baseline=has_baseline)]
+        faults += [*explained, *_remaining(given, [*faults, *explained], has_baseline=has_baseline)]
         raise _spec_error(faults, file) from None
-    findings = inconsistencies(spec, has_baseline=has_baseline)
+    findings = find_inconsistencies(spec, has_baseline=has_baseline)
     faults += [document.fault(path, message) for path, message in findings]
     if faults:
         raise _spec_error(faults, file)
@@ -131,10 +131,10 @@ def parse_spec(
     )
 
 
-def _beyond(
+def _remaining(
     document: Document, spec_faults: list[SpecFault], *, has_baseline: bool
 ) -> list[SpecFault]:
-    """Return what would still be wrong were the faults of single values mended."""
+    """Return contradictions that would remain if the faulty values were corrected."""
     paths = [fault.path for fault in spec_faults]
     try:
         spec = BiasSpec.model_validate(_without(document.data, (), set(paths)))
@@ -146,7 +146,7 @@ def _beyond(
         ]
     return [
         document.fault(path, message)
-        for path, message in inconsistencies(spec, has_baseline=has_baseline)
+        for path, message in find_inconsistencies(spec, has_baseline=has_baseline)
         if not any(_may_cause(other, path) for other in paths)
     ]
 
@@ -167,7 +167,7 @@ def _unknown_concepts(data: Any) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _may_cause(fault: KeyPath, path: KeyPath) -> bool:
-    """Whether a finding at a path may follow from leaving out the value at fault."""
+    """Return whether leaving out a faulty value may cause a finding."""
     if path[: len(fault)] == fault[: len(path)]:
         return True
     if fault[0] == "layers" and {"layers", "gated_layers", "prefix"} & {*path}:
@@ -175,13 +175,13 @@ def _may_cause(fault: KeyPath, path: KeyPath) -> bool:
     if fault[0] == "pairs":
         return True  # which models are gated is known only when they say it themselves
     # A model or a test is checked as a whole; only the concepts of a test stand alone.
-    is_beside = len(fault) > NAMED and path[:NAMED] == fault[:NAMED]
+    is_beside = len(fault) > DEPTH and path[:DEPTH] == fault[:DEPTH]
     return is_beside and not (fault[0] == "tests" and {"targets", "attributes"} & {*path})
 
 
 def _without(data: Any, path: KeyPath, left_out: set[KeyPath]) -> Any:
     # What tests refer to keeps its name, or they would seem to name something unknown.
-    if len(path) == NAMED and path[0] == "models" and any(path == p[:NAMED] for p in left_out):
+    if len(path) == DEPTH and path[0] == "models" and any(path == p[:DEPTH] for p in left_out):
         return {"source": "?"}
     if path in left_out:
         return "?"
@@ -201,6 +201,6 @@ def _spec_error(faults: list[SpecFault], file: str) -> SpecError:
 
 
 def _sentences(faults: list[SpecFault], file: str) -> list[str]:
-    """Return each sentence once: what a suite is given may be wrong for many of its tests."""
+    """Return each message once, as a fault of a suite may concern many of its tests."""
     ordered = sorted(faults, key=lambda fault: (fault.place.file, fault.place))
     return list(dict.fromkeys(fault.sentence(file) for fault in ordered))

@@ -1,4 +1,4 @@
-"""The schema of a spec: what may be written, as frozen values."""
+"""Define the schema of a spec."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Suite(Strict):
 
 
 # Where a word stands in a template.
-PLACE = "{}"
+PLACEHOLDER = "{}"
 
 
 def _word(value: str) -> str:
@@ -53,8 +53,10 @@ def _word(value: str) -> str:
 
 
 def _template(value: str) -> str:
-    if value.count(PLACE) != 1 or not value.isprintable():
-        raise ValueError(f"must be text in one line with one '{PLACE}', where the word stands")
+    if value.count(PLACEHOLDER) != 1 or not value.isprintable():
+        raise ValueError(
+            f"must be text in one line with one '{PLACEHOLDER}', where the word stands"
+        )
     return value
 
 
@@ -68,14 +70,14 @@ class ConceptWords(Strict):
     """A concept that a model reads as texts: one word is one stimulus."""
 
     text: Annotated[tuple[Word, ...], Field(strict=False, min_length=1)]
-    templates: Annotated[tuple[Template, ...], Field(strict=False, min_length=1)] = (PLACE,)
+    templates: Annotated[tuple[Template, ...], Field(strict=False, min_length=1)] = (PLACEHOLDER,)
 
     def prompts(self, word: str) -> tuple[str, ...]:
-        """Return what a model reads for a word, a text for each template."""
-        return tuple(template.replace(PLACE, word) for template in self.templates)
+        """Return the prompts of a word, one for each template."""
+        return tuple(template.replace(PLACEHOLDER, word) for template in self.templates)
 
 
-BROUGHT = ("concepts", "tests")
+SUITE_KEYS = ("concepts", "tests")
 DEFINITION = ("kind", "targets", "attributes", "prediction")
 ADDITION = "Addition"
 
@@ -83,44 +85,41 @@ ADDITION = "Addition"
 ROLES = ("TwoTargets", "OneTarget", "TwoAttributes", "OneAttribute")
 
 
-def with_additions(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema with two forms: a spec that has all of its own, and one with a suite."""
+def add_suite_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with two forms: a self-contained spec, and a spec with a suite."""
     tests = schema["properties"]["tests"]
     whole = tests["items"]
     addition = {"$ref": f"#/$defs/{ADDITION}"}
-    alone = {
-        "required": [*BROUGHT],
-        "properties": {"tests": {"items": {"required": ["kind"]}}},
-    }
+    alone = {"required": [*SUITE_KEYS], "properties": {"tests": {"items": {"required": ["kind"]}}}}
     return {
         **schema,
         "$defs": {
-            **_with_words(schema["$defs"]),
-            ADDITION: _addition(schema["$defs"]["IeatTest"]),
+            **_allow_words(schema["$defs"]),
+            ADDITION: _addition_schema(schema["$defs"]["IeatTest"]),
         },
         "properties": {
             **schema["properties"],
             "tests": {**tests, "items": {"anyOf": [whole, addition]}},
         },
-        "required": [key for key in schema["required"] if key not in BROUGHT],
+        "required": [key for key in schema["required"] if key not in SUITE_KEYS],
         "if": {"required": ["suite"]},
         "else": alone,
     }
 
 
-def _with_words(definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the definitions with sets of words allowed where a test names concepts."""
+def _allow_words(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the definitions with texts allowed where a test names concepts."""
     words = {"$ref": "#/$defs/ConceptWords"}
-    found = dict(definitions)
+    result = dict(definitions)
     for name in ROLES:
         roles = definitions[name]["properties"]
         named = {key: {"anyOf": [value, words]} for key, value in roles.items()}
-        found[name] = {**definitions[name], "properties": named}
-    return found
+        result[name] = {**definitions[name], "properties": named}
+    return result
 
 
-def _addition(test: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a test without what defines it."""
+def _addition_schema(test: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a test without the keys that define it."""
     keys = {key: value for key, value in test["properties"].items() if key not in DEFINITION}
     return {
         "type": "object",
@@ -225,5 +224,5 @@ class BiasSpec(Strict):
 
     @classmethod
     def model_json_schema(cls, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-        """Return the JSON Schema of what a person writes, of which a suite may bring a part."""
-        return with_additions(super().model_json_schema(*arguments, **keywords))
+        """Return the JSON Schema of a spec, of which a suite may provide a part."""
+        return add_suite_form(super().model_json_schema(*arguments, **keywords))

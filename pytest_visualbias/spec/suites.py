@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.consistency import inconsistencies_of_tests
+from pytest_visualbias.spec.consistency import find_test_inconsistencies
 from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
 from pytest_visualbias.spec.hashing import digest_of_text
-from pytest_visualbias.spec.merging import FLOOR, hoist_inline_texts, merged, named_tests
+from pytest_visualbias.spec.merging import FLOOR, hoist_inline_texts, merge_suite, named_tests
 from pytest_visualbias.spec.schema import Choice, Suite, SuiteChoice
 from pytest_visualbias.spec.yaml_document import Document, read_document
 
@@ -31,27 +31,27 @@ SUITE_SUFFIXES = (".suite.yaml", ".suite.yml")
 SUITES = "bias_specs"
 
 
-def shipped(folder: str) -> Path:
-    """Return a folder that ships: beside the package in a checkout, inside it in a wheel."""
+def shipped_folder(folder: str) -> Path:
+    """Return a shipped folder: next to the package in a checkout, inside it in a wheel."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "_shipped" / folder
     return inside if inside.is_dir() else package.parent / folder
 
 
 def suite_names() -> tuple[str, ...]:
-    """Return the names of the suites that ship."""
+    """Return the names of the shipped suites."""
     suffix = SUITE_SUFFIXES[0]
-    found = shipped(SUITES).glob(f"*{suffix}")
-    return tuple(sorted(path.name.removesuffix(suffix) for path in found))
+    paths = shipped_folder(SUITES).glob(f"*{suffix}")
+    return tuple(sorted(path.name.removesuffix(suffix) for path in paths))
 
 
 def suite_path(name: str) -> Path:
-    """Return the file of a suite that ships."""
-    return shipped(SUITES) / f"{name}{SUITE_SUFFIXES[0]}"
+    """Return the file of a shipped suite."""
+    return shipped_folder(SUITES) / f"{name}{SUITE_SUFFIXES[0]}"
 
 
 def data_folder() -> Path:
-    """Return the folder below which fetched stimuli are kept, a folder for each suite."""
+    """Return the folder of downloaded stimuli, which has a folder for each suite."""
     named = os.environ.get(DATA_VARIABLE)
     # The rules of XDG: what is not absolute does not count.
     shared = os.environ.get("XDG_DATA_HOME", "")
@@ -60,25 +60,25 @@ def data_folder() -> Path:
     return Path(os.path.expanduser(folder))  # noqa: PTH111 - pathlib's raises without a home
 
 
-def fetched(suite: str) -> Path:
-    """Return the folder in which the stimuli of a suite that ships are looked for."""
+def stimuli_folder(suite: str) -> Path:
+    """Return the folder of the downloaded stimuli of a shipped suite."""
     return data_folder() / suite
 
 
 # What a suite takes over, entry by entry, from the one that it extends.
-JOINED = ("concepts", "tags")
+MERGED_KEYS = ("concepts", "tags")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StimulusRoot:
-    """Where the stimuli of a suite are unless a spec says otherwise."""
+    """The default folder of a suite's stimuli."""
 
     suite: str
     folder: Path
     can_be_fetched: bool
 
-    def absence(self) -> str:
-        """Return the sentence about a folder that is not there."""
+    def missing_message(self) -> str:
+        """Return the message about a missing stimuli folder."""
         remedy = f"run 'visualbias fetch {self.suite}' or give" if self.can_be_fetched else "give"
         return (
             f"the stimuli of the suite '{self.suite}' are not in {self.folder}; {remedy} 'stimuli'"
@@ -87,7 +87,7 @@ class StimulusRoot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteFile:
-    """A checked suite with what it was read from."""
+    """A checked suite with its source."""
 
     name: str
     suite: Suite
@@ -96,50 +96,50 @@ class SuiteFile:
     digests: tuple[str, ...]
 
 
-def find_suite(name: str, *, folder: Path, shown: str) -> tuple[Path, str] | None:
-    """Return the file of a suite, and what it is called in sentences; None for an unknown name."""
+def find_suite(name: str, *, folder: Path, shown_in: str) -> tuple[Path, str] | None:
+    """Return the file of a suite and its display name; None for an unknown name."""
     if name.endswith(SUITE_SUFFIXES):
-        return folder / name, os.path.normpath(Path(shown, name)).replace(os.sep, "/")
+        return folder / name, os.path.normpath(Path(shown_in, name)).replace(os.sep, "/")
     path = suite_path(name)
     return (path, path.name) if name in suite_names() else None
 
 
 def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
     """Read and check a suite."""
-    text = _text(path, file)
-    document = hoist_inline_texts(_placed(read_document(text), file))
+    text = _read_text(path, file)
+    document = hoist_inline_texts(_with_file(read_document(text), file))
     faults = list(document.faults)
     if not document.complete or faults:
-        raise _error(faults, file)
+        raise _suite_error(faults, file)
     name = path.name.removesuffix(SUITE_SUFFIXES[0]).removesuffix(SUITE_SUFFIXES[1])
-    home = _home(document, path, name)
-    base = _base(document, path, file=file, may_extend=may_extend)
-    own = _mapping(document.data, "concepts")
-    homes = {**(base.homes if base is not None else {}), **dict.fromkeys(own, home)}
+    home = _root(document, path, name)
+    base = _read_base(document, path, file=file, may_extend=may_extend)
+    concepts = _mapping(document.data, "concepts")
+    homes = {**(base.homes if base is not None else {}), **dict.fromkeys(concepts, home)}
     if base is not None:
-        document = _extended(document, base.document)
+        document = _extend(document, base.document)
     return SuiteFile(
         name=name,
-        suite=_checked(document, file),
+        suite=_validate(document, file),
         document=document,
         homes=homes,
         digests=(digest_of_text(text), *(base.digests if base is not None else ())),
     )
 
 
-def _home(document: Document, path: Path, name: str) -> StimulusRoot:
-    """Return where the suite's own stimuli are."""
-    said = document.data.get("stimuli") if isinstance(document.data, dict) else None
-    if isinstance(said, str):
-        folder = Path(os.path.normpath(path.parent / said))
+def _root(document: Document, path: Path, name: str) -> StimulusRoot:
+    """Return the default folder of a suite's own stimuli."""
+    stimuli = document.data.get("stimuli") if isinstance(document.data, dict) else None
+    if isinstance(stimuli, str):
+        folder = Path(os.path.normpath(path.parent / stimuli))
         return StimulusRoot(suite=name, folder=folder, can_be_fetched=False)
     ships = path == suite_path(name)
     return StimulusRoot(
-        suite=name, folder=fetched(name) if ships else path.parent, can_be_fetched=ships
+        suite=name, folder=stimuli_folder(name) if ships else path.parent, can_be_fetched=ships
     )
 
 
-def _text(path: Path, file: str) -> str:
+def _read_text(path: Path, file: str) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -149,8 +149,8 @@ def _text(path: Path, file: str) -> str:
     raise SpecError([f"{file}:1:1: {message}"])
 
 
-def _placed(document: Document, file: str) -> Document:
-    """Return a document whose places say where they are, so that a spec can take them over."""
+def _with_file(document: Document, file: str) -> Document:
+    """Return a document whose positions name the file, so that a spec can copy them."""
     places = {
         path: dataclasses.replace(place, file=file, path=path)
         for path, place in document.places.items()
@@ -158,57 +158,57 @@ def _placed(document: Document, file: str) -> Document:
     return dataclasses.replace(document, places=places)
 
 
-def _base(document: Document, path: Path, *, file: str, may_extend: bool) -> SuiteFile | None:
-    """Return the suite that this one extends, where it does."""
+def _read_base(document: Document, path: Path, *, file: str, may_extend: bool) -> SuiteFile | None:
+    """Return the suite that a suite extends, if any."""
     name = document.data.get("extends") if isinstance(document.data, dict) else None
     if not isinstance(name, str):
         return None  # nothing, or of a wrong type, which validation tells
-    suite = find_suite(name, folder=path.parent, shown=os.path.dirname(file))  # noqa: PTH120 - shown
+    suite = find_suite(name, folder=path.parent, shown_in=os.path.dirname(file))  # noqa: PTH120 - shown
     if not may_extend:
         message = "this suite is extended itself; extend the one that it extends"
     elif suite is None:
         message = f"unknown suite '{name}'; {did_you_mean(name, suite_names())}"
     else:
         return read_suite(suite[0], file=suite[1], may_extend=False)
-    raise _error([document.fault(("extends",), message)], file)
+    raise _suite_error([document.fault(("extends",), message)], file)
 
 
 def _mapping(data: Any, key: str) -> dict[str, Any]:
-    found = data.get(key) if isinstance(data, dict) else None
-    return found if isinstance(found, dict) else {}
+    value = data.get(key) if isinstance(data, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
-def _extended(document: Document, base: Document) -> Document:
-    """Return the document with what it leaves to the other."""
+def _extend(document: Document, base: Document) -> Document:
+    """Return a document with the keys that it inherits from the suite it extends."""
     data = {**base.data, **document.data}
-    places = {path: place for path, place in base.places.items() if _is_left(path, document.data)}
-    for key in JOINED:
+    places = {path: place for path, place in base.places.items() if _inherits(path, document.data)}
+    for key in MERGED_KEYS:
         joined = {**_mapping(base.data, key), **_mapping(document.data, key)}
         if joined and isinstance(data[key], dict):
             data[key] = joined
     return dataclasses.replace(document, data=data, places={**places, **document.places})
 
 
-def _is_left(path: DataPath, own: dict[str, Any]) -> bool:
-    """Whether what stands at a path of the extended suite holds in the one that extends it."""
-    if not path or path[0] not in own:
+def _inherits(path: DataPath, data: dict[str, Any]) -> bool:
+    """Return whether a value of the extended suite also holds in the extending suite."""
+    if not path or path[0] not in data:
         return bool(path)
-    return path[0] in JOINED and len(path) > 1 and path[1] not in _mapping(own, str(path[0]))
+    return path[0] in MERGED_KEYS and len(path) > 1 and path[1] not in _mapping(data, str(path[0]))
 
 
-def _checked(document: Document, file: str) -> Suite:
+def _validate(document: Document, file: str) -> Suite:
     try:
         suite = Suite.model_validate(document.data)
     except ValidationError as error:
-        raise _error(explain_faults(document, Suite, error.errors()), file) from None
+        raise _suite_error(explain_faults(document, Suite, error.errors()), file) from None
     faults = [document.fault(path, message) for path, message in _inconsistencies(suite)]
     if faults:
-        raise _error(faults, file)
+        raise _suite_error(faults, file)
     return suite
 
 
 def _inconsistencies(suite: Suite) -> Iterator[Finding]:
-    yield from inconsistencies_of_tests(suite)
+    yield from find_test_inconsistencies(suite)
     for index, test in enumerate(suite.tests):
         for key in ("limits", "growth_from"):
             if key in test.model_fields_set:
@@ -219,7 +219,7 @@ def _inconsistencies(suite: Suite) -> Iterator[Finding]:
                 yield ("tests", index, "tags", position), message
 
 
-def _error(faults: list[SpecFault], file: str) -> SpecError:
+def _suite_error(faults: list[SpecFault], file: str) -> SpecError:
     def order(fault: SpecFault) -> SourcePosition:
         return fault.place
 
@@ -230,14 +230,14 @@ DEFINITION = frozenset({"kind", "targets", "attributes", "prediction"})
 
 
 class _SuiteSelector(BaseModel):
-    """The one key of a spec that must be understood before the others."""
+    """The `suite` key of a spec, which is read before the others."""
 
     suite: Choice | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteSelection:
-    """A spec's document with what its suite adds."""
+    """The document of a spec with the tests of its suite."""
 
     document: Document
     homes: Mapping[str, StimulusRoot] = field(default_factory=dict)
@@ -256,26 +256,26 @@ def select_from_suites(document: Document, *, file: str, folder: pathlib.Path) -
         faults = explain_faults(document, _SuiteSelector, error.errors())
         return SuiteSelection(document=document, faults=tuple(faults))
     choice = chosen if isinstance(chosen, SuiteChoice) else SuiteChoice(name=str(chosen))
-    found = find_suite(choice.name, folder=folder, shown=os.path.dirname(file))  # noqa: PTH120
-    if found is None:
+    suite_file = find_suite(choice.name, folder=folder, shown_in=os.path.dirname(file))  # noqa: PTH120
+    if suite_file is None:
         hint = did_you_mean(choice.name, suite_names())
         message = f"unknown suite '{choice.name}'; {hint} (a path ends in '.suite.yaml')"
         path: KeyPath = ("suite", "name") if choice is chosen else ("suite",)
         return SuiteSelection(document=document, faults=(document.fault(path, message),))
     try:
-        suite = read_suite(found[0], file=found[1])
+        suite = read_suite(suite_file[0], file=suite_file[1])
     except SpecError as error:
         return SuiteSelection(document=document, suite_faults=tuple(error.faults))
-    faults = [document.fault(path, message) for path, message in _wrong(document, suite, choice)]
+    faults = [document.fault(path, message) for path, message in _unknown(document, suite, choice)]
     if faults:
         return SuiteSelection(document=document, faults=tuple(faults))
-    return _drawn(document, suite, choice)
+    return _select_tests(document, suite, choice)
 
 
-def _wrong(
+def _unknown(
     document: Document, suite: SuiteFile, choice: SuiteChoice
 ) -> Iterator[tuple[KeyPath, str]]:
-    """Yield what is chosen and not there."""
+    """Yield selected tests and tags that the suite does not have."""
     names = [test.name for test in suite.suite.tests]
     tags = sorted({tag for test in suite.suite.tests for tag in test.tags})
     for key, word, known in (("tags", "tag", tags), ("tests", "test", names)):
@@ -292,10 +292,10 @@ def _wrong(
             yield ("tests", index, "name"), f"{message} Otherwise add 'kind' and 'targets'"
 
 
-def _drawn(document: Document, suite: SuiteFile, choice: SuiteChoice) -> SuiteSelection:
-    own = document.data.get("concepts")
-    known = {*own} if isinstance(own, dict) else set()
-    whole, controls = merged(document, suite.document, _names(document, suite, choice))
+def _select_tests(document: Document, suite: SuiteFile, choice: SuiteChoice) -> SuiteSelection:
+    concepts = document.data.get("concepts")
+    known = {*concepts} if isinstance(concepts, dict) else set()
+    whole, controls = merge_suite(document, suite.document, _names(document, suite, choice))
     faults: tuple[SpecFault, ...] = ()
     if choice.limits.min_effect is not None and not controls:
         message = "is for positive controls, and no test drawn is one; remove it or draw one"
@@ -310,7 +310,7 @@ def _drawn(document: Document, suite: SuiteFile, choice: SuiteChoice) -> SuiteSe
 
 
 def _names(document: Document, suite: SuiteFile, choice: SuiteChoice) -> set[str]:
-    """Return the names of the tests to draw: chosen ones, and those that the spec adds to."""
+    """Return the names of the selected tests and of those that the spec adds to."""
     tests = suite.suite.tests
     if choice.tags is None and choice.tests is None:
         return {test.name for test in tests}

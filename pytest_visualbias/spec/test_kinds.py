@@ -15,7 +15,7 @@ from pytest_visualbias.spec.fields import (
     Name,
     NameOrNames,
     Names,
-    Said,
+    NonBlankText,
     Sides,
     Strict,
     TagName,
@@ -24,7 +24,7 @@ from pytest_visualbias.spec.fields import (
 
 
 def concepts_of(test: BiasTest) -> dict[str, str]:
-    """Return the concept of every role of a test, in the order ``X, Y, A, B``."""
+    """Return the concept of every role of a test, in the order X, Y, A, B."""
     parts = [part for part in (test.targets, test.attributes) if part is not None]
     return {role: name for part in parts for role, name in part if name is not None}
 
@@ -90,13 +90,13 @@ class Accept(Strict):
     max_effect: Limit | None = None
     max_gap: Limit | None = None
     max_growth: Limit | None = None
-    reason: Said
+    reason: NonBlankText
     until: Day
     models: Names | None = None
     layers: Names | None = None
 
     def sizes(self, limits: Limits) -> dict[str, float]:
-        """Return what is accepted by the kind of limit."""
+        """Return the accepted sizes by kind of limit."""
         max_effect, max_gap = self.max_effect, self.max_gap
         if isinstance(limits, OutcomeLimits):
             max_effect, max_gap = None, max_effect if max_gap is None else max_gap
@@ -104,7 +104,7 @@ class Accept(Strict):
         return {kind: value for kind, value in sizes.items() if value is not None}
 
     def speaks_of(self, model: str, layer: str) -> bool:
-        """Whether it is about a model at a layer."""
+        """Return whether the waiver covers a model at a layer."""
         return (self.models is None or model in self.models) and (
             self.layers is None or layer in self.layers
         )
@@ -130,7 +130,7 @@ RATES: dict[str, str] = {
 
 
 def class_text(index: int | str, name: str = "") -> str:
-    """Return a class as people read it: its number, its name, or both."""
+    """Return a class for messages: its number, its name, or both."""
     if isinstance(index, str):
         return f"class '{index}'"
     return f"class {index} ('{name}')" if name else f"class {index}"
@@ -156,7 +156,7 @@ class Prediction(Strict):
         return self.rate != "score"
 
     def counts(self, name: str) -> bool:
-        """Whether an image counts, by its name: a path with slashes."""
+        """Return whether an image counts, by its name, a path with slashes."""
         if self.rate not in CONDITIONAL:
             return True
         return self.is_positive(name) == (self.rate == "tpr")
@@ -339,5 +339,5 @@ AnyTest = Annotated[
 
 
 def part_of(role: str) -> Literal["targets", "attributes"]:
-    """Return the part of a test in which the concept of a role stands."""
+    """Return the part of a test that holds a role."""
     return "targets" if role in Targets.model_fields else "attributes"

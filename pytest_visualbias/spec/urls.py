@@ -1,4 +1,4 @@
-"""URLs in the place of paths, shown without what is secret in them."""
+"""Parse URLs, and hide their secrets."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NEAR = ("file", "local", "memory")
 
 
 def is_url(text: str) -> bool:
-    """Whether a text that stands for a path is a URL."""
+    """Return whether a text is a URL and not a path."""
     return URL.match(text) is not None
 
 
-def miswritten(text: str) -> str:
-    """Return what is to be said of a text that lacks a slash to be a URL; nothing of others."""
+def explain_miswritten_url(text: str) -> str:
+    """Return the message about a URL that lacks a slash; nothing for other texts."""
     if ONE_SLASH.match(text) is None:
         return ""
     scheme, _, rest = text.partition(":/")
@@ -43,16 +43,16 @@ def miswritten(text: str) -> str:
     return f"'{re.sub(':/+', ':/', meant, count=1)}' is no URL; did you mean {meant}?"
 
 
-def place(text: str) -> Path | Url:
-    """Return the path, or the URL, that a text means."""
-    if said := miswritten(text):
-        raise UsageError(said)
+def to_path(text: str) -> Path | Url:
+    """Return the path or URL that a text names."""
+    if problem := explain_miswritten_url(text):
+        raise UsageError(problem)
     return Url(text) if is_url(text) else Path(text)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Url:
-    """A URL; as text it is shown without user, password, query and signature."""
+    """A URL; as text it has no user, password, query or signature."""
 
     text: str
 
@@ -69,14 +69,14 @@ class Url:
 
     @property
     def shown(self) -> str:
-        """The URL for people and reports."""
+        """The URL with secrets removed."""
         return without_secrets(self.text.partition("?")[0])
 
     @property
-    def lasting(self) -> str:
-        """What of it says which content is meant: no password, and no signature, which changes."""
+    def without_signature(self) -> str:
+        """The URL without password and signature, which may change for the same content."""
         head, _, query = self.text.partition("?")
-        lasting = "&".join(one for one in query.split("&") if not SIGNING.match(one))
+        lasting = "&".join(part for part in query.split("&") if not SIGNING.match(part))
         return PASSWORD.sub(r"\1@", head) + (f"?{lasting}" if lasting else "")
 
     @property
@@ -91,25 +91,25 @@ class Url:
 
     @property
     def scheme(self) -> str:
-        """What stands before ``://``."""
+        """The scheme, before ``://``."""
         return self.text.partition("://")[0].lower()
 
     @property
     def has_password(self) -> bool:
-        """Whether a name and a password, or two keys, stand before its host."""
+        """Whether the URL contains a user and password."""
         return PASSWORD.search(self.text.partition("?")[0]) is not None
 
     @property
     def is_near(self) -> bool:
-        """Whether it can be reached without a network."""
+        """Whether the URL can be read without a network."""
         return self.scheme in NEAR
 
     @property
     def has_magic(self) -> bool:
-        """Whether it is a pattern; ``?`` begins a query."""
+        """Whether the path is a glob pattern."""
         path = self.text.partition("?")[0].partition("://")[2].partition("/")[2]
         return any(sign in path for sign in "*[")
 
     def resolve(self) -> Url:
-        """Return itself, as a path would return where it leads."""
+        """Return the URL itself, as `Path.resolve` does for absolute paths."""
         return self

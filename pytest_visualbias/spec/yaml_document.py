@@ -1,4 +1,4 @@
-"""Strict YAML: a text to plain data and the place of every value."""
+"""Parse strict YAML into plain data and the position of every value."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SourcePosition:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpecFault:
-    """One mistake in a spec: its path, where that stands, and what to do."""
+    """A mistake in a spec: its path, position and message."""
 
     path: KeyPath
     place: SourcePosition
@@ -57,13 +57,13 @@ class SpecFault:
     def sentence(self, file: str) -> str:
         """Return ``file:line:column: where: what; what to do``."""
         path = self.place.path or self.path
-        what = f"{where(path)}: {self.message}" if path else self.message
-        return legible(f"{self.place.file or file}:{self.place.line}:{self.place.column}: {what}")
+        text = f"{format_path(path)}: {self.message}" if path else self.message
+        return legible(f"{self.place.file or file}:{self.place.line}:{self.place.column}: {text}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """The plain data of a text, the place of every path in it, and its faults."""
+    """The plain data of a text, the position of every path, and its faults."""
 
     data: Any
     places: Mapping[KeyPath, SourcePosition]
@@ -71,12 +71,12 @@ class Document:
     complete: bool = True
 
     def place(self, path: KeyPath) -> SourcePosition:
-        """Return the place of `path`, or of the nearest enclosing value that has one."""
+        """Return the position of a path, or of the nearest enclosing value with a position."""
         for end in range(len(path), -1, -1):
             if path[:end] in self.places:
-                found = self.places[path[:end]]
-                whole = (*found.path, *path[end:]) if found.path else ()
-                return dataclasses.replace(found, path=whole)
+                position = self.places[path[:end]]
+                whole = (*position.path, *path[end:]) if position.path else ()
+                return dataclasses.replace(position, path=whole)
         return SourcePosition(line=1, column=1)
 
     def fault(self, path: KeyPath, message: str) -> SpecFault:
@@ -84,13 +84,13 @@ class Document:
         return SpecFault(path=path, place=self.place(path), message=message)
 
 
-def where(path: KeyPath) -> str:
-    """Return a path as a reader says it: ``tests[0].limits.max_effect``."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_named(part)}" for part in path)
+def format_path(path: KeyPath) -> str:
+    """Return a path as text: ``tests[0].limits.max_effect``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_quote(part)}" for part in path)
     return text.removeprefix(".")
 
 
-def _named(key: str) -> str:
+def _quote(key: str) -> str:
     return key if key.strip() else f"'{key}'"
 
 
@@ -135,7 +135,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Builder:
-    """Puts events together; `take` returns False where reading on makes no sense."""
+    """Builds data from parser events; `take` returns False if reading cannot go on."""
 
     root: Any = None
     places: dict[KeyPath, SourcePosition] = field(default_factory=dict)
@@ -164,7 +164,7 @@ class _Builder:
         return True
 
     def blame(self, path: KeyPath, mark: _Mark | None, message: str) -> None:
-        self.faults.append(SpecFault(path=path, place=_place(mark), message=message))
+        self.faults.append(SpecFault(path=path, place=_position(mark), message=message))
 
     def _path(self) -> KeyPath:
         if not self.stack:
@@ -217,17 +217,17 @@ class _Builder:
             first = self.places[path].line
             message = f"the key stands twice, first in line {first}; remove one"
             self.blame(path, event.start_mark, message)
-        self.places[path] = _place(event.start_mark)
+        self.places[path] = _position(event.start_mark)
         top.key = event.value
 
     def _add(self, value: object, mark: _Mark | None) -> None:
         if not self.stack:
             self.root = value
-            self.places[()] = _place(mark)
+            self.places[()] = _position(mark)
             return
         top = self.stack[-1]
         if isinstance(top.value, list):
-            self.places[(*top.path, len(top.value))] = _place(mark)
+            self.places[(*top.path, len(top.value))] = _position(mark)
             top.value.append(value)
         elif top.key is not None:
             top.value[top.key] = value
@@ -242,7 +242,7 @@ class _Builder:
             self.blame(path, event.start_mark, message)
 
 
-def _place(mark: _Mark | None) -> SourcePosition:
+def _position(mark: _Mark | None) -> SourcePosition:
     if mark is None:
         return SourcePosition(line=1, column=1)
     return SourcePosition(line=mark.line + 1, column=mark.column + 1)

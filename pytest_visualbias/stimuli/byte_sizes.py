@@ -1,4 +1,4 @@
-"""Numbers of bytes as people write and read them."""
+"""Parse and format numbers of bytes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b)", re.IGNORECASE | 
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that a text such as ``500MB``, ``1.5 GB`` or ``2GiB`` means."""
-    found = PATTERN.fullmatch(text.strip())
-    if found is None:
+    """Parse a number of bytes such as ``500MB``, ``1.5 GB`` or ``2GiB``."""
+    match = PATTERN.fullmatch(text.strip())
+    if match is None:
         raise ValueError(f"'{text}' is not a size; write one such as 500MB or 2GB")
-    number, prefix, is_binary = found.groups()
+    number, prefix, is_binary = match.groups()
     power = " kmgt".index(prefix.lower()) if prefix else 0
     return int(float(number) * (1024 if is_binary else STEP) ** power)
 
 
-def shown_size(size: int) -> str:
-    """Return a number of bytes for people, such as ``1.3 GB``."""
+def format_size(size: int) -> str:
+    """Format a number of bytes, such as ``1.3 GB``."""
     last = len(UNITS) - 1
     power = next(
         power for power in range(len(UNITS)) if round(size / STEP**power, 1) < STEP or power == last

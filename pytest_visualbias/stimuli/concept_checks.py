@@ -1,4 +1,4 @@
-"""Check the sets of a spec: sizes, overlaps and groups."""
+"""Check the stimuli of concepts: sizes, overlaps and groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_visualbias.errors import printable
 from pytest_visualbias.spec.hashing import digest_of_list
 from pytest_visualbias.spec.schema import ConceptFiles, ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of, part_of
-from pytest_visualbias.stimuli.resolve import IMAGE_SUFFIXES, Stimulus, by_label, unlabelled
+from pytest_visualbias.stimuli.resolve import IMAGE_SUFFIXES, Stimulus, split_by_label, unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def groups_path(spec: BiasSpec, concept: str) -> KeyPath | None:
-    """Return the path of the pattern that groups the images of a concept, if there is one."""
+    """Return the path of the pattern that groups the images of a concept, if any."""
     files = spec.concepts[concept]
     if isinstance(files, ConceptWords):
         return None
@@ -36,35 +36,37 @@ def groups_path(spec: BiasSpec, concept: str) -> KeyPath | None:
 
 
 def groups_of(spec: BiasSpec, stimuli: StimulusSet) -> tuple[str | None, ...] | None:
-    """Return the group of each image, None for one without; nothing for a set without groups."""
+    """Return the group of each image, None if it has none; None for a set without groups."""
     path = groups_path(spec, stimuli.concept)
     if path is None:
         return None
     files = spec.concepts[stimuli.concept]
     pattern = files.groups if isinstance(files, ConceptFiles) and files.groups else spec.groups
-    found = (re.fullmatch(pattern or "", _stem(stimulus.name)) for stimulus in stimuli.stimuli)
-    return tuple(None if match is None else match[1] or None for match in found)
+    matches = (re.fullmatch(pattern or "", _stem(stimulus.name)) for stimulus in stimuli.stimuli)
+    return tuple(None if match is None else match[1] or None for match in matches)
 
 
 def ungrouped(spec: BiasSpec, stimuli: StimulusSet) -> list[str]:
-    """Return the names of the images that the pattern does not match."""
+    """Return the names of the images that the group pattern does not match."""
     groups = groups_of(spec, stimuli) or ()
-    return [one.name for one, group in zip(stimuli.stimuli, groups, strict=False) if not group]
+    return [image.name for image, group in zip(stimuli.stimuli, groups, strict=False) if not group]
 
 
-def grouped(spec: BiasSpec, stimuli: StimulusSet) -> StimulusSet:
-    """Return a set of which every group is one stimulus, in the order of their names."""
+def group_stimuli(spec: BiasSpec, stimuli: StimulusSet) -> StimulusSet:
+    """Return a set with one stimulus per group, ordered by name."""
     groups = groups_of(spec, stimuli)
     if groups is None:
         return stimuli
     members: dict[str, list[Stimulus]] = {}
-    for one, group in zip(stimuli.stimuli, groups, strict=True):
-        members.setdefault(group or one.name, []).append(one)
+    for image, group in zip(stimuli.stimuli, groups, strict=True):
+        members.setdefault(group or image.name, []).append(image)
     joined = tuple(
         Stimulus(
             name=group,
             digest=digest_of_list(["group", group, *(member.digest for member in members[group])]),
-            identity=digest_of_list(["group", group, *(one.identity for one in members[group])]),
+            identity=digest_of_list(
+                ["group", group, *(image.identity for image in members[group])]
+            ),
             members=len(members[group]),
         )
         for group in sorted(members)
@@ -75,8 +77,8 @@ def grouped(spec: BiasSpec, stimuli: StimulusSet) -> StimulusSet:
 def shared_groups(
     spec: BiasSpec, sets: Mapping[str, StimulusSet]
 ) -> dict[tuple[str, str], list[str]]:
-    """Return the groups that two roles of a test share, by the pair of roles."""
-    names = {role: {*(groups_of(spec, one) or ())} - {None} for role, one in sets.items()}
+    """Return the groups that two roles of a test share, by pair of roles."""
+    names = {role: {*(groups_of(spec, stimuli) or ())} - {None} for role, stimuli in sets.items()}
     shared = {
         pair: sorted(group for group in names[pair[0]] & names[pair[1]] if group)
         for pair in itertools.combinations(sets, 2)
@@ -89,13 +91,13 @@ def _stem(name: str) -> str:
     return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
 
-SHOWN = 5
+MAX_LISTED = 5
 FIRST = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetFinding:
-    """Something about the sets of a spec: its path, the sentence, and whether it is a fault."""
+    """A finding about the stimuli of a spec: its path, message, and whether it is a fault."""
 
     path: KeyPath
     message: str
@@ -103,18 +105,18 @@ class SetFinding:
 
 
 def set_findings(spec: BiasSpec, sets: Mapping[str, StimulusSet]) -> Iterator[SetFinding]:
-    """Yield what is wrong with, or worth knowing about, the sets of a spec."""
+    """Yield faults and warnings about the stimuli of a spec."""
     used = {concept for test in spec.tests for concept in concepts_of(test).values()}
     for concept in sorted(used & sets.keys()):
-        yield from _of_set(spec, sets[concept])
+        yield from _check_set(spec, sets[concept])
     for index, test in enumerate(spec.tests):
         roles = concepts_of(test)
         if all(concept in sets for concept in roles.values()):
             chosen = {role: sets[concept] for role, concept in roles.items()}
-            yield from _of_test(spec, ("tests", index), test, chosen)
+            yield from _check_test(spec, ("tests", index), test, chosen)
 
 
-def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[SetFinding]:
+def _check_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[SetFinding]:
     path: KeyPath = ("concepts", stimuli.concept)
     if not stimuli.stimuli:
         hint = "put images into its folder or correct 'path' and 'pattern'"
@@ -127,27 +129,27 @@ def _of_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[SetFinding]:
         )
         yield SetFinding(path=pattern, message=message, is_fault=True)
     if stimuli.others:
-        names = _list(stimuli.others)
+        names = _format_list(stimuli.others)
         message = f"left out, not being images by their names: {names}; move them away"
         yield SetFinding(path=path, message=message, is_fault=False)
     groups: dict[str, list[Stimulus]] = {}
     for stimulus in stimuli.stimuli:
         groups.setdefault(stimulus.digest, []).append(stimulus)
     same = [group for group in groups.values() if len(group) > 1]
-    unknown = [group for group in same if not any(is_known(spec, one) for one in group)]
+    unknown = [group for group in same if not any(is_listed(spec, stimulus) for stimulus in group)]
     if unknown:
-        names = _list(map(_same, unknown))
+        names = _format_list(map(_format_duplicates, unknown))
         yield _duplicate(spec, path, f"the same {stimuli.noun} twice in the set: {names}")
 
 
-def _of_test(
+def _check_test(
     spec: BiasSpec, path: KeyPath, test: BiasTest, sets: Mapping[str, StimulusSet]
 ) -> Iterator[SetFinding]:
     if all(sets.values()):  # an empty one is a fault of its own
         for key, message in unlabelled(test, sets):
             part = ("prediction", key) if key == "label" else (part_of(key), key)
             yield SetFinding(path=(*path, *part), message=printable(message), is_fault=True)
-        inside, outside = by_label(test, sets)
+        inside, outside = split_by_label(test, sets)
         if inside and not outside:
             message = (
                 "every image is of the class, so the test cannot show whether the classifier tells "
@@ -156,21 +158,21 @@ def _of_test(
             yield SetFinding(path=(*path, "prediction", "label"), message=message, is_fault=False)
     for (first, second), groups in shared_groups(spec, sets).items():
         message = (
-            f"{first} and {second} share {_list(groups)}: a group must be in one set of a test "
-            "only; correct 'groups', or the sets"
+            f"{first} and {second} share {_format_list(groups)}: a group must be in one set of a "
+            "test only; correct 'groups', or the sets"
         )
         yield SetFinding(path=(*path, part_of(second)), message=message, is_fault=True)
     for first, second in itertools.combinations(sets, 2):
-        shared = _shared(sets[first], sets[second])
+        shared = _shared_stimuli(sets[first], sets[second])
         noun = sets[first].noun
         if shared and (first, second) in test.apart:
             message = (
-                f"{first} and {second} share {_list(map(_pair, shared))}; "
+                f"{first} and {second} share {_format_list(map(_format_pair, shared))}; "
                 f"{'an' if noun == 'image' else 'a'} {noun} must be in one of them only"
             )
             yield SetFinding(path=(*path, part_of(second)), message=message, is_fault=True)
-        elif unknown := [pair for pair in shared if not any(is_known(spec, p) for p in pair)]:
-            names = _list(map(_pair, unknown))
+        elif unknown := [pair for pair in shared if not any(is_listed(spec, p) for p in pair)]:
+            names = _format_list(map(_format_pair, unknown))
             message = f"the same {noun} in target {first} and attribute {second}: {names}"
             yield _duplicate(spec, path, message)
 
@@ -181,30 +183,30 @@ def _duplicate(spec: BiasSpec, path: KeyPath, message: str) -> SetFinding:
     return SetFinding(path=path, message=f"{message}; {remedy}", is_fault=is_fault)
 
 
-def _shared(first: StimulusSet, second: StimulusSet) -> list[tuple[Stimulus, Stimulus]]:
-    found = {stimulus.digest: stimulus for stimulus in second.stimuli}
-    return [(one, found[one.digest]) for one in first.stimuli if one.digest in found]
+def _shared_stimuli(first: StimulusSet, second: StimulusSet) -> list[tuple[Stimulus, Stimulus]]:
+    others = {image.digest: image for image in second.stimuli}
+    return [(image, others[image.digest]) for image in first.stimuli if image.digest in others]
 
 
-def _pair(pair: tuple[Stimulus, Stimulus]) -> str:
-    return " = ".join(dict.fromkeys(one.name for one in pair))
+def _format_pair(pair: tuple[Stimulus, Stimulus]) -> str:
+    return " = ".join(dict.fromkeys(stimulus.name for stimulus in pair))
 
 
-def _same(group: list[Stimulus]) -> str:
-    """Return the names of one image, the first few where they are many."""
-    more = f" = {len(group) - SHOWN} more" if len(group) > SHOWN else ""
-    return " = ".join(one.name for one in group[:SHOWN]) + more
+def _format_duplicates(group: list[Stimulus]) -> str:
+    """Return the names of identical images, at most five."""
+    more = f" = {len(group) - MAX_LISTED} more" if len(group) > MAX_LISTED else ""
+    return " = ".join(stimulus.name for stimulus in group[:MAX_LISTED]) + more
 
 
-def is_known(spec: BiasSpec, stimulus: Stimulus) -> bool:
-    """Whether a spec says that an image may stand twice."""
+def is_listed(spec: BiasSpec, stimulus: Stimulus) -> bool:
+    """Return whether `known_duplicates` lists an image."""
     file = stimulus.name.rpartition("/")[2]
     names = (stimulus.name, file, file.rpartition(".")[0])
     return any(fnmatchcase(name, known) for name in names for known in spec.known_duplicates)
 
 
-def _list(names: Iterable[str]) -> str:
-    """Return names in one line, the first few where they are many, always printable."""
-    shown = [printable(name) for name in names]
-    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return ", ".join(shown[:SHOWN]) + more
+def _format_list(names: Iterable[str]) -> str:
+    """Return at most five names on one line, always printable."""
+    listed = [printable(name) for name in names]
+    more = f" and {len(listed) - MAX_LISTED} more" if len(listed) > MAX_LISTED else ""
+    return ", ".join(listed[:MAX_LISTED]) + more

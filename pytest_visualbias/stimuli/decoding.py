@@ -1,4 +1,4 @@
-"""From a file to the RGB image that a person sees."""
+"""Decode image files to RGB."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DECODING = "2"
 
 # Programs and drawings, which Pillow hands to Ghostscript or to the system to be run.
-RUN = frozenset({"EMF", "EPS", "WMF"})
+EXECUTABLE_FORMATS = frozenset({"EMF", "EPS", "WMF"})
 
 # What makes an image upright, by its EXIF orientation.
 ROTATIONS = {
@@ -34,24 +34,24 @@ ROTATIONS = {
 }
 
 # The filters of warnings are shared by all threads.
-_ONE_AT_A_TIME = threading.Lock()
+_WARNINGS_LOCK = threading.Lock()
 
 
 def decode(path: Path, content: bytes | None = None) -> Image.Image:
-    """Return the image of a file in RGB."""
+    """Decode an image file to upright RGB."""
     try:
         # By its bytes alone: Pillow forgets the orientation of some TIFFs that it opens by name.
         content = path.read_bytes() if content is None else content
         try:
-            return _decoded(content)
+            return _decode_bytes(content)
         except Image.DecompressionBombWarning:
             raise
         except Warning:  # odd metadata, where the user's filters make warnings errors
-            with _ONE_AT_A_TIME, warnings.catch_warnings():
+            with _WARNINGS_LOCK, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return _decoded(content)
+                return _decode_bytes(content)
     except UnidentifiedImageError:
-        raise StimulusError(*_what_instead(content), place=str(path)) from None
+        raise StimulusError(*_explain_unreadable(content), place=str(path)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f}"
         raise StimulusError(
@@ -63,16 +63,16 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
         ) from None
 
 
-def _decoded(content: bytes) -> Image.Image:
+def _decode_bytes(content: bytes) -> Image.Image:
     with Image.open(io.BytesIO(content)) as image:
         _refuse_bomb(image)
         _refuse_program(image)
         image.load()
         _refuse_unknown_range(image)
-        return _rgb(_upright(image))
+        return _rgb(_apply_orientation(image))
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _apply_orientation(image: Image.Image) -> Image.Image:
     # Only the orientation is read: Pillow's exif_transpose writes the metadata back, and fails
     # where another tag has a type that it cannot write.
     method = ROTATIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -86,7 +86,7 @@ def _refuse_bomb(image: Image.Image) -> None:
 
 
 def _refuse_program(image: Image.Image) -> None:
-    if image.format in RUN:
+    if image.format in EXECUTABLE_FORMATS:
         raise ValueError(f"it is {image.format}, which is run and not decoded; save it as PNG")
 
 
@@ -98,7 +98,7 @@ def _refuse_unknown_range(image: Image.Image) -> None:
         raise ValueError(f"its greys are {kind} numbers of no known range; save it in 8 bits")
 
 
-def _what_instead(content: bytes | None) -> tuple[str, str]:
+def _explain_unreadable(content: bytes | None) -> tuple[str, str]:
     """Return what a file is instead of an image, and what to do."""
     if not content:
         return "is empty", "replace the file"

@@ -24,15 +24,15 @@ VERSION = 1
 # As git does: an edit within one tick of the file system's clock leaves the times as they are, so
 # what was hashed this soon after a change is hashed again. The coarsest clock has ticks of 2 s.
 SETTLED_NS = 2_000_000_000
-MOST = 200_000
-PATIENCE = 10.0
+MAX_ENTRIES = 200_000
+LOCK_TIMEOUT_S = 10.0
 Stamp: TypeAlias = tuple[int, ...]
 Entry: TypeAlias = tuple[Stamp, str]
 
 
 @dataclass(kw_only=True, slots=True)
 class DigestCache:
-    """Digests by path, trusted while size, times and inode of the file are what they were."""
+    """Digests by path, valid while size, times and inode of the file are unchanged."""
 
     file: Path | None = None
     rehash: bool = False
@@ -42,16 +42,16 @@ class DigestCache:
 
     @classmethod
     def inside(cls, folder: Path | None, *, rehash: bool = False) -> DigestCache:
-        """Return the digests that are kept in a cache folder, if there is one."""
+        """Return the digest cache of a cache folder."""
         return cls(file=None if folder is None else folder / MEMO, rehash=rehash)
 
     def of(self, path: Path) -> str:
-        """Return the sha256 of a file's bytes, in hex, reading them only where it must."""
+        """Return the sha256 of a file's bytes, in hex; read the file only if it changed."""
         # Both are taken before the bytes, so that an edit meanwhile is later than either.
-        moment, stamp = self.clock(), _stamp(path)
+        moment, stamp = self.clock(), _file_stamp(path)
         name = str(path.absolute())
-        if (found := self._find(name)) is not None and found[0] == stamp:
-            return found[1]
+        if (entry := self._find(name)) is not None and entry[0] == stamp:
+            return entry[1]
         digest = digest_of_file(path)
         _, modified, changed, _ = stamp
         if max(modified, changed) <= moment - SETTLED_NS:
@@ -59,14 +59,14 @@ class DigestCache:
         return digest
 
     def save(self) -> None:
-        """Write what was hashed beside what others wrote; a folder that refuses costs time only."""
+        """Add the new digests to the file; ignore errors, which cost time only."""
         if self.file is None or not self._fresh:
             return
         # filelock has a NotImplementedError for file systems without locks.
         with contextlib.suppress(OSError, NotImplementedError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(f"{self.file}.lock", timeout=PATIENCE):
-                _write(self.file, _merged(_read(self.file), self._fresh))
+            with filelock.FileLock(f"{self.file}.lock", timeout=LOCK_TIMEOUT_S):
+                _write(self.file, _merge(_read(self.file), self._fresh))
             self._known, self._fresh = {**(self._known or {}), **self._fresh}, {}
 
     def _find(self, name: str) -> Entry | None:
@@ -75,25 +75,25 @@ class DigestCache:
         return self._fresh.get(name) or self._known.get(name)
 
 
-def _stamp(path: Path) -> Stamp:
-    said = path.stat()
+def _file_stamp(path: Path) -> Stamp:
+    status = path.stat()
     # Setting the time of modification back changes the other one; a renamed file has its inode.
-    return said.st_size, said.st_mtime_ns, said.st_ctime_ns, said.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _merged(old: Mapping[str, Entry], fresh: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Return both, the fresh last; what is gone, and the oldest of too many, are left out."""
+def _merge(old: Mapping[str, Entry], fresh: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Join old and fresh digests; drop deleted files and the oldest of too many."""
     kept = {
         name: entry
         for name, entry in old.items()
         # Path.exists raises where a folder must not be entered.
         if name not in fresh and os.path.exists(name)  # noqa: PTH110
     }
-    return dict([*kept.items(), *fresh.items()][-MOST:])
+    return dict([*kept.items(), *fresh.items()][-MAX_ENTRIES:])
 
 
 def _read(file: Path) -> dict[str, Entry]:
-    """Return what a file holds: nothing where it is missing, damaged or not ours to read."""
+    """Return the digests in a file; none if it is missing, damaged or unreadable."""
     try:
         stored = json.loads(file.read_text(encoding="ascii"))
         files = stored["files"]
@@ -105,7 +105,7 @@ def _read(file: Path) -> dict[str, Entry]:
 
 
 def _write(file: Path, files: Mapping[str, Entry]) -> None:
-    """Write a file so that it is there with all of its bytes or not at all."""
+    """Write a file atomically."""
     content = {"version": VERSION, "sha256": digest_of_mapping(files), "files": files}
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=MEMO, suffix=".part")
     try:

@@ -1,4 +1,4 @@
-"""What is known about the files of a suite's stimuli: names, places, digests; never an image."""
+"""Parse manifests of a suite's stimuli: paths, URLs and digests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from pytest_visualbias.errors import SpecError, printable
-from pytest_visualbias.spec.suites import shipped
+from pytest_visualbias.spec.suites import shipped_folder
 
 UNKNOWN = "-"
 COLUMNS = 4
@@ -17,7 +17,7 @@ WANTED = "path, URL, sha256 and size, separated by tabs, '-' for what is not kno
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestEntry:
-    """One file of the stimuli."""
+    """A file of the stimuli."""
 
     path: str
     url: str | None
@@ -28,25 +28,25 @@ class ManifestEntry:
 
     @property
     def folder(self) -> str:
-        """The set that it belongs to."""
+        """The folder of the file."""
         return self.path.rpartition("/")[0]
 
 
 def manifest_name(suite: str) -> str:
-    """Return the file of the manifest of a suite, as people see it."""
+    """Return the file name of a suite's manifest."""
     return f"{suite}.tsv"
 
 
 def read_manifest(suite: str) -> tuple[ManifestEntry, ...]:
-    """Return the files of a suite that ships; none where nothing is known of them."""
-    path = shipped("data") / "manifests" / manifest_name(suite)
+    """Return the files in the manifest of a shipped suite; none if it has no manifest."""
+    path = shipped_folder("data") / "manifests" / manifest_name(suite)
     if not path.is_file():
         return ()
     return parse_manifest(path.read_text(encoding="utf-8"), file=path.name)
 
 
 def parse_manifest(text: str, *, file: str) -> tuple[ManifestEntry, ...]:
-    """Return the files that the text of a manifest lists."""
+    """Parse the text of a manifest."""
     entries: list[ManifestEntry] = []
     faults: list[str] = []
     for number, raw in enumerate(text.split("\n"), 1):

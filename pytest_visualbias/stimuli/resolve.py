@@ -25,48 +25,50 @@ if TYPE_CHECKING:
     from pytest_visualbias.stimuli.remote.mirror import Mirror
 
 
-def counted(test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, StimulusSet]:
-    """Return the images of each role that count."""
-    asked = test.prediction
-    if asked is None:
+def counted_stimuli(test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, StimulusSet]:
+    """Return the images of each role that the rate counts."""
+    prediction = test.prediction
+    if prediction is None:
         return dict(sets)
-    return {role: _chosen(one, asked.counts) for role, one in sets.items()}
+    return {role: _filter(stimuli, prediction.counts) for role, stimuli in sets.items()}
 
 
-def by_label(
+def split_by_label(
     test: BiasTest, sets: Mapping[str, StimulusSet]
 ) -> tuple[list[StimulusSet], list[StimulusSet]]:
-    """Return the images that are of the class, and the others, as sets of which none is empty."""
-    asked = test.prediction
-    if asked is None or not asked.labels:
+    """Return the images of the class and the others, without empty sets."""
+    prediction = test.prediction
+    if prediction is None or not prediction.labels:
         return [], []
-    inside = [_chosen(one, asked.is_positive) for one in sets.values()]
-    outside = [_chosen(one, lambda name: not asked.is_positive(name)) for one in sets.values()]
-    return [one for one in inside if len(one)], [one for one in outside if len(one)]
+    inside = [_filter(stimuli, prediction.is_positive) for stimuli in sets.values()]
+    outside = [
+        _filter(stimuli, lambda name: not prediction.is_positive(name)) for stimuli in sets.values()
+    ]
+    return [*filter(len, inside)], [*filter(len, outside)]
 
 
-def _chosen(stimuli: StimulusSet, is_chosen: Callable[[str], bool]) -> StimulusSet:
+def _filter(stimuli: StimulusSet, is_chosen: Callable[[str], bool]) -> StimulusSet:
     chosen = tuple(stimulus for stimulus in stimuli.stimuli if is_chosen(stimulus.name))
     return dataclasses.replace(stimuli, stimuli=chosen)
 
 
 def unlabelled(test: BiasTest, sets: Mapping[str, StimulusSet]) -> Iterator[tuple[str, str]]:
-    """Yield the role and the sentence of sets that lack the images that a rate counts."""
-    asked = test.prediction
-    if asked is None or not asked.labels:
+    """Yield role and message for sets without the images that a rate needs."""
+    prediction = test.prediction
+    if prediction is None or not prediction.labels:
         return
-    folders = " or ".join(f"'{label}'" for label in asked.labels)
-    names = [stimulus.name for one in sets.values() for stimulus in one.stimuli]
-    if not any(map(asked.is_positive, names)):
+    folders = " or ".join(f"'{label}'" for label in prediction.labels)
+    names = [stimulus.name for stimuli in sets.values() for stimulus in stimuli.stimuli]
+    if not any(map(prediction.is_positive, names)):
         message = f"no image lies in a folder {folders}; correct 'label', or the sets"
         yield "label", message
         return
-    for role, one in counted(test, sets).items():
-        if not len(one):
-            lies = "lies in" if asked.rate == "tpr" else "lies outside"
+    for role, stimuli in counted_stimuli(test, sets).items():
+        if not len(stimuli):
+            lies = "lies in" if prediction.rate == "tpr" else "lies outside"
             message = (
-                f"no image of '{one.concept}' {lies} a folder {folders}, so it has no "
-                f"{asked.what}; add images or correct 'label'"
+                f"no image of '{stimuli.concept}' {lies} a folder {folders}, so it has no "
+                f"{prediction.what}; add images or correct 'label'"
             )
             yield role, message
 
@@ -113,18 +115,18 @@ class StimulusSet:
 
     @property
     def noun(self) -> str:
-        """What one of them is called."""
+        """The word for one stimulus of the set."""
         return "word" if self.templates else "image"
 
 
 def concept_files(concept: str | ConceptFiles) -> ConceptFiles:
-    """Return the long form of a concept."""
+    """Return a concept as `ConceptFiles`."""
     return ConceptFiles(path=concept) if isinstance(concept, str) else concept
 
 
-def chosen_files(files: ConceptFiles, folder: Path) -> list[Path]:
-    """Return the files in a folder that a concept means, as `resolve_concept` finds them."""
-    return _find(files, folder)[0]
+def select_files(files: ConceptFiles, folder: Path) -> list[Path]:
+    """Return the files of a concept in a folder."""
+    return _find_files(files, folder)[0]
 
 
 def resolve_concept(
@@ -138,7 +140,7 @@ def resolve_concept(
     files = concept_files(concept)
     folder = root / files.path
     try:
-        paths, others = _find(files, folder)
+        paths, others = _find_files(files, folder)
         stimuli = tuple(_stimulus(path, root, digest(path)) for path in paths)
     except OSError as error:
         raise StimulusError(
@@ -148,7 +150,7 @@ def resolve_concept(
     except (NotImplementedError, ValueError) as error:
         # pathlib's, about absolute patterns and names that no file can have
         raise StimulusError(f"{folder}: {error}", "correct 'path', 'pattern' or 'files'") from None
-    return StimulusSet(concept=name, stimuli=stimuli, others=tuple(_shown(path) for path in others))
+    return StimulusSet(concept=name, stimuli=stimuli, others=tuple(map(_display, others)))
 
 
 def resolve_words(name: str, concept: ConceptWords) -> StimulusSet:
@@ -161,7 +163,7 @@ def resolve_words(name: str, concept: ConceptWords) -> StimulusSet:
     return StimulusSet(concept=name, stimuli=tuple(stimuli), templates=concept.templates)
 
 
-def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
+def _find_files(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
     if files.files is not None:
         return [folder / name for name in files.files], []
     if not folder.is_dir():
@@ -170,16 +172,16 @@ def _find(files: ConceptFiles, folder: Path) -> tuple[list[Path], list[Path]]:
         remedy = correction(folder, "correct the path or fetch the stimuli")
         raise StimulusError(f"the folder {folder} does not exist", remedy)
     if files.pattern is not None:
-        found = [path for path in folder.glob(files.pattern) if _is_file(path)]
+        paths = [path for path in folder.glob(files.pattern) if _is_file(path)]
     else:
-        found = list(folder.iterdir())
-    visible = [path for path in _by_name(found) if not _is_clutter(path.relative_to(folder))]
+        paths = list(folder.iterdir())
+    visible = [path for path in _by_name(paths) if not _is_clutter(path.relative_to(folder))]
     images = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path)]
     chosen = {*images}
     return images, [path for path in visible if path not in chosen]
 
 
-def _shown(path: Path) -> str:
+def _display(path: Path) -> str:
     return f"{path.name}/" if path.is_dir() else path.name
 
 
@@ -198,14 +200,14 @@ def _is_clutter(path: Path) -> bool:
 
 
 def _stimulus(path: Path, root: Path, digest: str) -> Stimulus:
-    shown = path.relative_to(root) if path.is_relative_to(root) else path
+    relative = path.relative_to(root) if path.is_relative_to(root) else path
     # Reports are UTF-8; the name of a file need not be.
-    name = os.fsencode(shown.as_posix()).decode("utf-8", "backslashreplace")
+    name = os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
     return Stimulus(name=name, digest=digest, identity=digest, path=path)
 
 
 def fetch_concept(concept: str | ConceptFiles, root: Path | Url, mirror: Mirror) -> Path:
-    """Return the local root of a concept's images, with them below it."""
+    """Return the local folder of a concept's images, downloaded if needed."""
     files = concept_files(concept)
     if is_url(files.path):
         raise StorageError(f"{Url(files.path)} is no path", "write URLs as 'stimuli', the root")
@@ -226,5 +228,5 @@ def fetch_concept(concept: str | ConceptFiles, root: Path | Url, mirror: Mirror)
 def _chosen_files(files: ConceptFiles, folder: Path) -> list[Path]:
     # What is wrong with a pattern or a folder is said when the set is resolved.
     with contextlib.suppress(NotImplementedError, StimulusError, ValueError):
-        return chosen_files(files, folder)
+        return select_files(files, folder)
     return []

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pytest_visualbias.embeddings.extraction import AHEAD, extract
 from pytest_visualbias.errors import EncoderError, StimulusError
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.stimuli.resolve import Stimulus
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.spec.schema import LayerPoint
 
-LAYERS = (layer_point("pooled", "pooled"), layer_point("layer1", "layer1"))
+LAYERS = (parse_layer_point("pooled", "pooled"), parse_layer_point("layer1", "layer1"))
 
 
 class FakeEncoder:

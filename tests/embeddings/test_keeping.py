@@ -12,13 +12,13 @@ from pytest_visualbias.embeddings import extraction
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.extraction import LARGEST, CacheWriter, DiskBackedRows
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-POOLED = layer_point("pooled", "pooled")
-FLAT = layer_point("flat", "layer1:flatten")
+POOLED = parse_layer_point("pooled", "pooled")
+FLAT = parse_layer_point("flat", "layer1:flatten")
 KEYS = {"pooled": ("1" * 64, "2" * 64), "flat": ("3" * 64, "4" * 64)}
 
 

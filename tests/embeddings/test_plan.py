@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from pytest_visualbias.embeddings.request import EmbeddingRequest, distinct_requests, merge_requests
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 
@@ -40,7 +40,7 @@ def test_nothing_is_needed_for_no_sets() -> None:
 def a_want(images: str, *layers: tuple[str, str]) -> EmbeddingRequest:
     stimuli = distinct_requests([a_set("one", *((f"{one}.png", one) for one in images))])
     return EmbeddingRequest(
-        stimuli=stimuli, points=tuple(layer_point(name, at) for name, at in layers)
+        stimuli=stimuli, points=tuple(parse_layer_point(name, at) for name, at in layers)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_visualbias.stimuli.byte_sizes import parse_size, shown_size
+from pytest_visualbias.stimuli.byte_sizes import format_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_what_means_no_size_is_refused_in_a_sentence(text: str) -> None:
     ],
 )
 def test_sizes_are_shown_with_four_digits_at_most(size: int, text: str) -> None:
-    assert shown_size(size) == text
+    assert format_size(size) == text

@@ -19,7 +19,7 @@ from pytest_visualbias.embeddings.engines.plan import Outcome, Wish
 from pytest_visualbias.embeddings.engines.worker import Fault, Order, Part, Rows
 from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest
 from pytest_visualbias.models.encoder import Context, Identity
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import TimmModel
 from pytest_visualbias.stimuli.resolve import Stimulus
 
@@ -47,7 +47,9 @@ def a_wish(
 ) -> Wish:
     """Return what a model wants of a network of this name."""
     layers = layers or ("pooled",)
-    want = EmbeddingRequest(stimuli=images, points=tuple(layer_point(one, one) for one in layers))
+    want = EmbeddingRequest(
+        stimuli=images, points=tuple(parse_layer_point(one, one) for one in layers)
+    )
     identity = Identity(label=network, facts={"name": network}, is_whole=is_whole)
     context = Context(folder=Path(), project=Path())
     return Wish(

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from pytest_visualbias.embeddings.embed_model import CacheLookup
 from pytest_visualbias.embeddings.engines.plan import Wish, aligned, apart, tasks_of, units_of
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from tests.engines.conftest import a_wish, stimuli
 
 IMAGES = stimuli(10)
 
 
 def known(missing: int, *layers: str) -> CacheLookup:
-    points = tuple(layer_point(name, name) for name in layers)
+    points = tuple(parse_layer_point(name, name) for name in layers)
     return CacheLookup(vectors={}, notes={}, missing=stimuli(missing), points=points)
 
 

@@ -18,7 +18,7 @@ from pytest_visualbias.embeddings.engines.worker import Fault, Order, Part, Work
 from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest
 from pytest_visualbias.models.encoder import Context, Encoder, Identity
 from pytest_visualbias.models.identity import identify_factory
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.model_entries import FactoryModel
 from pytest_visualbias.stimuli.resolve import Stimulus
@@ -48,7 +48,7 @@ def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
         {"source": "factory", "call": "small:network", "random_init": 2, "transform": {"size": 16}}
     )
     context = Context(folder=tmp_path, project=tmp_path, device="cpu", threads=1)
-    want = EmbeddingRequest(stimuli=(), points=tuple(layer_point(one, one) for one in LAYERS))
+    want = EmbeddingRequest(stimuli=(), points=tuple(parse_layer_point(one, one) for one in LAYERS))
     identity = identify_factory(entry, context)[1]
     job = EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want)
     return Order(key="1", job=job, batch_size=2)

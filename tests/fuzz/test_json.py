@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_visualbias.errors import BaselineError, FetchError, ReportError, SpecError, UsageError
-from pytest_visualbias.evaluation.baseline.entries import entry_key, entry_of
-from pytest_visualbias.evaluation.baseline.files import (
+from pytest_visualbias.evaluation.baseline.entry import entry_key, entry_of
+from pytest_visualbias.evaluation.baseline.file import (
     MARK,
     VERSION,
     Contents,

@@ -14,7 +14,7 @@ from pytest_visualbias.errors import EncoderError, SpecError, UsageError
 from pytest_visualbias.evaluation.preflight import preflight
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.spec.model_entries import FactoryModel, TimmModel
-from pytest_visualbias.spec.overrides import override_of
+from pytest_visualbias.spec.overrides import parse_override
 from pytest_visualbias.spec.parser import SpecFile, read_spec
 from pytest_visualbias.spec.suites import read_suite
 from tests.fuzz.effort import PLACE, SENTENCE, bounded, cases, in_time
@@ -153,7 +153,7 @@ def test_models_of_the_command_line_are_put_in_or_refused(
     folder: Path, text: str, name: str, what: str
 ) -> None:
     try:
-        override = override_of(name, what, folder)
+        override = parse_override(name, what, folder)
     except UsageError as error:
         bounded(error, SENTENCE)
         return

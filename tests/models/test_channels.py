@@ -12,7 +12,7 @@ import torch
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.models.preprocessing import declared
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import ProgramModel, Transform
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ def test_a_program_of_whole_numbers_and_channels_last(
         expected = Whole().eval()(torch.from_numpy(np.stack(pixels)))[0].flatten(1).numpy()
     inputs = [encoder.prepare(image) for image in images]
     inner = next(name for name in encoder.layers() if "Relu" in name)
-    found = encoder.encode(inputs, [layer_point(name, name) for name in ("embedding", inner)])
+    found = encoder.encode(inputs, [parse_layer_point(name, name) for name in ("embedding", inner)])
     np.testing.assert_allclose(found["embedding"], expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found[inner], expected, rtol=1e-4, atol=1e-6)
-    alone = encoder.encode(inputs, [layer_point("pooled", "pooled")])
+    alone = encoder.encode(inputs, [parse_layer_point("pooled", "pooled")])
     np.testing.assert_allclose(alone["pooled"], expected, rtol=1e-4, atol=1e-6)
     assert "label" not in encoder.layers()
 
@@ -116,7 +116,7 @@ def test_an_exported_program_of_whole_numbers_and_channels_last(
         expected = Whole().eval()(torch.from_numpy(np.stack(pixels)))[0].flatten(1).numpy()
     name = next(name for name in encoder.layers() if name.startswith("output"))
     inputs = [encoder.prepare(image) for image in images]
-    found = encoder.encode(inputs, [layer_point(name, name)])[name]
+    found = encoder.encode(inputs, [parse_layer_point(name, name)])[name]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(EncoderError, match="uint8"):
         opened(context, tmp_path / "whole.pt2", mean=[0.5] * 3, std=[0.5] * 3)
@@ -137,7 +137,7 @@ def test_an_exported_program_of_floats_and_channels_last(
         expected = Whole().eval()(batch)[0].flatten(1).numpy()
     name = next(name for name in encoder.layers() if name.startswith("output"))
     inputs = [encoder.prepare(image) for image in images]
-    found = encoder.encode(inputs, [layer_point(name, name)])[name]
+    found = encoder.encode(inputs, [parse_layer_point(name, name)])[name]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
@@ -159,7 +159,7 @@ def test_a_program_of_any_height_and_width_has_its_channels_last(
     encoder = opened(context, tmp_path / "folded.pt2")
     inputs = [encoder.prepare(image) for image in images]
     name = next(name for name in encoder.layers() if name.startswith("output"))
-    found = encoder.encode(inputs, [layer_point(name, name)])[name]
+    found = encoder.encode(inputs, [parse_layer_point(name, name)])[name]
     plain = np.stack(inputs).transpose(0, 2, 3, 1).mean((1, 2)) @ np.ones((3, 5))
     np.testing.assert_allclose(found, plain, rtol=1e-4, atol=1e-5)
 

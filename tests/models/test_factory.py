@@ -12,7 +12,7 @@ import torch
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.factory import open_factory
 from pytest_visualbias.models.identity import identify_factory
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import FactoryModel
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_a_module_is_found_in_the_project_its_src_or_beside_the_spec(
 
 
 def _pooled() -> Any:  # noqa: ANN401
-    return layer_point("pooled", "pooled")
+    return parse_layer_point("pooled", "pooled")
 
 
 def test_nothing_is_left_on_the_path(opened: Opened, context: Context) -> None:
@@ -351,7 +351,7 @@ class TestAnotherNumberOfClasses:
     ) -> None:
         saved("head")
         encoder = opened("vb_nets:make", checkpoint="ten.pt", arguments={"end": "head"})
-        point = layer_point(layer, layer)
+        point = parse_layer_point(layer, layer)
         with pytest.raises(EncoderError, match=rf"'{layer}': .+ 10 classes, the network's 2"):
             encoder.encode([encoder.prepare(images[0])], [point])
         assert layer not in encoder.layers()

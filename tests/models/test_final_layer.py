@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Context, InMemory, StatesReadOut, find_source
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import InMemoryModel, ProgramModel
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def read_out(encoder: Encoder) -> ReadOut:
 
 
 def read(encoder: Encoder, images: list[Image.Image], *layers: str) -> dict[str, np.ndarray]:
-    points = [layer_point(name, name) for name in layers]
+    points = [parse_layer_point(name, name) for name in layers]
     return encoder.encode([encoder.prepare(image) for image in images], points)
 
 

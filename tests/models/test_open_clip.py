@@ -14,7 +14,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import find_source
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import OpenClipModel
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def opened(context: Context, **keys: Any) -> Encoder:  # noqa: ANN401
 
 
 def read(encoder: Encoder, images: list[Image.Image], *layers: str) -> dict[str, np.ndarray]:
-    points = [layer_point(name, name) for name in layers]
+    points = [parse_layer_point(name, name) for name in layers]
     return encoder.encode([encoder.prepare(image) for image in images], points)
 
 

@@ -16,7 +16,7 @@ import torch
 from pytest_visualbias.embeddings.extraction import check_network
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import find_source
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import ProgramModel
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def opened(context: Context, path: Path, **keys: Any) -> Encoder:  # noqa: ANN40
 
 
 def read(encoder: Encoder, images: list[Image.Image], *layers: str) -> dict[str, np.ndarray]:
-    points = [layer_point(name, name) for name in layers]
+    points = [parse_layer_point(name, name) for name in layers]
     return encoder.encode([encoder.prepare(image) for image in images], points)
 
 
@@ -213,7 +213,7 @@ def test_a_program_saved_while_training_is_refused(
     """Dropout makes its vectors random, and batch normalization makes them of their company."""
     encoder = opened(context, library / f"training.{suffix}")
     with pytest.raises(EncoderError, match="another vector in another pass"):
-        check_network(encoder, [layer_point("logits", "logits")])
+        check_network(encoder, [parse_layer_point("logits", "logits")])
 
 
 @pytest.mark.parametrize("count", [2, 5])
@@ -227,7 +227,7 @@ def test_batch_normalization_left_in_training_mode_is_refused(
     compiled(path, net, count=count, free=False)
     encoder = opened(context, path)
     with pytest.raises(EncoderError, match="another vector beside other images"):
-        check_network(encoder, [layer_point("pooled", "pooled")])
+        check_network(encoder, [parse_layer_point("pooled", "pooled")])
 
 
 @pytest.mark.parametrize("suffix", ["ts", "onnx"])
@@ -251,7 +251,7 @@ def test_so_it_is_where_the_batch_is_free(context: Context, tmp_path: Path, suff
             )
     encoder = opened(context, path)
     with pytest.raises(EncoderError, match="another vector beside other images"):
-        check_network(encoder, [layer_point("pooled", "pooled")])
+        check_network(encoder, [parse_layer_point("pooled", "pooled")])
 
 
 def test_a_program_whose_int8_is_scaled_by_the_pass_is_measured(

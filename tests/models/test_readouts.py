@@ -15,7 +15,7 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.factory import open_factory
 from pytest_visualbias.models.identity import identify_factory, identify_timm
 from pytest_visualbias.models.timm import open_timm
-from pytest_visualbias.spec.effective_settings import expand, layer_point
+from pytest_visualbias.spec.effective_settings import expand_layers, parse_layer_point
 from pytest_visualbias.spec.model_entries import FactoryModel, TimmModel
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def save(context: Context, weights: dict[str, torch.Tensor]) -> None:
 
 
 def encode(encoder: TorchEncoder, images: list[Image.Image], *layers: str) -> dict[str, np.ndarray]:
-    points = [layer_point(layer, layer) for layer in layers]
+    points = [parse_layer_point(layer, layer) for layer in layers]
     return encoder.encode([encoder.prepare(image) for image in images], points)
 
 
@@ -358,7 +358,7 @@ class TestTokens:
         self, opened: Opened, images: list[Image.Image]
     ) -> None:
         encoder = opened("vit_tiny_patch16_224")
-        names = (*expand("blocks.{0..11}"), *expand("blocks.{0..11}:cls"))
+        names = (*expand_layers("blocks.{0..11}"), *expand_layers("blocks.{0..11}:cls"))
         found = encode(encoder, images[:2], *names)
         model = made("vit_tiny_patch16_224")
         with torch.inference_mode():

@@ -21,7 +21,7 @@ from timm.models import save_for_hf
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import find_source
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import TimmModel, TorchvisionModel, TransformersModel
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def opened(context: Context, source: str = "timm", **keys: Any) -> Encoder:  # n
 
 def read(encoder: Encoder, images: list[Image.Image], layer: str = "pooled") -> np.ndarray:
     batch = [encoder.prepare(image) for image in images]
-    vectors: np.ndarray = encoder.encode(batch, [layer_point(layer, layer)])[layer]
+    vectors: np.ndarray = encoder.encode(batch, [parse_layer_point(layer, layer)])[layer]
     return vectors
 
 

@@ -14,7 +14,7 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.loaded_network import LoadedNetwork, read_outs
 from pytest_visualbias.models.preprocessing import as_facts, declared
 from pytest_visualbias.models.torch_encoder import TorchEncoder
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import Transform
 
 if TYPE_CHECKING:
@@ -96,23 +96,25 @@ def encoder_of(module: torch.nn.Module, **keys: Any) -> TorchEncoder:  # noqa: A
 def test_such_a_network_is_refused(kind: str, layer: str) -> None:
     encoder = encoder_of(Net(UNSTEADY[kind]))
     with pytest.raises(EncoderError, match="another vector"):
-        check_network(encoder, [layer_point(layer, layer)])
+        check_network(encoder, [parse_layer_point(layer, layer)])
 
 
 @pytest.mark.parametrize("kind", STEADY)
 def test_another_is_not(kind: str) -> None:
-    check_network(encoder_of(Net(STEADY[kind])), [layer_point("pooled", "pooled")])
+    check_network(encoder_of(Net(STEADY[kind])), [parse_layer_point("pooled", "pooled")])
 
 
 def test_what_is_not_read_may_be_random() -> None:
     encoder = encoder_of(Net(UNSTEADY["random patches"]))
-    check_network(encoder, [layer_point("conv", "conv")])
+    check_network(encoder, [parse_layer_point("conv", "conv")])
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_fewer_bits_are_measured(precision: str) -> None:
     encoder = encoder_of(Net(STEADY["nothing"]), precision=precision)
-    check_network(encoder, [layer_point("pooled", "pooled"), layer_point("logits", "logits")])
+    check_network(
+        encoder, [parse_layer_point("pooled", "pooled"), parse_layer_point("logits", "logits")]
+    )
 
 
 def test_int8_is_measured() -> None:
@@ -121,4 +123,4 @@ def test_int8_is_measured() -> None:
         small = torch.ao.quantization.quantize_dynamic(
             Net(STEADY["nothing"]).eval(), {torch.nn.Linear}, dtype=torch.qint8
         )
-    check_network(encoder_of(small), [layer_point("logits", "logits")])
+    check_network(encoder_of(small), [parse_layer_point("logits", "logits")])

@@ -14,7 +14,7 @@ import torch
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.identity import identify_timm
 from pytest_visualbias.models.timm import open_timm
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import TimmModel
 from pytest_visualbias.spec.schema import LayerPoint
 
@@ -144,7 +144,7 @@ class TestLayers:
             "layer2:max": second.amax((2, 3)),
             "layer2:flatten": second.flatten(1),
         }
-        found = encoder.encode(batch, [layer_point(name, name) for name in expected])
+        found = encoder.encode(batch, [parse_layer_point(name, name) for name in expected])
         assert found.keys() == expected.keys()
         for name, vectors in found.items():
             np.testing.assert_allclose(vectors, expected[name].numpy(), rtol=1e-5, atol=1e-6)
@@ -166,7 +166,7 @@ class TestLayers:
             "blocks.1:cls": tokens[:, 0],
             "blocks.1:flatten": tokens.flatten(1),
         }
-        found = encoder.encode(batch, [layer_point(name, name) for name in expected])
+        found = encoder.encode(batch, [parse_layer_point(name, name) for name in expected])
         for name, vectors in found.items():
             np.testing.assert_allclose(vectors, expected[name].numpy(), rtol=1e-5, atol=1e-6)
 
@@ -180,7 +180,7 @@ class TestLayers:
         with torch.inference_mode():
             features = model.forward_features(torch.from_numpy(np.stack(batch)))
         stage = f"stages.{len(model.stages) - 1}"
-        found = encoder.encode(batch, [layer_point(stage, stage)])[stage]
+        found = encoder.encode(batch, [parse_layer_point(stage, stage)])[stage]
         np.testing.assert_allclose(found, features.mean((1, 2)).numpy(), rtol=1e-5, atol=1e-6)
 
     def test_what_works_in_place_behind_a_layer_does_not_change_it(
@@ -193,7 +193,9 @@ class TestLayers:
         assert model.act1.inplace
         with torch.inference_mode():
             expected = model.bn1(model.conv1(torch.from_numpy(np.stack(batch)))).flatten(1)
-        found = encoder.encode(batch, [layer_point("bn1:flatten", "bn1:flatten")])["bn1:flatten"]
+        found = encoder.encode(batch, [parse_layer_point("bn1:flatten", "bn1:flatten")])[
+            "bn1:flatten"
+        ]
         assert (found < 0).any()
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-6)
 
@@ -202,16 +204,20 @@ class TestLayers:
         passes = []
         encoder._module.get_submodule("conv1").register_forward_hook(lambda *_: passes.append(1))
         names = ("pooled", "layer1", "layer2", "layer3:max", "layer4")
-        found = encoder.encode(inputs(encoder, images[:4]), [layer_point(n, n) for n in names])
+        found = encoder.encode(
+            inputs(encoder, images[:4]), [parse_layer_point(n, n) for n in names]
+        )
         assert found.keys() == {*names}
         assert len(passes) == 1
 
     def test_leave_no_hooks_behind(self, opened: Opened, images: list[Image.Image]) -> None:
         encoder = opened("test_resnet")
         batch = inputs(encoder, images[:1])
-        encoder.encode(batch, [layer_point("layer1", "layer1")])
+        encoder.encode(batch, [parse_layer_point("layer1", "layer1")])
         with pytest.raises(EncoderError):
-            encoder.encode(batch, [layer_point("layer1", "layer1"), layer_point("lay", "lay")])
+            encoder.encode(
+                batch, [parse_layer_point("layer1", "layer1"), parse_layer_point("lay", "lay")]
+            )
         hooks = [m for m in encoder._module.modules() if m._forward_hooks]
         assert hooks == []
 
@@ -231,7 +237,7 @@ class TestLayers:
     ) -> None:
         encoder = opened("test_resnet")
         with pytest.raises(EncoderError) as caught:
-            encoder.encode(inputs(encoder, images[:1]), [layer_point(layer, layer)])
+            encoder.encode(inputs(encoder, images[:1]), [parse_layer_point(layer, layer)])
         assert str(caught.value).startswith(f"there is no layer '{layer}'; {hint}")
 
     def test_are_listed(self, opened: Opened) -> None:
@@ -242,7 +248,9 @@ class TestLayers:
     def test_a_map_has_no_class_token(self, opened: Opened, images: list[Image.Image]) -> None:
         encoder = opened("test_resnet")
         with pytest.raises(EncoderError, match="'layer4:cls' is a feature map without a class"):
-            encoder.encode(inputs(encoder, images[:1]), [layer_point("layer4:cls", "layer4:cls")])
+            encoder.encode(
+                inputs(encoder, images[:1]), [parse_layer_point("layer4:cls", "layer4:cls")]
+            )
 
     def test_tokens_may_have_no_class_token(
         self, opened: Opened, images: list[Image.Image]
@@ -251,12 +259,12 @@ class TestLayers:
         assert untrained("test_vit_relpos").num_prefix_tokens == 0
         with pytest.raises(EncoderError, match=r"'blocks\.0:cls' has no class token; use mean"):
             encoder.encode(
-                inputs(encoder, images[:1]), [layer_point("blocks.0:cls", "blocks.0:cls")]
+                inputs(encoder, images[:1]), [parse_layer_point("blocks.0:cls", "blocks.0:cls")]
             )
 
     def test_the_last_one_pooled_is_pooled(self, opened: Opened, images: list[Image.Image]) -> None:
         encoder = opened("test_resnet")
-        found = encoder.encode(inputs(encoder, images), [POOLED, layer_point("l", "layer4")])
+        found = encoder.encode(inputs(encoder, images), [POOLED, parse_layer_point("l", "layer4")])
         np.testing.assert_allclose(found["l"], found["pooled"], rtol=1e-5, atol=1e-6)
 
 

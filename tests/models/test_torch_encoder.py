@@ -13,7 +13,7 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.devices import _precisions, choose_device
 from pytest_visualbias.models.loaded_network import LoadedNetwork
 from pytest_visualbias.models.torch_encoder import TorchEncoder, pool
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def encoder_of(module: torch.nn.Module, **keys: Any) -> TorchEncoder:  # noqa: A
 
 
 def encode(encoder: TorchEncoder, *layers: str, images: Sequence[Any] = IMAGES) -> Any:  # noqa: ANN401
-    points = [layer_point(layer, layer) for layer in layers or ("pooled",)]
+    points = [parse_layer_point(layer, layer) for layer in layers or ("pooled",)]
     found = encoder.encode(list(images), points)
     return found if len(layers) > 1 else found[points[0].name]
 
@@ -367,7 +367,7 @@ class TestInnerMaps:
         self, pooling: str, *, declared: bool
     ) -> None:
         maps = torch.rand(2, 6, 5, 5)
-        point = layer_point("x", f"x:{pooling}")
+        point = parse_layer_point("x", f"x:{pooling}")
         expected = maps.mean((2, 3)) if pooling == "mean" else maps.amax((2, 3))
         for given in (maps, maps.permute(0, 2, 3, 1)):
             found = pool(given, point, channels_last=declared, prefix_tokens=0)
@@ -375,7 +375,7 @@ class TestInnerMaps:
 
     @pytest.mark.parametrize("shape", [(2, 5, 5, 5), (2, 6, 4, 5)])
     def test_where_that_says_nothing_the_network_does(self, shape: tuple[int, ...]) -> None:
-        maps, point = torch.rand(shape), layer_point("x", "x")
+        maps, point = torch.rand(shape), parse_layer_point("x", "x")
         first = pool(maps, point, channels_last=False, prefix_tokens=0)
         torch.testing.assert_close(first, maps.mean((2, 3)))
         last = pool(maps, point, channels_last=True, prefix_tokens=0)
@@ -393,15 +393,18 @@ class TestInnerMaps:
         """What goes into a vision transformer has none yet, whatever comes out of it."""
         patches = torch.rand(2, 16, 7)
         tokens = torch.cat([torch.full((2, 1, 7), 9.0), patches], dim=1)
-        point = layer_point("x", "x")
+        point = parse_layer_point("x", "x")
         for given in (patches, tokens):
             found = pool(given, point, channels_last=False, prefix_tokens=1)
             torch.testing.assert_close(found, patches.mean(1))
         assert (
-            pool(tokens, layer_point("x", "x:cls"), channels_last=False, prefix_tokens=1)[0, 0] == 9
+            pool(tokens, parse_layer_point("x", "x:cls"), channels_last=False, prefix_tokens=1)[
+                0, 0
+            ]
+            == 9
         )
         with pytest.raises(EncoderError, match="has no class token"):
-            pool(patches, layer_point("x", "x:cls"), channels_last=False, prefix_tokens=1)
+            pool(patches, parse_layer_point("x", "x:cls"), channels_last=False, prefix_tokens=1)
 
 
 def test_extra_state_of_a_module_is_part_of_the_digest() -> None:

@@ -17,7 +17,7 @@ import torch
 from pytest_visualbias.embeddings.extraction import check_network
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import NamesClasses, find_source
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import TransformersModel
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def classes_of(encoder: Encoder) -> tuple[str, ...]:
 
 
 def read(encoder: Encoder, images: list[Image.Image], *layers: str) -> dict[str, np.ndarray]:
-    points = [layer_point(name, name) for name in layers]
+    points = [parse_layer_point(name, name) for name in layers]
     return encoder.encode([encoder.prepare(image) for image in images], points)
 
 
@@ -476,7 +476,7 @@ class TestWhatIsWrong:
         saved(context, "mae", made("ViTMAEModel", **decoder))
         encoder = opened(context, path="mae")
         with pytest.raises(EncoderError, match="another vector in another pass"):
-            check_network(encoder, [layer_point("pooled", "pooled")])
+            check_network(encoder, [parse_layer_point("pooled", "pooled")])
 
     def test_a_model_of_texts_is_none(self, context: Context) -> None:
         model = transformers.BertModel(transformers.BertConfig(**WORDS))

@@ -12,7 +12,7 @@ from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest,
 from pytest_visualbias.embeddings.text_embeddings import TextVectors, embed_texts
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Context, Identity
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import OpenClipModel
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.stimuli.resolve import resolve_words
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEMPLATES = ("a {}", "the {} here")
-POOLED = layer_point("pooled", "pooled")
+POOLED = parse_layer_point("pooled", "pooled")
 
 
 class Blind:
@@ -168,7 +168,7 @@ def test_words_are_at_the_layer_that_images_share_with_them_alone(tmp_path: Path
     found = read(job(tmp_path, "cat"), EmbeddingCache(folder=None), Reader())
     images = {"image": np.ones(3, np.float32)}
     assert len(found.beside(POOLED, images, {}, {}).vectors) == 2
-    other = layer_point("blocks.1", "blocks.1")
+    other = parse_layer_point("blocks.1", "blocks.1")
     assert found.beside(other, images, {}, {}).vectors.keys() == {"image"}
 
 

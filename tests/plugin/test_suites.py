@@ -113,7 +113,7 @@ def test_images_are_found_by_the_option_the_spec_the_suite_or_where_they_were_fe
         (networks.path / "stimuli").rename(networks.path / "own")
         shipped = networks.path / "shipped"
         shipped.mkdir()
-        monkeypatch.setattr("pytest_visualbias.spec.suites.shipped", lambda folder: shipped)
+        monkeypatch.setattr("pytest_visualbias.spec.suites.shipped_folder", lambda folder: shipped)
         (shipped / "own.suite.yaml").write_text(SUITE)
         name = "own"
     path = write(networks, f"{head}suite: {{name: {name}, tests: [one]}}\n", models=NETWORKS)

@@ -24,7 +24,7 @@ from pytest_visualbias.models.load_weights import fit_weights
 from pytest_visualbias.models.loaded_network import LoadedNetwork
 from pytest_visualbias.models.preprocessing import as_facts, declared
 from pytest_visualbias.models.torch_encoder import TorchEncoder
-from pytest_visualbias.spec.effective_settings import layer_point
+from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import Transform
 from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.spec.test_kinds import Limits
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.torch
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_architecture"
 TRANSFORM = Transform(size=32, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-POOLED = [layer_point("pooled", "pooled")]
+POOLED = [parse_layer_point("pooled", "pooled")]
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from pytest_visualbias.cli.main import main
 from pytest_visualbias.errors import EncoderError, StorageError, UsageError, without_secrets
 from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
-from pytest_visualbias.spec.overrides import override_of
-from pytest_visualbias.spec.urls import Url, is_url, miswritten, place
+from pytest_visualbias.spec.overrides import parse_override
+from pytest_visualbias.spec.urls import Url, explain_miswritten_url, is_url, to_path
 
 SECRET = "S3cr3t/of+nobody"
 
@@ -18,7 +18,7 @@ SECRET = "S3cr3t/of+nobody"
 @pytest.mark.parametrize("text", ["s3://b/k", "hf://datasets/u/r", "file:///x", "memory://x"])
 def test_a_url_is_one(text: str) -> None:
     assert is_url(text)
-    assert place(text) == Url(text)
+    assert to_path(text) == Url(text)
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ def test_a_url_is_one(text: str) -> None:
 )
 def test_a_url_that_lacks_a_slash_is_no_folder(text: str, said: str) -> None:
     assert not is_url(text)
-    assert miswritten(text) == said
+    assert explain_miswritten_url(text) == said
     with pytest.raises(UsageError, match=r"is no URL; did you mean"):
-        place(text)
+        to_path(text)
     with pytest.raises(UsageError, match=r"^the model 'after': .* is no URL; did you mean"):
-        override_of("after", f"embeddings:{text}", Path("/project"))
+        parse_override("after", f"embeddings:{text}", Path("/project"))
 
 
 def test_the_console_script_says_so_too(
@@ -51,13 +51,13 @@ def test_the_console_script_says_so_too(
 
 @pytest.mark.parametrize("text", ["s3/a", "s3://a", "x:/a", "C:/a", "runs:/a", "as3:/a", "s3:a"])
 def test_what_means_no_url_is_left_alone(text: str) -> None:
-    assert miswritten(text) == ""
+    assert explain_miswritten_url(text) == ""
 
 
 @pytest.mark.parametrize("text", ["a/b", "/a", "C:\\a", "C://a", "timm:resnet50", "a:b", "//a", ""])
 def test_a_path_is_none(text: str) -> None:
     assert not is_url(text)
-    assert place(text) == Path(text)
+    assert to_path(text) == Path(text)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_other_text_stays_as_it_is(text: str) -> None:
 
 
 def test_what_a_run_remembers_of_a_url_shows_no_secret_either() -> None:
-    override = override_of("after", f"https://u:{SECRET}@h/a.pt", Path("/project"))
+    override = parse_override("after", f"https://u:{SECRET}@h/a.pt", Path("/project"))
     assert SECRET not in repr(override)
     assert override.shown == "https://h/a.pt"
     entry = EmbeddingsModel(source="embeddings", path=f"https://u:{SECRET}@h/a.npz")
@@ -106,8 +106,8 @@ def test_what_a_run_remembers_of_a_url_shows_no_secret_either() -> None:
 
 def test_an_option_takes_a_url_as_it_is() -> None:
     folder = Path("/project")
-    assert override_of("after", "s3://b/a.pt", folder).what == "s3://b/a.pt"
-    stored = override_of("after", "embeddings:s3://b/a.npz", folder)
+    assert parse_override("after", "s3://b/a.pt", folder).what == "s3://b/a.pt"
+    stored = parse_override("after", "embeddings:s3://b/a.npz", folder)
     assert (stored.source, stored.what) == ("embeddings", "s3://b/a.npz")
 
 
@@ -120,7 +120,7 @@ def test_an_option_takes_a_url_as_it_is() -> None:
     ],
 )
 def test_what_signs_a_url_is_no_part_of_what_it_means(first: str, second: str) -> None:
-    assert Url(first).lasting == Url(second).lasting
+    assert Url(first).without_signature == Url(second).without_signature
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_signs_a_url_is_no_part_of_what_it_means(first: str, second: str) -
     ],
 )
 def test_what_may_mean_another_content_is_another_url(first: str, second: str) -> None:
-    assert Url(first).lasting != Url(second).lasting
+    assert Url(first).without_signature != Url(second).without_signature
 
 
 @pytest.mark.parametrize(

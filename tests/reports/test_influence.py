@@ -165,7 +165,7 @@ def test_the_most_influential_come_first_and_as_many_as_asked_for(make: Make) ->
     record = ieat(make, embedded())
     changes = [abs(one.change) for one in influences(record)]
     assert changes == sorted(changes, reverse=True)
-    assert influences(record, most=3) == influences(record)[:3]
+    assert influences(record, max_count=3) == influences(record)[:3]
 
 
 def test_an_image_that_stands_twice_in_a_set_is_left_out_once(make: Make) -> None:

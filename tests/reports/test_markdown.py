@@ -169,7 +169,7 @@ def test_names_are_text_and_nothing_else(make: Make, make_report: MakeReport, ho
         widths = [len(row) for row in page.rows]
         assert set(widths) <= {3, 6, 7, 9}
         cells = [cell for row in page.rows for cell in row]
-        assert f"{visible(hostile)}[{visible(hostile)}]" in cells
+        assert visible(f"{hostile}[{hostile}]") in cells
         assert text.isprintable() is False, "lines are broken by us"
         assert all(line.isprintable() or "\u200d" in line for line in text.splitlines())
 
@@ -207,8 +207,8 @@ def test_a_report_that_fits_is_whole(make: Make, make_report: MakeReport) -> Non
 @pytest.mark.parametrize("limit", range(0, 900, 50))
 def test_no_limit_is_exceeded_however_small(limit: int) -> None:
     sections = [
-        Section(head="head\n", rows=["é" * 40] * 9, foot="foot\n", what="rows"),
-        Section(head="last\n", what="lasts"),
+        Section(head="head\n", rows=["é" * 40] * 9, foot="foot\n", content="rows"),
+        Section(head="last\n", content="lasts"),
     ]
     text = fit_sections(sections, limit)
     assert len(text.encode()) <= limit

@@ -15,7 +15,7 @@ from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.evaluation.settings import RunSettings
-from pytest_visualbias.spec.effective_settings import points_for
+from pytest_visualbias.spec.effective_settings import layer_points
 from pytest_visualbias.stimuli.digest_cache import SETTLED_NS, DigestCache
 
 if TYPE_CHECKING:
@@ -113,6 +113,6 @@ def _results(session: EvaluationRun, loaded: LoadedSpec) -> Iterator[str]:
     spec = loaded.file.spec
     for model in spec.models:
         for test in spec.tests:
-            for point in points_for(spec.layers, {}):
+            for point in layer_points(spec.layers, {}):
                 found = session.result(loaded, model, test.name, point.name, nodeid="")
                 yield found.model_dump_json(by_alias=True)

@@ -13,8 +13,8 @@ from pytest_visualbias.spec.yaml_document import (
     DEEPEST,
     KeyPath,
     SourcePosition,
+    format_path,
     read_document,
-    where,
 )
 
 if TYPE_CHECKING:
@@ -270,9 +270,9 @@ def test_windows_line_ends_count_as_one() -> None:
 
 
 def test_a_path_reads_as_people_say_it() -> None:
-    assert where(("tests", 0, "limits", "max_effect")) == "tests[0].limits.max_effect"
-    assert where((0, "a")) == "[0].a"
-    assert where(()) == ""
+    assert format_path(("tests", 0, "limits", "max_effect")) == "tests[0].limits.max_effect"
+    assert format_path((0, "a")) == "[0].a"
+    assert format_path(()) == ""
 
 
 def test_a_fault_stays_on_one_line_whatever_a_key_holds() -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pytest_visualbias.errors import SpecError
-from pytest_visualbias.spec.effective_settings import layers_of, made_at, points_of
+from pytest_visualbias.spec.effective_settings import judged_tests, layers_of, model_points
 from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.spec.schema import BiasSpec
 from pytest_visualbias.spec.test_kinds import KINDS, BiasTest, Kind, concepts_of, part_of
@@ -315,21 +315,21 @@ class TestLayersOfPredictions:
     def test_they_are_read_at_the_logits_and_embeddings_where_the_spec_says(self) -> None:
         spec = parsed(text_of("ieat", SECOND + "layers: [pooled, layer3]\n"))
         assert [layers_of(spec, test) for test in spec.tests] == [("pooled", "layer3"), ("logits",)]
-        assert [point.module for point in points_of(spec, {})] == ["pooled", "layer3", "logits"]
+        assert [point.module for point in model_points(spec, {})] == ["pooled", "layer3", "logits"]
 
     def test_logits_that_the_spec_reads_anyway_are_read_once(self) -> None:
         spec = parsed(text_of("ieat", SECOND + "layers: [logits]\n"))
-        assert [point.name for point in points_of(spec, {})] == ["logits"]
-        assert [test.name for test in made_at(spec, "logits")] == ["one", "two"]
+        assert [point.name for point in model_points(spec, {})] == ["logits"]
+        assert [test.name for test in judged_tests(spec, "logits")] == ["one", "two"]
 
     def test_nothing_else_is_read_for_predictions_alone(self) -> None:
         spec = parsed(text_of("outcome-gap"))
-        assert [point.name for point in points_of(spec, {})] == ["logits"]
+        assert [point.name for point in model_points(spec, {})] == ["logits"]
 
     def test_a_model_may_say_where_its_logits_are(self) -> None:
         text = text_of("outcome-gap").replace("name: r}", "name: r, layers: {logits: head}}")
         spec = parsed(text)
-        (point,) = points_of(spec, spec.models["before"].layers)
+        (point,) = model_points(spec, spec.models["before"].layers)
         assert (point.name, point.module) == ("logits", "head")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.spec.overrides import Override, apply, override_of
+from pytest_visualbias.spec.overrides import Override, apply_overrides, parse_override
 
 TRANSFORM = {"size": 32}
 OWN = {
@@ -29,7 +29,7 @@ def applied(
 ) -> dict[str, Any]:
     data = {"visualbias": 1, "models": models}
     before = copy.deepcopy(data)
-    result = apply(data, (Override(name=name, source=source, what=what),), "s.yaml")
+    result = apply_overrides(data, (Override(name=name, source=source, what=what),), "s.yaml")
     assert data == before, "the data of the spec was changed in place"
     assert result["visualbias"] == 1
     found: dict[str, Any] = result["models"]
@@ -141,7 +141,7 @@ def test_several_are_applied_in_their_order() -> None:
         Override(name="after", source=None, what="/new.pt"),
         Override(name="before", source=None, what="/old.pt"),
     )
-    models = apply({"models": {"after": STORED}}, overrides, "s.yaml")["models"]
+    models = apply_overrides({"models": {"after": STORED}}, overrides, "s.yaml")["models"]
     timm = {"source": "timm", "name": "resnet50", "layers": {"mid": "l8"}}
     assert models == {
         "after": {**timm, "checkpoint": "/new.pt"},
@@ -152,7 +152,7 @@ def test_several_are_applied_in_their_order() -> None:
 @pytest.mark.parametrize("data", [None, [], "text", {}, {"models": None}, {"models": [1]}])
 def test_what_is_no_spec_is_left_to_the_checks(data: object) -> None:
     override = Override(name="after", source=None, what="/new.pt")
-    assert apply(data, (override,), "s.yaml") == data
+    assert apply_overrides(data, (override,), "s.yaml") == data
 
 
 def test_an_entry_that_is_no_mapping_stays_a_fault_of_the_spec() -> None:
@@ -180,9 +180,9 @@ def test_an_entry_that_is_no_mapping_stays_a_fault_of_the_spec() -> None:
 def test_every_source_can_take_the_place_of_a_model(
     reference: str, expected: dict[str, str]
 ) -> None:
-    override = override_of("after", reference, Path("/home/ada"))
+    override = parse_override("after", reference, Path("/home/ada"))
     data = {"models": {"after": {"source": "timm", "name": "r", "checkpoint": "a.pt"}}}
-    assert apply(data, (override,), "s.yaml")["models"]["after"] == expected
+    assert apply_overrides(data, (override,), "s.yaml")["models"]["after"] == expected
 
 
 @pytest.mark.parametrize(
@@ -197,6 +197,6 @@ def test_every_source_can_take_the_place_of_a_model(
 )
 def test_a_bare_path_replaces_what_holds_the_weights(entry: dict[str, str], key: str) -> None:
     """A tag stays: beside a checkpoint it says how images are prepared."""
-    override = override_of("after", "b", Path("/home/ada"))
-    found = apply({"models": {"after": entry}}, (override,), "s.yaml")["models"]["after"]
+    override = parse_override("after", "b", Path("/home/ada"))
+    found = apply_overrides({"models": {"after": entry}}, (override,), "s.yaml")["models"]["after"]
     assert found == {**entry, key: "/home/ada/b"}

@@ -284,7 +284,7 @@ class TestFile:
     def test_of_too_many_the_latest_are_kept(
         self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(digest_cache, "MOST", 3)
+        monkeypatch.setattr(digest_cache, "MAX_ENTRIES", 3)
         paths = [tmp_path / str(number) for number in range(5)]
         for path in paths:
             path.write_text(path.name)
@@ -319,7 +319,7 @@ class TestFile:
     def test_a_lock_that_nobody_gives_back_costs_patience_only(
         self, image: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(digest_cache, "PATIENCE", 0.05)
+        monkeypatch.setattr(digest_cache, "LOCK_TIMEOUT_S", 0.05)
         cache.mkdir(parents=True)
         with filelock.FileLock(f"{cache / MEMO}.lock"):
             filled(cache, image)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.spec.schema import ConceptFiles
-from pytest_visualbias.spec.suites import read_suite, shipped, suite_names, suite_path
+from pytest_visualbias.spec.suites import read_suite, shipped_folder, suite_names, suite_path
 from pytest_visualbias.stimuli.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -123,4 +123,6 @@ def test_a_manifest_names_each_file_of_each_set_once_and_is_small(name: str) -> 
     paths = {path for path in suite_of(name).concepts.values() if isinstance(path, str)}
     assert {entry.folder for entry in entries} in (paths, set())
     assert all(entry.url is None or entry.url.startswith("http") for entry in entries)
-    assert sum(path.stat().st_size for path in (shipped("data") / "manifests").iterdir()) < 1e6
+    assert (
+        sum(path.stat().st_size for path in (shipped_folder("data") / "manifests").iterdir()) < 1e6
+    )

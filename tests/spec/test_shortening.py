@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.error_messages import shorten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,19 +30,17 @@ def project(tmp_path: Path) -> Path:
 def test_a_path_below_the_project_is_relative_to_it(project: Path, path: str, said: str) -> None:
     folder = project / "bias specs" / ("deep" if "deep" in path else "")
     text = f"the file {project}/{path} is gone; bring it"
-    assert shortened(text, folder, project) == f"the file {said} is gone; bring it"
+    assert shorten(text, folder, project) == f"the file {said} is gone; bring it"
 
 
 def test_a_path_outside_of_the_project_stays_whole_but_loses_its_dots(project: Path) -> None:
     text = f"{project}/bias specs/../../other/a.pt is gone"
-    assert (
-        shortened(text, project / "bias specs", project) == f"{project.parent}/other/a.pt is gone"
-    )
+    assert shorten(text, project / "bias specs", project) == f"{project.parent}/other/a.pt is gone"
 
 
 def test_a_folder_within_another_path_is_left_alone(project: Path) -> None:
     text = f"/mnt{project}/a.pt is gone"
-    assert shortened(text, project / "bias specs", project) == text
+    assert shorten(text, project / "bias specs", project) == text
 
 
 def test_dots_stay_where_a_link_leads_elsewhere(project: Path, tmp_path: Path) -> None:
@@ -50,7 +48,7 @@ def test_dots_stay_where_a_link_leads_elsewhere(project: Path, tmp_path: Path) -
     folder = project / "linked"
     folder.symlink_to(tmp_path / "far/specs")
     text = f"{folder}/../stimuli is gone"
-    assert shortened(text, folder, project) == "linked/../stimuli is gone"
+    assert shorten(text, folder, project) == "linked/../stimuli is gone"
 
 
 def test_a_relative_folder_is_climbed_from_too(
@@ -58,4 +56,4 @@ def test_a_relative_folder_is_climbed_from_too(
 ) -> None:
     monkeypatch.chdir(project)
     folder = (project / "bias specs").relative_to(project)
-    assert shortened("bias specs/../a.pt is gone", folder, project) == "a.pt is gone"
+    assert shorten("bias specs/../a.pt is gone", folder, project) == "a.pt is gone"

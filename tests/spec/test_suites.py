@@ -11,7 +11,13 @@ import pytest
 from pytest_visualbias.errors import SpecError
 from pytest_visualbias.spec.parser import SpecFile, parse_spec
 from pytest_visualbias.spec.schema import BiasSpec
-from pytest_visualbias.spec.suites import fetched, read_suite, shipped, suite_names, suite_path
+from pytest_visualbias.spec.suites import (
+    read_suite,
+    shipped_folder,
+    stimuli_folder,
+    suite_names,
+    suite_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -378,7 +384,9 @@ def test_a_suite_may_say_where_its_stimuli_are(
 
 def test_the_drawings_ship_with_their_images() -> None:
     file = read_suite(suite_path("drawings"), file="drawings.suite.yaml")
-    assert {home.folder for home in file.homes.values()} == {shipped("data") / "quickstart/stimuli"}
+    assert {home.folder for home in file.homes.values()} == {
+        shipped_folder("data") / "quickstart/stimuli"
+    }
     for concept in file.suite.concepts.values():
         folder = file.homes["warm"].folder / str(concept)
         assert len([*folder.glob("*.png")]) == 20
@@ -386,14 +394,14 @@ def test_the_drawings_ship_with_their_images() -> None:
 
 def test_what_is_fetched_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISUALBIAS_DATA", "/data/bias")
-    assert fetched("ieat") == Path("/data/bias/ieat")
+    assert stimuli_folder("ieat") == Path("/data/bias/ieat")
     monkeypatch.delenv("VISUALBIAS_DATA")
     monkeypatch.setenv("HOME", "/home/someone")
     for relative in ("", "data"):
         monkeypatch.setenv("XDG_DATA_HOME", relative)
-        assert fetched("ieat") == Path("/home/someone/.local/share/visualbias/ieat")
+        assert stimuli_folder("ieat") == Path("/home/someone/.local/share/visualbias/ieat")
     monkeypatch.setenv("XDG_DATA_HOME", "/data/mine")
-    assert fetched("ieat") == Path("/data/mine/visualbias/ieat")
+    assert stimuli_folder("ieat") == Path("/data/mine/visualbias/ieat")
 
 
 def test_a_wheel_has_what_ships_inside_the_package(
@@ -406,7 +414,7 @@ def test_a_wheel_has_what_ships_inside_the_package(
     monkeypatch.setattr("pytest_visualbias.spec.suites.__file__", str(module))
     assert suite_names() == ("mine",)
     assert suite_path("mine") == inside / "mine.suite.yaml"
-    assert shipped("data") == tmp_path / "data"
+    assert shipped_folder("data") == tmp_path / "data"
 
 
 @pytest.mark.parametrize("name", suite_names())

@@ -69,11 +69,11 @@ def _needed(subject: Subject) -> str:
 
 
 def _layers(subject: Subject) -> str:
-    shown = ", ".join(f"'{printable(layer)}'" for layer in subject.layers)
+    layers = ", ".join(f"'{printable(layer)}'" for layer in subject.layers)
     if len(subject.layers) > 1:
         return (
-            f"It is made at the layers {shown}, each judged by itself. What the network does after "
-            "the last of them, its classifier above all, is not measured."
+            f"It is made at the layers {layers}, each judged by itself. What the network does "
+            "after the last of them, its classifier above all, is not measured."
         )
     if subject.test.prediction is not None:
         return (
@@ -81,8 +81,8 @@ def _layers(subject: Subject) -> str:
             "more, and a classifier trained anew on it may show that."
         )
     if subject.layers[0] in (LOGITS, PROBABILITIES):
-        return f"It is read at {shown}. What a model holds before them is not measured."
+        return f"It is read at {layers}. What a model holds before them is not measured."
     return (
-        f"It is read at the layer {shown}. What a model holds elsewhere, and what its classifier "
+        f"It is read at the layer {layers}. What a model holds elsewhere, and what its classifier "
         "does with it, is not measured."
     )

@@ -77,7 +77,7 @@ def _limits(subject: Subject) -> Iterator[str]:
     gap = size.replace("effect", "gap")
     bases = {growth_base(subject.spec, subject.test, name) for name in subject.gated}
     origin = _quoted(name for name in bases if name) or "the recorded results"
-    what = {
+    quantities = {
         "max_effect": size,
         "max_gap": "the gap in cosines" if subject.test.prediction is None else gap,
         "max_growth": f"the growth of the absolute effect since {origin}",
@@ -85,7 +85,9 @@ def _limits(subject: Subject) -> Iterator[str]:
         "max_excess": "the absolute effect, less that of the untrained network "
         f"'{excess_base(subject.spec, subject.test)}',",
     }
-    shown = "; ".join(f"{what[key]} is over {value:g} ({key})" for key, value in limits.items())
+    exceeded = "; ".join(
+        f"{quantities[key]} is over {value:g} ({key})" for key, value in limits.items()
+    )
     proof = {
         "significant": f"and the corrected p is at most {plan.alpha:g}. Over a limit without that "
         "it is inconclusive: a skip, and a failure with --visualbias-strict",
@@ -97,7 +99,7 @@ def _limits(subject: Subject) -> Iterator[str]:
         "skip, and a failure with --visualbias-strict",
         "point": "whatever the evidence",
     }[plan.evidence]
-    yield f"It fails where {shown}, {proof}."
+    yield f"It fails where {exceeded}, {proof}."
 
 
 def _layers(subject: Subject) -> Iterator[str]:
@@ -125,15 +127,15 @@ def _series(subject: Subject) -> Iterator[str]:
         axis = axis_of(entry)
         if axis is None:
             continue
-        what = f"'{printable(name)}' is a training run, its checkpoints in the order of the"
+        run = f"'{printable(name)}' is a training run, its checkpoints in the order of the"
         if gates_all(entry):
             yield (
-                f"{what} {printable(axis)}: each of them is judged, and the p of all are corrected "
+                f"{run} {printable(axis)}: each of them is judged, and the p of all are corrected "
                 "together, so that the more there are, the more each needs."
             )
         else:
             yield (
-                f"{what} {printable(axis)}: the last one is judged, as if it were alone; the "
+                f"{run} {printable(axis)}: the last one is judged, as if it were alone; the "
                 "others are measured and shown, by their own p, uncorrected."
             )
 
@@ -142,12 +144,14 @@ def _family(subject: Subject) -> Iterator[str]:
     if not subject.gated:
         return
     family = declared_family(subject.spec, subject.gated[0])
-    own = dict.fromkeys(what for _, name, what in family if name == subject.test.name)
+    quantities = dict.fromkeys(
+        quantity for _, name, quantity in family if name == subject.test.name
+    )
     correction = subject.spec.settings.correction
-    if not own:
+    if not quantities:
         yield "No p of it counts in the correction of the others."
         return
-    counted = " and ".join(own)
+    counted = " and ".join(quantities)
     if correction == "none":
         yield f"Its p of {counted} stands alone: the spec asks for no correction."
         return
@@ -168,7 +172,7 @@ def _family(subject: Subject) -> Iterator[str]:
 
 def _over_runs(subject: Subject, count: int) -> Iterator[str]:
     """Yield over how many p the correction of a training run is that is judged whole."""
-    for name in (one for one in subject.gated if gates_all(subject.spec.models[one])):
+    for name in (model for model in subject.gated if gates_all(subject.spec.models[model])):
         together = subject.checkpoints.get(name)
         if together is None:
             yield (
@@ -202,6 +206,6 @@ def _controls(subject: Subject) -> Iterator[str]:
 
 
 def _quoted(names: Iterable[str]) -> str:
-    shown = [f"'{printable(name)}'" for name in names]
-    more = f" and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else ""
-    return ", ".join(shown[:MOST_NAMED]) + more
+    listed = [f"'{printable(name)}'" for name in names]
+    more = f" and {len(listed) - MOST_NAMED} more" if len(listed) > MOST_NAMED else ""
+    return ", ".join(listed[:MOST_NAMED]) + more

@@ -51,9 +51,9 @@ IDLE = (
 def question(subject: Subject) -> Iterator[str]:
     """Yield what a test asks, in paragraphs."""
     test = subject.test
-    what = "" if test.prediction is None else test.prediction.what
+    outcome = "" if test.prediction is None else test.prediction.what
     yield QUESTIONS[test.kind].format(
-        what=what,
+        what=outcome,
         **{role: subject.counted(role) for role in ("X", "Y", "A", "B") if _has(subject, role)},
     )
     if test.prediction is not None:
@@ -67,24 +67,24 @@ def question(subject: Subject) -> Iterator[str]:
     yield from (f"Not all sets are known: {printable(text)}" for text in subject.problems)
 
 
-def _counting(asked: Prediction) -> str:
+def _counting(prediction: Prediction) -> str:
     """Say which images count, and what counts as predicted."""
-    folders = " or ".join(f"'{printable(label)}'" for label in asked.labels)
+    folders = " or ".join(f"'{printable(label)}'" for label in prediction.labels)
     which = {
         "fpr": f"Only images count that lie in no folder {folders}",
         "tpr": f"Only images count that lie in a folder {folders}",
-    }.get(asked.rate, "All images count")
-    if asked.activation == "none" and not asked.is_rate:
+    }.get(prediction.rate, "All images count")
+    if prediction.activation == "none" and not prediction.is_rate:
         return f"{which}. The network returns the probability."
-    if not asked.is_rate:
-        return f"{which}. The probability is the {asked.activation} of the logits."
-    if asked.threshold is None and asked.activation == "softmax":
+    if not prediction.is_rate:
+        return f"{which}. The probability is the {prediction.activation} of the logits."
+    if prediction.threshold is None and prediction.activation == "softmax":
         return f"{which}. Predicted is the class with the largest logit."
-    if asked.threshold is None and asked.activation == "none":
+    if prediction.threshold is None and prediction.activation == "none":
         return f"{which}. Predicted is the class with the largest probability."
-    least = 0.5 if asked.threshold is None else asked.threshold
-    what = "probability" if asked.activation == "none" else asked.activation
-    return f"{which}. The class is predicted where its {what} is at least {least:g}."
+    least = 0.5 if prediction.threshold is None else prediction.threshold
+    score = "probability" if prediction.activation == "none" else prediction.activation
+    return f"{which}. The class is predicted where its {score} is at least {least:g}."
 
 
 def _has(subject: Subject, role: str) -> bool:
@@ -147,14 +147,18 @@ def _most(subject: Subject) -> str:
     if not subject.is_sized:
         return ""
     sizes = subject.sizes
-    most = min(largest_effect(sizes[one], sizes[other]) for one, other in subject.test.compared)
-    return f" 0.8 is commonly called large, and with these sets it cannot be over {most:.2f}."
+    largest = min(
+        largest_effect(sizes[first], sizes[second]) for first, second in subject.test.compared
+    )
+    return f" 0.8 is commonly called large, and with these sets it cannot be over {largest:.2f}."
 
 
 def _chance(subject: Subject) -> Iterator[str]:
     plan = effective_settings(subject.spec, subject.test)
     pairs = subject.test.compared[:1] if plan.sides == "targets" else subject.test.compared
-    shown = " and ".join(f"{subject.name(one)} and {subject.name(other)}" for one, other in pairs)
+    sets = " and ".join(
+        f"{subject.name(first)} and {subject.name(second)}" for first, second in pairs
+    )
     which = {
         "two-sided": "either way",
         "greater": "as positive as this",
@@ -162,5 +166,5 @@ def _chance(subject: Subject) -> Iterator[str]:
     }[plan.alternative]
     yield (
         f"p is the chance of an effect as large, {which}, if it made no difference which image of "
-        f"{shown} is in which set. It is not the chance that the limit is exceeded."
+        f"{sets} is in which set. It is not the chance that the limit is exceeded."
     )

@@ -44,9 +44,9 @@ def results_of(report: Report, node: Node, subject: Subject) -> tuple[ResultReco
     return tuple(rows)
 
 
-def _same(one: str, other: str) -> bool:
+def _same(first: str, second: str) -> bool:
     """Whether two paths may be of one spec: reports name it as seen from pytest's root."""
-    parts = [text.replace("\\", "/").removeprefix("./").split("/") for text in (one, other)]
+    parts = [text.replace("\\", "/").removeprefix("./").split("/") for text in (first, second)]
     short, long = sorted(parts, key=len)
     return long[-len(short) :] == short
 
@@ -54,8 +54,8 @@ def _same(one: str, other: str) -> bool:
 def told(row: ResultRecord) -> Iterator[str]:
     """Yield a result in paragraphs."""
     step = shown_step(row)
-    of = f", {step}," if step else ""
-    where = f"'{printable(row.model)}'{of} at '{printable(row.layer)}'"
+    suffix = f", {step}," if step else ""
+    where = f"'{printable(row.model)}'{suffix} at '{printable(row.layer)}'"
     yield f"{where} {OUTCOMES[row.outcome]}{_why(row)}."
     if row.effect_judged is None:
         return
@@ -109,9 +109,9 @@ def _effect(row: ResultRecord) -> str:
         text = f"There is no effect: it is {format_effect(effect)}{rates}{_interval(row)}."
     if row.sides == "both" and row.effect_size is not None:
         other = row.effect_size_attributes
-        shown = "none" if other is None else format_effect(other)
+        attributes = "none" if other is None else format_effect(other)
         targets = format_effect(row.effect_size)
-        text += f" It is {targets} from the targets and {shown} from the attributes."
+        text += f" It is {targets} from the targets and {attributes} from the attributes."
     if row.gap is not None and row.prediction is None:
         text += f" In cosines the difference is {row.gap:+.4f}."
     return text

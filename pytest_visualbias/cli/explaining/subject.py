@@ -12,8 +12,8 @@ from pytest_visualbias.spec.effective_settings import is_gated, is_random, layer
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of
-from pytest_visualbias.stimuli.concept_checks import grouped, groups_path
-from pytest_visualbias.stimuli.resolve import counted
+from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
+from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,17 +112,17 @@ def subjects(
     if node.model and node.model not in spec.models:
         hint = did_you_mean(node.model, spec.models)
         raise UsageError(f"{node.spec} has no model '{node.model}'", hint)
-    found: list[tuple[BiasTest, tuple[str, ...]]] = [
+    tests: list[tuple[BiasTest, tuple[str, ...]]] = [
         (test_at(spec, test, layer), (layer,))
         for test in spec.tests
         for layer in layers_of(spec, test)
         if node.test == f"{test.name}[{layer}]"
     ]
-    if not found:
-        found = [
+    if not tests:
+        tests = [
             (test, layers_of(spec, test)) for test in spec.tests if node.test in ("", test.name)
         ]
-    if not found:
+    if not tests:
         hint = did_you_mean(node.test.partition("[")[0], [test.name for test in spec.tests])
         raise UsageError(f"{node.spec} has no test '{node.test}'", hint)
     sets, faults = _sets(file, node.model, stimuli, mirror)
@@ -137,15 +137,15 @@ def subjects(
             problems=faults,
             checkpoints=checkpoints,
         )
-        for test, chosen in found
+        for test, chosen in tests
     )
 
 
 def _counts(spec: BiasSpec, test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, int]:
     """Return how many images, or groups, of each role count, as far as they are known."""
     roles = {role: name for role, name in concepts_of(test).items() if name in sets}
-    chosen = counted(test, {role: sets[concept] for role, concept in roles.items()})
-    return {role: len(grouped(spec, one)) for role, one in chosen.items()}
+    chosen = counted_stimuli(test, {role: sets[concept] for role, concept in roles.items()})
+    return {role: len(group_stimuli(spec, stimuli)) for role, stimuli in chosen.items()}
 
 
 def _sets(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.spec.error_messages import shortened
+from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.fields import quoted
 
 if TYPE_CHECKING:
@@ -76,23 +76,23 @@ class Chosen:
 
 def choose(seen: Repository, recognise: Recogniser) -> Chosen:
     """Choose the newest checkpoint as the model after, and one that is called so as that before."""
-    largest = max(
-        (checkpoint.size for checkpoint in seen.checkpoints if not checkpoint.is_pointer), default=0
-    )
-    likely = [one for one in seen.checkpoints if one.is_pointer or one.size >= SHARE * largest]
-    earlier = [one for one in likely if BEFORE.search(Path(one.path).name.lower())]
-    later = [one for one in likely if one not in earlier]
+    largest = max((file.size for file in seen.checkpoints if not file.is_pointer), default=0)
+    likely = [file for file in seen.checkpoints if file.is_pointer or file.size >= SHARE * largest]
+    earlier = [file for file in likely if BEFORE.search(Path(file.path).name.lower())]
+    later = [file for file in likely if file not in earlier]
     if not later:
         return _of_before_only(seen, earlier, recognise) if earlier else _stand_in(seen)
-    after, found, why, damaged = _newest(seen, later, recognise)
-    if found is None:
+    after, network, why, damaged = _newest(seen, later, recognise)
+    if network is None:
         return dataclasses.replace(_unrecognised(seen, after, why), left_out=damaged)
-    before = _before(seen, earlier, found, recognise)
-    text = _timm(found.name, after, found.container)
-    entry = Entry(name="after", text=text, why=f"its weights fit timm's {found.name}{_also(found)}")
+    before = _before(seen, earlier, network, recognise)
+    text = _timm(network.name, after, network.container)
+    entry = Entry(
+        name="after", text=text, why=f"its weights fit timm's {network.name}{_also(network)}"
+    )
     return Chosen(
         entries=(*([before[0]] if before else []), entry),
-        architecture=found.name,
+        architecture=network.name,
         checkpoints=(after, *([before[1]] if before else [])),
         left_out=damaged,
     )
@@ -103,11 +103,11 @@ def _newest(
 ) -> tuple[Checkpoint, _Recognised | None, str, tuple[str, ...]]:
     """Return the newest readable checkpoint, its architecture, and why newer ones fail."""
     damaged: list[str] = []
-    for one in later[:MOST_TRIED]:
+    for checkpoint in later[:MOST_TRIED]:
         try:
-            return one, *_recognised(seen, one, recognise), tuple(damaged)
+            return checkpoint, *_recognised(seen, checkpoint, recognise), tuple(damaged)
         except EncoderError as error:
-            damaged.append(shortened(str(error), seen.folder, seen.folder))
+            damaged.append(shorten(str(error), seen.folder, seen.folder))
     return later[0], None, damaged[0], ()
 
 
@@ -115,13 +115,15 @@ def _of_before_only(
     seen: Repository, earlier: Sequence[Checkpoint], recognise: Recogniser
 ) -> Chosen:
     """Gate a checkpoint that is called like one before, where there is no other."""
-    one = earlier[0]
-    _, found, why, _ = _newest(seen, [one], recognise)
-    if found is None:
-        return _unrecognised(seen, one, why)
-    text = _timm(found.name, one, found.container)
-    entry = Entry(name="after", text=text, why=f"its weights fit timm's {found.name}{_also(found)}")
-    return Chosen(entries=(entry,), architecture=found.name, checkpoints=(one,))
+    checkpoint = earlier[0]
+    _, network, why, _ = _newest(seen, [checkpoint], recognise)
+    if network is None:
+        return _unrecognised(seen, checkpoint, why)
+    text = _timm(network.name, checkpoint, network.container)
+    entry = Entry(
+        name="after", text=text, why=f"its weights fit timm's {network.name}{_also(network)}"
+    )
+    return Chosen(entries=(entry,), architecture=network.name, checkpoints=(checkpoint,))
 
 
 def _recognised(
@@ -131,25 +133,28 @@ def _recognised(
     if checkpoint.is_pointer:
         return None, "it is a Git LFS pointer here; run 'git lfs pull' and 'visualbias init' again"
     named = [mention.name for mention in seen.mentions]
-    found = recognise(seen.folder / checkpoint.path, named=named)
-    return found, "" if found is not None else "no architecture of timm that was tried fits it"
+    network = recognise(seen.folder / checkpoint.path, named=named)
+    return (
+        network,
+        "" if network is not None else "no architecture of timm that was tried fits it",
+    )
 
 
 def _before(
     seen: Repository, earlier: Sequence[Checkpoint], recognised: _Recognised, recognise: Recogniser
 ) -> tuple[Entry, Checkpoint] | None:
     """Return the first checkpoint that is called like one before, and is of the same network."""
-    for one in earlier:
-        if one.is_pointer:
+    for checkpoint in earlier:
+        if checkpoint.is_pointer:
             continue
         try:
-            same = recognise(seen.folder / one.path, named=[recognised.name], guess=False)
+            same = recognise(seen.folder / checkpoint.path, named=[recognised.name], guess=False)
         except EncoderError:
             continue
         if same is not None:
-            text = _timm(same.name, one, same.container)
+            text = _timm(same.name, checkpoint, same.container)
             why = f"by its name the model before; its weights fit timm's {same.name}{_also(same)}"
-            return Entry(name="before", text=text, why=why), one
+            return Entry(name="before", text=text, why=why), checkpoint
     return None
 
 
@@ -169,8 +174,10 @@ def _unrecognised(seen: Repository, checkpoint: Checkpoint, why: str) -> Chosen:
     path = quoted(f"../{checkpoint.path}")
     if seen.factories:
         # One that the path of the checkpoint names is likelier than the first.
-        names = {one.call.rpartition(":")[2].lower(): one for one in reversed(seen.factories)}
-        spoken = [one for name, one in names.items() if name in checkpoint.path.lower()]
+        names = {
+            factory.call.rpartition(":")[2].lower(): factory for factory in reversed(seen.factories)
+        }
+        spoken = [factory for name, factory in names.items() if name in checkpoint.path.lower()]
         factory = (*spoken, *seen.factories)[0]
         text = (
             f"{{source: factory, call: {quoted(factory.call)}, checkpoint: {path}, "

@@ -73,7 +73,7 @@ def _factories(tree: ast.Module, module: str) -> Iterator[Factory]:
     name = _importable(module)
     if name is None:
         return
-    own = tuple(
+    classes = tuple(
         node.name
         for node in tree.body
         if isinstance(node, ast.ClassDef)
@@ -83,7 +83,7 @@ def _factories(tree: ast.Module, module: str) -> Iterator[Factory]:
         if not isinstance(node, ast.FunctionDef) or _needs_arguments(node.args):
             continue
         says = ast.unparse(node.returns).strip("'\"") if node.returns is not None else ""
-        if says in (*RETURNS, *own) or (node.name in NAMED and not node.name.startswith("_")):
+        if says in (*RETURNS, *classes) or (node.name in NAMED and not node.name.startswith("_")):
             yield Factory(call=f"{name}:{node.name}", place=f"{module}:{node.lineno}")
 
 

@@ -136,7 +136,10 @@ def look(folder: Path) -> Repository:
     walk = _Walk(folder, left=MOST_ENTRIES)
     walk.go(folder)
     code = [read_code(folder, module) for module in walk.modules]
-    newest = sorted(walk.checkpoints, key=lambda one: (-one.modified, -one.size, one.path))
+    newest = sorted(
+        walk.checkpoints,
+        key=lambda checkpoint: (-checkpoint.modified, -checkpoint.size, checkpoint.path),
+    )
     return Repository(
         folder=folder,
         needs_timm=next(_with(folder, REQUIREMENTS, NEEDS_TIMM), ""),

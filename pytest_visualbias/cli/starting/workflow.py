@@ -121,8 +121,8 @@ def includes() -> str:
 
 
 def _install(seen: Repository) -> str:
-    own = {"requirements.txt": "-r requirements.txt", "": "timm"}.get(seen.installed_by, ".")
-    return f"{own} pytest-visualbias"
+    package = {"requirements.txt": "-r requirements.txt", "": "timm"}.get(seen.installed_by, ".")
+    return f"{package} pytest-visualbias"
 
 
 def _reports() -> str:
@@ -132,10 +132,10 @@ def _reports() -> str:
 
 def _folders(paths: Iterable[str]) -> list[str]:
     """Return patterns for what lies beside checkpoints, as far as their names are plain."""
-    found: dict[str, None] = {}
+    patterns: dict[str, None] = {}
     for path in paths:
         folder = posixpath.dirname(path)
         pattern = f"{folder}/*" if folder else f"*{posixpath.splitext(path)[1]}"
         if PLAIN.fullmatch(pattern.replace("*", "x")):
-            found[pattern] = None
-    return [*found]
+            patterns[pattern] = None
+    return [*patterns]

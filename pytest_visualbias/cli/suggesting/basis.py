@@ -118,18 +118,18 @@ def basis_of(
 
 
 def _hint(record: ResultRecord) -> str:
-    shown = format_effect(record.effect_judged or 0.0)
-    return f"its gap of {shown} says nothing of limits; check 'class', 'label' and the classifier"
+    gap = format_effect(record.effect_judged or 0.0)
+    return f"its gap of {gap} says nothing of limits; check 'class', 'label' and the classifier"
 
 
 def _of_predictions(record: ResultRecord) -> dict[str, Any]:
-    asked = record.prediction
-    if asked is None:
+    prediction = record.prediction
+    if prediction is None:
         return {}
     still = {role: dict.fromkeys(scores, 0.0) for role, scores in record.scores.items()}
     within = _spread(still, record.scores, ("X", "Y")) or 0.0
     return {
-        "rates": (asked.rate_x, asked.rate_y) if asked.rate != "score" else None,
+        "rates": (prediction.rate_x, prediction.rate_y) if prediction.rate != "score" else None,
         "within": within,
     }
 
@@ -157,8 +157,8 @@ def _effects(record: ResultRecord) -> tuple[float, ...]:
     """Return the judged effect of each trial or seed, of one that is alone its own."""
     if record.effect_judged is None:
         return ()
-    found = (record.trials or {}).get("effect_judged") or [record.effect_judged]
-    return tuple(float(value) for value in found)
+    effects = (record.trials or {}).get("effect_judged") or [record.effect_judged]
+    return tuple(float(value) for value in effects)
 
 
 def _spreads(
@@ -167,8 +167,8 @@ def _spreads(
     """Return for each side how much scores change to the model that changes them the most."""
     best: tuple[tuple[float, ...], str] = ((), "")
     for other in others:
-        found = [_spread(record.scores, other.scores, pair) for pair in pairs]
-        values = tuple(value for value in found if value is not None)
+        spreads = [_spread(record.scores, other.scores, pair) for pair in pairs]
+        values = tuple(value for value in spreads if value is not None)
         if len(values) == len(pairs) and sum(values) > sum(best[0]):
             best = values, other.model
     return best

@@ -85,20 +85,20 @@ def _combined(
     several = len(bases) > 1
     limits: dict[str, Limit] = {}
     for key in dict.fromkeys(key for proposal in proposals for key in proposal.limits):
-        found = [
-            (one.limits[key], basis.layer)
-            for one, basis in zip(proposals, bases, strict=True)
-            if key in one.limits
+        candidates = [
+            (proposal.limits[key], basis.layer)
+            for proposal, basis in zip(proposals, bases, strict=True)
+            if key in proposal.limits
         ]
-        if len(found) < len(proposals):
+        if len(candidates) < len(proposals):
             continue
         pick = min if key == "min_effect" else max
-        limit, layer = pick(found, key=lambda pair: pair[0].value)
+        limit, layer = pick(candidates, key=lambda pair: pair[0].value)
         reason = f"{limit.reason}, at {layer}" if several else limit.reason
         limits[key] = Limit(value=limit.value, reason=reason)
     refusals = [
         f"{text} ({basis.layer})" if several else text
-        for one, basis in zip(proposals, bases, strict=True)
-        for text in one.refusals
+        for proposal, basis in zip(proposals, bases, strict=True)
+        for text in proposal.refusals
     ]
     return limits, tuple(dict.fromkeys(refusals))

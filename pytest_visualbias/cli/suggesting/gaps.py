@@ -32,11 +32,11 @@ def propose_gap(basis: Basis, *, can_grow: bool) -> Proposal:
         return Proposal(refusals=(hidden_reason(basis),))
     limits, refusals = {}, []
     growth = _on_growth(basis, growing) if can_grow else None
-    for key, found in (("max_gap", _on_gap(basis, visible)), ("max_growth", growth)):
-        if isinstance(found, Limit):
-            limits[key] = found
-        elif found is not None:
-            refusals.append(f"no {key}: {found}")
+    for key, proposed in (("max_gap", _on_gap(basis, visible)), ("max_growth", growth)):
+        if isinstance(proposed, Limit):
+            limits[key] = proposed
+        elif proposed is not None:
+            refusals.append(f"no {key}: {proposed}")
     if isinstance(growth, Limit):
         limits["max_shift"] = shift_limit(basis, growth, FINE)
     return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))

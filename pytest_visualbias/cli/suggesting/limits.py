@@ -64,11 +64,11 @@ def propose(basis: Basis, *, can_grow: bool) -> Proposal:
     bound = min(largest_effect(*side) for side in basis.sides)
     effect = _on_effect(basis, visible, bound)
     growth = _on_growth(basis, visible, bound) if can_grow else None
-    for key, found in (("max_effect", effect), ("max_growth", growth)):
-        if isinstance(found, Limit):
-            limits[key] = found
-        elif found is not None:
-            refusals.append(f"no {key}: {found}")
+    for key, proposed in (("max_effect", effect), ("max_growth", growth)):
+        if isinstance(proposed, Limit):
+            limits[key] = proposed
+        elif proposed is not None:
+            refusals.append(f"no {key}: {proposed}")
     if isinstance(growth, Limit):
         limits["max_shift"] = shift_limit(basis, growth, STEP)
     return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))
@@ -86,7 +86,7 @@ def shift_limit(basis: Basis, growth: Limit, step: float) -> Limit:
 
 def _visible(basis: Basis) -> Smallest | None:
     """Return the smallest effect that the permutations of both sides can detect."""
-    found = [
+    smallest = [
         smallest_detectable_effect(*side, basis.level, basis.alternative) for side in basis.sides
     ]
     changes = [smallest_detectable_effect(*side, basis.level, "greater") for side in basis.sides]
@@ -96,7 +96,7 @@ def _visible(basis: Basis) -> Smallest | None:
         for d, side, spread in zip(changes, basis.sides, spreads, strict=True)
         if d is not None
     ]
-    known = [d for d in found if d is not None]
+    known = [d for d in smallest if d is not None]
     if len(known) < len(basis.sides) or len(apart) < len(basis.sides):
         return None
     tails = 2 if basis.alternative == "two-sided" else 1
@@ -143,9 +143,9 @@ def _on_effect(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
     }
     if basis.untrained:
         # Either sign: chance has no direction.
-        most = max(abs(value) for value in basis.untrained)
+        largest = max(abs(value) for value in basis.untrained)
         seeds = f"{len(basis.untrained)} seeds" if len(basis.untrained) > 1 else "1 seed"
-        reasons[f"an untrained network shows up to {most:.2f} ({seeds})"] = most
+        reasons[f"an untrained network shows up to {largest:.2f} ({seeds})"] = largest
     reason = max(reasons, key=lambda text: reasons[text])
     value = rounded_up(reasons[reason], STEP)
     if value > ROOM * bound:
@@ -181,7 +181,7 @@ def conditions(basis: Basis) -> str:
 
 
 def _sizes(basis: Basis) -> str:
-    return " and ".join(dict.fromkeys(f"{one} against {other}" for one, other in basis.sides))
+    return " and ".join(dict.fromkeys(f"{first} against {second}" for first, second in basis.sides))
 
 
 def propose_control(basis: Basis) -> Proposal:
@@ -193,10 +193,10 @@ def propose_control(basis: Basis) -> Proposal:
     ends = f"{format_effect(basis.low)} to {format_effect(basis.high)}"
     surely = f"the interval of '{basis.model}' is {ends}"
     if basis.size < least or basis.smallest <= 0:
-        shown = "none could" if visible is None else f"from {least:.2f} on it could"
+        detection = "none could" if visible is None else f"from {least:.2f} on it could"
         refusal = (
-            f"no min_effect: '{basis.model}' does not show this control ({surely}; {shown} be told "
-            "from chance); take a control that it shows"
+            f"no min_effect: '{basis.model}' does not show this control ({surely}; {detection} be "
+            "told from chance); take a control that it shows"
         )
         return Proposal(
             refusals=(refusal,), detectable=None if visible is None else detectable(basis)

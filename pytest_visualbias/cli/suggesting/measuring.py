@@ -75,7 +75,7 @@ def measure(
     """Measure a model, those compared with it, and untrained networks of its architecture."""
     widened, random, notes = _with_untrained(loaded, model, seeds)
     spec = widened.file.spec
-    rest = [name for name, one in spec.models.items() if name != model and not is_random(one)]
+    rest = [name for name, entry in spec.models.items() if name != model and not is_random(entry)]
     grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, rest))
     controls = _idle_controls(loaded.file)
     count = sum(
@@ -83,7 +83,7 @@ def measure(
         for test in spec.tests
         if test.name not in controls
     ) * max(judged_together(loaded.file, session.mirror).values(), default=1)
-    found: dict[str, tuple[Basis, ...]] = {}
+    bases_by_test: dict[str, tuple[Basis, ...]] = {}
     for test in spec.tests:
         bases = []
         for layer in gated_layers_of(spec, test):
@@ -102,10 +102,10 @@ def measure(
             bases.append(
                 basis_of(spec, test, record, untrained=untrained, others=others, count=count)
             )
-        found[test.name] = tuple(bases)
+        bases_by_test[test.name] = tuple(bases)
     return SuggestionBasis(
         model=model,
-        bases=found,
+        bases=bases_by_test,
         grows=grows,
         notes=tuple(dict.fromkeys(notes)),
         controls=controls,
@@ -118,10 +118,10 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
     if choice is None:
         return frozenset()
     name = choice if isinstance(choice, str) else choice.name
-    found = find_suite(name, folder=file.folder, shown="")
-    if found is None:
+    source = find_suite(name, folder=file.folder, shown_in="")
+    if source is None:
         return frozenset()
-    suite = read_suite(found[0], file=name).suite
+    suite = read_suite(source[0], file=name).suite
     controls = {test.name for test in suite.tests if test.is_positive}
     # Where the spec says `control: none`, the key stands there.
     tests = file.document.data["tests"]
@@ -150,9 +150,9 @@ def _with_untrained(
     spec = loaded.file.spec
     if not any(map(_compares_untrained, spec.tests)):
         return loaded, None, []
-    there = next((name for name, entry in spec.models.items() if is_random(entry)), None)
-    if there is not None:
-        return loaded, there, []
+    existing = next((name for name, entry in spec.models.items() if is_random(entry)), None)
+    if existing is not None:
+        return loaded, existing, []
     entry = _untrained(spec.models[model], seeds) if seeds else None
     if entry is None:
         why = "none is asked for" if not seeds else f"'{model}' has no architecture to make one of"

@@ -25,7 +25,7 @@ PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 
 def table(suggestions: Sequence[Suggestion]) -> Iterator[str]:
     """Yield the lines of a table, a row for every test and layer."""
-    rows = [HEAD, *(row for one in suggestions for row in _rows(one))]
+    rows = [HEAD, *(row for suggestion in suggestions for row in _rows(suggestion))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -37,8 +37,8 @@ def _rows(suggestion: Suggestion) -> Iterator[tuple[str, ...]]:
     detectable = suggestion.detectable or (None,) * len(suggestion.bases)
     for basis, least in zip(suggestion.bases, detectable, strict=True):
         name = f"{suggestion.test}[{basis.layer}]" if len(suggestion.bases) > 1 else suggestion.test
-        shown = NOTHING if least is None else f"{least:.2f}"
-        yield (printable(name), *_numbers(basis), shown, limits or "none")
+        smallest = NOTHING if least is None else f"{least:.2f}"
+        yield (printable(name), *_numbers(basis), smallest, limits or "none")
 
 
 def _numbers(basis: Basis) -> tuple[str, str, str]:
@@ -55,20 +55,22 @@ def _numbers(basis: Basis) -> tuple[str, str, str]:
 def lines(suggestions: Sequence[Suggestion]) -> Iterator[str]:
     """Yield what is proposed as YAML, each key with its reason as a comment."""
     yield "tests:"
-    for one in suggestions:
-        yield f"  - name: {_quoted(one.test)}"
-        for text in one.refusals:
+    for suggestion in suggestions:
+        yield f"  - name: {_quoted(suggestion.test)}"
+        for text in suggestion.refusals:
             yield f"    # {printable(text)}"
-        if one.limits:
+        if suggestion.limits:
             yield "    limits:"
-        for key, limit in one.limits.items():
+        for key, limit in suggestion.limits.items():
             yield f"      {key}: {limit.value:.2f}    # {printable(limit.reason)}"
-            if key == "max_effect" and len(one.bases[0].sides) > 1:
+            if key == "max_effect" and len(suggestion.bases[0].sides) > 1:
                 # The level before correction.
-                needed = images_for_limit(limit.value, one.bases[0].level * one.bases[0].count)
+                needed = images_for_limit(
+                    limit.value, suggestion.bases[0].level * suggestion.bases[0].count
+                )
                 yield f"      # about {needed} images a set show an absent effect to be within it"
-        if one.evidence is not None:
-            yield f"    evidence: {one.evidence}    # this kind has no p"
+        if suggestion.evidence is not None:
+            yield f"    evidence: {suggestion.evidence}    # this kind has no p"
 
 
 def _quoted(name: str) -> str:

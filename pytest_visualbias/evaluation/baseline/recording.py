@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import BaselineError, printable
-from pytest_visualbias.evaluation.baseline.entries import (
+from pytest_visualbias.evaluation.baseline.entry import (
     TOLERANCE,
     entry_key,
     entry_of,
     is_recordable,
 )
-from pytest_visualbias.evaluation.baseline.files import locked, read_baseline, write_baseline
+from pytest_visualbias.evaluation.baseline.file import locked, read_baseline, write_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_visualbias.evaluation.baseline.entries import Entry
+    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Entries
     from pytest_visualbias.evaluation.baseline.sources import Baseline, Baselines
 
 
@@ -46,25 +46,25 @@ class BaselineUpdate:
 
     @property
     def sentences(self) -> list[str]:
-        """What a person is told."""
+        """What to print about it."""
         if self.problem is not None:
             return [self.problem]
         counts = {"recorded": self.recorded, "changed": self.changed, "pruned": self.pruned}
         done = [f"{count} {what}" for what, count in counts.items() if count]
-        told = []
+        lines = []
         if done:
-            told.append(f"{self.shown}: {', '.join(done)}; commit it")
+            lines.append(f"{self.shown}: {', '.join(done)}; commit it")
         elif self.is_asked:
-            told.append(f"{self.shown}: nothing to record or to prune")
+            lines.append(f"{self.shown}: nothing to record or to prune")
         if self.risen is not None:
             # Whoever commits it agrees to a larger effect.
             key, rise = self.risen
-            told.append(
+            lines.append(
                 f"{self.shown}: |effect| rose, most in {key} by {rise:.2f}; see it is meant"
             )
         if self.unclaimed:
-            told.append(unclaimed_text(self.shown, self.unclaimed))
-        return told
+            lines.append(unclaimed_text(self.shown, self.unclaimed))
+        return lines
 
     def plain(self) -> dict[str, Any]:
         """Return the entry of the JSON report."""
@@ -92,36 +92,36 @@ def update_baseline(
     prunes: bool,
 ) -> list[BaselineUpdate]:
     """Record the results of a run where it is asked for, and say what no test claims."""
-    found = []
-    for claims in sorted(specs, key=lambda one: one.file):
+    updates = []
+    for claims in sorted(specs, key=lambda claims: claims.file):
         baseline = baselines.of(claims.path, claims.file)
         is_asked = baseline.recording is not None or prunes
         if baseline.is_report or not (baseline.exists or is_asked):
             continue
         if baseline.problem is not None:
             problem = baseline.problem if is_asked else None
-            found.append(BaselineUpdate(shown=baseline.shown, problem=problem, is_asked=is_asked))
+            updates.append(BaselineUpdate(shown=baseline.shown, problem=problem, is_asked=is_asked))
             continue
-        own = [row for row in rows if row["result"]["spec"] == claims.file]
-        found.append(_keep(baseline, _measured(own), claims, prunes=prunes))
-    return found
+        measured = _measured(row for row in rows if row["result"]["spec"] == claims.file)
+        updates.append(_keep(baseline, measured, claims, prunes=prunes))
+    return updates
 
 
-def _measured(rows: Iterable[Mapping[str, Any]]) -> dict[str, Entry]:
+def _measured(rows: Iterable[Mapping[str, Any]]) -> dict[str, BaselineEntry]:
     """Return the entries of what was measured well, of models that are gated."""
-    found = {}
+    entries = {}
     for row in rows:
         result, model = row["result"], row["model"]
         if model is not None and result["role"] == "gated" and is_recordable(result):
             key = entry_key(result["model"], result["test"], result["layer"])
-            found[key] = entry_of(result, model)
-    return found
+            entries[key] = entry_of(result, model)
+    return entries
 
 
 def _keep(
-    baseline: Baseline, measured: Mapping[str, Entry], claims: ExpectedEntries, *, prunes: bool
+    baseline: Baseline, measured: Entries, claims: ExpectedEntries, *, prunes: bool
 ) -> BaselineUpdate:
-    chosen = {key: one for key, one in measured.items() if baseline.records(key, one)}
+    chosen = {key: entry for key, entry in measured.items() if baseline.records(key, entry)}
     entries = {**baseline.entries, **chosen}
     unclaimed = sorted(entries.keys() - claims.keys)
     if prunes:
@@ -144,13 +144,13 @@ def _keep(
     )
 
 
-def _write(baseline: Baseline, chosen: Mapping[str, Entry], dropped: frozenset[str]) -> str | None:
-    """Bring a file up to date; return why it cannot be."""
+def _write(baseline: Baseline, chosen: Entries, dropped: frozenset[str]) -> str | None:
+    """Update a file; return why that is impossible."""
     try:
         with locked(baseline.path):
-            there = baseline.path.is_file()
-            old = read_baseline(baseline.path, baseline.shown).of("") if there else {}
-            kept = {key: one for key, one in old.items() if key not in dropped}
+            exists = baseline.path.is_file()
+            old = read_baseline(baseline.path, baseline.shown).of("") if exists else {}
+            kept = {key: entry for key, entry in old.items() if key not in dropped}
             is_new_only = baseline.recording == "new"
             write_baseline(baseline.path, {**chosen, **kept} if is_new_only else {**kept, **chosen})
     except BaselineError as error:
@@ -161,7 +161,7 @@ def _write(baseline: Baseline, chosen: Mapping[str, Entry], dropped: frozenset[s
     return None
 
 
-def _risen(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> tuple[str, float] | None:
+def _risen(old: Entries, new: Entries) -> tuple[str, float] | None:
     rises = {
         key: abs(entry.effect_judged) - abs(old[key].effect_judged)
         for key, entry in new.items()

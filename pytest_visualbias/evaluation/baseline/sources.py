@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.errors import BaselineError, UsageError
-from pytest_visualbias.evaluation.baseline.entries import is_changed
-from pytest_visualbias.evaluation.baseline.files import (
+from pytest_visualbias.evaluation.baseline.entry import is_changed
+from pytest_visualbias.evaluation.baseline.file import (
     Contents,
     default_path,
     read_baseline,
@@ -16,10 +16,9 @@ from pytest_visualbias.evaluation.baseline.files import (
 from pytest_visualbias.spec.overrides import option_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_visualbias.evaluation.baseline.entries import Entry
+    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Entries
 
 Recording = Literal["changed", "new"]
 NOTHING = Contents(is_report=False, specs={})
@@ -35,7 +34,7 @@ class Baseline:
     is_report: bool = False
     exists: bool = False
     recording: Recording | None = None
-    entries: Mapping[str, Entry]
+    entries: Entries
     problem: str | None = None
 
     @property
@@ -48,13 +47,13 @@ class Baseline:
         """Whether there is something to measure growth from, or will be after this run."""
         return self.is_explicit or self.exists or self.recording is not None
 
-    def entry(self, key: str) -> Entry | None:
+    def entry(self, key: str) -> BaselineEntry | None:
         """Return the entry of this key, if there is one."""
         if self.problem is not None:
             raise BaselineError(self.problem)
         return self.entries.get(key)
 
-    def records(self, key: str, entry: Entry) -> bool:
+    def records(self, key: str, entry: BaselineEntry) -> bool:
         """Whether this run is to record a result."""
         if self.recording is None or self.problem is not None:
             return False
@@ -86,9 +85,10 @@ class Baselines:
         """Return the recorded results of a spec."""
         path = self._path_of(spec)
         exists = _is_there(path)
-        found = self._contents(path) if exists or self.path is not None else NOTHING
-        problem = str(found) if isinstance(found, BaselineError) else None
-        contents = NOTHING if isinstance(found, BaselineError) else found
+        contents = self._contents(path) if exists or self.path is not None else NOTHING
+        problem = None
+        if isinstance(contents, BaselineError):
+            problem, contents = str(contents), NOTHING
         if not contents.is_report and (exists or self.recording is not None):
             self._take(path, spec)
         option = "" if self.path is None else f" --visualbias-baseline={self._shown(self.path)}"

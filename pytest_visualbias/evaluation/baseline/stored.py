@@ -41,12 +41,12 @@ def load_strict(text: str) -> Any:  # noqa: ANN401 - what a file holds can be an
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a key that stands twice, as a bad merge leaves it: the later one would win unseen."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"'{twice}' stands twice")
-    return found
+    return unique
 
 
 def _refuse(name: str) -> None:

@@ -55,13 +55,15 @@ def thresholds() -> list[float]:
 
 def count_curves(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figure]]:
     """Yield the number of biases over the threshold of p: spec, layer and figure."""
-    for spec, layer, own in by_place(records):
-        cells = [count for count in bias_counts(own, thresholds(), p=P) if count.tests >= FEWEST]
+    for spec, layer, members in by_place(records):
+        cells = [
+            count for count in bias_counts(members, thresholds(), p=P) if count.tests >= FEWEST
+        ]
         if cells:
             # Of tests that ask in one direction, nothing can count in the other.
-            has_both = any(one.alternative == "two-sided" for one in own)
-            names = [one for one in COUNTED if has_both or one[0] not in DIRECTIONS]
-            yield spec, layer, _curves(spec, layer, cells, names, model_looks(own))
+            has_both = any(record.alternative == "two-sided" for record in members)
+            names = [panel for panel in COUNTED if has_both or panel[0] not in DIRECTIONS]
+            yield spec, layer, _curves(spec, layer, cells, names, model_looks(members))
 
 
 def _curves(
@@ -71,11 +73,11 @@ def _curves(
     counted: Iterable[tuple[str, str]],
     looks: Mapping[str, Mapping[str, Any]],
 ) -> Figure:
-    names = [(name, said) for name, said in counted if _has(cells, name)]
+    names = [(name, caption) for name, caption in counted if _has(cells, name)]
     figure, panels = panels_of(len(names), COLUMNS, height=2.2)
-    most = max(one.tests for one in cells)
-    for axes, (name, said) in zip(panels, names, strict=True):
-        axes.set_title(said)
+    total = max(cell.tests for cell in cells)
+    for axes, (name, caption) in zip(panels, names, strict=True):
+        axes.set_title(caption)
         axes.set_xscale("log")
         axes.set_xlim(LEAST, MOST)
         axes.set_xticks(list(TICKS), list(TICKS.values()))
@@ -83,17 +85,19 @@ def _curves(
         axes.set_xlabel("threshold t of p")
         axes.grid(color="#E6E6E6", lw=0.5)
         if name == "raw":
-            axes.plot(thresholds(), [t * most for t in thresholds()], color="#BBBBBB", lw=1, ls=":")
+            axes.plot(
+                thresholds(), [t * total for t in thresholds()], color="#BBBBBB", lw=1, ls=":"
+            )
         for cell in cells:
             ys = [getattr(count, name) for count in cell.counts]
             if None not in ys:
                 look = {key: looks[cell.model][key] for key in ("color", "linestyle")}
                 axes.step(thresholds(), ys, where="post", gid=f"{name}-{cell.model}", **look)
-    panels[0].set_ylabel(f"number of biases (of {most} tests)")
+    panels[0].set_ylabel(f"number of biases (of {total} tests)")
     panels[0].set_ylim(bottom=0)
     panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     title(figure, "Number of biases over the threshold of p", spec, layer)
-    marks = [Line2D([], [], label=_name(one), **_stroke(looks[one.model])) for one in cells]
+    marks = [Line2D([], [], label=_name(cell), **_stroke(looks[cell.model])) for cell in cells]
     marks.append(Line2D([], [], color="#BBBBBB", ls=":", label="expected by chance, at most"))
     legend(figure, marks)
     return figure
@@ -124,14 +128,14 @@ def count_maps(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, Figu
 
 
 def _maps(spec: str, cells: Sequence[BiasCounts]) -> Figure:
-    models = list(dict.fromkeys(one.model for one in cells))
-    layers = list(dict.fromkeys(one.layer for one in cells))
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    layers = list(dict.fromkeys(cell.layer for cell in cells))
     figure = Figure(figsize=(WIDTH, 0.22 * len(models) + 1.7), layout="constrained")
     panels = figure.subplots(1, 2, squeeze=False, sharey=True)[0]
-    most = max(one.tests for one in cells)
+    total = max(cell.tests for cell in cells)
     below = f"p < {THRESHOLD:g}"
-    for axes, name, said in (
-        (panels[0], "raw", f"number of tests with {below} (of {most})"),
+    for axes, name, caption in (
+        (panels[0], "raw", f"number of tests with {below} (of {total})"),
         (panels[1], "strength", f"strength: sum of |d| of those with {below}"),
     ):
         values = np.full((len(models), len(layers)), np.nan)
@@ -141,7 +145,7 @@ def _maps(spec: str, cells: Sequence[BiasCounts]) -> Figure:
             )
         image = axes.imshow(values, cmap="cividis", vmin=0, aspect="auto")
         image.set_clim(0, max(1.0, float(np.nanmax(values))))
-        axes.set_title(said)
+        axes.set_title(caption)
         axes.set_xticks(
             range(len(layers)),
             [plain(layer, 16) for layer in layers],
@@ -156,7 +160,7 @@ def _maps(spec: str, cells: Sequence[BiasCounts]) -> Figure:
             _write(axes, cell, name, models, layers, limit=image.get_clim()[1])
     panels[0].set_yticks(range(len(models)), [_title(cells, model) for model in models])
     title(figure, "Biases by model and layer", spec)
-    if any(one.control == "failed" for one in cells):
+    if any(cell.control == "failed" for cell in cells):
         figure.supxlabel(
             f"{MARK} a positive control failed there: the number says nothing", fontsize=7
         )

@@ -59,15 +59,15 @@ def forests(
     records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
     """Yield forests of the judged effects of a unit: spec, layer and figure."""
-    for spec, layer, own in by_place(record for record in records if is_of(record, unit)):
-        looks = model_looks(own)
+    for spec, layer, members in by_place(record for record in records if is_of(record, unit)):
+        looks = model_looks(members)
         models = list(looks)
         for start in range(0, len(models), COLUMNS):
-            shown = models[start : start + COLUMNS]
+            selected = models[start : start + COLUMNS]
             yield (
                 spec,
                 layer,
-                _forest(spec, layer, own, {name: looks[name] for name in shown}, unit),
+                _forest(spec, layer, members, {name: looks[name] for name in selected}, unit),
             )
 
 
@@ -80,18 +80,18 @@ def _forest(
 ) -> Figure:
     tests = list(dict.fromkeys(record.test for record in records))
     figure, panels = _side_by_side(len(looks), len(tests))
-    own = [record for record in records if record.model in looks]
-    reach = widest([value for one in own for value in _extent(one)], unit)
+    members = [record for record in records if record.model in looks]
+    reach = widest([value for record in members for value in _extent(record)], unit)
     for axes, (model, look) in zip(panels, looks.items(), strict=True):
-        axes.set_title(_named(model, (one for one in own if one.model == model)))
+        axes.set_title(_named(model, (record for record in members if record.model == model)))
         _rows(axes, tests, reach)
         axes.set_xlabel(UNITS[unit][0] if len(looks) <= WITH_UNIT else SHORT[unit])
-        for record in (one for one in own if one.model == model):
+        for record in (record for record in members if record.model == model):
             _point(axes, tests.index(record.test), record, look)
-    _name_tests(panels[0], tests, own)
-    has_intervals = any(one.ci_low is not None for one in own)
+    _name_tests(panels[0], tests, members)
+    has_intervals = any(record.ci_low is not None for record in members)
     title(figure, f"{TITLES[unit]}{' with intervals' * has_intervals}", spec, layer)
-    marks = list(_marks(own, has_intervals=has_intervals))
+    marks = list(_marks(members, has_intervals=has_intervals))
     if marks:
         legend(figure, marks)
     return figure
@@ -104,7 +104,7 @@ def _marks(records: Sequence[ResultRecord], *, has_intervals: bool) -> Iterator[
     if any(record.p_verdict is not None for record in records):
         yield Line2D([], [], **style, label="p at most alpha (corrected for limits)")
         yield Line2D([], [], **style, mfc="white", label="p above alpha")
-    if any(_limits(one) for one in records):
+    if any(_limits(record) for record in records):
         yield Line2D([], [], color=LIMIT, marker="|", ls="", ms=9, mew=1.5, label="limit")
 
 
@@ -177,16 +177,20 @@ def dumbbells(
 ) -> Iterator[tuple[str, str, Figure]]:
     """Yield every effect before and after: spec, layer and figure, a panel for each model after."""
     grown = (record for record in records if record.growth is not None and is_of(record, unit))
-    for spec, layer, own in by_place(grown):
+    for spec, layer, members in by_place(grown):
         pairs: dict[tuple[str, str], list[tuple[ResultRecord, GrowthRecord]]] = {}
-        for record in own:
+        for record in members:
             if record.growth is not None:
                 pair = pairs.setdefault((record.growth.base, record.model), [])
                 pair.append((record, record.growth))
         names = list(pairs)
         for start in range(0, len(names), COLUMNS):
-            shown = names[start : start + COLUMNS]
-            yield spec, layer, _dumbbell(spec, layer, {pair: pairs[pair] for pair in shown}, unit)
+            selected = names[start : start + COLUMNS]
+            yield (
+                spec,
+                layer,
+                _dumbbell(spec, layer, {pair: pairs[pair] for pair in selected}, unit),
+            )
 
 
 def _dumbbell(
@@ -195,17 +199,17 @@ def _dumbbell(
     pairs: Mapping[tuple[str, str], Sequence[tuple[ResultRecord, GrowthRecord]]],
     unit: Unit,
 ) -> Figure:
-    tests = list(dict.fromkeys(one.test for pair in pairs.values() for one, _ in pair))
-    changes = [growth for own in pairs.values() for _, growth in own]
+    tests = list(dict.fromkeys(record.test for pair in pairs.values() for record, _ in pair))
+    changes = [growth for changed in pairs.values() for _, growth in changed]
     reach = widest((end for growth in changes for end in (growth.before, growth.after)), unit)
     figure, panels = _side_by_side(len(pairs), len(tests))
-    for axes, ((base, model), own) in zip(panels, pairs.items(), strict=True):
-        axes.set_title(f"{plain(base, 24)} → {_named(model, (one for one, _ in own))}")
+    for axes, ((base, model), changed) in zip(panels, pairs.items(), strict=True):
+        axes.set_title(f"{plain(base, 24)} → {_named(model, (record for record, _ in changed))}")
         _rows(axes, tests, reach)
         axes.set_xlabel(UNITS[unit][0])
-        for record, growth in own:
+        for record, growth in changed:
             _change(axes, tests.index(record.test), growth, has_number=len(pairs) <= WITH_NUMBERS)
-    _name_tests(panels[0], tests, [one for own in pairs.values() for one, _ in own])
+    _name_tests(panels[0], tests, [record for changed in pairs.values() for record, _ in changed])
     size = GROWING[unit]
     beside = f", and growth of {size} with its interval" if len(pairs) <= WITH_NUMBERS else ""
     title(figure, f"{unit.capitalize()} before and after{beside}", spec, layer)

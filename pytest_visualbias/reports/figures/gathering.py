@@ -31,18 +31,18 @@ def gathered(reports: Sequence[Report]) -> Study:
     """Put the results of several runs together."""
     prints = [_prints(report.models) for report in reports]
     known: dict[Key, dict[Prints, str]] = defaultdict(dict)
-    for number, (report, own) in enumerate(zip(reports, prints, strict=True), 1):
+    for number, (report, fingerprints) in enumerate(zip(reports, prints, strict=True), 1):
         labels = _labels(report.models)
         for key in dict.fromkeys((result.spec, result.model) for result in report.results):
-            known[key].setdefault(own.get(key, (f"run {number}",)), labels.get(key, ""))
-    shown = {key: _shown(key[1], alike) for key, alike in known.items()}
+            known[key].setdefault(fingerprints.get(key, (f"run {number}",)), labels.get(key, ""))
+    display_names = {key: _shown(key[1], alike) for key, alike in known.items()}
     records: dict[tuple[str, ...], ResultRecord] = {}
     names: dict[Key, tuple[str, Prints]] = {}
-    for number, (report, own) in enumerate(zip(reports, prints, strict=True), 1):
+    for number, (report, fingerprints) in enumerate(zip(reports, prints, strict=True), 1):
         for record in report.results:
             key = record.spec, record.model
-            identity = own.get(key, (f"run {number}",))
-            name = shown[key][identity]
+            identity = fingerprints.get(key, (f"run {number}",))
+            name = display_names[key][identity]
             names[record.spec, name] = record.model, identity
             place = record.spec, name, record.test, record.layer
             renamed = record if name == record.model else record.model_copy(update={"model": name})

@@ -47,14 +47,14 @@ def sweeps(
     for record in records:
         if is_of(record, unit):
             specs[record.spec].append(record)
-    for spec, own in specs.items():
-        layers = list(dict.fromkeys(one.layer for one in own))
-        tests = list(dict.fromkeys(one.test for one in own))
+    for spec, members in specs.items():
+        layers = list(dict.fromkeys(record.layer for record in members))
+        tests = list(dict.fromkeys(record.test for record in members))
         if len(layers) < 2:  # noqa: PLR2004 - of one layer there is no line
             continue
         for start in range(0, len(tests), ON_A_PAGE):
-            shown = tests[start : start + ON_A_PAGE]
-            yield spec, "", _sweep(spec, own, shown, layers, unit)
+            selected = tests[start : start + ON_A_PAGE]
+            yield spec, "", _sweep(spec, members, selected, layers, unit)
 
 
 def _sweep(
@@ -66,29 +66,31 @@ def _sweep(
 ) -> Figure:
     looks = model_looks(records)
     recorded = _recorded(records, looks)
-    own = [record for record in records if record.test in tests]
+    members = [record for record in records if record.test in tests]
     has_intervals = len(looks) <= WITH_INTERVALS
-    reach = widest((end for one in own for end in _ends(one, has_intervals=has_intervals)), unit)
+    reach = widest(
+        (end for record in members for end in _ends(record, has_intervals=has_intervals)), unit
+    )
     figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
     for axes, test in zip(panels, tests, strict=True):
         axes.set_title(plain(test, 30), fontsize=7)
         axes.axhline(0, color=GREY, lw=0.8, zorder=0)
         axes.set_ylim(-reach, reach)
         for model, look in looks.items():
-            points = [one for one in own if (one.test, one.model) == (test, model)]
-            points.sort(key=lambda one: layers.index(one.layer))
+            points = [record for record in members if (record.test, record.model) == (test, model)]
+            points.sort(key=lambda record: layers.index(record.layer))
             _line(axes, points, layers, look, has_intervals=has_intervals)
         for base, ends in recorded.get(test, {}).items():
             axes.plot(
-                [layers.index(one) for one in ends], list(ends.values()), **RECORDED, gid=base
+                [layers.index(layer) for layer in ends], list(ends.values()), **RECORDED, gid=base
             )
         axes.set_xticks(range(len(layers)), [plain(layer, 16) for layer in layers], rotation=90)
     figure.supylabel(UNITS[unit][0], fontsize=8)
     beside = ", with their intervals" if has_intervals else ""
     title(figure, f"{unit.capitalize()} over the layers{beside}", spec)
-    marks = [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
+    marks = [Line2D([], [], ms=3.5, **look, label=plain(model)) for model, look in looks.items()]
     bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
-    marks += [Line2D([], [], **RECORDED, label=f"{plain(one)} (recorded)") for one in bases]
+    marks += [Line2D([], [], **RECORDED, label=f"{plain(base)} (recorded)") for base in bases]
     legend(figure, marks)
     return figure
 
@@ -97,12 +99,12 @@ def _recorded(
     records: Iterable[ResultRecord], known: Container[str]
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return by test what results of before were recorded, over the layers: of no model here."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for one in records:
-        if one.growth is not None and one.growth.base not in known:
-            bases = found.setdefault(one.test, {})
-            bases.setdefault(one.growth.base, {})[one.layer] = one.growth.before
-    return found
+    by_test: dict[str, dict[str, dict[str, float]]] = {}
+    for record in records:
+        if record.growth is not None and record.growth.base not in known:
+            bases = by_test.setdefault(record.test, {})
+            bases.setdefault(record.growth.base, {})[record.layer] = record.growth.before
+    return by_test
 
 
 def _ends(record: ResultRecord, *, has_intervals: bool) -> list[float]:
@@ -123,12 +125,12 @@ def _line(
     xs = [layers.index(point.layer) for point in points]
     axes.plot(
         xs,
-        [value for one in points if (value := one.effect_judged) is not None],
+        [value for point in points if (value := point.effect_judged) is not None],
         ms=2.5,
         lw=1,
         **look,
     )
-    whole = [(x, one.ci_low, one.ci_high) for x, one in zip(xs, points, strict=True)]
+    whole = [(x, point.ci_low, point.ci_high) for x, point in zip(xs, points, strict=True)]
     spans = [(x, low, high) for x, low, high in whole if low is not None and high is not None]
     if has_intervals and spans:
         ends, lows, highs = zip(*spans, strict=True)

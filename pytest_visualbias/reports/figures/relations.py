@@ -49,13 +49,16 @@ def transfer_figures(
         for record in records
         if record.growth is not None and record.outcome != "invalid" and is_of(record, unit)
     ]
-    for spec, layer, own in by_place(grown):
-        found = rank_correlations(own)
-        for start in range(0, len(found), ON_A_PAGE):
-            shown = [(one, _members(one, own)) for one in found[start : start + ON_A_PAGE]]
-            figure, panels = panels_of(len(shown), COLUMNS, height=2.7)
-            reach = widest((end for _, ours in shown for our in ours for end in _ends(our)), unit)
-            for axes, (transfer, ours) in zip(panels, shown, strict=True):
+    for spec, layer, members in by_place(grown):
+        correlations = rank_correlations(members)
+        for start in range(0, len(correlations), ON_A_PAGE):
+            page = [
+                (correlation, _members(correlation, members))
+                for correlation in correlations[start : start + ON_A_PAGE]
+            ]
+            figure, panels = panels_of(len(page), COLUMNS, height=2.7)
+            reach = widest((end for _, ours in page for our in ours for end in _ends(our)), unit)
+            for axes, (transfer, ours) in zip(panels, page, strict=True):
                 _scatter(axes, transfer, ours, reach)
             for axes in panels[::COLUMNS]:
                 axes.set_ylabel(f"after: {UNITS[unit][0]}")
@@ -89,14 +92,14 @@ def _scatter(
     ends = [_ends(record) for record in records]
     axes.plot(*zip(*ends, strict=True), "o", ms=3.5, color=COLOURS[0], alpha=0.8)
     _name(axes, records)
-    said = f"Spearman's ρ = {transfer.spearman:+.2f} (k = {transfer.k})"
-    axes.set_title(f"{plain(transfer.base, 18)} → {plain(transfer.model, 18)}\n{said}")
+    caption = f"Spearman's ρ = {transfer.spearman:+.2f} (k = {transfer.k})"
+    axes.set_title(f"{plain(transfer.base, 18)} → {plain(transfer.model, 18)}\n{caption}")
     axes.set_xlabel(f"before: {UNITS[transfer.of][0]}")
 
 
 def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
     """Mark the tests that moved most by a number, and name them in a corner."""
-    moved = sorted(records, key=lambda one: -abs(_ends(one)[1] - _ends(one)[0]))[:NAMED]
+    moved = sorted(records, key=lambda record: -abs(_ends(record)[1] - _ends(record)[0]))[:NAMED]
     for number, record in enumerate(moved, 1):
         axes.plot(*([end] for end in _ends(record)), "o", ms=3.5, color=COLOURS[1])
         axes.annotate(
@@ -107,7 +110,9 @@ def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
             ha="right",
             fontsize=6,
         )
-    names = "\n".join(f"{number} {plain(one.test, 26)}" for number, one in enumerate(moved, 1))
+    names = "\n".join(
+        f"{number} {plain(record.test, 26)}" for number, record in enumerate(moved, 1)
+    )
     axes.text(
         *(0.98, 0.02, f"moved most\n{names}"),
         transform=axes.transAxes,
@@ -126,7 +131,7 @@ def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, F
     for single in singles.values():
         for row in label_summaries(single):
             points[row.key, row.value].append(row)
-    for key, rows in groupby(label_summaries(records), key=lambda one: one.key):
+    for key, rows in groupby(label_summaries(records), key=lambda summary: summary.key):
         values = sorted(rows, key=_order)
         yield key, "", _labels(key, values, [points[key, value.value] for value in values])
 
@@ -134,33 +139,35 @@ def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, F
 def _order(row: LabelSummary) -> float:
     """Sort labels that are numbers by size, before the others in their order."""
     try:
-        found = float(row.value)
+        number = float(row.value)
     except ValueError:
-        found = math.nan
-    return math.inf if math.isnan(found) else found
+        number = math.nan
+    return math.inf if math.isnan(number) else number
 
 
 def _labels(
     key: str, rows: Sequence[LabelSummary], points: Sequence[Sequence[LabelSummary]]
 ) -> Figure:
     names = [("effect", "mean |d|"), ("growth", "mean growth of |d|")]
-    shown = [
-        (name, said) for name, said in names if any(getattr(one, name) is not None for one in rows)
+    measured = [
+        (name, caption)
+        for name, caption in names
+        if any(getattr(row, name) is not None for row in rows)
     ]
-    figure, panels = panels_of(len(shown), 2, height=2.4, share_y=False)
-    for axes, (name, said) in zip(panels, shown, strict=True):
+    figure, panels = panels_of(len(measured), 2, height=2.4, share_y=False)
+    for axes, (name, caption) in zip(panels, measured, strict=True):
         axes.axhline(0, color=GREY, lw=0.8)
-        axes.set_ylabel(f"{said} (standard deviations)")
+        axes.set_ylabel(f"{caption} (standard deviations)")
         axes.set_xlabel(plain(key))
         ticks = [
-            f"{plain(one.value, 18)}\n{one.models} model{'s' * (one.models != 1)}" for one in rows
+            f"{plain(row.value, 18)}\n{row.models} model{'s' * (row.models != 1)}" for row in rows
         ]
         axes.set_xticks(range(len(rows)), ticks)
         axes.set_xlim(-0.6, len(rows) - 0.4)
-        for place, (row, own) in enumerate(zip(rows, points, strict=True)):
+        for place, (row, summaries) in enumerate(zip(rows, points, strict=True)):
             if (mean := getattr(row, name)) is not None:
                 axes.hlines(mean, place - 0.3, place + 0.3, color="k", lw=2)
-            ys = [y for one in own if (y := getattr(one, name)) is not None]
+            ys = [y for summary in summaries if (y := getattr(summary, name)) is not None]
             axes.plot(_spread(place, len(ys)), ys, "o", ms=4, color=COLOURS[0], alpha=0.7)
     title(figure, f"Models by {plain(key)}")
     marks = [

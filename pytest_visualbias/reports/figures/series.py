@@ -42,12 +42,14 @@ def courses(
     records: Iterable[ResultRecord], unit: Unit = "effects"
 ) -> Iterator[tuple[str, str, Figure]]:
     """Yield the effect of each test over a training run: spec, layer, and figure."""
-    found = [record for record in records if record.series is not None and is_of(record, unit)]
-    for spec, layer, own in by_place(found):
-        tests = list(dict.fromkeys(one.test for one in own))
+    in_series = [record for record in records if record.series is not None and is_of(record, unit)]
+    for spec, layer, members in by_place(in_series):
+        tests = list(dict.fromkeys(record.test for record in members))
         for start in range(0, len(tests), ON_A_PAGE):
-            shown = [one for one in own if one.test in tests[start : start + ON_A_PAGE]]
-            yield spec, layer, _course(spec, layer, shown, model_looks(own), unit)
+            selected = [
+                record for record in members if record.test in tests[start : start + ON_A_PAGE]
+            ]
+            yield spec, layer, _course(spec, layer, selected, model_looks(members), unit)
 
 
 def _course(
@@ -57,26 +59,26 @@ def _course(
     looks: Mapping[str, Mapping[str, Any]],
     unit: Unit,
 ) -> Figure:
-    tests = list(dict.fromkeys(one.test for one in records))
-    reach = widest((end for one in records for end in _ends(one)), unit)
+    tests = list(dict.fromkeys(record.test for record in records))
+    reach = widest((end for record in records for end in _ends(record)), unit)
     figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
     for axes, test in zip(panels, tests, strict=True):
         axes.set_title(plain(test, 30), fontsize=7)
         axes.axhline(0, color=GREY, lw=0.8, zorder=0)
         axes.set_ylim(-reach, reach)
-        for record in (one for one in records if one.test == test):
+        for record in (record for record in records if record.test == test):
             _line(axes, record, looks[record.model])
     axis = plain(
-        " or ".join(sorted({one.series.axis for one in records if one.series is not None}))
+        " or ".join(sorted({record.series.axis for record in records if record.series is not None}))
     )
     for axes in panels[-COLUMNS:]:
         axes.set_xlabel(axis, fontsize=7)
     figure.supylabel(UNITS[unit][0], fontsize=8)
     title(figure, f"{unit.capitalize()} over training, with their intervals", spec, layer)
-    marks = [Line2D([], [], ms=3.5, **look, label=plain(one)) for one, look in looks.items()]
-    if any(before_of(one) is not None for one in records):
+    marks = [Line2D([], [], ms=3.5, **look, label=plain(model)) for model, look in looks.items()]
+    if any(before_of(record) is not None for record in records):
         marks.append(Line2D([], [], color=GREY, ls="--", label="before"))
-    if any(limits_of(one) for one in records):
+    if any(limits_of(record) for record in records):
         marks.append(Line2D([], [], color=LIMIT, ls=":", label="limit"))
     legend(figure, marks)
     return figure
@@ -99,8 +101,8 @@ def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any]) -> None:
         [missing if value is None else value for value in values]
         for values in (
             [point.effect_judged for point in series.points],
-            [one.ci_low for one in series.points],
-            [one.ci_high for one in series.points],
+            [point.ci_low for point in series.points],
+            [point.ci_high for point in series.points],
         )
     )
     axes.plot(places, effects, ms=2.5, lw=1, **look)
@@ -110,8 +112,8 @@ def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any]) -> None:
         axes.axhline(before[1], color=GREY, ls="--", lw=1, zorder=1)
     for limit in limits_of(record):
         axes.axhline(limit, color=LIMIT, ls=":", lw=1, zorder=1)
-    labels = [one.label for one in series.points]
+    labels = [point.label for point in series.points]
     if any(str(int(place)) != label for place, label in zip(places, labels, strict=True)):
         step = -(-len(labels) // MOST_NAMES)
-        shown = [plain(label, 12) for label in labels[::step]]
-        axes.set_xticks(places[::step], shown, rotation=90)
+        tick_labels = [plain(label, 12) for label in labels[::step]]
+        axes.set_xticks(places[::step], tick_labels, rotation=90)

@@ -67,10 +67,10 @@ def plain(text: str, longest: int = LONGEST) -> str:
     return f" {clean}" if clean.startswith("_") else clean
 
 
-def title(figure: Figure, what: str, *places: str) -> None:
+def title(figure: Figure, text: str, *places: str) -> None:
     """Say what a figure shows and, where that is not said elsewhere, of which spec and layer."""
     where = " · ".join(plain(place, 48) for place in places if place)
-    figure.suptitle(f"{what}\n{where}" if where else what)
+    figure.suptitle(f"{text}\n{where}" if where else text)
 
 
 def legend(figure: Figure, marks: Sequence[Line2D], columns: int = 4) -> None:

@@ -46,68 +46,70 @@ def front(points: Iterable[Point]) -> list[Point]:
     eligible = [point for point in points if not point.is_barred]
     return sorted(
         (
-            one
-            for one in eligible
+            point
+            for point in eligible
             if not any(
-                (other.accuracy >= one.accuracy and other.bias <= one.bias)
-                and (other.accuracy, other.bias) != (one.accuracy, one.bias)
+                (other.accuracy >= point.accuracy and other.bias <= point.bias)
+                and (other.accuracy, other.bias) != (point.accuracy, point.bias)
                 for other in eligible
             )
         ),
-        key=lambda one: (one.accuracy, one.bias),
+        key=lambda point: (point.accuracy, point.bias),
     )
 
 
 def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[str, str, Figure]]:
     """Yield bias against accuracy: spec, layer and figure, where two models have an accuracy."""
-    for spec, layer, own in by_place(study.records):
+    for spec, layer, members in by_place(study.records):
         biases = {
-            "mean |effect| (standard deviations)": _sizes(own),
-            **_counted(own),
+            "mean |effect| (standard deviations)": _sizes(members),
+            **_counted(members),
         }
         known = {
-            name: found
-            for name in dict.fromkeys(one.model for one in own)
-            if (found := _accuracy(study, accuracies, spec, name, layer)) is not None
+            name: accuracy
+            for name in dict.fromkeys(record.model for record in members)
+            if (accuracy := _accuracy(study, accuracies, spec, name, layer)) is not None
         }
         if len(known) < 2:  # noqa: PLR2004 - with one model there is nothing to trade
             continue
-        barred = {one.model for one in own if one.role == "random" or has_failed(one)}
+        barred = {
+            record.model for record in members if record.role == "random" or has_failed(record)
+        }
         clouds = {
-            said: [
+            caption: [
                 Point(
                     model=name,
-                    accuracy=found[0],
-                    low=found[1],
-                    high=found[2],
+                    accuracy=accuracy[0],
+                    low=accuracy[1],
+                    high=accuracy[2],
                     bias=values[name],
                     is_barred=name in barred,
                 )
-                for name, found in known.items()
+                for name, accuracy in known.items()
                 if name in values
             ]
-            for said, values in biases.items()
+            for caption, values in biases.items()
         }
-        yield spec, layer, _figure(spec, layer, clouds, model_looks(own))
+        yield spec, layer, _figure(spec, layer, clouds, model_looks(members))
 
 
 def _sizes(records: Iterable[ResultRecord]) -> dict[str, float]:
     """Return the mean absolute effect of the tests of each model that are valid and no control."""
-    found: dict[str, list[float]] = {}
+    sizes: dict[str, list[float]] = {}
     for record in records:
         if is_effect(record) and record.control is None and record.outcome != "invalid":
-            found.setdefault(record.model, []).append(abs(record.effect_judged or 0.0))
-    return {model: sum(values) / len(values) for model, values in found.items()}
+            sizes.setdefault(record.model, []).append(abs(record.effect_judged or 0.0))
+    return {model: sum(values) / len(values) for model, values in sizes.items()}
 
 
 def _counted(records: Iterable[ResultRecord]) -> dict[str, dict[str, float]]:
     """Return number and strength of the biases of each model."""
-    found = {
+    counts = {
         count.model: count.counts[0] for count in bias_counts(records, [THRESHOLD], p="p_verdict")
     }
     return {
-        NUMBER: {model: float(one.raw) for model, one in found.items()},
-        STRENGTH: {model: one.strength for model, one in found.items()},
+        NUMBER: {model: float(count.raw) for model, count in counts.items()},
+        STRENGTH: {model: count.strength for model, count in counts.items()},
     }
 
 
@@ -116,7 +118,7 @@ def _accuracy(
 ) -> tuple[float, float | None, float | None] | None:
     """Return the accuracy of a model, the mean of its trials, and an interval of a single one."""
     name, prints = study.names[spec, model]
-    own = [
+    matching = [
         accuracy
         for accuracy in accuracies
         if accuracy.spec in (None, spec)
@@ -127,12 +129,12 @@ def _accuracy(
             else accuracy.fingerprint in prints
         )
     ]
-    if not own:
+    if not matching:
         return None
     # What was measured at this layer says more of it than the accuracy of the whole.
-    own = [one for one in own if one.layer is not None] or own
-    mean = sum(one.accuracy for one in own) / len(own)
-    alone = own[0] if len(own) == 1 else None
+    matching = [accuracy for accuracy in matching if accuracy.layer is not None] or matching
+    mean = sum(accuracy.accuracy for accuracy in matching) / len(matching)
+    alone = matching[0] if len(matching) == 1 else None
     if alone is None:
         return mean, None, None
     return mean, alone.ci_low, alone.ci_high
@@ -145,11 +147,11 @@ def _figure(
     looks: Mapping[str, Mapping[str, Any]],
 ) -> Figure:
     figure, panels = panels_of(len(clouds), 3, height=2.5, share_y=False)
-    for axes, (said, points) in zip(panels, clouds.items(), strict=True):
+    for axes, (caption, points) in zip(panels, clouds.items(), strict=True):
         best = front(points)
         axes.plot(
-            [100 * one.accuracy for one in best],
-            [one.bias for one in best],
+            [100 * point.accuracy for point in best],
+            [point.bias for point in best],
             color=FRONT,
             lw=3,
             alpha=0.35,
@@ -158,23 +160,23 @@ def _figure(
         for point in points:
             _mark(axes, point, looks[point.model], is_best=point in best)
         axes.set_xlabel("accuracy (%)")
-        axes.set_ylabel(said)
+        axes.set_ylabel(caption)
         axes.set_ylim(bottom=0)
         axes.margins(x=0.08)
-        axes.yaxis.set_major_locator(MaxNLocator(6, integer=said == NUMBER))
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=caption == NUMBER))
     title(figure, "Bias against accuracy", spec, layer)
-    shown = dict.fromkeys(point.model for points in clouds.values() for point in points)
+    models = dict.fromkeys(point.model for points in clouds.values() for point in points)
     marks = [
         Line2D(
             [],
             [],
             ls="",
             ms=5,
-            marker=looks[one]["marker"],
-            color=looks[one]["color"],
-            label=plain(one),
+            marker=looks[model]["marker"],
+            color=looks[model]["color"],
+            label=plain(model),
         )
-        for one in shown
+        for model in models
     ]
     marks.append(Line2D([], [], color=FRONT, lw=3, alpha=0.35, label="Pareto front (filled)"))
     legend(figure, marks)

@@ -99,8 +99,8 @@ def figures(
         ),
     )
     taken: set[str] = set()
-    for kind, found in drawn:
-        for spec, layer, figure in found:
+    for kind, plots in drawn:
+        for spec, layer, figure in plots:
             name = _unique("-".join(filter(None, (kind, _slug(spec), _slug(layer)))), taken)
             yield name, figure
 
@@ -111,12 +111,12 @@ def _slug(name: str) -> str:
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    number, found = 1, name
-    while found in taken:
+    number, unique = 1, name
+    while unique in taken:
         number += 1
-        found = f"{name}-{number}"
-    taken.add(found)
-    return found
+        unique = f"{name}-{number}"
+    taken.add(unique)
+    return unique
 
 
 def _saved(figure: Figure, folder: Path, name: str) -> Iterator[Path]:

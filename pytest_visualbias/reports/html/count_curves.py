@@ -26,15 +26,15 @@ FEWEST = 3
 
 def count_curves(records: Iterable[ResultRecord], hues: Mapping[str, int]) -> list[Chart]:
     """Return a chart for each spec and layer, with a line for every model, raw and corrected."""
-    every = list(records)
+    results = list(records)
     counted: dict[tuple[str, str], list[BiasCounts]] = {}
-    for counts in bias_counts(every, TOLD, p="p_verdict"):
+    for counts in bias_counts(results, TOLD, p="p_verdict"):
         counted.setdefault((counts.spec, counts.layer), []).append(counts)
     cells: dict[tuple[str, str], dict[str, list[ResultRecord]]] = {}
-    for one in every:
-        if one.control is None and is_standardised(one):
-            models = cells.setdefault((one.spec, one.layer), {})
-            models.setdefault(one.model, []).append(one)
+    for record in results:
+        if record.control is None and is_standardised(record):
+            models = cells.setdefault((record.spec, record.layer), {})
+            models.setdefault(record.model, []).append(record)
     return [
         _chart(spec, layer, models, hues, counted.get((spec, layer), []))
         for (spec, layer), models in cells.items()
@@ -43,14 +43,16 @@ def count_curves(records: Iterable[ResultRecord], hues: Mapping[str, int]) -> li
 
 
 def _raw(group: Iterable[ResultRecord]) -> list[float]:
-    return [one.p_verdict for one in group if one.p_verdict is not None]
+    return [record.p_verdict for record in group if record.p_verdict is not None]
 
 
 def _corrected(group: Sequence[ResultRecord]) -> list[float]:
     """Return corrected p; a test that could not be done keeps its place with p = 1."""
-    every = [1.0 if one.p_verdict is None else one.p_verdict for one in group]
-    adjusted = adjust(every, "holm")
-    return [float(p) for p, one in zip(adjusted, group, strict=True) if one.p_verdict is not None]
+    p_values = [1.0 if record.p_verdict is None else record.p_verdict for record in group]
+    adjusted = adjust(p_values, "holm")
+    return [
+        float(p) for p, record in zip(adjusted, group, strict=True) if record.p_verdict is not None
+    ]
 
 
 def _chart(
@@ -60,18 +62,19 @@ def _chart(
     hues: Mapping[str, int],
     counted: Sequence[BiasCounts],
 ) -> Chart:
-    most = max(len(group) for group in models.values())
+    max_tests = max(len(group) for group in models.values())
     x = across(over_powers(SMALLEST, 1.0))
-    y = upwards(Scale(low=0.0, high=float(most)))
+    y = upwards(Scale(low=0.0, high=float(max_tests)))
     series = [
-        (f"{name}, {what}", hues.get(name, 0), what == "corrected", values)
+        (f"{name}, {stage}", hues.get(name, 0), stage == "corrected", values)
         for name, group in models.items()
-        for what, values in (("raw", _raw(group)), ("corrected", _corrected(group)))
+        for stage, values in (("raw", _raw(group)), ("corrected", _corrected(group)))
         if values
     ]
     return Chart(
         title=(spec, layer),
-        about=f"Number of tests with a p below a threshold, of {most}. {'; '.join(_told(series))}.",
+        about=f"Number of tests with a p below a threshold, of {max_tests}. "
+        f"{'; '.join(_told(series))}.",
         x_name="threshold of p",
         y_name="tests below it",
         x_ticks=tuple(x.ticks()),
@@ -82,7 +85,7 @@ def _chart(
         ),
         table=Table(
             head=("", *(f"p < {threshold:g}" for threshold in TOLD)),
-            rows=tuple(row for one in counted for row in _rows(one)),
+            rows=tuple(row for counts in counted for row in _rows(counts)),
         ),
     )
 
@@ -91,14 +94,14 @@ def _rows(counts: BiasCounts) -> Iterator[tuple[str, ...]]:
     """Yield the numbers of a model: raw and by direction, what is left of them, and their size."""
     state = "" if counts.control == "none" else f" (control {counts.control})"
     every = counts.counts
-    yield (f"{counts.model}{state}, raw", *(str(one.raw) for one in every))
-    above = (f"{one.positive} / {one.negative}" for one in every)
+    yield (f"{counts.model}{state}, raw", *(str(count.raw) for count in every))
+    above = (f"{count.positive} / {count.negative}" for count in every)
     yield (f"{counts.model}, effect above / below zero", *above)
-    yield (f"{counts.model}, corrected", *(str(one.holm) for one in every))
-    beyond = [one.beyond_random for one in every]
+    yield (f"{counts.model}, corrected", *(str(count.holm) for count in every))
+    beyond = [count.beyond_random for count in every]
     if None not in beyond:
         yield (f"{counts.model}, beyond untrained networks", *map(str, beyond))
-    yield (f"{counts.model}, sum of |effect|", *(f"{one.strength:.2f}" for one in every))
+    yield (f"{counts.model}, sum of |effect|", *(f"{count.strength:.2f}" for count in every))
 
 
 def _below(values: Iterable[float], threshold: float) -> int:

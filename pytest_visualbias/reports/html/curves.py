@@ -71,13 +71,13 @@ def hues_of(names: Iterable[str]) -> Mapping[str, int]:
 
 def segments(points: Sequence[tuple[float, float] | None]) -> tuple[str, ...]:
     """Return the coordinates of lines through points, broken where there is none."""
-    found: list[list[str]] = [[]]
+    lines: list[list[str]] = [[]]
     for point in points:
         if point is None:
-            found.append([])
+            lines.append([])
         else:
-            found[-1].append(f"{point[0]:g},{point[1]:g}")
-    return tuple(" ".join(one) for one in found if len(one) > 1)
+            lines[-1].append(f"{point[0]:g},{point[1]:g}")
+    return tuple(" ".join(line) for line in lines if len(line) > 1)
 
 
 def across(scale: Scale) -> Scale:

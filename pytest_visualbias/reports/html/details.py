@@ -50,8 +50,8 @@ def details(record: ResultRecord) -> list[Group]:
         ("Training run", _series(record)),
         ("Where", _place(record)),
     ]
-    found = [Group(title=title, facts=tuple(facts)) for title, facts in groups]
-    return [group for group in found if group.facts]
+    filled = [Group(title=title, facts=tuple(facts)) for title, facts in groups]
+    return [group for group in filled if group.facts]
 
 
 def _effect(record: ResultRecord) -> Iterator[Fact]:
@@ -73,8 +73,8 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
         ends = f"{record.gap_ci_low:+.4f} to {record.gap_ci_high:+.4f}"
         yield Fact(name=f"{level} interval of the gap", value=ends, term="interval")
     if record.p_value is not None:
-        shown = "none" if record.detectable is None else f"{record.detectable:.2f}"
-        yield Fact(name="smallest detectable effect", value=shown, term="detectable")
+        detectable = "none" if record.detectable is None else f"{record.detectable:.2f}"
+        yield Fact(name="smallest detectable effect", value=detectable, term="detectable")
 
 
 def _parts(record: ResultRecord) -> str:
@@ -112,13 +112,13 @@ def _told(p: float | None, method: str | None) -> str:
     return f"{format_p(p)} ({method})" if method else format_p(p)
 
 
-def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Iterator[Fact]:
+def _change(record: ResultRecord, change: GrowthRecord | None, name: str) -> Iterator[Fact]:
     if change is None:
         return
     ends = sign_text(change) or f"{format_effect(change.before)} → {format_effect(change.after)}"
     yield Fact(name="effect", value=ends, term="effect")
     growth = f"{format_effect(change.value)} ({span(change.ci_low, change.ci_high)})"
-    yield Fact(name=what, value=growth, term=what)
+    yield Fact(name=name, value=growth, term=name)
     shift = f"{format_effect(change.shift)} ({span(change.shift_ci_low, change.shift_ci_high)})"
     yield Fact(name="shift", value=shift, term="shift")
     if isinstance(change, ExcessRecord) and (seeds := seeds_text(change)):
@@ -131,8 +131,8 @@ def _change(record: ResultRecord, change: GrowthRecord | None, what: str) -> Ite
         "Welch's t": change.p_welch,
         "crossed t": change.p_crossed,
     }
-    told = ", ".join(f"{format_p(p)} {name}" for name, p in each.items() if p is not None)
-    yield Fact(name="p", value=told, term="p")
+    p_values = ", ".join(f"{format_p(p)} {name}" for name, p in each.items() if p is not None)
+    yield Fact(name="p", value=p_values, term="p")
     yield Fact(name="p, verdict", value=_told(change.p_verdict, change.p_method), term="p")
     if change.p_adjusted is not None:
         yield Fact(name="p adjusted", value=format_p(change.p_adjusted), term="adjusted")
@@ -154,8 +154,8 @@ def _trials(record: ResultRecord) -> Iterator[Fact]:
     if record.trials is None:
         return
     labels = record.trials.get("labels", [])
-    found = record.trials.get("effect_judged", [])
-    effects = [one for one in found if isinstance(one, float)]
+    values = record.trials.get("effect_judged", [])
+    effects = [effect for effect in values if isinstance(effect, float)]
     if not effects:
         return
     value = f"{len(effects)}, {format_effect(min(effects))} to {format_effect(max(effects))}"
@@ -183,9 +183,9 @@ def _place(record: ResultRecord) -> Iterator[Fact]:
     if record.read_out is not None and record.read_out.length:
         read += f", {record.read_out.length} numbers"
     yield Fact(name="read from", value=f"{read}, {record.kind}", is_theirs=True)
-    for role, one in record.sets.items():
-        if one.templates:
-            yield Fact(name=f"words of {role}", value=words_text(one), is_theirs=True)
+    for role, stimuli in record.sets.items():
+        if stimuli.templates:
+            yield Fact(name=f"words of {role}", value=words_text(stimuli), is_theirs=True)
     if record.tags:
         yield Fact(name="tags", value=", ".join(record.tags), is_theirs=True)
     if record.labels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.formatting import AXES, deselected, faults, unit_of
+from pytest_visualbias.reports.formatting import AXES, deselected, faults, format_count, unit_of
 from pytest_visualbias.reports.html.strips import scale_of, strip
 from pytest_visualbias.reports.html.wording import OUTCOMES, optional, span
 from pytest_visualbias.reports.series_notes import (
@@ -134,19 +134,19 @@ def _state(report: Report, counts: Mapping[str, int], errors: Sequence[str]) -> 
 
 
 def _sentence(state: str, counts: Mapping[str, int], errors: Sequence[str]) -> str:
-    total = _counted(sum(counts.values()), "result")
+    total = format_count(sum(counts.values()), "result")
     if state == "passed":
-        judged = _counted(sum(counts.values()) - counts.get("reported", 0), "judged result")
+        judged = format_count(sum(counts.values()) - counts.get("reported", 0), "judged result")
         return f"Passed: {judged}, and none fails."
     if state == "nothing":
         measured = "no limit judged what was measured" if counts else "nothing was measured"
         return f"Nothing was gated: {measured}."
     failed = sum(counts.get(name, 0) for name in FAILED)
     if failed:
-        said = [words for name, words in FAILED.items() if counts.get(name)]
-        return f"Failed: {failed} of {total} {_are(failed)} {' or '.join(said)}."
+        outcomes = [words for name, words in FAILED.items() if counts.get(name)]
+        return f"Failed: {failed} of {total} {_are(failed)} {' or '.join(outcomes)}."
     if errors:
-        return f"Failed: {_counted(len(errors), 'spec')} could not be read."
+        return f"Failed: {format_count(len(errors), 'spec')} could not be read."
     if open_ones := counts.get("inconclusive", 0):
         start = "Failed" if state == "failed" else "Inconclusive"
         over = "over a limit, but chance is not excluded"
@@ -158,16 +158,12 @@ def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _notes(report: Report, state: str, counts: Mapping[str, int]) -> Iterator[str]:
     summary = report.summary
     is_failed = any(counts.get(name) for name in FAILED)
     unread = len(faults(report))
     if unread and is_failed:
-        yield f"{_counted(unread, 'spec')} could not be read."
+        yield f"{format_count(unread, 'spec')} could not be read."
     if is_failed and (open_ones := counts.get("inconclusive", 0)):
         yield f"{open_ones} more {_are(open_ones)} over a limit, but chance is not excluded."
     if (
@@ -179,7 +175,7 @@ def _notes(report: Report, state: str, counts: Mapping[str, int]) -> Iterator[st
     yield from (f"{note}." for note in earlier_notes(report.results))
     yield from (f"{note[0].upper()}{note[1:]}." for note in growth_notes(report.results))
     if left_out := deselected(report):
-        yield f"{_counted(left_out, 'result')} deselected: not in this report."
+        yield f"{format_count(left_out, 'result')} deselected: not in this report."
     status = summary.get("exit_status")
     if status not in (None, 0, 5) and not (is_failed or unread or counts.get("inconclusive")):
         yield f"pytest's exit status was {status}, for something else: see its output."

@@ -59,15 +59,15 @@ def _in_order(rows: Sequence[LabelSummary]) -> Sequence[LabelSummary]:
 def _amount(text: str) -> float | Fraction:
     """Return a label as a number; of a fraction, exactly."""
     # Not Fraction for all: that of 1e999999999 would have a thousand million digits.
-    found = Fraction(text) if "/" in text else float(text)
-    if math.isnan(found):
+    number = Fraction(text) if "/" in text else float(text)
+    if math.isnan(number):
         raise ValueError
-    return found
+    return number
 
 
 def _label_plot(key: str, rows: Sequence[LabelSummary]) -> LabelPlot:
     effects = around([row.effect for row in rows if row.effect is not None], least=0.5)
-    growths = around([one.growth for one in rows if one.growth is not None], least=0.2)
+    growths = around([row.growth for row in rows if row.growth is not None], least=0.2)
     effects, growths = effects.drawn(2.0, 98.0), growths.drawn(2.0, 98.0)
     return LabelPlot(
         key=key,
@@ -75,15 +75,15 @@ def _label_plot(key: str, rows: Sequence[LabelSummary]) -> LabelPlot:
         growth_ticks=tuple(growths.ticks()),
         rows=tuple(
             LabelRow(
-                row=one,
-                effect=_bar(effects, one.effect),
-                growth=_bar(growths, one.growth),
+                row=row,
+                effect=_bar(effects, row.effect),
+                growth=_bar(growths, row.growth),
                 cells=(
-                    "–" if one.effect is None else f"{one.effect:.2f}",
-                    optional(one.growth),
+                    "–" if row.effect is None else f"{row.effect:.2f}",
+                    optional(row.growth),
                 ),
             )
-            for one in rows
+            for row in rows
         ),
     )
 

@@ -32,25 +32,25 @@ def layer_curves(records: Sequence[ResultRecord], hues: Mapping[str, int]) -> li
     charts = [
         _chart(spec, test, group, hues)
         for (spec, test), group in groups.items()
-        if len({one.layer for one in group if one.effect_judged is not None}) > 1
+        if len({record.layer for record in group if record.effect_judged is not None}) > 1
     ]
     return sorted(charts, key=lambda chart: not chart.is_amiss)
 
 
 def _chart(spec: str, test: str, group: Sequence[ResultRecord], hues: Mapping[str, int]) -> Chart:
-    layers = list(dict.fromkeys(one.layer for one in group))
+    layers = list(dict.fromkeys(record.layer for record in group))
     series = list(_series(group))
     limits = _limits(group)
     values = [value for _, by_layer, _ in series for value in by_layer.values()]
     y = upwards(around([*values, *limits], least=max(0.1, min(1.0, max(map(abs, values))))))
     x = across(Scale(low=-0.25, high=len(layers) - 0.75))
-    told = (
+    effects = (
         f"{name}: {', '.join(optional(by_layer.get(layer)) for layer in layers)}"
         for name, by_layer, _ in series
     )
     return Chart(
         title=(spec, test),
-        about=f"Effect at {', '.join(layers)}. {'; '.join(told)}.",
+        about=f"Effect at {', '.join(layers)}. {'; '.join(effects)}.",
         x_name="layer",
         y_name=AXES[unit_of(group[0])],
         x_ticks=tuple(_names(layers, x)),
@@ -61,7 +61,7 @@ def _chart(spec: str, test: str, group: Sequence[ResultRecord], hues: Mapping[st
         ),
         zero=y.at(0.0),
         limits=tuple(y.at(limit) for limit in limits if y.low <= limit <= y.high),
-        is_amiss=any(one.outcome in BAD for one in group),
+        is_amiss=any(record.outcome in BAD for record in group),
     )
 
 
@@ -70,12 +70,12 @@ def _series(group: Sequence[ResultRecord]) -> Iterator[tuple[str, Values, bool]]
     models: dict[str, Values] = {}
     roles: dict[str, str] = {}
     recorded: dict[str, Values] = {}
-    for one in group:
-        if one.effect_judged is not None:
-            models.setdefault(one.model, {})[one.layer] = one.effect_judged
-            roles[one.model] = one.role
-        if one.growth is not None:
-            recorded.setdefault(one.growth.base, {})[one.layer] = one.growth.before
+    for record in group:
+        if record.effect_judged is not None:
+            models.setdefault(record.model, {})[record.layer] = record.effect_judged
+            roles[record.model] = record.role
+        if record.growth is not None:
+            recorded.setdefault(record.growth.base, {})[record.layer] = record.growth.before
     for name, values in recorded.items():
         if name not in models:
             yield name, values, True
@@ -85,15 +85,15 @@ def _series(group: Sequence[ResultRecord]) -> Iterator[tuple[str, Values, bool]]
 
 def _limits(group: Sequence[ResultRecord]) -> list[float]:
     """Return the limits on the effect, each once."""
-    return list(dict.fromkeys(limit for one in group for limit in limits_of(one)))
+    return list(dict.fromkeys(limit for record in group for limit in limits_of(record)))
 
 
 def _names(layers: Sequence[str], x: Scale) -> Iterator[Tick]:
     step = -(-len(layers) // MOST_NAMES)
     for place, layer in enumerate(layers):
         if place % step == 0:
-            shown = layer if len(layer) <= LONGEST else f"…{layer[1 - LONGEST :]}"
-            yield Tick(at=x.at(place), text=shown)
+            text = layer if len(layer) <= LONGEST else f"…{layer[1 - LONGEST :]}"
+            yield Tick(at=x.at(place), text=text)
 
 
 def _line(

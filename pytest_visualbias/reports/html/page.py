@@ -69,7 +69,7 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
         glossary=GLOSSARY,
         thumbnails=pictures,
         classes=classes,
-        styles=[Markup(one) for one in (style, images) if one],  # noqa: S704 - ours alone
+        styles=[Markup(css) for css in (style, images) if css],  # noqa: S704 - ours alone
         script=Markup(script),  # noqa: S704 - ours alone
         policy=_policy([style, images], script),
     )
@@ -82,11 +82,11 @@ def _pictures(rows: Sequence[Row], root: Path) -> Thumbnails:
 
 def _warnings(report: Report) -> list[tuple[str, int]]:
     """Return every warning once, and of how many results it is."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for result in report.results:
         for text in result.warnings:
-            found[text] = found.get(text, 0) + 1
-    return list(found.items())
+            counts[text] = counts.get(text, 0) + 1
+    return list(counts.items())
 
 
 def _policy(styles: Sequence[str], script: str) -> str:

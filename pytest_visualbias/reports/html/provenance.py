@@ -38,18 +38,18 @@ def provenance_of(report: Report) -> Provenance:
     """Return where the numbers of a report come from."""
     environment = dict(report.environment)
     packages = environment.pop("packages", {})
-    shown = {"outcomes", "labels", "transfer", "bias_counts", "collection_errors"}
-    summary = {name: value for name, value in report.summary.items() if name not in shown}
+    excluded = {"outcomes", "labels", "transfer", "bias_counts", "collection_errors"}
+    summary = {name: value for name, value in report.summary.items() if name not in excluded}
     sets = {
-        (one.concept, one.digest, one.folder): one
+        (stimuli.concept, stimuli.digest, stimuli.folder): stimuli
         for result in report.results
-        for one in result.sets.values()
+        for stimuli in result.sets.values()
     }
     return Provenance(
         run=tuple(_flat({"tool": report.tool, **environment, **summary})),
         packages=tuple(_flat(packages if isinstance(packages, dict) else {})),
         models=tuple(_model(model) for model in report.models),
-        specs=tuple(dict.fromkeys((one.spec, one.spec_digest) for one in report.results)),
+        specs=tuple(dict.fromkeys((result.spec, result.spec_digest) for result in report.results)),
         sets=tuple(sets.values()),
     )
 
@@ -100,4 +100,6 @@ def _listed(values: Sequence[Any]) -> str:
         else _text(value)
         for value in values
     )
-    return "; ".join(parts) if any(isinstance(one, dict) for one in values) else ", ".join(parts)
+    return (
+        "; ".join(parts) if any(isinstance(value, dict) for value in values) else ", ".join(parts)
+    )

@@ -68,23 +68,23 @@ class Row:
 def columns_of(records: Sequence[ResultRecord]) -> tuple[str, ...]:
     """Return the names of the columns: spec where there are several, excess where it is limited."""
     several = ("spec",) if len({record.spec for record in records}) > 1 else ()
-    limited = ("excess",) if any("max_excess" in one.limits for one in records) else ()
+    limited = ("excess",) if any("max_excess" in record.limits for record in records) else ()
     return (*COLUMNS, *several, *limited)
 
 
 def choices_of(records: Sequence[ResultRecord]) -> list[Choice]:
     """Return what rows can be filtered by, but for what all of them share."""
     outcomes = [name for name in OUTCOMES if any(label(record) == name for record in records)]
-    found = {
+    filters = {
         "o": ("Verdict", outcomes),
-        "m": ("Model", [one.model for one in records]),
-        "l": ("Layer", [one.layer for one in records]),
-        "t": ("Tag", [tag for one in records for tag in one.tags]),
-        "s": ("Spec", [one.spec for one in records]),
+        "m": ("Model", [record.model for record in records]),
+        "l": ("Layer", [record.layer for record in records]),
+        "t": ("Tag", [tag for record in records for tag in record.tags]),
+        "s": ("Spec", [record.spec for record in records]),
     }
     return [
         Choice(key=key, name=name, values=tuple(dict.fromkeys(values)))
-        for key, (name, values) in found.items()
+        for key, (name, values) in filters.items()
     ]
 
 
@@ -112,7 +112,7 @@ def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) ->
         record=record,
         outcome=outcome,
         order=list(OUTCOMES).index(outcome),
-        chosen={key: " ".join(map(str, found)) for key, found in chosen.items()},
+        chosen={key: " ".join(map(str, indices)) for key, indices in chosen.items()},
         cells=tuple(_cells(record)),
         excess=_changed(record.excess),
         advice=advice(record),

@@ -37,7 +37,9 @@ def series_curve(record: ResultRecord) -> Chart | None:
         return None
     places = places_of(series)
     x = across(_around_places(places))
-    ends = [end for one in series.points for end in (one.effect_judged, one.ci_low, one.ci_high)]
+    ends = [
+        end for point in series.points for end in (point.effect_judged, point.ci_low, point.ci_high)
+    ]
     before, limits = before_of(record), limits_of(record)
     known = [value for value in ends if value is not None]
     values = [*known, *limits, *([] if before is None else [before[1]])]
@@ -58,7 +60,7 @@ def series_curve(record: ResultRecord) -> Chart | None:
         zero=y.at(0.0),
         limits=tuple(y.at(limit) for limit in limits),
         table=_table(series),
-        is_amiss=any(one.outcome in BAD for one in series.points),
+        is_amiss=any(point.outcome in BAD for point in series.points),
     )
 
 
@@ -71,23 +73,23 @@ def _around_places(places: Sequence[float]) -> Scale:
 def _names(series: SeriesRecord, places: Sequence[float], x: Scale) -> Iterator[Tick]:
     """Yield the labels that have room, the last one among them."""
     last = len(places) - 1
-    room = (x.end - x.start) / MOST_NAMES
-    shown: list[float] = []
+    spacing = (x.end - x.start) / MOST_NAMES
+    positions: list[float] = []
     for place in (last, *range(last)):
         at, label = x.at(places[place]), series.points[place].label
-        if all(abs(at - other) >= room for other in shown):
-            shown.append(at)
+        if all(abs(at - other) >= spacing for other in positions):
+            positions.append(at)
             yield Tick(at=at, text=label if len(label) <= LONGEST else f"…{label[1 - LONGEST :]}")
 
 
 def _effects(name: str, series: SeriesRecord, xs: Sequence[float], y: Scale) -> Line:
     at = [
-        None if one.effect_judged is None else (x, y.at(one.effect_judged))
-        for x, one in zip(xs, series.points, strict=True)
+        None if point.effect_judged is None else (x, y.at(point.effect_judged))
+        for x, point in zip(xs, series.points, strict=True)
     ]
     points = tuple(
-        Point(x=place[0], y=place[1], text=_told(series, one))
-        for one, place in zip(series.points, at, strict=True)
+        Point(x=place[0], y=place[1], text=_told(series, point))
+        for point, place in zip(series.points, at, strict=True)
         if place is not None
     )
     return Line(
@@ -108,10 +110,10 @@ def _bands(series: SeriesRecord, xs: Sequence[float], y: Scale) -> Iterator[str]
     """Yield the outline of the intervals of checkpoints that follow each other."""
     upper: list[str] = []
     lower: list[str] = []
-    for x, one in [*zip(xs, series.points, strict=True), (0.0, None)]:
-        if one is not None and one.ci_low is not None and one.ci_high is not None:
-            upper.append(f"{x:g},{y.at(one.ci_high):g}")
-            lower.append(f"{x:g},{y.at(one.ci_low):g}")
+    for x, point in [*zip(xs, series.points, strict=True), (0.0, None)]:
+        if point is not None and point.ci_low is not None and point.ci_high is not None:
+            upper.append(f"{x:g},{y.at(point.ci_high):g}")
+            lower.append(f"{x:g},{y.at(point.ci_low):g}")
             continue
         if len(upper) > 1:
             yield " ".join([*upper, *reversed(lower)])

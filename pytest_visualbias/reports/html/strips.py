@@ -72,9 +72,12 @@ def forests(records: Sequence[ResultRecord]) -> list[Panel]:
         [
             _panel(
                 group,
-                lambda one: abs(one.effect_judged or 0.0),
+                lambda record: abs(record.effect_judged or 0.0),
                 strip,
-                lambda one: (optional(one.effect_judged), span(one.ci_low, one.ci_high)),
+                lambda record: (
+                    optional(record.effect_judged),
+                    span(record.ci_low, record.ci_high),
+                ),
             )
             for group in _grouped(measured)
         ]
@@ -88,7 +91,7 @@ def dumbbells(records: Sequence[ResultRecord]) -> list[Panel]:
         [
             _panel(
                 group,
-                lambda one: one.growth.value if one.growth is not None else 0.0,
+                lambda record: record.growth.value if record.growth is not None else 0.0,
                 _dumbbell,
                 _change_cells,
                 base=True,
@@ -100,10 +103,10 @@ def dumbbells(records: Sequence[ResultRecord]) -> list[Panel]:
 
 def _grouped(records: Iterable[Indexed]) -> list[list[Indexed]]:
     groups: dict[tuple[str, ...], list[Indexed]] = {}
-    for index, one in records:
-        base = one.growth.base if one.growth is not None else ""
-        key = (one.spec, one.model, one.layer, base, unit_of(one))
-        groups.setdefault(key, []).append((index, one))
+    for index, record in records:
+        base = record.growth.base if record.growth is not None else ""
+        key = (record.spec, record.model, record.layer, base, unit_of(record))
+        groups.setdefault(key, []).append((index, record))
     return list(groups.values())
 
 
@@ -116,28 +119,28 @@ def _panel(
     base: bool = False,
 ) -> Panel:
     first = group[0][1]
-    scale = scale_of([one for _, one in group])
+    scale = scale_of([record for _, record in group])
     rows = sorted(group, key=lambda pair: -order(pair[1]))
     return Panel(
         spec=first.spec,
         model=first.model,
         layer=first.layer,
         base=first.growth.base if base and first.growth is not None else None,
-        role=first.role if len({one.role for _, one in group}) == 1 else "gated",
-        step=numbers_of([one for _, one in group]),
+        role=first.role if len({record.role for _, record in group}) == 1 else "gated",
+        step=numbers_of([record for _, record in group]),
         of=AXES[unit_of(first)],
-        bad=sum(one.outcome in BAD for _, one in group),
+        bad=sum(record.outcome in BAD for _, record in group),
         is_open=False,
         ticks=tuple(scale.ticks()),
         rows=tuple(
             StripRow(
                 index=index,
-                test=one.test,
-                outcome=label(one),
-                strip=drawn(scale, one),
-                cells=cells(one),
+                test=record.test,
+                outcome=label(record),
+                strip=drawn(scale, record),
+                cells=cells(record),
             )
-            for index, one in rows
+            for index, record in rows
         ),
     )
 
@@ -147,9 +150,11 @@ def scale_of(records: Sequence[ResultRecord]) -> Scale:
     if unit_of(records[0]) == "effects":
         return EFFECTS
     values = [record.effect_judged or 0.0 for record in records]
-    values += [one.growth.before for one in records if one.growth is not None]
-    values += [end for one in records for end in (one.ci_low, one.ci_high) if end is not None]
-    values += [limit for one in records for limit in limits_of(one)]
+    values += [record.growth.before for record in records if record.growth is not None]
+    values += [
+        end for record in records for end in (record.ci_low, record.ci_high) if end is not None
+    ]
+    values += [limit for record in records for limit in limits_of(record)]
     return around(values).drawn(EFFECTS.start, EFFECTS.end)
 
 
@@ -157,7 +162,7 @@ def _opened(panels: Sequence[Panel]) -> list[Panel]:
     """Open the panel in which most is amiss; else the first of a gated model, else the first."""
     if not panels:
         return []
-    order = sorted(panels, key=lambda one: (-one.bad, one.role != "gated"))
+    order = sorted(panels, key=lambda panel: (-panel.bad, panel.role != "gated"))
     return [dataclasses.replace(panel, is_open=panel is order[0]) for panel in panels]
 
 
@@ -173,23 +178,23 @@ def strip(scale: Scale, record: ResultRecord) -> Strip:
     )
 
 
-def reach(one: float, other: float) -> tuple[float, float]:
+def reach(first: float, second: float) -> tuple[float, float]:
     """Return where a line between two places starts, and how long it is."""
-    return min(one, other), round(abs(other - one), 1)
+    return min(first, second), round(abs(second - first), 1)
 
 
 def _bands(scale: Scale, record: ResultRecord) -> tuple[tuple[float, float], ...]:
     """Return where the limit on the effect is exceeded; for a control, where it is not reached."""
-    least, most = record.limits.get("min_effect"), judged_limit(record)
+    minimum, maximum = record.limits.get("min_effect"), judged_limit(record)
     way = record.alternative
-    if most is not None and record.role == "gated":
-        above = [] if way == "less" else [(scale.at(most), scale.end)]
-        below = [] if way == "greater" else [(scale.start, scale.at(-most))]
+    if maximum is not None and record.role == "gated":
+        above = [] if way == "less" else [(scale.at(maximum), scale.end)]
+        below = [] if way == "greater" else [(scale.start, scale.at(-maximum))]
         return _widths([*below, *above])
-    if least is not None:
+    if minimum is not None:
         is_less = way == "less"
         return _widths(
-            [(scale.at(-least), scale.end) if is_less else (scale.start, scale.at(least))]
+            [(scale.at(-minimum), scale.end) if is_less else (scale.start, scale.at(minimum))]
         )
     return ()
 
@@ -201,10 +206,10 @@ def _widths(bands: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], 
 def _dumbbell(scale: Scale, record: ResultRecord) -> Strip:
     growth = record.growth
     assert growth is not None  # noqa: S101 - for the type checker
-    most = record.limits.get("max_growth")
+    maximum = record.limits.get("max_growth")
     bands = _bands(scale, record)
-    if most is not None:
-        edge = abs(growth.before) + most
+    if maximum is not None:
+        edge = abs(growth.before) + maximum
         bands = _widths([(scale.start, scale.at(-edge)), (scale.at(edge), scale.end)])
     before, after = scale.at(growth.before), scale.at(growth.after)
     return Strip(

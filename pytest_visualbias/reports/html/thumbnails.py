@@ -43,27 +43,29 @@ class Thumbnails:
 def gather(wanted: Iterable[ImageInfluence], root: Path, *, budget: int = BUDGET) -> Thumbnails:
     """Return small versions of images that are still what they were."""
     pictures: dict[str, str] = {}
-    missing, cut, left = 0, 0, budget
-    for one in _once(wanted):
-        content = _content(one, root)
-        address = None if content is None else _address(root / one.folder / one.name, content)
+    missing, cut, remaining = 0, 0, budget
+    for influence in _once(wanted):
+        content = _content(influence, root)
+        address = (
+            None if content is None else _address(root / influence.folder / influence.name, content)
+        )
         if address is None:
             missing += 1
-        elif len(address) > left:
+        elif len(address) > remaining:
             cut += 1
         else:
-            pictures[one.identity] = address
-            left -= len(address)
+            pictures[influence.identity] = address
+            remaining -= len(address)
     return Thumbnails(pictures=pictures, missing=missing, cut=cut)
 
 
 def _once(wanted: Iterable[ImageInfluence]) -> Iterable[ImageInfluence]:
     """Return every image once, where it first stands; rows of stored vectors are none."""
-    found: dict[str, ImageInfluence] = {}
-    for one in wanted:
-        if one.folder:
-            found.setdefault(one.identity, one)
-    return found.values()
+    by_identity: dict[str, ImageInfluence] = {}
+    for influence in wanted:
+        if influence.folder:
+            by_identity.setdefault(influence.identity, influence)
+    return by_identity.values()
 
 
 def _content(image_influence: ImageInfluence, root: Path) -> bytes | None:

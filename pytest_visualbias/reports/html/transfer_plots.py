@@ -51,9 +51,9 @@ def _chart(
         Point(
             x=x.at(before),
             y=y.at(after),
-            text=f"{one.test}: {format_effect(before)} before, {format_effect(after)} after",
+            text=f"{member.test}: {format_effect(before)} before, {format_effect(after)} after",
         )
-        for one, (before, after) in zip(members, pairs, strict=True)
+        for member, (before, after) in zip(members, pairs, strict=True)
     )
     name = (
         f"{transfer.model}: rank correlation {format_effect(transfer.spearman)}, {transfer.k} tests"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, ValidationError
 
 from pytest_visualbias.errors import FetchError
-from pytest_visualbias.spec.error_messages import what_is_wrong
+from pytest_visualbias.spec.error_messages import describe_error
 from pytest_visualbias.spec.fields import Strict
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_ledger(folder: Path) -> Ledger | None:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {what_is_wrong(first)}" if place else what_is_wrong(first)
+        what = f"{place}: {describe_error(first)}" if place else describe_error(first)
         raise FetchError(f"{path}: is no record of fetched files ({what})", MEND) from None
     return _folded(ledger, folder / WORK / JOURNAL)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.stimuli.byte_sizes import shown_size
+from pytest_visualbias.stimuli.byte_sizes import format_size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -50,4 +50,4 @@ class Bar:
         """Move the bar by a file."""
         self._size += size
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, advance=1, size=shown_size(self._size))
+            self._progress.update(self._task, advance=1, size=format_size(self._size))

@@ -6,7 +6,7 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.stimuli.byte_sizes import shown_size
+from pytest_visualbias.stimuli.byte_sizes import format_size
 from pytest_visualbias.stimuli.fetching.addresses import mirrored, origins
 from pytest_visualbias.stimuli.fetching.ledger import LEDGER
 
@@ -47,7 +47,7 @@ def told(target: Target, done: Gathered) -> Iterator[str]:
     size = sum(record.size for record in done.records.values())
     yield (
         f"{target.name}: {len(done.records)} of {len(target.entries)} files are there "
-        f"({shown_size(size)}), {done.fetched} of them fetched now"
+        f"({format_size(size)}), {done.fetched} of them fetched now"
     )
     yield (
         f"  verified by the manifest: {checked['manifest']}; trusted as they first came: "

@@ -36,7 +36,7 @@ class Target:
 
 def targets_of(name: str, *, manifest: Path | None, data: Path | None) -> tuple[Target, ...]:
     """Return the downloads that the stimuli of a suite consist of."""
-    suite = find_suite(name, folder=Path(), shown="")
+    suite = find_suite(name, folder=Path(), shown_in="")
     if suite is None:
         hint = did_you_mean(name, suite_names())
         raise UsageError(f"there is no suite '{name}'", f"{hint} (a path ends in '.suite.yaml')")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias import __version__
 from pytest_visualbias.errors import FetchError
 from pytest_visualbias.spec.hashing import digest_of_file
-from pytest_visualbias.stimuli.byte_sizes import shown_size
+from pytest_visualbias.stimuli.byte_sizes import format_size
 from pytest_visualbias.stimuli.fetching.content import image_format
 from pytest_visualbias.stimuli.fetching.outcomes import (
     MANIFEST,
@@ -212,4 +212,4 @@ class _Pace:
 def _too_large(size: int, wanted: int | None) -> str:
     if wanted is not None:
         return f"has {size} bytes or more, not {wanted}"
-    return f"has more than {shown_size(LARGEST)}, too much for an image"
+    return f"has more than {format_size(LARGEST)}, too much for an image"

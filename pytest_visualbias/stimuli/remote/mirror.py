@@ -147,7 +147,7 @@ class Mirror:
 
     def home(self, url: Url) -> Path:
         """Return the folder for everything of a URL."""
-        return self._root() / FETCHED / _digest(url.lasting)
+        return self._root() / FETCHED / _digest(url.without_signature)
 
     def _root(self) -> Path:
         if self.folder is not None:

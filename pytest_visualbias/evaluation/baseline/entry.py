@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pytest_visualbias.spec.hashing import digest_of_list
 from pytest_visualbias.spec.model_entries import OWN_PRECISION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 # Scores that differ by less are the same: machines round differently (`statistics.change`).
 TOLERANCE = 1e-6
@@ -49,7 +50,7 @@ class RecordedReadOut(_Strict):
     length: int
 
 
-class Entry(_Strict):
+class BaselineEntry(_Strict):
     """The result of one test of one model at one layer."""
 
     kind: str
@@ -73,14 +74,14 @@ class Entry(_Strict):
         optional = {name for name in ("prediction", "basis") if getattr(self, name) is None}
         return self.model_dump(exclude=optional)
 
-    def lacks_basis(self, live: Entry) -> bool:
+    def lacks_basis(self, live: BaselineEntry) -> bool:
         """Whether an older version recorded less than growth to a live result is tested with."""
         if self.basis is not None:
             return False
         needs_effects = live.basis is not None and bool(live.basis.without)
         return needs_effects or (self.prediction is not None and len(self.fingerprints) > 1)
 
-    def has_basis_like(self, live: Entry) -> bool:
+    def has_basis_like(self, live: BaselineEntry) -> bool:
         """Whether what was recorded beside the scores has the parts that growth needs."""
         if self.basis is None or live.basis is None or not live.basis.without:
             return True
@@ -99,6 +100,9 @@ class Entry(_Strict):
         )
 
 
+Entries = Mapping[str, BaselineEntry]
+
+
 def entry_key(model: str, test: str, layer: str) -> str:
     """Return what an entry is called."""
     return f"{model}::{test}[{layer}]"
@@ -106,8 +110,8 @@ def entry_key(model: str, test: str, layer: str) -> str:
 
 def plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mapping as it would be read back from JSON, so that it compares equal."""
-    found: dict[str, Any] = json.loads(json.dumps(dict(mapping)))
-    return found
+    restored: dict[str, Any] = json.loads(json.dumps(dict(mapping)))
+    return restored
 
 
 def is_recordable(result: Mapping[str, Any]) -> bool:
@@ -117,11 +121,11 @@ def is_recordable(result: Mapping[str, Any]) -> bool:
     return result["outcome"] not in UNUSABLE and bool(result["scores"]) and not is_blind
 
 
-def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> Entry:
+def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> BaselineEntry:
     """Return the entry of a result from its record and that of its model, as plain data."""
-    stimuli = {role: Stimuli.of(one["images"]) for role, one in result["sets"].items()}
+    stimuli = {role: Stimuli.of(record["images"]) for role, record in result["sets"].items()}
     numbers = ("effect_size", "effect_size_attributes", "effect_judged", "gap")
-    return Entry(
+    return BaselineEntry(
         kind=result["kind"],
         module=result["module"],
         pooling=result["pooling"],
@@ -152,13 +156,17 @@ class Unlike:
     text: str
 
 
-def difference(old: Entry, new: Entry, declared: Iterable[str] = ()) -> list[Unlike]:
+def difference(
+    old: BaselineEntry, new: BaselineEntry, declared: Iterable[str] = ()
+) -> list[Unlike]:
     """Return in what two results differ that must agree for a growth."""
     meant = frozenset(declared)
-    return [one for one in _differences(old, new) if not one.name or one.name not in meant]
+    return [
+        unlike for unlike in _differences(old, new) if not unlike.name or unlike.name not in meant
+    ]
 
 
-def _differences(old: Entry, new: Entry) -> Iterator[Unlike]:
+def _differences(old: BaselineEntry, new: BaselineEntry) -> Iterator[Unlike]:
     if old.kind != new.kind:
         # Of another kind everything else is other, too.
         yield Unlike(text=f"kind ({old.kind} then, {new.kind} now)")
@@ -175,9 +183,9 @@ def _differences(old: Entry, new: Entry) -> Iterator[Unlike]:
     # Of a program nobody knows it, and records of older runs say fp32.
     is_unknown = OWN_PRECISION in (old.precision, new.precision)
     for name in ("module", "pooling", *(() if is_unknown else ("precision",))):
-        one, other = getattr(old, name), getattr(new, name)
-        if one != other:
-            text = f"{name} ({one} then, {other} now)"
+        then, now = getattr(old, name), getattr(new, name)
+        if then != now:
+            text = f"{name} ({then} then, {now} now)"
             yield Unlike(name=name if name in DECLARABLE else "", text=text)
     for key in sorted(old.preprocessing.keys() | new.preprocessing.keys()):
         was, now = old.preprocessing.get(key), new.preprocessing.get(key)
@@ -192,7 +200,7 @@ def _read_outs(old: RecordedReadOut | None, new: RecordedReadOut | None) -> Iter
             yield Unlike(text="read-out (not recorded by older versions)")
         return
     if (old.module, old.side) != (new.module, new.side):
-        then, now = (f"{one.side or 'features'} of '{one.module}'" for one in (old, new))
+        then, now = (f"{at.side or 'features'} of '{at.module}'" for at in (old, new))
         yield Unlike(name="read_out", text=f"read-out ({then} then, {now} now)")
     if old.length != new.length:
         text = f"length of vectors ({old.length} then, {new.length} now)"
@@ -208,7 +216,7 @@ def _counted(old: int, new: int) -> str:
     return f"{new} images, not the same ones" if old == new else f"{old} images then, {new} now"
 
 
-def is_changed(old: Entry, new: Entry) -> bool:
+def is_changed(old: BaselineEntry, new: BaselineEntry) -> bool:
     """Whether a result is another one than was recorded, by more than rounding."""
     if difference(old, new) or old.scores.keys() != new.scores.keys() or old.lacks_basis(new):
         return True

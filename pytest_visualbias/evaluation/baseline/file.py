@@ -15,13 +15,20 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from pytest_visualbias.errors import BaselineError
-from pytest_visualbias.evaluation.baseline.entries import Entry, entry_key, entry_of, is_recordable
+from pytest_visualbias.evaluation.baseline.entry import (
+    BaselineEntry,
+    entry_key,
+    entry_of,
+    is_recordable,
+)
 from pytest_visualbias.evaluation.baseline.stored import load_strict, write_whole
 from pytest_visualbias.results import READ_VERSIONS
-from pytest_visualbias.spec.error_messages import what_is_wrong
+from pytest_visualbias.spec.error_messages import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pytest_visualbias.evaluation.baseline.entry import Entries
 
 FOLDER = "__visualbias__"
 VERSION = 2
@@ -42,16 +49,16 @@ class Contents:
     """What a file holds: the entries of one spec, or the results of all specs of a run."""
 
     is_report: bool
-    specs: Mapping[str, Mapping[str, Entry]]
+    specs: Mapping[str, Entries]
 
-    def of(self, spec: str) -> Mapping[str, Entry]:
+    def of(self, spec: str) -> Entries:
         """Return the entries of a spec."""
         return self.specs.get(spec if self.is_report else "", {})
 
 
 def spec_name(spec: Path) -> str:
     """Return the name of a spec file without what makes it one."""
-    suffix = next((one for one in SUFFIXES if spec.name.endswith(one)), spec.suffix)
+    suffix = next(filter(spec.name.endswith, SUFFIXES), spec.suffix)
     return spec.name.removesuffix(suffix)
 
 
@@ -82,7 +89,7 @@ def read_baseline(path: Path, shown: str) -> Contents:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {what_is_wrong(first)}"
+        what = f"{place}: {describe_error(first)}"
     except (AttributeError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
     except ValueError as error:
@@ -100,16 +107,16 @@ def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can 
         raise ValueError(f"'{MARK}' is {version}, not {VERSION}")
     if extra := stored.keys() - {MARK, "entries"}:
         raise ValueError(f"unknown key '{min(extra)}'")
-    entries = {key: Entry.model_validate(one) for key, one in stored["entries"].items()}
+    entries = {key: BaselineEntry.model_validate(entry) for key, entry in stored["entries"].items()}
     return Contents(is_report=False, specs={"": entries})
 
 
-def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
+def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, BaselineEntry]]:
     if stored[REPORT_MARK] not in READ_VERSIONS:
         known = " or ".join(map(str, READ_VERSIONS))
         raise ValueError(f"'{REPORT_MARK}' is {stored[REPORT_MARK]}, not {known}")
-    models = {(one["spec"], one["model"]): one for one in stored["models"]}
-    specs: dict[str, dict[str, Entry]] = {}
+    models = {(row["spec"], row["model"]): row for row in stored["models"]}
+    specs: dict[str, dict[str, BaselineEntry]] = {}
     for row in stored["results"]:
         if is_recordable(row):
             key = entry_key(row["model"], row["test"], row["layer"])
@@ -138,9 +145,9 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_baseline(path: Path, entries: Mapping[str, Entry]) -> None:
+def write_baseline(path: Path, entries: Entries) -> None:
     """Write entries so that a later version differs in the lines of what has changed only."""
     stored = {MARK: VERSION, "entries": {key: entry.written() for key, entry in entries.items()}}
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    lines = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    lines = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
     write_whole(path, f"{lines}\n")
