@@ -484,6 +484,6 @@ def test_a_disk_that_fills_up_is_named_by_its_folder(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pytest_visualbias.cli.init._put", full)
+    monkeypatch.setattr("pytest_visualbias.cli.init._write_file", full)
     assert main(["init"]) == 2
     assert "None" not in capsys.readouterr().err

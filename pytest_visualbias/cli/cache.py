@@ -1,4 +1,4 @@
-"""The console script's word on a cache at a URL: what lies there, and pruning it."""
+"""Show and prune the embedding cache, local or at a URL (`visualbias cache`)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pytest_visualbias.embeddings.cache_maintenance import CacheContents, CacheKey
 
 
-def shared_info(shared: SharedCache) -> Iterator[str]:
-    """Yield what lies in a cache at a URL; how many images, only the content of all files says."""
+def shared_cache_lines(shared: SharedCache) -> Iterator[str]:
+    """Yield the contents of a cache at a URL; image counts would need every file."""
     keys, leftovers = shared.survey()
     yield f"cache at {shared.url}"
     yield f"{format_count(len(keys), 'key')}, each a network at a layer"
@@ -45,10 +45,10 @@ def shared_info(shared: SharedCache) -> Iterator[str]:
         yield f"to prune: {format_count(len(leftovers), 'leftover')} of killed runs"
 
 
-def shared_prune(
+def prune_shared_cache(
     shared: SharedCache, *, limit: int | None, unused_for: float | None, is_all: bool
 ) -> str:
-    """Remove keys of a cache at a URL, those first that nobody added to for the longest time."""
+    """Remove keys of a cache at a URL, oldest first; return a summary."""
     keys, leftovers = shared.survey()
     oldest = time.time() - unused_for if unused_for is not None else 0.0
     doomed = [
@@ -85,8 +85,8 @@ Result = TypeVar("Result")
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])", re.IGNORECASE | re.ASCII)
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
-    """Declare the option that says where the cache is."""
+def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that locates the cache."""
     parser.add_argument(
         "--cache",
         type=_place,
@@ -96,15 +96,15 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def add_actions(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be done with the cache."""
+    """Add the actions of the command."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     info = actions.add_parser("info", help="say what lies in the cache, and since when")
-    add_place(info)
+    add_cache_option(info)
     info.set_defaults(run=_info)
     pruning = actions.add_parser(
         "prune", help="remove what killed runs and older versions left, and what is unused"
     )
-    add_place(pruning)
+    add_cache_option(pruning)
     pruning.add_argument(
         "--max-size",
         type=_size,
@@ -121,15 +121,15 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     pruning.set_defaults(run=_prune)
 
 
-def remembered(named: Path | Url | None, *, rehash: bool) -> DigestCache:
-    """Return the digests of the cache that pytest would use; none is made for them alone."""
+def open_digest_cache(named: Path | Url | None, *, rehash: bool) -> DigestCache:
+    """Return the digest cache that pytest would use, without creating a folder."""
     return DigestCache.inside(place_of(named), rehash=rehash)
 
 
-def opened(
+def open_cache(
     named: Path | Url | None, *, offline: bool = False, fills: bool = False
 ) -> EmbeddingCache:
-    """Return the cache that pytest would use here, reached where it is at a URL."""
+    """Return the embedding cache that pytest would use here."""
     shared = shared_of(named, offline=offline, fills=fills)
     if shared is not None:
         shared.check()
@@ -137,12 +137,12 @@ def opened(
 
 
 def cache_folder(named: Path | Url | None) -> Path:
-    """Return the folder of the cache that pytest would use here, whether it is there or not."""
+    """Return the cache folder that pytest would use here, existing or not."""
     return place_of(named) or Path.cwd() / PYTESTS / BELOW
 
 
 def _folder(named: Path | None) -> Path:
-    """Return the folder of the cache, which is there."""
+    """Return the existing cache folder; raise if there is none."""
     folder = cache_folder(named)
     if folder.is_dir():
         return folder
@@ -174,14 +174,14 @@ def _age(text: str) -> float:
 def _info(options: argparse.Namespace) -> int:
     shared = shared_of(options.cache, offline=False)
     if shared is not None:
-        print("\n".join(shared_info(shared)))
+        print("\n".join(shared_cache_lines(shared)))
         return OK
     folder = _folder(options.cache)
-    print("\n".join([f"cache in {folder}", *_told(_read(list_cache, folder))]))
+    print("\n".join([f"cache in {folder}", *_info_lines(_read(list_cache, folder))]))
     return OK
 
 
-def _told(cache_contents: CacheContents) -> Iterator[str]:
+def _info_lines(cache_contents: CacheContents) -> Iterator[str]:
     keys = [key for key in cache_contents.keys if not key.is_outdated]
     outdated = [key for key in cache_contents.keys if key.is_outdated]
     files = sum(len(key.files) for key in keys)
@@ -210,7 +210,7 @@ def _prune(options: argparse.Namespace) -> int:
         return USAGE
     shared = shared_of(options.cache, offline=False)
     if shared is not None:
-        print(shared_prune(shared, is_all=options.all, **bounds))
+        print(prune_shared_cache(shared, is_all=options.all, **bounds))
         return OK
     folder = _folder(options.cache)
     removed = _read(clear if options.all else functools.partial(prune, **bounds), folder)

@@ -1,4 +1,4 @@
-"""The command that validates specs: all that shows before a model is loaded."""
+"""Validate specs without loading a model (`visualbias check`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli.cache import add_place, remembered
+from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
 from pytest_visualbias.embeddings.cache_location import place_of
 from pytest_visualbias.embeddings.embed_model import build, different, request_for, with_location
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError, printable
@@ -65,20 +65,20 @@ def add_check(check: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--models", action="store_true", help="build the models and print the length of vectors"
     )
-    add_place(check)
+    add_cache_option(check)
     check.set_defaults(run=_check, judges=True)
 
 
 def _check(options: argparse.Namespace) -> int:
-    digests = remembered(options.cache, rehash=options.rehash)
+    digests = open_digest_cache(options.cache, rehash=options.rehash)
     baselines = _baselines(options)
-    sound = [_is_sound(path, options, baselines, digests.of) for path in options.specs]
+    sound = [_check_spec(path, options, baselines, digests.of) for path in options.specs]
     digests.save()
     return OK if all(sound) else FAULTY
 
 
 def _baselines(options: argparse.Namespace) -> Baselines:
-    """Return the recorded results, from where the option says if it is given."""
+    """Return the baseline files, from the option if it is given."""
     named = options.baseline
     if named is None:
         return Baselines(project=Path.cwd())
@@ -87,13 +87,13 @@ def _baselines(options: argparse.Namespace) -> Baselines:
     return Baselines(project=Path.cwd(), path=path, origin=origin)
 
 
-def _is_sound(
+def _check_spec(
     path: Path,
     options: argparse.Namespace,
     baselines: Baselines,
     digest: Callable[[Path], str],
 ) -> bool:
-    """Print what is wrong with a spec; return whether nothing is."""
+    """Print the faults of a spec; return whether it has none."""
     if path.suffix not in (".yaml", ".yml"):
         print(f"{path}: is no bias spec by its name (*{SPEC_SUFFIXES[0]}); name one")
         return False
@@ -109,9 +109,9 @@ def _is_sound(
     except VisualBiasError as error:
         print(error)
         return False
-    models = _identified(file, digest, mirror)
+    models = _identify_models(file, digest, mirror)
     if options.models:
-        models.runs.extend(_built(file, checked, digest, mirror, models.missing))
+        models.runs.extend(_build_models(file, checked, digest, mirror, models.missing))
     recorded = check_baseline(file, checked.models, baseline)
     problems = {text for sets in checked.models.values() for text in sets.problems.values()}
     problems |= {*guaranteed_failures(file, today)}
@@ -120,20 +120,20 @@ def _is_sound(
     (problems if options.strict else warnings).update(recorded.warnings)
     tests = format_count(len(file.spec.tests), "test")
     counts = f"{tests}, {format_count(len(file.spec.models), 'model')}"
-    # First, as what follows is of this one among others.
+    # Printed first, because several specs can be checked at once.
     print(f"{path}: {'faulty' if problems else 'ok'} ({counts})")
     shortened_problems = (shorten(problem, file.folder, Path.cwd()) for problem in problems)
     for text in sorted(shortened_problems, key=_by_line):
         print(text)
     for text in sorted(warnings, key=_by_line):
         print(f"warning: {text}")
-    for line in (*_facts(file, checked, mirror), *recorded.notes, *models.runs):
+    for line in (*_spec_facts(file, checked, mirror), *recorded.notes, *models.runs):
         print(f"  {line}")
     return not problems
 
 
-def _facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[str]:
-    """Yield what a person should see before trusting a gate: how large sets are, and a control."""
+def _spec_facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[str]:
+    """Yield set sizes, detectable effects, and a note if no control exists."""
     for noun in ("image", "word"):
         sizes: dict[str, set[str]] = {}
         for model in checked.models.values():
@@ -146,8 +146,8 @@ def _facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[str]:
     checkpoints = judged_together(file, mirror)
     for test in file.spec.tests:
         if test.compared and test.limits.model_fields_set:
-            yield from _reach(file.spec, test, checked, checkpoints)
-    # A classifier that says the same of every image is caught without one.
+            yield from _detectable_lines(file.spec, test, checked, checkpoints)
+    # Uninformative classifiers are found without a control.
     tests = [test for test in file.spec.tests if test.prediction is None]
     if tests and not any(test.is_positive for test in tests):
         yield (
@@ -157,17 +157,17 @@ def _facts(file: SpecFile, checked: Preflight, mirror: Mirror) -> Iterator[str]:
 
 
 def _size(spec: BiasSpec, stimuli: StimulusSet) -> str:
-    """Return how many stimuli a set has: its images, or its groups and their images."""
+    """Return the number of stimuli of a set, or of its groups and stimuli."""
     if groups_path(spec, stimuli.concept) is None:
         return str(len(stimuli))
     groups = format_count(len(group_stimuli(spec, stimuli)), "group")
     return f"{groups} ({format_count(len(stimuli), stimuli.noun)})"
 
 
-def _reach(
+def _detectable_lines(
     spec: BiasSpec, test: BiasTest, checked: Preflight, checkpoints: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield the smallest detectable effect of a test, the largest one of all gated models."""
+    """Yield the smallest detectable effect of a test, the largest over gated models."""
     seen = []
     for model in filter(lambda name: is_gated(spec, name, test), spec.models):
         sets = {
@@ -195,7 +195,7 @@ def _reach(
 
 
 def _by_line(text: str) -> list[tuple[int, str]]:
-    """Return what sorts line 7 before line 18."""
+    """Return a sort key that puts line 7 before line 18."""
     parts = re.split(r"([0-9]{1,15})", text)
     return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
 
@@ -222,14 +222,14 @@ def _undecodable(checked: Preflight) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Models:
-    """What shows of models without loading one: what is missing, checkpoints twice, and runs."""
+    """Findings on models that need no loading: missing files, duplicates and runs."""
 
     missing: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
 
 
-def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -> _Models:
+def _identify_models(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -> _Models:
     models = _Models()
     context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
     for name, entry in file.spec.models.items():
@@ -238,11 +238,11 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
         try:
             identities = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            models.missing.append(_of_model(file, name, error))
+            models.missing.append(_model_message(file, name, error))
             continue
         flaws = (EncoderError(flaw) for flaw in flaws_of(entry, identities))
         models.missing.extend(
-            _of_model(file, name, with_location(flaw, entry, identities)) for flaw in flaws
+            _model_message(file, name, with_location(flaw, entry, identities)) for flaw in flaws
         )
         if (axis := axis_of(entry)) is None:
             models.doubled.extend(
@@ -257,14 +257,14 @@ def _identified(file: SpecFile, digest: Callable[[Path], str], mirror: Mirror) -
     return models
 
 
-def _built(
+def _build_models(
     file: SpecFile,
     preflight: Preflight,
     digest: Callable[[Path], str],
     mirror: Mirror,
     faults: list[str],
 ) -> Iterator[str]:
-    """Build every model and yield the length of its vectors; add what is wrong to `faults`."""
+    """Build each model and yield its vector lengths; append errors to `faults`."""
     context = Context(folder=file.folder, project=Path.cwd(), digest=digest, mirror=mirror)
     for name, entry in file.spec.models.items():
         if isinstance(entry, EmbeddingsModel):
@@ -275,14 +275,16 @@ def _built(
             networks = different(entry, identities)
             lengths, reasons = build(entry, networks, context, request)
         except EncoderError as error:
-            faults.append(_of_model(file, name, error))
+            faults.append(_model_message(file, name, error))
             continue
-        faults.extend(_of_model(file, name, EncoderError(reason)) for reason in reasons.values())
+        faults.extend(
+            _model_message(file, name, EncoderError(reason)) for reason in reasons.values()
+        )
         vector_lengths = ", ".join(f"{layer} {length}" for layer, length in lengths.items())
         yield printable(f"{name}: {vector_lengths}")
 
 
-def _of_model(file: SpecFile, model: str, error: EncoderError) -> str:
-    """Return what is wrong with a model, at its line, or at that of the key that it is about."""
+def _model_message(file: SpecFile, model: str, error: EncoderError) -> str:
+    """Return a model's error at the line of its key, else of its entry."""
     path = ("models", model, error.key) if error.key else ("models", model)
     return file.sentence(path, str(error))

@@ -1,4 +1,4 @@
-"""The command `visualbias embed`: embed images ahead of a run, here or on a cluster."""
+"""Embed images ahead of a run, here or on a cluster (`visualbias embed`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_visualbias.cli.cache import add_place, opened, remembered
+from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
 from pytest_visualbias.embeddings.embed_model import request_for
 from pytest_visualbias.embeddings.engines.connecting import crew_when_needed
 from pytest_visualbias.embeddings.engines.course import Portions
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 EVERY_S: Final = 5.0
 
 
-class Meter:
-    """Shows on standard error how many images are embedded."""
+class EmbeddingProgress:
+    """Progress of embedding on standard error."""
 
     def __init__(self) -> None:
         self._bars: Progress | None = None
@@ -50,7 +50,7 @@ class Meter:
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Have a bar meanwhile, where it is a terminal; elsewhere lines end with the last state."""
+        """Show a bar on a terminal, else print the last state at the end."""
         if not sys.stderr.isatty():
             try:
                 yield
@@ -97,13 +97,13 @@ def _bars() -> Progress:
         progress.TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        # What is printed meanwhile goes above the bar, unless it goes elsewhere.
+        # Other output to the terminal goes above the bar.
         redirect_stdout=sys.stdout.isatty(),
     )
 
 
-class Passed:
-    """Counts images that pass through a network."""
+class ImageCounter:
+    """Counter of embedded images."""
 
     def __init__(self, progress: Callable[[int, int, str], None]) -> None:
         self._progress = progress
@@ -117,19 +117,21 @@ class Passed:
         self._progress(done, total, model)
 
 
-def embed_here(
+def embed_in_process(
     session: EvaluationRun,
     models: Sequence[tuple[LoadedSpec, str]],
-    passed: Passed,
+    passed: ImageCounter,
     tell: Callable[[int, Outcome], None],
 ) -> None:
-    """Embed with all models, one after the other."""
+    """Embed with each model in turn, in this process."""
     session.expect(models)
     for owner, (spec, model) in enumerate(models):
-        tell(owner, _one(session, passed, spec, model))
+        tell(owner, _embed_model(session, passed, spec, model))
 
 
-def _one(session: EvaluationRun, passed: Passed, spec: LoadedSpec, model: str) -> Outcome:
+def _embed_model(
+    session: EvaluationRun, passed: ImageCounter, spec: LoadedSpec, model: str
+) -> Outcome:
     before = passed.images
     try:
         if not all(identity.is_kept for identity in session.identities(spec, model)):
@@ -150,13 +152,13 @@ def _one(session: EvaluationRun, passed: Passed, spec: LoadedSpec, model: str) -
     )
 
 
-def embed_there(
+def embed_on_workers(
     session: EvaluationRun,
     models: Sequence[tuple[LoadedSpec, str]],
     dispatch: Dispatch,
     tell: Callable[[int, Outcome], None],
 ) -> None:
-    """Embed with all models, every network once."""
+    """Embed with all models on workers, each network once."""
     wishes: list[Wish] = []
     for owner, (spec, model) in enumerate(models):
         try:
@@ -172,7 +174,7 @@ def embed_there(
 def _wishes(session: EvaluationRun, spec: LoadedSpec, model: str, owner: int) -> list[Wish]:
     entry = spec.file.spec.models[model]
     context = session.context(spec)
-    # A source may let its entries say it themselves.
+    # Entries of some sources set their own precision.
     precision = getattr(entry, "precision", None) or context.precision
     context = dataclasses.replace(context, precision=precision)
     want = request_for(spec.file, model, spec.preflight.models[model])
@@ -196,7 +198,7 @@ UNKEPT = (
 
 
 def add_embed(parser: argparse.ArgumentParser) -> None:
-    """Declare what is embedded, and how."""
+    """Add the options of the command to its parser."""
     parser.add_argument("specs", nargs="+", type=Path, metavar="SPEC")
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="only models of this name (repeatable)"
@@ -209,7 +211,7 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpus-per-task", type=_count, default=1, metavar="N", help="processors to use (1)"
     )
-    add_place(parser)
+    add_cache_option(parser)
     _add_cluster(parser)
     parser.set_defaults(run=_embed)
 
@@ -264,22 +266,22 @@ def _gpus(text: str) -> float:
 
 def _embed(options: argparse.Namespace) -> int:
     _check(options)
-    digests, meter = remembered(options.cache, rehash=False), Meter()
-    passed = Passed(meter)
+    digests, meter = open_digest_cache(options.cache, rehash=False), EmbeddingProgress()
+    passed = ImageCounter(meter)
     session = _session(options, passed, digests.of)
-    specs = list(_loaded(session, options.specs))
-    wanted = list(_wanted([spec for spec in specs if spec is not None], options.model))
+    specs = list(_load_specs(session, options.specs))
+    wanted = list(_models_to_embed([spec for spec in specs if spec is not None], options.model))
     sound: list[bool] = []
 
     def tell(owner: int, outcome: Outcome) -> None:
-        sound.append(_told(*wanted[owner], outcome))
+        sound.append(_print_outcome(*wanted[owner], outcome))
 
     try:
         with meter.shown():
             if options.engine == "ray" and wanted:
                 _on_ray(options, session, wanted, meter, tell)
             else:
-                embed_here(session, wanted, passed, tell)
+                embed_in_process(session, wanted, passed, tell)
     finally:
         digests.save()
     if not wanted and all(spec is not None for spec in specs):
@@ -289,7 +291,7 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse options that would be without effect."""
+    """Refuse options that would have no effect."""
     if options.engine == "ray":
         require_ray()
         if options.device.startswith("cuda:"):
@@ -305,7 +307,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _session(
-    options: argparse.Namespace, passed: Passed, digest: Callable[[Path], str]
+    options: argparse.Namespace, passed: ImageCounter, digest: Callable[[Path], str]
 ) -> EvaluationRun:
     settings = RunSettings(
         project=Path.cwd(),
@@ -315,7 +317,7 @@ def _session(
         offline=options.offline,
         threads=options.cpus_per_task,
     )
-    cache = opened(options.cache, offline=options.offline, fills=True)
+    cache = open_cache(options.cache, offline=options.offline, fills=True)
     cache = dataclasses.replace(cache, is_required=True)
     resources = Resources(cache=cache, batch_size=options.batch_size, progress=passed)
     return EvaluationRun(settings=settings, resources=resources, digest=digest)
@@ -325,7 +327,7 @@ def _on_ray(
     options: argparse.Namespace,
     session: EvaluationRun,
     wanted: Sequence[tuple[LoadedSpec, str]],
-    meter: Meter,
+    meter: EmbeddingProgress,
     tell: Callable[[int, Outcome], None],
 ) -> None:
     gpus = 0.0 if options.device == "cpu" else options.gpus_per_task
@@ -343,7 +345,7 @@ def _on_ray(
             progress=meter,
         )
         try:
-            embed_there(session, wanted, dispatch, tell)
+            embed_on_workers(session, wanted, dispatch, tell)
         finally:
             if dispatch.lost or dispatch.again:
                 print(
@@ -353,8 +355,8 @@ def _on_ray(
                 )
 
 
-def _loaded(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[LoadedSpec | None]:
-    """Yield every spec, or nothing in the place of a faulty one."""
+def _load_specs(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[LoadedSpec | None]:
+    """Yield each spec, or None for a faulty one."""
     for path in paths:
         try:
             yield session.load(path.absolute(), str(path))
@@ -363,10 +365,10 @@ def _loaded(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[LoadedSpe
             yield None
 
 
-def _wanted(
+def _models_to_embed(
     specs: Sequence[LoadedSpec], names: Sequence[str] | None
 ) -> Iterator[tuple[LoadedSpec, str]]:
-    """Yield the models to embed; stored vectors are embedded already."""
+    """Yield the models to embed; stored vectors need no embedding."""
     for spec in specs:
         for name, entry in spec.file.spec.models.items():
             if names is not None and name not in names:
@@ -375,8 +377,8 @@ def _wanted(
                 yield spec, name
 
 
-def _told(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
-    """Print what came of a model; return whether all went well."""
+def _print_outcome(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
+    """Print the outcome of a model; return whether it has no faults."""
     name = printable(f"{spec.file.file} :: {model}")
     problems = () if outcome.failed else spec.preflight.models[model].problems.values()
     faults = [*dict.fromkeys([*problems, *outcome.faults])]

@@ -1,4 +1,4 @@
-"""The console script's ``explain``: a test, or its result, in words."""
+"""Explain a test or its result (`visualbias explain`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.cli.explaining.blindness import blindness
 from pytest_visualbias.cli.explaining.judgement import judgement
 from pytest_visualbias.cli.explaining.meaning import numbers, question
-from pytest_visualbias.cli.explaining.result import results_of, told
+from pytest_visualbias.cli.explaining.result import result_paragraphs, results_of
 from pytest_visualbias.cli.explaining.subject import node_of, subjects
 from pytest_visualbias.embeddings.cache_location import place_of as cache_place
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.reports.document import read_report
-from pytest_visualbias.reports.tables import width
+from pytest_visualbias.reports.tables import terminal_width
 from pytest_visualbias.spec.parser import read_spec
 from pytest_visualbias.spec.urls import to_path
 from pytest_visualbias.stimuli.remote.mirror import Mirror
@@ -42,7 +42,7 @@ The exit code is 1 where the spec is faulty, 2 for a wrong call and a report tha
 
 
 def add_explain(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be explained."""
+    """Add the options of the command to its parser."""
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "node", metavar="NODE", help="an id as pytest shows it, or a spec: all of its tests"
@@ -86,7 +86,7 @@ def _lines(node: Node, subject: Subject, report: Report | None) -> Iterator[str]
     yield from _part("What it cannot see", blindness(subject))
     if report is not None:
         for row in results_of(report, node, subject):
-            yield from _part("What came out", told(row))
+            yield from _part("What came out", result_paragraphs(row))
 
 
 def _part(title: str, paragraphs: Iterable[str]) -> Iterator[str]:
@@ -95,7 +95,7 @@ def _part(title: str, paragraphs: Iterable[str]) -> Iterator[str]:
     for paragraph in paragraphs:
         yield from textwrap.wrap(
             paragraph,
-            max(NARROWEST, min(WIDEST, width())),
+            max(NARROWEST, min(WIDEST, terminal_width())),
             initial_indent="  ",
             subsequent_indent="  ",
             break_on_hyphens=False,

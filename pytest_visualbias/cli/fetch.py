@@ -1,4 +1,4 @@
-"""The console script's ``fetch``: a suite's published stimuli, with their licence in sight."""
+"""Download and verify the stimuli of a suite (`visualbias fetch`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST_JOBS = 32
 
 
 def add_fetch(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be fetched, and how."""
+    """Add the options of the command to its parser."""
     add = parser.add_argument
     add("suite", metavar="SUITE", help="a suite that ships, or a *.suite.yaml")
     add("--manifest", type=Path, metavar="FILE", help="what lists the files of this suite")
@@ -87,8 +87,8 @@ def _fetch(options: argparse.Namespace) -> int:
         targets = narrowed(
             targets_of(options.suite, manifest=options.manifest, data=options.data), options.only
         )
-        way = _way(options, targets)
-        states = [_one(target, way, options) for target in targets]
+        way = _fetch_options(options, targets)
+        states = [_fetch_target(target, way, options) for target in targets]
     except UsageError as error:
         print(printable(str(error)), file=sys.stderr)
         return USAGE
@@ -98,7 +98,7 @@ def _fetch(options: argparse.Namespace) -> int:
     return OK if all(states) else FAULTY
 
 
-def _way(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
+def _fetch_options(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
     mirrors = tuple(map(parse_mirror, options.mirror))
     urls = [entry.url for target in targets for entry in target.entries if entry.url is not None]
     for mirror in mirrors:
@@ -112,14 +112,14 @@ def _way(options: argparse.Namespace, targets: Sequence[Target]) -> Way:
     )
 
 
-def _one(target: Target, way: Way, options: argparse.Namespace) -> bool:
-    """Fetch one suite's stimuli; return whether all is there."""
+def _fetch_target(target: Target, way: Way, options: argparse.Namespace) -> bool:
+    """Fetch the stimuli of one suite; return whether they are complete."""
     _print(head(target, way.mirrors))
     if options.dry_run:
-        return _rehearse(target, way.mirrors)
+        return _dry_run(target, way.mirrors)
     if options.offline or os.environ.get(OFFLINE, "").lower() not in ("", "0", "false"):
         return _verify(target)
-    _consent(target, is_given=options.accept_licence)
+    _require_licence(target, is_given=options.accept_licence)
     with contextlib.closing(Bar(target.name)) as meter:
         done = gather(target, way, meter)
     _print_faults(target, done.refused)
@@ -149,8 +149,8 @@ def _print_faults(target: Target, faults: dict[str, str]) -> None:
         _print_fault(f"{target.name}: {path}: {text}")
 
 
-def _rehearse(target: Target, mirrors: Sequence[Mirror]) -> bool:
-    """Say what would be done, and do none of it."""
+def _dry_run(target: Target, mirrors: Sequence[Mirror]) -> bool:
+    """Print what would be downloaded, without downloading it."""
     ledger = read_ledger(target.folder)
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
     _print_faults(target, seen.refused)
@@ -167,7 +167,7 @@ def _rehearse(target: Target, mirrors: Sequence[Mirror]) -> bool:
 
 
 def _size(sizes: Sequence[int | None]) -> str:
-    """Say how much there is to fetch, as far as manifests tell."""
+    """Return the download size, as far as manifests state it."""
     known = [size for size in sizes if size is not None]
     if sizes and not known:
         return "of unknown size"
@@ -176,7 +176,7 @@ def _size(sizes: Sequence[int | None]) -> str:
 
 
 def _verify(target: Target) -> bool:
-    """Say what is there and sound, without the network and without changing anything."""
+    """Verify the files that exist, without network or changes."""
     ledger = read_ledger(target.folder)
     seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {})
     missing = {
@@ -192,8 +192,8 @@ def _verify(target: Target) -> bool:
     return done.is_complete
 
 
-def _consent(target: Target, *, is_given: bool) -> None:
-    """Make sure that the licence was accepted: now, or when the folder was begun."""
+def _require_licence(target: Target, *, is_given: bool) -> None:
+    """Raise unless the licence is accepted, now or by an earlier download."""
     ledger = read_ledger(target.folder)
     if is_given or (ledger is not None and ledger.licence == target.licence):
         return

@@ -1,4 +1,4 @@
-"""The console script's ``init``: a first spec and a workflow for a repository."""
+"""Write a first spec and a CI workflow for a repository (`visualbias init`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ such a file was kept, 2 for a wrong call.
 
 
 def add_init(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be said about a repository."""
+    """Add the options of the command to its parser."""
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="the repository (.)"
@@ -62,39 +62,39 @@ def _init(options: argparse.Namespace) -> int:
         print(printable(line))
     print()
     if options.dry_run:
-        _show(planned)
+        _print_plan(planned)
         return OK
     try:
         states = {
-            path: _put(folder, path, text, replaces=options.force)
+            path: _write_file(folder, path, text, replaces=options.force)
             for path, text in planned.files.items()
         }
     except OSError as error:
-        # A disk that fills up names no file.
+        # The error of a full disk names no file.
         problem = f"{error.filename or folder} cannot be written ({error.strerror}); correct it"
         print(printable(problem), file=sys.stderr)
         return USAGE
     for path, state in states.items():
         print(f"{state}: {path}" + ("; --force replaces it" if state == "kept" else ""))
-    _say(planned.kept if states[SPEC] == "kept" else planned.written)
-    _say(planned.notes)
+    _print_lines(planned.kept if states[SPEC] == "kept" else planned.written)
+    _print_lines(planned.notes)
     print(f"next: visualbias check {SPEC}\nthen: pytest --visualbias")
     return KEPT if "kept" in states.values() else OK
 
 
-def _say(notes: Sequence[str]) -> None:
+def _print_lines(notes: Sequence[str]) -> None:
     for note in notes:
         print(printable(note))
 
 
-def _show(planned: Plan) -> None:
+def _print_plan(planned: Plan) -> None:
     for path, text in planned.files.items():
         print(f"--- {path}\n{text}")
-    _say([*planned.written, *planned.notes])
+    _print_lines([*planned.written, *planned.notes])
 
 
-def _put(folder: Path, path: str, text: str, *, replaces: bool) -> State:
-    """Write a file, or leave it; a link is replaced and never written through."""
+def _write_file(folder: Path, path: str, text: str, *, replaces: bool) -> State:
+    """Write a file unless it exists; replace a link instead of writing through it."""
     target = folder / path
     if os.path.lexists(target):
         if target.is_file() and target.read_bytes() == text.encode():
@@ -112,6 +112,6 @@ def _put(folder: Path, path: str, text: str, *, replaces: bool) -> State:
 
 
 def _recognise(path: Path, *, named: Iterable[str] = (), guess: bool = True) -> Any:  # noqa: ANN401
-    """Say what a checkpoint is of; loads torch, and so only where there is a checkpoint."""
+    """Recognise the architecture of a checkpoint; this loads torch."""
     adapter = importlib.import_module("pytest_visualbias.models.architectures")
     return adapter.recognise(path, named=named, guess=guess)

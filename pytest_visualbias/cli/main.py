@@ -104,7 +104,7 @@ The exit code is 1 where there is no cache, or some of it cannot be removed, 2 f
 
 
 def add_examples(commands: Mapping[str, argparse.ArgumentParser]) -> None:
-    """Put examples below the options of every command that brings none itself."""
+    """Add examples to the help of each command that has none."""
     for name, parser in commands.items():
         if parser.epilog is None and name in EPILOGS:
             parser.epilog = EPILOGS[name]
@@ -128,7 +128,7 @@ EXAMPLES = """examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the console script."""
+    """Run the console script; return its exit code."""
     parser = _parser()
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return USAGE
-    # Of what judges, an answer that could not be told is no good one.
+    # A judging command whose output was lost must not succeed.
     status = FAULTY if getattr(options, "judges", False) else OK
     try:
         status = int(options.run(options))
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return STOPPED
     except BrokenPipeError:  # the reader of the pipe has seen enough
-        # What is still buffered would fail again when the interpreter flushes it on leaving.
+        # Buffered output would fail again when the interpreter flushes it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # of a path that no check of ours foresaw, or of a full disk
         print(path_sentence(error), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The command `visualbias probe`: accuracy of a linear classifier on embeddings."""
+"""Measure the accuracy of a linear classifier on embeddings (`visualbias probe`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias import __version__
-from pytest_visualbias.cli.cache import add_place, remembered
+from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_location import place_of, shared_of
 from pytest_visualbias.embeddings.embed_model import embed_stimuli
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def labelled_sets(folder: Path, *, digest: Callable[[Path], str], folds: int) -> ModelSets:
-    """Return the images of a folder that has a subfolder for each class."""
+    """Return the images of a folder that has one subfolder per class."""
     if not folder.is_dir():
         raise StimulusError(f"{folder} is not a folder", "name one with a subfolder for each class")
     names = sorted(subfolder.name for subfolder in folder.iterdir() if _is_class(subfolder))
@@ -55,7 +55,10 @@ def labelled_sets(folder: Path, *, digest: Callable[[Path], str], folds: int) ->
         raise StimulusError(
             f"{folder} has {len(names)} subfolders", "a probe needs two classes or more"
         )
-    sets = {name: _once(resolve_concept(name, name, folder, digest=digest)) for name in names}
+    sets = {
+        name: _without_duplicates(resolve_concept(name, name, folder, digest=digest))
+        for name in names
+    }
     seen: dict[str, Stimulus] = {}
     for name, stimuli in sets.items():
         if len(stimuli) < folds:
@@ -74,8 +77,8 @@ def labelled_sets(folder: Path, *, digest: Callable[[Path], str], folds: int) ->
     return ModelSets(sets=sets, problems={})
 
 
-def _once(images: StimulusSet) -> StimulusSet:
-    """Return a set with the first of equal images."""
+def _without_duplicates(images: StimulusSet) -> StimulusSet:
+    """Return a set with only the first of equal images."""
     first = {stimulus.identity: stimulus for stimulus in reversed(images.stimuli)}
     stimuli = tuple(stimulus for stimulus in images.stimuli if first[stimulus.identity] is stimulus)
     return dataclasses.replace(images, stimuli=stimuli)
@@ -85,15 +88,15 @@ def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
 
 
-# Inverse strengths of the penalty; which one is best is found within the training images alone.
+# Inverse penalty strengths; the best is chosen within the training images.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 INNER_FOLDS = 3
 
-# Of a class there must be two training images or more to choose a strength among.
+# Choosing a strength needs two training images of each class.
 FEWEST_FOLDS = 3
 MOST_STEPS = 2000
 
-# Columns that are standardised at a time: flattened maps have some 100,000.
+# Columns standardised at once: flattened maps have about 100,000.
 COLUMNS = 4096
 TINY = 1e-10
 
@@ -112,12 +115,12 @@ class Probe:
 
     @property
     def accuracy(self) -> float:
-        """Share of images that were classified rightly."""
+        """Share of correctly classified images."""
         return self.correct / self.n
 
 
 def require_sklearn() -> None:
-    """Make sure that scikit-learn is there."""
+    """Raise unless scikit-learn is installed."""
     if importlib.util.find_spec("sklearn") is None:
         raise UsageError(
             "probes are fitted by scikit-learn, which is not installed",
@@ -126,14 +129,14 @@ def require_sklearn() -> None:
 
 
 def probe(trial: Trial, layer: str, sets: ModelSets, *, folds: int, seed: int = 0) -> Probe:
-    """Classify every image by a logistic regression that was fitted without it."""
+    """Classify each image by a logistic regression fitted without it."""
     from sklearn.model_selection import StratifiedKFold
 
     rows, labels = _rows(trial, layer, sets)
     correct, strengths, ended = 0, [], True
     for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels):
-        train_rows, test_rows = prepared(rows[train], rows[test])
-        fitted = _fitted(train_rows, labels[train], seed)
+        train_rows, test_rows = standardise(rows[train], rows[test])
+        fitted = _fit(train_rows, labels[train], seed)
         correct += int((fitted.best_estimator_.predict(test_rows) == labels[test]).sum())
         strengths.append(float(fitted.best_params_["C"]))
         ended = ended and int(fitted.best_estimator_.n_iter_.max()) < MOST_STEPS
@@ -150,7 +153,7 @@ def probe(trial: Trial, layer: str, sets: ModelSets, *, folds: int, seed: int = 
 
 
 def _rows(trial: Trial, layer: str, sets: ModelSets) -> tuple[NDArray[np.floating], Labels]:
-    """Return vectors ``(n, dim)`` and the number of the class of each."""
+    """Return vectors ``(n, dim)`` and the class index of each."""
     blocks = [trial.tables[layer].rows(images) for images in sets.sets.values()]
     labels = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
     identities = [stimulus.identity for images in sets.sets.values() for stimulus in images.stimuli]
@@ -158,8 +161,8 @@ def _rows(trial: Trial, layer: str, sets: ModelSets) -> tuple[NDArray[np.floatin
     return np.concatenate(blocks)[order], labels[order]
 
 
-def prepared(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[Matrix, Matrix]:
-    """Standardise features by the training rows; turn more of them than rows into as many."""
+def standardise(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[Matrix, Matrix]:
+    """Standardise features by the training rows; reduce them to the number of rows if larger."""
     mean = train.mean(axis=0, dtype=np.float64)
     scale = train.std(axis=0, dtype=np.float64)
     scale[scale < TINY * np.abs(mean)] = np.inf  # what is constant but for rounding says nothing
@@ -179,8 +182,8 @@ def prepared(train: NDArray[np.floating], test: NDArray[np.floating]) -> tuple[M
     return axes[:, kept] * lengths, cross @ (axes[:, kept] / lengths)
 
 
-def _fitted(rows: Matrix, labels: Labels, seed: int) -> GridSearchCV:
-    """Fit a logistic regression, the strength of its penalty chosen within these rows."""
+def _fit(rows: Matrix, labels: Labels, seed: int) -> GridSearchCV:
+    """Fit a logistic regression, its penalty chosen by cross-validation within these rows."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -191,9 +194,9 @@ def _fitted(rows: Matrix, labels: Labels, seed: int) -> GridSearchCV:
     search = GridSearchCV(
         LogisticRegression(max_iter=MOST_STEPS), {"C": STRENGTHS}, scoring="accuracy", cv=inner
     )
-    # Such small fits gain nothing from threads, and wait for each other on a busy machine.
+    # Threads do not speed up fits this small, and block each other on a busy machine.
     with warnings.catch_warnings(), threadpool_limits(limits=1):
-        # Said in the report, of the fit that counts.
+        # The report states whether the final fit converged.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return search.fit(rows, labels)
 
@@ -204,7 +207,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 def add_probe(parser: argparse.ArgumentParser) -> None:
-    """Declare what a probe can be told."""
+    """Add the options of the command to its parser."""
     parser.add_argument("spec", type=Path, metavar="SPEC")
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="images, a subfolder for each class"
@@ -233,7 +236,7 @@ def add_probe(parser: argparse.ArgumentParser) -> None:
         help=f"images in one forward pass (default: {BATCH_SIZE})",
     )
     parser.add_argument("--rehash", action="store_true", help="trust no digest that is kept")
-    add_place(parser)
+    add_cache_option(parser)
     parser.set_defaults(run=_probe)
 
 
@@ -270,7 +273,7 @@ def _probe(options: argparse.Namespace) -> int:
     if len(stored) == len(names):
         print(f"{options.spec}: no model is left to probe; name one of a network", file=sys.stderr)
         return FAULTY
-    digests = remembered(options.cache, rehash=options.rehash)
+    digests = open_digest_cache(options.cache, rehash=options.rehash)
     sets = labelled_sets(options.data, digest=digests.of, folds=options.folds)
     context = Context(
         folder=file.folder,
@@ -326,7 +329,7 @@ def _accuracies(
 
 
 def _tell(model: str, done: int, total: int) -> None:
-    """Show on a terminal how far embedding is; a log needs no line for every batch."""
+    """Show the progress of embedding on a terminal; logs stay silent."""
     if sys.stderr.isatty():
         end = "\n" if done >= total else "\r"
         print(f"{visible(model)}: {done} of {total} images embedded", end=end, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The console script's word on reports: one as other files, and two beside each other."""
+"""Convert a report to other formats, and compare two (`visualbias report`, `compare`)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pytest_visualbias.reports.files import (
     resolve_links,
     write,
 )
-from pytest_visualbias.reports.formatting import faults, was_broken, was_strict
-from pytest_visualbias.reports.tables import has_colour, has_unicode, width
+from pytest_visualbias.reports.formatting import collection_errors, was_broken, was_strict
+from pytest_visualbias.reports.tables import has_colour, has_unicode, terminal_width
 from pytest_visualbias.spec.urls import is_url, to_path
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ OK, WORSE, USAGE = 0, 1, 2
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
-    """Declare what a report can become."""
+    """Add the options of `visualbias report` to its parser."""
     parser.add_argument(
         "report",
         nargs="+",
@@ -77,7 +77,7 @@ def _folder(text: str) -> Path:
 
 
 def add_comparison(parser: argparse.ArgumentParser) -> None:
-    """Declare how two reports are compared."""
+    """Add the options of `visualbias compare` to its parser."""
     parser.add_argument("old", type=to_path, metavar="A.json", help="the report of the earlier run")
     parser.add_argument("new", type=to_path, metavar="B.json", help="that of the later one")
     parser.add_argument(
@@ -107,25 +107,25 @@ def _compare(options: argparse.Namespace) -> int:
     check_outcomes(old)
     check_outcomes(new)
     comparison = compare(old, new, options.tolerance)
-    # Whoever reads may have seen enough; what is worse stays worse.
+    # A closed pipe does not change the exit code.
     with contextlib.suppress(BrokenPipeError):
-        print(_compared(comparison, options), end="")
+        print(_format_comparison(comparison, options), end="")
     if not comparison.changes:
         return USAGE  # nothing was compared, so nothing is known to be no worse
     return WORSE if comparison.is_worse else OK
 
 
-def _compared(comparison: Comparison, options: argparse.Namespace) -> str:
+def _format_comparison(comparison: Comparison, options: argparse.Namespace) -> str:
     if options.json:
         text = json.dumps(comparison.plain(), indent=1, ensure_ascii=False, allow_nan=False)
         return f"{json_without_commands(text)}\n"
-    from pytest_visualbias.reports.comparison import table
+    from pytest_visualbias.reports.comparison import render_comparison
 
-    return table(comparison, _screen(), shows_all=options.all)
+    return render_comparison(comparison, _screen(), shows_all=options.all)
 
 
 def _report(options: argparse.Namespace) -> int:
-    reports = [_titled(read_report(path), options.title) for path in options.report]
+    reports = [_with_title(read_report(path), options.title) for path in options.report]
     targets = {name: path for name in FORMATS if (path := getattr(options, name)) is not None}
     streams = [name for name, path in targets.items() if str(path) == STANDARD_OUTPUT]
     if len(streams) > 1 or any(not FORMATS[name].is_stream for name in streams):
@@ -137,7 +137,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.accuracy is not None and options.plots is None:
         print("--accuracy is for a figure; add --plots DIR", file=sys.stderr)
         return USAGE
-    if (why := _misplaced(targets, options.report)) is not None:
+    if (why := _path_problem(targets, options.report)) is not None:
         print(why, file=sys.stderr)
         return USAGE
     for name, path in targets.items():
@@ -150,12 +150,12 @@ def _report(options: argparse.Namespace) -> int:
             why = "no figure can be drawn: nothing was measured; `visualbias report` says why"
             print(why, file=sys.stderr)
     elif not targets:
-        print(_on_screen(reports[0]), end="")
+        print(_render_terminal(reports[0]), end="")
     return OK
 
 
-def _misplaced(targets: Mapping[str, Path | Url], read: Sequence[Path | Url]) -> str | None:
-    """Return why a report must not go where it is to go, if any must not."""
+def _path_problem(targets: Mapping[str, Path | Url], read: Sequence[Path | Url]) -> str | None:
+    """Return why a report must not be written to one of the paths; None if all may be."""
     places = {resolve_links(path) for path in read}
     for name, path in targets.items():
         why = find_path_problem(name, path)
@@ -174,18 +174,18 @@ def _plots(reports: Sequence[Report], folder: Path, accuracy: Path | None) -> li
     return draw(reports, folder, accuracies=accuracies)
 
 
-def _titled(report: Report, title: str | None) -> Report:
+def _with_title(report: Report, title: str | None) -> Report:
     if title is None:
         return report
     return report.model_copy(update={"summary": {**report.summary, "title": title}})
 
 
-def _on_screen(report: Report) -> str:
+def _render_terminal(report: Report) -> str:
     from pytest_visualbias.reports.terminal import render
 
     return render(
         report.results,
-        faults(report),
+        collection_errors(report),
         _screen(),
         verbosity=1,
         is_strict=was_strict(report),
@@ -197,5 +197,7 @@ def _screen() -> Screen:
     from pytest_visualbias.reports.tables import Screen
 
     return Screen(
-        width=width(), has_colour=has_colour(sys.stdout), has_unicode=has_unicode(sys.stdout)
+        width=terminal_width(),
+        has_colour=has_colour(sys.stdout),
+        has_unicode=has_unicode(sys.stdout),
     )

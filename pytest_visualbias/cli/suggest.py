@@ -1,4 +1,4 @@
-"""The console script's ``suggest``: limits for a spec that the model before supports."""
+"""Suggest limits that a measured model supports (`visualbias suggest`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli.cache import add_place, opened, remembered
+from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
 from pytest_visualbias.cli.suggesting.combining import suggestions
 from pytest_visualbias.cli.suggesting.measuring import chosen_model, measure
 from pytest_visualbias.cli.suggesting.showing import lines, table
@@ -40,7 +40,7 @@ be measured, and 2 for a wrong call.
 
 
 def add_suggest(parser: argparse.ArgumentParser) -> None:
-    """Declare what limits are derived from."""
+    """Add the options of the command to its parser."""
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument("spec", type=Path, metavar="SPEC")
     parser.add_argument(
@@ -56,7 +56,7 @@ def add_suggest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)  # removed
     parser.add_argument("--stimuli", type=to_path, help="root of relative stimulus paths")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
-    add_place(parser)
+    add_cache_option(parser)
     parser.set_defaults(run=_suggest)
 
 
@@ -71,20 +71,20 @@ def _suggest(options: argparse.Namespace) -> int:
         print("--write is removed: 'suggest' prints the lines to paste", file=sys.stderr)
         return REMOVED
     try:
-        return _measured(options)
+        return _suggest_limits(options)
     except UsageError as error:
         print(printable(str(error)), file=sys.stderr)
         return USAGE
 
 
-def _measured(options: argparse.Namespace) -> int:
+def _suggest_limits(options: argparse.Namespace) -> int:
     if not options.spec.is_file():
         raise UsageError(f"there is no spec {options.spec}", "correct the path")
-    digests = remembered(options.cache, rehash=False)
+    digests = open_digest_cache(options.cache, rehash=False)
     session = EvaluationRun(
         settings=RunSettings(project=Path.cwd(), stimuli=options.stimuli, device=options.device),
         resources=Resources(
-            cache=opened(options.cache),
+            cache=open_cache(options.cache),
             batch_size=BATCH_SIZE,
             progress=_progress(),
         ),
@@ -112,7 +112,7 @@ def _show(loaded: LoadedSpec, measured: SuggestionBasis, proposed: tuple[Suggest
 
 
 def _progress() -> Callable[[str, int, int], None]:
-    """Return what tells now and then how far embedding is."""
+    """Return a callback that prints the progress of embedding now and then."""
     start = time.monotonic()
     last = [start]
 

@@ -1,4 +1,4 @@
-"""The console script's word on suites: which there are, and what is in them."""
+"""List the shipped suites, or describe one (`visualbias suites`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WIDTH = 100
 
 
 def add_suites(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked."""
+    """Add the options of the command to its parser."""
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="a suite, or a *.suite.yaml: say all of it"
     )
@@ -46,12 +46,12 @@ def _suites(options: argparse.Namespace) -> int:
             )
             return USAGE
         suite = read_suite(source[0], file=source[1])
-        lines = _whole(suite) if options.name else _short(suite)
+        lines = _detail_lines(suite) if options.name else _summary_lines(suite)
         print("\n".join([*lines, ""] if name != names[-1] else lines))
     return OK
 
 
-def _short(file: SuiteFile) -> Iterator[str]:
+def _summary_lines(file: SuiteFile) -> Iterator[str]:
     suite = file.suite
     files = sum(len(read_manifest(home.suite)) for home in {*file.homes.values()})
     images = f", {files} images" if files else ""
@@ -59,17 +59,17 @@ def _short(file: SuiteFile) -> Iterator[str]:
     yield f"  {len(suite.tests)} tests, {len(suite.concepts)} sets{images}"
     counts = Counter(tag for test in suite.tests for tag in test.tags)
     yield from _wrapped("tags", ", ".join(f"{tag} ({count})" for tag, count in counts.items()))
-    yield from _wrapped("stimuli", _places(file))
+    yield from _wrapped("stimuli", _locations(file))
     yield from _wrapped("licence", suite.licence)
     yield from _wrapped("citation", suite.citation)
 
 
-def _whole(file: SuiteFile) -> Iterator[str]:
+def _detail_lines(file: SuiteFile) -> Iterator[str]:
     suite, sizes = file.suite, _sizes(file)
     yield f"{file.name}: {suite.title}"
     for key in ("citation", "source", "licence"):
         yield from _wrapped(key, getattr(suite, key))
-    yield from _wrapped("stimuli", _places(file))
+    yield from _wrapped("stimuli", _locations(file))
     layers = [point.name for point in layer_points(suite.layers or (), {})]
     yield from _wrapped("layers", ", ".join(layers) or "pooled, unless the spec has others")
     yield from _wrapped("duplicates", ", ".join(suite.known_duplicates))
@@ -80,11 +80,11 @@ def _whole(file: SuiteFile) -> Iterator[str]:
         yield from _test(test, sizes)
 
 
-def _places(file: SuiteFile) -> str:
-    return "; ".join(map(_place, dict.fromkeys(file.homes.values())))
+def _locations(file: SuiteFile) -> str:
+    return "; ".join(map(_location, dict.fromkeys(file.homes.values())))
 
 
-def _place(home: StimulusRoot) -> str:
+def _location(home: StimulusRoot) -> str:
     entries = read_manifest(home.suite) if home.can_be_fetched else ()
     present = sum((home.folder / entry.path).is_file() for entry in entries)
     if present:
@@ -102,15 +102,15 @@ def _test(test: BiasTest, sizes: dict[str, int]) -> Iterator[str]:
     if test.about:
         yield from textwrap.wrap(test.about, WIDTH, initial_indent="    ", subsequent_indent="    ")
     roles = concepts_of(test).items()
-    yield "    " + ", ".join(f"{role} {name}{_shown(sizes.get(name))}" for role, name in roles)
+    yield "    " + ", ".join(f"{role} {name}{_size_text(sizes.get(name))}" for role, name in roles)
 
 
-def _shown(size: int | None) -> str:
+def _size_text(size: int | None) -> str:
     return "" if size is None else f" ({size})"
 
 
 def _sizes(file: SuiteFile) -> dict[str, int]:
-    """Return the numbers of images of the concepts, as far as they are known."""
+    """Return the known number of images of each concept."""
     homes = {home.suite for home in file.homes.values() if home.can_be_fetched}
     counts = {home: Counter(entry.folder for entry in read_manifest(home)) for home in homes}
     sizes: dict[str, int] = {}
@@ -127,7 +127,7 @@ def _sizes(file: SuiteFile) -> dict[str, int]:
 
 
 def _wrapped(key: str, text: str) -> Iterable[str]:
-    """Return lines of a key and its text, none where there is no text."""
+    """Return a key and its text as wrapped lines; empty without text."""
     if not text:
         return []
     return textwrap.wrap(

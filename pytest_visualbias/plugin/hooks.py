@@ -29,7 +29,7 @@ from pytest_visualbias.plugin.reporting import (
     unwritten,
 )
 from pytest_visualbias.reports.files import write_all
-from pytest_visualbias.reports.github import Fault
+from pytest_visualbias.reports.github import SpecFault
 from pytest_visualbias.stimuli.digest_cache import DigestCache
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class VisualBiasHooks:
         self.collected = CollectedResults()
         self.tracker = GateItemTracker()
         self.collection_errors: list[str] = []
-        self.faults: list[Fault] = []
+        self.faults: list[SpecFault] = []
         self.problems: list[str] = []
         self.is_broken = False  # for something that no item stands for
         self.expected: dict[str, ExpectedEntries] = {}
@@ -147,7 +147,7 @@ class VisualBiasHooks:
             self.collection_errors.append(message)
             file = report.nodeid.partition("::")[0]
             if file.endswith(SUFFIXES):
-                self.faults.append(Fault(file=file, text=message))
+                self.faults.append(SpecFault(file=file, text=message))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

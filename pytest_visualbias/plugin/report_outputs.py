@@ -11,7 +11,7 @@ import pytest
 
 from pytest_visualbias.plugin.option_values import below, path_of, place_of, switch_of, value_of
 from pytest_visualbias.reports.files import FORMATS, STANDARD_OUTPUT, find_path_problem
-from pytest_visualbias.reports.github import append_summary, commands
+from pytest_visualbias.reports.github import append_summary, workflow_commands
 from pytest_visualbias.results import Report
 from pytest_visualbias.spec.urls import Url
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pytest_visualbias.plugin.gate_items import RunOutcome
-    from pytest_visualbias.reports.github import Fault
+    from pytest_visualbias.reports.github import SpecFault
     from pytest_visualbias.results import ResultRecord
 
 # It marks failed calls by itself, and GitHub shows ten of all of them.
@@ -90,7 +90,7 @@ def annotate(
     config: pytest.Config,
     terminalreporter: Any,
     results: Sequence[ResultRecord],
-    faults: Sequence[Fault],
+    faults: Sequence[SpecFault],
     *,
     is_strict: bool,
 ) -> None:
@@ -100,7 +100,7 @@ def annotate(
     if config.pluginmanager.hasplugin(ANNOTATOR):
         results = [result for result in results if result.outcome in ("error", "inconclusive")]
     workspace = os.environ.get("GITHUB_WORKSPACE")
-    lines = commands(
+    lines = workflow_commands(
         results,
         faults,
         root=config.rootpath,

@@ -26,7 +26,7 @@ FAILING = ("fail", "invalid", "error")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelSummary:
-    """The results of the models that one label is said of."""
+    """Results of the models that carry one label."""
 
     key: str
     value: str
@@ -42,7 +42,7 @@ class LabelSummary:
 
 
 def label_summaries(records: Iterable[ResultRecord]) -> list[LabelSummary]:
-    """Return a row for every label, those of one key together."""
+    """Return a summary for each label, grouped by key."""
     groups: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in records:
         if record.role == "gated" and not record.control and is_standardised(record):
@@ -50,10 +50,10 @@ def label_summaries(records: Iterable[ResultRecord]) -> list[LabelSummary]:
                 groups.setdefault(label, []).append(record)
     keys = list(dict.fromkeys(key for key, _ in groups))
     order = sorted(groups, key=lambda label: keys.index(label[0]))
-    return [_row(label, groups[label]) for label in order]
+    return [_summarize_label(label, groups[label]) for label in order]
 
 
-def _row(label: tuple[str, str], records: Sequence[ResultRecord]) -> LabelSummary:
+def _summarize_label(label: tuple[str, str], records: Sequence[ResultRecord]) -> LabelSummary:
     valid = [record for record in records if record.outcome != "invalid"]
     return LabelSummary(
         key=label[0],
@@ -70,13 +70,13 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-# Of fewer pairs a rank correlation says next to nothing.
-FEWEST = 5
+# With fewer pairs a rank correlation means little.
+MIN_PAIRS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RankCorrelation:
-    """Rank correlation of what the tests of a spec found in two models."""
+    """Rank correlation between the effects of a spec's tests in two models."""
 
     spec: str
     layer: str
@@ -110,7 +110,7 @@ def rank_correlations(records: Iterable[ResultRecord]) -> list[RankCorrelation]:
         groups.setdefault(key, []).append((growth.before, growth.after))
     correlations = []
     for (spec, layer, base, model, unit), pairs in groups.items():
-        rho = spearman(*zip(*pairs, strict=True)) if len(pairs) >= FEWEST else None
+        rho = spearman(*zip(*pairs, strict=True)) if len(pairs) >= MIN_PAIRS else None
         if rho is not None:
             correlation = RankCorrelation(
                 spec=spec,
@@ -125,7 +125,7 @@ def rank_correlations(records: Iterable[ResultRecord]) -> list[RankCorrelation]:
     return correlations
 
 
-# What a network should show; an idle one is of a suite, and nothing was asked of it.
+# Controls that a network should show; an idle one comes from a suite and is not judged.
 POSITIVE = ("positive", "idle")
 THRESHOLDS = (0.1, 0.05, 0.01, 0.001)
 PName = Literal["p_value", "p_verdict"]
@@ -174,7 +174,7 @@ class BiasCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Member:
-    """A test that counts, if its p is small enough."""
+    """A measured test of a cell, with its raw and corrected p-values."""
 
     effect: float
     p: float
@@ -185,7 +185,7 @@ class _Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Cell:
-    """The tests of one spec, model and layer: those that have a p, and how many were declared."""
+    """Tests of one spec, model and layer: those with a p-value, and how many are declared."""
 
     first: ResultRecord
     members: Mapping[str, _Member]
@@ -205,23 +205,23 @@ def bias_counts(
     for record in records:
         if is_standardised(record):
             groups[record.spec, record.model, record.layer].append(record)
-    cells = [_cell(rows, p, with_controls=with_controls) for rows in groups.values()]
+    cells = [_collect_cell(rows, p, with_controls=with_controls) for rows in groups.values()]
     untrained: dict[tuple[str, str], list[Mapping[str, _Member]]] = defaultdict(list)
     for cell in cells:
         if cell.first.role == "random" and cell.members:
             untrained[cell.first.spec, cell.first.layer].append(cell.members)
     return [
-        _counted(cell, untrained[cell.first.spec, cell.first.layer], thresholds, p)
+        _count_cell(cell, untrained[cell.first.spec, cell.first.layer], thresholds, p)
         for cell in cells
         if cell.members
     ]
 
 
-def _cell(records: Sequence[ResultRecord], p: PName, *, with_controls: bool) -> _Cell:
-    """Return the tests of a cell, their p corrected over all that it declares."""
+def _collect_cell(records: Sequence[ResultRecord], p: PName, *, with_controls: bool) -> _Cell:
+    """Return the tests of a cell with p-values corrected over all declared tests."""
     kinds = (None, *POSITIVE) if with_controls else (None,)
     declared = [record for record in records if record.control in kinds]
-    # A test that could not be done keeps its place in the correction.
+    # A test that could not be measured still counts in the correction.
     raw = [1.0 if (value := getattr(record, p)) is None else value for record in declared]
     holm, bh = adjust(raw, "holm"), adjust(raw, "bh")
     members = {}
@@ -236,28 +236,28 @@ def _cell(records: Sequence[ResultRecord], p: PName, *, with_controls: bool) -> 
                 is_one_sided=record.alternative != "two-sided" and p == "p_value",
             )
     return _Cell(
-        first=records[0], members=members, declared=len(declared), control=_control(records)
+        first=records[0], members=members, declared=len(declared), control=_control_state(records)
     )
 
 
-def _control(records: Sequence[ResultRecord]) -> ControlState:
+def _control_state(records: Sequence[ResultRecord]) -> ControlState:
     controls = [record for record in records if record.control in POSITIVE]
     if not controls:
         return "none"
     if records[0].role == "random":
         return "not applied"
-    return "failed" if any(map(has_failed, controls)) else "held"
+    return "failed" if any(map(has_failed_control, controls)) else "held"
 
 
-def has_failed(record: ResultRecord) -> bool:
-    """Whether a result is of a positive control that was not shown."""
+def has_failed_control(record: ResultRecord) -> bool:
+    """Return whether a result is a positive control that did not show its effect."""
     if record.control != "idle":
         return record.control == "positive" and record.outcome != "pass"
     effect, p = record.effect_size, record.p_value
     return effect is None or p is None or effect <= 0 or p > record.alpha
 
 
-def _counted(
+def _count_cell(
     cell: _Cell,
     untrained: Sequence[Mapping[str, _Member]],
     thresholds: Sequence[float],
@@ -273,17 +273,17 @@ def _counted(
         tests=len(cell.members),
         unmeasured=cell.declared - len(cell.members),
         control=cell.control,
-        counts=tuple(_count(cell.members, others, threshold) for threshold in thresholds),
+        counts=tuple(_count_at(cell.members, others, threshold) for threshold in thresholds),
     )
 
 
-def _count(
+def _count_at(
     members: Mapping[str, _Member],
     untrained: Sequence[Mapping[str, _Member]],
     threshold: float,
 ) -> BiasCount:
-    significant = _below(members, threshold)
-    in_untrained = [_below(network, threshold) for network in untrained]
+    significant = _significant_members(members, threshold)
+    in_untrained = [_significant_members(network, threshold) for network in untrained]
     one_sided = [member for member in members.values() if member.is_one_sided]
     return BiasCount(
         threshold=threshold,
@@ -294,28 +294,30 @@ def _count(
         holm=sum(member.holm < threshold for member in members.values()),
         bh=sum(member.bh < threshold for member in members.values()),
         random=sum(map(len, in_untrained)) / len(in_untrained) if in_untrained else None,
-        beyond_random=_beyond(significant, in_untrained) if in_untrained else None,
+        beyond_random=_count_beyond_random(significant, in_untrained) if in_untrained else None,
         strength=sum(abs(member.effect) for member in significant.values()),
     )
 
 
-def _below(members: Mapping[str, _Member], threshold: float) -> dict[str, _Member]:
+def _significant_members(members: Mapping[str, _Member], threshold: float) -> dict[str, _Member]:
     return {test: member for test, member in members.items() if member.p < threshold}
 
 
-def _beyond(significant: Mapping[str, _Member], untrained: Sequence[Mapping[str, _Member]]) -> int:
-    """Count the tests that not every untrained network shows in the same direction."""
+def _count_beyond_random(
+    significant: Mapping[str, _Member], untrained: Sequence[Mapping[str, _Member]]
+) -> int:
+    """Count tests that some untrained network does not show in the same direction."""
     return sum(
         not all(test in other and other[test].effect * member.effect > 0 for other in untrained)
         for test, member in significant.items()
     )
 
 
-# Of fewer tests the verdicts themselves are read faster.
-FEWEST_TESTS = 10
+# With fewer tests the verdicts themselves are quicker to read.
+MIN_TESTS = 10
 THRESHOLD = 0.05
 
-# A column of a layer with the room beside it, and what the names of models may take.
+# Width of a layer's column with its padding, and of the column of model names.
 COLUMN, NAMES = 13, 30
 FAILED = "!"
 
@@ -323,24 +325,26 @@ FAILED = "!"
 def count_tables(
     records: Iterable[ResultRecord], empty: Callable[[str], Table], width: int
 ) -> Iterator[Table | Text]:
-    """Yield the numbers of biases of each spec that has ten tests or more."""
+    """Yield tables of the number of biases for each spec with ten tests or more."""
     specs: dict[str, list[BiasCounts]] = {}
     for count in bias_counts(records, [THRESHOLD], p="p_verdict"):
         specs.setdefault(count.spec, []).append(count)
     per_table = max(1, (width - NAMES) // COLUMN)
     for spec, counts in specs.items():
         total = max(count.tests for count in counts)
-        if total < FEWEST_TESTS:
+        if total < MIN_TESTS:
             continue
         layers = list(dict.fromkeys(count.layer for count in counts))
         for start in range(0, len(layers), per_table):
-            # Not the table's own title: that would be broken to the width of a narrow table.
+            # The table's own title would wrap at the width of a narrow table.
             yield Text(f"\n{visible(spec)} :: number of biases", style="bold")
-            yield _filled(empty(""), counts, layers[start : start + per_table], total)
-        yield from (Text(line) for line in _legend(counts, total))
+            yield _fill_table(empty(""), counts, layers[start : start + per_table], total)
+        yield from (Text(line) for line in _legend_lines(counts, total))
 
 
-def _filled(table: Table, cells: Sequence[BiasCounts], layers: Sequence[str], total: int) -> Table:
+def _fill_table(
+    table: Table, cells: Sequence[BiasCounts], layers: Sequence[str], total: int
+) -> Table:
     table.add_column("model", overflow="fold", ratio=1)
     for layer in layers:
         table.add_column(
@@ -364,7 +368,7 @@ def _table_cell(cell: BiasCounts | None, total: int) -> str:
     return f"{numbers}{tests}{FAILED if cell.control == 'failed' else ''}"
 
 
-def _legend(cells: Sequence[BiasCounts], total: int) -> Iterator[str]:
+def _legend_lines(cells: Sequence[BiasCounts], total: int) -> Iterator[str]:
     has_random = any(cell.counts[0].beyond_random is not None for cell in cells)
     beyond = " / what the untrained network does not show" if has_random else ""
     below = f"p < {THRESHOLD:g}"

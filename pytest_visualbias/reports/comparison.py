@@ -16,7 +16,7 @@ from pytest_visualbias.evaluation.baseline.entry import TOLERANCE, difference, e
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.formatting import FAILING, label
-from pytest_visualbias.reports.series_notes import as_judged
+from pytest_visualbias.reports.series_notes import with_judged_numbers
 from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
@@ -41,10 +41,12 @@ class _Violation:
 
 
 def check_outcomes(report: Report) -> None:
-    """Refuse a report that calls a result better or worse than its numbers are."""
+    """Refuse a report whose outcomes contradict its numbers."""
     for row in report.results:
         if row.role == "gated" and row.effect_judged is not None:
-            wrong = _wrong_control(row) if row.control == "positive" else _wrong(row)
+            wrong = (
+                _control_contradiction(row) if row.control == "positive" else _contradiction(row)
+            )
             if wrong:
                 raise ReportError(
                     f"{row.nodeid} is '{row.outcome}' in the report, but {wrong}: it was edited",
@@ -52,8 +54,8 @@ def check_outcomes(report: Report) -> None:
                 )
 
 
-def _wrong_control(row: ResultRecord) -> str:
-    """Return why a positive control cannot have passed."""
+def _control_contradiction(row: ResultRecord) -> str:
+    """Return why a positive control cannot have passed; empty if it can."""
     least = row.limits.get("min_effect", 0.0)
     value = signed_magnitude(row.effect_judged or 0.0, cast("Alternative", row.alternative))
     is_shown = row.p_verdict is not None and row.p_verdict <= row.alpha
@@ -61,13 +63,13 @@ def _wrong_control(row: ResultRecord) -> str:
     return "" if row.outcome != "pass" or is_held else f"its effect does not reach {least:g}"
 
 
-def _wrong(row: ResultRecord) -> str:
-    """Return why a test cannot have the outcome that stands there."""
+def _contradiction(row: ResultRecord) -> str:
+    """Return why a result cannot have its reported outcome; empty if it can."""
     violations = _violations(row)
-    # Intervals may have been computed at another level than those that are reported.
+    # Verdicts by interval may use another level than the reported interval.
     is_known = row.evidence in ("significant", "point")
     proven = [violation for violation in violations if violation.is_proven and is_known]
-    uncovered = [violation for violation in proven if not _waived(row, violation)]
+    uncovered = [violation for violation in proven if not _is_waived(row, violation)]
     if row.outcome == "pass" and violations:
         return violations[0].sentence
     if row.outcome == "accepted" and uncovered:
@@ -86,7 +88,7 @@ def _wrong(row: ResultRecord) -> str:
 
 
 def _violations(row: ResultRecord) -> list[_Violation]:
-    """Return the limits that the numbers of a result exceed."""
+    """Return the limits that a result exceeds."""
     numbers = [
         ("effect", row.effect_judged, row.p_adjusted, row.alternative),
         ("gap", row.gap, row.p_adjusted, row.alternative),
@@ -107,7 +109,7 @@ def _violations(row: ResultRecord) -> list[_Violation]:
     return violations
 
 
-def _waived(row: ResultRecord, violation: _Violation) -> bool:
+def _is_waived(row: ResultRecord, violation: _Violation) -> bool:
     accept = row.accept
     if accept is None:
         return False
@@ -125,7 +127,7 @@ How = Literal[
     "appeared", "vanished", "not comparable", "grew", "shrank", "turned", "verdict", "same"
 ]
 
-# From good to bad; what could not be measured says as little for a model as a failure does.
+# From good to bad; an error counts as a failure.
 RANKS = {"pass": 0, "reported": 0, "accepted": 1, "inconclusive": 2} | dict.fromkeys(FAILING, 3)
 
 # Which checkpoints of a training run are judged.
@@ -149,7 +151,7 @@ class Change:
 
     @property
     def name(self) -> str:
-        """The node id, which is the same in both."""
+        """The node id, the same in both reports."""
         return f"{self.spec}::{self.model}::{self.test}[{self.layer}]"
 
 
@@ -162,7 +164,7 @@ class Comparison:
 
     @property
     def is_worse(self) -> bool:
-        """Whether anything is."""
+        """Whether any change is for the worse."""
         return any(change.is_worse for change in self.changes)
 
     def counts(self) -> dict[str, int]:
@@ -171,7 +173,7 @@ class Comparison:
         return {how: kinds.count(how) for how in dict.fromkeys(kinds)}
 
     def plain(self) -> dict[str, Any]:
-        """Return the comparison as JSON has it."""
+        """Return the comparison as JSON data."""
         return {
             "visualbias_comparison": 1,
             "is_worse": self.is_worse,
@@ -185,7 +187,7 @@ def compare(old: Report, new: Report, tolerance: float = TOLERANCE) -> Compariso
     """Return what changed from one run to another."""
     before, after = _rows(old), _rows(new)
     changes = [_change(before.get(key), row, (old, new), tolerance) for key, row in after.items()]
-    changes += [_vanished(row) for key, row in before.items() if key not in after]
+    changes += [_vanished_change(row) for key, row in before.items() if key not in after]
     return Comparison(tolerance=tolerance, changes=tuple(changes))
 
 
@@ -204,43 +206,45 @@ def _change(
     if old is None:
         is_worse = new.outcome in FAILING
         appeared = (None, new.effect_judged)
-        return _of(new, "appeared", appeared, (None, label(new)), is_worse=is_worse)
-    unlike = _unlike(old, new, reports)
+        return _build_change(new, "appeared", appeared, (None, label(new)), is_worse=is_worse)
+    unlike = _not_comparable_reason(old, new, reports)
     gates = (_gate(old), _gate(new))
     if gates[0] == gates[1]:
-        old, new = as_judged(old), as_judged(new)
+        old, new = with_judged_numbers(old), with_judged_numbers(new)
     effects = (old.effect_judged, new.effect_judged)
     verdicts = (label(old), label(new))
     is_fallen = RANKS[label(new)] > RANKS[label(old)]
     if unlike is not None:
-        # What was not measured then cannot have got worse, only what was and cannot be compared.
+        # Only a test that was measured before can become worse by not being comparable.
         is_worse = is_fallen or bool(old.scores)
-        return _of(new, "not comparable", effects, verdicts, is_worse=is_worse, unlike=unlike)
-    how = _moved(old, new, tolerance)
-    # What no limit judges describes a model; where it goes is for a reader to weigh.
+        return _build_change(
+            new, "not comparable", effects, verdicts, is_worse=is_worse, unlike=unlike
+        )
+    how = _direction(old, new, tolerance)
+    # Without a limit, growth is described but not called worse.
     is_judged = label(new) != "reported" and new.role == "gated" and new.control is None
     is_risen = how == "grew" and is_judged
-    is_worse = is_fallen or is_risen or _is_freed(old, new)
+    is_worse = is_fallen or is_risen or _is_ungated(old, new)
     return dataclasses.replace(
-        _of(new, how, effects, verdicts, is_worse=is_worse),
+        _build_change(new, how, effects, verdicts, is_worse=is_worse),
         gates=gates if gates[0] != gates[1] else None,
     )
 
 
 def _gate(record: ResultRecord) -> str:
-    """Return which checkpoints are judged, if there are several."""
+    """Return which checkpoints of a training run are judged."""
     is_all = record.series is not None and record.series.gate == "all"
     return ALL if is_all else LAST
 
 
-def _is_freed(old: ResultRecord, new: ResultRecord) -> bool:
-    """Whether a test can no longer fail that could: whatever it shows now is hidden."""
+def _is_ungated(old: ResultRecord, new: ResultRecord) -> bool:
+    """Return whether a test that could fail before can no longer fail."""
     could, can = (bool(record.limits) and record.role == "gated" for record in (old, new))
     is_looser = new.series is not None and (_gate(old), _gate(new)) == (ALL, LAST)
     return could and (not can or is_looser)
 
 
-def _moved(old: ResultRecord, new: ResultRecord, tolerance: float) -> How:
+def _direction(old: ResultRecord, new: ResultRecord, tolerance: float) -> How:
     before, after = old.effect_judged or 0.0, new.effect_judged or 0.0
     if abs(abs(after) - abs(before)) > tolerance:
         return "grew" if abs(after) > abs(before) else "shrank"
@@ -249,11 +253,13 @@ def _moved(old: ResultRecord, new: ResultRecord, tolerance: float) -> How:
     return "same" if label(old) == label(new) else "verdict"
 
 
-def _vanished(old: ResultRecord) -> Change:
-    return _of(old, "vanished", (old.effect_judged, None), (label(old), None), is_worse=True)
+def _vanished_change(old: ResultRecord) -> Change:
+    return _build_change(
+        old, "vanished", (old.effect_judged, None), (label(old), None), is_worse=True
+    )
 
 
-def _of(
+def _build_change(
     row: ResultRecord,
     how: How,
     effects: tuple[float | None, float | None],
@@ -275,17 +281,19 @@ def _of(
     )
 
 
-def _unlike(old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]) -> str | None:
-    """Return in what two results differ that must agree, in the words of the gate."""
+def _not_comparable_reason(
+    old: ResultRecord, new: ResultRecord, reports: tuple[Report, Report]
+) -> str | None:
+    """Return why two results cannot be compared; None if they can."""
     entries: list[BaselineEntry] = []
     for row, report, when in zip((old, new), reports, ("then", "now"), strict=True):
         plain = row.model_dump(mode="json", by_alias=True)
-        # What is invalid has its numbers, though nothing is recorded of it.
+        # An invalid result has numbers but no scores.
         is_measured = row.effect_size is not None and row.effect_judged is not None
         if not (row.scores and is_measured):
             return f"not measured {when}"
         entries.append(_entry(plain, _model(report, row)))
-    # The first says that it is something else; a line of a table has no room for all.
+    # One reason is enough for a line of the table.
     return next((mismatch.text for mismatch in difference(entries[0], entries[1])), None)
 
 
@@ -300,13 +308,13 @@ def _model(report: Report, row: ResultRecord) -> dict[str, Any]:
 
 def _entry(result: Mapping[str, Any], model: Mapping[str, Any]) -> BaselineEntry:
     trials: Sequence[Mapping[str, Any]] = model["trials"]
-    # Fingerprints are not compared: other weights are what a comparison is for.
+    # Fingerprints are not compared: the two reports are of different weights.
     named = [{"fingerprint": str(trial.get("fingerprint", ""))} for trial in trials]
     return entry_of(result, {**model, "trials": named})
 
 
-def table(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
-    """Return the changes between two reports, what is worse first."""
+def render_comparison(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
+    """Return the changes between two reports as a table, worst first."""
     stream = io.StringIO()
     console = screen.console(stream)
     changes = [
@@ -323,7 +331,7 @@ def table(comparison: Comparison, screen: Screen, *, shows_all: bool) -> str:
         then, now = change.gates or ("", "")
         text = f"{change.name}: judged is {now}, and was {then}; the effects are of the last"
         console.print(Text(visible(text), style="yellow"), soft_wrap=True)
-    console.print(Text(_last(comparison)), soft_wrap=True)
+    console.print(Text(_summary_line(comparison)), soft_wrap=True)
     text = without_commands(stream.getvalue())
     return screen.encodable(text)
 
@@ -343,7 +351,7 @@ def _table_rows(changes: list[Change], screen: Screen) -> Table:
         cells = [
             visible(change.name),
             f" {arrow} ".join("-" if d is None else format_effect(d) for d in change.effects),
-            _rise(change),
+            _format_rise(change),
             _verdicts(change, arrow),
         ]
         how = f"{change.how}, worse" if change.is_worse else change.how
@@ -351,12 +359,12 @@ def _table_rows(changes: list[Change], screen: Screen) -> Table:
     return change_table
 
 
-def _rise(change: Change) -> str:
+def _format_rise(change: Change) -> str:
     old, new = change.effects
     if old is None or new is None or change.unlike is not None:
         return "-"
     rise = abs(new) - abs(old)
-    # So small a rise would be shown as none.
+    # Two decimals would show so small a rise as zero.
     return format_effect(rise) if rise == 0 or abs(rise) >= 0.005 else f"{rise:+.1e}"  # noqa: PLR2004
 
 
@@ -365,7 +373,7 @@ def _verdicts(change: Change, arrow: str) -> str:
     return new if old == new else f"{old} {arrow} {new}"
 
 
-def _last(comparison: Comparison) -> str:
+def _summary_line(comparison: Comparison) -> str:
     counts = ", ".join(f"{count} {how}" for how, count in comparison.counts().items())
     if not counts:
         return "no results in either report"

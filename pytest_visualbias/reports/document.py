@@ -19,7 +19,7 @@ from pytest_visualbias.reports.bias_counts import (
     rank_correlations,
 )
 from pytest_visualbias.reports.field_descriptions import MEANINGS
-from pytest_visualbias.reports.series_notes import numbers_of
+from pytest_visualbias.reports.series_notes import judged_checkpoints
 from pytest_visualbias.results import READ_VERSIONS, ModelRecord, Report, ResultRecord
 from pytest_visualbias.spec.error_messages import describe_error
 from pytest_visualbias.spec.urls import Url
@@ -33,7 +33,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema() -> dict[str, Any]:
-    """Return the schema that every report of this release is valid under."""
+    """Return the JSON schema of a report."""
     schema = Report.model_json_schema(mode="serialization", by_alias=True)
     for name, part in schema.get("$defs", {}).items():
         _describe(part, name)
@@ -75,7 +75,7 @@ class Accuracy(BaseModel):
 
 
 class Accuracies(BaseModel):
-    """A file of accuracies; what else stands in it says how they were had."""
+    """A file of accuracies, with the tool, data and method that measured them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -113,35 +113,35 @@ DIGITS = 12
 
 
 def provenance(report: Report, models: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Yield what was run, on what, and where: the values are text of anybody."""
+    """Yield names and values of the tool, environment, specs and models of a run."""
     tool, environment = report.tool, report.environment
     yield "tool", f"{tool.get('name', '')} {tool.get('version', '')}".strip()
     yield "commit", _commit(environment.get("git"))
     for key in ("started", "python", "platform", "device", "precision"):
         if environment.get(key):
             yield key, str(environment[key])
-    if packages := _mapping(environment.get("packages")):
+    if packages := _as_mapping(environment.get("packages")):
         yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items())
-    for name, override in _mapping(environment.get("overrides")).items():
+    for name, override in _as_mapping(environment.get("overrides")).items():
         yield f"model given in place of {name}", str(override)
     for spec, digest in {result.spec: result.spec_digest for result in report.results}.items():
         yield "spec", f"{spec} (sha256 {digest[:DIGITS]})"
     for model in (model for model in report.models if models is None or model.model in models):
-        yield "model", _model(model, _series_of(report, model))
+        yield "model", _describe_model(model, _series_results(report, model))
     if report.summary.get("exit_status") is not None:
         yield "exit code of pytest", str(report.summary["exit_status"])
 
 
 def _commit(git: object) -> str:
-    details = _mapping(git)
+    details = _as_mapping(git)
     commit = details.get("commit")
     if not commit:
         return "unknown"
     return f"{commit}, with changes that are not committed" if details.get("dirty") else str(commit)
 
 
-def _series_of(report: Report, model: ModelRecord) -> list[ResultRecord]:
-    """Return the results of a model that are of a series of checkpoints."""
+def _series_results(report: Report, model: ModelRecord) -> list[ResultRecord]:
+    """Return the results of a model that is a training run."""
     return [
         result
         for result in report.results
@@ -149,12 +149,12 @@ def _series_of(report: Report, model: ModelRecord) -> list[ResultRecord]:
     ]
 
 
-def _model(model: ModelRecord, results: Sequence[ResultRecord]) -> str:
+def _describe_model(model: ModelRecord, results: Sequence[ResultRecord]) -> str:
     weights = [
         (str(trial.get("url") or trial.get("label", "")), str(trial.get("fingerprint", "")))
         for trial in model.trials
     ]
-    step = numbers_of(results)
+    step = judged_checkpoints(results)
     gated = next((result.series for result in results if result.series is not None), None)
     if gated is not None and gated.gate == "all":
         weights = [(point.checkpoint, point.fingerprint) for point in gated.points]
@@ -163,8 +163,8 @@ def _model(model: ModelRecord, results: Sequence[ResultRecord]) -> str:
     return f"{model.model} in {model.spec} ({model.source}{suffix}): {digests}"
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    """Return a part of the report that can be anything as a mapping."""
+def _as_mapping(value: object) -> dict[str, Any]:
+    """Return a value of the report as a mapping; empty if it is none."""
     return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
 
 
@@ -172,7 +172,7 @@ KNOWN = " or ".join(map(str, READ_VERSIONS))
 MARK = "schema_version"
 BASELINE = "visualbias_baseline"
 
-# What numbers of biases are counted by.
+# P-values that biases are counted by.
 CORRECTED = ("p_value", "p_verdict")
 
 
@@ -189,9 +189,9 @@ def read_report(path: Path | Url) -> Report:
         raise ReportError(f"{path} is not UTF-8", "make the report anew") from None
     except ValueError as error:
         raise ReportError(f"{path} is not JSON ({error})", "make the report anew") from None
-    _refuse_others(stored, path)
+    _check_kind(stored, path)
     try:
-        report = _lenient(stored)
+        report = _validate_leniently(stored)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -208,7 +208,7 @@ def _bytes(path: Path | Url) -> bytes:
 
 
 def _contradictions(report: Report) -> Iterator[str]:
-    """Yield what no run writes, and what reports could not be made from."""
+    """Yield contradictions that no run writes."""
     for index, row in enumerate(report.results):
         for role, stimuli in row.sets.items():
             place = f"results.{index}.sets.{role}"
@@ -222,8 +222,8 @@ def _contradictions(report: Report) -> Iterator[str]:
                 yield f"results.{index}.{name}: {p:g} is no p"
 
 
-def _refuse_others(stored: Any, path: Path | Url) -> None:  # noqa: ANN401 - what a file holds
-    """Raise for what is another kind of file, or of another version."""
+def _check_kind(stored: Any, path: Path | Url) -> None:  # noqa: ANN401 - what a file holds
+    """Raise if a file is not a report of a version that this release reads."""
     if isinstance(stored, dict) and BASELINE in stored:
         raise ReportError(
             f"{path} holds recorded results, not a report",
@@ -243,7 +243,7 @@ def _refuse_others(stored: Any, path: Path | Url) -> None:  # noqa: ANN401 - wha
         raise ReportError(f"{path}: '{MARK}' is {version!r}, not {KNOWN}", "make the report anew")
 
 
-def _lenient(stored: dict[str, Any]) -> Report:
+def _validate_leniently(stored: dict[str, Any]) -> Report:
     stored = {**stored, MARK: READ_VERSIONS[-1]}
     try:
         return Report.model_validate(stored)
@@ -308,7 +308,7 @@ def build_report(
 
 
 def environment(root: Path) -> dict[str, Any]:
-    """Return what a result may depend on besides models and images."""
+    """Return versions, platform and commit that a result can depend on."""
     versions = {}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What each key of the report means, in one line: for its schema and for whoever shows it."""
+"""Describe each key of the report in one line."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ CHANGE: Mapping[str, str] = {
     "flipped": "whether the effect changed its sign",
 }
 
-# What the point of a series has of a result.
+# Keys that a checkpoint of a series shares with a result.
 POINT = (
     *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
     *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict", "growth"),
 )
 
-# By the class of the record.
+# By record class.
 MEANINGS: Mapping[str, Mapping[str, str]] = {
     "ResultRecord": RESULT,
     "GrowthRecord": CHANGE,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.results import Report, ViolationRecord
 
-# Specs, code, settings, weights and vectors: no report has such a name.
+# Suffixes of specs, code, settings, weights and vectors, which a report must not overwrite.
 FOREIGN_SUFFIXES = frozenset(
     {".bin", ".cfg", ".ckpt", ".ini", ".npy", ".npz", ".onnx", ".pt", ".pth", ".py"}
     | {".safetensors", ".tar", ".toml", ".yaml", ".yml", ".zip"}
@@ -45,7 +45,7 @@ FOREIGN_SUFFIXES = frozenset(
 
 
 def find_path_problem(kind: str, path: Path | Url) -> str | None:
-    """Return why a report must not go to a path, if it must not; nothing is written."""
+    """Return why a report must not be written to a path; None if it may be."""
     for place in dict.fromkeys([path, resolve_links(path)]):
         if place.name.lower().endswith(SUFFIXES):
             return f"{place} has the name of a spec; name another file"
@@ -60,14 +60,14 @@ def find_path_problem(kind: str, path: Path | Url) -> str | None:
 
 
 def resolve_links(path: Path | Url) -> Path | Url:
-    """Return where a path leads; a link is written through, and a URL leads nowhere else."""
-    # Unlike Path.resolve, this bears a link to itself.
+    """Return the path with symbolic links resolved; a URL stays as it is."""
+    # Unlike Path.resolve, this accepts a link to itself.
     return path if isinstance(path, Url) else Path(os.path.realpath(path))
 
 
 ROLES = ("X", "Y", "A", "B")
 
-# Of the sets, what fits into a cell.
+# Keys of a set that fit into a cell.
 SET_COLUMNS = ("concept", "n", "digest")
 LISTS = ("tags", "reasons", "warnings")
 
@@ -76,7 +76,7 @@ EXCLUDED = ("scores", "series", "basis")
 
 
 def columns() -> list[str]:
-    """Return the names of the columns, which are the same for every report of a release."""
+    """Return the column names, the same for every report of a release."""
     return [name for key in ResultRecord.model_fields for name in _column_names(key)]
 
 
@@ -101,7 +101,7 @@ def _aliases(record: type[BaseModel]) -> tuple[str, ...]:
 
 
 def csv_rows(report: Report) -> str:
-    """Return the results as RFC 4180 has it: CRLF, and quotes where they are needed."""
+    """Return the results as CSV (RFC 4180)."""
     stream = io.StringIO()
     names = columns()
     writer = csv.writer(stream)
@@ -113,7 +113,7 @@ def csv_rows(report: Report) -> str:
 
 
 def _plain_row(result: ResultRecord) -> dict[str, Any]:
-    """Return a record as plain data, with a text for what has no fixed number of parts."""
+    """Return a record as plain data, with lists joined into text."""
     plain = result.model_dump(mode="json", by_alias=True, exclude={*EXCLUDED})
     for name in LISTS:
         plain[name] = "; ".join(plain[name])
@@ -153,7 +153,7 @@ STANDARD_OUTPUT = "-"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RenderOptions:
-    """What can be chosen of a file."""
+    """Options for rendering a report."""
 
     thumbnails: bool = True
     root: Path | None = None
@@ -162,7 +162,7 @@ class RenderOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Format:
-    """One kind of file."""
+    """A file format of reports."""
 
     title: str
     text: Callable[[Report, RenderOptions], str]
@@ -192,8 +192,8 @@ def _model_card(report: Report, options: RenderOptions) -> str:
     return model_card(report, options.existing)
 
 
-# A format is a line here, and an option in `plugin` and in `cli_reports`. What is dear to import is
-# imported in its function.
+# Each format is also an option in `plugin/__init__.py` and `cli/report.py`. Slow imports stay in
+# the functions.
 FORMATS: Mapping[str, Format] = {
     "json": Format(title="the JSON report", text=_json),
     "html": Format(title="a page of HTML that needs no network", text=_html),
@@ -213,7 +213,7 @@ def render(name: str, report: Report, options: RenderOptions) -> str:
 def write(
     name: str, report: Report, path: Path | Url, options: RenderOptions | None = None
 ) -> None:
-    """Write a report as a file, making its folder, or to a URL; ``-`` is standard output."""
+    """Write a report to a file, a URL, or standard output (``-``)."""
     options = options if options is not None else RenderOptions()
     if str(path) == STANDARD_OUTPUT:
         text = render(name, report, options)
@@ -253,7 +253,7 @@ def _write_to_url(name: str, report: Report, url: Url, options: RenderOptions) -
 def write_all(
     report: Report, targets: Mapping[str, Path | Url], options: RenderOptions
 ) -> list[str]:
-    """Write a report as several files; return a sentence for each that cannot be written."""
+    """Write a report to several files; return a message for each failure."""
     problems = []
     for name, path in targets.items():
         try:

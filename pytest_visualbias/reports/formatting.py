@@ -1,4 +1,4 @@
-"""Words and units of outcomes and limits."""
+"""Name outcomes, verdicts and units of results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Unit = Literal["effects", "similarities", "gaps"]
 UNITS: dict[str, Unit] = {"intra-similarity": "similarities", "outcome-gap": "gaps"}
 
-# What an axis is called on which they lie.
+# Axis titles.
 AXES: dict[Unit, str] = {
     "effects": "effect size d",
     "similarities": "mean cosine",
@@ -24,28 +24,28 @@ AXES: dict[Unit, str] = {
 
 
 def unit_of(record: ResultRecord) -> Unit:
-    """Return what the effect of a result is: those of one unit can be compared."""
+    """Return the unit of a result's effect; only effects of one unit are comparable."""
     return UNITS.get(record.kind, "effects")
 
 
 def is_standardised(record: ResultRecord) -> bool:
-    """Whether the effect of a result is in standard deviations."""
+    """Return whether the effect is in standard deviations."""
     return unit_of(record) == "effects"
 
 
 def is_counted(record: ResultRecord) -> bool:
-    """Whether each image is predicted as a class or not; not so of means over trials."""
+    """Return whether images are counted as predicted or not, instead of averaged."""
     prediction = record.prediction
     return prediction is not None and prediction.rate != "score" and record.trials is None
 
 
 def judged_limit(record: ResultRecord) -> float | None:
-    """Return the limit on the effect that is judged."""
+    """Return the limit on the judged effect."""
     return record.limits.get("max_gap" if unit_of(record) == "gaps" else "max_effect")
 
 
-def rates_text(record: ResultRecord) -> str:
-    """Say what a classifier made of the two groups; nothing of a test of embeddings."""
+def describe_rates(record: ResultRecord) -> str:
+    """Return a classifier's rates for X and Y; empty without a classifier."""
     prediction = record.prediction
     if prediction is None:
         return ""
@@ -54,7 +54,7 @@ def rates_text(record: ResultRecord) -> str:
 
 
 def rate_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
-    """Yield what classifiers made of the two groups, one line a test: each model beside it."""
+    """Yield the classifier rates of all models, one line per test."""
     classified = [
         record for record in records if record.prediction is not None and record.role != "random"
     ]
@@ -76,7 +76,7 @@ def rate_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
 
 
 def limits_of(record: ResultRecord) -> list[float]:
-    """Return the limits on the effect itself, with the sign of the way that counts."""
+    """Return the limits on the effect, signed by the test's alternative."""
     limit = judged_limit(record)
     if limit is None or record.role != "gated":
         return []
@@ -106,33 +106,33 @@ ORDER = (*FAILING, "inconclusive", "accepted", "pass", "reported")
 
 
 def label(record: ResultRecord) -> str:
-    """Return the outcome; a test that no limit judged is not called one that held."""
+    """Return the outcome; a pass that no limit judged is 'reported'."""
     return "reported" if record.outcome == "pass" and not _is_judged(record) else record.outcome
 
 
 def _is_judged(record: ResultRecord) -> bool:
-    """Whether a limit could fail this result; a positive control is judged in any trained model."""
+    """Return whether a limit or control could fail this result."""
     if record.control == "positive":
         return record.role != "random"
     return record.role == "gated" and bool(record.limits)
 
 
 def severity(record: ResultRecord) -> tuple[int, float]:
-    """Return a key that sorts worst first: by outcome, then by the size of the judged effect."""
+    """Return a sort key, worst first: outcome, then size of the judged effect."""
     effect = record.effect_judged
     return ORDER.index(label(record)), -abs(effect) if effect is not None else 0.0
 
 
-def counted(records: Iterable[ResultRecord]) -> str:
-    """Return how many there are of each outcome, worst first."""
+def count_outcomes(records: Iterable[ResultRecord]) -> str:
+    """Return the number of results of each outcome, worst first."""
     labels = [label(record) for record in records]
     return ", ".join(f"{labels.count(name)} {name}" for name in ORDER if name in labels)
 
 
-def word(
+def overall_verdict(
     records: Iterable[ResultRecord], *, is_strict: bool = False, is_broken: bool = False
 ) -> str:
-    """Return the verdict on results in a word; nothing that was not measured passes."""
+    """Return the verdict on results in a word; without results nothing passes."""
     labels = {label(record) for record in records}
     if labels & {*FAILING} or is_broken:
         return "failed"
@@ -143,13 +143,13 @@ def word(
     return "passed"
 
 
-def opening(
+def summarize_verdict(
     records: Sequence[ResultRecord], *, is_strict: bool, is_broken: bool
 ) -> tuple[str, str]:
-    """Return what a summary opens with: the verdict in a word, and of how many tests."""
-    verdict = word(records, is_strict=is_strict, is_broken=is_broken)
+    """Return the overall verdict, and how many tests led to it."""
+    verdict = overall_verdict(records, is_strict=is_strict, is_broken=is_broken)
     tests = "1 test" if len(records) == 1 else f"{len(records)} tests"
-    counts = f"({counted(records)})"
+    counts = f"({count_outcomes(records)})"
     if verdict == "passed":
         return verdict, f"{tests} {counts}"
     outcomes = FAILING if verdict == "failed" and not is_strict else (*FAILING, "inconclusive")
@@ -159,30 +159,32 @@ def opening(
 
 
 def was_strict(report: Report) -> bool:
-    """Whether what is inconclusive failed a run."""
+    """Return whether inconclusive results failed the run."""
     return report.environment.get("strict") is True
 
 
 def was_broken(report: Report) -> bool:
-    """Whether a run failed for something that no result stands for."""
-    # Interrupted, say: what is missing might have failed. Python code has no exit status.
+    """Return whether the run failed for a reason that no result states."""
+    # After an interrupt, missing tests might have failed. An audit in Python has no exit status.
     status = report.summary.get("exit_status")
     was_stopped = bool(report.results) and status not in (0, 5, None)
-    return was_stopped or bool(faults(report))
+    return was_stopped or bool(collection_errors(report))
 
 
-def faults(report: Report) -> list[str]:
-    """Return what was said of specs that could not be collected."""
+def collection_errors(report: Report) -> list[str]:
+    """Return the errors of specs that could not be collected."""
     errors = report.summary.get("collection_errors") or []
     return [str(error) for error in (errors if isinstance(errors, list) else [errors])]
 
 
-def deselected(report: Report) -> int:
-    """Return how many tests were left out of a run."""
+def count_deselected(report: Report) -> int:
+    """Return how many tests were deselected."""
     count = report.summary.get("deselected")
     return count if isinstance(count, int) else 0
 
 
-def verdict(report: Report) -> str:
-    """Return the verdict on a whole run; nothing that was not measured passes."""
-    return word(report.results, is_strict=was_strict(report), is_broken=was_broken(report))
+def report_verdict(report: Report) -> str:
+    """Return the verdict on a whole run; without results nothing passes."""
+    return overall_verdict(
+        report.results, is_strict=was_strict(report), is_broken=was_broken(report)
+    )

@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a run: marks on the lines of specs, and the summary of a step."""
+"""Write GitHub Actions annotations and step summaries."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, Literal
 from pytest_visualbias.reports.escaping import annotation_data, annotation_property
 from pytest_visualbias.reports.formatting import FAILING, severity
 from pytest_visualbias.reports.markdown import markdown
-from pytest_visualbias.reports.sentences import failure_text, placed, shared
+from pytest_visualbias.reports.sentences import failure_text, group_by_message, parse_location
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from pytest_visualbias.reports.sentences import Placed, Shared
+    from pytest_visualbias.reports.sentences import LocatedMessage, SharedMessage
     from pytest_visualbias.results import Report, ResultRecord
 
-# GitHub shows so many of each level of a step; the rest it leaves out without a word.
+# GitHub silently drops further annotations of a level in one step.
 MOST = 10
 
-# It takes so many bytes of a step's summary, and nothing of one that is longer.
+# GitHub rejects a longer step summary whole.
 SUMMARY_LIMIT = 1_048_576
 LONGEST = 4000
 Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fault:
-    """A spec that could not be collected: the file as people are shown it, and what was said."""
+class SpecFault:
+    """A spec that could not be collected: its displayed path, and the error."""
 
     file: str
     text: str
@@ -45,25 +45,25 @@ class _Note:
     column: int | None = None
 
 
-def commands(
+def workflow_commands(
     results: Iterable[ResultRecord],
-    faults: Iterable[Fault],
+    faults: Iterable[SpecFault],
     *,
     root: Path,
     workspace: Path | None,
     is_strict: bool,
 ) -> list[str]:
-    """Return workflow commands that mark what failed, worst first, ten errors and ten warnings."""
-    notes = [note for fault in faults for note in _of_fault(fault)]
+    """Return workflow commands that annotate failures, at most ten errors and ten warnings."""
+    notes = [note for fault in faults for note in _fault_notes(fault)]
     for outcome, group in groupby(sorted(results, key=severity), key=lambda record: record.outcome):
         if outcome == "error":
-            notes += map(_of_error, shared(group))
+            notes += map(_error_note, group_by_message(group))
         else:
-            notes += [_of_result(record, is_strict=is_strict) for record in group]
+            notes += [_result_note(record, is_strict=is_strict) for record in group]
     lines = []
     for level in ("error", "warning"):
         level_notes = [note for note in dict.fromkeys(notes) if note.level == level and note.text]
-        lines += [_command(note, root, workspace) for note in level_notes[:MOST]]
+        lines += [_format_command(note, root, workspace) for note in level_notes[:MOST]]
         if len(level_notes) > MOST:
             lines.append(
                 f"{len(level_notes) - MOST} more {level}s of specs are not marked; see above"
@@ -71,18 +71,18 @@ def commands(
     return lines
 
 
-def _of_fault(fault: Fault) -> Iterator[_Note]:
-    """Yield the faults of a spec, each at its line; what has no line is one fault of the file."""
-    places = [placed(line) for line in fault.text.splitlines() if line.strip()]
+def _fault_notes(fault: SpecFault) -> Iterator[_Note]:
+    """Yield a note for each located error of a spec, else one for the file."""
+    places = [parse_location(line) for line in fault.text.splitlines() if line.strip()]
     title = "bias spec cannot be used"
     if not all(places):
         yield _Note(level="error", title=title, text=fault.text, file=fault.file)
         return
     for place in filter(None, places):
-        yield _at(place, title)
+        yield _located_note(place, title)
 
 
-def _at(place: Placed, title: str) -> _Note:
+def _located_note(place: LocatedMessage, title: str) -> _Note:
     return _Note(
         level="error",
         title=title,
@@ -93,13 +93,13 @@ def _at(place: Placed, title: str) -> _Note:
     )
 
 
-def _of_error(error: Shared) -> _Note:
-    """Return the note on what kept tests from being measured: at its own line, if it has one."""
+def _error_note(error: SharedMessage) -> _Note:
+    """Return the note on an error, at its own line if it has one."""
     first, *others = error.records
-    place = placed(error.text)
+    place = parse_location(error.text)
     subject = error.where if others else f"{first.model}::{first.test}[{first.layer}]"
     if place is not None:
-        return _at(place, f"error: {subject}")
+        return _located_note(place, f"error: {subject}")
     return _Note(
         level="error",
         title=f"error: {subject}",
@@ -109,7 +109,7 @@ def _of_error(error: Shared) -> _Note:
     )
 
 
-def _of_result(record: ResultRecord, *, is_strict: bool) -> _Note:
+def _result_note(record: ResultRecord, *, is_strict: bool) -> _Note:
     is_open = record.outcome == "inconclusive"
     is_told = is_open or record.outcome in FAILING
     return _Note(
@@ -121,7 +121,7 @@ def _of_result(record: ResultRecord, *, is_strict: bool) -> _Note:
     )
 
 
-def _command(note: _Note, root: Path, workspace: Path | None) -> str:
+def _format_command(note: _Note, root: Path, workspace: Path | None) -> str:
     place = {"file": _relative(root / note.file, workspace), "line": note.line, "col": note.column}
     parts = {**place, "title": note.title} if place["file"] else {"title": note.title}
     head = ",".join(
@@ -134,7 +134,7 @@ def _command(note: _Note, root: Path, workspace: Path | None) -> str:
 
 
 def _relative(path: Path, workspace: Path | None) -> str | None:
-    """Return a path as GitHub knows it; one outside of the checkout has none."""
+    """Return a path relative to the checkout; None if it lies outside."""
     if workspace is None:
         return path.as_posix()
     try:
@@ -144,7 +144,7 @@ def _relative(path: Path, workspace: Path | None) -> str | None:
 
 
 def append_summary(report: Report, path: Path) -> None:
-    """Add a report to the summary of a step, within what GitHub takes of it."""
+    """Append a report to the step summary, within GitHub's size limit."""
     size = path.stat().st_size if path.exists() else 0
     text = markdown(report, SUMMARY_LIMIT - size - len("\n\n"))
     if text:

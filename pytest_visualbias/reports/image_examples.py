@@ -1,4 +1,4 @@
-"""The images that carry an effect."""
+"""Find the images that influence an effect most."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.reports.escaping import visible
-from pytest_visualbias.reports.formatting import is_counted, is_standardised, rates_text
+from pytest_visualbias.reports.formatting import describe_rates, is_counted, is_standardised
 from pytest_visualbias.results import format_effect
 from pytest_visualbias.statistics.intra_similarity import similarity_without_each
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
-# A set of one image is not tested, so no set is shrunk to it.
-FEWEST = 3
+# Sets of one image cannot be tested, so removing an image must leave two.
+MIN_IMAGES = 3
 
-# Scores that vary less than this, relative to the largest, vary by rounding only.
+# Relative variation of scores below this is rounding error.
 ROUNDING = 1e-12
 
-# A remainder below this share of what it was has lost too many digits.
+# A remaining sum below this share of the total has lost too many digits.
 CANCELLED = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInfluence:
-    """What one image does to an effect."""
+    """How an effect changes without one image."""
 
     role: str
     name: str
@@ -44,21 +44,21 @@ class ImageInfluence:
     change: float
 
 
-def influences(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
-    """Return what each image of the judged side does to its effect, the largest change first."""
-    # A report that was edited by hand may hold any number.
+def image_influences(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
+    """Return the influence of each image of the judged side, largest change first."""
+    # An edited report can hold any number.
     with np.errstate(over="ignore", invalid="ignore"):
         ranked = sorted(
-            _all(record),
+            _iter_influences(record),
             key=lambda influence: (-abs(influence.change), influence.role, influence.name),
         )
     return ranked[:max_count]
 
 
-def carriers(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
-    """Return the images without which the absolute effect would fall, the largest fall first."""
+def influential_images(record: ResultRecord, max_count: int | None = None) -> list[ImageInfluence]:
+    """Return the images without which the absolute effect falls, largest fall first."""
     effect = abs(record.effect_judged or 0.0)
-    fall = {influence: effect - abs(influence.without) for influence in influences(record)}
+    fall = {influence: effect - abs(influence.without) for influence in image_influences(record)}
     ranked = sorted(
         (influence for influence in fall if fall[influence] > 0), key=fall.__getitem__, reverse=True
     )
@@ -66,13 +66,13 @@ def carriers(record: ResultRecord, max_count: int | None = None) -> list[ImageIn
 
 
 def is_exact(record: ResultRecord) -> bool:
-    """Whether `influences` gives what a new measurement without the image would."""
+    """Return whether `image_influences` equals remeasuring without each image."""
     if not is_standardised(record):
         return True
     return record.trials is None and record.kind != "sc-eat"
 
 
-def _all(record: ResultRecord) -> Iterator[ImageInfluence]:
+def _iter_influences(record: ResultRecord) -> Iterator[ImageInfluence]:
     first, second = _judged_roles(record)
     if record.effect_judged is None or not all(
         _is_scored(record, role) for role in (first, second)
@@ -80,19 +80,19 @@ def _all(record: ResultRecord) -> Iterator[ImageInfluence]:
         return
     if record.kind == "intra-similarity":
         scores = _scores(record, first)
-        if len(scores) > FEWEST:
-            yield from _named(record, first, _mean(scores), similarity_without_each(scores))
+        if len(scores) > MIN_IMAGES:
+            yield from _to_influences(record, first, _mean(scores), similarity_without_each(scores))
         return
     first_scores, second_scores = _scores(record, first), _scores(record, second)
     rescale = is_standardised(record) and is_exact(record)
     effect = _mean(first_scores) - _mean(second_scores)
-    if len(first_scores) >= FEWEST:
-        yield from _named(
-            record, first, effect, _without(first_scores, second_scores, rescale=rescale)
+    if len(first_scores) >= MIN_IMAGES:
+        yield from _to_influences(
+            record, first, effect, _effects_without(first_scores, second_scores, rescale=rescale)
         )
-    if len(second_scores) >= FEWEST:
-        yield from _named(
-            record, second, effect, -_without(second_scores, first_scores, rescale=rescale)
+    if len(second_scores) >= MIN_IMAGES:
+        yield from _to_influences(
+            record, second, effect, -_effects_without(second_scores, first_scores, rescale=rescale)
         )
 
 
@@ -101,7 +101,7 @@ def _is_scored(record: ResultRecord, role: str) -> bool:
 
 
 def _judged_roles(record: ResultRecord) -> tuple[str, str]:
-    """Return the two sets whose scores the judged effect is the difference of; X alone is both."""
+    """Return the two sets whose score difference is the judged effect; X twice if only X."""
     if record.kind == "intra-similarity":
         return "X", "X"
     if record.kind == "sc-eat":
@@ -125,8 +125,8 @@ def _mean(values: Vector) -> float:
         return math.inf
 
 
-def _without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
-    """Return the effect without each image of the first set in turn; NaN where there is none."""
+def _effects_without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
+    """Return the effect without each image of the first set; NaN if undefined."""
     n = len(shrunk)
     differences: Vector = (n * _mean(shrunk) - shrunk) / (n - 1) - _mean(other)
     if not rescale:
@@ -139,7 +139,7 @@ def _without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
         return np.full(n, math.nan)
     rest = total - away[:n] ** 2 * count / (count - 1)
     effects: Vector = differences / np.sqrt(np.maximum(rest, CANCELLED * total) / (count - 2))
-    # Where one image makes nearly all of the spread, too few digits are left of the differences.
+    # If one image makes nearly all of the spread, the differences lose too many digits.
     for index in np.flatnonzero(rest < CANCELLED * total):
         effects[index] = _effect(np.delete(shrunk, index), other)
     return effects
@@ -148,12 +148,12 @@ def _without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
 def _effect(first: Vector, second: Vector) -> float:
     pooled = np.concatenate([first, second])
     spread = float(np.std(pooled, ddof=1))
-    # Without spread there is no effect size, however large the difference.
+    # Without spread the effect size is undefined.
     is_spread = spread > ROUNDING * float(np.abs(pooled).max())
     return (_mean(first) - _mean(second)) / spread if is_spread else math.nan
 
 
-def _named(
+def _to_influences(
     record: ResultRecord, role: str, effect: float, values: Iterable[float]
 ) -> Iterator[ImageInfluence]:
     stimuli: SetRecord = record.sets[role]
@@ -169,15 +169,15 @@ def _named(
             )
 
 
-MOST = 5
+MAX_IMAGES = 5
 
 
-def carrier_lines(record: ResultRecord) -> Iterator[str]:
-    """Yield a heading and a line for each of the images without which an effect falls most."""
+def influential_image_lines(record: ResultRecord) -> Iterator[str]:
+    """Yield a heading, then a line for each of the most influential images."""
     if is_counted(record):
-        yield from _counted(record)
+        yield from _predicted_image_lines(record)
         return
-    influential = carriers(record, MOST)
+    influential = influential_images(record, MAX_IMAGES)
     if not influential:
         return
     about = "" if is_exact(record) else "about "
@@ -188,13 +188,13 @@ def carrier_lines(record: ResultRecord) -> Iterator[str]:
         yield f"  {about}{effect} without {visible(influence.name)} ({visible(influence.role)})"
 
 
-def _counted(record: ResultRecord) -> Iterator[str]:
-    """Yield which images are predicted as the class: each of them carries a rate alike."""
-    yield f"{visible(record.nodeid)}: {rates_text(record)}"
+def _predicted_image_lines(record: ResultRecord) -> Iterator[str]:
+    """Yield the images predicted as the class; each contributes equally to a rate."""
+    yield f"{visible(record.nodeid)}: {describe_rates(record)}"
     for role, images in record.sets.items():
         scores = record.scores.get(role, {})
         pairs = zip(images.names, images.images, strict=False)  # as any report may have them
         names = [visible(name) for name, identity in pairs if scores.get(identity) == 1]
-        more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-        listing = f": {', '.join(names[:MOST])}{more}" if names else ""
+        more = f" and {len(names) - MAX_IMAGES} more" if len(names) > MAX_IMAGES else ""
+        listing = f": {', '.join(names[:MAX_IMAGES])}{more}" if names else ""
         yield f"  {len(names)} of {images.n} of {visible(role)} are predicted as it{listing}"

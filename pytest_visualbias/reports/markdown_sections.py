@@ -1,4 +1,4 @@
-"""Sections of a Markdown report."""
+"""Build sections of a Markdown report and fit them into a byte limit."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.results import ExcessRecord, ResultRecord
 
-# Room for the sentence that says what was left out.
-RESERVE = 600
+# Bytes for the sentence that states what was left out.
+RESERVED_BYTES = 600
 QUARTER = 0.25
-ELSE = "the JSON report has everything"
+FULL_REPORT = "the JSON report has everything"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """Lines that stand together."""
+    """A table or list with its heading."""
 
     head: str
     rows: Sequence[str] = ()
@@ -34,22 +34,22 @@ class Section:
 
     @property
     def whole(self) -> str:
-        """All of it."""
+        """The complete section."""
         return self.head + "".join(f"{row}\n" for row in self.rows) + self.foot
 
 
 def fit_sections(sections: Sequence[Section], limit: int) -> str:
-    """Return sections as one text of at most so many bytes of UTF-8."""
-    text, omitted = _within(sections, limit)
+    """Return sections as one text of at most `limit` UTF-8 bytes."""
+    text, omitted = _fill(sections, limit)
     if not omitted:
         return text
-    text, omitted = _within(sections, limit - RESERVE)
+    text, omitted = _fill(sections, limit - RESERVED_BYTES)
     counts = ", ".join(f"{count} {content}" for content, count in omitted.items())
-    text += f"\n**Left out to stay within {limit:,} bytes: {counts}; {ELSE}.**\n"
+    text += f"\n**Left out to stay within {limit:,} bytes: {counts}; {FULL_REPORT}.**\n"
     return text if _size(text) <= limit else ""
 
 
-def _within(sections: Sequence[Section], budget: int) -> tuple[str, dict[str, int]]:
+def _fill(sections: Sequence[Section], budget: int) -> tuple[str, dict[str, int]]:
     text, omitted = "", dict[str, int]()
     sizes = {
         index: _size(section.whole) for index, section in enumerate(sections) if section.is_kept
@@ -60,7 +60,7 @@ def _within(sections: Sequence[Section], budget: int) -> tuple[str, dict[str, in
         if index in kept:
             text += section.whole
             continue
-        part, rows = _shown(section, budget)
+        part, rows = _truncate(section, budget)
         budget -= _size(part)
         text += part
         missing = len(section.rows) - rows if part else max(1, len(section.rows))
@@ -69,8 +69,8 @@ def _within(sections: Sequence[Section], budget: int) -> tuple[str, dict[str, in
     return text, omitted
 
 
-def _shown(section: Section, budget: int) -> tuple[str, int]:
-    """Return a section with as many rows as there is room for, and how many; none without room."""
+def _truncate(section: Section, budget: int) -> tuple[str, int]:
+    """Return a section with as many rows as fit, and their number."""
     budget -= _size(section.head) + _size(section.foot)
     rows: list[str] = []
     for row in section.rows:
@@ -87,7 +87,7 @@ def _size(text: str) -> int:
     return len(text.encode("utf-8", "backslashreplace"))
 
 
-LONGEST = 1000
+MAX_TEXT = 1000
 
 
 def test_name(record: ResultRecord) -> str:
@@ -95,34 +95,34 @@ def test_name(record: ResultRecord) -> str:
     return f"{record.test}[{record.layer}]"
 
 
-def head(*names: str) -> str:
-    """Return the head of a table."""
-    return f"{row(*names)}\n{row(*('---' for _ in names))}\n"
+def table_head(*names: str) -> str:
+    """Return the header and separator rows of a table."""
+    return f"{table_row(*names)}\n{table_row(*('---' for _ in names))}\n"
 
 
-def row(*cells: str) -> str:
+def table_row(*cells: str) -> str:
     """Return a row of a table."""
     return f"| {' | '.join(cells)} |"
 
 
-def folded(title: str, head: str, rows: Sequence[str], content: str) -> Section:
-    """Return a section that is closed until somebody opens it."""
+def collapsible(title: str, head: str, rows: Sequence[str], content: str) -> Section:
+    """Return a section that starts collapsed."""
     start = f"<details><summary>{title}</summary>\n\n{head}"
     return Section(head=start, rows=rows, foot="\n</details>\n\n", content=content)
 
 
-def span(low: float | None, high: float | None) -> str:
+def format_interval(low: float | None, high: float | None) -> str:
     """Return an interval, or a dash where there is none."""
     return "-" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
 
 
-def clipped(text: str) -> str:
-    """Return any text as Markdown of a length that a table bears."""
-    return markdown_text(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+def clip(text: str) -> str:
+    """Return a text as Markdown, cut to a length that fits a table."""
+    return markdown_text(text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…")
 
 
 def supplementary_sections(records: Sequence[ResultRecord]) -> Iterator[Section]:
-    """Yield what puts results into proportion, each section where there is something in it."""
+    """Yield sections on excess, trials and labels, if there are any."""
     for sections in (_excesses(records), _trials(records), _labels(records)):
         yield from sections
 
@@ -130,14 +130,14 @@ def supplementary_sections(records: Sequence[ResultRecord]) -> Iterator[Section]
 def _excesses(records: Sequence[ResultRecord]) -> Iterator[Section]:
     names = ("test", "model", "untrained", "its effect", "effect", "excess", "interval", "p adj")
     rows = [
-        row(
+        table_row(
             markdown_code(test_name(record)),
             markdown_code(record.model),
             markdown_code(excess.base),
             _untrained(excess),
             format_effect(excess.after),
             format_effect(excess.value),
-            span(excess.ci_low, excess.ci_high),
+            format_interval(excess.ci_low, excess.ci_high),
             format_p(excess.p_adjusted if excess.p_adjusted is not None else excess.p_verdict),
         )
         for record in records
@@ -145,7 +145,7 @@ def _excesses(records: Sequence[ResultRecord]) -> Iterator[Section]:
     ]
     if rows:
         title = f"Excess over untrained networks ({len(rows)})"
-        yield folded(title, head(*names), rows, "excesses")
+        yield collapsible(title, table_head(*names), rows, "excesses")
 
 
 def _untrained(excess: ExcessRecord) -> str:
@@ -155,12 +155,12 @@ def _untrained(excess: ExcessRecord) -> str:
 
 def _trials(records: Sequence[ResultRecord]) -> Iterator[Section]:
     rows = [
-        f"- {markdown_code(record.model)}: {markdown_code(test_name(record))}: {clipped(text)}"
+        f"- {markdown_code(record.model)}: {markdown_code(test_name(record))}: {clip(text)}"
         for record in records
         if (text := trials_text(record)) is not None
     ]
     if rows:
-        yield folded(f"Trials ({len(rows)})", "", rows, "tests over trials")
+        yield collapsible(f"Trials ({len(rows)})", "", rows, "tests over trials")
 
 
 def _labels(records: Sequence[ResultRecord]) -> Iterator[Section]:
@@ -174,7 +174,7 @@ def _labels(records: Sequence[ResultRecord]) -> Iterator[Section]:
             "failing",
         )
         rows = [
-            row(
+            table_row(
                 markdown_text(summary.value),
                 str(summary.models),
                 str(summary.tests),
@@ -184,4 +184,4 @@ def _labels(records: Sequence[ResultRecord]) -> Iterator[Section]:
             )
             for summary in summaries
         ]
-        yield folded(f"Models by {markdown_text(key)}", head(*names), rows, "labels")
+        yield collapsible(f"Models by {markdown_text(key)}", table_head(*names), rows, "labels")

@@ -1,4 +1,4 @@
-"""Write results into a model card."""
+"""Write results into a Hugging Face model card."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ import yaml
 from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.document import provenance
 from pytest_visualbias.reports.escaping import markdown_code, markdown_text, visible
-from pytest_visualbias.reports.formatting import counted, deselected, faults, label, unit_of
-from pytest_visualbias.reports.markdown_sections import head, row
+from pytest_visualbias.reports.formatting import (
+    collection_errors,
+    count_deselected,
+    count_outcomes,
+    label,
+    unit_of,
+)
+from pytest_visualbias.reports.markdown_sections import table_head, table_row
 from pytest_visualbias.reports.sentences import result_line, sign_text
 from pytest_visualbias.reports.series_notes import (
-    as_judged,
-    earlier_notes,
+    checkpoint_name,
+    earlier_violation_notes,
     growth_notes,
-    numbers_of,
-    step_of,
-    worst_elsewhere,
+    judged_checkpoints,
+    with_judged_numbers,
+    worst_other_checkpoint,
 )
 from pytest_visualbias.results import format_effect, format_p
 from pytest_visualbias.spec.test_kinds import KINDS
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 
 KEY = "model-index"
 
-# By this type of data set our results are found again.
+# Dataset type that identifies our results in a card.
 MARK = "pytest-visualbias"
 EMBEDDING = ("image-feature-extraction", "Bias, by association of embeddings")
 CLASSIFYING = ("image-classification", "Bias, by predictions of two groups")
@@ -48,8 +54,8 @@ COLUMNS = ("test", "kind", "of", "effect", "interval", "p adj", "detectable", "g
 Results = list[dict[str, Any]]
 
 
-def own_entries(report: Report) -> dict[str, Results]:
-    """Return the results of gated models, by model, as huggingface_hub makes them."""
+def card_entries(report: Report) -> dict[str, Results]:
+    """Return the evaluation results of gated models in the format of huggingface_hub."""
     try:
         from huggingface_hub import ModelCardData
     except ImportError:
@@ -71,7 +77,7 @@ def own_entries(report: Report) -> dict[str, Results]:
 
 
 def _plain(card: ModelCardData) -> dict[str, Any]:
-    """Return the entry of a card in builtin types, which any reader of YAML knows."""
+    """Return the entry of a card in builtin types."""
     data: dict[str, Any] = card.to_dict()  # type: ignore[no-untyped-call]
     entry: dict[str, Any] = json.loads(json.dumps(data[KEY][0]))
     return entry
@@ -80,7 +86,7 @@ def _plain(card: ModelCardData) -> dict[str, Any]:
 def _eval_results(records: Sequence[ResultRecord]) -> Iterator[Any]:
     from huggingface_hub import EvalResult
 
-    for record in map(as_judged, records):
+    for record in map(with_judged_numbers, records):
         if record.effect_judged is not None:
             task = CLASSIFYING if unit_of(record) == "gaps" else EMBEDDING
             yield EvalResult(
@@ -98,7 +104,7 @@ def _eval_results(records: Sequence[ResultRecord]) -> Iterator[Any]:
 
 
 def _arguments(record: ResultRecord) -> dict[str, Any]:
-    """Return what an effect must not be read without."""
+    """Return the verdict, interval, p-value, growth and limits of an effect."""
     arguments: dict[str, Any] = {"verdict": label(record), "kind": record.kind}
     if record.ci_low is not None and record.ci_high is not None:
         arguments["interval"] = [round(record.ci_low, 4), round(record.ci_high, 4)]
@@ -108,15 +114,15 @@ def _arguments(record: ResultRecord) -> dict[str, Any]:
         arguments["growth"] = round(record.growth.value, 4)
         arguments["growth_from"] = visible(record.growth.base)
     if record.series is not None:
-        point = worst_elsewhere(record) or record.series.points[-1]
-        arguments["checkpoint"] = step_of(record.series, point)
+        point = worst_other_checkpoint(record) or record.series.points[-1]
+        arguments["checkpoint"] = checkpoint_name(record.series, point)
     return arguments | record.limits
 
 
 def merge_metadata(existing: Any, ours: Mapping[str, Results]) -> Results:  # noqa: ANN401 - from a file
-    """Return the entries of a card with our results in place of those of an earlier run."""
-    entries = _read(existing)
-    kept = [{**entry, "results": _of_others(entry)} for entry in entries]
+    """Return a card's entries with results of earlier runs replaced by ours."""
+    entries = _read_index(existing)
+    kept = [{**entry, "results": _foreign_results(entry)} for entry in entries]
     if len(kept) == len(ours) == 1:
         kept[0]["results"] += next(iter(ours.values()))
         return kept
@@ -126,16 +132,16 @@ def merge_metadata(existing: Any, ours: Mapping[str, Results]) -> Results:  # no
             matches[0]["results"] += results
         else:
             kept.append({"name": name, "results": list(results)})
-    # An entry that held only results of an earlier run of ours goes with them.
+    # Remove an entry that held only our earlier results.
     emptied = {id(new) for old, new in zip(entries, kept, strict=False) if old["results"]}
     return [entry for entry in kept if entry["results"] or id(entry) not in emptied]
 
 
-def _of_others(entry: dict[str, Any]) -> Results:
+def _foreign_results(entry: dict[str, Any]) -> Results:
     return [result for result in entry["results"] if not _is_ours(result)]
 
 
-def _read(existing: Any) -> Results:  # noqa: ANN401 - from a file
+def _read_index(existing: Any) -> Results:  # noqa: ANN401 - from a file
     if existing is None:
         return []
     is_list = isinstance(existing, list) and all(
@@ -156,7 +162,7 @@ def _is_ours(result: Any) -> bool:  # noqa: ANN401 - from a file
     return isinstance(dataset, dict) and dataset.get("type") == MARK
 
 
-ASKS = {
+QUESTIONS = {
     "ieat": "are X nearer to A, and Y to B, than the other way round?",
     "sc-eat": "are X nearer to A than to B?",
     "similarity-gap": "are X nearer to A than Y are?",
@@ -174,12 +180,12 @@ it does harm depends on what the model is used for, which was not tested.
 decision of the authors."""
 
 
-def section(report: Report) -> str:
-    """Return the section in Markdown, without its marks."""
+def bias_section(report: Report) -> str:
+    """Return the Markdown section without its markers."""
     records = [result for result in report.results if result.role == "gated"]
     parts = [
         "## Bias evaluation",
-        *_opening(report, records),
+        *_summary_lines(report, records),
         *(_results(model, records) for model in dict.fromkeys(record.model for record in records)),
         *_notes(records),
         *_stimuli(records),
@@ -190,30 +196,30 @@ def section(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _opening(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
+def _summary_lines(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
     tool = f"{report.tool.get('name', '')} {report.tool.get('version', '')}".strip()
-    counts = counted(records)
+    counts = count_outcomes(records)
     if not records:
         yield f"{markdown_text(tool)} tested no model of this card."
         return
     yield f"Measured by {markdown_text(tool)}. Results: **{counts}**."
-    if left_out := deselected(report):
+    if left_out := count_deselected(report):
         yield f"**Not all tests were run:** {left_out} were deselected."
-    yield from (f"{markdown_text(note)}." for note in earlier_notes(records))
+    yield from (f"{markdown_text(note)}." for note in earlier_violation_notes(records))
     yield from (f"{note[0].upper()}{note[1:]}." for note in growth_notes(records))
-    if faults(report):
+    if collection_errors(report):
         yield "**Not all tests were run:** some specs could not be read."
 
 
 def _results(model: str, records: Sequence[ResultRecord]) -> str:
     rows = [record for record in records if record.model == model]
-    step = numbers_of(rows)
+    step = judged_checkpoints(rows)
     title = f"### Results of {markdown_code(model)}" + (f", {markdown_text(step)}" if step else "")
     lines = [
         title,
         "",
-        head(*COLUMNS).rstrip("\n"),
-        *(row(*_cells(record)) for record in rows),
+        table_head(*COLUMNS).rstrip("\n"),
+        *(table_row(*_cells(record)) for record in rows),
     ]
     return "\n".join(lines)
 
@@ -264,9 +270,9 @@ def _stimuli(records: Sequence[ResultRecord]) -> Iterator[str]:
     }
     if sets:
         yield "### Stimuli"
-        lines = [head("set", "images", "digest of the set").rstrip("\n")]
+        lines = [table_head("set", "images", "digest of the set").rstrip("\n")]
         lines += [
-            row(markdown_code(stimuli.concept), str(stimuli.n), f"`{stimuli.digest[:12]}`")
+            table_row(markdown_code(stimuli.concept), str(stimuli.n), f"`{stimuli.digest[:12]}`")
             for stimuli in sets.values()
         ]
         yield "\n".join(lines)
@@ -275,11 +281,11 @@ def _stimuli(records: Sequence[ResultRecord]) -> Iterator[str]:
 def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
     yield "### How"
     lines = [
-        f"- {markdown_code(kind)}: {ASKS.get(kind, 'see the documentation')}"
+        f"- {markdown_code(kind)}: {QUESTIONS.get(kind, 'see the documentation')}"
         for kind in KINDS
         if any(record.kind == kind for record in records)
     ]
-    lines += _ways([record for record in records if label(record) != "reported"])
+    lines += _judging_lines([record for record in records if label(record) != "reported"])
     lines.append(
         "- effect: in standard deviations, the smaller of that seen from targets and from "
         "attributes unless a test says otherwise; visible: the smallest one that is significant in "
@@ -294,8 +300,8 @@ def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
     yield "\n".join(lines)
 
 
-def _ways(records: Sequence[ResultRecord]) -> Iterator[str]:
-    """Yield how tests were judged; which of them, where not all were in one way."""
+def _judging_lines(records: Sequence[ResultRecord]) -> Iterator[str]:
+    """Yield how tests were judged, naming tests if they differ."""
     ways: dict[str, dict[str, None]] = {}
     for record in records:
         way = (
@@ -319,7 +325,7 @@ MARKERS = re.compile(rf"^{re.escape(BEGIN)}[ \t]*$|^{re.escape(END)}[ \t]*(?:\n|
 
 
 def model_card(report: Report, existing: str) -> str:
-    """Return a model card with an evaluation of bias."""
+    """Return a model card with a bias evaluation section."""
     is_crlf = "\r\n" in existing
     text = existing.replace("\r\n", "\n")
     match = FRONT.match(text)
@@ -328,20 +334,25 @@ def model_card(report: Report, existing: str) -> str:
     title = markdown_text(str(report.summary.get("title") or TITLE))
     if not existing.strip():
         body = f"\n# {title}\n"
-    card = start + _front(front, own_entries(report)) + end + _body(body, section(report))
+    card = (
+        start
+        + _update_metadata(front, card_entries(report))
+        + end
+        + _update_body(body, bias_section(report))
+    )
     return card.replace("\n", "\r\n") if is_crlf else card
 
 
-def _front(front: str, ours: dict[str, list[dict[str, Any]]]) -> str:
-    """Return the metadata with our results, every other line of it as it was."""
+def _update_metadata(front: str, ours: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the metadata with our results; all other lines stay unchanged."""
     try:
         before = yaml.safe_load(front) if front.strip() else {}
         root = yaml.compose(front, Loader=yaml.SafeLoader) if front.strip() else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, say
-        raise _damaged(f"is not YAML ({' '.join(str(error).split())})") from None
+        raise _metadata_error(f"is not YAML ({' '.join(str(error).split())})") from None
     is_flow = isinstance(root, yaml.MappingNode) and root.flow_style
     if not isinstance(before, dict) or is_flow:
-        raise _damaged("is no list of 'key: value' lines")
+        raise _metadata_error("is no list of 'key: value' lines")
     index = merge_metadata(before.get(KEY), ours)
     if index == before.get(KEY, []):
         return front  # the results of the same run again: not a letter changes
@@ -356,34 +367,34 @@ def _front(front: str, ours: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def _span(root: Any, lines: list[str]) -> tuple[int, int]:  # noqa: ANN401 - a node of YAML
-    """Return the first line of the results and the one behind them; the end if there are none."""
+    """Return the first line of the results and the line after them; the end without results."""
     pairs = root.value if root is not None else []
     places = [place for place, (key, _) in enumerate(pairs) if key.value == KEY]
     if len(places) > 1:
-        raise _damaged(f"has '{KEY}' twice")
+        raise _metadata_error(f"has '{KEY}' twice")
     if not places:
         return len(lines), len(lines)
     (place,) = places
     behind = pairs[place + 1][0].start_mark.line if place + 1 < len(pairs) else len(lines)
     first = pairs[place][0].start_mark.line
-    # Comments and blank lines before the next key are that key's.
+    # Comments and blank lines before the next key belong to it.
     while behind > first + 1 and re.fullmatch(r"(#.*)?\s*", lines[behind - 1]):
         behind -= 1
     return first, behind
 
 
 def _check(before: dict[str, Any], index: list[Any], text: str) -> None:
-    """Raise where the metadata would not be read as what they were and our results."""
+    """Raise if the new metadata is not the old metadata plus our results."""
     try:
         after = yaml.safe_load(text) or {}
     except yaml.YAMLError:
         after = None
     others = {key: value for key, value in before.items() if key != KEY}
     if after != {**others, **({KEY: index} if index else {})}:
-        raise _damaged("cannot be added to without changing it")
+        raise _metadata_error("cannot be added to without changing it")
 
 
-def _body(body: str, ours: str) -> str:
+def _update_body(body: str, ours: str) -> str:
     markers = list(MARKERS.finditer(body))
     block = f"{BEGIN}\n{ours}{END}\n"
     if not markers:
@@ -398,7 +409,7 @@ def _body(body: str, ours: str) -> str:
     return body[: markers[0].start()] + block + body[markers[1].end() :]
 
 
-def _damaged(problem: str) -> ReportError:
+def _metadata_error(problem: str) -> ReportError:
     return ReportError(
         f"the model card stays as it is: the metadata between its first two '---' {problem}",
         "mend it",

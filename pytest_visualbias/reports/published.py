@@ -1,4 +1,4 @@
-"""Published results, read in as a report, to be counted and drawn like one's own."""
+"""Read published results as a report."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ CONTROL = "Insect-Flower"
 LAST = "avg_pool"
 ALPHA = 0.05
 
-# What they do with every test. Their code demands two targets of one size; of attributes it tells
-# the size of A only.
+# Settings of every published test. Their code requires targets of equal size, and states only the
+# size of A for attributes.
 DECLARED: dict[str, object] = {
     "kind": "ieat",
     "tags": [],
@@ -39,7 +39,7 @@ DECLARED: dict[str, object] = {
     "limits": {},
 }
 
-# Their code counts all relabellings up to 10,000, those of seven images a set, and samples more.
+# Their code counts up to 10,000 relabellings (seven images a set) and samples beyond.
 LARGEST_EXACT = 7
 NUMBERS = ("effect_size", "p_value", "n_target", "n_attribute")
 COLUMNS = ("layer", "model", "test", "X", "Y", "A", "B", *NUMBERS)
@@ -50,7 +50,7 @@ def sb_ssl_report(path: Path) -> Report:
     """Read the results of SB-SSL: 39 tests of 16 networks at six layers [1]_."""
     cells = _read(path)
     digest = digest_of_file(path)
-    # In the table the last layer comes first; reports have them in the order of the network.
+    # The table lists the last layer first; reports use the order of the network.
     ordered = sorted(cells.items(), key=lambda cell: (cell[0][0] == LAST, cell[0][0]))
     results = [_result(path, digest, rows) for _, rows in ordered]
     return Report(
@@ -66,7 +66,7 @@ def sb_ssl_report(path: Path) -> Report:
 
 
 def _read(path: Path) -> dict[tuple[str, ...], list[tuple[int, Row]]]:
-    """Return the repetitions of every test, model and layer, with their lines in the file."""
+    """Return the repetitions of each test, model and layer, with their line numbers."""
     cells: dict[tuple[str, ...], list[tuple[int, Row]]] = defaultdict(list)
     try:
         with path.open(encoding="utf-8", newline="") as stream:
@@ -124,7 +124,7 @@ def _result(path: Path, digest: str, repetitions: Sequence[tuple[int, Row]]) -> 
 
 
 def _verdict(d: float, p: float, role: str) -> tuple[str, str]:
-    """Judge the positive control: of untrained networks it is not asked."""
+    """Judge the positive control; untrained networks are exempt."""
     if role == "random":
         return "pass", "random control, reported only"
     held = d > 0 and p <= ALPHA
@@ -137,7 +137,7 @@ def _role(model: str) -> Literal["random", "reference"]:
 
 
 def _models(spec: str, results: Sequence[ResultRecord]) -> list[ModelRecord]:
-    """Return what is known of the networks: their names."""
+    """Return records of the networks, of which only names are known."""
     roles = {result.model: result.role for result in results}
     return [
         ModelRecord(

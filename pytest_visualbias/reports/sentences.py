@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, cast
 from pytest_visualbias.evaluation.judging import WAIVABLE
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
-from pytest_visualbias.reports.formatting import is_standardised, judged_limit, rates_text
+from pytest_visualbias.reports.formatting import describe_rates, is_standardised, judged_limit
 from pytest_visualbias.reports.series_notes import (
-    failing_checkpoints,
+    checkpoint_range,
+    failing_checkpoint_hint,
     seeds_text,
     series_text,
-    shown_step,
-    span_text,
+    shown_checkpoint,
     trials_text,
 )
 from pytest_visualbias.results import format_effect, format_p, rounded_up
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def is_acceptable(record: ResultRecord) -> bool:
-    """Whether a new waiver can cover everything that a failed result exceeds."""
+    """Return whether a new waiver can cover every violation of a failed result."""
     kinds = {violation.kind for violation in record.violations}
     return (
         record.accept is None
@@ -42,7 +42,7 @@ def is_acceptable(record: ResultRecord) -> bool:
 
 
 def waiver_advice(records: Iterable[ResultRecord]) -> str:
-    """Return the waiver that the first failed test could have; empty if none could."""
+    """Return a waiver that would accept the first failed test; empty if none could."""
     tests: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in records:
         if record.role == "gated" and not record.control:
@@ -57,7 +57,7 @@ def waiver_advice(records: Iterable[ResultRecord]) -> str:
 
 
 def _waiver(results: Sequence[ResultRecord]) -> str:
-    """Return the one waiver that covers all failures of a test; empty if none can."""
+    """Return the waiver that covers all failures of a test; empty if none can."""
     failed = [result for result in results if result.outcome == "fail"]
     if not failed or not all(map(is_acceptable, failed)):
         return ""
@@ -87,41 +87,41 @@ def result_line(record: ResultRecord) -> str:
 
 
 def failure_text(record: ResultRecord) -> str:
-    """Return the headline, then what a person needs to act on it: plain ASCII, but for names."""
+    """Return the reasons, then the details a person needs to act on them."""
     lines = [*result_line(record).split("\n"), *(f"  {line}" for line in _details(record))]
     return "\n".join(map(visible, lines))
 
 
-def remedies(records: Iterable[ResultRecord], *, has_carriers: bool = False) -> Iterator[str]:
-    """Yield what to do, once for each way in which results are not as they should be."""
+def remedies(records: Iterable[ResultRecord], *, shows_images: bool = False) -> Iterator[str]:
+    """Yield what to do next, once for each kind of problem."""
     results = list(records)
     over = [result for result in results if result.outcome == "fail" and is_over_limit(result)]
     if over:
-        yield _after_failing(over, results, has_carriers=has_carriers)
+        yield _failure_remedy(over, results, shows_images=shows_images)
     if open_ones := [result for result in results if result.outcome == "inconclusive"]:
         yield (
             f"to do: what is inconclusive needs more {nouns(open_ones)}, or 'evidence: point' "
             "where the limit alone is to decide"
         )
-    # Of a prediction the reason itself says what to look at.
+    # For predictions the reason itself states what to check.
     if any(result.outcome == "invalid" and result.prediction is None for result in results):
         yield "to do: what is invalid says nothing; mend the positive control that failed first"
 
 
 def is_over_limit(record: ResultRecord) -> bool:
-    """Whether a measured value of a test is over a limit; a control has none."""
+    """Return whether a measured value exceeds a limit; controls have no limit."""
     return any(
         violation.value is not None and violation.kind != "min_effect"
         for violation in record.violations
     )
 
 
-def _after_failing(
-    failed: Sequence[ResultRecord], every: Sequence[ResultRecord], *, has_carriers: bool
+def _failure_remedy(
+    failed: Sequence[ResultRecord], every: Sequence[ResultRecord], *, shows_images: bool
 ) -> str:
-    """Say where images that carry an effect are shown, and what else can be done."""
-    alone = [failing_checkpoints(record) for record in failed]
-    where = "below" if has_carriers else "with -vv"
+    """Return where influential images are shown, and what else to do."""
+    alone = [failing_checkpoint_hint(record) for record in failed]
+    where = "below" if shows_images else "with -vv"
     seen = f"see {where} which images carry an effect"
     if all(alone):
         seen = alone[0]
@@ -132,8 +132,8 @@ def _after_failing(
     return f"to do: {seen}; finetune anew{waived}"
 
 
-def weak_passes(records: Iterable[ResultRecord]) -> str | None:
-    """Say how many tests pass whose sets could miss an effect at the limit."""
+def weak_pass_note(records: Iterable[ResultRecord]) -> str | None:
+    """Return how many passing tests could miss an effect at the limit; None if none."""
     passed = [record for record in records if record.outcome == "pass"]
     weak = [
         (record, detectable)
@@ -158,21 +158,21 @@ def weak_passes(records: Iterable[ResultRecord]) -> str | None:
 
 
 def _is_within(record: ResultRecord, limit: float) -> bool:
-    """Whether the whole interval of the judged effect lies within a limit on it."""
+    """Return whether the interval of the judged effect lies within a limit."""
     ends = (record.ci_low, record.ci_high)
     alternative = cast("Alternative", record.alternative)
     return all(end is not None and signed_magnitude(end, alternative) <= limit for end in ends)
 
 
 def nouns(records: Iterable[ResultRecord]) -> str:
-    """Return what the sets of results hold: images, words, or both."""
+    """Return what the sets hold: images, words, or both."""
     sets = [stimuli for record in records for stimuli in record.sets.values()]
     kinds = {"words" if stimuli.templates else "images" for stimuli in sets}
     return " or ".join(sorted(kinds)) or "images"
 
 
 def read_out_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
-    """Yield where `pooled` of a model is read, if its library does not define that."""
+    """Yield where `pooled` is read if the library does not define it."""
     lines: dict[str, None] = {}
     for record in records:
         read = record.read_out
@@ -186,11 +186,11 @@ def read_out_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
 def waiver_text(accept: AcceptRecord) -> str:
     """Return the terms of a waiver in one line."""
     reason = visible(" ".join(accept.reason.split()))
-    return f"accepted up to {sizes_text(accept)} until {accept.until}: {reason}"
+    return f"accepted up to {describe_waived_sizes(accept)} until {accept.until}: {reason}"
 
 
-def sizes_text(accept: AcceptRecord) -> str:
-    """Return up to which sizes a waiver accepts each limit that it names."""
+def describe_waived_sizes(accept: AcceptRecord) -> str:
+    """Return the accepted size of each limit that a waiver names."""
     sizes = {"effect": accept.max_effect, "gap": accept.max_gap, "growth": accept.max_growth}
     return ", ".join(f"{kind} {size:g}" for kind, size in sizes.items() if size is not None)
 
@@ -202,7 +202,7 @@ def _details(record: ResultRecord) -> Iterator[str]:
     yield ", ".join(
         f"{role} = {stimuli.concept} ({stimuli.n})" for role, stimuli in record.sets.items()
     )
-    step = shown_step(record)
+    step = shown_checkpoint(record)
     effect = _effect(record, format_effect(record.effect_size), format_effect(record.effect_judged))
     yield f"at {step}: {effect}" if step else effect
     if record.p_value is not None:
@@ -215,7 +215,7 @@ def _details(record: ResultRecord) -> Iterator[str]:
     if (trials := trials_text(record)) is not None:
         yield trials
     if record.series is not None:
-        yield f"{span_text(record.series)}: {series_text(record)}"
+        yield f"{checkpoint_range(record.series)}: {series_text(record)}"
     if record.accept is not None:
         yield f"waiver: {waiver_text(record.accept)}"
     if record.limits:
@@ -224,13 +224,13 @@ def _details(record: ResultRecord) -> Iterator[str]:
 
 
 def _effect(record: ResultRecord, d: str, judged: str) -> str:
-    """Say the effect of the one side that a kind has, or of both and which is judged."""
+    """Return the effect with its interval and, if both sides count, the judged one."""
     interval = f"{1 - record.alpha:.0%} interval {_span(record.ci_low, record.ci_high)}"
     if record.gap is None:
         return f"mean similarity {judged} ({interval})"
     gap = f"gap {record.gap:+.4f}"
     if record.prediction is not None:
-        return f"{rates_text(record)}; {gap} ({interval})"
+        return f"{describe_rates(record)}; {gap} ({interval})"
     if record.sides is None:
         return f"d = {judged} ({interval}), {gap}"
     other = record.effect_size_attributes
@@ -241,7 +241,7 @@ def _effect(record: ResultRecord, d: str, judged: str) -> str:
 
 
 def _detectable(record: ResultRecord) -> str:
-    """Say the smallest true effect that such sets find, if by a p."""
+    """Return the smallest detectable effect; empty for kinds without a p-value."""
     if record.p_value is None:
         return ""
     noun = "effect" if is_standardised(record) else "gap"
@@ -253,14 +253,16 @@ def _span(low: float | None, high: float | None) -> str:
     return "unknown" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
 
 
-def compared(record: ResultRecord) -> str:
-    """Return whose labels the first p of a result permutes."""
+def permuted_labels(record: ResultRecord) -> str:
+    """Return whose labels the first p-value permutes."""
     kind = KINDS.get(record.kind)
     return part_of(kind.compared[0][0]) if kind is not None and kind.compared else "labels"
 
 
 def _evidence(record: ResultRecord) -> str:
-    parts = [f"p = {format_p(record.p_value)} permuting {compared(record)} ({record.p_method})"]
+    parts = [
+        f"p = {format_p(record.p_value)} permuting {permuted_labels(record)} ({record.p_method})"
+    ]
     if record.p_attributes is not None and record.sides == "both":
         parts.append(f"{format_p(record.p_attributes)} permuting attributes")
     if record.p_welch is not None:
@@ -274,12 +276,12 @@ def _evidence(record: ResultRecord) -> str:
 
 
 def sign_text(change: GrowthRecord) -> str:
-    """Return that an effect changed its sign, with both ends; empty if it did not."""
+    """Return the sign change of an effect with both ends; empty without one."""
     return f"sign changed: {_ends(change)}" if change.flipped else ""
 
 
 def sign_changes(records: Iterable[ResultRecord]) -> Iterator[str]:
-    """Yield the sign changes of each model, in one line."""
+    """Yield the sign changes of each model on one line."""
     lines: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record.growth is not None and record.growth.flipped:
@@ -307,12 +309,14 @@ def _change(change: GrowthRecord, relation: str, name: str) -> str:
     )
 
 
-PLACE = re.compile(r"(?P<file>.+?\.bias\.ya?ml):(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.*)")
+LOCATION = re.compile(
+    r"(?P<file>.+?\.bias\.ya?ml):(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.*)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placed:
-    """A sentence about a spec, and where in it that is."""
+class LocatedMessage:
+    """A message about a spec, with its place in the file."""
 
     file: str
     line: int
@@ -321,41 +325,43 @@ class Placed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shared:
-    """What was said of some results."""
+class SharedMessage:
+    """A message that several results share."""
 
     records: tuple[ResultRecord, ...]
     text: str
 
     @classmethod
-    def alone(cls, record: ResultRecord) -> Shared:
-        """Return what was said of one result."""
+    def single(cls, record: ResultRecord) -> SharedMessage:
+        """Return the message of one result."""
         return cls(records=(record,), text=result_line(record))
 
     @property
     def where(self) -> str:
-        """The test that this is about, or how many tests of which models."""
+        """The test that the message is about, or the number of tests and their models."""
         first, *others = self.records
         if not others:
             return first.nodeid
         models = dict.fromkeys(f"'{record.model}'" for record in self.records)
         tests = f"{len(self.records)} tests of {', '.join(models)}"
-        # What has a place begins with the spec.
+        # A located message begins with the spec.
         return tests if self.text.startswith(f"{first.spec}:") else f"{tests} in {first.spec}"
 
 
-def shared(records: Iterable[ResultRecord]) -> list[Shared]:
-    """Return what was said of results, each sentence about a spec once, in their order."""
+def group_by_message(records: Iterable[ResultRecord]) -> list[SharedMessage]:
+    """Return each message once per spec, with its results, in order."""
     groups: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in records:
         groups.setdefault((record.spec, result_line(record)), []).append(record)
-    return [Shared(records=tuple(group), text=text) for (_, text), group in groups.items()]
+    return [SharedMessage(records=tuple(group), text=text) for (_, text), group in groups.items()]
 
 
-def placed(text: str) -> Placed | None:
-    """Return a line that begins with its place in a spec taken apart; None for any other."""
-    match = PLACE.fullmatch(text)
+def parse_location(text: str) -> LocatedMessage | None:
+    """Return the location and text of a message; None if it has no location."""
+    match = LOCATION.fullmatch(text)
     if match is None:
         return None
     column = int(match["column"]) if match["column"] else None
-    return Placed(file=match["file"], line=int(match["line"]), column=column, text=match["text"])
+    return LocatedMessage(
+        file=match["file"], line=int(match["line"]), column=column, text=match["text"]
+    )

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from pytest_visualbias.results import ExcessRecord, PointRecord, ResultRecord, SeriesRecord
     from pytest_visualbias.spec.fields import Alternative
 
-# What a report calls recorded results where it names a model otherwise.
+# Name of recorded results where a report would name a model.
 RECORDED = "baseline"
 
 
 def trials_text(record: ResultRecord) -> str | None:
-    """Return the spread of the trials of a result in one line; None where it has one network."""
+    """Return the spread of a result's trials; None with one network."""
     effects = _effects(record)
     if not effects:
         return None
     noun = "seeds" if record.role == "random" else "trials"
-    text = f"{len(effects)} {noun} {_ends(effects)}, largest {_worst(record)[1]}"
+    text = f"{len(effects)} {noun} {_effect_range(effects)}, largest {_largest_trial(record)[1]}"
     if record.growth is not None and record.growth.smallest_growth is not None:
         text += f"; smallest growth they can show {format_effect(record.growth.smallest_growth)}"
     return visible(text)
@@ -46,28 +46,28 @@ def growth_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
         yield "growth from recorded results is judged a little more cautiously"
 
 
-def lone_trials(records: Iterable[ResultRecord]) -> str | None:
-    """Say how many tests do not fail by the mean of trials, a single one of which is over."""
-    over = [record for record in records if _is_over_alone(record)]
+def single_trial_note(records: Iterable[ResultRecord]) -> str | None:
+    """Return how many tests do not fail although one trial exceeds the limit; None if none."""
+    over = [record for record in records if _is_single_trial_over(record)]
     if not over:
         return None
-    worst = max(over, key=lambda record: _worst(record)[0])
+    worst = max(over, key=lambda record: _largest_trial(record)[0])
     tests = "1 test does" if len(over) == 1 else f"{len(over)} tests do"
     return visible(
         f"{tests} not fail by the mean of the trials, though a single trial is over the limit, the "
-        f"farthest in {worst.nodeid}: {_worst(worst)[1]}"
+        f"farthest in {worst.nodeid}: {_largest_trial(worst)[1]}"
     )
 
 
-def _is_over_alone(record: ResultRecord) -> bool:
+def _is_single_trial_over(record: ResultRecord) -> bool:
     limit = judged_limit(record)
     if limit is None or record.role != "gated" or record.outcome not in ("pass", "inconclusive"):
         return False
-    return bool(_effects(record)) and _worst(record)[0] > limit
+    return bool(_effects(record)) and _largest_trial(record)[0] > limit
 
 
-def _worst(record: ResultRecord) -> tuple[float, str]:
-    """Return how large the largest effect of a trial is in the direction that counts, and whose."""
+def _largest_trial(record: ResultRecord) -> tuple[float, str]:
+    """Return the largest effect among trials in the counted direction, and its label."""
     way = cast("Alternative", record.alternative)
     effects, labels = _effects(record), (record.trials or {}).get("labels", [])
     place = max(range(len(effects)), key=lambda index: signed_magnitude(effects[index], way))
@@ -77,28 +77,28 @@ def _worst(record: ResultRecord) -> tuple[float, str]:
 
 
 def _effects(record: ResultRecord) -> list[float]:
-    """Return the judged effect of each trial, where there are several."""
+    """Return the judged effect of each trial; empty with one network."""
     trials = record.trials or {}
-    # A report may say anything else in their place.
+    # An edited report can hold anything here.
     effects = [value for value in trials.get("effect_judged", []) if isinstance(value, float)]
     return effects if len(effects) > 1 and len(trials.get("labels", [])) == len(effects) else []
 
 
 def seeds_text(excess: ExcessRecord) -> str:
-    """Return what single untrained networks show: in their mean, effects of either sign cancel."""
+    """Return the range of effects over untrained seeds; empty with one seed."""
     if len(excess.untrained) < 2:  # noqa: PLR2004 - one seed is its own mean
         return ""
-    return f"{len(excess.untrained)} seeds {_ends(excess.untrained)}"
+    return f"{len(excess.untrained)} seeds {_effect_range(excess.untrained)}"
 
 
-def _ends(effects: Sequence[float]) -> str:
+def _effect_range(effects: Sequence[float]) -> str:
     return f"from {format_effect(min(effects))} to {format_effect(max(effects))}"
 
 
 # Worst first.
 OUTCOMES = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
 
-# What a checkpoint has of a result.
+# Keys that a checkpoint shares with a result.
 NUMBERS = (
     *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
     *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict", "p_adjusted", "growth"),
@@ -106,20 +106,20 @@ NUMBERS = (
 ON_CHANGE = {"max_growth", "max_shift", "max_excess"}
 
 
-def worst_elsewhere(record: ResultRecord) -> PointRecord | None:
-    """Return the worst checkpoint of a series that is judged whole, unless it is the last one."""
+def worst_other_checkpoint(record: ResultRecord) -> PointRecord | None:
+    """Return the worst checkpoint if all are judged and it is not the last; else None."""
     series = record.series
     if series is None or series.gate != "all":
         return None
     measured = [point for point in series.points if point.effect_judged is not None]
     if not measured:
         return None
-    # Of those alike, the last one.
-    worst = max(reversed(measured), key=lambda point: _badness(record, point))
+    # The last one wins a tie.
+    worst = max(reversed(measured), key=lambda point: _severity(record, point))
     return None if worst is series.points[-1] else worst
 
 
-def _badness(record: ResultRecord, point: PointRecord) -> tuple[int, float]:
+def _severity(record: ResultRecord, point: PointRecord) -> tuple[int, float]:
     effect = point.effect_judged or 0.0
     effect = {"greater": effect, "less": -effect}.get(record.alternative, abs(effect))
     if record.control == "positive":
@@ -129,34 +129,35 @@ def _badness(record: ResultRecord, point: PointRecord) -> tuple[int, float]:
     return -OUTCOMES.index(point.outcome), effect
 
 
-def as_judged(record: ResultRecord) -> ResultRecord:
-    """Return a result with the numbers of the checkpoint that its verdict is about."""
-    point = worst_elsewhere(record)
+def with_judged_numbers(record: ResultRecord) -> ResultRecord:
+    """Return a result with the numbers of the checkpoint that decided its verdict."""
+    point = worst_other_checkpoint(record)
     if point is None:
         return record
     return record.model_copy(update={name: getattr(point, name) for name in NUMBERS})
 
 
-def step_of(series: SeriesRecord, point: PointRecord) -> str:
-    """Return a checkpoint as people know it: ``epoch 4``."""
+def checkpoint_name(series: SeriesRecord, point: PointRecord) -> str:
+    """Return a checkpoint's name, such as ``epoch 4``."""
     return visible(f"{series.axis} {point.label}")
 
 
-def failing_checkpoints(record: ResultRecord) -> str:
-    """Return how the images of the worst checkpoint are seen; nothing where they are shown."""
-    point = worst_elsewhere(record)
+def failing_checkpoint_hint(record: ResultRecord) -> str:
+    """Return how to see the worst checkpoint's images; empty if they are shown already."""
+    point = worst_other_checkpoint(record)
     if point is None or record.series is None:
         return ""
     file = shlex.quote(f"FOLDER/{point.checkpoint}")
     option = option_for(record.model).replace("CHECKPOINT", file)
-    last = step_of(record.series, record.series.points[-1])
+    last = checkpoint_name(record.series, record.series.points[-1])
+    worst = checkpoint_name(record.series, point)
     return (
-        f"the images shown are those of {last}; gate {step_of(record.series, point)} alone to see "
-        f"which carry its effect: {visible(option)}"
+        f"the images shown are those of {last}; gate {worst} alone to see which carry "
+        f"its effect: {visible(option)}"
     )
 
 
-def earlier_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
+def earlier_violation_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
     """Yield the models that exceeded a limit at an earlier checkpoint only."""
     models: dict[tuple[str, str], tuple[SeriesRecord, dict[str, None]]] = {}
     for record in records:
@@ -176,21 +177,21 @@ def earlier_notes(records: Iterable[ResultRecord]) -> Iterator[str]:
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 MISSING = "?"
 
-# Characters of a line of bars; of more checkpoints as many are shown.
-WIDEST = 40
+# Longest sparkline; more checkpoints are thinned to it.
+MAX_BARS = 40
 
-# The least that a line of bars spans: chance would look like a trend.
-LEAST = 1.0
+# Smallest range of a sparkline: on a smaller one chance would look like a trend.
+MIN_SPAN = 1.0
 
-# Of larger effects, which only a file that was edited holds, the scale would be infinite.
-FURTHEST = 1e150
+# Larger effects, which only an edited file holds, would make the scale infinite.
+MAX_EFFECT = 1e150
 
-# A longer number is no place on an axis.
+# Longer numbers lose precision as floats.
 DIGITS = 15
 
 
 def series_text(record: ResultRecord) -> str:
-    """Return since when a test is over its limits, in one line without its names."""
+    """Return at which checkpoints a test exceeds its limits, on one line."""
     series = record.series
     assert series is not None  # noqa: S101 - for the type checker
     parts = [
@@ -229,7 +230,7 @@ def _limit_text(record: ResultRecord, series: SeriesRecord, limit: str) -> str:
 
 
 def _when(series: SeriesRecord, labels: Sequence[str]) -> str:
-    """Return since when, or where something came and went again."""
+    """Return since which checkpoint a label holds, or where it holds if not to the end."""
     if labels == [point.label for point in series.points[-len(labels) :]]:
         return f"since {series.axis} {labels[0]}"
     return f"at {_steps(series, labels)}"
@@ -239,22 +240,22 @@ def _steps(series: SeriesRecord, labels: Collection[str]) -> str:
     return format_steps(series.axis, [point.label for point in series.points], labels)
 
 
-def span_text(series: SeriesRecord) -> str:
-    """Return which checkpoints there are: ``epoch 1 to 10, 5 checkpoints``."""
+def checkpoint_range(series: SeriesRecord) -> str:
+    """Return the range of checkpoints: ``epoch 1 to 10, 5 checkpoints``."""
     first, last, count = series.points[0].label, series.points[-1].label, len(series.points)
     if count == 1:
         return visible(f"{series.axis} {last}, 1 checkpoint")
     return visible(f"{series.axis} {first} to {last}, {count} checkpoints")
 
 
-def shown_step(record: ResultRecord) -> str:
-    """Return the checkpoint of a series whose numbers a result has; nothing of another model."""
+def shown_checkpoint(record: ResultRecord) -> str:
+    """Return the checkpoint whose numbers a result has; empty outside a training run."""
     series = record.series
     return "" if series is None else visible(f"{series.axis} {series.points[-1].label}")
 
 
-def numbers_of(records: Sequence[ResultRecord]) -> str:
-    """Return, for a title, whose numbers are shown of a series and which checkpoints are judged."""
+def judged_checkpoints(records: Sequence[ResultRecord]) -> str:
+    """Return which checkpoint is shown and which are judged, for a title."""
     series_record = next((record for record in records if record.series is not None), None)
     if series_record is None or series_record.series is None:
         return ""
@@ -267,16 +268,16 @@ def numbers_of(records: Sequence[ResultRecord]) -> str:
     return visible(f"{series.axis} {last} ({whole})")
 
 
-def places_of(series: SeriesRecord) -> list[float]:
-    """Return where checkpoints stand on an axis: at their number, else one after the other."""
+def axis_positions(series: SeriesRecord) -> list[float]:
+    """Return axis positions of checkpoints: their numbers, else their order."""
     labels = [point.label for point in series.points]
     if all(label.isdecimal() and len(label) <= DIGITS for label in labels):
         return [float(label) for label in labels]
     return [float(place) for place, _ in enumerate(labels)]
 
 
-def before_of(record: ResultRecord) -> tuple[str, float] | None:
-    """Return the name and the effect of what growth is measured from, where there is one."""
+def growth_reference(record: ResultRecord) -> tuple[str, float] | None:
+    """Return the name and effect that growth is measured from; None without one."""
     points = record.series.points if record.series is not None else []
     references = [
         (point.growth.base, point.growth.before) for point in points if point.growth is not None
@@ -285,14 +286,16 @@ def before_of(record: ResultRecord) -> tuple[str, float] | None:
 
 
 def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
-    """Return a character for each checkpoint, as high as its effect; the scale holds zero."""
-    count = min(len(points), WIDEST)
+    """Return one character per checkpoint, as high as its effect; the scale includes zero."""
+    count = min(len(points), MAX_BARS)
     step = (len(points) - 1) / max(count - 1, 1)
     drawn = [points[round(place * step)].effect_judged for place in range(count)]
-    clipped = [None if value is None else min(max(value, -FURTHEST), FURTHEST) for value in drawn]
+    clipped = [
+        None if value is None else min(max(value, -MAX_EFFECT), MAX_EFFECT) for value in drawn
+    ]
     known = [0.0, *(value for value in clipped if value is not None)]
     low, high = min(known), max(known)
-    slack = max(LEAST - (high - low), 0.0) / 2
+    slack = max(MIN_SPAN - (high - low), 0.0) / 2
     low, high = low - slack, high + slack
     bars = BARS if has_unicode else PLAIN_BARS
 
@@ -304,10 +307,10 @@ def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
     return "".join(map(glyph, clipped))
 
 
-def course_lines(
+def training_run_lines(
     records: Sequence[ResultRecord], *, width: int, has_unicode: bool
 ) -> Iterator[str]:
-    """Yield one line for each test with its effects over the training run."""
+    """Yield the effects of each test over the training run, one line per test."""
     runs = [(record, record.series) for record in records if record.series is not None]
     if not runs:
         return

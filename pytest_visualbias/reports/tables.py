@@ -20,7 +20,7 @@ from pytest_visualbias.reports.formatting import (
     limits_of,
     unit_of,
 )
-from pytest_visualbias.reports.series_notes import numbers_of
+from pytest_visualbias.reports.series_notes import judged_checkpoints
 from pytest_visualbias.results import format_effect, format_p
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def has_unicode(stream: TextIO) -> bool:
-    """Whether lines and arrows can be written to a stream."""
+    """Return whether a stream can show lines and arrows."""
     encoding = getattr(stream, "encoding", None) or "ascii"
     try:
         "→─".encode(encoding)
@@ -43,26 +43,26 @@ def has_unicode(stream: TextIO) -> bool:
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Whether a stream is a terminal whose user has not turned colours off."""
+    """Return whether a stream is a terminal with colours on."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def width() -> int:
-    """Return the columns of the terminal; a file or a pipe has those of a wide one."""
+def terminal_width() -> int:
+    """Return the terminal's columns; a file or pipe counts as wide."""
     return shutil.get_terminal_size(fallback=(160, 24)).columns
 
 
 WIDTH = 13
 
-# Effects of two sets are within about 2, mean similarities within 1. Gaps of rates are, too, but
-# those that limits are about are small: what is beyond stands at the end.
-REACHES: dict[Unit, float] = {"effects": 2.0, "similarities": 1.0, "gaps": 0.5}
+# Effects lie within about 2 and mean similarities within 1. Gaps of rates do too, but limited gaps
+# are small: larger ones are drawn at the end.
+BAR_LIMITS: dict[Unit, float] = {"effects": 2.0, "similarities": 1.0, "gaps": 0.5}
 NAMES: dict[Unit, str] = {"similarities": "mean similarities", "gaps": "gaps of rates"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Glyphs:
-    """What a bar is drawn with."""
+    """Characters that a bar is drawn with."""
 
     zero: str
     span: str
@@ -70,30 +70,30 @@ class Glyphs:
     limit: str
 
     @classmethod
-    def of(cls, *, has_unicode: bool) -> Glyphs:
-        """Return characters that the screen has."""
+    def for_screen(cls, *, has_unicode: bool) -> Glyphs:
+        """Return characters that the screen can show."""
         if has_unicode:
             return cls(zero="│", span="─", effect="●", limit="╎")
         return cls(zero="|", span="-", effect="o", limit=":")
 
 
-def reach(record: ResultRecord) -> float:
-    """Return the value at either end of a bar."""
-    return REACHES[unit_of(record)]
+def bar_limit(record: ResultRecord) -> float:
+    """Return the value at both ends of a bar."""
+    return BAR_LIMITS[unit_of(record)]
 
 
-def head(records: Iterable[ResultRecord], width: int = WIDTH) -> str:
-    """Return the ends of the bars of records and their zero; of several units, their signs only."""
-    ends = {reach(record) for record in records}
+def bar_axis(records: Iterable[ResultRecord], width: int = WIDTH) -> str:
+    """Return the ends and the zero of the bars; only signs if units differ."""
+    ends = {bar_limit(record) for record in records}
     end = f"{ends.pop():g}" if len(ends) == 1 else ""
     return f"{f'-{end}':<{width // 2}}0{f'+{end}':>{width // 2}}"
 
 
-def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
-    """Return a line of `width` characters: zero in the middle, limits, interval, effect."""
+def format_bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
+    """Return a bar of `width` characters: zero, limits, interval and effect."""
     if record.effect_judged is None:
         return "-".center(width)
-    ends = reach(record)
+    ends = bar_limit(record)
 
     def cell(value: float) -> int:
         share = (min(max(value, -ends), ends) / ends + 1) / 2
@@ -111,11 +111,11 @@ def bar(record: ResultRecord, glyphs: Glyphs, width: int = WIDTH) -> str:
     return "".join(cells)
 
 
-def legend(glyphs: Glyphs, units: Iterable[Unit]) -> str:
-    """Return what the parts of the bars of some units mean."""
+def bar_legend(glyphs: Glyphs, units: Iterable[Unit]) -> str:
+    """Return the legend of the bars."""
     present = {*units}
-    ordered = [unit for unit in REACHES if unit in present]
-    first, *others = [(NAMES.get(unit, ""), REACHES[unit]) for unit in ordered or ["effects"]]
+    ordered = [unit for unit in BAR_LIMITS if unit in present]
+    first, *others = [(NAMES.get(unit, ""), BAR_LIMITS[unit]) for unit in ordered or ["effects"]]
     spans = "; ".join(f"{name}: -{ends:g} to +{ends:g}" for name, ends in others)
     parts = (
         f"bars: -{first[1]:g} to +{first[1]:g}{f' ({spans})' if spans else ''}:",
@@ -135,17 +135,17 @@ STYLES = {
     "accepted": "yellow",
 }
 
-# What all columns need at their widest, with some room for names; and with the interval in numbers.
+# Widths that fit all columns with space for names, without and with the interval in numbers.
 NARROW, WIDEST = 137, 153
 BAR = "bar"
 
-# Below this there is no room for the numbers of a table.
+# Narrowest table that fits its numbers; they wrap instead of being cut.
 MIN_WIDTH = 72
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Screen:
-    """What can be shown: width in columns, colours, and characters beyond ASCII."""
+    """Capabilities of the terminal: columns, colours, and characters beyond ASCII."""
 
     width: int
     has_colour: bool
@@ -153,12 +153,12 @@ class Screen:
 
     @property
     def arrow(self) -> str:
-        """Between before and after."""
+        """Arrow between before and after."""
         return "→" if self.has_unicode else "->"
 
     @property
     def table_width(self) -> int:
-        """Columns of a table: numbers are not shortened, lines wrap."""
+        """Width of tables in columns."""
         return max(self.width, MIN_WIDTH)
 
     def console(self, stream: TextIO) -> Console:
@@ -181,20 +181,20 @@ class Screen:
         return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
-def title_of(records: Sequence[ResultRecord]) -> str:
-    """Return what stands above the table of one spec and model."""
+def table_title(records: Sequence[ResultRecord]) -> str:
+    """Return the title of the table of one spec and model."""
     first = records[0]
-    # A model that growth is measured from in some tests only is gated in the others.
+    # A model can be the reference of some tests and gated in others.
     roles = {record.role for record in records}
     role = f" ({first.role})" if len(roles) == 1 and first.role != "gated" else ""
-    step = numbers_of(records)
+    step = judged_checkpoints(records)
     return visible(f"{first.spec} :: {first.model}{role}" + (f", {step}" if step else ""))
 
 
 def result_table(
     records: Sequence[ResultRecord], screen: Screen, selected: Sequence[ResultRecord]
 ) -> Table:
-    """Return the table of one spec and model, without its title: that is not cut to its width."""
+    """Return the table of one spec and model, without its title."""
     has_layer = len({record.layer for record in records}) > 1
     has_growth = any(record.growth is not None for record in records)
     table = empty_table(None, screen)
@@ -202,7 +202,7 @@ def result_table(
     names = _columns(records, screen)
     for name in names:
         align = "left" if name == BAR else "right"
-        shown_as = head(records) if name == BAR else name
+        shown_as = bar_axis(records) if name == BAR else name
         table.add_column(shown_as, justify=align, no_wrap=True)  # type: ignore[arg-type]
     if has_growth:
         name = f"before {screen.arrow} after" if screen.width >= NARROW else "growth"
@@ -227,7 +227,7 @@ def result_table(
 
 
 def _columns(records: Sequence[ResultRecord], screen: Screen) -> list[str]:
-    """Return the names of the columns of numbers, but for those in which none would stand."""
+    """Return the names of the numeric columns that have values."""
     names = ["effect", BAR, *(["interval"] if screen.width >= WIDEST else []), "p adj"]
     scaled = [record for record in records if is_standardised(record)]
     if screen.width >= NARROW:
@@ -236,18 +236,18 @@ def _columns(records: Sequence[ResultRecord], screen: Screen) -> list[str]:
         )
         names += ["gap"] if scaled else []
         return [*names, "p", "detectable"]
-    # A gap that is limited is what decides, so it stands on any screen.
+    # A limited gap decides the verdict, so every screen shows it.
     return [*names, "gap"] if any("max_gap" in record.limits for record in scaled) else names
 
 
 def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:
-    """Return the cells of a record by the names of their columns."""
+    """Return the cells of a record by column name."""
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
-    # Of a classifier the gap is the effect, which is not said twice.
+    # A classifier's gap is its effect, so it is not repeated.
     gap = record.gap if is_standardised(record) else None
     return {
         "effect": format_optional(record.effect_judged),
-        BAR: bar(record, Glyphs.of(has_unicode=screen.has_unicode)),
+        BAR: format_bar(record, Glyphs.for_screen(has_unicode=screen.has_unicode)),
         "interval": _interval(record),
         "p adj": format_p(p),
         "targets": format_optional(record.effect_size if record.sides is not None else None),
@@ -259,7 +259,7 @@ def _numbers(record: ResultRecord, screen: Screen) -> dict[str, str]:
 
 
 def empty_table(title: str | None, screen: Screen) -> Table:
-    """Return a table without columns, in the style of all."""
+    """Return a table without columns in the common style."""
     return Table(
         title=title,
         title_justify="left",
@@ -272,7 +272,7 @@ def empty_table(title: str | None, screen: Screen) -> Table:
 
 
 def label_table(key: str, rows: Iterable[LabelSummary], screen: Screen) -> Table:
-    """Return the table of the values of a label."""
+    """Return the table of one label's values."""
     table = empty_table(f"models by {visible(key)}", screen)
     table.add_column(Text(visible(key)), overflow="fold", ratio=1)
     for name in ("models", "tests", "mean |effect|", "mean growth", "failing"):

@@ -1,4 +1,4 @@
-"""The summary in the terminal: verdicts first, then a table for every spec and model."""
+"""Summarize a run in the terminal: verdicts first, then a table for each spec and model."""
 
 from __future__ import annotations
 
@@ -12,32 +12,38 @@ from rich.text import Text
 from pytest_visualbias.errors import without_commands
 from pytest_visualbias.reports.bias_counts import count_tables, label_summaries, rank_correlations
 from pytest_visualbias.reports.escaping import visible, visible_lines
-from pytest_visualbias.reports.formatting import group_by_model, label, opening, rate_lines, unit_of
-from pytest_visualbias.reports.image_examples import carrier_lines
+from pytest_visualbias.reports.formatting import (
+    group_by_model,
+    label,
+    rate_lines,
+    summarize_verdict,
+    unit_of,
+)
+from pytest_visualbias.reports.image_examples import influential_image_lines
 from pytest_visualbias.reports.sentences import (
-    Shared,
+    SharedMessage,
+    group_by_message,
     read_out_lines,
     remedies,
-    shared,
     sign_changes,
-    weak_passes,
+    weak_pass_note,
 )
 from pytest_visualbias.reports.series_notes import (
-    course_lines,
-    earlier_notes,
+    earlier_violation_notes,
     growth_notes,
-    lone_trials,
+    single_trial_note,
+    training_run_lines,
     trials_text,
 )
 from pytest_visualbias.reports.tables import (
     STYLES,
     Glyphs,
     Screen,
+    bar_legend,
     empty_table,
     label_table,
-    legend,
     result_table,
-    title_of,
+    table_title,
 )
 from pytest_visualbias.results import format_effect
 
@@ -49,16 +55,16 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.bias_counts import RankCorrelation
     from pytest_visualbias.results import ResultRecord
 
-# Outcomes that have a line of their own, worst first, and those that a count is enough for.
-TOLD = ("fail", "invalid", "error", "inconclusive", "accepted")
-UNTOLD = ("pass", "reported")
+# Outcomes with a line for each result, worst first, and outcomes that are only counted.
+DETAILED_OUTCOMES = ("fail", "invalid", "error", "inconclusive", "accepted")
+COUNTED_OUTCOMES = ("pass", "reported")
 
-# Of these one cause, such as a checkpoint or a positive control, keeps many tests from speaking.
-SHARED = ("error", "invalid")
-OPENING = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
+# One cause, such as a checkpoint or a positive control, often gives many of these.
+GROUPED_OUTCOMES = ("error", "invalid")
+VERDICT_STYLES = {"passed": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow"}
 
-# A table with more tests than this shows what has to be known, and counts the rest.
-LONG = 15
+# Longer tables show only detailed outcomes and controls, and count the rest.
+MAX_TABLE_ROWS = 15
 
 
 def render(
@@ -70,89 +76,93 @@ def render(
     is_strict: bool = False,
     is_broken: bool = False,
 ) -> str:
-    """Return the summary of a run."""
+    """Return the terminal summary of a run."""
     stream = io.StringIO()
     console = screen.console(stream)
     if records:
-        verdict, count = opening(records, is_strict=is_strict, is_broken=is_broken)
-        first = Text(f"{verdict}: ", style=OPENING[verdict])
+        verdict, count = summarize_verdict(records, is_strict=is_strict, is_broken=is_broken)
+        first = Text(f"{verdict}: ", style=VERDICT_STYLES[verdict])
         console.print(first.append(count, style="not bold default"), soft_wrap=True)
-    for line in _verdicts(records):
+    for line in _verdict_lines(records):
         console.print(line, soft_wrap=True)
     if verbosity >= 0:
-        for remedy in remedies(records, has_carriers=verbosity > 1):
+        for remedy in remedies(records, shows_images=verbosity > 1):
             console.print(Text(visible(remedy), style="cyan"), soft_wrap=True)
-        _tables(console, records, screen, has_all=verbosity > 0)
-        _below(console, records, screen, more="" if verbosity > 0 else ": see -v")
+        _print_tables(console, records, screen, has_all=verbosity > 0)
+        _print_notes(console, records, screen, more="" if verbosity > 0 else ": see -v")
     if verbosity > 1:
-        for record in (record for record in records if record.outcome in TOLD):
-            console.print("\n".join(["", *carrier_lines(record)]), soft_wrap=True)
+        for record in (record for record in records if record.outcome in DETAILED_OUTCOMES):
+            console.print("\n".join(["", *influential_image_lines(record)]), soft_wrap=True)
     for note in notes:
         console.print(Text(visible_lines(note), style="yellow"), soft_wrap=True)
-    # Tables fill their width with spaces, and may fold a name before what makes it a command.
+    # Tables pad with spaces, and can wrap a name so that a line begins like a CI command.
     lines = stream.getvalue().splitlines()
     text = "".join(f"{without_commands(line.rstrip())}\n" for line in lines)
     return screen.encodable(text)
 
 
-def _below(console: Console, records: Sequence[ResultRecord], screen: Screen, more: str) -> None:
-    """Say below the tables what no column has."""
-    for note in earlier_notes(records):
+def _print_notes(
+    console: Console, records: Sequence[ResultRecord], screen: Screen, more: str
+) -> None:
+    """Print notes that no table column holds."""
+    for note in earlier_violation_notes(records):
         console.print(Text(f"note: {note}{more}"), soft_wrap=True)
     for change in sign_changes(records):
         console.print(Text(change))
     for rates in rate_lines(records):
         console.print(Text(visible(rates)))
-    for line in _remarks(records, screen):
+    for line in _note_lines(records, screen):
         console.print(line, soft_wrap=True)
 
 
-def _verdicts(records: Sequence[ResultRecord]) -> Iterator[Text]:
-    for name in TOLD:
+def _verdict_lines(records: Sequence[ResultRecord]) -> Iterator[Text]:
+    for name in DETAILED_OUTCOMES:
         matches = [record for record in records if record.outcome == name]
-        for message in shared(matches) if name in SHARED else _alone_or_unlike(matches):
+        for message in (
+            group_by_message(matches) if name in GROUPED_OUTCOMES else _group_incomparable(matches)
+        ):
             line = Text(f"{name.upper()} ", style=STYLES[name])
             text = f"{visible(message.where)}: {visible_lines(message.text)}"
             line.append(text, style="not bold default")
             yield line
 
 
-def _alone_or_unlike(records: Iterable[ResultRecord]) -> Iterator[Shared]:
-    """Yield each result by itself, but once what keeps several from being compared."""
-    for is_unlike, group in groupby(records, key=_is_unlike):
+def _group_incomparable(records: Iterable[ResultRecord]) -> Iterator[SharedMessage]:
+    """Yield each result alone, but group those that cannot be compared."""
+    for is_unlike, group in groupby(records, key=_is_not_comparable):
         members = list(group)
-        yield from shared(members) if is_unlike else map(Shared.alone, members)
+        yield from group_by_message(members) if is_unlike else map(SharedMessage.single, members)
 
 
-def _is_unlike(record: ResultRecord) -> bool:
-    """Whether a test fails only because it could not be compared."""
+def _is_not_comparable(record: ResultRecord) -> bool:
+    """Return whether a test fails only because it could not be compared."""
     return bool(record.violations) and all(
         violation.value is None for violation in record.violations
     )
 
 
-def _tables(
+def _print_tables(
     console: Console, records: Sequence[ResultRecord], screen: Screen, *, has_all: bool
 ) -> None:
     for group in group_by_model(records):
         selected = (
             group
-            if has_all or len(group) <= LONG
-            else [record for record in group if _is_told(record)]
+            if has_all or len(group) <= MAX_TABLE_ROWS
+            else [record for record in group if _is_detailed(record)]
         )
         console.print()
-        console.print(Text(title_of(group), style="bold"), soft_wrap=True)
+        console.print(Text(table_title(group), style="bold"), soft_wrap=True)
         for line in read_out_lines(group):
             console.print(Text(visible(line), style="dim"))
         console.print(result_table(group, screen, selected))
         if len(selected) < len(group):
-            console.print(Text(_rest(group, selected), style="dim"), soft_wrap=True)
+            console.print(Text(_count_hidden(group, selected), style="dim"), soft_wrap=True)
         if has_all:
-            _courses(console, group, screen)
-            _trials(console, group)
+            _print_training_runs(console, group, screen)
+            _print_trials(console, group)
     if any(record.effect_judged is not None for record in records):
-        glyphs = Glyphs.of(has_unicode=screen.has_unicode)
-        line = legend(glyphs, map(unit_of, records))
+        glyphs = Glyphs.for_screen(has_unicode=screen.has_unicode)
+        line = bar_legend(glyphs, map(unit_of, records))
         console.print(Text(line, style="dim"), soft_wrap=True)
     for key, rows in groupby(label_summaries(records), key=lambda summary: summary.key):
         console.print()
@@ -162,44 +172,44 @@ def _tables(
         console.print(part)
 
 
-def _courses(console: Console, group: Sequence[ResultRecord], screen: Screen) -> None:
-    lines = course_lines(group, width=screen.table_width, has_unicode=screen.has_unicode)
+def _print_training_runs(console: Console, group: Sequence[ResultRecord], screen: Screen) -> None:
+    lines = training_run_lines(group, width=screen.table_width, has_unicode=screen.has_unicode)
     for index, line in enumerate(lines):
         if not index:
             console.print()
         console.print(Text(line), soft_wrap=True)
 
 
-def _trials(console: Console, group: Sequence[ResultRecord]) -> None:
+def _print_trials(console: Console, group: Sequence[ResultRecord]) -> None:
     for record in group:
         if (text := trials_text(record)) is not None:
             console.print(Text(visible(f"{record.test} [{record.layer}]: {text}")), soft_wrap=True)
 
 
-def _is_told(record: ResultRecord) -> bool:
-    return record.outcome in TOLD or bool(record.control)
+def _is_detailed(record: ResultRecord) -> bool:
+    return record.outcome in DETAILED_OUTCOMES or bool(record.control)
 
 
-def _rest(group: Sequence[ResultRecord], selected: Sequence[ResultRecord]) -> str:
+def _count_hidden(group: Sequence[ResultRecord], selected: Sequence[ResultRecord]) -> str:
     rest = [label(record) for record in group if record not in selected]
-    counts = ", ".join(f"{rest.count(name)} {name}" for name in UNTOLD if name in rest)
+    counts = ", ".join(f"{rest.count(name)} {name}" for name in COUNTED_OUTCOMES if name in rest)
     return f"and {counts}, which -v shows"
 
 
-def _remarks(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
-    weak = weak_passes(records)
+def _note_lines(records: Sequence[ResultRecord], screen: Screen) -> Iterator[Text]:
+    weak = weak_pass_note(records)
     if weak is not None:
         yield Text(f"note: {weak}")
-    if (alone := lone_trials(records)) is not None:
+    if (alone := single_trial_note(records)) is not None:
         yield Text(f"note: {alone}")
     yield from (Text(f"note: {note}") for note in growth_notes(records))
     for index, transfer in enumerate(rank_correlations(records)):
-        yield Text(("" if index else "\n") + _transfer(transfer, screen))
+        yield Text(("" if index else "\n") + _correlation_line(transfer, screen))
     for warning in dict.fromkeys(text for record in records for text in record.warnings):
         yield Text(f"warning: {visible_lines(warning)}", style="yellow")
 
 
-def _transfer(transfer: RankCorrelation, screen: Screen) -> str:
+def _correlation_line(transfer: RankCorrelation, screen: Screen) -> str:
     spec, base, model, layer = map(
         visible, (transfer.spec, transfer.base, transfer.model, transfer.layer)
     )

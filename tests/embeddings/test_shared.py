@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.cli.cache import shared_info, shared_prune
+from pytest_visualbias.cli.cache import prune_shared_cache, shared_cache_lines
 from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache, SharedCache
 from pytest_visualbias.embeddings.extraction import CacheWriter
 from pytest_visualbias.errors import StorageError
@@ -209,19 +209,19 @@ def test_pruning_removes_the_longest_unwritten_and_nobody_elses_files(store: Pat
     os.utime(part, (1, 1))
     (store / "README").write_text("of somebody else")
     shared = SharedCache(url=Url(store.as_uri()))
-    said = list(shared_info(shared))
+    said = list(shared_cache_lines(shared))
     assert said[1].startswith("2 keys")
     assert said[-1] == "to prune: 1 leftover of killed runs"
-    told = shared_prune(shared, limit=None, unused_for=86_400.0, is_all=False)
+    told = prune_shared_cache(shared, limit=None, unused_for=86_400.0, is_all=False)
     assert told.startswith("removed 1 key and 1 leftover")
     (theirs,) = files(store / FORMAT)
     assert theirs.parent.name == OTHER
-    shared_prune(shared, limit=None, unused_for=None, is_all=True)
+    prune_shared_cache(shared, limit=None, unused_for=None, is_all=True)
     assert [one.name for one in files(store)] == ["README"]
 
 
 def test_a_cache_that_is_not_there_yet_is_empty(store: Path) -> None:
     shared = SharedCache(url=Url(store.as_uri()))
     shared.check()
-    assert list(shared_info(shared))[1].startswith("0 keys")
-    assert "removed 0 keys" in shared_prune(shared, limit=1, unused_for=None, is_all=False)
+    assert list(shared_cache_lines(shared))[1].startswith("0 keys")
+    assert "removed 0 keys" in prune_shared_cache(shared, limit=1, unused_for=None, is_all=False)

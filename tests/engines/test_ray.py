@@ -16,7 +16,7 @@ import safetensors
 import torch
 from PIL import Image
 
-from pytest_visualbias.cli.embed import Meter
+from pytest_visualbias.cli.embed import EmbeddingProgress
 from pytest_visualbias.cli.main import main
 from pytest_visualbias.embeddings.engines.connecting import crew_at
 from pytest_visualbias.embeddings.engines.crew import Gone, Raised, Ready
@@ -179,13 +179,13 @@ def test_a_machine_lost_in_the_middle_costs_its_tasks_and_nothing_else(
     Path("slow").touch()
     removed: list[float] = []
 
-    def remove(_meter: Meter, done: int, _total: int, what: str) -> None:
+    def remove(_meter: EmbeddingProgress, done: int, _total: int, what: str) -> None:
         workers = {worker for worker, _, _ in given}
         if done and len(workers) == 3 and not removed:
             removed.append(time.monotonic())
             cluster.remove_node(machine, allow_graceful=False)
 
-    monkeypatch.setattr(Meter, "__call__", remove)
+    monkeypatch.setattr(EmbeddingProgress, "__call__", remove)
     status, _, err = embed(SPEC)
     assert status == 0, err
     assert removed

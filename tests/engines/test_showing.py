@@ -6,7 +6,7 @@ import io
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.cli.embed import Meter
+from pytest_visualbias.cli.embed import EmbeddingProgress
 
 if TYPE_CHECKING:
     import pytest
@@ -22,12 +22,12 @@ class Terminal(io.StringIO):
 def test_elsewhere_there_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meter = Meter()
+    meter = EmbeddingProgress()
     with meter.shown():
         meter(10, 40, "2 workers\n")
     assert capsys.readouterr().err == "", "short work needs no sign of life"
     monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 0.0)
-    meter = Meter()
+    meter = EmbeddingProgress()
     with meter.shown():
         meter(20, 40, "2 workers\n")
         meter(40, 40, "2 workers\n")
@@ -40,7 +40,7 @@ def test_where_there_were_lines_the_last_one_says_how_it_ended(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 0.0)
-    meter = Meter()
+    meter = EmbeddingProgress()
     with meter.shown():
         meter(20, 160, "2 workers")
         monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 60.0)
@@ -61,7 +61,7 @@ def test_on_a_terminal_there_is_a_bar_that_goes_away(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    meter = Meter()
+    meter = EmbeddingProgress()
     with meter.shown():
         meter(10, 40, "after [red]")
         meter(30, 40, "after [red]")

@@ -12,9 +12,9 @@ from pytest_visualbias.cli.probe import (
     STRENGTHS,
     Probe,
     labelled_sets,
-    prepared,
     probe,
     require_sklearn,
+    standardise,
 )
 from pytest_visualbias.embeddings.table import EmbeddingTable, ModelSets, Trial
 from pytest_visualbias.errors import StimulusError, UsageError
@@ -92,7 +92,7 @@ def test_more_features_than_images_are_turned_without_changing_inner_products() 
     train, test = random.normal(size=(12, 9000)) * 3 + 1, random.normal(size=(5, 9000))
     mean, std = train.mean(axis=0), train.std(axis=0)
     whole = [(rows - mean) / std for rows in (train, test)]
-    turned = prepared(train, test)
+    turned = standardise(train, test)
     assert turned[0].shape[1] <= 12
     for one, other in zip(whole, turned, strict=True):
         np.testing.assert_allclose(other @ turned[0].T, one @ whole[0].T, atol=1e-6)
@@ -101,7 +101,7 @@ def test_more_features_than_images_are_turned_without_changing_inner_products() 
 def test_a_feature_that_is_constant_says_nothing() -> None:
     train, test = np.ones((4, 2), np.float32), np.full((2, 2), 7, np.float32)
     train[:, 1] = [1, 2, 3, 4]
-    for rows in prepared(train, test):
+    for rows in standardise(train, test):
         assert (rows[:, 0] == 0).all()
         assert np.isfinite(rows).all()
 

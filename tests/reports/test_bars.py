@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.reports.tables import Glyphs, bar
+from pytest_visualbias.reports.tables import Glyphs, format_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Make = Callable[..., ResultRecord]
 
-PLAIN = Glyphs.of(has_unicode=False)
+PLAIN = Glyphs.for_screen(has_unicode=False)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_marks_lie_where_their_values_do(
 ) -> None:
     """With 17 characters one is a quarter; what lies beyond the ends is drawn at them."""
     record = make(effect_judged=effect, ci_low=low, ci_high=high, limits={"max_effect": 0.25})
-    drawn = bar(record, PLAIN, width=17)
+    drawn = format_bar(record, PLAIN, width=17)
     assert len(drawn) == 17
     position = round((min(max(effect, -2), 2) + 2) * 4)
     assert drawn[position] == "o"
@@ -52,15 +52,15 @@ def test_a_limit_is_drawn_on_the_sides_that_it_judges(
         ci_high=0.0,
         limits={"max_effect": 1},
     )
-    drawn = bar(record, PLAIN, width=17)
+    drawn = format_bar(record, PLAIN, width=17)
     assert [index for index, mark in enumerate(drawn) if mark == ":"] == where
 
 
 def test_a_reference_has_no_limit_and_an_error_no_bar(make: Make) -> None:
-    assert ":" not in bar(make(model="before"), PLAIN)
-    assert bar(make(outcome="error", measured=False), PLAIN).strip() == "-"
+    assert ":" not in format_bar(make(model="before"), PLAIN)
+    assert format_bar(make(outcome="error", measured=False), PLAIN).strip() == "-"
 
 
 def test_mean_similarities_end_at_one(make: Make) -> None:
-    drawn = bar(make(kind="intra-similarity", effect_judged=1.0, limits={}), PLAIN, width=17)
+    drawn = format_bar(make(kind="intra-similarity", effect_judged=1.0, limits={}), PLAIN, width=17)
     assert drawn[-1] == "o"

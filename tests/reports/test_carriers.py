@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.reports.image_examples import carrier_lines, influences
+from pytest_visualbias.reports.image_examples import image_influences, influential_image_lines
 from pytest_visualbias.reports.tables import Screen
 from pytest_visualbias.reports.terminal import render
 
@@ -45,23 +45,23 @@ def carried(make: Make) -> ResultRecord:
 
 
 def test_those_without_which_it_falls_most_come_first(carried: ResultRecord) -> None:
-    head, *lines = carrier_lines(carried)
+    head, *lines = influential_image_lines(carried)
     effect = carried.effect_judged
     assert effect is not None
     assert head == f"{carried.nodeid}: the effect {effect:+.2f} would be"
-    without = sorted(one.without for one in influences(carried) if one.without < effect)
+    without = sorted(one.without for one in image_influences(carried) if one.without < effect)
     assert 3 < len(without) < 10
     assert [line.split()[0] for line in lines] == [f"{value:+.2f}" for value in without[:5]]
     assert not any("Y/4" in line for line in lines), "without it the effect is larger"
 
 
 def test_names_stay_on_one_line(carried: ResultRecord) -> None:
-    assert all("\n" not in line for line in carrier_lines(carried))
-    assert any("\\n.png" in line for line in carrier_lines(carried))
+    assert all("\n" not in line for line in influential_image_lines(carried))
+    assert any("\\n.png" in line for line in influential_image_lines(carried))
 
 
 def test_nothing_is_said_of_what_was_not_measured(make: Make) -> None:
-    assert not [*carrier_lines(make(outcome="error", measured=False))]
+    assert not [*influential_image_lines(make(outcome="error", measured=False))]
 
 
 @pytest.mark.parametrize(("verbosity", "is_shown"), [(0, False), (1, False), (2, True), (3, True)])

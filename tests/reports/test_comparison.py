@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.errors import ReportError
-from pytest_visualbias.reports.comparison import compare, table
+from pytest_visualbias.reports.comparison import compare, render_comparison
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.tables import Screen
 
@@ -214,7 +214,9 @@ def test_the_table_has_what_changed_and_the_worst_first(
         make_measured("other", outcome="pass", pooling="max"),
     ]
     found = compare(make_report(*old), make_report(*new))
-    lines = [line.rstrip() for line in table(found, SCREEN, shows_all=False).splitlines()]
+    lines = [
+        line.rstrip() for line in render_comparison(found, SCREEN, shows_all=False).splitlines()
+    ]
     spec = "bias_specs/x.bias.yaml::after::"
     assert [" ".join(line.split()) for line in lines[2:5]] == [
         f"{spec}worse[pooled] +1.00 → -1.25 +0.25 pass → fail grew, worse",
@@ -225,12 +227,12 @@ def test_the_table_has_what_changed_and_the_worst_first(
         f"{spec}other[pooled]: not comparable: pooling (mean then, max now)",
         "1 same, 1 shrank, 1 grew, 1 not comparable; 2 worse",
     ]
-    assert "same[pooled]" in table(found, SCREEN, shows_all=True)
+    assert "same[pooled]" in render_comparison(found, SCREEN, shows_all=True)
 
 
 def test_a_small_rise_is_not_shown_as_none(make_measured: Make, make_report: MakeReport) -> None:
     old, new = (make_report(make_measured(effect_judged=d)) for d in (0.5, 0.5001))
-    assert " +1.0e-04 " in table(compare(old, new), SCREEN, shows_all=False)
+    assert " +1.0e-04 " in render_comparison(compare(old, new), SCREEN, shows_all=False)
 
 
 def test_names_stay_in_their_line(
@@ -238,7 +240,7 @@ def test_names_stay_in_their_line(
 ) -> None:
     old, new = (make_report(make_measured(hostile, pooling=one)) for one in ("mean", "max"))
     screen = Screen(width=2000, has_colour=False, has_unicode=True)
-    lines = table(compare(old, new), screen, shows_all=False).splitlines()
+    lines = render_comparison(compare(old, new), screen, shows_all=False).splitlines()
     assert len(lines) == 5
     # It stands in the middle of a node id.
     assert visible(f"x{hostile}")[1:].strip() in lines[2]

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.reports.github import SUMMARY_LIMIT, Fault, append_summary, commands
+from pytest_visualbias.reports.github import (
+    SUMMARY_LIMIT,
+    SpecFault,
+    append_summary,
+    workflow_commands,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,9 +28,9 @@ COMMAND = re.compile(r"::(error|warning) ((?:[a-z]+=[^:,]*,?)+)::(.*)")
 
 
 def told(
-    records: Sequence[ResultRecord], *faults: Fault, workspace: str = "/home/runner/checkout"
+    records: Sequence[ResultRecord], *faults: SpecFault, workspace: str = "/home/runner/checkout"
 ) -> list[str]:
-    return commands(records, faults, root=ROOT, workspace=Path(workspace), is_strict=False)
+    return workflow_commands(records, faults, root=ROOT, workspace=Path(workspace), is_strict=False)
 
 
 def unescaped(text: str) -> str:
@@ -100,7 +105,7 @@ def test_the_worst_ten_of_each_level_are_marked_and_the_rest_counted(make: Make)
 
 def test_every_fault_of_a_spec_is_at_its_own_line_and_comes_first(make: Make) -> None:
     text = "a.bias.yaml:3:5: tests[0]: one; mend\na.bias.yaml:8:1: layers: two; mend"
-    lines = told([make()], Fault(file="a.bias.yaml", text=text))
+    lines = told([make()], SpecFault(file="a.bias.yaml", text=text))
     assert lines[:2] == [
         (
             "::error file=models/a.bias.yaml,line=3,col=5,title=bias spec cannot be used::"
@@ -115,20 +120,20 @@ def test_every_fault_of_a_spec_is_at_its_own_line_and_comes_first(make: Make) ->
 
 
 def test_a_fault_without_a_line_is_one_of_the_file() -> None:
-    (line,) = told([], Fault(file="a.bias.yaml", text="first\nsecond"))
+    (line,) = told([], SpecFault(file="a.bias.yaml", text="first\nsecond"))
     assert line == (
         "::error file=models/a.bias.yaml,title=bias spec cannot be used::first%0Asecond"
     )
 
 
 def test_the_same_fault_from_two_workers_is_one() -> None:
-    fault = Fault(file="a.bias.yaml", text="a.bias.yaml:3:5: x")
+    fault = SpecFault(file="a.bias.yaml", text="a.bias.yaml:3:5: x")
     assert len(told([], fault, fault)) == 1
 
 
 def test_names_cannot_give_commands_of_their_own(make: Make, hostile: str) -> None:
     record = make(hostile, spec=f"{hostile}.bias.yaml", reasons=[hostile])
-    lines = told([record], Fault(file=f"{hostile}.bias.yaml", text=hostile))
+    lines = told([record], SpecFault(file=f"{hostile}.bias.yaml", text=hostile))
     assert len(lines) == 2
     for line in lines:
         assert line.isprintable() or "\u200d" in line

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.reports.image_examples import influences, is_exact
+from pytest_visualbias.reports.image_examples import image_influences, is_exact
 from pytest_visualbias.statistics.contrast_scores import sc_eat_scores, similarity_gap_scores
 from pytest_visualbias.statistics.intra_similarity import intra_scores
 from pytest_visualbias.statistics.scores import association_scores, mean_scores
@@ -91,7 +91,7 @@ def test_an_effect_without_an_image_is_what_measuring_without_it_gives(
     rows = embedded(seed)
     targets, attributes = sides_of(rows)
     judged = int(abs(attributes) < abs(targets))
-    found = influences(ieat(make, rows))
+    found = image_influences(ieat(make, rows))
     roles = ("AB", "XY")[not judged]
     assert len(found) == sum(SIZES[role] for role in roles)
     for one in found:
@@ -111,8 +111,8 @@ def test_both_sides_are_judged_in_the_draws_above() -> None:
 
 def test_with_targets_only_the_targets_are_left_out(make: Make) -> None:
     rows = embedded(next(s for s in range(6) if np.diff(np.abs(sides_of(embedded(s))))[0] < 0))
-    assert {one.role for one in influences(ieat(make, rows))} == {"A", "B"}
-    assert {one.role for one in influences(ieat(make, rows, sides="targets"))} == {"X", "Y"}
+    assert {one.role for one in image_influences(ieat(make, rows))} == {"A", "B"}
+    assert {one.role for one in image_influences(ieat(make, rows, sides="targets"))} == {"X", "Y"}
 
 
 def test_of_a_similarity_gap_the_groups_are_left_out(make: Make) -> None:
@@ -121,7 +121,7 @@ def test_of_a_similarity_gap_the_groups_are_left_out(make: Make) -> None:
     by_role = {"X": scores.first, "Y": scores.second}
     record = record_of(make, by_role, kind="similarity-gap", **ONE_SIDE)
     assert is_exact(record)
-    for one in influences(record):
+    for one in image_influences(record):
         index = int(one.name.split("/")[1].removesuffix(".png"))
         rest = drop(rows, one.role, index)
         again = similarity_gap_scores(rest["A"], rest["X"], rest["Y"])
@@ -133,7 +133,7 @@ def test_of_a_similarity_within_a_set_the_mean_without_an_image_is_exact(make: M
     X = embedded()["X"]
     record = record_of(make, {"X": intra_scores(X)}, kind="intra-similarity", gap=None, **ONE_SIDE)
     assert is_exact(record)
-    found = influences(record)
+    found = image_influences(record)
     assert len(found) == len(X)
     for one in found:
         rest = np.delete(X, int(one.name.split("/")[1].removesuffix(".png")), axis=0)
@@ -148,7 +148,7 @@ def test_trials_and_sc_eat_keep_the_spread_and_say_that_they_are_not_exact(make:
     by_role = {"A": scores.first, "B": scores.second}
     record = record_of(make, by_role, kind="sc-eat", **ONE_SIDE)
     assert not is_exact(record)
-    first = next(one for one in influences(record) if one.name == "A/0.png")
+    first = next(one for one in image_influences(record) if one.name == "A/0.png")
     assert first.without == pytest.approx(scores.first[1:].mean() - scores.second.mean(), abs=1e-12)
 
     both = [association_scores(*(embedded(seed)[role] for role in "XYAB")) for seed in (0, 1)]
@@ -157,15 +157,15 @@ def test_trials_and_sc_eat_keep_the_spread_and_say_that_they_are_not_exact(make:
     by_role = {"X": mean.x, "Y": mean.y, "A": mean.a, "B": mean.b}
     record = record_of(make, by_role, trials=trials, sides="targets")
     assert not is_exact(record)
-    last = next(one for one in influences(record) if one.name == "Y/4.png")
+    last = next(one for one in image_influences(record) if one.name == "Y/4.png")
     assert last.without == pytest.approx(mean.x.mean() - mean.y[:-1].mean(), abs=1e-12)
 
 
 def test_the_most_influential_come_first_and_as_many_as_asked_for(make: Make) -> None:
     record = ieat(make, embedded())
-    changes = [abs(one.change) for one in influences(record)]
+    changes = [abs(one.change) for one in image_influences(record)]
     assert changes == sorted(changes, reverse=True)
-    assert influences(record, max_count=3) == influences(record)[:3]
+    assert image_influences(record, max_count=3) == image_influences(record)[:3]
 
 
 def test_an_image_that_stands_twice_in_a_set_is_left_out_once(make: Make) -> None:
@@ -174,27 +174,31 @@ def test_an_image_that_stands_twice_in_a_set_is_left_out_once(make: Make) -> Non
     twice = record.sets["X"].model_copy(update={"images": ["same", "same", "other"]})
     scores = {**record.scores, "X": {"same": 1.0, "other": 0.5}}
     changed = record.model_copy(update={"sets": {**record.sets, "X": twice}, "scores": scores})
-    found = [one.without for one in influences(changed, None) if one.name in ("X/0.png", "X/1.png")]
-    expected = [one.without for one in influences(record) if one.name in ("X/0.png", "X/1.png")]
+    found = [
+        one.without for one in image_influences(changed, None) if one.name in ("X/0.png", "X/1.png")
+    ]
+    expected = [
+        one.without for one in image_influences(record) if one.name in ("X/0.png", "X/1.png")
+    ]
     assert found == expected
     assert len(found) == 2
 
 
 def test_sets_too_small_to_shrink_and_results_without_scores_have_none(make: Make) -> None:
     small = record_of(make, {"X": np.array([1.0, 0.9]), "Y": np.array([-1.0, 0.0, -0.2])})
-    assert {one.role for one in influences(small)} == {"Y"}
-    assert influences(make(outcome="error", measured=False)) == []
-    assert influences(make()) == []
+    assert {one.role for one in image_influences(small)} == {"Y"}
+    assert image_influences(make(outcome="error", measured=False)) == []
+    assert image_influences(make()) == []
 
 
 def test_an_image_that_makes_nearly_all_of_the_spread_leaves_an_exact_effect(make: Make) -> None:
     x, y = np.array([1.0, 1.0 + 1e-7, 1e4]), np.array([1.0, 1.0 - 1e-7, 1.0])
     record = record_of(make, {"X": x, "Y": y}, sides="targets")
-    (without,) = [one.without for one in influences(record) if one.name == "X/2.png"]
+    (without,) = [one.without for one in image_influences(record) if one.name == "X/2.png"]
     rest = np.concatenate([x[:2], y])
     assert without == pytest.approx((x[:2].mean() - y.mean()) / rest.std(ddof=1), rel=1e-7)
 
 
 def test_where_nothing_else_varies_there_is_no_effect_without_the_image(make: Make) -> None:
     record = record_of(make, {"X": np.array([1.0, 1.0, 2.0]), "Y": np.array([1.0, 1.0, 1.0])})
-    assert "X/2.png" not in {one.name for one in influences(record)}
+    assert "X/2.png" not in {one.name for one in image_influences(record)}

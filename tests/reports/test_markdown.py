@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from pytest_visualbias.reports.escaping import markdown_code, markdown_text, visible
 from pytest_visualbias.reports.markdown import COMMENT_LIMIT, markdown
 from pytest_visualbias.reports.markdown_sections import Section, fit_sections
-from pytest_visualbias.reports.model_card import section
+from pytest_visualbias.reports.model_card import bias_section
 from tests.reports.conftest import GROWTH
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def test_names_are_text_and_nothing_else(make: Make, make_report: MakeReport, ho
     failing = record.model_copy(update={"outcome": "fail"})
     faults = {"collection_errors": [hostile], "title": hostile, "exit_status": 1}
     report = make_report(record, failing, summary=faults, environment={"platform": hostile})
-    for text in (markdown(report), section(report)):
+    for text in (markdown(report), bias_section(report)):
         page = Page(text)
         assert page.tags <= TAGS
         widths = [len(row) for row in page.rows]

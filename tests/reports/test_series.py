@@ -14,7 +14,12 @@ from pytest_visualbias.reports.field_descriptions import MEANINGS
 from pytest_visualbias.reports.html.page import render as page
 from pytest_visualbias.reports.html.series_curves import series_curve
 from pytest_visualbias.reports.markdown import markdown
-from pytest_visualbias.reports.series_notes import course_lines, places_of, series_text, sparkline
+from pytest_visualbias.reports.series_notes import (
+    axis_positions,
+    series_text,
+    sparkline,
+    training_run_lines,
+)
 from pytest_visualbias.reports.tables import Screen
 from pytest_visualbias.reports.terminal import render
 from pytest_visualbias.results import Report, SeriesRecord
@@ -133,7 +138,7 @@ def test_bars_are_as_high_as_effects_and_chance_is_no_trend(make: Make) -> None:
 def test_lines_fit_80_columns_without_colour(make: Make, has_unicode: bool) -> None:
     many = series([index / 60 for index in range(120)], [{"max_effect": True}] * 120)
     record = make("gender-career", limits={"max_effect": 0.5}, series=many)
-    lines = [*course_lines([record], width=80, has_unicode=has_unicode)]
+    lines = [*training_run_lines([record], width=80, has_unicode=has_unicode)]
     assert all(len(line) <= 80 for line in lines)
     assert all(line.isascii() for line in lines) != has_unicode
     screen = Screen(width=80, has_colour=False, has_unicode=has_unicode)
@@ -146,9 +151,9 @@ def test_steps_stand_at_their_numbers_and_texts_one_after_the_other() -> None:
     found = series()
     for one, label in zip(found["points"], ("100", "200", "500", "1000"), strict=True):
         one["label"] = label
-    assert places_of(SeriesRecord.model_validate(found)) == [100, 200, 500, 1000]
+    assert axis_positions(SeriesRecord.model_validate(found)) == [100, 200, 500, 1000]
     found["points"][0]["label"] = "1_it100"
-    assert places_of(SeriesRecord.model_validate(found)) == [0, 1, 2, 3]
+    assert axis_positions(SeriesRecord.model_validate(found)) == [0, 1, 2, 3]
 
 
 class TestThePage:
@@ -206,7 +211,7 @@ def test_names_that_mean_harm_do_none(
     report = make_report(record)
     screen = Screen(width=200, has_colour=False, has_unicode=True)
     shown = render([record], [], screen, verbosity=1)
-    lines = [*course_lines([record], width=200, has_unicode=True)]
+    lines = [*training_run_lines([record], width=200, has_unicode=True)]
     assert lines == [visible(line) for line in lines]
     assert visible(hostile).split()[0] in shown
     assert "<script>alert" not in page(report) + markdown(report)

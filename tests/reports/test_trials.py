@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.reports.sentences import failure_text
-from pytest_visualbias.reports.series_notes import lone_trials, trials_text
+from pytest_visualbias.reports.series_notes import single_trial_note, trials_text
 from pytest_visualbias.reports.tables import Screen
 from pytest_visualbias.reports.terminal import render
 
@@ -45,7 +45,7 @@ def test_of_untrained_networks_they_are_seeds(make: Make) -> None:
 @pytest.mark.parametrize("found", [{"trials": None}, trials(0.5, labels=("a",))])
 def test_a_single_network_has_no_spread(make: Make, found: dict[str, Any]) -> None:
     assert trials_text(make(**found)) is None
-    assert lone_trials([make(outcome="pass", limits={"max_effect": 0.1}, **found)]) is None
+    assert single_trial_note([make(outcome="pass", limits={"max_effect": 0.1}, **found)]) is None
 
 
 def test_a_trial_that_is_over_the_limit_alone_is_named_where_the_mean_is_not(make: Make) -> None:
@@ -61,15 +61,17 @@ def test_a_trial_that_is_over_the_limit_alone_is_named_where_the_mean_is_not(mak
         "2 tests do not fail by the mean of the trials, though a single trial is over the limit, "
         "the farthest in bias_specs/x.bias.yaml::after::wild[pooled]: -1.50: b\\x1b"
     )
-    assert lone_trials(some) == said
+    assert single_trial_note(some) == said
     assert f"note: {said}" in render(some, [], SCREEN)
-    assert lone_trials(some[2:]) is None
+    assert single_trial_note(some[2:]) is None
 
 
 def test_a_trial_counts_in_the_direction_that_the_test_counts(make: Make) -> None:
     assert (
-        lone_trials([make(outcome="pass", alternative="greater", **trials(0.1, -1.5, labels=TWO))])
+        single_trial_note(
+            [make(outcome="pass", alternative="greater", **trials(0.1, -1.5, labels=TWO))]
+        )
         is None
     )
     less = make(outcome="pass", alternative="less", **trials(0.1, -1.5, labels=TWO))
-    assert lone_trials([less]) is not None
+    assert single_trial_note([less]) is not None

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.cli.explaining.result import told
+from pytest_visualbias.cli.explaining.result import result_paragraphs
 from pytest_visualbias.reports.bias_counts import bias_counts, label_summaries, rank_correlations
-from pytest_visualbias.reports.formatting import judged_limit, rates_text, unit_of
-from pytest_visualbias.reports.image_examples import influences, is_exact
-from pytest_visualbias.reports.sentences import failure_text, weak_passes
-from pytest_visualbias.reports.tables import Glyphs, Screen, bar, head, legend
+from pytest_visualbias.reports.formatting import describe_rates, judged_limit, unit_of
+from pytest_visualbias.reports.image_examples import image_influences, is_exact
+from pytest_visualbias.reports.sentences import failure_text, weak_pass_note
+from pytest_visualbias.reports.tables import Glyphs, Screen, bar_axis, bar_legend, format_bar
 from pytest_visualbias.reports.terminal import render
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Make = Callable[..., ResultRecord]
 
-PLAIN = Glyphs.of(has_unicode=False)
+PLAIN = Glyphs.for_screen(has_unicode=False)
 ASKED = {
     "class": 3,
     "rate": "fpr",
@@ -58,17 +58,17 @@ def a_gap(make: Make, gap: float = 0.22, **keys: object) -> ResultRecord:
 
 def test_a_bar_of_gaps_ends_at_one_half_and_shows_the_limit_on_the_gap(make: Make) -> None:
     """With 21 characters one is a twentieth: limits at 9 and 11, the gap at 16."""
-    drawn = bar(a_gap(make, 0.3), PLAIN, width=21)
+    drawn = format_bar(a_gap(make, 0.3), PLAIN, width=21)
     assert [index for index, mark in enumerate(drawn) if mark == ":"] == [9, 11]
     assert drawn.index("o") == 16
-    assert bar(a_gap(make, 0.9), PLAIN, width=21)[-1] == "o"
+    assert format_bar(a_gap(make, 0.9), PLAIN, width=21)[-1] == "o"
 
 
 def test_the_head_of_bars_is_of_their_unit_and_of_none_where_they_differ(make: Make) -> None:
     """A bar of a gap that ends at one half must not stand below a 2."""
-    assert head([a_gap(make), a_gap(make, 0.1)]).split() == ["-0.5", "0", "+0.5"]
-    assert head([a_gap(make), make()]).split() == ["-", "0", "+"]
-    assert len(head([a_gap(make), make()])) == len(bar(make(), PLAIN))
+    assert bar_axis([a_gap(make), a_gap(make, 0.1)]).split() == ["-0.5", "0", "+0.5"]
+    assert bar_axis([a_gap(make), make()]).split() == ["-", "0", "+"]
+    assert len(bar_axis([a_gap(make), make()])) == len(format_bar(make(), PLAIN))
 
 
 @pytest.mark.parametrize("width", [80, 100, 140, 160])
@@ -101,11 +101,11 @@ def test_columns_of_two_sides_stand_where_a_test_has_two(make: Make) -> None:
 
 def test_the_legend_names_every_unit_that_is_shown(make: Make) -> None:
     records = [make(), make(kind="intra-similarity"), a_gap(make)]
-    shown = legend(PLAIN, map(unit_of, records))
+    shown = bar_legend(PLAIN, map(unit_of, records))
     assert shown.startswith(
         "bars: -2 to +2 (mean similarities: -1 to +1; gaps of rates: -0.5 to +0.5): "
     )
-    assert legend(PLAIN, ["gaps"]).startswith("bars: -0.5 to +0.5: ")
+    assert bar_legend(PLAIN, ["gaps"]).startswith("bars: -0.5 to +0.5: ")
 
 
 def test_the_limit_on_what_is_judged_is_that_of_the_kind(make: Make) -> None:
@@ -124,7 +124,7 @@ def test_the_limit_on_what_is_judged_is_that_of_the_kind(make: Make) -> None:
 )
 def test_a_failure_says_both_rates_and_the_gap(make: Make, rate: str, said: str) -> None:
     record = a_gap(make, prediction=ASKED | {"rate": rate}, detectable=0.21)
-    assert rates_text(record) == said
+    assert describe_rates(record) == said
     text = failure_text(record)
     assert f"  {said}; gap +0.2200 (95% interval +0.12 to +0.32)" in text
     assert "smallest detectable gap: 0.21" in text
@@ -132,16 +132,16 @@ def test_a_failure_says_both_rates_and_the_gap(make: Make, rate: str, said: str)
 
 
 def test_where_both_rates_are_alike_no_direction_is_said(make: Make) -> None:
-    text = "\n".join(told(a_gap(make, 0.0)))
+    text = "\n".join(result_paragraphs(a_gap(make, 0.0)))
     assert "There is no effect: it is +0.00 (false positive rate of class 3: " in text
     assert "larger for" not in text
-    assert "larger for" in "\n".join(told(a_gap(make, 0.22)))
+    assert "larger for" in "\n".join(result_paragraphs(a_gap(make, 0.22)))
 
 
 def test_a_pass_of_too_few_images_is_told_by_the_limit_on_the_gap(make: Make) -> None:
     few = a_gap(make, 0.0, outcome="pass", detectable=0.21)
-    assert weak_passes([few]) is not None
-    assert weak_passes([few.model_copy(update={"limits": {"max_gap": 0.3}})]) is None
+    assert weak_pass_note([few]) is not None
+    assert weak_pass_note([few.model_copy(update={"limits": {"max_gap": 0.3}})]) is None
 
 
 def test_gaps_are_not_mixed_with_standardised_effects(make: Make) -> None:
@@ -175,7 +175,7 @@ def test_what_a_gap_would_be_without_an_image_is_exact(
     gap = float(np.mean(scores["X"]) - np.mean(scores["Y"]))
     record = a_gap(make, gap, sets=sets, scores=by_image, trials=trials)
     assert is_exact(record)
-    found = {one.name: one.without for one in influences(record)}
+    found = {one.name: one.without for one in image_influences(record)}
     assert found["X0"] == pytest.approx(np.mean(scores["X"][1:]) - np.mean(scores["Y"]))
     assert found["Y1"] == pytest.approx(np.mean(scores["X"]) - 0.0)
     assert len(found) == 7

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_visualbias.reports.comparison import compare, table
+from pytest_visualbias.reports.comparison import compare, render_comparison
 from pytest_visualbias.reports.html.headline import headline_of
 from pytest_visualbias.reports.html.rows import choices_of, rows_of
-from pytest_visualbias.reports.model_card import own_entries, section
+from pytest_visualbias.reports.model_card import bias_section, card_entries
 from pytest_visualbias.reports.sentences import remedies
-from pytest_visualbias.reports.series_notes import as_judged, earlier_notes, worst_elsewhere
+from pytest_visualbias.reports.series_notes import (
+    earlier_violation_notes,
+    with_judged_numbers,
+    worst_other_checkpoint,
+)
 from pytest_visualbias.reports.tables import Screen
 from pytest_visualbias.reports.terminal import render
 from tests.reports.test_series import point, series
@@ -63,20 +67,20 @@ def whole(make_measured: Make) -> Callable[..., ResultRecord]:
 
 def test_the_worst_checkpoint_is_the_one_that_is_furthest_over_its_limit(whole: Make) -> None:
     found = whole()
-    worst = worst_elsewhere(found)
+    worst = worst_other_checkpoint(found)
     assert worst is not None
     assert worst.label == "4"
-    shown = as_judged(found)
+    shown = with_judged_numbers(found)
     assert shown.effect_judged == -1.4
     assert shown.ci_low == pytest.approx(-1.7)
     assert shown.outcome == found.outcome
     alone = whole(gate="last")
-    assert as_judged(alone) is alone, "of a run that is judged at its end, it is the end"
+    assert with_judged_numbers(alone) is alone, "of a run that is judged at its end, it is the end"
 
 
 def test_of_a_control_it_is_the_one_that_shows_the_least(whole: Make) -> None:
     found = whole(control="positive", alternative="greater", limits={"min_effect": 0.5})
-    worst = worst_elsewhere(found)
+    worst = worst_other_checkpoint(found)
     assert worst is not None
     assert worst.label == "4"
 
@@ -102,7 +106,7 @@ def test_another_gate_is_said_and_counts(
     assert change.effects == (-0.1, -0.1)
     assert change.is_worse
     said = f": judged is {names[gates[1]]}, and was {names[gates[0]]}; the effects are of the last"
-    assert said in table(found, SCREEN, shows_all=False)
+    assert said in render_comparison(found, SCREEN, shows_all=False)
 
 
 def test_the_page_draws_the_worst_and_says_which_it_is(
@@ -118,7 +122,7 @@ def test_the_page_draws_the_worst_and_says_which_it_is(
 
 def test_what_to_do_is_not_to_look_at_images_of_another_checkpoint(whole: Make) -> None:
     over = [{"kind": "effect", "value": -1.4, "limit": 0.5, "evidence": True}]
-    (said,) = remedies([whole(violations=over)], has_carriers=True)
+    (said,) = remedies([whole(violations=over)], shows_images=True)
     assert said.startswith(
         "to do: the images shown are those of epoch 10; gate epoch 4 alone to see which carry its "
         "effect: --visualbias-after=FOLDER/epoch_4.pt; finetune anew"
@@ -131,7 +135,7 @@ def test_what_to_do_is_not_to_look_at_images_of_another_checkpoint(whole: Make) 
 def test_a_model_card_has_the_worst_value_with_its_checkpoint(
     whole: Make, make_report: MakeReport
 ) -> None:
-    (entry,) = own_entries(make_report(whole()))["after"]
+    (entry,) = card_entries(make_report(whole()))["after"]
     (metric,) = entry["metrics"]
     assert metric["value"] == -1.4
     assert metric["args"]["checkpoint"] == "epoch 4"
@@ -142,10 +146,10 @@ def test_what_only_earlier_checkpoints_showed_is_said_where_they_are_not_judged(
 ) -> None:
     found = whole(gate="last")
     note = "'after' was over a limit at epoch 3, 4, though not at the last"
-    assert [*earlier_notes([found])] == [note]
+    assert [*earlier_violation_notes([found])] == [note]
     assert f"note: {note}: see -v\n" in render([found], [], SCREEN)
     assert f"note: {note}\n" in render([found], [], SCREEN, verbosity=1)
     report = make_report(found)
     assert f"{note}." in headline_of(report, rows_of([found], choices_of([found]))).notes
-    assert "epoch 3, 4, though not at the last" in section(report)
-    assert not [*earlier_notes([whole()])], "judged as it is"
+    assert "epoch 3, 4, though not at the last" in bias_section(report)
+    assert not [*earlier_violation_notes([whole()])], "judged as it is"

@@ -1,1 +1,1 @@
-"""Tests and their results in words."""
+"""Explain tests and results in sentences."""

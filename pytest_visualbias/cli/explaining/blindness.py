@@ -1,4 +1,4 @@
-"""What a test cannot see."""
+"""State what a test cannot detect."""
 
 from __future__ import annotations
 

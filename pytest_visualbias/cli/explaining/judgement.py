@@ -1,4 +1,4 @@
-"""By what a test is judged, for which models, and together with which others."""
+"""State how a test is judged, for which models, and in which family."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test of each kind asks, and what its numbers mean."""
+"""State what each kind of test asks, and what its numbers mean."""
 
 from __future__ import annotations
 

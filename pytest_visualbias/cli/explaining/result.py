@@ -1,13 +1,13 @@
-"""One result of a report in sentences."""
+"""Describe one result of a report in sentences."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import UsageError, printable
-from pytest_visualbias.reports.formatting import rates_text
+from pytest_visualbias.reports.formatting import describe_rates
 from pytest_visualbias.reports.sentences import sign_text
-from pytest_visualbias.reports.series_notes import series_text, shown_step, span_text
+from pytest_visualbias.reports.series_notes import checkpoint_range, series_text, shown_checkpoint
 from pytest_visualbias.results import format_effect, format_p
 
 if TYPE_CHECKING:
@@ -45,15 +45,15 @@ def results_of(report: Report, node: Node, subject: Subject) -> tuple[ResultReco
 
 
 def _same(first: str, second: str) -> bool:
-    """Whether two paths may be of one spec: reports name it as seen from pytest's root."""
+    """Return whether two paths may be of one spec: reports name it as seen from pytest's root."""
     parts = [text.replace("\\", "/").removeprefix("./").split("/") for text in (first, second)]
     short, long = sorted(parts, key=len)
     return long[-len(short) :] == short
 
 
-def told(row: ResultRecord) -> Iterator[str]:
+def result_paragraphs(row: ResultRecord) -> Iterator[str]:
     """Yield a result in paragraphs."""
-    step = shown_step(row)
+    step = shown_checkpoint(row)
     suffix = f", {step}," if step else ""
     where = f"'{printable(row.model)}'{suffix} at '{printable(row.layer)}'"
     yield f"{where} {OUTCOMES[row.outcome]}{_why(row)}."
@@ -74,7 +74,7 @@ def told(row: ResultRecord) -> Iterator[str]:
     if row.excess is not None:
         yield _change(row.excess, "Compared with the untrained")
     if row.series is not None:
-        yield f"Over {span_text(row.series)}: {series_text(row)}."
+        yield f"Over {checkpoint_range(row.series)}: {series_text(row)}."
     if row.accept is not None:
         yield f"The waiver says: {printable(row.accept.reason)}"
     yield from (f"Warning: {printable(text)}" for text in row.warnings)
@@ -99,13 +99,13 @@ def _effect(row: ResultRecord) -> str:
         goes = f"{roles['X']} go with {roles['A' if effect >= 0 else 'B']}"
     elif row.prediction is not None:
         more, less = ("X", "Y") if effect >= 0 else ("Y", "X")
-        goes = f"it is larger for {roles[more]} than for {roles[less]} ({rates_text(row)})"
+        goes = f"it is larger for {roles[more]} than for {roles[less]} ({describe_rates(row)})"
     else:
         near, far = ("X", "Y") if effect >= 0 else ("Y", "X")
         goes = f"{roles[near]} are nearer to {roles['A']} than {roles[far]} are"
     text = f"The effect is {format_effect(effect)}: as far as there is one, {goes}{_interval(row)}."
     if not effect:
-        rates = f" ({rates_text(row)})" if row.prediction is not None else ""
+        rates = f" ({describe_rates(row)})" if row.prediction is not None else ""
         text = f"There is no effect: it is {format_effect(effect)}{rates}{_interval(row)}."
     if row.sides == "both" and row.effect_size is not None:
         other = row.effect_size_attributes

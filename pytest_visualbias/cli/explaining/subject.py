@@ -1,4 +1,4 @@
-"""What is to be explained: a test of a spec, with all that is known before a model is loaded."""
+"""Select the test to explain, with all that is known before a model is loaded."""
 
 from __future__ import annotations
 
@@ -156,12 +156,12 @@ def _sets(
         checked = preflight(file, stimuli=stimuli, strict=False, digest=str, mirror=mirror)
     except SpecError as error:
         return {}, error.faults
-    names = [model] if model else _telling(file)
+    names = [model] if model else _trained_first(file)
     sets = checked.models[names[0]]
     problems = tuple(sorted({*sets.problems.values()}))
     return sets.sets, problems
 
 
-def _telling(file: SpecFile) -> list[str]:
+def _trained_first(file: SpecFile) -> list[str]:
     """Return the models of a spec, trained ones first."""
     return sorted(file.spec.models, key=lambda name: is_random(file.spec.models[name]))

@@ -1,1 +1,1 @@
-"""What `visualbias init` sees in a repository, and what it writes there."""
+"""Inspect a repository and write a first spec for it."""

@@ -1,4 +1,4 @@
-"""Which models a first spec has: what the checkpoints that were seen are of."""
+"""Choose the models of a first spec from the checkpoints of a repository."""
 
 from __future__ import annotations
 

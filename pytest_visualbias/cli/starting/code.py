@@ -1,4 +1,4 @@
-"""What a repository's Python says about its networks, read as text: nothing is imported."""
+"""Find networks in a repository's Python files without importing them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a first spec."""
+"""Write the text of a first spec."""
 
 from __future__ import annotations
 

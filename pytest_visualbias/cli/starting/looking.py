@@ -1,4 +1,4 @@
-"""What there is in a repository, by names and small texts; nothing of it is run."""
+"""List the relevant files of a repository without running any of them."""
 
 from __future__ import annotations
 

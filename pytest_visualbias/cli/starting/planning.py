@@ -1,4 +1,4 @@
-"""Which files `visualbias init` writes, and what it says beside them."""
+"""Plan which files `visualbias init` writes, and which notes it prints."""
 
 from __future__ import annotations
 

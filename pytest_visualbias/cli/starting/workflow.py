@@ -1,4 +1,4 @@
-"""The text of a job that gates every change, for GitHub Actions and for GitLab."""
+"""Write a CI job for GitHub Actions and for GitLab."""
 
 from __future__ import annotations
 

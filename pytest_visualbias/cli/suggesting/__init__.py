@@ -1,1 +1,1 @@
-"""Limits that a model's own numbers support: measured, derived, and put into a spec."""
+"""Derive limits from the measurements of a model."""

@@ -1,4 +1,4 @@
-"""What limits are derived from: the numbers of one test at one layer, taken from its records."""
+"""Collect the numbers that limits of one test at one layer are derived from."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Basis:
 
 
 def counted(spec: BiasSpec, test: BiasTest) -> bool:
-    """Whether the p of a test counts in the correction once it has limits."""
+    """Return whether the p of a test counts in the correction once it has limits."""
     is_judged = test.control is None and bool(test.compared)
     return is_judged and effective_settings(spec, test).evidence == "significant"
 

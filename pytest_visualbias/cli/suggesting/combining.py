@@ -1,4 +1,4 @@
-"""What is proposed for a whole spec: one set of limits for each test, whatever its layers."""
+"""Combine the proposals of all layers into one set of limits for each test."""
 
 from __future__ import annotations
 

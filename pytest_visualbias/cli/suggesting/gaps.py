@@ -1,4 +1,4 @@
-"""Limits for the gap of a classifier's rates, which is in shares and not in deviations."""
+"""Propose limits for the gap of a classifier's rates."""
 
 from __future__ import annotations
 

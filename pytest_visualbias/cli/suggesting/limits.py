@@ -1,4 +1,4 @@
-"""From the numbers of a test to limits that they support, each with its reason."""
+"""Propose limits for a test, each with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring what limits are derived from, as a run of the gate does, from the same cache."""
+"""Measure a model for suggestions, with the same cache as a gate."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
 
 
 def _is_base(spec: BiasSpec, test: BiasTest, model: str, rest: list[str]) -> bool:
-    """Whether growth is measured from a model, or will be once there is one after it."""
+    """Return whether growth is measured from a model, or will be once there is one after it."""
     if not rest:
         return model == (test.growth_from or BEFORE)
     return any(growth_base(spec, test, name) == model for name in rest)
@@ -175,7 +175,7 @@ def _with_untrained(
 
 
 def _compares_untrained(test: BiasTest) -> bool:
-    """Whether an untrained network is a ground for limits: its classifier knows no class."""
+    """Return whether an untrained network is a ground for limits: its classifier knows no class."""
     return test.prediction is None
 
 

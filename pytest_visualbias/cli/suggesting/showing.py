@@ -1,4 +1,4 @@
-"""What is proposed, as a table and as lines of YAML."""
+"""Show proposals as a table and as YAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of biases: as curves over thresholds, and over layers and models."""
+"""Plot numbers of biases over thresholds, layers and models."""
 
 from __future__ import annotations
 

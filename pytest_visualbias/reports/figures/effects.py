@@ -1,4 +1,4 @@
-"""Effects of single tests: with their intervals and limits, and before and after finetuning."""
+"""Plot effects of single tests: forests, and before against after finetuning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_visualbias.reports.figures.style import (
     widest,
 )
 from pytest_visualbias.reports.formatting import limits_of
-from pytest_visualbias.reports.series_notes import shown_step
+from pytest_visualbias.reports.series_notes import shown_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,7 +142,7 @@ def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
 
 def _named(model: str, records: Iterable[ResultRecord]) -> str:
     """Return the name of a model, and of a training run the checkpoint that is drawn."""
-    step = next(filter(None, map(shown_step, records)), "")
+    step = next(filter(None, map(shown_checkpoint, records)), "")
     return f"{plain(model, 24)}, {plain(step, 14)}" if step else plain(model, 26)
 
 

@@ -1,4 +1,4 @@
-"""Results of several runs as those of one: each model under a name of its own."""
+"""Merge results of several runs, with a unique name for each model."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def _shown(name: str, alike: Mapping[Prints, str]) -> dict[Prints, str]:
 
 
 def is_of(record: ResultRecord, unit: Unit) -> bool:
-    """Whether a result was measured, in a unit: only what is in one unit has one axis."""
+    """Return whether a result was measured, in a unit: only what is in one unit has one axis."""
     return record.effect_judged is not None and unit_of(record) == unit
 
 
 def is_effect(record: ResultRecord) -> bool:
-    """Whether a result is a standardised effect that was measured."""
+    """Return whether a result is a standardised effect that was measured."""
     return is_of(record, "effects")

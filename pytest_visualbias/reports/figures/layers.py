@@ -1,4 +1,4 @@
-"""Effects of single tests over the depth of the network."""
+"""Plot effects of single tests over layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How effects of one model go with those of another, with labels, and with accuracy."""
+"""Plot effects after against before finetuning, and effects by label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effects of single tests over the checkpoints of a training run."""
+"""Plot effects of single tests over the checkpoints of a training run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_visualbias.reports.figures.style import (
     widest,
 )
 from pytest_visualbias.reports.formatting import limits_of
-from pytest_visualbias.reports.series_notes import before_of, places_of
+from pytest_visualbias.reports.series_notes import axis_positions, growth_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,7 +76,7 @@ def _course(
     figure.supylabel(UNITS[unit][0], fontsize=8)
     title(figure, f"{unit.capitalize()} over training, with their intervals", spec, layer)
     marks = [Line2D([], [], ms=3.5, **look, label=plain(model)) for model, look in looks.items()]
-    if any(before_of(record) is not None for record in records):
+    if any(growth_reference(record) is not None for record in records):
         marks.append(Line2D([], [], color=GREY, ls="--", label="before"))
     if any(limits_of(record) for record in records):
         marks.append(Line2D([], [], color=LIMIT, ls=":", label="limit"))
@@ -87,7 +87,7 @@ def _course(
 def _ends(record: ResultRecord) -> list[float]:
     points = record.series.points if record.series is not None else []
     ends = [end for point in points for end in (point.effect_judged, point.ci_low, point.ci_high)]
-    before = before_of(record)
+    before = growth_reference(record)
     known = [end for end in ends if end is not None]
     return [*known, *limits_of(record), *([] if before is None else [before[1]])]
 
@@ -95,7 +95,7 @@ def _ends(record: ResultRecord) -> list[float]:
 def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any]) -> None:
     series = record.series
     assert series is not None  # noqa: S101 - for the type checker
-    places = places_of(series)
+    places = axis_positions(series)
     missing = float("nan")
     effects, lows, highs = (
         [missing if value is None else value for value in values]
@@ -107,7 +107,7 @@ def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any]) -> None:
     )
     axes.plot(places, effects, ms=2.5, lw=1, **look)
     axes.fill_between(places, lows, highs, color=look["color"], alpha=0.15, lw=0)
-    before = before_of(record)
+    before = growth_reference(record)
     if before is not None:
         axes.axhline(before[1], color=GREY, ls="--", lw=1, zorder=1)
     for limit in limits_of(record):

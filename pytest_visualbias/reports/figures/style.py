@@ -1,4 +1,4 @@
-"""How figures look: colours, fonts, and names of users as text and nothing else."""
+"""Style figures: colours, fonts, titles, legends and escaped names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bias against accuracy, and the models that no other one beats in both."""
+"""Plot bias against accuracy, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pytest_visualbias.reports.bias_counts import bias_counts, has_failed
+from pytest_visualbias.reports.bias_counts import bias_counts, has_failed_control
 from pytest_visualbias.reports.figures.gathering import by_place, is_effect
 from pytest_visualbias.reports.figures.style import legend, model_looks, panels_of, plain, title
 
@@ -73,7 +73,9 @@ def tradeoffs(study: Study, accuracies: Sequence[Accuracy]) -> Iterator[tuple[st
         if len(known) < 2:  # noqa: PLR2004 - with one model there is nothing to trade
             continue
         barred = {
-            record.model for record in members if record.role == "random" or has_failed(record)
+            record.model
+            for record in members
+            if record.role == "random" or has_failed_control(record)
         }
         clouds = {
             caption: [

@@ -1,4 +1,4 @@
-"""All figures of one or several reports, written into a folder."""
+"""Write all figures of one or several reports into a folder."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The report as one page that needs nothing else: no network, no server, no other file."""
+"""Render the report as one self-contained HTML page."""

@@ -1,4 +1,4 @@
-"""How many tests have a p below a threshold, over all thresholds."""
+"""Chart how many tests have a p-value below each threshold."""
 
 from __future__ import annotations
 

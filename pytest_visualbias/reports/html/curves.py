@@ -1,4 +1,4 @@
-"""A small chart of lines or points, in pixels of its own drawing."""
+"""Define line and point charts in pixel coordinates."""
 
 from __future__ import annotations
 

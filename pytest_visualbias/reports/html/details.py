@@ -1,14 +1,19 @@
-"""All that is known of one result, as names and values."""
+"""List all details of one result as names and values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.formatting import rates_text
+from pytest_visualbias.reports.formatting import describe_rates
 from pytest_visualbias.reports.html.wording import optional, span
-from pytest_visualbias.reports.sentences import compared, sign_text, waiver_text
-from pytest_visualbias.reports.series_notes import numbers_of, seeds_text, series_text, span_text
+from pytest_visualbias.reports.sentences import permuted_labels, sign_text, waiver_text
+from pytest_visualbias.reports.series_notes import (
+    checkpoint_range,
+    judged_checkpoints,
+    seeds_text,
+    series_text,
+)
 from pytest_visualbias.results import ExcessRecord, format_effect, format_p
 
 if TYPE_CHECKING:
@@ -56,7 +61,7 @@ def details(record: ResultRecord) -> list[Group]:
 
 def _effect(record: ResultRecord) -> Iterator[Fact]:
     if record.series is not None:
-        step = numbers_of([record])
+        step = judged_checkpoints([record])
         yield Fact(name="numbers of", value=step, term="series", is_theirs=True)
     judged = optional(record.effect_judged)
     yield Fact(name="judged", value=judged, term="effect")
@@ -66,7 +71,7 @@ def _effect(record: ResultRecord) -> Iterator[Fact]:
         sides = f"{optional(record.effect_size)}, {optional(record.effect_size_attributes)}"
         yield Fact(name="targets, attributes", value=sides, term="sides")
     if record.prediction is not None:
-        yield Fact(name="rates", value=rates_text(record), term="rates")
+        yield Fact(name="rates", value=describe_rates(record), term="rates")
     if record.gap is not None:
         yield Fact(name="gap", value=f"{record.gap:+.4f}{_parts(record)}", term="gap")
     if record.gap_ci_low is not None and record.gap_ci_high is not None:
@@ -88,7 +93,7 @@ def _evidence(record: ResultRecord) -> Iterator[Fact]:
     if record.p_value is None:
         return
     yield Fact(
-        name=f"p, {compared(record)}", value=_told(record.p_value, record.p_method), term="p"
+        name=f"p, {permuted_labels(record)}", value=_told(record.p_value, record.p_method), term="p"
     )
     if record.p_attributes is not None:
         yield Fact(name="p, attributes", value=format_p(record.p_attributes), term="p")
@@ -126,7 +131,7 @@ def _change(record: ResultRecord, change: GrowthRecord | None, name: str) -> Ite
     if change.p_value is None:
         return
     each = {
-        compared(record): change.p_value,
+        permuted_labels(record): change.p_value,
         "attributes": change.p_attributes,
         "Welch's t": change.p_welch,
         "crossed t": change.p_crossed,
@@ -169,7 +174,9 @@ def _trials(record: ResultRecord) -> Iterator[Fact]:
 def _series(record: ResultRecord) -> Iterator[Fact]:
     if record.series is None:
         return
-    yield Fact(name="checkpoints", value=span_text(record.series), term="series", is_theirs=True)
+    yield Fact(
+        name="checkpoints", value=checkpoint_range(record.series), term="series", is_theirs=True
+    )
     judged = "the last one" if record.series.gate == "last" else "all, corrected together"
     yield Fact(name="judged", value=judged, term="series")
     yield Fact(name="limits", value=series_text(record), term="series", is_theirs=True)

@@ -1,4 +1,4 @@
-"""What the numbers of the page mean."""
+"""Define the terms of the page."""
 
 from __future__ import annotations
 

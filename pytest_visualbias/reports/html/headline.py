@@ -1,19 +1,25 @@
-"""The verdict in ten seconds: what failed, by how much, on what evidence, and what to do."""
+"""Summarize the verdict: what failed, by how much, on what evidence, and what to do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.formatting import AXES, deselected, faults, format_count, unit_of
+from pytest_visualbias.reports.formatting import (
+    AXES,
+    collection_errors,
+    count_deselected,
+    format_count,
+    unit_of,
+)
 from pytest_visualbias.reports.html.strips import scale_of, strip
 from pytest_visualbias.reports.html.wording import OUTCOMES, optional, span
 from pytest_visualbias.reports.series_notes import (
-    as_judged,
-    earlier_notes,
+    checkpoint_name,
+    earlier_violation_notes,
     growth_notes,
-    step_of,
-    worst_elsewhere,
+    with_judged_numbers,
+    worst_other_checkpoint,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ TOLD = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Story:
+class FailureSummary:
     """A test that somebody must look at."""
 
     row: Row
@@ -50,8 +56,8 @@ class Headline:
     sentence: str
     notes: tuple[str, ...]
     counts: tuple[tuple[str, int], ...]
-    told: tuple[Story, ...]
-    rest: tuple[Story, ...]
+    told: tuple[FailureSummary, ...]
+    rest: tuple[FailureSummary, ...]
     waived: tuple[Row, ...]
     collection_errors: tuple[str, ...]
 
@@ -60,9 +66,9 @@ def headline_of(report: Report, rows: Sequence[Row]) -> Headline:
     """Return what is said first of a report."""
     names = [row.outcome for row in rows]
     counts = {name: names.count(name) for name in OUTCOMES if name in names}
-    errors = tuple(faults(report))
+    errors = tuple(collection_errors(report))
     state = _state(report, counts, errors)
-    stories = _stories(rows)
+    stories = _failure_summaries(rows)
     return Headline(
         state=state,
         sentence=_sentence(state, counts, errors),
@@ -75,26 +81,30 @@ def headline_of(report: Report, rows: Sequence[Row]) -> Headline:
     )
 
 
-def _stories(rows: Sequence[Row]) -> list[Story]:
+def _failure_summaries(rows: Sequence[Row]) -> list[FailureSummary]:
     """Return a story for each test and model that is not as it should be, the worst first."""
     amiss = [row for row in rows if row.outcome in (*FAILED, "inconclusive")]
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in sorted(amiss, key=lambda row: (row.order, -_ratio(row))):
         record = row.record
         groups.setdefault((record.spec, record.model, record.test), []).append(row)
-    return [_story(first, others) for first, *others in groups.values()]
+    return [_failure_summary(first, others) for first, *others in groups.values()]
 
 
-def _story(first: Row, others: Sequence[Row]) -> Story:
-    judged, worst = as_judged(first.record), worst_elsewhere(first.record)
+def _failure_summary(first: Row, others: Sequence[Row]) -> FailureSummary:
+    judged, worst = with_judged_numbers(first.record), worst_other_checkpoint(first.record)
     record, series = judged, judged.series
     # Of a run that is judged whole, the verdict may be about another checkpoint than the last.
-    at = f" at {step_of(series, worst)}, the worst of those judged," if series and worst else ""
+    at = (
+        f" at {checkpoint_name(series, worst)}, the worst of those judged,"
+        if series and worst
+        else ""
+    )
     scale = scale_of([record])
     drawn = strip(scale, record) if record.effect_judged is not None else None
     missed = "not reached" if record.control == "positive" else "exceeded"
     shaded = f", and shaded where the limit is {missed}" if drawn and drawn.bands else ""
-    return Story(
+    return FailureSummary(
         row=first,
         also=tuple(others),
         strip=drawn,
@@ -106,7 +116,7 @@ def _story(first: Row, others: Sequence[Row]) -> Story:
 
 def _ratio(row: Row) -> float:
     """Return how many times its limit an effect or a growth is, the larger of them."""
-    record, limits = as_judged(row.record), row.record.limits
+    record, limits = with_judged_numbers(row.record), row.record.limits
     values = {
         "max_effect": record.effect_judged,
         "max_gap": record.gap,
@@ -161,7 +171,7 @@ def _are(count: int) -> str:
 def _notes(report: Report, state: str, counts: Mapping[str, int]) -> Iterator[str]:
     summary = report.summary
     is_failed = any(counts.get(name) for name in FAILED)
-    unread = len(faults(report))
+    unread = len(collection_errors(report))
     if unread and is_failed:
         yield f"{format_count(unread, 'spec')} could not be read."
     if is_failed and (open_ones := counts.get("inconclusive", 0)):
@@ -172,9 +182,9 @@ def _notes(report: Report, state: str, counts: Mapping[str, int]) -> Iterator[st
         and report.environment.get("strict") is True
     ):
         yield "This run is strict: what is inconclusive fails, too."
-    yield from (f"{note}." for note in earlier_notes(report.results))
+    yield from (f"{note}." for note in earlier_violation_notes(report.results))
     yield from (f"{note[0].upper()}{note[1:]}." for note in growth_notes(report.results))
-    if left_out := deselected(report):
+    if left_out := count_deselected(report):
         yield f"{format_count(left_out, 'result')} deselected: not in this report."
     status = summary.get("exit_status")
     if status not in (None, 0, 5) and not (is_failed or unread or counts.get("inconclusive")):

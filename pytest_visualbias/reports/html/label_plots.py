@@ -1,4 +1,4 @@
-"""What the models of each label show, so that one sees whether larger models are more biased."""
+"""Plot effects and growth of models by label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effects over the depth of a network, before and after."""
+"""Chart effects over the layers of a network, before and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page, put together."""
+"""Assemble the HTML page."""
 
 from __future__ import annotations
 

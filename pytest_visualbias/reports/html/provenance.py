@@ -1,4 +1,4 @@
-"""What exactly was measured, with what, and by whom it can be found again."""
+"""List the versions, models, specs and images behind a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of results: a row for each, and what it can be filtered and sorted by."""
+"""Build the rows, columns and filters of the result table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pytest_visualbias.reports.formatting import label
 from pytest_visualbias.reports.html.details import details
 from pytest_visualbias.reports.html.series_curves import series_curve
 from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional, span
-from pytest_visualbias.reports.image_examples import carriers, is_exact
+from pytest_visualbias.reports.image_examples import influential_images, is_exact
 from pytest_visualbias.reports.sentences import sign_text
-from pytest_visualbias.reports.series_notes import shown_step
+from pytest_visualbias.reports.series_notes import shown_checkpoint
 from pytest_visualbias.results import format_effect, format_p
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) ->
         advice=advice(record),
         groups=tuple(details(record)),
         sets=tuple(record.sets.items()),
-        influences=tuple(carriers(record, NAMED)),
+        influences=tuple(influential_images(record, NAMED)),
         is_exact=is_exact(record),
         course=series_curve(record),
-        step=shown_step(record),
+        step=shown_checkpoint(record),
     )
 
 

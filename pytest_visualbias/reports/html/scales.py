@@ -1,4 +1,4 @@
-"""From numbers to places on an axis."""
+"""Map numbers to positions on an axis."""
 
 from __future__ import annotations
 

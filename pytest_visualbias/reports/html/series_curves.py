@@ -1,4 +1,4 @@
-"""The effect of one test over the checkpoints of a training run."""
+"""Chart the effect of one test over the checkpoints of a training run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from pytest_visualbias.reports.html.curves import (
 )
 from pytest_visualbias.reports.html.scales import Scale, Tick, around
 from pytest_visualbias.reports.html.wording import optional, span
-from pytest_visualbias.reports.series_notes import before_of, places_of, series_text, span_text
+from pytest_visualbias.reports.series_notes import (
+    axis_positions,
+    checkpoint_range,
+    growth_reference,
+    series_text,
+)
 from pytest_visualbias.results import format_p
 
 if TYPE_CHECKING:
@@ -35,12 +40,12 @@ def series_curve(record: ResultRecord) -> Chart | None:
     series = record.series
     if series is None or all(point.effect_judged is None for point in series.points):
         return None
-    places = places_of(series)
+    places = axis_positions(series)
     x = across(_around_places(places))
     ends = [
         end for point in series.points for end in (point.effect_judged, point.ci_low, point.ci_high)
     ]
-    before, limits = before_of(record), limits_of(record)
+    before, limits = growth_reference(record), limits_of(record)
     known = [value for value in ends if value is not None]
     values = [*known, *limits, *([] if before is None else [before[1]])]
     y = upwards(around(values, least=0.1))
@@ -51,7 +56,7 @@ def series_curve(record: ResultRecord) -> Chart | None:
         lines.append(Line(name=name, hue=1, is_dashed=True, paths=level))
     return Chart(
         title=(record.spec, record.test, record.model, record.layer),
-        about=f"Effect over {span_text(series)}: {series_text(record)}.",
+        about=f"Effect over {checkpoint_range(series)}: {series_text(record)}.",
         x_name=series.axis,
         y_name=AXES[unit_of(record)],
         x_ticks=tuple(_names(series, places, x)),

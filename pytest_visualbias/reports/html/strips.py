@@ -1,4 +1,4 @@
-"""Effects on a line each: forest and dumbbell plots."""
+"""Draw forest and dumbbell plots of effects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.reports.formatting import AXES, judged_limit, label, limits_of, unit_of
 from pytest_visualbias.reports.html.scales import Scale, around
 from pytest_visualbias.reports.html.wording import optional, span
-from pytest_visualbias.reports.series_notes import numbers_of
+from pytest_visualbias.reports.series_notes import judged_checkpoints
 from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _panel(
         layer=first.layer,
         base=first.growth.base if base and first.growth is not None else None,
         role=first.role if len({record.role for _, record in group}) == 1 else "gated",
-        step=numbers_of([record for _, record in group]),
+        step=judged_checkpoints([record for _, record in group]),
         of=AXES[unit_of(first)],
         bad=sum(record.outcome in BAD for _, record in group),
         is_open=False,

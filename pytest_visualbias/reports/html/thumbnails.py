@@ -1,4 +1,4 @@
-"""Small versions of stimuli, each in the page once."""
+"""Make thumbnails of stimuli, each once per page."""
 
 from __future__ import annotations
 

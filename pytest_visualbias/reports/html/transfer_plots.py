@@ -1,4 +1,4 @@
-"""Effects after against effects before, a point for each test."""
+"""Chart effects after against before, one point per test."""
 
 from __future__ import annotations
 

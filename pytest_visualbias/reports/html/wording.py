@@ -1,11 +1,11 @@
-"""What the page says of a result: its outcome, its numbers, and what to do next."""
+"""Word the outcome, numbers and advice of a result for the page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.sentences import is_acceptable, nouns
-from pytest_visualbias.reports.series_notes import failing_checkpoints
+from pytest_visualbias.reports.series_notes import failing_checkpoint_hint
 from pytest_visualbias.results import format_effect
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _after_failing(record: ResultRecord) -> str:
     if record.accept is not None:
         return "Edit the waiver in the spec as the sentence says."
     waived = _WAIVER if is_acceptable(record) else "."
-    if alone := failing_checkpoints(record):
+    if alone := failing_checkpoint_hint(record):
         return f"{alone[0].upper()}{alone[1:]}. Then mend the data or the training{waived}"
     if any(violation.kind in ("growth", "shift") for violation in record.violations):
         return (
