@@ -117,7 +117,7 @@ class TestInfo:
         (here / "cache" / MEMO).write_text("x" * 2500)
         assert said(capsys, "info", "--cache=cache").splitlines() == [
             "cache in cache",
-            "3 keys, each a network at a layer or results of tests",
+            "3 keys, each a network at a layer",
             "7 images",
             f"3 files, {3 * size / 1000:.1f} kB",
             "used between 2026-01-03 12:30 and 2026-01-20 12:30",
@@ -127,7 +127,7 @@ class TestInfo:
     def test_an_empty_cache_holds_nothing(self, here: Path, capsys: Output) -> None:
         assert said(capsys, "info", "--cache=.").splitlines() == [
             "cache in .",
-            "0 keys, each a network at a layer or results of tests",
+            "0 keys, each a network at a layer",
             "0 images",
             "0 files, 0 B",
             "digests of files: 0 B",
@@ -142,7 +142,7 @@ class TestInfo:
         part.write_text("half")
         os.utime(part, (0, 0))
         lines = said(capsys, "info", "--cache=.").splitlines()
-        assert lines[1] == "1 key, each a network at a layer or results of tests"
+        assert lines[1] == "1 key, each a network at a layer"
         assert lines[-2:] == [
             f"to prune: 1 key of older versions, {size / 1000:.1f} kB",
             "to prune: 1 leftover of killed runs, 4 B",
@@ -233,7 +233,5 @@ def test_what_is_piped_is_the_same_text(here: Path) -> None:
     command = [sys.executable, "-m", "pytest_visualbias", "cache", "info", "--cache=."]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(
-        "cache in .\n1 key, each a network at a layer or results of tests\n3 images\n"
-    )
+    assert done.stdout.startswith("cache in .\n1 key, each a network at a layer\n3 images\n")
     assert "\x1b" not in done.stdout

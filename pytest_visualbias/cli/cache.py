@@ -36,7 +36,7 @@ def shared_cache_lines(shared: SharedCache) -> Iterator[str]:
     """Yield the contents of a cache at a URL; image counts would need every file."""
     keys, leftovers = shared.survey()
     yield f"cache at {shared.url}"
-    yield f"{format_count(len(keys), 'key')}, each a network at a layer or results of tests"
+    yield f"{format_count(len(keys), 'key')}, each a network at a layer"
     files = sum(len(key.files) for key in keys)
     yield f"{format_count(files, 'file')}, {format_size(sum(key.size for key in keys))}"
     if keys:
@@ -185,7 +185,7 @@ def _info_lines(cache_contents: CacheContents) -> Iterator[str]:
     keys = [key for key in cache_contents.keys if not key.is_outdated]
     outdated = [key for key in cache_contents.keys if key.is_outdated]
     files = sum(len(key.files) for key in keys)
-    yield f"{format_count(len(keys), 'key')}, each a network at a layer or results of tests"
+    yield f"{format_count(len(keys), 'key')}, each a network at a layer"
     yield f"{format_count(count_images(keys), 'image')}"
     yield f"{format_count(files, 'file')}, {_sum(keys)}"
     if keys:

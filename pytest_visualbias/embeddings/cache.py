@@ -226,7 +226,6 @@ def write_whole(path: Path, content: bytes) -> None:
 
 VECTORS = re.compile(r"([0-9a-f]{64})\.safetensors")
 OURS = re.compile(r"(\d+)/([0-9a-f]{64})/(?:[0-9a-f]{64}\.safetensors|numbers\.json)(\.\w+\.part)?")
-NUMBERS = "numbers.json"
 THREADS = 8
 
 # Runs write what they have every half a minute, which is far less.
@@ -303,23 +302,6 @@ class SharedCache:
             for path in own:
                 if path.name not in texts:
                     self.push(key, path)
-
-    def pull_numbers(self, key: str, folder: Path) -> None:
-        """Bring the results of a family of tests, if they are there; a fault costs time only."""
-        with contextlib.suppress(StorageError, _NullContext, OSError):
-            self._once("read", lambda: self._numbers(key, folder))
-
-    def _numbers(self, key: str, folder: Path) -> None:
-        store = self._store()
-        try:
-            entry = store.entry(f"{self._at(key, folder)}/{NUMBERS}")
-        except StorageError as error:
-            if error.is_missing:
-                raise _NullContext from None
-            raise
-        if (entry.size or 0) <= LARGEST:
-            _make(folder)
-            store.fetch(entry, folder / NUMBERS)
 
     def push(self, key: str, path: Path) -> None:
         """Put a file of a key there."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KEY = re.compile(r"[0-9a-f]{64}")
 LOCK = re.compile(rf"{KEY.pattern}\.lock")
 FORMATS = re.compile(r"[0-9]+")
-VECTORS, NUMBERS, PART = ".safetensors", "numbers.json", ".part"
+VECTORS, PART = ".safetensors", ".part"
 DAY = 86_400.0
 UNREADABLE = (KeyError, OSError, TypeError, ValueError, safetensors.SafetensorError)
 
@@ -143,7 +143,7 @@ def _kept(entries: Mapping[Path, os.stat_result]) -> dict[Path, int]:
     return {
         path: entry.st_size
         for path, entry in entries.items()
-        if (path.suffix == VECTORS or path.name == NUMBERS) and stat.S_ISREG(entry.st_mode)
+        if path.suffix == VECTORS and stat.S_ISREG(entry.st_mode)
     }
 
 

@@ -6,21 +6,20 @@ import contextlib
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.evaluation.controls import (
-    apply_control_failures,
+    apply_controls,
     failed_before,
     failed_when_recorded,
-    untrained_models,
-    with_excess,
 )
 from pytest_visualbias.evaluation.decision_rules import declared_family, interval_count
 from pytest_visualbias.evaluation.growth_references import reference_models, reference_name
 from pytest_visualbias.evaluation.judging import JudgedTest, judge_test, waiver_for
-from pytest_visualbias.evaluation.measure_tests import measure_test
-from pytest_visualbias.evaluation.scoring import ResultCache
+from pytest_visualbias.evaluation.measure_tests import measure_test, untrained_models
+from pytest_visualbias.evaluation.measurement import MeasurementContext
 from pytest_visualbias.evaluation.verdict import CorrectedP
 from pytest_visualbias.spec.effective_settings import gated_layers_of, judged_tests, model_points
 from pytest_visualbias.statistics.evidence import Evidence
@@ -30,10 +29,11 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Hashable, Mapping, Sequence
 
-    from pytest_visualbias.embeddings.cache import EmbeddingCache
-    from pytest_visualbias.evaluation.growth_references import GrowthReferences
-    from pytest_visualbias.evaluation.measurement import EmbeddedModel, Measurement
-    from pytest_visualbias.evaluation.verdict import Verdict
+    from pytest_visualbias.evaluation.measurement import (
+        EmbeddedModel,
+        GrowthReferences,
+        Measurement,
+    )
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
 
@@ -46,13 +46,13 @@ def corrected_p(
     members: Sequence[tuple[P, str, str]],
 ) -> dict[P, dict[tuple[str, str], float]]:
     """Correct the p-values of a family."""
-    results = [getattr(numbers[place][name], what) for place, name, what in members]
+    results = [getattr(numbers[place][name], change) for place, name, change in members]
     raw = [result.p_verdict if isinstance(result, Evidence) else 1.0 for result in results]
-    found: dict[P, dict[tuple[str, str], float]] = {place: {} for place in numbers}
+    corrected: dict[P, dict[tuple[str, str], float]] = {place: {} for place in numbers}
     adjusted = adjust(raw, spec.settings.correction)
-    for (place, name, what), p in zip(members, adjusted, strict=True):
-        found[place][name, what] = p
-    return found
+    for (place, name, change), p in zip(members, adjusted, strict=True):
+        corrected[place][name, change] = p
+    return corrected
 
 
 # What a verdict says besides where its numbers are about to be recorded.
@@ -72,60 +72,72 @@ class JudgedFamily:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FamilyContext:
-    """Where tests are made: a layer of a model."""
+    """A layer of a model, whose tests are judged."""
 
     file: SpecFile
     model: str
     layer: str
-    earlier: GrowthReferences
-    memo: ResultCache
+    references: GrowthReferences
     checkpoints: int = 1
 
+    def of(self, model: EmbeddedModel) -> MeasurementContext:
+        """Return the context in which the tests of an embedded model are measured."""
+        return MeasurementContext(
+            file=self.file, model=model, layer=self.layer, references=self.references
+        )
 
-def families(
+
+def judge_model(
     file: SpecFile,
-    subject: EmbeddedModel,
-    earlier: GrowthReferences,
+    model: EmbeddedModel,
+    references: GrowthReferences,
     *,
     today: dt.date,
     threads: int = 1,
-    cache: EmbeddingCache | None = None,
 ) -> dict[str, JudgedFamily]:
-    """Test and judge everything that a spec declares for a model."""
-    places = []
-    for point in model_points(file.spec, {}):
-        memo = ResultCache.inside(cache, spec=file.file, model=subject.name, layer=point.name)
-        places.append(
-            FamilyContext(
-                file=file, model=subject.name, layer=point.name, earlier=earlier, memo=memo
-            )
-        )
-    numbers = {place.layer: measure_family(place, subject, threads) for place in places}
-    members = declared_family(file.spec, subject.name)
-    corrected = corrected_p(file.spec, numbers, members)
-    found = {}
-    for place in places:
-        layer = place.layer
-        results = judge_family(place, numbers[layer], corrected[layer], today=today)
-        found[layer] = JudgedFamily(results=results, size=len(members))
-        place.memo.save()
-    return found
+    """Measure every test of a model at every layer, correct all p-values together, and judge."""
+    contexts = [
+        FamilyContext(file=file, model=model.name, layer=point.name, references=references)
+        for point in model_points(file.spec, {})
+    ]
+    measured = {context.layer: measure_tests(context.of(model), threads) for context in contexts}
+    members = declared_family(file.spec, model.name)
+    corrected = corrected_p(file.spec, measured, members)
+    families = {}
+    for context in contexts:
+        layer = context.layer
+        results = judge_tests(context, measured[layer], corrected[layer], today=today)
+        families[layer] = JudgedFamily(results=results, size=len(members))
+    return families
 
 
-def judge_family(
-    place: FamilyContext,
-    numbers: Mapping[str, Measurement],
+def measure_tests(context: MeasurementContext, threads: int) -> dict[str, Measurement]:
+    """Measure all tests at a layer; what takes long there, sorting and adding, frees threads."""
+    spec, model = context.spec, context.model.name
+    tests = judged_tests(spec, context.layer)
+    references = reference_models(spec, model, tests, context.references.baseline)
+    for name in sorted(references | untrained_models(spec, model)):
+        with contextlib.suppress(VisualBiasError):  # reported by the tests that need it
+            context.references.models(name)  # embedded here, by one thread
+    with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
+        measurements = pool.map(partial(measure_test, context), tests)
+        return dict(zip((test.name for test in tests), measurements, strict=True))
+
+
+def judge_tests(
+    context: FamilyContext,
+    measured: Mapping[str, Measurement],
     corrected: Mapping[tuple[str, str], float],
     *,
     today: dt.date,
 ) -> tuple[JudgedTest, ...]:
-    """Judge every test by its corrected p, and then by what the positive controls show."""
-    spec, model, earlier = place.file.spec, place.model, place.earlier
+    """Judge every test by its corrected p-values, and then by what the positive controls show."""
+    spec, model = context.file.spec, context.model
     is_corrected = spec.settings.correction != "none"
-    intervals = place.checkpoints * interval_count(spec, model) if is_corrected else 1
+    intervals = context.checkpoints * interval_count(spec, model) if is_corrected else 1
     results = []
-    for test in judged_tests(spec, place.layer):
-        found = numbers[test.name]
+    for test in judged_tests(spec, context.layer):
+        measurement = measured[test.name]
         p = CorrectedP(
             effect=corrected.get((test.name, "effect")),
             growth=corrected.get((test.name, "growth")),
@@ -133,57 +145,29 @@ def judge_family(
             excess=corrected.get((test.name, "excess")),
             intervals=intervals,
         )
-        waiver = waiver_for(spec, model, test, place.layer, today)
-        verdict = judge_test(spec, model, test, found, waiver, p)
-        if verdict.outcome == "pass" and place.layer not in gated_layers_of(spec, test):
-            notes = (f"the layer '{place.layer}' is not gated, reported only",)
+        waiver = waiver_for(spec, model, test, context.layer, today)
+        verdict = judge_test(spec, model, test, measurement, waiver, p)
+        if verdict.outcome == "pass" and context.layer not in gated_layers_of(spec, test):
+            notes = (f"the layer '{context.layer}' is not gated, reported only",)
             verdict = dataclasses.replace(verdict, notes=notes)
-        judged = JudgedTest(
-            test=test,
-            numbers=found,
-            verdict=_marked(verdict, found),
-            base=reference_name(spec, model, test, earlier.baseline),
-            accept=waiver.accept if waiver is not None else None,
-            p=p,
+        if measurement.is_recorded and verdict.outcome != "error":
+            verdict = dataclasses.replace(verdict, notes=(*verdict.notes, RECORDED))
+        results.append(
+            JudgedTest(
+                test=test,
+                numbers=measurement,
+                verdict=verdict,
+                base=reference_name(spec, model, test, context.references.baseline),
+                accept=waiver.accept if waiver is not None else None,
+                p=p,
+            )
         )
-        results.append(judged)
-    failed = [
-        result.test
-        for result in results
-        if result.test.is_positive and result.verdict.outcome != "pass"
-    ]
-    before = [
-        *failed_before(place.file, model, place.layer, earlier, place.memo),
-        *failed_when_recorded(spec, results),
-    ]
-    return tuple(apply_control_failures(one, failed, before) for one in results)
-
-
-def measure_family(
-    place: FamilyContext, subject: EmbeddedModel, threads: int
-) -> dict[str, Measurement]:
-    """Compute all tests; what takes long there, sorting and adding, lets other threads run."""
-    file, layer, earlier, memo = place.file, place.layer, place.earlier, place.memo
-    spec = file.spec
-    tests = judged_tests(spec, layer)
-    needed = reference_models(spec, subject.name, tests, earlier.baseline)
-    for name in sorted(needed | untrained_models(file, subject)):
-        with contextlib.suppress(VisualBiasError):  # said by the tests that need it
-            earlier.models(name)  # measured here, by one thread
-    with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
-        found = pool.map(
-            lambda test: with_excess(
-                *(file, subject, test, layer, earlier.models),
-                measure_test(file, subject, test, layer, earlier, memo),
-                memo,
-            ),
-            tests,
-        )
-        return {test.name: one for test, one in zip(tests, found, strict=True)}
-
-
-def _marked(verdict: Verdict, measurement: Measurement) -> Verdict:
-    """Return a verdict that says where its numbers are about to be recorded."""
-    if not measurement.is_recorded or verdict.outcome == "error":
-        return verdict
-    return dataclasses.replace(verdict, notes=(*verdict.notes, RECORDED))
+    if not any(test.is_positive for test in spec.tests):
+        return tuple(results)
+    return apply_controls(
+        results,
+        [
+            *failed_before(context.file, model, context.layer, context.references),
+            *failed_when_recorded(spec, results),
+        ],
+    )

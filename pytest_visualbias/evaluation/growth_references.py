@@ -35,64 +35,67 @@ from pytest_visualbias.statistics.classifier_gap import OutcomeScores
 from pytest_visualbias.statistics.scores import GrowthBasis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_visualbias.evaluation.baseline.entry import Unlike
     from pytest_visualbias.evaluation.baseline.sources import Baseline
-    from pytest_visualbias.evaluation.classifier_scoring import TargetClass
-    from pytest_visualbias.evaluation.measurement import EmbeddedModel, Measurement
+    from pytest_visualbias.evaluation.measurement import (
+        Measurement,
+        MeasurementContext,
+        ScoredTest,
+    )
     from pytest_visualbias.evaluation.scoring import AnyScores
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
-    from pytest_visualbias.stimuli.resolve import StimulusSet
 
 READ = (LOGITS, PROBABILITIES)
 
 
 def differences(
-    before: EmbeddedModel,
-    after: EmbeddedModel,
-    layer: str,
-    earlier: Mapping[str, StimulusSet],
-    later: Mapping[str, StimulusSet],
+    before: MeasurementContext,
+    after: MeasurementContext,
+    test: BiasTest,
+    earlier: ScoredTest,
+    later: Measurement,
 ) -> Iterator[Difference]:
-    """Yield in what two measurements differ, such as stimuli, read-out and preprocessing."""
-    for role, stimuli in later.items():
-        if earlier[role].digest != stimuli.digest:
-            sizes = f"{len(earlier[role])} and {len(stimuli)} images"
+    """Yield what makes two measurements of a test incomparable, and what a spec may declare."""
+    for role, stimuli in later.sets.items():
+        if earlier.sets[role].digest != stimuli.digest:
+            sizes = f"{len(earlier.sets[role])} and {len(stimuli)} images"
             text = f"stimuli of {role} ('{stimuli.concept}': {sizes})"
             yield Difference(name="stimuli", text=text, is_declarable=False)
-    yield from _read_outs(before, after, layer)
-    one, other = (
-        next(point.pooling for point in subject.measured.points if point.name == layer)
-        for subject in (before, after)
-    )
-    if one != other:
-        yield Difference(name="pooling", text=f"pooling ({one} and {other})")
-    bits = [subject.measured.trials[0].precision for subject in (before, after)]
+    yield from _read_outs(before, after)
+    yield from _preparations(before, after)
+    yield from _lengths(before, after, test)
+    yield from _classes(earlier, later)
+
+
+def _preparations(before: MeasurementContext, after: MeasurementContext) -> Iterator[Difference]:
+    """Yield differences in pooling, precision and preprocessing."""
+    old, new = before.point.pooling, after.point.pooling
+    if old != new:
+        yield Difference(name="pooling", text=f"pooling ({old} and {new})")
+    bits = [context.model.measured.trials[0].precision for context in (before, after)]
     is_known = OWN_PRECISION not in bits
     # Stored vectors have none of their own.
     if "" not in bits and (bits[0] != bits[1] or not is_known):
         text = f"precision ({bits[0]} and {bits[1]})"
         yield Difference(name="precision", text=text, is_known=is_known)
-    ours, theirs = (
-        subject.measured.trials[0].tables[layer].preprocessing for subject in (before, after)
-    )
-    for key in sorted(ours.keys() | theirs.keys()):
-        if ours.get(key) != theirs.get(key):
+    first, second = (context.tables[0].preprocessing for context in (before, after))
+    for key in sorted(first.keys() | second.keys()):
+        if first.get(key) != second.get(key):
             name = f"preprocessing.{key}"
-            yield Difference(name=name, text=f"{name} ({ours.get(key)} and {theirs.get(key)})")
+            yield Difference(name=name, text=f"{name} ({first.get(key)} and {second.get(key)})")
 
 
-def _read_outs(before: EmbeddedModel, after: EmbeddedModel, layer: str) -> Iterator[Difference]:
+def _read_outs(before: MeasurementContext, after: MeasurementContext) -> Iterator[Difference]:
     """Yield that `pooled` was read at another place, as far as networks say where it is."""
-    points = [next(p for p in one.measured.points if p.name == layer) for one in (before, after)]
-    if any(point.module != POOLED for point in points):
+    if any(context.point.module != POOLED for context in (before, after)):
         return
-    trials = [subject.measured.trials[0] for subject in (before, after)]
-    old, new = (one.read_at(point) for one, point in zip(trials, points, strict=True))
+    trials = [context.model.measured.trials[0] for context in (before, after)]
+    old, new = trials[0].read_at(before.point), trials[1].read_at(after.point)
     is_alike = len({trial.facts.get("source") for trial in trials}) == 1
     if "" in (old.side, new.side):
         return
@@ -105,36 +108,33 @@ def _read_outs(before: EmbeddedModel, after: EmbeddedModel, layer: str) -> Itera
         yield Difference(name="read_out", text=text, remedy=remedy)
 
 
-def classes(
-    before: AnyScores, after: AnyScores, asked: tuple[TargetClass | None, TargetClass | None]
-) -> Iterator[Difference]:
+def _classes(earlier: ScoredTest, later: Measurement) -> Iterator[Difference]:
     """Yield that two classifiers are not of the same classes: one index means two of them."""
+    before, after = earlier.mean, later.scores
     if not isinstance(before, OutcomeScores) or not isinstance(after, OutcomeScores):
         return
     if before.classes != after.classes:
         text = f"number of classes ({before.classes} and {after.classes})"
         yield Difference(name="classes", text=text, is_declarable=False)
-    old, new = asked
+    old, new = earlier.asked, later.asked
     if old is not None and new is not None and old.name and new.name and old.name != new.name:
         text = f"class {new.index} ('{old.name}' and '{new.name}')"
         yield Difference(name="classes", text=text, is_declarable=False)
 
 
-def lengths(
-    before: EmbeddedModel, after: EmbeddedModel, test: BiasTest, layer: str
+def _lengths(
+    before: MeasurementContext, after: MeasurementContext, test: BiasTest
 ) -> Iterator[Difference]:
     """Yield that two models have vectors of other lengths."""
-    trials = [subject.measured.trials[0] for subject in (before, after)]
-    pooling = next(point.pooling for point in after.measured.points if point.name == layer)
     # Of predictions, the number of classes has to agree. Large maps are kept as other vectors.
-    if test.prediction is not None or pooling == "flatten":
+    if test.prediction is not None or after.point.pooling == "flatten":
         return
     # Of any image: those of stored vectors are not those of files.
-    old, new = (next(iter(trial.tables[layer].vectors.values())).size for trial in trials)
+    old, new = (next(iter(one.tables[0].vectors.values())).size for one in (before, after))
     if old != new:
         text = f"dimension: the length of their vectors ({old} and {new})"
         remedy = ALIKE
-        if not any(point.module in READ for point in after.measured.points if point.name == layer):
+        if after.point.module not in READ:
             remedy = "compare networks of one architecture, or name a layer for each"
         yield Difference(name="dimension", text=text, remedy=remedy)
 
@@ -159,14 +159,6 @@ def undeclared(found: Iterable[Difference], declared: Iterable[str]) -> str | No
 
 # What a report calls it where it names a model otherwise.
 BASELINE = "baseline"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class GrowthReferences:
-    """What growth may be measured from."""
-
-    models: Callable[[str], EmbeddedModel]
-    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -235,24 +227,21 @@ def basis_by_identity(test: BiasTest, numbers: Measurement) -> BasisRecord | Non
     )
 
 
-def live_entry(
-    subject: EmbeddedModel, test: BiasTest, layer: str, numbers: Measurement
-) -> BaselineEntry:
+def live_entry(context: MeasurementContext, test: BiasTest, numbers: Measurement) -> BaselineEntry:
     """Return what a record of a test's numbers holds."""
     assert numbers.effect is not None  # noqa: S101 - for the type checker
-    point = next(point for point in subject.measured.points if point.name == layer)
-    trials = subject.measured.trials
+    point, trials = context.point, context.model.measured.trials
     return BaselineEntry(
         kind=test.kind,
         module=point.module,
         pooling=point.pooling,
-        preprocessing=plain(trials[0].tables[layer].preprocessing),
+        preprocessing=plain(context.tables[0].preprocessing),
         precision=trials[0].precision,
         stimuli={
             role: Stimuli.of(stimulus.identity for stimulus in stimuli.stimuli)
             for role, stimuli in numbers.sets.items()
         },
-        fingerprints=[trial.fingerprint for trial in trials],
+        fingerprints=context.model.fingerprints,
         effect_size=numbers.effect.effect_size,
         effect_size_attributes=getattr(numbers.effect, "effect_size_attributes", None),
         effect_judged=numbers.effect.effect_judged,
@@ -265,31 +254,27 @@ def live_entry(
 
 
 def recorded_scores(
-    baseline: Baseline,
-    subject: EmbeddedModel,
-    test: BiasTest,
-    layer: str,
-    numbers: Measurement,
-    differs: Iterable[str],
+    baseline: Baseline, context: MeasurementContext, test: BiasTest, numbers: Measurement
 ) -> RecordedScores:
     """Return the scores that were recorded of a test, in the order of its images now."""
-    key = entry_key(subject.name, test.name, layer)
+    model = context.model.name
+    key = entry_key(model, test.name, context.layer)
     entry = baseline.entry(key)
     if entry is None:
-        return RecordedScores(missing=missing_entry(baseline, subject.name, key))
-    live = live_entry(subject, test, layer, numbers)
-    unlike = difference(entry, live, differs)
+        return RecordedScores(missing=missing_entry(baseline, model, key))
+    live = live_entry(context, test, numbers)
+    unlike = difference(entry, live, context.spec.settings.differs)
     if unlike:
-        return RecordedScores(stale=stale_entry(baseline, subject.name, key, unlike))
+        return RecordedScores(stale=stale_entry(baseline, model, key, unlike))
     if entry.lacks_basis(live):
         text = (
             f"'{key}' in {baseline.shown} was recorded by an older version, without the effect "
-            f"without each image; {baseline.remedy('update', subject.name)}"
+            f"without each image; {baseline.remedy('update', model)}"
         )
         return RecordedScores(stale=text)
     lacking = (
         f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
-        f"{baseline.remedy('update', subject.name)}"
+        f"{baseline.remedy('update', model)}"
     )
     if not entry.has_basis_like(live):
         raise BaselineError(lacking)
@@ -301,7 +286,7 @@ def recorded_scores(
         raise BaselineError(
             f"the scores of '{key}' in {baseline.shown} do not give the effect that stands beside "
             "them, as after a bad merge",
-            f"restore the file, or {baseline.remedy('update', subject.name)}",
+            f"restore the file, or {baseline.remedy('update', model)}",
         )
     return RecordedScores(scores=scores)
 

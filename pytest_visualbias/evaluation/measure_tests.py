@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,17 +21,15 @@ from pytest_visualbias.evaluation.classifier_scoring import prediction_rows, tar
 from pytest_visualbias.evaluation.decision_rules import effective_settings
 from pytest_visualbias.evaluation.growth_references import (
     BASELINE,
-    classes,
     differences,
     growth_reference,
-    lengths,
     live_entry,
     recorded_scores,
     undeclared,
 )
-from pytest_visualbias.evaluation.measurement import EmbeddedModel, Measurement, ScoredTest
-from pytest_visualbias.evaluation.scoring import scoring_method, with_cache
-from pytest_visualbias.spec.effective_settings import is_gated
+from pytest_visualbias.evaluation.measurement import Measurement, ScoredTest
+from pytest_visualbias.evaluation.scoring import scoring_method
+from pytest_visualbias.spec.effective_settings import excess_base, is_gated, is_random
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeScores
 from pytest_visualbias.stimuli.concept_checks import group_stimuli
@@ -41,103 +39,87 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_visualbias.evaluation.baseline.sources import Baseline
-    from pytest_visualbias.evaluation.growth_references import GrowthReferences
-    from pytest_visualbias.evaluation.scoring import AnyScores, ResultCache, ScoringMethod
-    from pytest_visualbias.spec.parser import SpecFile
+    from pytest_visualbias.evaluation.measurement import EmbeddedModel, MeasurementContext
+    from pytest_visualbias.evaluation.scoring import AnyScores
+    from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
 
-def measure_test(
-    file: SpecFile,
-    subject: EmbeddedModel,
-    test: BiasTest,
-    layer: str,
-    earlier: GrowthReferences,
-    memo: ResultCache,
-) -> Measurement:
-    """Compute one test of a model at a layer."""
+def measure_test(context: MeasurementContext, test: BiasTest) -> Measurement:
+    """Measure the effect of a test, then its growth and its excess if it has them."""
     try:
-        found = _effect(file, test, score_test(file, subject, test, layer), memo)
+        measurement = _measure_effect(context, test)
     except VisualBiasError as error:
-        return Measurement(sets={}, problem=printable(_placed(file, subject, error)))
-    found = _marked(file, subject, test, layer, earlier.baseline, found)
-    source = growth_reference(file.spec, subject.name, test, earlier.baseline)
-    if source is None:
-        return found
-    try:
-        if isinstance(source, str):
-            before = earlier.models(source)
-            return _with_growth(file, subject, before, test, layer, found, memo)
-        return _since_record(file, subject, source, test, layer, found, memo)
-    except VisualBiasError as error:
-        if not test.limits.on_growth:
-            return found
-        what = f"'{source}'" if isinstance(source, str) else f"the {BASELINE}"
-        return Measurement(sets=found.sets, problem=printable(f"no growth since {what}: {error}"))
+        return Measurement(sets={}, problem=printable(_with_place(context, error)))
+    baseline = context.references.baseline
+    if baseline is not None and is_gated(context.spec, context.model.name, test):
+        entry = live_entry(context, test, measurement)
+        key = entry_key(context.model.name, test.name, context.layer)
+        is_recorded = baseline.records(key, entry)
+        measurement = dataclasses.replace(measurement, is_recorded=is_recorded)
+    source = growth_reference(context.spec, context.model.name, test, baseline)
+    if source is not None:
+        measurement = _add_growth(context, test, measurement, source)
+    untrained = excess_base(context.spec, test)
+    if untrained is not None and not is_random(context.spec.models[context.model.name]):
+        measurement = _add_excess(context, test, measurement, untrained)
+    return measurement
 
 
-def _placed(file: SpecFile, subject: EmbeddedModel, error: VisualBiasError) -> str:
-    """Say what is wrong; of a model, at its line."""
-    if not isinstance(error, EncoderError):
-        return str(error)
-    return file.sentence(("models", subject.name), str(error))
-
-
-def _marked(
-    file: SpecFile,
-    subject: EmbeddedModel,
-    test: BiasTest,
-    layer: str,
-    baseline: Baseline | None,
-    measurement: Measurement,
-) -> Measurement:
-    """Say whether this run records numbers."""
-    if baseline is None or not is_gated(file.spec, subject.name, test):
-        return measurement
-    entry = live_entry(subject, test, layer, measurement)
-    is_recorded = baseline.records(entry_key(subject.name, test.name, layer), entry)
-    return dataclasses.replace(measurement, is_recorded=is_recorded)
-
-
-def score_test(file: SpecFile, subject: EmbeddedModel, test: BiasTest, layer: str) -> ScoredTest:
+def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
     """Return the scores of every trial of a model, and their mean."""
-    every = _sets(subject, test)
-    sets = counted_stimuli(test, every)
-    plan, trials = effective_settings(file.spec, test), subject.measured.trials
-    module = next(point.module for point in subject.measured.points if point.name == layer)
-    asked = target_classes(file.spec, test, trials, module=module)
-    measures = [scoring_method(test, of) for of in asked]
-    tables = [trial.tables[layer] for trial in trials]
-    for table, stimuli in itertools.product(tables, sets.values()):
+    every = _sets(context.model, test)
+    images = counted_stimuli(test, every)
+    for table, stimuli in itertools.product(context.tables, images.values()):
         for path, message in unread_texts(table, stimuli):
-            raise StimulusError(file.sentence(path, message))
-    images, sets = sets, {role: group_stimuli(file.spec, one) for role, one in sets.items()}
+            raise StimulusError(context.file.sentence(path, message))
+    classes = target_classes(
+        context.spec, test, context.model.measured.trials, module=context.point.module
+    )
+    methods = [scoring_method(test, target_class) for target_class in classes]
+    settings = effective_settings(context.spec, test)
+    sets = {role: group_stimuli(context.spec, stimuli) for role, stimuli in images.items()}
     try:
-        rows = [prediction_rows(file.spec, test, table, images, every) for table in tables]
-        found = [one.score(own, plan) for one, own in zip(measures, rows, strict=True)]
+        rows = [
+            prediction_rows(context.spec, test, table, images, every) for table in context.tables
+        ]
+        scores = [
+            method.score(vectors, settings) for method, vectors in zip(methods, rows, strict=True)
+        ]
     except DegenerateTestError as error:
-        raise DegenerateTestError(_named(error, images, sets)) from None
+        raise DegenerateTestError(_with_image(error, images, sets)) from None
     return ScoredTest(
-        sets=sets,
-        trials=tuple(found),
-        mean=measures[0].mean(found),
-        asked=asked[0],
+        sets=sets, trials=tuple(scores), mean=methods[0].mean(scores), asked=classes[0]
     )
 
 
-def _sets(subject: EmbeddedModel, test: BiasTest) -> dict[str, StimulusSet]:
+def untrained_models(spec: BiasSpec, model: str) -> set[str]:
+    """Return the untrained models that the excess of a model is over; of such a one, none."""
+    if is_random(spec.models[model]):
+        return set()
+    return {name for test in spec.tests if (name := excess_base(spec, test))}
+
+
+def _with_place(context: MeasurementContext, error: VisualBiasError) -> str:
+    """Return the sentence of an error; of a model, at its line."""
+    if not isinstance(error, EncoderError):
+        return str(error)
+    return context.file.sentence(("models", context.model.name), str(error))
+
+
+def _sets(model: EmbeddedModel, test: BiasTest) -> dict[str, StimulusSet]:
     roles = concepts_of(test)
     for concept in roles.values():
-        if concept in subject.sets.problems:
-            raise StimulusError(subject.sets.problems[concept])
-    return {role: subject.sets.sets[concept] for role, concept in roles.items()}
+        if concept in model.sets.problems:
+            raise StimulusError(model.sets.problems[concept])
+    return {role: model.sets.sets[concept] for role, concept in roles.items()}
 
 
-def _named(
+def _with_image(
     error: DegenerateTestError, images: Mapping[str, StimulusSet], sets: Mapping[str, StimulusSet]
 ) -> str:
-    """Say which image a row is; of groups, a row may be either."""
+    """Return the sentence of an error with the image of its row; of groups, a row may be either."""
     if error.role is None or error.role not in sets or error.row is None:
         return str(error)
     if images[error.role] != sets[error.role]:
@@ -145,99 +127,121 @@ def _named(
     return f"{error} ({sets[error.role].stimuli[error.row].name})"
 
 
-def _effect(
-    file: SpecFile, test: BiasTest, scored_test: ScoredTest, memo: ResultCache
-) -> Measurement:
-    plan, measure = effective_settings(file.spec, test), with_cache(scoring_method(test), memo)
-    mean, *trials = (
-        measure.test(scores, plan)
-        for scores in (
-            scored_test.mean,
-            *(scored_test.trials if len(scored_test.trials) > 1 else ()),
-        )
-    )
+def _measure_effect(context: MeasurementContext, test: BiasTest) -> Measurement:
+    scored = score_test(context, test)
+    settings, method = effective_settings(context.spec, test), scoring_method(test)
+    trials = scored.trials if len(scored.trials) > 1 else ()
     return Measurement(
-        sets=scored_test.sets,
-        scores=scored_test.mean,
-        effect=mean,
-        trials=tuple(trials),
-        asked=scored_test.asked,
+        sets=scored.sets,
+        scores=scored.mean,
+        effect=method.test(scored.mean, settings),
+        trials=tuple(method.test(trial, settings) for trial in trials),
+        asked=scored.asked,
     )
 
 
-def _with_growth(
-    file: SpecFile,
-    subject: EmbeddedModel,
-    before: EmbeddedModel,
-    test: BiasTest,
-    layer: str,
-    found: Measurement,
-    memo: ResultCache,
+def _add_growth(
+    context: MeasurementContext, test: BiasTest, measurement: Measurement, source: str | Baseline
 ) -> Measurement:
-    earlier = score_test(file, before, test, layer)
-    if found.scores is None:
-        return found
-    differing = (
-        *differences(before, subject, layer, earlier.sets, found.sets),
-        *lengths(before, subject, test, layer),
-        *classes(earlier.mean, found.scores, (earlier.asked, found.asked)),
-    )
-    unlike = undeclared(differing, file.spec.settings.differs)
-    found = dataclasses.replace(found, differing=differing, unlike=unlike)
-    if unlike is not None:
-        return found
-    measure = with_cache(scoring_method(test), memo)
-    # The same weights, whatever file they lie in.
-    is_same = _is_same(earlier.mean, found.scores, measure) or _weights(before) == _weights(subject)
-    found = dataclasses.replace(found, before=earlier.mean, is_same=is_same)
-    return _changed(file, test, found, measure)
+    """Add the growth since a model or a record; a limit on it makes an error a problem."""
+    try:
+        if isinstance(source, str):
+            before = context.of(context.references.models(source))
+            return _grow_from_model(context, test, measurement, before)
+        return _grow_from_record(context, test, measurement, source)
+    except VisualBiasError as error:
+        if not test.limits.on_growth:
+            return measurement
+        name = f"'{source}'" if isinstance(source, str) else f"the {BASELINE}"
+        problem = printable(f"no growth since {name}: {error}")
+        return Measurement(sets=measurement.sets, problem=problem)
 
 
-def _since_record(
-    file: SpecFile,
-    subject: EmbeddedModel,
-    baseline: Baseline,
+def _grow_from_model(
+    context: MeasurementContext,
     test: BiasTest,
-    layer: str,
     measurement: Measurement,
-    memo: ResultCache,
+    before: MeasurementContext,
+) -> Measurement:
+    earlier = score_test(before, test)
+    differing = (*differences(before, context, test, earlier, measurement),)
+    unlike = undeclared(differing, context.spec.settings.differs)
+    measurement = dataclasses.replace(measurement, differing=differing, unlike=unlike)
+    if unlike is not None:
+        return measurement
+    # The same weights, whatever file they lie in.
+    is_same = _is_same(test, earlier.mean, measurement.scores)
+    is_same = is_same or before.model.fingerprints == context.model.fingerprints
+    return _grow(context, test, measurement, earlier.mean, is_same=is_same)
+
+
+def _grow_from_record(
+    context: MeasurementContext, test: BiasTest, measurement: Measurement, baseline: Baseline
 ) -> Measurement:
     """Add the growth since a recorded result; since itself, where it is about to be recorded."""
-    before = measurement.scores
-    if not measurement.is_recorded:
-        differs = file.spec.settings.differs
-        past = recorded_scores(baseline, subject, test, layer, measurement, differs)
-        if past.scores is None:
-            return dataclasses.replace(measurement, missing=past.missing, stale=past.stale)
-        before = past.scores
-    measure = with_cache(scoring_method(test), memo)
-    is_same = not measurement.is_recorded and _is_same(before, measurement.scores, measure)
-    return _changed(
-        file, test, dataclasses.replace(measurement, before=before, is_same=is_same), measure
+    if measurement.is_recorded:
+        return _grow(context, test, measurement, measurement.scores, is_same=False)
+    recorded = recorded_scores(baseline, context, test, measurement)
+    if recorded.scores is None:
+        return dataclasses.replace(measurement, missing=recorded.missing, stale=recorded.stale)
+    is_same = _is_same(test, recorded.scores, measurement.scores)
+    return _grow(context, test, measurement, recorded.scores, is_same=is_same)
+
+
+def _grow(
+    context: MeasurementContext,
+    test: BiasTest,
+    measurement: Measurement,
+    before: AnyScores | None,
+    *,
+    is_same: bool,
+) -> Measurement:
+    """Add the growth since the scores before, and the evidence of the shift."""
+    settings, method = effective_settings(context.spec, test), scoring_method(test)
+    shift = None
+    if test.limits.max_shift is not None and method.shift is not None:
+        shift = method.shift(before, measurement.scores, settings)
+    return dataclasses.replace(
+        measurement,
+        before=before,
+        is_same=is_same,
+        growth=method.grow(before, measurement.scores, settings),
+        shift=shift,
     )
 
 
-def _changed(
-    file: SpecFile, test: BiasTest, measurement: Measurement, measure: ScoringMethod[Any]
+def _add_excess(
+    context: MeasurementContext, test: BiasTest, measurement: Measurement, name: str
 ) -> Measurement:
-    """Add the growth since the scores before, and the evidence of the shift."""
-    plan = effective_settings(file.spec, test)
-    growth = measure.grow(measurement.before, measurement.scores, plan)
-    shift = None
-    if test.limits.max_shift is not None and measure.shift is not None:
-        shift = measure.shift(measurement.before, measurement.scores, plan)
-    return dataclasses.replace(measurement, growth=growth, shift=shift)
+    """Add how far the effect of a test goes beyond that of the untrained network."""
+    if measurement.scores is None:
+        return measurement
+    try:
+        other = context.of(context.references.models(name))
+        untrained = score_test(other, test)
+        differing = (*differences(other, context, test, untrained, measurement),)
+        every = (*(measurement.differing or ()), *differing)
+        measurement = dataclasses.replace(measurement, differing=every)
+        unlike = undeclared(differing, context.spec.settings.differs)
+        if unlike is not None:
+            return dataclasses.replace(measurement, unlike_untrained=unlike)
+        settings, method = effective_settings(context.spec, test), scoring_method(test)
+        seeded = dataclasses.replace(settings, has_retrainings=False)
+        excess = method.grow(untrained.mean, measurement.scores, seeded)
+        effects = tuple(method.test(trial, settings).effect_judged for trial in untrained.trials)
+    except VisualBiasError as error:
+        if not test.limits.on_excess:
+            return measurement
+        return dataclasses.replace(measurement, problem=f"no excess over '{name}': {error}")
+    return dataclasses.replace(
+        measurement, untrained=untrained.mean, untrained_effects=effects, excess=excess
+    )
 
 
-def _weights(subject: EmbeddedModel) -> list[str]:
-    return [trial.fingerprint for trial in subject.measured.trials]
-
-
-def _is_same(
-    before: AnyScores | None, after: AnyScores | None, measure: ScoringMethod[Any]
-) -> bool:
+def _is_same(test: BiasTest, before: AnyScores | None, after: AnyScores | None) -> bool:
     """Whether all images score alike, as no two networks do; equal predictions are nothing rare."""
     if isinstance(after, OutcomeScores) and after.is_rate:
         return False
-    old, new = measure.by_role(before), measure.by_role(after)
+    method = scoring_method(test)
+    old, new = method.by_role(before), method.by_role(after)
     return all(np.array_equal(old[role], new[role]) for role in new)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from pytest_visualbias.embeddings.table import ModelSets, ModelVectors
+    from pytest_visualbias.embeddings.table import EmbeddingTable, ModelSets, ModelVectors
+    from pytest_visualbias.evaluation.baseline.sources import Baseline
     from pytest_visualbias.evaluation.classifier_scoring import TargetClass
     from pytest_visualbias.evaluation.scoring import AnyScores
+    from pytest_visualbias.spec.parser import SpecFile
+    from pytest_visualbias.spec.schema import BiasSpec, LayerPoint
     from pytest_visualbias.statistics import ChangeResult, EffectResult
     from pytest_visualbias.statistics.evidence import Evidence
     from pytest_visualbias.stimuli.resolve import StimulusSet
@@ -36,6 +40,48 @@ class EmbeddedModel:
     name: str
     sets: ModelSets
     measured: ModelVectors
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """The digests of its trials' weights."""
+        return [trial.fingerprint for trial in self.measured.trials]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GrowthReferences:
+    """What growth may be measured from: models by name, embedded when needed, and a baseline."""
+
+    models: Callable[[str], EmbeddedModel]
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MeasurementContext:
+    """What the tests of one model at one layer are measured with."""
+
+    file: SpecFile
+    model: EmbeddedModel
+    layer: str
+    references: GrowthReferences
+
+    @property
+    def spec(self) -> BiasSpec:
+        """The spec of the tests."""
+        return self.file.spec
+
+    @property
+    def point(self) -> LayerPoint:
+        """Where the layer of the model is read."""
+        return next(point for point in self.model.measured.points if point.name == self.layer)
+
+    @property
+    def tables(self) -> list[EmbeddingTable]:
+        """The vectors of each trial at the layer."""
+        return [trial.tables[self.layer] for trial in self.model.measured.trials]
+
+    def of(self, model: EmbeddedModel) -> MeasurementContext:
+        """Return the context of another model."""
+        return dataclasses.replace(self, model=model)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

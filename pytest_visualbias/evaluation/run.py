@@ -20,9 +20,8 @@ from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentenc
 from pytest_visualbias.evaluation.baseline.recording import ExpectedEntries
 from pytest_visualbias.evaluation.baseline_check import expected_entries
 from pytest_visualbias.evaluation.build_result import error_record, model_record, result_record
-from pytest_visualbias.evaluation.family import families
-from pytest_visualbias.evaluation.growth_references import GrowthReferences
-from pytest_visualbias.evaluation.measurement import EmbeddedModel
+from pytest_visualbias.evaluation.family import judge_model
+from pytest_visualbias.evaluation.measurement import EmbeddedModel, GrowthReferences
 from pytest_visualbias.evaluation.preflight import preflight
 from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import Run, Trajectory, trajectory
@@ -270,7 +269,6 @@ class EvaluationRun:
             self._earlier(spec),
             today=self.today,
             threads=self.settings.threads,
-            cache=self.resources.cache,
         )
 
     def _earlier(self, spec: LoadedSpec) -> GrowthReferences:
@@ -328,13 +326,12 @@ class EvaluationRun:
     def _judged(self, spec: LoadedSpec, subject: EmbeddedModel) -> Mapping[str, JudgedFamily]:
         key = _key(spec, subject.name)
         if key not in self._families:
-            self._families[key] = families(
+            self._families[key] = judge_model(
                 spec.file,
                 subject,
                 self._earlier(spec),
                 today=self.today,
                 threads=self.settings.threads,
-                cache=self.resources.cache,
             )
         return self._families[key]
 

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import hashlib
-import importlib.metadata
-import json
-import os
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-import numpy as np
-from pydantic import TypeAdapter, ValidationError
-
-from pytest_visualbias.embeddings.cache import FORMAT, write_whole
-from pytest_visualbias.errors import StorageError
 from pytest_visualbias.evaluation.classifier_scoring import read_predictions
-from pytest_visualbias.spec.hashing import digest_of_mapping, digest_of_text
 from pytest_visualbias.statistics.association import (
-    AssociationResult,
-    ContrastResult,
     association_from_scores,
     contrast_from_scores,
 )
@@ -41,7 +27,6 @@ from pytest_visualbias.statistics.contrast_scores import (
     sc_eat_scores,
     similarity_gap_scores,
 )
-from pytest_visualbias.statistics.evidence import Evidence
 from pytest_visualbias.statistics.growth import GrowthResult, growth_from_scores, shift_from_scores
 from pytest_visualbias.statistics.growth_endpoints import growth_basis
 from pytest_visualbias.statistics.intra_similarity import (
@@ -56,120 +41,20 @@ from pytest_visualbias.statistics.scores import GrowthBasis, Scores, association
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_visualbias.embeddings.cache import EmbeddingCache, SharedCache
     from pytest_visualbias.evaluation.classifier_scoring import TargetClass
     from pytest_visualbias.evaluation.decision_rules import EffectiveSettings
     from pytest_visualbias.spec.test_kinds import BiasTest, Prediction
     from pytest_visualbias.statistics import ChangeResult, EffectResult
     from pytest_visualbias.statistics.cosines import GroupedRows
+    from pytest_visualbias.statistics.evidence import Evidence
 
     Vector = NDArray[np.float64]
     Rows = Mapping[str, NDArray[np.float64]]
     Embedded = Mapping[str, Vector | GroupedRows]
-
-NAME = "numbers.json"
-VERSIONS = ("numpy", "pytest-visualbias", "scipy")
-R = TypeVar("R")
-
-
-class ResultCache:
-    """The results of one family."""
-
-    def __init__(
-        self, folder: Path | None, shared: SharedCache | None = None, /, **family: str
-    ) -> None:
-        self._key, self._shared = digest_of_mapping(family), shared
-        self._path = None if folder is None else folder / FORMAT / self._key / NAME
-        self._versions = {name: _version(name) for name in VERSIONS}
-        self._known = self._load()
-        self._used: dict[str, dict[str, Any]] = {}
-
-    @classmethod
-    def inside(cls, cache: EmbeddingCache | None, **family: str) -> ResultCache:
-        """Return the results of a family that lie in a cache."""
-        if cache is None:
-            return cls(None, **family)
-        return cls(cache.folder, cache.shared, **family)
-
-    def of(self, kind: type[R], compute: Callable[[], R], *basis: object) -> R:
-        """Return a result, computed only where it is not known."""
-        if self._path is None:
-            return compute()
-        key = _digest((kind.__qualname__, self._versions, basis))
-        fields = self._known.get(key)
-        if fields is not None:
-            with contextlib.suppress(ValidationError):  # fields of another version of us
-                self._used[key] = fields
-                return TypeAdapter(kind).validate_python(fields)
-        result = compute()
-        self._used[key] = dataclasses.asdict(cast("Any", result))
-        return result
-
-    def save(self) -> None:
-        """Keep what was used, and nothing else; a disk that refuses costs the next run time."""
-        if self._path is None or self._used == self._known:
-            return
-        text = json.dumps(self._used)
-        content = json.dumps({"results": text, "sha256": digest_of_text(text)})
-        with contextlib.suppress(OSError, StorageError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, content.encode())
-            if self._shared is not None:
-                self._shared.push(self._key, self._path)
-
-    def _load(self) -> dict[str, dict[str, Any]]:
-        if self._path is None:
-            return {}
-        if self._shared is not None and not self._path.exists():
-            self._shared.pull_numbers(self._key, self._path.parent)
-        try:
-            stored = json.loads(self._path.read_bytes())
-            os.utime(self._path.parent)  # used now, as far as pruning is concerned
-            if stored["sha256"] != digest_of_text(stored["results"]):
-                return {}
-            return cast("dict[str, dict[str, Any]]", json.loads(stored["results"]))
-        except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
-            return {}  # not there, or damaged: computed again
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def _digest(value: object) -> str:
-    state = hashlib.sha256()
-    for piece in _pieces(value):
-        state.update(len(piece).to_bytes(8, "little"))
-        state.update(piece)
-    return state.hexdigest()
-
-
-def _pieces(value: object) -> list[bytes]:
-    """Return bytes from which a value could be rebuilt, so that no two values share them."""
-    if isinstance(value, np.ndarray):
-        return [f"{value.dtype.str}{value.shape}".encode(), np.ascontiguousarray(value).tobytes()]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return [type(value).__qualname__.encode(), *_pieces(fields)]
-    if isinstance(value, dict):
-        return [b"dict", *_pieces([part for pair in sorted(value.items()) for part in pair])]
-    if isinstance(value, list | tuple):
-        parts = [_pieces(part) for part in value]
-        return [
-            f"list{[len(part) for part in parts]}".encode(),
-            *(p for part in parts for p in part),
-        ]
-    if value is None or isinstance(value, str | int | float):
-        return [f"{type(value).__name__}:{value!r}".encode()]
-    raise TypeError(f"{type(value).__name__} cannot be digested")
-
 
 AnyScores: TypeAlias = "Scores | ContrastScores | OutcomeScores | Vector"
 S = TypeVar("S")
@@ -187,8 +72,6 @@ class ScoringMethod(Generic[S]):
     by_role: Callable[[S], dict[str, Vector]]
     basis: Callable[[S], GrowthBasis | None]
     restore: Callable[[Rows, GrowthBasis | None, Mapping[str, int], float], S]
-    tests: type
-    grows: type
 
 
 def scoring_method(test: BiasTest, target_class: TargetClass | None = None) -> ScoringMethod[Any]:
@@ -196,27 +79,6 @@ def scoring_method(test: BiasTest, target_class: TargetClass | None = None) -> S
     if test.prediction is None:
         return _MEASURES[test.kind]
     return _measure_predictions(test.prediction, target_class)
-
-
-def with_cache(measure: ScoringMethod[Any], memo: ResultCache) -> ScoringMethod[Any]:
-    """Return a measure that computes what it did not compute before."""
-
-    def test(scores: object, plan: EffectiveSettings) -> EffectResult:
-        return memo.of(measure.tests, lambda: measure.test(scores, plan), scores, plan)
-
-    def grow(before: object, after: object, plan: EffectiveSettings) -> ChangeResult:
-        return memo.of(
-            measure.grows, lambda: measure.grow(before, after, plan), before, after, plan
-        )
-
-    shifted = measure.shift
-    if shifted is None:
-        return dataclasses.replace(measure, test=test, grow=grow)
-
-    def shift(before: object, after: object, plan: EffectiveSettings) -> Evidence:
-        return memo.of(Evidence, lambda: shifted(before, after, plan), before, after, plan)
-
-    return dataclasses.replace(measure, test=test, grow=grow, shift=shift)
 
 
 def _score_association(rows: Embedded, plan: EffectiveSettings) -> Scores:
@@ -325,8 +187,6 @@ _MEASURES: dict[str, ScoringMethod[Any]] = {
         by_role=lambda scores: {"X": scores.x, "Y": scores.y, "A": scores.a, "B": scores.b},
         basis=growth_basis,
         restore=_restore_association,
-        tests=AssociationResult,
-        grows=GrowthResult,
     ),
     "sc-eat": ScoringMethod(
         score=_score_sc_eat,
@@ -337,8 +197,6 @@ _MEASURES: dict[str, ScoringMethod[Any]] = {
         by_role=_contrasted,
         basis=growth_basis,
         restore=partial(_restore_contrast, ("A", "B")),
-        tests=ContrastResult,
-        grows=GrowthResult,
     ),
     "similarity-gap": ScoringMethod(
         score=_score_gap,
@@ -349,8 +207,6 @@ _MEASURES: dict[str, ScoringMethod[Any]] = {
         by_role=_contrasted,
         basis=growth_basis,
         restore=partial(_restore_contrast, ("X", "Y")),
-        tests=ContrastResult,
-        grows=GrowthResult,
     ),
     "intra-similarity": ScoringMethod(
         score=_score_within,
@@ -361,8 +217,6 @@ _MEASURES: dict[str, ScoringMethod[Any]] = {
         by_role=lambda scores: {"X": scores},
         basis=lambda _scores: None,
         restore=_restore_within,
-        tests=IntraResult,
-        grows=IntraGrowthResult,
     ),
 }
 
@@ -393,8 +247,6 @@ def _measure_predictions(
         by_role=lambda scores: {"X": scores.first, "Y": scores.second},
         basis=_trials,
         restore=restore,
-        tests=OutcomeResult,
-        grows=GrowthResult,
     )
 
 

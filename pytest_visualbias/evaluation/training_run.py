@@ -14,12 +14,11 @@ from pytest_visualbias.evaluation.family import (
     FamilyContext,
     JudgedFamily,
     corrected_p,
-    judge_family,
-    measure_family,
+    judge_tests,
+    measure_tests,
 )
 from pytest_visualbias.evaluation.judging import decision_rule
 from pytest_visualbias.evaluation.measurement import Measurement
-from pytest_visualbias.evaluation.scoring import ResultCache
 from pytest_visualbias.evaluation.series_verdict import Joint, joined
 from pytest_visualbias.evaluation.verdict import Verdict, exceeded
 from pytest_visualbias.models.encoder import Context
@@ -33,11 +32,9 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_visualbias.embeddings.cache import EmbeddingCache
     from pytest_visualbias.embeddings.table import Trial
-    from pytest_visualbias.evaluation.growth_references import GrowthReferences
     from pytest_visualbias.evaluation.judging import JudgedTest
-    from pytest_visualbias.evaluation.measurement import EmbeddedModel
+    from pytest_visualbias.evaluation.measurement import EmbeddedModel, GrowthReferences
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.stimuli.resolve import StimulusSet
@@ -154,7 +151,7 @@ def series_of(
     )
 
 
-# Of more checkpoints that could not be measured, the rest is counted.
+# Of more checkpoints that could not be measured, the rest is counted_stimuli.
 NAMED = 3
 
 
@@ -192,12 +189,11 @@ def trajectory(
     *,
     today: dt.date,
     threads: int = 1,
-    cache: EmbeddingCache | None = None,
 ) -> Trajectory:
     """Measure and judge every checkpoint of a series."""
     layers = [point.name for point in model_points(run.file.spec, {})]
     warnings = run.warnings(subject_of(run.steps[-1]).sets.sets)
-    measure = partial(_measured, run, layers, subject_of, earlier, threads, cache)
+    measure = partial(_measured, run, layers, subject_of, earlier, threads)
     measured = [measure(label) for label in run.steps]
     families: dict[str, JudgedFamily] = {}
     series: dict[tuple[str, str], SeriesRecord] = {}
@@ -206,8 +202,6 @@ def trajectory(
     for index, layer in enumerate(layers):
         steps = [own[index] for own in measured]
         families[layer], over_steps = judge(run, steps, family, today)
-        for step in steps:
-            step.place.memo.save()
         tests = judged_tests(run.file.spec, layer)
         for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
             series[layer, test.name] = _over_steps(run, steps, results)
@@ -239,7 +233,6 @@ def _measured(
     subject_of: Callable[[str], EmbeddedModel],
     earlier: GrowthReferences,
     threads: int,
-    cache: EmbeddingCache | None,
     label: str,
 ) -> list[_Step]:
     """Return the numbers of one checkpoint at every layer; its embeddings go on return."""
@@ -254,18 +247,14 @@ def _measured(
     trial = dataclasses.replace(subject.measured.trials[0], tables={})
     found = []
     for layer in layers:
-        memo = ResultCache.inside(
-            cache, spec=file.file, model=model, layer=layer, step=trial.fingerprint
-        )
         place = FamilyContext(
             file=file,
             model=model,
             layer=layer,
-            earlier=earlier,
-            memo=memo,
+            references=earlier,
             checkpoints=len(run.steps) if run.gates_all else 1,
         )
-        numbers = measure_family(place, subject, threads)
+        numbers = measure_tests(place.of(subject), threads)
         found.append(_Step(label=label, trial=trial, place=place, numbers=numbers))
     return found
 
@@ -277,14 +266,14 @@ def _last(
     *_, last = steps
     layer = last.place.layer
     corrected = family.p[len(steps) - 1, layer]
-    results = judge_family(last.place, last.numbers, corrected, today=today)
+    results = judge_tests(last.place, last.numbers, corrected, today=today)
     alone = _without_waivers(run.file, correction="none")
     members = [one for one in declared_family(run.file.spec, run.model) if one[0] == layer]
     over_steps = []
     for step in steps:
         own = corrected_p(alone.spec, {layer: step.numbers}, members)[layer]
         place = dataclasses.replace(step.place, file=alone)
-        over_steps.append(judge_family(place, step.numbers, own, today=today))
+        over_steps.append(judge_tests(place, step.numbers, own, today=today))
     told = _unmeasured(run, steps, over_steps, results)
     return JudgedFamily(results=told, size=family.size), over_steps
 
@@ -300,8 +289,8 @@ def _all(
         place = dataclasses.replace(step.place, file=bare)
         judged.append(
             (
-                judge_family(step.place, step.numbers, share, today=today),
-                judge_family(place, step.numbers, share, today=today),
+                judge_tests(step.place, step.numbers, share, today=today),
+                judge_tests(place, step.numbers, share, today=today),
             )
         )
     joint = Joint(axis=run.axis, labels=tuple(step.label for step in steps))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,6 @@ from pytest_visualbias.cli.cache import prune_shared_cache, shared_cache_lines
 from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache, SharedCache
 from pytest_visualbias.embeddings.extraction import CacheWriter
 from pytest_visualbias.errors import StorageError
-from pytest_visualbias.evaluation.scoring import ResultCache
 from pytest_visualbias.spec.schema import LayerPoint
 from pytest_visualbias.spec.urls import Url
 from pytest_visualbias.stimuli.remote.store import Store
@@ -27,13 +25,6 @@ pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
 KEY = hashlib.sha256(b"a network").hexdigest()
 OTHER = hashlib.sha256(b"another one").hexdigest()
 VECTORS = {"one": np.arange(4, dtype=np.float32), "two": np.ones(4, np.float32)}
-
-
-@dataclass
-class Held:
-    """A result."""
-
-    value: float
 
 
 @pytest.fixture
@@ -205,23 +196,6 @@ def test_a_cache_that_cannot_be_written_costs_the_run_nothing_and_is_told(
     assert keeper.unwritten == "s3://b: out of reach"
     assert calls == ["write"]
     assert same(dict(EmbeddingCache(folder=store.parent / "a").load(KEY).vectors))
-
-
-def test_results_of_tests_go_with_the_vectors(store: Path) -> None:
-    first = ResultCache.inside(machine(store, "a"), spec="s")
-    assert first.of(Held, lambda: Held(1.0), "basis") == Held(1.0)
-    first.save()
-    second = ResultCache.inside(machine(store, "b"), spec="s")
-    assert second.of(Held, lambda: Held(2.0), "basis") == Held(1.0)
-
-
-def test_results_are_computed_where_the_cache_cannot_be_read(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    break_down(monkeypatch, "entry", "write")
-    memo = ResultCache.inside(machine(store, "a"), spec="s")
-    assert memo.of(Held, lambda: Held(2.0), "basis") == Held(2.0)
-    memo.save()
 
 
 def test_pruning_removes_the_longest_unwritten_and_nobody_elses_files(store: Path) -> None:

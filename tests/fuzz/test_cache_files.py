@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_maintenance import count_images, list_cache
-from pytest_visualbias.evaluation.scoring import ResultCache
 from pytest_visualbias.stimuli.digest_cache import MEMO, DigestCache
 from tests.fuzz.effort import cases, in_time
 from tests.fuzz.mutations import anything, edits, torn
@@ -25,7 +23,6 @@ pytestmark = pytest.mark.property
 
 KEY = "0" * 64
 VECTORS = {f"{n:064}": np.full(3, n, np.float32) for n in range(4)}
-FAMILY = {"spec": "x.bias.yaml", "model": "after"}
 
 others = anything().map(dumped) | st.just(b"[" * 200_000)
 changed = others.map(lambda content: lambda _: content) | edits().map(
@@ -50,27 +47,6 @@ def test_vectors_are_what_was_kept_or_not_there(tmp_path: Path, change: Any) -> 
             }
     for left in tmp_path.rglob("*.safetensors"):
         left.unlink()
-
-
-@dataclass(frozen=True)
-class Result:
-    """A result of a test."""
-
-    effect: float
-    method: str
-
-
-@cases(60)
-@given(change=changed)
-def test_results_are_what_was_kept_or_computed_anew(tmp_path: Path, change: Any) -> None:  # noqa: ANN401
-    kept = Result(effect=0.1 + 0.2, method="exact")
-    first = ResultCache(tmp_path, **FAMILY)
-    first.of(Result, lambda: kept, 1)
-    first.save()
-    (path,) = tmp_path.rglob("numbers.json")
-    path.write_bytes(change(path.read_bytes()))
-    with in_time():
-        assert ResultCache(tmp_path, **FAMILY).of(Result, lambda: kept, 1) == kept
 
 
 @cases(60)

@@ -9,7 +9,8 @@ import pytest
 from pytest_visualbias.embeddings.table import Trial
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.evaluation.classifier_scoring import TargetClass, target_classes
-from pytest_visualbias.evaluation.growth_references import classes
+from pytest_visualbias.evaluation.growth_references import _classes
+from pytest_visualbias.evaluation.measurement import Measurement, ScoredTest
 from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.statistics.classifier_gap import OutcomeScores
 
@@ -88,7 +89,9 @@ def test_one_number_with_two_names_cannot_be_compared(
     before: str, after: str, said: list[str]
 ) -> None:
     scores = OutcomeScores(first=[0, 1], second=[0, 1], is_rate=True, classes=2)  # type: ignore[arg-type]
-    pair = TargetClass(index=1, name=before), TargetClass(index=1, name=after)
-    found = [*classes(scores, scores, pair)]
+    old, new = TargetClass(index=1, name=before), TargetClass(index=1, name=after)
+    earlier = ScoredTest(sets={}, trials=(scores,), mean=scores, asked=old)
+    later = Measurement(sets={}, scores=scores, asked=new)
+    found = [*_classes(earlier, later)]
     assert [one.text for one in found] == said
     assert not any(one.is_declarable for one in found)

@@ -28,6 +28,7 @@ USERS = (
     "evaluation.decision_rules",
     "evaluation.growth_references",
     "evaluation.judging",
+    "evaluation.measure_tests",
     "evaluation.warnings",
     "plugin.items",
     "spec.consistency",

@@ -50,7 +50,7 @@ def published(networks: Project, server: Server, monkeypatch: pytest.MonkeyPatch
     (shipped / "manifests" / "drawn.tsv").write_text("".join(rows))
     (shipped / "drawn.suite.yaml").write_text(SUITE)
     for module in ("spec.suites", "stimuli.manifest"):
-        monkeypatch.setattr(f"pytest_visualbias.{module}.shipped", lambda folder: shipped)
+        monkeypatch.setattr(f"pytest_visualbias.{module}.shipped_folder", lambda folder: shipped)
     monkeypatch.setenv("VISUALBIAS_DATA", str(networks.path / "data"))
     monkeypatch.delenv("VISUALBIAS_OFFLINE", raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
