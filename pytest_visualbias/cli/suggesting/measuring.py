@@ -75,9 +75,8 @@ def measure(
     """Measure a model, its comparison models, and untrained networks of its architecture."""
     widened, random, notes = _with_untrained(loaded, model, seeds)
     spec = widened.file.spec
-    other_models = [
-        name for name, entry in spec.models.items() if name != model and not is_random(entry)
-    ]
+    trained = [name for name, entry in spec.models.items() if not is_random(entry)]
+    other_models = [name for name in trained if name != model]
     grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, other_models))
     controls = _idle_controls(loaded.file)
     count = sum(
