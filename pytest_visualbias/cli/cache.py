@@ -121,29 +121,29 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     pruning.set_defaults(run=_prune)
 
 
-def open_digest_cache(named: Path | Url | None, *, rehash: bool) -> DigestCache:
+def open_digest_cache(location: Path | Url | None, *, rehash: bool) -> DigestCache:
     """Return the digest cache that pytest would use, without creating a folder."""
-    return DigestCache.inside(place_of(named), rehash=rehash)
+    return DigestCache.inside(place_of(location), rehash=rehash)
 
 
 def open_cache(
-    named: Path | Url | None, *, offline: bool = False, fills: bool = False
+    location: Path | Url | None, *, offline: bool = False, fills: bool = False
 ) -> EmbeddingCache:
     """Return the embedding cache that pytest would use here."""
-    shared = shared_of(named, offline=offline, fills=fills)
+    shared = shared_of(location, offline=offline, fills=fills)
     if shared is not None:
         shared.check()
-    return EmbeddingCache(folder=cache_folder(named), shared=shared)
+    return EmbeddingCache(folder=cache_folder(location), shared=shared)
 
 
-def cache_folder(named: Path | Url | None) -> Path:
+def cache_folder(location: Path | Url | None) -> Path:
     """Return the cache folder that pytest would use here, existing or not."""
-    return place_of(named) or Path.cwd() / PYTESTS / BELOW
+    return place_of(location) or Path.cwd() / PYTESTS / BELOW
 
 
-def _folder(named: Path | None) -> Path:
+def _folder(location: Path | None) -> Path:
     """Return the existing cache folder; raise if there is none."""
-    folder = cache_folder(named)
+    folder = cache_folder(location)
     if folder.is_dir():
         return folder
     if folder.exists():

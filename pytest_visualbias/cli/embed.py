@@ -45,39 +45,39 @@ class EmbeddingProgress:
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
         self._next = time.monotonic() + EVERY_S
-        self._has_told = False
-        self._untold = ""
+        self._has_printed = False
+        self._unprinted = ""
 
     @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
+    def display(self) -> Iterator[None]:
         """Show a bar on a terminal, else print the last state at the end."""
         if not sys.stderr.isatty():
             try:
                 yield
             finally:
-                if self._has_told and self._untold:
-                    self._tell()
+                if self._has_printed and self._unprinted:
+                    self._print()
             return
-        with _bars() as self._bars:
+        with _progress_bars() as self._bars:
             yield
         self._bars = None
 
     def __call__(self, done: int, total: int, subject: str) -> None:
-        """Show that `done` of `total` images are embedded, with what or by whom."""
+        """Show that `done` of `total` images are embedded by a model or worker."""
         if self._bars is not None:
-            self._move(self._bars, done, total, subject)
+            self._update_bar(self._bars, done, total, subject)
             return
-        self._untold = f"{printable(subject)}: {done} of {total} images embedded"
+        self._unprinted = f"{printable(subject)}: {done} of {total} images embedded"
         now = time.monotonic()
         if now >= self._next:
             self._next = now + EVERY_S
-            self._tell()
+            self._print()
 
-    def _tell(self) -> None:
-        print(self._untold, file=sys.stderr)
-        self._has_told, self._untold = True, ""
+    def _print(self) -> None:
+        print(self._unprinted, file=sys.stderr)
+        self._has_printed, self._unprinted = True, ""
 
-    def _move(self, bars: Progress, done: int, total: int, subject: str) -> None:
+    def _update_bar(self, bars: Progress, done: int, total: int, subject: str) -> None:
         from rich.markup import escape
 
         description = escape(printable(subject))
@@ -86,7 +86,7 @@ class EmbeddingProgress:
         bars.update(self._bar, completed=done, total=total, description=description)
 
 
-def _bars() -> Progress:
+def _progress_bars() -> Progress:
     from rich import progress
     from rich.console import Console
 
@@ -111,7 +111,7 @@ class ImageCounter:
         self.images = 0
 
     def __call__(self, model: str, done: int, total: int) -> None:
-        """Take note that `done` of `total` images were embedded with a model."""
+        """Record that `done` of `total` images were embedded with a model."""
         self.images += done - (self._last if done > self._last else 0)
         self._last = 0 if done == total else done
         self._progress(done, total, model)
@@ -277,7 +277,7 @@ def _embed(options: argparse.Namespace) -> int:
         sound.append(_print_outcome(*wanted[owner], outcome))
 
     try:
-        with meter.shown():
+        with meter.display():
             if options.engine == "ray" and wanted:
                 _on_ray(options, session, wanted, meter, tell)
             else:

@@ -23,12 +23,12 @@ def test_elsewhere_there_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meter = EmbeddingProgress()
-    with meter.shown():
+    with meter.display():
         meter(10, 40, "2 workers\n")
     assert capsys.readouterr().err == "", "short work needs no sign of life"
     monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 0.0)
     meter = EmbeddingProgress()
-    with meter.shown():
+    with meter.display():
         meter(20, 40, "2 workers\n")
         meter(40, 40, "2 workers\n")
     assert capsys.readouterr().err == (
@@ -41,7 +41,7 @@ def test_where_there_were_lines_the_last_one_says_how_it_ended(
 ) -> None:
     monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 0.0)
     meter = EmbeddingProgress()
-    with meter.shown():
+    with meter.display():
         meter(20, 160, "2 workers")
         monkeypatch.setattr("pytest_visualbias.cli.embed.EVERY_S", 60.0)
         meter(40, 160, "2 workers")
@@ -62,7 +62,7 @@ def test_on_a_terminal_there_is_a_bar_that_goes_away(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     meter = EmbeddingProgress()
-    with meter.shown():
+    with meter.display():
         meter(10, 40, "after [red]")
         meter(30, 40, "after [red]")
         sys.stdout.write("of ours\n")
