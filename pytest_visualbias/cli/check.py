@@ -165,7 +165,7 @@ def _detectable_lines(
     spec: BiasSpec, test: BiasTest, checked: Preflight, checkpoints: Mapping[str, int]
 ) -> Iterator[str]:
     """Yield the smallest detectable effect of a test, the largest over gated models."""
-    seen = []
+    effects = []
     for model in filter(lambda name: is_gated(spec, name, test), spec.models):
         sets = {
             name: group_stimuli(spec, stimuli)
@@ -175,11 +175,11 @@ def _detectable_lines(
         if not sizes or model not in checkpoints:
             return
         family = checkpoints[model] * len(declared_family(spec, model))
-        seen.append(detectable_before_data(spec, test, sizes, family))
-    if not seen:
+        effects.append(detectable_before_data(spec, test, sizes, family))
+    if not effects:
         return
-    known = [value for value in seen if value is not None]
-    least = f"about {max(known):.2f}" if len(known) == len(seen) else "none"
+    known = [value for value in effects if value is not None]
+    smallest = f"about {max(known):.2f}" if len(known) == len(effects) else "none"
     noun = "effect" if test.prediction is None else "gap"
     needed = images_before_data(spec, test)
     equivalence = (
@@ -188,7 +188,7 @@ def _detectable_lines(
         else f"; {needed} images a set show that an absent effect is within "
         f"{test.limits.max_effect:g}"
     )
-    yield printable(f"{test.name}: smallest detectable {noun} {least}{equivalence}")
+    yield printable(f"{test.name}: smallest detectable {noun} {smallest}{equivalence}")
 
 
 def _by_line(text: str) -> list[tuple[int, str]]:

@@ -87,8 +87,8 @@ def _fetch(options: argparse.Namespace) -> int:
         targets = narrowed(
             targets_of(options.suite, manifest=options.manifest, data=options.data), options.only
         )
-        way = _fetch_options(options, targets)
-        states = [_fetch_target(target, way, options) for target in targets]
+        fetch_options = _fetch_options(options, targets)
+        states = [_fetch_target(target, fetch_options, options) for target in targets]
     except UsageError as error:
         print(printable(str(error)), file=sys.stderr)
         return USAGE
@@ -112,16 +112,16 @@ def _fetch_options(options: argparse.Namespace, targets: Sequence[Target]) -> Wa
     )
 
 
-def _fetch_target(target: Target, way: Way, options: argparse.Namespace) -> bool:
+def _fetch_target(target: Target, fetch_options: Way, options: argparse.Namespace) -> bool:
     """Fetch the stimuli of one suite; return whether they are complete."""
-    _print(head(target, way.mirrors))
+    _print(head(target, fetch_options.mirrors))
     if options.dry_run:
-        return _dry_run(target, way.mirrors)
+        return _dry_run(target, fetch_options.mirrors)
     if options.offline or os.environ.get(OFFLINE, "").lower() not in ("", "0", "false"):
         return _verify(target)
     _require_licence(target, is_given=options.accept_licence)
     with contextlib.closing(Bar(target.name)) as meter:
-        done = gather(target, way, meter)
+        done = gather(target, fetch_options, meter)
     _print_faults(target, done.refused)
     if done.untried:
         verb = "was" if done.untried == 1 else "were"
@@ -152,17 +152,19 @@ def _print_faults(target: Target, faults: dict[str, str]) -> None:
 def _dry_run(target: Target, mirrors: Sequence[Mirror]) -> bool:
     """Print what would be downloaded, without downloading it."""
     ledger = read_ledger(target.folder)
-    seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors)
-    _print_faults(target, seen.refused)
-    size = _size([request.entry.size for request in seen.wanted])
-    present = len(seen.there) + len(seen.found)
+    survey_result = survey(
+        target.entries, Store(target.folder), ledger.files if ledger else {}, mirrors
+    )
+    _print_faults(target, survey_result.refused)
+    size = _size([request.entry.size for request in survey_result.wanted])
+    present = len(survey_result.there) + len(survey_result.found)
     print(
         f"  {present} of {len(target.entries)} files are there, "
-        f"{len(seen.wanted)} to fetch ({size})"
+        f"{len(survey_result.wanted)} to fetch ({size})"
     )
-    unknown = sum(request.sha256 is None for request in seen.wanted)
+    unknown = sum(request.sha256 is None for request in survey_result.wanted)
     print(f"  for {unknown} of these no sha256 is known: what comes first would be trusted")
-    _print(absences(target, [entry.path for entry in seen.absent]))
+    _print(absences(target, [entry.path for entry in survey_result.absent]))
     return True
 
 
@@ -178,14 +180,15 @@ def _size(sizes: Sequence[int | None]) -> str:
 def _verify(target: Target) -> bool:
     """Verify the files that exist, without network or changes."""
     ledger = read_ledger(target.folder)
-    seen = survey(target.entries, Store(target.folder), ledger.files if ledger else {})
+    survey_result = survey(target.entries, Store(target.folder), ledger.files if ledger else {})
     missing = {
-        request.entry.path: "is not there; fetch it without --offline" for request in seen.wanted
+        request.entry.path: "is not there; fetch it without --offline"
+        for request in survey_result.wanted
     }
     done = Gathered(
-        records={**seen.there, **seen.found},
-        absent=seen.absent,
-        refused={**seen.refused, **missing},
+        records={**survey_result.there, **survey_result.found},
+        absent=survey_result.absent,
+        refused={**survey_result.refused, **missing},
     )
     _print_faults(target, done.refused)
     _print(told(target, done))

@@ -55,10 +55,12 @@ def _init(options: argparse.Namespace) -> int:
     if not folder.is_dir():
         print(printable(f"{options.folder} is no folder; name a repository"), file=sys.stderr)
         return USAGE
-    seen = scan_repository(folder)
-    chosen = choose_models(seen, _recognise)
-    planned = plan(seen, chosen, forge=options.ci or seen.forge or "none", schema=options.schema)
-    for line in summary_lines(seen, chosen):
+    repository = scan_repository(folder)
+    chosen = choose_models(repository, _recognise)
+    planned = plan(
+        repository, chosen, forge=options.ci or repository.forge or "none", schema=options.schema
+    )
+    for line in summary_lines(repository, chosen):
         print(printable(line))
     print()
     if options.dry_run:

@@ -190,8 +190,8 @@ def _fit(rows: Matrix, labels: Labels, seed: int) -> GridSearchCV:
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from threadpoolctl import threadpool_limits
 
-    least = int(np.bincount(labels).min())
-    inner = StratifiedKFold(min(INNER_FOLDS, least), shuffle=True, random_state=seed)
+    smallest = int(np.bincount(labels).min())
+    inner = StratifiedKFold(min(INNER_FOLDS, smallest), shuffle=True, random_state=seed)
     search = GridSearchCV(
         LogisticRegression(max_iter=MOST_STEPS), {"C": STRENGTHS}, scoring="accuracy", cv=inner
     )
@@ -245,9 +245,9 @@ def add_probe(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_probe)
 
 
-def _at_least(least: int, text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) >= least):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {least} or more")
+def _at_least(minimum: int, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) >= minimum):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {minimum} or more")
     return int(text)
 
 
@@ -338,9 +338,9 @@ def _lines(accuracies: Sequence[Accuracy]) -> Iterator[str]:
     for accuracy in accuracies:
         trial = f" ({visible(accuracy.trial or '')})" if has_trials else ""
         place = f"{visible(accuracy.model)} [{visible(accuracy.layer or '')}]{trial}"
-        late = "" if accuracy.has_converged else ", not converged"
+        warning = "" if accuracy.has_converged else ", not converged"
         interval = f"{accuracy.ci_low:6.1%} {accuracy.ci_high:6.1%}"
-        yield f"{accuracy.accuracy:6.1%}  {interval}  {place}{late}"
+        yield f"{accuracy.accuracy:6.1%}  {interval}  {place}{warning}"
 
 
 def _write(options: argparse.Namespace, sets: ModelSets, accuracies: Sequence[Accuracy]) -> None:

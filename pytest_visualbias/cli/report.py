@@ -137,32 +137,32 @@ def _report(options: argparse.Namespace) -> int:
     if options.accuracy is not None and options.plots is None:
         print("--accuracy is for a figure; add --plots DIR", file=sys.stderr)
         return USAGE
-    if (why := _path_problem(targets, options.report)) is not None:
-        print(why, file=sys.stderr)
+    if (problem := _path_problem(targets, options.report)) is not None:
+        print(problem, file=sys.stderr)
         return USAGE
     for name, path in targets.items():
         write(name, reports[0], path, RenderOptions(thumbnails=not options.no_thumbnails))
     if options.plots is not None:
-        drawn = _plots(reports, options.plots, options.accuracy)
-        for path in drawn:
+        paths = _plots(reports, options.plots, options.accuracy)
+        for path in paths:
             print(path)
-        if not drawn:
-            why = "no figure can be drawn: nothing was measured; `visualbias report` says why"
-            print(why, file=sys.stderr)
+        if not paths:
+            problem = "no figure can be drawn: nothing was measured; `visualbias report` says why"
+            print(problem, file=sys.stderr)
     elif not targets:
         print(_render_terminal(reports[0]), end="")
     return OK
 
 
-def _path_problem(targets: Mapping[str, Path | Url], read: Sequence[Path | Url]) -> str | None:
+def _path_problem(targets: Mapping[str, Path | Url], inputs: Sequence[Path | Url]) -> str | None:
     """Return why a report must not be written to one of the paths; None if all may be."""
-    places = {resolve_links(path) for path in read}
+    places = {resolve_links(path) for path in inputs}
     for name, path in targets.items():
-        why = find_path_problem(name, path)
+        problem = find_path_problem(name, path)
         if resolve_links(path) in places:
-            why = f"{path} is the report that is read; name another file"
-        if why is not None:
-            return f"--{name.replace('_', '-')}: {why}"
+            problem = f"{path} is the report that is read; name another file"
+        if problem is not None:
+            return f"--{name.replace('_', '-')}: {problem}"
     return None
 
 

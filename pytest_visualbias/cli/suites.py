@@ -53,7 +53,7 @@ def _suites(options: argparse.Namespace) -> int:
 
 def _summary_lines(file: SuiteFile) -> Iterator[str]:
     suite = file.suite
-    files = sum(len(read_manifest(home.suite)) for home in {*file.homes.values()})
+    files = sum(len(read_manifest(root.suite)) for root in {*file.homes.values()})
     images = f", {files} images" if files else ""
     yield f"{file.name}: {suite.title}"
     yield f"  {len(suite.tests)} tests, {len(suite.concepts)} sets{images}"
@@ -84,16 +84,16 @@ def _locations(file: SuiteFile) -> str:
     return "; ".join(map(_location, dict.fromkeys(file.homes.values())))
 
 
-def _location(home: StimulusRoot) -> str:
-    entries = read_manifest(home.suite) if home.can_be_fetched else ()
-    present = sum((home.folder / entry.path).is_file() for entry in entries)
+def _location(root: StimulusRoot) -> str:
+    entries = read_manifest(root.suite) if root.can_be_fetched else ()
+    present = sum((root.folder / entry.path).is_file() for entry in entries)
     if present:
         state = f"{present} of {len(entries)} are there"
     elif entries:
-        state = f"not there; visualbias fetch {home.suite}"
+        state = f"not there; visualbias fetch {root.suite}"
     else:
-        state = "there" if home.folder.is_dir() else "not there"
-    return f"{home.folder} ({state})"
+        state = "there" if root.folder.is_dir() else "not there"
+    return f"{root.folder} ({state})"
 
 
 def _test(test: BiasTest, sizes: dict[str, int]) -> Iterator[str]:
@@ -111,8 +111,8 @@ def _size_text(size: int | None) -> str:
 
 def _sizes(file: SuiteFile) -> dict[str, int]:
     """Return the known number of images of each concept."""
-    homes = {home.suite for home in file.homes.values() if home.can_be_fetched}
-    counts = {home: Counter(entry.folder for entry in read_manifest(home)) for home in homes}
+    homes = {root.suite for root in file.homes.values() if root.can_be_fetched}
+    counts = {suite: Counter(entry.folder for entry in read_manifest(suite)) for suite in homes}
     sizes: dict[str, int] = {}
     for name, concept in file.suite.concepts.items():
         if isinstance(concept, ConceptWords):

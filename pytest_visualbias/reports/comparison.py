@@ -44,23 +44,23 @@ def check_outcomes(report: Report) -> None:
     """Refuse a report whose outcomes contradict its numbers."""
     for row in report.results:
         if row.role == "gated" and row.effect_judged is not None:
-            wrong = (
+            problem = (
                 _control_contradiction(row) if row.control == "positive" else _contradiction(row)
             )
-            if wrong:
+            if problem:
                 raise ReportError(
-                    f"{row.nodeid} is '{row.outcome}' in the report, but {wrong}: it was edited",
+                    f"{row.nodeid} is '{row.outcome}' in the report, but {problem}: it was edited",
                     "run the gate again",
                 )
 
 
 def _control_contradiction(row: ResultRecord) -> str:
     """Return why a positive control cannot have passed; empty if it can."""
-    least = row.limits.get("min_effect", 0.0)
+    minimum = row.limits.get("min_effect", 0.0)
     value = signed_magnitude(row.effect_judged or 0.0, cast("Alternative", row.alternative))
     is_shown = row.p_verdict is not None and row.p_verdict <= row.alpha
-    is_held = value >= least and is_shown
-    return "" if row.outcome != "pass" or is_held else f"its effect does not reach {least:g}"
+    is_held = value >= minimum and is_shown
+    return "" if row.outcome != "pass" or is_held else f"its effect does not reach {minimum:g}"
 
 
 def _contradiction(row: ResultRecord) -> str:
@@ -236,9 +236,9 @@ def _gate(record: ResultRecord) -> str:
 
 def _is_ungated(old: ResultRecord, new: ResultRecord) -> bool:
     """Return whether a test that could fail before can no longer fail."""
-    could, can = (bool(record.limits) and record.role == "gated" for record in (old, new))
+    was_gated, is_gated = (bool(record.limits) and record.role == "gated" for record in (old, new))
     is_looser = new.series is not None and (_gate(old), _gate(new)) == (ALL, LAST)
-    return could and (not can or is_looser)
+    return was_gated and (not is_gated or is_looser)
 
 
 def _direction(old: ResultRecord, new: ResultRecord, tolerance: float) -> How:
@@ -325,8 +325,8 @@ def render_comparison(comparison: Comparison, screen: Screen, *, shows_all: bool
         text = f"{change.name}: not comparable: {change.unlike}"
         console.print(Text(visible(text), style="yellow"), soft_wrap=True)
     for change in (change for change in changes if change.gates is not None):
-        then, now = change.gates or ("", "")
-        text = f"{change.name}: judged is {now}, and was {then}; the effects are of the last"
+        before, after = change.gates or ("", "")
+        text = f"{change.name}: judged is {after}, and was {before}; the effects are of the last"
         console.print(Text(visible(text), style="yellow"), soft_wrap=True)
     console.print(Text(_summary_line(comparison)), soft_wrap=True)
     text = without_commands(stream.getvalue())

@@ -101,9 +101,9 @@ def read_accuracies(path: Path) -> tuple[Accuracy, ...]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        where = f"{path}: {place}" if place else f"{path}"
+        location = f"{path}: {place}" if place else f"{path}"
         raise ReportError(
-            f"{where}: {describe_error(first)}",
+            f"{location}: {describe_error(first)}",
             "the file is "
             '{"accuracies": [{"model": NAME, "layer": LAYER, "accuracy": 0 to 1}, ...]}',
         ) from None

@@ -72,7 +72,7 @@ def rate_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
         )
         head = f"{spec}{record.test}{layer}: {prediction.rate} of {class_name}"
         lines.setdefault(head, []).append(f"{record.model} {rates}")
-    yield from (f"{head}: {'; '.join(each)}" for head, each in lines.items())
+    yield from (f"{head}: {'; '.join(texts)}" for head, texts in lines.items())
 
 
 def limits_of(record: ResultRecord) -> list[float]:

@@ -133,14 +133,14 @@ def _effects_without(shrunk: Vector, other: Vector, *, rescale: bool) -> Vector:
         return differences
     pooled = np.concatenate([shrunk, other])
     count = len(pooled)
-    away = pooled - _mean(pooled)
-    total = math.fsum(away * away)
+    deviations = pooled - _mean(pooled)
+    total = math.fsum(deviations * deviations)
     if total == 0.0:
         return np.full(n, math.nan)
-    rest = total - away[:n] ** 2 * count / (count - 1)
-    effects: Vector = differences / np.sqrt(np.maximum(rest, CANCELLED * total) / (count - 2))
+    remaining = total - deviations[:n] ** 2 * count / (count - 1)
+    effects: Vector = differences / np.sqrt(np.maximum(remaining, CANCELLED * total) / (count - 2))
     # If one image makes nearly all of the spread, the differences lose too many digits.
-    for index in np.flatnonzero(rest < CANCELLED * total):
+    for index in np.flatnonzero(remaining < CANCELLED * total):
         effects[index] = _effect(np.delete(shrunk, index), other)
     return effects
 

@@ -299,19 +299,19 @@ def _method(report: Report, records: Sequence[ResultRecord]) -> Iterator[str]:
 
 def _judging_lines(records: Sequence[ResultRecord]) -> Iterator[str]:
     """Yield how tests were judged, naming tests if they differ."""
-    ways: dict[str, dict[str, None]] = {}
+    rules: dict[str, dict[str, None]] = {}
     for record in records:
-        way = (
+        rule = (
             f"evidence {record.evidence}, alpha {record.alpha:g}, correction {record.correction}, "
             f"alternative {record.alternative}"
         )
         if record.control:
             control = f"as {record.control} control"
-            way = f"alpha {record.alpha:g}, alternative {record.alternative}, {control}"
-        ways.setdefault(way, {})[record.test] = None
-    for way, tests in ways.items():
+            rule = f"alpha {record.alpha:g}, alternative {record.alternative}, {control}"
+        rules.setdefault(rule, {})[record.test] = None
+    for rule, tests in rules.items():
         names = ", ".join(map(markdown_code, tests))
-        yield f"- judged by {markdown_text(way)}" + (f": {names}" if len(ways) > 1 else "")
+        yield f"- judged by {markdown_text(rule)}" + (f": {names}" if len(rules) > 1 else "")
 
 
 BEGIN = "<!-- pytest-visualbias:begin -->"

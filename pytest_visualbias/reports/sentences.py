@@ -72,11 +72,11 @@ def _waiver(results: Sequence[ResultRecord]) -> str:
         key = f"max_{violation.kind}"
         sizes[key] = max(size, sizes.get(key, 0.0))
     parts = [f"{key}: {size:g}" for key, size in sizes.items()]
-    for key, names, every in (
+    for key, names, all_names in (
         ("models", models, {result.model for result in results}),
         ("layers", layers, {result.layer for result in results}),
     ):
-        if every - names.keys():
+        if all_names - names.keys():
             parts.append(f"{key}: [{', '.join(map(quoted, names))}]")
     return f"{{{', '.join([*parts, 'reason: WHY', 'until: YYYY-MM-DD'])}}}"
 
@@ -117,19 +117,19 @@ def is_over_limit(record: ResultRecord) -> bool:
 
 
 def _failure_remedy(
-    failed: Sequence[ResultRecord], every: Sequence[ResultRecord], *, shows_images: bool
+    failed: Sequence[ResultRecord], records: Sequence[ResultRecord], *, shows_images: bool
 ) -> str:
     """Return where influential images are shown, and what else to do."""
     alone = [failing_checkpoint_hint(record) for record in failed]
-    where = "below" if shows_images else "with -vv"
-    seen = f"see {where} which images carry an effect"
+    place = "below" if shows_images else "with -vv"
+    action = f"see {place} which images carry an effect"
     if all(alone):
-        seen = alone[0]
+        action = alone[0]
     elif note := next(filter(None, alone), ""):
-        seen = f"{seen} (of a training run, {note})"
-    accept = waiver_advice(every)
+        action = f"{action} (of a training run, {note})"
+    accept = waiver_advice(records)
     waived = f", or accept an effect for a time with {accept}" if accept else ""
-    return f"to do: {seen}; finetune anew{waived}"
+    return f"to do: {action}; finetune anew{waived}"
 
 
 def weak_pass_note(records: Iterable[ResultRecord]) -> str | None:
@@ -147,9 +147,9 @@ def weak_pass_note(records: Iterable[ResultRecord]) -> str | None:
     ]
     if not weak:
         return None
-    least = [detectable for _, detectable in weak]
+    detectables = [detectable for _, detectable in weak]
     tests = "1 test that passes has" if len(weak) == 1 else f"{len(weak)} tests that pass have"
-    ends = [f"{end:.2f}" for end in (min(least), max(least))]
+    ends = [f"{end:.2f}" for end in (min(detectables), max(detectables))]
     return (
         f"{tests} too few {nouns(record for record, _ in weak)} to find an effect at the limit "
         f"(smallest detectable effect {' to '.join(dict.fromkeys(ends))}): no evidence that there "
@@ -175,11 +175,15 @@ def read_out_lines(records: Iterable[ResultRecord]) -> Iterator[str]:
     """Yield where `pooled` is read if the library does not define it."""
     lines: dict[str, None] = {}
     for record in records:
-        read = record.read_out
-        if read is None or not read.side or record.module != POOLED:
+        read_out = record.read_out
+        if read_out is None or not read_out.side or record.module != POOLED:
             continue
-        place = "the network's output" if read.module == OUTPUT else f"{read.side} of {read.module}"
-        lines[f"{record.layer}: {place}, {read.length} numbers"] = None
+        place = (
+            "the network's output"
+            if read_out.module == OUTPUT
+            else f"{read_out.side} of {read_out.module}"
+        )
+        lines[f"{record.layer}: {place}, {read_out.length} numbers"] = None
     yield from lines
 
 

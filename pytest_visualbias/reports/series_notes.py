@@ -68,11 +68,13 @@ def _is_single_trial_over(record: ResultRecord) -> bool:
 
 def _largest_trial(record: ResultRecord) -> tuple[float, str]:
     """Return the largest effect among trials in the counted direction, and its label."""
-    way = cast("Alternative", record.alternative)
+    alternative = cast("Alternative", record.alternative)
     effects, labels = _effects(record), (record.trials or {}).get("labels", [])
-    place = max(range(len(effects)), key=lambda index: signed_magnitude(effects[index], way))
+    place = max(
+        range(len(effects)), key=lambda index: signed_magnitude(effects[index], alternative)
+    )
     return signed_magnitude(
-        effects[place], way
+        effects[place], alternative
     ), f"{format_effect(effects[place])}: {labels[place]}"
 
 
@@ -208,9 +210,9 @@ def series_text(record: ResultRecord) -> str:
         ("invalid", "invalid"),
         ("error", "not measured"),
     ):
-        at = [point.label for point in series.points if point.outcome == outcome]
-        if at:
-            parts.append(f"{phrase} at {_steps(series, at)}")
+        labels = [point.label for point in series.points if point.outcome == outcome]
+        if labels:
+            parts.append(f"{phrase} at {_steps(series, labels)}")
     is_by_p = record.evidence == "significant" and any(point.over for point in series.points)
     if is_by_p and series.gate == "last":
         parts.append("each by its own p, uncorrected")
@@ -264,8 +266,8 @@ def judged_checkpoints(records: Sequence[ResultRecord]) -> str:
     if len(series.points) == 1:
         return visible(f"{series.axis} {last}, the only checkpoint")
     is_last = series.gate == "last"
-    whole = f"the last of {first} to {last}" if is_last else f"all of {first} to {last} are judged"
-    return visible(f"{series.axis} {last} ({whole})")
+    judged = f"the last of {first} to {last}" if is_last else f"all of {first} to {last} are judged"
+    return visible(f"{series.axis} {last} ({judged})")
 
 
 def axis_positions(series: SeriesRecord) -> list[float]:
@@ -289,14 +291,14 @@ def sparkline(points: Sequence[PointRecord], *, has_unicode: bool) -> str:
     """Return one character per checkpoint, as high as its effect; the scale includes zero."""
     count = min(len(points), MAX_BARS)
     step = (len(points) - 1) / max(count - 1, 1)
-    drawn = [points[round(place * step)].effect_judged for place in range(count)]
+    values = [points[round(place * step)].effect_judged for place in range(count)]
     clipped = [
-        None if value is None else min(max(value, -MAX_EFFECT), MAX_EFFECT) for value in drawn
+        None if value is None else min(max(value, -MAX_EFFECT), MAX_EFFECT) for value in values
     ]
     known = [0.0, *(value for value in clipped if value is not None)]
     low, high = min(known), max(known)
-    slack = max(MIN_SPAN - (high - low), 0.0) / 2
-    low, high = low - slack, high + slack
+    padding = max(MIN_SPAN - (high - low), 0.0) / 2
+    low, high = low - padding, high + padding
     bars = BARS if has_unicode else PLAIN_BARS
 
     def glyph(value: float | None) -> str:

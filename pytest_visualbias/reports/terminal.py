@@ -191,8 +191,10 @@ def _is_detailed(record: ResultRecord) -> bool:
 
 
 def _count_hidden(group: Sequence[ResultRecord], selected: Sequence[ResultRecord]) -> str:
-    rest = [label(record) for record in group if record not in selected]
-    counts = ", ".join(f"{rest.count(name)} {name}" for name in COUNTED_OUTCOMES if name in rest)
+    labels = [label(record) for record in group if record not in selected]
+    counts = ", ".join(
+        f"{labels.count(name)} {name}" for name in COUNTED_OUTCOMES if name in labels
+    )
     return f"and {counts}, which -v shows"
 
 

@@ -74,18 +74,20 @@ class Selection:
         return any(entry.name == "before" for entry in self.entries)
 
 
-def choose_models(seen: Repository, recognise: Recogniser) -> Selection:
+def choose_models(repository: Repository, recognise: Recogniser) -> Selection:
     """Choose the newest checkpoint as 'after', and one named like a base model as 'before'."""
-    largest = max((file.size for file in seen.checkpoints if not file.is_pointer), default=0)
-    likely = [file for file in seen.checkpoints if file.is_pointer or file.size >= SHARE * largest]
+    largest = max((file.size for file in repository.checkpoints if not file.is_pointer), default=0)
+    likely = [
+        file for file in repository.checkpoints if file.is_pointer or file.size >= SHARE * largest
+    ]
     earlier = [file for file in likely if BEFORE.search(Path(file.path).name.lower())]
     later = [file for file in likely if file not in earlier]
     if not later:
-        return _of_before_only(seen, earlier, recognise) if earlier else _stand_in(seen)
-    after, network, why, damaged = _newest(seen, later, recognise)
+        return _of_before_only(repository, earlier, recognise) if earlier else _stand_in(repository)
+    after, network, why, damaged = _newest(repository, later, recognise)
     if network is None:
-        return dataclasses.replace(_unrecognised(seen, after, why), left_out=damaged)
-    before = _before(seen, earlier, network, recognise)
+        return dataclasses.replace(_unrecognised(repository, after, why), left_out=damaged)
+    before = _before(repository, earlier, network, recognise)
     text = _timm(network.name, after, network.container)
     entry = ModelChoice(
         name="after", text=text, why=f"its weights fit timm's {network.name}{_also(network)}"
@@ -99,26 +101,26 @@ def choose_models(seen: Repository, recognise: Recogniser) -> Selection:
 
 
 def _newest(
-    seen: Repository, later: Sequence[Checkpoint], recognise: Recogniser
+    repository: Repository, later: Sequence[Checkpoint], recognise: Recogniser
 ) -> tuple[Checkpoint, _Recognised | None, str, tuple[str, ...]]:
     """Return the newest readable checkpoint, its architecture, and why newer ones fail."""
     damaged: list[str] = []
     for checkpoint in later[:MOST_TRIED]:
         try:
-            return checkpoint, *_recognised(seen, checkpoint, recognise), tuple(damaged)
+            return checkpoint, *_recognised(repository, checkpoint, recognise), tuple(damaged)
         except EncoderError as error:
-            damaged.append(shorten(str(error), seen.folder, seen.folder))
+            damaged.append(shorten(str(error), repository.folder, repository.folder))
     return later[0], None, damaged[0], ()
 
 
 def _of_before_only(
-    seen: Repository, earlier: Sequence[Checkpoint], recognise: Recogniser
+    repository: Repository, earlier: Sequence[Checkpoint], recognise: Recogniser
 ) -> Selection:
     """Gate a checkpoint named like a base model if there is no other."""
     checkpoint = earlier[0]
-    _, network, why, _ = _newest(seen, [checkpoint], recognise)
+    _, network, why, _ = _newest(repository, [checkpoint], recognise)
     if network is None:
-        return _unrecognised(seen, checkpoint, why)
+        return _unrecognised(repository, checkpoint, why)
     text = _timm(network.name, checkpoint, network.container)
     entry = ModelChoice(
         name="after", text=text, why=f"its weights fit timm's {network.name}{_also(network)}"
@@ -127,13 +129,13 @@ def _of_before_only(
 
 
 def _recognised(
-    seen: Repository, checkpoint: Checkpoint, recognise: Recogniser
+    repository: Repository, checkpoint: Checkpoint, recognise: Recogniser
 ) -> tuple[_Recognised | None, str]:
     """Return the architecture of a checkpoint, or why it is unknown."""
     if checkpoint.is_pointer:
         return None, "it is a Git LFS pointer here; run 'git lfs pull' and 'visualbias init' again"
-    named = [mention.name for mention in seen.mentions]
-    network = recognise(seen.folder / checkpoint.path, named=named)
+    named = [mention.name for mention in repository.mentions]
+    network = recognise(repository.folder / checkpoint.path, named=named)
     return (
         network,
         "" if network is not None else "no architecture of timm that was tried fits it",
@@ -141,14 +143,19 @@ def _recognised(
 
 
 def _before(
-    seen: Repository, earlier: Sequence[Checkpoint], recognised: _Recognised, recognise: Recogniser
+    repository: Repository,
+    earlier: Sequence[Checkpoint],
+    recognised: _Recognised,
+    recognise: Recogniser,
 ) -> tuple[ModelChoice, Checkpoint] | None:
     """Return the first checkpoint named like a base model with the same architecture."""
     for checkpoint in earlier:
         if checkpoint.is_pointer:
             continue
         try:
-            same = recognise(seen.folder / checkpoint.path, named=[recognised.name], guess=False)
+            same = recognise(
+                repository.folder / checkpoint.path, named=[recognised.name], guess=False
+            )
         except EncoderError:
             continue
         if same is not None:
@@ -170,15 +177,16 @@ def _timm(name: str, checkpoint: Checkpoint, container: str | None = None) -> st
     return f"{{source: timm, name: {quoted(name)}, checkpoint: {path}{where}}}"
 
 
-def _unrecognised(seen: Repository, checkpoint: Checkpoint, why: str) -> Selection:
+def _unrecognised(repository: Repository, checkpoint: Checkpoint, why: str) -> Selection:
     path = quoted(f"../{checkpoint.path}")
-    if seen.factories:
+    if repository.factories:
         # A factory named in the checkpoint's path is likelier than the first.
         names = {
-            factory.call.rpartition(":")[2].lower(): factory for factory in reversed(seen.factories)
+            factory.call.rpartition(":")[2].lower(): factory
+            for factory in reversed(repository.factories)
         }
-        spoken = [factory for name, factory in names.items() if name in checkpoint.path.lower()]
-        factory = (*spoken, *seen.factories)[0]
+        named = [factory for name, factory in names.items() if name in checkpoint.path.lower()]
+        factory = (*named, *repository.factories)[0]
         text = (
             f"{{source: factory, call: {quoted(factory.call)}, checkpoint: {path}, "
             f"transform: {{size: {SIZE}}}}}"
@@ -188,8 +196,8 @@ def _unrecognised(seen: Repository, checkpoint: Checkpoint, why: str) -> Selecti
             f"write under 'transform' how images are prepared for the network; {SIZE} pixels with "
             "ImageNet's mean and deviation are a guess"
         )
-    elif checkpoint.is_pointer and seen.mentions:
-        mention = seen.mentions[0]
+    elif checkpoint.is_pointer and repository.mentions:
+        mention = repository.mentions[0]
         text = _timm(mention.name, checkpoint)
         reason = f"{why}; {mention.place} names timm's {mention.name}"
         needs = "see whether that is the architecture of the checkpoint; the run says if not"
@@ -204,14 +212,14 @@ def _unrecognised(seen: Repository, checkpoint: Checkpoint, why: str) -> Selecti
     return Selection(entries=(entry,), checkpoints=(checkpoint,), needs=needs)
 
 
-def _stand_in(seen: Repository) -> Selection:
+def _stand_in(repository: Repository) -> Selection:
     """Return a stand-in model that runs without a checkpoint."""
     entry = ModelChoice(
         name=STAND_IN,
         text="{source: timm, name: test_resnet, pretrained: false}",
         why="no checkpoint was found; this is a tiny untrained network, which nothing gates",
     )
-    named = seen.mentions[0].name if seen.mentions else UNKNOWN
+    named = repository.mentions[0].name if repository.mentions else UNKNOWN
     line = f"after: {{source: timm, name: {named}, checkpoint: ../PATH_OF_YOUR_CHECKPOINT}}"
     needs = f"put your model in the place of '{STAND_IN}', such as {line}"
     return Selection(entries=(entry,), architecture="" if named == UNKNOWN else named, needs=needs)

@@ -60,8 +60,8 @@ def read_code(folder: Path, module: str) -> CodeFindings:
 def _mentions(tree: ast.Module, module: str) -> Iterator[Mention]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _called(node).endswith(MAKES):
-            given = [*node.args[:1], *(keyword.value for keyword in node.keywords)]
-            for value in given:
+            values = [*node.args[:1], *(keyword.value for keyword in node.keywords)]
+            for value in values:
                 text = value.value if isinstance(value, ast.Constant) else None
                 if isinstance(text, str) and ARCHITECTURE.fullmatch(text):
                     yield Mention(name=text, place=f"{module}:{node.lineno}")
@@ -84,14 +84,16 @@ def _factories(tree: ast.Module, module: str) -> Iterator[Factory]:
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef) or _needs_arguments(node.args):
             continue
-        says = ast.unparse(node.returns).strip("'\"") if node.returns is not None else ""
-        if says in (*RETURNS, *classes) or (node.name in NAMED and not node.name.startswith("_")):
+        returns = ast.unparse(node.returns).strip("'\"") if node.returns is not None else ""
+        if returns in (*RETURNS, *classes) or (
+            node.name in NAMED and not node.name.startswith("_")
+        ):
             yield Factory(call=f"{name}:{node.name}", place=f"{module}:{node.lineno}")
 
 
-def _needs_arguments(given: ast.arguments) -> bool:
-    positional = len(given.posonlyargs) + len(given.args) - len(given.defaults)
-    return positional > 0 or any(default is None for default in given.kw_defaults)
+def _needs_arguments(arguments: ast.arguments) -> bool:
+    positional = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
+    return positional > 0 or any(default is None for default in arguments.kw_defaults)
 
 
 def _importable(module: str) -> str | None:

@@ -45,24 +45,28 @@ class Plan:
 
 
 def plan(
-    seen: Repository, chosen: Selection, *, forge: Literal["github", "gitlab", "none"], schema: bool
+    repository: Repository,
+    chosen: Selection,
+    *,
+    forge: Literal["github", "gitlab", "none"],
+    schema: bool,
 ) -> Plan:
     """Return the files and notes for a repository."""
     files = {SPEC: first_spec(chosen, has_schema=schema)}
     if schema:
         files[SCHEMA] = json.dumps(BiasSpec.model_json_schema(), indent=2) + "\n"
-    if not seen.configured_by:
+    if not repository.configured_by:
         files[PYTEST] = INI
     notes = []
-    if seen.configured_by:
-        notes.append(_configured(seen))
+    if repository.configured_by:
+        notes.append(_configured(repository))
     if forge == "github":
-        files[WORKFLOW] = github(seen, chosen)
+        files[WORKFLOW] = github(repository, chosen)
     elif forge == "gitlab":
-        files[INCLUDED] = gitlab(seen)
-        if not (seen.folder / INCLUDES).exists():
+        files[INCLUDED] = gitlab(repository)
+        if not (repository.folder / INCLUDES).exists():
             files[INCLUDES] = includes()
-        elif not seen.is_included:
+        elif not repository.is_included:
             notes.append(f"to do in {INCLUDES}: add '- local: {INCLUDED}' under 'include:'")
     else:
         notes.append("no workflow is written; 'visualbias init --ci github' or '--ci gitlab' does")
@@ -71,8 +75,8 @@ def plan(
     return Plan(files=files, notes=tuple(notes), written=tuple(written), kept=tuple(kept))
 
 
-def _configured(seen: Repository) -> str:
-    name = seen.configured_by
+def _configured(repository: Repository) -> str:
+    name = repository.configured_by
     line = "visualbias_strict = true"
     return (
         f"{name} configures pytest and stays as it is. 'required_plugins = pytest-visualbias' "
@@ -81,17 +85,18 @@ def _configured(seen: Repository) -> str:
     )
 
 
-def summary_lines(seen: Repository, chosen: Selection) -> Iterator[str]:
+def summary_lines(repository: Repository, chosen: Selection) -> Iterator[str]:
     """Yield what was detected in the repository, one line each."""
-    yield f"timm: {f'in {seen.needs_timm}' if seen.needs_timm else 'not among the requirements'}"
-    count = len(seen.checkpoints)
+    place = f"in {repository.needs_timm}" if repository.needs_timm else "not among the requirements"
+    yield f"timm: {place}"
+    count = len(repository.checkpoints)
     files = "no file" if not count else "1 file" if count == 1 else f"{count} files"
     yield f"checkpoints: {files}"
     for entry in chosen.entries:
         yield f"model '{entry.name}': {entry.text}"
         yield f"  {entry.why}"
     yield from (f"left out: {why}" for why in chosen.left_out)
-    yield f"pytest: configured by {seen.configured_by or 'nothing'}"
-    yield f"CI: {FORGES[seen.forge]}"
-    if seen.is_cut:
+    yield f"pytest: configured by {repository.configured_by or 'nothing'}"
+    yield f"CI: {FORGES[repository.forge]}"
+    if repository.is_cut:
         yield "the repository is large: not all of it was looked at"

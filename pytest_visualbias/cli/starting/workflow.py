@@ -98,11 +98,11 @@ visualbias:
 """
 
 
-def github(seen: Repository, chosen: Selection) -> str:
+def github(repository: Repository, chosen: Selection) -> str:
     """Return a GitHub Actions workflow."""
     paths = ["bias_specs/**", *_folders(checkpoint.path for checkpoint in chosen.checkpoints)]
     return GITHUB.format(
-        install=_install(seen),
+        install=_install(repository),
         cache=CACHE,
         hashed=", ".join(f"'{path}'" for path in paths),
         reports=_reports(),
@@ -110,9 +110,11 @@ def github(seen: Repository, chosen: Selection) -> str:
     )
 
 
-def gitlab(seen: Repository) -> str:
+def gitlab(repository: Repository) -> str:
     """Return a file for GitLab's ``include``."""
-    return GITLAB.format(install=_install(seen), cache=CACHE, reports=_reports(), report=REPORT)
+    return GITLAB.format(
+        install=_install(repository), cache=CACHE, reports=_reports(), report=REPORT
+    )
 
 
 def includes() -> str:
@@ -120,8 +122,10 @@ def includes() -> str:
     return f"include:\n  - local: {INCLUDED}\n"
 
 
-def _install(seen: Repository) -> str:
-    package = {"requirements.txt": "-r requirements.txt", "": "timm"}.get(seen.installed_by, ".")
+def _install(repository: Repository) -> str:
+    package = {"requirements.txt": "-r requirements.txt", "": "timm"}.get(
+        repository.installed_by, "."
+    )
     return f"{package} pytest-visualbias"
 
 

@@ -126,8 +126,8 @@ def _of_predictions(record: ResultRecord) -> dict[str, Any]:
     prediction = record.prediction
     if prediction is None:
         return {}
-    still = {role: dict.fromkeys(scores, 0.0) for role, scores in record.scores.items()}
-    within = _spread(still, record.scores, ("X", "Y")) or 0.0
+    zeros = {role: dict.fromkeys(scores, 0.0) for role, scores in record.scores.items()}
+    within = _spread(zeros, record.scores, ("X", "Y")) or 0.0
     return {
         "rates": (prediction.rate_x, prediction.rate_y) if prediction.rate != "score" else None,
         "within": within,

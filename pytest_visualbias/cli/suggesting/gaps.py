@@ -46,8 +46,8 @@ def _visible(basis: Basis) -> float | None:
     """Return the smallest significant gap at these rates or this spread."""
     ((n_x, n_y),) = basis.sides
     if basis.rates is not None:
-        near = min(*basis.rates, 1 - max(basis.rates))
-        return smallest_visible_gap(n_x, n_y, near, basis.level, basis.alternative)
+        rate = min(*basis.rates, 1 - max(basis.rates))
+        return smallest_visible_gap(n_x, n_y, rate, basis.level, basis.alternative)
     d = smallest_detectable_effect(n_x, n_y, basis.level, basis.alternative)
     return None if d is None else to_within_sd(d, n_x, n_y) * basis.within
 

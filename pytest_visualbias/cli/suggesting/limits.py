@@ -189,20 +189,20 @@ def propose_control(basis: Basis) -> Proposal:
     if basis.problem:
         return Proposal(refusals=(basis.problem,))
     visible = _visible(basis)
-    least = visible.effect if visible is not None else math.inf
+    minimum = visible.effect if visible is not None else math.inf
     ends = f"{format_effect(basis.low)} to {format_effect(basis.high)}"
-    surely = f"the interval of '{basis.model}' is {ends}"
-    if basis.size < least or basis.smallest <= 0:
-        detection = "none could" if visible is None else f"from {least:.2f} on it could"
+    interval = f"the interval of '{basis.model}' is {ends}"
+    if basis.size < minimum or basis.smallest <= 0:
+        detection = "none could" if visible is None else f"from {minimum:.2f} on it could"
         refusal = (
-            f"no min_effect: '{basis.model}' does not show this control ({surely}; {detection} be "
-            "told from chance); take a control that it shows"
+            f"no min_effect: '{basis.model}' does not show this control ({interval}; {detection} "
+            "be told from chance); take a control that it shows"
         )
         return Proposal(
             refusals=(refusal,), detectable=None if visible is None else detectable(basis)
         )
     value = max(_down(basis.smallest / 2, STEP), STEP)
-    limit = Limit(value=value, reason=f"half of what is sure: {surely}")
+    limit = Limit(value=value, reason=f"half of what is sure: {interval}")
     return Proposal(limits={"min_effect": limit}, detectable=detectable(basis))
 
 

@@ -76,8 +76,9 @@ def measure(
     """Measure a model, its comparison models, and untrained networks of its architecture."""
     widened, random, notes = _with_untrained(loaded, model, seeds)
     spec = widened.file.spec
-    rest = [name for name, entry in spec.models.items() if name != model and not is_random(entry)]
-    grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, rest))
+    trained = [name for name, entry in spec.models.items() if not is_random(entry)]
+    other_models = [name for name in trained if name != model]
+    grows = frozenset(test.name for test in spec.tests if _is_base(spec, test, model, other_models))
     controls = _idle_controls(loaded.file)
     count = sum(
         is_corrected(spec, test)
@@ -97,7 +98,7 @@ def measure(
                 untrained = None
             others = [
                 row
-                for name in (rest if test.name in grows else ())
+                for name in (other_models if test.name in grows else ())
                 if growth_base(spec, test, name) == model
                 and (row := _row(session, widened, name, test, layer)).outcome not in UNMEASURED
             ]
@@ -132,11 +133,11 @@ def _idle_controls(file: SpecFile) -> frozenset[str]:
     return frozenset(controls & idle)
 
 
-def _is_base(spec: BiasSpec, test: BiasTest, model: str, rest: list[str]) -> bool:
+def _is_base(spec: BiasSpec, test: BiasTest, model: str, others: list[str]) -> bool:
     """Return whether growth is, or will be, measured from a model."""
-    if not rest:
+    if not others:
         return model == (test.growth_from or BEFORE)
-    return any(growth_base(spec, test, name) == model for name in rest)
+    return any(growth_base(spec, test, name) == model for name in others)
 
 
 def _row(
@@ -186,11 +187,11 @@ def _untrained(entry: ModelEntry, seeds: int) -> ModelEntry | None:
     """Return an entry of the same architecture with random weights."""
     if not isinstance(entry, NetworkEntry):
         return None
-    nothing: dict[str, object] = {"checkpoint": None, "container": None, "prefix": None}
-    nothing |= {"ignore": (), "random_init": seeds, "labels": {}, "growth_from": None}
+    changes: dict[str, object] = {"checkpoint": None, "container": None, "prefix": None}
+    changes |= {"ignore": (), "random_init": seeds, "labels": {}, "growth_from": None}
     if hasattr(entry, "adapter"):
-        nothing["adapter"] = None
+        changes["adapter"] = None
     # A pretrained tag stays, because it names the preprocessing.
     if not isinstance(getattr(entry, "pretrained", ""), str):
-        nothing["pretrained"] = False
-    return entry.model_copy(update=nothing)
+        changes["pretrained"] = False
+    return entry.model_copy(update=changes)

@@ -125,11 +125,11 @@ def _limits(record: ResultRecord) -> list[float]:
     """Return the positions of the limits on the effect."""
     if record.control != "positive":
         return limits_of(record)
-    least = record.limits.get("min_effect")
-    if least is None or record.role != "gated":
+    minimum = record.limits.get("min_effect")
+    if minimum is None or record.role != "gated":
         return []
     signs = {"greater": (1,), "less": (-1,)}.get(record.alternative, (-1, 1))
-    return [sign * least for sign in signs]
+    return [sign * minimum for sign in signs]
 
 
 def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
@@ -213,8 +213,8 @@ def _dumbbell(
             _change(axes, tests.index(record.test), growth, has_number=len(pairs) <= WITH_NUMBERS)
     _name_tests(panels[0], tests, [record for changed in pairs.values() for record, _ in changed])
     size = GROWING[unit]
-    beside = f", and growth of {size} with its interval" if len(pairs) <= WITH_NUMBERS else ""
-    title(figure, f"{unit.capitalize()} before and after{beside}", spec, layer)
+    suffix = f", and growth of {size} with its interval" if len(pairs) <= WITH_NUMBERS else ""
+    title(figure, f"{unit.capitalize()} before and after{suffix}", spec, layer)
     marks = [
         Line2D([], [], color=GREY, marker="o", mfc="white", label="before"),
         Line2D([], [], color=GREW, marker="o", label=f"after, {size} grew"),
@@ -225,11 +225,11 @@ def _dumbbell(
 
 
 def _change(axes: Axes, row: int, growth: GrowthRecord, *, has_number: bool) -> None:
-    grew = growth.value > 0
-    colour = GREW if grew else SHRANK
+    has_grown = growth.value > 0
+    colour = GREW if has_grown else SHRANK
     axes.hlines(row, growth.before, growth.after, color=colour, lw=1.2, alpha=0.7)
     axes.plot([growth.before], [row], "o", color=GREY, mfc="white", ms=4, gid=f"before-{row}")
-    marker = "o" if grew else "s"
+    marker = "o" if has_grown else "s"
     axes.plot([growth.after], [row], marker, color=colour, ms=4, gid=f"after-{row}")
     if not has_number:
         return

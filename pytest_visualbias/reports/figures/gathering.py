@@ -35,7 +35,7 @@ def merge_reports(reports: Sequence[Report]) -> Study:
         labels = _labels(report.models)
         for key in dict.fromkeys((result.spec, result.model) for result in report.results):
             known[key].setdefault(fingerprints.get(key, (f"run {number}",)), labels.get(key, ""))
-    display_names = {key: _unique_names(key[1], alike) for key, alike in known.items()}
+    display_names = {key: _unique_names(key[1], variants) for key, variants in known.items()}
     records: dict[tuple[str, ...], ResultRecord] = {}
     names: dict[Key, tuple[str, Prints]] = {}
     for number, (report, fingerprints) in enumerate(zip(reports, prints, strict=True), 1):
@@ -79,14 +79,14 @@ def _labels(models: Iterable[ModelRecord]) -> dict[Key, str]:
     }
 
 
-def _unique_names(name: str, alike: Mapping[Prints, str]) -> dict[Prints, str]:
+def _unique_names(name: str, variants: Mapping[Prints, str]) -> dict[Prints, str]:
     """Return a unique name for each model that shares one name."""
-    if len(alike) == 1:
-        return dict.fromkeys(alike, name)
-    labels = list(alike.values())
+    if len(variants) == 1:
+        return dict.fromkeys(variants, name)
+    labels = list(variants.values())
     return {
         identity: f"{name} ({label})" if label and labels.count(label) == 1 else f"{name} #{index}"
-        for index, (identity, label) in enumerate(alike.items(), 1)
+        for index, (identity, label) in enumerate(variants.items(), 1)
     }
 
 

@@ -86,8 +86,8 @@ def _figure(
             )
         axes.set_xticks(range(len(layers)), [clip(layer, 16) for layer in layers], rotation=90)
     figure.supylabel(UNITS[unit][0], fontsize=8)
-    beside = ", with their intervals" if has_intervals else ""
-    title(figure, f"{unit.capitalize()} over the layers{beside}", spec)
+    suffix = ", with their intervals" if has_intervals else ""
+    title(figure, f"{unit.capitalize()} over the layers{suffix}", spec)
     marks = [Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()]
     bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
     marks += [Line2D([], [], **RECORDED, label=f"{clip(base)} (recorded)") for base in bases]
@@ -130,8 +130,8 @@ def _line(
         lw=1,
         **look,
     )
-    whole = [(x, point.ci_low, point.ci_high) for x, point in zip(xs, points, strict=True)]
-    spans = [(x, low, high) for x, low, high in whole if low is not None and high is not None]
+    triples = [(x, point.ci_low, point.ci_high) for x, point in zip(xs, points, strict=True)]
+    spans = [(x, low, high) for x, low, high in triples if low is not None and high is not None]
     if has_intervals and spans:
         ends, lows, highs = zip(*spans, strict=True)
         axes.fill_between(ends, lows, highs, color=look["color"], alpha=0.15, lw=0)

@@ -58,10 +58,10 @@ def transfer_figures(
             ]
             figure, panels = panels_of(len(page), COLUMNS, height=2.7)
             reach = axis_limit(
-                (end for _, ours in page for our in ours for end in _ends(our)), unit
+                (end for _, results in page for result in results for end in _ends(result)), unit
             )
-            for axes, (transfer, ours) in zip(panels, page, strict=True):
-                _scatter(axes, transfer, ours, reach)
+            for axes, (transfer, results) in zip(panels, page, strict=True):
+                _scatter(axes, transfer, results, reach)
             for axes in panels[::COLUMNS]:
                 axes.set_ylabel(f"after: {UNITS[unit][0]}")
             title(figure, f"{unit.capitalize()} before and after", spec, layer)

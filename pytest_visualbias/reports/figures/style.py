@@ -69,8 +69,8 @@ def clip(text: str, longest: int = LONGEST) -> str:
 
 def title(figure: Figure, text: str, *places: str) -> None:
     """Set a figure's title and, below it, its spec and layer."""
-    where = " · ".join(clip(place, 48) for place in places if place)
-    figure.suptitle(f"{text}\n{where}" if where else text)
+    subtitle = " · ".join(clip(place, 48) for place in places if place)
+    figure.suptitle(f"{text}\n{subtitle}" if subtitle else text)
 
 
 def legend(figure: Figure, marks: Sequence[Line2D], columns: int = 4) -> None:
@@ -90,8 +90,8 @@ def panels_of(
     figure = Figure(figsize=(width, rows * height + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=share_y)
     panels = list(axes.flat)
-    for index, spare in enumerate(panels[count:], count):
-        spare.remove()
+    for index, unused in enumerate(panels[count:], count):
+        unused.remove()
         # The panel above is now the lowest of its column, so it needs tick labels.
         panels[index - columns].tick_params(labelbottom=True)
     return figure, panels[:count]

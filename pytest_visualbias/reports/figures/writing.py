@@ -76,7 +76,7 @@ def figures(
 
     study = merge_reports(reports)
     records = study.records
-    drawn = (
+    kinds = (
         ("forest", effects.forest_figures(records)),
         ("before-after", effects.before_after_figures(records)),
         ("layers", layers.layer_figures(records)),
@@ -99,7 +99,7 @@ def figures(
         ),
     )
     taken: set[str] = set()
-    for kind, plots in drawn:
+    for kind, plots in kinds:
         for spec, layer, figure in plots:
             name = _unique("-".join(filter(None, (kind, _slug(spec), _slug(layer)))), taken)
             yield name, figure

@@ -93,15 +93,15 @@ def _chart(
 def _rows(counts: BiasCounts) -> Iterator[tuple[str, ...]]:
     """Yield a model's counts: raw, by direction, corrected, and summed effects."""
     state = "" if counts.control == "none" else f" (control {counts.control})"
-    every = counts.counts
-    yield (f"{counts.model}{state}, raw", *(str(count.raw) for count in every))
-    above = (f"{count.positive} / {count.negative}" for count in every)
+    thresholds = counts.counts
+    yield (f"{counts.model}{state}, raw", *(str(count.raw) for count in thresholds))
+    above = (f"{count.positive} / {count.negative}" for count in thresholds)
     yield (f"{counts.model}, effect above / below zero", *above)
-    yield (f"{counts.model}, corrected", *(str(count.holm) for count in every))
-    beyond = [count.beyond_random for count in every]
+    yield (f"{counts.model}, corrected", *(str(count.holm) for count in thresholds))
+    beyond = [count.beyond_random for count in thresholds]
     if None not in beyond:
         yield (f"{counts.model}, beyond untrained networks", *map(str, beyond))
-    yield (f"{counts.model}, sum of |effect|", *(f"{count.strength:.2f}" for count in every))
+    yield (f"{counts.model}, sum of |effect|", *(f"{count.strength:.2f}" for count in thresholds))
 
 
 def _below(values: Iterable[float], threshold: float) -> int:

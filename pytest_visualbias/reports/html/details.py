@@ -130,13 +130,13 @@ def _change(record: ResultRecord, change: GrowthRecord | None, name: str) -> Ite
         yield Fact(name="untrained", value=seeds, term="excess")
     if change.p_value is None:
         return
-    each = {
+    by_method = {
         permuted_labels(record): change.p_value,
         "attributes": change.p_attributes,
         "Welch's t": change.p_welch,
         "crossed t": change.p_crossed,
     }
-    p_values = ", ".join(f"{format_p(p)} {name}" for name, p in each.items() if p is not None)
+    p_values = ", ".join(f"{format_p(p)} {name}" for name, p in by_method.items() if p is not None)
     yield Fact(name="p", value=p_values, term="p")
     yield Fact(name="p, verdict", value=_told(change.p_verdict, change.p_method), term="p")
     if change.p_adjusted is not None:
@@ -184,12 +184,14 @@ def _series(record: ResultRecord) -> Iterator[Fact]:
 
 def _place(record: ResultRecord) -> Iterator[Fact]:
     yield Fact(name="spec", value=f"{record.spec}:{record.line}", is_theirs=True)
-    read = f"{record.module or record.layer} ({record.pooling})" if record.pooling else record.layer
+    location = (
+        f"{record.module or record.layer} ({record.pooling})" if record.pooling else record.layer
+    )
     if record.read_out is not None and record.read_out.side == "input":
-        read += f", the input of {record.read_out.module}"
+        location += f", the input of {record.read_out.module}"
     if record.read_out is not None and record.read_out.length:
-        read += f", {record.read_out.length} numbers"
-    yield Fact(name="read from", value=f"{read}, {record.kind}", is_theirs=True)
+        location += f", {record.read_out.length} numbers"
+    yield Fact(name="read from", value=f"{location}, {record.kind}", is_theirs=True)
     for role, stimuli in record.sets.items():
         if stimuli.templates:
             yield Fact(name=f"words of {role}", value=words_text(stimuli), is_theirs=True)

@@ -83,9 +83,9 @@ def headline_of(report: Report, rows: Sequence[Row]) -> Headline:
 
 def _failure_summaries(rows: Sequence[Row]) -> list[FailureSummary]:
     """Return a summary for each test and model that needs attention, worst first."""
-    amiss = [row for row in rows if row.outcome in (*FAILED, "inconclusive")]
+    failures = [row for row in rows if row.outcome in (*FAILED, "inconclusive")]
     groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in sorted(amiss, key=lambda row: (row.order, -_ratio(row))):
+    for row in sorted(failures, key=lambda row: (row.order, -_ratio(row))):
         record = row.record
         groups.setdefault((record.spec, record.model, record.test), []).append(row)
     return [_failure_summary(first, others) for first, *others in groups.values()]

@@ -66,8 +66,8 @@ def _parse_number(text: str) -> float | Fraction:
 
 
 def _label_plot(key: str, rows: Sequence[LabelSummary]) -> LabelPlot:
-    effects = scale_around([row.effect for row in rows if row.effect is not None], least=0.5)
-    growths = scale_around([row.growth for row in rows if row.growth is not None], least=0.2)
+    effects = scale_around([row.effect for row in rows if row.effect is not None], minimum=0.5)
+    growths = scale_around([row.growth for row in rows if row.growth is not None], minimum=0.2)
     effects, growths = effects.drawn(2.0, 98.0), growths.drawn(2.0, 98.0)
     return LabelPlot(
         key=key,

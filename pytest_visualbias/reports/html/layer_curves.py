@@ -42,7 +42,9 @@ def _chart(spec: str, test: str, group: Sequence[ResultRecord], hues: Mapping[st
     series = list(_series(group))
     limits = _limits(group)
     values = [value for _, by_layer, _ in series for value in by_layer.values()]
-    y = vertical(scale_around([*values, *limits], least=max(0.1, min(1.0, max(map(abs, values))))))
+    y = vertical(
+        scale_around([*values, *limits], minimum=max(0.1, min(1.0, max(map(abs, values)))))
+    )
     x = horizontal(Scale(low=-0.25, high=len(layers) - 0.75))
     effects = (
         f"{name}: {', '.join(optional_effect(by_layer.get(layer)) for layer in layers)}"

@@ -64,16 +64,16 @@ class Scale:
         return [Tick(at=self.at(value), text=f"{value:g}") for value in values]
 
 
-def scale_around(values: Iterable[float], *, least: float = 0.0) -> Scale:
+def scale_around(values: Iterable[float], *, minimum: float = 0.0) -> Scale:
     """Return an axis that includes zero and all values, with a minimum extent."""
     listed = [0.0, *(min(max(value, -LARGEST), LARGEST) for value in values)]
     low, high = min(listed), max(listed)
-    high = max(high, least)
-    low = min(low, -least) if low < 0 else low
+    high = max(high, minimum)
+    low = min(low, -minimum) if low < 0 else low
     if high - low < TINY:  # nothing could be told apart, and the numbers of an axis would be equal
         high = low + 1.0
-    room = (high - low) * MARGIN
-    return Scale(low=low - room, high=high + room)
+    margin = (high - low) * MARGIN
+    return Scale(low=low - margin, high=high + margin)
 
 
 def logarithmic_scale(low: float, high: float) -> Scale:

@@ -48,7 +48,7 @@ def series_curve(record: ResultRecord) -> Chart | None:
     before, limits = growth_reference(record), limits_of(record)
     known = [value for value in ends if value is not None]
     values = [*known, *limits, *([] if before is None else [before[1]])]
-    y = vertical(scale_around(values, least=0.1))
+    y = vertical(scale_around(values, minimum=0.1))
     lines = [_effects(record.model, series, [x.at(place) for place in places], y)]
     if before is not None:
         name, effect = before
@@ -71,8 +71,8 @@ def series_curve(record: ResultRecord) -> Chart | None:
 
 def _around_places(places: Sequence[float]) -> Scale:
     low, high = min(places), max(places)
-    room = (high - low) * 0.04 or 0.5
-    return Scale(low=low - room, high=high + room)
+    margin = (high - low) * 0.04 or 0.5
+    return Scale(low=low - margin, high=high + margin)
 
 
 def _names(series: SeriesRecord, places: Sequence[float], x: Scale) -> Iterator[Tick]:
@@ -88,19 +88,19 @@ def _names(series: SeriesRecord, places: Sequence[float], x: Scale) -> Iterator[
 
 
 def _effects(name: str, series: SeriesRecord, xs: Sequence[float], y: Scale) -> Line:
-    at = [
+    positions = [
         None if point.effect_judged is None else (x, y.at(point.effect_judged))
         for x, point in zip(xs, series.points, strict=True)
     ]
     points = tuple(
         Point(x=place[0], y=place[1], text=_told(series, point))
-        for point, place in zip(series.points, at, strict=True)
+        for point, place in zip(series.points, positions, strict=True)
         if place is not None
     )
     return Line(
         name=f"{name}, with interval",
         hue=0,
-        paths=segments(at),
+        paths=segments(positions),
         points=points,
         bands=tuple(_bands(series, xs, y)),
     )

@@ -186,13 +186,13 @@ def line_extent(first: float, second: float) -> tuple[float, float]:
 def _bands(scale: Scale, record: ResultRecord) -> tuple[tuple[float, float], ...]:
     """Return where the effect violates its limit or misses its minimum."""
     minimum, maximum = record.limits.get("min_effect"), judged_limit(record)
-    way = record.alternative
+    alternative = record.alternative
     if maximum is not None and record.role == "gated":
-        above = [] if way == "less" else [(scale.at(maximum), scale.end)]
-        below = [] if way == "greater" else [(scale.start, scale.at(-maximum))]
+        above = [] if alternative == "less" else [(scale.at(maximum), scale.end)]
+        below = [] if alternative == "greater" else [(scale.start, scale.at(-maximum))]
         return _widths([*below, *above])
     if minimum is not None:
-        is_less = way == "less"
+        is_less = alternative == "less"
         return _widths(
             [(scale.at(-minimum), scale.end) if is_less else (scale.start, scale.at(minimum))]
         )

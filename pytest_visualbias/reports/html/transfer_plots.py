@@ -45,7 +45,7 @@ def _chart(
         for member in members
         if member.growth is not None
     ]
-    scale = scale_around([value for pair in pairs for value in pair], least=0.1)
+    scale = scale_around([value for pair in pairs for value in pair], minimum=0.1)
     x, y = horizontal(scale), vertical(scale)
     points = tuple(
         Point(

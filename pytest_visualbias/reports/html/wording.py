@@ -82,6 +82,6 @@ def _more_images(record: ResultRecord) -> str:
     more = nouns([record])
     if all(violation.kind not in ("effect", "gap") for violation in record.violations):
         return f"Add {more} to the sets, so that a change of this size can be told from chance."
-    least = record.detectable
-    seen = "" if least is None else f" (smallest detectable effect now: {least:.2f})"
+    minimum = record.detectable
+    seen = "" if minimum is None else f" (smallest detectable effect now: {minimum:.2f})"
     return f"Add {more} to the sets, so that an effect of this size can be told from chance{seen}."

@@ -54,6 +54,6 @@ def test_an_axis_around_values_holds_them_all_and_zero(values: list[float]) -> N
 
 
 def test_an_axis_reaches_as_far_as_it_is_told_to() -> None:
-    assert scale_around([0.1], least=0.5).high >= 0.5
-    assert scale_around([0.1], least=0.5).low > -0.1
-    assert scale_around([-0.1], least=0.5).low <= -0.5
+    assert scale_around([0.1], minimum=0.5).high >= 0.5
+    assert scale_around([0.1], minimum=0.5).low > -0.1
+    assert scale_around([-0.1], minimum=0.5).low <= -0.5
