@@ -3,7 +3,8 @@
     python benchmarks/trace.py
 
 Gates two stored models with one ieat test, which has a limit of its effect and of its growth, in a
-pytest of this process, and counts what is called while the second item (the gated model) is set up.
+pytest of this process, and counts the named functions that are called while the second item (the
+gated model) is set up.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Trace:
 
     def _count(self, frame: FrameType, event: str, _: Any) -> None:  # noqa: ANN401 - of any call
         name = frame.f_code.co_filename
-        if PACKAGE not in name or event not in {"call", "return"}:
+        is_comprehension = frame.f_code.co_name.startswith("<")
+        if PACKAGE not in name or is_comprehension or event not in {"call", "return"}:
             return
         thread = threading.get_ident()
         self._depths[thread] += 1 if event == "call" else -1

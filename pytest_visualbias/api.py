@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_visualbias.embeddings.cache import SharedCache
-    from pytest_visualbias.evaluation.run import LoadedSpec
+    from pytest_visualbias.evaluation.model_embedder import LoadedSpec
     from pytest_visualbias.results import Report, ResultRecord
 
 __all__ = ["Audit", "Auditor", "Model", "audit"]

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from pytest_visualbias.evaluation.run import LoadedSpec
+    from pytest_visualbias.evaluation.model_embedder import LoadedSpec
+
 
 EVERY_S: Final = 5.0
 

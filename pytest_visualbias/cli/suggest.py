@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.cli.suggesting.combining import Suggestion
     from pytest_visualbias.cli.suggesting.measuring import SuggestionBasis
-    from pytest_visualbias.evaluation.run import LoadedSpec
+    from pytest_visualbias.evaluation.model_embedder import LoadedSpec
 
 OK, FAULTY, USAGE, REMOVED = 0, 1, 2, 4
 SEEDS = 3

@@ -53,7 +53,11 @@ def measure_test(context: MeasurementContext, test: BiasTest) -> Measurement:
     except VisualBiasError as error:
         return Measurement(sets={}, problem=printable(_with_place(context, error)))
     baseline = context.references.baseline
-    if baseline is not None and is_gated(context.spec, context.model.name, test):
+    if (
+        baseline is not None
+        and baseline.recording is not None
+        and is_gated(context.spec, context.model.name, test)
+    ):
         entry = live_entry(context, test, measurement)
         key = entry_key(context.model.name, test.name, context.layer)
         is_recorded = baseline.records(key, entry)

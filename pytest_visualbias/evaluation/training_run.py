@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -156,12 +156,17 @@ NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Trajectory:
-    """What became of a series: the family that is judged, and every test over its checkpoints."""
+class Evaluation:
+    """The judged tests of a model by layer; of a training run, every test over its checkpoints."""
 
     families: Mapping[str, JudgedFamily]
-    series: Mapping[tuple[str, str], SeriesRecord]
-    warnings: Mapping[str, tuple[str, ...]]
+    series: Mapping[tuple[str, str], SeriesRecord] = field(default_factory=dict)
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def judged(self, layer: str, test: str) -> JudgedTest:
+        """Return one judged test."""
+        results = self.families[layer].results
+        return next(result for result in results if result.test.name == test)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -189,7 +194,7 @@ def trajectory(
     *,
     today: dt.date,
     threads: int = 1,
-) -> Trajectory:
+) -> Evaluation:
     """Measure and judge every checkpoint of a series."""
     layers = [point.name for point in model_points(run.file.spec, {})]
     warnings = run.warnings(subject_of(run.steps[-1]).sets.sets)
@@ -205,7 +210,7 @@ def trajectory(
         tests = judged_tests(run.file.spec, layer)
         for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
             series[layer, test.name] = _over_steps(run, steps, results)
-    return Trajectory(families=families, series=series, warnings=warnings)
+    return Evaluation(families=families, series=series, warnings=warnings)
 
 
 def _family(run: Run, measured: Sequence[Sequence[_Step]]) -> _Corrected:

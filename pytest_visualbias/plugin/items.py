@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_visualbias.evaluation.run import EvaluationRun, LoadedSpec
+    from pytest_visualbias.evaluation.model_embedder import LoadedSpec
+    from pytest_visualbias.evaluation.run import EvaluationRun
     from pytest_visualbias.results import ResultRecord
 
 STRICT: pytest.StashKey[bool] = pytest.StashKey()

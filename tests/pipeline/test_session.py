@@ -13,13 +13,14 @@ from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.embed_model import embed_stimuli
 from pytest_visualbias.embeddings.table import ModelVectors, Resources
 from pytest_visualbias.errors import SpecError, UsageError
-from pytest_visualbias.evaluation.run import EvaluationRun, LoadedSpec
+from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.evaluation.settings import RunSettings
 from pytest_visualbias.spec.overrides import Override
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_visualbias.evaluation.model_embedder import LoadedSpec
     from pytest_visualbias.results import ResultRecord
     from pytest_visualbias.spec.parser import SpecFile
 
@@ -101,7 +102,7 @@ def test_a_model_is_measured_once_however_often_it_is_asked_for(
         measured.append(model)
         return embed_stimuli(file, model, *rest, **keys)
 
-    monkeypatch.setattr("pytest_visualbias.evaluation.run.embed_stimuli", noted)
+    monkeypatch.setattr("pytest_visualbias.evaluation.model_embedder.embed_stimuli", noted)
     run = session(tmp_path)
     loaded = run.load(spec, "x.bias.yaml")
     for _ in range(2):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_visualbias.evaluation.run import LoadedSpec
+    from pytest_visualbias.evaluation.model_embedder import LoadedSpec
+
 
 __all__ = ["SPEC", "draw", "run"]
 

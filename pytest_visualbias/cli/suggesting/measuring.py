@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_visualbias.cli.suggesting.basis import Basis
-    from pytest_visualbias.evaluation.run import EvaluationRun, LoadedSpec
+    from pytest_visualbias.evaluation.model_embedder import LoadedSpec
+    from pytest_visualbias.evaluation.run import EvaluationRun
     from pytest_visualbias.results import ResultRecord
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
