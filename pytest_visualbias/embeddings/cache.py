@@ -63,9 +63,9 @@ class EmbeddingCache:
         return key not in self._memory or not self._memory[key].vectors.keys() >= set(wanted)
 
     def _read_again(self, key: str) -> None:
-        known, found = self._memory.get(key, Cached(vectors={}, notes={})), self._all(key)
+        known, stored = self._memory.get(key, Cached(vectors={}, notes={})), self._all(key)
         self._memory[key] = Cached(
-            vectors={**found.vectors, **known.vectors}, notes=found.notes or known.notes
+            vectors={**stored.vectors, **known.vectors}, notes=stored.notes or known.notes
         )
 
     @property
@@ -75,9 +75,9 @@ class EmbeddingCache:
     def _all(self, key: str) -> Cached:
         vectors: dict[str, np.ndarray] = {}
         notes: Mapping[str, Any] = {}
-        for found in self._whole(key):
-            vectors |= found.vectors
-            notes = found.notes
+        for stored in self._whole(key):
+            vectors |= stored.vectors
+            notes = stored.notes
         return Cached(vectors=vectors, notes=notes)
 
     def _pull(self, key: str) -> bool:
@@ -88,18 +88,18 @@ class EmbeddingCache:
 
     def load_together(self, key: str, digests: Collection[str]) -> Cached | None:
         """Return vectors that were stored by one call, those of these images among them."""
-        found = self._together(key, digests)
-        if (found is None or self._fills) and self._pull(key):
-            found = self._together(key, digests)
-        return found
+        cached = self._together(key, digests)
+        if (cached is None or self._fills) and self._pull(key):
+            cached = self._together(key, digests)
+        return cached
 
     def _together(self, key: str, digests: Collection[str]) -> Cached | None:
         known = self._memory.get(key)
         candidates = [known] if known is not None else []
-        for found in (*candidates, *self._whole(key)):
-            if found.vectors.keys() >= set(digests):
-                self._memory[key] = found
-                return found
+        for cached in (*candidates, *self._whole(key)):
+            if cached.vectors.keys() >= set(digests):
+                self._memory[key] = cached
+                return cached
         return None
 
     def _whole(self, key: str) -> Iterator[Cached]:
@@ -271,9 +271,9 @@ class SharedCache:
         """Bring what the local folder of a key lacks; return whether there was any."""
         if key in self._seen:
             return False
-        found = self._once("read", lambda: self._pull(key, folder))
+        is_present = self._once("read", lambda: self._pull(key, folder))
         self._seen.add(key)
-        return found
+        return is_present
 
     def _pull(self, key: str, folder: Path) -> bool:
         store = self._store()
@@ -283,23 +283,25 @@ class SharedCache:
             entries = ()
         self._give(key, folder, {entry.name for entry in entries})
         lacking = [
-            one
-            for one in entries
-            if VECTORS.fullmatch(one.name)
-            and (one.size or 0) <= LARGEST
-            and not (folder / one.name).exists()
+            entry
+            for entry in entries
+            if VECTORS.fullmatch(entry.name)
+            and (entry.size or 0) <= LARGEST
+            and not (folder / entry.name).exists()
         ]
         if not lacking:
             return False
         _make(folder)
         with ThreadPoolExecutor(THREADS) as pool:
-            return any([*pool.map(lambda one: _whole(store, one, folder), lacking)])
+            return any([*pool.map(lambda entry: _whole(store, entry, folder), lacking)])
 
     def _give(self, key: str, folder: Path, texts: Collection[str]) -> None:
-        own = sorted(one for one in folder.glob("*.safetensors") if VECTORS.fullmatch(one.name))
+        local_files = sorted(
+            path for path in folder.glob("*.safetensors") if VECTORS.fullmatch(path.name)
+        )
         # Who only wants to read need not be able to write.
         with contextlib.nullcontext() if self.fills else contextlib.suppress(StorageError):
-            for path in own:
+            for path in local_files:
                 if path.name not in texts:
                     self.push(key, path)
 
@@ -326,18 +328,18 @@ class SharedCache:
         keys: dict[tuple[str, str], list[Entry]] = {}
         leftovers = []
         for entry in entries:
-            found = OURS.fullmatch(entry.path.removeprefix(store.root).lstrip("/"))
-            if found is None or entry.is_folder:
+            match = OURS.fullmatch(entry.path.removeprefix(store.root).lstrip("/"))
+            if match is None or entry.is_folder:
                 continue  # not ours: never touched
-            if found[3] is None:
-                keys.setdefault((found[1], found[2]), []).append(entry)
+            if match[3] is None:
+                keys.setdefault((match[1], match[2]), []).append(entry)
             elif entry.changed < time.time() - DAY:
                 leftovers.append(entry)
         held = [
             RemoteCacheKey(format=home, key=key, files=(*some,))
             for (home, key), some in keys.items()
         ]
-        return sorted(held, key=lambda one: (one.written, one.key)), leftovers
+        return sorted(held, key=lambda cache_key: (cache_key.written, cache_key.key)), leftovers
 
     def remove(self, entries: Iterable[Entry]) -> None:
         """Remove files."""
@@ -349,14 +351,14 @@ class SharedCache:
     def _at(self, key: str, folder: Path) -> str:
         return f"{folder.parent.name}/{key}"
 
-    def _once(self, what: str, action: Callable[[], Result]) -> Result:
+    def _once(self, operation: str, action: Callable[[], Result]) -> Result:
         """Do something unless the like has failed: each try may take as long as patience lasts."""
-        if what in self._failed:
-            raise self._failed[what]
+        if operation in self._failed:
+            raise self._failed[operation]
         try:
             return action()
         except StorageError as error:
-            self._failed[what] = error
+            self._failed[operation] = error
             raise
 
 
@@ -377,9 +379,9 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        what = error.strerror or type(error).__name__
+        reason = error.strerror or type(error).__name__
         raise StorageError(
-            f"{folder} cannot be written ({what})",
+            f"{folder} cannot be written ({reason})",
             "say with VISUALBIAS_CACHE where the local part of the cache is",
         ) from None
 

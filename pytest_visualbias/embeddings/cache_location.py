@@ -36,10 +36,10 @@ def _chosen(named: Path | Url | None) -> Path | Url | None:
     if isinstance(named, Url):
         return named
     text = str(named) if named is not None else os.environ.get(VARIABLE, "")
-    found = to_path(text)
-    if isinstance(found, Url):
-        return found
-    return found.expanduser() if text else None
+    location = to_path(text)
+    if isinstance(location, Url):
+        return location
+    return location.expanduser() if text else None
 
 
 def _nearest() -> Path | None:

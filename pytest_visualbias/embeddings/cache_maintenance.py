@@ -80,24 +80,28 @@ class CacheContents:
 def list_cache(folder: Path) -> CacheContents:
     """Return what lies in a cache folder; nothing where there is none."""
     top = _entries(folder)
-    homes = [one for one, said in top.items() if FORMATS.fullmatch(one.name) and _is_folder(said)]
+    homes = [
+        path for path, status in top.items() if FORMATS.fullmatch(path.name) and _is_folder(status)
+    ]
     inside = {path: entry for home in homes for path, entry in _entries(home).items()}
     leftovers = _unfinished(top, prefix=MEMO)
     keys: list[CacheKey] = []
     hollow: list[Path] = []
-    for path, said in inside.items():
-        if not (KEY.fullmatch(path.name) and _is_folder(said)):
+    for path, status in inside.items():
+        if not (KEY.fullmatch(path.name) and _is_folder(status)):
             continue
         entries = _entries(path)
         leftovers |= _unfinished(entries)
         if files := _kept(entries):
-            keys.append(CacheKey(path=path, files=files, used=said.st_mtime))
-        elif _is_old(said):
+            keys.append(CacheKey(path=path, files=files, used=status.st_mtime))
+        elif _is_old(status):
             hollow.append(path)
     return CacheContents(
         keys=tuple(sorted(keys, key=_turn)),
         leftovers=leftovers,
-        locks={one: said.st_mtime for one, said in inside.items() if LOCK.fullmatch(one.name)},
+        locks={
+            path: status.st_mtime for path, status in inside.items() if LOCK.fullmatch(path.name)
+        },
         hollow=(*hollow, *(home for home in homes if _is_outdated(home))),
         memo=top[folder / MEMO].st_size if folder / MEMO in top else 0,
         fetched=tuple(_fetched(folder / FETCHED)),
@@ -128,11 +132,11 @@ def _entries(folder: Path) -> dict[Path, os.stat_result]:
         paths = sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    found = {}
+    entries = {}
     for path in paths:
         with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-            found[path] = path.lstat()
-    return found
+            entries[path] = path.lstat()
+    return entries
 
 
 def _is_outdated(home: Path) -> bool:
@@ -156,12 +160,12 @@ def _unfinished(entries: Mapping[Path, os.stat_result], prefix: str = "") -> dic
     }
 
 
-def _is_old(said: os.stat_result) -> bool:
-    return said.st_mtime < time.time() - DAY
+def _is_old(status: os.stat_result) -> bool:
+    return status.st_mtime < time.time() - DAY
 
 
-def _is_folder(said: os.stat_result) -> bool:
-    return stat.S_ISDIR(said.st_mode)
+def _is_folder(status: os.stat_result) -> bool:
+    return stat.S_ISDIR(status.st_mode)
 
 
 def count_images(keys: Iterable[CacheKey]) -> int:
@@ -187,30 +191,30 @@ def prune(
     folder: Path, *, limit: int | None = None, unused_for: float | None = None
 ) -> RemovedEntries:
     """Remove what runs and older formats left, and the keys that are too old or too many."""
-    found = list_cache(folder)
+    contents = list_cache(folder)
     oldest = time.time() - unused_for if unused_for is not None else 0.0
-    doomed = [key for key in found.idle if key.is_outdated or key.used < oldest]
+    doomed = [key for key in contents.idle if key.is_outdated or key.used < oldest]
     if limit is not None:
         # Both are taken from the front of one order, so that the longer holds the other.
-        doomed = max(doomed, _overflow(found, limit), key=len)
-    return _remove(found, doomed)
+        doomed = max(doomed, _overflow(contents, limit), key=len)
+    return _remove(contents, doomed)
 
 
 def evict_to_limit(folder: Path, limit_bytes: int) -> RemovedEntries:
     """Keep a cache under a size, after a run: whatever goes wrong costs room only."""
     try:
-        found = list_cache(folder)
+        contents = list_cache(folder)
     except OSError:
         return RemovedEntries()
-    return _remove(found, _overflow(found, limit_bytes))
+    return _remove(contents, _overflow(contents, limit_bytes))
 
 
 def clear(folder: Path) -> RemovedEntries:
     """Remove everything but what running processes hold or are about to write."""
-    found = list_cache(folder)
-    removed = _remove(found, (*found.keys, *found.fetched), age=0.0)
-    if found.memo:
-        _unlink(folder / MEMO, found.memo, removed)
+    contents = list_cache(folder)
+    removed = _remove(contents, (*contents.keys, *contents.fetched), age=0.0)
+    if contents.memo:
+        _unlink(folder / MEMO, contents.memo, removed)
     _drop_lock(folder / f"{MEMO}.lock", removed)
     return removed
 

@@ -85,13 +85,13 @@ def stored_sets(
     prefix = entry.prefix.replace("{layer}", entry.layers.get(layer, layer))
     for concept in _used(file):
         try:
-            found = stored.select(
+            selection = stored.select(
                 concept, file.spec.concepts[concept], prefix, are_classes=layer in CLASSES
             )
         except StimulusError as error:
             problems[concept] = file.sentence(("concepts", concept), str(error))
         else:
-            sets[concept], vectors[concept] = found
+            sets[concept], vectors[concept] = selection
     return ModelSets(sets=sets, problems=problems), vectors
 
 
@@ -182,7 +182,7 @@ class CacheLookup:
         return cls(
             vectors=vectors,
             notes=notes,
-            missing=tuple(one for one in want.stimuli if one.identity in anywhere),
+            missing=tuple(stimulus for stimulus in want.stimuli if stimulus.identity in anywhere),
             points=tuple(point for point in want.points if lacking[point.name]),
         )
 
@@ -216,12 +216,12 @@ def _seen(
     known = CacheLookup.of(resources.cache, keys, job.want)
     if not known.missing:
         return _NetworkVectors(vectors=known.vectors, notes=known.notes)
-    found = _compute(job, opened(), model, keys, known, resources)
-    own = [point.name for point in job.own.points]
-    if found.lost.keys() >= {*own}:
-        raise EncoderError(found.lost[own[0]])
-    both = {name: {**found.vectors[name], **known.vectors[name]} for name in keys}
-    return dataclasses.replace(found, vectors=both)
+    computed = _compute(job, opened(), model, keys, known, resources)
+    names = [point.name for point in job.own.points]
+    if computed.lost.keys() >= {*names}:
+        raise EncoderError(computed.lost[names[0]])
+    both = {name: {**computed.vectors[name], **known.vectors[name]} for name in keys}
+    return dataclasses.replace(computed, vectors=both)
 
 
 def _compute(
@@ -270,8 +270,8 @@ def identify(entry: ModelEntry, context: Context) -> Sequence[Identity]:
 
 
 def _meant(entry: ModelEntry, context: Context) -> Sequence[Identity]:
-    found = identify(entry, context)
-    return found if axis_of(entry) is None else found[-1:]
+    all_identities = identify(entry, context)
+    return all_identities if axis_of(entry) is None else all_identities[-1:]
 
 
 def network_of(identity: Identity) -> str:
@@ -282,9 +282,11 @@ def network_of(identity: Identity) -> str:
 def request_for(file: SpecFile, model: str, sets: ModelSets) -> EmbeddingRequest:
     """Return what a spec wants of a model."""
     points = model_points(file.spec, file.spec.models[model].layers)
-    found = sets.sets.values()
+    stimulus_sets = sets.sets.values()
     return EmbeddingRequest(
-        stimuli=distinct_requests(found), points=points, words=distinct_requests(found, words=True)
+        stimuli=distinct_requests(stimulus_sets),
+        points=points,
+        words=distinct_requests(stimulus_sets, words=True),
     )
 
 
@@ -307,13 +309,13 @@ def embed_stimuli(
         return ModelVectors(trials=(trial,), points=points, description={})
     if precision := getattr(entry, "precision", None):
         context = dataclasses.replace(context, precision=precision)
-    own = request_for(file, model, sets)
+    request = request_for(file, model, sets)
     trials = []
     description: Mapping[str, Any] = {}
     chosen = _meant(entry, context) if identities is None else identities
     for identity in chosen:
-        want = merge_requests(own, others(network_of(identity)))
-        job = EmbeddingJob(entry=entry, identity=identity, context=context, own=own, want=want)
+        want = merge_requests(request, others(network_of(identity)))
+        job = EmbeddingJob(entry=entry, identity=identity, context=context, own=request, want=want)
         name = _named(model, entry, identity, among or chosen)
         try:
             trial, description = embed_network(job, name, resources)
@@ -336,19 +338,19 @@ def with_location(
     if not about:
         return error
     # A folder may be called like the beginning of another one.
-    found = max(about, key=lambda one: len(str(one.checkpoint)))
-    text = text.replace(str(found.checkpoint), found.origin or str(found.checkpoint))
+    identity = max(about, key=lambda identity: len(str(identity.checkpoint)))
+    text = text.replace(str(identity.checkpoint), identity.origin or str(identity.checkpoint))
     if axis is None:
         return EncoderError(text, key=error.key)
-    return EncoderError(f"{axis} {found.step}: {text}", key="checkpoints")
+    return EncoderError(f"{axis} {identity.step}: {text}", key="checkpoints")
 
 
 def _named(model: str, entry: ModelEntry, identity: Identity, among: Sequence[Identity]) -> str:
     """Return which network of a model this is, where there are several."""
     if len(among) < 2:  # noqa: PLR2004 - the only one
         return model
-    what = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
-    return f"{model}, {what} (network {[*among].index(identity) + 1} of {len(among)})"
+    network = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
+    return f"{model}, {network} (network {[*among].index(identity) + 1} of {len(among)})"
 
 
 def _stored(
@@ -361,15 +363,15 @@ def _stored(
 ) -> Trial:
     tables = {}
     for point in points:
-        found, vectors = stored_sets(file, model, entry, layer=point.name, mirror=context.mirror)
+        stored, vectors = stored_sets(file, model, entry, layer=point.name, mirror=context.mirror)
         by_identity = {
             stimulus.identity: row
             for concept, rows in vectors.items()
-            for stimulus, row in zip(found.sets[concept].stimuli, rows, strict=True)
+            for stimulus, row in zip(stored.sets[concept].stimuli, rows, strict=True)
         }
         tables[point.name] = EmbeddingTable(
             vectors=by_identity,
-            failures=_not_stored(sets, found, by_identity, point),
+            failures=_not_stored(sets, stored, by_identity, point),
             preprocessing={},
         )
     path = _file_of(entry, context)
@@ -412,10 +414,12 @@ def build(
     reasons: dict[str, str] = {}
     for number, identity in enumerate(identities):
         try:
-            found, faults = vector_lengths(_job(entry, identity, context, want).open(), want.points)
+            layer_lengths, faults = vector_lengths(
+                _job(entry, identity, context, want).open(), want.points
+            )
         except EncoderError as error:
             raise with_location(error, entry, [identity]) from error
-        lengths = lengths or found
+        lengths = lengths or layer_lengths
         name = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
         for layer, reason in faults.items():
             reasons.setdefault(layer, f"{name}: {reason}" if number else reason)
@@ -429,10 +433,10 @@ def different(entry: ModelEntry, identities: Sequence[Identity]) -> list[Identit
         raise with_location(EncoderError(flaw), entry, identities)
     if not isinstance(entry, NetworkEntry) or not identities[1:]:
         return [*identities[:1]]
-    found: dict[frozenset[str], Identity] = {}
+    by_contents: dict[frozenset[str], Identity] = {}
     for identity in identities:
-        found.setdefault(_contents(identity), identity)
-    return [*found.values()]
+        by_contents.setdefault(_contents(identity), identity)
+    return [*by_contents.values()]
 
 
 def _contents(identity: Identity) -> frozenset[str]:

@@ -64,10 +64,10 @@ def isometric_projection(rows: np.ndarray) -> np.ndarray:
     norms = np.sqrt(np.where(finite & (squares > 0), squares, 1.0))
     cosines = np.where(np.outer(finite, finite), products, 0.0) / np.outer(norms, norms)
     values, vectors = np.linalg.eigh((cosines + cosines.T) / 2)
-    found: np.ndarray = vectors * np.sqrt(np.maximum(values, 0.0))
-    found[squares == 0] = 0.0
-    found[~finite] = np.nan
-    return found.astype(np.float32)
+    projected: np.ndarray = vectors * np.sqrt(np.maximum(values, 0.0))
+    projected[squares == 0] = 0.0
+    projected[~finite] = np.nan
+    return projected.astype(np.float32)
 
 
 def _products(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +204,7 @@ def check_network(encoder: Encoder, layers: Sequence[LayerPoint]) -> None:
     """Check that the vectors of an image depend on nothing else, at the layers that can be read."""
 
     def encode(inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        given = {str(index): one for index, one in enumerate(inputs)}
+        given = {str(index): image for index, image in enumerate(inputs)}
         return _encode_readable(encoder, given, layers, lambda _layer, _reason: None)
 
     check_steady(encode, partial(_own_input, encoder), batch=getattr(encoder, "batch", None))
@@ -216,10 +216,12 @@ def vector_lengths(
     """Return the length of the vectors of each layer, and why others cannot be read."""
     reasons: dict[str, str] = {}
     inputs = {"blank": _own_input(encoder, Image.new("RGB", (256, 256)))}
-    found = _encode_readable(
+    vectors = _encode_readable(
         encoder, inputs, layers, lambda layer, reason: reasons.update({layer.name: reason})
     )
-    return {one.name: found[one.name].shape[1] for one in layers if one.name in found}, reasons
+    return {
+        layer.name: vectors[layer.name].shape[1] for layer in layers if layer.name in vectors
+    }, reasons
 
 
 def _own_input(encoder: Encoder, image: Image.Image) -> np.ndarray:
@@ -248,13 +250,13 @@ def _encode_readable(
     except EncoderError:
         if lose is None:
             raise
-    found: dict[str, np.ndarray] = {}
+    vectors: dict[str, np.ndarray] = {}
     for layer in layers:
         try:
-            found |= _encode(encoder, inputs, [layer])
+            vectors |= _encode(encoder, inputs, [layer])
         except EncoderError as error:
             lose(layer, str(error))
-    return found
+    return vectors
 
 
 def _encode(
@@ -280,11 +282,13 @@ def _prepared(
         waiting: list[list[tuple[Stimulus, Future[np.ndarray | str]]]] = []
         for start in range(0, len(stimuli), batch_size):
             chunk = stimuli[start : start + batch_size]
-            waiting.append([(one, pool.submit(_prepare, encoder, one)) for one in chunk])
+            waiting.append(
+                [(stimulus, pool.submit(_prepare, encoder, stimulus)) for stimulus in chunk]
+            )
             if len(waiting) > AHEAD:
-                yield [(one, future.result()) for one, future in waiting.pop(0)]
+                yield [(stimulus, future.result()) for stimulus, future in waiting.pop(0)]
         for batch in waiting:
-            yield [(one, future.result()) for one, future in batch]
+            yield [(stimulus, future.result()) for stimulus, future in batch]
 
 
 def _prepare(encoder: Encoder, stimulus: Stimulus) -> np.ndarray | str:

@@ -103,9 +103,9 @@ def merge_requests(
 
 
 def _by_name(stimuli: Iterable[Stimulus]) -> tuple[Stimulus, ...]:
-    found: dict[str, Stimulus] = {}
+    by_identity: dict[str, Stimulus] = {}
     for stimulus in stimuli:
-        known = found.get(stimulus.identity)
+        known = by_identity.get(stimulus.identity)
         if known is None or stimulus.name < known.name:
-            found[stimulus.identity] = stimulus
-    return tuple(sorted(found.values(), key=lambda stimulus: stimulus.name))
+            by_identity[stimulus.identity] = stimulus
+    return tuple(sorted(by_identity.values(), key=lambda stimulus: stimulus.name))

@@ -40,8 +40,8 @@ class EmbeddingTable:
     @property
     def told(self) -> tuple[str, ...]:
         """Why vectors are missing, in sentences."""
-        own = (self.problem,) if self.problem else ()
-        return (*own, *self.failures.values(), *self.faults.values())
+        problem = (self.problem,) if self.problem else ()
+        return (*problem, *self.failures.values(), *self.faults.values())
 
     def rows(self, stimuli: StimulusSet) -> np.ndarray:
         """Return the vectors of a set, ``(n, dim)``, in its order and their own precision."""
@@ -52,11 +52,11 @@ class EmbeddingTable:
         )
         if problem := self.problem or next(faults, ""):
             raise EncoderError(problem)
-        failed = [one for one in stimuli.stimuli if one.identity in self.failures]
+        failed = [stimulus for stimulus in stimuli.stimuli if stimulus.identity in self.failures]
         if failed:
             more = f" (and {len(failed) - 1} more of '{stimuli.concept}')" if failed[1:] else ""
             raise StimulusError(self.failures[failed[0].identity] + more)
-        rows = [self.vectors[one.identity] for one in stimuli.stimuli]
+        rows = [self.vectors[stimulus.identity] for stimulus in stimuli.stimuli]
         return np.stack(rows)
 
 

@@ -85,20 +85,20 @@ def embed_texts(
     kept: Vectors = {}
     try:
         key = _key(job, fingerprint, opened)
-        kept = cache.load(key, {one.identity for one in wanted}).vectors
-        missing = [one for one in wanted if one.identity not in kept]
+        kept = cache.load(key, {word.identity for word in wanted}).vectors
+        missing = [word for word in wanted if word.identity not in kept]
         if not missing:
             return TextVectors(vectors=_of(kept, wanted), description=cache.load(key).notes)
         encoder = opened()
-        found, failures = _embedded(_reading(encoder, job), missing)
+        vectors, failures = _embedded(_reading(encoder, job), missing)
     except VisualBiasError as error:
-        lost = {one.identity: str(error) for one in wanted if one.identity not in kept}
+        lost = {word.identity: str(error) for word in wanted if word.identity not in kept}
         return TextVectors(vectors=_of(kept, wanted), faults=lost)
     description = dict(encoder.description)
     with contextlib.suppress(OSError, StorageError):  # costs the next run time, never this one
-        cache.store(key, found, description)
+        cache.store(key, vectors, description)
     return TextVectors(
-        vectors={**_of(kept, wanted), **found}, failures=failures, description=description
+        vectors={**_of(kept, wanted), **vectors}, failures=failures, description=description
     )
 
 
@@ -110,7 +110,7 @@ def unread_texts(table: EmbeddingTable, stimuli: StimulusSet) -> Iterator[tuple[
 
 
 def _of(kept: Vectors, wanted: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
-    return {one.identity: kept[one.identity] for one in wanted if one.identity in kept}
+    return {word.identity: kept[word.identity] for word in wanted if word.identity in kept}
 
 
 def _key(job: EmbeddingJob, fingerprint: str, opened: Callable[[], Encoder]) -> str:
@@ -142,16 +142,16 @@ def _embedded(
     with contextlib.suppress(VisualBiasError):
         return _read(encoder, words), {}
     # One that cannot be read does not keep the others from it.
-    found: dict[str, NDArray[np.float32]] = {}
+    vectors: dict[str, NDArray[np.float32]] = {}
     failures: dict[str, str] = {}
     for word in words:
         try:
-            found |= _read(encoder, [word])
+            vectors |= _read(encoder, [word])
         except VisualBiasError as error:
             failures[word.identity] = str(error)
     if len(words) > 1 and len(failures) == len(words) and len({*failures.values()}) == 1:
         raise EncoderError(failures[words[0].identity])
-    return found, failures
+    return vectors, failures
 
 
 def _read(encoder: ReadsTexts, words: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:

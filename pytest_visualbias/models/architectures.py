@@ -92,8 +92,8 @@ def recognise(
     names = [*(_suggested(path, checkpoint) if guess else ()), *named]
     names += [*_family(containers)] if guess else []
     for name in dict.fromkeys(names):
-        if timm.is_model(name.partition(".")[0]) and (found := _fitted(name, checkpoint, path)):
-            return found
+        if timm.is_model(name.partition(".")[0]) and (match := _fitted(name, checkpoint, path)):
+            return match
     return None
 
 
@@ -106,9 +106,9 @@ def _suggested(path: Path, checkpoint: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(config, dict) and isinstance(config.get("architecture"), str):
         yield config["architecture"]
     yield from _texts(checkpoint)
-    shown = "/".join(path.parts[-2:]).lower()
+    path_text = "/".join(path.parts[-2:]).lower()
     # The longest first: `resnet50` stands in `resnet50d`, too.
-    yield from sorted((name for name in timm.list_models() if name in shown), key=len)[::-1]
+    yield from sorted((name for name in timm.list_models() if name in path_text), key=len)[::-1]
 
 
 def _texts(value: object, depth: int = 0) -> Iterator[str]:
@@ -138,7 +138,7 @@ def _fitted(name: str, checkpoint: Mapping[str, Any], path: Path) -> Recognised 
                 network.reset_classifier(0)
     except Exception:  # noqa: BLE001 - what timm cannot make here is not what is looked for
         return None
-    heads = tuple(f"{one}." for one in ((head,) if isinstance(head, str) else head))
+    heads = tuple(f"{prefix}." for prefix in ((head,) if isinstance(head, str) else head))
     if _fits(network, checkpoint, path, heads, None):
         return Recognised(name=name)
     # Weights and their running average lie side by side: the average is what timm evaluates.

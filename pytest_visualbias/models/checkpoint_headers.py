@@ -121,8 +121,10 @@ def _flaw_of_torch(path: Path) -> str | None:
     if start.startswith(ARCHIVE):
         with zipfile.ZipFile(path) as archive:
             has_data = any(Path(name).name == "data.pkl" for name in archive.namelist())
-        what = "is an archive, but none that torch saves"
-        return None if has_data else f"the checkpoint {path} {what}; name the file of the weights"
+        problem = "is an archive, but none that torch saves"
+        return (
+            None if has_data else f"the checkpoint {path} {problem}; name the file of the weights"
+        )
     if start.startswith(PICKLE) or start.endswith(TAR):
         return None
     if start[8:9] == b"{":

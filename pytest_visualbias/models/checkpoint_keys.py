@@ -74,13 +74,15 @@ class Naming:
 
 def namings(wanted: Collection[str], head: tuple[str, ...]) -> tuple[Naming, ...]:
     """Return the ways in which a network's weights may be called, its own names first."""
-    found = [Naming(origin="", names={name: name for name in wanted}, head=head)]
+    result = [Naming(origin="", names={name: name for name in wanted}, head=head)]
     for rules, classifier in ((VIT, "heads."), (OLD_VIT, "heads."), (CONVNEXT, "classifier.2.")):
-        names = {there: name for name in wanted if (there := _renamed(name, rules))}
+        names = {saved_name: name for name in wanted if (saved_name := _renamed(name, rules))}
         if len(names) == len(wanted) > 0:
-            flat = frozenset(name for there, name in names.items() if there.endswith("layer_scale"))
-            found.append(Naming(origin="torchvision", names=names, head=(classifier,), flat=flat))
-    return tuple(found)
+            flat = frozenset(
+                name for saved_name, name in names.items() if saved_name.endswith("layer_scale")
+            )
+            result.append(Naming(origin="torchvision", names=names, head=(classifier,), flat=flat))
+    return tuple(result)
 
 
 def _renamed(name: str, rules: Mapping[str, str]) -> str | None:
@@ -126,8 +128,8 @@ class WeightsLocation:
     def named(self, starts: tuple[str, ...]) -> list[str]:
         """Return the names in the checkpoint of weights of the network that start so."""
         return [
-            there
-            for there, name in self.naming.names.items()
+            saved_name
+            for saved_name, name in self.naming.names.items()
             if name in self.state and name.startswith(starts)
         ]
 
@@ -157,28 +159,30 @@ def find_places(
     """Return every place with all names of the network, else those with the most of them."""
     counted: list[tuple[int, WeightsLocation]] = []
     for naming in names:
-        needed = {there for there, name in naming.names.items() if not name.endswith(COUNTER)}
+        needed = {
+            saved_name for saved_name, name in naming.names.items() if not name.endswith(COUNTER)
+        }
         for container, weights in containers.items():
-            found = _prefixes(weights, needed)
+            counts = _prefixes(weights, needed)
             if prefix is not None:
-                found = Counter({prefix: found[prefix]} if found[prefix] else {})
-            most = max(found.values(), default=0)
+                counts = Counter({prefix: counts[prefix]} if counts[prefix] else {})
+            largest = max(counts.values(), default=0)
             counted += [
                 (count, place_at(container, weights, start, naming))
-                for start, count in found.items()
-                if count == most
+                for start, count in counts.items()
+                if count == largest
             ]
-    most = max((count for count, _ in counted), default=0)
-    return [place for count, place in counted if count == most]
+    largest = max((count for count, _ in counted), default=0)
+    return [place for count, place in counted if count == largest]
 
 
 def _prefixes(weights: Mapping[str, torch.Tensor], needed: set[str]) -> Counter[str]:
     """Return what stands before names of the network, and before how many of them."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for name in weights:
         cuts = [0, *(index + 1 for index, letter in enumerate(name) if letter == ".")]
-        found.update(name[:cut] for cut in cuts if name[cut:] in needed)
-    return found
+        counts.update(name[:cut] for cut in cuts if name[cut:] in needed)
+    return counts
 
 
 def place_at(container: str, weights: StateDict, prefix: str, naming: Naming) -> WeightsLocation:
@@ -186,8 +190,8 @@ def place_at(container: str, weights: StateDict, prefix: str, naming: Naming) ->
     state = StateDict()
     for whole, value in weights.items():
         if whole.startswith(prefix):
-            there = whole.removeprefix(prefix)
-            name = naming.names.get(there, there)
+            saved_name = whole.removeprefix(prefix)
+            name = naming.names.get(saved_name, saved_name)
             state[name] = value.flatten() if name in naming.flat else value
     if weights.metadata is not None:
         start = prefix.removesuffix(".")
@@ -239,15 +243,15 @@ def without_wrappers(
     bare = {unwrapped(name): name for name in wanted}
     if len(bare) < len(wanted):
         return None
-    found: dict[str, StateDict] = {}
+    renamed: dict[str, StateDict] = {}
     for container, weights in containers.items():
         short = StateDict((unwrapped(name), value) for name, value in weights.items())
-        found[container] = short if len(short) == len(weights) else weights
+        renamed[container] = short if len(short) == len(weights) else weights
         if weights.metadata is not None:
             short.metadata = {unwrapped(name): each for name, each in weights.metadata.items()}
-    if all(found[key].keys() == containers[key].keys() for key in containers):
+    if all(renamed[key].keys() == containers[key].keys() for key in containers):
         return None
-    return found, Naming(origin="", names=bare, head=tuple(map(unwrapped, head)))
+    return renamed, Naming(origin="", names=bare, head=tuple(map(unwrapped, head)))
 
 
 def unwrapped(name: str) -> str:
@@ -322,10 +326,12 @@ def choose(
             f"if they are what you release, write {_keys(firsts[0], firsts)}",
         )
     for convention in CONVENTIONS:
-        taken = [one for one in groups if _matches(one, convention.taken)]
-        left = [one for one in groups if one not in taken and _matches(one, convention.left)]
+        taken = [group for group in groups if _matches(group, convention.taken)]
+        left = [
+            group for group in groups if group not in taken and _matches(group, convention.left)
+        ]
         if len(taken) == 1 and len(left) == len(groups) - 1:
-            others = " and ".join(described(one[0]) for one in left)
+            others = " and ".join(described(group[0]) for group in left)
             reason = f"{convention.origin}'s own evaluation takes it; {others} would fit as well"
             return ContainerChoice(place=taken[0][0], reason=reason)
     ways = " or ".join(_keys(place, firsts) for place in firsts[:SHOWN])
@@ -341,7 +347,7 @@ def _doubt(group: Sequence[WeightsLocation], *, is_said: bool) -> str:
         is_left = _matches(group, convention.left) and not _matches(group, convention.taken)
         if is_left and not is_said:
             return f"which {convention.origin}'s own evaluation leaves aside"
-    if not any(_is_wrapped(one) for one in group):
+    if not any(_is_wrapped(place) for place in group):
         names = listed(group[0].outside)
         return f"but more beside them ({names}), so that they may be one part of a larger network"
     return ""
@@ -359,15 +365,15 @@ def _is_wrapped(place: WeightsLocation) -> bool:
 
 
 def _matches(group: Sequence[WeightsLocation], pattern: str) -> bool:
-    return any(re.fullmatch(pattern, f"{one.container}:{one.prefix}") for one in group)
+    return any(re.fullmatch(pattern, f"{place.container}:{place.prefix}") for place in group)
 
 
 def _keys(place: WeightsLocation, among: Sequence[WeightsLocation]) -> str:
     """Return the keys of a spec that name a place, no more of them than are needed."""
     keys = {"container": place.container, "prefix": place.prefix}
-    if len({one.container for one in among}) == 1:
+    if len({other.container for other in among}) == 1:
         del keys["container"]
-    elif len({one.container for one in among}) == len(among):
+    elif len({other.container for other in among}) == len(among):
         del keys["prefix"]
     return "'" + ", ".join(f"{key}: {_scalar(text)}" for key, text in keys.items()) + "'"
 

@@ -184,7 +184,7 @@ def _reason(error: Exception) -> str:
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
     """Return all weights by name, by the keys under which they lie joined by "/"."""
-    found: dict[str, StateDict] = {}
+    containers: dict[str, StateDict] = {}
     waiting: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), checkpoint)]
     seen: set[int] = set()
     while waiting:
@@ -197,19 +197,21 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
         weights = StateDict((key, value) for key, value in tensors.items() if value is not None)
         if weights:
             weights.metadata = getattr(content, "_metadata", None)
-            found.setdefault("/".join(keys), weights)
+            containers.setdefault("/".join(keys), weights)
         if len(keys) < DEPTH:
             inner = ((key, value) for key, value in named.items() if isinstance(value, dict))
             waiting += [((*keys, key), value) for key, value in inner]
-    return found
+    return containers
 
 
 def refuse_quantised(files: Iterable[Path], network: torch.nn.Module, place: str) -> None:
     """Refuse weights that are integers or have eight bits, where a network has none."""
-    own = {**dict(network.named_buffers()), **network.state_dict()}
-    floating = {name.rpartition(".")[2] for name, value in own.items() if value.is_floating_point()}
+    tensors = {**dict(network.named_buffers()), **network.state_dict()}
+    floating = {
+        name.rpartition(".")[2] for name, value in tensors.items() if value.is_floating_point()
+    }
     whole = {
-        name.rpartition(".")[2] for name, value in own.items() if not value.is_floating_point()
+        name.rpartition(".")[2] for name, value in tensors.items() if not value.is_floating_point()
     }
     odd = [
         f"{name} ({kind})"

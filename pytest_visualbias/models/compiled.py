@@ -51,11 +51,11 @@ def check_shape(wanted: tuple[Any, ...], prepared: tuple[int, ...]) -> None:
     """Compare what a program takes with what the transform of its entry makes."""
     fixed = [size if isinstance(size, int) and size > 0 else None for size in wanted]
     pairs = zip(fixed, prepared, strict=False)
-    if len(fixed) == len(prepared) and all(size in (None, own) for size, own in pairs):
+    if len(fixed) == len(prepared) and all(size in (None, given) for size, given in pairs):
         return
-    shown, own = ("x".join(str(size or "?") for size in sizes) for sizes in (fixed, prepared))
+    expected, given = ("x".join(str(size or "?") for size in sizes) for sizes in (fixed, prepared))
     raise EncoderError(
-        f"the program takes images of {shown} and 'transform' makes {own}",
+        f"the program takes images of {expected} and 'transform' makes {given}",
         "write the size that it was compiled for",
     )
 
@@ -137,10 +137,10 @@ def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> 
     if device.type != "cpu":
         exported = move_to_device_pass(exported, str(device))
     shape, dtype = _input(exported, path)
-    own = declared_input(entry, is_whole=dtype == torch.uint8)
+    images = declared_input(entry, is_whole=dtype == torch.uint8)
     is_last = is_channels_last(shape)
     order = (shape[3], *shape[1:3]) if is_last else shape[1:]
-    check_shape(order, own["prepare"](noise(1)[0]).shape)
+    check_shape(order, images["prepare"](noise(1)[0]).shape)
     batch = shape[0] if isinstance(shape[0], int) else None
     module, closed = _modules(exported)
 
@@ -154,8 +154,8 @@ def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> 
         closed=closed,
         batch=batch,
         notes={"architecture": path.stem, "program": path.name},
-        **output_outs(_names(run, own["prepare"], batch, device)),
-        **own,
+        **output_outs(_names(run, images["prepare"], batch, device)),
+        **images,
     )
     return TorchEncoder.within(dataclasses.replace(context, device=str(device)), network)
 
@@ -269,8 +269,8 @@ def open_torchscript(entry: ProgramModel, identity: Identity, context: Context) 
     path = identity.checkpoint
     assert path is not None  # noqa: S101 - an entry names a file
     program = _load_torchscript(path)
-    own = declared_input(entry)
-    batch, dtype, names = _probed(program, own["prepare"], path)
+    preparation = declared_input(entry)
+    batch, dtype, names = _probed(program, preparation["prepare"], path)
     network = LoadedNetwork(
         module=program,
         body=lambda images: named_outputs(program(images.to(dtype))),
@@ -278,7 +278,7 @@ def open_torchscript(entry: ProgramModel, identity: Identity, context: Context) 
         batch=batch,
         notes={"architecture": str(program.original_name), "program": path.name},
         **output_outs(names),
-        **own,
+        **preparation,
     )
     return TorchEncoder.within(context, network)
 
@@ -301,10 +301,10 @@ def _probed(
     def run(dtype: torch.dtype, batch: int) -> list[str]:
         images = torch.from_numpy(np.stack([prepare(image) for image in noise(batch)]))
         with torch.inference_mode():
-            found = named_outputs(program(images.to(dtype)))
-        if any(one.ndim == 0 or len(one) != batch for one in found.values()):
+            outputs = named_outputs(program(images.to(dtype)))
+        if any(output.ndim == 0 or len(output) != batch for output in outputs.values()):
             raise ValueError(f"its outputs are not one for each of {batch} images")
-        return list(found)
+        return list(outputs)
 
     faults = []
     for dtype, batch in itertools.product(_kinds(program), (None, 1)):
@@ -320,5 +320,7 @@ def _probed(
 
 def _kinds(program: Any) -> list[torch.dtype]:
     """Return what images may be given as: a program says it by its weights at the most."""
-    own = (parameter.dtype for parameter in program.parameters() if parameter.is_floating_point())
-    return list(dict.fromkeys([torch.float32, next(own, torch.float32)]))
+    dtypes = (
+        parameter.dtype for parameter in program.parameters() if parameter.is_floating_point()
+    )
+    return list(dict.fromkeys([torch.float32, next(dtypes, torch.float32)]))

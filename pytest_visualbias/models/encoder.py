@@ -62,8 +62,10 @@ class ForeignSource:
         """Return its identities, with the version of its code and the digest of its file."""
         code = self._code(context)
         return [
-            dataclasses.replace(one, facts={**one.facts, **code, **_checkpoint(one, context)})
-            for one in self.source.identify(entry, context)
+            dataclasses.replace(
+                identity, facts={**identity.facts, **code, **_checkpoint(identity, context)}
+            )
+            for identity in self.source.identify(entry, context)
         ]
 
     def open(self, entry: ModelEntry, identity: Identity, context: Context) -> Encoder:

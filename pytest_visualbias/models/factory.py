@@ -98,15 +98,15 @@ def _importable(name: str, path: Path) -> Iterator[None]:
     """Let a module and what its functions import be found, with its root on the path."""
     depth = len(name.split(".")) - (path.name != "__init__.py")
     root, before = str(path.parents[depth]), [*sys.path]
-    own = [one for one in _looked_at(name) if one not in before]
-    sys.path[:0] = [*own, *([] if root in before else [root])]
+    earlier = [folder for folder in _looked_at(name) if folder not in before]
+    sys.path[:0] = [*earlier, *([] if root in before else [root])]
     try:
         yield
     finally:
-        found = [one for one in sys.path if one not in (*before, root)]
+        added = [folder for folder in sys.path if folder not in (*before, root)]
         sys.path[:] = before
         if name in sys.modules:
-            setattr(sys.modules[name], LOOKED_AT, found)
+            setattr(sys.modules[name], LOOKED_AT, added)
 
 
 def _looked_at(name: str) -> list[str]:
@@ -190,15 +190,15 @@ def _input(entry: InMemoryModel, held: InMemory, module: Any) -> dict[str, Any]:
 def _checked(transform: Callable[[Image.Image], Any], key: str) -> Callable[[Any], np.ndarray]:
     def prepare(image: Image.Image) -> np.ndarray:
         try:
-            found = np.asarray(transform(image), dtype=np.float32)
+            array = np.asarray(transform(image), dtype=np.float32)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise EncoderError(f"the transform of '{key}' fails: {reason}") from error
-        if found.ndim != 3:  # noqa: PLR2004 - channels, height, width
+        if array.ndim != 3:  # noqa: PLR2004 - channels, height, width
             raise EncoderError(
-                f"the transform of '{key}' gives {found.shape}",
+                f"the transform of '{key}' gives {array.shape}",
                 "it must give one image as (channels, height, width)",
             )
-        return np.ascontiguousarray(found)
+        return np.ascontiguousarray(array)
 
     return prepare

@@ -272,17 +272,17 @@ def with_pooled(
         ) from error
     if final_layer is not None and final_layer.is_linear:
         return _before(network, final_layer)
-    shown = ReadOut(module=OUTPUT, side="output")
+    read_out = ReadOut(module=OUTPUT, side="output")
     if final_layer is None:
-        return dataclasses.replace(network, pooled=output, read_out=shown)
+        return dataclasses.replace(network, pooled=output, read_out=read_out)
     activation = activation_of(final_layer.output, final_layer.last)
     if activation:
-        shown = dataclasses.replace(shown, activation=activation)
+        read_out = dataclasses.replace(read_out, activation=activation)
         reason = refusal(activation, final_layer.before)
-        return dataclasses.replace(network, pooled=reason, read_out=shown)
+        return dataclasses.replace(network, pooled=reason, read_out=read_out)
     doubt = doubt_of(final_layer.output, is_known=final_layer.is_known)
-    shown = dataclasses.replace(shown, doubt=doubt)
-    return dataclasses.replace(network, pooled=output, read_out=shown)
+    read_out = dataclasses.replace(read_out, doubt=doubt)
+    return dataclasses.replace(network, pooled=output, read_out=read_out)
 
 
 def _before(network: LoadedNetwork, final_layer: FinalLayer) -> LoadedNetwork:

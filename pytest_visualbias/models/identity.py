@@ -49,15 +49,15 @@ SHOWN = 3
 
 def in_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]:
     """Return checkpoints in the order of a training run, each with its step."""
-    found = list(identities)
+    unordered = list(identities)
     # The path of a local copy has digests in it: numbers of another kind.
-    names = [one.origin or str(one.checkpoint) for one in found]
+    names = [identity.origin or str(identity.checkpoint) for identity in unordered]
     labels = checkpoint_steps(names, axis)
     placed = [
-        dataclasses.replace(one, step=printable(label))
-        for one, label in zip(found, labels, strict=True)
+        dataclasses.replace(identity, step=printable(label))
+        for identity, label in zip(unordered, labels, strict=True)
     ]
-    return tuple(sorted(placed, key=lambda one: natural_order(one.step)))
+    return tuple(sorted(placed, key=lambda identity: natural_order(identity.step)))
 
 
 def natural_order(label: str) -> list[tuple[int, str]]:
@@ -85,8 +85,8 @@ def checkpoint_steps(paths: Sequence[str], axis: str) -> list[str]:
 def _after_axis(paths: Sequence[str], axis: str) -> list[str] | None:
     """Return the number that follows the axis in every path, the last one in each."""
     named = re.compile(rf"(?<![A-Za-z]){re.escape(axis)}[^A-Za-z0-9/\\]*([0-9]+)", re.IGNORECASE)
-    found = [named.findall(path) for path in paths]
-    return [str(int(numbers[-1])) for numbers in found] if all(found) else None
+    matches = [named.findall(path) for path in paths]
+    return [str(int(numbers[-1])) for numbers in matches] if all(matches) else None
 
 
 def _differing(paths: Sequence[str]) -> list[str] | None:
@@ -114,13 +114,13 @@ def _unnumbered(paths: Sequence[str], axis: str) -> str:
     shared = os.path.commonprefix(list(paths))  # noqa: RUF071 - cut back to a folder here
     start = max(shared.rfind("/"), shared.rfind("\\")) + 1
     bare = [path for path in paths if not NUMBERS.search(path[start:])]
-    shown = (bare or list(paths))[:SHOWN]
-    names = ", ".join(shown) + (", ..." if len(bare or paths) > SHOWN else "")
-    what = "has no number in its name" if len(shown) == 1 else "are not alike but for a number"
-    if bare and len(shown) > 1:
-        what = "have no number in their names"
+    listed = (bare or list(paths))[:SHOWN]
+    names = ", ".join(listed) + (", ..." if len(bare or paths) > SHOWN else "")
+    problem = "has no number in its name" if len(listed) == 1 else "are not alike but for a number"
+    if bare and len(listed) > 1:
+        problem = "have no number in their names"
     return (
-        f"{names} {what}, so nothing says the order of the series; name the files such as "
+        f"{names} {problem}, so nothing says the order of the series; name the files such as "
         f"{axis}_1 and {axis}_2, or choose a pattern that leaves others out"
     )
 
@@ -141,17 +141,18 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
         **place_facts(entry),
     }
     is_pretrained = entry.pretrained is not False and entry.random_init is None
-    found = identities(entry, context, facts, loads_own_weights=is_pretrained)
+    result = identities(entry, context, facts, loads_own_weights=is_pretrained)
     if entry.name.startswith(LOCAL):
         folder = Path(entry.name.removeprefix(LOCAL))
         says = digest_of_folder(folder, context.digest, (".json",)) if folder.is_dir() else ""
-        found = tuple(
-            dataclasses.replace(one, facts={**one.facts, "folder": says}) for one in found
+        result = tuple(
+            dataclasses.replace(identity, facts={**identity.facts, "folder": says})
+            for identity in result
         )
     if entry.name.startswith(HUB_NAMES):
         # The architecture and the preprocessing stand in a file there, which may change.
-        return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
-    return found
+        return tuple(dataclasses.replace(identity, is_whole=False) for identity in result)
+    return result
 
 
 def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, ...]:
@@ -169,10 +170,10 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
         "ignore": json.dumps(entry.ignore),
         **place_facts(entry),
     }
-    found = identities(entry, context, facts, loads_own_weights=entry.random_init is None)
+    result = identities(entry, context, facts, loads_own_weights=entry.random_init is None)
     # What else a function reads, or keeps in attributes, is in no digest.
     is_said = entry.files is not None or entry.random_init is not None
-    return tuple(dataclasses.replace(identity, is_kept=is_said) for identity in found)
+    return tuple(dataclasses.replace(identity, is_kept=is_said) for identity in result)
 
 
 def identify_in_memory(entry: InMemoryModel, context: Context) -> tuple[Identity, ...]:
@@ -224,7 +225,7 @@ def _of_files(
     """Return the identities of checkpoints, in the order of a series where they are one."""
     paths = paths_of(files, context)
     names = [path.name for path in paths]
-    found = tuple(
+    result = tuple(
         weights_in(
             path,
             {**facts, "settings": digest_of_settings(path, digest_of_file)},
@@ -233,7 +234,7 @@ def _of_files(
         )
         for path in paths
     )
-    return found if series is None else in_series(found, series)
+    return result if series is None else in_series(result, series)
 
 
 def _label(path: Path, names: list[str], context: Context) -> str:
@@ -275,10 +276,10 @@ def paths_of(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
         if os.path.exists(path) or not glob.has_magic(pattern):  # noqa: PTH110
             paths.append(path)
             continue
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute patterns, too
-        if not found:
+        matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute patterns, too
+        if not matches:
             raise EncoderError(f"no checkpoint matches {path}", "correct the pattern")
-        paths += found
+        paths += matches
     return [*dict.fromkeys(paths)]
 
 
@@ -297,5 +298,5 @@ def transform_text(entry: ModelEntry) -> str:
 
 def place_facts(entry: NetworkEntry) -> dict[str, str]:
     """Return which weights of a checkpoint are meant, where the entry says so."""
-    said = {"container": entry.container, "prefix": entry.prefix}
-    return {key: text for key, text in said.items() if text is not None}
+    keys = {"container": entry.container, "prefix": entry.prefix}
+    return {key: text for key, text in keys.items() if text is not None}

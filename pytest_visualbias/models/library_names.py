@@ -56,16 +56,16 @@ def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity
         if is_own and entry.checkpoint is None:
             facts["weights"] = digest_of_folder(folder, context.digest)
     packages = ("open_clip_torch", "transformers")
-    found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
+    result = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
     if is_folder:
         texts = digest_of_folder(folder, context.digest, None)
         return tuple(
-            dataclasses.replace(identity, is_whole=True, texts=texts) for identity in found
+            dataclasses.replace(identity, is_whole=True, texts=texts) for identity in result
         )
     if entry.name.startswith(HUB):
         # The architecture and the preprocessing stand in a file there, which may change.
-        return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
-    return found
+        return tuple(dataclasses.replace(identity, is_whole=False) for identity in result)
+    return result
 
 
 def identify_torchvision(entry: TorchvisionModel, context: Context) -> tuple[Identity, ...]:
@@ -113,11 +113,11 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
     if entry.path is not None:
         folder, *_ = paths_of(entry.path, context)
         facts["folder"] = _folder(folder, context)
-    found = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
+    result = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
     if entry.path is not None:
         texts = digest_of_folder(folder, context.digest, None)
-        return tuple(dataclasses.replace(identity, texts=texts) for identity in found)
-    return tuple(dataclasses.replace(identity, is_whole=False) for identity in found)
+        return tuple(dataclasses.replace(identity, texts=texts) for identity in result)
+    return tuple(dataclasses.replace(identity, is_whole=False) for identity in result)
 
 
 def identify_program(entry: ProgramModel, context: Context) -> tuple[Identity, ...]:
@@ -130,7 +130,7 @@ def identify_program(entry: ProgramModel, context: Context) -> tuple[Identity, .
     }
     paths = paths_of(entry.path, context)
     names = [path.name for path in paths]
-    found = []
+    result = []
     for path in paths:
         label = path.name if names.count(path.name) == 1 else str(path)
         identity = weights_in(path, facts, context, label=label)
@@ -141,8 +141,8 @@ def identify_program(entry: ProgramModel, context: Context) -> tuple[Identity, .
             }
             external = {"external": json.dumps(beside, sort_keys=True)}
             identity = dataclasses.replace(identity, facts={**identity.facts, **external})
-        found.append(identity)
-    return tuple(found)
+        result.append(identity)
+    return tuple(result)
 
 
 def _network_facts(

@@ -113,9 +113,9 @@ def fit_weights(
     misfits, no_head = loading.load(place)
     if misfits:
         where = f" ({described(place)})" if place.container or place.prefix else ""
-        what, remedy = misfits.explained()
+        problem, remedy = misfits.explained()
         raise MismatchError(
-            f"the checkpoint {path} does not fit the network{where}: {what}",
+            f"the checkpoint {path} does not fit the network{where}: {problem}",
             remedy,
             missing=misfits.missing,
             classifier=misfits.classifier,
@@ -227,10 +227,10 @@ class _Loading:
         further = [name for name in place.extra if name.startswith(heads)]
         shapes = [name for name in names if place.state[name].shape != self.wanted[name].shape]
         if shapes and (classes := classes_differ(shapes, self.wanted, place.state)):
-            there, here = classes
+            saved, expected = classes
             return (
-                f"the checkpoint's classifier has {there} classes, the network's {here} "
-                f"({shapes[0]}); write 'arguments: {{num_classes: {there}}}', or test embeddings "
+                f"the checkpoint's classifier has {saved} classes, the network's {expected} "
+                f"({shapes[0]}); write 'arguments: {{num_classes: {saved}}}', or test embeddings "
                 "at 'pooled'"
             )
         if other := shapes or further:
@@ -361,18 +361,18 @@ def _facts(
     groups: dict[str, list[str]] = {}
     for name in left_out:
         groups.setdefault(_group(name, place.prefix, allowed), []).append(name)
-    told = [
+    lines = [
         f"{group} ({len(names)} weights)" if len(names) > 1 else names[0]
         for group, names in groups.items()
     ]
-    told += [f"{key}/ (weights: {count})" for key, count in others.items() if key]
-    said = {"names": place.naming.origin, "chosen": chosen.reason}
-    more = [f"and {len(told) - GROUPS} more"] if len(told) > GROUPS else []
+    lines += [f"{key}/ (weights: {count})" for key, count in others.items() if key]
+    notes = {"names": place.naming.origin, "chosen": chosen.reason}
+    more = [f"and {len(lines) - GROUPS} more"] if len(lines) > GROUPS else []
     return {
         "container": place.container,
         "prefix": place.prefix,
-        "left_out": [*told[:GROUPS], *more],
-        **{key: text for key, text in said.items() if text},
+        "left_out": [*lines[:GROUPS], *more],
+        **{key: text for key, text in notes.items() if text},
     }
 
 
@@ -383,7 +383,7 @@ def _group(name: str, prefix: str, allowed: tuple[str, ...]) -> str:
         return prefix + next((start for start in allowed if is_ignored(rest, (start,))), rest)
     parts = name.split(".")
     pairs = zip(parts[:-1], prefix.split("."), strict=False)
-    same = next((i for i, (own, other) in enumerate(pairs) if own != other), len(parts) - 1)
+    same = next((i for i, (part, other) in enumerate(pairs) if part != other), len(parts) - 1)
     return ".".join(parts[: same + 1]) + "."
 
 

@@ -118,26 +118,23 @@ class Mismatches:
         if not self.shapes or self.missing or self.unknown:
             return None
         if (classes := classes_differ(self.shapes, self.wanted, self.state)) is not None:
-            there, here = classes
+            saved, expected = classes
             return (
-                f"its classifier has {there} classes, the network's {here} ({self.shapes[0]})",
-                f"build the network for {there} classes: 'arguments: {{num_classes: {there}}}'",
+                f"its classifier has {saved} classes, the network's {expected} ({self.shapes[0]})",
+                f"build the network for {saved} classes: 'arguments: {{num_classes: {saved}}}'",
             )
-        shown = listed([self._both(name) for name in self.shapes])
+        shapes = listed([self._both(name) for name in self.shapes])
         if all(any(part in name for part in POSITIONS) for name in self.shapes):
-            return (
-                f"it was trained at another image size: {shown}",
-                WRITE_SIZE,
-            )
+            return (f"it was trained at another image size: {shapes}", WRITE_SIZE)
         first = self.shapes[0]
-        saved, own = self.state[first].shape, self.wanted[first].shape
+        shape, wanted = self.state[first].shape, self.wanted[first].shape
         if (
             len(self.shapes) == 1
-            and len(saved) == len(own) == 4  # noqa: PLR2004 - of a convolution
-            and (saved[0], *saved[2:]) == (own[0], *own[2:])
-            and saved[1] in IMAGE_CHANNELS
+            and len(shape) == len(wanted) == 4  # noqa: PLR2004 - of a convolution
+            and (shape[0], *shape[2:]) == (wanted[0], *wanted[2:])
+            and shape[1] in IMAGE_CHANNELS
         ):
-            counts = f"{_channels(saved[1])}, the network takes {_channels(own[1])}"
+            counts = f"{_channels(shape[1])}, the network takes {_channels(wanted[1])}"
             return (
                 f"it was trained on images of {counts} ({first})",
                 "images have three channels; use a 'factory' whose network converts them",
@@ -190,9 +187,9 @@ def classes_differ(
     ):
         return None
     pairs = [(state[name].shape, wanted[name].shape) for name in names]
-    if not all(there and here and there[1:] == here[1:] for there, here in pairs):
+    if not all(saved and expected and saved[1:] == expected[1:] for saved, expected in pairs):
         return None
-    counts = {(there[0], here[0]) for there, here in pairs}
+    counts = {(saved[0], expected[0]) for saved, expected in pairs}
     return counts.pop() if len(counts) == 1 else None
 
 
@@ -209,8 +206,8 @@ def _beyond(name: str, others: Iterable[str]) -> str:
     """Return the numbered layer of a name that is beyond the last one of others, or nothing."""
     for match in NUMBER.finditer(name):
         stack = name[: match.start()]
-        found = (NUMBER.match(other, len(stack)) for other in others if other.startswith(stack))
-        numbers = [int(other[1]) for other in found if other]
+        matches = (NUMBER.match(other, len(stack)) for other in others if other.startswith(stack))
+        numbers = [int(other[1]) for other in matches if other]
         if numbers and int(match[1]) > max(numbers):
             return name[: match.end() - 1]
     return ""

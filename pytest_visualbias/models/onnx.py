@@ -81,7 +81,7 @@ class Graph:
 
     @cached_property
     def _weights(self) -> frozenset[str]:
-        stored = {one.name for one in self.model.graph.initializer}
+        stored = {tensor.name for tensor in self.model.graph.initializer}
         constants = {n.output[0] for n in self.model.graph.node if n.op_type == "Constant"}
         unpacked = {
             node.output[0]
@@ -108,7 +108,7 @@ class Graph:
         """Return the tensor that the linear layer which makes an output is given, or nothing."""
         node = self._maker(output)
         if node is not None and node.op_type == "Add":
-            sums = [self._maker(one) for one in node.input if one not in self._weights]
+            sums = [self._maker(name) for name in node.input if name not in self._weights]
             node = self._unscaled(sums[0]) if len(sums) == 1 else None
             if node is None or "MatMul" not in node.op_type:
                 return ""
@@ -124,7 +124,7 @@ class Graph:
         """Return the product of integers that a node scales, or the node itself."""
         if node is None or node.op_type != "Mul":
             return node
-        makers = [self._maker(one) for one in node.input]
+        makers = [self._maker(name) for name in node.input]
         integers = (maker for maker in makers if maker is not None and maker.op_type in INTEGER)
         return next(integers, node)
 
@@ -141,16 +141,16 @@ class Graph:
     def candidates(self, output: str) -> list[str]:
         """Return tensors that could be features where an output is not; the best one last."""
         pools = [
-            one for one, node in self._makers.items() if node.op_type in POOLS and one != output
+            name for name, node in self._makers.items() if node.op_type in POOLS and name != output
         ]
         node = self._maker(output)
         given = "" if node is None else self.final_input(node.input[0])
-        return [*(one for one in pools if one != given), *([given] if given else [])]
+        return [*(name for name in pools if name != given), *([given] if given else [])]
 
     def tensors(self) -> list[str]:
         """Return the names of tensors that can be pooled: floating point, of two to four axes."""
         value_info = onnx.shape_inference.infer_shapes(self.model).graph.value_info
-        known = {one.name: one.type.tensor_type for one in value_info}
+        known = {info.name: info.type.tensor_type for info in value_info}
         return [
             name
             for name in self._makers
@@ -278,10 +278,10 @@ class OnnxEncoder:
     def layers(self) -> list[str]:
         """Return the names at which embeddings can be read."""
         has_logits = not isinstance(self._read[LOGITS], str)
-        own = [] if isinstance(self._read[POOLED], str) else [POOLED]
-        own += [LOGITS, PROBABILITIES] if has_logits else []
+        names = [] if isinstance(self._read[POOLED], str) else [POOLED]
+        names += [LOGITS, PROBABILITIES] if has_logits else []
         inner = self._program.graph.tensors()
-        return list(dict.fromkeys([*own, *self._read["outputs"], *inner]))
+        return list(dict.fromkeys([*names, *self._read["outputs"], *inner]))
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return the network's input ``(channels, height, width)`` for one RGB image."""
@@ -297,15 +297,15 @@ class OnnxEncoder:
         for start in range(0, len(inputs), size):
             taken = list(inputs[start : start + size])
             seen = self._run(np.stack(taken + taken[-1:] * (size - len(taken))), inner)
-            found = {layer.name: self._vectors(seen, layer, size) for layer in layers}
-            parts.append({name: rows[: len(taken)] for name, rows in found.items()})
+            vectors = {layer.name: self._vectors(seen, layer, size) for layer in layers}
+            parts.append({name: rows[: len(taken)] for name, rows in vectors.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _inner(self, layers: Sequence[LayerPoint]) -> tuple[str, ...]:
         """Return the tensors besides the outputs that layers are read from."""
         wanted = {self._pooled if layer.module == POOLED else layer.module for layer in layers}
         graph = self._program.graph
-        return tuple(sorted(one for one in wanted - {*self._read["outputs"]} if graph.has(one)))
+        return tuple(sorted(name for name in wanted - {*self._read["outputs"]} if graph.has(name)))
 
     def _run(self, images: np.ndarray, inner: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
         if self._is_channels_last:
@@ -314,11 +314,11 @@ class OnnxEncoder:
         # Pixels are whole numbers but for rounding.
         given = np.ascontiguousarray(images.round() if kind is np.uint8 else images, dtype=kind)
         session = self._program.session(inner)
-        found = session.run(None, {self._input.name: given})
+        outputs = session.run(None, {self._input.name: given})
         names = [output.name for output in session.get_outputs()]
         seen = {
             name: torch.from_numpy(value)
-            for name, value in zip(names, found, strict=True)
+            for name, value in zip(names, outputs, strict=True)
             if isinstance(value, np.ndarray) and value.dtype.kind == "f"
         }
         if len(self._outputs) == 1:
@@ -381,19 +381,21 @@ class OnnxEncoder:
             self.read_out = dataclasses.replace(self.read_out, doubt=doubt)
 
 
-def _is_vector(found: torch.Tensor | None, count: int) -> bool:
+def _is_vector(tensor: torch.Tensor | None, count: int) -> bool:
     """Whether a tensor holds one vector per image, with or without axes of length 1."""
-    if found is None or found.ndim < 2 or len(found) != count:  # noqa: PLR2004 - (n, dim)
+    if tensor is None or tensor.ndim < 2 or len(tensor) != count:  # noqa: PLR2004 - (n, dim)
         return False
-    return found.shape[2:].numel() == 1
+    return tensor.shape[2:].numel() == 1
 
 
 def _only_input(program: _Program) -> Any:
     inputs = program.session().get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in KINDS:  # noqa: PLR2004
-        shown = ", ".join(f"{one.name} {one.type}{one.shape}" for one in inputs[:6])
+        inputs_text = ", ".join(
+            f"{tensor.name} {tensor.type}{tensor.shape}" for tensor in inputs[:6]
+        )
         raise EncoderError(
-            f"{program.path} takes {shown}",
+            f"{program.path} takes {inputs_text}",
             "export a program of one batch of images (n, 3, height, width) in floating point or "
             "uint8",
         )

@@ -57,14 +57,14 @@ def text_tower(
     length = int(tokenizer.context_length)
 
     def tokens(texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
-        found = tokenizer(list(texts), context_length=length)
+        tokenized = tokenizer(list(texts), context_length=length)
         longer = tokenizer(list(texts), context_length=length + 1)
         # What is too long is cut by the library without a word, and its end mark put elsewhere.
-        for text, own, other in zip(texts, found, longer, strict=True):
+        for text, ids, other in zip(texts, tokenized, longer, strict=True):
             # Padded at the one end or at the other.
-            if not (torch.equal(own, other[:length]) or torch.equal(own, other[1:])):
+            if not (torch.equal(ids, other[:length]) or torch.equal(ids, other[1:])):
                 raise too_long(text, length)
-        return {"text": found}
+        return {"text": tokenized}
 
     del model.visual  # of images there is another one
     digest = digest_of_tokenizer(getattr(tokenizer, "tokenizer", tokenizer))
@@ -113,14 +113,14 @@ def _texts(
 ) -> TextTower:
     """Make the model once more, for texts; most specs are of images alone and need not hold it."""
     model = _create(entry, identity.seed, context, wants_own=wants_own)
-    what: dict[str, Any] = {"model_name": entry.name}
+    arguments: dict[str, Any] = {"model_name": entry.name}
     if entry.name.startswith(LOCAL):
-        what["model_name"] = f"{LOCAL}{context.folder / entry.name.removeprefix(LOCAL)}"
+        arguments["model_name"] = f"{LOCAL}{context.folder / entry.name.removeprefix(LOCAL)}"
     elif context.offline and _is_from_hub(entry.name):
-        what["local_files_only"] = True
+        arguments["local_files_only"] = True
     try:
         with _silent():
-            tokenizer = open_clip.get_tokenizer(**what)
+            tokenizer = open_clip.get_tokenizer(**arguments)
     except Exception as error:  # noqa: BLE001 - open_clip, the hub and the network raise as they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderError(
@@ -153,26 +153,26 @@ def _layout(visual: Any) -> dict[str, Any]:
 
 
 def _create(entry: OpenClipModel, seed: int | None, context: Context, *, wants_own: bool) -> Any:
-    what: dict[str, Any] = {"model_name": entry.name, **entry.arguments}
+    arguments: dict[str, Any] = {"model_name": entry.name, **entry.arguments}
     if entry.name.startswith(LOCAL):
         folder = context.folder / entry.name.removeprefix(LOCAL)
-        what["model_name"] = f"{LOCAL}{folder}"
+        arguments["model_name"] = f"{LOCAL}{folder}"
     elif not entry.name.startswith(WHOLE_NAMES):
         _check_name(entry)
         if wants_own:
-            what["pretrained"] = _weights(entry, offline=context.offline)
+            arguments["pretrained"] = _weights(entry, offline=context.offline)
     elif context.offline:
         raise EncoderError(
             f"'{entry.name}' is asked for at the hub and --visualbias-offline is given",
             "give 'local-dir:FOLDER' with a copy of it, or an architecture and a 'checkpoint'",
         )
-    own = {"load_weights": wants_own, "require_pretrained": wants_own, "pretrained_text": False}
+    options = {"load_weights": wants_own, "require_pretrained": wants_own, "pretrained_text": False}
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), _silent():
             # Weights computed with another activation than they were trained with.
             warnings.filterwarnings("error", message="QuickGELU mismatch")
             torch.manual_seed(seed or 0)
-            return open_clip.create_model(**what, **own)
+            return open_clip.create_model(**arguments, **options)
     except Exception as error:  # noqa: BLE001 - open_clip, the hub and the network raise as they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "QuickGELU" in reason:
@@ -241,9 +241,9 @@ def _cached(config: Mapping[str, Any]) -> str:
     repository, name = os.path.split(config.get("hf_hub", ""))
     safe = f"{os.path.splitext(name)[0]}.safetensors" if name else ""  # noqa: PTH122 - no path
     for file in filter(None, (safe, name, *(HUB_FILES if not name else ()))):
-        found = repository and huggingface_hub.try_to_load_from_cache(repository, file)
-        if isinstance(found, str) and found:
-            return found
+        path = repository and huggingface_hub.try_to_load_from_cache(repository, file)
+        if isinstance(path, str) and path:
+            return path
     if not repository and config.get("url"):
         kept = Path("~/.cache/clip").expanduser() / os.path.basename(config["url"])  # noqa: PTH119
         return str(kept) if kept.is_file() else ""

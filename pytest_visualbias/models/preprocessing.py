@@ -226,10 +226,10 @@ class SavedSettings:
 def settings_of(path: Path, checkpoint: Mapping[str, Any]) -> tuple[SavedSettings, ...]:
     """Return what timm saved with a checkpoint: beside it, and in it."""
     folder = _folder(path)
-    found = []
+    saved = []
     config = _json(folder / "config.json")
     if isinstance(config.get("pretrained_cfg"), dict) and "architecture" in config:
-        found.append(
+        saved.append(
             SavedSettings(
                 place=str(folder / "config.json"),
                 architecture=str(config["architecture"]),
@@ -237,18 +237,18 @@ def settings_of(path: Path, checkpoint: Mapping[str, Any]) -> tuple[SavedSetting
                 arguments=config.get("model_args") or {},
             )
         )
-    for place, said in _arguments(path, checkpoint):
-        if said.keys() >= TIMM_ARGUMENTS:
-            pool = {"global_pool": said.get("gp")}
-            found.append(
+    for place, arguments in _arguments(path, checkpoint):
+        if arguments.keys() >= TIMM_ARGUMENTS:
+            pool = {"global_pool": arguments.get("gp")}
+            saved.append(
                 SavedSettings(
                     place=place,
-                    architecture=str(said["model"]),
-                    data=said,
-                    arguments={**(said.get("model_kwargs") or {}), **pool},
+                    architecture=str(arguments["model"]),
+                    data=arguments,
+                    arguments={**(arguments.get("model_kwargs") or {}), **pool},
                 )
             )
-    return tuple(found)
+    return tuple(saved)
 
 
 def check_preprocessing(
@@ -257,7 +257,7 @@ def check_preprocessing(
     """Refuse a network whose trainer saved another preprocessing than is used."""
     if entry.transform is not None or entry.preprocess == "ieat":
         return
-    for place, said in _preprocessings(path, checkpoint):
+    for place, saved in _preprocessings(path, checkpoint):
         used = {
             "size": list(facts.get("input_size", ())[1:]),
             "mean": facts.get("mean"),
@@ -267,7 +267,7 @@ def check_preprocessing(
         }
         other = {
             key: value
-            for key, value in said.items()
+            for key, value in saved.items()
             if used[key] and not _is_near(value, used[key])
         }
         if other:
@@ -277,7 +277,7 @@ def check_preprocessing(
             raise EncoderError(
                 f"{place} says that images are prepared otherwise than the spec: {pairs}",
                 "write "
-                f"what the network was trained with: 'transform: {json.dumps({**used, **said})}'",
+                f"what the network was trained with: 'transform: {json.dumps({**used, **saved})}'",
             )
 
 
@@ -288,11 +288,11 @@ def processor_folder(path: Path) -> Path | None:
     return folder if is_saved or "pretrained_cfg" in _json(folder / "config.json") else None
 
 
-def check_agreement(found: Mapping[str, Mapping[str, Any]]) -> None:
+def check_agreement(settings: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse several settings that do not agree."""
-    (first, said), *others = found.items()
+    (first, reference), *others = settings.items()
     for place, other in others:
-        for key, value in said.items():
+        for key, value in reference.items():
             if not _is_near(value, other[key]):
                 raise EncoderError(
                     f"{first} and {place} disagree about how images are prepared: {key} {value} "
@@ -307,12 +307,12 @@ def _preprocessings(
     """Yield what is said of preprocessing, in the words of a spec, and where."""
     folder = _folder(path)
     for name in PROCESSORS:
-        said = _json(folder / name)
-        said = said.get("image_processor", said)
-        if said:
-            yield str(folder / name), _of_processor(said)
-    said = _json(folder / "open_clip_config.json").get("preprocess_cfg") or {}
-    known = {key: said[key] for key in ("size", "mean", "std", "interpolation") if key in said}
+        config = _json(folder / name)
+        config = config.get("image_processor", config)
+        if config:
+            yield str(folder / name), _of_processor(config)
+    config = _json(folder / "open_clip_config.json").get("preprocess_cfg") or {}
+    known = {key: config[key] for key in ("size", "mean", "std", "interpolation") if key in config}
     if known:
         yield str(folder / "open_clip_config.json"), _sized(known)
     for place, given in _arguments(path, checkpoint):
@@ -322,11 +322,11 @@ def _preprocessings(
             yield place, _sized(words)
 
 
-def _of_processor(said: Mapping[str, Any]) -> dict[str, Any]:
+def _of_processor(config: Mapping[str, Any]) -> dict[str, Any]:
     words = {}
-    if said.get("do_normalize", True):
-        words = {"mean": said.get("image_mean"), "std": said.get("image_std")}
-    box = (said.get("crop_size") if said.get("do_center_crop") else None) or said.get("size")
+    if config.get("do_normalize", True):
+        words = {"mean": config.get("image_mean"), "std": config.get("image_std")}
+    box = (config.get("crop_size") if config.get("do_center_crop") else None) or config.get("size")
     if isinstance(box, dict):
         side = box.get("shortest_edge")
         words["size"] = [box.get("height", side), box.get("width", side)]
@@ -350,20 +350,20 @@ def _arguments(
     file = _folder(path) / "args.yaml"
     if file.is_file():
         try:
-            said = yaml.safe_load(file.read_text(encoding="utf-8"))
+            arguments = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
             raise EncoderError(f"{file} cannot be read as YAML", "correct or remove it") from None
-        yield str(file), said if isinstance(said, dict) else {}
+        yield str(file), arguments if isinstance(arguments, dict) else {}
 
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError):
         raise EncoderError(f"{file} cannot be read as JSON", "correct or remove it") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _folder(path: Path) -> Path:

@@ -238,9 +238,9 @@ def _check(path: Path, key: str, value: Any, deepest: int) -> None:
             _check(path, "" if is_named else name, inner, deepest - 1)
 
 
-def _more_than_a_graph(path: Path, what: str) -> EncoderError:
+def _more_than_a_graph(path: Path, part: str) -> EncoderError:
     return EncoderError(
-        f"{path} holds {what}, more than a graph and tensors, and was not loaded: that could run "
+        f"{path} holds {part}, more than a graph and tensors, and was not loaded: that could run "
         "code",
         "export the network alone, with the version of torch that is installed here",
     )

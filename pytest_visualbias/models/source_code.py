@@ -41,8 +41,8 @@ def outside_root(top: str) -> Path | None:
 def _found(top: str) -> ModuleSpec | None:
     """Return where a module would be imported from now, whatever was imported before."""
     # importlib.util.find_spec would answer from what another model's code has brought in.
-    found = (finder.find_spec(top, None) for finder in sys.meta_path)
-    return next((spec for spec in found if spec is not None), None)
+    specs = (finder.find_spec(top, None) for finder in sys.meta_path)
+    return next((spec for spec in specs if spec is not None), None)
 
 
 LIBRARIES = ("pillow", "pytest-visualbias", "timm", "torch", "torchvision")
@@ -93,15 +93,15 @@ def module_path(module: str, root: Path) -> Path | None:
 
 def code_files(start: Path, context: Folders) -> dict[Path, Path]:
     """Return a file and the project's files that it imports, each with the root it lies below."""
-    found: dict[Path, Path] = {}
+    files: dict[Path, Path] = {}
     roots = [*_roots(context)]
     waiting = [start]
     while waiting:
         path = waiting.pop()
         root = next((root for root in roots if path.is_relative_to(root)), None)
-        if path in found or root is None:
+        if path in files or root is None:
             continue
-        found[path] = root
+        files[path] = root
         # Importing a.b runs the code of a, too.
         packages = (folder / "__init__.py" for folder in path.parents if folder != root)
         waiting += [at for at in packages if at.is_relative_to(root) and at.is_file()]
@@ -110,7 +110,7 @@ def code_files(start: Path, context: Folders) -> dict[Path, Path]:
         roots += sorted({at for top in tops if (at := outside_root(top))} - {*roots})
         for module in modules:
             waiting += [at for base in roots if (at := module_path(module, base))]
-    return found
+    return files
 
 
 def digest_of_code(files: Mapping[Path, Path]) -> str:

@@ -53,10 +53,10 @@ def check_steady(
             )
 
 
-def deviation(one: np.ndarray, other: np.ndarray) -> float:
+def deviation(first: np.ndarray, second: np.ndarray) -> float:
     """Return the largest difference of two arrays of vectors, as a share of the largest value."""
-    largest = float(np.abs(one).max(initial=0))
-    difference = float(np.abs(one - other).max(initial=0))
+    largest = float(np.abs(first).max(initial=0))
+    difference = float(np.abs(first - second).max(initial=0))
     return difference / largest if largest else difference
 
 

@@ -53,8 +53,8 @@ class StoredVectors:
             raise StimulusError(f"{self.path} has no set '{key}'", near)
         array = np.asarray(self.arrays[key])
         if array.ndim != 2 or array.dtype.kind != "f":  # noqa: PLR2004 - (n, dim)
-            what = f"{array.dtype} {array.shape}"
-            raise StimulusError(f"{self.path}: '{key}' is {what}", "store floats (n, dim)")
+            description = f"{array.dtype} {array.shape}"
+            raise StimulusError(f"{self.path}: '{key}' is {description}", "store floats (n, dim)")
         names = self.names.get(key)
         if words:
             rows = self._word_rows(key, words, len(array))
@@ -139,8 +139,8 @@ def open_vectors(path: Path) -> StoredVectors:
         raise StimulusError(f"{path} cannot be read ({reason})", remedy) from None
     except Exception as error:  # noqa: BLE001 - a damaged archive raises whatever it meets
         if "Object arrays" in str(error):  # numpy's word for what only a pickle could restore
-            what = "holds Python objects, and was not loaded: that could run code; store floats"
-            raise StimulusError(f"{path} {what} (n, dim)") from None
+            problem = "holds Python objects, and was not loaded: that could run code; store floats"
+            raise StimulusError(f"{path} {problem} (n, dim)") from None
         reason = str(error) or type(error).__name__
         raise StimulusError(f"{path} is damaged ({reason})", "make it again") from None
     raise StimulusError(f"{path} is neither .safetensors nor .npz", "convert it")

@@ -39,20 +39,20 @@ def read_texts(tower: TextTower, texts: Sequence[str], device: torch.device) -> 
         taken = list(texts[start : start + PASS])
         filled = taken + taken[-1:] * (PASS - len(taken))
         tokens = {name: token.to(device) for name, token in tower.tokens(filled).items()}
-        found = tower.run(tokens)
-        if not torch.is_tensor(found) or found.ndim != 2 or len(found) != PASS:  # noqa: PLR2004
+        output = tower.run(tokens)
+        if not torch.is_tensor(output) or output.ndim != 2 or len(output) != PASS:  # noqa: PLR2004
             raise EncoderError(
                 "the network gives no vector for each text", "use a factory of images"
             )
-        parts.append(found[: len(taken)].float().cpu().numpy())
+        parts.append(output[: len(taken)].float().cpu().numpy())
     return np.concatenate(parts)
 
 
 def too_long(text: str, length: int) -> EncoderError:
     """Return the error about a text of which only a part would be read."""
-    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    excerpt = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
     return EncoderError(
-        f"'{shown}' is longer than the {length} tokens that the model reads", "shorten it"
+        f"'{excerpt}' is longer than the {length} tokens that the model reads", "shorten it"
     )
 
 
@@ -60,10 +60,10 @@ def digest_of_tokenizer(tokenizer: Any) -> str:
     """Return a digest of the vocabulary and the rules of a tokenizer, as far as it tells them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = "" if backend is None else str(backend.to_str())
-    said = [type(tokenizer).__name__, rules]
+    parts = [type(tokenizer).__name__, rules]
     if not rules and hasattr(tokenizer, "get_vocab"):
-        said.append(repr(sorted(tokenizer.get_vocab().items())))
-    return hashlib.sha256("\n".join(said).encode("utf-8", "surrogatepass")).hexdigest()
+        parts.append(repr(sorted(tokenizer.get_vocab().items())))
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # Far above what another order of additions changes in a cosine.
@@ -84,8 +84,12 @@ def text_tower(
         for text, ids in zip(texts, tokenizer(list(texts))["input_ids"], strict=True):
             if len(ids) > length:
                 raise too_long(text, length)
-        found = tokenizer(list(texts), padding="max_length", max_length=length, return_tensors="pt")
-        return {name: found[name] for name in ("input_ids", "attention_mask") if name in found}
+        encoding = tokenizer(
+            list(texts), padding="max_length", max_length=length, return_tensors="pt"
+        )
+        return {
+            name: encoding[name] for name in ("input_ids", "attention_mask") if name in encoding
+        }
 
     def run(given: Mapping[str, torch.Tensor]) -> Any:
         text_features = model.get_text_features(**given)
@@ -105,13 +109,13 @@ def text_tower(
 def _length(model: Any, tokenizer: Any) -> int:
     """Return how many tokens a text has, filled up: what the model was made for."""
     config = getattr(model.config, "text_config", model.config)
-    most = getattr(config, "max_position_embeddings", None)
-    if most is None:
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None:
         raise EncoderError(
             f"nothing says how many tokens {type(model).__name__} reads",
             "store vectors of the words, and use 'embeddings'",
         )
-    return int(min(most, tokenizer.model_max_length))
+    return int(min(positions, tokenizer.model_max_length))
 
 
 def _check_space(
@@ -127,17 +131,21 @@ def _check_space(
     with torch.inference_mode():
         output = model(pixel_values=images, **tokens)
         pairs = ((see(images), "image_embeds"), (tower.run(tokens), "text_embeds"))
-        for own, name in pairs:
+        for vectors, name in pairs:
             compared = getattr(output, name, None)
-            if not (torch.is_tensor(compared) and torch.is_tensor(own) and _is_one(own, compared)):
+            if not (
+                torch.is_tensor(compared)
+                and torch.is_tensor(vectors)
+                and _is_one(vectors, compared)
+            ):
                 raise EncoderError(
                     f"{type(model).__name__} does not compare images and texts at 'pooled'",
                     "store vectors of the words, and use 'embeddings'",
                 )
 
 
-def _is_one(own: torch.Tensor, compared: torch.Tensor) -> bool:
-    if own.shape != compared.shape:
+def _is_one(vectors: torch.Tensor, compared: torch.Tensor) -> bool:
+    if vectors.shape != compared.shape:
         return False
-    cosines = torch.nn.functional.cosine_similarity(own.float(), compared.float())
+    cosines = torch.nn.functional.cosine_similarity(vectors.float(), compared.float())
     return bool((cosines > 1 - TOLERANCE).all())

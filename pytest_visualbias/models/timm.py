@@ -144,14 +144,14 @@ def _create(
             "remove 'in_chans', or use a 'factory' whose network converts them",
         )
     check_name(entry.name)
-    what: dict[str, Any] = {"model_name": entry.name}
+    options: dict[str, Any] = {"model_name": entry.name}
     if pretrained and offline and not entry.name.startswith("local-dir:"):
-        what = _cached(entry.name)
-    what |= arguments
+        options = _cached(entry.name)
+    options |= arguments
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
-            return timm.create_model(**what, pretrained=pretrained)
+            return timm.create_model(**options, pretrained=pretrained)
     except Exception as error:  # noqa: BLE001 - timm, the hub and the network raise what they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         what_to_do = "correct 'arguments', or give a" if entry.arguments else "give a"
@@ -171,13 +171,13 @@ def _cached(name: str) -> dict[str, Any]:
     place = name.partition(":")[2] if is_hub_name else getattr(config, "hf_hub_id", None) or ""
     repository, _, revision = place.partition("@")
     for file in filter(None, (getattr(config, "hf_hub_filename", None), *WEIGHTS)):
-        found = repository and huggingface_hub.try_to_load_from_cache(
+        path = repository and huggingface_hub.try_to_load_from_cache(
             repository, file, revision=revision or None
         )
-        if isinstance(found, str) and found:
+        if isinstance(path, str) and path:
             if is_hub_name:
-                return {"model_name": f"local-dir:{Path(found).parent}"}
-            return {"model_name": name, "pretrained_cfg_overlay": {"file": found}}
+                return {"model_name": f"local-dir:{Path(path).parent}"}
+            return {"model_name": name, "pretrained_cfg_overlay": {"file": path}}
     raise EncoderError(
         f"the weights of '{name}' are not on this machine and --visualbias-offline is given",
         "give a 'checkpoint' or run once without it",
@@ -216,7 +216,7 @@ def _renamed(model: Any, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     rename: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if rename is None:
         return {}
-    found: dict[str, Any] = {}
+    containers: dict[str, Any] = {}
     for container, wrapped in weights_of(checkpoint).items():
         weights = {unwrapped(name): value for name, value in wrapped.items()}
         try:
@@ -228,9 +228,9 @@ def _renamed(model: Any, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
             continue  # weights that are resized or converted are others
         # What it drops, the network may compute by itself: that is judged in loading.
         dropped = {name: value for name, value in weights.items() if id(value) not in read}
-        place = found.setdefault(container, {}) if container else found
+        place = containers.setdefault(container, {}) if container else containers
         place.update(dropped, **named)
-    return found
+    return containers
 
 
 def _head(model: Any) -> tuple[str, ...]:
@@ -254,9 +254,9 @@ def own_input(
     changes = {} if size is None else {"input_size": _input_size(size)}
     if entry.transform is not None:
         changes |= _changes(entry.transform)
-    found = {one.place: _resolved(one, model) | changes for one in saved}
-    check_agreement(found or {"": {}})
-    config = next(iter(found.values()), {**timm.data.resolve_model_data_config(model), **changes})
+    configs = {settings.place: _resolved(settings, model) | changes for settings in saved}
+    check_agreement(configs or {"": {}})
+    config = next(iter(configs.values()), {**timm.data.resolve_model_data_config(model), **changes})
     if config["input_size"][0] != CHANNELS:
         raise EncoderError(
             f"the network takes images of {config['input_size'][0]} channels, and images have "

@@ -186,10 +186,10 @@ class TorchEncoder:
         """Return the names and module paths at which embeddings can be read."""
         has_pooled = not isinstance(self._network.pooled, str)
         has_logits = not isinstance(self._network.logits, str)
-        own = [*([POOLED] if has_pooled else []), *(READ_OUTS[1:] if has_logits else [])]
+        read_outs = [*([POOLED] if has_pooled else []), *(READ_OUTS[1:] if has_logits else [])]
         modules = () if self._network.closed else self._module.named_modules()
-        whole = [OUTPUT] if own else []
-        names = [*own, *whole, *self._network.outputs, *(name for name, _ in modules if name)]
+        whole = [OUTPUT] if read_outs else []
+        names = [*read_outs, *whole, *self._network.outputs, *(name for name, _ in modules if name)]
         return [name for name in dict.fromkeys(names) if not self._is_left_out(name)]
 
     def _is_left_out(self, name: str) -> bool:
@@ -216,12 +216,12 @@ class TorchEncoder:
         parts: list[dict[str, np.ndarray]] = []
         left = list(inputs)
         while left:
-            most = PASS if self._device.type == "cpu" else len(left)
-            size = self._network.batch or min(most, self._fits or most)
+            largest = PASS if self._device.type == "cpu" else len(left)
+            size = self._network.batch or min(largest, self._fits or largest)
             taken, left_over = left[:size], left[size:]
-            found = self._attempt(taken + taken[-1:] * (size - len(taken)), layers)
-            if found is not None:
-                parts.append({name: rows[: len(taken)] for name, rows in found.items()})
+            vectors = self._attempt(taken + taken[-1:] * (size - len(taken)), layers)
+            if vectors is not None:
+                parts.append({name: rows[: len(taken)] for name, rows in vectors.items()})
                 left = left_over
                 continue
             if size == (self._network.batch or 1):
@@ -272,16 +272,16 @@ class TorchEncoder:
         with torch.inference_mode(), deterministic_math(), self._autocast():
             with self._hooks(layers) as vectors:
                 seen = self._network.body(images)
-                own = self._own(seen, {layer.module for layer in layers})
+                outputs = self._own(seen, {layer.module for layer in layers})
             # A head shares modules with what is pooled, which are read once.
-            own |= self._classified(seen, {layer.module for layer in layers})
+            outputs |= self._classified(seen, {layer.module for layer in layers})
         if any(module.training for module in self._module.modules()):
             raise EncoderError(
                 "the network left evaluation mode", "it must not call train() itself"
             )
         for layer in layers:
-            if layer.module in own:
-                vectors[layer.name] = two_dimensional(own[layer.module], layer)
+            if layer.module in outputs:
+                vectors[layer.name] = two_dimensional(outputs[layer.module], layer)
             elif self._is_output(layer.module):
                 output = self._output(layer.module, seen)
                 is_tensor = torch.is_tensor(output)

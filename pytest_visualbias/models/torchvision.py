@@ -160,10 +160,10 @@ def _input(entry: TorchvisionModel, published: Any, weights: Any) -> dict[str, A
         weights = _wanted(entry, published)
     if weights is not None:
         return network_input(entry, _own(entry, weights.transforms()))
-    ways = {str(one.transforms()): one for one in published}
+    ways = {str(weight.transforms()): weight for weight in published}
     if len(ways) == 1:
         return network_input(entry, _own(entry, next(iter(ways.values())).transforms()))
-    names = ", ".join(one.name for one in published)
+    names = ", ".join(weight.name for weight in published)
     unknown = (
         f"torchvision prepares images for '{entry.name}' in another way for each of its weights; "
         f"write 'weights: NAME' ({names}) for those that it was finetuned from"
@@ -175,7 +175,7 @@ def _own(entry: TorchvisionModel, preset: Any) -> OwnInput:
     """Return what a preset of torchvision does, at the size that the network is built for."""
     prepare = _prepared(preset)
     sizes = [*preset.crop_size], [*preset.resize_size]
-    if any(len(one) != 1 for one in sizes):
+    if any(len(sides) != 1 for sides in sizes):
         return OwnInput(prepare=prepare, facts={"preset": str(preset)}, transform=None)
     (crop,), (resized,) = sizes
     size: Any = entry.arguments.get("image_size", entry.arguments.get("input_size", crop))

@@ -143,15 +143,15 @@ def _texts(
 def _classes(config: Any) -> tuple[str, ...]:
     """Return the names of classes, but for those that the library makes up."""
     names = getattr(config, "id2label", None) or {}
-    found = tuple(str(names.get(index, "")) for index in range(len(names)))
-    return () if found == tuple(f"LABEL_{index}" for index in range(len(names))) else found
+    classes = tuple(str(names.get(index, "")) for index in range(len(names)))
+    return () if classes == tuple(f"LABEL_{index}" for index in range(len(names))) else classes
 
 
 class _Place:
     """Where a model comes from: a folder, or a repository on the hub."""
 
-    def __init__(self, what: str, options: Mapping[str, Any], *, is_weights: bool) -> None:
-        self.what = what
+    def __init__(self, location: str, options: Mapping[str, Any], *, is_weights: bool) -> None:
+        self.what = location
         self.options: dict[str, Any] = {**options, "trust_remote_code": False}
         self.is_weights = is_weights
 
@@ -171,10 +171,10 @@ def _folder(path: str | tuple[str, ...], context: Context) -> Path:
     return context.folder / (path if isinstance(path, str) else path[0])
 
 
-def _asked(what: Any, place: _Place, **options: Any) -> Any:
+def _asked(auto_class: Any, place: _Place, **options: Any) -> Any:
     """Return what transformers makes of a place."""
     try:
-        return what.from_pretrained(place.what, **place.options, **options)
+        return auto_class.from_pretrained(place.what, **place.options, **options)
     except Exception as error:  # noqa: BLE001 - transformers, the hub and the network raise as they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "trust_remote_code" in str(error) or "custom code" in str(error):
@@ -240,7 +240,7 @@ def _published(
     """Return the model as it was saved, facts of it, and what of it has learned nothing."""
     # Of other sizes it draws weights anew and lists them, which is judged here.
     options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, found = _asked(kind, place, dtype=torch.float32, **options)
+    model, info = _asked(kind, place, dtype=torch.float32, **options)
     if getattr(model, "_hf_peft_config_loaded", False):
         raise EncoderError(
             f"'{place.what}' holds an adapter",
@@ -250,23 +250,23 @@ def _published(
     refuse_quantised(_files(place), model, place.what)
     head = head_of(model)
     tops = (f"{head}.",) if head else TOPS
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith(tops))
-    misfits = (one if isinstance(one, str) else one[0] for one in found["mismatched_keys"])
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith(tops))
+    misfits = (name if isinstance(name, str) else name[0] for name in info["mismatched_keys"])
     faults = [*missing, *sorted(misfits)]
-    if faults or found["error_msgs"]:
-        shown = listed([*faults, *map(str, found["error_msgs"])])
+    if faults or info["error_msgs"]:
+        listing = listed([*faults, *map(str, info["error_msgs"])])
         raise EncoderError(
             f"the weights in '{place.what}' do not fit {kind.__name__}: they lack or have in "
-            f"another shape {shown}",
+            f"another shape {listing}",
             "save the model again",
         )
     base = getattr(model, "base_model_prefix", "")
-    unread = {name: name.removeprefix(f"{base}.") for name in found["unexpected_keys"]}
+    unread = {name: name.removeprefix(f"{base}.") for name in info["unexpected_keys"]}
     unknown = [
         name
         for name, short in unread.items()
         if not short.startswith(KNOWN_TOPS)
-        and not any(is_ignored(one, ignore) for one in (name, short))
+        and not any(is_ignored(key, ignore) for key in (name, short))
     ]
     if unknown:
         raise EncoderError(
@@ -275,9 +275,9 @@ def _published(
             "save the model that its configuration describes, or list what to leave out under "
             "'ignore'",
         )
-    top = next((name for name in found["missing_keys"] if name.startswith(tops)), "")
+    top = next((name for name in info["missing_keys"] if name.startswith(tops)), "")
     no_logits = f"'{place.what}' has no weights of '{top.rpartition('.')[0]}'" if top else ""
-    left_out = sorted({str(name).rpartition(".")[0] for name in found["unexpected_keys"]})
+    left_out = sorted({str(name).rpartition(".")[0] for name in info["unexpected_keys"]})
     return model, {"left_out": left_out[:20]}, no_logits
 
 
@@ -296,9 +296,9 @@ def _files(place: _Place) -> list[Path]:
 
 def _adapters(entry: TransformersModel, identity: Identity, context: Context) -> list[Path]:
     """Return the adapters of a network: its own, and one that is its checkpoint."""
-    own = [] if entry.adapter is None else [context.folder / entry.adapter]
+    adapters = [] if entry.adapter is None else [context.folder / entry.adapter]
     checkpoint = identity.checkpoint
-    return [*own, *([checkpoint] if checkpoint is not None and is_adapter(checkpoint) else [])]
+    return [*adapters, *([checkpoint] if checkpoint is not None and is_adapter(checkpoint) else [])]
 
 
 def _adapted(model: Any, adapter: Path, facts: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -309,8 +309,8 @@ def _adapted(model: Any, adapter: Path, facts: Mapping[str, Any]) -> tuple[Any, 
         if error.name != "peft":
             raise
         raise EncoderError(missing("peft")) from None
-    merged, told = transformers_loading.merge_adapter(model, adapter, heads=HEADS)
-    return merged, {**facts, "adapter": told}
+    merged, adapter_facts = transformers_loading.merge_adapter(model, adapter, heads=HEADS)
+    return merged, {**facts, "adapter": adapter_facts}
 
 
 def _drawn(kind: Any, config: Any, seed: int | None) -> Any:

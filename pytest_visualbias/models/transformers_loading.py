@@ -53,19 +53,19 @@ class _AsSaved:
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *, strict: bool) -> Any:  # noqa: ARG002 - what is missing is returned
         """Take weights by these names; transformers gives them those of the modules."""
-        kind, config, own = type(self.model), self.model.config, self.state_dict()
-        self.model, found = kind.from_pretrained(
+        kind, config, weights = type(self.model), self.model.config, self.state_dict()
+        self.model, info = kind.from_pretrained(
             None,
             config=config,
-            state_dict={name: state_dict.get(name, value) for name, value in own.items()},
+            state_dict={name: state_dict.get(name, value) for name, value in weights.items()},
             output_loading_info=True,
             dtype=torch.float32,
         )
-        if any(found[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")):
-            raise EncoderError(f"transformers cannot name the weights of {kind.__name__}: {found}")
+        if any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")):
+            raise EncoderError(f"transformers cannot name the weights of {kind.__name__}: {info}")
         return _Incompatible(
-            missing_keys=[name for name in own if name not in state_dict],
-            unexpected_keys=[name for name in state_dict if name not in own],
+            missing_keys=[name for name in weights if name not in state_dict],
+            unexpected_keys=[name for name in state_dict if name not in weights],
         )
 
 
@@ -140,24 +140,24 @@ def read_outs_of(model: Any, unlearned: str) -> dict[str, Any]:
 def _pooled(output: Any, *, is_pooled: bool, has_class: bool) -> torch.Tensor:
     """Return the vectors of an output: its own, else the class token, else the mean."""
     for name in ("image_embeds", "pooler_output"):
-        found = getattr(output, name, None)
-        if torch.is_tensor(found) and is_pooled:
-            return found.flatten(1) if found.shape[2:].numel() == 1 else _mean(found)
-    found = output if torch.is_tensor(output) else getattr(output, "last_hidden_state", None)
-    if not torch.is_tensor(found):
+        tensor = getattr(output, name, None)
+        if torch.is_tensor(tensor) and is_pooled:
+            return tensor.flatten(1) if tensor.shape[2:].numel() == 1 else _mean(tensor)
+    tensor = output if torch.is_tensor(output) else getattr(output, "last_hidden_state", None)
+    if not torch.is_tensor(tensor):
         kind = type(output).__name__
         raise EncoderError(
             f"the model gives {kind} without a vector for each image", "use a factory"
         )
-    if found.ndim == 3 and has_class:  # noqa: PLR2004 - tokens
-        return found[:, 0]
-    return _mean(found)
+    if tensor.ndim == 3 and has_class:  # noqa: PLR2004 - tokens
+        return tensor[:, 0]
+    return _mean(tensor)
 
 
-def _mean(found: torch.Tensor) -> torch.Tensor:
-    if found.ndim == 4:  # noqa: PLR2004 - a map
-        return found.mean(dim=(2, 3))
-    return found.mean(dim=1) if found.ndim == 3 else found  # noqa: PLR2004 - tokens
+def _mean(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.ndim == 4:  # noqa: PLR2004 - a map
+        return tensor.mean(dim=(2, 3))
+    return tensor.mean(dim=1) if tensor.ndim == 3 else tensor  # noqa: PLR2004 - tokens
 
 
 def first_tensor(output: Any) -> Any:
@@ -178,8 +178,11 @@ def tokens_of(model: Any, config: Any) -> dict[str, Any]:
     """Return how many tokens are none of the image."""
     vision = getattr(config, "vision_config", config)
     registers = int(getattr(vision, "num_register_tokens", 0) or 0)
-    own = _class_tokens(model)
-    return {"prefix_tokens": own + registers, "register_tokens": registers + max(0, own - 1)}
+    class_tokens = _class_tokens(model)
+    return {
+        "prefix_tokens": class_tokens + registers,
+        "register_tokens": registers + max(0, class_tokens - 1),
+    }
 
 
 WEIGHTS = "adapter_model.safetensors"
@@ -255,16 +258,18 @@ def processed(processor: Any) -> OwnInput:
     """Return what an image processor does to one RGB image."""
 
     def prepare(image: Image.Image) -> np.ndarray:
-        found = processor(images=image, return_tensors="pt")["pixel_values"][0]
-        if found.ndim != 3:  # noqa: PLR2004 - (c, h, w)
+        pixels = processor(images=image, return_tensors="pt")["pixel_values"][0]
+        if pixels.ndim != 3:  # noqa: PLR2004 - (c, h, w)
             raise EncoderError(
-                f"{type(processor).__name__} cuts an image into parts {tuple(found.shape)}",
+                f"{type(processor).__name__} cuts an image into parts {tuple(pixels.shape)}",
                 "give a 'transform', or a factory that makes one picture of them",
             )
-        return found.numpy()  # type: ignore[no-any-return]
+        return pixels.numpy()  # type: ignore[no-any-return]
 
     if (config := getattr(processor, "data_config", None)) is not None:  # of timm, in its words
-        plain = {key: list(one) if isinstance(one, tuple) else one for key, one in config.items()}
+        plain = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
+        }
         return OwnInput(prepare=prepare, facts=plain, transform=None)
     transform = _transform(processor)
     if transform is not None:
@@ -279,7 +284,9 @@ def processed(processor: Any) -> OwnInput:
 def _transform(processor: Any) -> Transform | None:
     """Return what a processor does in the words of a spec, or None where these cannot say it."""
     kind = type(processor)
-    base = next((one for one in (TorchvisionBackend, PilBackend) if issubclass(kind, one)), None)
+    base = next(
+        (backend for backend in (TorchvisionBackend, PilBackend) if issubclass(kind, backend)), None
+    )
     if len(getattr(processor, "image_mean", None) or MEAN) != len(MEAN):
         raise EncoderError(
             "the image processor is for images of another number of channels, and images have "

@@ -52,8 +52,8 @@ def external_files(path: Path) -> list[Path]:
                 f"{path} is no ONNX program that can be loaded here, or is damaged",
                 "copy or save it again",
             ) from None
-    found = (path.parent / os.fsdecode(name) for name in sorted(names) if b"\0" not in name)
-    return [one for one in found if one.is_file()]
+    paths = (path.parent / os.fsdecode(name) for name in sorted(names) if b"\0" not in name)
+    return [path for path in paths if path.is_file()]
 
 
 def _names(content: mmap.mmap) -> Iterator[bytes]:
@@ -190,12 +190,12 @@ def digest_of_folder(
     path: Path, digest: Callable[[Path], str], suffixes: tuple[str, ...] | None = SUFFIXES
 ) -> str:
     """Return the digest of a folder's files of some kinds: what says which network it holds."""
-    found = (
-        one
-        for one in path.iterdir()
-        if one.is_file() and (one.suffix in suffixes if suffixes else one.suffix not in TENSORS)
+    files = (
+        file
+        for file in path.iterdir()
+        if file.is_file() and (file.suffix in suffixes if suffixes else file.suffix not in TENSORS)
     )
-    return _together(sorted(found), digest)
+    return _together(sorted(files), digest)
 
 
 def _together(files: list[Path], digest: Callable[[Path], str]) -> str:
