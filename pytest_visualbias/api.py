@@ -130,17 +130,19 @@ class Audit:
         UsageError
             Where there is none, or more than one.
         """
-        of_model = [one for one in self if one.model == model]
-        found = [one for one in of_model if one.test == test and layer in (None, one.layer)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            layers = ", ".join(one.layer for one in found)
+        results = [result for result in self if result.model == model]
+        matches = [
+            result for result in results if result.test == test and layer in (None, result.layer)
+        ]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            layers = ", ".join(result.layer for result in matches)
             raise UsageError(f"'{test}' was measured at {layers}", "name a layer")
-        if not of_model:
-            near = did_you_mean(model, {one.model for one in self})
+        if not results:
+            near = did_you_mean(model, {result.model for result in self})
             raise UsageError(f"no model '{model}' was measured", near)
-        near = did_you_mean(test, {one.test for one in of_model})
+        near = did_you_mean(test, {result.test for result in results})
         raise UsageError(f"'{model}' has no result of '{test}' here", near)
 
     def save(self, path: Path | str) -> None:
@@ -253,10 +255,10 @@ class Auditor:
         session = EvaluationRun(settings=settings, resources=resources)
         loaded = _loaded(session, spec)
         results = _results(session, loaded)
-        named = [session.model(loaded, name) for name in loaded.file.spec.models]
+        records = [session.model(loaded, name) for name in loaded.file.spec.models]
         report = build_report(
             results,
-            [one for one in named if one is not None],
+            [model for model in records if model is not None],
             {"deselected": 0, "collection_errors": [], "exit_status": None, "baselines": []},
             root=settings.project,
             settings={
@@ -267,9 +269,9 @@ class Auditor:
                 "overrides": {override.name: override.shown for override in overrides},
             },
         )
-        found = Audit(report=report, strict=settings.strict)
-        self.made.append(found)
-        return found
+        audit = Audit(report=report, strict=settings.strict)
+        self.made.append(audit)
+        return audit
 
 
 def audit(  # noqa: PLR0913 - the options of the command line
