@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ import numpy as np
 import safetensors.numpy
 
 from pytest_visualbias.errors import EngineError, StorageError
+from pytest_visualbias.models.encoder import ReadOut
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.stimuli.remote.store import open_store
 
@@ -199,7 +201,22 @@ def _read(path: Path, key: str) -> Cached:
         raise ValueError(f"{path} is damaged")
     digests = json.loads(metadata["digests"])
     vectors = dict(zip(digests, rows, strict=True))
-    return Cached(vectors=vectors, notes=json.loads(metadata["notes"]))
+    return Cached(vectors=vectors, notes=_checked_notes(json.loads(metadata["notes"])))
+
+
+def _checked_notes(notes: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    """Return notes of the types that `notes_of` writes; raise TypeError for others."""
+    types = {"preprocessing": dict, "description": dict, "classes": list, "read_out": dict}
+    if not isinstance(notes, dict):
+        raise TypeError("notes")
+    for name, expected in types.items():
+        if not isinstance(notes.get(name, expected()), expected):
+            raise TypeError(name)
+    read_out = ReadOut(**notes.get("read_out", {}))
+    texts = (*notes.get("classes", ()), *dataclasses.astuple(read_out))
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("classes or read_out")
+    return notes
 
 
 def _checksum(key: str, rows: np.ndarray, metadata: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
-from pytest_visualbias.embeddings.cache import EmbeddingCache
+from pytest_visualbias.embeddings.cache import EmbeddingCache, _checksum
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -270,3 +272,32 @@ def test_two_processes_share_the_work_and_read_only_what_is_whole(tmp_path: Path
 def test_without_a_folder_the_lock_is_free() -> None:
     with EmbeddingCache(folder=None).lock(KEY), EmbeddingCache(folder=None).lock(KEY):
         pass
+
+
+OTHER_NOTES: list[Any] = [
+    [],
+    "text",
+    {"preprocessing": []},
+    {"description": "x"},
+    {"classes": {"0": "dog"}},
+    {"classes": [1]},
+    {"read_out": {"place": "fc"}},
+    {"read_out": {"module": 1}},
+]
+
+
+@pytest.mark.parametrize("notes", OTHER_NOTES, ids=str)
+def test_notes_of_other_types_are_damage_even_with_their_checksum(
+    tmp_path: Path,
+    notes: Any,  # noqa: ANN401
+) -> None:
+    """Who can write to a shared cache can compute checksums, and must not end in a traceback."""
+    cache = EmbeddingCache(folder=tmp_path)
+    cache.store(KEY, vectors("a", "b"), {"classes": ["dog"]})
+    (path,) = tmp_path.rglob("*.safetensors")
+    with safetensors.safe_open(path, framework="numpy") as stored:
+        rows, metadata = stored.get_tensor("vectors"), stored.metadata()
+    metadata["notes"] = json.dumps(notes)
+    metadata["sha256"] = _checksum(KEY, rows, metadata)
+    safetensors.numpy.save_file({"vectors": rows}, path, metadata=metadata)
+    assert not EmbeddingCache(folder=tmp_path).load(KEY).vectors
