@@ -167,11 +167,7 @@ def _detectable_lines(
     """Yield the smallest detectable effect of a test, the largest over gated models."""
     effects = []
     for model in filter(lambda name: is_gated(spec, name, test), spec.models):
-        sets = {
-            name: group_stimuli(spec, stimuli)
-            for name, stimuli in checked.models[model].sets.items()
-        }
-        sizes, _ = measurable(spec, test, sets)
+        sizes, _ = measurable(spec, test, checked.models[model].sets)
         if not sizes or model not in checkpoints:
             return
         family = checkpoints[model] * len(declared_family(spec, model))

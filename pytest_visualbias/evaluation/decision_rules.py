@@ -26,7 +26,7 @@ from pytest_visualbias.statistics.power import (
     smallest_detectable_effect,
     smallest_p,
 )
-from pytest_visualbias.stimuli.concept_checks import SetFinding
+from pytest_visualbias.stimuli.concept_checks import SetFinding, group_stimuli
 from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
@@ -178,11 +178,13 @@ def power_findings(
 def measurable(
     spec: BiasSpec, test: BiasTest, sets: Mapping[str, StimulusSet]
 ) -> tuple[dict[str, int], list[SideSizes]]:
-    """Return the sizes of a test's sets and its judged sides; no sizes if a set lacks."""
+    """Return the sizes of a test's sets, in groups, and its judged sides; none if a set lacks."""
     roles = concepts_of(test)
     if not all(sets.get(concept) for concept in roles.values()):
         return {}, []
-    chosen = counted_stimuli(test, {role: sets[concept] for role, concept in roles.items()})
+    # Images are chosen by their names, so before groups take their places.
+    images = counted_stimuli(test, {role: sets[concept] for role, concept in roles.items()})
+    chosen = {role: group_stimuli(spec, stimuli) for role, stimuli in images.items()}
     sizes = {role: len(one) for role, one in chosen.items()}
     if not all(sizes.values()):
         return {}, []  # said of the sets

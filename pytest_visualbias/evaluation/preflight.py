@@ -27,7 +27,7 @@ from pytest_visualbias.spec.model_entries import (
 from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.spec.urls import Url, is_url
-from pytest_visualbias.stimuli.concept_checks import SetFinding, group_stimuli, set_findings
+from pytest_visualbias.stimuli.concept_checks import SetFinding, set_findings
 from pytest_visualbias.stimuli.fetching.ledger import read_ledger
 from pytest_visualbias.stimuli.manifest import read_manifest
 from pytest_visualbias.stimuli.remote.mirror import Mirror
@@ -288,7 +288,7 @@ def _check(
             *_unsaid_weights(file, model),
             *_turned_round(file, model),
             *_departure(file, model),
-            *power_findings(file.spec, model, _grouped(file.spec, sets.sets)),
+            *power_findings(file.spec, model, sets.sets),
         ]
         for finding in found:
             sentence = file.sentence(finding.path, finding.message)
@@ -307,10 +307,6 @@ def _check(
     if faults:
         raise SpecError(list(faults))
     return {key: tuple(sentences) for key, sentences in warnings.items()}
-
-
-def _grouped(spec: BiasSpec, sets: Mapping[str, StimulusSet]) -> dict[str, StimulusSet]:
-    return {concept: group_stimuli(spec, stimuli) for concept, stimuli in sets.items()}
 
 
 def _unsaid_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:

@@ -219,3 +219,34 @@ def test_predictions_of_a_group_are_their_mean(project: Project) -> None:
     assert row["p_value"] == pytest.approx((splits >= splits[0] - 1e-12).mean())
     interval = stats.ttest_ind(rates["x"], rates["y"], equal_var=False).confidence_interval(0.95)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(interval))
+
+
+def test_a_limit_that_so_few_groups_cannot_fail_is_an_error_of_a_strict_run(
+    stored: Project,
+) -> None:
+    """Four groups a set reach p = 2/70, over 0.05/2; the twelve images of a set reach less."""
+    tests = [one_test("one", LIMIT), one_test("two", LIMIT)]
+    stored.spec(*tests, head=PATTERN)
+    assert stored.gate("--visualbias-strict").ret == 2
+    stored.spec(*tests)
+    assert stored.gate("--visualbias-strict").ret != 2
+
+
+def test_images_are_chosen_by_label_before_they_are_grouped(project: Project) -> None:
+    """A rate of some labels has the groups of those images, and the same warning as all."""
+    random = np.random.default_rng(3)
+    sets = {name: random.normal(size=(PEOPLE * IMAGES, 3)) for name in "xy"}
+    for file in ("before", "after"):
+        store(project, file, sets)
+    test = one_test("one", "{max_gap: 0.9}").replace("ieat", "outcome-gap")
+    test = test.replace(
+        "attributes: {A: a, B: b}", "prediction: {class: 1, rate: tpr, label: [x, y]}"
+    )
+    project.spec(
+        test,
+        test.replace("one", "two"),
+        head=PATTERN,
+        concepts="{x: x, y: y}",
+    )
+    result = project.gate("--visualbias-strict")
+    assert result.ret == 2
