@@ -31,7 +31,7 @@ MANY_PARAMETERS = 6
 LONG_MODULE = 450
 STEP = 250  # to which limits of lines are rounded up
 UNCLEAR_NAMES = frozenset({"found", "most", "of", "one", "own", "said", "there", "told"})
-NOT_ENTRIES = frozenset({"__init__.py", "__main__.py", "__pycache__", "py.typed"})
+NOT_ENTRIES = frozenset({"__init__.py", "__main__.py"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -92,7 +92,7 @@ def measured() -> dict[str, int]:
         "lines": sum(lines.values()),
         "lines of code": sum(code_lines(module) for module in modules),
         "import cycles": import_cycles(),
-        "top-level entries": sum(path.name not in NOT_ENTRIES for path in PACKAGE.iterdir()),
+        "top-level entries": len(top_level(modules)),
         f"functions over {LONG_FUNCTION} lines": sum(
             body_lines(function) > LONG_FUNCTION for function in functions
         ),
@@ -108,6 +108,11 @@ def measured() -> dict[str, int]:
             node.name for module in modules for node in module.classes
         ),
     }
+
+
+def top_level(modules: list[Module]) -> set[str]:
+    """Return the packages and modules at the top level; a folder without modules is none."""
+    return {module.path.relative_to(PACKAGE).parts[0] for module in modules} - NOT_ENTRIES
 
 
 def import_cycles() -> int:

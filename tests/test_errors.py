@@ -9,6 +9,7 @@ from pytest_visualbias.errors import (
     DegenerateTestError,
     EncoderError,
     SpecError,
+    StimulusError,
     UsageError,
     legible,
 )
@@ -40,3 +41,15 @@ def test_every_fault_of_a_spec_has_its_own_line() -> None:
     assert str(error).split("\n") == [*error.faults]
     assert error.faults[0] == r"a.yaml:1:1: x\ny"
     assert len(error.faults[1]) <= LONGEST
+
+
+def test_a_sentence_is_made_of_the_place_the_problem_and_the_remedy() -> None:
+    error = UsageError("no such layer", "name another", place="x.yaml:3")
+    assert (error.place, error.problem, error.remedy) == (
+        "x.yaml:3",
+        "no such layer",
+        "name another",
+    )
+    assert str(error) == "x.yaml:3: no such layer; name another"
+    assert str(StimulusError("is no image", place="a.png")) == "a.png is no image"
+    assert str(EncoderError("no weights")) == "no weights"
