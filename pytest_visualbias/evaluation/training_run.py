@@ -151,7 +151,7 @@ def series_of(
     )
 
 
-# Of more checkpoints that could not be measured, the rest is counted_stimuli.
+# Of more checkpoints that could not be measured, the rest is counted.
 NAMED = 3
 
 
