@@ -21,6 +21,7 @@ from tests.plugin.conftest import (
     sentences,
     vectors,
 )
+from tests.plugin.test_outcome_gap import gate as gate_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,6 +162,14 @@ def test_failures_with_waivers(project: Project, golden: Golden) -> None:
         concepts=CONCEPTS.replace("}", ", u: u, v: v}"),
     )
     golden("failures_waivers.txt", failures(project))
+
+
+def test_outcome_gap(project: Project, golden: Golden, capsys: Output) -> None:
+    gate_gaps(project)
+    golden("outcome_gap.txt", sentences(project.gate("-vv")))
+    capsys.readouterr()
+    main(["explain", SPEC, "one", "--report", "out.json"])
+    golden("explain_outcome_gap.txt", capsys.readouterr().out)
 
 
 def test_errors(project: Project, golden: Golden) -> None:
