@@ -165,7 +165,7 @@ def _returns_network(node: ast.stmt, classes: frozenset[str]) -> bool:
     if isinstance(node, ast.ClassDef) and node.name in classes:
         makers = [part for part in node.body if isinstance(part, ast.FunctionDef)]
         makers = [part for part in makers if part.name == "__init__"]
-        return not makers or not _needs_arguments(makers[0].args, own=1)
+        return not makers or not _needs_arguments(makers[0].args, bound=1)
     if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
         return False
     if _needs_arguments(node.args):
@@ -194,9 +194,9 @@ def _is_network(value: ast.expr | None, function: ast.FunctionDef, classes: froz
     return False
 
 
-def _needs_arguments(arguments: ast.arguments, own: int = 0) -> bool:
+def _needs_arguments(arguments: ast.arguments, bound: int = 0) -> bool:
     positional = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
-    return positional > own or any(default is None for default in arguments.kw_defaults)
+    return positional > bound or any(default is None for default in arguments.kw_defaults)
 
 
 def _module_name(path: str) -> str | None:

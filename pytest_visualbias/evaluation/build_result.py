@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.errors import printable
 from pytest_visualbias.evaluation.classifier_scoring import prediction_of
-from pytest_visualbias.evaluation.decision_rules import (
-    detectable,
-    effective_settings,
-    smallest_visible,
-)
+from pytest_visualbias.evaluation.detectable import detectable, smallest_visible
 from pytest_visualbias.evaluation.growth_references import basis_by_identity, scores_by_identity
 from pytest_visualbias.evaluation.verdict import images_needed
 from pytest_visualbias.evaluation.warnings import collect_warnings
@@ -28,14 +24,19 @@ from pytest_visualbias.results import (
     SetRecord,
     ViolationRecord,
 )
-from pytest_visualbias.spec.effective_settings import excess_base, is_gated, is_origin, is_random
+from pytest_visualbias.spec.effective_settings import (
+    effective_settings,
+    excess_base,
+    is_gated,
+    is_origin,
+    is_random,
+)
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeResult
 from pytest_visualbias.statistics.growth import smallest_growth
 
 if TYPE_CHECKING:
-    from pytest_visualbias.evaluation.family import JudgedFamily
-    from pytest_visualbias.evaluation.judging import JudgedTest
+    from pytest_visualbias.evaluation.judging import JudgedFamily, JudgedTest
     from pytest_visualbias.evaluation.measurement import EmbeddedModel, Measurement
     from pytest_visualbias.evaluation.verdict import Violation
     from pytest_visualbias.spec.parser import SpecFile
@@ -193,13 +194,17 @@ def _accept(judged: JudgedTest) -> AcceptRecord | None:
 
 def _prediction(judged: JudgedTest) -> PredictionRecord | None:
     numbers = judged.numbers
-    asked = prediction_of(judged.test, numbers.asked, numbers.scores)
-    if asked is None or numbers.asked is None or not isinstance(numbers.effect, OutcomeResult):
+    asked = prediction_of(judged.test, numbers.target_class, numbers.scores)
+    if (
+        asked is None
+        or numbers.target_class is None
+        or not isinstance(numbers.effect, OutcomeResult)
+    ):
         return None
     return PredictionRecord.model_validate(
         {
             **asked,
-            "name": numbers.asked.name,
+            "name": numbers.target_class.name,
             "rate_x": numbers.effect.rate_x,
             "rate_y": numbers.effect.rate_y,
             "is_blind": numbers.effect.is_blind,

@@ -1,9 +1,12 @@
-"""Measure a test at a layer of a model."""
+"""Measure the tests of a model at its layers."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,33 +20,72 @@ from pytest_visualbias.errors import (
     printable,
 )
 from pytest_visualbias.evaluation.baseline.entry import entry_key
-from pytest_visualbias.evaluation.classifier_scoring import prediction_rows, target_classes
-from pytest_visualbias.evaluation.decision_rules import effective_settings
 from pytest_visualbias.evaluation.growth_references import (
     BASELINE,
     differences,
     growth_reference,
     live_entry,
     recorded_scores,
+    reference_models,
     undeclared,
 )
-from pytest_visualbias.evaluation.measurement import Measurement, ScoredTest
+from pytest_visualbias.evaluation.measurement import Measurement, MeasurementContext, ScoredTest
 from pytest_visualbias.evaluation.scoring import scoring_method
-from pytest_visualbias.spec.effective_settings import excess_base, is_gated, is_random
+from pytest_visualbias.spec.effective_settings import (
+    effective_settings,
+    excess_base,
+    is_gated,
+    is_random,
+    judged_tests,
+    model_points,
+)
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeScores
-from pytest_visualbias.stimuli.concept_checks import group_stimuli
+from pytest_visualbias.stimuli.concept_checks import groups_of
 from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_visualbias.evaluation.baseline.sources import Baseline
-    from pytest_visualbias.evaluation.measurement import EmbeddedModel, MeasurementContext
-    from pytest_visualbias.evaluation.scoring import AnyScores
+    from pytest_visualbias.evaluation.measurement import (
+        AnyScores,
+        EmbeddedModel,
+        GrowthReferences,
+        Sets,
+    )
+    from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
     from pytest_visualbias.stimuli.resolve import StimulusSet
+
+
+# Each may hold some 100 MB for a while.
+_THREADS = 4
+
+
+def measure_layers(
+    file: SpecFile, model: EmbeddedModel, references: GrowthReferences, *, threads: int = 1
+) -> dict[str, dict[str, Measurement]]:
+    """Measure every test of a model at every layer."""
+    return {
+        point.name: measure_layer(
+            MeasurementContext(file=file, model=model, layer=point.name, references=references),
+            threads=threads,
+        )
+        for point in model_points(file.spec, {})
+    }
+
+
+def measure_layer(context: MeasurementContext, *, threads: int) -> dict[str, Measurement]:
+    """Measure all tests at a layer; sorting and adding, which take long, run in threads."""
+    spec, model = context.spec, context.model.name
+    tests = judged_tests(spec, context.layer)
+    references = reference_models(spec, model, tests, context.references.baseline)
+    for name in sorted(references | untrained_models(spec, model)):
+        with contextlib.suppress(VisualBiasError):  # reported by the tests that need it
+            context.references.models(name)  # embedded here, by one thread
+    with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
+        measurements = pool.map(partial(measure_test, context), tests)
+        return dict(zip((test.name for test in tests), measurements, strict=True))
 
 
 def measure_test(context: MeasurementContext, test: BiasTest) -> Measurement:
@@ -73,29 +115,15 @@ def measure_test(context: MeasurementContext, test: BiasTest) -> Measurement:
 
 def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
     """Return the scores of every trial of a model, and their mean."""
-    every = _sets(context.model, test)
-    images = counted_stimuli(test, every)
-    for table, stimuli in itertools.product(context.tables, images.values()):
+    sets = _sets(context.model, test)
+    words = [stimuli for stimuli in sets.values() if stimuli.templates]
+    for table, stimuli in itertools.product(context.tables, words):
         for path, message in unread_texts(table, stimuli):
             raise StimulusError(context.file.sentence(path, message))
-    classes = target_classes(
-        context.spec, test, context.model.measured.trials, module=context.point.module
-    )
-    methods = [scoring_method(test, target_class) for target_class in classes]
-    settings = effective_settings(context.spec, test)
-    sets = {role: group_stimuli(context.spec, stimuli) for role, stimuli in images.items()}
     try:
-        rows = [
-            prediction_rows(context.spec, test, table, images, every) for table in context.tables
-        ]
-        scores = [
-            method.score(vectors, settings) for method, vectors in zip(methods, rows, strict=True)
-        ]
+        return scoring_method(test).score(context, test, sets)
     except DegenerateTestError as error:
-        raise DegenerateTestError(_with_image(error, images, sets)) from None
-    return ScoredTest(
-        sets=sets, trials=tuple(scores), mean=methods[0].mean(scores), asked=classes[0]
-    )
+        raise DegenerateTestError(_with_image(context.spec, test, error, sets)) from None
 
 
 def untrained_models(spec: BiasSpec, model: str) -> set[str]:
@@ -120,15 +148,12 @@ def _sets(model: EmbeddedModel, test: BiasTest) -> dict[str, StimulusSet]:
     return {role: model.sets.sets[concept] for role, concept in roles.items()}
 
 
-def _with_image(
-    error: DegenerateTestError, images: Mapping[str, StimulusSet], sets: Mapping[str, StimulusSet]
-) -> str:
-    """Return the sentence of an error with the image of its row; of groups, a row may be either."""
-    if error.role is None or error.role not in sets or error.row is None:
+def _with_image(spec: BiasSpec, test: BiasTest, error: DegenerateTestError, sets: Sets) -> str:
+    """Return the sentence of an error with the image of its row, if rows are single images."""
+    images = counted_stimuli(test, sets).get(error.role or "")
+    if images is None or error.row is None or groups_of(spec, images) is not None:
         return str(error)
-    if images[error.role] != sets[error.role]:
-        return str(error)
-    return f"{error} ({sets[error.role].stimuli[error.row].name})"
+    return f"{error} ({images.stimuli[error.row].name})"
 
 
 def _measure_effect(context: MeasurementContext, test: BiasTest) -> Measurement:
@@ -140,7 +165,7 @@ def _measure_effect(context: MeasurementContext, test: BiasTest) -> Measurement:
         scores=scored.mean,
         effect=method.test(scored.mean, settings),
         trials=tuple(method.test(trial, settings) for trial in trials),
-        asked=scored.asked,
+        target_class=scored.target_class,
     )
 
 
