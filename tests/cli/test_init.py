@@ -56,8 +56,9 @@ def models() -> dict[str, Any]:
 
 def job(path: str) -> dict[str, Any]:
     """Return the job of a workflow."""
-    workflow: dict[str, Any] = yaml.safe_load(Path(path).read_text())
-    return workflow["visualbias"] if path == GITLAB_JOB else workflow["jobs"]["visualbias"]
+    workflow = yaml.safe_load(Path(path).read_text())
+    jobs: dict[str, dict[str, Any]] = workflow if path == GITLAB_JOB else workflow["jobs"]
+    return jobs["visualbias"]
 
 
 def test_one_checkpoint_and_one_network_need_no_flag() -> None:
@@ -169,6 +170,7 @@ def test_images_become_a_test_of_four_concepts() -> None:
     assert main(["init", *RESNET, *flags]) == 0
     test = read_spec(Path(SPEC), file=SPEC).spec.tests[0]
     assert test.kind == "ieat"
+    assert test.attributes is not None
     sets = test.targets.model_dump() | test.attributes.model_dump()
     assert sets == {"X": "women", "Y": "men", "A": "career", "B": "family"}
 
