@@ -18,10 +18,10 @@ READY := $(VENV)/.ready
 UNPACKED := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test coverage fuzz soak lint architecture format build docs pictures clean
+.PHONY: help venv demo test test-all coverage fuzz soak lint architecture format build docs pictures clean
 
 help:  ## say what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 venv: $(READY)  ## the environment, in .venv
 
@@ -37,12 +37,15 @@ demo: $(READY)  ## gate three tiny checkpoints, and see the biased one caught
 	$(PY) examples/quickstart/demo.py
 
 ifeq ($(strip $(TESTARGS)),)
-test: $(READY)  ## all tests
+test: $(READY)  ## the tests, but for the nightly ones
 	$(PY) -m pytest --numprocesses $(WORKERS) --dist worksteal
 else
 test: $(READY)
 	$(PY) -m pytest $(TESTARGS)
 endif
+
+test-all: $(READY)  ## all tests that need no network
+	$(PY) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not network"
 
 coverage: $(READY)  ## all tests, and the lines and branches that none of them reaches
 	$(PY) -m coverage erase
@@ -51,7 +54,7 @@ coverage: $(READY)  ## all tests, and the lines and branches that none of them r
 	$(PY) -m coverage report
 
 fuzz: $(READY)  ## ten thousand new cases for everything that reads a file (hours; CASES=500)
-	VISUALBIAS_FUZZ=$(CASES) $(PY) -m pytest tests/fuzz --numprocesses $(WORKERS) --dist worksteal
+	VISUALBIAS_FUZZ=$(CASES) $(PY) -m pytest -m nightly tests/fuzz --numprocesses $(WORKERS) --dist worksteal
 
 soak: $(READY)  ## kill runs and damage their cache: every result must be the clean one (SECONDS=60)
 	$(PY) tests/soak/soak.py --seconds $(SECONDS)

@@ -1,6 +1,6 @@
 """Which code one verdict runs: functions, modules and depth of an item's set-up.
 
-    python benchmarks/trace.py
+    python benchmarks/trace.py [--functions]
 
 Gates two stored models with one ieat test, which has a limit of its effect and of its growth, in a
 pytest of this process, and counts the named functions that are called while the second item (the
@@ -80,12 +80,15 @@ class Trace:
         if event == "return":
             return
         module = name.partition(PACKAGE)[2]
-        self.functions[f"{module}:{frame.f_code.co_firstlineno}"] += 1
+        code = frame.f_code
+        self.functions[f"{module}:{code.co_firstlineno}:{code.co_name}"] += 1
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the counts, and the modules with the most functions."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--functions", action="store_true", help="list every function that runs")
+    options = parser.parse_args(arguments)
     trace = Trace()
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
@@ -103,6 +106,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"modules {len(modules)}, depth {trace.deepest}")
     for module, count in modules.most_common():
         print(f"{count:4} {module}")
+    if options.functions:
+        for name, count in sorted(trace.functions.items()):
+            print(f"{count:4} {name}")
 
 
 def _write(folder: Path) -> None:

@@ -1,9 +1,12 @@
-"""Fixtures for every room."""
+"""Fixtures for every folder of tests."""
 
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import os
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     SHARE = (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, SHARE)))
 
+HERE = Path(__file__).parent
+NIGHTLY = frozenset({"browser", "fuzz", "soak"})
+# How long a thread or process may take to end.
+PATIENCE = 20.0
 NOW = dt.datetime(2026, 9, 1, 12, tzinfo=dt.timezone.utc)
 
 
@@ -27,6 +34,14 @@ def pytest_configure() -> None:
     What is set here holds for the programs that tests start, too.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the folders whose tests take long or need a browser; others mark single tests."""
+    for item in items:
+        if item.path.relative_to(HERE).parts[0] in NIGHTLY:
+            item.add_marker("nightly")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,3 +65,44 @@ def reference_data() -> Path:
     if os.environ.get("VISUALBIAS_REQUIRE_REFERENCE") == "1" and (named or default.is_dir()):
         pytest.fail(message)
     pytest.skip(message)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_over() -> Iterator[None]:
+    """Fail a module whose tests leave a file open, a thread running or a process."""
+    before = resources()
+    yield
+    deadline = time.monotonic() + PATIENCE
+    while left := resources() - before:
+        gc.collect()
+        if time.monotonic() > deadline:
+            pytest.fail(f"left over by the tests of this module: {', '.join(sorted(left))}")
+        time.sleep(0.01)
+
+
+def resources() -> set[str]:
+    """Return this process's open files, threads and child processes.
+
+    Sockets that are never closed are reported by Python itself; event loops of libraries keep some.
+    """
+    threads = {f"thread {thread.name}" for thread in threading.enumerate() if not thread.daemon}
+    return threads | open_files() | child_processes()
+
+
+def open_files() -> set[str]:
+    """Return the files that are open, but for those of installed packages; none outside Linux."""
+    names = set()
+    for entry in Path("/proc/self/fd").glob("*"):
+        try:
+            target = str(entry.readlink())
+        except OSError:  # closed meanwhile, as the one that lists the folder is
+            continue
+        if target.startswith("/") and not target.startswith(("/dev/", "/proc/", "/tmp/ray/")):
+            names.add(f"file {target}")
+    return {name for name in names if "/site-packages/" not in name}
+
+
+def child_processes() -> set[str]:
+    """Return the numbers of processes that this one has started; none outside Linux."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {f"process {number}" for path in lists for number in path.read_text().split()}

@@ -11,15 +11,15 @@ from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
 from pytest_visualbias.embeddings.cache_location import place_of
 from pytest_visualbias.embeddings.embed_model import build, different, request_for, with_location
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError, printable
-from pytest_visualbias.evaluation.baseline.named import named_baseline
+from pytest_visualbias.evaluation.baseline.file import named_baseline
 from pytest_visualbias.evaluation.baseline.sources import Baselines
 from pytest_visualbias.evaluation.baseline_check import check_baseline
-from pytest_visualbias.evaluation.decision_rules import (
-    declared_family,
+from pytest_visualbias.evaluation.detectable import (
     detectable_before_data,
     images_before_data,
     measurable,
 )
+from pytest_visualbias.evaluation.family import declared_family
 from pytest_visualbias.evaluation.preflight import guaranteed_failures, preflight
 from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import judged_together

@@ -21,7 +21,7 @@ from pytest_visualbias.embeddings.cache_location import place_of, shared_of
 from pytest_visualbias.embeddings.embed_model import embed_stimuli
 from pytest_visualbias.embeddings.table import ModelSets, Resources
 from pytest_visualbias.errors import ReportError, StimulusError, UsageError
-from pytest_visualbias.evaluation.baseline.stored import write_whole
+from pytest_visualbias.evaluation.baseline.file import write_whole
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.reports.document import Accuracies, Accuracy
 from pytest_visualbias.reports.escaping import visible

@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_visualbias.errors import printable
 from pytest_visualbias.evaluation.classifier_scoring import prediction_of
-from pytest_visualbias.evaluation.decision_rules import (
-    detectable,
-    effective_settings,
-    smallest_visible,
-)
+from pytest_visualbias.evaluation.detectable import detectable, smallest_visible
 from pytest_visualbias.evaluation.growth_references import basis_by_identity, scores_by_identity
 from pytest_visualbias.evaluation.verdict import images_needed
 from pytest_visualbias.evaluation.warnings import collect_warnings
@@ -28,14 +24,19 @@ from pytest_visualbias.results import (
     SetRecord,
     ViolationRecord,
 )
-from pytest_visualbias.spec.effective_settings import excess_base, is_gated, is_origin, is_random
+from pytest_visualbias.spec.effective_settings import (
+    effective_settings,
+    excess_base,
+    is_gated,
+    is_origin,
+    is_random,
+)
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeResult
 from pytest_visualbias.statistics.growth import smallest_growth
 
 if TYPE_CHECKING:
-    from pytest_visualbias.evaluation.family import JudgedFamily
-    from pytest_visualbias.evaluation.judging import JudgedTest
+    from pytest_visualbias.evaluation.judging import JudgedFamily, JudgedTest
     from pytest_visualbias.evaluation.measurement import EmbeddedModel, Measurement
     from pytest_visualbias.evaluation.verdict import Violation
     from pytest_visualbias.spec.parser import SpecFile

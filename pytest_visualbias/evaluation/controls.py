@@ -6,19 +6,18 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.evaluation.decision_rules import effective_settings
 from pytest_visualbias.evaluation.growth_references import BASELINE, reference_models
 from pytest_visualbias.evaluation.judging import decision_rule
 from pytest_visualbias.evaluation.measure_tests import measure_test
 from pytest_visualbias.evaluation.measurement import MeasurementContext
 from pytest_visualbias.evaluation.scoring import scoring_method
 from pytest_visualbias.evaluation.verdict import Verdict, judge_control
-from pytest_visualbias.spec.effective_settings import is_random, judged_tests
+from pytest_visualbias.spec.effective_settings import effective_settings, is_random, judged_tests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_visualbias.evaluation.judging import JudgedTest
+    from pytest_visualbias.evaluation.judging import JudgedTest, JudgingContext
     from pytest_visualbias.evaluation.measurement import GrowthReferences
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
@@ -70,9 +69,15 @@ def _holds(spec: BiasSpec, control: BiasTest, effect: EffectResult) -> bool:
 
 
 def apply_controls(
-    results: Sequence[JudgedTest], before: Sequence[tuple[str, BiasTest]]
+    context: JudgingContext, results: Sequence[JudgedTest]
 ) -> tuple[JudgedTest, ...]:
-    """Return results, invalid if a failed positive control speaks for them, here or before."""
+    """Make results invalid if a positive control that covers them failed, here or before."""
+    if not any(test.is_positive for test in context.spec.tests):
+        return tuple(results)
+    before = [
+        *failed_before(context.file, context.model, context.layer, context.references),
+        *failed_when_recorded(context.spec, results),
+    ]
     failed = [
         result.test
         for result in results

@@ -1,173 +1,96 @@
-"""Measure all tests of a model, correct their p-values together and judge them."""
+"""Correct the p-values of all limits that can fail a model together."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.evaluation.controls import (
-    apply_controls,
-    failed_before,
-    failed_when_recorded,
-)
-from pytest_visualbias.evaluation.decision_rules import declared_family, interval_count
-from pytest_visualbias.evaluation.growth_references import reference_models, reference_name
-from pytest_visualbias.evaluation.judging import JudgedTest, judge_test, waiver_for
-from pytest_visualbias.evaluation.measure_tests import measure_test, untrained_models
-from pytest_visualbias.evaluation.measurement import MeasurementContext
 from pytest_visualbias.evaluation.verdict import CorrectedP
-from pytest_visualbias.spec.effective_settings import gated_layers_of, judged_tests, model_points
+from pytest_visualbias.spec.effective_settings import (
+    effective_settings,
+    gated_layers_of,
+    is_origin,
+    is_random,
+    judged_tests,
+    model_points,
+)
 from pytest_visualbias.statistics.evidence import Evidence
 from pytest_visualbias.statistics.multiple_testing import adjust
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-    from pytest_visualbias.evaluation.measurement import (
-        EmbeddedModel,
-        GrowthReferences,
-        Measurement,
-    )
-    from pytest_visualbias.spec.parser import SpecFile
+    from pytest_visualbias.evaluation.measurement import Measurement
     from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.test_kinds import BiasTest
 
-P = TypeVar("P", bound="Hashable")
+# A layer, or a checkpoint and a layer.
+Place = TypeVar("Place", bound="Hashable")
 
-
-def corrected_p(
-    spec: BiasSpec,
-    numbers: Mapping[P, Mapping[str, Measurement]],
-    members: Sequence[tuple[P, str, str]],
-) -> dict[P, dict[tuple[str, str], float]]:
-    """Correct the p-values of a family."""
-    results = [getattr(numbers[place][name], change) for place, name, change in members]
-    raw = [result.p_verdict if isinstance(result, Evidence) else 1.0 for result in results]
-    corrected: dict[P, dict[tuple[str, str], float]] = {place: {} for place in numbers}
-    adjusted = adjust(raw, spec.settings.correction)
-    for (place, name, change), p in zip(members, adjusted, strict=True):
-        corrected[place][name, change] = p
-    return corrected
+# With these kinds of evidence a test fails by a p-value.
+P_VALUE_EVIDENCE = ("significant", "equivalence")
 
 
-# What a verdict says besides where its numbers are about to be recorded.
-RECORDED = "recorded"
-
-# Each may hold some 100 MB for a while.
-_THREADS = 4
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class JudgedFamily:
-    """The tests of one layer, in the order of the spec; the correction is over all gated layers."""
-
-    results: tuple[JudgedTest, ...]
-    size: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class FamilyContext:
-    """A layer of a model, whose tests are judged."""
-
-    file: SpecFile
-    model: str
-    layer: str
-    references: GrowthReferences
-    checkpoints: int = 1
-
-    def of(self, model: EmbeddedModel) -> MeasurementContext:
-        """Return the context in which the tests of an embedded model are measured."""
-        return MeasurementContext(
-            file=self.file, model=model, layer=self.layer, references=self.references
-        )
-
-
-def judge_model(
-    file: SpecFile,
-    model: EmbeddedModel,
-    references: GrowthReferences,
-    *,
-    today: dt.date,
-    threads: int = 1,
-) -> dict[str, JudgedFamily]:
-    """Measure every test of a model at every layer, correct all p-values together, and judge."""
-    contexts = [
-        FamilyContext(file=file, model=model.name, layer=point.name, references=references)
-        for point in model_points(file.spec, {})
+def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str, str]]:
+    """Return the layer, test and kind of every p-value that a limit of a model uses."""
+    return [
+        (point.name, test.name, kind)
+        for point in model_points(spec, {})
+        for test in judged_tests(spec, point.name)
+        for kind in p_values_used(spec, model, test)
     ]
-    measured = {context.layer: measure_tests(context.of(model), threads) for context in contexts}
-    members = declared_family(file.spec, model.name)
-    corrected = corrected_p(file.spec, measured, members)
-    families = {}
-    for context in contexts:
-        layer = context.layer
-        results = judge_tests(context, measured[layer], corrected[layer], today=today)
-        families[layer] = JudgedFamily(results=results, size=len(members))
-    return families
 
 
-def measure_tests(context: MeasurementContext, threads: int) -> dict[str, Measurement]:
-    """Measure all tests at a layer; what takes long there, sorting and adding, frees threads."""
-    spec, model = context.spec, context.model.name
-    tests = judged_tests(spec, context.layer)
-    references = reference_models(spec, model, tests, context.references.baseline)
-    for name in sorted(references | untrained_models(spec, model)):
-        with contextlib.suppress(VisualBiasError):  # reported by the tests that need it
-            context.references.models(name)  # embedded here, by one thread
-    with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
-        measurements = pool.map(partial(measure_test, context), tests)
-        return dict(zip((test.name for test in tests), measurements, strict=True))
+def p_values_used(spec: BiasSpec, model: str, test: BiasTest) -> Iterator[str]:
+    """Yield the kinds of p-values that the limits of a test use."""
+    if test.is_positive or not test.compared:
+        return
+    if effective_settings(spec, test).evidence not in P_VALUE_EVIDENCE:
+        return
+    limits = test.limits
+    if limits.on_effect:
+        yield "effect"
+    if limits.on_growth and not is_origin(spec, model, test):
+        if limits.max_growth is not None:
+            yield "growth"
+        if limits.max_shift is not None:
+            yield "shift"
+    if limits.on_excess and not is_random(spec.models[model]):
+        yield "excess"
 
 
-def judge_tests(
-    context: FamilyContext,
-    measured: Mapping[str, Measurement],
-    corrected: Mapping[tuple[str, str], float],
-    *,
-    today: dt.date,
-) -> tuple[JudgedTest, ...]:
-    """Judge every test by its corrected p-values, and then by what the positive controls show."""
-    spec, model = context.file.spec, context.model
-    is_corrected = spec.settings.correction != "none"
-    intervals = context.checkpoints * interval_count(spec, model) if is_corrected else 1
-    results = []
-    for test in judged_tests(spec, context.layer):
-        measurement = measured[test.name]
-        p = CorrectedP(
-            effect=corrected.get((test.name, "effect")),
-            growth=corrected.get((test.name, "growth")),
-            shift=corrected.get((test.name, "shift")),
-            excess=corrected.get((test.name, "excess")),
-            intervals=intervals,
-        )
-        waiver = waiver_for(spec, model, test, context.layer, today)
-        verdict = judge_test(spec, model, test, measurement, waiver, p)
-        if verdict.outcome == "pass" and context.layer not in gated_layers_of(spec, test):
-            notes = (f"the layer '{context.layer}' is not gated, reported only",)
-            verdict = dataclasses.replace(verdict, notes=notes)
-        if measurement.is_recorded and verdict.outcome != "error":
-            verdict = dataclasses.replace(verdict, notes=(*verdict.notes, RECORDED))
-        results.append(
-            JudgedTest(
-                test=test,
-                numbers=measurement,
-                verdict=verdict,
-                base=reference_name(spec, model, test, context.references.baseline),
-                accept=waiver.accept if waiver is not None else None,
-                p=p,
-            )
-        )
-    if not any(test.is_positive for test in spec.tests):
-        return tuple(results)
-    return apply_controls(
-        results,
-        [
-            *failed_before(context.file, model, context.layer, context.references),
-            *failed_when_recorded(spec, results),
-        ],
-    )
+def interval_count(spec: BiasSpec, model: str) -> int:
+    """Return how many limits of a model are judged by an interval, at all gated layers."""
+    count = 0
+    for test in spec.tests:
+        if test.is_positive or effective_settings(spec, test).evidence != "interval":
+            continue
+        skipped = {"min_effect"}
+        if is_origin(spec, model, test):
+            skipped |= {"max_growth", "max_shift"}
+        limits = test.limits.model_dump(exclude_none=True).keys() - skipped
+        count += len(limits) * len(gated_layers_of(spec, test))
+    return count
+
+
+def correct_p_values(
+    spec: BiasSpec,
+    members: Sequence[tuple[Place, str, str]],
+    measured: Mapping[Place, Mapping[str, Measurement]],
+    intervals: int = 0,
+) -> dict[Place, dict[str, CorrectedP]]:
+    """Correct the p-values of a family together; a missing p-value counts as 1."""
+    correction = spec.settings.correction
+    results = [getattr(measured[place][test], kind) for place, test, kind in members]
+    raw = [result.p_verdict if isinstance(result, Evidence) else 1.0 for result in results]
+    corrected: dict[tuple[Place, str], dict[str, float]] = defaultdict(dict)
+    for (place, test, kind), p in zip(members, adjust(raw, correction), strict=True):
+        corrected[place, test][kind] = p
+    count = 1 if correction == "none" else intervals
+    return {
+        place: {
+            test: CorrectedP(**corrected[place, test], interval_count=count)
+            for test in measurements
+        }
+        for place, measurements in measured.items()
+    }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.evaluation.classifier_scoring import TO_CHECK, blind_fact, blind_reason
-from pytest_visualbias.evaluation.decision_rules import effective_settings
+from pytest_visualbias.evaluation.growth_references import reference_name
 from pytest_visualbias.evaluation.verdict import (
     CorrectedP,
     DecisionRule,
@@ -21,10 +21,13 @@ from pytest_visualbias.evaluation.verdict import (
 )
 from pytest_visualbias.results import format_effect, rounded_up
 from pytest_visualbias.spec.effective_settings import (
+    effective_settings,
     excess_base,
+    gated_layers_of,
     growth_base,
     is_gated,
     is_random,
+    judged_tests,
     layers_of,
 )
 from pytest_visualbias.spec.fields import quoted
@@ -34,12 +37,33 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Mapping
 
-    from pytest_visualbias.evaluation.measurement import Measurement
+    from pytest_visualbias.evaluation.measurement import GrowthReferences, Measurement
     from pytest_visualbias.evaluation.scoring import AnyScores
     from pytest_visualbias.evaluation.verdict import Kind, Outcome
+    from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import Accept, BiasTest, Limits
     from pytest_visualbias.statistics import ChangeResult, EffectResult
+
+
+# A note in a verdict: the baseline is about to record this result.
+RECORDED = "recorded"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class JudgingContext:
+    """A layer of a model whose tests are judged on a day."""
+
+    file: SpecFile
+    model: str
+    layer: str
+    references: GrowthReferences
+    today: dt.date
+
+    @property
+    def spec(self) -> BiasSpec:
+        """Return the spec of the tests."""
+        return self.file.spec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -52,6 +76,14 @@ class JudgedTest:
     base: str | None
     accept: Accept | None
     p: CorrectedP
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class JudgedFamily:
+    """The tests of one layer, and the number of p-values corrected over all gated layers."""
+
+    results: tuple[JudgedTest, ...]
+    size: int
 
 
 # The limits that a waiver can cover, each by a key of its own.
@@ -215,6 +247,40 @@ def waiver_for(
         layer=layer,
         models=accept.models or tuple(name for name in spec.models if is_gated(spec, name, test)),
         layers=accept.layers or layers_of(spec, test),
+    )
+
+
+def judge_tests(
+    context: JudgingContext,
+    measured: Mapping[str, Measurement],
+    corrected: Mapping[str, CorrectedP],
+) -> list[JudgedTest]:
+    """Judge every test of a layer by its corrected p-values, before positive controls apply."""
+    return [
+        _judge_at_layer(context, test, measured[test.name], corrected[test.name])
+        for test in judged_tests(context.spec, context.layer)
+    ]
+
+
+def _judge_at_layer(
+    context: JudgingContext, test: BiasTest, measurement: Measurement, p: CorrectedP
+) -> JudgedTest:
+    """Judge one test, and note a layer that is not gated and a result that is being recorded."""
+    spec, model, layer = context.spec, context.model, context.layer
+    waiver = waiver_for(spec, model, test, layer, context.today)
+    verdict = judge_test(spec, model, test, measurement, waiver, p)
+    if verdict.outcome == "pass" and layer not in gated_layers_of(spec, test):
+        notes = (f"the layer '{layer}' is not gated, reported only",)
+        verdict = dataclasses.replace(verdict, notes=notes)
+    if measurement.is_recorded and verdict.outcome != "error":
+        verdict = dataclasses.replace(verdict, notes=(*verdict.notes, RECORDED))
+    return JudgedTest(
+        test=test,
+        numbers=measurement,
+        verdict=verdict,
+        base=reference_name(spec, model, test, context.references.baseline),
+        accept=waiver.accept if waiver is not None else None,
+        p=p,
     )
 
 

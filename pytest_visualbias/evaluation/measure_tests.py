@@ -1,9 +1,12 @@
-"""Measure a test at a layer of a model."""
+"""Measure the tests of a model at its layers."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,18 +21,25 @@ from pytest_visualbias.errors import (
 )
 from pytest_visualbias.evaluation.baseline.entry import entry_key
 from pytest_visualbias.evaluation.classifier_scoring import prediction_rows, target_classes
-from pytest_visualbias.evaluation.decision_rules import effective_settings
 from pytest_visualbias.evaluation.growth_references import (
     BASELINE,
     differences,
     growth_reference,
     live_entry,
     recorded_scores,
+    reference_models,
     undeclared,
 )
-from pytest_visualbias.evaluation.measurement import Measurement, ScoredTest
+from pytest_visualbias.evaluation.measurement import Measurement, MeasurementContext, ScoredTest
 from pytest_visualbias.evaluation.scoring import scoring_method
-from pytest_visualbias.spec.effective_settings import excess_base, is_gated, is_random
+from pytest_visualbias.spec.effective_settings import (
+    effective_settings,
+    excess_base,
+    is_gated,
+    is_random,
+    judged_tests,
+    model_points,
+)
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeScores
 from pytest_visualbias.stimuli.concept_checks import group_stimuli
@@ -39,11 +49,42 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_visualbias.evaluation.baseline.sources import Baseline
-    from pytest_visualbias.evaluation.measurement import EmbeddedModel, MeasurementContext
+    from pytest_visualbias.evaluation.measurement import EmbeddedModel, GrowthReferences
     from pytest_visualbias.evaluation.scoring import AnyScores
+    from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
     from pytest_visualbias.stimuli.resolve import StimulusSet
+
+
+# Each may hold some 100 MB for a while.
+_THREADS = 4
+
+
+def measure_layers(
+    file: SpecFile, model: EmbeddedModel, references: GrowthReferences, *, threads: int = 1
+) -> dict[str, dict[str, Measurement]]:
+    """Measure every test of a model at every layer."""
+    return {
+        point.name: measure_layer(
+            MeasurementContext(file=file, model=model, layer=point.name, references=references),
+            threads=threads,
+        )
+        for point in model_points(file.spec, {})
+    }
+
+
+def measure_layer(context: MeasurementContext, *, threads: int) -> dict[str, Measurement]:
+    """Measure all tests at a layer; sorting and adding, which take long, run in threads."""
+    spec, model = context.spec, context.model.name
+    tests = judged_tests(spec, context.layer)
+    references = reference_models(spec, model, tests, context.references.baseline)
+    for name in sorted(references | untrained_models(spec, model)):
+        with contextlib.suppress(VisualBiasError):  # reported by the tests that need it
+            context.references.models(name)  # embedded here, by one thread
+    with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
+        measurements = pool.map(partial(measure_test, context), tests)
+        return dict(zip((test.name for test in tests), measurements, strict=True))
 
 
 def measure_test(context: MeasurementContext, test: BiasTest) -> Measurement:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.embeddings.embed_model import _used, stored_sets
 from pytest_visualbias.embeddings.table import ModelSets
 from pytest_visualbias.errors import FetchError, SpecError, StimulusError, StorageError
-from pytest_visualbias.evaluation.decision_rules import hidden_limits, power_findings
+from pytest_visualbias.evaluation.detectable import hidden_limits, power_findings
 from pytest_visualbias.evaluation.judging import waiver_for
 from pytest_visualbias.spec.consistency_rules import DEPARTURE
 from pytest_visualbias.spec.effective_settings import gated_layers_of, is_gated, model_points

@@ -9,7 +9,10 @@ from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.evaluation.baseline.recording import ExpectedEntries
 from pytest_visualbias.evaluation.baseline_check import expected_entries
 from pytest_visualbias.evaluation.build_result import error_record, model_record, result_record
-from pytest_visualbias.evaluation.family import judge_model
+from pytest_visualbias.evaluation.controls import apply_controls
+from pytest_visualbias.evaluation.family import correct_p_values, declared_family, interval_count
+from pytest_visualbias.evaluation.judging import JudgedFamily, JudgingContext, judge_tests
+from pytest_visualbias.evaluation.measure_tests import measure_layers
 from pytest_visualbias.evaluation.measurement import GrowthReferences
 from pytest_visualbias.evaluation.model_embedder import LoadedSpec, ModelEmbedder, model_key
 from pytest_visualbias.evaluation.preflight import preflight
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.embeddings.table import ModelVectors, Resources
     from pytest_visualbias.evaluation.baseline.sources import Baseline, Baselines
+    from pytest_visualbias.evaluation.measurement import EmbeddedModel
     from pytest_visualbias.evaluation.settings import RunSettings
     from pytest_visualbias.models.encoder import Context, Identity
     from pytest_visualbias.results import ModelRecord, ResultRecord
@@ -144,10 +148,7 @@ class EvaluationRun:
         )
         checkpoints = {one.step: one for one in self._embedder.series(spec, model)}
         if not checkpoints:
-            families = judge_model(
-                spec.file, embedded, references, today=self.today, threads=self.settings.threads
-            )
-            return Evaluation(families=families)
+            return self._judge_model(spec.file, embedded, references)
         run = Run(
             file=spec.file, model=model, steps=tuple(checkpoints), strict=self.settings.strict
         )
@@ -162,6 +163,24 @@ class EvaluationRun:
             today=self.today,
             threads=self.settings.threads,
         )
+
+    def _judge_model(
+        self, file: SpecFile, model: EmbeddedModel, references: GrowthReferences
+    ) -> Evaluation:
+        """Measure every test at every layer, correct all p-values together, and judge."""
+        measured = measure_layers(file, model, references, threads=self.settings.threads)
+        members = declared_family(file.spec, model.name)
+        intervals = interval_count(file.spec, model.name)
+        p_values = correct_p_values(file.spec, members, measured, intervals)
+        families = {}
+        for layer, measurements in measured.items():
+            context = JudgingContext(
+                file=file, model=model.name, layer=layer, references=references, today=self.today
+            )
+            judged = judge_tests(context, measurements, p_values[layer])
+            results = apply_controls(context, judged)
+            families[layer] = JudgedFamily(results=results, size=len(members))
+        return Evaluation(families=families)
 
     def model(self, spec: LoadedSpec, model: str) -> ModelRecord | None:
         """Return the record of a model that was embedded."""

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_visualbias.evaluation.classifier_scoring import TargetClass
-    from pytest_visualbias.evaluation.decision_rules import EffectiveSettings
+    from pytest_visualbias.spec.effective_settings import EffectiveSettings
     from pytest_visualbias.spec.test_kinds import BiasTest, Prediction
     from pytest_visualbias.statistics import ChangeResult, EffectResult
     from pytest_visualbias.statistics.cosines import GroupedRows

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.evaluation.family import RECORDED
+from pytest_visualbias.evaluation.judging import RECORDED
 from pytest_visualbias.evaluation.verdict import Verdict
 from pytest_visualbias.results import format_exceeding
 from pytest_visualbias.spec.effective_settings import format_steps

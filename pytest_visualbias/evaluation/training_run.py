@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError, SpecError, VisualBiasError, printable
 from pytest_visualbias.evaluation.build_result import growth_record
-from pytest_visualbias.evaluation.decision_rules import declared_family, hidden_limits
-from pytest_visualbias.evaluation.family import (
-    FamilyContext,
+from pytest_visualbias.evaluation.controls import apply_controls
+from pytest_visualbias.evaluation.detectable import hidden_limits
+from pytest_visualbias.evaluation.family import correct_p_values, declared_family, interval_count
+from pytest_visualbias.evaluation.judging import (
     JudgedFamily,
-    corrected_p,
+    JudgingContext,
+    decision_rule,
     judge_tests,
-    measure_tests,
 )
-from pytest_visualbias.evaluation.judging import decision_rule
+from pytest_visualbias.evaluation.measure_tests import measure_layers
 from pytest_visualbias.evaluation.measurement import Measurement
 from pytest_visualbias.evaluation.series_verdict import Joint, joined
 from pytest_visualbias.evaluation.verdict import Verdict, exceeded
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.embeddings.table import Trial
     from pytest_visualbias.evaluation.judging import JudgedTest
     from pytest_visualbias.evaluation.measurement import EmbeddedModel, GrowthReferences
+    from pytest_visualbias.evaluation.verdict import CorrectedP
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.stimuli.resolve import StimulusSet
@@ -175,15 +177,15 @@ class _Step:
 
     label: str
     trial: Trial
-    place: FamilyContext
-    numbers: Mapping[str, Measurement]
+    context: JudgingContext
+    measured: Mapping[str, Measurement]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Corrected:
     """The corrected p-values of a series."""
 
-    p: Mapping[tuple[int, str], Mapping[tuple[str, str], float]]
+    p: Mapping[tuple[int, str], Mapping[str, CorrectedP]]
     size: int
 
 
@@ -198,15 +200,17 @@ def trajectory(
     """Measure and judge every checkpoint of a series."""
     layers = [point.name for point in model_points(run.file.spec, {})]
     warnings = run.warnings(subject_of(run.steps[-1]).sets.sets)
-    measure = partial(_measured, run, layers, subject_of, earlier, threads)
-    measured = [measure(label) for label in run.steps]
+    measured = [
+        _measure(run, label, subject_of, earlier, today=today, threads=threads)
+        for label in run.steps
+    ]
     families: dict[str, JudgedFamily] = {}
     series: dict[tuple[str, str], SeriesRecord] = {}
     family = _family(run, measured)
     judge = _all if run.gates_all else _last
     for index, layer in enumerate(layers):
-        steps = [own[index] for own in measured]
-        families[layer], over_steps = judge(run, steps, family, today)
+        steps = [at_layers[index] for at_layers in measured]
+        families[layer], over_steps = judge(run, steps, family)
         tests = judged_tests(run.file.spec, layer)
         for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
             series[layer, test.name] = _over_steps(run, steps, results)
@@ -218,9 +222,11 @@ def _family(run: Run, measured: Sequence[Sequence[_Step]]) -> _Corrected:
     spec = run.file.spec
     steps = [*enumerate(measured)] if run.gates_all else [(len(measured) - 1, measured[-1])]
     declared = declared_family(spec, run.model)
-    members = [((at, layer), name, what) for at, _ in steps for layer, name, what in declared]
-    numbers = {(at, one.place.layer): one.numbers for at, layers in steps for one in layers}
-    return _Corrected(p=corrected_p(spec, numbers, members), size=len(members))
+    members = [((at, layer), name, kind) for at, _ in steps for layer, name, kind in declared]
+    numbers = {(at, step.context.layer): step.measured for at, layers in steps for step in layers}
+    intervals = len(steps) * interval_count(spec, run.model)
+    p_values = correct_p_values(spec, members, numbers, intervals)
+    return _Corrected(p=p_values, size=len(members))
 
 
 def _over_steps(run: Run, steps: Sequence[_Step], results: Sequence[JudgedTest]) -> SeriesRecord:
@@ -232,76 +238,73 @@ def _over_steps(run: Run, steps: Sequence[_Step], results: Sequence[JudgedTest])
     return series_of(spec, run.axis, points, is_gated=is_gated)
 
 
-def _measured(
+def _measure(
     run: Run,
-    layers: Sequence[str],
+    label: str,
     subject_of: Callable[[str], EmbeddedModel],
     earlier: GrowthReferences,
+    *,
+    today: dt.date,
     threads: int,
-    label: str,
 ) -> list[_Step]:
-    """Return the numbers of one checkpoint at every layer; its embeddings go on return."""
-    file, model = run.file, run.model
+    """Measure one checkpoint at every layer; its embeddings are dropped on return."""
     try:
         subject = subject_of(label)
     except VisualBiasError as error:
-        is_named = isinstance(error, EncoderError) and error.key  # the step stands there already
+        is_named = isinstance(error, EncoderError) and error.key  # the message names the step
         if label == run.steps[-1] or is_named:
             raise
         raise type(error)(f"{run.named(label)}: {error}") from None
     trial = dataclasses.replace(subject.measured.trials[0], tables={})
-    found = []
-    for layer in layers:
-        place = FamilyContext(
-            file=file,
-            model=model,
-            layer=layer,
-            references=earlier,
-            checkpoints=len(run.steps) if run.gates_all else 1,
+    steps = []
+    for layer, measured in measure_layers(run.file, subject, earlier, threads=threads).items():
+        context = JudgingContext(
+            file=run.file, model=run.model, layer=layer, references=earlier, today=today
         )
-        numbers = measure_tests(place.of(subject), threads)
-        found.append(_Step(label=label, trial=trial, place=place, numbers=numbers))
-    return found
+        steps.append(_Step(label=label, trial=trial, context=context, measured=measured))
+    return steps
 
 
 def _last(
-    run: Run, steps: Sequence[_Step], family: _Corrected, today: dt.date
+    run: Run, steps: Sequence[_Step], family: _Corrected
 ) -> tuple[JudgedFamily, list[tuple[JudgedTest, ...]]]:
-    """Judge the last checkpoint as if there were no other, and each by itself, uncorrected."""
+    """Judge the last checkpoint as a model without a series, and each alone, uncorrected."""
     *_, last = steps
-    layer = last.place.layer
-    corrected = family.p[len(steps) - 1, layer]
-    results = judge_tests(last.place, last.numbers, corrected, today=today)
+    layer = last.context.layer
+    results = _judge(last.context, last, family.p[len(steps) - 1, layer])
     alone = _without_waivers(run.file, correction="none")
-    members = [one for one in declared_family(run.file.spec, run.model) if one[0] == layer]
+    members = [member for member in declared_family(run.file.spec, run.model) if member[0] == layer]
     over_steps = []
     for step in steps:
-        own = corrected_p(alone.spec, {layer: step.numbers}, members)[layer]
-        place = dataclasses.replace(step.place, file=alone)
-        over_steps.append(judge_tests(place, step.numbers, own, today=today))
-    told = _unmeasured(run, steps, over_steps, results)
-    return JudgedFamily(results=told, size=family.size), over_steps
+        p_values = correct_p_values(alone.spec, members, {layer: step.measured})[layer]
+        over_steps.append(_judge(dataclasses.replace(step.context, file=alone), step, p_values))
+    with_errors = _unmeasured(run, steps, over_steps, results)
+    return JudgedFamily(results=with_errors, size=family.size), over_steps
 
 
 def _all(
-    run: Run, steps: Sequence[_Step], family: _Corrected, today: dt.date
+    run: Run, steps: Sequence[_Step], family: _Corrected
 ) -> tuple[JudgedFamily, list[tuple[JudgedTest, ...]]]:
     """Judge all checkpoints, by p corrected over all of them together."""
     bare = _without_waivers(run.file, correction=run.file.spec.settings.correction)
     judged = []
     for at, step in enumerate(steps):
-        share = family.p[at, step.place.layer]
-        place = dataclasses.replace(step.place, file=bare)
+        p_values = family.p[at, step.context.layer]
+        without_waivers = dataclasses.replace(step.context, file=bare)
         judged.append(
-            (
-                judge_tests(step.place, step.numbers, share, today=today),
-                judge_tests(place, step.numbers, share, today=today),
-            )
+            (_judge(step.context, step, p_values), _judge(without_waivers, step, p_values))
         )
     joint = Joint(axis=run.axis, labels=tuple(step.label for step in steps))
     over_steps, results = joined(joint, judged)
-    told = _unmeasured(run, steps, over_steps, results)
-    return JudgedFamily(results=told, size=family.size), over_steps
+    with_errors = _unmeasured(run, steps, over_steps, results)
+    return JudgedFamily(results=with_errors, size=family.size), over_steps
+
+
+def _judge(
+    context: JudgingContext, step: _Step, p_values: Mapping[str, CorrectedP]
+) -> tuple[JudgedTest, ...]:
+    """Judge a checkpoint at a layer and apply positive controls."""
+    return apply_controls(context, judge_tests(context, step.measured, p_values))
 
 
 def _without_waivers(file: SpecFile, *, correction: str) -> SpecFile:

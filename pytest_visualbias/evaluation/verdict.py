@@ -13,7 +13,7 @@ from pytest_visualbias.statistics.power import images_to_show
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_visualbias.spec.fields import Alternative, Evidence
+    from pytest_visualbias.spec.fields import Alternative, EvidenceRule
     from pytest_visualbias.spec.test_kinds import Limits
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
@@ -32,7 +32,7 @@ class DecisionRule:
     """What a test is judged by."""
 
     limits: Limits
-    evidence: Evidence
+    evidence: EvidenceRule
     alternative: Alternative
     alpha: float
 
@@ -45,7 +45,7 @@ class CorrectedP:
     growth: float | None = None
     shift: float | None = None
     excess: float | None = None
-    intervals: int = 1
+    interval_count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +123,7 @@ def exceeded(
         *_growth_checks(growth, rule, p, images),
         *_excess_checks(excess, rule, p, images),
     )
-    found = (_violation(check, rule, p.intervals) for check in checks)
+    found = (_violation(check, rule, p.interval_count) for check in checks)
     return tuple(one for one in found if one is not None)
 
 
@@ -273,10 +273,10 @@ def signed_magnitude(value: float, alternative: Alternative) -> float:
     return {"two-sided": abs(value), "greater": value, "less": -value}[alternative]
 
 
-def _violation(check: _LimitCheck, rule: DecisionRule, intervals: int) -> Violation | None:
+def _violation(check: _LimitCheck, rule: DecisionRule, interval_count: int) -> Violation | None:
     """Return how a value does not keep its limit; None if it does."""
     if check.is_over:
-        holds, detail = _evidence(rule, check, intervals)
+        holds, detail = _evidence(rule, check, interval_count)
         sentence = ""
     elif rule.evidence == "equivalence" and (sentence := _unshown(rule, check)):
         holds, detail = False, ""
@@ -293,10 +293,10 @@ def _violation(check: _LimitCheck, rule: DecisionRule, intervals: int) -> Violat
     )
 
 
-def _evidence(rule: DecisionRule, check: _LimitCheck, intervals: int) -> tuple[bool, str]:
+def _evidence(rule: DecisionRule, check: _LimitCheck, interval_count: int) -> tuple[bool, str]:
     """Return whether a value over its limit is more than chance, and what shows it."""
     if rule.evidence == "interval":
-        level = 1 - rule.alpha / max(intervals, 1)
+        level = 1 - rule.alpha / max(interval_count, 1)
         low, high = check.interval(level)
         is_proven = {
             "two-sided": low > check.limit or high < -check.limit,

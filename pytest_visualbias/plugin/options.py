@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.errors import EncoderError, UsageError
-from pytest_visualbias.evaluation.baseline.file import is_report
-from pytest_visualbias.evaluation.baseline.named import named_baseline
+from pytest_visualbias.evaluation.baseline.file import is_report, named_baseline
 from pytest_visualbias.evaluation.settings import DEVICE, PRECISIONS, RunSettings
 from pytest_visualbias.plugin.option_values import (
     caches,

@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 import typing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.spec.error_messages import did_you_mean
@@ -16,6 +17,7 @@ from pytest_visualbias.spec.schema import LayerPoint, Pooling
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from pytest_visualbias.spec.fields import Alternative, EvidenceRule, Sides
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
@@ -292,3 +294,29 @@ def _move_point(point: LayerPoint, text: str | None) -> LayerPoint:
         return point
     moved = parse_layer_point(point.name, text)
     return moved if ":" in text else moved.model_copy(update={"pooling": point.pooling})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EffectiveSettings:
+    """Settings of one test: its own, or else those of the spec."""
+
+    alternative: Alternative
+    sides: Sides
+    evidence: EvidenceRule
+    alpha: float
+    has_retrainings: bool = True
+
+
+def effective_settings(spec: BiasSpec, test: BiasTest) -> EffectiveSettings:
+    """Return the settings in force for a test."""
+    settings = spec.settings
+    is_upward = test.is_positive or not test.compared
+    evidence = test.evidence or settings.evidence
+    if not test.compared and evidence == "significant":
+        evidence = "interval"  # with limits, a fault of the spec
+    return EffectiveSettings(
+        alternative=test.alternative or ("greater" if is_upward else settings.alternative),
+        sides=test.sides or settings.sides,
+        evidence=evidence,
+        alpha=settings.alpha,
+    )

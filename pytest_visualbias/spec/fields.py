@@ -58,7 +58,7 @@ def quoted(text: str) -> str:
 
 
 Alternative = Literal["two-sided", "greater", "less"]
-Evidence = Literal["significant", "interval", "equivalence", "point"]
+EvidenceRule = Literal["significant", "interval", "equivalence", "point"]
 Sides = Literal["both", "targets"]
 
 # Names stand in node ids and tables: no line breaks, no "::" that would split an id, no "##" that

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 from pytest_visualbias.spec.fields import (
     Alternative,
     Differences,
-    Evidence,
+    EvidenceRule,
     Groups,
     Name,
     Names,
@@ -181,7 +181,7 @@ class Settings(Strict):
     alpha: Annotated[float, Field(ge=0.0001, lt=1)] = 0.05
     alternative: Alternative = "two-sided"
     correction: Literal["holm", "bh", "none"] = "holm"
-    evidence: Evidence = "significant"
+    evidence: EvidenceRule = "significant"
     sides: Sides = "both"
     gated_layers: Names | None = None
     duplicates: Literal["warn", "error"] = "warn"

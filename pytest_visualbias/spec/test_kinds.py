@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pytest_visualbias.spec.fields import (
     Alternative,
     Day,
-    Evidence,
+    EvidenceRule,
     Limit,
     Name,
     NameOrNames,
@@ -230,7 +230,7 @@ class BiasTest(Strict):
     control: Literal["positive", "idle"] | None = None
     scope: Literal["attributes", "model"] | None = None
     alternative: Alternative | None = None
-    evidence: Evidence | None = None
+    evidence: EvidenceRule | None = None
     sides: Sides | None = None
     growth_from: Name | None = None
     excess_over: Name | None = None

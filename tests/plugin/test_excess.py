@@ -25,7 +25,7 @@ USERS = (
     "cli.suggesting.measuring",
     "evaluation.build_result",
     "evaluation.controls",
-    "evaluation.decision_rules",
+    "evaluation.family",
     "evaluation.growth_references",
     "evaluation.judging",
     "evaluation.measure_tests",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.cli.main import main
-from tests.fetching.conftest import Server, serving
 from tests.plugin.conftest import NETWORKS, sentences
+from tests.stimuli.fetching.conftest import Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import pytest
 from pytest_visualbias.reports.escaping import csv_text, visible
 from pytest_visualbias.reports.files import columns, csv_rows
 from pytest_visualbias.results import ResultRecord
-from tests.test_record import CONTRACT, CONTRACT_OF_GROWTH
+from tests.reports.test_document import CONTRACT, CONTRACT_OF_GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import printable
-from pytest_visualbias.evaluation.decision_rules import (
-    declared_family,
-    detectable_before_data,
-    images_before_data,
-)
+from pytest_visualbias.evaluation.detectable import detectable_before_data, images_before_data
+from pytest_visualbias.evaluation.family import declared_family
 from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES
 
 if TYPE_CHECKING:

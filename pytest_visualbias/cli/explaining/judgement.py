@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import printable
-from pytest_visualbias.evaluation.decision_rules import declared_family, effective_settings
+from pytest_visualbias.evaluation.family import declared_family
 from pytest_visualbias.spec.effective_settings import (
     axis_of,
+    effective_settings,
     excess_base,
     gated_layers_of,
     gates_all,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import printable
-from pytest_visualbias.evaluation.decision_rules import effective_settings
+from pytest_visualbias.spec.effective_settings import effective_settings
 from pytest_visualbias.statistics.intervals import largest_effect
 
 if TYPE_CHECKING:

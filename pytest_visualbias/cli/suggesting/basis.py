@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_visualbias.evaluation.decision_rules import effective_settings
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.results import format_effect
+from pytest_visualbias.spec.effective_settings import effective_settings
 from pytest_visualbias.statistics.intervals import t_margin
 
 if TYPE_CHECKING:

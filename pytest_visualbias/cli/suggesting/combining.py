@@ -13,7 +13,7 @@ from pytest_visualbias.cli.suggesting.limits import (
     propose_control,
     propose_similarity,
 )
-from pytest_visualbias.evaluation.decision_rules import effective_settings
+from pytest_visualbias.spec.effective_settings import effective_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,10 +1,11 @@
-"""The files that recorded results are kept in: read whole or refused, written whole or not."""
+"""Read and write baseline files: strictly, and whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -14,21 +15,22 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from pytest_visualbias.errors import BaselineError
+from pytest_visualbias.errors import BaselineError, StorageError, UsageError
 from pytest_visualbias.evaluation.baseline.entry import (
     BaselineEntry,
     entry_key,
     entry_of,
     is_recordable,
 )
-from pytest_visualbias.evaluation.baseline.stored import load_strict, write_whole
 from pytest_visualbias.results import READ_VERSIONS
 from pytest_visualbias.spec.error_messages import describe_error
+from pytest_visualbias.spec.urls import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.evaluation.baseline.entry import Entries
+    from pytest_visualbias.stimuli.remote.mirror import Mirror
 
 FOLDER = "__visualbias__"
 VERSION = 2
@@ -151,3 +153,60 @@ def write_baseline(path: Path, entries: Entries) -> None:
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     lines = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
     write_whole(path, f"{lines}\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text as UTF-8, making its folder; line breaks stay as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        # A pipe or /dev/stdout is written to; to rename onto it would put a file in its place.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        return
+    # A link goes on pointing to where it does.
+    goal = path.resolve()
+    # Not by tempfile, whose files nobody else may read: this one is shared.
+    temporary = goal.with_name(f".{goal.name[:100]}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        temporary.replace(goal)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def load_strict(text: str) -> Any:  # noqa: ANN401 - what a file holds can be anything
+    """Return what a text of JSON holds."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice, as a bad merge leaves it: the later one would win unseen."""
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{twice}' stands twice")
+    return unique
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def named_baseline(named: Path | Url, option: str, mirror: Mirror) -> Path:
+    """Return the path that an option names, or a local copy of what lies at a URL."""
+    if isinstance(named, Url):
+        try:
+            return mirror.file(named)
+        except StorageError as error:
+            raise UsageError(f"{option}: {error}") from None
+    if not named.exists():
+        raise UsageError(
+            f"{option}: {named} does not exist",
+            "correct the path, or record it with --visualbias-update",
+        )
+    return named

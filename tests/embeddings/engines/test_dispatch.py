@@ -12,12 +12,12 @@ from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.engines.plan import units_of
 from pytest_visualbias.embeddings.engines.worker import Fault
 from pytest_visualbias.errors import EngineError
-from tests.engines.conftest import a_wish, stimuli
+from tests.embeddings.engines.conftest import a_wish, stimuli
 
 if TYPE_CHECKING:
     from pytest_visualbias.embeddings.engines.plan import Task, Wish
     from pytest_visualbias.embeddings.engines.worker import Order
-    from tests.engines.conftest import Run
+    from tests.embeddings.engines.conftest import Run
 
 IMAGES = stimuli(20)
 

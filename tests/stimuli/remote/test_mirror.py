@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.remote.conftest import Lab
+    from tests.stimuli.remote.conftest import Lab
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.stimuli.fetching.ledger import read_ledger
-from tests.fetching.conftest import Reply, png
+from tests.stimuli.fetching.conftest import Reply, png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.fetching.conftest import Place
+    from tests.stimuli.fetching.conftest import Place
 
     Until = Callable[[Callable[[], bool]], None]
 

@@ -18,7 +18,7 @@ from pytest_visualbias.stimuli.resolve import StimulusSet, fetch_concept, resolv
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.remote.conftest import Lab
+    from tests.stimuli.remote.conftest import Lab
 
 NAMES = (
     *("people/b.png", "people/a.JPG", "people/c.webp", "people/notes.txt", "people/.hidden.png"),

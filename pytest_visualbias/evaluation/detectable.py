@@ -1,4 +1,4 @@
-"""Settings in force for a test, the family of its p-values, and limits that cannot fail."""
+"""Compute which effects a test can detect, and find limits that cannot fail."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_visualbias.evaluation.family import declared_family, p_values_used
 from pytest_visualbias.results import rounded_up
-from pytest_visualbias.spec.effective_settings import (
-    gated_layers_of,
-    is_gated,
-    is_origin,
-    is_random,
-    judged_tests,
-    model_points,
-)
+from pytest_visualbias.spec.effective_settings import effective_settings, is_gated
 from pytest_visualbias.spec.test_kinds import concepts_of, part_of
 from pytest_visualbias.statistics.intervals import largest_effect
 from pytest_visualbias.statistics.multiple_testing import adjust
@@ -32,90 +26,25 @@ from pytest_visualbias.stimuli.resolve import counted_stimuli
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_visualbias.spec.fields import Alternative, Evidence, Sides
+    from pytest_visualbias.spec.effective_settings import EffectiveSettings
+    from pytest_visualbias.spec.fields import Alternative
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
     from pytest_visualbias.spec.yaml_document import KeyPath
     from pytest_visualbias.statistics import EffectResult
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
-# With these a test fails by a p-value.
-BY_P = ("significant", "equivalence")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EffectiveSettings:
-    """How one test is tested: its own settings, else those of the spec."""
-
-    alternative: Alternative
-    sides: Sides
-    evidence: Evidence
-    alpha: float
-    has_retrainings: bool = True
-
-
-def effective_settings(spec: BiasSpec, test: BiasTest) -> EffectiveSettings:
-    """Return the settings in force for a test."""
-    settings = spec.settings
-    is_upward = test.is_positive or not test.compared
-    evidence = test.evidence or settings.evidence
-    if not test.compared and evidence == "significant":
-        evidence = "interval"  # with limits, a fault of the spec
-    return EffectiveSettings(
-        alternative=test.alternative or ("greater" if is_upward else settings.alternative),
-        sides=test.sides or settings.sides,
-        evidence=evidence,
-        alpha=settings.alpha,
-    )
-
-
-def declared_family(spec: BiasSpec, model: str) -> list[tuple[str, str, str]]:
-    """Return the members of a model's family: every p-value that a limit uses, at gated layers."""
-    return [
-        (point.name, test.name, what)
-        for point in model_points(spec, {})
-        for test in judged_tests(spec, point.name)
-        for what in _used(spec, model, test)
-    ]
-
-
-def _used(spec: BiasSpec, model: str, test: BiasTest) -> Iterator[str]:
-    """Yield the p-values of a test that its limits use; a test of another evidence uses none."""
-    if test.is_positive or not test.compared or effective_settings(spec, test).evidence not in BY_P:
-        return
-    if test.limits.on_effect:
-        yield "effect"
-    if not is_origin(spec, model, test):
-        if test.limits.max_growth is not None:
-            yield "growth"
-        if test.limits.max_shift is not None:
-            yield "shift"
-    if test.limits.on_excess and not is_random(spec.models[model]):
-        yield "excess"
-
-
-def interval_count(spec: BiasSpec, model: str) -> int:
-    """Return how many limits of a model are judged by their interval, at all gated layers."""
-    count = 0
-    for test in spec.tests:
-        if test.is_positive or effective_settings(spec, test).evidence != "interval":
-            continue
-        skipped = {"min_effect"}
-        if is_origin(spec, model, test):
-            skipped |= {"max_growth", "max_shift"}
-        limits = test.limits.model_dump(exclude_none=True).keys() - skipped
-        count += len(limits) * len(gated_layers_of(spec, test))
-    return count
-
 
 def smallest_visible(
     spec: BiasSpec, test: BiasTest, sizes: Mapping[str, int], family_size: int
 ) -> tuple[float | None, float | None]:
-    """Return, for each side, the smallest |effect| that its permutation test finds, about."""
+    """Return about the smallest effect that the permutation test of each side can detect."""
     plan = effective_settings(spec, test)
     alpha = level_of(spec, test, family_size)
-    found = [_seen(test, side, alpha, plan) for side in judged_sides(test, plan, sizes)]
-    first, second, *_ = *found, None, None
+    smallest = [
+        _smallest_effect(test, side, alpha, plan) for side in judged_sides(test, plan, sizes)
+    ]
+    first, second, *_ = *smallest, None, None
     return first, second
 
 
@@ -135,7 +64,9 @@ class SideSizes:
     noun: str = "images"
 
 
-def _seen(test: BiasTest, side: SideSizes, alpha: float, plan: EffectiveSettings) -> float | None:
+def _smallest_effect(
+    test: BiasTest, side: SideSizes, alpha: float, plan: EffectiveSettings
+) -> float | None:
     """Return the smallest |effect| that is significant, in the unit of the test."""
     d = smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
     if d is None or test.prediction is None:
@@ -171,7 +102,9 @@ def power_findings(
         if test.is_positive:
             yield from _unreachable(path, [plan.alternative], plan.alpha, sides)
         elif is_gated(spec, model, test):
-            alternatives = [alternative_of(test, plan, what) for what in _used(spec, model, test)]
+            alternatives = [
+                alternative_of(test, plan, what) for what in p_values_used(spec, model, test)
+            ]
             yield from _unreachable(path, alternatives, plan.alpha, sides)
 
 

@@ -13,7 +13,7 @@ from pytest_visualbias.stimuli.manifest import WANTED
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.fetching.conftest import Place
+    from tests.stimuli.fetching.conftest import Place
 
 URL = "https://example.org/x.png"
 

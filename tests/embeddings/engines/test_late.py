@@ -12,12 +12,12 @@ from pytest_visualbias.embeddings.engines.connecting import crew_when_needed
 from pytest_visualbias.embeddings.engines.late import LateCrew
 from pytest_visualbias.embeddings.engines.plan import units_of
 from pytest_visualbias.errors import UsageError
-from tests.engines.conftest import Hands, a_wish, stimuli
+from tests.embeddings.engines.conftest import Hands, a_wish, stimuli
 
 if TYPE_CHECKING:
     from pytest_visualbias.embeddings.engines.plan import Task
     from pytest_visualbias.embeddings.engines.worker import Order
-    from tests.engines.conftest import Run
+    from tests.embeddings.engines.conftest import Run
 
 IMAGES = stimuli(12)
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.evaluation.decision_rules import declared_family
-from pytest_visualbias.evaluation.family import corrected_p
+from pytest_visualbias.evaluation.family import correct_p_values, declared_family
 from pytest_visualbias.evaluation.measurement import Measurement
 from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.statistics.association import association_test
@@ -50,10 +49,12 @@ def test_a_declared_p_without_numbers_counts_as_one(
         ("layer4", "one", "effect"),
     ]
     spec = parse_spec(SPEC.format(correction=correction), file="x.bias.yaml", folder=tmp_path).spec
-    corrected = corrected_p(spec, numbers, members)
+    corrected = correct_p_values(spec, members, numbers)
     expected = pytest.approx(min(1.0, factor * effect.p_verdict))
-    assert corrected["pooled"] == {("one", "effect"): expected, ("one", "growth"): 1.0}
-    assert corrected["layer4"] == {("one", "effect"): 1.0}
+    assert corrected["pooled"]["one"].effect == expected
+    assert corrected["pooled"]["one"].growth == 1.0
+    assert corrected["layer4"]["one"].effect == 1.0
+    assert corrected["layer4"]["one"].growth is None
 
 
 def test_twelve_layers_of_a_model_without_any_bias_share_one_error_rate(tmp_path: Path) -> None:
@@ -71,8 +72,8 @@ def test_twelve_layers_of_a_model_without_any_bias_share_one_error_rate(tmp_path
             layer: {"one": Measurement(sets={}, effect=dataclasses.replace(effect, p_verdict=p))}
             for (layer, _, _), p in zip(members, row.tolist(), strict=True)
         }
-        corrected = corrected_p(spec, numbers, members)
-        together += min(one["one", "effect"] for one in corrected.values()) <= 0.05
+        corrected = correct_p_values(spec, members, numbers)
+        together += min(p["one"].effect or 0.0 for p in corrected.values()) <= 0.05
         apart += min(row) <= 0.05
     assert together <= 0.08 * runs
     assert apart >= 0.35 * runs

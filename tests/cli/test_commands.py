@@ -17,7 +17,7 @@ from pytest_visualbias.cli.main import main
 from pytest_visualbias.spec.schema import BiasSpec
 from pytest_visualbias.spec.suites import shipped_folder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "commands.md"
 
 

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from scipy import stats
 
-from pytest_visualbias.evaluation.decision_rules import (
-    declared_family,
-    effective_settings,
-    power_findings,
-    smallest_visible,
-)
+from pytest_visualbias.evaluation.detectable import power_findings, smallest_visible
+from pytest_visualbias.evaluation.family import declared_family
+from pytest_visualbias.spec.effective_settings import effective_settings
 from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.statistics.power import smallest_detectable_effect
 from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_visualbias.embeddings.embed_model import CacheLookup
 from pytest_visualbias.embeddings.engines.plan import Wish, aligned, apart, tasks_of, units_of
 from pytest_visualbias.spec.effective_settings import parse_layer_point
-from tests.engines.conftest import a_wish, stimuli
+from tests.embeddings.engines.conftest import a_wish, stimuli
 
 IMAGES = stimuli(10)
 

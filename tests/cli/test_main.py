@@ -312,7 +312,7 @@ def schema_of(capsys: Output, *arguments: str) -> dict[str, Any]:
 
 
 def shipped() -> list[Path]:
-    return sorted((Path(__file__).parents[1] / "bias_specs").glob("*.bias.yaml"))
+    return sorted((Path(__file__).parents[2] / "bias_specs").glob("*.bias.yaml"))
 
 
 def test_the_schema_of_specs_accepts_a_sound_spec(spec: Path, capsys: Output) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pytest_visualbias.cli.main import main
 from pytest_visualbias.reports.field_descriptions import MEANINGS
 from pytest_visualbias.results import Report, to_json
-from tests.test_record import full_row, report
+from tests.reports.test_document import full_row, report
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,12 +19,12 @@ from pytest_visualbias.stimuli.fetching import addresses
 from pytest_visualbias.stimuli.fetching.addresses import _Redirects
 from pytest_visualbias.stimuli.fetching.meter import Bar
 from pytest_visualbias.stimuli.fetching.outcomes import RefusedError
-from tests.fetching.conftest import Reply, png, serving, sha256
+from tests.stimuli.fetching.conftest import Reply, png, serving, sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.fetching.conftest import Place
+    from tests.stimuli.fetching.conftest import Place
 
 TRUSTED = (
     "  verified by the manifest: 0; trusted as they first came: 2 (their sha256 is in "

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.evaluation.decision_rules import Hidden, hidden_limits
+from pytest_visualbias.evaluation.detectable import Hidden, hidden_limits
 from pytest_visualbias.spec.parser import parse_spec
-from tests.pipeline.test_power import sets
+from tests.evaluation.test_power import sets
 
 if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasSpec

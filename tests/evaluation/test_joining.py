@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.evaluation.family import RECORDED
-from pytest_visualbias.evaluation.judging import JudgedTest
+from pytest_visualbias.evaluation.judging import RECORDED, JudgedTest
 from pytest_visualbias.evaluation.measurement import Measurement
 from pytest_visualbias.evaluation.series_verdict import Joint, joined
 from pytest_visualbias.evaluation.verdict import CorrectedP, Verdict, Violation

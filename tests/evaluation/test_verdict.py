@@ -29,7 +29,7 @@ from pytest_visualbias.statistics.intra_similarity import IntraGrowthResult, Int
 
 if TYPE_CHECKING:
     from pytest_visualbias.evaluation.verdict import Outcome
-    from pytest_visualbias.spec.fields import Alternative, Evidence
+    from pytest_visualbias.spec.fields import Alternative, EvidenceRule
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
 EFFECT = AssociationResult(
@@ -145,7 +145,7 @@ def effect(
 
 
 def rule(
-    evidence: Evidence = "significant", alternative: Alternative = "two-sided", **limits: float
+    evidence: EvidenceRule = "significant", alternative: Alternative = "two-sided", **limits: float
 ) -> DecisionRule:
     return DecisionRule(
         limits=Limits(**limits), evidence=evidence, alternative=alternative, alpha=0.05
@@ -291,7 +291,7 @@ class TestWithinASet:
         ],
     )
     def test_the_limit_is_on_the_similarity_itself(
-        self, evidence: Evidence, limit: float, outcome: Outcome
+        self, evidence: EvidenceRule, limit: float, outcome: Outcome
     ) -> None:
         by = rule(evidence, "greater", max_effect=limit)
         assert verdict(WITHIN, by, None).outcome == outcome
@@ -476,7 +476,7 @@ def test_intervals_of_a_family_are_simultaneous() -> None:
     by = rule("interval", max_effect=0.5)
     found = effect(0.9, ends=ends)
     assert judge(found, None, by, CorrectedP()).outcome == "fail"
-    assert judge(found, None, by, CorrectedP(intervals=4)).outcome == "inconclusive"
+    assert judge(found, None, by, CorrectedP(interval_count=4)).outcome == "inconclusive"
 
 
 class TestReasons:
@@ -505,7 +505,7 @@ class TestReasons:
 
 @pytest.mark.parametrize("evidence", ["significant", "interval", "point"])
 @pytest.mark.parametrize("key", ["max_effect", "max_gap", "max_growth", "max_shift"])
-def test_what_is_not_a_number_never_passes(evidence: Evidence, key: str) -> None:
+def test_what_is_not_a_number_never_passes(evidence: EvidenceRule, key: str) -> None:
     found = dataclasses.replace(GROWTH, growth=math.nan, shift=math.nan)
     numbers = effect(math.nan, gap=math.nan)
     by = rule(evidence, "two-sided", **{key: 0.2})
