@@ -243,6 +243,8 @@ class _Target:
         """Record a file, then put it into its place."""
         path = request.entry.path
         target = _path(self.folder, path)
+        if Image.registered_extensions().get(target.suffix.lower()) != record.format:
+            self.inventory.misnamed.append(path)
         self.ledger.files[path] = record
         self.ledger.gone.pop(path, None)
         # In this order: a process killed in between fetches the file again.
@@ -251,8 +253,6 @@ class _Target:
         part.replace(target)
         self.inventory.records[path] = record
         self.inventory.fetched += 1
-        if Image.registered_extensions().get(target.suffix.lower()) != record.format:
-            self.inventory.misnamed.append(path)
 
     def refuse(self, request: Request, error: FetchError) -> None:
         """Note why a file did not come."""

@@ -168,6 +168,7 @@ class _Transfer:
         """Download a file; raise ValueError if the next attempt may bring it whole."""
         import pooch
 
+        self._check_stop()
         self._part = Path(output_file)
         proxy = self._options.proxy
         http = pooch.HTTPDownloader(
@@ -193,14 +194,17 @@ class _Transfer:
 
     def update(self, _: int) -> None:
         """Stop a download that was interrupted, or that brings too much."""
-        if self._stop.is_set():
-            raise FetchError("was interrupted", LATER)
+        self._check_stop()
         self._check_limit(self._part.stat().st_size)
 
     def reset(self) -> None:
         """Do nothing at the end of a file."""
 
     close = reset
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise FetchError("was interrupted", LATER)
 
     def _check_size(self) -> None:
         size = self._part.stat().st_size
