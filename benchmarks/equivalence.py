@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_visualbias.evaluation.verdict import CorrectedP, DecisionRule, judge
+from pytest_visualbias.evaluation.verdict import CorrectedP, DecisionRule, Numbers, judge
 from pytest_visualbias.spec.test_kinds import Limits
 from pytest_visualbias.statistics.association import AssociationResult, ContrastResult
 from pytest_visualbias.statistics.contrast_scores import ContrastScores
@@ -212,9 +212,9 @@ def contrast_passes(
 
 def is_shown(effect: EffectResult, limit: float) -> bool:
     """Whether an effect passes a limit."""
-    return judge(effect, None, rule(Limits(max_effect=limit)), CorrectedP(effect=1.0)).outcome == (
-        "pass"
-    )
+    return judge(
+        Numbers(effect=effect), rule(Limits(max_effect=limit)), CorrectedP(effect=1.0)
+    ).outcome == ("pass")
 
 
 def rule(limits: Limits) -> DecisionRule:
@@ -232,7 +232,12 @@ def growth_passes(rng: np.random.Generator, limit: float, sizes: Sizes, before: 
     ]
     new = Model(before + limit, 1.95).scores(rng, mixed[0], mixed[1], sizes)
     growth, limits = growth_from_scores(old, new), Limits(max_growth=limit)
-    return judge(without_p(new), growth, rule(limits), CorrectedP(growth=1.0)).outcome == "pass"
+    return (
+        judge(
+            Numbers(effect=without_p(new), growth=growth), rule(limits), CorrectedP(growth=1.0)
+        ).outcome
+        == "pass"
+    )
 
 
 Passes = Callable[[np.random.Generator, float, Sizes, float], bool]

@@ -194,13 +194,17 @@ def _accept(judged: JudgedTest) -> AcceptRecord | None:
 
 def _prediction(judged: JudgedTest) -> PredictionRecord | None:
     numbers = judged.numbers
-    asked = prediction_of(judged.test, numbers.asked, numbers.scores)
-    if asked is None or numbers.asked is None or not isinstance(numbers.effect, OutcomeResult):
+    asked = prediction_of(judged.test, numbers.target_class, numbers.scores)
+    if (
+        asked is None
+        or numbers.target_class is None
+        or not isinstance(numbers.effect, OutcomeResult)
+    ):
         return None
     return PredictionRecord.model_validate(
         {
             **asked,
-            "name": numbers.asked.name,
+            "name": numbers.target_class.name,
             "rate_x": numbers.effect.rate_x,
             "rate_y": numbers.effect.rate_y,
             "is_blind": numbers.effect.is_blind,

@@ -20,7 +20,7 @@ from pytest_visualbias.evaluation.baseline.entry import (
 )
 from pytest_visualbias.evaluation.classifier_scoring import prediction_of
 from pytest_visualbias.evaluation.measurement import ALIKE, Difference
-from pytest_visualbias.evaluation.scoring import scoring_method
+from pytest_visualbias.evaluation.scoring import RestoredScores, scoring_method
 from pytest_visualbias.results import BasisRecord
 from pytest_visualbias.spec.effective_settings import (
     LOGITS,
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from pytest_visualbias.evaluation.baseline.entry import Unlike
     from pytest_visualbias.evaluation.baseline.sources import Baseline
     from pytest_visualbias.evaluation.measurement import (
+        AnyScores,
         Measurement,
         MeasurementContext,
         ScoredTest,
     )
-    from pytest_visualbias.evaluation.scoring import AnyScores
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
 
@@ -68,8 +68,10 @@ def differences(
             yield Difference(name="stimuli", text=text, is_declarable=False)
     yield from _read_outs(before, after)
     yield from _preparations(before, after)
-    yield from _lengths(before, after, test)
-    yield from _classes(earlier, later)
+    if test.prediction is None:
+        yield from _lengths(before, after)
+    else:
+        yield from _classes(earlier, later)
 
 
 def _preparations(before: MeasurementContext, after: MeasurementContext) -> Iterator[Difference]:
@@ -116,21 +118,18 @@ def _classes(earlier: ScoredTest, later: Measurement) -> Iterator[Difference]:
     if before.classes != after.classes:
         text = f"number of classes ({before.classes} and {after.classes})"
         yield Difference(name="classes", text=text, is_declarable=False)
-    old, new = earlier.asked, later.asked
+    old, new = earlier.target_class, later.target_class
     if old is not None and new is not None and old.name and new.name and old.name != new.name:
         text = f"class {new.index} ('{old.name}' and '{new.name}')"
         yield Difference(name="classes", text=text, is_declarable=False)
 
 
-def _lengths(
-    before: MeasurementContext, after: MeasurementContext, test: BiasTest
-) -> Iterator[Difference]:
-    """Yield that two models have vectors of other lengths."""
-    # Of predictions, the number of classes has to agree. Large maps are kept as other vectors.
-    if test.prediction is not None or after.point.pooling == "flatten":
+def _lengths(before: MeasurementContext, after: MeasurementContext) -> Iterator[Difference]:
+    """Yield that two models have vectors of different lengths."""
+    if after.point.pooling == "flatten":  # large maps are stored as shorter vectors
         return
-    # Of any image: those of stored vectors are not those of files.
-    old, new = (next(iter(one.tables[0].vectors.values())).size for one in (before, after))
+    # Stored vectors and files need not hold the same images, so any vector serves.
+    old, new = (next(iter(context.tables[0].vectors.values())).size for context in (before, after))
     if old != new:
         text = f"dimension: the length of their vectors ({old} and {new})"
         remedy = ALIKE
@@ -248,7 +247,7 @@ def live_entry(context: MeasurementContext, test: BiasTest, numbers: Measurement
         gap=numbers.effect.gap,
         scores=scores_by_identity(test, numbers),
         basis=basis_by_identity(test, numbers),
-        prediction=prediction_of(test, numbers.asked, numbers.scores),
+        prediction=prediction_of(test, numbers.target_class, numbers.scores),
         read_out=RecordedReadOut(**dataclasses.asdict(trials[0].read_at(point))),
     )
 
@@ -322,18 +321,21 @@ def _is_of_a_piece(
 
 
 def _restored(entry: BaselineEntry, test: BiasTest, numbers: Measurement) -> AnyScores:
-    measure = scoring_method(test)
-    vectors: Mapping[str, NDArray[np.float64]] = {
+    method = scoring_method(test)
+    by_role = {
         role: np.array(
             [entry.scores[role][stimulus.identity] for stimulus in numbers.sets[role].stimuli]
         )
-        for role in measure.by_role(numbers.scores)
+        for role in method.by_role(numbers.scores)
     }
-    sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
-    any_scores: AnyScores = measure.restore(
-        vectors, _basis(entry, numbers), sizes, entry.gap or 0.0
+    stored = RestoredScores(
+        by_role=by_role,
+        sizes={role: len(stimuli) for role, stimuli in numbers.sets.items()},
+        gap=entry.gap or 0.0,
+        basis=_basis(entry, numbers),
     )
-    return any_scores
+    scores: AnyScores = method.restore(test, stored)
+    return scores
 
 
 def _basis(entry: BaselineEntry, numbers: Measurement) -> GrowthBasis | None:

@@ -12,6 +12,7 @@ from pytest_visualbias.evaluation.growth_references import reference_name
 from pytest_visualbias.evaluation.verdict import (
     CorrectedP,
     DecisionRule,
+    Numbers,
     Verdict,
     Violation,
     exceeded,
@@ -37,13 +38,12 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Mapping
 
-    from pytest_visualbias.evaluation.measurement import GrowthReferences, Measurement
-    from pytest_visualbias.evaluation.scoring import AnyScores
+    from pytest_visualbias.evaluation.measurement import AnyScores, GrowthReferences, Measurement
     from pytest_visualbias.evaluation.verdict import Kind, Outcome
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import Accept, BiasTest, Limits
-    from pytest_visualbias.statistics import ChangeResult, EffectResult
+    from pytest_visualbias.statistics import ChangeResult
 
 
 # A note in a verdict: the baseline is about to record this result.
@@ -151,34 +151,27 @@ class Waiver:
         return "remove 'accept'"
 
 
-def judge_waived(
-    effect: EffectResult,
-    growth: ChangeResult | None,
-    rule: DecisionRule,
-    p: CorrectedP,
-    waiver: Waiver,
-    *,
-    excess: ChangeResult | None = None,
-) -> Verdict:
+def judge_waived(numbers: Numbers, rule: DecisionRule, p: CorrectedP, waiver: Waiver) -> Verdict:
     """Judge a test that has a waiver."""
-    verdict = judge(effect, growth, rule, p, excess=excess)
-    over = exceeded(effect, growth, rule, p, excess=excess)
+    verdict = judge(numbers, rule, p)
+    over = exceeded(numbers, rule, p)
     if waiver.ended is not None:
         return Verdict(outcome="fail", violations=verdict.violations, notes=(waiver.ended,))
-    uncovered = tuple(one for one in over if not waiver.covers(one, rule))
-    failing = tuple(one for one in uncovered if one.evidence)
+    uncovered = tuple(violation for violation in over if not waiver.covers(violation, rule))
+    failing = tuple(violation for violation in uncovered if violation.evidence)
     if failing:
         return Verdict(outcome="fail", violations=failing, notes=tuple(_advice(failing, waiver)))
-    if not any(one.kind in waiver.sizes for one in over):
-        return Verdict(outcome="fail", notes=(_idle(effect, growth, rule, waiver),))
+    if not any(violation.kind in waiver.sizes for violation in over):
+        return Verdict(outcome="fail", notes=(_unneeded(numbers, rule, waiver),))
     if verdict.outcome == "inconclusive" or uncovered:
         return Verdict(outcome="inconclusive", violations=uncovered or verdict.violations)
-    return _accepted(verdict, growth, rule, waiver)
+    return _accepted(verdict, numbers.growth, rule, waiver)
 
 
 def _accepted(
     verdict: Verdict, growth: ChangeResult | None, rule: DecisionRule, waiver: Waiver
 ) -> Verdict:
+    """Accept exceeded limits, unless the effect has turned round since the waiver's effect."""
     known = growth.before if growth is not None and growth.flipped else 0.0
     limit = rule.limits.judged
     if limit is not None and abs(known) > limit:
@@ -192,26 +185,24 @@ def _accepted(
 
 
 def _advice(failing: tuple[Violation, ...], waiver: Waiver) -> Iterator[str]:
-    """Yield what to write to accept each limit that the waiver does not cover."""
-    for one in failing:
-        if one.kind not in WAIVABLE:
-            yield f"no waiver covers 'max_{one.kind}'"
-        elif one.value is not None and math.isfinite(one.value):
-            key = f"'max_{one.kind}: {rounded_up(abs(one.value)):g}'"
-            if one.kind in waiver.sizes:
+    """Yield the key that would accept each limit that the waiver does not cover."""
+    for violation in failing:
+        if violation.kind not in WAIVABLE:
+            yield f"no waiver covers 'max_{violation.kind}'"
+        elif violation.value is not None and math.isfinite(violation.value):
+            key = f"'max_{violation.kind}: {rounded_up(abs(violation.value)):g}'"
+            if violation.kind in waiver.sizes:
                 yield f"the waiver accepts {waiver.terms}; to accept more, write {key}"
             else:
-                yield f"the waiver does not cover 'max_{one.kind}'; to accept it, add {key}"
+                yield f"the waiver does not cover 'max_{violation.kind}'; to accept it, add {key}"
 
 
-def _idle(
-    effect: EffectResult, growth: ChangeResult | None, rule: DecisionRule, waiver: Waiver
-) -> str:
-    """Say for which model and layer a waiver is not needed, and how to change the spec."""
+def _unneeded(numbers: Numbers, rule: DecisionRule, waiver: Waiver) -> str:
+    """Return for which model and layer a waiver is not needed, and how to change the spec."""
     values = {
-        "effect": effect.effect_judged,
-        "gap": effect.gap,
-        "growth": None if growth is None else growth.growth,
+        "effect": numbers.effect.effect_judged,
+        "gap": numbers.effect.gap,
+        "growth": None if numbers.growth is None else numbers.growth.growth,
     }
     limited = [kind for kind in waiver.sizes if getattr(rule.limits, f"max_{kind}") is not None]
     within = " and ".join(f"{kind} {format_effect(values[kind] or 0.0)}" for kind in limited)
@@ -267,7 +258,8 @@ def _judge_at_layer(
 ) -> JudgedTest:
     """Judge one test, and note a layer that is not gated and a result that is being recorded."""
     spec, model, layer = context.spec, context.model, context.layer
-    waiver = waiver_for(spec, model, test, layer, context.today)
+    has_waiver = test.accept is not None
+    waiver = waiver_for(spec, model, test, layer, context.today) if has_waiver else None
     verdict = judge_test(spec, model, test, measurement, waiver, p)
     if verdict.outcome == "pass" and layer not in gated_layers_of(spec, test):
         notes = (f"the layer '{layer}' is not gated, reported only",)
@@ -292,7 +284,7 @@ def judge_test(
     waiver: Waiver | None,
     p: CorrectedP,
 ) -> Verdict:
-    """Return the verdict of one test of a model, before its controls have their say."""
+    """Return the verdict of one test of a model before positive controls apply."""
     if measurement.problem is not None or measurement.effect is None:
         return Verdict(outcome="error", notes=(measurement.problem or "not measured",))
     part = _unjudged(spec, model, test)
@@ -306,18 +298,16 @@ def judge_test(
         measurable = _measurable(test, measurement)
         if waiver is not None and not waiver.names_any(measurable.limits):
             waiver = None
-        return _beside(
-            judge_test(spec, model, measurable, _compared(measurement), waiver, p), unlike
-        )
-    blind = _blind(spec, model, test, measurement)
-    if blind is not None and _is_blind(measurement.before):
-        # What grew from nothing is not judged; the gap that is there now is.
-        rule = dataclasses.replace(rule, limits=_without_growth(rule.limits))
-    effect, growth, excess = measurement.effect, measurement.growth, measurement.excess
-    verdict = judge(effect, growth, rule, p, excess=excess)
-    if waiver is not None and (verdict.outcome == "fail" or blind is None):
-        verdict = judge_waived(effect, growth, rule, p, waiver, excess=excess)
-    return _seeing(verdict, blind)
+        rest = judge_test(spec, model, measurable, _comparable(measurement), waiver, p)
+        return _with_incomparable(rest, unlike)
+    numbers = Numbers(
+        effect=measurement.effect, growth=measurement.growth, excess=measurement.excess
+    )
+    if test.prediction is not None:
+        fault = _classifier_fault(spec, model, test, measurement)
+        if fault is not None:
+            return _judge_uninformative(numbers, measurement, rule, p, waiver, fault)
+    return judge(numbers, rule, p) if waiver is None else judge_waived(numbers, rule, p, waiver)
 
 
 def _measurable(test: BiasTest, measurement: Measurement) -> BiasTest:
@@ -331,14 +321,14 @@ def _measurable(test: BiasTest, measurement: Measurement) -> BiasTest:
     return test.model_copy(update={"limits": test.limits.model_copy(update=gone)})
 
 
-def _compared(measurement: Measurement) -> Measurement:
-    """Return numbers as if what they could not be compared with were not there."""
+def _comparable(measurement: Measurement) -> Measurement:
+    """Return the measurement without comparisons that are not valid."""
     return dataclasses.replace(
         measurement, unlike=None, unlike_untrained=None, missing=None, stale=None
     )
 
 
-def _beside(rest: Verdict, unlike: tuple[Violation, ...]) -> Verdict:
+def _with_incomparable(rest: Verdict, unlike: tuple[Violation, ...]) -> Verdict:
     """Return a failure that lists exceeded limits first, then limits that were not compared."""
     outcome: Outcome = "invalid" if rest.outcome == "invalid" else "fail"
     notes = () if rest.outcome == "pass" else rest.notes
@@ -347,33 +337,43 @@ def _beside(rest: Verdict, unlike: tuple[Violation, ...]) -> Verdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _UninformativeClassifier:
-    """That a classifier does not know the class, and what that leaves unsaid."""
+    """That a classifier does not know the class, and why no gap follows from it."""
 
     fact: str
     reason: str
 
 
-def _seeing(verdict: Verdict, blind: _UninformativeClassifier | None) -> Verdict:
-    """Return a verdict, invalid where it takes a classifier that knows the class."""
-    if blind is None:
-        return verdict
+def _judge_uninformative(
+    numbers: Numbers,
+    measurement: Measurement,
+    rule: DecisionRule,
+    p: CorrectedP,
+    waiver: Waiver | None,
+    fault: _UninformativeClassifier,
+) -> Verdict:
+    """Judge predictions that ignore the class: they can exceed a limit, but not keep one."""
+    if _is_blind(measurement.before):
+        # Growth from such a classifier is not judged; the gap after finetuning is.
+        rule = dataclasses.replace(rule, limits=_without_growth(rule.limits))
+    verdict = judge(numbers, rule, p)
+    if verdict.outcome == "fail" and waiver is not None:
+        verdict = judge_waived(numbers, rule, p, waiver)
     if verdict.outcome == "fail":
-        return dataclasses.replace(verdict, notes=(*verdict.notes, f"besides, {blind.fact}"))
-    return Verdict(outcome="invalid", notes=(blind.reason,))
+        return dataclasses.replace(verdict, notes=(*verdict.notes, f"besides, {fault.fact}"))
+    return Verdict(outcome="invalid", notes=(fault.reason,))
 
 
-def _blind(
+def _classifier_fault(
     spec: BiasSpec, model: str, test: BiasTest, measurement: Measurement
 ) -> _UninformativeClassifier | None:
-    """Return why what is within the limits says nothing of a classifier, if so."""
-    asked = test.prediction
-    if asked is None or measurement.effect is None:
+    """Return why a value within the limits shows nothing about a classifier, if it does not."""
+    prediction = test.prediction
+    if prediction is None or measurement.effect is None:
         return None
-    fact = blind_fact(asked, measurement.asked)
+    fact = blind_fact(prediction, measurement.target_class)
     if _is_blind(measurement.scores):
-        return _UninformativeClassifier(
-            fact=fact, reason=blind_reason(fact, measurement.effect.effect_judged)
-        )
+        reason = blind_reason(fact, measurement.effect.effect_judged)
+        return _UninformativeClassifier(fact=fact, reason=reason)
     if test.limits.on_growth and measurement.growth is not None and _is_blind(measurement.before):
         there = f"no growth from '{growth_base(spec, test, model)}': there {fact}"
         return _UninformativeClassifier(fact=there, reason=f"{there}; {TO_CHECK}")

@@ -20,7 +20,6 @@ from pytest_visualbias.errors import (
     printable,
 )
 from pytest_visualbias.evaluation.baseline.entry import entry_key
-from pytest_visualbias.evaluation.classifier_scoring import prediction_rows, target_classes
 from pytest_visualbias.evaluation.growth_references import (
     BASELINE,
     differences,
@@ -42,15 +41,17 @@ from pytest_visualbias.spec.effective_settings import (
 )
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeScores
-from pytest_visualbias.stimuli.concept_checks import group_stimuli
+from pytest_visualbias.stimuli.concept_checks import groups_of
 from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_visualbias.evaluation.baseline.sources import Baseline
-    from pytest_visualbias.evaluation.measurement import EmbeddedModel, GrowthReferences
-    from pytest_visualbias.evaluation.scoring import AnyScores
+    from pytest_visualbias.evaluation.measurement import (
+        AnyScores,
+        EmbeddedModel,
+        GrowthReferences,
+        Sets,
+    )
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
@@ -114,29 +115,15 @@ def measure_test(context: MeasurementContext, test: BiasTest) -> Measurement:
 
 def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
     """Return the scores of every trial of a model, and their mean."""
-    every = _sets(context.model, test)
-    images = counted_stimuli(test, every)
-    for table, stimuli in itertools.product(context.tables, images.values()):
+    sets = _sets(context.model, test)
+    words = [stimuli for stimuli in sets.values() if stimuli.templates]
+    for table, stimuli in itertools.product(context.tables, words):
         for path, message in unread_texts(table, stimuli):
             raise StimulusError(context.file.sentence(path, message))
-    classes = target_classes(
-        context.spec, test, context.model.measured.trials, module=context.point.module
-    )
-    methods = [scoring_method(test, target_class) for target_class in classes]
-    settings = effective_settings(context.spec, test)
-    sets = {role: group_stimuli(context.spec, stimuli) for role, stimuli in images.items()}
     try:
-        rows = [
-            prediction_rows(context.spec, test, table, images, every) for table in context.tables
-        ]
-        scores = [
-            method.score(vectors, settings) for method, vectors in zip(methods, rows, strict=True)
-        ]
+        return scoring_method(test).score(context, test, sets)
     except DegenerateTestError as error:
-        raise DegenerateTestError(_with_image(error, images, sets)) from None
-    return ScoredTest(
-        sets=sets, trials=tuple(scores), mean=methods[0].mean(scores), asked=classes[0]
-    )
+        raise DegenerateTestError(_with_image(context.spec, test, error, sets)) from None
 
 
 def untrained_models(spec: BiasSpec, model: str) -> set[str]:
@@ -161,15 +148,12 @@ def _sets(model: EmbeddedModel, test: BiasTest) -> dict[str, StimulusSet]:
     return {role: model.sets.sets[concept] for role, concept in roles.items()}
 
 
-def _with_image(
-    error: DegenerateTestError, images: Mapping[str, StimulusSet], sets: Mapping[str, StimulusSet]
-) -> str:
-    """Return the sentence of an error with the image of its row; of groups, a row may be either."""
-    if error.role is None or error.role not in sets or error.row is None:
+def _with_image(spec: BiasSpec, test: BiasTest, error: DegenerateTestError, sets: Sets) -> str:
+    """Return the sentence of an error with the image of its row, if rows are single images."""
+    images = counted_stimuli(test, sets).get(error.role or "")
+    if images is None or error.row is None or groups_of(spec, images) is not None:
         return str(error)
-    if images[error.role] != sets[error.role]:
-        return str(error)
-    return f"{error} ({sets[error.role].stimuli[error.row].name})"
+    return f"{error} ({images.stimuli[error.row].name})"
 
 
 def _measure_effect(context: MeasurementContext, test: BiasTest) -> Measurement:
@@ -181,7 +165,7 @@ def _measure_effect(context: MeasurementContext, test: BiasTest) -> Measurement:
         scores=scored.mean,
         effect=method.test(scored.mean, settings),
         trials=tuple(method.test(trial, settings) for trial in trials),
-        asked=scored.asked,
+        target_class=scored.target_class,
     )
 
 

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from pytest_visualbias.statistics.cosines import GroupedRows
+from pytest_visualbias.stimuli.concept_checks import groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pytest_visualbias.embeddings.table import EmbeddingTable, ModelSets, ModelVectors
     from pytest_visualbias.evaluation.baseline.sources import Baseline
-    from pytest_visualbias.evaluation.classifier_scoring import TargetClass
-    from pytest_visualbias.evaluation.scoring import AnyScores
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, LayerPoint
     from pytest_visualbias.statistics import ChangeResult, EffectResult
+    from pytest_visualbias.statistics.classifier_gap import OutcomeScores
+    from pytest_visualbias.statistics.contrast_scores import ContrastScores
     from pytest_visualbias.statistics.evidence import Evidence
+    from pytest_visualbias.statistics.scores import Scores
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
+AnyScores: TypeAlias = "Scores | ContrastScores | OutcomeScores | NDArray[np.float64]"
+Sets: TypeAlias = "Mapping[str, StimulusSet]"
+
 ALIKE = "make them alike"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetClass:
+    """The class that a test asks a classifier about."""
+
+    index: int
+    name: str = ""
+    count: int = 0
+    activation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +69,7 @@ class EmbeddedModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class GrowthReferences:
-    """What growth may be measured from: models by name, embedded when needed, and a baseline."""
+    """Models by name, embedded on demand, and the baseline that growth can be measured from."""
 
     models: Callable[[str], EmbeddedModel]
     baseline: Baseline | None = None
@@ -57,7 +77,7 @@ class GrowthReferences:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MeasurementContext:
-    """What the tests of one model at one layer are measured with."""
+    """A model at a layer, the spec of its tests, and the models that growth is measured from."""
 
     file: SpecFile
     model: EmbeddedModel
@@ -79,6 +99,14 @@ class MeasurementContext:
         """The vectors of each trial at the layer."""
         return [trial.tables[self.layer] for trial in self.model.measured.trials]
 
+    def rows(self, table: EmbeddingTable, stimuli: StimulusSet) -> np.ndarray | GroupedRows:
+        """Return the vectors of a set, ``(n, dim)``, with their groups if it has any."""
+        rows, groups = table.rows(stimuli), groups_of(self.spec, stimuli)
+        if groups is None:
+            return rows
+        names = zip(stimuli.stimuli, groups, strict=True)
+        return GroupedRows(rows=rows, groups=tuple(group or image.name for image, group in names))
+
     def of(self, model: EmbeddedModel) -> MeasurementContext:
         """Return the context of another model."""
         return dataclasses.replace(self, model=model)
@@ -86,7 +114,7 @@ class MeasurementContext:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Measurement:
-    """What was computed for one test, before it is judged."""
+    """The numbers of one test before it is judged."""
 
     sets: Mapping[str, StimulusSet]
     scores: AnyScores | None = None
@@ -105,15 +133,15 @@ class Measurement:
     stale: str | None = None
     is_recorded: bool = False
     problem: str | None = None
-    asked: TargetClass | None = None
+    target_class: TargetClass | None = None
     is_same: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ScoredTest:
-    """The scores of one test of a model: of every trial, and their mean, which is tested."""
+    """The scores of one test: of every trial, and their mean, which is tested."""
 
     sets: Mapping[str, StimulusSet]
     trials: tuple[AnyScores, ...]
     mean: AnyScores
-    asked: TargetClass | None = None
+    target_class: TargetClass | None = None

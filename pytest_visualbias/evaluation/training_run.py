@@ -21,7 +21,7 @@ from pytest_visualbias.evaluation.judging import (
 from pytest_visualbias.evaluation.measure_tests import measure_layers
 from pytest_visualbias.evaluation.measurement import Measurement
 from pytest_visualbias.evaluation.series_verdict import Joint, joined
-from pytest_visualbias.evaluation.verdict import Verdict, exceeded
+from pytest_visualbias.evaluation.verdict import Numbers, Verdict, exceeded
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.models.identity import paths_of
 from pytest_visualbias.results import PointRecord, SeriesRecord
@@ -130,7 +130,9 @@ def _over(spec: BiasSpec, judged: JudgedTest) -> dict[str, bool]:
         return {}
     numbers = judged.numbers
     violations = exceeded(
-        effect, numbers.growth, decision_rule(spec, test), judged.p, excess=numbers.excess
+        Numbers(effect=effect, growth=numbers.growth, excess=numbers.excess),
+        decision_rule(spec, test),
+        judged.p,
     )
     return {
         f"max_{violation.kind}": violation.evidence for violation in violations if violation.exceeds

@@ -1,4 +1,4 @@
-"""From numbers and limits to an outcome, the limits that led to it, and sentences about them."""
+"""Judge numbers by limits: an outcome, the violated limits, and sentences about them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.test_kinds import Limits
     from pytest_visualbias.statistics import ChangeResult, EffectResult
 
-    # Gives a confidence interval at a level.
-    Intervals = Callable[[float], tuple[float, float]]
+    # Return the confidence interval at a level.
+    IntervalAt = Callable[[float], tuple[float, float]]
 
 Outcome = Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
 Kind = Literal["effect", "gap", "growth", "shift", "excess", "min_effect"]
@@ -29,7 +29,7 @@ FEWEST_FOR_EQUIVALENCE = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecisionRule:
-    """What a test is judged by."""
+    """The limits of a test and the evidence that they need."""
 
     limits: Limits
     evidence: EvidenceRule
@@ -72,7 +72,7 @@ class Violation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """An outcome, and why."""
+    """An outcome and its reasons."""
 
     outcome: Outcome
     violations: tuple[Violation, ...] = ()
@@ -84,70 +84,66 @@ class Verdict:
         return (*dict.fromkeys(violation.reason for violation in self.violations), *self.notes)
 
 
-def judge(
-    effect: EffectResult,
-    growth: ChangeResult | None,
-    rule: DecisionRule,
-    p: CorrectedP,
-    *,
-    excess: ChangeResult | None = None,
-) -> Verdict:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Numbers:
+    """The effect of a test, and its growth and its excess if they were measured."""
+
+    effect: EffectResult
+    growth: ChangeResult | None = None
+    excess: ChangeResult | None = None
+
+
+def judge(numbers: Numbers, rule: DecisionRule, p: CorrectedP) -> Verdict:
     """Judge a test of a gated model."""
-    if growth is None and rule.limits.on_growth:
+    limits = rule.limits
+    if numbers.growth is None and limits.on_growth:
         raise ValueError("a limit on growth was given, but no growth to judge")
-    if excess is None and rule.limits.on_excess:
+    if numbers.excess is None and limits.on_excess:
         raise ValueError("a limit on the excess was given, but no excess to judge")
-    if effect.gap is None and rule.limits.max_gap is not None:
+    if numbers.effect.gap is None and limits.max_gap is not None:
         raise ValueError("a limit on the gap was given, but no gap to judge")
-    violations = exceeded(effect, growth, rule, p, excess=excess)
+    violations = exceeded(numbers, rule, p)
     proven = tuple(violation for violation in violations if violation.evidence)
     if violations:
         outcome: Outcome = "fail" if proven else "inconclusive"
         return Verdict(outcome=outcome, violations=proven or violations)
-    is_judged = rule.limits.on_effect or rule.limits.on_growth or rule.limits.on_excess
+    is_judged = limits.on_effect or limits.on_growth or limits.on_excess
     return Verdict(outcome="pass", notes=() if is_judged else ("reported only",))
 
 
-def exceeded(
-    effect: EffectResult,
-    growth: ChangeResult | None,
-    rule: DecisionRule,
-    p: CorrectedP,
-    *,
-    excess: ChangeResult | None = None,
-) -> tuple[Violation, ...]:
-    """Return every limit that is not kept, with the evidence asked for or without."""
-    images = smallest_set(effect)
-    checks = (
-        *_effect_checks(effect, rule, p.effect),
-        *_growth_checks(growth, rule, p, images),
-        *_excess_checks(excess, rule, p, images),
-    )
-    found = (_violation(check, rule, p.interval_count) for check in checks)
-    return tuple(one for one in found if one is not None)
+def exceeded(numbers: Numbers, rule: DecisionRule, p: CorrectedP) -> tuple[Violation, ...]:
+    """Return every limit that is not kept, with the required evidence or without."""
+    images = smallest_set(numbers.effect)
+    checks = [*_effect_checks(numbers.effect, rule, p.effect)]
+    if numbers.growth is not None:
+        checks += _growth_checks(numbers.growth, rule, p, images)
+    if numbers.excess is not None and rule.limits.max_excess is not None:
+        checks.append(_excess_check(numbers.excess, rule.limits.max_excess, p, images))
+    violations = (_violation(check, rule, p.interval_count) for check in checks)
+    return tuple(violation for violation in violations if violation is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _LimitCheck:
-    """One value against one limit, with what its evidence may come from."""
+    """One value, its limit, and the numbers that can be its evidence."""
 
     kind: Kind
     value: float
     limit: float
     alternative: Alternative
     p: float | None
-    interval: Intervals
+    interval: IntervalAt
     bias: float = 0.0
     images: int
     needed: int | None = None
 
     @property
     def is_over(self) -> bool:
-        """Whether the limit is exceeded; what is not a number is not within it either."""
+        """Return whether the limit is exceeded; a value that is not a number exceeds it."""
         return not signed_magnitude(self.value, self.alternative) <= self.limit
 
     def widened(self, level: float) -> tuple[float, float]:
-        """Return the interval, its end away from 0 moved out to the one corrected for bias."""
+        """Return the interval with its end away from 0 moved out to the bias-corrected end."""
         low, high = self.interval(level)
         if self.value >= 0:
             return low, max(high, high - self.bias)
@@ -168,7 +164,7 @@ def _effect_checks(
             interval=effect.interval,
             bias=_bias(effect),
             images=images,
-            needed=_needed(effect, "effect", limits.max_effect, rule.alpha),
+            needed=_images_for(effect, "effect", limits.max_effect, rule.alpha),
         )
     if limits.max_gap is not None and not isinstance(effect, IntraResult):
         yield _LimitCheck(
@@ -179,7 +175,7 @@ def _effect_checks(
             p=p,
             interval=effect.gap_interval,
             images=images,
-            needed=_needed(effect, "gap", limits.max_gap, rule.alpha),
+            needed=_images_for(effect, "gap", limits.max_gap, rule.alpha),
         )
 
 
@@ -190,27 +186,26 @@ def _bias(effect: EffectResult) -> float:
 
 def smallest_set(effect: EffectResult) -> int:
     """Return the size of the smallest set of a test."""
-    return min(_sizes(effect))
+    return min(_set_sizes(effect))
 
 
-def _sizes(effect: EffectResult) -> list[int]:
-    names = ("n_x", "n_y", "n_a", "n_b")
-    sizes: list[int | None] = [getattr(effect, name, None) for name in names]
-    return [n for n in sizes if n is not None]
+def _set_sizes(effect: EffectResult) -> list[int]:
+    sizes = (getattr(effect, name, None) for name in ("n_x", "n_y", "n_a", "n_b"))
+    return [size for size in sizes if size is not None]
 
 
 def images_needed(effect: EffectResult, limits: Limits, alpha: float) -> int | None:
     """Return how many images a set would show in 80 % of samples that its limits are kept."""
-    asked: tuple[tuple[Literal["effect", "gap"], float | None], ...] = (
-        ("effect", limits.max_effect),
-        ("gap", limits.max_gap if effect.gap is not None else None),
-    )
-    found = [_needed(effect, kind, limit, alpha) for kind, limit in asked if limit is not None]
-    known = [needed for needed in found if needed is not None]
-    return max(known) if known and len(known) == len(found) else None
+    needed = []
+    if limits.max_effect is not None:
+        needed.append(_images_for(effect, "effect", limits.max_effect, alpha))
+    if limits.max_gap is not None and effect.gap is not None:
+        needed.append(_images_for(effect, "gap", limits.max_gap, alpha))
+    known = [images for images in needed if images is not None]
+    return max(known) if known and len(known) == len(needed) else None
 
 
-def _needed(
+def _images_for(
     effect: EffectResult, kind: Literal["effect", "gap"], limit: float, alpha: float
 ) -> int | None:
     """Return the images a set for one limit; sets of different sizes count by harmonic mean."""
@@ -219,17 +214,15 @@ def _needed(
         value, error = effect.gap, getattr(effect, "gap_standard_error", error)
     if error is None:
         return None
-    sizes = _sizes(effect)
-    images = len(sizes) / math.fsum(1 / n for n in sizes)
+    sizes = _set_sizes(effect)
+    images = len(sizes) / math.fsum(1 / size for size in sizes)
     return images_to_show(images, error, limit - abs(value), alpha)
 
 
 def _growth_checks(
-    growth: ChangeResult | None, rule: DecisionRule, p: CorrectedP, images: int
+    growth: ChangeResult, rule: DecisionRule, p: CorrectedP, images: int
 ) -> Iterator[_LimitCheck]:
     limits = rule.limits
-    if growth is None:
-        return
     if limits.max_growth is not None:
         yield _LimitCheck(
             kind="growth",
@@ -252,20 +245,16 @@ def _growth_checks(
         )
 
 
-def _excess_checks(
-    excess: ChangeResult | None, rule: DecisionRule, p: CorrectedP, images: int
-) -> Iterator[_LimitCheck]:
-    limit = rule.limits.max_excess
-    if excess is not None and limit is not None:
-        yield _LimitCheck(
-            kind="excess",
-            value=excess.growth,
-            limit=limit,
-            alternative="greater",
-            p=p.excess,
-            interval=excess.interval,
-            images=images,
-        )
+def _excess_check(excess: ChangeResult, limit: float, p: CorrectedP, images: int) -> _LimitCheck:
+    return _LimitCheck(
+        kind="excess",
+        value=excess.growth,
+        limit=limit,
+        alternative="greater",
+        p=p.excess,
+        interval=excess.interval,
+        images=images,
+    )
 
 
 def signed_magnitude(value: float, alternative: Alternative) -> float:
@@ -278,7 +267,7 @@ def _violation(check: _LimitCheck, rule: DecisionRule, interval_count: int) -> V
     if check.is_over:
         holds, detail = _evidence(rule, check, interval_count)
         sentence = ""
-    elif rule.evidence == "equivalence" and (sentence := _unshown(rule, check)):
+    elif rule.evidence == "equivalence" and (sentence := _not_shown_within(rule, check)):
         holds, detail = False, ""
     else:
         return None
@@ -294,7 +283,7 @@ def _violation(check: _LimitCheck, rule: DecisionRule, interval_count: int) -> V
 
 
 def _evidence(rule: DecisionRule, check: _LimitCheck, interval_count: int) -> tuple[bool, str]:
-    """Return whether a value over its limit is more than chance, and what shows it."""
+    """Return whether a value over its limit is more than chance, and the evidence as text."""
     if rule.evidence == "interval":
         level = 1 - rule.alpha / max(interval_count, 1)
         low, high = check.interval(level)
@@ -316,12 +305,12 @@ def _evidence(rule: DecisionRule, check: _LimitCheck, interval_count: int) -> tu
 
 
 def _percent(level: float) -> str:
-    """Return a level with as many digits as tell it from the next usual one: 95%, 99.87%."""
+    """Return a level as text with the digits that distinguish it: 95%, 99.87%."""
     return f"{100 * level:.4g}%"
 
 
-def _unshown(rule: DecisionRule, check: _LimitCheck) -> str:
-    """Say why a value within its limit is not shown to be; empty if it is."""
+def _not_shown_within(rule: DecisionRule, check: _LimitCheck) -> str:
+    """Return why a value within its limit is not shown to be within it; empty if it is."""
     where = f"{check.kind} {format_effect(check.value)} is not shown to be within {check.limit:g}"
     if check.images < FEWEST_FOR_EQUIVALENCE:
         return f"{where}: a set has {check.images} images, and {FEWEST_FOR_EQUIVALENCE} are needed"
@@ -339,7 +328,7 @@ def _unshown(rule: DecisionRule, check: _LimitCheck) -> str:
 
 
 def judge_control(effect: EffectResult, rule: DecisionRule, *, held_before: bool) -> Verdict:
-    """Judge a positive control: it passes where it shows its effect."""
+    """Judge a positive control: it passes if it shows its effect."""
     least = rule.limits.min_effect or 0.0
     value = effect.effect_judged
     p = None if isinstance(effect, IntraResult) else effect.p_verdict

@@ -8,9 +8,9 @@ import pytest
 
 from pytest_visualbias.embeddings.table import Trial
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.evaluation.classifier_scoring import TargetClass, target_classes
+from pytest_visualbias.evaluation.classifier_scoring import target_classes
 from pytest_visualbias.evaluation.growth_references import _classes
-from pytest_visualbias.evaluation.measurement import Measurement, ScoredTest
+from pytest_visualbias.evaluation.measurement import Measurement, ScoredTest, TargetClass
 from pytest_visualbias.spec.parser import parse_spec
 from pytest_visualbias.statistics.classifier_gap import OutcomeScores
 
@@ -28,7 +28,7 @@ tests:
 """
 
 
-def asked(of: str, *own: tuple[str, ...], head: str = "") -> tuple[TargetClass | None, ...]:
+def asked(of: str, *own: tuple[str, ...], head: str = "") -> tuple[TargetClass, ...]:
     """Return what is asked of networks that call their classes so."""
     file = parse_spec(SPEC.format(asked=of, head=head), file="s.bias.yaml", folder=Path())
     trials = [Trial(label="", facts={}, fingerprint="", tables={}, classes=names) for names in own]
@@ -90,8 +90,8 @@ def test_one_number_with_two_names_cannot_be_compared(
 ) -> None:
     scores = OutcomeScores(first=[0, 1], second=[0, 1], is_rate=True, classes=2)  # type: ignore[arg-type]
     old, new = TargetClass(index=1, name=before), TargetClass(index=1, name=after)
-    earlier = ScoredTest(sets={}, trials=(scores,), mean=scores, asked=old)
-    later = Measurement(sets={}, scores=scores, asked=new)
+    earlier = ScoredTest(sets={}, trials=(scores,), mean=scores, target_class=old)
+    later = Measurement(sets={}, scores=scores, target_class=new)
     found = [*_classes(earlier, later)]
     assert [one.text for one in found] == said
     assert not any(one.is_declarable for one in found)

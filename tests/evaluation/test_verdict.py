@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 from pytest_visualbias.evaluation.verdict import (
     CorrectedP,
     DecisionRule,
+    Numbers,
     Verdict,
     images_needed,
     judge,
@@ -159,7 +160,11 @@ def verdict(
     growth: ChangeResult | None = None,
     growth_p: float | None = 0.01,
 ) -> Verdict:
-    return judge(numbers, growth, by, CorrectedP(effect=p, growth=growth_p, shift=growth_p))
+    return judge(
+        Numbers(effect=numbers, growth=growth),
+        by,
+        CorrectedP(effect=p, growth=growth_p, shift=growth_p),
+    )
 
 
 def limits_of(found: Verdict) -> list[tuple[str, float | None, float, bool]]:
@@ -475,8 +480,8 @@ def test_intervals_of_a_family_are_simultaneous() -> None:
     ends = {0.95: (0.51, 1.3), 0.9875: (0.49, 1.4)}
     by = rule("interval", max_effect=0.5)
     found = effect(0.9, ends=ends)
-    assert judge(found, None, by, CorrectedP()).outcome == "fail"
-    assert judge(found, None, by, CorrectedP(interval_count=4)).outcome == "inconclusive"
+    assert judge(Numbers(effect=found), by, CorrectedP()).outcome == "fail"
+    assert judge(Numbers(effect=found), by, CorrectedP(interval_count=4)).outcome == "inconclusive"
 
 
 class TestReasons:

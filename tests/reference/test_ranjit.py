@@ -18,7 +18,7 @@ import torch
 from scipy import stats
 
 from pytest_visualbias.errors import EncoderError, SpecError
-from pytest_visualbias.evaluation.verdict import CorrectedP, DecisionRule, judge
+from pytest_visualbias.evaluation.verdict import CorrectedP, DecisionRule, Numbers, judge
 from pytest_visualbias.models.checkpoints import read_checkpoint
 from pytest_visualbias.models.load_weights import fit_weights
 from pytest_visualbias.models.loaded_network import LoadedNetwork
@@ -284,4 +284,4 @@ def replayed(row: Mapping[str, str], limits: Limits) -> str:
         model, growth=abs(after) - abs(before), shift=after - before, before=before, after=after
     )
     rule = DecisionRule(limits=limits, evidence="point", alternative="two-sided", alpha=0.05)
-    return judge(effect, growth, rule, CorrectedP()).outcome
+    return judge(Numbers(effect=effect, growth=growth), rule, CorrectedP()).outcome
