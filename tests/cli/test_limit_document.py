@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_visualbias.cli.suggesting.basis import Basis
-from pytest_visualbias.cli.suggesting.limits import propose
+from pytest_visualbias.cli.limit_measurements import Basis
+from pytest_visualbias.cli.limit_proposals import propose
 from pytest_visualbias.evaluation.detectable import detectable_before_data
 from pytest_visualbias.spec.parser import parse_spec
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "limits.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "limits.md"
 
 SPEC = """\
 visualbias: 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_visualbias.cli.suggesting.basis import Basis, _spread
+from pytest_visualbias.cli.limit_measurements import Basis, _spread
 
 
 def scores(x: list[float], y: list[float]) -> dict[str, dict[str, float]]:

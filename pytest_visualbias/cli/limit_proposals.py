@@ -1,4 +1,4 @@
-"""Propose limits for a test, each with its reason."""
+"""Propose limits for a test from its measurements, each with its reason."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.results import format_effect
+from pytest_visualbias.spec.effective_settings import effective_settings
 from pytest_visualbias.statistics.intervals import largest_effect, t_margin
 from pytest_visualbias.statistics.power import (
     detectable_effect,
+    images_for_limit,
     smallest_detectable_effect,
     smallest_p,
+    smallest_visible_gap,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_visualbias.cli.suggesting.basis import Basis
+    from pytest_visualbias.cli.limit_measurements import Basis, SuggestionBasis
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.test_kinds import BiasTest
 
 STEP = 0.05
 FINE = 0.01
@@ -62,8 +67,8 @@ def propose(basis: Basis, *, can_grow: bool) -> Proposal:
         return Proposal(refusals=(hidden_reason(basis),))
     limits, refusals = {}, []
     bound = min(largest_effect(*side) for side in basis.sides)
-    effect = _on_effect(basis, visible, bound)
-    growth = _on_growth(basis, visible, bound) if can_grow else None
+    effect = _effect_limit(basis, visible, bound)
+    growth = _growth_limit(basis, visible, bound) if can_grow else None
     for key, proposed in (("max_effect", effect), ("max_growth", growth)):
         if isinstance(proposed, Limit):
             limits[key] = proposed
@@ -135,7 +140,7 @@ def hidden_reason(basis: Basis) -> str:
     )
 
 
-def _on_effect(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
+def _effect_limit(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
     low, high = format_effect(basis.low), format_effect(basis.high)
     reasons = {
         f"the interval of '{basis.model}' is {low} to {high}": basis.largest,
@@ -153,7 +158,7 @@ def _on_effect(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
     return Limit(value=value, reason=reason)
 
 
-def _on_growth(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
+def _growth_limit(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
     if basis.spreads:
         change = f"as scores change from '{basis.model}' to '{basis.other}'"
     else:
@@ -225,3 +230,179 @@ def rounded_up(value: float, step: float) -> float:
 
 def _down(value: float, step: float) -> float:
     return round(math.floor(round(value / step, DIGITS)) * step, DIGITS)
+
+
+def propose_gap(basis: Basis, *, can_grow: bool) -> Proposal:
+    """Propose limits for a gap between two rates or mean probabilities."""
+    if basis.problem:
+        return Proposal(refusals=(basis.problem,))
+    visible, growing = _visible_gap(basis), _visible_gap_growth(basis)
+    if visible is None or growing is None:
+        return Proposal(refusals=(hidden_reason(basis),))
+    limits, refusals = {}, []
+    growth = _gap_growth_limit(basis, growing) if can_grow else None
+    for key, proposed in (("max_gap", _gap_limit(basis, visible)), ("max_growth", growth)):
+        if isinstance(proposed, Limit):
+            limits[key] = proposed
+        elif proposed is not None:
+            refusals.append(f"no {key}: {proposed}")
+    if isinstance(growth, Limit):
+        limits["max_shift"] = shift_limit(basis, growth, FINE)
+    return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))
+
+
+def _visible_gap(basis: Basis) -> float | None:
+    """Return the smallest significant gap at these rates or this spread."""
+    ((n_x, n_y),) = basis.sides
+    if basis.rates is not None:
+        rate = min(*basis.rates, 1 - max(basis.rates))
+        return smallest_visible_gap(n_x, n_y, rate, basis.level, basis.alternative)
+    d = smallest_detectable_effect(n_x, n_y, basis.level, basis.alternative)
+    return None if d is None else to_within_sd(d, n_x, n_y) * basis.within
+
+
+def _visible_gap_growth(basis: Basis) -> float | None:
+    """Return the smallest significant growth of a gap."""
+    ((n_x, n_y),) = basis.sides
+    # Each relabelling of pairs has a mirror image, so the p-value is two-sided.
+    d = smallest_detectable_effect(n_x, n_y, basis.level, "two-sided")
+    if d is None:
+        return None
+    # The difference of scores that correlate by 0.5 has the spread of either.
+    (spread,) = basis.spreads or (basis.within,)
+    least = to_within_sd(d, n_x, n_y) * spread
+    if basis.rates is None:
+        return least
+    turned = smallest_visible_gap(n_x, n_y, 0.0, basis.level, "two-sided")
+    return None if turned is None else max(least, turned)
+
+
+def _gap_limit(basis: Basis, visible: float) -> Limit | str:
+    low, high = format_effect(basis.low), format_effect(basis.high)
+    beside = "" if basis.rates is None else ", beside such rates"
+    reasons = {
+        f"the interval of '{basis.model}' is {low} to {high}": basis.largest,
+        f"smaller ones need not be told from chance {conditions(basis)}{beside}": visible,
+    }
+    reason = max(reasons, key=lambda text: reasons[text])
+    value = rounded_up(reasons[reason], FINE)
+    if value > ROOM:
+        return f"{reason}, and no gap can be over 1; gate its growth, or add images"
+    return Limit(value=value, reason=reason)
+
+
+def _gap_growth_limit(basis: Basis, visible: float) -> Limit | str:
+    if basis.spreads:
+        change = f"as predictions change from '{basis.model}' to '{basis.other}'"
+    else:
+        change = "if predictions before and after correlate by 0.5"
+    reasons = {f"less need not be told from chance {conditions(basis)}, {change}": visible}
+    if basis.trials:
+        sizes = [abs(value) for value in basis.trials]
+        apart = max(sizes) - min(sizes)
+        reasons[f"{len(sizes)} trials of '{basis.model}' differ by {apart:.2f}"] = apart
+    reason = max(reasons, key=lambda text: reasons[text])
+    value = rounded_up(reasons[reason], FINE)
+    if value >= 1 - abs(basis.effect):
+        start = format_effect(basis.effect)
+        return f"from {start} in '{basis.model}' a gap has no such room, and {reason}"
+    return Limit(value=value, reason=reason)
+
+
+IDLE = (
+    "no limit: the suite has it for a positive control; demand it with 'limits: {min_effect: "
+    "0.5}', and ask again for a better number"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suggestion:
+    """Suggested limits of one test."""
+
+    test: str
+    bases: tuple[Basis, ...]
+    detectable: tuple[float | None, ...] = ()
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    evidence: str | None = None
+    refusals: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def suggestions(spec: BiasSpec, measured: SuggestionBasis) -> tuple[Suggestion, ...]:
+    """Return a suggestion for each test, in the order of the spec."""
+    return tuple(_suggest(spec, test, measured) for test in spec.tests)
+
+
+def _suggest(spec: BiasSpec, test: BiasTest, measured: SuggestionBasis) -> Suggestion:
+    bases = measured.bases[test.name]
+    if test.name in measured.controls:
+        return Suggestion(test=test.name, bases=bases, refusals=(IDLE,))
+    can_grow = test.name in measured.grows
+    proposals = [_propose(test, basis, can_grow=can_grow) for basis in bases]
+    limits, refusals = _combined(proposals, bases)
+    needs_evidence = bool(limits) and not test.compared and test.evidence is None
+    if needs_evidence and spec.settings.evidence == "significant":
+        evidence = effective_settings(spec, test).evidence
+    else:
+        evidence = None
+    return Suggestion(
+        test=test.name,
+        bases=bases,
+        detectable=tuple(proposal.detectable for proposal in proposals),
+        limits=limits,
+        evidence=evidence,
+        refusals=refusals,
+        notes=tuple(_compared_with_present(spec, test, limits)),
+    )
+
+
+def _compared_with_present(
+    spec: BiasSpec, test: BiasTest, limits: Mapping[str, Limit]
+) -> Iterator[str]:
+    """Yield what the present limits need, and whether a control would become weaker."""
+    least, proposed = test.limits.min_effect, limits.get("min_effect")
+    if least is not None and proposed is not None and proposed.value < least:
+        yield (
+            f"the proposed min_effect is below the present {least:g}: the control becomes weaker"
+        )
+    limit = test.limits.max_effect
+    if limit is not None and len(test.compared) > 1:
+        needed = images_for_limit(limit, effective_settings(spec, test).alpha)
+        size = f"about {needed} images a set"
+        yield f"{size} show an absent effect to be within the present {limit:g}"
+
+
+def _propose(test: BiasTest, basis: Basis, *, can_grow: bool) -> Proposal:
+    if test.prediction is not None:
+        return propose_gap(basis, can_grow=can_grow)
+    if test.is_positive:
+        return propose_control(basis)
+    if not test.compared:
+        return propose_similarity(basis, can_grow=can_grow)
+    return propose(basis, can_grow=can_grow)
+
+
+def _combined(
+    proposals: Sequence[Proposal], bases: Sequence[Basis]
+) -> tuple[dict[str, Limit], tuple[str, ...]]:
+    """Return the widest limit of all layers, because one limit holds for all of them."""
+    several = len(bases) > 1
+    limits: dict[str, Limit] = {}
+    for key in dict.fromkeys(key for proposal in proposals for key in proposal.limits):
+        candidates = [
+            (proposal.limits[key], basis.layer)
+            for proposal, basis in zip(proposals, bases, strict=True)
+            if key in proposal.limits
+        ]
+        if len(candidates) < len(proposals):
+            continue
+        pick = min if key == "min_effect" else max
+        limit, layer = pick(candidates, key=lambda pair: pair[0].value)
+        reason = f"{limit.reason}, at {layer}" if several else limit.reason
+        limits[key] = Limit(value=limit.value, reason=reason)
+    refusals = [
+        f"{text} ({basis.layer})" if several else text
+        for proposal, basis in zip(proposals, bases, strict=True)
+        for text in proposal.refusals
+    ]
+    return limits, tuple(dict.fromkeys(refusals))

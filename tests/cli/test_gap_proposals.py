@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from pytest_visualbias.cli.suggesting.basis import Basis
-from pytest_visualbias.cli.suggesting.gaps import propose_gap
+from pytest_visualbias.cli.limit_measurements import Basis
+from pytest_visualbias.cli.limit_proposals import propose_gap
 from pytest_visualbias.statistics.power import smallest_visible_gap
 
 BASIS = Basis(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_visualbias.cli.suggesting.basis import Basis
-from pytest_visualbias.cli.suggesting.limits import propose, propose_control, propose_similarity
+from pytest_visualbias.cli.limit_measurements import Basis
+from pytest_visualbias.cli.limit_proposals import propose, propose_control, propose_similarity
 from pytest_visualbias.statistics.intervals import largest_effect
 from pytest_visualbias.statistics.power import smallest_detectable_effect
 
