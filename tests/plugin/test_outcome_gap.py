@@ -521,7 +521,7 @@ def test_sets_too_small_to_be_able_to_fail_are_an_error_by_what_counts(
 @pytest.mark.parametrize("limit", ["max_gap: 1", "max_growth: 1", "max_shift: 2"])
 def test_a_limit_that_no_gap_can_be_over_is_an_error(project: Project, limit: str) -> None:
     result = gate(project, gap_test(limits=f"{{{limit}}}"), ret=2)
-    assert f"tests[0].limits.{limit.split(':')[0]}: " in sentences(result)
+    assert f"tests[0].limits.{limit.partition(':')[0]}: " in sentences(result)
 
 
 @pytest.mark.parametrize(
