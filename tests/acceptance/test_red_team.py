@@ -398,7 +398,7 @@ def test_one_picture_in_different_files_is_told(pixels: Project, serial: Gate) -
     first.save(stimuli / "y/again.png", compress_level=1)
     Image.open(stimuli / "a/1.png").save(stimuli / "a/again.png", compress_level=1)
     pairs = "X x/0.png = Y y/again.png", "A a/1.png = A a/again.png"
-    serial.says(0, *pairs)
+    serial.says(0, "'after' sees one image in different files", *pairs)
     # Predictions of different images are often equal.
     for known in ("known_duplicates: [again]", "layers: [logits]"):
         pixels.spec(
@@ -407,7 +407,7 @@ def test_one_picture_in_different_files_is_told(pixels: Project, serial: Gate) -
             models=PIXELS,
             concepts="{x: x, y: y, a: a, b: b}",
         )
-        assert pairs[0] not in serial.says(0)
+        assert "'after' sees one image in different files" not in serial.says(0)
 
 
 @pytest.mark.parametrize(("second", "code"), [("worse.json", 1), ("out.json", 0)])
