@@ -119,7 +119,7 @@ def read_predictions(
     """Return the predictions of a classifier from the logits of images."""
     groups = {role: row for role, row in rows.items() if isinstance(row, GroupedRows)}
     logits_of = {
-        role: one.rows if isinstance(one, GroupedRows) else one for role, one in rows.items()
+        role: row.rows if isinstance(row, GroupedRows) else row for role, row in rows.items()
     }
     classes = np.shape(logits_of["X"])[-1]
     if target_class.count not in (0, classes):
@@ -210,7 +210,7 @@ def blind_reason(fact: str, gap: float) -> str:
 def prediction_of(
     test: BiasTest, target_class: TargetClass | None, scores: object
 ) -> dict[str, Any] | None:
-    """Return the question of a test to a classifier as plain data, as far as the spec tells it."""
+    """Return the question of a test and the classes of the classifier as plain data, or None."""
     prediction = test.prediction
     if prediction is None or target_class is None or not isinstance(scores, OutcomeScores):
         return None

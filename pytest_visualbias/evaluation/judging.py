@@ -375,8 +375,8 @@ def _classifier_fault(
         reason = blind_reason(fact, measurement.effect.effect_judged)
         return _UninformativeClassifier(fact=fact, reason=reason)
     if test.limits.on_growth and measurement.growth is not None and _is_blind(measurement.before):
-        there = f"no growth from '{growth_base(spec, test, model)}': there {fact}"
-        return _UninformativeClassifier(fact=there, reason=f"{there}; {TO_CHECK}")
+        fact = f"no growth from '{growth_base(spec, test, model)}': there {fact}"
+        return _UninformativeClassifier(fact=fact, reason=f"{fact}; {TO_CHECK}")
     return None
 
 

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from pytest_visualbias.evaluation.judging import JudgedTest
     from pytest_visualbias.evaluation.verdict import Kind, Outcome, Violation
 
-# Of more reasons that differ from checkpoint to checkpoint only the first two and the last one
-# are told.
+# With more different reasons, only the first two and the last are shown.
 NAMED = 5
 
 # Worst first.
 ORDER: tuple[Outcome, ...] = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
 
-# As one verdict has them.
+# The order of limits in a verdict.
 KINDS: tuple[Kind, ...] = ("effect", "gap", "growth", "shift", "excess")
 Both = tuple["tuple[JudgedTest, ...]", "tuple[JudgedTest, ...]"]
 
@@ -37,14 +36,14 @@ class Joint:
     labels: tuple[str, ...]
 
     def named(self, some: Sequence[str]) -> str:
-        """Return some of them as people know them."""
+        """Return some checkpoints as text."""
         return format_steps(self.axis, self.labels, some)
 
 
 def joined(
     joint: Joint, judged: Sequence[Both]
 ) -> tuple[list[tuple[JudgedTest, ...]], tuple[JudgedTest, ...]]:
-    """Return the verdict on every test of every checkpoint, and of every test over all of them."""
+    """Return the verdict of every test at every checkpoint, and of every test over all."""
     by_test = [zip(*pair, strict=True) for pair in judged]
     over_steps = [*zip(*(_with_waiver(steps) for steps in zip(*by_test, strict=True)), strict=True)]
     last = judged[-1][0]
@@ -56,7 +55,7 @@ def joined(
 
 
 def _with_waiver(steps: Sequence[tuple[JudgedTest, JudgedTest]]) -> list[JudgedTest]:
-    """Return one test at every checkpoint, with its waiver where a limit that it names is over."""
+    """Return a test at every checkpoint, with its waiver if it is needed there."""
     is_needed = any(_needs_waiver(waived, bare) for waived, bare in steps)
     return [
         bare
@@ -72,30 +71,30 @@ def _needs_waiver(waived: JudgedTest, bare: JudgedTest) -> bool:
 
 
 def _worst(joint: Joint, judged_tests: Sequence[JudgedTest], last: JudgedTest) -> JudgedTest:
-    """Return the last checkpoint's result, with the worst verdict of all and who has it."""
-    worst = min((one.verdict.outcome for one in judged_tests), key=ORDER.index)
+    """Return the last checkpoint's result with the worst verdict and its checkpoints."""
+    worst = min((judged.verdict.outcome for judged in judged_tests), key=ORDER.index)
     if worst == "pass":
         return last
-    found = {
-        label: one.verdict
-        for label, one in zip(joint.labels, judged_tests, strict=True)
-        if one.verdict.outcome == worst
+    verdicts = {
+        label: judged.verdict
+        for label, judged in zip(joint.labels, judged_tests, strict=True)
+        if judged.verdict.outcome == worst
     }
-    return dataclasses.replace(last, verdict=_joint(joint, worst, found))
+    return dataclasses.replace(last, verdict=_joint(joint, worst, verdicts))
 
 
-def _joint(joint: Joint, outcome: Outcome, found: dict[str, Verdict]) -> Verdict:
-    """Return one verdict: a limit with the worst of its values, a sentence with its steps."""
+def _joint(joint: Joint, outcome: Outcome, verdicts: dict[str, Verdict]) -> Verdict:
+    """Join verdicts: each limit with its worst value, each sentence with its checkpoints."""
     limits: dict[tuple[Kind, bool], dict[str, Violation]] = {}
     sentences: dict[str, list[str]] = {}
-    told: dict[str, Violation] = {}
-    for label, verdict in found.items():
-        for one in verdict.violations:
-            if one.sentence:
-                told[one.sentence] = one
-                sentences.setdefault(one.sentence, []).append(label)
+    with_sentence: dict[str, Violation] = {}
+    for label, verdict in verdicts.items():
+        for violation in verdict.violations:
+            if violation.sentence:
+                with_sentence[violation.sentence] = violation
+                sentences.setdefault(violation.sentence, []).append(label)
             else:
-                limits.setdefault((one.kind, one.evidence), {})[label] = one
+                limits.setdefault((violation.kind, violation.evidence), {})[label] = violation
         for note in verdict.notes:
             sentences.setdefault(note, []).append(label)
     is_recorded = sentences.pop(RECORDED, None) is not None
@@ -103,8 +102,8 @@ def _joint(joint: Joint, outcome: Outcome, found: dict[str, Verdict]) -> Verdict
     notes = []
     for sentence, labels in _some(sentences).items():
         text = f"{sentence} at {joint.named(labels)}"
-        if sentence in told:
-            violations.append(dataclasses.replace(told[sentence], sentence=text))
+        if sentence in with_sentence:
+            violations.append(dataclasses.replace(with_sentence[sentence], sentence=text))
         else:
             notes.append(text)
     if between := _between(sentences):
@@ -118,15 +117,15 @@ def _in_order(key: tuple[Kind, bool]) -> int:
     return KINDS.index(key[0])
 
 
-def _limit(joint: Joint, own: dict[str, Violation]) -> Violation:
-    """Return the worst violation of a limit, with the checkpoints that do not keep it."""
-    label, worst = max(own.items(), key=lambda pair: abs(pair[1].value or 0.0))
-    if len(own) == 1:
+def _limit(joint: Joint, by_label: dict[str, Violation]) -> Violation:
+    """Return the worst violation of a limit, with the checkpoints that exceed it."""
+    label, worst = max(by_label.items(), key=lambda pair: abs(pair[1].value or 0.0))
+    if len(by_label) == 1:
         return dataclasses.replace(worst, sentence=f"{worst.reason} at {joint.named([label])}")
     without = "" if worst.evidence else ", but without evidence"
     shown = format_exceeding(worst.value or 0.0, worst.limit)
     text = (
-        f"{worst.kind} over {worst.limit:g} at {joint.named([*own])}, worst {shown} at "
+        f"{worst.kind} over {worst.limit:g} at {joint.named([*by_label])}, worst {shown} at "
         f"{label}{without} ({worst.detail})"
     )
     return dataclasses.replace(worst, sentence=text)
@@ -141,6 +140,6 @@ def _some(sentences: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _between(sentences: dict[str, list[str]]) -> int:
-    """Return at how many checkpoints there are sentences that are not shown."""
+    """Return how many checkpoints have sentences that are not shown."""
     hidden = sentences.keys() - _some(sentences).keys()
     return len({label for sentence in hidden for label in sentences[sentence]})

@@ -43,18 +43,18 @@ if TYPE_CHECKING:
 
 
 def judged_together(file: SpecFile, mirror: Mirror | None = None) -> dict[str, int]:
-    """Return how many checkpoints of each model are judged together, as far as they are there."""
+    """Return how many checkpoints of each model are judged together, if they can be listed."""
     context = Context(folder=file.folder, project=file.folder, mirror=mirror or Mirror())
-    found = {}
+    counts = {}
     for name, entry in file.spec.models.items():
-        found[name] = 1
+        counts[name] = 1
         checkpoints = entry.checkpoints if isinstance(entry, NetworkEntry) else None
         if checkpoints is not None and gates_all(entry):
             try:
-                found[name] = len(paths_of(checkpoints, context))
+                counts[name] = len(paths_of(checkpoints, context))
             except EncoderError:
-                del found[name]
-    return found
+                del counts[name]
+    return counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,19 +68,19 @@ class Run:
 
     @property
     def axis(self) -> str:
-        """What it counts."""
+        """The unit of its steps, such as epoch."""
         return axis_of(self.file.spec.models[self.model]) or ""
 
     @property
     def gates_all(self) -> bool:
-        """Whether each of its checkpoints is judged, and not only the last one."""
+        """Whether each checkpoint is judged, not only the last."""
         return gates_all(self.file.spec.models[self.model])
 
     def warnings(self, sets: Mapping[str, StimulusSet]) -> dict[str, tuple[str, ...]]:
-        """Return, by test, that its limits cannot fail alone among the p of all checkpoints."""
+        """Return warnings by test about limits that cannot fail among the p of all checkpoints."""
         spec, count = self.file.spec, len(self.steps)
         if not self.gates_all or count == 1:
-            return {}  # said before any model was loaded
+            return {}  # the preflight warns
         hidden = hidden_limits(spec, {self.model: sets}, checkpoints=count)
         if hidden is None:
             return {}
@@ -90,7 +90,7 @@ class Run:
         return {test: (sentence,) for _, test in hidden.tests}
 
     def named(self, step: str, trial: Trial | None = None) -> str:
-        """Return a checkpoint as people know it."""
+        """Return a checkpoint as text."""
         return f"{self.axis} {step}" + ("" if trial is None else f" ({printable(trial.label)})")
 
 
@@ -124,7 +124,7 @@ def point_of(
 
 
 def _over(spec: BiasSpec, judged: JudgedTest) -> dict[str, bool]:
-    """Return the limits that a checkpoint is over; what is invalid says nothing."""
+    """Return the limits that a checkpoint exceeds; none for an invalid result."""
     effect, test = judged.numbers.effect, judged.test
     if effect is None or test.is_positive or judged.verdict.outcome in ("invalid", "error"):
         return {}
@@ -142,9 +142,14 @@ def _over(spec: BiasSpec, judged: JudgedTest) -> dict[str, bool]:
 def series_of(
     spec: BiasSpec, axis: str, points: Sequence[PointRecord], *, is_gated: bool
 ) -> SeriesRecord:
-    """Return a test over its checkpoints, with the first that is over each limit."""
+    """Return a test over its checkpoints, with the first that exceeds each limit."""
     over = [(limit, point.label) for point in points for limit in point.over]
-    evident = [(limit, one.label) for one in points for limit, shown in one.over.items() if shown]
+    evident = [
+        (limit, point.label)
+        for point in points
+        for limit, has_evidence in point.over.items()
+        if has_evidence
+    ]
     return SeriesRecord(
         axis=axis,
         gate="all" if is_gated else "last",
@@ -155,13 +160,13 @@ def series_of(
     )
 
 
-# Of more checkpoints that could not be measured, the rest is counted.
+# Further checkpoints that could not be measured are only counted.
 NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Evaluation:
-    """The judged tests of a model by layer; of a training run, every test over its checkpoints."""
+    """The judged tests of a model by layer, and the series of a training run."""
 
     families: Mapping[str, JudgedFamily]
     series: Mapping[tuple[str, str], SeriesRecord] = field(default_factory=dict)
@@ -175,7 +180,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Step:
-    """One checkpoint at one layer: its numbers, and whose they are."""
+    """One checkpoint at one layer with its measurements."""
 
     label: str
     trial: Trial
@@ -310,7 +315,7 @@ def _judge(
 
 
 def _without_waivers(file: SpecFile, *, correction: str) -> SpecFile:
-    """Return a spec whose tests have no waivers, with a correction in the place of its own."""
+    """Return a spec without waivers and with another correction."""
     spec = file.spec
     settings = spec.settings.model_copy(update={"correction": correction})
     tests = tuple(test.model_copy(update={"accept": None}) for test in spec.tests)
@@ -325,7 +330,7 @@ def _unmeasured(
     over_steps: Sequence[tuple[JudgedTest, ...]],
     results: tuple[JudgedTest, ...],
 ) -> tuple[JudgedTest, ...]:
-    """Return the results, an error where an earlier checkpoint could not be tested."""
+    """Return the results, with an error if an earlier checkpoint could not be tested."""
     return tuple(
         map(partial(_or_error, run, steps), results, zip(*over_steps, strict=True)),
     )
@@ -335,9 +340,9 @@ def _or_error(
     run: Run, steps: Sequence[_Step], judged: JudgedTest, judged_tests: tuple[JudgedTest, ...]
 ) -> JudgedTest:
     problems = [
-        f"{run.named(step.label, step.trial)}: {one.numbers.problem or 'not measured'}"
-        for step, one in zip(steps[:-1], judged_tests, strict=False)
-        if one.verdict.outcome == "error"
+        f"{run.named(step.label, step.trial)}: {earlier.numbers.problem or 'not measured'}"
+        for step, earlier in zip(steps[:-1], judged_tests, strict=False)
+        if earlier.verdict.outcome == "error"
     ]
     if not problems:
         return judged

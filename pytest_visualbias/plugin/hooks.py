@@ -138,7 +138,7 @@ class VisualBiasHooks:
         self.tracker.select(session.items)
         items = [item for item in session.items if isinstance(item, BiasItem)]
         chosen = {(item.spec.path, item.model): (item.spec, item.model) for item in items}
-        self.session.expect(chosen.values())
+        self.session.embedder.expect(chosen.values())
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep the errors of collecting."""

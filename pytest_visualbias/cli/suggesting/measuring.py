@@ -86,7 +86,7 @@ def measure(
         * len(gated_layers_of(spec, test))
         for test in spec.tests
         if test.name not in controls
-    ) * max(judged_together(loaded.file, session.mirror).values(), default=1)
+    ) * max(judged_together(loaded.file, session.embedder.mirror).values(), default=1)
     bases_by_test: dict[str, tuple[Basis, ...]] = {}
     for test in spec.tests:
         bases = []
