@@ -18,7 +18,7 @@ READY := $(VENV)/.ready
 UNPACKED := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all coverage fuzz soak lint architecture format build docs pictures clean
+.PHONY: help venv demo test golden test-all coverage fuzz soak lint architecture format build docs pictures clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,9 @@ else
 test: $(READY)
 	$(PY) -m pytest $(TESTARGS)
 endif
+
+golden: $(READY)  ## record the texts in tests/golden again; then read what changed
+	GOLDEN=write $(PY) -m pytest -q tests/golden
 
 test-all: $(READY)  ## all tests that need no network
 	$(PY) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not network"

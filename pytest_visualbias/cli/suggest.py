@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
-from pytest_visualbias.cli.suggesting.combining import suggestions
-from pytest_visualbias.cli.suggesting.measuring import chosen_model, measure
-from pytest_visualbias.cli.suggesting.showing import table_lines, yaml_lines
+from pytest_visualbias.cli.limit_measurements import chosen_model, measure
+from pytest_visualbias.cli.limit_proposals import suggestions
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.evaluation.settings import RunSettings
+from pytest_visualbias.results import format_effect
 from pytest_visualbias.spec.urls import to_path
+from pytest_visualbias.statistics.power import images_for_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_visualbias.cli.suggesting.combining import Suggestion
-    from pytest_visualbias.cli.suggesting.measuring import SuggestionBasis
+    from pytest_visualbias.cli.limit_measurements import Basis, SuggestionBasis
+    from pytest_visualbias.cli.limit_proposals import Suggestion
     from pytest_visualbias.evaluation.model_embedder import LoadedSpec
 
 OK, FAULTY, USAGE, REMOVED = 0, 1, 2, 4
+HEAD = ("test", "effect", "interval", "untrained", "detectable", "proposed")
+NOTHING = "-"
+PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 SEEDS = 3
 MOST_SEEDS = 100
 BATCH_SIZE = 32
@@ -121,3 +129,59 @@ def _progress() -> Callable[[str, int, int], None]:
             print(f"{printable(model)}: {done} of {total} images embedded", file=sys.stderr)
 
     return tell
+
+
+def table_lines(suggestions: Sequence[Suggestion]) -> Iterator[str]:
+    """Yield the lines of a table with a row for each test and layer."""
+    rows = [HEAD, *(row for suggestion in suggestions for row in _rows(suggestion))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _rows(suggestion: Suggestion) -> Iterator[tuple[str, ...]]:
+    limits = ", ".join(f"{key} {limit.value:.2f}" for key, limit in suggestion.limits.items())
+    detectable = suggestion.detectable or (None,) * len(suggestion.bases)
+    for basis, least in zip(suggestion.bases, detectable, strict=True):
+        name = f"{suggestion.test}[{basis.layer}]" if len(suggestion.bases) > 1 else suggestion.test
+        smallest = NOTHING if least is None else f"{least:.2f}"
+        yield (printable(name), *_numbers(basis), smallest, limits or "none")
+
+
+def _numbers(basis: Basis) -> tuple[str, str, str]:
+    if basis.problem:
+        return NOTHING, NOTHING, NOTHING
+    interval = f"{format_effect(basis.low)} to {format_effect(basis.high)}"
+    if not basis.untrained:
+        return format_effect(basis.effect), interval, NOTHING
+    low, high = format_effect(min(basis.untrained)), format_effect(max(basis.untrained))
+    untrained = low if low == high else f"{low} to {high}"
+    return format_effect(basis.effect), interval, untrained
+
+
+def yaml_lines(suggestions: Sequence[Suggestion]) -> Iterator[str]:
+    """Yield the suggestions as YAML, each key with its reason as a comment."""
+    yield "tests:"
+    for suggestion in suggestions:
+        yield f"  - name: {_quoted(suggestion.test)}"
+        for text in (*suggestion.refusals, *suggestion.notes):
+            yield f"    # {printable(text)}"
+        if suggestion.limits:
+            yield "    limits:"
+        for key, limit in suggestion.limits.items():
+            yield f"      {key}: {limit.value:.2f}    # {printable(limit.reason)}"
+            if key == "max_effect" and len(suggestion.bases[0].sides) > 1:
+                # The level without correction.
+                needed = images_for_limit(
+                    limit.value, suggestion.bases[0].level * suggestion.bases[0].count
+                )
+                yield f"      # about {needed} images a set show an absent effect to be within it"
+        if suggestion.evidence is not None:
+            yield f"    evidence: {suggestion.evidence}    # this kind has no p"
+
+
+def _quoted(name: str) -> str:
+    """Return a name as YAML."""
+    is_plain = PLAIN.fullmatch(name) and yaml.safe_load(name) == name
+    return name if is_plain else json.dumps(name, ensure_ascii=not name.isprintable())

@@ -28,7 +28,7 @@ from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.spec.urls import Url, is_url
 from pytest_visualbias.stimuli.concept_checks import SetFinding, set_findings
-from pytest_visualbias.stimuli.fetching.ledger import read_ledger
+from pytest_visualbias.stimuli.download_record import read_ledger
 from pytest_visualbias.stimuli.manifest import read_manifest
 from pytest_visualbias.stimuli.remote.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import (
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasSpec, ConceptFiles
     from pytest_visualbias.spec.suites import StimulusRoot
     from pytest_visualbias.spec.test_kinds import BiasTest
-    from pytest_visualbias.stimuli.fetching.ledger import Ledger
+    from pytest_visualbias.stimuli.download_record import Ledger
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
 # These never say what their classes are called.

@@ -84,6 +84,11 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
             assert not part or part in anchors, (name, file, part)
 
 
+def first_spec(*flags: str) -> None:
+    Path("model.pt").write_bytes(b"\x80\x02")
+    assert main(["init", "--source", "timm", "--name", "resnet18", *flags]) == 0
+
+
 def schema(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     assert main(["schema"]) == 0
     found: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
@@ -95,7 +100,7 @@ def test_the_schema_is_one_and_takes_every_spec_that_ships_is_written_or_is_show
 ) -> None:
     """As check-jsonschema does it, on the text of a file and nothing else."""
     monkeypatch.chdir(tmp_path)
-    main(["init"])
+    first_spec()
     capsys.readouterr()
     rules = schema(capsys)
     jsonschema.Draft202012Validator.check_schema(rules)
@@ -124,8 +129,7 @@ def test_the_schema_refuses_what_check_refuses(
     after: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model.pt").write_bytes(b"x")
-    main(["init"])
+    first_spec()
     path = tmp_path / "bias_specs" / "first.bias.yaml"
     text = path.read_text(encoding="utf-8").replace(before, after, 1)
     path.write_text(text, encoding="utf-8")
@@ -138,7 +142,7 @@ def test_the_schema_that_init_writes_is_that_of_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    main(["init", "--schema"])
+    first_spec("--schema")
     capsys.readouterr()
     written = yaml.safe_load((tmp_path / "bias_specs" / "bias.schema.json").read_text())
     assert written == schema(capsys) == BiasSpec.model_json_schema()

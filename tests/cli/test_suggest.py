@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -224,6 +226,30 @@ def test_a_control_that_failed_leaves_its_tests_without_limits(
         "# the positive control 'control' did not show its effect, so it says nothing yet" in said
     )
     assert "# no min_effect: 'before' does not show this control" in said
+
+
+@pytest.mark.parametrize(("least", "is_weaker"), [("0.1", False), ("1.9", True)])
+def test_a_control_is_not_weakened_without_a_word(
+    folder: Path, capsys: Output, least: str, *, is_weaker: bool
+) -> None:
+    store("before")
+    store("after", moved=0.1)
+    write(TESTS.replace("min_effect: 0.1", f"min_effect: {least}"))
+    main(["suggest", SPEC])
+    assert ("becomes weaker" in capsys.readouterr().out) is is_weaker
+
+
+def test_a_wished_limit_has_the_images_it_needs(folder: Path, capsys: Output) -> None:
+    """34 / L^2 images for 80 % (two one-sided tests at 0.05 of an absent effect)."""
+    store("before")
+    store("after", moved=0.1)
+    write()
+    assert main(["suggest", SPEC]) == 0
+    z = NormalDist().inv_cdf
+    needed = math.ceil(4 * (z(0.95) + z(0.9)) ** 2 / 0.5**2)
+    assert f"about {needed} images a set show an absent effect to be within the present 0.5" in (
+        capsys.readouterr().out
+    )
 
 
 SUITE = """\

@@ -26,8 +26,8 @@ from pytest_visualbias.reports.files import FORMATS, RenderOptions, write
 from pytest_visualbias.reports.tables import Screen
 from pytest_visualbias.reports.terminal import render
 from pytest_visualbias.results import Report
-from pytest_visualbias.stimuli.fetching.ledger import JOURNAL, LEDGER, WORK, read_ledger
-from pytest_visualbias.stimuli.fetching.manifest import load_manifest
+from pytest_visualbias.stimuli.download_record import LEDGER, read_ledger
+from pytest_visualbias.stimuli.manifest import load_manifest
 from tests.fuzz.effort import SENTENCE, answered, bounded, cases, in_time
 from tests.fuzz.mutations import WORDS, anything, edits, spoilt, spoilt_text, torn
 from tests.fuzz.reports import reports
@@ -174,12 +174,6 @@ LEDGERS: dict[str, Any] = {
 @cases(60)
 @given(data=st.data())
 def test_a_spoilt_ledger_is_read_or_told(tmp_path: Path, data: st.DataObject) -> None:
-    """So is the journal beside it: of what was being written, only whole lines count."""
-    (tmp_path / WORK).mkdir(exist_ok=True)
-    line = {"path": "m/2.png", "record": LEDGERS["files"]["m/0.png"]}
-    (tmp_path / WORK / JOURNAL).write_bytes(
-        drawn(data, line) + data.draw(st.sampled_from((b"\n", b"")))
-    )
     content = drawn(data, LEDGERS)
     answered(lambda path: read_ledger(path.parent), tmp_path / LEDGER, content, FetchError)
 

@@ -20,9 +20,8 @@ SETS = "{x: x, y: y, a: a, b: b}"
 STORED = MODELS + "  untrained: {source: embeddings, path: ../untrained.safetensors}\n"
 # The modules that ask whether a model is untrained.
 USERS = (
-    "cli.explaining.judgement",
-    "cli.explaining.subject",
-    "cli.suggesting.measuring",
+    "cli.explain",
+    "cli.limit_measurements",
     "evaluation.build_result",
     "evaluation.controls",
     "evaluation.family",

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_visualbias.cli.main import main
 from tests.plugin.conftest import NETWORKS, sentences
-from tests.stimuli.fetching.conftest import Server, serving
+from tests.stimuli.web import Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,7 +160,7 @@ def test_a_record_that_cannot_be_read_is_an_error(published: Project) -> None:
     (folder(published) / "FETCHED.json").write_text("{")
     result = published.gate()
     result.assert_outcomes(errors=2)
-    assert "FETCHED.json: is no record of fetched files (" in sentences(result)
+    assert "data/drawn/FETCHED.json: " in sentences(result)
 
 
 def test_stimuli_that_the_spec_names_are_taken_as_they_are(

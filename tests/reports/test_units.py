@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_visualbias.cli.explaining.result import result_paragraphs
 from pytest_visualbias.reports.bias_counts import bias_counts, label_summaries, rank_correlations
 from pytest_visualbias.reports.formatting import describe_rates, judged_limit, unit_of
 from pytest_visualbias.reports.image_examples import image_influences, is_exact
@@ -129,13 +128,6 @@ def test_a_failure_says_both_rates_and_the_gap(make: Make, rate: str, said: str)
     assert f"  {said}; gap +0.2200 (95% interval +0.12 to +0.32)" in text
     assert "smallest detectable gap: 0.21" in text
     assert "d = " not in text
-
-
-def test_where_both_rates_are_alike_no_direction_is_said(make: Make) -> None:
-    text = "\n".join(result_paragraphs(a_gap(make, 0.0)))
-    assert "There is no effect: it is +0.00 (false positive rate of class 3: " in text
-    assert "larger for" not in text
-    assert "larger for" in "\n".join(result_paragraphs(a_gap(make, 0.22)))
 
 
 def test_a_pass_of_too_few_images_is_told_by_the_limit_on_the_gap(make: Make) -> None:

@@ -1,1 +1,0 @@
-"""Explain tests and results in sentences."""

@@ -1,1 +1,0 @@
-"""Inspect a repository and write a first spec for it."""

@@ -1,1 +1,0 @@
-"""Derive limits from the measurements of a model."""

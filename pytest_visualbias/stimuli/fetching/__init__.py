@@ -1,1 +1,0 @@
-"""Bringing the published stimuli of a suite: verified, resumable, with a record of what came."""
