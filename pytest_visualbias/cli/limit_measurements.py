@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.evaluation.preflight import Preflight
-from pytest_visualbias.evaluation.training_run import judged_together
+from pytest_visualbias.evaluation.preflight import Preflight, judged_together
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.results import format_effect
 from pytest_visualbias.spec.effective_settings import (

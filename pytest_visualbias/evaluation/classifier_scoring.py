@@ -8,7 +8,6 @@ import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError, EncoderError, printable
 from pytest_visualbias.evaluation.measurement import ScoredTest, TargetClass
-from pytest_visualbias.results import format_effect
 from pytest_visualbias.spec.effective_settings import LOGITS, OUTPUT
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.test_kinds import class_text
@@ -200,11 +199,6 @@ def blind_fact(prediction: Prediction, target_class: TargetClass | None) -> str:
     else:
         fact = f"all images or none are predicted as {what}"
     return fact
-
-
-def blind_reason(fact: str, gap: float) -> str:
-    """Return why a gap within its limit is no sign of equal treatment."""
-    return f"{fact}: that its gap is {format_effect(gap)} and no more says nothing; {TO_CHECK}"
 
 
 def prediction_of(

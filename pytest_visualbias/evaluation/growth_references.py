@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_visualbias.evaluation.baseline.entry import Unlike
-    from pytest_visualbias.evaluation.baseline.sources import Baseline
+    from pytest_visualbias.evaluation.baseline.records import Baseline
     from pytest_visualbias.evaluation.measurement import (
         AnyScores,
         Measurement,

@@ -10,11 +10,24 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.embeddings.embed_model import _used, stored_sets
 from pytest_visualbias.embeddings.table import ModelSets
-from pytest_visualbias.errors import FetchError, SpecError, StimulusError, StorageError
+from pytest_visualbias.errors import (
+    EncoderError,
+    FetchError,
+    SpecError,
+    StimulusError,
+    StorageError,
+)
 from pytest_visualbias.evaluation.detectable import hidden_limits, power_findings
 from pytest_visualbias.evaluation.judging import waiver_for
+from pytest_visualbias.models.encoder import Context
+from pytest_visualbias.models.identity import paths_of
 from pytest_visualbias.spec.consistency_rules import DEPARTURE
-from pytest_visualbias.spec.effective_settings import gated_layers_of, is_gated, model_points
+from pytest_visualbias.spec.effective_settings import (
+    gated_layers_of,
+    gates_all,
+    is_gated,
+    model_points,
+)
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.model_entries import (
     EmbeddingsModel,
@@ -350,3 +363,18 @@ def _concerns(path: tuple[str | int, ...], index: int, test: BiasTest) -> bool:
     if path[0] == "tests":
         return path[1] == index
     return path[1] in concepts_of(test).values()
+
+
+def judged_together(file: SpecFile, mirror: Mirror | None = None) -> dict[str, int]:
+    """Return how many checkpoints of each model are judged together, if they can be listed."""
+    context = Context(folder=file.folder, project=file.folder, mirror=mirror or Mirror())
+    counts = {}
+    for name, entry in file.spec.models.items():
+        counts[name] = 1
+        checkpoints = entry.checkpoints if isinstance(entry, NetworkEntry) else None
+        if checkpoints is not None and gates_all(entry):
+            try:
+                counts[name] = len(paths_of(checkpoints, context))
+            except EncoderError:
+                del counts[name]
+    return counts

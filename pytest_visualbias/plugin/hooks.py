@@ -14,7 +14,7 @@ from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import StorageError
 from pytest_visualbias.evaluation.baseline.file import SUFFIXES
-from pytest_visualbias.evaluation.baseline.recording import ExpectedEntries, update_baseline
+from pytest_visualbias.evaluation.baseline.records import ExpectedEntries, update_baseline
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.plugin.gate_items import GateItemTracker, RunOutcome, uncollected_specs
 from pytest_visualbias.plugin.items import FAULT, STRICT, BiasFile, BiasItem
@@ -35,7 +35,7 @@ from pytest_visualbias.stimuli.digest_cache import DigestCache
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from pytest_visualbias.evaluation.baseline.recording import BaselineUpdate
+    from pytest_visualbias.evaluation.baseline.records import BaselineUpdate
     from pytest_visualbias.results import Report
 
 DEFAULT_FOLDER = "bias_specs"
