@@ -297,11 +297,11 @@ def embed_stimuli(
     context: Context,
     resources: Resources,
     *,
-    others: Callable[[str], Iterable[EmbeddingRequest]] = lambda _network: (),
+    others: Mapping[str, Sequence[EmbeddingRequest]] | None = None,
     identities: Sequence[Identity] | None = None,
     among: Sequence[Identity] = (),
 ) -> ModelVectors:
-    """Embed all stimuli of a spec with one model, at all layers."""
+    """Embed all stimuli of a spec, and of other specs by network, with one model at all layers."""
     entry = file.spec.models[model]
     points = model_points(file.spec, entry.layers)
     if isinstance(entry, EmbeddingsModel):
@@ -314,7 +314,7 @@ def embed_stimuli(
     description: Mapping[str, Any] = {}
     chosen = _meant(entry, context) if identities is None else identities
     for identity in chosen:
-        want = merge_requests(request, others(network_of(identity)))
+        want = merge_requests(request, (others or {}).get(network_of(identity), ()))
         job = EmbeddingJob(entry=entry, identity=identity, context=context, own=request, want=want)
         name = _named(model, entry, identity, among or chosen)
         try:

@@ -133,11 +133,13 @@ class EvaluationRun:
             layer=layer,
             references=self._references(spec),
         )
+        family = evaluation.families[layer]
+        judged = next(result for result in family.results if result.test.name == test)
         early = spec.preflight.warnings.get((model, test), ())
         record = result_record(
             context,
-            evaluation.judged(layer, test),
-            evaluation.families[layer].size,
+            judged,
+            family.size,
             nodeid=nodeid,
             warnings=(*early, *evaluation.warnings.get(test, ())),
             project=project,
