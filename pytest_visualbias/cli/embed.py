@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.evaluation.model_embedder import LoadedSpec
 
-
 EVERY_S: Final = 5.0
 
 
@@ -143,7 +142,7 @@ def _embed_model(
     except VisualBiasError as error:
         return Outcome(faults=(str(error),), failed=True)
     tables = [table for trial in measured.trials for table in trial.tables.values()]
-    faults = [reason for table in tables for reason in table.told]
+    faults = [reason for table in tables for reason in table.messages]
     return Outcome(
         images=len({identity for table in tables for identity in table.vectors}),
         networks=len(measured.trials),

@@ -36,7 +36,6 @@ GITLAB = ".gitlab-ci.yml"
 REPORT = "visualbias-report"
 REPORT_FORMATS = ("json", "md", "html")
 PLAIN_PATTERN = re.compile(r"[\w./-]+", re.ASCII)
-
 NAMED_SOURCES = ("timm", "torchvision", "open_clip")
 PROGRAMS = ("torchscript", "export", "onnx")
 SOURCES = (*NAMED_SOURCES, "factory", "transformers", *PROGRAMS)
@@ -45,7 +44,6 @@ WITH_SIZE = ("factory", *PROGRAMS)
 PRETRAINED = "pretrained"
 WITH_PRETRAINED = ("timm", "torchvision")
 LARGEST_LIST = 20
-
 INI = """\
 # Written by 'visualbias init': this folder is the root of pytest.
 [pytest]

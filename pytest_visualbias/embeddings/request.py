@@ -1,4 +1,4 @@
-"""What to embed with which network."""
+"""Describe what to embed with which network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingJob:
-    """One network to embed with."""
+    """A network, and what to embed with it."""
 
     entry: ModelEntry
     identity: Identity
@@ -31,7 +31,7 @@ class EmbeddingJob:
     want: EmbeddingRequest
 
     def open(self) -> Encoder:
-        """Load it."""
+        """Load the network."""
         try:
             encoder = find_source(self.entry.source).open(self.entry, self.identity, self.context)
         except VisualBiasError:
@@ -52,7 +52,7 @@ class EmbeddingJob:
         return encoder
 
     def keys(self, fingerprint: str) -> dict[str, tuple[str, str]]:
-        """Return the keys of every layer: of vectors, and of those that stand for large maps."""
+        """Return the cache keys of every layer: of vectors, and of projected feature maps."""
         return {point.name: self._keys(fingerprint, point) for point in self.want.points}
 
     def _keys(self, fingerprint: str, point: LayerPoint) -> tuple[str, str]:
@@ -68,7 +68,7 @@ class EmbeddingJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingRequest:
-    """What a spec wants of one network."""
+    """The stimuli and layers that a spec needs from one network."""
 
     stimuli: tuple[Stimulus, ...]
     points: tuple[LayerPoint, ...]
@@ -76,7 +76,7 @@ class EmbeddingRequest:
 
 
 def distinct_requests(sets: Iterable[StimulusSet], *, words: bool = False) -> tuple[Stimulus, ...]:
-    """Return the distinct images (or texts) of all sets, by identity, ordered by name."""
+    """Return the distinct images or texts of all sets, ordered by name."""
     return _by_name(
         stimulus
         for stimuli in sets
@@ -88,7 +88,7 @@ def distinct_requests(sets: Iterable[StimulusSet], *, words: bool = False) -> tu
 def merge_requests(
     embedding_request: EmbeddingRequest, others: Iterable[EmbeddingRequest]
 ) -> EmbeddingRequest:
-    """Return one want for all specs of a run that mean the same network."""
+    """Return one request for all specs that use the same network."""
     others = tuple(others)
     points = {(point.module, point.pooling): point for point in embedding_request.points}
     for point in (point for want in others for point in want.points):

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.embeddings.embed_model import (
-    build,
-    different,
+    distinct_networks,
     embed_stimuli,
     identify,
-    lacking,
-    network_of,
+    network_key,
+    probe_networks,
     request_for,
+    uncached_networks,
 )
 from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
 from pytest_visualbias.evaluation.measurement import EmbeddedModel
@@ -161,14 +161,18 @@ class ModelEmbedder:
                 identities = self.series(spec, model) or identify(entry, context)
                 places = frozenset((point.module, point.pooling) for point in request.points)
                 precision = getattr(entry, "precision", None)
-                networks = (*map(network_of, identities), precision, places)
+                networks = (*map(network_key, identities), precision, places)
                 if networks in built and all(identity.is_whole for identity in identities):
                     continue
-                unknown = lacking(entry, identities, context, request, self.resources.cache)
+                unknown = uncached_networks(
+                    entry, identities, context, request, self.resources.cache
+                )
                 built.add(networks)
                 if not unknown or (key == first and not unknown[1:]):
                     continue
-                _, reasons = build(entry, different(entry, unknown), context, request)
+                _, reasons = probe_networks(
+                    entry, distinct_networks(entry, unknown), context, request
+                )
                 if len(reasons) == len(request.points):
                     raise EncoderError(next(iter(reasons.values())))
             except VisualBiasError as error:
@@ -186,7 +190,9 @@ class ModelEmbedder:
             request = request_for(spec.file, model, spec.preflight.models[model])
             with contextlib.suppress(VisualBiasError):  # reported by the tests that need it
                 for identity in identify(entry, self.context(spec)):
-                    self._requests.setdefault(network_of(identity), []).append((spec.path, request))
+                    self._requests.setdefault(network_key(identity), []).append(
+                        (spec.path, request)
+                    )
         requests = self._requests.get(network, ())
         return [request for path, request in requests if path != besides.path]
 

@@ -17,7 +17,7 @@ from pytest_visualbias.models.source_code import (
     code_files,
     digest_of_code,
     module_path,
-    outside_root,
+    uninstalled_root,
 )
 from pytest_visualbias.spec.consistency import SOURCES_GROUP
 from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
@@ -76,7 +76,7 @@ class ForeignSource:
         package = self.point.dist
         facts = {"package": "" if package is None else f"{package.name} {package.version}"}
         # Code that is edited where it lies changes under one version.
-        root = outside_root(self.point.module.partition(".")[0])
+        root = uninstalled_root(self.point.module.partition(".")[0])
         start = None if root is None else module_path(self.point.module, root)
         if root is None or start is None:
             return facts

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_visualbias.embeddings.extraction import AHEAD, extract
+from pytest_visualbias.embeddings.extraction import BATCHES_AHEAD, extract
 from pytest_visualbias.errors import EncoderError, StimulusError
 from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.hashing import digest_of_file
@@ -136,7 +136,7 @@ def test_images_are_encoded_once_in_batches_of_at_most_the_size(
 def test_only_a_few_batches_are_held_at_once(stimuli: list[Stimulus]) -> None:
     encoder = FakeEncoder()
     run(encoder, stimuli, batch_size=2)
-    assert encoder.most_waiting <= (AHEAD + 1) * 2
+    assert encoder.most_waiting <= (BATCHES_AHEAD + 1) * 2
 
 
 def test_neither_the_order_nor_the_batch_matters(stimuli: list[Stimulus]) -> None:

@@ -10,11 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_visualbias.evaluation.baseline import recording
-from pytest_visualbias.evaluation.baseline.file import (
-    locked,
-    read_baseline,
-    write_baseline,
-)
+from pytest_visualbias.evaluation.baseline.file import locked, read_baseline, write_baseline
 from tests.plugin.conftest import (
     KIND_SETS,
     control_test,
