@@ -12,9 +12,9 @@ from pytest_visualbias.embeddings.cache_location import find_cache
 from pytest_visualbias.embeddings.embed_model import (
     distinct_networks,
     probe_networks,
-    request_for,
     with_location,
 )
+from pytest_visualbias.embeddings.request import request_for
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError, printable
 from pytest_visualbias.evaluation.baseline.file import named_baseline
 from pytest_visualbias.evaluation.baseline.sources import Baselines

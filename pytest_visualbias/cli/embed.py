@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
-from pytest_visualbias.embeddings.embed_model import request_for
 from pytest_visualbias.embeddings.engines.connecting import crew_when_needed
 from pytest_visualbias.embeddings.engines.course import Portions
 from pytest_visualbias.embeddings.engines.dispatch import Dispatch
 from pytest_visualbias.embeddings.engines.plan import Outcome, Wish, units_of
 from pytest_visualbias.embeddings.engines.ray import require_ray
-from pytest_visualbias.embeddings.request import EmbeddingJob
+from pytest_visualbias.embeddings.request import EmbeddingJob, request_for
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun

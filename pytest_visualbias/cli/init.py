@@ -17,6 +17,7 @@ from pytest_visualbias.cli.check import add_check
 from pytest_visualbias.cli.repository import scan_repository
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.spec.fields import quoted
+from pytest_visualbias.spec.model_entries import PROGRAMS
 from pytest_visualbias.spec.schema import BiasSpec
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ REPORT = "visualbias-report"
 REPORT_FORMATS = ("json", "md", "html")
 PLAIN_PATTERN = re.compile(r"[\w./-]+", re.ASCII)
 NAMED_SOURCES = ("timm", "torchvision", "open_clip")
-PROGRAMS = ("torchscript", "export", "onnx")
 SOURCES = (*NAMED_SOURCES, "factory", "transformers", *PROGRAMS)
 WITH_NAME = (*NAMED_SOURCES, "factory")
 WITH_SIZE = ("factory", *PROGRAMS)

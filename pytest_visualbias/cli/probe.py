@@ -19,6 +19,7 @@ from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_location import find_cache, shared_cache
 from pytest_visualbias.embeddings.embed_model import embed_stimuli
+from pytest_visualbias.embeddings.request import ModelRequest
 from pytest_visualbias.embeddings.table import ModelSets, Resources
 from pytest_visualbias.errors import ReportError, StimulusError, UsageError
 from pytest_visualbias.evaluation.baseline.file import write_whole
@@ -298,7 +299,9 @@ def _accuracies(
         batch_size=options.batch_size,
         progress=_tell,
     )
-    measured = embed_stimuli(file, model, sets, context, resources)
+    measured = embed_stimuli(
+        ModelRequest(file=file, model=model, sets=sets, context=context), resources
+    )
     for trial in measured.trials:
         for point in measured.points:
             result = probe(trial, point.name, sets, folds=options.folds, seed=options.seed)

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.extraction import (
     CacheWriter,
+    ExtractionRequest,
     check_network,
     extract,
     vector_lengths,
 )
 from pytest_visualbias.embeddings.request import (
+    CacheLookup,
     EmbeddingJob,
     EmbeddingRequest,
-    distinct_requests,
+    ModelRequest,
     merge_requests,
+    request_for,
 )
 from pytest_visualbias.embeddings.table import (
     EmbeddingTable,
@@ -33,7 +36,7 @@ from pytest_visualbias.errors import EncoderError, StimulusError, StorageError
 from pytest_visualbias.models.checkpoint_headers import describe_weights, find_flaws
 from pytest_visualbias.models.encoder import NamesClasses, ReadOut, StatesReadOut, find_source
 from pytest_visualbias.models.stored_vectors import open_vectors
-from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of, model_points
+from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of
 from pytest_visualbias.spec.hashing import digest_of_mapping
 from pytest_visualbias.spec.model_entries import (
     OWN_PRECISION,
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import LayerPoint
     from pytest_visualbias.stimuli.remote.mirror import Mirror
-    from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
+    from pytest_visualbias.stimuli.resolve import StimulusSet
 
 # Layers whose rows are scores of classes.
 CLASSES = (LOGITS, PROBABILITIES)
@@ -156,40 +159,6 @@ def encoder_notes(encoder: Encoder) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CacheLookup:
-    """The cached vectors of a request, and what is missing."""
-
-    vectors: Mapping[str, Mapping[str, np.ndarray]]
-    notes: Mapping[str, Any]
-    missing: tuple[Stimulus, ...]
-    points: tuple[LayerPoint, ...]
-
-    @classmethod
-    def of(
-        cls, cache: EmbeddingCache, keys: Mapping[str, tuple[str, str]], want: EmbeddingRequest
-    ) -> CacheLookup:
-        """Look up a request in the cache."""
-        vectors: dict[str, Mapping[str, np.ndarray]] = {}
-        notes: Mapping[str, Any] = {}
-        lacking: dict[str, set[str]] = {}
-        identities = {stimulus.identity for stimulus in want.stimuli}
-        for name, (key, together) in keys.items():
-            cached = cache.load(key, identities)
-            if not identities <= cached.vectors.keys():
-                cached = cache.load_together(together, identities) or cached
-            vectors[name] = cached.vectors
-            notes = cached.notes or notes
-            lacking[name] = identities - cached.vectors.keys()
-        anywhere = set().union(*lacking.values())
-        return cls(
-            vectors=vectors,
-            notes=notes,
-            missing=tuple(stimulus for stimulus in want.stimuli if stimulus.identity in anywhere),
-            points=tuple(point for point in want.points if lacking[point.name]),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _NetworkVectors:
     """The vectors of images from one network."""
 
@@ -242,13 +211,15 @@ def _compute(
     with contextlib.closing(CacheWriter(resources.cache, keys, identities, notes)) as keeper:
         failures = extract(
             encoder,
-            known.missing,
-            known.points,
-            batch_size=resources.batch_size,
-            decoders=job.context.threads or 1,
-            keep=keeper.add,
-            progress=lambda done, total: resources.progress(model, done, total),
-            lose=lambda point, reason: lost.update({point.name: reason}),
+            ExtractionRequest(
+                stimuli=known.missing,
+                layers=known.points,
+                batch_size=resources.batch_size,
+                decoders=job.context.threads or 1,
+                add=keeper.add,
+                progress=lambda done, total: resources.progress(model, done, total),
+                report_unreadable=lambda point, reason: lost.update({point.name: reason}),
+            ),
         )
         keeper.finish()
     if keeper.unwritten:
@@ -281,44 +252,27 @@ def network_key(identity: Identity) -> str:
     return digest_of_mapping(identity.facts)
 
 
-def request_for(file: SpecFile, model: str, sets: ModelSets) -> EmbeddingRequest:
-    """Return the stimuli and layers that a spec needs from a model."""
-    points = model_points(file.spec, file.spec.models[model].layers)
-    stimulus_sets = sets.sets.values()
-    return EmbeddingRequest(
-        stimuli=distinct_requests(stimulus_sets),
-        points=points,
-        words=distinct_requests(stimulus_sets, words=True),
-    )
-
-
 def embed_stimuli(
-    file: SpecFile,
-    model: str,
-    sets: ModelSets,
-    context: Context,
+    request: ModelRequest,
     resources: Resources,
-    *,
-    others: Callable[[str], Iterable[EmbeddingRequest]] = lambda _network: (),
-    identities: Sequence[Identity] | None = None,
-    among: Sequence[Identity] = (),
+    other_requests: Callable[[str], Iterable[EmbeddingRequest]] = lambda _network: (),
 ) -> ModelVectors:
     """Embed all stimuli of a spec with one model, at all layers."""
-    entry = file.spec.models[model]
-    points = model_points(file.spec, entry.layers)
+    entry, points, context = request.entry, request.points, request.context
     if isinstance(entry, EmbeddingsModel):
-        trial = _stored(file, model, entry, points, sets, context)
-        return ModelVectors(trials=(trial,), points=points, description={})
+        return ModelVectors(trials=(_stored(request, entry),), points=points, description={})
     if precision := getattr(entry, "precision", None):
         context = dataclasses.replace(context, precision=precision)
-    request = request_for(file, model, sets)
+    needed = request_for(request.file, request.model, request.sets)
     trials = []
     description: Mapping[str, Any] = {}
-    chosen = _last_identities(entry, context) if identities is None else identities
-    for identity in chosen:
-        want = merge_requests(request, others(network_key(identity)))
-        job = EmbeddingJob(entry=entry, identity=identity, context=context, own=request, want=want)
-        name = _network_name(model, entry, identity, among or chosen)
+    identities = request.identities
+    if identities is None:
+        identities = _last_identities(entry, context)
+    for identity in identities:
+        merged = merge_requests(needed, other_requests(network_key(identity)))
+        job = EmbeddingJob(entry=entry, identity=identity, context=context, own=needed, want=merged)
+        name = _network_name(request, identity, request.all_identities or identities)
         try:
             trial, description = embed_network(job, name, resources)
         except EncoderError as error:
@@ -348,26 +302,23 @@ def with_location(
 
 
 def _network_name(
-    model: str, entry: ModelEntry, identity: Identity, among: Sequence[Identity]
+    request: ModelRequest, identity: Identity, all_identities: Sequence[Identity]
 ) -> str:
     """Return the name of a network for progress output, with its number if there are several."""
-    if len(among) < 2:  # noqa: PLR2004 - the only one
-        return model
-    network = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
-    return f"{model}, {network} (network {[*among].index(identity) + 1} of {len(among)})"
+    if len(all_identities) < 2:  # noqa: PLR2004 - the only network
+        return request.model
+    step = f"{axis_of(request.entry)} {identity.step}" if identity.step else identity.label
+    number = [*all_identities].index(identity) + 1
+    return f"{request.model}, {step} (network {number} of {len(all_identities)})"
 
 
-def _stored(
-    file: SpecFile,
-    model: str,
-    entry: EmbeddingsModel,
-    points: Sequence[LayerPoint],
-    sets: ModelSets,
-    context: Context,
-) -> Trial:
+def _stored(request: ModelRequest, entry: EmbeddingsModel) -> Trial:
+    file, context = request.file, request.context
     tables = {}
-    for point in points:
-        stored, vectors = stored_sets(file, model, entry, layer=point.name, mirror=context.mirror)
+    for point in request.points:
+        stored, vectors = stored_sets(
+            file, request.model, entry, layer=point.name, mirror=context.mirror
+        )
         by_identity = {
             stimulus.identity: row
             for concept, rows in vectors.items()
@@ -375,7 +326,7 @@ def _stored(
         }
         tables[point.name] = EmbeddingTable(
             vectors=by_identity,
-            failures=_not_stored(sets, stored, by_identity, point),
+            failures=_not_stored(request.sets, stored, by_identity, point),
             preprocessing={},
         )
     path = _file_of(entry, context)

@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import LayerPoint
     from pytest_visualbias.stimuli.resolve import Stimulus
 
-    Lose = Callable[[LayerPoint, str], None]
+    ReportUnreadable = Callable[[LayerPoint, str], None]
 
 LARGEST: Final = 100_000
 BLOCK_BYTES: Final = 2**26
@@ -167,36 +168,43 @@ def _reason(error: OSError | StorageError) -> str:
 BATCHES_AHEAD = 2
 
 
-def extract(
-    encoder: Encoder,
-    stimuli: Sequence[Stimulus],
-    layers: Sequence[LayerPoint],
-    *,
-    batch_size: int,
-    decoders: int,
-    keep: Callable[[LayerPoint, Sequence[str], np.ndarray], None],
-    progress: Callable[[int, int], None],
-    lose: Lose | None = None,
-) -> dict[str, str]:
-    """Embed stimuli at all layers, with one forward pass per batch."""
+def _ignore_progress(_done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractionRequest:
+    """Images to embed at some layers, and the functions that take what comes of it."""
+
+    stimuli: Sequence[Stimulus]
+    layers: Sequence[LayerPoint]
+    batch_size: int
+    decoders: int
+    add: Callable[[LayerPoint, Sequence[str], np.ndarray], None]
+    progress: Callable[[int, int], None] = _ignore_progress
+    report_unreadable: ReportUnreadable | None = None
+
+
+def extract(encoder: Encoder, request: ExtractionRequest) -> dict[str, str]:
+    """Embed stimuli at all layers, with one forward pass per batch; return failures by identity."""
     failures: dict[str, str] = {}
-    left, done = list(layers), 0
-    for batch in _prepare_batches(encoder, stimuli, batch_size, decoders):
-        good = {}
+    readable, done = list(request.layers), 0
+    for batch in _prepare_batches(encoder, request):
+        inputs = {}
         for stimulus, result in batch:
             if isinstance(result, str):
                 failures[stimulus.identity] = result
             else:
-                good[stimulus.identity] = result
-        if good and left:
-            encoded = _encode_readable(encoder, good, left, lose)
-            left = [layer for layer in left if layer.name in encoded]
-            for layer in left:
-                keep(layer, [*good], encoded[layer.name])
-            if not left:
+                inputs[stimulus.identity] = result
+        if inputs and readable:
+            encoded = _encode_readable(encoder, inputs, readable, request.report_unreadable)
+            readable = [layer for layer in readable if layer.name in encoded]
+            for layer in readable:
+                request.add(layer, [*inputs], encoded[layer.name])
+            if not readable:
                 break
         done += len(batch)
-        progress(done, len(stimuli))
+        request.progress(done, len(request.stimuli))
     return failures
 
 
@@ -242,20 +250,20 @@ def _encode_readable(
     encoder: Encoder,
     inputs: Mapping[str, np.ndarray],
     layers: Sequence[LayerPoint],
-    lose: Lose | None,
+    report_unreadable: ReportUnreadable | None,
 ) -> dict[str, np.ndarray]:
     """Return the vectors of all readable layers, and report the others."""
     try:
         return _encode(encoder, inputs, layers)
     except EncoderError:
-        if lose is None:
+        if report_unreadable is None:
             raise
     vectors: dict[str, np.ndarray] = {}
     for layer in layers:
         try:
             vectors |= _encode(encoder, inputs, [layer])
         except EncoderError as error:
-            lose(layer, str(error))
+            report_unreadable(layer, str(error))
     return vectors
 
 
@@ -275,13 +283,14 @@ def _encode(
 
 
 def _prepare_batches(
-    encoder: Encoder, stimuli: Sequence[Stimulus], batch_size: int, decoders: int
+    encoder: Encoder, request: ExtractionRequest
 ) -> Iterator[list[tuple[Stimulus, np.ndarray | str]]]:
     """Yield batches of inputs, and prepare a few batches ahead."""
-    with ThreadPoolExecutor(decoders, thread_name_prefix="visualbias-decode") as pool:
+    stimuli, size = request.stimuli, request.batch_size
+    with ThreadPoolExecutor(request.decoders, thread_name_prefix="visualbias-decode") as pool:
         waiting: list[list[tuple[Stimulus, Future[np.ndarray | str]]]] = []
-        for start in range(0, len(stimuli), batch_size):
-            chunk = stimuli[start : start + batch_size]
+        for start in range(0, len(stimuli), size):
+            chunk = stimuli[start : start + size]
             waiting.append(
                 [(stimulus, pool.submit(_prepare, encoder, stimulus)) for stimulus in chunk]
             )

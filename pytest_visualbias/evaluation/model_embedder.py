@@ -13,9 +13,9 @@ from pytest_visualbias.embeddings.embed_model import (
     identify,
     network_key,
     probe_networks,
-    request_for,
     uncached_networks,
 )
+from pytest_visualbias.embeddings.request import ModelRequest, request_for
 from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
 from pytest_visualbias.evaluation.measurement import EmbeddedModel
 from pytest_visualbias.models.encoder import Context
@@ -104,15 +104,16 @@ class ModelEmbedder:
         """Embed with a model; of a training run, with one checkpoint, the last unless named."""
         sets = spec.preflight.models[model]
         chosen = [identity] if identity is not None else [*self.series(spec, model)[-1:]]
-        vectors = embed_stimuli(
-            spec.file,
-            model,
-            sets,
-            self.context(spec),
-            self.resources,
-            others=lambda network: self._requests_of(network, besides=spec),
+        request = ModelRequest(
+            file=spec.file,
+            model=model,
+            sets=sets,
+            context=self.context(spec),
             identities=chosen or None,
-            among=self.series(spec, model),
+            all_identities=self.series(spec, model),
+        )
+        vectors = embed_stimuli(
+            request, self.resources, lambda network: self._requests_of(network, besides=spec)
         )
         return EmbeddedModel(name=model, sets=sets, measured=vectors)
 

@@ -66,6 +66,17 @@ class FitResult:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightSelection:
+    """Which weights of a checkpoint to load, and which ones a network may lack or ignore."""
+
+    path: Path
+    head: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    container: str | None = None
+    prefix: str | None = None
+
+
 def load_network(
     network: Loadable,
     entry: NetworkEntry,
@@ -77,29 +88,24 @@ def load_network(
     """Load the checkpoint of an entry, if it has one."""
     if path is None:
         return {}, ""
-    fitted = fit_weights(
-        network,
-        read_checkpoint(path) if checkpoint is None else checkpoint,
+    selection = WeightSelection(
         path=path,
         head=head,
         ignore=entry.ignore,
         container=entry.container,
         prefix=entry.prefix,
     )
+    if checkpoint is None:
+        checkpoint = read_checkpoint(path)
+    fitted = fit_weights(network, checkpoint, selection)
     return dict(fitted.facts), fitted.no_head
 
 
 def fit_weights(
-    network: Loadable,
-    checkpoint: Mapping[str, Any],
-    *,
-    path: Path,
-    head: tuple[str, ...] = (),
-    ignore: tuple[str, ...] = (),
-    container: str | None = None,
-    prefix: str | None = None,
+    network: Loadable, checkpoint: Mapping[str, Any], selection: WeightSelection
 ) -> FitResult:
     """Load a complete checkpoint into a network with its own `load_state_dict`."""
+    path, container = selection.path, selection.container
     wanted = network.state_dict()
     containers = find_weights(checkpoint)
     if not containers:
@@ -110,10 +116,9 @@ def fit_weights(
             f"{_quote(list(containers))}",
             "correct 'container'",
         )
-    among = containers if container is None else {container: containers[container]}
-    loading = _Loading(network=network, wanted=wanted, head=head, ignore=ignore)
-    start = None if prefix is None else prefix.rstrip(".") + "." * (prefix != "")
-    chosen = _choose_place(loading, among, path, container=container, prefix=start)
+    candidates = containers if container is None else {container: containers[container]}
+    loading = _Loading(network=network, wanted=wanted, selection=selection)
+    chosen = _choose_place(loading, candidates)
     place = chosen.place
     misfits, no_head = loading.load(place)
     if misfits:
@@ -125,7 +130,7 @@ def fit_weights(
             missing=misfits.missing,
             classifier=misfits.classifier,
         )
-    inside = [*place.extra, *(place.named(loading.head) if no_head else ())]
+    inside = [*place.extra, *(place.named(selection.head) if no_head else ())]
     left_out = (*(place.prefix + name for name in inside), *place.outside)
     others = {key: len(names) for key, names in containers.items() if key != place.container}
     return FitResult(
@@ -133,7 +138,7 @@ def fit_weights(
         prefix=place.prefix,
         left_out=left_out,
         no_head=no_head,
-        facts=_facts(chosen, left_out, (*place.naming.head, *ignore, *HEADS), others),
+        facts=_facts(chosen, left_out, (*place.naming.head, *selection.ignore, *HEADS), others),
     )
 
 
@@ -143,8 +148,7 @@ class _Loading:
 
     network: Loadable
     wanted: Mapping[str, torch.Tensor]
-    head: tuple[str, ...]
-    ignore: tuple[str, ...]
+    selection: WeightSelection
 
     @property
     def needed(self) -> dict[str, torch.Tensor]:
@@ -152,7 +156,7 @@ class _Loading:
         return {
             name: value
             for name, value in self.wanted.items()
-            if not name.startswith(self.head) and not name.endswith(COUNTER)
+            if not name.startswith(self.selection.head) and not name.endswith(COUNTER)
         }
 
     def load(self, place: WeightsLocation) -> tuple[Mismatches, str]:
@@ -211,23 +215,27 @@ class _Loading:
 
     def _is_read(self, name: str, place: WeightsLocation) -> bool:
         known = (*place.naming.head, *HEADS)
-        return name in self.wanted or not (name.startswith(known) or is_ignored(name, self.ignore))
+        return name in self.wanted or not (
+            name.startswith(known) or is_ignored(name, self.selection.ignore)
+        )
 
     def _head_names(self) -> list[str]:
-        return [name for name in self.wanted if name.startswith(self.head)]
+        return [name for name in self.wanted if name.startswith(self.selection.head)]
 
     def _no_head(self, place: WeightsLocation) -> str:
         """Return why the classifier cannot be loaded from a place, or nothing."""
         names = self._head_names()
         if not names:
             return ""
-        if any(is_ignored(name, self.ignore) for name in names):
+        if any(is_ignored(name, self.selection.ignore) for name in names):
             return "'ignore' leaves the classifier out; remove it there"
         remedy = "give a checkpoint that has one, or test embeddings at 'pooled'"
         lacking = [name for name in names if name not in place.state and COUNTER not in name]
         if lacking:
             return f"the checkpoint has no classifier ({format_names(lacking)}); {remedy}"
-        heads = tuple(start for start in self.head if any(n.startswith(start) for n in names))
+        heads = tuple(
+            start for start in self.selection.head if any(n.startswith(start) for n in names)
+        )
         heads = place.naming.head if place.naming.origin else heads
         further = [name for name in place.extra if name.startswith(heads)]
         shapes = [name for name in names if place.state[name].shape != self.wanted[name].shape]
@@ -243,20 +251,17 @@ class _Loading:
         return ""
 
 
-def _choose_place(
-    loading: _Loading,
-    containers: Mapping[str, StateDict],
-    path: Path,
-    *,
-    container: str | None,
-    prefix: str | None,
-) -> ContainerChoice:
+def _choose_place(loading: _Loading, containers: Mapping[str, StateDict]) -> ContainerChoice:
     """Return the place to load: one that fits, or the best one for an error message."""
+    path, container = loading.selection.path, loading.selection.container
+    prefix = loading.selection.prefix
+    if prefix:
+        prefix = prefix.rstrip(".") + "."
     needed = loading.needed
-    names = naming_schemes(loading.wanted, loading.head)
+    names = naming_schemes(loading.wanted, loading.selection.head)
     places = find_places(containers, names, prefix=prefix)
     if not any(place.is_whole(needed) for place in places):
-        bare = remove_wrappers(containers, loading.wanted, loading.head)
+        bare = remove_wrappers(containers, loading.wanted, loading.selection.head)
         start = None if prefix is None else unwrap_name(prefix)
         inner = find_places(bare[0], (bare[1],), prefix=start) if bare is not None else []
         if _best_fit(inner, needed) > _best_fit(places, needed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import os
 import sys
@@ -13,7 +14,7 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from importlib.machinery import ModuleSpec
 
 # What lies there was installed, and changes with its version.
@@ -105,7 +106,7 @@ def code_files(start: Path, context: Folders) -> dict[Path, Path]:
         # Importing a.b runs the code of a, too.
         packages = (folder / "__init__.py" for folder in path.parents if folder != root)
         waiting += [at for at in packages if at.is_relative_to(root) and at.is_file()]
-        modules = {*_imports(path, root)}
+        modules = _imports(path, root)
         tops = {module.partition(".")[0] for module in modules}
         roots += sorted({at for top in tops if (at := uninstalled_root(top))} - {*roots})
         for module in modules:
@@ -136,7 +137,14 @@ def packages_of(files: Mapping[Path, Path], context: Folders) -> dict[str, str]:
     return {name: version_of(name) for name in sorted(names)}
 
 
-def _imports(path: Path, root: Path) -> Iterator[str]:
+def _imports(path: Path, root: Path) -> frozenset[str]:
+    """Return the modules that a file imports, parsed again only if the file changed."""
+    state = path.stat()
+    return _parse_imports(path, root, (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@functools.cache
+def _parse_imports(path: Path, root: Path, _state: tuple[int, ...]) -> frozenset[str]:
     try:
         tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
@@ -145,6 +153,7 @@ def _imports(path: Path, root: Path) -> Iterator[str]:
         ) from None
     except ValueError as error:  # Python 3.10's about null bytes
         raise EncoderError(f"{path} is not Python ({error})", "correct it") from None
+    modules: set[str] = set()
     parts = path.relative_to(root).with_suffix("").parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -158,4 +167,5 @@ def _imports(path: Path, root: Path) -> Iterator[str]:
         for name in names:
             pieces = name.split(".")
             # Importing a.b runs the code of a, too.
-            yield from (".".join(pieces[:end]) for end in range(1, len(pieces) + 1) if name)
+            modules |= {".".join(pieces[:end]) for end in range(1, len(pieces) + 1) if name}
+    return frozenset(modules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
 import subprocess
@@ -287,6 +288,19 @@ class TestCode:
             write(folder / "twice_there.py", "x = 2\n")
             known.add(self.code(context))
         assert len(known) == 3
+
+    def test_a_file_is_parsed_again_only_if_it_changed(
+        self, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = self.code(context)
+        parsed = []
+        parse = ast.parse
+        monkeypatch.setattr(ast, "parse", lambda text: parsed.append(text) or parse(text))
+        assert self.code(context) == before
+        assert not parsed
+        write(context.project / "src/pkg/nets.py", FILES["src/pkg/nets.py"] + "# edited\n")
+        assert self.code(context) != before
+        assert len(parsed) == 1
 
     def test_a_circle_of_imports_ends(self, context: Context) -> None:
         write(context.project / "one.py", "import two\n")

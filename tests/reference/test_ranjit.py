@@ -20,7 +20,7 @@ from scipy import stats
 from pytest_visualbias.errors import EncoderError, SpecError
 from pytest_visualbias.evaluation.verdict import CorrectedP, DecisionRule, Numbers, judge
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.load_weights import fit_weights
+from pytest_visualbias.models.load_weights import WeightSelection, fit_weights
 from pytest_visualbias.models.loaded_network import LoadedNetwork
 from pytest_visualbias.models.preprocessing import make_transform, transform_facts
 from pytest_visualbias.models.torch_encoder import TorchEncoder
@@ -47,7 +47,7 @@ def module(reference_data: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Mo
     monkeypatch.syspath_prepend(str(EXAMPLE))
     network: torch.nn.Module = importlib.import_module("cifar_resnet").resnet20()
     path = reference_data / "checkpoints" / "cifar10_resnet20.th"
-    fit_weights(network, read_checkpoint(path), path=path, ignore=("linear.",))
+    fit_weights(network, read_checkpoint(path), WeightSelection(path=path, ignore=("linear.",)))
     return network.train()
 
 

@@ -12,8 +12,7 @@ from pytest_visualbias.embeddings.request import merge_requests
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_visualbias.embeddings.embed_model import CacheLookup
-    from pytest_visualbias.embeddings.request import EmbeddingJob
+    from pytest_visualbias.embeddings.request import CacheLookup, EmbeddingJob
     from pytest_visualbias.stimuli.resolve import Stimulus
 
 

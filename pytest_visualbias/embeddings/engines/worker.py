@@ -13,7 +13,12 @@ import numpy as np
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.embed_model import digest_of_loaded, encoder_notes, with_location
-from pytest_visualbias.embeddings.extraction import CacheWriter, check_network, extract
+from pytest_visualbias.embeddings.extraction import (
+    CacheWriter,
+    ExtractionRequest,
+    check_network,
+    extract,
+)
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
 
@@ -120,12 +125,13 @@ class Worker:
         keeper = CacheWriter(memory, keys, {point.name: set() for point in points}, notes)
         failures = extract(
             encoder,
-            task.stimuli,
-            points,
-            batch_size=order.batch_size,
-            decoders=job.context.threads or 1,
-            keep=keeper.add,
-            progress=lambda _done, _total: None,
+            ExtractionRequest(
+                stimuli=task.stimuli,
+                layers=points,
+                batch_size=order.batch_size,
+                decoders=job.context.threads or 1,
+                add=keeper.add,
+            ),
         )
         keeper.finish()
         rows = {
