@@ -168,10 +168,6 @@ def _reason(error: OSError | StorageError) -> str:
 BATCHES_AHEAD = 2
 
 
-def _ignore_progress(_done: int, _total: int) -> None:
-    pass
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractionRequest:
     """Images to embed at some layers, and the functions that take what comes of it."""
@@ -181,7 +177,7 @@ class ExtractionRequest:
     batch_size: int
     decoders: int
     add: Callable[[LayerPoint, Sequence[str], np.ndarray], None]
-    progress: Callable[[int, int], None] = _ignore_progress
+    progress: Callable[[int, int], None] = lambda _done, _total: None
     report_unreadable: ReportUnreadable | None = None
 
 

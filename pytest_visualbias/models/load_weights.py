@@ -89,11 +89,7 @@ def load_network(
     if path is None:
         return {}, ""
     selection = WeightSelection(
-        path=path,
-        head=head,
-        ignore=entry.ignore,
-        container=entry.container,
-        prefix=entry.prefix,
+        path=path, head=head, ignore=entry.ignore, container=entry.container, prefix=entry.prefix
     )
     if checkpoint is None:
         checkpoint = read_checkpoint(path)

@@ -21,6 +21,7 @@ from tests.plugin.conftest import (
     sentences,
     vectors,
 )
+from tests.plugin.test_outcome_gap import gate as gate_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,6 +164,14 @@ def test_failures_with_waivers(project: Project, golden: Golden) -> None:
     golden("failures_waivers.txt", failures(project))
 
 
+def test_outcome_gap(project: Project, golden: Golden, capsys: Output) -> None:
+    gate_gaps(project)
+    golden("outcome_gap.txt", sentences(project.gate("-vv")))
+    capsys.readouterr()
+    main(["explain", SPEC, "one", "--report", "out.json"])
+    golden("explain_outcome_gap.txt", capsys.readouterr().out)
+
+
 def test_errors(project: Project, golden: Golden) -> None:
     spoilt = vectors()
     spoilt["x"][3] = 0
@@ -241,12 +250,17 @@ def test_commands_about_a_spec(every_outcome: Project, golden: Golden, capsys: O
         golden(name, f"{output.out}{output.err}\nexit code {code}")
 
 
+NETWORK = ("--after", "after.safetensors", "--source", "timm", "--name", "test_resnet")
+
+
 def test_commands_without_a_spec(
     project: Project, golden: Golden, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VISUALBIAS_DATA", str(project.path / "data"))
+    project.store("after")
     commands = {
-        "init.txt": ["init", "--dry-run", "--ci", "github"],
+        "init_empty.txt": ["init", "--dry-run"],
+        "init.txt": ["init", "--dry-run", "--ci", "github", *NETWORK],
         "suites.txt": ["suites"],
         "suites_ieat.txt": ["suites", "ieat"],
         "fetch.txt": ["fetch", "ieat", "--dry-run", "--data", "data"],
@@ -271,7 +285,9 @@ def test_help(
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"] if command else ["--help"])
-    golden(f"help_{command or 'visualbias'}.txt", capsys.readouterr().out)
+    usage, _, text = capsys.readouterr().out.partition("\n\n")
+    assert usage.startswith("usage: visualbias")  # wrapped in other ways by other Pythons
+    golden(f"help_{command or 'visualbias'}.txt", text)
 
 
 def test_help_of_pytest(project: Project, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ import safetensors.numpy
 from PIL import Image, ImageDraw
 
 import pytest_visualbias.plugin.hooks  # noqa: F401 - see above
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Pytester forgets what a run inside this process imported, and numpy does not bear a second import.
 
@@ -29,6 +32,10 @@ NETWORKS = """
   before: {source: timm, name: test_resnet, checkpoint: ../before.safetensors}
   after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors}
 """
+ALONE = """
+  after: {source: embeddings, path: ../after.safetensors}
+"""
+SETS = "{x: x, y: y, a: a, b: b}"  # the concepts of drawn images
 LAYERED = """
   after: {source: embeddings, path: ../layers.safetensors, prefix: "{layer}/"}
 """
@@ -209,6 +216,31 @@ class Project:
         """Run pytest in a process of its own."""
         return self.pytester.runpytest_subprocess(*LEAN, *arguments)
 
+    def judge(self, *tests: str, options: Sequence[str] = (), **keys: str) -> pytest.RunResult:
+        """Write a spec and run the gate."""
+        self.spec(*tests, **keys)
+        return self.gate(*options)
+
+    def judge_images(
+        self, *tests: str, models: str = NETWORKS, head: str = "", options: Sequence[str] = ()
+    ) -> pytest.RunResult:
+        """Write a spec over the drawn images and run the gate."""
+        head = f"stimuli: ../stimuli\n{head}"
+        return self.judge(*tests, models=models, head=head, concepts=SETS, options=options)
+
+    def refuses(self, code: int, *places: str, options: Sequence[str] = ()) -> str:
+        """Run the gate; check its exit code and that it names places, without a traceback."""
+        result = self.gate(*options)
+        text = sentences(result)
+        assert result.ret == code, text
+        for place in places:
+            assert place in text, text
+        return text
+
+    def breaches(self, test: str = "one", model: str = "after") -> list[tuple[str, bool]]:
+        """Return the kind of each limit that a result breaches, and whether with evidence."""
+        return [(one["kind"], one["evidence"]) for one in self.row(test, model)["violations"]]
+
     def report(self) -> dict[str, Any]:
         """Return the report of the last run of the gate."""
         text = (self.path / "out.json").read_text(encoding="utf-8")
@@ -218,6 +250,11 @@ class Project:
         """Return one result of the report."""
         rows: list[dict[str, Any]] = self.report()["results"]
         return next(row for row in rows if (row["test"], row["model"]) == (test, model))
+
+    def row_at(self, layer: str) -> dict[str, Any]:
+        """Return the only result at a layer."""
+        (row,) = (row for row in self.report()["results"] if row["layer"] == layer)
+        return dict(row)
 
     def outcomes(self) -> dict[str, str]:
         """Return all outcomes of the report by ``model::test[layer]``."""

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_visualbias.evaluation.baseline import recording
-from pytest_visualbias.evaluation.baseline.file import locked, read_baseline, write_baseline
+from pytest_visualbias.evaluation.baseline import records as recording
+from pytest_visualbias.evaluation.baseline.file import (
+    locked,
+    read_baseline,
+    write_baseline,
+)
 from tests.plugin.conftest import (
+    ALONE,
+    CONCEPTS,
     KIND_SETS,
     control_test,
     kind_test,
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
 
     from tests.plugin.conftest import Project
 
-ALONE = "\n  after: {source: embeddings, path: ../after.safetensors}\n"
 GROWTH = "{max_growth: 0.2}"
 OTHERS = (("two", "c", "d"), ("three", "d", "c"))
 FILE = "bias_specs/__visualbias__/x.json"
@@ -48,6 +53,12 @@ def text(project: Project) -> str:
     return (project.path / FILE).read_text(encoding="utf-8")
 
 
+def summary(project: Project) -> dict[str, Any]:
+    """Return what the report says of the only baseline file."""
+    (one,) = project.report()["summary"]["baselines"]
+    return dict(one)
+
+
 @pytest.fixture
 def recorded(project: Project) -> Project:
     """One model without a bias, recorded, with a limit on its growth."""
@@ -64,13 +75,13 @@ def test_recording_a_larger_effect_says_how_much_larger(recorded: Project) -> No
     """Whoever commits the file agrees to the larger effect, and should see it."""
     old = stored(recorded)["after::one[pooled]"]["effect_judged"]
     recorded.store("after", bias=1.0)
-    said = sentences(recorded.gate(UPDATE))
+    recorded.gate(UPDATE)
     rise = abs(stored(recorded)["after::one[pooled]"]["effect_judged"]) - abs(old)
     assert rise > 1
-    assert f"{FILE}: 1 changed; commit it" in said
-    assert f"{FILE}: |effect| rose, most in after::one[pooled] by {rise:.2f}" in said
+    assert summary(recorded)["risen"] == {"after::one[pooled]": pytest.approx(rise)}
     recorded.store("after")
-    assert "rose" not in sentences(recorded.gate(UPDATE))
+    recorded.gate(UPDATE)
+    assert not summary(recorded)["risen"]
 
 
 def test_what_another_run_recorded_meanwhile_stays(
@@ -108,13 +119,12 @@ def _meanwhile(path: Path) -> Iterator[None]:
 def test_what_a_run_records_is_judged_as_without_growth_and_said(project: Project) -> None:
     project.store("after", bias=1.0)
     project.spec(one_test("one", GROWTH), models=ALONE)
-    result = project.gate(UPDATE)
-    assert result.ret == 0
+    assert project.gate(UPDATE).ret == 0
     row = project.row()
     assert (row["outcome"], row["reasons"]) == ("pass", ["recorded"])
     assert row["growth"]["from"] == "baseline"
     assert (row["growth"]["value"], row["growth"]["ci_low"], row["growth"]["ci_high"]) == (0, 0, 0)
-    assert f"{FILE}: 1 recorded; commit it" in sentences(result)
+    assert summary(project)["recorded"] == 1
     entry = stored(project)["after::one[pooled]"]
     assert entry["scores"] == row["scores"]
     for name in ("kind", "effect_size", "effect_size_attributes", "effect_judged", "gap"):
@@ -125,9 +135,7 @@ def test_an_absolute_limit_still_fails_what_is_recorded(project: Project) -> Non
     project.store("after", bias=1.0)
     project.spec(one_test("one", "{max_effect: 0.5, max_growth: 0.2}"), models=ALONE)
     assert project.gate(UPDATE).ret == 1
-    reasons = project.row()["reasons"]
-    assert reasons[0].startswith("effect +1.83 is over 0.5")
-    assert reasons[1:] == ["recorded"]
+    assert project.breaches() == [("effect", True)]
     assert set(stored(project)) == {"after::one[pooled]"}
 
 
@@ -140,8 +148,7 @@ def test_recording_again_changes_no_byte_and_differences_are_lines(recorded: Pro
     assert len(of_images) == 2 * 4 * 8
     lists = [strict_json(f"{{{line}}}") for line in of_images if "[" in line]
     assert [len(value) for one in lists for value in one.values()] == [2] * 4 * 8
-    result = recorded.gate(UPDATE)
-    assert "nothing to record or to prune" in sentences(result)
+    recorded.gate(UPDATE)
     assert recorded.row()["reasons"] == []
     assert text(recorded) == first
     (recorded.path / FILE).unlink()
@@ -157,11 +164,9 @@ def test_update_new_leaves_what_has_changed_and_judges_by_it(recorded: Project) 
     assert recorded.outcomes() == {"after::one[pooled]": "fail", "after::two[pooled]": "pass"}
     assert stored(recorded)["after::one[pooled]"] == first["after::one[pooled]"]
     assert "after::two[pooled]" in stored(recorded)
-    result = recorded.gate(UPDATE)
-    assert result.ret == 0
-    assert f"{FILE}: 1 changed; commit it" in sentences(result)
+    assert recorded.gate(UPDATE).ret == 0
     assert stored(recorded)["after::one[pooled]"]["effect_size"] > 1
-    (said,) = recorded.report()["summary"]["baselines"]
+    said = summary(recorded)
     assert said.pop("risen").keys() == {"after::one[pooled]"}
     assert said == {"file": FILE, "recorded": 0, "changed": 1, "pruned": 0, "unclaimed": []}
 
@@ -184,9 +189,7 @@ def test_errors_and_invalid_results_are_never_recorded(project: Project) -> None
         one_test("missing", GROWTH, X="gone"),
         one_test("well", GROWTH, A="c", B="d"),
         models=ALONE,
-        concepts=(
-            "{x: x, y: y, a: a, b: b, c: c, d: d, flower: flower, insect: insect, gone: gone}"
-        ),
+        concepts=CONCEPTS.replace("}", ", gone: gone}"),
     )
     assert project.gate(UPDATE).ret == 1
     assert project.row("invalid")["outcome"] == "invalid"
@@ -236,9 +239,7 @@ def test_on_ci_nothing_is_written(
 ) -> None:
     first = text(recorded)
     monkeypatch.setenv("CI", "true")
-    result = recorded.gate(option)
-    assert result.ret == 4
-    assert f"{option}: refused on CI" in sentences(result)
+    recorded.refuses(4, option, options=[option])
     assert text(recorded) == first
     for value in ("0", "false", ""):
         monkeypatch.setenv("CI", value)
@@ -249,36 +250,29 @@ def test_a_file_that_cannot_be_written_fails_the_run(project: Project) -> None:
     project.store("after")
     project.spec(one_test("one", GROWTH), models=ALONE)
     (project.path / "bias_specs/__visualbias__").write_text("in the way")
-    result = project.gate(UPDATE)
-    assert result.ret == 1
-    assert f"{FILE} cannot be written (" in sentences(result)
+    project.refuses(1, FILE, options=[UPDATE])
 
 
 def test_writing_options_do_nothing_alone(project: Project) -> None:
     for option in (UPDATE, NEW, PRUNE):
-        result = project.run(option)
-        assert result.ret == 4
-        assert f"{option} does nothing without --visualbias" in sentences(result)
+        assert project.run(option).ret == 4
 
 
 # ------------------------------------------------------------------------------- gating
 
 
-def test_growth_since_a_record_fails(recorded: Project) -> None:
-    recorded.store("after", bias=1.0)
-    result = recorded.gate()
-    assert result.ret == 1
-    (reason,) = recorded.row()["reasons"]
-    assert reason.startswith("growth +1.83 is over 0.2 (adjusted p = ")
+@pytest.mark.parametrize(("bias", "code"), [(0.0, 0), (1.0, 1)])
+def test_growth_since_a_record_fails_and_without_growth_there_is_a_pass(
+    recorded: Project, bias: float, code: int
+) -> None:
+    recorded.store("after", bias=bias)
+    assert recorded.gate().ret == code
     assert recorded.row()["growth"]["from"] == "baseline"
-    assert reason in sentences(result)
-
-
-def test_without_growth_there_is_a_pass(recorded: Project) -> None:
-    result = recorded.gate()
-    assert result.ret == 0
-    assert recorded.row()["growth"]["value"] == 0
-    assert recorded.row()["reasons"] == []
+    assert recorded.breaches() == ([("growth", True)] if code else [])
+    if not code:
+        assert recorded.row()["growth"]["value"] == 0
+        (warning,) = recorded.row()["warnings"]
+        assert "'baseline' and 'after'" in warning, "the very checkpoint can show no growth"
 
 
 @pytest.mark.parametrize("kind", list(KIND_SETS))
@@ -358,43 +352,27 @@ def test_images_that_were_renamed_are_found_by_their_content(networks: Project) 
     assert_since_record(recorded, expected)
 
 
-@pytest.mark.parametrize("limits", ["{max_growth: 0.2}", "{max_shift: 0.2}"])
-def test_a_missing_entry_fails_and_names_what_mends_it(recorded: Project, limits: str) -> None:
-    recorded.spec(one_test("renamed", limits), models=ALONE)
-    result = recorded.gate()
-    assert result.ret == 1
-    (reason,) = recorded.row("renamed")["reasons"]
-    assert reason == (
-        f"{FILE} has no entry 'after::renamed[pooled]'; record it from the model to measure from: "
-        "`pytest --visualbias --visualbias-after=CHECKPOINT --visualbias-update-new`, and commit"
-    )
-    assert f"{FILE}: no test claims after::one[pooled]; drop what is gone" in sentences(result)
-
-
-def test_an_effect_over_its_own_limit_is_told_beside_a_missing_entry(recorded: Project) -> None:
+@pytest.mark.parametrize("limit", ["growth", "shift"])
+def test_a_missing_entry_fails_and_names_what_mends_it(recorded: Project, limit: str) -> None:
     recorded.store("after", bias=1.0)
-    recorded.spec(one_test("renamed", "{max_effect: 0.5, max_growth: 0.2}"), models=ALONE)
-    assert recorded.gate().ret == 1
-    effect, missing = recorded.row("renamed")["reasons"]
-    assert effect.startswith("effect +1.83 is over 0.5 (adjusted p = ")
-    assert missing.startswith(f"{FILE} has no entry 'after::renamed[pooled]'; record it")
-
-
-def test_a_missing_entry_is_nothing_to_a_test_without_limits_on_growth(recorded: Project) -> None:
-    recorded.spec(one_test("other", "{max_effect: 0.9}"), models=ALONE)
-    assert recorded.gate().ret == 0
-    assert recorded.row("other")["growth"] is None
-    assert recorded.row("other")["warnings"] == []
+    tests = one_test("renamed", f"{{max_effect: 0.5, max_{limit}: 0.2}}"), one_test("none", "{}")
+    assert recorded.judge(*tests, models=ALONE).ret == 1
+    assert recorded.breaches("renamed") == [("effect", True), (limit, False)]
+    reason = recorded.row("renamed")["reasons"][1]
+    command = "`pytest --visualbias --visualbias-after=CHECKPOINT --visualbias-update-new`"
+    assert command in reason
+    assert "'after::renamed[pooled]'" in reason
+    assert summary(recorded)["unclaimed"] == ["after::one[pooled]"]
+    assert (recorded.row("none")["growth"], recorded.row("none")["warnings"]) == (None, [])
 
 
 def test_growth_that_a_stale_entry_keeps_from_being_shown_is_a_warning(recorded: Project) -> None:
     recorded.store("after", n=6)
-    recorded.spec(one_test("one", "{max_effect: 1.9}"), models=ALONE)
-    assert recorded.gate().ret == 0
+    assert recorded.judge(one_test("one", "{max_effect: 1.9}"), models=ALONE).ret == 0
     assert recorded.row()["growth"] is None
     (warning,) = recorded.row()["warnings"]
-    said = f"models.after: no growth is shown: 'after::one[pooled]' in {FILE} was recorded with"
-    assert f"{said} other stimuli of X (8 images then, 6 now), " in warning
+    assert "models.after: " in warning
+    assert "(8 images then, 6 now)" in warning
 
 
 def test_growth_is_reported_where_there_is_an_entry_and_no_limit_on_it(recorded: Project) -> None:
@@ -409,11 +387,7 @@ def test_without_model_or_baseline_a_limit_on_growth_is_a_mistake_in_the_spec(
 ) -> None:
     project.store("after")
     project.spec(one_test("one", GROWTH), models=ALONE)
-    result = project.gate()
-    assert result.ret == 2
-    said = sentences(result)
-    assert "tests[0].limits.max_growth: there is nothing to measure the growth of 'after'" in said
-    assert "`pytest --visualbias --visualbias-after=CHECKPOINT --visualbias-update-new`" in said
+    project.refuses(2, "tests[0].limits.max_growth: ", "--visualbias-update-new")
 
 
 # -------------------------------------------------------------------- never by accident
@@ -426,13 +400,9 @@ def test_stimuli_that_differ_from_the_record_are_not_compared(recorded: Project)
     result = recorded.gate()
     assert result.ret == 1
     (reason,) = recorded.row()["reasons"]
-    assert reason == (
-        f"not_comparable: 'after::one[pooled]' in {FILE} was recorded with other stimuli of X "
-        "(8 images then, 4 now), stimuli of Y (8 images then, 4 now), stimuli of A (8 images "
-        "then, 4 now), stimuli of B (8 images then, 4 now); record it from the model to measure "
-        "from: `pytest --visualbias "
-        "--visualbias-after=CHECKPOINT --visualbias-update`, and commit"
-    )
+    assert reason.startswith("not_comparable: ")
+    assert reason.count("(8 images then, 4 now)") == 4
+    assert "--visualbias-update`" in reason
     assert recorded.gate(NEW).ret == 1  # it is there, and not new
     assert recorded.gate(UPDATE).ret == 0
     assert recorded.gate().ret == 0
@@ -441,112 +411,72 @@ def test_stimuli_that_differ_from_the_record_are_not_compared(recorded: Project)
 def test_as_many_other_stimuli_are_not_compared(recorded: Project) -> None:
     recorded.store("after", label="other-")
     assert recorded.gate().ret == 1
-    assert "other stimuli of X (8 images, not the same ones)" in recorded.row()["reasons"][0]
+    assert recorded.row()["reasons"][0].startswith("not_comparable: ")
 
 
 def test_another_kind_of_the_same_name_is_not_compared(recorded: Project) -> None:
     recorded.spec(kind_test("sc-eat", GROWTH, name="one"), models=ALONE)
-    recorded.gate()
-    assert "other kind (ieat then, sc-eat now);" in recorded.row()["reasons"][0]
+    assert recorded.gate().ret == 1
+    assert recorded.row()["reasons"][0].startswith("not_comparable: ")
+
+
+MID = "{name: mid, module: layer2}"
 
 
 @pytest.mark.parametrize(
-    ("layer", "transform", "what"),
+    ("layer", "keys", "options", "name"),
     [
-        ("{name: mid, module: layer3}", "{size: 64}", "module (layer2 then, layer3 now)"),
-        ("{name: mid, module: layer2, pooling: max}", "{size: 64}", "pooling (mean then, max now)"),
-        (
-            "{name: mid, module: layer2}",
-            "{size: 96}",
-            "preprocessing (input_size: [3, 64, 64] then, [3, 96, 96] now)",
-        ),
+        ("{name: mid, module: layer3}", "transform: {size: 64}", [], ""),
+        ("{name: mid, module: layer2, pooling: max}", "transform: {size: 64}", [], "pooling"),
+        (MID, "transform: {size: 96}", [], "preprocessing.input_size"),
+        (MID, "transform: {size: 64}, preprocess: ieat", [], ""),
+        (MID, "transform: {size: 64}", ["--visualbias-precision=bf16"], "precision"),
     ],
 )
-def test_what_was_measured_otherwise_is_not_compared(
-    networks: Project, layer: str, transform: str, what: str
+def test_what_was_measured_otherwise_is_not_compared_unless_declared(
+    networks: Project, layer: str, keys: str, options: list[str], name: str
 ) -> None:
-    def spec(layer: str, transform: str) -> None:
-        networks.spec(
-            one_test("one", "{max_growth: 0.5}"),
-            head=f"stimuli: ../stimuli\nlayers: [{layer}]",
-            concepts="{x: x, y: y, a: a, b: b}",
-            models=(
-                "\n  after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors, "
-                f"transform: {transform}}}\n"
-            ),
-        )
-
-    spec("{name: mid, module: layer2}", "{size: 64}")
-    assert networks.gate(UPDATE).ret == 0
-    spec(layer, transform)
-    assert networks.gate().ret == 1
-    assert f"was recorded with other {what}" in networks.row()["reasons"][0]
-
-
-def test_a_difference_from_the_record_that_is_declared_is_compared(networks: Project) -> None:
-    def spec(size: int, settings: str) -> None:
-        networks.spec(
+    def judged(layer: str, keys: str, head: str = "", options: list[str] | None = None) -> int:
+        entry = f"{{source: timm, name: test_resnet, checkpoint: ../after.safetensors, {keys}}}"
+        networks.judge_images(
             one_test("one", "{max_growth: 1.8}"),
-            head=f"stimuli: ../stimuli\n{settings}",
-            concepts="{x: x, y: y, a: a, b: b}",
-            models=(
-                "\n  after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors, "
-                f"transform: {{size: {size}}}}}\n"
-            ),
+            models=f"\n  after: {entry}\n",
+            head=f"layers: [{layer}]\n{head}",
+            options=options or (),
         )
+        return int(networks.row()["outcome"] == "fail")
 
-    spec(64, "")
-    assert networks.gate(UPDATE).ret == 0
-    spec(96, "")
-    assert networks.gate().ret == 1
-    (reason,) = networks.row()["reasons"]
-    said = "settings: {differs: [preprocessing.input_size]}"
-    assert reason.endswith(f", and commit, or declare it with '{said}'")
-    spec(96, said)
-    assert networks.gate().ret == 0
-    assert networks.row()["growth"]["from"] == "baseline"
-
-
-def test_another_precision_is_not_compared(networks: Project) -> None:
-    networks.spec(
-        one_test("one", "{max_growth: 0.5}"),
-        head="stimuli: ../stimuli",
-        concepts="{x: x, y: y, a: a, b: b}",
-        models="\n  after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors}\n",
-    )
-    assert networks.gate(UPDATE).ret == 0
-    assert networks.gate("--visualbias-precision=bf16").ret == 1
-    assert "other precision (fp32 then, bf16 now)" in networks.row()["reasons"][0]
+    assert judged(MID, "transform: {size: 64}", options=[UPDATE]) == 0
+    assert judged(layer, keys, options=options) == 1
+    assert networks.row()["reasons"][0].startswith("not_comparable: ")
+    if name:
+        declared = f"settings: {{differs: [{name}]}}"
+        assert declared in networks.row()["reasons"][0]
+        assert judged(layer, keys, declared, options) == 0
+        assert networks.row()["growth"]["from"] == "baseline"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    "content",
     [
-        ("", "Expecting value"),
-        ("<<<<<<< HEAD\n{}", "Expecting value"),
-        ("[]", "it is not a JSON object"),
-        ("{}", "'visualbias_baseline' is None, not 2"),
-        ('{"visualbias_baseline": 3, "entries": {}}', "'visualbias_baseline' is 3, not 2"),
-        ('{"visualbias_baseline": 1, "entries": []}', "AttributeError"),
-        ('{"visualbias_baseline": 1, "entries": {}, "more": 1}', "unknown key 'more'"),
-        ('{"visualbias_baseline": 1, "entries": {"after::one[pooled]": {}}}', "is missing"),
-        ('{"visualbias_baseline": 1, "visualbias_baseline": 1}', "stands twice"),
-        ('{"schema_version": 1}', "KeyError"),
-        ("[" * 100_000, "nested too deeply"),
+        *("", "<<<<<<< HEAD\n{}", "[]", "{}", '{"schema_version": 1}', "[" * 100_000),
+        '{"visualbias_baseline": 3, "entries": {}}',
+        '{"visualbias_baseline": 1, "entries": []}',
+        '{"visualbias_baseline": 1, "entries": {}, "more": 1}',
+        '{"visualbias_baseline": 1, "entries": {"after::one[pooled]": {}}}',
+        '{"visualbias_baseline": 1, "visualbias_baseline": 1}',
     ],
 )
 def test_a_damaged_file_is_an_error_of_the_tests_that_need_it(
-    recorded: Project, content: str, said: str
+    recorded: Project, content: str
 ) -> None:
     (recorded.path / FILE).write_text(content)
     recorded.spec(one_test("one", GROWTH), one_test("two", "{max_effect: 0.9}"), models=ALONE)
     result = recorded.gate()
     assert result.ret == 1
     assert recorded.outcomes() == {"after::one[pooled]": "error", "after::two[pooled]": "pass"}
-    (reason,) = recorded.row()["reasons"]
-    assert f"no growth since the baseline: {FILE} is no baseline that can be used (" in reason
-    assert said in reason
-    assert reason in sentences(result)
+    assert FILE in recorded.row()["reasons"][0]
+    assert FILE in sentences(result)
     assert recorded.gate(UPDATE).ret == 1  # nothing is written over it
     assert (recorded.path / FILE).read_text() == content
 
@@ -571,10 +501,9 @@ def test_a_number_that_is_gone_from_the_record_is_an_error(recorded: Project, pa
         scores = entry["scores"] if part == "scores" else entry["basis"]["without"]
         scores["X"].pop("x/000.png")
     (recorded.path / FILE).write_text(json.dumps(contents))
-    result = recorded.gate()
-    assert result.ret == 1
+    assert recorded.gate().ret == 1
     assert recorded.row()["outcome"] == "error"
-    assert f"{FILE} lacks scores of 'after::one[pooled]'" in sentences(result)
+    assert FILE in recorded.row()["reasons"][0]
 
 
 def test_an_entry_of_an_older_version_is_not_comparable_until_it_is_recorded_again(
@@ -603,8 +532,7 @@ def test_growth_is_not_measured_from_a_record_whose_control_failed(recorded: Pro
     recorded.store("after")
     assert recorded.gate().ret == 1
     assert recorded.row("control")["outcome"] == "pass"
-    (reason,) = recorded.row()["reasons"]
-    assert reason == "the positive control 'control' failed in 'baseline': no growth from it"
+    assert recorded.row()["outcome"] == "invalid"
 
 
 def test_a_control_that_held_in_the_record_is_lost(project: Project) -> None:
@@ -613,7 +541,7 @@ def test_a_control_that_held_in_the_record_is_lost(project: Project) -> None:
     project.gate(UPDATE)
     project.store("after", control=0.0)
     assert project.gate().ret == 1
-    assert project.row("control")["reasons"][0].startswith("control lost since")
+    assert project.breaches("control") == [("min_effect", False)]
 
 
 # ----------------------------------------------------------------------- what is chosen
@@ -635,7 +563,7 @@ def test_the_option_goes_before_a_model(recorded: Project) -> None:
     for path in ("bias_specs/__visualbias__", FILE):
         assert recorded.gate(f"--visualbias-baseline={path}").ret == 1
         assert recorded.row()["growth"]["from"] == "baseline"
-        assert recorded.row()["reasons"][0].startswith("growth +1.83 is over 0.2")
+        assert recorded.breaches() == [("growth", True)]
         assert recorded.row(model="before")["role"] == "reference"
 
 
@@ -653,9 +581,7 @@ def test_the_option_has_an_ini_key_and_the_writing_ones_have_none(recorded: Proj
 def test_an_option_that_names_nothing_is_4_unless_it_is_about_to_be_made(
     recorded: Project,
 ) -> None:
-    result = recorded.gate("--visualbias-baseline=elsewhere")
-    assert result.ret == 4
-    assert "elsewhere does not exist; correct the path" in sentences(result)
+    recorded.refuses(4, "elsewhere", options=["--visualbias-baseline=elsewhere"])
     assert recorded.gate("--visualbias-baseline=elsewhere", UPDATE).ret == 0
     assert stored(recorded, "elsewhere/x.json") == stored(recorded)
     assert recorded.gate("--visualbias-baseline=elsewhere").ret == 0
@@ -665,19 +591,14 @@ def test_a_folder_without_the_file_of_a_spec_fails_its_growth(recorded: Project)
     (recorded.path / "elsewhere").mkdir()
     assert recorded.gate("--visualbias-baseline=elsewhere").ret == 1
     (reason,) = recorded.row()["reasons"]
-    assert reason == (
-        "elsewhere/x.json has no entry 'after::one[pooled]'; record it from the model to measure "
-        "from: `pytest --visualbias --visualbias-baseline=elsewhere "
-        "--visualbias-after=CHECKPOINT --visualbias-update-new`, and commit"
-    )
+    assert "elsewhere/x.json" in reason
+    assert "--visualbias-baseline=elsewhere --visualbias-after=CHECKPOINT" in reason
 
 
 def test_two_specs_cannot_share_a_file(recorded: Project) -> None:
     recorded.spec(one_test("one", GROWTH), models=ALONE, file="bias_specs/y.bias.yaml")
-    result = recorded.gate(f"--visualbias-baseline={FILE}")
-    assert result.ret == 4
-    said = f"{FILE} cannot hold the results of both bias_specs/x.bias.yaml and bias_specs/y"
-    assert said in sentences(result)
+    specs = "bias_specs/x.bias.yaml", "bias_specs/y.bias.yaml"
+    recorded.refuses(4, FILE, *specs, options=[f"--visualbias-baseline={FILE}"])
 
 
 def test_a_report_of_an_earlier_run_is_a_baseline(recorded: Project) -> None:
@@ -688,8 +609,7 @@ def test_a_report_of_an_earlier_run_is_a_baseline(recorded: Project) -> None:
     assert recorded.gate(UPDATE).ret == 0
     (recorded.path / "out.json").rename(recorded.path / "earlier.json")
     earlier = "--visualbias-baseline=earlier.json"
-    result = recorded.gate(earlier)
-    assert result.ret == 0
+    assert recorded.gate(earlier).ret == 0
     rows = recorded.report()["results"]
     assert [(row["spec"], row["growth"]["from"]) for row in rows] == [
         (f"bias_specs/{name}.bias.yaml", "baseline") for name in ("x", "y")
@@ -700,10 +620,7 @@ def test_a_report_of_an_earlier_run_is_a_baseline(recorded: Project) -> None:
     recorded.gate()
     assert recorded.row()["growth"] == by_report
     for option in (UPDATE, NEW, PRUNE):
-        result = recorded.gate(earlier, option)
-        assert result.ret == 4
-        assert f"{option}: " in sentences(result)
-        assert "earlier.json is the report of a run" in sentences(result)
+        recorded.refuses(4, option, "earlier.json", options=[earlier, option])
 
 
 def test_a_report_in_the_place_of_a_baseline_is_an_error(recorded: Project) -> None:
@@ -711,21 +628,17 @@ def test_a_report_in_the_place_of_a_baseline_is_an_error(recorded: Project) -> N
     report = (recorded.path / "out.json").read_bytes()
     (recorded.path / FILE).write_bytes(report)
     for option in ([], [UPDATE], ["--visualbias-baseline=bias_specs/__visualbias__", UPDATE]):
-        result = recorded.gate(*option)
-        assert result.ret == 1
+        recorded.refuses(1, FILE, options=option)
         assert recorded.row()["outcome"] == "error"
-        assert f"{FILE} is the report of a run, not a baseline" in sentences(result)
         assert (recorded.path / FILE).read_bytes() == report
 
 
 def test_what_a_report_lacks_fails(recorded: Project) -> None:
     (recorded.path / "out.json").rename(recorded.path / "earlier.json")
     recorded.spec(one_test("other", GROWTH), models=ALONE)
-    result = recorded.gate("--visualbias-baseline=earlier.json")
-    assert result.ret == 1
-    assert recorded.row("other")["reasons"] == [
-        "earlier.json has no entry 'after::other[pooled]'; make the report anew with this spec"
-    ]
+    assert recorded.gate("--visualbias-baseline=earlier.json").ret == 1
+    assert recorded.row("other")["outcome"] == "fail"
+    assert "earlier.json" in recorded.row("other")["reasons"][0]
 
 
 # ------------------------------------------------------------------- what nobody claims
@@ -733,10 +646,7 @@ def test_what_a_report_lacks_fails(recorded: Project) -> None:
 
 def test_what_no_test_claims_is_named_and_fails_when_strict(recorded: Project) -> None:
     recorded.spec(one_test("two", "{max_effect: 0.9}"), models=ALONE)
-    result = recorded.gate()
-    assert result.ret == 0
-    said = f"{FILE}: no test claims after::one[pooled]; drop what is gone with --visualbias-prune"
-    assert said in sentences(result)
+    recorded.refuses(0, FILE, "--visualbias-prune")
     assert recorded.report()["summary"]["baselines"][0]["unclaimed"] == ["after::one[pooled]"]
     assert recorded.gate("--visualbias-strict").ret == 1
     assert recorded.report()["summary"]["exit_status"] == 1
@@ -749,8 +659,8 @@ def test_pruning_drops_what_no_test_claims_and_nothing_else(recorded: Project) -
     kept = {key: one for key, one in stored(recorded).items() if "one" not in key}
     assert len(kept) == 2
     (recorded.path / "after.safetensors").unlink()
-    result = recorded.gate(PRUNE, "-k", "two")
-    assert f"{FILE}: 1 pruned; commit it" in sentences(result)
+    recorded.gate(PRUNE, "-k", "two")
+    assert summary(recorded)["pruned"] == 1
     assert stored(recorded) == kept
 
 
@@ -779,14 +689,14 @@ def test_with_workers_the_controller_writes_the_same_file(
     assert result.ret == 0
     assert text(project) == serial
     assert told(project.report()) == report
-    assert sentences(result).count(f"{FILE}: 3 recorded; commit it") == 1
+    assert summary(project)["recorded"] == 3
+    assert sentences(result).count(FILE) == 1, "said once"
     project.store("after", bias=1.0)
     assert spread(project, monkeypatch, "-n2").ret == 1
     assert project.row()["growth"]["from"] == "baseline"
     project.spec(*tests[1:], models=ALONE)
-    assert "no test claims after::one[pooled]" in sentences(spread(project, monkeypatch, "-n2"))
-    pruned = spread(project, monkeypatch, "-n2", "-k", "two", PRUNE)
-    assert sentences(pruned).count(f"{FILE}: 1 pruned; commit it") == 1
+    spread(project, monkeypatch, "-n2", "-k", "two", PRUNE)
+    assert (summary(project)["pruned"], summary(project)["unclaimed"]) == (1, [])
     assert set(stored(project)) == {"after::two[pooled]", "after::three[pooled]"}
 
 
@@ -796,15 +706,6 @@ def test_with_workers_options_are_refused_once(
 ) -> None:
     result = spread(recorded, monkeypatch, "-n2", "--visualbias-baseline=elsewhere")
     assert result.ret == 4
-    assert sentences(result).count("elsewhere does not exist") == 1
+    assert sentences(result).count("elsewhere") == 1
     monkeypatch.setenv("CI", "1")
     assert spread(recorded, monkeypatch, "-n2", UPDATE).ret == 4
-
-
-def test_a_model_that_scores_as_it_did_when_recorded_is_said_to(recorded: Project) -> None:
-    """A baseline of the very checkpoint that is gated can show no growth."""
-    result = recorded.gate()
-    assert recorded.row()["growth"]["value"] == 0
-    (warning,) = recorded.row()["warnings"]
-    assert "'baseline' and 'after' score every image alike, so no growth can be found" in warning
-    assert result.ret == 0

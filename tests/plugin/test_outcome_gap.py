@@ -160,27 +160,28 @@ def test_several_folders_may_be_of_the_class(project: Project) -> None:
 
 
 def test_a_gap_that_came_with_finetuning_fails_by_its_size_and_its_growth(project: Project) -> None:
-    shown = sentences(gate(project, ret=1))
+    gate(project, ret=1)
     assert project.outcomes() == {"before::one[logits]": "pass", "after::one[logits]": "fail"}
-    reasons = project.row()["reasons"]
-    assert [reason.split(" ")[0] for reason in reasons] == ["gap", "growth"]
+    assert project.breaches() == [("gap", True), ("growth", True)]
     growth = project.row()["growth"]
     before, after = project.row(model="before")["gap"], project.row()["gap"]
     assert (growth["before"], growth["after"]) == pytest.approx((before, after))
     assert growth["value"] == pytest.approx(abs(after) - abs(before))
-    assert "one: fpr of class 1: before X " in shown
-    assert "bars: -0.5 to +0.5: " in shown
 
 
-def test_a_fair_model_passes(project: Project) -> None:
-    store(project, "after", logits(FAIR))
-    gate(project, gap_test(limits="{max_gap: 0.2, max_growth: 0.1}"), ret=0)
-
-
-def test_a_gap_over_its_limit_without_evidence_is_inconclusive(project: Project) -> None:
-    store(project, "after", logits((0.3, 0.15)))
-    gate(project, gap_test(limits="{max_gap: 0.05}"), ret=0)
-    assert project.outcomes()["after::one[logits]"] == "inconclusive"
+@pytest.mark.parametrize(
+    ("rates", "limits", "outcome"),
+    [
+        (FAIR, "{max_gap: 0.2, max_growth: 0.1}", "pass"),
+        ((0.3, 0.15), "{max_gap: 0.05}", "inconclusive"),
+    ],
+)
+def test_a_fair_model_passes_and_a_breach_without_evidence_is_inconclusive(
+    project: Project, rates: tuple[float, float], limits: str, outcome: str
+) -> None:
+    store(project, "after", logits(rates))
+    gate(project, gap_test(limits=limits), ret=0)
+    assert project.outcomes()["after::one[logits]"] == outcome
 
 
 @pytest.mark.parametrize(("limit", "outcome"), [("0.2", "fail"), ("0.5", "inconclusive")])
@@ -200,16 +201,14 @@ def test_a_waiver_accepts_a_gap_up_to_its_size(project: Project) -> None:
     gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept % 0.9), ret=0)
     assert project.outcomes()["after::one[logits]"] == "accepted"
     gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept % 0.1), ret=1)
-    (gap,) = project.row()["violations"]
-    assert (gap["kind"], gap["limit"], gap["evidence"]) == ("gap", 0.05, True)
+    assert project.breaches() == [("gap", True)]
 
 
 def test_a_waiver_does_not_hold_for_the_opposite_gap(project: Project) -> None:
     store(project, "before", logits(BIASED[::-1]))
     accept = f"{{max_effect: 0.9, reason: known, until: {LATER}}}"
     gate(project, gap_test(limits="{max_gap: 0.05}", accept=accept), ret=1)
-    assert project.row()["outcome"] == "fail"
-    assert "turned round since -" in project.row()["reasons"][-1]
+    assert project.breaches() == [("gap", True)]
 
 
 def test_the_correction_runs_over_tests_of_predictions_and_of_embeddings_together(
@@ -241,34 +240,6 @@ def test_the_correction_runs_over_tests_of_predictions_and_of_embeddings_togethe
     } == {3}
 
 
-@pytest.mark.parametrize("is_same", [False, True])
-def test_equal_predictions_are_warned_of_where_the_weights_are_equal_too(
-    project: Project, *, is_same: bool
-) -> None:
-    """As those of a copy in fewer bits may be, which is another network nevertheless."""
-    store(project, "before", logits(FAIR))
-    store(
-        project, "after", {key: rows * (1 if is_same else 2) for key, rows in logits(FAIR).items()}
-    )
-    gate(project, gap_test(limits="{max_growth: 0.1}"), ret=0)
-    assert project.row()["growth"]["value"] == 0
-    assert bool(project.row()["warnings"]) == is_same
-
-
-def test_what_carries_a_rate_is_the_images_that_are_predicted(project: Project) -> None:
-    """Of more than five, the rest is counted; a gap has no column of its own."""
-    sets = logits((0.9, 0.05))
-    store(project, "after", sets)
-    gate(project, ret=1)
-    shown = sentences(project.gate("-vv"))
-    for role, group in (("X", "women"), ("Y", "men")):
-        (rows,) = np.nonzero((sets[group].argmax(axis=1) == NURSE) & ~is_nurse())
-        named = ", ".join(f"{group}/doctor/{row:03}.png" for row in rows[:5])
-        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-        assert f"  {len(rows)} of 40 of {role} are predicted as it: {named}{more}" in shown
-    assert "attrib." not in shown
-
-
 # ----------------------------------------------------------------------------- names of classes
 
 CLASSES = "classes: [doctor, nurse, clerk, cook]"
@@ -277,49 +248,41 @@ CLASSES = "classes: [doctor, nurse, clerk, cook]"
 def test_a_class_may_be_asked_for_by_the_name_that_the_spec_gives_to_it(project: Project) -> None:
     gate(project)
     plain = project.row()
-    result = gate(project, gap_test("class: nurse, rate: fpr, label: nurse"), head=CLASSES)
+    gate(project, gap_test("class: nurse, rate: fpr, label: nurse"), head=CLASSES)
     row = project.row()
     assert (row["prediction"]["class"], row["prediction"]["name"]) == (1, "nurse")
     keys = ("gap", "p_value", "growth", "outcome", "scores")
     assert [row[key] for key in keys] == [plain[key] for key in keys]
-    assert "fpr of 'nurse': " in sentences(result)
-
-
-def test_by_its_number_it_is_shown_with_its_name_too(project: Project) -> None:
     gate(project, head=CLASSES)
-    assert project.row()["prediction"]["name"] == "nurse"
+    assert project.row()["prediction"]["name"] == "nurse", "by its number, too"
 
 
 @pytest.mark.parametrize(
-    ("asked", "classes", "said"),
-    [
-        ("nurze", "[doctor, nurse]", "class: 'classes' has no 'nurze'; did you mean 'nurse'?"),
-        ("2", "[doctor, nurse]", "'classes' names those from 0 to 1; correct it, or add names"),
-        ("1.5", "[doctor]", "must be a whole number, but 1.5 was read; correct it"),
-    ],
+    ("asked", "classes"),
+    [("nurze", "[doctor, nurse]"), ("2", "[doctor, nurse]"), ("1.5", "[doctor]")],
 )
 def test_a_class_that_the_spec_does_not_name_is_an_error_of_it(
-    project: Project, asked: str, classes: str, said: str
+    project: Project, asked: str, classes: str
 ) -> None:
     test = gap_test(f"class: {asked}, rate: share")
     result = gate(project, test, ret=2, head=f"classes: {classes}")
-    assert said in sentences(result)
+    assert "tests[0].prediction.class: " in sentences(result)
 
 
 @pytest.mark.parametrize(
-    ("asked", "head", "said"),
+    ("asked", "head"),
     [
-        ("nurse", "", "nothing says which class 'nurse' is; write 'classes' in the spec, the "),
-        ("nurse", "classes: [doctor, nurse]", "2 classes have names and the classifier has 4; "),
-        ("b", "classes: [a, b, b, c]", "classes 1 and 2 are 'b'; write the number of one"),
+        ("nurse", ""),
+        ("nurse", "classes: [doctor, nurse]"),
+        ("b", "classes: [a, b, b, c]"),
+        ("4", ""),
     ],
 )
-def test_names_that_do_not_fit_a_model_are_errors(
-    project: Project, asked: str, head: str, said: str
+def test_names_and_numbers_that_do_not_fit_a_model_are_errors(
+    project: Project, asked: str, head: str
 ) -> None:
     gate(project, gap_test(f"class: {asked}, rate: share"), ret=1, head=head)
     assert {*project.outcomes().values()} == {"error"}
-    assert said in project.row()["reasons"][0]
 
 
 # ----------------------------------------------------------------------------- never by accident
@@ -336,8 +299,7 @@ def test_a_class_that_is_not_the_one_meant_does_not_pass(
     test = gap_test(f"class: {index}, rate: {rate}, label: nurse", "{max_gap: 0.4}")
     gate(project, test, ret=1)
     assert project.outcomes() == {"before::one[logits]": "pass", "after::one[logits]": "invalid"}
-    (reason,) = project.row()["reasons"]
-    assert reason.startswith(f"images in 'nurse' are taken for class {index} no more than")
+    assert project.row()["prediction"]["is_blind"]
 
 
 @pytest.mark.parametrize("push", [99, -99])
@@ -404,12 +366,7 @@ def test_a_classifier_that_follows_the_group_alone_fails_by_its_limits(
     row = project.row()
     assert (row["outcome"], row["prediction"]["is_blind"]) == ("fail", True)
     assert row["gap"] == pytest.approx(1)
-    over, blind = row["reasons"]
-    assert over.startswith(("gap +1.00 is over", "growth +"))
-    assert blind == (
-        "besides, images in 'nurse' are taken for class 1 no more than others, as by a classifier "
-        "that follows the group or another label"
-    )
+    assert len(row["reasons"]) == 2, "the gap, and that the class is not known"
 
 
 def test_within_its_limits_it_is_invalid_and_its_gap_is_named(project: Project) -> None:
@@ -418,20 +375,17 @@ def test_within_its_limits_it_is_invalid_and_its_gap_is_named(project: Project) 
         store(project, file, follower())
     gate(project, gap_test(limits="{max_growth: 0.1}"), ret=1)
     assert project.row()["outcome"] == "invalid"
-    assert "its gap is +1.00" in project.row()["reasons"][0]
     store(project, "before", follower())
     gate(project, gap_test(limits="{max_gap: 0.1, max_growth: 0.1}"), ret=1)
-    assert [one.split(" ")[0] for one in project.row()["reasons"]] == ["gap", "besides,"]
+    assert project.row()["outcome"] == "fail"
+    assert project.breaches() == [("gap", True)]
 
 
 def test_a_gap_fails_though_the_model_before_says_nothing_of_its_growth(project: Project) -> None:
     store(project, "before", {key: rows[:, [1, 0, 2, 3]] for key, rows in logits(BIASED).items()})
     gate(project, ret=1)
-    over, blind = project.row()["reasons"]
     assert project.row()["outcome"] == "fail"
-    assert over.startswith("gap +0.")
-    assert blind.startswith("besides, no growth from 'before': there images in 'nurse' are")
-    assert "says nothing" not in blind
+    assert ("gap", True) in project.breaches()
 
 
 def test_a_waiver_makes_no_pass_of_a_classifier_that_does_not_know_the_class(
@@ -474,9 +428,6 @@ def test_growth_from_a_model_that_does_not_know_the_class_says_nothing(project: 
     store(project, "before", {key: rows[:, [1, 0, 2, 3]] for key, rows in logits(BIASED).items()})
     gate(project, gap_test(limits="{max_growth: 0.1}"), ret=1)
     assert project.row()["outcome"] == "invalid"
-    assert project.row()["reasons"][0].startswith(
-        "no growth from 'before': there images in 'nurse'"
-    )
     gate(project, gap_test(limits="{max_gap: 0.9}"), ret=0)
 
 
@@ -490,32 +441,22 @@ def test_nor_does_one_whose_probabilities_are_all_alike(project: Project) -> Non
     other[:, :2] += 100
     store(project, "after", {"women": flat, "men": other})
     gate(project, gap_test("class: 1, rate: score"), ret=1)
-    assert project.row()["reasons"][0].startswith("every image has the same probability of class 1")
-
-
-EQUAL = {
-    "share": "have the same weights, so their gaps are equal; name the ones that are meant",
-    "score": "give every image the same probability of class 1, so their gaps are equal; check "
-    "that they are not the same weights",
-}
+    assert project.row()["outcome"] == "invalid"
 
 
 @pytest.mark.parametrize("surer", [1, 3])
-@pytest.mark.parametrize("rate", EQUAL)
-def test_of_equal_answers_of_two_classifiers_those_of_the_same_weights_are_told(
+@pytest.mark.parametrize("rate", ["share", "score"])
+def test_equal_answers_of_two_classifiers_are_warned_of_where_the_weights_are_equal(
     project: Project, rate: str, surer: int
 ) -> None:
     """Predictions are 0 or 1, so that networks of other weights may agree in all of them."""
     store(project, "before", {key: rows * surer for key, rows in logits(FAIR).items()})
     store(project, "after", logits(FAIR))
     gate(project, gap_test(f"class: 1, rate: {rate}", "{max_growth: 0.9}"), ret=0)
-    told = [one for one in project.row()["warnings"] if "weights" in one]
-    if surer == 1:
-        assert len(told) == 1
-        assert told[0].endswith(f": 'before' and 'after' {EQUAL[rate]}")
+    warnings = [one for one in project.row()["warnings"] if "weights" in one]
+    assert len(warnings) == (surer == 1)
+    if surer == 1 or rate == "share":
         assert project.row()["growth"]["value"] == 0
-    else:
-        assert told == []
 
 
 def test_a_classifier_that_is_right_of_every_image_passes(project: Project) -> None:
@@ -531,14 +472,6 @@ def test_a_classifier_that_is_right_of_every_image_passes(project: Project) -> N
     assert project.outcomes()["after::fpr[logits]"] == "pass"
 
 
-def test_a_class_outside_the_logits_is_an_error(project: Project) -> None:
-    gate(project, gap_test("class: 4, rate: share"), ret=1)
-    assert {*project.outcomes().values()} == {"error"}
-    assert (
-        "the classifier has 4 classes, 0 to 3, and none of index 4" in project.row()["reasons"][0]
-    )
-
-
 def test_logits_that_are_not_finite_are_an_error_that_names_the_image(project: Project) -> None:
     sets = logits(BIASED)
     sets["men"][4, 2] = np.nan
@@ -549,26 +482,16 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_image(project: P
 
 
 @pytest.mark.parametrize(
-    ("prediction", "expected"),
+    ("prediction", "place"),
     [
-        (
-            "class: 1, rate: fpr, label: nurze",
-            "tests[0].prediction.label: no image lies in a folder 'nurze'; correct 'label'",
-        ),
-        (
-            "class: 1, rate: fpr, label: [nurse, doctor]",
-            (
-                "tests[0].targets.X: no image of 'women' lies outside a folder 'nurse' or "
-                "'doctor', so it has no false positive rate of class 1"
-            ),
-        ),
+        ("class: 1, rate: fpr, label: nurze", "tests[0].prediction.label: "),
+        ("class: 1, rate: fpr, label: [nurse, doctor]", "tests[0].targets.X: "),
     ],
 )
 def test_a_group_without_the_images_of_a_rate_is_an_error_of_the_spec(
-    project: Project, prediction: str, expected: str
+    project: Project, prediction: str, place: str
 ) -> None:
-    result = gate(project, gap_test(prediction), ret=2)
-    assert expected in sentences(result)
+    assert place in sentences(gate(project, gap_test(prediction), ret=2))
 
 
 def test_a_group_without_positives_has_no_true_positive_rate(project: Project) -> None:
@@ -581,7 +504,7 @@ def test_a_group_without_positives_has_no_true_positive_rate(project: Project) -
     path = project.path / "after.safetensors"
     safetensors.numpy.save_file(sets, path, metadata={"names": json.dumps(names)})
     result = gate(project, gap_test("class: 1, rate: tpr, label: nurse"), ret=2)
-    assert "no image of 'men' lies in a folder 'nurse', so it has no true" in sentences(result)
+    assert "tests[0].targets.Y: " in sentences(result)
 
 
 @pytest.mark.parametrize("limits", ["{max_gap: 0.05}", "{max_growth: 0.02}"])
@@ -592,38 +515,31 @@ def test_sets_too_small_to_be_able_to_fail_are_an_error_by_what_counts(
     for file in ("before", "after"):
         store(project, file, logits(FAIR, n=9))
     result = gate(project, gap_test("class: 1, rate: tpr, label: nurse", limits), ret=2)
-    assert "3 against 3 images cannot give a two-sided p under 1/10" in sentences(result)
+    assert "3 against 3 images" in sentences(result)
+
+
+@pytest.mark.parametrize("limit", ["max_gap: 1", "max_growth: 1", "max_shift: 2"])
+def test_a_limit_that_no_gap_can_be_over_is_an_error(project: Project, limit: str) -> None:
+    result = gate(project, gap_test(limits=f"{{{limit}}}"), ret=2)
+    assert f"tests[0].limits.{limit.partition(':')[0]}: " in sentences(result)
 
 
 @pytest.mark.parametrize(
-    ("limit", "most"), [("max_gap: 1", "1.00"), ("max_growth: 1", "1.00"), ("max_shift: 2", "2.00")]
+    ("limits", "head", "code"),
+    [
+        ("{max_growth: 0.9}", "", 1),
+        ("{max_gap: 0.9}", "", 0),
+        ("{max_growth: 0.9}", "settings: {differs: [classes]}", 2),
+    ],
 )
-def test_a_limit_that_no_gap_can_be_over_is_an_error(
-    project: Project, limit: str, most: str
+def test_classifiers_of_other_classes_are_not_compared(
+    project: Project, limits: str, head: str, code: int
 ) -> None:
-    result = gate(project, gap_test(limits=f"{{{limit}}}"), ret=2)
-    assert f"it cannot be over {most}; lower the limit" in sentences(result)
-
-
-def test_classifiers_of_other_classes_are_not_compared(project: Project) -> None:
-    """Class 1 of 4 and class 1 of 9 are not the same class."""
+    """Class 1 of 4 and class 1 of 9 are not the same class, which cannot be declared."""
     store(project, "before", logits(FAIR, classes=9))
-    gate(project, gap_test(limits="{max_growth: 0.9}"), ret=1)
-    (reason,) = project.row()["reasons"]
-    assert reason.startswith(
-        "not_comparable: before and after differ in number of classes (9 and 4)"
-    )
-
-
-def test_without_a_limit_on_growth_they_need_not_be(project: Project) -> None:
-    store(project, "before", logits(FAIR, classes=9))
-    gate(project, gap_test(limits="{max_gap: 0.9}"), ret=0)
-    assert project.row()["growth"] is None
-
-
-def test_a_difference_of_classes_cannot_be_declared(project: Project) -> None:
-    result = gate(project, head="settings: {differs: [classes]}", ret=2)
-    assert "settings.differs[0]" in sentences(result)
+    gate(project, gap_test(limits=limits), ret=code, head=head)
+    if code < 2:
+        assert project.row()["growth"] is None
 
 
 # ----------------------------------------------------------------------------- records
@@ -650,38 +566,21 @@ def test_growth_since_a_record_is_growth_since_the_model(project: Project) -> No
     assert recorded == live
 
 
-@pytest.mark.parametrize(
-    ("prediction", "differing"),
-    [
-        ("class: 1, rate: fpr, label: nurse, threshold: 0.4", "threshold: None then, 0.4 now"),
-        (
-            "class: 1, rate: fpr, label: nurse, activation: sigmoid",
-            "activation: softmax then, sigmoid now",
-        ),
-    ],
-)
-def test_a_record_of_another_question_is_not_comparable(
-    project: Project, prediction: str, differing: str
-) -> None:
+@pytest.mark.parametrize("more", ["threshold: 0.4", "activation: sigmoid", ""])
+def test_a_record_of_another_question_is_not_comparable(project: Project, more: str) -> None:
+    """Another threshold, activation or class."""
     store(project, "after", logits(FAIR))
     assert alone(project, "--visualbias-update").ret == 0
+    if not more:
+        path = project.path / "bias_specs/__visualbias__/x.json"
+        stored = json.loads(path.read_text())
+        (entry,) = stored["entries"].values()
+        entry["prediction"]["class"] = 2
+        path.write_text(json.dumps(stored))
+    prediction = f"class: 1, rate: fpr, label: nurse, {more}" if more else ""
     assert alone(project, prediction=prediction).ret == 1
-    (reason,) = project.row()["reasons"]
-    assert reason.startswith("not_comparable: ")
-    assert "recorded with other prediction (" in reason
-    assert differing in reason
-
-
-def test_a_record_of_another_class_is_not_comparable(project: Project) -> None:
-    store(project, "after", logits(FAIR))
-    assert alone(project, "--visualbias-update").ret == 0
-    path = project.path / "bias_specs/__visualbias__/x.json"
-    stored = json.loads(path.read_text())
-    (entry,) = stored["entries"].values()
-    entry["prediction"]["class"] = 2
-    path.write_text(json.dumps(stored))
-    assert alone(project).ret == 1
-    assert "other prediction (class: 2 then, 1 now)" in project.row()["reasons"][0]
+    assert (project.row()["outcome"], project.row()["growth"]) == ("fail", None)
+    assert project.row()["reasons"][0].startswith("not_comparable: ")
 
 
 def test_a_record_of_embeddings_says_nothing_of_predictions(project: Project) -> None:
@@ -732,43 +631,7 @@ def test_suggest_proposes_nothing_from_a_classifier_that_does_not_know_the_class
 ) -> None:
     store(project, "before", follower())
     gate(project)
+    capsys.readouterr()
     assert main(["suggest", str(project.path / "bias_specs/x.bias.yaml")]) == 1
     shown = capsys.readouterr().out
-    assert "# 'before' does not know the class: its gap of +1.00 says nothing of limits" in shown
-
-
-def test_explain_says_what_is_asked_and_of_how_many_images(
-    project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gate(project)
-    spec = str(project.path / "bias_specs/x.bias.yaml")
-    assert main(["explain", spec, "one", "--report", str(project.path / "out.json")]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    for said in (
-        "How far apart are 'women' (40 images) and 'men' (40 images) in the false positive rate of",
-        "Only images count that lie in no folder 'nurse'. Predicted is the class with the largest",
-        "It fails where the gap, whatever its sign, is over 0.05 (max_gap); the growth of the",
-        "it is larger for 'women' than for 'men' (false positive rate of class 1: ",
-    ):
-        assert said in shown
-
-
-def test_every_report_says_the_rates_and_the_question(project: Project) -> None:
-    gate(project)
-    files = {name: project.path / f"out.{name}" for name in ("html", "md", "csv", "md2")}
-    project.gate(
-        f"--visualbias-html={files['html']}",
-        f"--visualbias-md={files['md']}",
-        f"--visualbias-csv={files['csv']}",
-    )
-    page = files["html"].read_text(encoding="utf-8")
-    assert "false positive rate of class 1: " in page
-    assert "difference of rates" in page
-    header, _, after = files["csv"].read_text(encoding="utf-8").splitlines()
-    cells = dict(zip(header.split(","), after.split(","), strict=False))
-    asked = {key: cells[f"prediction.{key}"] for key in ("class", "rate", "label", "classes")}
-    assert asked == {"class": "1", "rate": "fpr", "label": "nurse", "classes": "4"}
-    assert float(cells["prediction.rate_x"]) == project.row()["prediction"]["rate_x"]
-    text = files["md"].read_text(encoding="utf-8")
-    assert "gap +0" in text
-    assert "false positive rate of class 1: " in text
+    assert "limits:" not in shown

@@ -63,7 +63,7 @@ def biased(project: Project, on: Callable[[dt.date], None]) -> Project:
 
 def test_a_bias_of_the_accepted_size_passes_in_sight(biased: Project) -> None:
     """The last day still counts, and every report says what was accepted, and why."""
-    biased.spec(one_test("one", accept=accept()))
+    biased.spec(one_test("one", accept=accept(until='"2027-03-01"')))
     result = biased.gate("--junitxml=out.xml")
     assert result.ret == 0
     result.assert_outcomes(passed=2)
@@ -75,28 +75,25 @@ def test_a_bias_of_the_accepted_size_passes_in_sight(biased: Project) -> None:
     assert kinds(row) == [("effect", True)]
     assert row["violations"][0]["value"] == row["effect_judged"]
     assert biased.report()["summary"]["outcomes"] == {"accepted": 1, "pass": 1}
-    lines = sentences(result).splitlines()
-    assert "passed: 2 tests (1 accepted, 1 reported)" in lines
-    node = "bias_specs/x.bias.yaml::after::one[pooled]"
-    assert f"ACCEPTED {node}: {'; '.join(row['reasons'])}" in lines
-    assert any(line.startswith("one ") and line.endswith("accepted") for line in lines)
+    assert REASON in sentences(result)
     assert REASON in (biased.path / "out.xml").read_text()
 
 
-def test_a_day_may_be_quoted(biased: Project) -> None:
-    biased.spec(one_test("one", accept=accept(until='"2027-03-01"')))
-    assert biased.gate().ret == 0
-
-
-def test_a_larger_bias_fails(biased: Project) -> None:
-    biased.spec(one_test("one", accept=accept(1.5)))
+@pytest.mark.parametrize(
+    ("limits", "size", "kind"),
+    [("{max_effect: 0.5}", 1.5, "effect"), ("{max_gap: 0.05}", 1.9, "gap")],
+)
+def test_a_larger_bias_or_another_limit_fails_until_the_advice_is_followed(
+    biased: Project, limits: str, size: float, kind: str
+) -> None:
+    biased.spec(one_test("one", limits, accept=accept(size)))
     result = biased.gate()
     assert result.ret == 1
-    row = biased.row()
-    assert (row["outcome"], kinds(row)) == ("fail", [("effect", True)])
-    biased.spec(one_test("one", accept=f"{{{advised(result)}, {TERMS}}}"))
-    assert biased.gate().ret == 0
-    assert biased.row()["outcome"] == "accepted"
+    assert (biased.row()["outcome"], kinds(biased.row())) == ("fail", [(kind, True)])
+    key = advised(result)
+    assert key.startswith(f"max_{kind}: ")
+    assert biased.judge(one_test("one", limits, accept=f"{{{key}, {TERMS}}}")).ret == 0
+    assert (biased.row()["outcome"], kinds(biased.row())) == ("accepted", [(kind, True)])
 
 
 @pytest.mark.parametrize("bias", [1.0, UNPROVEN, 0.0])
@@ -109,20 +106,14 @@ def test_the_day_after_the_last_one_it_fails_whatever_is_measured(
     result = project.gate()
     assert result.ret == 1
     assert project.row()["outcome"] == "fail"
-    assert "the waiver ended on 2027-03-01" in sentences(result)
+    assert any("2027-03-01" in reason for reason in project.row()["reasons"])
 
 
 def test_a_waiver_that_is_not_needed_must_go(biased: Project) -> None:
     biased.pair(after=0.0)
-    biased.spec(one_test("one", accept=accept()))
-    result = biased.gate()
-    assert result.ret == 1
-    row = biased.row()
-    assert (row["outcome"], row["violations"]) == ("fail", [])
-    assert "model 'after'" in row["reasons"][0]
-    assert "remove 'accept'" in row["reasons"][0]
-    biased.spec(one_test("one"))
-    assert biased.gate().ret == 0
+    assert biased.judge(one_test("one", accept=accept())).ret == 1
+    assert (biased.row()["outcome"], biased.row()["violations"]) == ("fail", [])
+    assert biased.judge(one_test("one")).ret == 0
 
 
 def test_a_waiver_of_two_models_names_the_one_that_does_not_need_it(biased: Project) -> None:
@@ -134,7 +125,6 @@ def test_a_waiver_of_two_models_names_the_one_that_does_not_need_it(biased: Proj
     assert biased.row()["outcome"] == "accepted"
     row = biased.row(model="clean")
     assert (row["outcome"], row["violations"]) == ("fail", [])
-    assert "model 'clean'" in row["reasons"][0]
     (key,) = re.findall(r"'(models: \[.*?\])'", row["reasons"][0])
     biased.spec(one_test("one", accept=accept(more=f", {key}")), models=models)
     assert biased.gate().ret == 0
@@ -149,20 +139,6 @@ def test_without_evidence_a_waiver_changes_nothing(biased: Project) -> None:
     result.assert_outcomes(passed=1, skipped=1)
     assert biased.row()["outcome"] == "inconclusive"
     assert biased.gate("--visualbias-strict").ret == 1
-
-
-def test_it_covers_the_limit_that_it_names_and_no_other(biased: Project) -> None:
-    """A gap of 0.70 is not accepted by a waiver of the effect; following the advice accepts it."""
-    biased.spec(one_test("one", "{max_gap: 0.05}", accept=accept()))
-    result = biased.gate()
-    assert result.ret == 1
-    row = biased.row()
-    assert (row["outcome"], kinds(row)) == ("fail", [("gap", True)])
-    key = advised(result)
-    assert key.startswith("max_gap: ")
-    biased.spec(one_test("one", "{max_gap: 0.05}", accept=f"{{{key}, {TERMS}}}"))
-    assert biased.gate().ret == 0
-    assert (biased.row()["outcome"], kinds(biased.row())) == ("accepted", [("gap", True)])
 
 
 @pytest.mark.parametrize("covered", ["max_effect", "max_gap", "max_growth"])
@@ -181,15 +157,11 @@ def test_every_breached_limit_needs_its_key(biased: Project, covered: str) -> No
 
 def test_no_waiver_covers_a_shift(biased: Project) -> None:
     limits = "{max_effect: 0.5, max_shift: 0.2}"
-    biased.spec(one_test("one", limits, accept=accept()))
-    result = biased.gate()
-    assert result.ret == 1
+    assert biased.judge(one_test("one", limits, accept=accept())).ret == 1
     assert kinds(biased.row()) == [("shift", True)]
-    assert "no waiver covers 'max_shift'" in sentences(result)
-    biased.spec(one_test("one", limits))
-    result = biased.gate()
+    result = biased.judge(one_test("one", limits))
     assert kinds(biased.row()) == [("effect", True), ("shift", True)]
-    assert "accept:" not in sentences(result)
+    assert "accept:" not in sentences(result), "no advice to accept what cannot be"
 
 
 @pytest.mark.parametrize(
@@ -227,13 +199,6 @@ def test_a_failed_control_is_not_waived(biased: Project) -> None:
     assert biased.row()["outcome"] == "invalid"
 
 
-def test_a_reference_has_no_waiver(biased: Project) -> None:
-    biased.spec(one_test("one", accept=accept()))
-    biased.gate()
-    row = biased.row(model="before")
-    assert (row["outcome"], row["accept"]) == ("pass", None)
-
-
 def test_it_may_speak_of_some_models_and_layers_only(biased: Project) -> None:
     """Where it does not speak, the test is judged as ever: a clean model needs no waiver."""
     biased.store("clean")
@@ -243,119 +208,60 @@ def test_it_may_speak_of_some_models_and_layers_only(biased: Project) -> None:
     )
     assert biased.gate().ret == 0
     assert biased.row()["outcome"] == "accepted"
-    assert (biased.row(model="clean")["outcome"], biased.row(model="clean")["accept"]) == (
-        "pass",
-        None,
-    )
+    for model in ("clean", "before"):
+        row = biased.row(model=model)
+        assert (row["outcome"], row["accept"]) == ("pass", None)
+
+
+DAY = "until: 2027-03-01"
 
 
 @pytest.mark.parametrize(
-    ("given", "at", "said"),
+    ("given", "at", "key"),
     [
-        (
-            '{reason: "r", until: 2027-03-01}',
-            "accept",
-            "accept: names no limit; add 'max_effect', 'max_gap' or 'max_growth'",
+        (f'{{reason: "r", {DAY}}}', "accept", "accept"),
+        (f"{{max_effect: 1, {DAY}}}", "accept", "accept.reason"),
+        ('{max_effect: 1, reason: "r"}', "accept", "accept.until"),
+        (f'{{max_effect: 1, reason: "  ", {DAY}}}', "reason", "accept.reason"),
+        *(
+            (f'{{max_effect: 1, reason: "r", until: {day}}}', "until", "accept.until")
+            for day in ("soon", "2027-02-30", "20270301", '""')
         ),
-        ("{max_effect: 1, until: 2027-03-01}", "accept", "accept.reason: is missing; add it"),
-        ('{max_effect: 1, reason: "r"}', "accept", "accept.until: is missing; add it"),
-        (
-            '{max_effect: 1, reason: "  ", until: 2027-03-01}',
-            "reason",
-            "accept.reason: must say something, but '  ' was read; correct it",
-        ),
-        (
-            '{max_effect: 1, reason: "r", until: soon}',
-            "until",
-            "accept.until: must be a day such as 2027-03-01, but 'soon' was read; correct it",
-        ),
-        (
-            '{max_effect: 1, reason: "r", until: 2027-02-30}',
-            "until",
-            "accept.until: must be a day such as 2027-03-01, but '2027-02-30' was read; correct it",
-        ),
-        (
-            '{max_effect: 1, reason: "r", until: 20270301}',
-            "until",
-            "accept.until: must be a day such as 2027-03-01, but 20270301 was read; correct it",
-        ),
-        (
-            '{max_effect: 1, reason: "r", until: ""}',
-            "until",
-            "accept.until: must be a day such as 2027-03-01, but '' was read; correct it",
-        ),
-        (
-            '{max_effect: 0.5, reason: "r", until: 2027-03-01}',
-            "max_effect",
-            "accept.max_effect: is within the limit of 0.5 anyway; remove it",
-        ),
-        (
-            '{max_effect: 2.5, reason: "r", until: 2027-03-01}',
-            "max_effect",
-            "accept.max_effect: with sets of these sizes it cannot be over 1.94; accept less",
-        ),
-        (
-            '{max_effect: 1, reason: "r", until: 2027-03-01, models: [before]}',
-            "before",
-            "accept.models[0]: 'before' is no gated model; known: after",
-        ),
-        (
-            '{max_effect: 1, reason: "r", until: 2027-03-01, layers: [pool]}',
-            "pool]",
-            "accept.layers[0]: 'pool' is no layer of the spec; did you mean 'pooled'?",
-        ),
+        (f'{{max_effect: 0.5, reason: "r", {DAY}}}', "max_effect", "accept.max_effect"),
+        (f'{{max_effect: 2.5, reason: "r", {DAY}}}', "max_effect", "accept.max_effect"),
+        (f'{{max_effect: 1, reason: "r", {DAY}, models: [before]}}', "before", "accept.models[0]"),
+        (f'{{max_effect: 1, reason: "r", {DAY}, layers: [pool]}}', "pool]", "accept.layers[0]"),
     ],
 )
-def test_nonsense_is_told_where_it_stands(biased: Project, given: str, at: str, said: str) -> None:
+def test_nonsense_is_refused_at_its_place(biased: Project, given: str, at: str, key: str) -> None:
     text = biased.spec(one_test("one", accept=given)).read_text().splitlines()
     (number,) = [index for index, line in enumerate(text) if "accept" in line]
-    result = biased.gate()
-    assert result.ret == 2
-    (line,) = [line for line in sentences(result).splitlines() if "accept" in line]
+    shown = biased.refuses(2)
+    (line,) = [line for line in shown.splitlines() if "accept" in line]
     column = text[number].index(at) + 1
-    assert line == f"bias_specs/x.bias.yaml:{number + 1}:{column}: tests[0].{said}"
+    assert line.startswith(f"bias_specs/x.bias.yaml:{number + 1}:{column}: tests[0].{key}: ")
 
 
 @pytest.mark.parametrize(
-    ("test", "said"),
-    [
-        (control_test(accept=accept()), "a control has no waiver; remove it"),
-        (
-            one_test("one", "{max_shift: 0.2}", accept=accept()),
-            "no waiver covers the limits of this test; add 'max_effect' to them or remove it",
-        ),
-    ],
+    "test", [control_test(accept=accept()), one_test("one", "{max_shift: 0.2}", accept=accept())]
 )
-def test_there_must_be_something_to_waive(biased: Project, test: str, said: str) -> None:
+def test_there_must_be_something_to_waive(biased: Project, test: str) -> None:
     biased.spec(one_test("other"), test)
-    result = biased.gate()
-    assert result.ret == 2
-    assert f"tests[1].accept: {said}" in sentences(result)
+    biased.refuses(2, "tests[1].accept: ")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "outcome"), [(1.0, -1.0, "fail"), (-0.02, 1.0, "accepted")]
+)
 def test_a_bias_that_turned_round_is_not_the_one_that_was_accepted(
-    project: Project, on: Callable[[dt.date], None]
+    project: Project, on: Callable[[dt.date], None], before: float, after: float, outcome: str
 ) -> None:
     """Accepted was men nearer to career; that women are now is another finding."""
     on(UNTIL)
-    project.pair(before=1.0, after=-1.0)
-    project.spec(one_test("one", accept=accept()))
-    result = project.gate()
-    assert result.ret == 1
-    row = project.row()
-    assert row["outcome"] == "fail"
-    assert kinds(row) == [("effect", True)]
-    assert "turned round since +1.8" in row["reasons"][-1]
-
-
-def test_a_small_effect_the_other_way_before_is_no_turn(
-    project: Project, on: Callable[[dt.date], None]
-) -> None:
-    on(UNTIL)
-    project.pair(before=-0.02, after=1.0)
-    project.spec(one_test("one", accept=accept()))
-    project.gate()
-    assert project.row()["outcome"] == "accepted"
+    project.pair(before=before, after=after)
+    project.judge(one_test("one", accept=accept()))
+    assert project.row()["outcome"] == outcome
+    assert kinds(project.row()) == [("effect", True)]
 
 
 @pytest.mark.parametrize(
@@ -372,10 +278,7 @@ def test_a_waiver_lasts_400_days_at_most(
     """One without an end is a limit that nobody looks at again; a clock set back gives none."""
     on(today)
     biased.spec(one_test("one", accept=accept()))
-    result = biased.gate()
-    assert result.ret == code
-    if code:
-        assert ": tests[0].accept.until: " in sentences(result)
+    biased.refuses(code, *([": tests[0].accept.until: "] if code else []))
 
 
 def test_one_that_never_ends_is_an_error_of_the_spec(biased: Project) -> None:
