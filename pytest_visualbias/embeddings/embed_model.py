@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import LayerPoint
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.mirror import Mirror
     from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 # Layers whose rows are scores of classes.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.evaluation.settings import RunSettings
     from pytest_visualbias.models.encoder import Identity
     from pytest_visualbias.spec.parser import SpecFile
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.mirror import Mirror
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
