@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import LayerPoint
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.mirror import Mirror
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
 # Layers whose rows are scores of classes.
@@ -252,12 +252,8 @@ def network_key(identity: Identity) -> str:
     return digest_of_mapping(identity.facts)
 
 
-def embed_stimuli(
-    request: ModelRequest,
-    resources: Resources,
-    other_requests: Callable[[str], Iterable[EmbeddingRequest]] = lambda _network: (),
-) -> ModelVectors:
-    """Embed all stimuli of a spec with one model, at all layers."""
+def embed_stimuli(request: ModelRequest, resources: Resources) -> ModelVectors:
+    """Embed all stimuli of a spec, and of other specs by network, with one model at all layers."""
     entry, points, context = request.entry, request.points, request.context
     if isinstance(entry, EmbeddingsModel):
         return ModelVectors(trials=(_stored(request, entry),), points=points, description={})
@@ -270,7 +266,7 @@ def embed_stimuli(
     if identities is None:
         identities = _last_identities(entry, context)
     for identity in identities:
-        merged = merge_requests(needed, other_requests(network_key(identity)))
+        merged = merge_requests(needed, request.other_requests.get(network_key(identity), ()))
         job = EmbeddingJob(entry=entry, identity=identity, context=context, own=needed, want=merged)
         name = _network_name(request, identity, request.all_identities or identities)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import EncoderError, VisualBiasError
@@ -101,6 +101,8 @@ class ModelRequest:
     context: Context
     identities: Sequence[Identity] | None = None
     all_identities: Sequence[Identity] = ()
+    # Of other specs, by the key of their network.
+    other_requests: Mapping[str, Sequence[EmbeddingRequest]] = field(default_factory=dict)
 
     @property
     def entry(self) -> ModelEntry:
