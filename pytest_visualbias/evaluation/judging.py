@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.test_kinds import Accept, BiasTest, Limits
     from pytest_visualbias.statistics import ChangeResult
 
-
 # A note in a verdict: the baseline is about to record this result.
 RECORDED = "recorded"
 

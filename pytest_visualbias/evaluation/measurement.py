@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 AnyScores: TypeAlias = "Scores | ContrastScores | OutcomeScores | NDArray[np.float64]"
 Sets: TypeAlias = "Mapping[str, StimulusSet]"
-
 ALIKE = "make them alike"
 
 

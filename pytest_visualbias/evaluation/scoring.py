@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pytest_visualbias.evaluation.classifier_scoring import score_predictions
 from pytest_visualbias.evaluation.measurement import ScoredTest
 from pytest_visualbias.spec.effective_settings import effective_settings
-from pytest_visualbias.statistics.association import (
-    association_from_scores,
-    contrast_from_scores,
-)
+from pytest_visualbias.statistics.association import association_from_scores, contrast_from_scores
 from pytest_visualbias.statistics.classifier_gap import (
     OutcomeResult,
     OutcomeScores,
