@@ -43,7 +43,7 @@ class TargetClass:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One thing in which two measurements differ."""
+    """One difference between two measurements."""
 
     name: str
     text: str

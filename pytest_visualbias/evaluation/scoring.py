@@ -191,7 +191,7 @@ def _restore_intra_similarity(_test: BiasTest, stored: RestoredScores) -> Vector
 
 
 def _trial_gaps(scores: OutcomeScores) -> GrowthBasis | None:
-    """Return the gaps of several trials, which the scores of predictions do not tell."""
+    """Return the gaps of several trials, as mean scores of predictions do not give them."""
     if len(scores.trials) < 2:  # noqa: PLR2004 - one is the scores themselves
         return None
     return GrowthBasis(within=(), without={}, trials=tuple((gap,) for gap in scores.trials))
