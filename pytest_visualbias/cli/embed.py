@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
-from pytest_visualbias.embeddings.embed_model import request_for
 from pytest_visualbias.embeddings.engines.connecting import crew_when_needed
 from pytest_visualbias.embeddings.engines.course import Portions
 from pytest_visualbias.embeddings.engines.dispatch import Dispatch
 from pytest_visualbias.embeddings.engines.plan import Outcome, Wish, units_of
 from pytest_visualbias.embeddings.engines.ray import require_ray
-from pytest_visualbias.embeddings.request import EmbeddingJob
+from pytest_visualbias.embeddings.request import EmbeddingJob, request_for
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from pytest_visualbias.evaluation.model_embedder import LoadedSpec
-
 
 EVERY_S: Final = 5.0
 
@@ -125,7 +123,7 @@ def embed_in_process(
     tell: Callable[[int, Outcome], None],
 ) -> None:
     """Embed with each model in turn, in this process."""
-    session.expect(models)
+    session.embedder.expect(models)
     for owner, (spec, model) in enumerate(models):
         tell(owner, _embed_model(session, passed, spec, model))
 
@@ -135,15 +133,15 @@ def _embed_model(
 ) -> Outcome:
     before = passed.images
     try:
-        if not all(identity.is_kept for identity in session.identities(spec, model)):
+        if not all(identity.is_kept for identity in session.embedder.identities(spec, model)):
             return Outcome(is_kept=False)
-        measured = session.embedded(spec, model)
+        measured = session.embedder.embed_all(spec, model)
     except EngineError:
         raise
     except VisualBiasError as error:
         return Outcome(faults=(str(error),), failed=True)
     tables = [table for trial in measured.trials for table in trial.tables.values()]
-    faults = [reason for table in tables for reason in table.told]
+    faults = [reason for table in tables for reason in table.messages]
     return Outcome(
         images=len({identity for table in tables for identity in table.vectors}),
         networks=len(measured.trials),
@@ -174,7 +172,7 @@ def embed_on_workers(
 
 def _wishes(session: EvaluationRun, spec: LoadedSpec, model: str, owner: int) -> list[Wish]:
     entry = spec.file.spec.models[model]
-    context = session.context(spec)
+    context = session.embedder.context(spec)
     # Entries of some sources set their own precision.
     precision = getattr(entry, "precision", None) or context.precision
     context = dataclasses.replace(context, precision=precision)
@@ -184,7 +182,7 @@ def _wishes(session: EvaluationRun, spec: LoadedSpec, model: str, owner: int) ->
             owner=owner,
             job=EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want),
         )
-        for identity in session.identities(spec, model)
+        for identity in session.embedder.identities(spec, model)
         if identity.is_kept
     ]
 

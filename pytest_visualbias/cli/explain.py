@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_visualbias.embeddings.cache_location import place_of as cache_place
+from pytest_visualbias.embeddings.cache_location import find_cache as cache_place
 from pytest_visualbias.errors import SpecError, UsageError, printable
 from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.evaluation.detectable import detectable_before_data, images_before_data
 from pytest_visualbias.evaluation.family import declared_family
-from pytest_visualbias.evaluation.preflight import preflight
-from pytest_visualbias.evaluation.training_run import judged_together
+from pytest_visualbias.evaluation.preflight import judged_together, preflight
 from pytest_visualbias.reports.document import read_report
 from pytest_visualbias.reports.sentences import failure_text
 from pytest_visualbias.reports.tables import terminal_width
@@ -37,7 +36,7 @@ from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.spec.urls import to_path
 from pytest_visualbias.statistics.intervals import largest_effect
 from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:

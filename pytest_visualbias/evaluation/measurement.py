@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_visualbias.embeddings.table import EmbeddingTable, ModelSets, ModelVectors
-    from pytest_visualbias.evaluation.baseline.sources import Baseline
+    from pytest_visualbias.evaluation.baseline.records import Baseline
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, LayerPoint
     from pytest_visualbias.statistics import ChangeResult, EffectResult
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 AnyScores: TypeAlias = "Scores | ContrastScores | OutcomeScores | NDArray[np.float64]"
 Sets: TypeAlias = "Mapping[str, StimulusSet]"
-
 ALIKE = "make them alike"
 
 
@@ -44,7 +43,7 @@ class TargetClass:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One thing in which two measurements differ."""
+    """One difference between two measurements."""
 
     name: str
     text: str

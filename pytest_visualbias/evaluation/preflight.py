@@ -10,11 +10,24 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.embeddings.embed_model import _used, stored_sets
 from pytest_visualbias.embeddings.table import ModelSets
-from pytest_visualbias.errors import FetchError, SpecError, StimulusError, StorageError
+from pytest_visualbias.errors import (
+    EncoderError,
+    FetchError,
+    SpecError,
+    StimulusError,
+    StorageError,
+)
 from pytest_visualbias.evaluation.detectable import hidden_limits, power_findings
 from pytest_visualbias.evaluation.judging import waiver_for
+from pytest_visualbias.models.encoder import Context
+from pytest_visualbias.models.identity import paths_of
 from pytest_visualbias.spec.consistency_rules import DEPARTURE
-from pytest_visualbias.spec.effective_settings import gated_layers_of, is_gated, model_points
+from pytest_visualbias.spec.effective_settings import (
+    gated_layers_of,
+    gates_all,
+    is_gated,
+    model_points,
+)
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.model_entries import (
     EmbeddingsModel,
@@ -30,10 +43,9 @@ from pytest_visualbias.spec.urls import Url, is_url
 from pytest_visualbias.stimuli.concept_checks import SetFinding, set_findings
 from pytest_visualbias.stimuli.download_record import read_ledger
 from pytest_visualbias.stimuli.manifest import read_manifest
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import (
     concept_files,
-    fetch_concept,
     resolve_concept,
     resolve_words,
 )
@@ -51,8 +63,8 @@ if TYPE_CHECKING:
     from pytest_visualbias.stimuli.download_record import Ledger
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
-# These never say what their classes are called.
-NAMELESS = (EmbeddingsModel, FactoryModel, ProgramModel, TimmModel)
+# These sources have no names of classes.
+WITHOUT_CLASS_NAMES = (EmbeddingsModel, FactoryModel, ProgramModel, TimmModel)
 
 
 def guaranteed_failures(file: SpecFile, today: dt.date) -> Iterator[str]:
@@ -73,15 +85,15 @@ def guaranteed_failures(file: SpecFile, today: dt.date) -> Iterator[str]:
 
 
 def _ended(spec: BiasSpec, test: BiasTest, today: dt.date) -> str | None:
-    """Return that the waiver of a test is past its day, where a model has need of it."""
+    """Return that the waiver of a test has expired, if it applies to a model."""
     places = ((model, layer) for model in spec.models for layer in gated_layers_of(spec, test))
     waivers = (waiver_for(spec, model, test, layer, today) for model, layer in places)
-    waiver = next((one for one in waivers if one is not None), None)
+    waiver = next((waiver for waiver in waivers if waiver is not None), None)
     return None if waiver is None else waiver.ended
 
 
 def _classes(spec: BiasSpec, test: BiasTest) -> Iterator[str]:
-    """Yield why the class of a test is none of a model's, or nobody knows which."""
+    """Yield why the class of a test is unknown or not among the classes of a model."""
     if test.prediction is None:
         return
     asked = test.prediction.index
@@ -116,16 +128,16 @@ def _count(entry: ModelEntry) -> int | None:
 
 
 def _is_nameless(entry: ModelEntry) -> bool:
-    """Whether a model cannot say what its classes are called."""
+    """Return whether a model has no names for its classes."""
     if isinstance(entry, TorchvisionModel):
         # The names are those of published weights.
         return entry.files is not None or entry.random_init is not None
-    return isinstance(entry, NAMELESS)
+    return isinstance(entry, WITHOUT_CLASS_NAMES)
 
 
 def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
     """Return the sentence about each set that was fetched in part or not at all, by concept."""
-    found: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     ledgers: dict[Path, Ledger | None] = {}
     for concept in concepts:
         home = file.homes.get(concept)
@@ -141,8 +153,8 @@ def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
             files = concept_files(wanted)
             sentence = _unfinished(home, ledgers[home.folder], files)
         if sentence:
-            found[concept] = file.sentence(("concepts", concept), sentence)
-    return found
+            sentences[concept] = file.sentence(("concepts", concept), sentence)
+    return sentences
 
 
 def _unfinished(home: StimulusRoot, ledger: Ledger | None, files: ConceptFiles) -> str:
@@ -153,17 +165,17 @@ def _unfinished(home: StimulusRoot, ledger: Ledger | None, files: ConceptFiles) 
         return ""
     # A process killed at the wrong moment has recorded a file that is not there yet.
     paths = [path for path in {*ledger.due, *ledger.files} if _is_of(path, files)]
-    there = sum((home.folder / path).is_file() for path in paths)
-    if there == len(paths):
+    present = sum((home.folder / path).is_file() for path in paths)
+    if present == len(paths):
         return ""
     return (
-        f"{there} of {len(paths)} images are in {home.folder}: the others did not come, or are "
+        f"{present} of {len(paths)} images are in {home.folder}: the others did not come, or are "
         f"gone; run {fetch} again or give 'stimuli'"
     )
 
 
 def size_findings(file: SpecFile, sets: Mapping[str, StimulusSet]) -> Iterator[SetFinding]:
-    """Yield a warning for each set of another size than the published one."""
+    """Yield a warning for each set whose size differs from the published one."""
     homes = {name: file.homes[name] for name in sets if name in file.homes}
     suites = {home.suite for home in homes.values() if home.can_be_fetched}
     counts = {suite: Counter(entry.folder for entry in read_manifest(suite)) for suite in suites}
@@ -184,7 +196,7 @@ def size_findings(file: SpecFile, sets: Mapping[str, StimulusSet]) -> Iterator[S
 
 
 def _is_of(path: str, files: ConceptFiles) -> bool:
-    """Whether a file of a manifest belongs to a concept, as far as its name can tell."""
+    """Return whether a file of a manifest belongs to a concept by its name."""
     if files.files is not None:
         return path in {os.path.normpath(f"{files.path}/{name}") for name in files.files}
     return path.rpartition("/")[0] == _folder(files)
@@ -196,7 +208,7 @@ def _folder(files: ConceptFiles) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preflight:
-    """The sets of every model, and what is worth knowing, by test and model."""
+    """The sets of every model, and warnings by model and test."""
 
     models: Mapping[str, ModelSets]
     warnings: Mapping[tuple[str, str], tuple[str, ...]]
@@ -210,7 +222,7 @@ def preflight(
     digest: Callable[[Path], str] = digest_of_file,
     mirror: Mirror | None = None,
 ) -> Preflight:
-    """Resolve the sets of a spec and check what they can show."""
+    """Resolve the sets of a spec, and check them, its limits and its models."""
     spec = file.spec
     mirror = mirror if mirror is not None else Mirror()
     images: ModelSets | None = None
@@ -223,8 +235,8 @@ def preflight(
         else:
             images = images or _image_sets(file, stimuli, digest, mirror)
             models[name] = images
-    own = {} if images is None or stimuli is not None else images.sets
-    unlike = tuple(size_findings(file, own))
+    suite_sets = {} if images is None or stimuli is not None else images.sets
+    unlike = tuple(size_findings(file, suite_sets))
     return Preflight(models=models, warnings=_check(file, models, unlike, strict=strict))
 
 
@@ -250,19 +262,18 @@ def _image_sets(
         if concept in halves:
             problems[concept] = halves[concept]
             continue
-        own = home.folder if home is not None else _own_root(file)
-        root = stimuli if stimuli is not None else own
+        spec_root = home.folder if home is not None else _spec_root(file)
+        root = stimuli if stimuli is not None else spec_root
         try:
-            folder = fetch_concept(wanted, root, mirror)
-            sets[concept] = resolve_concept(concept, wanted, folder, digest=digest)
+            sets[concept] = resolve_concept(concept, wanted, root, digest=digest, mirror=mirror)
         except (StimulusError, StorageError) as error:
-            own_sentence = file.sentence(("concepts", concept), str(error))
-            problems[concept] = _absence(file, wanted, root) or own_sentence
+            sentence = file.sentence(("concepts", concept), str(error))
+            problems[concept] = _absence(file, wanted, root) or sentence
     return ModelSets(sets=sets, problems=problems)
 
 
 def _absence(file: SpecFile, concept: str | ConceptFiles, root: Path | Url) -> str | None:
-    """Return what is said once of all sets, where not even the folder that they lie in is there."""
+    """Return one error for all sets if the folder of stimuli does not exist."""
     is_inside = not PurePath(concept_files(concept).path).is_absolute()
     # Path.exists raises about names that no file can have.
     if isinstance(root, Url) or not is_inside or os.path.exists(root):  # noqa: PTH110
@@ -271,7 +282,7 @@ def _absence(file: SpecFile, concept: str | ConceptFiles, root: Path | Url) -> s
     return file.sentence(("stimuli",), message)
 
 
-def _own_root(file: SpecFile) -> Path | Url:
+def _spec_root(file: SpecFile) -> Path | Url:
     stimuli = file.spec.stimuli
     return Url(stimuli) if is_url(stimuli) else file.folder / stimuli
 
@@ -282,15 +293,15 @@ def _check(
     faults: dict[str, None] = {}
     warnings: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for model, sets in models.items():
-        found = [
+        findings = [
             *set_findings(file.spec, sets.sets),
             *(() if isinstance(file.spec.models[model], EmbeddingsModel) else unlike),
-            *_unsaid_weights(file, model),
-            *_turned_round(file, model),
+            *_unknown_weights(file, model),
+            *_judges_reference(file, model),
             *_departure(file, model),
             *power_findings(file.spec, model, sets.sets),
         ]
-        for finding in found:
+        for finding in findings:
             sentence = file.sentence(finding.path, finding.message)
             if finding.is_fault:
                 faults[sentence] = None
@@ -298,7 +309,9 @@ def _check(
             for index, test in enumerate(file.spec.tests):
                 if _concerns(finding.path, index, test):
                     warnings[model, test.name][sentence] = None
-    hidden = hidden_limits(file.spec, {model: one.sets for model, one in models.items()})
+    hidden = hidden_limits(
+        file.spec, {model: model_sets.sets for model, model_sets in models.items()}
+    )
     if hidden is not None:
         sentence = file.sentence(hidden.path, hidden.message)
         faults |= {sentence: None} if strict else {}
@@ -309,8 +322,8 @@ def _check(
     return {key: tuple(sentences) for key, sentences in warnings.items()}
 
 
-def _unsaid_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:
-    """Yield a warning where nothing says which weights a factory's network has."""
+def _unknown_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:
+    """Yield a warning if the weights of a factory's network are unknown."""
     entry = file.spec.models[model]
     if not isinstance(entry, FactoryModel):
         return
@@ -322,8 +335,8 @@ def _unsaid_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:
         yield SetFinding(path=("models", model), message=message, is_fault=False)
 
 
-def _turned_round(file: SpecFile, model: str) -> Iterator[SetFinding]:
-    """Yield a warning where a test lets a model's limits hold for what came before it."""
+def _judges_reference(file: SpecFile, model: str) -> Iterator[SetFinding]:
+    """Yield a warning if growth is measured from the model that limits seem to judge."""
     for index, test in enumerate(file.spec.tests):
         is_turned = model == test.growth_from == "after" and not is_gated(file.spec, model, test)
         if is_turned and test.limits != type(test.limits)():
@@ -335,7 +348,7 @@ def _turned_round(file: SpecFile, model: str) -> Iterator[SetFinding]:
 
 
 def _departure(file: SpecFile, model: str) -> Iterator[SetFinding]:
-    """Yield a warning where images are not prepared as for the network."""
+    """Yield a warning if the preprocessing is not that of the network."""
     entry = file.spec.models[model]
     is_prepared = isinstance(entry, NetworkEntry | ProgramModel)
     if is_prepared and getattr(entry, "preprocess", None) == "ieat":
@@ -348,3 +361,18 @@ def _concerns(path: tuple[str | int, ...], index: int, test: BiasTest) -> bool:
     if path[0] == "tests":
         return path[1] == index
     return path[1] in concepts_of(test).values()
+
+
+def judged_together(file: SpecFile, mirror: Mirror | None = None) -> dict[str, int]:
+    """Return how many checkpoints of each model are judged together, if they can be listed."""
+    context = Context(folder=file.folder, project=file.folder, mirror=mirror or Mirror())
+    counts = {}
+    for name, entry in file.spec.models.items():
+        counts[name] = 1
+        checkpoints = entry.checkpoints if isinstance(entry, NetworkEntry) else None
+        if checkpoints is not None and gates_all(entry):
+            try:
+                counts[name] = len(paths_of(checkpoints, context))
+            except EncoderError:
+                del counts[name]
+    return counts

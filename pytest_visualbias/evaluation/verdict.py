@@ -50,7 +50,7 @@ class CorrectedP:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Violation:
-    """A limit that a test does not keep."""
+    """A limit that a test violates."""
 
     kind: Kind
     value: float | None
@@ -153,7 +153,7 @@ class _LimitCheck:
 def _effect_checks(
     effect: EffectResult, rule: DecisionRule, p: float | None
 ) -> Iterator[_LimitCheck]:
-    limits, images = rule.limits, smallest_set(effect)
+    limits, images, unbiased = rule.limits, smallest_set(effect), effect.bias_corrected
     if limits.max_effect is not None:
         yield _LimitCheck(
             kind="effect",
@@ -162,7 +162,7 @@ def _effect_checks(
             alternative=rule.alternative,
             p=p,
             interval=effect.interval,
-            bias=_bias(effect),
+            bias=0.0 if unbiased is None else effect.effect_judged - unbiased,
             images=images,
             needed=_images_for(effect, "effect", limits.max_effect, rule.alpha),
         )
@@ -177,11 +177,6 @@ def _effect_checks(
             images=images,
             needed=_images_for(effect, "gap", limits.max_gap, rule.alpha),
         )
-
-
-def _bias(effect: EffectResult) -> float:
-    corrected = effect.bias_corrected
-    return 0.0 if corrected is None else effect.effect_judged - corrected
 
 
 def smallest_set(effect: EffectResult) -> int:
@@ -208,7 +203,7 @@ def images_needed(effect: EffectResult, limits: Limits, alpha: float) -> int | N
 def _images_for(
     effect: EffectResult, kind: Literal["effect", "gap"], limit: float, alpha: float
 ) -> int | None:
-    """Return the images a set for one limit; sets of different sizes count by harmonic mean."""
+    """Return the images a set for one limit, by the harmonic mean of the set sizes."""
     value, error = effect.effect_judged, effect.standard_error
     if kind == "gap" and effect.gap is not None:
         value, error = effect.gap, getattr(effect, "gap_standard_error", error)
@@ -263,7 +258,7 @@ def signed_magnitude(value: float, alternative: Alternative) -> float:
 
 
 def _violation(check: _LimitCheck, rule: DecisionRule, interval_count: int) -> Violation | None:
-    """Return how a value does not keep its limit; None if it does."""
+    """Return the violation of a limit; None if the limit is kept."""
     if check.is_over:
         holds, detail = _evidence(rule, check, interval_count)
         sentence = ""

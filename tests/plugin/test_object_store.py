@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.torch]
+pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.torch]
 
 OPTIONS = ("after", "stimuli", "cache")
 CACHE = "--visualbias-cache=s3://lab/cache"

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from tests.plugin.conftest import Project
 
-pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
-
 PLUGINS = ("-p", "xdist.plugin", "-p", "pytest_visualbias.plugin")
 
 
@@ -140,7 +138,6 @@ def test_growth_is_measured_from_a_report_at_a_url(stored: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "places"),
     [
-        (["--visualbias-cache=s3://lab/cache"], ["--visualbias-cache: ", "[remote]"]),
         (["--visualbias-cache=s3:/lab/cache"], ["--visualbias-cache: ", "s3://lab/cache?"]),
         (["--visualbias-after=s3:/lab/a.npz"], ["the model 'after': ", "s3://lab/a.npz?"]),
         (["--visualbias-html=s3://lab/out.html", "--visualbias-offline"], ["--visualbias-html: "]),
