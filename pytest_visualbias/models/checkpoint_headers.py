@@ -54,7 +54,9 @@ def describe_weights(path: Path) -> frozenset[str]:
 def _contents(file: Path) -> Iterator[str]:
     if file.suffix != ".safetensors":
         # By name, as for encoders: torch comes along.
-        yield from importlib.import_module("pytest_visualbias.models.checkpoints").contents(file)
+        yield from importlib.import_module(
+            "pytest_visualbias.models.checkpoints"
+        ).describe_contents(file)
         return
     with safetensors.safe_open(file, framework="numpy") as stored:
         for name in stored.keys():  # noqa: SIM118 - no mapping

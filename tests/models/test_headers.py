@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from pytest_visualbias.models import checkpoint_headers
-from pytest_visualbias.models.checkpoint_headers import find_flaw, find_flaws
+from pytest_visualbias.models.checkpoint_headers import describe_weights, find_flaw, find_flaws
 from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
 
@@ -141,3 +141,11 @@ def test_without_timm_its_names_are_not_judged(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert list(find_flaws(TimmModel(source="timm", name="tst_resnet"), [])) == []
     checkpoint_headers._timm_text.cache_clear()
+
+
+@pytest.mark.torch
+def test_the_weights_of_a_torch_file_are_described(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"layer.weight": torch.zeros(2, 3)}, tmp_path / "a.pt")
+    (text,) = describe_weights(tmp_path / "a.pt")
+    assert {"layer.weight", "torch.float32"} <= {*text.split()}
