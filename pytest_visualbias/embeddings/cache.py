@@ -253,9 +253,6 @@ CACHE_FILE = re.compile(
     r"(\d+)/([0-9a-f]{64})/(?:[0-9a-f]{64}\.safetensors|numbers\.json)(\.\w+\.part)?"
 )
 THREADS = 8
-
-# Runs write what they have every half a minute, which is far less.
-LARGEST = 4 << 30
 DAY = 86_400.0
 Result = TypeVar("Result")
 
@@ -290,8 +287,7 @@ class SharedCache:
 
     def check(self) -> None:
         """List the top folder, so that a run fails early if the cache is unreachable."""
-        with contextlib.suppress(_NothingStoredError):
-            _list(self._store())
+        _list(self._store())
 
     def pull(self, key: str, folder: Path) -> bool:
         """Download the files that a local folder lacks; return whether there were any."""
@@ -303,17 +299,12 @@ class SharedCache:
 
     def _pull(self, key: str, folder: Path) -> bool:
         store = self._store()
-        try:
-            entries = _list(store, self._key_path(key, folder))
-        except _NothingStoredError:
-            entries = ()
+        entries = _list(store, self._key_path(key, folder))
         self._push_missing(key, folder, {entry.name for entry in entries})
         lacking = [
             entry
             for entry in entries
-            if VECTORS.fullmatch(entry.name)
-            and (entry.size or 0) <= LARGEST
-            and not (folder / entry.name).exists()
+            if VECTORS.fullmatch(entry.name) and not (folder / entry.name).exists()
         ]
         if not lacking:
             return False
@@ -333,8 +324,6 @@ class SharedCache:
 
     def push(self, key: str, path: Path) -> None:
         """Upload a file of a key."""
-        if path.stat().st_size > LARGEST:
-            return
         target = f"{self._key_path(key, path.parent)}/{path.name}"
         self._unless_failed("written", lambda: self._store().write(path.read_bytes(), target))
 
@@ -349,10 +338,7 @@ class SharedCache:
     def list_keys(self) -> tuple[list[RemoteCacheKey], list[Entry]]:
         """Return the keys, least recently written first, and leftovers of killed runs."""
         store = self._store()
-        try:
-            entries = _list(store, deep=True)
-        except _NothingStoredError:
-            return [], []
+        entries = _list(store, deep=True)
         keys: dict[tuple[str, str], list[Entry]] = {}
         leftovers = []
         for entry in entries:
@@ -390,16 +376,13 @@ class SharedCache:
             raise
 
 
-class _NothingStoredError(Exception):
-    """The requested entry does not exist, which is not an error of the cache."""
-
-
 def _list(store: Store, path: str = "", *, deep: bool = False) -> Sequence[Entry]:
+    """Return the entries of a folder; none if the folder does not exist yet."""
     try:
         return store.listing(path, deep=deep)
     except StorageError as error:
         if error.is_missing:
-            raise _NothingStoredError from None
+            return ()
         raise
 
 
