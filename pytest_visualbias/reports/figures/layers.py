@@ -153,7 +153,7 @@ def _line(
             [point.effect_judged],
             marker=look["marker"],
             color=outcome_colour(label(point)),
-            ms=2.5,
+            ms=3.5,
             ls="",
             gid=f"point-{label(point)}",
         )
