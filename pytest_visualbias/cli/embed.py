@@ -382,7 +382,7 @@ def _print_outcome(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
     """Print the outcome of a model; return whether it has no faults."""
     name = printable(f"{spec.file.file} :: {model}")
     problems = () if outcome.failed else spec.preflight.models[model].problems.values()
-    faults = [*dict.fromkeys([*problems, *outcome.faults])]
+    faults = [*dict.fromkeys([*map(str, problems), *outcome.faults])]
     for text in faults:
         print(f"{name}: {printable(shorten(text, spec.file.folder, Path.cwd()))}")
     if not outcome.is_kept:

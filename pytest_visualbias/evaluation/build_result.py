@@ -36,6 +36,7 @@ from pytest_visualbias.statistics.classifier_gap import OutcomeResult
 from pytest_visualbias.statistics.growth import smallest_growth
 
 if TYPE_CHECKING:
+    from pytest_visualbias.errors import Fault
     from pytest_visualbias.evaluation.judging import JudgedFamily, JudgedTest
     from pytest_visualbias.evaluation.measurement import EmbeddedModel, Measurement
     from pytest_visualbias.evaluation.verdict import Violation
@@ -64,7 +65,14 @@ def role_of(file: SpecFile, model: str, test: BiasTest) -> Literal["gated", "ref
 
 
 def error_record(
-    file: SpecFile, model: str, test: BiasTest, layer: str, *, nodeid: str, reason: str
+    file: SpecFile,
+    model: str,
+    test: BiasTest,
+    layer: str,
+    *,
+    nodeid: str,
+    reason: str,
+    fault: Fault | None = None,
 ) -> ResultRecord:
     """Return the record of a test that could not be done: no numbers, and why."""
     plan = effective_settings(file.spec, test)
@@ -92,6 +100,7 @@ def error_record(
         outcome="error",
         # What names of files hold must not reach a terminal as its codes.
         reasons=["\n".join(map(printable, reason.split("\n")))],
+        fault=fault,
     )
 
 
@@ -119,6 +128,7 @@ def result_record(
         "outcome": judged.verdict.outcome,
         "violations": [_violation(violation) for violation in judged.verdict.violations],
         "reasons": list(judged.verdict.reasons),
+        "fault": numbers.fault,
         "warnings": [*warnings, *collect_warnings(file, subject, layer, judged)],
         "family_size": tests.size,
         "sets": _sets(numbers, project),

@@ -14,8 +14,7 @@ import numpy as np
 from pytest_visualbias.embeddings.text_embeddings import unread_texts
 from pytest_visualbias.errors import (
     DegenerateTestError,
-    EncoderError,
-    StimulusError,
+    SpecError,
     VisualBiasError,
     printable,
 )
@@ -93,7 +92,8 @@ def measure_test(context: MeasurementContext, test: BiasTest) -> Measurement:
     try:
         measurement = _measure_effect(context, test)
     except VisualBiasError as error:
-        return Measurement(sets={}, problem=printable(_with_place(context, error)))
+        fault = context.file.fault_of(context.model.name, error)
+        return Measurement(sets={}, problem=printable(str(fault or error)), fault=fault)
     baseline = context.references.baseline
     if (
         baseline is not None
@@ -119,7 +119,7 @@ def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
     words = [stimuli for stimuli in sets.values() if stimuli.templates]
     for table, stimuli in itertools.product(context.tables, words):
         for path, message in unread_texts(table, stimuli):
-            raise StimulusError(context.file.sentence(path, message))
+            raise SpecError([context.file.fault(path, message)])
     try:
         return scoring_method(test).score(context, test, sets)
     except DegenerateTestError as error:
@@ -133,18 +133,11 @@ def untrained_models(spec: BiasSpec, model: str) -> set[str]:
     return {name for test in spec.tests if (name := excess_base(spec, test))}
 
 
-def _with_place(context: MeasurementContext, error: VisualBiasError) -> str:
-    """Return the sentence of an error; of a model, at its line."""
-    if not isinstance(error, EncoderError):
-        return str(error)
-    return context.file.sentence(("models", context.model.name), str(error))
-
-
 def _sets(model: EmbeddedModel, test: BiasTest) -> dict[str, StimulusSet]:
     roles = concepts_of(test)
     for concept in roles.values():
         if concept in model.sets.problems:
-            raise StimulusError(model.sets.problems[concept])
+            raise SpecError([model.sets.problems[concept]])
     return {role: model.sets.sets[concept] for role, concept in roles.items()}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import EncoderError, VisualBiasError
+from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.evaluation.baseline.recording import ExpectedEntries
 from pytest_visualbias.evaluation.baseline_check import expected_entries
 from pytest_visualbias.evaluation.build_result import error_record, model_record, result_record
@@ -110,8 +110,17 @@ class EvaluationRun:
         except VisualBiasError as error:
             declared = next(entry for entry in spec.file.spec.tests if entry.name == test)
             declared = test_at(spec.file.spec, declared, layer)
-            reason = shorten(_with_place(spec, model, error), folder, project)
-            return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=reason)
+            fault = spec.file.fault_of(model, error)
+            record = error_record(
+                spec.file,
+                model,
+                declared,
+                layer,
+                nodeid=nodeid,
+                reason=str(fault or error),
+                fault=fault,
+            )
+            return _shortened(record, folder, project)
         warnings = spec.preflight.warnings.get((model, test), ())
         record = result_record(
             spec.file,
@@ -123,10 +132,8 @@ class EvaluationRun:
             warnings=(*warnings, *evaluation.warnings.get(test, ())),
             project=project,
         )
-        changes: dict[str, object] = {"series": evaluation.series.get((layer, test))}
-        if record.outcome == "error":
-            changes["reasons"] = [shorten(reason, folder, project) for reason in record.reasons]
-        return record.model_copy(update=changes)
+        record = record.model_copy(update={"series": evaluation.series.get((layer, test))})
+        return _shortened(record, folder, project) if record.outcome == "error" else record
 
     def evaluate(self, spec: LoadedSpec, model: str) -> Evaluation:
         """Embed the stimuli with a model, measure its tests, and judge them together."""
@@ -218,9 +225,12 @@ def _read(
     )
 
 
-def _with_place(spec: LoadedSpec, model: str, error: VisualBiasError) -> str:
-    """Return why a model cannot be measured: of what is wrong with itself, at its line."""
-    if not isinstance(error, EncoderError):
-        return str(error)
-    path = ("models", model, error.key) if error.key else ("models", model)
-    return spec.file.sentence(path, str(error))
+def _shortened(record: ResultRecord, folder: Path, project: Path) -> ResultRecord:
+    """Return the record of an error with paths relative to the project."""
+    changes: dict[str, object] = {
+        "reasons": [shorten(reason, folder, project) for reason in record.reasons]
+    }
+    if record.fault is not None:
+        problem = shorten(record.fault.problem, folder, project)
+        changes["fault"] = replace(record.fault, problem=problem)
+    return record.model_copy(update=changes)
