@@ -421,7 +421,7 @@ def _text(spec: Mapping[str, Any]) -> str:
 
 def _results(session: EvaluationRun, loaded: LoadedSpec) -> list[ResultRecord]:
     file = loaded.file
-    session.expect((loaded, model) for model in file.spec.models)
+    session.embedder.expect((loaded, model) for model in file.spec.models)
     return [
         session.result(
             *(loaded, model, test.name, layer),

@@ -12,7 +12,7 @@ from pytest_visualbias.embeddings.cache_location import place_of
 from pytest_visualbias.embeddings.embed_model import build, different, request_for, with_location
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError, printable
 from pytest_visualbias.evaluation.baseline.file import named_baseline
-from pytest_visualbias.evaluation.baseline.sources import Baselines
+from pytest_visualbias.evaluation.baseline.records import Baselines
 from pytest_visualbias.evaluation.baseline_check import check_baseline
 from pytest_visualbias.evaluation.detectable import (
     detectable_before_data,
@@ -20,9 +20,8 @@ from pytest_visualbias.evaluation.detectable import (
     measurable,
 )
 from pytest_visualbias.evaluation.family import declared_family
-from pytest_visualbias.evaluation.preflight import guaranteed_failures, preflight
+from pytest_visualbias.evaluation.preflight import guaranteed_failures, judged_together, preflight
 from pytest_visualbias.evaluation.settings import utc_day
-from pytest_visualbias.evaluation.training_run import judged_together
 from pytest_visualbias.models.checkpoint_headers import doubled, flaws_of
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.reports.formatting import format_count

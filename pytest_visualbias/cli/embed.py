@@ -125,7 +125,7 @@ def embed_in_process(
     tell: Callable[[int, Outcome], None],
 ) -> None:
     """Embed with each model in turn, in this process."""
-    session.expect(models)
+    session.embedder.expect(models)
     for owner, (spec, model) in enumerate(models):
         tell(owner, _embed_model(session, passed, spec, model))
 
@@ -135,9 +135,9 @@ def _embed_model(
 ) -> Outcome:
     before = passed.images
     try:
-        if not all(identity.is_kept for identity in session.identities(spec, model)):
+        if not all(identity.is_kept for identity in session.embedder.identities(spec, model)):
             return Outcome(is_kept=False)
-        measured = session.embedded(spec, model)
+        measured = session.embedder.embed_all(spec, model)
     except EngineError:
         raise
     except VisualBiasError as error:
@@ -174,7 +174,7 @@ def embed_on_workers(
 
 def _wishes(session: EvaluationRun, spec: LoadedSpec, model: str, owner: int) -> list[Wish]:
     entry = spec.file.spec.models[model]
-    context = session.context(spec)
+    context = session.embedder.context(spec)
     # Entries of some sources set their own precision.
     precision = getattr(entry, "precision", None) or context.precision
     context = dataclasses.replace(context, precision=precision)
@@ -184,7 +184,7 @@ def _wishes(session: EvaluationRun, spec: LoadedSpec, model: str, owner: int) ->
             owner=owner,
             job=EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want),
         )
-        for identity in session.identities(spec, model)
+        for identity in session.embedder.identities(spec, model)
         if identity.is_kept
     ]
 

@@ -14,8 +14,7 @@ from pytest_visualbias.errors import SpecError, UsageError, printable
 from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.evaluation.detectable import detectable_before_data, images_before_data
 from pytest_visualbias.evaluation.family import declared_family
-from pytest_visualbias.evaluation.preflight import preflight
-from pytest_visualbias.evaluation.training_run import judged_together
+from pytest_visualbias.evaluation.preflight import judged_together, preflight
 from pytest_visualbias.reports.document import read_report
 from pytest_visualbias.reports.sentences import failure_text
 from pytest_visualbias.reports.tables import terminal_width

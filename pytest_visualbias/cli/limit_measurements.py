@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import UsageError
-from pytest_visualbias.evaluation.preflight import Preflight
-from pytest_visualbias.evaluation.training_run import judged_together
+from pytest_visualbias.evaluation.preflight import Preflight, judged_together
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.results import format_effect
 from pytest_visualbias.spec.effective_settings import (
@@ -263,7 +262,7 @@ def measure(
         * len(gated_layers_of(spec, test))
         for test in spec.tests
         if test.name not in controls
-    ) * max(judged_together(loaded.file, session.mirror).values(), default=1)
+    ) * max(judged_together(loaded.file, session.embedder.mirror).values(), default=1)
     bases_by_test: dict[str, tuple[Basis, ...]] = {}
     for test in spec.tests:
         bases = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.evaluation.baseline.entry import Stimuli, difference, entry_key
-from pytest_visualbias.evaluation.baseline.recording import unclaimed_text
+from pytest_visualbias.evaluation.baseline.records import unclaimed_text
 from pytest_visualbias.evaluation.classifier_scoring import target_class_of
 from pytest_visualbias.evaluation.growth_references import (
     growth_reference,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.embeddings.table import ModelSets
     from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Unlike
-    from pytest_visualbias.evaluation.baseline.sources import Baseline
+    from pytest_visualbias.evaluation.baseline.records import Baseline
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaselineCheck:
-    """What a gate against recorded results would find."""
+    """The notes, problems and warnings of a check against recorded results."""
 
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class _Claim:
 def check_baseline(
     file: SpecFile, sets: Mapping[str, ModelSets], baseline: Baseline
 ) -> BaselineCheck:
-    """Compare a spec with recorded results as far as no model is needed."""
+    """Compare a spec with recorded results without loading a model."""
     if not baseline.exists and not baseline.is_explicit:
         return BaselineCheck()
     claims = list(_claims(file.spec, baseline))
@@ -69,23 +69,23 @@ def check_baseline(
         return BaselineCheck(notes=(_unused(file.spec, baseline),))
     if baseline.problem is not None:
         return BaselineCheck(problems=(baseline.problem,))
-    told_of = {
+    problems = {
         claim.key: file.sentence(("tests", claim.index), text)
         for claim in claims
         if claim.test.limits.on_growth
         and (text := _problem(file.spec, sets[claim.model], claim, baseline)) is not None
     }
     gone = sorted(baseline.entries.keys() - set(expected_entries(file.spec)))
-    told = [] if baseline.is_report or not gone else [unclaimed_text(baseline.shown, gone)]
+    warnings = [] if baseline.is_report or not gone else [unclaimed_text(baseline.shown, gone)]
     return BaselineCheck(
-        notes=(_note(claims, baseline, told_of.keys() & baseline.entries.keys()),),
-        problems=tuple(told_of.values()),
-        warnings=tuple(told),
+        notes=(_note(claims, baseline, problems.keys() & baseline.entries.keys()),),
+        problems=tuple(problems.values()),
+        warnings=tuple(warnings),
     )
 
 
 def expected_entries(spec: BiasSpec) -> Iterator[str]:
-    """Yield the keys of all results that can be recorded of a spec."""
+    """Yield the keys of all entries that the tests of a spec can record."""
     for test in spec.tests:
         for layer in layers_of(spec, test):
             for model in spec.models:
@@ -115,10 +115,10 @@ def _problem(spec: BiasSpec, sets: ModelSets, claim: _Claim, baseline: Baseline)
 
 
 def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: BaselineEntry) -> list[Unlike]:
-    """Return in what an entry is other than it would be now; what is not known counts as it was."""
+    """Return how an entry differs from one recorded now; facts of a model count as unchanged."""
     test, concepts = claim.test, concepts_of(claim.test)
     points = model_points(spec, spec.models[claim.model].layers)
-    point = next(one for one in points if one.name == claim.layer)
+    point = next(point for point in points if point.name == claim.layer)
     now: dict[str, object] = {
         "kind": test.kind,
         "module": point.module,
@@ -127,12 +127,12 @@ def _unlike(spec: BiasSpec, sets: ModelSets, claim: _Claim, entry: BaselineEntry
     }
     if test.prediction is not None:
         now["prediction"] = {**(entry.prediction or {}), **target_class_of(test.prediction)}
-    # What keeps a set from being read is said of itself.
+    # A set that cannot be read has its own error.
     if all(concept in sets.sets for concept in concepts.values()):
-        found = counted_stimuli(test, {role: sets.sets[name] for role, name in concepts.items()})
+        images = counted_stimuli(test, {role: sets.sets[name] for role, name in concepts.items()})
         now["stimuli"] = {
-            role: Stimuli.of(stimulus.identity for stimulus in group_stimuli(spec, one).stimuli)
-            for role, one in found.items()
+            role: Stimuli.of(stimulus.identity for stimulus in group_stimuli(spec, chosen).stimuli)
+            for role, chosen in images.items()
         }
     return difference(entry, entry.model_copy(update=now), spec.settings.differs)
 
@@ -144,8 +144,8 @@ def _unused(spec: BiasSpec, baseline: Baseline) -> str:
 
 
 def _note(claims: list[_Claim], baseline: Baseline, unlike: Collection[str]) -> str:
-    there = sum(claim.key in baseline.entries for claim in claims)
+    recorded = sum(claim.key in baseline.entries for claim in claims)
     models = ", ".join(dict.fromkeys(f"'{claim.model}'" for claim in claims))
-    count = f"{there} of {len(claims)} results"
+    count = f"{recorded} of {len(claims)} results"
     stale_ones = f", {len(unlike)} of them not comparable" if unlike else ""
     return f"growth of {models}: from {baseline.shown}, which has {count} of this spec{stale_ones}"

@@ -31,18 +31,24 @@ from pytest_visualbias.spec.effective_settings import (
     is_origin,
     is_random,
 )
+from pytest_visualbias.spec.error_messages import shorten, shorten_fault
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeResult
 from pytest_visualbias.statistics.growth import smallest_growth
 
 if TYPE_CHECKING:
     from pytest_visualbias.errors import Fault
-    from pytest_visualbias.evaluation.judging import JudgedFamily, JudgedTest
-    from pytest_visualbias.evaluation.measurement import EmbeddedModel, Measurement
+    from pytest_visualbias.evaluation.judging import JudgedTest
+    from pytest_visualbias.evaluation.measurement import (
+        EmbeddedModel,
+        Measurement,
+        MeasurementContext,
+    )
     from pytest_visualbias.evaluation.verdict import Violation
     from pytest_visualbias.spec.parser import SpecFile
-    from pytest_visualbias.spec.test_kinds import BiasTest
-    from pytest_visualbias.statistics import ChangeResult
+    from pytest_visualbias.spec.schema import BiasSpec
+    from pytest_visualbias.spec.test_kinds import Accept, BiasTest
+    from pytest_visualbias.statistics import ChangeResult, EffectResult
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
 EFFECT_FIELDS = (
@@ -58,7 +64,7 @@ GROWTH_FIELDS = (
 
 
 def role_of(file: SpecFile, model: str, test: BiasTest) -> Literal["gated", "reference", "random"]:
-    """Return the part that a model plays in a test."""
+    """Return the role of a model in a test."""
     if is_random(file.spec.models[model]):
         return "random"
     return "gated" if is_gated(file.spec, model, test) else "reference"
@@ -74,7 +80,7 @@ def error_record(
     reason: str,
     fault: Fault | None = None,
 ) -> ResultRecord:
-    """Return the record of a test that could not be done: no numbers, and why."""
+    """Return the record of a test that could not be measured, with the reason."""
     plan = effective_settings(file.spec, test)
     return ResultRecord(
         nodeid=nodeid,
@@ -98,60 +104,67 @@ def error_record(
         correction=file.spec.settings.correction,
         limits=test.limits.model_dump(exclude_none=True),
         outcome="error",
-        # What names of files hold must not reach a terminal as its codes.
+        # Control characters in file names must not reach a terminal.
         reasons=["\n".join(map(printable, reason.split("\n")))],
         fault=fault,
     )
 
 
 def result_record(
-    file: SpecFile,
-    subject: EmbeddedModel,
-    layer: str,
-    tests: JudgedFamily,
+    context: MeasurementContext,
     judged: JudgedTest,
+    family_size: int,
     *,
     nodeid: str,
     warnings: tuple[str, ...],
     project: Path,
 ) -> ResultRecord:
     """Return the record of a judged test."""
-    numbers = judged.numbers
-    empty = error_record(file, subject.name, judged.test, layer, nodeid=nodeid, reason="")
-    point = next(point for point in subject.measured.points if point.name == layer)
-    trial = subject.measured.trials[0]
+    file, model, point = context.file, context.model, context.point
+    reasons = list(judged.verdict.reasons)
+    if judged.verdict.outcome == "error":
+        reasons = [shorten(reason, file.folder, project) for reason in reasons]
+    empty = error_record(file, model.name, judged.test, context.layer, nodeid=nodeid, reason="")
     changes: dict[str, object] = {
         "module": point.module,
         "pooling": point.pooling,
-        "read_out": dataclasses.asdict(trial.read_at(point)),
-        "accept": _accept(judged),
+        "read_out": dataclasses.asdict(model.measured.trials[0].read_at(point)),
+        "accept": _waiver(judged.accept) if judged.accept is not None else None,
         "outcome": judged.verdict.outcome,
         "violations": [_violation(violation) for violation in judged.verdict.violations],
-        "reasons": list(judged.verdict.reasons),
-        "fault": numbers.fault,
-        "warnings": [*warnings, *collect_warnings(file, subject, layer, judged)],
-        "family_size": tests.size,
-        "sets": _sets(numbers, project),
+        "reasons": reasons,
+        "fault": shorten_fault(judged.numbers.fault, file.folder, project),
+        "warnings": [*warnings, *collect_warnings(context, judged)],
+        "family_size": family_size,
+        "sets": _sets(judged.numbers, project),
     }
-    if numbers.effect is not None and numbers.scores is not None:
-        changes |= {name: getattr(numbers.effect, name, None) for name in EFFECT_FIELDS}
-        plan = effective_settings(file.spec, judged.test)
-        sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
-        visible = smallest_visible(file.spec, judged.test, sizes, tests.size)
-        changes |= {
-            "smallest_detectable_effect": visible[0],
-            "smallest_detectable_effect_attributes": visible[1],
-            "detectable": detectable(file.spec, judged.test, sizes, tests.size, numbers.effect),
-            "images_needed": images_needed(numbers.effect, judged.test.limits, plan.alpha),
-            "prediction": _prediction(judged),
-            "p_adjusted": judged.p.effect,
-            "growth": growth_record(judged),
-            "excess": _excess(judged, excess_base(file.spec, judged.test)),
-            "trials": _trials(subject, numbers),
-            "scores": scores_by_identity(judged.test, numbers),
-            "basis": basis_by_identity(judged.test, numbers),
-        }
+    if judged.numbers.effect is not None and judged.numbers.scores is not None:
+        changes |= _numbers(context, judged, family_size, judged.numbers.effect)
     return ResultRecord.model_validate({**empty.model_dump(), **changes})
+
+
+def _numbers(
+    context: MeasurementContext, judged: JudgedTest, family_size: int, effect: EffectResult
+) -> dict[str, object]:
+    """Return the fields of a record that need an effect."""
+    spec, test, numbers = context.spec, judged.test, judged.numbers
+    sizes = {role: len(stimuli) for role, stimuli in numbers.sets.items()}
+    smallest, smallest_attributes = smallest_visible(spec, test, sizes, family_size)
+    alpha = effective_settings(spec, test).alpha
+    return {
+        **{name: getattr(effect, name, None) for name in EFFECT_FIELDS},
+        "smallest_detectable_effect": smallest,
+        "smallest_detectable_effect_attributes": smallest_attributes,
+        "detectable": detectable(spec, test, sizes, family_size, effect),
+        "images_needed": images_needed(effect, test.limits, alpha),
+        "prediction": _prediction(judged) if test.prediction is not None else None,
+        "p_adjusted": judged.p.effect,
+        "growth": growth_record(judged) if numbers.growth is not None else None,
+        "excess": _excess(judged, spec) if numbers.excess is not None else None,
+        "trials": _trials(context.model, numbers) if numbers.trials else None,
+        "scores": scores_by_identity(test, numbers),
+        "basis": basis_by_identity(test, numbers),
+    }
 
 
 def _sets(numbers: Measurement, project: Path) -> dict[str, SetRecord]:
@@ -164,18 +177,21 @@ def _sets(numbers: Measurement, project: Path) -> dict[str, SetRecord]:
             names=[stimulus.name for stimulus in stimuli.stimuli],
             folder=_folder(stimuli, project),
             templates=list(stimuli.templates),
-            groups={one.name: one.members for one in stimuli.stimuli if one.members} or None,
+            groups={
+                stimulus.name: stimulus.members for stimulus in stimuli.stimuli if stimulus.members
+            }
+            or None,
         )
         for role, stimuli in numbers.sets.items()
     }
 
 
 def _folder(stimuli: StimulusSet, project: Path) -> str:
-    """Return what the names of images are relative to; nothing of stored vectors."""
+    """Return the folder that image names are relative to; empty for stored vectors."""
     for stimulus in stimuli.stimuli:
         path = stimulus.path
         if path is not None and path.as_posix().endswith(f"/{stimulus.name}"):
-            # Not resolved: a link is what the spec means by it.
+            # Not resolved: the spec names the link.
             root = Path(os.path.normpath(path.as_posix().removesuffix(stimulus.name)))
             shown = root.relative_to(project) if root.is_relative_to(project) else root
             return os.fsencode(shown.as_posix()).decode("utf-8", "backslashreplace")
@@ -185,7 +201,7 @@ def _folder(stimuli: StimulusSet, project: Path) -> str:
 def _violation(violation: Violation) -> ViolationRecord:
     return ViolationRecord(
         kind=violation.kind,
-        # What is not a number is none in JSON.
+        # JSON has no value for NaN or infinity.
         value=violation.value
         if violation.value is not None and math.isfinite(violation.value)
         else None,
@@ -194,10 +210,7 @@ def _violation(violation: Violation) -> ViolationRecord:
     )
 
 
-def _accept(judged: JudgedTest) -> AcceptRecord | None:
-    accept = judged.accept
-    if accept is None:
-        return None
+def _waiver(accept: Accept) -> AcceptRecord:
     fields = ("max_effect", "max_gap", "max_growth", "reason", "until")
     return AcceptRecord.model_validate({name: getattr(accept, name) for name in fields})
 
@@ -223,7 +236,7 @@ def _prediction(judged: JudgedTest) -> PredictionRecord | None:
 
 
 def growth_record(judged: JudgedTest) -> GrowthRecord | None:
-    """Return the change of a test since the model that growth is measured from."""
+    """Return the growth of a test since the model that growth is measured from."""
     change = judged.numbers.growth
     if change is None or judged.base is None:
         return None
@@ -241,8 +254,8 @@ def growth_record(judged: JudgedTest) -> GrowthRecord | None:
     )
 
 
-def _excess(judged: JudgedTest, base: str | None) -> ExcessRecord | None:
-    change = judged.numbers.excess
+def _excess(judged: JudgedTest, spec: BiasSpec) -> ExcessRecord | None:
+    change, base = judged.numbers.excess, excess_base(spec, judged.test)
     if change is None or base is None:
         return None
     fields = _change(change, base, judged.p.excess)
@@ -260,11 +273,7 @@ def _change(change: ChangeResult, base: str, p_adjusted: float | None) -> dict[s
     }
 
 
-def _trials(
-    subject: EmbeddedModel, numbers: Measurement
-) -> dict[str, list[float] | list[str]] | None:
-    if not numbers.trials:
-        return None
+def _trials(subject: EmbeddedModel, numbers: Measurement) -> dict[str, list[float] | list[str]]:
     gaps = [trial.gap for trial in numbers.trials if trial.gap is not None]
     return {
         "labels": [trial.label for trial in subject.measured.trials],
@@ -275,7 +284,7 @@ def _trials(
 
 
 def model_record(file: SpecFile, subject: EmbeddedModel) -> ModelRecord:
-    """Return the record of a model: exactly which weights, and what was done to images."""
+    """Return the record of a model: its weights and the preprocessing of images."""
     entry = file.spec.models[subject.name]
     trials = subject.measured.trials
     is_reference = any(is_origin(file.spec, subject.name, test) for test in file.spec.tests)

@@ -8,7 +8,6 @@ import numpy as np
 
 from pytest_visualbias.errors import DegenerateTestError, EncoderError, printable
 from pytest_visualbias.evaluation.measurement import ScoredTest, TargetClass
-from pytest_visualbias.results import format_effect
 from pytest_visualbias.spec.effective_settings import LOGITS, OUTPUT
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.test_kinds import class_text
@@ -119,7 +118,7 @@ def read_predictions(
     """Return the predictions of a classifier from the logits of images."""
     groups = {role: row for role, row in rows.items() if isinstance(row, GroupedRows)}
     logits_of = {
-        role: one.rows if isinstance(one, GroupedRows) else one for role, one in rows.items()
+        role: row.rows if isinstance(row, GroupedRows) else row for role, row in rows.items()
     }
     classes = np.shape(logits_of["X"])[-1]
     if target_class.count not in (0, classes):
@@ -202,15 +201,10 @@ def blind_fact(prediction: Prediction, target_class: TargetClass | None) -> str:
     return fact
 
 
-def blind_reason(fact: str, gap: float) -> str:
-    """Return why a gap within its limit is no sign of equal treatment."""
-    return f"{fact}: that its gap is {format_effect(gap)} and no more says nothing; {TO_CHECK}"
-
-
 def prediction_of(
     test: BiasTest, target_class: TargetClass | None, scores: object
 ) -> dict[str, Any] | None:
-    """Return the question of a test to a classifier as plain data, as far as the spec tells it."""
+    """Return the question of a test and the classes of the classifier as plain data, or None."""
     prediction = test.prediction
     if prediction is None or target_class is None or not isinstance(scores, OutcomeScores):
         return None

@@ -49,7 +49,7 @@ def smallest_visible(
 
 
 def level_of(spec: BiasSpec, test: BiasTest, family_size: int) -> float:
-    """Return the level that the smallest p of a family is held against."""
+    """Return the level that the smallest p of a family is compared with."""
     alpha = spec.settings.alpha
     is_corrected = spec.settings.correction != "none" and not test.is_positive
     return alpha / max(family_size, 1) if is_corrected else alpha
@@ -57,7 +57,7 @@ def level_of(spec: BiasSpec, test: BiasTest, family_size: int) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SideSizes:
-    """Two sets whose labels are permuted, and the part of the test that names them."""
+    """Sizes of two sets whose labels are permuted, and the part of the test that names them."""
 
     part: str
     sizes: tuple[int, int]
@@ -67,7 +67,7 @@ class SideSizes:
 def _smallest_effect(
     test: BiasTest, side: SideSizes, alpha: float, plan: EffectiveSettings
 ) -> float | None:
-    """Return the smallest |effect| that is significant, in the unit of the test."""
+    """Return the smallest significant absolute effect, in the unit of the test."""
     d = smallest_detectable_effect(*side.sizes, alpha, plan.alternative)
     if d is None or test.prediction is None:
         return d
@@ -90,7 +90,7 @@ def judged_sides(
 def power_findings(
     spec: BiasSpec, model: str, sets: Mapping[str, StimulusSet]
 ) -> Iterator[SetFinding]:
-    """Yield tests of a model whose sizes leave their limits without a meaning."""
+    """Yield the limits of a model's tests that their set sizes make meaningless."""
     for index, test in enumerate(spec.tests):
         sizes, sides = measurable(spec, test, sets)
         path: KeyPath = ("tests", index)
@@ -111,17 +111,17 @@ def power_findings(
 def measurable(
     spec: BiasSpec, test: BiasTest, sets: Mapping[str, StimulusSet]
 ) -> tuple[dict[str, int], list[SideSizes]]:
-    """Return the sizes of a test's sets, in groups, and its judged sides; none if a set lacks."""
+    """Return the sizes of a test's sets in groups, and its judged sides; empty without a set."""
     roles = concepts_of(test)
     if not all(sets.get(concept) for concept in roles.values()):
         return {}, []
-    # Images are chosen by their names, so before groups take their places.
+    # Images are chosen by name, so they are chosen before they are grouped.
     images = counted_stimuli(test, {role: sets[concept] for role, concept in roles.items()})
     chosen = {role: group_stimuli(spec, stimuli) for role, stimuli in images.items()}
-    sizes = {role: len(one) for role, one in chosen.items()}
+    sizes = {role: len(stimuli) for role, stimuli in chosen.items()}
     if not all(sizes.values()):
-        return {}, []  # said of the sets
-    nouns: dict[str, str] = {part_of(role): f"{one.noun}s" for role, one in chosen.items()}
+        return {}, []  # the sets report it
+    nouns: dict[str, str] = {part_of(role): f"{stimuli.noun}s" for role, stimuli in chosen.items()}
     return sizes, [
         dataclasses.replace(side, noun=nouns[side.part])
         for side in judged_sides(test, effective_settings(spec, test), sizes)
@@ -129,10 +129,10 @@ def measurable(
 
 
 def alternative_of(test: BiasTest, plan: EffectiveSettings, what: str) -> Alternative:
-    """Return the alternative that decides the smallest p-value of an effect or a change."""
+    """Return the alternative that determines the smallest p-value of an effect or a change."""
     if what == "shift":
         return "two-sided"
-    # Growth of a gap of predictions takes the signs anew: relabellings have a mirror image as well.
+    # Growth of a gap of predictions chooses signs anew, so relabellings have mirror images too.
     return plan.alternative if what == "effect" or test.prediction is not None else "greater"
 
 
@@ -140,28 +140,32 @@ def _bound(
     path: KeyPath, test: BiasTest, sides: list[SideSizes], sizes: Mapping[str, int]
 ) -> Iterator[SetFinding]:
     if test.prediction is not None:
-        most, least = 1.0, -1.0
+        highest, lowest = 1.0, -1.0
     elif sides:
-        most = min(largest_effect(*side.sizes) for side in sides)
-        least = -most
+        highest = min(largest_effect(*side.sizes) for side in sides)
+        lowest = -highest
     else:
-        # N unit vectors cannot all point away from each other.
-        most, least = 1.0, -1 / max(sizes["X"] - 1, 1)
-    # An effect's absolute value grows by no more than the most.
-    reach = {"max_effect": most, "max_growth": most, "max_shift": most - least, "min_effect": most}
-    reach["max_excess"] = most
-    # A mean cosine differs from another by 2 at the most, an association by 4.
-    reach["max_gap"] = most if test.prediction is not None else 2.0 * max(len(sides), 1)
-    for name, end in reach.items():
+        # The mean cosine of N unit vectors is at least -1 / (N - 1).
+        highest, lowest = 1.0, -1 / max(sizes["X"] - 1, 1)
+    bounds = {
+        "max_effect": highest,
+        "max_growth": highest,
+        "max_shift": highest - lowest,
+        "min_effect": highest,
+        "max_excess": highest,
+        # Two mean cosines differ by at most 2, two associations by at most 4.
+        "max_gap": highest if test.prediction is not None else 2.0 * max(len(sides), 1),
+    }
+    for name, bound in bounds.items():
         limit = getattr(test.limits, name)
-        if limit is not None and limit >= end:
-            message = f"with sets of these sizes it cannot be over {end:.2f}; lower the limit"
+        if limit is not None and limit >= bound:
+            message = f"with sets of these sizes it cannot be over {bound:.2f}; lower the limit"
             yield SetFinding(path=(*path, "limits", name), message=message, is_fault=True)
     for name in ("max_effect", "max_gap", "max_growth") if test.accept is not None else ():
-        size, end = getattr(test.accept, name), reach[name]
+        size, bound = getattr(test.accept, name), bounds[name]
         # A waiver of exactly what was measured, rounded up, must be possible.
-        if size is not None and size > rounded_up(end):
-            message = f"with sets of these sizes it cannot be over {end:.2f}; accept less"
+        if size is not None and size > rounded_up(bound):
+            message = f"with sets of these sizes it cannot be over {bound:.2f}; accept less"
             yield SetFinding(path=(*path, "accept", name), message=message, is_fault=True)
 
 
@@ -203,7 +207,7 @@ def detectable(
 def detectable_before_data(
     spec: BiasSpec, test: BiasTest, sizes: Mapping[str, int], family_size: int
 ) -> float | None:
-    """Return about which true effect is found in 80 % of samples, from sizes alone."""
+    """Return about the true effect that is found in 80 % of samples, from set sizes alone."""
     if not _can_show(spec, test, sizes, family_size):
         return None
     plan = effective_settings(spec, test)
@@ -224,14 +228,14 @@ def detectable_before_data(
 
 
 def _over_both_sets(within: float, first: int, second: int) -> float:
-    """Return a difference in deviations within two sets as an effect size, which is over both."""
+    """Convert a difference in within-set deviations to an effect size in pooled deviations."""
     total = first + second
     share = first * second / total * within**2
     return within * math.sqrt((total - 1) / (total - 2 + share))
 
 
 def images_before_data(spec: BiasSpec, test: BiasTest) -> int | None:
-    """Return how many images a set show an absent effect to be within its limit."""
+    """Return how many images a set show that an absent effect is within its limit."""
     limit = test.limits.max_effect
     if limit is None or test.prediction is not None or not test.compared:
         return None
@@ -239,7 +243,7 @@ def images_before_data(spec: BiasSpec, test: BiasTest) -> int | None:
 
 
 def _can_show(spec: BiasSpec, test: BiasTest, sizes: Mapping[str, int], family_size: int) -> bool:
-    """Whether some effect could be significant."""
+    """Return whether any effect can be significant."""
     plan, level = effective_settings(spec, test), level_of(spec, test, family_size)
     sides = judged_sides(test, plan, sizes)
     return all(smallest_p(*side.sizes, plan.alternative) <= level for side in sides)
@@ -247,7 +251,7 @@ def _can_show(spec: BiasSpec, test: BiasTest, sizes: Mapping[str, int], family_s
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hidden:
-    """The limits of a spec that cannot fail alone."""
+    """Limits of a spec whose p-values cannot reach the corrected alpha."""
 
     path: KeyPath
     message: str
@@ -256,70 +260,80 @@ class Hidden:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Limit:
-    """A p-value that a limit uses: of which test, what it is of, and the smallest possible one."""
+    """A p-value that a limit uses, with its smallest possible value."""
 
     model: str
     test: str
-    what: str
+    kind: str
     side: SideSizes
     alternative: Alternative
-    least: float
+    smallest_p_value: float
 
 
 def hidden_limits(
     spec: BiasSpec, models: Mapping[str, Mapping[str, StimulusSet]], *, checkpoints: int = 1
 ) -> Hidden | None:
-    """Return the limits whose smallest possible p is too large for their family."""
+    """Return the limits whose smallest possible p is too large for their family, if any."""
     by_model = {
-        model: list(_hidden(spec, list(_limits(spec, model, sets)), checkpoints))
+        model: list(
+            _limits_that_cannot_fail(spec, list(_family_limits(spec, model, sets)), checkpoints)
+        )
         for model, sets in models.items()
     }
     largest = max(by_model.values(), key=len, default=[])
     if not largest:
         return None
-    worst = max(largest, key=lambda one: one.least)
+    worst = max(largest, key=lambda limit: limit.smallest_p_value)
     index = [test.name for test in spec.tests].index(worst.test)
     return Hidden(
         path=("tests", index, worst.side.part),
         message=_message(spec, worst, len(largest) * checkpoints, checkpoints),
-        tests=frozenset((one.model, one.test) for one in itertools.chain(*by_model.values())),
+        tests=frozenset((limit.model, limit.test) for limit in itertools.chain(*by_model.values())),
     )
 
 
-def _limits(spec: BiasSpec, model: str, sets: Mapping[str, StimulusSet]) -> Iterator[_Limit]:
-    """Yield the members of a model's family, as far as their sets are known."""
+def _family_limits(spec: BiasSpec, model: str, sets: Mapping[str, StimulusSet]) -> Iterator[_Limit]:
+    """Yield the members of a model's family whose sets are known."""
     tests = {test.name: test for test in spec.tests}
-    for _, name, what in declared_family(spec, model):
+    for _, name, kind in declared_family(spec, model):
         plan = effective_settings(spec, tests[name])
-        alternative = alternative_of(tests[name], plan, what)
+        alternative = alternative_of(tests[name], plan, kind)
         _, sides = measurable(spec, tests[name], sets)
         if sides and is_gated(spec, model, tests[name]):
-            least, side = max(
+            smallest_p_value, side = max(
                 ((smallest_p(*side.sizes, alternative), side) for side in sides),
                 key=lambda pair: pair[0],
             )
             yield _Limit(
                 model=model,
                 test=name,
-                what=what,
+                kind=kind,
                 side=side,
                 alternative=alternative,
-                least=least,
+                smallest_p_value=smallest_p_value,
             )
 
 
-def _hidden(spec: BiasSpec, limits: list[_Limit], checkpoints: int) -> Iterator[_Limit]:
-    """Yield the limits that correction hides; some fail even without it, which is a fault."""
+def _limits_that_cannot_fail(
+    spec: BiasSpec, limits: list[_Limit], checkpoints: int
+) -> Iterator[_Limit]:
+    """Yield the limits that cannot fail because of the correction."""
     if not limits or spec.settings.correction == "none":
         return
     alpha = spec.settings.alpha
     size = checkpoints * len(declared_family(spec, limits[0].model))
-    least = [one.least for one in limits for _ in range(checkpoints)]
-    # With BH many small p-values together are significant where one alone is not.
-    together = adjust([*least, *[1.0] * (size - len(least))], "bh")[::checkpoints]
-    for limit, best in zip(limits, together, strict=False):
-        adjusted = best if spec.settings.correction == "bh" else limit.least * size
-        if limit.least <= alpha < adjusted:
+    smallest_p_value = [limit.smallest_p_value for limit in limits for _ in range(checkpoints)]
+    # With BH, many small p-values can be significant together although none is alone.
+    corrected_together = adjust([*smallest_p_value, *[1.0] * (size - len(smallest_p_value))], "bh")[
+        ::checkpoints
+    ]
+    for limit, smallest_corrected in zip(limits, corrected_together, strict=False):
+        corrected = (
+            smallest_corrected
+            if spec.settings.correction == "bh"
+            else limit.smallest_p_value * size
+        )
+        if limit.smallest_p_value <= alpha < corrected:
             yield limit
 
 
@@ -335,11 +349,11 @@ def _message(spec: BiasSpec, limit: _Limit, count: int, checkpoints: int) -> str
     needed = next(
         n for n in itertools.count(2) if smallest_p(n, n, limit.alternative) <= alpha / size
     )
-    most = int(alpha / limit.least)
+    largest_family = int(alpha / limit.smallest_p_value)
     bh = ", or `correction: bh`" if spec.settings.correction == "holm" else ""
     return (
         f"{count} of {size} corrected p-values of model '{limit.model}' cannot fail alone: the "
-        f"{limit.what} of '{limit.test}' ({first} against {second} {limit.side.noun}) has p >= "
-        f"{limit.least:.2g}, but needs p <= {alpha:g}/{size} = {alpha / size:.2g}; "
-        f"needs n >= {needed}, or fewer {' or '.join(fewer)}: at most {most} p-values{bh}"
+        f"{limit.kind} of '{limit.test}' ({first} against {second} {limit.side.noun}) has p >= "
+        f"{limit.smallest_p_value:.2g}, but needs p <= {alpha:g}/{size} = {alpha / size:.2g}; "
+        f"needs n >= {needed}, or fewer {' or '.join(fewer)}: at most {largest_family} p-values{bh}"
     )

@@ -1,4 +1,4 @@
-"""Find what growth is measured from, a model or a record, and check that both can be compared."""
+"""Choose what growth is measured from, a model or a record, and check comparability."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_visualbias.evaluation.baseline.entry import Unlike
-    from pytest_visualbias.evaluation.baseline.sources import Baseline
+    from pytest_visualbias.evaluation.baseline.records import Baseline
     from pytest_visualbias.evaluation.measurement import (
         AnyScores,
         Measurement,
@@ -60,7 +60,7 @@ def differences(
     earlier: ScoredTest,
     later: Measurement,
 ) -> Iterator[Difference]:
-    """Yield what makes two measurements of a test incomparable, and what a spec may declare."""
+    """Yield the differences that make two measurements of a test incomparable."""
     for role, stimuli in later.sets.items():
         if earlier.sets[role].digest != stimuli.digest:
             sizes = f"{len(earlier.sets[role])} and {len(stimuli)} images"
@@ -81,7 +81,7 @@ def _preparations(before: MeasurementContext, after: MeasurementContext) -> Iter
         yield Difference(name="pooling", text=f"pooling ({old} and {new})")
     bits = [context.model.measured.trials[0].precision for context in (before, after)]
     is_known = OWN_PRECISION not in bits
-    # Stored vectors have none of their own.
+    # Stored vectors have no precision of their own.
     if "" not in bits and (bits[0] != bits[1] or not is_known):
         text = f"precision ({bits[0]} and {bits[1]})"
         yield Difference(name="precision", text=text, is_known=is_known)
@@ -93,7 +93,7 @@ def _preparations(before: MeasurementContext, after: MeasurementContext) -> Iter
 
 
 def _read_outs(before: MeasurementContext, after: MeasurementContext) -> Iterator[Difference]:
-    """Yield that `pooled` was read at another place, as far as networks say where it is."""
+    """Yield a difference in the module that `pooled` is read at, if networks state it."""
     if any(context.point.module != POOLED for context in (before, after)):
         return
     trials = [context.model.measured.trials[0] for context in (before, after)]
@@ -111,7 +111,7 @@ def _read_outs(before: MeasurementContext, after: MeasurementContext) -> Iterato
 
 
 def _classes(earlier: ScoredTest, later: Measurement) -> Iterator[Difference]:
-    """Yield that two classifiers are not of the same classes: one index means two of them."""
+    """Yield differences in the classes of two classifiers."""
     before, after = earlier.mean, later.scores
     if not isinstance(before, OutcomeScores) or not isinstance(after, OutcomeScores):
         return
@@ -125,7 +125,7 @@ def _classes(earlier: ScoredTest, later: Measurement) -> Iterator[Difference]:
 
 
 def _lengths(before: MeasurementContext, after: MeasurementContext) -> Iterator[Difference]:
-    """Yield that two models have vectors of different lengths."""
+    """Yield a difference in the lengths of vectors."""
     if after.point.pooling == "flatten":  # large maps are stored as shorter vectors
         return
     # Stored vectors and files need not hold the same images, so any vector serves.
@@ -138,31 +138,33 @@ def _lengths(before: MeasurementContext, after: MeasurementContext) -> Iterator[
         yield Difference(name="dimension", text=text, remedy=remedy)
 
 
-def undeclared(found: Iterable[Difference], declared: Iterable[str]) -> str | None:
-    """Return the differences that no spec declares, and what to do about them, if there are any."""
-    meant = frozenset(declared)
-    rest = [one for one in found if one.is_known and not (one.is_declarable and one.name in meant)]
+def undeclared(differing: Iterable[Difference], declared: Iterable[str]) -> str | None:
+    """Return the differences that the spec does not declare with their remedies, if any."""
+    names = frozenset(declared)
+    rest = [
+        difference
+        for difference in differing
+        if difference.is_known and not (difference.is_declarable and difference.name in names)
+    ]
     if not rest:
         return None
-    texts = ", ".join(one.text for one in rest)
-    # What is particular to one of them before what holds for any.
-    remedies = dict.fromkeys(
-        one.remedy for one in sorted(rest, key=lambda one: one.remedy == ALIKE)
-    )
-    todo = ", and ".join(remedies)
-    if not all(one.is_declarable for one in rest):
-        return f"{texts}; {todo}"
-    names = ", ".join(one.name for one in rest)
-    return f"{texts}; {todo}, or declare it with 'settings: {{differs: [{names}]}}'"
+    texts = ", ".join(difference.text for difference in rest)
+    # Specific remedies come before the general one.
+    ordered = sorted(rest, key=lambda difference: difference.remedy == ALIKE)
+    remedies = ", and ".join(dict.fromkeys(difference.remedy for difference in ordered))
+    if not all(difference.is_declarable for difference in rest):
+        return f"{texts}; {remedies}"
+    keys = ", ".join(difference.name for difference in rest)
+    return f"{texts}; {remedies}, or declare it with 'settings: {{differs: [{keys}]}}'"
 
 
-# What a report calls it where it names a model otherwise.
+# The name of a baseline in place of a model.
 BASELINE = "baseline"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class RecordedScores:
-    """The scores of a recorded result, or why there are none to compare with."""
+    """The scores of a recorded result, or why they cannot be compared."""
 
     scores: AnyScores | None = None
     missing: str | None = None
@@ -176,7 +178,7 @@ def growth_reference(
     name = growth_base(spec, test, model)
     if is_origin(spec, model, test) or is_random(spec.models[model]):
         return None
-    if baseline is not None and baseline.is_expected and (baseline.is_explicit or name is None):
+    if baseline is not None and (baseline.is_explicit or name is None):
         return baseline
     return name
 
@@ -184,21 +186,21 @@ def growth_reference(
 def reference_name(
     spec: BiasSpec, model: str, test: BiasTest, baseline: Baseline | None
 ) -> str | None:
-    """Return what a report calls that which a test's growth is measured from."""
-    found = growth_reference(spec, model, test, baseline)
-    return found if found is None or isinstance(found, str) else BASELINE
+    """Return the name of what a test's growth is measured from, as reports show it."""
+    reference = growth_reference(spec, model, test, baseline)
+    return reference if reference is None or isinstance(reference, str) else BASELINE
 
 
 def reference_models(
     spec: BiasSpec, model: str, tests: Iterable[BiasTest], baseline: Baseline | None
 ) -> set[str]:
     """Return the models that the growth of tests is measured from."""
-    found = (growth_reference(spec, model, test, baseline) for test in tests)
-    return {name for name in found if isinstance(name, str)}
+    references = (growth_reference(spec, model, test, baseline) for test in tests)
+    return {name for name in references if isinstance(name, str)}
 
 
 def scores_by_identity(test: BiasTest, numbers: Measurement) -> dict[str, dict[str, float]]:
-    """Return the score of every stimulus that has one by its identity, per role."""
+    """Return the scores of every role by the identity of the stimulus."""
     return {
         role: {
             stimulus.identity: float(score)
@@ -209,7 +211,7 @@ def scores_by_identity(test: BiasTest, numbers: Measurement) -> dict[str, dict[s
 
 
 def basis_by_identity(test: BiasTest, numbers: Measurement) -> BasisRecord | None:
-    """Return what growth is tested with beside the scores, per stimulus by its identity."""
+    """Return the basis of growth by the identity of the stimulus."""
     basis = scoring_method(test).basis(numbers.scores)
     if basis is None:
         return None
@@ -227,7 +229,7 @@ def basis_by_identity(test: BiasTest, numbers: Measurement) -> BasisRecord | Non
 
 
 def live_entry(context: MeasurementContext, test: BiasTest, numbers: Measurement) -> BaselineEntry:
-    """Return what a record of a test's numbers holds."""
+    """Return the baseline entry of a test's numbers."""
     assert numbers.effect is not None  # noqa: S101 - for the type checker
     point, trials = context.point, context.model.measured.trials
     return BaselineEntry(
@@ -255,7 +257,7 @@ def live_entry(context: MeasurementContext, test: BiasTest, numbers: Measurement
 def recorded_scores(
     baseline: Baseline, context: MeasurementContext, test: BiasTest, numbers: Measurement
 ) -> RecordedScores:
-    """Return the scores that were recorded of a test, in the order of its images now."""
+    """Return the recorded scores of a test in the order of its images now."""
     model = context.model.name
     key = entry_key(model, test.name, context.layer)
     entry = baseline.entry(key)
@@ -281,7 +283,7 @@ def recorded_scores(
         scores = _restored(entry, test, numbers)
     except KeyError:
         raise BaselineError(lacking) from None
-    if not _is_of_a_piece(entry, test, scoring_method(test).by_role(scores)):
+    if not _is_consistent(entry, test, scoring_method(test).by_role(scores)):
         raise BaselineError(
             f"the scores of '{key}' in {baseline.shown} do not give the effect that stands beside "
             "them, as after a bad merge",
@@ -291,32 +293,34 @@ def recorded_scores(
 
 
 def missing_entry(baseline: Baseline, model: str, key: str) -> str:
-    """Say that a result was not recorded, and what to do."""
+    """Return that a result was not recorded, and what to do."""
     return f"{baseline.shown} has no entry '{key}'; {baseline.remedy('update-new', model)}"
 
 
 def stale_entry(baseline: Baseline, model: str, key: str, unlike: Sequence[Unlike]) -> str:
-    """Say in what a result differs from what was recorded, and what to do."""
-    what = ", ".join(one.text for one in unlike)
-    said = f"'{key}' in {baseline.shown} was recorded with other {what}"
+    """Return how a result differs from its record, and what to do."""
+    differences_text = ", ".join(difference.text for difference in unlike)
+    sentence = f"'{key}' in {baseline.shown} was recorded with other {differences_text}"
     declared = ""
-    if all(one.name for one in unlike):
-        names = ", ".join(one.name for one in unlike)
+    if all(difference.name for difference in unlike):
+        names = ", ".join(difference.name for difference in unlike)
         declared = f", or declare it with 'settings: {{differs: [{names}]}}'"
-    return f"{said}; {baseline.remedy('update', model)}{declared}"
+    return f"{sentence}; {baseline.remedy('update', model)}{declared}"
 
 
-def _is_of_a_piece(
+def _is_consistent(
     entry: BaselineEntry, test: BiasTest, scores: Mapping[str, NDArray[np.float64]]
 ) -> bool:
-    """Whether an entry's effects follow from its scores: growth is measured from these alone."""
+    """Return whether the effects of an entry follow from its scores, which growth is tested on."""
     means = {role: float(np.mean(values)) for role, values in scores.items()}
     pairs = test.compared or (("X", "X"),)
-    found = [means[one] - (means[other] if one != other else 0.0) for one, other in pairs]
-    said = (entry.effect_size, entry.effect_size_attributes)
+    computed = [
+        means[first] - (means[second] if first != second else 0.0) for first, second in pairs
+    ]
+    recorded = (entry.effect_size, entry.effect_size_attributes)
     return all(
         old is None or abs(new - old) <= TOLERANCE * max(1.0, abs(old))
-        for new, old in zip(found, said, strict=False)
+        for new, old in zip(computed, recorded, strict=False)
     )
 
 
@@ -339,7 +343,7 @@ def _restored(entry: BaselineEntry, test: BiasTest, numbers: Measurement) -> Any
 
 
 def _basis(entry: BaselineEntry, numbers: Measurement) -> GrowthBasis | None:
-    """Return what was recorded beside the scores, in the order of the images now."""
+    """Return the recorded basis of growth in the order of the images now."""
     if entry.basis is None:
         return None
     return GrowthBasis(

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.evaluation.classifier_scoring import TO_CHECK, blind_fact, blind_reason
+from pytest_visualbias.evaluation.classifier_scoring import TO_CHECK, blind_fact
 from pytest_visualbias.evaluation.growth_references import reference_name
 from pytest_visualbias.evaluation.verdict import (
     CorrectedP,
@@ -372,11 +372,12 @@ def _classifier_fault(
         return None
     fact = blind_fact(prediction, measurement.target_class)
     if _is_blind(measurement.scores):
-        reason = blind_reason(fact, measurement.effect.effect_judged)
+        gap = format_effect(measurement.effect.effect_judged)
+        reason = f"{fact}: that its gap is {gap} and no more says nothing; {TO_CHECK}"
         return _UninformativeClassifier(fact=fact, reason=reason)
     if test.limits.on_growth and measurement.growth is not None and _is_blind(measurement.before):
-        there = f"no growth from '{growth_base(spec, test, model)}': there {fact}"
-        return _UninformativeClassifier(fact=there, reason=f"{there}; {TO_CHECK}")
+        fact = f"no growth from '{growth_base(spec, test, model)}': there {fact}"
+        return _UninformativeClassifier(fact=fact, reason=f"{fact}; {TO_CHECK}")
     return None
 
 

@@ -44,7 +44,7 @@ from pytest_visualbias.stimuli.concept_checks import groups_of
 from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
-    from pytest_visualbias.evaluation.baseline.sources import Baseline
+    from pytest_visualbias.evaluation.baseline.records import Baseline
     from pytest_visualbias.evaluation.measurement import (
         AnyScores,
         EmbeddedModel,
@@ -79,7 +79,9 @@ def measure_layer(context: MeasurementContext, *, threads: int) -> dict[str, Mea
     spec, model = context.spec, context.model.name
     tests = judged_tests(spec, context.layer)
     references = reference_models(spec, model, tests, context.references.baseline)
-    for name in sorted(references | untrained_models(spec, model)):
+    if not is_random(spec.models[model]):
+        references |= {name for test in spec.tests if (name := excess_base(spec, test))}
+    for name in sorted(references):
         with contextlib.suppress(VisualBiasError):  # reported by the tests that need it
             context.references.models(name)  # embedded here, by one thread
     with ThreadPoolExecutor(min(threads, _THREADS), thread_name_prefix="visualbias") as pool:
@@ -124,13 +126,6 @@ def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
         return scoring_method(test).score(context, test, sets)
     except DegenerateTestError as error:
         raise DegenerateTestError(_with_image(context.spec, test, error, sets)) from None
-
-
-def untrained_models(spec: BiasSpec, model: str) -> set[str]:
-    """Return the untrained models that the excess of a model is over; of such a one, none."""
-    if is_random(spec.models[model]):
-        return set()
-    return {name for test in spec.tests if (name := excess_base(spec, test))}
 
 
 def _sets(model: EmbeddedModel, test: BiasTest) -> dict[str, StimulusSet]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.embeddings.table import EmbeddingTable, ModelSets, ModelVectors
     from pytest_visualbias.errors import Fault
-    from pytest_visualbias.evaluation.baseline.sources import Baseline
+    from pytest_visualbias.evaluation.baseline.records import Baseline
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, LayerPoint
     from pytest_visualbias.statistics import ChangeResult, EffectResult

@@ -10,11 +10,24 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.embeddings.embed_model import _used, stored_sets
 from pytest_visualbias.embeddings.table import ModelSets
-from pytest_visualbias.errors import FetchError, SpecError, StimulusError, StorageError
+from pytest_visualbias.errors import (
+    EncoderError,
+    FetchError,
+    SpecError,
+    StimulusError,
+    StorageError,
+)
 from pytest_visualbias.evaluation.detectable import hidden_limits, power_findings
 from pytest_visualbias.evaluation.judging import waiver_for
+from pytest_visualbias.models.encoder import Context
+from pytest_visualbias.models.identity import paths_of
 from pytest_visualbias.spec.consistency_rules import DEPARTURE
-from pytest_visualbias.spec.effective_settings import gated_layers_of, is_gated, model_points
+from pytest_visualbias.spec.effective_settings import (
+    gated_layers_of,
+    gates_all,
+    is_gated,
+    model_points,
+)
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.model_entries import (
     EmbeddingsModel,
@@ -77,7 +90,7 @@ def _ended(spec: BiasSpec, test: BiasTest, today: dt.date) -> str | None:
     """Return that the waiver of a test is past its day, where a model has need of it."""
     places = ((model, layer) for model in spec.models for layer in gated_layers_of(spec, test))
     waivers = (waiver_for(spec, model, test, layer, today) for model, layer in places)
-    waiver = next((one for one in waivers if one is not None), None)
+    waiver = next((waiver for waiver in waivers if waiver is not None), None)
     return None if waiver is None else waiver.ended
 
 
@@ -154,11 +167,11 @@ def _unfinished(home: StimulusRoot, ledger: Ledger | None, files: ConceptFiles) 
         return ""
     # A process killed at the wrong moment has recorded a file that is not there yet.
     paths = [path for path in {*ledger.due, *ledger.files} if _is_of(path, files)]
-    there = sum((home.folder / path).is_file() for path in paths)
-    if there == len(paths):
+    present = sum((home.folder / path).is_file() for path in paths)
+    if present == len(paths):
         return ""
     return (
-        f"{there} of {len(paths)} images are in {home.folder}: the others did not come, or are "
+        f"{present} of {len(paths)} images are in {home.folder}: the others did not come, or are "
         f"gone; run {fetch} again or give 'stimuli'"
     )
 
@@ -224,8 +237,8 @@ def preflight(
         else:
             images = images or _image_sets(file, stimuli, digest, mirror)
             models[name] = images
-    own = {} if images is None or stimuli is not None else images.sets
-    unlike = tuple(size_findings(file, own))
+    suite_sets = {} if images is None or stimuli is not None else images.sets
+    unlike = tuple(size_findings(file, suite_sets))
     return Preflight(models=models, warnings=_check(file, models, unlike, strict=strict))
 
 
@@ -251,8 +264,8 @@ def _image_sets(
         if concept in halves:
             problems[concept] = halves[concept]
             continue
-        own = home.folder if home is not None else _own_root(file)
-        root = stimuli if stimuli is not None else own
+        spec_root = home.folder if home is not None else _spec_root(file)
+        root = stimuli if stimuli is not None else spec_root
         try:
             folder = fetch_concept(wanted, root, mirror)
             sets[concept] = resolve_concept(concept, wanted, folder, digest=digest)
@@ -272,7 +285,7 @@ def _absence(file: SpecFile, concept: str | ConceptFiles, root: Path | Url) -> F
     return file.fault(("stimuli",), message)
 
 
-def _own_root(file: SpecFile) -> Path | Url:
+def _spec_root(file: SpecFile) -> Path | Url:
     stimuli = file.spec.stimuli
     return Url(stimuli) if is_url(stimuli) else file.folder / stimuli
 
@@ -283,15 +296,15 @@ def _check(
     faults: dict[Fault, None] = {}
     warnings: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for model, sets in models.items():
-        found = [
+        findings = [
             *set_findings(file.spec, sets.sets),
             *(() if isinstance(file.spec.models[model], EmbeddingsModel) else unlike),
-            *_unsaid_weights(file, model),
-            *_turned_round(file, model),
+            *_unknown_weights(file, model),
+            *_judges_reference(file, model),
             *_departure(file, model),
             *power_findings(file.spec, model, sets.sets),
         ]
-        for finding in found:
+        for finding in findings:
             fault = file.fault(finding.path, finding.message)
             if finding.is_fault:
                 faults[fault] = None
@@ -299,7 +312,9 @@ def _check(
             for index, test in enumerate(file.spec.tests):
                 if _concerns(finding.path, index, test):
                     warnings[model, test.name][str(fault)] = None
-    hidden = hidden_limits(file.spec, {model: one.sets for model, one in models.items()})
+    hidden = hidden_limits(
+        file.spec, {model: model_sets.sets for model, model_sets in models.items()}
+    )
     if hidden is not None:
         fault = file.fault(hidden.path, hidden.message)
         faults |= {fault: None} if strict else {}
@@ -310,7 +325,7 @@ def _check(
     return {key: tuple(sentences) for key, sentences in warnings.items()}
 
 
-def _unsaid_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:
+def _unknown_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:
     """Yield a warning where nothing says which weights a factory's network has."""
     entry = file.spec.models[model]
     if not isinstance(entry, FactoryModel):
@@ -323,7 +338,7 @@ def _unsaid_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:
         yield SetFinding(path=("models", model), message=message, is_fault=False)
 
 
-def _turned_round(file: SpecFile, model: str) -> Iterator[SetFinding]:
+def _judges_reference(file: SpecFile, model: str) -> Iterator[SetFinding]:
     """Yield a warning where a test lets a model's limits hold for what came before it."""
     for index, test in enumerate(file.spec.tests):
         is_turned = model == test.growth_from == "after" and not is_gated(file.spec, model, test)
@@ -349,3 +364,18 @@ def _concerns(path: tuple[str | int, ...], index: int, test: BiasTest) -> bool:
     if path[0] == "tests":
         return path[1] == index
     return path[1] in concepts_of(test).values()
+
+
+def judged_together(file: SpecFile, mirror: Mirror | None = None) -> dict[str, int]:
+    """Return how many checkpoints of each model are judged together, if they can be listed."""
+    context = Context(folder=file.folder, project=file.folder, mirror=mirror or Mirror())
+    counts = {}
+    for name, entry in file.spec.models.items():
+        counts[name] = 1
+        checkpoints = entry.checkpoints if isinstance(entry, NetworkEntry) else None
+        if checkpoints is not None and gates_all(entry):
+            try:
+                counts[name] = len(paths_of(checkpoints, context))
+            except EncoderError:
+                del counts[name]
+    return counts

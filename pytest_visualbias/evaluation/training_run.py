@@ -13,6 +13,7 @@ from pytest_visualbias.evaluation.controls import apply_controls
 from pytest_visualbias.evaluation.detectable import hidden_limits
 from pytest_visualbias.evaluation.family import correct_p_values, declared_family, interval_count
 from pytest_visualbias.evaluation.judging import (
+    RECORDED,
     JudgedFamily,
     JudgingContext,
     decision_rule,
@@ -20,14 +21,15 @@ from pytest_visualbias.evaluation.judging import (
 )
 from pytest_visualbias.evaluation.measure_tests import measure_layers
 from pytest_visualbias.evaluation.measurement import Measurement
-from pytest_visualbias.evaluation.series_verdict import Joint, joined
 from pytest_visualbias.evaluation.verdict import Numbers, Verdict, exceeded
-from pytest_visualbias.models.encoder import Context
-from pytest_visualbias.models.identity import paths_of
-from pytest_visualbias.results import PointRecord, SeriesRecord
-from pytest_visualbias.spec.effective_settings import axis_of, gates_all, judged_tests, model_points
-from pytest_visualbias.spec.model_entries import NetworkEntry
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.results import PointRecord, SeriesRecord, format_exceeding
+from pytest_visualbias.spec.effective_settings import (
+    axis_of,
+    format_steps,
+    gates_all,
+    judged_tests,
+    model_points,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -36,25 +38,15 @@ if TYPE_CHECKING:
     from pytest_visualbias.embeddings.table import Trial
     from pytest_visualbias.evaluation.judging import JudgedTest
     from pytest_visualbias.evaluation.measurement import EmbeddedModel, GrowthReferences
-    from pytest_visualbias.evaluation.verdict import CorrectedP
+    from pytest_visualbias.evaluation.verdict import CorrectedP, Kind, Outcome, Violation
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
-
-def judged_together(file: SpecFile, mirror: Mirror | None = None) -> dict[str, int]:
-    """Return how many checkpoints of each model are judged together, as far as they are there."""
-    context = Context(folder=file.folder, project=file.folder, mirror=mirror or Mirror())
-    found = {}
-    for name, entry in file.spec.models.items():
-        found[name] = 1
-        checkpoints = entry.checkpoints if isinstance(entry, NetworkEntry) else None
-        if checkpoints is not None and gates_all(entry):
-            try:
-                found[name] = len(paths_of(checkpoints, context))
-            except EncoderError:
-                del found[name]
-    return found
+    # Corrected p-values by the index of the checkpoint and the layer, and then by test.
+    PValues = Mapping[tuple[int, str], Mapping[str, CorrectedP]]
+    # Results of a layer, and those of every checkpoint.
+    JudgedSeries = tuple[tuple[JudgedTest, ...], list[tuple[JudgedTest, ...]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,19 +60,19 @@ class Run:
 
     @property
     def axis(self) -> str:
-        """What it counts."""
+        """The unit of its steps, such as epoch."""
         return axis_of(self.file.spec.models[self.model]) or ""
 
     @property
     def gates_all(self) -> bool:
-        """Whether each of its checkpoints is judged, and not only the last one."""
+        """Whether each checkpoint is judged, not only the last."""
         return gates_all(self.file.spec.models[self.model])
 
     def warnings(self, sets: Mapping[str, StimulusSet]) -> dict[str, tuple[str, ...]]:
-        """Return, by test, that its limits cannot fail alone among the p of all checkpoints."""
+        """Return warnings by test about limits that cannot fail among the p of all checkpoints."""
         spec, count = self.file.spec, len(self.steps)
         if not self.gates_all or count == 1:
-            return {}  # said before any model was loaded
+            return {}  # the preflight warns
         hidden = hidden_limits(spec, {self.model: sets}, checkpoints=count)
         if hidden is None:
             return {}
@@ -90,7 +82,7 @@ class Run:
         return {test: (str(fault),) for _, test in hidden.tests}
 
     def named(self, step: str, trial: Trial | None = None) -> str:
-        """Return a checkpoint as people know it."""
+        """Return a checkpoint as text."""
         return f"{self.axis} {step}" + ("" if trial is None else f" ({printable(trial.label)})")
 
 
@@ -100,9 +92,7 @@ FIELDS = (
 )
 
 
-def point_of(
-    spec: BiasSpec, label: str, trial: Trial, judged: JudgedTest, *, is_gated: bool
-) -> PointRecord:
+def _point(spec: BiasSpec, step: _Step, judged: JudgedTest, *, is_gated: bool) -> PointRecord:
     """Return one test of one checkpoint."""
     growth = growth_record(judged)
     if growth is not None and not is_gated:
@@ -110,10 +100,10 @@ def point_of(
     effect = judged.numbers.effect
     return PointRecord.model_validate(
         {
-            "label": label,
-            "checkpoint": trial.label,
-            "digest": trial.facts.get("checkpoint", ""),
-            "fingerprint": trial.fingerprint,
+            "label": step.label,
+            "checkpoint": step.trial.label,
+            "digest": step.trial.facts.get("checkpoint", ""),
+            "fingerprint": step.trial.fingerprint,
             **{name: getattr(effect, name, None) for name in FIELDS},
             "p_adjusted": judged.p.effect if is_gated else None,
             "growth": growth,
@@ -124,7 +114,7 @@ def point_of(
 
 
 def _over(spec: BiasSpec, judged: JudgedTest) -> dict[str, bool]:
-    """Return the limits that a checkpoint is over; what is invalid says nothing."""
+    """Return the limits that a checkpoint exceeds; none for an invalid result."""
     effect, test = judged.numbers.effect, judged.test
     if effect is None or test.is_positive or judged.verdict.outcome in ("invalid", "error"):
         return {}
@@ -139,29 +129,38 @@ def _over(spec: BiasSpec, judged: JudgedTest) -> dict[str, bool]:
     }
 
 
-def series_of(
-    spec: BiasSpec, axis: str, points: Sequence[PointRecord], *, is_gated: bool
-) -> SeriesRecord:
-    """Return a test over its checkpoints, with the first that is over each limit."""
-    over = [(limit, point.label) for point in points for limit in point.over]
-    evident = [(limit, one.label) for one in points for limit, shown in one.over.items() if shown]
+def _series(run: Run, steps: Sequence[_Step], results: Sequence[JudgedTest]) -> SeriesRecord:
+    """Return a test over its checkpoints, with the first that exceeds each limit."""
+    spec, is_gated = run.file.spec, run.gates_all
+    points = [
+        _point(spec, step, judged, is_gated=is_gated)
+        for step, judged in zip(steps, results, strict=True)
+    ]
+    exceeded_limits = [
+        (limit, point.label, has_evidence)
+        for point in points
+        for limit, has_evidence in point.over.items()
+    ]
+    exceeded_limits.reverse()  # so that the first checkpoint stays in the mappings
     return SeriesRecord(
-        axis=axis,
+        axis=run.axis,
         gate="all" if is_gated else "last",
         correction=spec.settings.correction if is_gated else "none",
-        points=list(points),
-        first_over=dict(reversed(over)),
-        first_evident=dict(reversed(evident)),
+        points=points,
+        first_over={limit: label for limit, label, _ in exceeded_limits},
+        first_evident={
+            limit: label for limit, label, has_evidence in exceeded_limits if has_evidence
+        },
     )
 
 
-# Of more checkpoints that could not be measured, the rest is counted.
+# Further checkpoints that could not be measured are only counted.
 NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Evaluation:
-    """The judged tests of a model by layer; of a training run, every test over its checkpoints."""
+    """The judged tests of a model by layer, and the series of a training run."""
 
     families: Mapping[str, JudgedFamily]
     series: Mapping[tuple[str, str], SeriesRecord] = field(default_factory=dict)
@@ -175,20 +174,12 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Step:
-    """One checkpoint at one layer: its numbers, and whose they are."""
+    """One checkpoint at one layer with its measurements."""
 
     label: str
     trial: Trial
     context: JudgingContext
     measured: Mapping[str, Measurement]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Corrected:
-    """The corrected p-values of a series."""
-
-    p: Mapping[tuple[int, str], Mapping[str, CorrectedP]]
-    size: int
 
 
 def trajectory(
@@ -208,18 +199,21 @@ def trajectory(
     ]
     families: dict[str, JudgedFamily] = {}
     series: dict[tuple[str, str], SeriesRecord] = {}
-    family = _family(run, measured)
-    judge = _all if run.gates_all else _last
+    p_values, size = _correct(run, measured)
+    judge = _judge_all if run.gates_all else _judge_last
     for index, layer in enumerate(layers):
         steps = [at_layers[index] for at_layers in measured]
-        families[layer], over_steps = judge(run, steps, family)
+        results, over_steps = judge(run, steps, p_values)
+        judged_by_test = zip(*over_steps, strict=True)
+        results = tuple(map(partial(_or_error, run, steps), results, judged_by_test))
+        families[layer] = JudgedFamily(results=results, size=size)
         tests = judged_tests(run.file.spec, layer)
-        for test, results in zip(tests, zip(*over_steps, strict=True), strict=True):
-            series[layer, test.name] = _over_steps(run, steps, results)
+        for test, judged in zip(tests, zip(*over_steps, strict=True), strict=True):
+            series[layer, test.name] = _series(run, steps, judged)
     return Evaluation(families=families, series=series, warnings=warnings)
 
 
-def _family(run: Run, measured: Sequence[Sequence[_Step]]) -> _Corrected:
+def _correct(run: Run, measured: Sequence[Sequence[_Step]]) -> tuple[PValues, int]:
     """Return the p-values of all gated checkpoints, corrected at all gated layers together."""
     spec = run.file.spec
     steps = [*enumerate(measured)] if run.gates_all else [(len(measured) - 1, measured[-1])]
@@ -227,17 +221,7 @@ def _family(run: Run, measured: Sequence[Sequence[_Step]]) -> _Corrected:
     members = [((at, layer), name, kind) for at, _ in steps for layer, name, kind in declared]
     numbers = {(at, step.context.layer): step.measured for at, layers in steps for step in layers}
     intervals = len(steps) * interval_count(spec, run.model)
-    p_values = correct_p_values(spec, members, numbers, intervals)
-    return _Corrected(p=p_values, size=len(members))
-
-
-def _over_steps(run: Run, steps: Sequence[_Step], results: Sequence[JudgedTest]) -> SeriesRecord:
-    spec, is_gated = run.file.spec, run.gates_all
-    points = [
-        point_of(spec, step.label, step.trial, judged, is_gated=is_gated)
-        for step, judged in zip(steps, results, strict=True)
-    ]
-    return series_of(spec, run.axis, points, is_gated=is_gated)
+    return correct_p_values(spec, members, numbers, intervals), len(members)
 
 
 def _measure(
@@ -267,39 +251,33 @@ def _measure(
     return steps
 
 
-def _last(
-    run: Run, steps: Sequence[_Step], family: _Corrected
-) -> tuple[JudgedFamily, list[tuple[JudgedTest, ...]]]:
+def _judge_last(run: Run, steps: Sequence[_Step], p_values: PValues) -> JudgedSeries:
     """Judge the last checkpoint as a model without a series, and each alone, uncorrected."""
     *_, last = steps
     layer = last.context.layer
-    results = _judge(last.context, last, family.p[len(steps) - 1, layer])
+    results = _judge(last.context, last, p_values[len(steps) - 1, layer])
     alone = _without_waivers(run.file, correction="none")
     members = [member for member in declared_family(run.file.spec, run.model) if member[0] == layer]
     over_steps = []
     for step in steps:
-        p_values = correct_p_values(alone.spec, members, {layer: step.measured})[layer]
-        over_steps.append(_judge(dataclasses.replace(step.context, file=alone), step, p_values))
-    with_errors = _unmeasured(run, steps, over_steps, results)
-    return JudgedFamily(results=with_errors, size=family.size), over_steps
+        uncorrected = correct_p_values(alone.spec, members, {layer: step.measured})[layer]
+        over_steps.append(_judge(dataclasses.replace(step.context, file=alone), step, uncorrected))
+    return results, over_steps
 
 
-def _all(
-    run: Run, steps: Sequence[_Step], family: _Corrected
-) -> tuple[JudgedFamily, list[tuple[JudgedTest, ...]]]:
+def _judge_all(run: Run, steps: Sequence[_Step], p_values: PValues) -> JudgedSeries:
     """Judge all checkpoints, by p corrected over all of them together."""
     bare = _without_waivers(run.file, correction=run.file.spec.settings.correction)
     judged = []
     for at, step in enumerate(steps):
-        p_values = family.p[at, step.context.layer]
+        corrected = p_values[at, step.context.layer]
         without_waivers = dataclasses.replace(step.context, file=bare)
         judged.append(
-            (_judge(step.context, step, p_values), _judge(without_waivers, step, p_values))
+            (_judge(step.context, step, corrected), _judge(without_waivers, step, corrected))
         )
     joint = Joint(axis=run.axis, labels=tuple(step.label for step in steps))
     over_steps, results = joined(joint, judged)
-    with_errors = _unmeasured(run, steps, over_steps, results)
-    return JudgedFamily(results=with_errors, size=family.size), over_steps
+    return results, over_steps
 
 
 def _judge(
@@ -310,7 +288,7 @@ def _judge(
 
 
 def _without_waivers(file: SpecFile, *, correction: str) -> SpecFile:
-    """Return a spec whose tests have no waivers, with a correction in the place of its own."""
+    """Return a spec without waivers and with another correction."""
     spec = file.spec
     settings = spec.settings.model_copy(update={"correction": correction})
     tests = tuple(test.model_copy(update={"accept": None}) for test in spec.tests)
@@ -319,25 +297,14 @@ def _without_waivers(file: SpecFile, *, correction: str) -> SpecFile:
     )
 
 
-def _unmeasured(
-    run: Run,
-    steps: Sequence[_Step],
-    over_steps: Sequence[tuple[JudgedTest, ...]],
-    results: tuple[JudgedTest, ...],
-) -> tuple[JudgedTest, ...]:
-    """Return the results, an error where an earlier checkpoint could not be tested."""
-    return tuple(
-        map(partial(_or_error, run, steps), results, zip(*over_steps, strict=True)),
-    )
-
-
 def _or_error(
     run: Run, steps: Sequence[_Step], judged: JudgedTest, judged_tests: tuple[JudgedTest, ...]
 ) -> JudgedTest:
+    """Return a result, or an error if an earlier checkpoint could not be tested."""
     problems = [
-        f"{run.named(step.label, step.trial)}: {one.numbers.problem or 'not measured'}"
-        for step, one in zip(steps[:-1], judged_tests, strict=False)
-        if one.verdict.outcome == "error"
+        f"{run.named(step.label, step.trial)}: {earlier.numbers.problem or 'not measured'}"
+        for step, earlier in zip(steps[:-1], judged_tests, strict=False)
+        if earlier.verdict.outcome == "error"
     ]
     if not problems:
         return judged
@@ -348,3 +315,129 @@ def _or_error(
         numbers=Measurement(sets={}, problem=problem),
         verdict=Verdict(outcome="error", notes=(problem,)),
     )
+
+
+# With more different reasons, only the first two and the last are shown.
+SHOWN_REASONS = 5
+
+# Worst first.
+ORDER: tuple[Outcome, ...] = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
+
+# The order of limits in a verdict.
+KINDS: tuple[Kind, ...] = ("effect", "gap", "growth", "shift", "excess")
+Both = tuple["tuple[JudgedTest, ...]", "tuple[JudgedTest, ...]"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joint:
+    """The checkpoints of a series."""
+
+    axis: str
+    labels: tuple[str, ...]
+
+    def named(self, some: Sequence[str]) -> str:
+        """Return some checkpoints as text."""
+        return format_steps(self.axis, self.labels, some)
+
+
+def joined(
+    joint: Joint, judged: Sequence[Both]
+) -> tuple[list[tuple[JudgedTest, ...]], tuple[JudgedTest, ...]]:
+    """Return the verdict of every test at every checkpoint, and of every test over all."""
+    by_test = [zip(*pair, strict=True) for pair in judged]
+    over_steps = [*zip(*(_with_waiver(steps) for steps in zip(*by_test, strict=True)), strict=True)]
+    last = judged[-1][0]
+    results = tuple(
+        _worst(joint, [step[index] for step in over_steps], last[index])
+        for index in range(len(last))
+    )
+    return over_steps, results
+
+
+def _with_waiver(steps: Sequence[tuple[JudgedTest, JudgedTest]]) -> list[JudgedTest]:
+    """Return a test at every checkpoint, with its waiver if it is needed there."""
+    is_needed = any(_needs_waiver(waived, bare) for waived, bare in steps)
+    return [
+        bare
+        if bare.verdict.outcome == "pass" or (is_needed and not _needs_waiver(waived, bare))
+        else waived
+        for waived, bare in steps
+    ]
+
+
+def _needs_waiver(waived: JudgedTest, bare: JudgedTest) -> bool:
+    sizes = waived.accept.sizes(waived.test.limits) if waived.accept is not None else {}
+    return any(violation.kind in sizes for violation in bare.verdict.violations)
+
+
+def _worst(joint: Joint, judged_tests: Sequence[JudgedTest], last: JudgedTest) -> JudgedTest:
+    """Return the last checkpoint's result with the worst verdict and its checkpoints."""
+    worst = min((judged.verdict.outcome for judged in judged_tests), key=ORDER.index)
+    if worst == "pass":
+        return last
+    verdicts = {
+        label: judged.verdict
+        for label, judged in zip(joint.labels, judged_tests, strict=True)
+        if judged.verdict.outcome == worst
+    }
+    return dataclasses.replace(last, verdict=_joint(joint, worst, verdicts))
+
+
+def _joint(joint: Joint, outcome: Outcome, verdicts: dict[str, Verdict]) -> Verdict:
+    """Join verdicts: each limit with its worst value, each sentence with its checkpoints."""
+    limits: dict[tuple[Kind, bool], dict[str, Violation]] = {}
+    sentences: dict[str, list[str]] = {}
+    with_sentence: dict[str, Violation] = {}
+    for label, verdict in verdicts.items():
+        for violation in verdict.violations:
+            if violation.sentence:
+                with_sentence[violation.sentence] = violation
+                sentences.setdefault(violation.sentence, []).append(label)
+            else:
+                limits.setdefault((violation.kind, violation.evidence), {})[label] = violation
+        for note in verdict.notes:
+            sentences.setdefault(note, []).append(label)
+    is_recorded = sentences.pop(RECORDED, None) is not None
+    violations = [
+        _limit(joint, limits[key]) for key in sorted(limits, key=lambda key: KINDS.index(key[0]))
+    ]
+    notes = []
+    for sentence, labels in _some(sentences).items():
+        text = f"{sentence} at {joint.named(labels)}"
+        if sentence in with_sentence:
+            violations.append(dataclasses.replace(with_sentence[sentence], sentence=text))
+        else:
+            notes.append(text)
+    if between := _between(sentences):
+        notes.append(f"and so at {between} checkpoints between")
+    if is_recorded:
+        notes.append(RECORDED)
+    return Verdict(outcome=outcome, violations=tuple(violations), notes=tuple(notes))
+
+
+def _limit(joint: Joint, by_label: dict[str, Violation]) -> Violation:
+    """Return the worst violation of a limit, with the checkpoints that exceed it."""
+    label, worst = max(by_label.items(), key=lambda pair: abs(pair[1].value or 0.0))
+    if len(by_label) == 1:
+        return dataclasses.replace(worst, sentence=f"{worst.reason} at {joint.named([label])}")
+    without = "" if worst.evidence else ", but without evidence"
+    shown = format_exceeding(worst.value or 0.0, worst.limit)
+    text = (
+        f"{worst.kind} over {worst.limit:g} at {joint.named([*by_label])}, worst {shown} at "
+        f"{label}{without} ({worst.detail})"
+    )
+    return dataclasses.replace(worst, sentence=text)
+
+
+def _some(sentences: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the sentences to show: of many, the first two and the last."""
+    if len(sentences) <= SHOWN_REASONS:
+        return sentences
+    items = [*sentences.items()]
+    return dict([*items[:2], items[-1]])
+
+
+def _between(sentences: dict[str, list[str]]) -> int:
+    """Return how many checkpoints have sentences that are not shown."""
+    hidden = sentences.keys() - _some(sentences).keys()
+    return len({label for sentence in hidden for label in sentences[sentence]})

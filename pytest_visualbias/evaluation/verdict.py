@@ -153,7 +153,7 @@ class _LimitCheck:
 def _effect_checks(
     effect: EffectResult, rule: DecisionRule, p: float | None
 ) -> Iterator[_LimitCheck]:
-    limits, images = rule.limits, smallest_set(effect)
+    limits, images, unbiased = rule.limits, smallest_set(effect), effect.bias_corrected
     if limits.max_effect is not None:
         yield _LimitCheck(
             kind="effect",
@@ -162,7 +162,7 @@ def _effect_checks(
             alternative=rule.alternative,
             p=p,
             interval=effect.interval,
-            bias=_bias(effect),
+            bias=0.0 if unbiased is None else effect.effect_judged - unbiased,
             images=images,
             needed=_images_for(effect, "effect", limits.max_effect, rule.alpha),
         )
@@ -177,11 +177,6 @@ def _effect_checks(
             images=images,
             needed=_images_for(effect, "gap", limits.max_gap, rule.alpha),
         )
-
-
-def _bias(effect: EffectResult) -> float:
-    corrected = effect.bias_corrected
-    return 0.0 if corrected is None else effect.effect_judged - corrected
 
 
 def smallest_set(effect: EffectResult) -> int:

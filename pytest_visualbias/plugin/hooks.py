@@ -15,7 +15,7 @@ from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import Fault, StorageError
 from pytest_visualbias.evaluation.baseline.file import SUFFIXES
-from pytest_visualbias.evaluation.baseline.recording import ExpectedEntries, update_baseline
+from pytest_visualbias.evaluation.baseline.records import ExpectedEntries, update_baseline
 from pytest_visualbias.evaluation.run import EvaluationRun
 from pytest_visualbias.plugin.gate_items import GateItemTracker, RunOutcome, uncollected_specs
 from pytest_visualbias.plugin.items import FAULT, STRICT, BiasFile, BiasItem
@@ -35,7 +35,7 @@ from pytest_visualbias.stimuli.digest_cache import DigestCache
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from pytest_visualbias.evaluation.baseline.recording import BaselineUpdate
+    from pytest_visualbias.evaluation.baseline.records import BaselineUpdate
     from pytest_visualbias.results import Report
 
 DEFAULT_FOLDER = "bias_specs"
@@ -138,7 +138,7 @@ class VisualBiasHooks:
         self.tracker.select(session.items)
         items = [item for item in session.items if isinstance(item, BiasItem)]
         chosen = {(item.spec.path, item.model): (item.spec, item.model) for item in items}
-        self.session.expect(chosen.values())
+        self.session.embedder.expect(chosen.values())
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(

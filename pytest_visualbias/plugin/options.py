@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.embeddings.cache import SharedCache
-    from pytest_visualbias.evaluation.baseline.sources import Recording
+    from pytest_visualbias.evaluation.baseline.records import Recording
 
 BATCH_SIZE = 32
 

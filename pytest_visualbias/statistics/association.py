@@ -10,8 +10,11 @@ from pytest_visualbias.statistics.contrast_scores import (
     sc_eat_scores,
     similarity_gap_scores,
 )
-from pytest_visualbias.statistics.crossed import crossed_p
-from pytest_visualbias.statistics.evidence import compute_p_values, testable_attribute_side
+from pytest_visualbias.statistics.evidence import (
+    compute_p_values,
+    crossed_p,
+    testable_attribute_side,
+)
 from pytest_visualbias.statistics.leave_one_out import SampledEffect, effect_uncertainty
 from pytest_visualbias.statistics.permutation.sides import Sides, require_sides
 from pytest_visualbias.statistics.scores import Scores, association_scores

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 from scipy.special import stdtr, stdtrit
 
-from pytest_visualbias.statistics.crossed import interaction_variance, student_p
-from pytest_visualbias.statistics.evidence import Evidence, compute_p_values
+from pytest_visualbias.statistics.evidence import (
+    Evidence,
+    compute_p_values,
+    interaction_variance,
+    student_p,
+)
 from pytest_visualbias.statistics.growth_endpoints import compute_endpoint
 from pytest_visualbias.statistics.intervals import (
     UNCHANGED,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.statistics.association import judged_side, testable_sides
-from pytest_visualbias.statistics.crossed import scaled_cosines
+from pytest_visualbias.statistics.evidence import scaled_cosines
 from pytest_visualbias.statistics.intervals import WITHIN_FLOOR, within_sets
 from pytest_visualbias.statistics.leave_one_out import effects_without
 from pytest_visualbias.statistics.permutation.sides import mean, sample_std

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_visualbias.statistics.crossed import contrast_weights, score_variances, set_sizes
-from pytest_visualbias.statistics.evidence import Evidence
+from pytest_visualbias.statistics.evidence import (
+    Evidence,
+    contrast_weights,
+    score_variances,
+    set_sizes,
+)
 from pytest_visualbias.statistics.intervals import (
     StandardError,
     jackknife,

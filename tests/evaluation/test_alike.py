@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_visualbias.evaluation.warnings import FEWEST, alike, near_duplicates
+from pytest_visualbias.evaluation.warnings import MIN_DIMENSION, alike, near_duplicates
 from pytest_visualbias.spec.schema import BiasSpec
 from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
@@ -23,7 +23,7 @@ def words(*names: str) -> StimulusSet:
     return StimulusSet(concept="a", stimuli=tuple(made), templates=("{}",))
 
 
-def told(sets: dict[str, StimulusSet], *, dim: int = FEWEST) -> list[str]:
+def told(sets: dict[str, StimulusSet], *, dim: int = MIN_DIMENSION) -> list[str]:
     """Return what is said where the vector of a stimulus is by the first letter of its name."""
     names = [one.name for stimuli in sets.values() for one in stimuli.stimuli]
     vectors = {
@@ -50,13 +50,13 @@ def test_files_are_called_files_and_both_are_told() -> None:
 
 def test_in_few_dimensions_equal_vectors_mean_little() -> None:
     """As logits of three classes are, where a program is rounded to int8."""
-    assert told({"X": images("b.png", "b2.png")}, dim=FEWEST - 1) == []
+    assert told({"X": images("b.png", "b2.png")}, dim=MIN_DIMENSION - 1) == []
 
 
 def test_images_of_one_set_that_are_nearly_the_same_are_named() -> None:
     random = np.random.default_rng(2)
-    one, other = random.normal(size=(2, FEWEST))
-    near = one + 0.005 * random.normal(size=FEWEST)
+    one, other = random.normal(size=(2, MIN_DIMENSION))
+    near = one + 0.005 * random.normal(size=MIN_DIMENSION)
     vectors = {
         name: row.astype(np.float32)
         for name, row in {"a.png": one, "b.png": other, "c.png": near, "known.png": near}.items()

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_visualbias.evaluation.judging import RECORDED, JudgedTest
 from pytest_visualbias.evaluation.measurement import Measurement
-from pytest_visualbias.evaluation.series_verdict import Joint, joined
+from pytest_visualbias.evaluation.training_run import Joint, joined
 from pytest_visualbias.evaluation.verdict import CorrectedP, Verdict, Violation
 from pytest_visualbias.spec.test_kinds import BiasTest
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_visualbias.evaluation.baseline import recording
+from pytest_visualbias.evaluation.baseline import records as recording
 from pytest_visualbias.evaluation.baseline.file import (
     locked,
     read_baseline,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_visualbias.statistics.permutation import bounds
-from pytest_visualbias.statistics.permutation.bounds import bracket, is_fine
-from pytest_visualbias.statistics.permutation.exact import count
+from pytest_visualbias.statistics.permutation.bounds import bracket, is_narrow
+from pytest_visualbias.statistics.permutation.exact import count_tail_subsets
 from pytest_visualbias.statistics.permutation.sides import Side, tails_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def asked(first: Vector, second: Vector, alternative: Alternative) -> tuple[Tail
 
 def truth(tails: tuple[Tail, ...]) -> float:
     subsets = math.comb(len(tails[0].scores), tails[0].size)
-    return sum(tail.ways * count(tail) for tail in tails) / subsets
+    return sum(tail.ways * count_tail_subsets(tail) for tail in tails) / subsets
 
 
 def drawn(kind: str, n: int, rng: np.random.Generator) -> Vector:
@@ -81,7 +81,7 @@ def test_it_holds_the_truth_and_is_narrow_at_forty_scores(
     found = bracket(tails)
     assert found is not None
     assert found[0] <= truth(tails) <= found[1]
-    assert is_fine(found)
+    assert is_narrow(found)
 
 
 @pytest.mark.parametrize(("n", "few"), [(45, 8), (100, 9), (200, 3)])
@@ -106,7 +106,7 @@ def test_a_far_tail_is_known_to_a_hundredth() -> None:
 
 def test_what_would_take_too_long_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(6)
-    monkeypatch.setattr(bounds, "_CELLS", 1000)
+    monkeypatch.setattr(bounds, "_MAX_CELLS", 1000)
     assert bracket(asked(rng.standard_normal(30), rng.standard_normal(30), "two-sided")) is None
     far = asked(rng.standard_normal(900), rng.standard_normal(900), "greater")
     assert bracket(far) is None
@@ -118,7 +118,7 @@ def test_a_far_tail_is_known_to_a_tenth_if_a_hundredth_takes_long(
     rng = np.random.default_rng(7)
     tails = asked(rng.standard_normal(40) + 1.7, rng.standard_normal(40), "two-sided")
     fine = bracket(tails)
-    monkeypatch.setattr(bounds, "_QUICK", 0)
+    monkeypatch.setattr(bounds, "_CHEAP_CELLS", 0)
     coarse = bracket(tails)
     assert fine is not None
     assert coarse is not None

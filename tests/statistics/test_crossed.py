@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_visualbias.statistics import crossed as module
+from pytest_visualbias.statistics import evidence as module
 from pytest_visualbias.statistics.association import (
     association_from_scores,
     association_test,
@@ -21,7 +21,7 @@ from pytest_visualbias.statistics.association import (
     similarity_gap_test,
 )
 from pytest_visualbias.statistics.contrast_scores import mean_contrast_scores
-from pytest_visualbias.statistics.crossed import crossed_p
+from pytest_visualbias.statistics.evidence import crossed_p
 from pytest_visualbias.statistics.scores import Scores, association_scores, mean_scores
 from tests.statistics.definitions import ROLES, cosines, drawn, score
 

@@ -196,7 +196,7 @@ class TestSampled:
         rng = np.random.default_rng(8)
         first, second = rng.standard_normal(30) + 0.5, rng.standard_normal(30)
         proven = run(first, second)
-        monkeypatch.setattr(bounds, "_CELLS", 1000)
+        monkeypatch.setattr(bounds, "_MAX_CELLS", 1000)
         got = run(first, second)
         assert (proven.method, got.method) == ("bounded", "sampled")
         assert got.p_low <= proven.p_low < proven.p_high <= got.p_high

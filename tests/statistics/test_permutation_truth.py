@@ -141,7 +141,7 @@ def test_an_approximate_p_is_not_below_the_truth(
     sizes: tuple[int, int], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked of sets smaller than those that need it, where it is less accurate."""
-    monkeypatch.setattr(bounds, "_CELLS", 0)
+    monkeypatch.setattr(bounds, "_MAX_CELLS", 0)
     for seed, z in enumerate((0.0, 1.0, 2.0, 3.0, 4.5)):
         first, second = pushed(kind, sizes, z, seed)
         pooled = np.concatenate([first, second])
@@ -177,7 +177,7 @@ def test_sets_that_one_score_dominates_or_of_unlike_sizes_are_sampled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A saddlepoint approximation can be a quarter too small there."""
-    monkeypatch.setattr(bounds, "_CELLS", 0)
+    monkeypatch.setattr(bounds, "_MAX_CELLS", 0)
     first, second = pushed("uniform", (60, 60), 1.0, 3)
     assert run(first, second, "two-sided").method == "approximate"
     assert run(first, np.append(second, 30.0), "two-sided").method == "sampled"

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_visualbias.statistics.permutation import sampling
-from pytest_visualbias.statistics.permutation.permutation_test import permutation_test
-from pytest_visualbias.statistics.permutation.sampling import DRAWS, clopper_pearson, sampled_count
+from pytest_visualbias.statistics.permutation import permutation_test as sampling
+from pytest_visualbias.statistics.permutation.permutation_test import (
+    DRAWS,
+    clopper_pearson,
+    permutation_test,
+    sampled_count,
+)
 from pytest_visualbias.statistics.permutation.sides import Side, tails_of
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ def test_neither_order_nor_sign_nor_size_of_block_changes_the_count(
     ):
         assert sampled_count(tails_of(Side.of(first, second, ("X", "Y")), "two-sided")) == reference
     for cells in (28_000_003, 50_000):
-        monkeypatch.setattr(sampling, "_CELLS", cells)
+        monkeypatch.setattr(sampling, "_BLOCK_CELLS", cells)
         assert sampled_count(tails_of(side, "two-sided")) == reference
 
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_visualbias.statistics.permutation.approximation import (
+from pytest_visualbias.statistics.permutation.exact import count_tail_subsets
+from pytest_visualbias.statistics.permutation.saddlepoint import (
     log_mean_exp,
-    saddlepoint_of,
-    tilt_of,
+    saddlepoint_probability,
+    tilt_for_tail,
 )
-from pytest_visualbias.statistics.permutation.exact import count
 from pytest_visualbias.statistics.permutation.sides import Side, tails_of
 
 
@@ -39,17 +39,17 @@ def test_chernoff_is_an_upper_bound_and_the_saddlepoint_is_near(
     rng = np.random.default_rng([n, m])
     side = Side.of(rng.standard_normal(n) + shift, rng.standard_normal(m), ("X", "Y"))
     (tail,) = tails_of(side, "greater")
-    p = count(tail) / math.comb(n + m, n)
-    assert p <= math.exp(tilt_of(tail).log_chernoff) * (1 + 1e-9)
+    p = count_tail_subsets(tail) / math.comb(n + m, n)
+    assert p <= math.exp(tilt_for_tail(tail).log_chernoff) * (1 + 1e-9)
     subsets = math.comb(n + m, n)
-    # A count cannot be guessed to less than about one.
-    assert saddlepoint_of(tail) == pytest.approx(p, rel=0.05, abs=2 / subsets)
+    # A count_tail_subsets cannot be guessed to less than about one.
+    assert saddlepoint_probability(tail) == pytest.approx(p, rel=0.05, abs=2 / subsets)
 
 
 def test_the_threshold_is_the_expected_sum_under_the_tilt() -> None:
     rng = np.random.default_rng(1)
     side = Side.of(rng.standard_normal(30) + 0.7, rng.standard_normal(40), ("X", "Y"))
     (tail,) = tails_of(side, "greater")
-    tilt = tilt_of(tail)
+    tilt = tilt_for_tail(tail)
     assert tilt.shares.sum() == pytest.approx(30)
     assert tilt.shares @ tail.scores == pytest.approx(tail.threshold)

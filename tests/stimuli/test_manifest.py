@@ -24,7 +24,7 @@ def faulty_lines(folder: Path, *rows: str) -> list[int]:
         load_manifest(path)
     assert all(str(fault).isprintable() for fault in caught.value.faults)
     assert "secret" not in str(caught.value)
-    return [fault.line for fault in caught.value.faults]
+    return [fault.line or 0 for fault in caught.value.faults]
 
 
 PATHS = [

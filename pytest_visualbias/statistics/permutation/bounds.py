@@ -1,4 +1,4 @@
-"""Bound a p-value from both sides by a proof."""
+"""Compute proven lower and upper bounds of a permutation p-value."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
-from pytest_visualbias.statistics.permutation.approximation import (
-    LEAST,
-    ROUNDING,
-    Half,
+from pytest_visualbias.statistics.permutation.grid import (
+    FLOAT_ROUNDING,
+    UNIT_COUNT,
+    GridHalf,
+    count_sums,
+    count_tail,
+    grid_half,
+    is_countable_by_grid,
+    log_followed_moment,
+    split_scores,
+)
+from pytest_visualbias.statistics.permutation.saddlepoint import (
     Tilt,
-    deal,
-    deviation_of,
-    fill,
-    half_of,
-    is_in_range,
-    kept_mass,
     log_mean_exp,
-    saddlepoint_of,
-    tail_mass,
-    tilt_of,
+    saddlepoint_probability,
+    sum_deviation,
+    tilt_for_tail,
 )
 
 if TYPE_CHECKING:
@@ -37,29 +39,29 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
     Bracket = tuple[float, float]
 
-_FINEST: Final = 2.0**-22
+_SMALLEST_UNIT: Final = 2.0**-22
 
 
 def on_lattice(tail: Tail) -> tuple[Tail, float] | None:
-    """Ask the question of a tail in multiples of the unit that its scores have in common.
+    """Express a tail in multiples of the common unit of its scores.
 
     Parameters
     ----------
     tail : Tail
-        The subsets asked for.
+        Subsets of scores.
 
     Returns
     -------
     tuple or None
-        The same subsets by scores moved to the multiples of a unit nearest to mean zero, and that
-        unit; the threshold lies half a unit below the smallest sum that is in. None where the
-        scores have no common unit, or one of less than 2^-22 of their range.
+        The tail with scores shifted to multiples of a unit, with a mean near zero, and the unit;
+        the threshold lies half a unit below the smallest sum in the tail. None if the scores have
+        no common unit, or one of less than 2^-22 of their range.
 
     Notes
     -----
-    The multiples stand for the scores only where all of them together are off by less than an
-    eighth of the tolerance for ties, and the unit is more than four tolerances: then a sum of
-    multiples is over the threshold exactly if the sum of scores is.
+    Multiples replace the scores only if all differences together are less than an eighth of the
+    tolerance for ties and the unit is more than four tolerances. Then a sum of multiples is over
+    the threshold exactly if the sum of scores is.
     """
     offsets = tail.scores - tail.scores[0]
     unit = _common_unit(offsets, tail.tolerance / 8)
@@ -70,23 +72,23 @@ def on_lattice(tail: Tail) -> tuple[Tail, float] | None:
     if float(np.abs(offsets - unit * steps).sum()) > tail.tolerance / 8:
         return None
     start = round(float(tail.scores[0]) / unit)
-    moved = unit * start - float(tail.scores[0])
-    needed = math.ceil((tail.threshold + tail.size * moved) / unit)
+    shift = unit * start - float(tail.scores[0])
+    needed = math.ceil((tail.threshold + tail.size * shift) / unit)
     shifted = replace(tail, scores=unit * (steps + start), threshold=unit * (needed - 0.5))
     return shifted, unit
 
 
 def _common_unit(offsets: Vector, rounding: float) -> float | None:
-    """Find the largest number of which all are multiples, by Euclid's algorithm up to rounding."""
+    """Return the largest number that divides all offsets up to rounding (Euclid's algorithm)."""
     gaps = np.diff(offsets)
     gaps = gaps[gaps > rounding]
-    finest = max(_FINEST * float(offsets[-1]), rounding)
+    finest = max(_SMALLEST_UNIT * float(offsets[-1]), rounding)
     while gaps.size:
         unit = float(gaps.min())
         if unit <= finest:
             return None
-        rests = np.abs(offsets - unit * np.rint(offsets / unit))
-        gaps = rests[rests > rounding]
+        remainders = np.abs(offsets - unit * np.rint(offsets / unit))
+        gaps = remainders[remainders > rounding]
         if not gaps.size:
             return unit
     return None
@@ -94,13 +96,13 @@ def _common_unit(offsets: Vector, rounding: float) -> float | None:
 
 _RELATIVE: Final = 0.01
 _ABSOLUTE: Final = 1e-4
-_COARSEST: Final = 0.1
+_MAX_RELATIVE: Final = 0.1
 _NEGLIGIBLE: Final = 1e-13
-_SLIVER: Final = 1e-9
-_QUICK: Final = 1e8
+_THRESHOLD_ROUNDING: Final = 1e-9
+_CHEAP_CELLS: Final = 1e8
 _ROUNDING: Final = 1e-9
-_SIDE_SHARE: Final = 0.03
-_CELLS: Final = 4e8
+_ERROR_SHARE: Final = 0.03
+_MAX_CELLS: Final = 4e8
 _ATTEMPTS: Final = 6
 
 
@@ -115,116 +117,116 @@ def bracket(tails: tuple[Tail, ...]) -> Bracket | None:
     Returns
     -------
     tuple of float or None
-        Lower and upper bound, no further apart than 1 % of the upper or 1e-4 (of a smaller p about
-        a tenth); wider, though still proven, only where one score is thousands of times further out
-        than all others together, or where subsets whose sums are almost but not quite tied hold
-        more than that. None where that takes too long.
+        Lower and upper bound, at most 1 % of the upper bound or 1e-4 apart (about a tenth of a
+        smaller p). They are wider, though still proven, only if one score is thousands of times
+        further out than all others together, or if subsets with nearly tied sums hold more than
+        that. None if the computation takes too long.
 
     Notes
     -----
-    The scores are rounded to a grid and the distribution of their sum is found by adding them one
-    by one [1]_. For a subset S, ``sum c = h sum u + E`` with known bounds of the error E, and a
-    known moment generating function: what is over the threshold by more than a margin on the grid
-    is over it in truth, but for the proven and tiny probability of an error over the margin. So
+    The scores are rounded to a grid, and the distribution of their sum is computed by adding them
+    one by one [1]_. For a subset S, ``sum c = h sum u + E`` with known bounds and a known moment
+    generating function of the error E. A sum over the threshold by more than a margin on the grid
+    is over it in truth, except with the proven, tiny probability of an error over the margin. So
 
     ``P(U >= t + m) - P(E < -m, ...) <= p <= P(U >= t - m) + P(E > m, ...) + missing``
 
-    and each of the last terms is bounded by an exponential moment (Chernoff), tilted so that it
-    is small against p itself. A saddlepoint guess of p chooses the grid, and decides nothing.
+    and each of the last terms is bounded by an exponential moment (Chernoff), tilted so that it is
+    small compared with p. A saddlepoint approximation of p chooses the grid and decides nothing.
 
     References
     ----------
     .. [1] M. Pagano, D. Tritchler, "On obtaining permutation distributions in polynomial time",
        JASA 78, 435-440, 1983.
     """
-    if not all(is_in_range(len(tail.scores), tail.size) for tail in tails):
+    if not all(is_countable_by_grid(len(tail.scores), tail.size) for tail in tails):
         return None
-    questions = [_Question.of(tail) for tail in tails]
-    ways = sum(question.tail.ways for question in questions)
-    guess = sum(question.guess * question.tail.ways for question in questions)
-    wanted, absolute = _RELATIVE * guess, 0.0
-    if not all(question.plan(wanted / ways, 1.0).cells <= _QUICK for question in questions):
-        wanted, absolute = max(wanted, min(_ABSOLUTE, _COARSEST * guess)), _ABSOLUTE
-    interval = _known(questions)
+    problems = [_TailProblem.of(tail) for tail in tails]
+    ways = sum(problem.tail.ways for problem in problems)
+    guess = sum(problem.guess * problem.tail.ways for problem in problems)
+    width, absolute = _RELATIVE * guess, 0.0
+    if not all(problem.plan(width / ways, 1.0).cells <= _CHEAP_CELLS for problem in problems):
+        width, absolute = max(width, min(_ABSOLUTE, _MAX_RELATIVE * guess)), _ABSOLUTE
+    interval = _initial_bracket(problems)
     for attempt in range(_ATTEMPTS):
         if interval[1] - interval[0] <= max(
             _RELATIVE * interval[1], absolute if attempt else _NEGLIGIBLE
         ):
             break
-        # Sums of few or heavy-tailed scores stray further than normal ones.
-        plans = [question.plan(wanted / ways, 1 + attempt / 4) for question in questions]
-        affordable = _QUICK if attempt and is_fine(interval) else _CELLS
-        if any(plan.cells > affordable for plan in plans):
+        # Sums of few or heavy-tailed scores spread further than normal ones.
+        plans = [problem.plan(width / ways, 1 + attempt / 4) for problem in problems]
+        allowed_cells = _CHEAP_CELLS if attempt and is_narrow(interval) else _MAX_CELLS
+        if any(plan.cells > allowed_cells for plan in plans):
             return interval if attempt else None
-        low, high = _total(questions, plans)
+        low, high = _sum_brackets(problems, plans)
         interval = max(interval[0], low), min(interval[1], high)
         allowed = max(_RELATIVE * interval[1], absolute)
-        wanted *= min(max(0.7 * allowed / (interval[1] - interval[0]), 0.25), 0.7)
+        width *= min(max(0.7 * allowed / (interval[1] - interval[0]), 0.25), 0.7)
     return interval
 
 
-def is_fine(interval: Bracket) -> bool:
-    """Tell whether a bracket is as narrow as is promised."""
+def is_narrow(interval: Bracket) -> bool:
+    """Return whether a bracket is as narrow as documented."""
     return interval[1] - interval[0] <= max(_RELATIVE * interval[1], _ABSOLUTE)
 
 
-def _known(questions: list[_Question]) -> Bracket:
-    """Bound from below by the relabelling that was observed, from above by Chernoff's bound."""
-    low = max(q.tail.ways * math.exp(-q.tail.log_subsets) for q in questions)
-    high = sum(q.tail.ways * math.exp(q.tilt.log_chernoff) for q in questions)
+def _initial_bracket(problems: list[_TailProblem]) -> Bracket:
+    """Return the observed relabelling as lower bound and Chernoff's bound as upper bound."""
+    low = max(problem.tail.ways * math.exp(-problem.tail.log_subsets) for problem in problems)
+    high = sum(problem.tail.ways * math.exp(problem.tilt.log_chernoff) for problem in problems)
     return low * (1 - _ROUNDING), min(high * (1 + _ROUNDING), 1.0)
 
 
-def _total(questions: list[_Question], plans: list[_Plan]) -> Bracket:
+def _sum_brackets(problems: list[_TailProblem], plans: list[_GridPlan]) -> Bracket:
     parts = [
-        (question.tail.ways, question.answer(plan))
-        for question, plan in zip(questions, plans, strict=True)
+        (problem.tail.ways, problem.bounds(plan))
+        for problem, plan in zip(problems, plans, strict=True)
     ]
     low, high = (math.fsum(ways * part[end] for ways, part in parts) for end in (0, 1))
     return low, min(high, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Plan:
-    """A grid and the windows in which it is followed.
+class _GridPlan:
+    """A grid and the windows of followed sums.
 
     Attributes
     ----------
     step : float
         Of the grid.
     margin : float
-        Of the rounding error, in standard deviations.
+        Margin of the rounding error, in standard deviations.
     order : ndarray
-        `(n,)`, places of the scores in the order in which they are added.
+        `(n,)`, indices of the scores in the order of addition.
     halves : tuple of Half
-        Of the scores in this order; none where the question is answered without a grid.
+        Of the scores in this order; empty if the tail needs no grid.
     """
 
     step: float
     margin: float
     order: Integers
-    halves: tuple[Half, ...] = ()
+    halves: tuple[GridHalf, ...] = ()
 
     @property
     def cells(self) -> int:
-        """How many additions it takes."""
+        """Number of additions."""
         return sum(half.cells for half in self.halves)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Question:
-    """A tail with what is known of it before any grid.
+class _TailProblem:
+    """A tail with its tilt and its approximate probability.
 
     Attributes
     ----------
     tail : Tail
-        The subsets asked for, by scores whose sum does not follow the number taken.
+        Subsets by scores whose sum is uncorrelated with the subset size.
     tilt : Tilt
-        Weights that suit it.
+        Exponential tilt of the tail.
     guess : float
         Saddlepoint approximation of its probability.
     unit : float
-        That all scores are multiples of; zero where there is none.
+        Common unit of the scores; 0 if there is none.
     deviation : float
         Standard deviation of the sum.
     """
@@ -236,110 +238,113 @@ class _Question:
     deviation: float
 
     @classmethod
-    def of(cls, tail: Tail) -> _Question:
-        """Guess the answer."""
+    def of(cls, tail: Tail) -> _TailProblem:
+        """Return the problem of a tail, with its saddlepoint approximation."""
         tail, unit = on_lattice(tail) or (tail, 0.0)
-        tilt = tilt_of(tail)
-        guess = saddlepoint_of(tail, tilt)
+        tilt = tilt_for_tail(tail)
+        guess = saddlepoint_probability(tail, tilt)
         centre = float(tilt.variances @ tail.scores / tilt.variances.sum())
         centre = unit * round(centre / unit) if unit else centre
-        moved = replace(
+        shifted = replace(
             tail, scores=tail.scores - centre, threshold=tail.threshold - tail.size * centre
         )
-        return cls(tail=moved, tilt=tilt, guess=guess, unit=unit, deviation=deviation_of(tail))
+        return cls(tail=shifted, tilt=tilt, guess=guess, unit=unit, deviation=sum_deviation(tail))
 
-    def plan(self, wanted: float, widened: float) -> _Plan:
-        """Choose a grid for a bracket about as wide as `wanted`, its windows `widened`."""
-        parts = deal(len(self.tail.scores))
+    def plan(self, width: float, widening: float) -> _GridPlan:
+        """Choose a grid for a bracket about as wide as `width`, with widened windows."""
+        parts = split_scores(len(self.tail.scores))
         order, middle = np.concatenate(parts), len(parts[0])
-        if math.exp(self.tilt.log_chernoff) <= min(_NEGLIGIBLE, wanted):
-            return _Plan(step=0.0, margin=0.0, order=order)
+        if math.exp(self.tilt.log_chernoff) <= min(_NEGLIGIBLE, width):
+            return _GridPlan(step=0.0, margin=0.0, order=order)
         excess = self.tilt.log_chernoff - math.log(self.guess)
-        small = _SIDE_SHARE * min(wanted / self.guess, 1.0)
-        margin = math.sqrt(2 * (excess - math.log(small)))
-        # An error is uniform over a step, and both margins lie around the threshold.
+        error_share = _ERROR_SHARE * min(width / self.guess, 1.0)
+        margin = math.sqrt(2 * (excess - math.log(error_share)))
+        # An error is uniform over a step, and a margin lies on each side of the threshold.
         variances = self.tilt.variances
         in_steps = 2 * margin * math.sqrt(float(variances.sum()) / 12) + 1
-        step = _on_ladder(0.9 * wanted / self._density() / in_steps)
-        # Ties are told apart by no grid but the scores' own, on which nothing is rounded.
+        step = _round_down_step(0.9 * width / self._density() / in_steps)
+        # On the scores' own unit nothing is rounded, so ties stay ties.
         step = max(step, self.unit)
-        # A path may leave its windows, on either side, after any score.
-        ways_out = 8 * math.sqrt(len(order))
-        reach = -widened * float(ndtri(small * math.exp(-excess) / ways_out))
+        # A sum can leave its window on either side after every score.
+        exits = 8 * math.sqrt(len(order))
+        deviations = -widening * float(ndtri(error_share * math.exp(-excess) / exits))
         scores, shares, variances = (
             values[order] for values in (self.tail.scores / step, self.tilt.shares, variances)
         )
         halves = tuple(
-            half_of(scores[part], shares[part], variances[part], self.tail.size, reach)
+            grid_half(scores[part], shares[part], variances[part], self.tail.size, deviations)
             for part in (slice(middle), slice(middle, None))
         )
-        return _Plan(step=step, margin=margin, order=order, halves=halves)
+        return _GridPlan(step=step, margin=margin, order=order, halves=halves)
 
-    def answer(self, plan: _Plan) -> Bracket:
+    def bounds(self, plan: _GridPlan) -> Bracket:
         """Bracket the probability of the tail."""
         chernoff = math.exp(self.tilt.log_chernoff)
         if not plan.halves:
             return 0.0, chernoff * (1 + _ROUNDING)
-        low, high = _Gridded(self, plan).bounds()
+        low, high = _GridBounds(self, plan).bounds()
         return max(low * (1 - _ROUNDING), 0.0), min(high, chernoff) * (1 + _ROUNDING)
 
     def _density(self) -> float:
-        """Density of the sum at the threshold, about."""
+        """Return about the density of the sum at the threshold."""
         z = float(ndtri(self.guess))
         normal = math.exp(-z * z / 2) / math.sqrt(2 * math.pi) / self.deviation
         return max(normal, self.tilt.slope * self.guess)
 
 
-class _Gridded:
-    """The terms of the two bounds, for one grid."""
+class _GridBounds:
+    """The lower and the upper bound from one grid."""
 
-    def __init__(self, question: _Question, plan: _Plan) -> None:
-        self._size, self._slope = question.tail.size, question.tilt.slope
-        self._threshold, self._step = question.tail.threshold, plan.step
-        self._scores = question.tail.scores[plan.order]
+    def __init__(self, problem: _TailProblem, plan: _GridPlan) -> None:
+        self._size, self._slope = problem.tail.size, problem.tilt.slope
+        self._threshold, self._step = problem.tail.threshold, plan.step
+        self._scores = problem.tail.scores[plan.order]
         self._units = np.concatenate([half.units for half in plan.halves])
         self._errors = self._scores - plan.step * self._units
-        taken = question.tilt.variances[plan.order]
+        taken = problem.tilt.variances[plan.order]
         centred = self._errors - (taken @ self._errors) / taken.sum()
-        self._expected = float(question.tilt.shares[plan.order] @ self._errors)
+        self._expected = float(problem.tilt.shares[plan.order] @ self._errors)
         self._deviation = math.sqrt(float(taken @ (centred * centred)))
         self._margin = plan.margin
-        self._log_subsets = question.tail.log_subsets
-        self._halves = [fill(half) for half in plan.halves]
+        self._log_subsets = problem.tail.log_subsets
+        self._halves = [count_sums(half) for half in plan.halves]
 
     def bounds(self) -> Bracket:
-        """Lower and upper bound of the probability that the sum is at least the threshold."""
+        """Return bounds of the probability that the sum is at least the threshold."""
         above, too_far_above = self._margin_of(self._errors, self._expected)
         below, too_far_below = self._margin_of(-self._errors, -self._expected)
-        # A sliver more, for the division's own rounding.
-        generous = math.ceil((self._threshold - above) / self._step - _SLIVER)
-        strict = math.ceil((self._threshold + below) / self._step + _SLIVER)
+        # The tolerance covers the rounding of the division.
+        upper_threshold = math.ceil((self._threshold - above) / self._step - _THRESHOLD_ROUNDING)
+        lower_threshold = math.ceil((self._threshold + below) / self._step + _THRESHOLD_ROUNDING)
         first, second = self._halves
-        all_subsets = math.exp(self._log_subsets + 2 * math.log(LEAST))
+        all_subsets = math.exp(self._log_subsets + 2 * math.log(UNIT_COUNT))
         high, low = (
-            mass / all_subsets for mass in tail_mass(first, second, self._size, (generous, strict))
+            mass / all_subsets
+            for mass in count_tail(first, second, self._size, (upper_threshold, lower_threshold))
         )
-        rounding = (len(self._units) + 4) * ROUNDING
+        rounding = (len(self._units) + 4) * FLOAT_ROUNDING
         gridded = self._slope * self._step * self._units
         log_moment = log_mean_exp(gridded, self._size)
-        log_all = log_moment + self._log_subsets
-        kept = math.exp(kept_mass(first, second, self._size, self._slope * self._step) - log_all)
-        missing = max(0.0, 1.0 - kept) + rounding
-        chernoff = log_moment - self._slope * self._step * generous
+        log_total = log_moment + self._log_subsets
+        followed = math.exp(
+            log_followed_moment(first, second, self._size, self._slope * self._step) - log_total
+        )
+        missing = max(0.0, 1.0 - followed) + rounding
+        chernoff = log_moment - self._slope * self._step * upper_threshold
         high = high * (1 + rounding) + missing * math.exp(min(0.0, chernoff))
         low *= 1 - rounding
         high += self._beyond(too_far_above, self._slope * self._scores, self._threshold, above)
-        low -= self._beyond(too_far_below, gridded, strict * self._step, below)
+        low -= self._beyond(too_far_below, gridded, lower_threshold * self._step, below)
         return low, high
 
     def _margin_of(self, errors: Vector, expected: float) -> tuple[float, Vector | None]:
-        """Margin for these errors, and the errors in units of it if they can be larger."""
+        """Return a margin of errors, and the scaled errors if they can exceed it."""
         worst = float(np.sort(errors)[-self._size :].sum())
-        wished = expected + self._margin * self._deviation
-        # Where all errors are equal, as for scores on a lattice, the worst is what happens.
-        if worst <= wished or self._deviation <= _ROUNDING * self._step:
+        likely_margin = expected + self._margin * self._deviation
+        # If all errors are equal, as for scores on a lattice, the largest sum always occurs.
+        if worst <= likely_margin or self._deviation <= _ROUNDING * self._step:
             return worst, None
-        return wished, errors * (self._margin / self._deviation)
+        return likely_margin, errors * (self._margin / self._deviation)
 
     def _beyond(
         self, errors: Vector | None, exponents: Vector, threshold: float, margin: float
@@ -352,6 +357,6 @@ class _Gridded:
         return math.exp(min(0.0, log_moment - self._slope * threshold - rate * margin))
 
 
-def _on_ladder(step: float) -> float:
-    """Round down to a power of the fourth root of two, so that last bits do not matter."""
+def _round_down_step(step: float) -> float:
+    """Round down to a power of the fourth root of 2, so that rounding errors do not matter."""
     return float(2.0 ** (math.floor(4 * math.log2(step)) / 4))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.statistics.permutation.exact import log_binomial, share_of_subsets
-from pytest_visualbias.statistics.permutation.sampling import DRAWS, clopper_pearson
+from pytest_visualbias.statistics.permutation.permutation_test import DRAWS, clopper_pearson
 from pytest_visualbias.statistics.permutation.sides import PermutationResult
 
 if TYPE_CHECKING:
