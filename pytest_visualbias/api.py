@@ -28,7 +28,7 @@ from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.model_entries import IN_MEMORY
 from pytest_visualbias.spec.overrides import Override, parse_override
 from pytest_visualbias.spec.urls import Url, to_path
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -32,7 +32,7 @@ from pytest_visualbias.spec.parser import read_spec
 from pytest_visualbias.spec.urls import Url, to_path
 from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
 from pytest_visualbias.stimuli.decoding import decode
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
     import argparse

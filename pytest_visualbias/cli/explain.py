@@ -36,7 +36,7 @@ from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.spec.urls import to_path
 from pytest_visualbias.statistics.intervals import largest_effect
 from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:

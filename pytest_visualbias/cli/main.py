@@ -28,7 +28,7 @@ from pytest_visualbias.reports.document import report_schema
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import read_spec
 from pytest_visualbias.spec.schema import BiasSpec
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

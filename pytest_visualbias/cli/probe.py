@@ -30,7 +30,7 @@ from pytest_visualbias.spec.hashing import digest_of_mapping
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import read_spec
 from pytest_visualbias.statistics.rates import wilson
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import resolve_concept
 
 if TYPE_CHECKING:

@@ -22,14 +22,13 @@ import safetensors.numpy
 from pytest_visualbias.errors import EngineError, StorageError
 from pytest_visualbias.models.encoder import ReadOut
 from pytest_visualbias.spec.hashing import digest_of_file
-from pytest_visualbias.stimuli.remote.store import open_store
+from pytest_visualbias.stimuli.remote import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_visualbias.spec.urls import Url
-    from pytest_visualbias.stimuli.remote.entries import Entry
-    from pytest_visualbias.stimuli.remote.store import Store
+    from pytest_visualbias.stimuli.remote import Entry, Store
 
 # The name of the folder below the cache's own: another one wherever files are laid out otherwise.
 FORMAT = "4"

@@ -17,7 +17,7 @@ import safetensors
 
 from pytest_visualbias.embeddings.cache import FORMAT
 from pytest_visualbias.stimuli.digest_cache import MEMO
-from pytest_visualbias.stimuli.remote.mirror import FETCHED
+from pytest_visualbias.stimuli.mirror import FETCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

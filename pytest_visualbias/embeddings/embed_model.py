@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import LayerPoint
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.mirror import Mirror
     from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 # Layers whose rows are scores of classes.
@@ -298,11 +298,11 @@ def embed_stimuli(
     context: Context,
     resources: Resources,
     *,
-    others: Callable[[str], Iterable[EmbeddingRequest]] = lambda _network: (),
+    others: Mapping[str, Sequence[EmbeddingRequest]] | None = None,
     identities: Sequence[Identity] | None = None,
     among: Sequence[Identity] = (),
 ) -> ModelVectors:
-    """Embed all stimuli of a spec with one model, at all layers."""
+    """Embed all stimuli of a spec, and of other specs by network, with one model at all layers."""
     entry = file.spec.models[model]
     points = model_points(file.spec, entry.layers)
     if isinstance(entry, EmbeddingsModel):
@@ -315,7 +315,7 @@ def embed_stimuli(
     description: Mapping[str, Any] = {}
     chosen = _meant(entry, context) if identities is None else identities
     for identity in chosen:
-        want = merge_requests(request, others(network_of(identity)))
+        want = merge_requests(request, (others or {}).get(network_of(identity), ()))
         job = EmbeddingJob(entry=entry, identity=identity, context=context, own=request, want=want)
         name = _named(model, entry, identity, among or chosen)
         try:

@@ -52,7 +52,7 @@ class EmbeddingJob:
         return encoder
 
     def keys(self, fingerprint: str) -> dict[str, tuple[str, str]]:
-        """Return the keys of every layer: of vectors, and of those that stand for large maps."""
+        """Return two keys of every layer: of vectors, and of reduced vectors of large maps."""
         return {point.name: self._keys(fingerprint, point) for point in self.want.points}
 
     def _keys(self, fingerprint: str, point: LayerPoint) -> tuple[str, str]:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
 
-# Each may hold some 100 MB for a while.
+# A thread can hold about 100 MB of sums.
 _THREADS = 4
 
 

@@ -43,10 +43,9 @@ from pytest_visualbias.spec.urls import Url, is_url
 from pytest_visualbias.stimuli.concept_checks import SetFinding, set_findings
 from pytest_visualbias.stimuli.download_record import read_ledger
 from pytest_visualbias.stimuli.manifest import read_manifest
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import (
     concept_files,
-    fetch_concept,
     resolve_concept,
     resolve_words,
 )
@@ -267,8 +266,7 @@ def _image_sets(
         spec_root = home.folder if home is not None else _spec_root(file)
         root = stimuli if stimuli is not None else spec_root
         try:
-            folder = fetch_concept(wanted, root, mirror)
-            sets[concept] = resolve_concept(concept, wanted, folder, digest=digest)
+            sets[concept] = resolve_concept(concept, wanted, root, digest=digest, mirror=mirror)
         except (StimulusError, StorageError) as error:
             fault = file.fault(("concepts", concept), str(error))
             problems[concept] = _absence(file, wanted, root) or fault

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.models.encoder import InMemory
     from pytest_visualbias.spec.overrides import Override
     from pytest_visualbias.spec.urls import Url
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.mirror import Mirror
 
 DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
 PRECISIONS = ("fp32", "bf16", "fp16")

@@ -23,7 +23,7 @@ from pytest_visualbias.spec.consistency import SOURCES_GROUP
 from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
 from pytest_visualbias.spec.model_entries import IN_MEMORY
 from pytest_visualbias.spec.urls import Url, is_url
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

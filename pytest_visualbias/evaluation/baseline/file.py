@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.evaluation.baseline.entry import Entries
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.mirror import Mirror
 
 FOLDER = "__visualbias__"
 VERSION = 2
