@@ -108,7 +108,7 @@ class UsageError(VisualBiasError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fault:
+class LocatedFault:
     """What is wrong at a place of a file: `place` is a key or an entry of it."""
 
     file: str
@@ -135,7 +135,7 @@ class Fault:
 class SpecError(VisualBiasError):
     """All faults of one spec, a line each."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[LocatedFault]) -> None:
         super().__init__("")
         self.faults = tuple(faults)
         self.args = (self.faults,)

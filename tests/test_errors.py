@@ -10,7 +10,7 @@ from pytest_visualbias.errors import (
     LONGEST,
     DegenerateTestError,
     EncoderError,
-    Fault,
+    LocatedFault,
     SpecError,
     StimulusError,
     StorageError,
@@ -44,8 +44,8 @@ def test_what_is_just_short_enough_is_told_whole() -> None:
 def test_every_fault_of_a_spec_has_its_own_line() -> None:
     error = SpecError(
         [
-            Fault(file="a.yaml", line=1, column=1, problem="x\ny", remedy="mend it"),
-            Fault(file="a.yaml", line=2, place="models.m", problem="z" * 100_000),
+            LocatedFault(file="a.yaml", line=1, column=1, problem="x\ny", remedy="mend it"),
+            LocatedFault(file="a.yaml", line=2, place="models.m", problem="z" * 100_000),
         ]
     )
     first, second = str(error).split("\n")
@@ -57,7 +57,9 @@ def test_every_fault_of_a_spec_has_its_own_line() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        SpecError([Fault(file="a", line=1, column=2, place="b", problem="c", remedy="d")] * 2),
+        SpecError(
+            [LocatedFault(file="a", line=1, column=2, place="b", problem="c", remedy="d")] * 2
+        ),
         EncoderError("no weights", "bring them", place="x.pt", key="checkpoint"),
         StimulusError("is no image", place="a.png"),
         StorageError("no such file", "bring it", reason="absent", is_missing=True),

@@ -203,10 +203,7 @@ def _subjects(
     try:
         checked = preflight(file, stimuli=options.stimuli, strict=False, digest=str, mirror=mirror)
         resolved = checked.models[trained_first[0]]
-        sets, faults = (
-            resolved.sets,
-            tuple(sorted({str(fault) for fault in resolved.problems.values()})),
-        )
+        sets, faults = resolved.sets, tuple(sorted({*map(str, resolved.problems.values())}))
     except SpecError as error:
         sets, faults = {}, tuple(map(str, error.faults))
     for test, layers in _chosen_tests(spec, node):

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_visualbias.embeddings.text_embeddings import TextVectors
-    from pytest_visualbias.errors import Fault
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
@@ -75,7 +75,7 @@ def stored_sets(
     """Return the sets of a model of stored vectors and their vectors ``(n, dim)``, by concept."""
     sets: dict[str, StimulusSet] = {}
     vectors: dict[str, np.ndarray] = {}
-    problems: dict[str, Fault] = {}
+    problems: dict[str, LocatedFault] = {}
     try:
         is_remote = is_url(entry.path)
         path = mirror.file(Url(entry.path)) if is_remote else file.folder / entry.path

@@ -37,7 +37,7 @@ from pytest_visualbias.statistics.classifier_gap import OutcomeResult
 from pytest_visualbias.statistics.growth import smallest_growth
 
 if TYPE_CHECKING:
-    from pytest_visualbias.errors import Fault
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.evaluation.judging import JudgedTest
     from pytest_visualbias.evaluation.measurement import (
         EmbeddedModel,
@@ -77,8 +77,7 @@ def error_record(
     layer: str,
     *,
     nodeid: str,
-    reason: str,
-    fault: Fault | None = None,
+    reason: str | LocatedFault,
 ) -> ResultRecord:
     """Return the record of a test that could not be measured, with the reason."""
     plan = effective_settings(file.spec, test)
@@ -105,8 +104,8 @@ def error_record(
         limits=test.limits.model_dump(exclude_none=True),
         outcome="error",
         # Control characters in file names must not reach a terminal.
-        reasons=["\n".join(map(printable, reason.split("\n")))],
-        fault=fault,
+        reasons=["\n".join(map(printable, str(reason).split("\n")))],
+        fault=None if isinstance(reason, str) else reason,
     )
 
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pytest_visualbias.errors import Fault
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, ConceptFiles
@@ -136,9 +136,9 @@ def _is_nameless(entry: ModelEntry) -> bool:
     return isinstance(entry, NAMELESS)
 
 
-def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, Fault]:
+def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, LocatedFault]:
     """Return the fault of each set that was fetched in part or not at all, by concept."""
-    faults: dict[str, Fault] = {}
+    faults: dict[str, LocatedFault] = {}
     ledgers: dict[Path, Ledger | None] = {}
     for concept in concepts:
         home = file.homes.get(concept)
@@ -249,7 +249,7 @@ def _image_sets(
     file: SpecFile, stimuli: Path | Url | None, digest: Callable[[Path], str], mirror: Mirror
 ) -> ModelSets:
     sets: dict[str, StimulusSet] = {}
-    problems: dict[str, Fault] = {}
+    problems: dict[str, LocatedFault] = {}
     halves = unfinished(file, _used(file)) if stimuli is None else {}
     for concept in _used(file):
         wanted = file.spec.concepts[concept]
@@ -273,7 +273,7 @@ def _image_sets(
     return ModelSets(sets=sets, problems=problems)
 
 
-def _absence(file: SpecFile, concept: str | ConceptFiles, root: Path | Url) -> Fault | None:
+def _absence(file: SpecFile, concept: str | ConceptFiles, root: Path | Url) -> LocatedFault | None:
     """Return the one fault of all sets where even the folder that they lie in is missing."""
     is_inside = not PurePath(concept_files(concept).path).is_absolute()
     # Path.exists raises about names that no file can have.
@@ -291,7 +291,7 @@ def _spec_root(file: SpecFile) -> Path | Url:
 def _check(
     file: SpecFile, models: Mapping[str, ModelSets], unlike: tuple[SetFinding, ...], *, strict: bool
 ) -> dict[tuple[str, str], tuple[str, ...]]:
-    faults: dict[Fault, None] = {}
+    faults: dict[LocatedFault, None] = {}
     warnings: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for model, sets in models.items():
         findings = [

@@ -126,15 +126,8 @@ class EvaluationRun:
             declared = next(entry for entry in spec.file.spec.tests if entry.name == test)
             declared = test_at(spec.file.spec, declared, layer)
             fault = shorten_fault(spec.file.fault_of(model, error), folder, project)
-            return error_record(
-                spec.file,
-                model,
-                declared,
-                layer,
-                nodeid=nodeid,
-                reason=shorten(str(fault or error), folder, project),
-                fault=fault,
-            )
+            reason = fault or shorten(str(error), folder, project)
+            return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=reason)
         context = MeasurementContext(
             file=spec.file,
             model=self.embedder.embed(spec, model),

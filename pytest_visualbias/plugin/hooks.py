@@ -13,7 +13,7 @@ import pytest
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
 from pytest_visualbias.embeddings.table import Resources
-from pytest_visualbias.errors import Fault, StorageError
+from pytest_visualbias.errors import LocatedFault, StorageError
 from pytest_visualbias.evaluation.baseline.file import SUFFIXES
 from pytest_visualbias.evaluation.baseline.records import ExpectedEntries, update_baseline
 from pytest_visualbias.evaluation.run import EvaluationRun
@@ -23,7 +23,7 @@ from pytest_visualbias.plugin.options import read_options
 from pytest_visualbias.plugin.report_outputs import SuiteProperties, annotate, summarise
 from pytest_visualbias.plugin.reporting import (
     CollectedResults,
-    Progress,
+    TerminalProgress,
     lost_result,
     print_report,
     report_of,
@@ -61,14 +61,14 @@ class VisualBiasHooks:
             resources=Resources(
                 cache=EmbeddingCache(folder=self.options.cache, shared=self.options.shared),
                 batch_size=self.options.batch_size,
-                progress=Progress(config),
+                progress=TerminalProgress(config),
             ),
             digest=self.digests.of,
         )
         self.collected = CollectedResults()
         self.tracker = GateItemTracker()
         self.collection_errors: list[str] = []
-        self.faults: list[Fault] = []
+        self.faults: list[LocatedFault] = []
         self.problems: list[str] = []
         self.is_broken = False  # for something that no item stands for
         self.expected: dict[str, ExpectedEntries] = {}
@@ -157,8 +157,8 @@ class VisualBiasHooks:
             self.collection_errors.append(message)
             file = report.nodeid.partition("::")[0]
             if file.endswith(SUFFIXES):
-                faults = [Fault(**row) for row in getattr(report, "visualbias", ())]
-                self.faults += faults or [Fault(file=file, problem=message)]
+                faults = [LocatedFault(**row) for row in getattr(report, "visualbias", ())]
+                self.faults += faults or [LocatedFault(file=file, problem=message)]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -18,7 +18,7 @@ from pytest_visualbias.spec.urls import Url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_visualbias.errors import Fault
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.plugin.gate_items import RunOutcome
     from pytest_visualbias.results import ResultRecord
 
@@ -90,7 +90,7 @@ def annotate(
     config: pytest.Config,
     terminalreporter: Any,
     results: Sequence[ResultRecord],
-    faults: Sequence[Fault],
+    faults: Sequence[LocatedFault],
     *,
     is_strict: bool,
 ) -> None:

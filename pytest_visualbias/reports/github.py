@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from pytest_visualbias.errors import Fault
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.reports.sentences import SharedMessage
     from pytest_visualbias.results import Report, ResultRecord
 
@@ -40,7 +40,7 @@ class _Note:
 
 def workflow_commands(
     results: Iterable[ResultRecord],
-    faults: Iterable[Fault],
+    faults: Iterable[LocatedFault],
     *,
     root: Path,
     workspace: Path | None,
@@ -64,7 +64,7 @@ def workflow_commands(
     return lines
 
 
-def _fault_note(fault: Fault, title: str) -> _Note:
+def _fault_note(fault: LocatedFault, title: str) -> _Note:
     return _Note(
         level="error",
         title=title,

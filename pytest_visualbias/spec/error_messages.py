@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from pytest_visualbias.errors import Fault
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.spec.yaml_document import Document, KeyPath, SpecFault
 
 # What a path may have before it; within a longer one the folder would be another.
@@ -37,7 +37,7 @@ def shorten(text: str, folder: Path, project: Path) -> str:
     return text if root == "/" else _replace_prefix(text, f"{root}/", "")
 
 
-def shorten_fault(fault: Fault | None, folder: Path, project: Path) -> Fault | None:
+def shorten_fault(fault: LocatedFault | None, folder: Path, project: Path) -> LocatedFault | None:
     """Return a fault with paths relative to the project, if they lie in it."""
     if fault is None:
         return None

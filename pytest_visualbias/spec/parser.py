@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from pytest_visualbias.errors import EncoderError, Fault, SpecError
+from pytest_visualbias.errors import EncoderError, LocatedFault, SpecError
 from pytest_visualbias.spec import overrides as model_overrides
 from pytest_visualbias.spec.consistency import find_inconsistencies, waiver_findings
 from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
@@ -59,16 +59,16 @@ class SpecFile:
         if faults := [self.document.fault(path, message) for path, message in findings]:
             raise _spec_error(faults, self.file)
 
-    def fault(self, path: tuple[str | int, ...], message: str) -> Fault:
+    def fault(self, path: tuple[str | int, ...], message: str) -> LocatedFault:
         """Return a fault at a path in this spec."""
         return self.document.fault(path, message).located(self.file)
 
-    def model_fault(self, model: str, error: EncoderError) -> Fault:
+    def model_fault(self, model: str, error: EncoderError) -> LocatedFault:
         """Return an error of a model as a fault of its entry, or of the key that it names."""
         path = ("models", model, error.key) if error.key else ("models", model)
         return self.fault(path, str(error))
 
-    def fault_of(self, model: str, error: VisualBiasError) -> Fault | None:
+    def fault_of(self, model: str, error: VisualBiasError) -> LocatedFault | None:
         """Return the fault that an error of a model is; None if it has no place in the spec."""
         if isinstance(error, SpecError):
             return error.faults[0]
@@ -207,7 +207,7 @@ def _spec_error(faults: list[SpecFault], file: str) -> SpecError:
     return SpecError(_located(faults, file))
 
 
-def _located(faults: list[SpecFault], file: str) -> list[Fault]:
+def _located(faults: list[SpecFault], file: str) -> list[LocatedFault]:
     """Return each fault once, as a fault of a suite may concern many of its tests."""
     ordered = sorted(faults, key=lambda fault: (fault.place.file, fault.place))
     return list(dict.fromkeys(fault.located(file) for fault in ordered))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_visualbias.errors import Fault, SpecError
+from pytest_visualbias.errors import LocatedFault, SpecError
 from pytest_visualbias.spec.consistency import find_test_inconsistencies
 from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
 from pytest_visualbias.spec.hashing import digest_of_text
@@ -233,7 +233,7 @@ class SuiteSelection:
     homes: Mapping[str, StimulusRoot] = field(default_factory=dict)
     digests: tuple[str, ...] = ()
     faults: tuple[SpecFault, ...] = ()
-    suite_faults: tuple[Fault, ...] = ()
+    suite_faults: tuple[LocatedFault, ...] = ()
 
 
 def select_from_suites(document: Document, *, file: str, folder: pathlib.Path) -> SuiteSelection:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from pytest_visualbias.errors import Fault, SpecError
+from pytest_visualbias.errors import LocatedFault, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,9 +55,9 @@ class SpecFault:
     place: SourcePosition
     message: str
 
-    def located(self, file: str) -> Fault:
+    def located(self, file: str) -> LocatedFault:
         """Return the fault with its place in a file."""
-        return Fault(
+        return LocatedFault(
             file=self.place.file or file,
             line=self.place.line,
             column=self.place.column,
@@ -97,7 +97,7 @@ def read_spec_text(path: Path, file: str) -> str:
         problem, remedy = f"is not UTF-8 (byte {error.start})", "save it as UTF-8"
     except OSError as error:
         problem, remedy = f"cannot be read ({error.strerror})", "correct the path"
-    raise SpecError([Fault(file=file, line=1, column=1, problem=problem, remedy=remedy)])
+    raise SpecError([LocatedFault(file=file, line=1, column=1, problem=problem, remedy=remedy)])
 
 
 def format_path(path: KeyPath) -> str:

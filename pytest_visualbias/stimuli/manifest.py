@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pytest_visualbias.errors import Fault, FetchError, SpecError
+from pytest_visualbias.errors import FetchError, LocatedFault, SpecError
 from pytest_visualbias.spec.suites import shipped_folder
 from pytest_visualbias.stimuli.download_record import LEDGER
 
@@ -79,14 +79,14 @@ def load_manifest(path: Path) -> tuple[ManifestEntry, ...]:
 def parse_manifest(text: str, *, file: str) -> tuple[ManifestEntry, ...]:
     """Parse the text of a manifest."""
     entries: list[ManifestEntry] = []
-    faults: list[Fault] = []
+    faults: list[LocatedFault] = []
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue
         columns = line.split("\t")
         if fault := _line_fault(columns):
-            faults.append(Fault(file=file, line=number, problem=fault[0], remedy=fault[1]))
+            faults.append(LocatedFault(file=file, line=number, problem=fault[0], remedy=fault[1]))
         else:
             entries.append(_entry(columns, number))
     if faults:
@@ -128,7 +128,7 @@ def check_manifest(entries: Sequence[ManifestEntry], *, file: str) -> None:
     if faults:
         raise SpecError(
             [
-                Fault(file=file, line=entry.line, place=entry.path, problem=problem)
+                LocatedFault(file=file, line=entry.line, place=entry.path, problem=problem)
                 for entry, problem in faults
             ]
         )

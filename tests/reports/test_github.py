@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_visualbias.errors import Fault
+from pytest_visualbias.errors import LocatedFault
 from pytest_visualbias.reports.github import (
     SUMMARY_LIMIT,
     append_summary,
@@ -29,7 +29,7 @@ COMMAND = re.compile(r"::(error|warning) ((?:[a-z]+=[^:,]*,?)+)::(.*)")
 
 def told(
     records: Sequence[ResultRecord],
-    *faults: Fault,
+    *faults: LocatedFault,
     workspace: str = "/home/runner/checkout",
 ) -> list[str]:
     return workflow_commands(records, faults, root=ROOT, workspace=Path(workspace), is_strict=False)
@@ -62,7 +62,7 @@ def test_a_failure_is_marked_on_the_line_of_its_test(make: Make) -> None:
 def test_what_keeps_many_tests_from_being_measured_is_marked_once_at_its_own_line(
     make: Make,
 ) -> None:
-    fault = Fault(
+    fault = LocatedFault(
         file="bias_specs/x.bias.yaml",
         line=4,
         column=3,
@@ -118,8 +118,8 @@ def test_every_fault_of_a_spec_is_at_its_own_line_and_comes_first(make: Make) ->
     file = "a.bias.yaml"
     lines = told(
         [make()],
-        Fault(file=file, line=3, column=5, place="tests[0]", problem="one", remedy="mend"),
-        Fault(file=file, line=8, column=1, place="layers", problem="two", remedy="mend"),
+        LocatedFault(file=file, line=3, column=5, place="tests[0]", problem="one", remedy="mend"),
+        LocatedFault(file=file, line=8, column=1, place="layers", problem="two", remedy="mend"),
     )
     assert lines[:2] == [
         (
@@ -135,18 +135,18 @@ def test_every_fault_of_a_spec_is_at_its_own_line_and_comes_first(make: Make) ->
 
 
 def test_a_fault_without_a_line_is_one_of_the_file() -> None:
-    (line,) = told([], Fault(file="a.bias.yaml", problem="a problem"))
+    (line,) = told([], LocatedFault(file="a.bias.yaml", problem="a problem"))
     assert line == "::error file=models/a.bias.yaml,title=bias spec cannot be used::a problem"
 
 
 def test_the_same_fault_from_two_workers_is_one() -> None:
-    fault = Fault(file="a.bias.yaml", line=3, column=5, problem="x")
+    fault = LocatedFault(file="a.bias.yaml", line=3, column=5, problem="x")
     assert len(told([], fault, fault)) == 1
 
 
 def test_names_cannot_give_commands_of_their_own(make: Make, hostile: str) -> None:
     record = make(hostile, spec=f"{hostile}.bias.yaml", reasons=[hostile])
-    lines = told([record], Fault(file=f"{hostile}.bias.yaml", problem=hostile))
+    lines = told([record], LocatedFault(file=f"{hostile}.bias.yaml", problem=hostile))
     assert len(lines) == 2
     for line in lines:
         assert line.isprintable() or "\u200d" in line
