@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
-from pytest_visualbias.embeddings.embed_model import request_for
 from pytest_visualbias.embeddings.engines.connecting import crew_when_needed
 from pytest_visualbias.embeddings.engines.course import Portions
 from pytest_visualbias.embeddings.engines.dispatch import Dispatch
 from pytest_visualbias.embeddings.engines.plan import Outcome, Wish, units_of
 from pytest_visualbias.embeddings.engines.ray import require_ray
-from pytest_visualbias.embeddings.request import EmbeddingJob
+from pytest_visualbias.embeddings.request import EmbeddingJob, request_for
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from pytest_visualbias.evaluation.model_embedder import LoadedSpec
-
 
 EVERY_S: Final = 5.0
 
@@ -143,7 +141,7 @@ def _embed_model(
     except VisualBiasError as error:
         return Outcome(faults=(str(error),), failed=True)
     tables = [table for trial in measured.trials for table in trial.tables.values()]
-    faults = [reason for table in tables for reason in table.told]
+    faults = [reason for table in tables for reason in table.messages]
     return Outcome(
         images=len({identity for table in tables for identity in table.vectors}),
         networks=len(measured.trials),

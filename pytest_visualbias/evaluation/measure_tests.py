@@ -160,7 +160,7 @@ def _measure_effect(context: MeasurementContext, test: BiasTest) -> Measurement:
 def _add_growth(
     context: MeasurementContext, test: BiasTest, measurement: Measurement, source: str | Baseline
 ) -> Measurement:
-    """Add the growth since a model or a record; a limit on it makes an error a problem."""
+    """Add the growth since a model or a record; an error counts if growth has a limit."""
     try:
         if isinstance(source, str):
             before = context.of(context.references.models(source))
@@ -195,7 +195,7 @@ def _grow_from_model(
 def _grow_from_record(
     context: MeasurementContext, test: BiasTest, measurement: Measurement, baseline: Baseline
 ) -> Measurement:
-    """Add the growth since a recorded result; since itself, where it is about to be recorded."""
+    """Add the growth since a recorded result, or since itself if this run records it."""
     if measurement.is_recorded:
         return _grow(context, test, measurement, measurement.scores, is_same=False)
     recorded = recorded_scores(baseline, context, test, measurement)
@@ -230,7 +230,7 @@ def _grow(
 def _add_excess(
     context: MeasurementContext, test: BiasTest, measurement: Measurement, name: str
 ) -> Measurement:
-    """Add how far the effect of a test goes beyond that of the untrained network."""
+    """Add the excess of an effect over that of the untrained network."""
     if measurement.scores is None:
         return measurement
     try:
@@ -256,7 +256,7 @@ def _add_excess(
 
 
 def _is_same(test: BiasTest, before: AnyScores | None, after: AnyScores | None) -> bool:
-    """Whether all images score alike, as no two networks do; equal predictions are nothing rare."""
+    """Return whether all scores are equal, which shows equal networks unless they are rates."""
     if isinstance(after, OutcomeScores) and after.is_rate:
         return False
     method = scoring_method(test)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 AnyScores: TypeAlias = "Scores | ContrastScores | OutcomeScores | NDArray[np.float64]"
 Sets: TypeAlias = "Mapping[str, StimulusSet]"
-
 ALIKE = "make them alike"
 
 
@@ -45,7 +44,7 @@ class TargetClass:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One thing in which two measurements differ."""
+    """One difference between two measurements."""
 
     name: str
     text: str

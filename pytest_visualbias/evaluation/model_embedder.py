@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.embeddings.embed_model import (
-    build,
-    different,
+    distinct_networks,
     embed_stimuli,
     identify,
-    lacking,
-    network_of,
-    request_for,
+    network_key,
+    probe_networks,
+    uncached_networks,
 )
+from pytest_visualbias.embeddings.request import ModelRequest, request_for
 from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
 from pytest_visualbias.evaluation.measurement import EmbeddedModel
 from pytest_visualbias.models.encoder import Context
@@ -105,16 +105,16 @@ class ModelEmbedder:
         entry, sets = spec.file.spec.models[model], spec.preflight.models[model]
         series = self.series(spec, model) if axis_of(entry) is not None else ()
         chosen = [identity] if identity is not None else [*series[-1:]]
-        vectors = embed_stimuli(
-            spec.file,
-            model,
-            sets,
-            self.context(spec),
-            self.resources,
-            others={} if isinstance(entry, EmbeddingsModel) else self._other_requests(spec),
+        request = ModelRequest(
+            file=spec.file,
+            model=model,
+            sets=sets,
+            context=self.context(spec),
             identities=chosen or None,
-            among=series,
+            all_identities=series,
+            other_requests={} if isinstance(entry, EmbeddingsModel) else self._other_requests(spec),
         )
+        vectors = embed_stimuli(request, self.resources)
         return EmbeddedModel(name=model, sets=sets, measured=vectors)
 
     def series(self, spec: LoadedSpec, model: str) -> Sequence[Identity]:
@@ -162,14 +162,18 @@ class ModelEmbedder:
                 identities = self.series(spec, model) or identify(entry, context)
                 places = frozenset((point.module, point.pooling) for point in request.points)
                 precision = getattr(entry, "precision", None)
-                networks = (*map(network_of, identities), precision, places)
+                networks = (*map(network_key, identities), precision, places)
                 if networks in built and all(identity.is_whole for identity in identities):
                     continue
-                unknown = lacking(entry, identities, context, request, self.resources.cache)
+                unknown = uncached_networks(
+                    entry, identities, context, request, self.resources.cache
+                )
                 built.add(networks)
                 if not unknown or (key == first and not unknown[1:]):
                     continue
-                _, reasons = build(entry, different(entry, unknown), context, request)
+                _, reasons = probe_networks(
+                    entry, distinct_networks(entry, unknown), context, request
+                )
                 if len(reasons) == len(request.points):
                     raise EncoderError(next(iter(reasons.values())))
             except VisualBiasError as error:
@@ -187,7 +191,7 @@ class ModelEmbedder:
             request = request_for(other.file, model, other.preflight.models[model])
             with contextlib.suppress(VisualBiasError):  # reported by the tests that need it
                 for identity in identify(entry, self.context(other)):
-                    network = network_of(identity)
+                    network = network_key(identity)
                     self._requests.setdefault(network, []).append((other.path, request))
         return {
             network: [request for path, request in requests if path != spec.path]

@@ -1,4 +1,4 @@
-"""What the command line says about a run, as one value."""
+"""The settings of a run from the command line."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def _moment() -> dt.datetime:
     try:
         return dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc) if epoch else now()
     except (ValueError, OverflowError, OSError):
-        return now()  # no number, or no year that there is
+        return now()  # not a number, or out of range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSettings:
-    """What the command line says about a run."""
+    """The settings of a run from the command line."""
 
     project: Path
     overrides: tuple[Override, ...] = ()
@@ -63,7 +63,7 @@ class RunSettings:
     started: str = field(default_factory=lambda: _moment().strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def baselines(self) -> Baselines:
-        """Return the recorded results of the run, yet to be read."""
+        """Return the baselines of the run, which are read on demand."""
         return Baselines(
             project=self.project,
             path=self.baseline,

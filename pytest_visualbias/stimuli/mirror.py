@@ -170,11 +170,11 @@ class Mirror:
             index = _Index.read(index_file)
             with store.faults("read"):
                 entries, others = _choose(store, path, choose)
-                try:
-                    index.update(tree, store, entries)
-                    index.parts[part] = ([*entries], others)
-                finally:
-                    index.write(index_file)
+            try:
+                index.update(tree, store, entries)
+                index.parts[part] = ([*entries], others)
+            finally:
+                index.write(index_file)
         return Selection.below(tree, [*entries], others)
 
     def _home(self, url: Url) -> Path:
@@ -214,7 +214,8 @@ class _Index:
     @classmethod
     def read(cls, path: Path) -> _Index:
         stored = _read_json(path)
-        return cls(**stored) if isinstance(stored, dict) else cls()
+        is_sound = isinstance(stored, dict) and stored.keys() == {"files", "parts"}
+        return cls(**stored) if is_sound else cls()
 
     def write(self, path: Path) -> None:
         _write_json(path, {"files": self.files, "parts": self.parts})

@@ -141,7 +141,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(
         def refuse(path: Path, _content: bytes) -> None:
             raise OSError(number, os.strerror(number), str(path))
 
-        monkeypatch.setattr(caching, "write_whole", refuse)
+        monkeypatch.setattr(caching, "write_atomically", refuse)
     status = main(["embed", SPEC, "--cache", "ahead"])
     shown = capsys.readouterr()
     assert (status, "embedded now" in shown.out) == (1, False)

@@ -8,10 +8,9 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_visualbias.embeddings.embed_model import CacheLookup
 from pytest_visualbias.embeddings.engines.plan import Task, tasks_of
 from pytest_visualbias.embeddings.engines.worker import Order
-from pytest_visualbias.embeddings.request import EmbeddingRequest
+from pytest_visualbias.embeddings.request import CacheLookup, EmbeddingRequest
 from pytest_visualbias.spec.hashing import digest_of_file
 
 if TYPE_CHECKING:

@@ -6,14 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.embeddings.embed_model import network_of
+from pytest_visualbias.embeddings.embed_model import network_key
 from pytest_visualbias.embeddings.request import merge_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_visualbias.embeddings.embed_model import CacheLookup
-    from pytest_visualbias.embeddings.request import EmbeddingJob
+    from pytest_visualbias.embeddings.request import CacheLookup, EmbeddingJob
     from pytest_visualbias.stimuli.resolve import Stimulus
 
 
@@ -67,7 +66,7 @@ def units_of(wishes: Iterable[Wish]) -> tuple[Unit, ...]:
     found: dict[tuple[str, str], list[Wish]] = {}
     for wish in wishes:
         # One network at two precisions gives vectors of two kinds.
-        key = (network_of(wish.job.identity), wish.job.context.precision)
+        key = (network_key(wish.job.identity), wish.job.context.precision)
         found.setdefault(key, []).append(wish)
     return tuple(_unit(group) for group in found.values())
 

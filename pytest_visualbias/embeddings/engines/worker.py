@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.embed_model import loaded_facts, notes_of, with_location
-from pytest_visualbias.embeddings.extraction import CacheWriter, check_network, extract
+from pytest_visualbias.embeddings.embed_model import digest_of_loaded, encoder_notes, with_location
+from pytest_visualbias.embeddings.extraction import (
+    CacheWriter,
+    ExtractionRequest,
+    check_network,
+    extract,
+)
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
 
@@ -96,7 +101,7 @@ class Worker:
                 self._encoder, self._key = None, ""  # the old one goes before the new one comes
                 self._checked = set()
                 self._encoder, self._key = _opened(order.job), order.key
-                self._loaded = loaded_facts(self._encoder)
+                self._loaded = digest_of_loaded(self._encoder)
             if order.loaded not in ("", self._loaded):
                 raise EncoderError(
                     f"the network '{order.job.identity.label}' has other weights, or prepares "
@@ -114,18 +119,19 @@ class Worker:
         if unchecked := [point for point in points if point.name not in self._checked]:
             check_network(encoder, unchecked)
             self._checked |= {point.name for point in unchecked}
-        notes = notes_of(encoder)
+        notes = encoder_notes(encoder)
         keys = {point.name: (point.name, f"{point.name} together") for point in points}
         memory = EmbeddingCache(folder=None)
         keeper = CacheWriter(memory, keys, {point.name: set() for point in points}, notes)
         failures = extract(
             encoder,
-            task.stimuli,
-            points,
-            batch_size=order.batch_size,
-            decoders=job.context.threads or 1,
-            keep=keeper.add,
-            progress=lambda _done, _total: None,
+            ExtractionRequest(
+                stimuli=task.stimuli,
+                layers=points,
+                batch_size=order.batch_size,
+                decoders=job.context.threads or 1,
+                add=keeper.add,
+            ),
         )
         keeper.finish()
         rows = {

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_visualbias.embeddings.embed_model import CacheLookup
 from pytest_visualbias.embeddings.engines.plan import Wish, aligned, apart, tasks_of, units_of
+from pytest_visualbias.embeddings.request import CacheLookup
 from pytest_visualbias.spec.effective_settings import parse_layer_point
 from tests.embeddings.engines.conftest import a_wish, stimuli
 
