@@ -114,7 +114,7 @@ def _embed(job: EmbeddingJob, model: str, resources: Resources) -> tuple[Trial, 
     if not job.identity.is_kept:
         resources = dataclasses.replace(resources, cache=EmbeddingCache(folder=None))
     with _alone(resources.cache, fingerprint):
-        seen = _seen(job, fingerprint, opened, model, resources)
+        seen = image_vectors(job, fingerprint, opened, model, resources)
         words = embed_texts(job, fingerprint, resources.cache, opened)
     trial = Trial(
         label=job.identity.label,
@@ -204,7 +204,7 @@ class _NetworkVectors:
         return dataclasses.replace(table, problem=self.lost[point.name])
 
 
-def _seen(
+def image_vectors(
     job: EmbeddingJob,
     fingerprint: str,
     opened: Callable[[], Encoder],
