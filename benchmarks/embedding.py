@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pytest_visualbias.embeddings.extraction import extract
+from pytest_visualbias.embeddings.extraction import ExtractionRequest, extract
 from pytest_visualbias.models.encoder import Context, Identity
 from pytest_visualbias.models.timm import open_timm
 from pytest_visualbias.spec.effective_settings import parse_layer_point
@@ -99,12 +99,13 @@ def _ours(
 ) -> int:
     extract(
         encoder,
-        stimuli,
-        [parse_layer_point(layer, layer) for layer in layers],
-        batch_size=options.batch_size,
-        decoders=THREADS,
-        keep=lambda *_: None,
-        progress=lambda *_: None,
+        ExtractionRequest(
+            stimuli=stimuli,
+            layers=[parse_layer_point(layer, layer) for layer in layers],
+            batch_size=options.batch_size,
+            decoders=THREADS,
+            add=lambda *_: None,
+        ),
     )
     return len(stimuli)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.cache_location import place_of, shared_of
+from pytest_visualbias.embeddings.cache_location import find_cache, shared_cache
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.evaluation.run import EvaluationRun
@@ -28,7 +28,7 @@ from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.model_entries import IN_MEMORY
 from pytest_visualbias.spec.overrides import Override, parse_override
 from pytest_visualbias.spec.urls import Url, to_path
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -328,7 +328,7 @@ def audit(  # noqa: PLR0913 - the options of the command line
     """
     _refuse_unknown(device, precision, batch_size)
     named = None if cache is None else to_path(str(cache))
-    folder = None if named is None else place_of(named)
+    folder = None if named is None else find_cache(named)
     mirror = Mirror(folder=folder, offline=offline)
     recorded = None if baseline is None else _placed(baseline)
     origin = recorded.shown if isinstance(recorded, Url) else ""
@@ -343,7 +343,7 @@ def audit(  # noqa: PLR0913 - the options of the command line
         offline=offline,
         strict=strict,
     )
-    shared = None if named is None else shared_of(named, offline=offline)
+    shared = None if named is None else shared_cache(named, offline=offline)
     auditor = Auditor(settings=settings, cache=folder, batch_size=batch_size, shared=shared)
     return auditor.audit(spec, models=models)
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache
 from pytest_visualbias.embeddings.cache_location import (
     BELOW,
-    PYTESTS,
+    PYTEST_CACHE,
     VARIABLE,
-    place_of,
-    shared_of,
+    find_cache,
+    shared_cache,
 )
 from pytest_visualbias.embeddings.cache_maintenance import clear, count_images, list_cache, prune
 from pytest_visualbias.errors import UsageError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def shared_cache_lines(shared: SharedCache) -> Iterator[str]:
     """Yield the contents of a cache at a URL; image counts would need every file."""
-    keys, leftovers = shared.survey()
+    keys, leftovers = shared.list_keys()
     yield f"cache at {shared.url}"
     yield f"{format_count(len(keys), 'key')}, each a network at a layer"
     files = sum(len(key.files) for key in keys)
@@ -49,7 +49,7 @@ def prune_shared_cache(
     shared: SharedCache, *, limit: int | None, unused_for: float | None, is_all: bool
 ) -> str:
     """Remove keys of a cache at a URL, oldest first; return a summary."""
-    keys, leftovers = shared.survey()
+    keys, leftovers = shared.list_keys()
     oldest = time.time() - unused_for if unused_for is not None else 0.0
     doomed = [
         key for key in keys if is_all or int(key.format) < int(FORMAT) or key.written < oldest
@@ -123,14 +123,14 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
 
 def open_digest_cache(location: Path | Url | None, *, rehash: bool) -> DigestCache:
     """Return the digest cache that pytest would use, without creating a folder."""
-    return DigestCache.inside(place_of(location), rehash=rehash)
+    return DigestCache.inside(find_cache(location), rehash=rehash)
 
 
 def open_cache(
     location: Path | Url | None, *, offline: bool = False, fills: bool = False
 ) -> EmbeddingCache:
     """Return the embedding cache that pytest would use here."""
-    shared = shared_of(location, offline=offline, fills=fills)
+    shared = shared_cache(location, offline=offline, fills=fills)
     if shared is not None:
         shared.check()
     return EmbeddingCache(folder=cache_folder(location), shared=shared)
@@ -138,7 +138,7 @@ def open_cache(
 
 def cache_folder(location: Path | Url | None) -> Path:
     """Return the cache folder that pytest would use here, existing or not."""
-    return place_of(location) or Path.cwd() / PYTESTS / BELOW
+    return find_cache(location) or Path.cwd() / PYTEST_CACHE / BELOW
 
 
 def _folder(location: Path | None) -> Path:
@@ -172,7 +172,7 @@ def _age(text: str) -> float:
 
 
 def _info(options: argparse.Namespace) -> int:
-    shared = shared_of(options.cache, offline=False)
+    shared = shared_cache(options.cache, offline=False)
     if shared is not None:
         print("\n".join(shared_cache_lines(shared)))
         return OK
@@ -208,7 +208,7 @@ def _prune(options: argparse.Namespace) -> int:
     if options.all and any(value is not None for value in bounds.values()):
         print("--all removes everything; leave out --max-size and --older-than", file=sys.stderr)
         return USAGE
-    shared = shared_of(options.cache, offline=False)
+    shared = shared_cache(options.cache, offline=False)
     if shared is not None:
         print(prune_shared_cache(shared, is_all=options.all, **bounds))
         return OK

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
-from pytest_visualbias.embeddings.cache_location import place_of
-from pytest_visualbias.embeddings.embed_model import build, different, request_for, with_location
+from pytest_visualbias.embeddings.cache_location import find_cache
+from pytest_visualbias.embeddings.embed_model import (
+    distinct_networks,
+    probe_networks,
+    with_location,
+)
+from pytest_visualbias.embeddings.request import request_for
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError, printable
 from pytest_visualbias.evaluation.baseline.file import named_baseline
 from pytest_visualbias.evaluation.baseline.records import Baselines
@@ -22,7 +27,7 @@ from pytest_visualbias.evaluation.detectable import (
 from pytest_visualbias.evaluation.family import declared_family
 from pytest_visualbias.evaluation.preflight import guaranteed_failures, judged_together, preflight
 from pytest_visualbias.evaluation.settings import utc_day
-from pytest_visualbias.models.checkpoint_headers import doubled, flaws_of
+from pytest_visualbias.models.checkpoint_headers import find_duplicates, find_flaws
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.reports.formatting import format_count
 from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_gated
@@ -32,7 +37,7 @@ from pytest_visualbias.spec.parser import read_spec
 from pytest_visualbias.spec.urls import Url, to_path
 from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
 from pytest_visualbias.stimuli.decoding import decode
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
     import argparse
@@ -81,7 +86,7 @@ def _baselines(options: argparse.Namespace) -> Baselines:
     named = options.baseline
     if named is None:
         return Baselines(project=Path.cwd())
-    path = named_baseline(named, "--baseline", Mirror(folder=place_of(options.cache)))
+    path = named_baseline(named, "--baseline", Mirror(folder=find_cache(options.cache)))
     origin = named.shown if isinstance(named, Url) else ""
     return Baselines(project=Path.cwd(), path=path, origin=origin)
 
@@ -98,7 +103,7 @@ def _check_spec(
         baseline = baselines.of(path, str(path))
         file = read_spec(path, file=str(path), has_baseline=baseline.is_expected)
         file.check_day(today)
-        mirror = Mirror(folder=place_of(options.cache))
+        mirror = Mirror(folder=find_cache(options.cache))
         checked = preflight(
             file, stimuli=options.stimuli, strict=options.strict, digest=digest, mirror=mirror
         )
@@ -232,13 +237,14 @@ def _identify_models(file: SpecFile, digest: Callable[[Path], str], mirror: Mirr
         except EncoderError as error:
             models.missing.append(_model_message(file, name, error))
             continue
-        flaws = (EncoderError(flaw) for flaw in flaws_of(entry, identities))
+        flaws = (EncoderError(flaw) for flaw in find_flaws(entry, identities))
         models.missing.extend(
             _model_message(file, name, with_location(flaw, entry, identities)) for flaw in flaws
         )
         if (axis := axis_of(entry)) is None:
             models.doubled.extend(
-                file.sentence(("models", name), duplicate) for duplicate in doubled(identities)
+                file.sentence(("models", name), duplicate)
+                for duplicate in find_duplicates(identities)
             )
             continue
         steps = [identity.step for identity in identities]
@@ -264,8 +270,8 @@ def _build_models(
         request = request_for(file, name, preflight.models[name])
         try:
             identities = find_source(entry.source).identify(entry, context)
-            networks = different(entry, identities)
-            lengths, reasons = build(entry, networks, context, request)
+            networks = distinct_networks(entry, identities)
+            lengths, reasons = probe_networks(entry, networks, context, request)
         except EncoderError as error:
             faults.append(_model_message(file, name, error))
             continue

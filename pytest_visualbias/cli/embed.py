@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
-from pytest_visualbias.embeddings.embed_model import request_for
-from pytest_visualbias.embeddings.ray_backend import RayRun, RaySettings, require_ray
-from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingOutcome
+from pytest_visualbias.embeddings.ray_backend import RayRun
+from pytest_visualbias.embeddings.ray_cluster import RaySettings, require_ray
+from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingOutcome, request_for
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from pytest_visualbias.evaluation.model_embedder import LoadedSpec
-
 
 EVERY_S: Final = 5.0
 
@@ -139,7 +138,7 @@ def _embed_model(
     except VisualBiasError as error:
         return EmbeddingOutcome(faults=(str(error),), failed=True)
     tables = [table for trial in measured.trials for table in trial.tables.values()]
-    faults = [reason for table in tables for reason in table.told]
+    faults = [reason for table in tables for reason in table.messages]
     return EmbeddingOutcome(
         images=len({identity for table in tables for identity in table.vectors}),
         networks=len(measured.trials),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_visualbias.embeddings.cache_location import place_of as cache_place
+from pytest_visualbias.embeddings.cache_location import find_cache as cache_place
 from pytest_visualbias.errors import SpecError, UsageError, printable
 from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.evaluation.detectable import detectable_before_data, images_before_data
@@ -36,7 +36,7 @@ from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.spec.urls import to_path
 from pytest_visualbias.statistics.intervals import largest_effect
 from pytest_visualbias.stimuli.concept_checks import group_stimuli, groups_path
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:

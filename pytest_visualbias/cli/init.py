@@ -17,6 +17,7 @@ from pytest_visualbias.cli.check import add_check
 from pytest_visualbias.cli.repository import scan_repository
 from pytest_visualbias.errors import UsageError, printable
 from pytest_visualbias.spec.fields import quoted
+from pytest_visualbias.spec.model_entries import PROGRAMS
 from pytest_visualbias.spec.schema import BiasSpec
 
 if TYPE_CHECKING:
@@ -36,16 +37,13 @@ GITLAB = ".gitlab-ci.yml"
 REPORT = "visualbias-report"
 REPORT_FORMATS = ("json", "md", "html")
 PLAIN_PATTERN = re.compile(r"[\w./-]+", re.ASCII)
-
 NAMED_SOURCES = ("timm", "torchvision", "open_clip")
-PROGRAMS = ("torchscript", "export", "onnx")
 SOURCES = (*NAMED_SOURCES, "factory", "transformers", *PROGRAMS)
 WITH_NAME = (*NAMED_SOURCES, "factory")
 WITH_SIZE = ("factory", *PROGRAMS)
 PRETRAINED = "pretrained"
 WITH_PRETRAINED = ("timm", "torchvision")
 LARGEST_LIST = 20
-
 INI = """\
 # Written by 'visualbias init': this folder is the root of pytest.
 [pytest]

@@ -20,7 +20,7 @@ from pytest_visualbias.cli.probe import add_probe
 from pytest_visualbias.cli.report import add_comparison, add_report
 from pytest_visualbias.cli.suggest import add_suggest
 from pytest_visualbias.cli.suites import add_suites
-from pytest_visualbias.embeddings.cache_location import place_of
+from pytest_visualbias.embeddings.cache_location import find_cache
 from pytest_visualbias.errors import ReportError, UsageError, VisualBiasError, path_sentence
 from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.models.encoder import Context, find_source
@@ -28,7 +28,7 @@ from pytest_visualbias.reports.document import report_schema
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import read_spec
 from pytest_visualbias.spec.schema import BiasSpec
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -217,7 +217,7 @@ def _layers(options: argparse.Namespace) -> int:
     if isinstance(entry, EmbeddingsModel):
         print("stored vectors have no layers; '{layer}' in their prefix names what is stored")
         return OK
-    mirror = Mirror(folder=place_of(None))
+    mirror = Mirror(folder=find_cache(None))
     context = Context(folder=file.folder, project=Path.cwd(), device="cpu", mirror=mirror)
     source = find_source(entry.source)
     identity = source.identify(entry, context)[0]

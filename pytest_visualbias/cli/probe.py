@@ -17,8 +17,9 @@ import numpy as np
 from pytest_visualbias import __version__
 from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.cache_location import place_of, shared_of
+from pytest_visualbias.embeddings.cache_location import find_cache, shared_cache
 from pytest_visualbias.embeddings.embed_model import embed_stimuli
+from pytest_visualbias.embeddings.request import ModelRequest
 from pytest_visualbias.embeddings.table import ModelSets, Resources
 from pytest_visualbias.errors import ReportError, StimulusError, UsageError
 from pytest_visualbias.evaluation.baseline.file import write_whole
@@ -30,7 +31,7 @@ from pytest_visualbias.spec.hashing import digest_of_mapping
 from pytest_visualbias.spec.model_entries import EmbeddingsModel
 from pytest_visualbias.spec.parser import read_spec
 from pytest_visualbias.statistics.rates import wilson
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import resolve_concept
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ def _probe(options: argparse.Namespace) -> int:
         digest=digests.of,
         device=options.device,
         precision=options.precision,
-        mirror=Mirror(folder=place_of(options.cache)),
+        mirror=Mirror(folder=find_cache(options.cache)),
     )
     print(_head(options, sets))
     accuracies: list[Accuracy] = []
@@ -293,12 +294,14 @@ def _accuracies(
 ) -> Iterator[Accuracy]:
     resources = Resources(
         cache=EmbeddingCache(
-            folder=place_of(options.cache), shared=shared_of(options.cache, offline=False)
+            folder=find_cache(options.cache), shared=shared_cache(options.cache, offline=False)
         ),
         batch_size=options.batch_size,
         progress=_tell,
     )
-    measured = embed_stimuli(file, model, sets, context, resources)
+    measured = embed_stimuli(
+        ModelRequest(file=file, model=model, sets=sets, context=context), resources
+    )
     for trial in measured.trials:
         for point in measured.points:
             result = probe(trial, point.name, sets, folds=options.folds, seed=options.seed)

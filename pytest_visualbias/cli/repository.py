@@ -23,7 +23,6 @@ SKIPPED = frozenset({"node_modules", "site-packages", "build", "dist", "cache", 
 ENVIRONMENT = "pyvenv.cfg"
 MAX_DEPTH = 6
 MAX_SOURCE_BYTES = 2**20
-
 MODULE_CLASSES = frozenset({"Module", "nn.Module", "torch.nn.Module"})
 LIGHTNING_CLASSES = frozenset({"LightningModule", "pl.LightningModule", "L.LightningModule"})
 TIMM_CALLS = frozenset({"create_model", "timm.create_model"})

@@ -1,4 +1,4 @@
-"""Cache of vectors, on disk and in a shared remote store."""
+"""Cache vectors on disk and in a shared remote store."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ import safetensors.numpy
 from pytest_visualbias.errors import EngineError, StorageError
 from pytest_visualbias.models.encoder import ReadOut
 from pytest_visualbias.spec.hashing import digest_of_file
-from pytest_visualbias.stimuli.remote.store import open_store
+from pytest_visualbias.stimuli.remote import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_visualbias.spec.urls import Url
-    from pytest_visualbias.stimuli.remote.entries import Entry
-    from pytest_visualbias.stimuli.remote.store import Store
+    from pytest_visualbias.stimuli.remote import Entry, Store
 
 # The name of the folder below the cache's own: another one wherever files are laid out otherwise.
 FORMAT = "4"
@@ -37,7 +36,7 @@ FORMAT = "4"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Cached:
-    """What the cache has for a key."""
+    """The cached vectors and notes of a key."""
 
     vectors: Mapping[str, np.ndarray]
     notes: Mapping[str, Any]
@@ -45,7 +44,7 @@ class Cached:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingCache:
-    """A folder of embeddings; without a folder, they are kept for this run only."""
+    """A folder of embeddings; without a folder, a cache in memory for this run."""
 
     folder: Path | None
     shared: SharedCache | None = None
@@ -53,19 +52,19 @@ class EmbeddingCache:
     _memory: dict[str, Cached] = field(default_factory=dict, repr=False, compare=False)
 
     def load(self, key: str, wanted: Collection[str] = ()) -> Cached:
-        """Return everything kept under a key; nothing where there is nothing."""
+        """Return everything cached under a key."""
         if self._lacks(key, wanted):
             # Another process may have added to the folder since it was last read.
-            self._read_again(key)
+            self._reload(key)
         if (self._lacks(key, wanted) or self._fills) and self._pull(key):
-            self._read_again(key)
+            self._reload(key)
         return self._memory[key]
 
     def _lacks(self, key: str, wanted: Collection[str]) -> bool:
         return key not in self._memory or not self._memory[key].vectors.keys() >= set(wanted)
 
-    def _read_again(self, key: str) -> None:
-        known, stored = self._memory.get(key, Cached(vectors={}, notes={})), self._all(key)
+    def _reload(self, key: str) -> None:
+        known, stored = self._memory.get(key, Cached(vectors={}, notes={})), self._read_all(key)
         self._memory[key] = Cached(
             vectors={**stored.vectors, **known.vectors}, notes=stored.notes or known.notes
         )
@@ -74,44 +73,44 @@ class EmbeddingCache:
     def _fills(self) -> bool:
         return self.shared is not None and self.shared.fills
 
-    def _all(self, key: str) -> Cached:
+    def _read_all(self, key: str) -> Cached:
         vectors: dict[str, np.ndarray] = {}
         notes: Mapping[str, Any] = {}
-        for stored in self._whole(key):
+        for stored in self._read_files(key):
             vectors |= stored.vectors
             notes = stored.notes
         return Cached(vectors=vectors, notes=notes)
 
     def _pull(self, key: str) -> bool:
-        """Bring what the shared cache has of a key; return whether there was any."""
+        """Download a key from the shared cache; return whether anything was downloaded."""
         if self.folder is None or self.shared is None:
             return False
         return self.shared.pull(key, self.folder / FORMAT / key)
 
     def load_together(self, key: str, digests: Collection[str]) -> Cached | None:
-        """Return vectors that were stored by one call, those of these images among them."""
-        cached = self._together(key, digests)
+        """Return vectors that one call stored together, if they include these images."""
+        cached = self._find_together(key, digests)
         if (cached is None or self._fills) and self._pull(key):
-            cached = self._together(key, digests)
+            cached = self._find_together(key, digests)
         return cached
 
-    def _together(self, key: str, digests: Collection[str]) -> Cached | None:
+    def _find_together(self, key: str, digests: Collection[str]) -> Cached | None:
         known = self._memory.get(key)
         candidates = [known] if known is not None else []
-        for cached in (*candidates, *self._whole(key)):
+        for cached in (*candidates, *self._read_files(key)):
             if cached.vectors.keys() >= set(digests):
                 self._memory[key] = cached
                 return cached
         return None
 
-    def _whole(self, key: str) -> Iterator[Cached]:
-        """Yield the content of each file of a key; drop those that are damaged."""
+    def _read_files(self, key: str) -> Iterator[Cached]:
+        """Yield the content of each file of a key, and delete damaged files."""
         if self.folder is None:
             return
         folder = self.folder / FORMAT / key
         with contextlib.suppress(OSError):
             os.utime(folder)  # used now, as far as pruning is concerned
-        for path in _files(folder):
+        for path in _vector_files(folder):
             try:
                 yield _read(path, key)
             except OSError:
@@ -123,7 +122,7 @@ class EmbeddingCache:
                     self.shared.drop(key, path)
 
     def store(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
-        """Keep vectors ``(dim,)`` by digest of the image."""
+        """Store vectors ``(dim,)`` by digest of the image."""
         if not vectors:
             return
         known = self.load(key).vectors
@@ -133,12 +132,12 @@ class EmbeddingCache:
     def store_together(
         self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]
     ) -> None:
-        """Keep vectors that may be compared with each other only."""
+        """Store vectors that can be compared with each other only."""
         self._memory[key] = Cached(vectors=dict(vectors), notes=notes)
         self._write(key, vectors, notes)
 
     def append(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
-        """Keep vectors without a look at what is there, and remember none of them."""
+        """Store vectors without reading or remembering the key."""
         if vectors:
             self._write(key, vectors, notes)
 
@@ -166,11 +165,11 @@ class EmbeddingCache:
         folder.mkdir(parents=True, exist_ok=True)
         digests = sorted(vectors)
         rows = np.stack([vectors[digest] for digest in digests]).astype(np.float32)
-        metadata = {"digests": json.dumps(digests), "notes": json.dumps(notes)}
+        metadata = {"digests": json.dumps(digests), "notes": json.dumps(notes, sort_keys=True)}
         metadata["sha256"] = _checksum(key, rows, metadata)
-        content = safetensors.numpy.save({"vectors": rows}, metadata=metadata)
+        content = _with_sorted_header(safetensors.numpy.save({"vectors": rows}, metadata=metadata))
         path = folder / f"{hashlib.sha256(content).hexdigest()}.safetensors"
-        write_whole(path, content)
+        write_atomically(path, content)
         if self.shared is not None:
             self.shared.push(key, path)
 
@@ -186,7 +185,15 @@ class EmbeddingCache:
             yield
 
 
-def _files(folder: Path) -> list[Path]:
+def _with_sorted_header(content: bytes) -> bytes:
+    """Return a safetensors file with sorted metadata, so that equal vectors make equal files."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
+
+
+def _vector_files(folder: Path) -> list[Path]:
     # The folder may be pruned while it is looked at.
     with contextlib.suppress(OSError):
         return sorted(folder.glob("*.safetensors"))
@@ -220,7 +227,7 @@ def _checked_notes(notes: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
 
 
 def _checksum(key: str, rows: np.ndarray, metadata: Mapping[str, str]) -> str:
-    """Return a digest of the vectors, whose they are, and what is noted with them."""
+    """Return the digest of vectors, with their key and notes."""
     state = hashlib.sha256(f"{key}{rows.shape}".encode())
     state.update(rows.tobytes())
     for name in ("digests", "notes"):
@@ -228,8 +235,8 @@ def _checksum(key: str, rows: np.ndarray, metadata: Mapping[str, str]) -> str:
     return state.hexdigest()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there with all of its bytes or not at all."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -242,18 +249,17 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 VECTORS = re.compile(r"([0-9a-f]{64})\.safetensors")
-OURS = re.compile(r"(\d+)/([0-9a-f]{64})/(?:[0-9a-f]{64}\.safetensors|numbers\.json)(\.\w+\.part)?")
+CACHE_FILE = re.compile(
+    r"(\d+)/([0-9a-f]{64})/(?:[0-9a-f]{64}\.safetensors|numbers\.json)(\.\w+\.part)?"
+)
 THREADS = 8
-
-# Runs write what they have every half a minute, which is far less.
-LARGEST = 4 << 30
 DAY = 86_400.0
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemoteCacheKey:
-    """One key in the shared cache."""
+    """A key in the shared cache."""
 
     format: str
     key: str
@@ -266,7 +272,7 @@ class RemoteCacheKey:
 
     @property
     def written(self) -> float:
-        """When it was last added to, in seconds since the epoch: who read it, no store says."""
+        """When the key was last written, in seconds since the epoch; stores do not record reads."""
         return max(file.changed for file in self.files)
 
 
@@ -277,75 +283,66 @@ class SharedCache:
     url: Url
     fills: bool = False
     _failed: dict[str, StorageError] = field(default_factory=dict, repr=False)
-    _seen: set[str] = field(default_factory=set, repr=False)
+    _pulled: set[str] = field(default_factory=set, repr=False)
 
     def check(self) -> None:
-        """Ask for the listing of its top, so that a run that cannot reach it does not begin."""
-        with contextlib.suppress(_NullContext):
-            _listed(self._store())
+        """List the top folder, so that a run fails early if the cache is unreachable."""
+        _list(self._store())
 
     def pull(self, key: str, folder: Path) -> bool:
-        """Bring what the local folder of a key lacks; return whether there was any."""
-        if key in self._seen:
+        """Download the files that a local folder lacks; return whether there were any."""
+        if key in self._pulled:
             return False
-        is_present = self._once("read", lambda: self._pull(key, folder))
-        self._seen.add(key)
-        return is_present
+        was_pulled = self._unless_failed("read", lambda: self._pull(key, folder))
+        self._pulled.add(key)
+        return was_pulled
 
     def _pull(self, key: str, folder: Path) -> bool:
         store = self._store()
-        try:
-            entries = _listed(store, self._at(key, folder))
-        except _NullContext:
-            entries = ()
-        self._give(key, folder, {entry.name for entry in entries})
+        entries = _list(store, self._key_path(key, folder))
+        self._push_missing(key, folder, {entry.name for entry in entries})
         lacking = [
             entry
             for entry in entries
-            if VECTORS.fullmatch(entry.name)
-            and (entry.size or 0) <= LARGEST
-            and not (folder / entry.name).exists()
+            if VECTORS.fullmatch(entry.name) and not (folder / entry.name).exists()
         ]
         if not lacking:
             return False
-        _make(folder)
+        _make_folder(folder)
         with ThreadPoolExecutor(THREADS) as pool:
-            return any([*pool.map(lambda entry: _whole(store, entry, folder), lacking)])
+            return any([*pool.map(lambda entry: _fetch_file(store, entry, folder), lacking)])
 
-    def _give(self, key: str, folder: Path, texts: Collection[str]) -> None:
+    def _push_missing(self, key: str, folder: Path, remote_names: Collection[str]) -> None:
         local_files = sorted(
             path for path in folder.glob("*.safetensors") if VECTORS.fullmatch(path.name)
         )
         # Who only wants to read need not be able to write.
         with contextlib.nullcontext() if self.fills else contextlib.suppress(StorageError):
             for path in local_files:
-                if path.name not in texts:
+                if path.name not in remote_names:
                     self.push(key, path)
 
     def push(self, key: str, path: Path) -> None:
-        """Put a file of a key there."""
-        if path.stat().st_size > LARGEST:
-            return
-        target = f"{self._at(key, path.parent)}/{path.name}"
-        self._once("written", lambda: self._store().write(path.read_bytes(), target))
+        """Upload a file of a key."""
+        target = f"{self._key_path(key, path.parent)}/{path.name}"
+        self._unless_failed("written", lambda: self._store().write(path.read_bytes(), target))
 
     def drop(self, key: str, path: Path) -> None:
-        """Remove what is damaged there, too, where that is allowed."""
+        """Delete a damaged file, if that is allowed."""
         with contextlib.suppress(StorageError):
             store = self._store()
-            store.remove([f"{store.root.rstrip('/')}/{self._at(key, path.parent)}/{path.name}"])
+            store.remove(
+                [f"{store.root.rstrip('/')}/{self._key_path(key, path.parent)}/{path.name}"]
+            )
 
-    def survey(self) -> tuple[list[RemoteCacheKey], list[Entry]]:
-        """Return the keys there, the longest unwritten first, and what killed runs left."""
+    def list_keys(self) -> tuple[list[RemoteCacheKey], list[Entry]]:
+        """Return the keys, least recently written first, and leftovers of killed runs."""
         store = self._store()
-        try:
-            entries = _listed(store, deep=True)
-        except _NullContext:
-            return [], []
+        entries = _list(store, deep=True)
         keys: dict[tuple[str, str], list[Entry]] = {}
         leftovers = []
         for entry in entries:
-            match = OURS.fullmatch(entry.path.removeprefix(store.root).lstrip("/"))
+            match = CACHE_FILE.fullmatch(entry.path.removeprefix(store.root).lstrip("/"))
             if match is None or entry.is_folder:
                 continue  # not ours: never touched
             if match[3] is None:
@@ -365,11 +362,11 @@ class SharedCache:
     def _store(self) -> Store:
         return open_store(self.url)
 
-    def _at(self, key: str, folder: Path) -> str:
+    def _key_path(self, key: str, folder: Path) -> str:
         return f"{folder.parent.name}/{key}"
 
-    def _once(self, operation: str, action: Callable[[], Result]) -> Result:
-        """Do something unless the like has failed: each try may take as long as patience lasts."""
+    def _unless_failed(self, operation: str, action: Callable[[], Result]) -> Result:
+        """Run an operation unless one of its kind has failed, as each retry may take long."""
         if operation in self._failed:
             raise self._failed[operation]
         try:
@@ -379,20 +376,17 @@ class SharedCache:
             raise
 
 
-class _NullContext(Exception):  # noqa: N818 - never leaves this module
-    """Nothing is there, which is no fault of a cache."""
-
-
-def _listed(store: Store, path: str = "", *, deep: bool = False) -> Sequence[Entry]:
+def _list(store: Store, path: str = "", *, deep: bool = False) -> Sequence[Entry]:
+    """Return the entries of a folder; none if the folder does not exist yet."""
     try:
         return store.listing(path, deep=deep)
     except StorageError as error:
         if error.is_missing:
-            raise _NullContext from None
+            return ()
         raise
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -403,7 +397,7 @@ def _make(folder: Path) -> None:
         ) from None
 
 
-def _whole(store: Store, entry: Entry, folder: Path) -> bool:
+def _fetch_file(store: Store, entry: Entry, folder: Path) -> bool:
     """Bring one file of vectors; return whether it is what its name says."""
     target = folder / entry.name
     try:

@@ -1,4 +1,4 @@
-"""Find the folder of the cache."""
+"""Find the folder or URL of the cache."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pytest_visualbias.embeddings.cache import SharedCache
 from pytest_visualbias.spec.urls import Url, to_path
 
 VARIABLE = "VISUALBIAS_CACHE"
-PYTESTS = ".pytest_cache"
+PYTEST_CACHE = ".pytest_cache"
 BELOW = Path("d", "visualbias")
 MARKS = (".git", "pyproject.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
 
 
-def place_of(named: Path | Url | None) -> Path | None:
-    """Return the folder of the cache that pytest would use, where there is one already."""
-    chosen = _chosen(named)
+def find_cache(named: Path | Url | None) -> Path | None:
+    """Return the existing cache folder that pytest would use."""
+    chosen = _configured(named)
     if isinstance(chosen, Url):
-        chosen = _chosen(None) if named is not None else None
-    return chosen if isinstance(chosen, Path) else _nearest()
+        chosen = _configured(None) if named is not None else None
+    return chosen if isinstance(chosen, Path) else _nearest_cache()
 
 
-def shared_of(
+def shared_cache(
     named: Path | Url | None, *, offline: bool, fills: bool = False
 ) -> SharedCache | None:
-    """Return the cache at a URL, where one is meant that may be reached."""
-    chosen = _chosen(named)
+    """Return the shared cache, if one is configured and may be reached."""
+    chosen = _configured(named)
     if isinstance(chosen, Url) and (chosen.is_near or not offline):
         return SharedCache(url=chosen, fills=fills)
     return None
 
 
-def _chosen(named: Path | Url | None) -> Path | Url | None:
+def _configured(named: Path | Url | None) -> Path | Url | None:
     if isinstance(named, Url):
         return named
     text = str(named) if named is not None else os.environ.get(VARIABLE, "")
@@ -42,14 +42,14 @@ def _chosen(named: Path | Url | None) -> Path | Url | None:
     return location.expanduser() if text else None
 
 
-def _nearest() -> Path | None:
-    """Return the folder below pytest's cache of this folder or the nearest above it."""
-    homes = (folder / PYTESTS for folder in _project(Path.cwd()))
+def _nearest_cache() -> Path | None:
+    """Return the visualbias folder in the nearest pytest cache of this folder or a parent."""
+    homes = (folder / PYTEST_CACHE for folder in _project_folders(Path.cwd()))
     return next((home / BELOW for home in homes if home.is_dir()), None)
 
 
-def _project(here: Path) -> list[Path]:
-    """Return a folder and those above it, to the last that holds a file only projects hold."""
+def _project_folders(here: Path) -> list[Path]:
+    """Return a folder and its parents up to the last that looks like a project root."""
     folders = [here, *here.parents]
     marked = (any((folder / name).exists() for name in MARKS) for folder in folders)
     last = max((number for number, holds in enumerate(marked) if holds), default=0)

@@ -1,4 +1,4 @@
-"""List, measure and evict entries of the cache."""
+"""List, measure and evict cache entries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import safetensors
 
 from pytest_visualbias.embeddings.cache import FORMAT
 from pytest_visualbias.stimuli.digest_cache import MEMO
-from pytest_visualbias.stimuli.remote.mirror import FETCHED
+from pytest_visualbias.stimuli.mirror import FETCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,18 +45,18 @@ class CacheKey:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether an older version of the cache wrote it, so that this one never reads it."""
+        """Whether an older cache format wrote the key, so that it is never read."""
         return not self.is_fetched and _is_outdated(self.path.parent)
 
     @property
     def is_fetched(self) -> bool:
-        """Whether it holds copies of what lies at a URL."""
+        """Whether the key holds downloaded files."""
         return self.path.parent.name == FETCHED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheContents:
-    """What lies in a cache folder."""
+    """The contents of a cache folder."""
 
     keys: tuple[CacheKey, ...]
     leftovers: Mapping[Path, int]
@@ -67,18 +67,18 @@ class CacheContents:
 
     @property
     def size(self) -> int:
-        """Bytes of the keys, of what was fetched, and of the remembered digests."""
+        """Bytes of the keys, downloads and digests."""
         return sum(key.size for key in (*self.keys, *self.fetched)) + self.memo
 
     @property
     def idle(self) -> list[CacheKey]:
-        """What may go in the order in which it should: what was fetched, once a day has passed."""
+        """Keys in the order of eviction; downloads are included after a day."""
         fetched = [key for key in self.fetched if key.used < time.time() - DAY]
-        return sorted([*self.keys, *fetched], key=_turn)
+        return sorted([*self.keys, *fetched], key=_eviction_order)
 
 
 def list_cache(folder: Path) -> CacheContents:
-    """Return what lies in a cache folder; nothing where there is none."""
+    """Return the contents of a cache folder; nothing if it does not exist."""
     top = _entries(folder)
     homes = [
         path for path, status in top.items() if FORMATS.fullmatch(path.name) and _is_folder(status)
@@ -92,12 +92,12 @@ def list_cache(folder: Path) -> CacheContents:
             continue
         entries = _entries(path)
         leftovers |= _unfinished(entries)
-        if files := _kept(entries):
+        if files := _cache_files(entries):
             keys.append(CacheKey(path=path, files=files, used=status.st_mtime))
         elif _is_old(status):
             hollow.append(path)
     return CacheContents(
-        keys=tuple(sorted(keys, key=_turn)),
+        keys=tuple(sorted(keys, key=_eviction_order)),
         leftovers=leftovers,
         locks={
             path: status.st_mtime for path, status in inside.items() if LOCK.fullmatch(path.name)
@@ -108,26 +108,26 @@ def list_cache(folder: Path) -> CacheContents:
     )
 
 
-def _turn(key: CacheKey) -> tuple[bool, float, Path]:
+def _eviction_order(key: CacheKey) -> tuple[bool, float, Path]:
     return not key.is_outdated, key.used, key.path
 
 
 def _fetched(home: Path) -> Iterator[CacheKey]:
     for path, entry in _entries(home).items():
         if KEY.fullmatch(path.name) and _is_folder(entry):
-            yield CacheKey(path=path, files=dict(_below(path)), used=entry.st_mtime)
+            yield CacheKey(path=path, files=dict(_files_below(path)), used=entry.st_mtime)
 
 
-def _below(folder: Path) -> Iterator[tuple[Path, int]]:
+def _files_below(folder: Path) -> Iterator[tuple[Path, int]]:
     for path, entry in _entries(folder).items():
         if _is_folder(entry):
-            yield from _below(path)
+            yield from _files_below(path)
         else:
             yield path, entry.st_size
 
 
 def _entries(folder: Path) -> dict[Path, os.stat_result]:
-    """Return what a folder holds, in the order of names; links are not followed."""
+    """Return the entries of a folder, sorted by name; symlinks are not followed."""
     try:
         paths = sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -143,7 +143,7 @@ def _is_outdated(home: Path) -> bool:
     return int(home.name) < int(FORMAT)
 
 
-def _kept(entries: Mapping[Path, os.stat_result]) -> dict[Path, int]:
+def _cache_files(entries: Mapping[Path, os.stat_result]) -> dict[Path, int]:
     return {
         path: entry.st_size
         for path, entry in entries.items()
@@ -152,7 +152,7 @@ def _kept(entries: Mapping[Path, os.stat_result]) -> dict[Path, int]:
 
 
 def _unfinished(entries: Mapping[Path, os.stat_result], prefix: str = "") -> dict[Path, int]:
-    """Return the files that nobody can still be writing."""
+    """Return temporary files that are too old to be in use."""
     return {
         path: entry.st_size
         for path, entry in entries.items()
@@ -169,7 +169,7 @@ def _is_folder(status: os.stat_result) -> bool:
 
 
 def count_images(keys: Iterable[CacheKey]) -> int:
-    """Return how many different images have vectors; files that cannot be read have none."""
+    """Return the number of distinct images with vectors; unreadable files count as empty."""
     digests: set[str] = set()
     for path in (path for key in keys for path in key.files if path.suffix == VECTORS):
         with contextlib.suppress(*UNREADABLE), safetensors.safe_open(path, "numpy") as stored:
@@ -179,7 +179,7 @@ def count_images(keys: Iterable[CacheKey]) -> int:
 
 @dataclass(kw_only=True, slots=True)
 class RemovedEntries:
-    """What was removed, counted while it is."""
+    """Counts of removed entries."""
 
     keys: int = 0
     leftovers: int = 0
@@ -190,7 +190,7 @@ class RemovedEntries:
 def prune(
     folder: Path, *, limit: int | None = None, unused_for: float | None = None
 ) -> RemovedEntries:
-    """Remove what runs and older formats left, and the keys that are too old or too many."""
+    """Remove leftovers, outdated keys, and keys that are unused for long or exceed the limit."""
     contents = list_cache(folder)
     oldest = time.time() - unused_for if unused_for is not None else 0.0
     doomed = [key for key in contents.idle if key.is_outdated or key.used < oldest]
@@ -201,7 +201,7 @@ def prune(
 
 
 def evict_to_limit(folder: Path, limit_bytes: int) -> RemovedEntries:
-    """Keep a cache under a size, after a run: whatever goes wrong costs room only."""
+    """Reduce a cache to a size after a run; ignore errors, which cost space only."""
     try:
         contents = list_cache(folder)
     except OSError:
@@ -210,7 +210,7 @@ def evict_to_limit(folder: Path, limit_bytes: int) -> RemovedEntries:
 
 
 def clear(folder: Path) -> RemovedEntries:
-    """Remove everything but what running processes hold or are about to write."""
+    """Remove everything that running processes do not use."""
     contents = list_cache(folder)
     removed = _remove(contents, (*contents.keys, *contents.fetched), age=0.0)
     if contents.memo:
@@ -220,7 +220,7 @@ def clear(folder: Path) -> RemovedEntries:
 
 
 def _overflow(cache_contents: CacheContents, limit: int) -> list[CacheKey]:
-    """Return the keys without which the others are under a size."""
+    """Return the keys to remove so that the cache fits a size."""
     excess = cache_contents.size - limit
     doomed: list[CacheKey] = []
     for key in cache_contents.idle:
@@ -234,7 +234,7 @@ def _overflow(cache_contents: CacheContents, limit: int) -> list[CacheKey]:
 def _remove(
     cache_contents: CacheContents, doomed: Iterable[CacheKey], *, age: float = DAY
 ) -> RemovedEntries:
-    """Remove keys and leftovers, and the locks of this age that nobody holds."""
+    """Remove keys, leftovers and unused locks of an age."""
     removed = RemovedEntries()
     for path, size in cache_contents.leftovers.items():
         removed.leftovers += _unlink(path, size, removed)

@@ -1,4 +1,4 @@
-"""Embed the stimuli of a spec with one model: from the cache, else with its encoder."""
+"""Embed the stimuli of a spec with one model, from the cache or with its encoder."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.extraction import (
     CacheWriter,
+    ExtractionRequest,
     check_network,
     extract,
     vector_lengths,
 )
 from pytest_visualbias.embeddings.request import (
+    CacheLookup,
     EmbeddingJob,
     EmbeddingRequest,
-    distinct_requests,
+    ModelRequest,
     merge_requests,
+    request_for,
 )
 from pytest_visualbias.embeddings.table import (
     EmbeddingTable,
@@ -30,10 +33,10 @@ from pytest_visualbias.embeddings.table import (
 )
 from pytest_visualbias.embeddings.text_embeddings import embed_texts
 from pytest_visualbias.errors import EncoderError, StimulusError, StorageError
-from pytest_visualbias.models.checkpoint_headers import contents_of, flaws_of
+from pytest_visualbias.models.checkpoint_headers import describe_weights, find_flaws
 from pytest_visualbias.models.encoder import NamesClasses, ReadOut, StatesReadOut, find_source
 from pytest_visualbias.models.stored_vectors import open_vectors
-from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of, model_points
+from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of
 from pytest_visualbias.spec.hashing import digest_of_mapping
 from pytest_visualbias.spec.model_entries import (
     OWN_PRECISION,
@@ -55,8 +58,8 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import LayerPoint
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
-    from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
+    from pytest_visualbias.stimuli.mirror import Mirror
+    from pytest_visualbias.stimuli.resolve import StimulusSet
 
 # Layers whose rows are scores of classes.
 CLASSES = (LOGITS, PROBABILITIES)
@@ -71,7 +74,7 @@ def _used(file: SpecFile) -> list[str]:
 def stored_sets(
     file: SpecFile, model: str, entry: EmbeddingsModel, *, layer: str, mirror: Mirror
 ) -> tuple[ModelSets, dict[str, np.ndarray]]:
-    """Return the sets of a model of stored vectors and their vectors ``(n, dim)``, by concept."""
+    """Return the sets of a stored-vectors model and their vectors ``(n, dim)``, by concept."""
     sets: dict[str, StimulusSet] = {}
     vectors: dict[str, np.ndarray] = {}
     problems: dict[str, str] = {}
@@ -98,7 +101,7 @@ def stored_sets(
 def embed_network(
     job: EmbeddingJob, model: str, resources: Resources
 ) -> tuple[Trial, Mapping[str, Any]]:
-    """Embed with one network for all specs at once."""
+    """Embed with one network for all specs at once, or for one spec if that fails."""
     try:
         return _embed(job, model, resources)
     except EncoderError:
@@ -110,10 +113,12 @@ def embed_network(
 def _embed(job: EmbeddingJob, model: str, resources: Resources) -> tuple[Trial, Mapping[str, Any]]:
     opened = functools.cache(job.open)
     # Where an identity does not say which weights are meant, they are loaded to be digested.
-    fingerprint = job.identity.fingerprint("" if job.identity.is_whole else loaded_facts(opened()))
+    fingerprint = job.identity.fingerprint(
+        "" if job.identity.is_whole else digest_of_loaded(opened())
+    )
     if not job.identity.is_kept:
         resources = dataclasses.replace(resources, cache=EmbeddingCache(folder=None))
-    with _alone(resources.cache, fingerprint):
+    with _locked(resources.cache, fingerprint):
         seen = image_vectors(job, fingerprint, opened, model, resources)
         words = embed_texts(job, fingerprint, resources.cache, opened)
     trial = Trial(
@@ -130,19 +135,19 @@ def _embed(job: EmbeddingJob, model: str, resources: Resources) -> tuple[Trial, 
 
 
 def _precision(job: EmbeddingJob) -> str:
-    """Return in what vectors were computed; a program does as it was compiled."""
+    """Return the precision of the vectors."""
     return OWN_PRECISION if isinstance(job.entry, ProgramModel) else job.context.precision
 
 
-def loaded_facts(encoder: Encoder) -> str:
-    """Return what a loaded network says of itself: its weights, and what it does to images."""
+def digest_of_loaded(encoder: Encoder) -> str:
+    """Return the digest of the weights and the preprocessing of a loaded network."""
     return digest_of_mapping(
         {"weights": encoder.weights, "preprocessing": dict(encoder.preprocessing)}
     )
 
 
-def notes_of(encoder: Encoder) -> dict[str, Any]:
-    """Return what is recorded with the vectors of a network."""
+def encoder_notes(encoder: Encoder) -> dict[str, Any]:
+    """Return the notes that are cached with the vectors of a network."""
     return {
         "preprocessing": dict(encoder.preprocessing),
         "description": dict(encoder.description),
@@ -154,42 +159,8 @@ def notes_of(encoder: Encoder) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CacheLookup:
-    """What the cache has of what is wanted, and what it lacks."""
-
-    vectors: Mapping[str, Mapping[str, np.ndarray]]
-    notes: Mapping[str, Any]
-    missing: tuple[Stimulus, ...]
-    points: tuple[LayerPoint, ...]
-
-    @classmethod
-    def of(
-        cls, cache: EmbeddingCache, keys: Mapping[str, tuple[str, str]], want: EmbeddingRequest
-    ) -> CacheLookup:
-        """Ask the cache."""
-        vectors: dict[str, Mapping[str, np.ndarray]] = {}
-        notes: Mapping[str, Any] = {}
-        lacking: dict[str, set[str]] = {}
-        identities = {stimulus.identity for stimulus in want.stimuli}
-        for name, (key, together) in keys.items():
-            cached = cache.load(key, identities)
-            if not identities <= cached.vectors.keys():
-                cached = cache.load_together(together, identities) or cached
-            vectors[name] = cached.vectors
-            notes = cached.notes or notes
-            lacking[name] = identities - cached.vectors.keys()
-        anywhere = set().union(*lacking.values())
-        return cls(
-            vectors=vectors,
-            notes=notes,
-            missing=tuple(stimulus for stimulus in want.stimuli if stimulus.identity in anywhere),
-            points=tuple(point for point in want.points if lacking[point.name]),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _NetworkVectors:
-    """What a network makes of images."""
+    """The vectors of images from one network."""
 
     vectors: Mapping[str, Mapping[str, np.ndarray]]
     notes: Mapping[str, Any]
@@ -197,8 +168,8 @@ class _NetworkVectors:
     lost: Mapping[str, str] = field(default_factory=dict)
 
     def table(self, point: LayerPoint, words: TextVectors) -> EmbeddingTable:
-        """Return the table of a layer."""
-        table = words.beside(point, self.vectors[point.name], self.failures, self.notes)
+        """Return the vectors of a layer as a table."""
+        table = words.table(point, self.vectors[point.name], self.failures, self.notes)
         if point.name not in self.lost:
             return table
         return dataclasses.replace(table, problem=self.lost[point.name])
@@ -211,7 +182,7 @@ def image_vectors(
     model: str,
     resources: Resources,
 ) -> _NetworkVectors:
-    """Return the vectors of images: those that are kept, and the others from the network."""
+    """Return the vectors of images, from the cache or from the network."""
     keys = job.keys(fingerprint)
     known = CacheLookup.of(resources.cache, keys, job.want)
     if not known.missing:
@@ -232,21 +203,23 @@ def _compute(
     known: CacheLookup,
     resources: Resources,
 ) -> _NetworkVectors:
-    """Embed what is missing where it is missing, and keep it."""
+    """Embed what the cache lacks, and store it."""
     check_network(encoder, known.points)
-    notes = notes_of(encoder)
+    notes = encoder_notes(encoder)
     identities = {name: set(vectors) for name, vectors in known.vectors.items()}
     lost: dict[str, str] = {}
     with contextlib.closing(CacheWriter(resources.cache, keys, identities, notes)) as keeper:
         failures = extract(
             encoder,
-            known.missing,
-            known.points,
-            batch_size=resources.batch_size,
-            decoders=job.context.threads or 1,
-            keep=keeper.add,
-            progress=lambda done, total: resources.progress(model, done, total),
-            lose=lambda point, reason: lost.update({point.name: reason}),
+            ExtractionRequest(
+                stimuli=known.missing,
+                layers=known.points,
+                batch_size=resources.batch_size,
+                decoders=job.context.threads or 1,
+                add=keeper.add,
+                progress=lambda done, total: resources.progress(model, done, total),
+                report_unreadable=lambda point, reason: lost.update({point.name: reason}),
+            ),
         )
         keeper.finish()
     if keeper.unwritten:
@@ -255,8 +228,8 @@ def _compute(
 
 
 @contextlib.contextmanager
-def _alone(cache: EmbeddingCache, key: str) -> Iterator[None]:
-    """Hold the lock of a key where it can be had; without it work is done twice, never wrongly."""
+def _locked(cache: EmbeddingCache, key: str) -> Iterator[None]:
+    """Hold the lock of a key if possible; without it, work may be done twice."""
     with contextlib.ExitStack() as held:
         # Some file systems know no locks: NotImplementedError.
         with contextlib.suppress(OSError, NotImplementedError):
@@ -265,58 +238,37 @@ def _alone(cache: EmbeddingCache, key: str) -> Iterator[None]:
 
 
 def identify(entry: ModelEntry, context: Context) -> Sequence[Identity]:
-    """Return which weights an entry means, loading none."""
+    """Return the identities of an entry without loading weights."""
     return find_source(entry.source).identify(entry, context)
 
 
-def _meant(entry: ModelEntry, context: Context) -> Sequence[Identity]:
+def _last_identities(entry: ModelEntry, context: Context) -> Sequence[Identity]:
     all_identities = identify(entry, context)
     return all_identities if axis_of(entry) is None else all_identities[-1:]
 
 
-def network_of(identity: Identity) -> str:
-    """Return what two entries, of whatever specs, have in common where they mean one network."""
+def network_key(identity: Identity) -> str:
+    """Return a key that entries of all specs share if they name the same network."""
     return digest_of_mapping(identity.facts)
 
 
-def request_for(file: SpecFile, model: str, sets: ModelSets) -> EmbeddingRequest:
-    """Return what a spec wants of a model."""
-    points = model_points(file.spec, file.spec.models[model].layers)
-    stimulus_sets = sets.sets.values()
-    return EmbeddingRequest(
-        stimuli=distinct_requests(stimulus_sets),
-        points=points,
-        words=distinct_requests(stimulus_sets, words=True),
-    )
-
-
-def embed_stimuli(
-    file: SpecFile,
-    model: str,
-    sets: ModelSets,
-    context: Context,
-    resources: Resources,
-    *,
-    others: Callable[[str], Iterable[EmbeddingRequest]] = lambda _network: (),
-    identities: Sequence[Identity] | None = None,
-    among: Sequence[Identity] = (),
-) -> ModelVectors:
-    """Embed all stimuli of a spec with one model, at all layers."""
-    entry = file.spec.models[model]
-    points = model_points(file.spec, entry.layers)
+def embed_stimuli(request: ModelRequest, resources: Resources) -> ModelVectors:
+    """Embed all stimuli of a spec, and of other specs by network, with one model at all layers."""
+    entry, points, context = request.entry, request.points, request.context
     if isinstance(entry, EmbeddingsModel):
-        trial = _stored(file, model, entry, points, sets, context)
-        return ModelVectors(trials=(trial,), points=points, description={})
+        return ModelVectors(trials=(_stored(request, entry),), points=points, description={})
     if precision := getattr(entry, "precision", None):
         context = dataclasses.replace(context, precision=precision)
-    request = request_for(file, model, sets)
+    needed = request_for(request.file, request.model, request.sets)
     trials = []
     description: Mapping[str, Any] = {}
-    chosen = _meant(entry, context) if identities is None else identities
-    for identity in chosen:
-        want = merge_requests(request, others(network_of(identity)))
-        job = EmbeddingJob(entry=entry, identity=identity, context=context, own=request, want=want)
-        name = _named(model, entry, identity, among or chosen)
+    identities = request.identities
+    if identities is None:
+        identities = _last_identities(entry, context)
+    for identity in identities:
+        merged = merge_requests(needed, request.other_requests.get(network_key(identity), ()))
+        job = EmbeddingJob(entry=entry, identity=identity, context=context, own=needed, want=merged)
+        name = _network_name(request, identity, request.all_identities or identities)
         try:
             trial, description = embed_network(job, name, resources)
         except EncoderError as error:
@@ -328,7 +280,7 @@ def embed_stimuli(
 def with_location(
     error: EncoderError, entry: ModelEntry, identities: Iterable[Identity]
 ) -> EncoderError:
-    """Return an error that names a checkpoint with its URL, and of a series with its step."""
+    """Return an error that names the URL of a checkpoint, and its step in a series."""
     text, axis = str(error), axis_of(entry)
     about = [
         identity
@@ -345,25 +297,24 @@ def with_location(
     return EncoderError(f"{axis} {identity.step}: {text}", key="checkpoints")
 
 
-def _named(model: str, entry: ModelEntry, identity: Identity, among: Sequence[Identity]) -> str:
-    """Return which network of a model this is, where there are several."""
-    if len(among) < 2:  # noqa: PLR2004 - the only one
-        return model
-    network = f"{axis_of(entry)} {identity.step}" if identity.step else identity.label
-    return f"{model}, {network} (network {[*among].index(identity) + 1} of {len(among)})"
+def _network_name(
+    request: ModelRequest, identity: Identity, all_identities: Sequence[Identity]
+) -> str:
+    """Return the name of a network for progress output, with its number if there are several."""
+    if len(all_identities) < 2:  # noqa: PLR2004 - the only network
+        return request.model
+    step = f"{axis_of(request.entry)} {identity.step}" if identity.step else identity.label
+    number = [*all_identities].index(identity) + 1
+    return f"{request.model}, {step} (network {number} of {len(all_identities)})"
 
 
-def _stored(
-    file: SpecFile,
-    model: str,
-    entry: EmbeddingsModel,
-    points: Sequence[LayerPoint],
-    sets: ModelSets,
-    context: Context,
-) -> Trial:
+def _stored(request: ModelRequest, entry: EmbeddingsModel) -> Trial:
+    file, context = request.file, request.context
     tables = {}
-    for point in points:
-        stored, vectors = stored_sets(file, model, entry, layer=point.name, mirror=context.mirror)
+    for point in request.points:
+        stored, vectors = stored_sets(
+            file, request.model, entry, layer=point.name, mirror=context.mirror
+        )
         by_identity = {
             stimulus.identity: row
             for concept, rows in vectors.items()
@@ -371,7 +322,7 @@ def _stored(
         }
         tables[point.name] = EmbeddingTable(
             vectors=by_identity,
-            failures=_not_stored(sets, stored, by_identity, point),
+            failures=_not_stored(request.sets, stored, by_identity, point),
             preprocessing={},
         )
     path = _file_of(entry, context)
@@ -387,7 +338,7 @@ def _stored(
 
 
 def _file_of(entry: EmbeddingsModel, context: Context) -> Path | None:
-    """Return the file of an entry; nothing where it cannot be had, which its sets tell."""
+    """Return the file of an entry; None if it is unavailable."""
     with contextlib.suppress(StorageError):
         return context.located(entry.path)
     return None
@@ -396,7 +347,7 @@ def _file_of(entry: EmbeddingsModel, context: Context) -> Path | None:
 def _not_stored(
     sets: ModelSets, model_sets: ModelSets, vectors: Mapping[str, np.ndarray], point: LayerPoint
 ) -> dict[str, str]:
-    """Return why stimuli of the sets have no vector at a layer, by identity."""
+    """Return why stimuli have no stored vector at a layer, by identity."""
     hint = f"is not stored at the layer '{point.name}'; store the same rows at every layer"
     return {
         stimulus.identity: model_sets.problems.get(concept, f"'{stimulus.name}' {hint}")
@@ -406,10 +357,10 @@ def _not_stored(
     }
 
 
-def build(
+def probe_networks(
     entry: ModelEntry, identities: Iterable[Identity], context: Context, want: EmbeddingRequest
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Build networks of an entry, one at a time, and read their layers from one blank image."""
+    """Load the networks of an entry one at a time, and embed a blank image at all layers."""
     lengths: dict[str, int] = {}
     reasons: dict[str, str] = {}
     for number, identity in enumerate(identities):
@@ -426,9 +377,9 @@ def build(
     return lengths, reasons
 
 
-def different(entry: ModelEntry, identities: Sequence[Identity]) -> list[Identity]:
-    """Return the first network of an entry, and those whose files hold other weights by name."""
-    flaw = next(flaws_of(entry, identities[1:]), "")
+def distinct_networks(entry: ModelEntry, identities: Sequence[Identity]) -> list[Identity]:
+    """Return the first network of an entry, and those with other weight names or shapes."""
+    flaw = next(find_flaws(entry, identities[1:]), "")
     if flaw:
         raise with_location(EncoderError(flaw), entry, identities)
     if not isinstance(entry, NetworkEntry) or not identities[1:]:
@@ -440,17 +391,17 @@ def different(entry: ModelEntry, identities: Sequence[Identity]) -> list[Identit
 
 
 def _contents(identity: Identity) -> frozenset[str]:
-    return frozenset() if identity.checkpoint is None else contents_of(identity.checkpoint)
+    return frozenset() if identity.checkpoint is None else describe_weights(identity.checkpoint)
 
 
-def lacking(
+def uncached_networks(
     entry: ModelEntry,
     identities: Sequence[Identity],
     context: Context,
     want: EmbeddingRequest,
     cache: EmbeddingCache,
 ) -> list[Identity]:
-    """Return the networks whose vectors the cache lacks."""
+    """Return the networks whose vectors are not all cached."""
     return [
         identity for identity in identities if _lacks(_job(entry, identity, context, want), cache)
     ]

@@ -1,4 +1,4 @@
-"""Run images through an encoder in batches and keep the pooled vectors."""
+"""Run images through an encoder in batches, and collect the pooled vectors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pytest_visualbias.errors import EncoderError, StimulusError, StorageError, VisualBiasError
-from pytest_visualbias.models.steadiness import check_steady
+from pytest_visualbias.models.steadiness import check_determinism
 from pytest_visualbias.stimuli.decoding import decode
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import LayerPoint
     from pytest_visualbias.stimuli.resolve import Stimulus
 
-    Lose = Callable[[LayerPoint, str], None]
+    ReportUnreadable = Callable[[LayerPoint, str], None]
 
 LARGEST: Final = 100_000
 BLOCK_BYTES: Final = 2**26
 
 
 class DiskBackedRows:
-    """Large rows in a temporary file, which is gone when this is."""
+    """Large rows in a temporary file, which is deleted with this object."""
 
     def __init__(self, folder: Path | None) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with this object
@@ -47,18 +48,18 @@ class DiskBackedRows:
         self.names += names
 
     def close(self) -> None:
-        """Give the space back."""
+        """Delete the file."""
         self._file.close()
 
     def rows(self) -> np.ndarray:
-        """Return all rows ``(n, dim)``, read from the file as they are needed."""
+        """Return all rows ``(n, dim)``, memory-mapped."""
         self._file.flush()
         flat = np.memmap(self._file, dtype=np.float32, mode="r")
         return flat.reshape(len(self.names), -1)
 
 
 def isometric_projection(rows: np.ndarray) -> np.ndarray:
-    """Find shorter rows that have the same cosines with each other."""
+    """Return shorter rows that have the same cosines with each other."""
     squares, products = _products(rows)
     finite = np.isfinite(squares)
     norms = np.sqrt(np.where(finite & (squares > 0), squares, 1.0))
@@ -71,7 +72,7 @@ def isometric_projection(rows: np.ndarray) -> np.ndarray:
 
 
 def _products(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squared norms ``(n,)`` and inner products ``(n, n)`` of all rows."""
+    """Return the squared norms ``(n,)`` and inner products ``(n, n)`` of all rows."""
     count, dim = rows.shape
     width = max(1, math.floor(BLOCK_BYTES / (8 * count)))
     products = np.zeros((count, count))
@@ -83,11 +84,11 @@ def _products(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 # A killed run loses less than this much of its work.
-EVERY_S: Final = 30.0
+FLUSH_INTERVAL_S: Final = 30.0
 
 
 class CacheWriter:
-    """Takes the vectors of a model, layer by layer."""
+    """Buffers the vectors of a model and writes them to the cache."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class CacheWriter:
         self.vectors: dict[str, dict[str, np.ndarray]] = {name: {} for name in keys}
 
     def add(self, layer: LayerPoint, identities: Sequence[str], rows: np.ndarray) -> None:
-        """Take the rows ``(n, dim)`` of some images at a layer."""
+        """Add the rows ``(n, dim)`` of images at a layer."""
         if layer.pooling == "flatten" and rows.shape[1] > LARGEST:
             self._spill(layer, identities, rows)
             return
@@ -112,7 +113,7 @@ class CacheWriter:
             if identity not in self._known[layer.name]:
                 # A view would keep the whole batch alive.
                 self._pending[layer.name][identity] = row.copy()
-        if time.monotonic() - self._flushed > EVERY_S:
+        if time.monotonic() - self._flushed > FLUSH_INTERVAL_S:
             self.flush()
 
     def _spill(self, layer: LayerPoint, identities: Sequence[str], rows: np.ndarray) -> None:
@@ -131,7 +132,7 @@ class CacheWriter:
             ) from None
 
     def flush(self) -> None:
-        """Write what is not written; a full disk costs the next run time, never this its result."""
+        """Write pending vectors; ignore errors, which cost the next run time only."""
         for name, vectors in self._pending.items():
             self.vectors[name] |= vectors
             try:
@@ -142,7 +143,7 @@ class CacheWriter:
         self._flushed = time.monotonic()
 
     def finish(self) -> None:
-        """Write everything, with the vectors that stand for large maps."""
+        """Write all vectors, with the projections of large feature maps."""
         self.flush()
         for name, spilled in self._spilled.items():
             rows = isometric_projection(spilled.rows())
@@ -154,7 +155,7 @@ class CacheWriter:
                 self.unwritten = _reason(error)
 
     def close(self) -> None:
-        """Keep what was computed, whatever happened then."""
+        """Write what was computed, also after an error."""
         self.flush()
         for spilled in self._spilled.values():
             spilled.close()
@@ -164,50 +165,53 @@ def _reason(error: OSError | StorageError) -> str:
     return error.reason if isinstance(error, StorageError) else error.strerror or str(error)
 
 
-AHEAD = 2
+BATCHES_AHEAD = 2
 
 
-def extract(
-    encoder: Encoder,
-    stimuli: Sequence[Stimulus],
-    layers: Sequence[LayerPoint],
-    *,
-    batch_size: int,
-    decoders: int,
-    keep: Callable[[LayerPoint, Sequence[str], np.ndarray], None],
-    progress: Callable[[int, int], None],
-    lose: Lose | None = None,
-) -> dict[str, str]:
-    """Embed stimuli at all layers in one forward pass each."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractionRequest:
+    """Images to embed at some layers, and the functions that take what comes of it."""
+
+    stimuli: Sequence[Stimulus]
+    layers: Sequence[LayerPoint]
+    batch_size: int
+    decoders: int
+    add: Callable[[LayerPoint, Sequence[str], np.ndarray], None]
+    progress: Callable[[int, int], None] = lambda _done, _total: None
+    report_unreadable: ReportUnreadable | None = None
+
+
+def extract(encoder: Encoder, request: ExtractionRequest) -> dict[str, str]:
+    """Embed stimuli at all layers, with one forward pass per batch; return failures by identity."""
     failures: dict[str, str] = {}
-    left, done = list(layers), 0
-    for batch in _prepared(encoder, stimuli, batch_size, decoders):
-        good = {}
+    readable, done = list(request.layers), 0
+    for batch in _prepare_batches(encoder, request):
+        inputs = {}
         for stimulus, result in batch:
             if isinstance(result, str):
                 failures[stimulus.identity] = result
             else:
-                good[stimulus.identity] = result
-        if good and left:
-            encoded = _encode_readable(encoder, good, left, lose)
-            left = [layer for layer in left if layer.name in encoded]
-            for layer in left:
-                keep(layer, [*good], encoded[layer.name])
-            if not left:
+                inputs[stimulus.identity] = result
+        if inputs and readable:
+            encoded = _encode_readable(encoder, inputs, readable, request.report_unreadable)
+            readable = [layer for layer in readable if layer.name in encoded]
+            for layer in readable:
+                request.add(layer, [*inputs], encoded[layer.name])
+            if not readable:
                 break
         done += len(batch)
-        progress(done, len(stimuli))
+        request.progress(done, len(request.stimuli))
     return failures
 
 
 def check_network(encoder: Encoder, layers: Sequence[LayerPoint]) -> None:
-    """Check that the vectors of an image depend on nothing else, at the layers that can be read."""
+    """Check that the vector of an image does not depend on other images or on chance."""
 
     def encode(inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         given = {str(index): image for index, image in enumerate(inputs)}
         return _encode_readable(encoder, given, layers, lambda _layer, _reason: None)
 
-    check_steady(encode, partial(_own_input, encoder), batch=getattr(encoder, "batch", None))
+    check_determinism(encode, partial(_prepare_own, encoder), batch=getattr(encoder, "batch", None))
 
 
 def vector_lengths(
@@ -215,7 +219,7 @@ def vector_lengths(
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Return the length of the vectors of each layer, and why others cannot be read."""
     reasons: dict[str, str] = {}
-    inputs = {"blank": _own_input(encoder, Image.new("RGB", (256, 256)))}
+    inputs = {"blank": _prepare_own(encoder, Image.new("RGB", (256, 256)))}
     vectors = _encode_readable(
         encoder, inputs, layers, lambda layer, reason: reasons.update({layer.name: reason})
     )
@@ -224,8 +228,8 @@ def vector_lengths(
     }, reasons
 
 
-def _own_input(encoder: Encoder, image: Image.Image) -> np.ndarray:
-    """Return the input of an image that no set holds, so that the model is at fault."""
+def _prepare_own(encoder: Encoder, image: Image.Image) -> np.ndarray:
+    """Return the input of a synthetic image, so that errors are the model's fault."""
     try:
         return encoder.prepare(image)
     except VisualBiasError:
@@ -242,20 +246,20 @@ def _encode_readable(
     encoder: Encoder,
     inputs: Mapping[str, np.ndarray],
     layers: Sequence[LayerPoint],
-    lose: Lose | None,
+    report_unreadable: ReportUnreadable | None,
 ) -> dict[str, np.ndarray]:
-    """Return the vectors of all layers but those that cannot be read, which are told."""
+    """Return the vectors of all readable layers, and report the others."""
     try:
         return _encode(encoder, inputs, layers)
     except EncoderError:
-        if lose is None:
+        if report_unreadable is None:
             raise
     vectors: dict[str, np.ndarray] = {}
     for layer in layers:
         try:
             vectors |= _encode(encoder, inputs, [layer])
         except EncoderError as error:
-            lose(layer, str(error))
+            report_unreadable(layer, str(error))
     return vectors
 
 
@@ -274,18 +278,19 @@ def _encode(
         ) from error
 
 
-def _prepared(
-    encoder: Encoder, stimuli: Sequence[Stimulus], batch_size: int, decoders: int
+def _prepare_batches(
+    encoder: Encoder, request: ExtractionRequest
 ) -> Iterator[list[tuple[Stimulus, np.ndarray | str]]]:
-    """Yield batches of inputs, a few of them being made while one is used."""
-    with ThreadPoolExecutor(decoders, thread_name_prefix="visualbias-decode") as pool:
+    """Yield batches of inputs, and prepare a few batches ahead."""
+    stimuli, size = request.stimuli, request.batch_size
+    with ThreadPoolExecutor(request.decoders, thread_name_prefix="visualbias-decode") as pool:
         waiting: list[list[tuple[Stimulus, Future[np.ndarray | str]]]] = []
-        for start in range(0, len(stimuli), batch_size):
-            chunk = stimuli[start : start + batch_size]
+        for start in range(0, len(stimuli), size):
+            chunk = stimuli[start : start + size]
             waiting.append(
                 [(stimulus, pool.submit(_prepare, encoder, stimulus)) for stimulus in chunk]
             )
-            if len(waiting) > AHEAD:
+            if len(waiting) > BATCHES_AHEAD:
                 yield [(stimulus, future.result()) for stimulus, future in waiting.pop(0)]
         for batch in waiting:
             yield [(stimulus, future.result()) for stimulus, future in batch]

@@ -1,28 +1,34 @@
-"""What to embed with which network."""
+"""Describe what to embed with which network, and find what the cache lacks of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.models.weight_files import digest_of_weights
+from pytest_visualbias.spec.effective_settings import model_points
 from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
 from pytest_visualbias.stimuli.decoding import DECODING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy as np
+
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.embeddings.table import ModelSets
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from pytest_visualbias.spec.model_entries import ModelEntry
+    from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import LayerPoint
     from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingJob:
-    """One network to embed with."""
+    """A network, and what to embed with it."""
 
     entry: ModelEntry
     identity: Identity
@@ -31,7 +37,7 @@ class EmbeddingJob:
     want: EmbeddingRequest
 
     def open(self) -> Encoder:
-        """Load it."""
+        """Load the network."""
         try:
             encoder = find_source(self.entry.source).open(self.entry, self.identity, self.context)
         except VisualBiasError:
@@ -52,7 +58,7 @@ class EmbeddingJob:
         return encoder
 
     def keys(self, fingerprint: str) -> dict[str, tuple[str, str]]:
-        """Return the keys of every layer: of vectors, and of those that stand for large maps."""
+        """Return the cache keys of every layer: of vectors, and of projected feature maps."""
         return {point.name: self._keys(fingerprint, point) for point in self.want.points}
 
     def _keys(self, fingerprint: str, point: LayerPoint) -> tuple[str, str]:
@@ -68,7 +74,7 @@ class EmbeddingJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingRequest:
-    """What a spec wants of one network."""
+    """The stimuli and layers that a spec needs from one network."""
 
     stimuli: tuple[Stimulus, ...]
     points: tuple[LayerPoint, ...]
@@ -76,7 +82,7 @@ class EmbeddingRequest:
 
 
 def distinct_requests(sets: Iterable[StimulusSet], *, words: bool = False) -> tuple[Stimulus, ...]:
-    """Return the distinct images (or texts) of all sets, by identity, ordered by name."""
+    """Return the distinct images or texts of all sets, ordered by name."""
     return _by_name(
         stimulus
         for stimuli in sets
@@ -85,10 +91,45 @@ def distinct_requests(sets: Iterable[StimulusSet], *, words: bool = False) -> tu
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRequest:
+    """A model of a spec to embed with; of a training run, with some of its checkpoints."""
+
+    file: SpecFile
+    model: str
+    sets: ModelSets
+    context: Context
+    identities: Sequence[Identity] | None = None
+    all_identities: Sequence[Identity] = ()
+    # Of other specs, by the key of their network.
+    other_requests: Mapping[str, Sequence[EmbeddingRequest]] = field(default_factory=dict)
+
+    @property
+    def entry(self) -> ModelEntry:
+        """The model's entry in the spec."""
+        return self.file.spec.models[self.model]
+
+    @property
+    def points(self) -> tuple[LayerPoint, ...]:
+        """The layers to read."""
+        return model_points(self.file.spec, self.entry.layers)
+
+
+def request_for(file: SpecFile, model: str, sets: ModelSets) -> EmbeddingRequest:
+    """Return the stimuli and layers that a spec needs from a model."""
+    points = model_points(file.spec, file.spec.models[model].layers)
+    stimulus_sets = sets.sets.values()
+    return EmbeddingRequest(
+        stimuli=distinct_requests(stimulus_sets),
+        points=points,
+        words=distinct_requests(stimulus_sets, words=True),
+    )
+
+
 def merge_requests(
     embedding_request: EmbeddingRequest, others: Iterable[EmbeddingRequest]
 ) -> EmbeddingRequest:
-    """Return one want for all specs of a run that mean the same network."""
+    """Return one request for all specs that use the same network."""
     others = tuple(others)
     points = {(point.module, point.pooling): point for point in embedding_request.points}
     for point in (point for want in others for point in want.points):
@@ -109,6 +150,40 @@ def _by_name(stimuli: Iterable[Stimulus]) -> tuple[Stimulus, ...]:
         if known is None or stimulus.name < known.name:
             by_identity[stimulus.identity] = stimulus
     return tuple(sorted(by_identity.values(), key=lambda stimulus: stimulus.name))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheLookup:
+    """The cached vectors of a request, and what is missing."""
+
+    vectors: Mapping[str, Mapping[str, np.ndarray]]
+    notes: Mapping[str, Any]
+    missing: tuple[Stimulus, ...]
+    points: tuple[LayerPoint, ...]
+
+    @classmethod
+    def of(
+        cls, cache: EmbeddingCache, keys: Mapping[str, tuple[str, str]], request: EmbeddingRequest
+    ) -> CacheLookup:
+        """Look up a request in the cache."""
+        vectors: dict[str, Mapping[str, np.ndarray]] = {}
+        notes: Mapping[str, Any] = {}
+        missing: dict[str, set[str]] = {}
+        identities = {stimulus.identity for stimulus in request.stimuli}
+        for name, (key, together) in keys.items():
+            cached = cache.load(key, identities)
+            if not identities <= cached.vectors.keys():
+                cached = cache.load_together(together, identities) or cached
+            vectors[name] = cached.vectors
+            notes = cached.notes or notes
+            missing[name] = identities - cached.vectors.keys()
+        absent = set().union(*missing.values())
+        return cls(
+            vectors=vectors,
+            notes=notes,
+            missing=tuple(stimulus for stimulus in request.stimuli if stimulus.identity in absent),
+            points=tuple(point for point in request.points if missing[point.name]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Vectors of stimuli, and the networks that made them."""
+"""Hold the vectors of stimuli, and facts about the networks that computed them."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class EmbeddingTable:
     problem: str = ""
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Why vectors are missing, in sentences."""
+    def messages(self) -> tuple[str, ...]:
+        """Messages about missing vectors."""
         problem = (self.problem,) if self.problem else ()
         return (*problem, *self.failures.values(), *self.faults.values())
 
     def rows(self, stimuli: StimulusSet) -> np.ndarray:
-        """Return the vectors of a set, ``(n, dim)``, in its order and their own precision."""
+        """Return the vectors of a set, ``(n, dim)``, in the order of the set."""
         faults = (
             self.faults[stimulus.identity]
             for stimulus in stimuli.stimuli
@@ -80,7 +80,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One of the networks that an entry means, with its table for every layer."""
+    """One network of a model, with a table for every layer."""
 
     label: str
     facts: Mapping[str, str]
@@ -103,7 +103,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelVectors:
-    """A model, embedded."""
+    """The vectors of a model."""
 
     trials: tuple[Trial, ...]
     points: tuple[LayerPoint, ...]

@@ -34,24 +34,24 @@ ENSEMBLE = "mean of unit vectors"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TextVectors:
-    """What a network makes of words."""
+    """The vectors of words from one network."""
 
     vectors: Vectors = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     description: Mapping[str, Any] = field(default_factory=dict)
 
-    def beside(
+    def table(
         self,
         point: LayerPoint,
         images: Vectors,
         failures: Mapping[str, str],
         notes: Mapping[str, Any],
     ) -> EmbeddingTable:
-        """Return the table of a layer, with the words where it is the one that they can be at."""
+        """Return the table of a layer, with the words if the layer is `pooled`."""
         vectors, faults = dict(images), dict(self.faults)
         if point.module == POOLED and self.vectors:
-            unlike = _unlike(images, self.vectors)
+            unlike = _explain_dimensions(images, self.vectors)
             faults |= dict.fromkeys(self.vectors, unlike) if unlike else {}
             vectors |= {} if unlike else self.vectors
         return EmbeddingTable(
@@ -62,8 +62,8 @@ class TextVectors:
         )
 
 
-def _unlike(images: Vectors, words: Vectors) -> str:
-    """Say that images and words are in no common space, where their dimensions tell."""
+def _explain_dimensions(images: Vectors, words: Vectors) -> str:
+    """Return a message if images and words have different dimensions, else an empty text."""
     for image in images.values():
         word = next(iter(words.values()))
         if image.shape != word.shape:
@@ -78,7 +78,7 @@ def _unlike(images: Vectors, words: Vectors) -> str:
 def embed_texts(
     job: EmbeddingJob, fingerprint: str, cache: EmbeddingCache, opened: Callable[[], Encoder]
 ) -> TextVectors:
-    """Return the vectors of all words that are wanted of a network."""
+    """Return the vectors of all requested words."""
     wanted = job.want.words
     if not wanted:
         return TextVectors()
@@ -88,35 +88,35 @@ def embed_texts(
         kept = cache.load(key, {word.identity for word in wanted}).vectors
         missing = [word for word in wanted if word.identity not in kept]
         if not missing:
-            return TextVectors(vectors=_of(kept, wanted), description=cache.load(key).notes)
+            return TextVectors(vectors=_select(kept, wanted), description=cache.load(key).notes)
         encoder = opened()
-        vectors, failures = _embedded(_reading(encoder, job), missing)
+        vectors, failures = _embed_words(_text_encoder(encoder, job), missing)
     except VisualBiasError as error:
         lost = {word.identity: str(error) for word in wanted if word.identity not in kept}
-        return TextVectors(vectors=_of(kept, wanted), faults=lost)
+        return TextVectors(vectors=_select(kept, wanted), faults=lost)
     description = dict(encoder.description)
     with contextlib.suppress(OSError, StorageError):  # costs the next run time, never this one
         cache.store(key, vectors, description)
     return TextVectors(
-        vectors={**_of(kept, wanted), **vectors}, failures=failures, description=description
+        vectors={**_select(kept, wanted), **vectors}, failures=failures, description=description
     )
 
 
 def unread_texts(table: EmbeddingTable, stimuli: StimulusSet) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the path in a spec of, and what is wrong with, words that have no vector."""
+    """Yield the path in the spec and the message for words without a vector."""
     for index, stimulus in enumerate(stimuli.stimuli):
         if stimulus.prompts and stimulus.identity in table.failures:
             yield ("concepts", stimuli.concept, "text", index), table.failures[stimulus.identity]
 
 
-def _of(kept: Vectors, wanted: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
+def _select(kept: Vectors, wanted: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
     return {word.identity: kept[word.identity] for word in wanted if word.identity in kept}
 
 
 def _key(job: EmbeddingJob, fingerprint: str, opened: Callable[[], Encoder]) -> str:
-    """Return what words are kept by: all that their vectors depend on besides the prompts."""
+    """Return the cache key of word vectors, which covers everything but the prompts."""
     is_whole = job.identity.is_whole
-    texts = job.identity.texts if is_whole else _reading(opened(), job).texts_identity()
+    texts = job.identity.texts if is_whole else _text_encoder(opened(), job).texts_identity()
     facts = {
         "network": fingerprint,
         "texts": texts,
@@ -126,7 +126,7 @@ def _key(job: EmbeddingJob, fingerprint: str, opened: Callable[[], Encoder]) -> 
     return digest_of_mapping(facts)
 
 
-def _reading(encoder: Encoder, job: EmbeddingJob) -> ReadsTexts:
+def _text_encoder(encoder: Encoder, job: EmbeddingJob) -> ReadsTexts:
     if isinstance(encoder, ReadsTexts):
         return encoder
     raise EncoderError(
@@ -135,7 +135,7 @@ def _reading(encoder: Encoder, job: EmbeddingJob) -> ReadsTexts:
     )
 
 
-def _embedded(
+def _embed_words(
     encoder: ReadsTexts, words: Sequence[Stimulus]
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
     """Return the vectors of words, and why others have none, by identity."""

@@ -1,4 +1,4 @@
-"""Apply positive controls: tests that must show an effect, or the run proves nothing."""
+"""Apply positive controls: tests that must show an effect for other results to be valid."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def failed_before(
 def failed_when_recorded(
     spec: BiasSpec, results: Sequence[JudgedTest]
 ) -> list[tuple[str, BiasTest]]:
-    """Return the controls that had failed in the recorded results, as far as there are any."""
+    """Return the controls that failed in the recorded results."""
     failed = []
     for result in results:
         if not result.test.is_positive or result.base != BASELINE or result.numbers.before is None:
@@ -63,7 +63,7 @@ def failed_when_recorded(
 
 
 def _holds(spec: BiasSpec, control: BiasTest, effect: EffectResult) -> bool:
-    """Whether a positive control shows its effect."""
+    """Return whether a positive control shows its effect."""
     verdict = judge_control(effect, decision_rule(spec, control), held_before=False)
     return verdict.outcome == "pass"
 
@@ -89,19 +89,15 @@ def apply_controls(
 def _apply_failures(
     judged: JudgedTest, failed: Sequence[BiasTest], before: Sequence[tuple[str, BiasTest]]
 ) -> JudgedTest:
-    """Return a result, invalid where a failed positive control speaks for it."""
+    """Return a result, made invalid if a failed positive control covers it."""
     if judged.test.is_positive or judged.verdict.outcome == "error":
         return judged
     for control in failed:
-        if _speaks_for(control, judged.test):
+        if _covers(control, judged.test):
             reason = f"the positive control '{control.name}' did not show its effect"
             return _invalid(judged, reason)
     for name, control in before:
-        if (
-            judged.base == name
-            and judged.test.limits.on_growth
-            and _speaks_for(control, judged.test)
-        ):
+        if judged.base == name and judged.test.limits.on_growth and _covers(control, judged.test):
             reason = f"the positive control '{control.name}' failed in '{name}': no growth from it"
             return _invalid(judged, reason)
     return judged
@@ -112,12 +108,12 @@ def _invalid(judged: JudgedTest, reason: str) -> JudgedTest:
     return dataclasses.replace(judged, verdict=verdict)
 
 
-def _speaks_for(control: BiasTest, test: BiasTest) -> bool:
+def _covers(control: BiasTest, test: BiasTest) -> bool:
     return control.scope == "model" or (_attributes(test) == _attributes(control) != set())
 
 
 def _attributes(test: BiasTest) -> set[str]:
-    """Return the attributes of a test; which of them is called A says nothing about the model."""
+    """Return the attributes of a test, in no order, as A and B are interchangeable."""
     attributes = test.attributes
     return (
         set()

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.test_kinds import Accept, BiasTest, Limits
     from pytest_visualbias.statistics import ChangeResult
 
-
 # A note in a verdict: the baseline is about to record this result.
 RECORDED = "recorded"
 
@@ -92,7 +91,7 @@ WAIVABLE = ("effect", "gap", "growth")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiver:
-    """What is accepted of one model at one layer, and the day of the run."""
+    """The waiver of a test for one model at one layer, and the day of the run."""
 
     accept: Accept
     sizes: Mapping[str, float]
@@ -103,7 +102,7 @@ class Waiver:
     layers: tuple[str, ...]
 
     def covers(self, violation: Violation, rule: DecisionRule) -> bool:
-        """Whether a value over its limit is accepted; what is not a number is not."""
+        """Return whether an exceeded limit is accepted; NaN is not."""
         if violation.kind not in self.sizes or violation.value is None or not violation.exceeds:
             return False
         is_change = violation.kind == "growth"
@@ -113,23 +112,23 @@ class Waiver:
         return value <= self.sizes[violation.kind]
 
     def names_any(self, limits: Limits) -> bool:
-        """Whether the waiver names a limit that is set."""
+        """Return whether the waiver names a limit that is set."""
         return any(getattr(limits, f"max_{kind}") is not None for kind in self.sizes)
 
     @property
     def reason(self) -> str:
-        """Why it is accepted, in one line."""
+        """The reason in one line."""
         return " ".join(self.accept.reason.split())
 
     @property
     def terms(self) -> str:
-        """The sizes, the last day and the reason, as people read them."""
+        """The sizes, the last day and the reason as text."""
         sizes = ", ".join(f"{kind} {value:g}" for kind, value in self.sizes.items())
         return f"{sizes} until {self.accept.until}: {self.reason}"
 
     @property
     def ended(self) -> str | None:
-        """What to do where the last day is over; None where it is not."""
+        """What to do if the waiver has expired; None if it has not."""
         until = self.accept.until
         if self.today <= until:
             return None
@@ -137,7 +136,7 @@ class Waiver:
 
     @property
     def remedy(self) -> str:
-        """How to take this model and layer out of the waiver."""
+        """How to exclude this model and layer from the waiver."""
         models = ", ".join(quoted(name) for name in self.models if name != self.model)
         layers = ", ".join(quoted(name) for name in self.layers if name != self.layer)
         if models and layers:
@@ -213,7 +212,7 @@ def _unneeded(numbers: Numbers, rule: DecisionRule, waiver: Waiver) -> str:
 
 
 def decision_rule(spec: BiasSpec, test: BiasTest) -> DecisionRule:
-    """Return what a test is judged by."""
+    """Return the limits of a test and the evidence that they need."""
     plan = effective_settings(spec, test)
     return DecisionRule(
         limits=test.limits,
@@ -311,7 +310,7 @@ def judge_test(
 
 
 def _measurable(test: BiasTest, measurement: Measurement) -> BiasTest:
-    """Return a test without its limits on a change that could not be measured."""
+    """Return a test without limits on changes that could not be measured."""
     changes = {
         "max_growth": measurement.growth,
         "max_shift": measurement.growth,
@@ -392,7 +391,7 @@ def _without_growth(limits: Limits) -> Limits:
 def unmeasured_limits(
     spec: BiasSpec, model: str, test: BiasTest, measurement: Measurement
 ) -> Iterator[str]:
-    """Yield why a change is not shown that no limit is on: a limit would fail and say it."""
+    """Yield why a change without a limit is not reported; a limit would fail with the reason."""
     for what, limits, text in _uncompared(spec, model, test, measurement):
         if not limits:
             yield f"no {what} is shown: {text}"
@@ -423,7 +422,7 @@ def _limits_on_growth(test: BiasTest) -> dict[Kind, float]:
 def _uncompared(
     spec: BiasSpec, model: str, test: BiasTest, measurement: Measurement
 ) -> Iterator[tuple[str, dict[Kind, float], str]]:
-    """Yield each change that has unlike ends, the limits that are on it, and what is unlike."""
+    """Yield each change that is not comparable, its limits, and the difference."""
     if measurement.unlike is not None:
         yield "growth", _limits_on_growth(test), f"before and after differ in {measurement.unlike}"
     if measurement.stale is not None:
@@ -435,14 +434,14 @@ def _uncompared(
 
 
 def _unjudged(spec: BiasSpec, model: str, test: BiasTest) -> str | None:
-    """Return the part of a model that a test does not judge; a positive control fails anywhere."""
+    """Return the role of a model that a test does not judge; positive controls judge any role."""
     if is_random(spec.models[model]):
         return "random control"
     return None if test.is_positive or is_gated(spec, model, test) else "reference"
 
 
 def _held_before(measurement: Measurement, rule: DecisionRule) -> bool:
-    """Whether the model before was over the least effect of a control."""
+    """Return whether the model before exceeded the minimum effect of a control."""
     if measurement.growth is None:
         return False
     before = measurement.growth.before

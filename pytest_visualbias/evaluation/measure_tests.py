@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
 
-# Each may hold some 100 MB for a while.
+# A thread can hold about 100 MB of sums.
 _THREADS = 4
 
 
@@ -129,7 +129,7 @@ def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
 
 
 def _with_place(context: MeasurementContext, error: VisualBiasError) -> str:
-    """Return the sentence of an error; of a model, at its line."""
+    """Return the sentence of an error, with the line of the model for errors of the model."""
     if not isinstance(error, EncoderError):
         return str(error)
     return context.file.sentence(("models", context.model.name), str(error))
@@ -167,7 +167,7 @@ def _measure_effect(context: MeasurementContext, test: BiasTest) -> Measurement:
 def _add_growth(
     context: MeasurementContext, test: BiasTest, measurement: Measurement, source: str | Baseline
 ) -> Measurement:
-    """Add the growth since a model or a record; a limit on it makes an error a problem."""
+    """Add the growth since a model or a record; an error counts if growth has a limit."""
     try:
         if isinstance(source, str):
             before = context.of(context.references.models(source))
@@ -202,7 +202,7 @@ def _grow_from_model(
 def _grow_from_record(
     context: MeasurementContext, test: BiasTest, measurement: Measurement, baseline: Baseline
 ) -> Measurement:
-    """Add the growth since a recorded result; since itself, where it is about to be recorded."""
+    """Add the growth since a recorded result, or since itself if this run records it."""
     if measurement.is_recorded:
         return _grow(context, test, measurement, measurement.scores, is_same=False)
     recorded = recorded_scores(baseline, context, test, measurement)
@@ -237,7 +237,7 @@ def _grow(
 def _add_excess(
     context: MeasurementContext, test: BiasTest, measurement: Measurement, name: str
 ) -> Measurement:
-    """Add how far the effect of a test goes beyond that of the untrained network."""
+    """Add the excess of an effect over that of the untrained network."""
     if measurement.scores is None:
         return measurement
     try:
@@ -263,7 +263,7 @@ def _add_excess(
 
 
 def _is_same(test: BiasTest, before: AnyScores | None, after: AnyScores | None) -> bool:
-    """Whether all images score alike, as no two networks do; equal predictions are nothing rare."""
+    """Return whether all scores are equal, which shows equal networks unless they are rates."""
     if isinstance(after, OutcomeScores) and after.is_rate:
         return False
     method = scoring_method(test)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 AnyScores: TypeAlias = "Scores | ContrastScores | OutcomeScores | NDArray[np.float64]"
 Sets: TypeAlias = "Mapping[str, StimulusSet]"
-
 ALIKE = "make them alike"
 
 
@@ -44,7 +43,7 @@ class TargetClass:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One thing in which two measurements differ."""
+    """One difference between two measurements."""
 
     name: str
     text: str

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.embeddings.embed_model import (
-    build,
-    different,
+    distinct_networks,
     embed_stimuli,
     identify,
-    lacking,
-    network_of,
-    request_for,
+    network_key,
+    probe_networks,
+    uncached_networks,
 )
+from pytest_visualbias.embeddings.request import ModelRequest, request_for
 from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
 from pytest_visualbias.evaluation.measurement import EmbeddedModel
 from pytest_visualbias.models.encoder import Context
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from pytest_visualbias.evaluation.settings import RunSettings
     from pytest_visualbias.models.encoder import Identity
     from pytest_visualbias.spec.parser import SpecFile
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.mirror import Mirror
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedSpec:
-    """A spec with what is known before any model is loaded."""
+    """A spec with its preflight and its baseline, before any model is loaded."""
 
     path: Path
     file: SpecFile
@@ -62,7 +62,7 @@ class ModelEmbedder:
     _requests: dict[str, list[tuple[Path, EmbeddingRequest]]] = field(default_factory=dict)
 
     def expect(self, models: Iterable[tuple[LoadedSpec, str]]) -> None:
-        """State which models of which specs this run will ask for."""
+        """Announce the models of the specs that this run will embed."""
         self._expected = list(models)
         self._unbuilt = list(self._expected)
 
@@ -76,7 +76,7 @@ class ModelEmbedder:
                 self._embedded[key] = self.embed_checkpoint(spec, model)
             except VisualBiasError as error:
                 self._embedded[key] = error
-            except OSError as error:  # of a path that no file can have
+            except OSError as error:  # an impossible path
                 self._embedded[key] = EncoderError(path_sentence(error))
         embedded = self._embedded[key]
         if isinstance(embedded, VisualBiasError):
@@ -89,7 +89,7 @@ class ModelEmbedder:
         return embedded if isinstance(embedded, EmbeddedModel) else None
 
     def embed_all(self, spec: LoadedSpec, model: str) -> ModelVectors:
-        """Embed every checkpoint of a model; the cache holds all vectors then."""
+        """Embed with every checkpoint of a model, so that the cache holds all vectors."""
         earlier = [
             _emptied(trial)
             for identity in self.series(spec, model)[:-1]
@@ -101,23 +101,24 @@ class ModelEmbedder:
     def embed_checkpoint(
         self, spec: LoadedSpec, model: str, identity: Identity | None = None
     ) -> EmbeddedModel:
-        """Embed with a model; of a training run, with one checkpoint, the last unless named."""
-        sets = spec.preflight.models[model]
-        chosen = [identity] if identity is not None else [*self.series(spec, model)[-1:]]
-        vectors = embed_stimuli(
-            spec.file,
-            model,
-            sets,
-            self.context(spec),
-            self.resources,
-            others=lambda network: self._requests_of(network, besides=spec),
+        """Embed with a model, or with a checkpoint of its training run, the last by default."""
+        entry, sets = spec.file.spec.models[model], spec.preflight.models[model]
+        series = self.series(spec, model) if axis_of(entry) is not None else ()
+        chosen = [identity] if identity is not None else [*series[-1:]]
+        request = ModelRequest(
+            file=spec.file,
+            model=model,
+            sets=sets,
+            context=self.context(spec),
             identities=chosen or None,
-            among=self.series(spec, model),
+            all_identities=series,
+            other_requests={} if isinstance(entry, EmbeddingsModel) else self._other_requests(spec),
         )
+        vectors = embed_stimuli(request, self.resources)
         return EmbeddedModel(name=model, sets=sets, measured=vectors)
 
     def series(self, spec: LoadedSpec, model: str) -> Sequence[Identity]:
-        """Return the checkpoints of a training run, listed once: training may add to them."""
+        """Return the checkpoints of a training run, listed once, as training may add more."""
         key, entry = model_key(spec, model), spec.file.spec.models[model]
         if key not in self._checkpoints:
             is_series = axis_of(entry) is not None
@@ -125,14 +126,14 @@ class ModelEmbedder:
         return self._checkpoints[key]
 
     def identities(self, spec: LoadedSpec, model: str) -> Sequence[Identity]:
-        """Return the identities of the weights that a model means."""
+        """Return the identities of the weights of a model."""
         try:
             return identify(spec.file.spec.models[model], self.context(spec))
-        except OSError as error:  # of a path that no file can have
+        except OSError as error:  # an impossible path
             raise EncoderError(path_sentence(error)) from None
 
     def context(self, spec: LoadedSpec) -> Context:
-        """Return where the models of a spec are looked for, and how they are run."""
+        """Return the folders, device and precision for the models of a spec."""
         settings = self.settings
         return Context(
             folder=spec.file.folder,
@@ -161,42 +162,49 @@ class ModelEmbedder:
                 identities = self.series(spec, model) or identify(entry, context)
                 places = frozenset((point.module, point.pooling) for point in request.points)
                 precision = getattr(entry, "precision", None)
-                networks = (*map(network_of, identities), precision, places)
+                networks = (*map(network_key, identities), precision, places)
                 if networks in built and all(identity.is_whole for identity in identities):
                     continue
-                unknown = lacking(entry, identities, context, request, self.resources.cache)
+                unknown = uncached_networks(
+                    entry, identities, context, request, self.resources.cache
+                )
                 built.add(networks)
                 if not unknown or (key == first and not unknown[1:]):
                     continue
-                _, reasons = build(entry, different(entry, unknown), context, request)
+                _, reasons = probe_networks(
+                    entry, distinct_networks(entry, unknown), context, request
+                )
                 if len(reasons) == len(request.points):
                     raise EncoderError(next(iter(reasons.values())))
             except VisualBiasError as error:
                 self._embedded[key] = error
-            except OSError as error:  # of a path that no file can have
+            except OSError as error:  # an impossible path
                 self._embedded[key] = EncoderError(path_sentence(error))
 
-    def _requests_of(self, network: str, *, besides: LoadedSpec) -> list[EmbeddingRequest]:
-        """Return what other specs request of a network, so that it is loaded once."""
+    def _other_requests(self, spec: LoadedSpec) -> dict[str, list[EmbeddingRequest]]:
+        """Return what other specs request of each network, so that a network is loaded once."""
         while self._expected:
-            spec, model = self._expected.pop()
-            entry = spec.file.spec.models[model]
+            other, model = self._expected.pop()
+            entry = other.file.spec.models[model]
             if isinstance(entry, EmbeddingsModel):
                 continue
-            request = request_for(spec.file, model, spec.preflight.models[model])
+            request = request_for(other.file, model, other.preflight.models[model])
             with contextlib.suppress(VisualBiasError):  # reported by the tests that need it
-                for identity in identify(entry, self.context(spec)):
-                    self._requests.setdefault(network_of(identity), []).append((spec.path, request))
-        requests = self._requests.get(network, ())
-        return [request for path, request in requests if path != besides.path]
+                for identity in identify(entry, self.context(other)):
+                    network = network_key(identity)
+                    self._requests.setdefault(network, []).append((other.path, request))
+        return {
+            network: [request for path, request in requests if path != spec.path]
+            for network, requests in self._requests.items()
+        }
 
 
 def model_key(spec: LoadedSpec, model: str) -> tuple[Path, str]:
-    """Return what identifies a model of a run."""
+    """Return the key of a model in a run."""
     return spec.path, model
 
 
 def _emptied(trial: Trial) -> Trial:
-    """Return a network without its vectors: those of a whole training run fit into no memory."""
+    """Return a network without its vectors, as those of a whole run exceed the memory."""
     tables = {name: dataclasses.replace(table, vectors={}) for name, table in trial.tables.items()}
     return dataclasses.replace(trial, tables=tables)

@@ -43,10 +43,9 @@ from pytest_visualbias.spec.urls import Url, is_url
 from pytest_visualbias.stimuli.concept_checks import SetFinding, set_findings
 from pytest_visualbias.stimuli.download_record import read_ledger
 from pytest_visualbias.stimuli.manifest import read_manifest
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import (
     concept_files,
-    fetch_concept,
     resolve_concept,
     resolve_words,
 )
@@ -64,8 +63,8 @@ if TYPE_CHECKING:
     from pytest_visualbias.stimuli.download_record import Ledger
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
-# These never say what their classes are called.
-NAMELESS = (EmbeddingsModel, FactoryModel, ProgramModel, TimmModel)
+# These sources have no names of classes.
+WITHOUT_CLASS_NAMES = (EmbeddingsModel, FactoryModel, ProgramModel, TimmModel)
 
 
 def guaranteed_failures(file: SpecFile, today: dt.date) -> Iterator[str]:
@@ -86,7 +85,7 @@ def guaranteed_failures(file: SpecFile, today: dt.date) -> Iterator[str]:
 
 
 def _ended(spec: BiasSpec, test: BiasTest, today: dt.date) -> str | None:
-    """Return that the waiver of a test is past its day, where a model has need of it."""
+    """Return that the waiver of a test has expired, if it applies to a model."""
     places = ((model, layer) for model in spec.models for layer in gated_layers_of(spec, test))
     waivers = (waiver_for(spec, model, test, layer, today) for model, layer in places)
     waiver = next((waiver for waiver in waivers if waiver is not None), None)
@@ -94,7 +93,7 @@ def _ended(spec: BiasSpec, test: BiasTest, today: dt.date) -> str | None:
 
 
 def _classes(spec: BiasSpec, test: BiasTest) -> Iterator[str]:
-    """Yield why the class of a test is none of a model's, or nobody knows which."""
+    """Yield why the class of a test is unknown or not among the classes of a model."""
     if test.prediction is None:
         return
     asked = test.prediction.index
@@ -129,11 +128,11 @@ def _count(entry: ModelEntry) -> int | None:
 
 
 def _is_nameless(entry: ModelEntry) -> bool:
-    """Whether a model cannot say what its classes are called."""
+    """Return whether a model has no names for its classes."""
     if isinstance(entry, TorchvisionModel):
         # The names are those of published weights.
         return entry.files is not None or entry.random_init is not None
-    return isinstance(entry, NAMELESS)
+    return isinstance(entry, WITHOUT_CLASS_NAMES)
 
 
 def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
@@ -176,7 +175,7 @@ def _unfinished(home: StimulusRoot, ledger: Ledger | None, files: ConceptFiles) 
 
 
 def size_findings(file: SpecFile, sets: Mapping[str, StimulusSet]) -> Iterator[SetFinding]:
-    """Yield a warning for each set of another size than the published one."""
+    """Yield a warning for each set whose size differs from the published one."""
     homes = {name: file.homes[name] for name in sets if name in file.homes}
     suites = {home.suite for home in homes.values() if home.can_be_fetched}
     counts = {suite: Counter(entry.folder for entry in read_manifest(suite)) for suite in suites}
@@ -197,7 +196,7 @@ def size_findings(file: SpecFile, sets: Mapping[str, StimulusSet]) -> Iterator[S
 
 
 def _is_of(path: str, files: ConceptFiles) -> bool:
-    """Whether a file of a manifest belongs to a concept, as far as its name can tell."""
+    """Return whether a file of a manifest belongs to a concept by its name."""
     if files.files is not None:
         return path in {os.path.normpath(f"{files.path}/{name}") for name in files.files}
     return path.rpartition("/")[0] == _folder(files)
@@ -209,7 +208,7 @@ def _folder(files: ConceptFiles) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preflight:
-    """The sets of every model, and what is worth knowing, by test and model."""
+    """The sets of every model, and warnings by model and test."""
 
     models: Mapping[str, ModelSets]
     warnings: Mapping[tuple[str, str], tuple[str, ...]]
@@ -223,7 +222,7 @@ def preflight(
     digest: Callable[[Path], str] = digest_of_file,
     mirror: Mirror | None = None,
 ) -> Preflight:
-    """Resolve the sets of a spec and check what they can show."""
+    """Resolve the sets of a spec, and check them, its limits and its models."""
     spec = file.spec
     mirror = mirror if mirror is not None else Mirror()
     images: ModelSets | None = None
@@ -266,8 +265,7 @@ def _image_sets(
         spec_root = home.folder if home is not None else _spec_root(file)
         root = stimuli if stimuli is not None else spec_root
         try:
-            folder = fetch_concept(wanted, root, mirror)
-            sets[concept] = resolve_concept(concept, wanted, folder, digest=digest)
+            sets[concept] = resolve_concept(concept, wanted, root, digest=digest, mirror=mirror)
         except (StimulusError, StorageError) as error:
             sentence = file.sentence(("concepts", concept), str(error))
             problems[concept] = _absence(file, wanted, root) or sentence
@@ -275,7 +273,7 @@ def _image_sets(
 
 
 def _absence(file: SpecFile, concept: str | ConceptFiles, root: Path | Url) -> str | None:
-    """Return what is said once of all sets, where not even the folder that they lie in is there."""
+    """Return one error for all sets if the folder of stimuli does not exist."""
     is_inside = not PurePath(concept_files(concept).path).is_absolute()
     # Path.exists raises about names that no file can have.
     if isinstance(root, Url) or not is_inside or os.path.exists(root):  # noqa: PTH110
@@ -325,7 +323,7 @@ def _check(
 
 
 def _unknown_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:
-    """Yield a warning where nothing says which weights a factory's network has."""
+    """Yield a warning if the weights of a factory's network are unknown."""
     entry = file.spec.models[model]
     if not isinstance(entry, FactoryModel):
         return
@@ -338,7 +336,7 @@ def _unknown_weights(file: SpecFile, model: str) -> Iterator[SetFinding]:
 
 
 def _judges_reference(file: SpecFile, model: str) -> Iterator[SetFinding]:
-    """Yield a warning where a test lets a model's limits hold for what came before it."""
+    """Yield a warning if growth is measured from the model that limits seem to judge."""
     for index, test in enumerate(file.spec.tests):
         is_turned = model == test.growth_from == "after" and not is_gated(file.spec, model, test)
         if is_turned and test.limits != type(test.limits)():
@@ -350,7 +348,7 @@ def _judges_reference(file: SpecFile, model: str) -> Iterator[SetFinding]:
 
 
 def _departure(file: SpecFile, model: str) -> Iterator[SetFinding]:
-    """Yield a warning where images are not prepared as for the network."""
+    """Yield a warning if the preprocessing is not that of the network."""
     entry = file.spec.models[model]
     is_prepared = isinstance(entry, NetworkEntry | ProgramModel)
     if is_prepared and getattr(entry, "preprocess", None) == "ieat":

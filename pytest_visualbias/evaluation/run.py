@@ -22,7 +22,7 @@ from pytest_visualbias.spec.effective_settings import axis_of, test_at
 from pytest_visualbias.spec.error_messages import shorten
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.parser import parse_spec, read_spec
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -133,11 +133,13 @@ class EvaluationRun:
             layer=layer,
             references=self._references(spec),
         )
+        family = evaluation.families[layer]
+        judged = next(result for result in family.results if result.test.name == test)
         early = spec.preflight.warnings.get((model, test), ())
         record = result_record(
             context,
-            evaluation.judged(layer, test),
-            evaluation.families[layer].size,
+            judged,
+            family.size,
             nodeid=nodeid,
             warnings=(*early, *evaluation.warnings.get(test, ())),
             project=project,

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pytest_visualbias.evaluation.classifier_scoring import score_predictions
 from pytest_visualbias.evaluation.measurement import ScoredTest
 from pytest_visualbias.spec.effective_settings import effective_settings
-from pytest_visualbias.statistics.association import (
-    association_from_scores,
-    contrast_from_scores,
-)
+from pytest_visualbias.statistics.association import association_from_scores, contrast_from_scores
 from pytest_visualbias.statistics.classifier_gap import (
     OutcomeResult,
     OutcomeScores,
@@ -194,7 +191,7 @@ def _restore_intra_similarity(_test: BiasTest, stored: RestoredScores) -> Vector
 
 
 def _trial_gaps(scores: OutcomeScores) -> GrowthBasis | None:
-    """Return the gaps of several trials, which the scores of predictions do not tell."""
+    """Return the gaps of several trials, as mean scores of predictions do not give them."""
     if len(scores.trials) < 2:  # noqa: PLR2004 - one is the scores themselves
         return None
     return GrowthBasis(within=(), without={}, trials=tuple((gap,) for gap in scores.trials))

@@ -1,4 +1,4 @@
-"""What the command line says about a run, as one value."""
+"""The settings of a run from the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.models.encoder import InMemory
     from pytest_visualbias.spec.overrides import Override
     from pytest_visualbias.spec.urls import Url
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.mirror import Mirror
 
 DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+)?")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -39,12 +39,12 @@ def _moment() -> dt.datetime:
     try:
         return dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc) if epoch else now()
     except (ValueError, OverflowError, OSError):
-        return now()  # no number, or no year that there is
+        return now()  # not a number, or out of range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSettings:
-    """What the command line says about a run."""
+    """The settings of a run from the command line."""
 
     project: Path
     overrides: tuple[Override, ...] = ()
@@ -63,7 +63,7 @@ class RunSettings:
     started: str = field(default_factory=lambda: _moment().strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def baselines(self) -> Baselines:
-        """Return the recorded results of the run, yet to be read."""
+        """Return the baselines of the run, which are read on demand."""
         return Baselines(
             project=self.project,
             path=self.baseline,

@@ -166,11 +166,6 @@ class Evaluation:
     series: Mapping[tuple[str, str], SeriesRecord] = field(default_factory=dict)
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def judged(self, layer: str, test: str) -> JudgedTest:
-        """Return one judged test."""
-        results = self.families[layer].results
-        return next(result for result in results if result.test.name == test)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Step:

@@ -50,7 +50,7 @@ class CorrectedP:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Violation:
-    """A limit that a test does not keep."""
+    """A limit that a test violates."""
 
     kind: Kind
     value: float | None
@@ -203,7 +203,7 @@ def images_needed(effect: EffectResult, limits: Limits, alpha: float) -> int | N
 def _images_for(
     effect: EffectResult, kind: Literal["effect", "gap"], limit: float, alpha: float
 ) -> int | None:
-    """Return the images a set for one limit; sets of different sizes count by harmonic mean."""
+    """Return the images a set for one limit, by the harmonic mean of the set sizes."""
     value, error = effect.effect_judged, effect.standard_error
     if kind == "gap" and effect.gap is not None:
         value, error = effect.gap, getattr(effect, "gap_standard_error", error)
@@ -258,7 +258,7 @@ def signed_magnitude(value: float, alternative: Alternative) -> float:
 
 
 def _violation(check: _LimitCheck, rule: DecisionRule, interval_count: int) -> Violation | None:
-    """Return how a value does not keep its limit; None if it does."""
+    """Return the violation of a limit; None if the limit is kept."""
     if check.is_over:
         holds, detail = _evidence(rule, check, interval_count)
         sentence = ""

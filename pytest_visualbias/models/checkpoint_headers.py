@@ -13,7 +13,7 @@ import safetensors
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.identity import HUB_NAMES
-from pytest_visualbias.models.weight_files import files_of, is_several
+from pytest_visualbias.models.weight_files import find_weight_files, is_multi_file
 from pytest_visualbias.spec.hashing import TEXT, is_text
 from pytest_visualbias.spec.model_entries import NetworkEntry, ProgramModel, TimmModel
 
@@ -32,29 +32,31 @@ TAR_AT = 257
 REGISTERED = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 
 
-def flaws_of(entry: ModelEntry, identities: Iterable[Identity]) -> Iterator[str]:
-    """Yield what is wrong with the checkpoints of an entry, and with its name."""
-    look = _look_of(entry)
+def find_flaws(entry: ModelEntry, identities: Iterable[Identity]) -> Iterator[str]:
+    """Yield what is wrong with the checkpoints and the name of an entry."""
+    look = _header_check(entry)
     for identity in identities:
         path = identity.checkpoint
         # Where the weights are in several files, the digest has read them all.
-        if path is None or look is None or is_several(path):
+        if path is None or look is None or is_multi_file(path):
             continue
         if (flaw := look(path)) is not None:
             yield flaw
-    if isinstance(entry, TimmModel) and (unknown := _unknown(entry.name)) is not None:
+    if isinstance(entry, TimmModel) and (unknown := _explain_unknown(entry.name)) is not None:
         yield unknown
 
 
-def contents_of(path: Path) -> frozenset[str]:
-    """Return the names, shapes and kinds of the weights of a checkpoint; no weight is read."""
-    return frozenset(text for file in files_of(path) for text in _contents(file))
+def describe_weights(path: Path) -> frozenset[str]:
+    """Return the names, shapes and dtypes of a checkpoint's weights without reading them."""
+    return frozenset(text for file in find_weight_files(path) for text in _contents(file))
 
 
 def _contents(file: Path) -> Iterator[str]:
     if file.suffix != ".safetensors":
         # By name, as for encoders: torch comes along.
-        yield from importlib.import_module("pytest_visualbias.models.checkpoints").contents(file)
+        yield from importlib.import_module(
+            "pytest_visualbias.models.checkpoints"
+        ).describe_contents(file)
         return
     with safetensors.safe_open(file, framework="numpy") as stored:
         for name in stored.keys():  # noqa: SIM118 - no mapping
@@ -62,8 +64,8 @@ def _contents(file: Path) -> Iterator[str]:
             yield f"{name} {tensor.get_shape()} {tensor.get_dtype()}"
 
 
-def doubled(identities: Iterable[Identity]) -> Iterator[str]:
-    """Yield a sentence about trials of one recipe that have the same checkpoint, byte by byte."""
+def find_duplicates(identities: Iterable[Identity]) -> Iterator[str]:
+    """Yield a message about trials with identical checkpoints."""
     labels: dict[str, list[str]] = {}
     for identity in identities:
         if "checkpoint" in identity.facts:
@@ -73,9 +75,9 @@ def doubled(identities: Iterable[Identity]) -> Iterator[str]:
             yield f"{' and '.join(same)} are the same file, which counts {len(same)} times; {ONCE}"
 
 
-def _look_of(entry: ModelEntry) -> Callable[[Path], str | None] | None:
+def _header_check(entry: ModelEntry) -> Callable[[Path], str | None] | None:
     if isinstance(entry, NetworkEntry):
-        return flaw_of
+        return find_flaw
     is_archive = isinstance(entry, ProgramModel) and entry.source in ("torchscript", "export")
     return _flaw_of_program if is_archive else None
 
@@ -91,8 +93,8 @@ def _flaw_of_program(path: Path) -> str | None:
         return f"the program {path} is damaged, or none that torch saves; {AGAIN}"
 
 
-def flaw_of(path: Path) -> str | None:
-    """Return what is wrong with a file of weights, as far as its header and its end tell."""
+def find_flaw(path: Path) -> str | None:
+    """Return what is wrong with a file of weights, judged by its header and end."""
     try:
         if is_text(path):
             return f"the checkpoint {path} {TEXT}"
@@ -135,7 +137,7 @@ def _flaw_of_torch(path: Path) -> str | None:
     )
 
 
-def _unknown(name: str) -> str | None:
+def _explain_unknown(name: str) -> str | None:
     """Return the message about a name that timm does not know."""
     base, _, tag = name.partition(".")
     text = _timm_text()
@@ -155,7 +157,7 @@ def _unknown(name: str) -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def _timm_text() -> str:
-    """Return the text of timm's models; nothing where it is not installed."""
+    """Return the source text of timm's models; nothing if timm is not installed."""
     spec = importlib.util.find_spec("timm")
     places = spec.submodule_search_locations if spec is not None else None
     files = (path for place in places or () for path in sorted(Path(place, "models").glob("*.py")))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import SHOWN, StateDict, listed
+from pytest_visualbias.models.checkpoints import SHOWN, StateDict, format_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -64,7 +64,7 @@ CONVNEXT = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Naming:
-    """How the weights of a network may be called in a checkpoint."""
+    """Names that the weights of a network may have in a checkpoint."""
 
     origin: str
     names: Mapping[str, str]
@@ -72,11 +72,11 @@ class Naming:
     flat: frozenset[str] = frozenset()
 
 
-def namings(wanted: Collection[str], head: tuple[str, ...]) -> tuple[Naming, ...]:
-    """Return the ways in which a network's weights may be called, its own names first."""
+def naming_schemes(wanted: Collection[str], head: tuple[str, ...]) -> tuple[Naming, ...]:
+    """Return the naming schemes of a network's weights, its own names first."""
     result = [Naming(origin="", names={name: name for name in wanted}, head=head)]
     for rules, classifier in ((VIT, "heads."), (OLD_VIT, "heads."), (CONVNEXT, "classifier.2.")):
-        names = {saved_name: name for name in wanted if (saved_name := _renamed(name, rules))}
+        names = {saved_name: name for name in wanted if (saved_name := _rename(name, rules))}
         if len(names) == len(wanted) > 0:
             flat = frozenset(
                 name for saved_name, name in names.items() if saved_name.endswith("layer_scale")
@@ -85,8 +85,8 @@ def namings(wanted: Collection[str], head: tuple[str, ...]) -> tuple[Naming, ...
     return tuple(result)
 
 
-def _renamed(name: str, rules: Mapping[str, str]) -> str | None:
-    """Return the name elsewhere, or None for one that nobody there has."""
+def _rename(name: str, rules: Mapping[str, str]) -> str | None:
+    """Return the name in another scheme, or None."""
     for pattern, rule in rules.items():
         if match := re.fullmatch(pattern, name):
             return match.expand(rule)
@@ -98,7 +98,7 @@ WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 
 
 class Loadable(Protocol):
-    """What takes weights by name, as a module does."""
+    """An object that loads weights by name, such as a module."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights by name."""
@@ -111,7 +111,7 @@ class Loadable(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class WeightsLocation:
-    """A place in a checkpoint at which weights of a network lie."""
+    """A place in a checkpoint that holds weights of a network."""
 
     container: str
     prefix: str
@@ -121,12 +121,12 @@ class WeightsLocation:
 
     @property
     def extra(self) -> list[str]:
-        """The names behind the prefix that the network does not have, without the prefix."""
+        """Names behind the prefix that the network does not have."""
         known = set(self.naming.names.values())
         return [name for name in self.state if name not in known]
 
     def named(self, starts: tuple[str, ...]) -> list[str]:
-        """Return the names in the checkpoint of weights of the network that start so."""
+        """Return the checkpoint names of the network's weights with these prefixes."""
         return [
             saved_name
             for saved_name, name in self.naming.names.items()
@@ -135,18 +135,18 @@ class WeightsLocation:
 
     @property
     def share(self) -> float:
-        """Which share of the container's names lies behind the prefix."""
+        """Share of the container's names that lie behind the prefix."""
         return len(self.state) / (len(self.state) + len(self.outside))
 
     def fits(self, needed: Mapping[str, torch.Tensor]) -> int:
-        """Return how many weights of the network are here in their shapes."""
+        """Return how many weights of the network are here with the right shape."""
         return sum(
             name in self.state and self.state[name].shape == value.shape
             for name, value in needed.items()
         )
 
     def is_whole(self, needed: Mapping[str, torch.Tensor]) -> bool:
-        """Return whether every weight of the network is here, in its shape."""
+        """Return whether every weight of the network is here with the right shape."""
         return self.fits(needed) == len(needed) > 0
 
 
@@ -156,7 +156,7 @@ def find_places(
     *,
     prefix: str | None = None,
 ) -> list[WeightsLocation]:
-    """Return every place with all names of the network, else those with the most of them."""
+    """Return the places with the most names of the network."""
     counted: list[tuple[int, WeightsLocation]] = []
     for naming in names:
         needed = {
@@ -168,7 +168,7 @@ def find_places(
                 counts = Counter({prefix: counts[prefix]} if counts[prefix] else {})
             largest = max(counts.values(), default=0)
             counted += [
-                (count, place_at(container, weights, start, naming))
+                (count, locate_weights(container, weights, start, naming))
                 for start, count in counts.items()
                 if count == largest
             ]
@@ -177,7 +177,7 @@ def find_places(
 
 
 def _prefixes(weights: Mapping[str, torch.Tensor], needed: set[str]) -> Counter[str]:
-    """Return what stands before names of the network, and before how many of them."""
+    """Return the prefixes of the network's names, and how many names each has."""
     counts: Counter[str] = Counter()
     for name in weights:
         cuts = [0, *(index + 1 for index, letter in enumerate(name) if letter == ".")]
@@ -185,8 +185,10 @@ def _prefixes(weights: Mapping[str, torch.Tensor], needed: set[str]) -> Counter[
     return counts
 
 
-def place_at(container: str, weights: StateDict, prefix: str, naming: Naming) -> WeightsLocation:
-    """Return what lies behind a prefix of a container."""
+def locate_weights(
+    container: str, weights: StateDict, prefix: str, naming: Naming
+) -> WeightsLocation:
+    """Return the weights behind a prefix of a container."""
     state = StateDict()
     for whole, value in weights.items():
         if whole.startswith(prefix):
@@ -209,10 +211,10 @@ def place_at(container: str, weights: StateDict, prefix: str, naming: Naming) ->
     )
 
 
-def same_weights(
+def group_equal_weights(
     places: Iterable[WeightsLocation], names: Collection[str]
 ) -> list[list[WeightsLocation]]:
-    """Return places, those of the same weights together."""
+    """Group places that hold the same weights."""
     groups: list[list[WeightsLocation]] = []
     for place in places:
         for group in groups:
@@ -236,26 +238,26 @@ def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
     return first.shape == second.shape and bool((first == second).all())
 
 
-def without_wrappers(
+def remove_wrappers(
     containers: Mapping[str, StateDict], wanted: Collection[str], head: tuple[str, ...]
 ) -> tuple[dict[str, StateDict], Naming] | None:
-    """Return weights without the names that wrappers of modules add, and the network's names so."""
-    bare = {unwrapped(name): name for name in wanted}
+    """Return weights and naming without the names that module wrappers add."""
+    bare = {unwrap_name(name): name for name in wanted}
     if len(bare) < len(wanted):
         return None
     renamed: dict[str, StateDict] = {}
     for container, weights in containers.items():
-        short = StateDict((unwrapped(name), value) for name, value in weights.items())
+        short = StateDict((unwrap_name(name), value) for name, value in weights.items())
         renamed[container] = short if len(short) == len(weights) else weights
         if weights.metadata is not None:
-            short.metadata = {unwrapped(name): each for name, each in weights.metadata.items()}
+            short.metadata = {unwrap_name(name): each for name, each in weights.metadata.items()}
     if all(renamed[key].keys() == containers[key].keys() for key in containers):
         return None
-    return renamed, Naming(origin="", names=bare, head=tuple(map(unwrapped, head)))
+    return renamed, Naming(origin="", names=bare, head=tuple(map(unwrap_name, head)))
 
 
-def unwrapped(name: str) -> str:
-    """Return a name without what compiling, sharding and checkpointing put into it."""
+def unwrap_name(name: str) -> str:
+    """Return a name without the parts that compiling and sharding add."""
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
@@ -265,7 +267,7 @@ WRAPPER_SUFFIXES = re.compile(
     r"((module|_orig_mod|model|net|network|backbone|encoder|encoder_q|base_encoder|online_net"
     r"|trunk|_feature_blocks|student|teacher|visual)\.)*"
 )
-HALF = 0.5
+MIN_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -301,29 +303,29 @@ CONVENTIONS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerChoice:
-    """The place that was chosen."""
+    """The chosen place, and the reason."""
 
     place: WeightsLocation
     reason: str = ""
 
 
-def choose(
+def choose_place(
     groups: Sequence[Sequence[WeightsLocation]],
     *,
     path: Path,
     container: str | None,
     prefix: str | None,
 ) -> ContainerChoice:
-    """Choose between whole places."""
+    """Choose between places that fit completely."""
     firsts = [group[0] for group in groups]
     if len(groups) == 1:
         doubt = _doubt(groups[0], is_said=container is not None) if prefix is None else ""
         if not doubt:
             return ContainerChoice(place=firsts[0])
         raise EncoderError(
-            f"the checkpoint {path} has weights that fit the network {described(firsts[0])}, "
+            f"the checkpoint {path} has weights that fit the network {describe_place(firsts[0])}, "
             f"{doubt}",
-            f"if they are what you release, write {_keys(firsts[0], firsts)}",
+            f"if they are what you release, write {_spec_keys(firsts[0], firsts)}",
         )
     for convention in CONVENTIONS:
         taken = [group for group in groups if _matches(group, convention.taken)]
@@ -331,10 +333,10 @@ def choose(
             group for group in groups if group not in taken and _matches(group, convention.left)
         ]
         if len(taken) == 1 and len(left) == len(groups) - 1:
-            others = " and ".join(described(group[0]) for group in left)
+            others = " and ".join(describe_place(group[0]) for group in left)
             reason = f"{convention.origin}'s own evaluation takes it; {others} would fit as well"
             return ContainerChoice(place=taken[0][0], reason=reason)
-    ways = " or ".join(_keys(place, firsts) for place in firsts[:SHOWN])
+    ways = " or ".join(_spec_keys(place, firsts) for place in firsts[:SHOWN])
     raise EncoderError(
         f"the checkpoint {path} has different weights that fit the network in {len(groups)} places",
         f"write which of them you release: {ways}",
@@ -342,34 +344,34 @@ def choose(
 
 
 def _doubt(group: Sequence[WeightsLocation], *, is_said: bool) -> str:
-    """Return why the only place that fits may not be what is released."""
+    """Return why the only fitting place may not be the released weights."""
     for convention in CONVENTIONS:
         is_left = _matches(group, convention.left) and not _matches(group, convention.taken)
         if is_left and not is_said:
             return f"which {convention.origin}'s own evaluation leaves aside"
     if not any(_is_wrapped(place) for place in group):
-        names = listed(group[0].outside)
+        names = format_names(group[0].outside)
         return f"but more beside them ({names}), so that they may be one part of a larger network"
     return ""
 
 
-def described(place: WeightsLocation) -> str:
-    """Return a place in words."""
+def describe_place(place: WeightsLocation) -> str:
+    """Return a place as text."""
     container = f"under '{place.container}'" if place.container else ""
     prefix = f"behind '{place.prefix}'" if place.prefix else ""
     return " ".join(filter(None, (container, prefix))) or "at the top"
 
 
 def _is_wrapped(place: WeightsLocation) -> bool:
-    return WRAPPER_SUFFIXES.fullmatch(place.prefix) is not None or place.share >= HALF
+    return WRAPPER_SUFFIXES.fullmatch(place.prefix) is not None or place.share >= MIN_SHARE
 
 
 def _matches(group: Sequence[WeightsLocation], pattern: str) -> bool:
     return any(re.fullmatch(pattern, f"{place.container}:{place.prefix}") for place in group)
 
 
-def _keys(place: WeightsLocation, among: Sequence[WeightsLocation]) -> str:
-    """Return the keys of a spec that name a place, no more of them than are needed."""
+def _spec_keys(place: WeightsLocation, among: Sequence[WeightsLocation]) -> str:
+    """Return the spec keys that identify a place, as few as needed."""
     keys = {"container": place.container, "prefix": place.prefix}
     if len({other.container for other in among}) == 1:
         del keys["container"]
@@ -379,6 +381,6 @@ def _keys(place: WeightsLocation, among: Sequence[WeightsLocation]) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Return a text as it may stand in a spec."""
+    """Return a text as a YAML scalar."""
     is_plain = re.fullmatch(r"[A-Za-z_][\w./]*", text) and text not in ("true", "false", "null")
     return text if is_plain else json.dumps(text)

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.weight_files import files_of
+from pytest_visualbias.models.weight_files import find_weight_files
 from pytest_visualbias.spec.hashing import TEXT, is_text
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 SHOWN = 5
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return the first of the names, and how many more there are."""
+def format_names(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
@@ -39,13 +39,13 @@ LOGS = ("mmengine.logging.history_buffer", "HistoryBuffer")
 
 
 class StoredArray:
-    """A numpy array as it was pickled."""
+    """A numpy array as pickled."""
 
     def __init__(self) -> None:
         self.values = np.empty(0)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """Take the values, as numpy writes them: version, shape, type, order, bytes."""
+        """Set the values from numpy's pickle state: version, shape, dtype, order, bytes."""
         _, shape, kind, is_fortran, content = state
         if type(content) is not bytes or np.dtype(kind).kind not in "fiub":
             raise ValueError("an array of other things than numbers")
@@ -57,7 +57,7 @@ class StoredArray:
 
 
 def inert_types() -> list[Any]:
-    """Return the types that torch may load from a pickle: types that run no code."""
+    """Return the types that torch may load from a pickle because they run no code."""
     kinds = [np.dtype, *(type(np.dtype(kind)) for kind in NUMBERS)]
     arrays = [_stand_in(f"{module}._reconstruct", _array) for module in NUMPY]
     scalars = [_stand_in(f"{module}.scalar", _scalar) for module in NUMPY]
@@ -76,7 +76,7 @@ def inert_types() -> list[Any]:
 
 
 def _stand_in(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that torch finds under a full name (pairs of both only since 2.6)."""
+    """Return a function that torch finds under a full name (pairs need torch 2.6)."""
 
     def made(*values: Any) -> Any:
         return make(*values)
@@ -91,11 +91,11 @@ def _array(*_: Any) -> StoredArray:
 
 
 def _nothing(*_: Any) -> None:
-    """Numpy's type is named in a pickle of an array, and called in none."""
+    """Stand in for a type that pickles of arrays name but never call."""
 
 
 def _no_bytes(*_: Any) -> bytes:
-    """Pickles of torch's version call the type for no bytes at all, and only for these."""
+    """Return empty bytes, the only call of `bytes` in pickles of torch's version."""
     return b""
 
 
@@ -107,11 +107,11 @@ def _scalar(kind: np.dtype[Any], content: bytes) -> Any:
 FLOATING = ("F64", "F32", "F16", "BF16")
 
 # VISSL's weights lie four keys deep.
-DEPTH = 6
+MAX_DEPTH = 6
 
 
 class StateDict(OrderedDict[str, torch.Tensor]):
-    """Weights by name, with the versions of modules where torch looks for them."""
+    """Weights by name, with the module versions that torch expects."""
 
     _metadata: Mapping[str, Any] | None = None
 
@@ -127,16 +127,16 @@ class StateDict(OrderedDict[str, torch.Tensor]):
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running code from it."""
-    files = files_of(path)
+    files = find_weight_files(path)
     if len(files) == 1:
         return _read(files[0])
     return {name: value for file in files for name, value in _read(file).items()}
 
 
-def contents(path: Path) -> Iterator[str]:
-    """Yield the name, shape and kind of every weight in a file that torch saved."""
+def describe_contents(path: Path) -> Iterator[str]:
+    """Yield the name, shape and dtype of every weight in a torch file."""
     # Weights in an archive stay on the disk; a pickle of torch before 1.6 is read whole.
-    for place, weights in weights_of(_read(path, mmap=zipfile.is_zipfile(path))).items():
+    for place, weights in find_weights(_read(path, mmap=zipfile.is_zipfile(path))).items():
         for name, value in weights.items():
             yield f"{place} {name} {tuple(value.shape)} {value.dtype}"
 
@@ -177,13 +177,13 @@ def _refuse_text(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first sentence of an error, with its type where that is no sentence."""
+    """Return the first sentence of an error, with its type if it is one word."""
     first = str(error).partition("\n")[0].partition(". ")[0].removesuffix(".")
     return first if " " in first else f"{type(error).__name__} {first}".strip()
 
 
-def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
-    """Return all weights by name, by the keys under which they lie joined by "/"."""
+def find_weights(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
+    """Return all weights of a checkpoint by container, the keys joined by "/"."""
     containers: dict[str, StateDict] = {}
     waiting: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), checkpoint)]
     seen: set[int] = set()
@@ -198,14 +198,14 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, StateDict]:
         if weights:
             weights.metadata = getattr(content, "_metadata", None)
             containers.setdefault("/".join(keys), weights)
-        if len(keys) < DEPTH:
+        if len(keys) < MAX_DEPTH:
             inner = ((key, value) for key, value in named.items() if isinstance(value, dict))
             waiting += [((*keys, key), value) for key, value in inner]
     return containers
 
 
 def refuse_quantised(files: Iterable[Path], network: torch.nn.Module, place: str) -> None:
-    """Refuse weights that are integers or have eight bits, where a network has none."""
+    """Raise for integer or eight-bit weights where the network has floating point."""
     tensors = {**dict(network.named_buffers()), **network.state_dict()}
     floating = {
         name.rpartition(".")[2] for name, value in tensors.items() if value.is_floating_point()
@@ -216,18 +216,18 @@ def refuse_quantised(files: Iterable[Path], network: torch.nn.Module, place: str
     odd = [
         f"{name} ({kind})"
         for file in files
-        for name, kind in _kinds(file)
+        for name, kind in _unusual_dtypes(file)
         if name.rpartition(".")[2] in floating - whole
     ]
     if odd:
         raise EncoderError(
-            f"'{place}' has values of another kind than the network: {listed(odd)}",
+            f"'{place}' has values of another kind than the network: {format_names(odd)}",
             "save the weights as floating-point numbers",
         )
 
 
-def _kinds(file: Path) -> Iterator[tuple[str, str]]:
-    """Yield the names of integers and of eight-bit numbers in a file, with their kinds."""
+def _unusual_dtypes(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names and dtypes of integer and eight-bit values in a file."""
     if file.suffix == ".safetensors":
         with safetensors.safe_open(file, framework="pt") as stored:
             for name in stored.keys():  # noqa: SIM118 - no mapping

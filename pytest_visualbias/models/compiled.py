@@ -1,4 +1,4 @@
-"""The sources `export` and `torchscript`: compiled networks."""
+"""Open compiled networks: the sources `export` and `torchscript`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LAST_HINT = (
 
 
 def check_precision(context: Context) -> None:
-    """Refuse another precision than the program's own."""
+    """Raise for another precision than the program's own."""
     if context.precision != "fp32":
         raise EncoderError(
             f"a compiled program computes in its own precision, not in {context.precision}",
@@ -48,7 +48,7 @@ def check_precision(context: Context) -> None:
 
 
 def check_shape(wanted: tuple[Any, ...], prepared: tuple[int, ...]) -> None:
-    """Compare what a program takes with what the transform of its entry makes."""
+    """Raise if the transform does not make the input shape of a program."""
     fixed = [size if isinstance(size, int) and size > 0 else None for size in wanted]
     pairs = zip(fixed, prepared, strict=False)
     if len(fixed) == len(prepared) and all(size in (None, given) for size, given in pairs):
@@ -61,12 +61,12 @@ def check_shape(wanted: tuple[Any, ...], prepared: tuple[int, ...]) -> None:
 
 
 def is_channels_last(shape: Sequence[Any]) -> bool:
-    """Whether a program states an input ``(n, height, width, 3)``; free sizes are no numbers."""
+    """Return whether a program's input is ``(n, height, width, 3)``."""
     return bool(shape[3] == COLOURS != shape[1])
 
 
-def unreadable(path: Any, kind: str, error: Exception) -> EncoderError:
-    """Return what to say of a file that cannot be loaded."""
+def unreadable_error(path: Any, kind: str, error: Exception) -> EncoderError:
+    """Return the error for a file that cannot be loaded."""
     # What torch's reader of archives adds to its first sentence helps nobody.
     text = str(error).strip().partition(". ")[0] or type(error).__name__
     reason = text.splitlines()[0]
@@ -77,7 +77,7 @@ def unreadable(path: Any, kind: str, error: Exception) -> EncoderError:
 
 
 def named_outputs(output: Any) -> dict[str, torch.Tensor]:
-    """Return the floating point tensors that a program gives by name."""
+    """Return the floating point outputs of a program by name."""
     return dict(_leaves(output, OUTPUT))
 
 
@@ -95,8 +95,8 @@ def _leaves(output: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
         yield from _leaves(value, f"{name}.{key}")
 
 
-def output_outs(names: list[str]) -> dict[str, Any]:
-    """Return how the outputs of a program are read, as `Network` takes it."""
+def output_readers(names: list[str]) -> dict[str, Any]:
+    """Return how the outputs of a program are read, as keywords of `LoadedNetwork`."""
     if not names:
         raise EncoderError("the program gives no tensor", "compile one that does")
     read: dict[str, Any] = {}
@@ -128,7 +128,7 @@ WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Load an exported program and make an encoder of it, with its modules where it has them."""
+    """Load an exported program, and return an encoder of it."""
     check_precision(context)
     path = identity.checkpoint
     assert path is not None  # noqa: S101 - an entry names a file
@@ -146,7 +146,7 @@ def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> 
 
     def run(images: torch.Tensor) -> dict[str, torch.Tensor]:
         laid = images.permute(0, 2, 3, 1).contiguous() if is_last else images
-        return named_outputs(module(_converted(laid, dtype)))
+        return named_outputs(module(_convert(laid, dtype)))
 
     network = LoadedNetwork(
         module=module,
@@ -154,7 +154,7 @@ def open_exported(entry: ProgramModel, identity: Identity, context: Context) -> 
         closed=closed,
         batch=batch,
         notes={"architecture": path.stem, "program": path.name},
-        **output_outs(_names(run, images["prepare"], batch, device)),
+        **output_readers(_names(run, images["prepare"], batch, device)),
         **images,
     )
     return TorchEncoder.within(dataclasses.replace(context, device=str(device)), network)
@@ -170,14 +170,14 @@ def _load_export(path: Path) -> Any:
     except EncoderError:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged file raises whatever it meets
-        raise unreadable(path, KIND, error) from None
+        raise unreadable_error(path, KIND, error) from None
     exported._guards_code = []  # noqa: SLF001 - they are Python that a module would run
     return exported
 
 
 @contextlib.contextmanager
 def _weights_only() -> Iterator[None]:
-    """Let torch unpickle tensors and nothing else, and tell of it only by raising."""
+    """Let torch unpickle tensors only, without logging."""
     before, silent = os.environ.get(WEIGHTS_ONLY), logging.root.manager.disable
     os.environ[WEIGHTS_ONLY] = "1"
     logging.disable(logging.ERROR)
@@ -192,7 +192,7 @@ def _weights_only() -> Iterator[None]:
 
 
 def _input(exported: Any, path: Path) -> tuple[tuple[Any, ...], torch.dtype]:
-    """Return the shape of the one input, of which what is free is no number, and its type."""
+    """Return the shape and dtype of the only input; free sizes are not integers."""
     names = exported.graph_signature.user_inputs
     nodes = [node for node in exported.graph.nodes if node.op == "placeholder"]
     values = [node.meta.get("val") for node in nodes if node.name in names]
@@ -209,7 +209,7 @@ def _input(exported: Any, path: Path) -> tuple[tuple[Any, ...], torch.dtype]:
 
 
 def _modules(exported: Any) -> tuple[Any, str]:
-    """Return a module that runs the program, and why none inside of it can be read, if so."""
+    """Return a module that runs the program, and why its layers cannot be read, if so."""
     try:
         # What was one module is one again, and can be read by its name.
         return torch.export.unflatten(exported).eval(), ""
@@ -218,7 +218,7 @@ def _modules(exported: Any) -> tuple[Any, str]:
 
 
 class _Flat(torch.nn.Module):
-    """A program in one piece; it has no mode, and refuses to be asked for one."""
+    """A program in one piece; it has no training mode and raises if one is set."""
 
     def __init__(self, exported: Any) -> None:
         super().__init__()
@@ -229,12 +229,12 @@ class _Flat(torch.nn.Module):
             self.register_buffer(f"weight_{index}", value)
 
     def forward(self, images: torch.Tensor) -> Any:
-        """Return what the program gives."""
+        """Run the program."""
         return self.run[0](images)
 
 
-def _converted(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return images in the type that a program takes; pixels are whole numbers but for rounding."""
+def _convert(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return images in the dtype of a program."""
     return images.round().to(dtype) if dtype == torch.uint8 else images.to(dtype)
 
 
@@ -257,27 +257,27 @@ def _names(
 
 
 # Images of the first pass, if the program takes more than one.
-SEVERAL = 2
+PROBE_IMAGES = 2
 CLOSED_TORCHSCRIPT = (
     "an inner layer of a TorchScript program cannot be read; return it as an output"
 )
 
 
 def open_torchscript(entry: ProgramModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Load a TorchScript program and make an encoder of it."""
+    """Load a TorchScript program, and return an encoder of it."""
     check_precision(context)
     path = identity.checkpoint
     assert path is not None  # noqa: S101 - an entry names a file
     program = _load_torchscript(path)
     preparation = declared_input(entry)
-    batch, dtype, names = _probed(program, preparation["prepare"], path)
+    batch, dtype, names = _probe(program, preparation["prepare"], path)
     network = LoadedNetwork(
         module=program,
         body=lambda images: named_outputs(program(images.to(dtype))),
         closed=CLOSED_TORCHSCRIPT,
         batch=batch,
         notes={"architecture": str(program.original_name), "program": path.name},
-        **output_outs(names),
+        **output_readers(names),
         **preparation,
     )
     return TorchEncoder.within(context, network)
@@ -290,13 +290,13 @@ def _load_torchscript(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.jit.load(str(path), map_location="cpu").eval()
     except Exception as error:  # noqa: BLE001 - a damaged file raises whatever it meets
-        raise unreadable(path, "TorchScript program", error) from None
+        raise unreadable_error(path, "TorchScript program", error) from None
 
 
-def _probed(
+def _probe(
     program: Any, prepare: Callable[[Any], np.ndarray], path: Path
 ) -> tuple[int | None, torch.dtype, list[str]]:
-    """Return how many images a pass takes, where that is fixed, their type, and the outputs."""
+    """Return the fixed batch size if any, the input dtype, and the output names."""
 
     def run(dtype: torch.dtype, batch: int) -> list[str]:
         images = torch.from_numpy(np.stack([prepare(image) for image in noise(batch)]))
@@ -307,9 +307,9 @@ def _probed(
         return list(outputs)
 
     faults = []
-    for dtype, batch in itertools.product(_kinds(program), (None, 1)):
+    for dtype, batch in itertools.product(_candidate_dtypes(program), (None, 1)):
         try:
-            return batch, dtype, run(dtype, batch or SEVERAL)
+            return batch, dtype, run(dtype, batch or PROBE_IMAGES)
         except Exception as error:  # noqa: BLE001 - the program is somebody else's
             text = [line for line in str(error).splitlines() if line.strip()]
             faults.append(text[-1] if text else type(error).__name__)
@@ -318,8 +318,8 @@ def _probed(
     )
 
 
-def _kinds(program: Any) -> list[torch.dtype]:
-    """Return what images may be given as: a program says it by its weights at the most."""
+def _candidate_dtypes(program: Any) -> list[torch.dtype]:
+    """Return the dtypes to try for images: float32, and that of the weights."""
     dtypes = (
         parameter.dtype for parameter in program.parameters() if parameter.is_floating_point()
     )

@@ -1,4 +1,4 @@
-"""Where a network runs, and how: device, order in memory, exactness."""
+"""Choose the device, memory layout and exactness of a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 
 def choose_device(wanted: str, worker: int = 0) -> torch.device:
-    """Return the device that is wanted; ``auto`` takes an accelerator where there is one."""
+    """Return the requested device; ``auto`` prefers an accelerator."""
     if wanted == "auto":
         wanted = _best()
     device = torch.device(wanted)
@@ -37,14 +37,14 @@ def _best() -> str:
 
 
 def layout_for(module: torch.nn.Module, device: torch.device) -> torch.memory_format | None:
-    """Return the order in memory in which a network's convolutions are fast, if it has any."""
+    """Return the memory layout in which a network's convolutions are fast, or None."""
     is_convolutional = any(isinstance(part, torch.nn.Conv2d) for part in module.modules())
     return torch.channels_last if is_convolutional and device.type in ("cpu", "cuda") else None
 
 
 @contextlib.contextmanager
 def deterministic_math() -> Iterator[None]:
-    """Compute float32 as float32, by algorithms chosen without timing them."""
+    """Compute in full float32 precision, with deterministic algorithms."""
     cudnn = torch.backends.cudnn
     wanted = [(cudnn, "benchmark", False), (cudnn, "deterministic", True), *_precisions()]
     before = [(place, name, getattr(place, name)) for place, name, _ in wanted]
@@ -58,7 +58,7 @@ def deterministic_math() -> Iterator[None]:
 
 
 def _precisions() -> list[tuple[Any, str, Any]]:
-    """Return the switches for float32 that this version of torch has; it refuses to mix them."""
+    """Return the float32 switches of this torch version; torch refuses to mix them."""
     backends: Any = torch.backends
     if not hasattr(backends.cuda.matmul, "fp32_precision"):  # before 2.9
         return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
@@ -70,5 +70,5 @@ def _precisions() -> list[tuple[Any, str, Any]]:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an error of torch says that memory does not suffice."""
+    """Return whether a torch error means that memory ran out."""
     return any(words in str(error) for words in OUT_OF_MEMORY)

@@ -17,13 +17,13 @@ from pytest_visualbias.models.source_code import (
     code_files,
     digest_of_code,
     module_path,
-    outside_root,
+    uninstalled_root,
 )
 from pytest_visualbias.spec.consistency import SOURCES_GROUP
 from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
-from pytest_visualbias.spec.model_entries import IN_MEMORY
+from pytest_visualbias.spec.model_entries import MODEL_SOURCES
 from pytest_visualbias.spec.urls import Url, is_url
-from pytest_visualbias.stimuli.remote.mirror import Mirror
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from pytest_visualbias.spec.model_entries import ModelEntry
+    from pytest_visualbias.spec.model_entries import ModelEntry, ModelSource
     from pytest_visualbias.spec.schema import LayerPoint
 
 __all__ = [
@@ -76,7 +76,7 @@ class ForeignSource:
         package = self.point.dist
         facts = {"package": "" if package is None else f"{package.name} {package.version}"}
         # Code that is edited where it lies changes under one version.
-        root = outside_root(self.point.module.partition(".")[0])
+        root = uninstalled_root(self.point.module.partition(".")[0])
         start = None if root is None else module_path(self.point.module, root)
         if root is None or start is None:
             return facts
@@ -90,18 +90,6 @@ def _checkpoint(identity: Identity, context: Context) -> dict[str, str]:
         return {}
     return {"checkpoint": context.digest(path)}
 
-
-SHIPPED = {
-    "timm": ("identity:identify_timm", "timm:open_timm"),
-    "factory": ("identity:identify_factory", "factory:open_factory"),
-    "open_clip": ("library_names:identify_open_clip", "open_clip:open_open_clip"),
-    "torchvision": ("library_names:identify_torchvision", "torchvision:open_torchvision"),
-    "transformers": ("library_names:identify_transformers", "transformers:open_transformers"),
-    "torchscript": ("library_names:identify_program", "compiled:open_torchscript"),
-    "export": ("library_names:identify_program", "compiled:open_exported"),
-    "onnx": ("library_names:identify_program", "onnx:open_onnx"),
-    IN_MEMORY: ("identity:identify_in_memory", "factory:open_in_memory"),
-}
 
 # What has to be installed besides, by the module that is missed then, and how to get it.
 EXTRAS = {
@@ -324,15 +312,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Shipped:
-    """A source of this package, its halves imported when they are called."""
+    """A source of this package; its functions are imported when they are called."""
 
-    halves: tuple[str, str]
+    source: ModelSource
 
     def identify(self, entry: ModelEntry, context: Context) -> Sequence[Identity]:
-        return _imported(self.halves[0])(entry, context)  # type: ignore[no-any-return]
+        return _imported(self.source.identify)(entry, context)  # type: ignore[no-any-return]
 
     def open(self, entry: ModelEntry, identity: Identity, context: Context) -> Encoder:
-        return _imported(self.halves[1])(entry, identity, context)  # type: ignore[no-any-return]
+        return _imported(self.source.open)(entry, identity, context)  # type: ignore[no-any-return]
 
 
 def _imported(place: str) -> Any:
@@ -359,8 +347,8 @@ def find_source(name: str) -> Source:
     EncoderError
         Where the package that provides it cannot be imported.
     """
-    if name in SHIPPED:
-        return _Shipped(halves=SHIPPED[name])
+    if name in MODEL_SOURCES:
+        return _Shipped(source=MODEL_SOURCES[name])
     for point in importlib.metadata.entry_points(group=SOURCES_GROUP):
         if point.name == name:
             try:

@@ -1,4 +1,4 @@
-"""The sources `factory` and in-memory modules."""
+"""Open networks from a function or from memory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
 from pytest_visualbias.models.final_layer import final_linear
 from pytest_visualbias.models.load_weights import load_network
-from pytest_visualbias.models.loaded_network import LoadedNetwork, read_outs
+from pytest_visualbias.models.loaded_network import LoadedNetwork, readers
 from pytest_visualbias.models.mismatches import MismatchError
-from pytest_visualbias.models.preprocessing import as_facts, declared, ieat_facts, ieat_input
+from pytest_visualbias.models.preprocessing import (
+    ieat_facts,
+    ieat_input,
+    make_transform,
+    transform_facts,
+)
 from pytest_visualbias.models.source_code import module_file
-from pytest_visualbias.models.timm import own_input
+from pytest_visualbias.models.timm import resolve_input
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.spec.error_messages import did_you_mean
 
@@ -33,28 +38,28 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.model_entries import FactoryModel, InMemoryModel, ProgramModel
 
 # Where a module keeps what it added to the path.
-LOOKED_AT = "__visualbias_path__"
+ADDED_FOLDERS = "__visualbias_path__"
 
 
 def open_factory(entry: FactoryModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Call the user's function, load the checkpoint, and make an encoder of the network."""
+    """Call the user's function, load the checkpoint, and return an encoder."""
     model = _call(entry, identity.seed, context)
     images = declared_input(entry)
-    facts, read = _loaded(model, entry, identity.checkpoint, images["prepare"])
+    facts, read = _load(model, entry, identity.checkpoint, images["prepare"])
     notes = {"architecture": entry.call, **facts}
     network = LoadedNetwork(module=model, notes=notes, **read, **images)
     return TorchEncoder.within(context, network)
 
 
-def _loaded(
+def _load(
     model: torch.nn.Module,
     entry: FactoryModel,
     path: Path | None,
     prepare: Callable[[Image.Image], np.ndarray],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Load a checkpoint, without its classifier if that has other classes."""
+    """Load a checkpoint, without its classifier if the classes differ."""
     if path is None:
-        return {}, read_outs(model)
+        return {}, readers(model)
     checkpoint = read_checkpoint(path)
     try:
         facts, _ = load_network(model, entry, path, checkpoint=checkpoint)
@@ -65,18 +70,18 @@ def _loaded(
         facts, no_logits = load_network(
             model, entry, path, head=(f"{head}.",), checkpoint=checkpoint
         )
-        return facts, {**read_outs(model, no_logits=no_logits), "left_out": (head,)}
-    return facts, read_outs(model)
+        return facts, {**readers(model, no_logits=no_logits), "left_out": (head,)}
+    return facts, readers(model)
 
 
 def _call(entry: FactoryModel, seed: int | None, context: Context) -> torch.nn.Module:
     name, _, function = entry.call.partition(":")
     path = module_file(name, context)
     with _importable(name, path):
-        return _made(entry, _module(name, path), function, seed)
+        return _build(entry, _module(name, path), function, seed)
 
 
-def _made(entry: FactoryModel, module: Any, function: str, seed: int | None) -> torch.nn.Module:
+def _build(entry: FactoryModel, module: Any, function: str, seed: int | None) -> torch.nn.Module:
     name = module.__name__
     if not callable(make := getattr(module, function, None)):
         names = [key for key, value in vars(module).items() if callable(value)]
@@ -95,10 +100,10 @@ def _made(entry: FactoryModel, module: Any, function: str, seed: int | None) -> 
 
 @contextlib.contextmanager
 def _importable(name: str, path: Path) -> Iterator[None]:
-    """Let a module and what its functions import be found, with its root on the path."""
+    """Put the root of a module on the import path."""
     depth = len(name.split(".")) - (path.name != "__init__.py")
     root, before = str(path.parents[depth]), [*sys.path]
-    earlier = [folder for folder in _looked_at(name) if folder not in before]
+    earlier = [folder for folder in _added_folders(name) if folder not in before]
     sys.path[:0] = [*earlier, *([] if root in before else [root])]
     try:
         yield
@@ -106,12 +111,12 @@ def _importable(name: str, path: Path) -> Iterator[None]:
         added = [folder for folder in sys.path if folder not in (*before, root)]
         sys.path[:] = before
         if name in sys.modules:
-            setattr(sys.modules[name], LOOKED_AT, added)
+            setattr(sys.modules[name], ADDED_FOLDERS, added)
 
 
-def _looked_at(name: str) -> list[str]:
-    """Return what a module added to the path when it was imported: it is not imported twice."""
-    return list(getattr(sys.modules.get(name), LOOKED_AT, ()))
+def _added_folders(name: str) -> list[str]:
+    """Return the folders that a module added to the path when it was first imported."""
+    return list(getattr(sys.modules.get(name), ADDED_FOLDERS, ()))
 
 
 def _module(name: str, path: Path) -> Any:
@@ -143,12 +148,12 @@ def declared_input(
     if entry.transform is None or entry.preprocess == "ieat":
         prepare, facts = ieat_input(entry.transform), ieat_facts(entry.transform)
     else:
-        prepare, facts = declared(entry.transform), as_facts(entry.transform)
+        prepare, facts = make_transform(entry.transform), transform_facts(entry.transform)
     return {"prepare": prepare, "preprocessing": facts}
 
 
 def open_in_memory(entry: InMemoryModel, _identity: Identity, context: Context) -> TorchEncoder:
-    """Make an encoder of a copy of the network, so that training can go on with the original."""
+    """Return an encoder of a copy of the network, so that training can continue."""
     held = context.modules[entry.key]
     if not isinstance(held.module, torch.nn.Module):
         kind = type(held.module).__name__
@@ -163,22 +168,22 @@ def open_in_memory(entry: InMemoryModel, _identity: Identity, context: Context) 
     network = LoadedNetwork(
         module=module,
         notes={"architecture": type(held.module).__name__},
-        **read_outs(module),
+        **readers(module),
         **_input(entry, held, module),
     )
     return TorchEncoder.within(context, network)
 
 
 def _input(entry: InMemoryModel, held: InMemory, module: Any) -> dict[str, Any]:
-    """Return what prepares images: a function of the caller's, the spec, or the network itself."""
+    """Return the preprocessing from the caller, the network or the spec."""
     if held.transform is not None:
         # Two functions that print alike are taken for the same one: growth between them is allowed.
         return {
-            "prepare": _checked(held.transform, entry.key),
+            "prepare": _checked_transform(held.transform, entry.key),
             "preprocessing": {"transform": repr(held.transform)},
         }
     if getattr(module, "pretrained_cfg", None):
-        return own_input(module, entry)
+        return resolve_input(module, entry)
     if entry.transform is not None or entry.preprocess == "ieat":
         return declared_input(entry)
     raise EncoderError(
@@ -187,7 +192,9 @@ def _input(entry: InMemoryModel, held: InMemory, module: Any) -> dict[str, Any]:
     )
 
 
-def _checked(transform: Callable[[Image.Image], Any], key: str) -> Callable[[Any], np.ndarray]:
+def _checked_transform(
+    transform: Callable[[Image.Image], Any], key: str
+) -> Callable[[Any], np.ndarray]:
     def prepare(image: Image.Image) -> np.ndarray:
         try:
             array = np.asarray(transform(image), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Find the final linear layer of a network, and what its output is."""
+"""Find the final linear layer of a network, and the kind of its output."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pytest_visualbias.models.loaded_network import LoadedNetwork
 
 
-def head_outs(
+def head_readers(
     model: torch.nn.Module,
     head: str,
     *,
     run: Callable[[torch.Tensor], Any] | None = None,
     no_logits: str = "",
 ) -> dict[str, Any]:
-    """Return how a network is run and read, as `Network` takes it."""
+    """Return how a network with a classifier is read, as keywords of `LoadedNetwork`."""
     classifier = model.get_submodule(head)
 
     def body(images: torch.Tensor) -> tuple[torch.Tensor, Any]:
@@ -53,7 +53,7 @@ def head_outs(
 
 
 def _flat(features: torch.Tensor) -> torch.Tensor:
-    """Return vectors: of a map, the mean over its positions."""
+    """Return vectors; of a feature map, the mean over positions."""
     is_map = features.ndim == 4  # noqa: PLR2004 - (n, c, h, w)
     # What follows may work in place on the very tensor.
     return features.mean(dim=(2, 3)) if is_map else features.clone()
@@ -63,7 +63,7 @@ def _flat(features: torch.Tensor) -> torch.Tensor:
 SHOWN = 4
 
 # An output with at most so many columns, all from 0 to 1, is more likely probabilities.
-FEW = 20
+MAX_PROBABILITIES = 20
 TOLERANCE = 1e-3
 
 # Operations that compute a linear layer, and the place of its input among their arguments.
@@ -87,13 +87,13 @@ FEATURES = frozenset(
 )
 
 # Activations whose output is probabilities.
-SHARES = ("softmax", "sigmoid")
+PROBABILITY_ACTIVATIONS = ("softmax", "sigmoid")
 SIGMOIDS = ("sigmoid", "hardsigmoid")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FinalLayer:
-    """What one pass of a network shows of its output."""
+    """The output of one forward pass, and the layer that computes it."""
 
     output: torch.Tensor
     module: str
@@ -103,12 +103,12 @@ class FinalLayer:
 
     @property
     def is_known(self) -> bool:
-        """Whether networks without a classifier end in such an operation."""
+        """Whether networks without a classifier end in this operation."""
         return self.last in FEATURES
 
 
 class Operations(TorchDispatchMode):
-    """Record the last operation of a pass, and input and output of the last linear one."""
+    """Records the last operation of a pass, and the last linear operation."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -160,12 +160,12 @@ def find_final_layer(
     if not torch.is_tensor(output) or output.ndim == 0:
         return None
     is_vector = output.shape[2:].numel() == 1
-    same = [index for index, (_, made) in enumerate(calls) if is_same(made, output)]
+    same = [index for index, (_, made) in enumerate(calls) if are_equal(made, output)]
     final = [index for index in same if is_vector and calls[index][0] in layers]
-    by_operation = is_vector and is_same(operations.linear[1], output)
+    by_operation = is_vector and are_equal(operations.linear[1], output)
     first = (final or same)[-1:] if final or by_operation else []
     before = [(name, made) for name, made in calls[: first[0] if first else None]]
-    while before and (before[-1][0] in layers or is_alike(before[-1][1], output)):
+    while before and (before[-1][0] in layers or has_same_shape(before[-1][1], output)):
         before.pop()  # class scores
     return FinalLayer(
         output=output,
@@ -177,7 +177,7 @@ def find_final_layer(
 
 
 def final_linear(module: torch.nn.Module, prepare: Callable[[Image.Image], np.ndarray]) -> str:
-    """Return the linear layer whose output a network returns, or nothing."""
+    """Return the name of the linear layer whose output a network returns, or nothing."""
     images = torch.from_numpy(np.stack([prepare(image) for image in noise(SHOWN)]))
     try:
         with torch.inference_mode():
@@ -188,25 +188,25 @@ def final_linear(module: torch.nn.Module, prepare: Callable[[Image.Image], np.nd
 
 
 def is_linear(module: torch.nn.Module) -> bool:
-    """Whether a module is a linear layer, of torch or of a package that quantizes or adapts one."""
+    """Return whether a module is a linear layer, including quantised and adapted ones."""
     is_point = isinstance(module, torch.nn.Conv2d) and module.kernel_size == (1, 1)
     return is_point or "Linear" in type(module).__name__
 
 
-def is_same(made: Any, output: torch.Tensor) -> bool:
-    """Whether an output is that of a layer, with or without axes of length 1."""
+def are_equal(made: Any, output: torch.Tensor) -> bool:
+    """Return whether two outputs are equal except for axes of length 1."""
     if not torch.is_tensor(made) or made.numel() != output.numel() or len(made) != len(output):
         return False
     return torch.equal(made.float().flatten(), output.float().flatten())
 
 
-def is_alike(made: Any, output: torch.Tensor) -> bool:
-    """Whether the output of a layer has the shape of the network's."""
+def has_same_shape(made: Any, output: torch.Tensor) -> bool:
+    """Return whether a layer's output has the shape of the network's output."""
     return torch.is_tensor(made) and made.shape == output.shape
 
 
-def activation_of(output: torch.Tensor, last: str) -> str:
-    """Return the activation of an output ``(n, classes)`` of probabilities, else an empty text."""
+def detect_activation(output: torch.Tensor, last: str) -> str:
+    """Return the activation if an output ``(n, classes)`` holds probabilities."""
     if output.ndim != 2:  # noqa: PLR2004 - (n, classes)
         return ""
     rows = output.float()
@@ -215,19 +215,19 @@ def activation_of(output: torch.Tensor, last: str) -> str:
             return "softmax"
         if bool((rows <= 0).all()) and _sums_to_one(rows.exp()):
             return "log_softmax"
-    return "sigmoid" if rows.shape[1] <= FEW and last in SIGMOIDS else ""
+    return "sigmoid" if rows.shape[1] <= MAX_PROBABILITIES and last in SIGMOIDS else ""
 
 
 def _sums_to_one(rows: torch.Tensor) -> bool:
     return bool(((rows.sum(1) - 1).abs() <= TOLERANCE).all())
 
 
-def doubt_of(output: torch.Tensor, *, is_known: bool) -> str:
+def explain_doubt(output: torch.Tensor, *, is_known: bool) -> str:
     """Return why an output may not be features, or nothing."""
     if output.ndim != 2:  # noqa: PLR2004 - pooled, or refused, by what reads it
         return ""
     columns, rows = output.shape[1], output.float()
-    is_share = columns <= FEW and bool((rows >= 0).all()) and bool((rows <= 1).all())
+    is_share = columns <= MAX_PROBABILITIES and bool((rows >= 0).all()) and bool((rows <= 1).all())
     if is_known and not is_share:
         return ""
     kind = "look like probabilities" if is_share else "may be class scores"
@@ -237,7 +237,7 @@ def doubt_of(output: torch.Tensor, *, is_known: bool) -> str:
     )
 
 
-def refusal(activation: str, candidates: Sequence[str]) -> str:
+def explain_probabilities(activation: str, candidates: Sequence[str]) -> str:
     """Return why probabilities are not `pooled`, and what to write."""
     kind = "log-probabilities" if activation == "log_softmax" else "probabilities"
     near = [*reversed(candidates[-3:])]
@@ -255,7 +255,7 @@ def refusal(activation: str, candidates: Sequence[str]) -> str:
 def with_pooled(
     network: LoadedNetwork, on_device: Callable[[np.ndarray], torch.Tensor]
 ) -> LoadedNetwork:
-    """Return a network with its features: what its final linear layer is given, else its output."""
+    """Return a network with features: the input of its final linear layer, or its output."""
     images = np.stack([network.prepare(image) for image in noise(network.batch or SHOWN)])
     output = network.outputs[OUTPUT]
     try:
@@ -271,22 +271,22 @@ def with_pooled(
             "check 'transform' and the architecture",
         ) from error
     if final_layer is not None and final_layer.is_linear:
-        return _before(network, final_layer)
+        return _with_layer_input(network, final_layer)
     read_out = ReadOut(module=OUTPUT, side="output")
     if final_layer is None:
         return dataclasses.replace(network, pooled=output, read_out=read_out)
-    activation = activation_of(final_layer.output, final_layer.last)
+    activation = detect_activation(final_layer.output, final_layer.last)
     if activation:
         read_out = dataclasses.replace(read_out, activation=activation)
-        reason = refusal(activation, final_layer.before)
+        reason = explain_probabilities(activation, final_layer.before)
         return dataclasses.replace(network, pooled=reason, read_out=read_out)
-    doubt = doubt_of(final_layer.output, is_known=final_layer.is_known)
+    doubt = explain_doubt(final_layer.output, is_known=final_layer.is_known)
     read_out = dataclasses.replace(read_out, doubt=doubt)
     return dataclasses.replace(network, pooled=output, read_out=read_out)
 
 
-def _before(network: LoadedNetwork, final_layer: FinalLayer) -> LoadedNetwork:
-    """Return a network whose features are what its final linear layer is given."""
+def _with_layer_input(network: LoadedNetwork, final_layer: FinalLayer) -> LoadedNetwork:
+    """Return a network whose features are the input of its final linear layer."""
     body = _hooked(network, final_layer.module) if final_layer.module else _recorded(network)
     logits = network.logits
     return dataclasses.replace(

@@ -24,7 +24,7 @@ from pytest_visualbias.models.weight_files import (
     digest_of_folder,
     digest_of_settings,
     digest_of_weights,
-    is_several,
+    is_multi_file,
 )
 from pytest_visualbias.spec.fields import correction
 from pytest_visualbias.spec.hashing import POINTER, REMEDY, digest_of_file, is_lfs_pointer
@@ -47,7 +47,7 @@ NUMBERS = re.compile(r"([0-9]+)")
 SHOWN = 3
 
 
-def in_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]:
+def order_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]:
     """Return checkpoints in the order of a training run, each with its step."""
     unordered = list(identities)
     # The path of a local copy has digests in it: numbers of another kind.
@@ -61,16 +61,16 @@ def in_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]
 
 
 def natural_order(label: str) -> list[tuple[int, str]]:
-    """Return a key that sorts 2 before 10, whatever text stands around the numbers."""
+    """Return a sort key that puts 2 before 10."""
     parts = NUMBERS.split(label)
     return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)]
 
 
 def checkpoint_steps(paths: Sequence[str], axis: str) -> list[str]:
-    """Return the step of every file, in their order."""
-    labels = _after_axis(paths, axis) or _differing(paths)
+    """Return the step of every file."""
+    labels = _numbers_after_axis(paths, axis) or _differing_numbers(paths)
     if labels is None:
-        raise EncoderError(_unnumbered(paths, axis))
+        raise EncoderError(_explain_unnumbered(paths, axis))
     first: dict[str, str] = {}
     for path, label in zip(paths, labels, strict=True):
         other = first.setdefault(label, path)
@@ -82,15 +82,15 @@ def checkpoint_steps(paths: Sequence[str], axis: str) -> list[str]:
     return labels
 
 
-def _after_axis(paths: Sequence[str], axis: str) -> list[str] | None:
-    """Return the number that follows the axis in every path, the last one in each."""
+def _numbers_after_axis(paths: Sequence[str], axis: str) -> list[str] | None:
+    """Return the last number that follows the axis name in every path."""
     named = re.compile(rf"(?<![A-Za-z]){re.escape(axis)}[^A-Za-z0-9/\\]*([0-9]+)", re.IGNORECASE)
     matches = [named.findall(path) for path in paths]
     return [str(int(numbers[-1])) for numbers in matches] if all(matches) else None
 
 
-def _differing(paths: Sequence[str]) -> list[str] | None:
-    """Return what differs between paths that are alike but for numbers; None where more does."""
+def _differing_numbers(paths: Sequence[str]) -> list[str] | None:
+    """Return the numbers in which paths differ; None if more than numbers differ."""
     if len(paths) == 1:
         numbers = NUMBERS.findall(PurePath(paths[0]).stem)
         return [str(int(numbers[-1]))] if numbers else None
@@ -109,8 +109,8 @@ def _differing(paths: Sequence[str]) -> list[str] | None:
     return ["".join(parts[apart[0] : apart[-1] + 1]) for parts in split]
 
 
-def _unnumbered(paths: Sequence[str], axis: str) -> str:
-    """Say which files have no place, as far as that can be told."""
+def _explain_unnumbered(paths: Sequence[str], axis: str) -> str:
+    """Return the message about files without a step."""
     shared = os.path.commonprefix(list(paths))  # noqa: RUF071 - cut back to a folder here
     start = max(shared.rfind("/"), shared.rfind("\\")) + 1
     bare = [path for path in paths if not NUMBERS.search(path[start:])]
@@ -138,7 +138,7 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
         "preprocess": entry.preprocess,
         "transform": transform_text(entry),
         "ignore": json.dumps(entry.ignore),
-        **place_facts(entry),
+        **declared_place(entry),
     }
     is_pretrained = entry.pretrained is not False and entry.random_init is None
     result = identities(entry, context, facts, loads_own_weights=is_pretrained)
@@ -168,7 +168,7 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
         "preprocess": entry.preprocess,
         "transform": transform_text(entry),
         "ignore": json.dumps(entry.ignore),
-        **place_facts(entry),
+        **declared_place(entry),
     }
     result = identities(entry, context, facts, loads_own_weights=entry.random_init is None)
     # What else a function reads, or keeps in attributes, is in no digest.
@@ -177,7 +177,7 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
 
 
 def identify_in_memory(entry: InMemoryModel, context: Context) -> tuple[Identity, ...]:
-    """Return the identity of a network that Python code holds; its weights are digested later."""
+    """Return the identity of a network in memory; its weights are digested later."""
     if entry.key not in context.modules:
         raise EncoderError(
             f"no module is held under '{entry.key}'",
@@ -206,7 +206,7 @@ def identities(
     facts = {**facts, **{name: version_of(name) for name in (*LIBRARIES, *packages)}}
     if entry.files is not None:
         try:
-            return _of_files(entry.files, entry.series, facts, context)
+            return _file_identities(entry.files, entry.series, facts, context)
         except EncoderError as error:
             key = "" if entry.series is None else "checkpoints"
             raise EncoderError(str(error), key=key) from None
@@ -219,10 +219,10 @@ def identities(
     )
 
 
-def _of_files(
+def _file_identities(
     files: str | tuple[str, ...], series: str | None, facts: Mapping[str, str], context: Context
 ) -> tuple[Identity, ...]:
-    """Return the identities of checkpoints, in the order of a series where they are one."""
+    """Return the identities of checkpoints, in the order of their series if there is one."""
     paths = paths_of(files, context)
     names = [path.name for path in paths]
     result = tuple(
@@ -234,7 +234,7 @@ def _of_files(
         )
         for path in paths
     )
-    return result if series is None else in_series(result, series)
+    return result if series is None else order_series(result, series)
 
 
 def _label(path: Path, names: list[str], context: Context) -> str:
@@ -246,9 +246,9 @@ def _label(path: Path, names: list[str], context: Context) -> str:
 def weights_in(
     path: Path, facts: Mapping[str, str], context: Context, *, label: str = ""
 ) -> Identity:
-    """Return the identity of the weights in a file or a folder."""
+    """Return the identity of the weights in a file or folder."""
     try:
-        if not is_several(path) and is_lfs_pointer(path):
+        if not is_multi_file(path) and is_lfs_pointer(path):
             raise EncoderError(f"{path} {POINTER}", REMEDY)
         digest = digest_of_weights(path, context.digest)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -264,7 +264,7 @@ def weights_in(
 
 
 def paths_of(checkpoint: str | tuple[str, ...], context: Context) -> list[Path]:
-    """Return the files that a path, a list or a glob of an entry names."""
+    """Return the files that a path, list or glob names."""
     patterns = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     paths: list[Path] = []
     for pattern in patterns:
@@ -291,12 +291,12 @@ def _fetched(url: str, context: Context) -> list[Path]:
 
 
 def transform_text(entry: ModelEntry) -> str:
-    """Return the transform that an entry declares, as a text."""
+    """Return the declared transform as text."""
     transform = getattr(entry, "transform", None)
     return "" if transform is None else str(transform.model_dump_json(exclude_none=True))
 
 
-def place_facts(entry: NetworkEntry) -> dict[str, str]:
-    """Return which weights of a checkpoint are meant, where the entry says so."""
+def declared_place(entry: NetworkEntry) -> dict[str, str]:
+    """Return the container and prefix that the entry declares."""
     keys = {"container": entry.container, "prefix": entry.prefix}
     return {key: text for key, text in keys.items() if text is not None}

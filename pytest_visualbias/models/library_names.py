@@ -1,4 +1,4 @@
-"""Identify models of libraries by their names."""
+"""Identify models of libraries by name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.identity import (
+    declared_place,
     identities,
     paths_of,
-    place_facts,
     transform_text,
     weights_in,
 )
@@ -52,7 +52,7 @@ def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity
     is_folder = entry.name.startswith(LOCAL)
     if is_folder:
         folder = context.folder / entry.name.removeprefix(LOCAL)
-        facts["folder"] = _folder(folder, context)
+        facts["folder"] = _digest_of_configuration(folder, context)
         if is_own and entry.checkpoint is None:
             facts["weights"] = digest_of_folder(folder, context.digest)
     packages = ("open_clip_torch", "transformers")
@@ -89,7 +89,7 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
         **_network_facts(entry),
     }
     if entry.adapter is not None:
-        facts["adapter"] = _adapter(context.folder / entry.adapter, context)
+        facts["adapter"] = _digest_of_adapter(context.folder / entry.adapter, context)
     packages = ("transformers", "tokenizers", "peft")
     is_own = entry.pretrained is not False and entry.random_init is None
     if entry.path is not None and entry.files is None and is_own:
@@ -112,7 +112,7 @@ def identify_transformers(entry: TransformersModel, context: Context) -> tuple[I
         )
     if entry.path is not None:
         folder, *_ = paths_of(entry.path, context)
-        facts["folder"] = _folder(folder, context)
+        facts["folder"] = _digest_of_configuration(folder, context)
     result = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
     if entry.path is not None:
         texts = digest_of_folder(folder, context.digest, None)
@@ -154,18 +154,18 @@ def _network_facts(
         "preprocess": entry.preprocess,
         "transform": transform_text(entry),
         "ignore": json.dumps(entry.ignore),
-        **place_facts(entry),
+        **declared_place(entry),
     }
 
 
-def _adapter(folder: Path, context: Context) -> str:
+def _digest_of_adapter(folder: Path, context: Context) -> str:
     if not folder.is_dir():
         raise EncoderError(f"there is no adapter {folder}", correction(folder))
     return digest_of_folder(folder, context.digest)
 
 
 def _check_weights(folder: Path, context: Context) -> None:
-    _folder(folder, context)
+    _digest_of_configuration(folder, context)
     if is_adapter(folder):
         raise EncoderError(
             f"{folder} is an adapter",
@@ -184,8 +184,8 @@ def _check_weights(folder: Path, context: Context) -> None:
         )
 
 
-def _folder(folder: Path, context: Context) -> str:
-    """Return the digest of what says which architecture a folder holds."""
+def _digest_of_configuration(folder: Path, context: Context) -> str:
+    """Return the digest of the files that define the architecture in a folder."""
     if not folder.is_dir():
         raise EncoderError(f"there is no folder {folder}", correction(folder))
     return digest_of_folder(folder, context.digest, CONFIGURATION)

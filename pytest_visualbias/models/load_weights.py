@@ -12,16 +12,21 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoint_keys import (
     COUNTER,
     ContainerChoice,
-    choose,
-    described,
+    choose_place,
+    describe_place,
     find_places,
-    namings,
-    place_at,
-    same_weights,
-    unwrapped,
-    without_wrappers,
+    group_equal_weights,
+    locate_weights,
+    naming_schemes,
+    remove_wrappers,
+    unwrap_name,
 )
-from pytest_visualbias.models.checkpoints import StateDict, listed, read_checkpoint, weights_of
+from pytest_visualbias.models.checkpoints import (
+    StateDict,
+    find_weights,
+    format_names,
+    read_checkpoint,
+)
 from pytest_visualbias.models.mismatches import (
     OTHER_ARCHITECTURE,
     MismatchError,
@@ -37,7 +42,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.model_entries import NetworkEntry
 
 # Of what was left out, in a report.
-GROUPS = 20
+MAX_GROUPS = 20
 
 # What projects train beside a backbone, inside of the same module, and no backbone has: SwAV's and
 # DeepCluster's heads, MAE's decoder, and the vector that stands for a hidden patch.
@@ -47,18 +52,29 @@ HEADS = ("projection_head.", "prototypes.", "decoder_", "mask_token")
 TABLE_TOLERANCE = 1e-2
 
 # Of what a network says about weights, in a message.
-LONGEST = 300
+MAX_REASON = 300
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitResult:
-    """How a checkpoint was fitted to a network."""
+    """How a checkpoint was loaded into a network."""
 
     container: str
     prefix: str
     left_out: tuple[str, ...]
     no_head: str
     facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightSelection:
+    """Which weights of a checkpoint to load, and which ones a network may lack or ignore."""
+
+    path: Path
+    head: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    container: str | None = None
+    prefix: str | None = None
 
 
 def load_network(
@@ -69,50 +85,40 @@ def load_network(
     head: tuple[str, ...] = (),
     checkpoint: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """Load the checkpoint of an entry, where it has one."""
+    """Load the checkpoint of an entry, if it has one."""
     if path is None:
         return {}, ""
-    fitted = fit_weights(
-        network,
-        read_checkpoint(path) if checkpoint is None else checkpoint,
-        path=path,
-        head=head,
-        ignore=entry.ignore,
-        container=entry.container,
-        prefix=entry.prefix,
+    selection = WeightSelection(
+        path=path, head=head, ignore=entry.ignore, container=entry.container, prefix=entry.prefix
     )
+    if checkpoint is None:
+        checkpoint = read_checkpoint(path)
+    fitted = fit_weights(network, checkpoint, selection)
     return dict(fitted.facts), fitted.no_head
 
 
 def fit_weights(
-    network: Loadable,
-    checkpoint: Mapping[str, Any],
-    *,
-    path: Path,
-    head: tuple[str, ...] = (),
-    ignore: tuple[str, ...] = (),
-    container: str | None = None,
-    prefix: str | None = None,
+    network: Loadable, checkpoint: Mapping[str, Any], selection: WeightSelection
 ) -> FitResult:
-    """Load a checkpoint into a network, all of it, by the network's own loading."""
+    """Load a complete checkpoint into a network with its own `load_state_dict`."""
+    path, container = selection.path, selection.container
     wanted = network.state_dict()
-    containers = weights_of(checkpoint)
+    containers = find_weights(checkpoint)
     if not containers:
         raise EncoderError(f"the checkpoint {path} holds no tensors", "save a state dict")
     if container is not None and container not in containers:
         raise EncoderError(
             f"the checkpoint {path} has no weights under '{container}', but under "
-            f"{_quoted(list(containers))}",
+            f"{_quote(list(containers))}",
             "correct 'container'",
         )
-    among = containers if container is None else {container: containers[container]}
-    loading = _Loading(network=network, wanted=wanted, head=head, ignore=ignore)
-    start = None if prefix is None else prefix.rstrip(".") + "." * (prefix != "")
-    chosen = _chosen(loading, among, path, container=container, prefix=start)
+    candidates = containers if container is None else {container: containers[container]}
+    loading = _Loading(network=network, wanted=wanted, selection=selection)
+    chosen = _choose_place(loading, candidates)
     place = chosen.place
     misfits, no_head = loading.load(place)
     if misfits:
-        where = f" ({described(place)})" if place.container or place.prefix else ""
+        where = f" ({describe_place(place)})" if place.container or place.prefix else ""
         problem, remedy = misfits.explained()
         raise MismatchError(
             f"the checkpoint {path} does not fit the network{where}: {problem}",
@@ -120,7 +126,7 @@ def fit_weights(
             missing=misfits.missing,
             classifier=misfits.classifier,
         )
-    inside = [*place.extra, *(place.named(loading.head) if no_head else ())]
+    inside = [*place.extra, *(place.named(selection.head) if no_head else ())]
     left_out = (*(place.prefix + name for name in inside), *place.outside)
     others = {key: len(names) for key, names in containers.items() if key != place.container}
     return FitResult(
@@ -128,30 +134,29 @@ def fit_weights(
         prefix=place.prefix,
         left_out=left_out,
         no_head=no_head,
-        facts=_facts(chosen, left_out, (*place.naming.head, *ignore, *HEADS), others),
+        facts=_facts(chosen, left_out, (*place.naming.head, *selection.ignore, *HEADS), others),
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Loading:
-    """What weights are loaded into, and what of them need not be there."""
+    """A network to load weights into, and the weights that may be missing."""
 
     network: Loadable
     wanted: Mapping[str, torch.Tensor]
-    head: tuple[str, ...]
-    ignore: tuple[str, ...]
+    selection: WeightSelection
 
     @property
     def needed(self) -> dict[str, torch.Tensor]:
-        """What a checkpoint must have."""
+        """The weights that a checkpoint must have."""
         return {
             name: value
             for name, value in self.wanted.items()
-            if not name.startswith(self.head) and not name.endswith(COUNTER)
+            if not name.startswith(self.selection.head) and not name.endswith(COUNTER)
         }
 
     def load(self, place: WeightsLocation) -> tuple[Mismatches, str]:
-        """Load what lies at a place; return what does not fit, and why there is no classifier."""
+        """Load the weights at a place; return the mismatches, and why there is no classifier."""
         no_head = self._no_head(place)
         state = StateDict(
             (name, value) for name, value in place.state.items() if self._is_read(name, place)
@@ -173,9 +178,9 @@ class _Loading:
             state_dict = self.network.load_state_dict(state, strict=False)
         except (RuntimeError, ValueError) as error:  # ValueError: of a version that it cannot read
             shapes = [name for name in present if state[name].shape != self.wanted[name].shape]
-            reason = " ".join(str(error).split())[:LONGEST]
+            reason = " ".join(str(error).split())[:MAX_REASON]
             return self._misfits(state, missing, unknown, shapes=shapes, refusal=reason)
-        same = _tied(self.network)
+        same = _tied_names(self.network)
         absent = self._head_names() if no_head else []
         missing = [
             name
@@ -206,23 +211,27 @@ class _Loading:
 
     def _is_read(self, name: str, place: WeightsLocation) -> bool:
         known = (*place.naming.head, *HEADS)
-        return name in self.wanted or not (name.startswith(known) or is_ignored(name, self.ignore))
+        return name in self.wanted or not (
+            name.startswith(known) or is_ignored(name, self.selection.ignore)
+        )
 
     def _head_names(self) -> list[str]:
-        return [name for name in self.wanted if name.startswith(self.head)]
+        return [name for name in self.wanted if name.startswith(self.selection.head)]
 
     def _no_head(self, place: WeightsLocation) -> str:
         """Return why the classifier cannot be loaded from a place, or nothing."""
         names = self._head_names()
         if not names:
             return ""
-        if any(is_ignored(name, self.ignore) for name in names):
+        if any(is_ignored(name, self.selection.ignore) for name in names):
             return "'ignore' leaves the classifier out; remove it there"
         remedy = "give a checkpoint that has one, or test embeddings at 'pooled'"
         lacking = [name for name in names if name not in place.state and COUNTER not in name]
         if lacking:
-            return f"the checkpoint has no classifier ({listed(lacking)}); {remedy}"
-        heads = tuple(start for start in self.head if any(n.startswith(start) for n in names))
+            return f"the checkpoint has no classifier ({format_names(lacking)}); {remedy}"
+        heads = tuple(
+            start for start in self.selection.head if any(n.startswith(start) for n in names)
+        )
         heads = place.naming.head if place.naming.origin else heads
         further = [name for name in place.extra if name.startswith(heads)]
         shapes = [name for name in names if place.state[name].shape != self.wanted[name].shape]
@@ -234,76 +243,74 @@ class _Loading:
                 "at 'pooled'"
             )
         if other := shapes or further:
-            return f"the checkpoint has another classifier ({listed(other)}); {remedy}"
+            return f"the checkpoint has another classifier ({format_names(other)}); {remedy}"
         return ""
 
 
-def _chosen(
-    loading: _Loading,
-    containers: Mapping[str, StateDict],
-    path: Path,
-    *,
-    container: str | None,
-    prefix: str | None,
-) -> ContainerChoice:
-    """Return the place to read: one that fits or, for its misfits, the one that fits best."""
+def _choose_place(loading: _Loading, containers: Mapping[str, StateDict]) -> ContainerChoice:
+    """Return the place to load: one that fits, or the best one for an error message."""
+    path, container = loading.selection.path, loading.selection.container
+    prefix = loading.selection.prefix
+    if prefix:
+        prefix = prefix.rstrip(".") + "."
     needed = loading.needed
-    names = namings(loading.wanted, loading.head)
+    names = naming_schemes(loading.wanted, loading.selection.head)
     places = find_places(containers, names, prefix=prefix)
     if not any(place.is_whole(needed) for place in places):
-        bare = without_wrappers(containers, loading.wanted, loading.head)
-        start = None if prefix is None else unwrapped(prefix)
+        bare = remove_wrappers(containers, loading.wanted, loading.selection.head)
+        start = None if prefix is None else unwrap_name(prefix)
         inner = find_places(bare[0], (bare[1],), prefix=start) if bare is not None else []
-        if _most(inner, needed) > _most(places, needed):
+        if _best_fit(inner, needed) > _best_fit(places, needed):
             places = inner
     whole = [place for place in places if place.is_whole(needed)]
     if not whole:
         # Its modules may read what older versions saved: only loading shows whether they do.
         tried = places or [
-            place_at(key, weights, prefix or "", names[0]) for key, weights in containers.items()
+            locate_weights(key, weights, prefix or "", names[0])
+            for key, weights in containers.items()
         ]
         whole = [place for place in tried if not loading.load(place)[0]]
     if whole:
         compared = {*needed, *(name for place in whole for name in place.state)}
         if all(place.is_whole(needed) for place in whole):
             compared = {*needed}
-        groups = same_weights(whole, compared)
-        return choose(groups, path=path, container=container, prefix=prefix)
+        groups = group_equal_weights(whole, compared)
+        return choose_place(groups, path=path, container=container, prefix=prefix)
     if not places:
         elsewhere = [place.prefix for place in find_places(containers, names)]
-        raise _strange(containers, loading.wanted, path, elsewhere, prefix)
+        raise _foreign_error(containers, loading.wanted, path, elsewhere, prefix)
     return ContainerChoice(place=max(places, key=lambda place: place.fits(needed)))
 
 
-def _most(places: Iterable[WeightsLocation], needed: Mapping[str, torch.Tensor]) -> int:
+def _best_fit(places: Iterable[WeightsLocation], needed: Mapping[str, torch.Tensor]) -> int:
     return max((place.fits(needed) for place in places), default=0)
 
 
-def _strange(
+def _foreign_error(
     containers: Mapping[str, StateDict],
     wanted: Mapping[str, torch.Tensor],
     path: Path,
     elsewhere: Sequence[str],
     prefix: str | None,
 ) -> EncoderError:
-    """Return why no name of a network is in a checkpoint."""
+    """Return the error for a checkpoint without any name of the network."""
     if prefix is not None and elsewhere:
         return EncoderError(
             f"the checkpoint {path} has no weights of the network behind '{prefix}', but behind "
-            f"{_quoted(elsewhere)}",
+            f"{_quote(elsewhere)}",
             "correct 'prefix'",
         )
     largest = max(containers.values(), key=len)
     return MismatchError(
         f"the checkpoint {path} does not fit the network: none of its names "
-        f"({listed(sorted(largest))}) is among the network's ({listed(list(wanted))})",
+        f"({format_names(sorted(largest))}) is among the network's ({format_names(list(wanted))})",
         f"use the source that saved it, or {OTHER_ARCHITECTURE}",
         missing=list(wanted),
     )
 
 
-def _tied(network: Loadable) -> dict[str, list[str]]:
-    """Return the other names of every weight of a module that has several."""
+def _tied_names(network: Loadable) -> dict[str, list[str]]:
+    """Return the other names of every weight that has several."""
     if not isinstance(network, torch.nn.Module):
         return {}
     names: dict[int, list[str]] = {}
@@ -318,7 +325,7 @@ def _tied(network: Loadable) -> dict[str, list[str]]:
 
 
 def _is_computed(network: Loadable, name: str, value: torch.Tensor) -> bool:
-    """Whether a network computes a value by itself, and the checkpoint has the same."""
+    """Return whether a network computes a value itself, equal to the checkpoint's."""
     if not isinstance(network, torch.nn.Module):
         return False
     tables = dict(network.named_buffers(remove_duplicate=False))
@@ -331,12 +338,12 @@ def _is_computed(network: Loadable, name: str, value: torch.Tensor) -> bool:
 
 
 def _is_quantised(value: torch.Tensor) -> bool:
-    """Whether values are none that a weight is computed with: integers, or eight bits."""
+    """Return whether values are integers or have eight bits."""
     return not value.is_floating_point() or value.itemsize == 1
 
 
 def _is_other_kind(value: torch.Tensor, wanted: torch.Tensor) -> bool:
-    """Whether torch would turn values into others without a word."""
+    """Return whether torch would convert values without a warning."""
     if wanted.is_floating_point():
         return _is_quantised(value)
     if wanted.is_complex():
@@ -346,7 +353,7 @@ def _is_other_kind(value: torch.Tensor, wanted: torch.Tensor) -> bool:
 
 
 def is_ignored(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a name starts with, or matches, what a spec says to leave out."""
+    """Return whether a name matches a pattern of `ignore`."""
     return any(fnmatch.fnmatchcase(name, f"{pattern}*") for pattern in patterns)
 
 
@@ -356,7 +363,7 @@ def _facts(
     allowed: tuple[str, ...],
     others: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Return what a report says about a checkpoint."""
+    """Return the facts about a checkpoint for the report."""
     place = chosen.place
     groups: dict[str, list[str]] = {}
     for name in left_out:
@@ -367,17 +374,17 @@ def _facts(
     ]
     lines += [f"{key}/ (weights: {count})" for key, count in others.items() if key]
     notes = {"names": place.naming.origin, "chosen": chosen.reason}
-    more = [f"and {len(lines) - GROUPS} more"] if len(lines) > GROUPS else []
+    more = [f"and {len(lines) - MAX_GROUPS} more"] if len(lines) > MAX_GROUPS else []
     return {
         "container": place.container,
         "prefix": place.prefix,
-        "left_out": [*lines[:GROUPS], *more],
+        "left_out": [*lines[:MAX_GROUPS], *more],
         **{key: text for key, text in notes.items() if text},
     }
 
 
 def _group(name: str, prefix: str, allowed: tuple[str, ...]) -> str:
-    """Return what a name is left out with: a head, or where it parts from the prefix."""
+    """Return the group under which a left-out name is reported."""
     if name.startswith(prefix):
         rest = name.removeprefix(prefix)
         return prefix + next((start for start in allowed if is_ignored(rest, (start,))), rest)
@@ -387,5 +394,5 @@ def _group(name: str, prefix: str, allowed: tuple[str, ...]) -> str:
     return ".".join(parts[: same + 1]) + "."
 
 
-def _quoted(names: Sequence[str]) -> str:
-    return listed([f"'{name}'" for name in dict.fromkeys(names)])
+def _quote(names: Sequence[str]) -> str:
+    return format_names([f"'{name}'" for name in dict.fromkeys(names)])

@@ -1,4 +1,4 @@
-"""A network with its input and the layers at which it can be read."""
+"""Hold a network with its input and the layers at which it can be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LoadedNetwork:
-    """What a source provides: the module, its input, and its own pooled features."""
+    """A module with its input and the ways to read its outputs."""
 
     module: torch.nn.Module
     pooled: Callable[[Any], torch.Tensor] | str | None
@@ -47,25 +47,25 @@ class LoadedNetwork:
 NO_CLASSIFIER = "the network has no classifier; give one that has, or test embeddings at 'pooled'"
 
 
-def read_outs(model: Any, *, no_logits: str = "") -> dict[str, Any]:
-    """Return how a network is run and read, as `Network` takes it."""
+def readers(model: Any, *, no_logits: str = "") -> dict[str, Any]:
+    """Return how a network is run and read, as keywords of `LoadedNetwork`."""
     return {
-        **_own(model, no_logits),
+        **_own_readers(model, no_logits),
         "channels_last": getattr(model, "output_fmt", "NCHW") == "NHWC",
         "prefix_tokens": int(getattr(model, "num_prefix_tokens", 0)),
         "register_tokens": int(getattr(model, "num_reg_tokens", None) or 0),
     }
 
 
-def _own(model: Any, no_logits: str) -> dict[str, Any]:
+def _own_readers(model: Any, no_logits: str) -> dict[str, Any]:
     if not no_logits and getattr(model, "num_classes", None) == 0:
         no_logits = NO_CLASSIFIER
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
         return {
             "body": model.__call__,
             "pooled": None,
-            "logits": no_logits or _itself,
-            "outputs": {OUTPUT: _itself},
+            "logits": no_logits or _identity,
+            "outputs": {OUTPUT: _identity},
         }
 
     def pooled(features: torch.Tensor) -> torch.Tensor:
@@ -78,5 +78,5 @@ def _own(model: Any, no_logits: str) -> dict[str, Any]:
     }
 
 
-def _itself(output: torch.Tensor) -> torch.Tensor:
+def _identity(output: torch.Tensor) -> torch.Tensor:
     return output

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import listed
+from pytest_visualbias.models.checkpoints import format_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +77,7 @@ class Mismatches:
                 return explained
         if not (self.missing or self.shapes or self.refusal):
             return (
-                f"it has weights that the network does not have: {listed(self.unknown)}",
+                f"it has weights that the network does not have: {format_names(self.unknown)}",
                 "name the architecture that has them, or list what to leave out under 'ignore'",
             )
         if self.refusal and not self.shapes:
@@ -85,10 +85,10 @@ class Mismatches:
         return self._difference(), OTHER_ARCHITECTURE
 
     def _difference(self) -> str:
-        """Return whichever difference says most."""
+        """Return the most informative difference."""
         if self.shapes:
-            return f"shapes differ: {listed([self._both(name) for name in self.shapes])}"
-        return f"it lacks {listed(self.missing)}"
+            return f"shapes differ: {format_names([self._both(name) for name in self.shapes])}"
+        return f"it lacks {format_names(self.missing)}"
 
     def _both(self, name: str) -> str:
         return (
@@ -103,18 +103,19 @@ class Mismatches:
                 for name in self.kinds
             ]
             return (
-                f"it has values of another kind than the network: {listed(kinds)}",
+                f"it has values of another kind than the network: {format_names(kinds)}",
                 SAVE_FLOATS,
             )
         if self.tied:
+            names = format_names(self.tied)
             return (
-                f"the network has one weight where the checkpoint has several: {listed(self.tied)}",
+                f"the network has one weight where the checkpoint has several: {names}",
                 OTHER_ARCHITECTURE,
             )
         return None
 
     def _sizes(self) -> tuple[str, str] | None:
-        """Return the cause where only shapes differ."""
+        """Return the cause if only shapes differ."""
         if not self.shapes or self.missing or self.unknown:
             return None
         if (classes := classes_differ(self.shapes, self.wanted, self.state)) is not None:
@@ -123,7 +124,7 @@ class Mismatches:
                 f"its classifier has {saved} classes, the network's {expected} ({self.shapes[0]})",
                 f"build the network for {saved} classes: 'arguments: {{num_classes: {saved}}}'",
             )
-        shapes = listed([self._both(name) for name in self.shapes])
+        shapes = format_names([self._both(name) for name in self.shapes])
         if all(any(part in name for part in POSITIONS) for name in self.shapes):
             return (f"it was trained at another image size: {shapes}", WRITE_SIZE)
         first = self.shapes[0]
@@ -142,22 +143,22 @@ class Mismatches:
         return None
 
     def _depth(self) -> tuple[str, str] | None:
-        """Return the cause where one of the two has more blocks of the same kind."""
+        """Return the cause if network or checkpoint has more blocks of the same kind."""
         if self.shapes or self.refusal or bool(self.missing) == bool(self.unknown):
             return None
         names = self.missing or self.unknown
         others = self.state if self.missing else self.wanted
-        beyond = [_beyond(name, others) for name in names]
+        beyond = [_layer_beyond(name, others) for name in names]
         if not all(beyond):
             return None
         which = ("the network", "it lacks") if self.missing else ("it", "the network lacks")
         return (
-            f"{which[0]} has more layers, such as {beyond[0]}: {which[1]} {listed(names)}",
+            f"{which[0]} has more layers, such as {beyond[0]}: {which[1]} {format_names(names)}",
             "name the architecture of that depth",
         )
 
     def _convention(self) -> tuple[str, str] | None:
-        """Return the cause where the same shapes have other names."""
+        """Return the cause if the same shapes have other names."""
         if self.shapes or self.refusal or not (self.missing and self.unknown):
             return None
         counter = Counter(tuple(self.state[name].shape) for name in self.unknown)
@@ -177,7 +178,7 @@ def classes_differ(
     wanted: Mapping[str, torch.Tensor],
     state: Mapping[str, torch.Tensor],
 ) -> tuple[int, int] | None:
-    """Return the classes of a checkpoint and of a network, where weights differ in these alone."""
+    """Return the classes of checkpoint and network if only their number differs."""
     layers = {name.rpartition(".")[0] for name in names}
     weights = [name for name in names if wanted[name].ndim == MATRIX]
     if (
@@ -194,7 +195,7 @@ def classes_differ(
 
 
 def shape_of(tensor: torch.Tensor) -> str:
-    """Return a shape in a message."""
+    """Return a shape as text."""
     return "x".join(str(size) for size in tensor.shape) or "scalar"
 
 
@@ -202,8 +203,8 @@ def _channels(count: int) -> str:
     return "one channel" if count == 1 else f"{count} channels"
 
 
-def _beyond(name: str, others: Iterable[str]) -> str:
-    """Return the numbered layer of a name that is beyond the last one of others, or nothing."""
+def _layer_beyond(name: str, others: Iterable[str]) -> str:
+    """Return the numbered layer of a name that exceeds the last layer of others, or nothing."""
     for match in NUMBER.finditer(name):
         stack = name[: match.start()]
         matches = (NUMBER.match(other, len(stack)) for other in others if other.startswith(stack))

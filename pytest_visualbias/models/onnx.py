@@ -1,4 +1,4 @@
-"""The source `onnx`."""
+"""Open ONNX programs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ from pytest_visualbias.models.compiled import (
     check_precision,
     check_shape,
     is_channels_last,
-    output_outs,
-    unreadable,
+    output_readers,
+    unreadable_error,
 )
 from pytest_visualbias.models.encoder import ReadOut
 from pytest_visualbias.models.factory import declared_input
-from pytest_visualbias.models.final_layer import SHARES, activation_of, doubt_of, refusal
+from pytest_visualbias.models.final_layer import (
+    PROBABILITY_ACTIVATIONS,
+    detect_activation,
+    explain_doubt,
+    explain_probabilities,
+)
 from pytest_visualbias.models.steadiness import noise
 from pytest_visualbias.models.torch_encoder import pool, two_dimensional
 from pytest_visualbias.spec.effective_settings import LOGITS, OUTPUT, POOLED, PROBABILITIES
@@ -66,7 +71,7 @@ RANKS = (2, 3, 4)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graph:
-    """A program, its weights left where they are."""
+    """An ONNX graph, without its weights."""
 
     model: Any
 
@@ -92,20 +97,20 @@ class Graph:
         return frozenset(stored | constants | unpacked)
 
     def has(self, name: str) -> bool:
-        """Whether a node makes a tensor of this name."""
+        """Return whether a node computes a tensor of this name."""
         return name in self._makers
 
     def last(self, output: str) -> str:
-        """Return the operation that makes an output, with activations as torch names them."""
+        """Return the operation that computes an output, with torch's names of activations."""
         node = self._maker(output)
         return "" if node is None else ACTIVATIONS.get(node.op_type, node.op_type)
 
     def is_known(self, output: str) -> bool:
-        """Whether networks without a classifier end in the operation that makes an output."""
+        """Return whether networks without a classifier end in the operation of an output."""
         return self.last(output) in FEATURES
 
     def final_input(self, output: str) -> str:
-        """Return the tensor that the linear layer which makes an output is given, or nothing."""
+        """Return the input tensor of the linear layer that computes an output, or nothing."""
         node = self._maker(output)
         if node is not None and node.op_type == "Add":
             sums = [self._maker(name) for name in node.input if name not in self._weights]
@@ -121,7 +126,7 @@ class Graph:
         return self._unquantized(given) if is_linear else ""
 
     def _unscaled(self, node: Any) -> Any:
-        """Return the product of integers that a node scales, or the node itself."""
+        """Return the integer product that a node scales, or the node itself."""
         if node is None or node.op_type != "Mul":
             return node
         makers = [self._maker(name) for name in node.input]
@@ -129,7 +134,7 @@ class Graph:
         return next(integers, node)
 
     def _unquantized(self, name: str) -> str:
-        """Return the tensor that was quantized to give this one, or the tensor itself."""
+        """Return the tensor before quantization, or the tensor itself."""
         given, node = name, self._makers.get(name)
         while node is not None and node.op_type in (*QUANTIZERS, "DequantizeLinear"):
             name = node.input[0]
@@ -139,7 +144,7 @@ class Graph:
         return given
 
     def candidates(self, output: str) -> list[str]:
-        """Return tensors that could be features where an output is not; the best one last."""
+        """Return tensors that may be features, the best last."""
         pools = [
             name for name, node in self._makers.items() if node.op_type in POOLS and name != output
         ]
@@ -148,7 +153,7 @@ class Graph:
         return [*(name for name in pools if name != given), *([given] if given else [])]
 
     def tensors(self) -> list[str]:
-        """Return the names of tensors that can be pooled: floating point, of two to four axes."""
+        """Return the names of tensors that can be pooled: floating point, two to four axes."""
         value_info = onnx.shape_inference.infer_shapes(self.model).graph.value_info
         known = {info.name: info.type.tensor_type for info in value_info}
         return [
@@ -160,7 +165,7 @@ class Graph:
         ]
 
     def with_outputs(self, names: Iterable[str]) -> bytes:
-        """Return the program with inner tensors among its outputs."""
+        """Return the program with inner tensors as additional outputs."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
@@ -168,7 +173,7 @@ class Graph:
         return content
 
     def _maker(self, name: str) -> Any:
-        """Return the node that makes a tensor, before what only reshapes it."""
+        """Return the node that computes a tensor, skipping reshapes."""
         node = self._makers.get(name)
         while node is not None and node.op_type in VIEWS:
             node = self._makers.get(node.input[0])
@@ -187,7 +192,7 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 def open_onnx(entry: ProgramModel, identity: Identity, context: Context) -> OnnxEncoder:
-    """Load an ONNX program and make an encoder of it."""
+    """Load an ONNX program, and return an encoder of it."""
     check_precision(context)
     path = identity.checkpoint
     assert path is not None  # noqa: S101 - an entry names a file
@@ -196,7 +201,7 @@ def open_onnx(entry: ProgramModel, identity: Identity, context: Context) -> Onnx
 
 
 class _Program:
-    """A program, run with whichever of its tensors as outputs."""
+    """An ONNX program that can return any of its tensors."""
 
     def __init__(self, path: Path, context: Context) -> None:
         self.path = path
@@ -205,7 +210,7 @@ class _Program:
         self.graph = Graph.read(path)
 
     def session(self, inner: tuple[str, ...] = ()) -> Any:
-        """Return what runs it, with inner tensors among its outputs."""
+        """Return the session that also outputs these inner tensors."""
         if inner not in self._sessions:
             self._sessions[inner] = self._session(self.graph.with_outputs(inner))
         return self._sessions[inner]
@@ -223,11 +228,11 @@ class _Program:
         try:
             return onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:  # noqa: BLE001 - onnxruntime has a type for every state
-            raise unreadable(self.path, "ONNX program", error) from None
+            raise unreadable_error(self.path, "ONNX program", error) from None
 
 
 def _providers(context: Context) -> list[Any]:
-    """Return what computes, in order of preference."""
+    """Return the execution providers, in order of preference."""
     kind, _, number = context.device.partition(":")
     has_cuda = CUDA in onnxruntime.get_available_providers()
     if kind == "cpu" or (kind == "auto" and not has_cuda):
@@ -241,7 +246,7 @@ def _providers(context: Context) -> list[Any]:
 
 
 class OnnxEncoder:
-    """An `Encoder` over a program of onnxruntime."""
+    """An `Encoder` for an onnxruntime program."""
 
     def __init__(self, program: _Program, entry: ProgramModel, *, digest: str) -> None:
         self._program = program
@@ -257,7 +262,7 @@ class OnnxEncoder:
         self._outputs = [
             output.name for output in program.session().get_outputs() if output.type in FLOAT_TYPES
         ]
-        self._read = output_outs(self._outputs)
+        self._read = output_readers(self._outputs)
         self._pooled = ""
         self.read_out = ReadOut()
         seen = self._probed(images)
@@ -266,7 +271,7 @@ class OnnxEncoder:
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:
-        """What is done to a decoded image, as plain values."""
+        """The preprocessing as plain values."""
         return self._own["preprocessing"]  # type: ignore[no-any-return]
 
     @property
@@ -302,7 +307,7 @@ class OnnxEncoder:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _inner(self, layers: Sequence[LayerPoint]) -> tuple[str, ...]:
-        """Return the tensors besides the outputs that layers are read from."""
+        """Return the inner tensors that layers are read from."""
         wanted = {self._pooled if layer.module == POOLED else layer.module for layer in layers}
         graph = self._program.graph
         return tuple(sorted(name for name in wanted - {*self._read["outputs"]} if graph.has(name)))
@@ -340,7 +345,7 @@ class OnnxEncoder:
             if isinstance(read, str):
                 raise EncoderError(f"there is no layer '{module}': {read}")
             vectors = two_dimensional(read(seen), layer)
-            is_share = self.read_out.activation in SHARES
+            is_share = self.read_out.activation in PROBABILITY_ACTIVATIONS
             return (
                 vectors.float().softmax(-1) if module == PROBABILITIES and not is_share else vectors
             )
@@ -371,18 +376,18 @@ class OnnxEncoder:
             self.read_out = ReadOut(module=inner, side="input")
             return
         scores = seen[output].flatten(1)
-        activation = activation_of(scores, graph.last(output))
+        activation = detect_activation(scores, graph.last(output))
         self._read[POOLED] = self._read[LOGITS]
         self.read_out = ReadOut(module=output, side="output", activation=activation)
         if activation:
-            self._read[POOLED] = refusal(activation, graph.candidates(output))
+            self._read[POOLED] = explain_probabilities(activation, graph.candidates(output))
         else:
-            doubt = doubt_of(scores, is_known=graph.is_known(output))
+            doubt = explain_doubt(scores, is_known=graph.is_known(output))
             self.read_out = dataclasses.replace(self.read_out, doubt=doubt)
 
 
 def _is_vector(tensor: torch.Tensor | None, count: int) -> bool:
-    """Whether a tensor holds one vector per image, with or without axes of length 1."""
+    """Return whether a tensor holds one vector per image."""
     if tensor is None or tensor.ndim < 2 or len(tensor) != count:  # noqa: PLR2004 - (n, dim)
         return False
     return tensor.shape[2:].numel() == 1

@@ -1,4 +1,4 @@
-"""The source `open_clip`."""
+"""Open open_clip models."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pytest_visualbias.models.mismatches import MismatchError
 from pytest_visualbias.models.preprocessing import (
     OwnInput,
     check_preprocessing,
+    expressible_input,
     network_input,
     saved_transform,
-    terms,
 )
-from pytest_visualbias.models.text_encoders import TextTower, digest_of_tokenizer, too_long
+from pytest_visualbias.models.text_encoders import TextTower, digest_of_tokenizer, too_long_error
 from pytest_visualbias.models.torch_encoder import TorchEncoder
-from pytest_visualbias.models.weight_files import files_of
+from pytest_visualbias.models.weight_files import find_weight_files
 from pytest_visualbias.spec.error_messages import closest
 from pytest_visualbias.spec.fields import WHOLE_NAMES
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 def text_tower(
     model: Any, entry: OpenClipModel, checkpoint: Path | None, tokenizer: Any
 ) -> TextTower:
-    """Return the part of a whole model that reads texts, with the weights of a checkpoint."""
+    """Return the text tower of a model, with the weights of a checkpoint."""
     try:
         load_network(model, entry, checkpoint)
     except MismatchError as error:
@@ -63,7 +63,7 @@ def text_tower(
         for text, ids, other in zip(texts, tokenized, longer, strict=True):
             # Padded at the one end or at the other.
             if not (torch.equal(ids, other[:length]) or torch.equal(ids, other[1:])):
-                raise too_long(text, length)
+                raise too_long_error(text, length)
         return {"text": tokenized}
 
     del model.visual  # of images there is another one
@@ -79,13 +79,13 @@ HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Build an open_clip model, load its weights, and make an encoder of its image tower."""
+    """Build an open_clip model, load its weights, and return an encoder."""
     wants_own = identity.checkpoint is None and identity.seed is None
     model = _create(entry, identity.seed, context, wants_own=wants_own)
     visual = model.visual
     if wants_own and entry.name.startswith(LOCAL):
         folder = context.folder / entry.name.removeprefix(LOCAL)
-        refuse_quantised(files_of(folder), model, entry.name)
+        refuse_quantised(find_weight_files(folder), model, entry.name)
     notes = {"architecture": entry.name, "tower": type(visual).__name__}
     if wants_own and isinstance(entry.pretrained, str):
         notes["weights"] = entry.pretrained
@@ -101,17 +101,17 @@ def open_open_clip(entry: OpenClipModel, identity: Identity, context: Context) -
         body=lambda images: _vectors(visual(images)),
         pooled=lambda vectors: vectors,
         logits=NO_LOGITS,
-        texts=lambda: _texts(entry, identity, context, wants_own=wants_own),
+        texts=lambda: _load_text_tower(entry, identity, context, wants_own=wants_own),
         **_layout(visual),
         **images,
     )
     return TorchEncoder.within(context, network)
 
 
-def _texts(
+def _load_text_tower(
     entry: OpenClipModel, identity: Identity, context: Context, *, wants_own: bool
 ) -> TextTower:
-    """Make the model once more, for texts; most specs are of images alone and need not hold it."""
+    """Build the model again for texts, which few specs need."""
     model = _create(entry, identity.seed, context, wants_own=wants_own)
     arguments: dict[str, Any] = {"model_name": entry.name}
     if entry.name.startswith(LOCAL):
@@ -119,7 +119,7 @@ def _texts(
     elif context.offline and _is_from_hub(entry.name):
         arguments["local_files_only"] = True
     try:
-        with _silent():
+        with _silence_logging():
             tokenizer = open_clip.get_tokenizer(**arguments)
     except Exception as error:  # noqa: BLE001 - open_clip, the hub and the network raise as they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -136,7 +136,7 @@ def _is_from_hub(name: str) -> bool:
 
 
 def _vectors(output: Any) -> torch.Tensor:
-    """Return the pooled vectors, without the tokens that some towers give beside them."""
+    """Return the pooled vectors, without the tokens that some towers add."""
     vectors: torch.Tensor = output[0] if isinstance(output, tuple) else output
     return vectors
 
@@ -168,7 +168,7 @@ def _create(entry: OpenClipModel, seed: int | None, context: Context, *, wants_o
         )
     options = {"load_weights": wants_own, "require_pretrained": wants_own, "pretrained_text": False}
     try:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), _silent():
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), _silence_logging():
             # Weights computed with another activation than they were trained with.
             warnings.filterwarnings("error", message="QuickGELU mismatch")
             torch.manual_seed(seed or 0)
@@ -185,8 +185,8 @@ def _create(entry: OpenClipModel, seed: int | None, context: Context, *, wants_o
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep what open_clip tells the root logger to itself, and that logger as it was."""
+def _silence_logging() -> Iterator[None]:
+    """Silence open_clip's logging, and restore the root logger."""
     root, nowhere, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
     # Without a handler, the first word would set one up.
     root.addHandler(nowhere)
@@ -211,21 +211,21 @@ def _near(word: str, known: list[str], listing: str) -> str:
 
 
 def _tags(entry: OpenClipModel) -> dict[str, Mapping[str, Any]]:
-    """Return what open_clip knows of an architecture's published weights, by their tags."""
+    """Return the configurations of an architecture's published weights, by tag."""
     name = entry.name.replace("/", "-")
     tags = open_clip.list_pretrained_tags_by_model(name)
     return {tag: open_clip.get_pretrained_cfg(name, tag) for tag in tags}
 
 
 def _weights(entry: OpenClipModel, *, offline: bool) -> str:
-    """Return the tag of the weights, or the file of them where the network is forbidden."""
+    """Return the tag of the weights, or their cached file if offline."""
     tag, tags = str(entry.pretrained), _tags(entry)
     if tag not in tags:
         near = closest(tag, list(tags))
         raise EncoderError(f"open_clip has no weights '{tag}' of '{entry.name}'", near)
     if not offline:
         return tag
-    if file := _cached(tags[tag]):
+    if file := _find_cached(tags[tag]):
         return file
     raise EncoderError(
         f"the weights '{tag}' of '{entry.name}' are not on this machine and --visualbias-offline "
@@ -234,8 +234,8 @@ def _weights(entry: OpenClipModel, *, offline: bool) -> str:
     )
 
 
-def _cached(config: Mapping[str, Any]) -> str:
-    """Return where the hub or open_clip keeps weights on this machine, or nothing."""
+def _find_cached(config: Mapping[str, Any]) -> str:
+    """Return the cached file of weights, or nothing."""
     import huggingface_hub  # only where the network is forbidden
 
     repository, name = os.path.split(config.get("hf_hub", ""))
@@ -251,9 +251,9 @@ def _cached(config: Mapping[str, Any]) -> str:
 
 
 def _input(entry: OpenClipModel, visual: Any, *, wants_own: bool) -> dict[str, Any]:
-    """Return the model's own preprocessing, changed where the spec says so, or iEAT's."""
+    """Return the preprocessing: the model's own, as changed by the spec, or iEAT's."""
     if wants_own or entry.name.startswith(WHOLE_NAMES):
-        return network_input(entry, _own(PreprocessCfg(**visual.preprocess_cfg)))
+        return network_input(entry, _own_input(PreprocessCfg(**visual.preprocess_cfg)))
     size = visual.preprocess_cfg["size"]
     tags = _tags(entry)
     if isinstance(entry.pretrained, str):
@@ -263,7 +263,7 @@ def _input(entry: OpenClipModel, visual: Any, *, wants_own: bool) -> dict[str, A
     # Without published weights there is what open_clip trains with.
     configs = [_config(tag, size) for tag in (tags or {"": {}}).values()]
     if all(config == configs[0] for config in configs):
-        return network_input(entry, _own(configs[0]))
+        return network_input(entry, _own_input(configs[0]))
     unknown = (
         f"open_clip prepares images for '{entry.name}' in another way for some of its weights; "
         f"write 'pretrained: TAG' ({', '.join(tags)}) for those that it was finetuned from"
@@ -276,8 +276,8 @@ def _config(tag: Mapping[str, Any], size: Any) -> PreprocessCfg:
     return PreprocessCfg(**{**merged, **{key: tuple(merged[key]) for key in ("mean", "std")}})
 
 
-def _own(config: PreprocessCfg) -> OwnInput:
-    """Return what open_clip does to images."""
+def _own_input(config: PreprocessCfg) -> OwnInput:
+    """Return open_clip's preprocessing."""
     steps = image_transform_v2(config, is_train=False)
 
     def prepare(image: Image.Image) -> np.ndarray:
@@ -304,4 +304,4 @@ def _own(config: PreprocessCfg) -> OwnInput:
             "interpolation": "bilinear" if config.interpolation == "bilinear" else "bicubic",
         },
     )
-    return terms(prepare, transform)
+    return expressible_input(prepare, transform)

@@ -1,4 +1,4 @@
-"""Prepare images for a network."""
+"""Prepare images for networks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def as_facts(transform: Transform) -> Mapping[str, Any]:
-    """Return everything that a transform does, defaults filled in, as plain values."""
+def transform_facts(transform: Transform) -> Mapping[str, Any]:
+    """Return a transform as plain values, with defaults."""
     size = transform.size
     height, width = (size, size) if isinstance(size, int) else size
     is_share = isinstance(transform.crop, float)
@@ -41,19 +41,19 @@ def as_facts(transform: Transform) -> Mapping[str, Any]:
 
 
 def channel_facts(transform: Transform | None) -> dict[str, Any]:
-    """Return the order of channels, if it is not that of images."""
+    """Return the order of channels if it is not RGB."""
     is_bgr = transform is not None and transform.channels == "bgr"
     return {"channels": "bgr"} if is_bgr else {}
 
 
-def reordered(prepared: np.ndarray, transform: Transform | None) -> np.ndarray:
-    """Return a prepared image ``(3, height, width)`` with its channels in the order of a spec."""
+def reorder_channels(prepared: np.ndarray, transform: Transform | None) -> np.ndarray:
+    """Return a prepared image ``(3, height, width)`` with channels in the spec's order."""
     return np.ascontiguousarray(prepared[::-1]) if channel_facts(transform) else prepared
 
 
-def declared(transform: Transform) -> Callable[[Image.Image], np.ndarray]:
-    """Return the function that does a transform."""
-    facts = as_facts(transform)
+def make_transform(transform: Transform) -> Callable[[Image.Image], np.ndarray]:
+    """Return the function that applies a transform."""
+    facts = transform_facts(transform)
     _, height, width = facts["input_size"]
     mean = np.array(facts["mean"], dtype=np.float32)
     std = np.array(facts["std"], dtype=np.float32)
@@ -63,7 +63,7 @@ def declared(transform: Transform) -> Callable[[Image.Image], np.ndarray]:
         resized = _fit(image, (height, width), transform.crop or "center", resample)
         pixels = np.asarray(resized, dtype=np.float32) / np.float32(255)
         ready = np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
-        return reordered(ready, transform)
+        return reorder_channels(ready, transform)
 
     return prepare
 
@@ -76,13 +76,13 @@ def _fit(
         return image.resize((width, height), resample)
     share = 1.0 if isinstance(crop, str) else crop
     inner = math.floor(height / share), math.floor(width / share)
-    resized = image.resize(_around(image, *inner), resample)
+    resized = image.resize(_covering_size(image, *inner), resample)
     left, top = round((resized.width - width) / 2), round((resized.height - height) / 2)
     return resized.crop((left, top, left + width, top + height))
 
 
-def _around(image: Image.Image, height: int, width: int) -> tuple[int, int]:
-    """Return the width and height to which an image is resized so that a box just fits in."""
+def _covering_size(image: Image.Image, height: int, width: int) -> tuple[int, int]:
+    """Return the size to which an image is resized so that it just covers a box."""
     if height == width:
         short = min(image.size)
         across, down = (int(height * side / short) for side in image.size)
@@ -100,7 +100,7 @@ def _side(transform: Transform | None) -> int:
 
 
 def ieat_facts(transform: Transform | None) -> Mapping[str, Any]:
-    """Return everything that is done, as plain values, by the keys of a declared transform."""
+    """Return iEAT's preprocessing as plain values, with the keys of a transform."""
     return {
         "size": [_side(transform)] * 2,
         "crop": "top left",
@@ -126,7 +126,7 @@ def ieat_input(transform: Transform | None) -> Callable[[Image.Image], np.ndarra
 
 
 def area_average(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Average a square over `size` times `size` equal squares, parts of pixels by their share."""
+    """Average a square image over equal cells, with fractional pixels."""
     count = len(pixels)
     shares = _shares(count, size).astype(np.float64)
     sums = [shares @ pixels[..., channel] @ shares.T for channel in range(pixels.shape[2])]
@@ -135,7 +135,7 @@ def area_average(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _shares(count: int, size: int) -> np.ndarray:
-    """How much of each of `count` pixels lies in each of `size` stretches, in 1 / `size`."""
+    """Return how much of each pixel lies in each cell, in units of 1 / `size`."""
     starts, pixels = np.arange(size)[:, None] * count, np.arange(count) * size
     ends = np.minimum(starts + count, pixels + size)
     shares: np.ndarray = np.maximum(ends - np.maximum(starts, pixels), 0)
@@ -143,31 +143,33 @@ def _shares(count: int, size: int) -> np.ndarray:
 
 
 # What has to be said of a transform where nothing can be taken from the network's own.
-WHOLE = ("crop", "mean", "std", "interpolation")
+TRANSFORM_KEYS = ("crop", "mean", "std", "interpolation")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnInput:
-    """What a library does to an image."""
+    """The preprocessing of a library."""
 
     prepare: Callable[[Image.Image], np.ndarray]
     facts: Mapping[str, Any]
     transform: Transform | None
 
 
-def terms(prepare: Callable[[Image.Image], np.ndarray], transform: Transform) -> OwnInput:
-    """Return what a library does where the words of a spec say it."""
-    return OwnInput(prepare=prepare, facts=as_facts(transform), transform=transform)
+def expressible_input(
+    prepare: Callable[[Image.Image], np.ndarray], transform: Transform
+) -> OwnInput:
+    """Return a library's preprocessing that a spec's `transform` can express."""
+    return OwnInput(prepare=prepare, facts=transform_facts(transform), transform=transform)
 
 
-def share_of(crop: int, resized: int) -> float:
-    """Return the share that a middle crop keeps, such that it gives back the size before it."""
+def crop_share(crop: int, resized: int) -> float:
+    """Return the crop share from which the resized size is recovered exactly."""
     share = crop / resized
     return share if math.floor(crop / share) == resized else math.nextafter(share, 0)
 
 
 def saved_transform(place: str, values: Mapping[str, Any]) -> Transform:
-    """Return what was saved with a network in the words of a spec."""
+    """Return a saved preprocessing as a `Transform`."""
     try:
         return Transform.model_validate(values)
     except ValidationError as error:
@@ -178,25 +180,27 @@ def saved_transform(place: str, values: Mapping[str, Any]) -> Transform:
 
 
 def network_input(entry: Any, own_input: OwnInput | None, *, unknown: str = "") -> dict[str, Any]:
-    """Return how images are prepared, as `Network` takes it."""
+    """Return how images are prepared, as keywords of `LoadedNetwork`."""
     given: Transform | None = entry.transform
     if entry.preprocess == "ieat":
         return {"prepare": ieat_input(given), "preprocessing": ieat_facts(given)}
     if given is None:
         if own_input is None:
-            raise EncoderError(unknown, f"give a 'transform' with {_listed(('size', *WHOLE))}")
+            raise EncoderError(
+                unknown, f"give a 'transform' with {_listed(('size', *TRANSFORM_KEYS))}"
+            )
         return {"prepare": own_input.prepare, "preprocessing": own_input.facts}
     if own_input is None or own_input.transform is None:
-        lacking = [key for key in WHOLE if getattr(given, key) is None]
+        lacking = [key for key in TRANSFORM_KEYS if getattr(given, key) is None]
         if lacking:
             why = unknown or "the network's own preprocessing is of another kind"
             raise EncoderError(why, f"add {_listed(lacking)} to 'transform'")
         changed = given
     else:
-        keys = (*WHOLE, "channels")
+        keys = (*TRANSFORM_KEYS, "channels")
         changes = {key: value for key in keys if (value := getattr(given, key)) is not None}
         changed = own_input.transform.model_copy(update={"size": given.size, **changes})
-    return {"prepare": declared(changed), "preprocessing": as_facts(changed)}
+    return {"prepare": make_transform(changed), "preprocessing": transform_facts(changed)}
 
 
 def _listed(keys: Any) -> str:
@@ -214,7 +218,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedSettings:
-    """What timm saved about a network."""
+    """Settings that timm saved with a network."""
 
     place: str
     architecture: str
@@ -223,8 +227,8 @@ class SavedSettings:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-def settings_of(path: Path, checkpoint: Mapping[str, Any]) -> tuple[SavedSettings, ...]:
-    """Return what timm saved with a checkpoint: beside it, and in it."""
+def read_settings(path: Path, checkpoint: Mapping[str, Any]) -> tuple[SavedSettings, ...]:
+    """Return the settings that timm saved in and next to a checkpoint."""
     folder = _folder(path)
     saved = []
     config = _json(folder / "config.json")
@@ -237,7 +241,7 @@ def settings_of(path: Path, checkpoint: Mapping[str, Any]) -> tuple[SavedSetting
                 arguments=config.get("model_args") or {},
             )
         )
-    for place, arguments in _arguments(path, checkpoint):
+    for place, arguments in _training_arguments(path, checkpoint):
         if arguments.keys() >= TIMM_ARGUMENTS:
             pool = {"global_pool": arguments.get("gp")}
             saved.append(
@@ -254,7 +258,7 @@ def settings_of(path: Path, checkpoint: Mapping[str, Any]) -> tuple[SavedSetting
 def check_preprocessing(
     entry: Any, path: Path, checkpoint: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> None:
-    """Refuse a network whose trainer saved another preprocessing than is used."""
+    """Raise if the trainer saved another preprocessing than the one used."""
     if entry.transform is not None or entry.preprocess == "ieat":
         return
     for place, saved in _preprocessings(path, checkpoint):
@@ -282,14 +286,14 @@ def check_preprocessing(
 
 
 def processor_folder(path: Path) -> Path | None:
-    """Return the folder of a checkpoint where an image processor of transformers is saved in it."""
+    """Return the checkpoint's folder if it holds an image processor."""
     folder = _folder(path)
     is_saved = any((folder / name).is_file() for name in PROCESSORS)
     return folder if is_saved or "pretrained_cfg" in _json(folder / "config.json") else None
 
 
 def check_agreement(settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse several settings that do not agree."""
+    """Raise if several settings disagree."""
     (first, reference), *others = settings.items()
     for place, other in others:
         for key, value in reference.items():
@@ -304,25 +308,25 @@ def check_agreement(settings: Mapping[str, Mapping[str, Any]]) -> None:
 def _preprocessings(
     path: Path, checkpoint: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what is said of preprocessing, in the words of a spec, and where."""
+    """Yield saved preprocessings as transform keys, and where they are saved."""
     folder = _folder(path)
     for name in PROCESSORS:
         config = _json(folder / name)
         config = config.get("image_processor", config)
         if config:
-            yield str(folder / name), _of_processor(config)
+            yield str(folder / name), _processor_words(config)
     config = _json(folder / "open_clip_config.json").get("preprocess_cfg") or {}
     known = {key: config[key] for key in ("size", "mean", "std", "interpolation") if key in config}
     if known:
-        yield str(folder / "open_clip_config.json"), _sized(known)
-    for place, given in _arguments(path, checkpoint):
+        yield str(folder / "open_clip_config.json"), _with_size_pair(known)
+    for place, given in _training_arguments(path, checkpoint):
         if given.keys() >= TORCHVISION_ARGUMENTS:
             crop, short = given["val_crop_size"], given["val_resize_size"]
             words = {"size": crop, "crop": crop / short, "interpolation": given["interpolation"]}
-            yield place, _sized(words)
+            yield place, _with_size_pair(words)
 
 
-def _of_processor(config: Mapping[str, Any]) -> dict[str, Any]:
+def _processor_words(config: Mapping[str, Any]) -> dict[str, Any]:
     words = {}
     if config.get("do_normalize", True):
         words = {"mean": config.get("image_mean"), "std": config.get("image_std")}
@@ -332,18 +336,18 @@ def _of_processor(config: Mapping[str, Any]) -> dict[str, Any]:
         words["size"] = [box.get("height", side), box.get("width", side)]
     elif isinstance(box, int):
         words["size"] = box
-    return _sized({key: value for key, value in words.items() if value is not None})
+    return _with_size_pair({key: value for key, value in words.items() if value is not None})
 
 
-def _sized(words: dict[str, Any]) -> dict[str, Any]:
+def _with_size_pair(words: dict[str, Any]) -> dict[str, Any]:
     size = words.get("size")
     return {**words, "size": [size, size]} if isinstance(size, int) else words
 
 
-def _arguments(
+def _training_arguments(
     path: Path, checkpoint: Mapping[str, Any]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the settings of a training, and where they are."""
+    """Yield the saved training settings, and where they are saved."""
     inside = checkpoint.get("args")
     if inside is not None:
         yield f"'args' in {path}", inside if isinstance(inside, dict) else vars(inside)

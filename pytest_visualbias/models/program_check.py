@@ -84,13 +84,13 @@ TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
 
 
 def is_known_operator(target: str) -> bool:
-    """Whether a node of an exported program may call what its target names."""
+    """Return whether a node of an exported program may call its target."""
     match = TARGET.fullmatch(target)
     return target in OTHERS or (match is not None and is_known_tensor_operator(match[1]))
 
 
 def is_known_tensor_operator(name: str) -> bool:
-    """Whether an operator of torch's own library is known, also where it works in place."""
+    """Return whether a torch operator is known, in place or not."""
     return name in TENSORS or (name.endswith("_") and name[:-1] in TENSORS)
 
 
@@ -133,7 +133,7 @@ def _is_size(text: str) -> bool:
 
 
 def _is_tree(text: str) -> bool:
-    """Whether a text tells how values are put together of lists, tuples and dicts."""
+    """Return whether a text describes a nesting of lists, tuples and dicts."""
     try:
         version, tree = json.loads(text) if text else (1, None)
     except (TypeError, ValueError):
@@ -202,13 +202,13 @@ KEYS = NAMED | EMPTY | {*FIELDS.split(), *TEXTS}
 
 
 def check_archive(path: Path, names: Iterable[str], read: Callable[[str], bytes]) -> None:
-    """Refuse a file that is no exported program, or one that is more than tensors and a graph."""
+    """Raise for a file that is not an exported program of tensors and a graph only."""
     members = list(names)
     for name in members:
         # Torch's reader does not tell capital letters from small ones.
         is_twice = [other.lower() for other in members].count(name.lower()) > 1
         if is_twice or not MEMBERS.fullmatch(name):
-            raise _more_than_a_graph(path, f"'{name}'{' twice' * is_twice}")
+            raise _forbidden_error(path, f"'{name}'{' twice' * is_twice}")
         if name.endswith(".json"):
             try:
                 _check(path, "", json.loads(read(name)), DEEPEST)
@@ -220,13 +220,13 @@ def check_archive(path: Path, names: Iterable[str], read: Callable[[str], bytes]
 
 
 def _check(path: Path, key: str, value: Any, deepest: int) -> None:
-    """Raise for anything in a value of the schema that is not known there."""
+    """Raise for anything unknown in a value of the schema."""
     if key in EMPTY and value:
-        raise _more_than_a_graph(path, f"'{key}'")
+        raise _forbidden_error(path, f"'{key}'")
     if isinstance(value, str) and not (key in TEXTS and TEXTS[key](value)):
-        raise _more_than_a_graph(path, f"{key or 'a text'} '{value}'")
+        raise _forbidden_error(path, f"{key or 'a text'} '{value}'")
     if isinstance(value, list | dict) and deepest == 0:
-        raise _more_than_a_graph(path, "values within values")
+        raise _forbidden_error(path, "values within values")
     if isinstance(value, list):
         for inner in value:
             _check(path, key, inner, deepest - 1)
@@ -234,11 +234,11 @@ def _check(path: Path, key: str, value: Any, deepest: int) -> None:
         is_named = key in NAMED
         for name, inner in value.items():
             if not (PATH.fullmatch(name) if is_named else name in KEYS):
-                raise _more_than_a_graph(path, f"the key '{name}'")
+                raise _forbidden_error(path, f"the key '{name}'")
             _check(path, "" if is_named else name, inner, deepest - 1)
 
 
-def _more_than_a_graph(path: Path, part: str) -> EncoderError:
+def _forbidden_error(path: Path, part: str) -> EncoderError:
     return EncoderError(
         f"{path} holds {part}, more than a graph and tensors, and was not loaded: that could run "
         "code",

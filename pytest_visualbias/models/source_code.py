@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import os
 import sys
@@ -13,19 +14,19 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from importlib.machinery import ModuleSpec
 
 # What lies there was installed, and changes with its version.
 INSTALLED = frozenset({"dist-packages", "site-packages"})
 
 
-def outside_root(top: str) -> Path | None:
-    """Return the folder from which a top-level module comes that was not installed, if it does."""
+def uninstalled_root(top: str) -> Path | None:
+    """Return the folder of a top-level module that is not installed as a package."""
     if not top or top in sys.stdlib_module_names:
         return None
     try:
-        spec = _found(top)
+        spec = _find_spec(top)
     except (AttributeError, ImportError, ValueError):  # of finders
         return None
     if spec is None:
@@ -38,8 +39,8 @@ def outside_root(top: str) -> Path | None:
     return None if INSTALLED & {*path.parts} else path.parent
 
 
-def _found(top: str) -> ModuleSpec | None:
-    """Return where a module would be imported from now, whatever was imported before."""
+def _find_spec(top: str) -> ModuleSpec | None:
+    """Return where a module would be imported from now."""
     # importlib.util.find_spec would answer from what another model's code has brought in.
     specs = (finder.find_spec(top, None) for finder in sys.meta_path)
     return next((spec for spec in specs if spec is not None), None)
@@ -49,7 +50,7 @@ LIBRARIES = ("pillow", "pytest-visualbias", "timm", "torch", "torchvision")
 
 
 class Folders(Protocol):
-    """Where the code of a project may lie."""
+    """Folders that may hold the code of a project."""
 
     @property
     def project(self) -> Path:
@@ -61,7 +62,7 @@ class Folders(Protocol):
 
 
 def version_of(package: str) -> str:
-    """Return the version of an installed package, or nothing where there is none."""
+    """Return the version of an installed package, or an empty text."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -83,7 +84,7 @@ def _roots(context: Folders) -> tuple[Path, ...]:
 
 
 def module_path(module: str, root: Path) -> Path | None:
-    """Return the file of a module below a folder, where there is one."""
+    """Return the file of a module below a folder, or None."""
     base = root.joinpath(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises about names that are too long
@@ -92,7 +93,7 @@ def module_path(module: str, root: Path) -> Path | None:
 
 
 def code_files(start: Path, context: Folders) -> dict[Path, Path]:
-    """Return a file and the project's files that it imports, each with the root it lies below."""
+    """Return a file and the project files that it imports, each with its root."""
     files: dict[Path, Path] = {}
     roots = [*_roots(context)]
     waiting = [start]
@@ -105,16 +106,16 @@ def code_files(start: Path, context: Folders) -> dict[Path, Path]:
         # Importing a.b runs the code of a, too.
         packages = (folder / "__init__.py" for folder in path.parents if folder != root)
         waiting += [at for at in packages if at.is_relative_to(root) and at.is_file()]
-        modules = {*_imports(path, root)}
+        modules = _imports(path, root)
         tops = {module.partition(".")[0] for module in modules}
-        roots += sorted({at for top in tops if (at := outside_root(top))} - {*roots})
+        roots += sorted({at for top in tops if (at := uninstalled_root(top))} - {*roots})
         for module in modules:
             waiting += [at for base in roots if (at := module_path(module, base))]
     return files
 
 
 def digest_of_code(files: Mapping[Path, Path]) -> str:
-    """Return the digest of files of code by their names below their roots."""
+    """Return the digest of code files, by their names below their roots."""
     code: dict[str, str] = {}
     # Sorted, as two roots may have a file of the same name, and neither may hide the other.
     for name, digest in sorted(
@@ -125,7 +126,7 @@ def digest_of_code(files: Mapping[Path, Path]) -> str:
 
 
 def packages_of(files: Mapping[Path, Path], context: Folders) -> dict[str, str]:
-    """Return the versions of the packages from elsewhere that code of the project imports."""
+    """Return the versions of third-party packages that project code imports."""
     tops = {name.partition(".")[0] for path, root in files.items() for name in _imports(path, root)}
     tops -= {*sys.stdlib_module_names, *LIBRARIES}
     foreign = {top for top in tops if not any(module_path(top, at) for at in _roots(context))}
@@ -136,7 +137,14 @@ def packages_of(files: Mapping[Path, Path], context: Folders) -> dict[str, str]:
     return {name: version_of(name) for name in sorted(names)}
 
 
-def _imports(path: Path, root: Path) -> Iterator[str]:
+def _imports(path: Path, root: Path) -> frozenset[str]:
+    """Return the modules that a file imports, parsed again only if the file changed."""
+    state = path.stat()
+    return _parse_imports(path, root, (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@functools.cache
+def _parse_imports(path: Path, root: Path, _state: tuple[int, ...]) -> frozenset[str]:
     try:
         tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
@@ -145,6 +153,7 @@ def _imports(path: Path, root: Path) -> Iterator[str]:
         ) from None
     except ValueError as error:  # Python 3.10's about null bytes
         raise EncoderError(f"{path} is not Python ({error})", "correct it") from None
+    modules: set[str] = set()
     parts = path.relative_to(root).with_suffix("").parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -158,4 +167,5 @@ def _imports(path: Path, root: Path) -> Iterator[str]:
         for name in names:
             pieces = name.split(".")
             # Importing a.b runs the code of a, too.
-            yield from (".".join(pieces[:end]) for end in range(1, len(pieces) + 1) if name)
+            modules |= {".".join(pieces[:end]) for end in range(1, len(pieces) + 1) if name}
+    return frozenset(modules)

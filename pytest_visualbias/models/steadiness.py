@@ -17,19 +17,19 @@ TOLERANCE = 1e-3
 
 # Other images in a pass move a vector by up to 6 % where int8 takes its scale from the whole pass,
 # and by 20 % or more where normalization takes mean and variance from it.
-COMPANY = 0.1
+BATCH_TOLERANCE = 0.1
 
 # Divides by the batches of most programs, so that few passes are filled up.
 IMAGES = 8
 
 
-def check_steady(
+def check_determinism(
     encode: Callable[[Sequence[np.ndarray]], Mapping[str, np.ndarray]],
     prepare: Callable[[Image.Image], np.ndarray],
     *,
     batch: int | None = None,
 ) -> None:
-    """Embed noise, again in another order, and beside other images."""
+    """Embed noise, in another order and with other images; raise if vectors differ."""
     # In another order the same images share a pass.
     count = batch if batch is not None and IMAGES % batch else IMAGES
     images = [prepare(image) for image in noise(count)]
@@ -45,7 +45,7 @@ def check_steady(
     bright = [prepare(image) for image in noise(count, seed=1, darkest=1)]
     beside = encode([images[0], *bright[1:]])
     for layer, rows in first.items():
-        if deviation(rows[:1], beside[layer][:1]) > COMPANY:
+        if deviation(rows[:1], beside[layer][:1]) > BATCH_TOLERANCE:
             raise EncoderError(
                 "the network gives an image another vector beside other images (layer "
                 f"'{layer}'): it takes statistics or attention from the whole batch",
@@ -54,13 +54,13 @@ def check_steady(
 
 
 def deviation(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the largest difference of two arrays of vectors, as a share of the largest value."""
+    """Return the largest difference of two arrays relative to the largest value."""
     largest = float(np.abs(first).max(initial=0))
     difference = float(np.abs(first - second).max(initial=0))
     return difference / largest if largest else difference
 
 
 def noise(count: int, *, seed: int = 0, darkest: int = 3) -> list[Image.Image]:
-    """Return images of noise; their means differ, so that normalizing by the batch shows."""
+    """Return noise images with different means, so that batch normalization shows."""
     pixels = np.random.default_rng(seed).integers(0, 256, (count, 240, 320, 3), dtype=np.uint8)
     return [Image.fromarray(pixel // (1 + index % darkest)) for index, pixel in enumerate(pixels)]

@@ -1,4 +1,4 @@
-"""The source `embeddings`: vectors stored in a file."""
+"""Read vectors stored in a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SUFFIXES = (".npz", ".safetensors")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class StoredVectors:
-    """The arrays of one file, with the names of their rows where it has them."""
+    """The arrays of one file, with the names of their rows if stored."""
 
     path: Path
     arrays: Mapping[str, np.ndarray]
@@ -42,7 +42,7 @@ class StoredVectors:
         *,
         are_classes: bool = False,
     ) -> tuple[StimulusSet, np.ndarray]:
-        """Return the set of a concept and its vectors ``(n, dim)``, as precise as stored."""
+        """Return the set of a concept and its vectors ``(n, dim)``."""
         words = files.text if isinstance(files, ConceptWords) else ()
         wanted = (
             ConceptFiles(path=concept) if isinstance(files, ConceptWords) else concept_files(files)

@@ -24,7 +24,7 @@ SHOWN = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TextTower:
-    """What a source provides to read texts."""
+    """A text encoder and its tokenizer."""
 
     module: torch.nn.Module
     tokens: Callable[[Sequence[str]], Mapping[str, torch.Tensor]]
@@ -48,8 +48,8 @@ def read_texts(tower: TextTower, texts: Sequence[str], device: torch.device) -> 
     return np.concatenate(parts)
 
 
-def too_long(text: str, length: int) -> EncoderError:
-    """Return the error about a text of which only a part would be read."""
+def too_long_error(text: str, length: int) -> EncoderError:
+    """Return the error about a text that exceeds the token limit."""
     excerpt = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
     return EncoderError(
         f"'{excerpt}' is longer than the {length} tokens that the model reads", "shorten it"
@@ -57,7 +57,7 @@ def too_long(text: str, length: int) -> EncoderError:
 
 
 def digest_of_tokenizer(tokenizer: Any) -> str:
-    """Return a digest of the vocabulary and the rules of a tokenizer, as far as it tells them."""
+    """Return the digest of a tokenizer's vocabulary and rules."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = "" if backend is None else str(backend.to_str())
     parts = [type(tokenizer).__name__, rules]
@@ -77,13 +77,13 @@ def text_tower(
     see: Callable[[torch.Tensor], torch.Tensor],
     prepare: Callable[[Image.Image], np.ndarray],
 ) -> TextTower:
-    """Return the text tower of a model, once it is known to share a space with its images."""
-    length = _length(model, tokenizer)
+    """Return the text tower of a model that shares a space with its images."""
+    length = _token_length(model, tokenizer)
 
     def tokens(texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
         for text, ids in zip(texts, tokenizer(list(texts))["input_ids"], strict=True):
             if len(ids) > length:
-                raise too_long(text, length)
+                raise too_long_error(text, length)
         encoding = tokenizer(
             list(texts), padding="max_length", max_length=length, return_tensors="pt"
         )
@@ -106,8 +106,8 @@ def text_tower(
     return tower
 
 
-def _length(model: Any, tokenizer: Any) -> int:
-    """Return how many tokens a text has, filled up: what the model was made for."""
+def _token_length(model: Any, tokenizer: Any) -> int:
+    """Return the number of tokens of a padded text."""
     config = getattr(model.config, "text_config", model.config)
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None:
@@ -124,7 +124,7 @@ def _check_space(
     see: Callable[[torch.Tensor], torch.Tensor],
     prepare: Callable[[Image.Image], np.ndarray],
 ) -> None:
-    """Make sure that the vectors which are read are those that the model itself compares."""
+    """Raise unless the vectors are those that the model itself compares."""
     device = next(model.parameters()).device
     images = torch.from_numpy(np.stack([prepare(image) for image in noise(2)])).to(device)
     tokens = {name: token.to(device) for name, token in tower.tokens(["a photo", "text"]).items()}
@@ -136,7 +136,7 @@ def _check_space(
             if not (
                 torch.is_tensor(compared)
                 and torch.is_tensor(vectors)
-                and _is_one(vectors, compared)
+                and _are_equal(vectors, compared)
             ):
                 raise EncoderError(
                     f"{type(model).__name__} does not compare images and texts at 'pooled'",
@@ -144,7 +144,7 @@ def _check_space(
                 )
 
 
-def _is_one(vectors: torch.Tensor, compared: torch.Tensor) -> bool:
+def _are_equal(vectors: torch.Tensor, compared: torch.Tensor) -> bool:
     if vectors.shape != compared.shape:
         return False
     cosines = torch.nn.functional.cosine_similarity(vectors.float(), compared.float())

@@ -1,4 +1,4 @@
-"""The source ``timm``: any of its models, with the model's own preprocessing."""
+"""Open timm models with their own preprocessing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import timm.models
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoint_keys import unwrapped
-from pytest_visualbias.models.checkpoints import read_checkpoint, refuse_quantised, weights_of
+from pytest_visualbias.models.checkpoint_keys import unwrap_name
+from pytest_visualbias.models.checkpoints import find_weights, read_checkpoint, refuse_quantised
 from pytest_visualbias.models.identity import HUB_NAMES
 from pytest_visualbias.models.load_weights import load_network
-from pytest_visualbias.models.loaded_network import LoadedNetwork, read_outs
+from pytest_visualbias.models.loaded_network import LoadedNetwork, readers
 from pytest_visualbias.models.mismatches import MismatchError
 from pytest_visualbias.models.preprocessing import (
     channel_facts,
@@ -22,11 +22,11 @@ from pytest_visualbias.models.preprocessing import (
     check_preprocessing,
     ieat_facts,
     ieat_input,
-    reordered,
-    settings_of,
+    read_settings,
+    reorder_channels,
 )
 from pytest_visualbias.models.torch_encoder import TorchEncoder
-from pytest_visualbias.models.weight_files import files_of
+from pytest_visualbias.models.weight_files import find_weight_files
 from pytest_visualbias.spec.consistency_rules import ARGUMENTS
 from pytest_visualbias.spec.error_messages import closest
 from pytest_visualbias.spec.model_entries import TimmModel
@@ -50,11 +50,11 @@ FORBIDDEN = tuple(ARGUMENTS[TimmModel])
 
 
 def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Build a timm model, load its weights, and make an encoder of it."""
+    """Build a timm model, load its weights, and return an encoder."""
     wants_pretrained = identity.checkpoint is None and identity.seed is None
     path = identity.checkpoint
     checkpoint = None if path is None else read_checkpoint(path)
-    saved = () if path is None or checkpoint is None else settings_of(path, checkpoint)
+    saved = () if path is None or checkpoint is None else read_settings(path, checkpoint)
     arguments = _arguments(entry, saved)
     model = _create(
         *(entry, identity.seed, arguments),
@@ -63,14 +63,14 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
     )
     notes: dict[str, Any] = {"architecture": entry.name}
     left_out = tuple(name.removesuffix(".") for name in _head(model))
-    no_logits = _unlearned(model) if wants_pretrained else ""
+    no_logits = _explain_unlearned(model) if wants_pretrained else ""
     if wants_pretrained and entry.name.startswith(LOCAL):
         folder = Path(entry.name.removeprefix(LOCAL))
-        refuse_quantised(files_of(folder), model, entry.name)
-    images = own_input(model, entry, saved, size=arguments.get("img_size"))
+        refuse_quantised(find_weight_files(folder), model, entry.name)
+    images = resolve_input(model, entry, saved, size=arguments.get("img_size"))
     if path is not None and checkpoint is not None:
         check_preprocessing(entry, path, checkpoint, images["preprocessing"])
-        facts, no_logits = _loaded(model, entry, path, checkpoint)
+        facts, no_logits = _load(model, entry, path, checkpoint)
         notes |= facts
         if no_logits and hasattr(model, "reset_classifier"):
             model.reset_classifier(0)
@@ -78,14 +78,14 @@ def open_timm(entry: TimmModel, identity: Identity, context: Context) -> TorchEn
         module=model,
         notes=notes,
         left_out=left_out if no_logits else (),
-        **read_outs(model, no_logits=no_logits),
+        **readers(model, no_logits=no_logits),
         **images,
     )
     return TorchEncoder.within(context, network)
 
 
 def check_name(name: str) -> None:
-    """Raise where timm has no model of a name, or no weights of its tag."""
+    """Raise if timm does not know a model or its weights."""
     if name.startswith(HUB_NAMES):
         return
     base, _, tag = name.partition(".")
@@ -101,7 +101,7 @@ def check_name(name: str) -> None:
 
 
 def _arguments(entry: TimmModel, saved: tuple[SavedSettings, ...]) -> dict[str, Any]:
-    """Return what a network is built with: what the spec says, else what was saved with it."""
+    """Return the arguments of a network, from the spec or saved with it."""
     arguments: dict[str, Any] = dict(entry.arguments)
     for settings in saved:
         name, base = settings.architecture, entry.name.partition(".")[0]
@@ -114,7 +114,7 @@ def _arguments(entry: TimmModel, saved: tuple[SavedSettings, ...]) -> dict[str, 
         for key, value in settings.arguments.items():
             if value is None or key.startswith(FORBIDDEN):
                 continue
-            if key != "num_classes" and _plain(arguments.get(key, value)) != _plain(value):
+            if key != "num_classes" and _canonical(arguments.get(key, value)) != _canonical(value):
                 raise EncoderError(
                     f"{settings.place} says that the network was built with {key} {value}, and "
                     f"the spec has {arguments[key]}",
@@ -124,8 +124,8 @@ def _arguments(entry: TimmModel, saved: tuple[SavedSettings, ...]) -> dict[str, 
     return arguments
 
 
-def _plain(value: Any) -> Any:
-    """Return a value that is the same however it is written: a size, by one number or by two."""
+def _canonical(value: Any) -> Any:
+    """Return a value in a canonical form: one number for two equal ones."""
     several = [*value] if isinstance(value, tuple | list) else [value]
     return several[0] if len(set(map(str, several))) == 1 else several
 
@@ -146,7 +146,7 @@ def _create(
     check_name(entry.name)
     options: dict[str, Any] = {"model_name": entry.name}
     if pretrained and offline and not entry.name.startswith("local-dir:"):
-        options = _cached(entry.name)
+        options = _cached_weights(entry.name)
     options |= arguments
     try:
         with torch.random.fork_rng(devices=[]):
@@ -162,8 +162,8 @@ def _create(
         ) from None
 
 
-def _cached(name: str) -> dict[str, Any]:
-    """Return what makes timm take weights from this machine, without asking the hub about them."""
+def _cached_weights(name: str) -> dict[str, Any]:
+    """Return arguments that make timm load cached weights without the network."""
     import huggingface_hub  # only where the network is forbidden
 
     is_hub_name = name.startswith(HUB_NAMES)
@@ -184,8 +184,8 @@ def _cached(name: str) -> dict[str, Any]:
     )
 
 
-def _unlearned(model: Any) -> str:
-    """Return why pretrained weights give no logits, or nothing where they do."""
+def _explain_unlearned(model: Any) -> str:
+    """Return why pretrained weights give no logits, or nothing."""
     wanted = getattr(model, "num_classes", 0)
     if not wanted or (getattr(model, "pretrained_cfg", None) or {}).get("num_classes") == wanted:
         return ""
@@ -194,31 +194,31 @@ def _unlearned(model: Any) -> str:
     return f"the pretrained weights do not tell {wanted} classes apart; leave 'num_classes' out"
 
 
-def _loaded(
+def _load(
     model: Any, entry: TimmModel, path: Path, checkpoint: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    """Load a checkpoint by its names, or by those under which timm reads older files."""
+    """Load a checkpoint by its names, or by those of older timm versions."""
     head = _head(model)
     try:
         return load_network(model, entry, path, head=head, checkpoint=checkpoint)
     except MismatchError as error:
         try:
             facts, no_logits = load_network(
-                *(model, entry, path), head=head, checkpoint=_renamed(model, checkpoint)
+                *(model, entry, path), head=head, checkpoint=_rename(model, checkpoint)
             )
         except EncoderError:
             raise error from None
         return {**facts, "names": "older versions of timm"}, no_logits
 
 
-def _renamed(model: Any, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return weights by the names that timm's own loader gives them, where only names differ."""
+def _rename(model: Any, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return weights renamed by timm's own loader, if only names differ."""
     rename: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if rename is None:
         return {}
     containers: dict[str, Any] = {}
-    for container, wrapped in weights_of(checkpoint).items():
-        weights = {unwrapped(name): value for name, value in wrapped.items()}
+    for container, wrapped in find_weights(checkpoint).items():
+        weights = {unwrap_name(name): value for name, value in wrapped.items()}
         try:
             named = rename(dict(weights), model)
         except Exception:  # noqa: BLE001, S112 - it expects files of its own
@@ -234,27 +234,27 @@ def _renamed(model: Any, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _head(model: Any) -> tuple[str, ...]:
-    """Return the prefixes of the classifier's weights, which embeddings leave out."""
+    """Return the prefixes of the classifier's weights."""
     names = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
     names = (names,) if isinstance(names, str) else tuple(names)
     return tuple(f"{name}." for name in names)
 
 
-def own_input(
+def resolve_input(
     model: Any,
     entry: TimmModel | InMemoryModel,
     saved: tuple[SavedSettings, ...] = (),
     *,
     size: Any = None,
 ) -> dict[str, Any]:
-    """Return how images are prepared for a model, as timm resolves it, or as iEAT does."""
+    """Return timm's preprocessing of a model, or iEAT's."""
     if entry.preprocess == "ieat":
         transform = entry.transform
         return {"prepare": ieat_input(transform), "preprocessing": ieat_facts(transform)}
     changes = {} if size is None else {"input_size": _input_size(size)}
     if entry.transform is not None:
         changes |= _changes(entry.transform)
-    configs = {settings.place: _resolved(settings, model) | changes for settings in saved}
+    configs = {settings.place: _resolve(settings, model) | changes for settings in saved}
     check_agreement(configs or {"": {}})
     config = next(iter(configs.values()), {**timm.data.resolve_model_data_config(model), **changes})
     if config["input_size"][0] != CHANNELS:
@@ -266,7 +266,7 @@ def own_input(
     steps = timm.data.create_transform(**config, is_training=False)
 
     def prepare(image: Image.Image) -> np.ndarray:
-        return reordered(steps(image).numpy(), entry.transform)
+        return reorder_channels(steps(image).numpy(), entry.transform)
 
     facts = {
         key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
@@ -274,8 +274,8 @@ def own_input(
     return {"prepare": prepare, "preprocessing": facts | channel_facts(entry.transform)}
 
 
-def _resolved(settings: SavedSettings, model: Any) -> dict[str, Any]:
-    """Return the preprocessing that was saved, by timm's own rules."""
+def _resolve(settings: SavedSettings, model: Any) -> dict[str, Any]:
+    """Return the saved preprocessing, resolved by timm."""
     config, data = settings.config, dict(settings.data)
     if config is None and timm.is_model(settings.architecture.partition(".")[0]):
         known = timm.get_pretrained_cfg(settings.architecture)

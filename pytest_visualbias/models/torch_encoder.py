@@ -17,7 +17,7 @@ from pytest_visualbias.models.devices import (
     is_out_of_memory,
     layout_for,
 )
-from pytest_visualbias.models.final_layer import SHARES, with_pooled
+from pytest_visualbias.models.final_layer import PROBABILITY_ACTIVATIONS, with_pooled
 from pytest_visualbias.models.text_encoders import read_texts
 from pytest_visualbias.spec.effective_settings import (
     LOGITS,
@@ -47,7 +47,7 @@ def pool(
     prefix_tokens: int,
     register_tokens: int = 0,
 ) -> torch.Tensor:
-    """Make one float32 vector per image from a feature map, a grid of tokens or a vector."""
+    """Pool a feature map, tokens or a vector into one float32 vector per image."""
     if output.ndim == 4:  # noqa: PLR2004 - a feature map
         if _is_channels_last(output, declared=channels_last):
             output = output.permute(0, 3, 1, 2)
@@ -120,7 +120,7 @@ PASS = 4
 
 
 class TorchEncoder:
-    """An `Encoder` over a torch network."""
+    """An `Encoder` for a torch network."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class TorchEncoder:
 
     @classmethod
     def within(cls, context: Context, network: LoadedNetwork) -> TorchEncoder:
-        """Return the encoder of a network on the device, and in the precision, of a context."""
+        """Return the encoder of a network on the device and in the precision of a context."""
         return cls(
             network,
             device=context.device,
@@ -163,7 +163,7 @@ class TorchEncoder:
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:
-        """What is done to a decoded image, as plain values."""
+        """The preprocessing as plain values."""
         return self._network.preprocessing
 
     @property
@@ -174,7 +174,7 @@ class TorchEncoder:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What the network calls its classes, in the order of its logits, where it says it."""
+        """Names of the classes, in the order of the logits, if known."""
         return self._network.classes
 
     @property
@@ -202,7 +202,7 @@ class TorchEncoder:
 
     @property
     def batch(self) -> int | None:
-        """How many images every pass takes, if that is fixed."""
+        """The fixed number of images per pass, if any."""
         return self._network.batch
 
     def prepare(self, image: Image.Image) -> np.ndarray:
@@ -239,7 +239,7 @@ class TorchEncoder:
             return read_texts(self._reader(), texts, self._device)
 
     def texts_identity(self) -> str:
-        """Return the digest of what texts are read by: its weights and its tokenizer."""
+        """Return the digest of the weights and tokenizer for texts."""
         tower = self._reader()
         return f"{_digest(tower.module)} {tower.tokenizer}"
 
@@ -254,7 +254,7 @@ class TorchEncoder:
     def _attempt(
         self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
     ) -> dict[str, np.ndarray] | None:
-        """Return the vectors, or None where the memory does not suffice."""
+        """Return the vectors, or None if memory runs out."""
         try:
             return self._encode(inputs, layers)
         except RuntimeError as error:
@@ -296,7 +296,7 @@ class TorchEncoder:
         return name == OUTPUT or name in self._network.outputs
 
     def _output(self, name: str, seen: Any) -> Any:
-        """Return an output by its name; `OUTPUT` is what the whole network returns."""
+        """Return an output by name; `OUTPUT` is what the network returns."""
         network = self._network
         if self._is_left_out(name):
             raise EncoderError(f"there is no layer '{name}': {network.logits}")
@@ -308,21 +308,21 @@ class TorchEncoder:
         return whole(seen)
 
     def _own(self, seen: Any, wanted: set[str]) -> dict[str, torch.Tensor]:
-        """Return the pooled vectors, whether they are wanted or not, and outputs by name."""
+        """Return the pooled vectors by layer name."""
         pooled = self._network.pooled
         if isinstance(pooled, str) and POOLED in wanted:
             raise EncoderError(f"there is no layer '{POOLED}': {pooled}")
         return {} if pooled is None or isinstance(pooled, str) else {POOLED: pooled(seen)}
 
     def _classified(self, seen: Any, wanted: set[str]) -> dict[str, torch.Tensor]:
-        """Return the logits, and their softmax where that is wanted."""
+        """Return the logits, and their softmax if requested."""
         if not wanted & {LOGITS, PROBABILITIES}:
             return {}
         if isinstance(self._network.logits, str):
             layer = min(wanted & {LOGITS, PROBABILITIES})
             raise EncoderError(f"there is no layer '{layer}': {self._network.logits}")
         logits = self._network.logits(seen)
-        is_share = self._network.read_out.activation in SHARES
+        is_share = self._network.read_out.activation in PROBABILITY_ACTIVATIONS
         if is_share or PROBABILITIES not in wanted or not torch.is_tensor(logits):
             return {LOGITS: logits, PROBABILITIES: logits}
         return {LOGITS: logits, PROBABILITIES: logits.float().softmax(-1)}
@@ -360,7 +360,7 @@ class TorchEncoder:
     def _hook(
         self, name: str, layers: Sequence[LayerPoint], vectors: dict[str, torch.Tensor]
     ) -> Callable[..., None]:
-        """Return a hook that pools an output at once, so that no map outlives its use."""
+        """Return a hook that pools an output at once, so that no feature map is kept."""
 
         def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
             output = self._network.unwrap(output)
@@ -412,7 +412,7 @@ def _images(count: int) -> str:
 
 
 def _digest(module: torch.nn.Module) -> str:
-    """Return the sha256 of all weights and buffers, by name, and of whatever else is saved."""
+    """Return the sha256 of all weights, buffers and extra state, by name."""
     state = hashlib.sha256()
     values = {**dict(module.named_buffers()), **module.state_dict()}
     for name, value in sorted(values.items()):

@@ -1,4 +1,4 @@
-"""The source ``torchvision``: its classifiers, with the preprocessing of their weights."""
+"""Open torchvision classifiers with the preprocessing of their weights."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torchvision.models
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.final_layer import head_outs
+from pytest_visualbias.models.final_layer import head_readers
 from pytest_visualbias.models.load_weights import load_network
 from pytest_visualbias.models.loaded_network import LoadedNetwork
 from pytest_visualbias.models.preprocessing import (
     OwnInput,
     check_preprocessing,
-    declared,
+    crop_share,
+    expressible_input,
+    make_transform,
     network_input,
-    share_of,
-    terms,
 )
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.spec.error_messages import did_you_mean
@@ -42,10 +42,10 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Context) -> TorchEncoder:
-    """Build a classifier of torchvision, load its weights, and make an encoder of it."""
+    """Build a torchvision classifier, load its weights, and return an encoder."""
     published = _published(entry)
     is_own = identity.checkpoint is None and identity.seed is None
-    weights = _wanted(entry, published) if is_own else None
+    weights = _find_weights(entry, published) if is_own else None
     if weights is not None and context.offline:
         _check_cached(weights)
     model = _create(entry, published, weights, identity.seed)
@@ -65,7 +65,7 @@ def open_torchvision(entry: TorchvisionModel, identity: Identity, context: Conte
         module=model,
         notes=notes,
         classes=() if weights is None else tuple(weights.meta.get("categories", ())),
-        **head_outs(model, head, no_logits=no_logits),
+        **head_readers(model, head, no_logits=no_logits),
         **images,
         **_tokens(model),
     )
@@ -82,7 +82,7 @@ def _published(entry: TorchvisionModel) -> Any:
     return torchvision.models.get_model_weights(entry.name)
 
 
-def _wanted(entry: TorchvisionModel, published: Any) -> Any:
+def _find_weights(entry: TorchvisionModel, published: Any) -> Any:
     names = list(published.__members__)
     name = entry.weights or "DEFAULT"
     if name not in published.__members__:
@@ -103,7 +103,7 @@ def _check_cached(weights: Any) -> None:
 def _create(entry: TorchvisionModel, published: Any, weights: Any, seed: int | None) -> Any:
     arguments: dict[str, Any] = dict(entry.arguments)
     if weights is None:
-        arguments = {**_built_for(entry, published, seed), **arguments}
+        arguments = {**_build_arguments(entry, published, seed), **arguments}
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
@@ -118,9 +118,9 @@ def _create(entry: TorchvisionModel, published: Any, weights: Any, seed: int | N
         ) from None
 
 
-def _built_for(entry: TorchvisionModel, published: Any, seed: int | None) -> dict[str, Any]:
-    """Return what torchvision builds an architecture with for the weights that an entry names."""
-    weights = None if entry.weights is None else _wanted(entry, published)
+def _build_arguments(entry: TorchvisionModel, published: Any, seed: int | None) -> dict[str, Any]:
+    """Return the arguments with which torchvision builds a network for named weights."""
+    weights = None if entry.weights is None else _find_weights(entry, published)
     arguments: dict[str, Any] = {}
     if entry.name in INCEPTIONS:
         if weights is None and seed is None and "transform_input" not in entry.arguments:
@@ -142,7 +142,7 @@ def _built_for(entry: TorchvisionModel, published: Any, seed: int | None) -> dic
 
 
 def _last_layer(model: torch.nn.Module) -> str:
-    """Return the name of the layer that gives the logits."""
+    """Return the name of the layer that computes the logits."""
     names = [name for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
     # SqueezeNet's classifier is a convolution and what pools it.
     return names[-1] if names else "classifier"
@@ -153,16 +153,16 @@ def _tokens(model: Any) -> dict[str, Any]:
 
 
 def _input(entry: TorchvisionModel, published: Any, weights: Any) -> dict[str, Any]:
-    """Return the preprocessing of the weights, changed where the spec says so, or iEAT's."""
+    """Return the preprocessing of the weights, as changed by the spec, or iEAT's."""
     if entry.preprocess == "ieat":
         return network_input(entry, None)
     if weights is None and entry.weights is not None:
-        weights = _wanted(entry, published)
+        weights = _find_weights(entry, published)
     if weights is not None:
-        return network_input(entry, _own(entry, weights.transforms()))
+        return network_input(entry, _own_input(entry, weights.transforms()))
     ways = {str(weight.transforms()): weight for weight in published}
     if len(ways) == 1:
-        return network_input(entry, _own(entry, next(iter(ways.values())).transforms()))
+        return network_input(entry, _own_input(entry, next(iter(ways.values())).transforms()))
     names = ", ".join(weight.name for weight in published)
     unknown = (
         f"torchvision prepares images for '{entry.name}' in another way for each of its weights; "
@@ -171,9 +171,9 @@ def _input(entry: TorchvisionModel, published: Any, weights: Any) -> dict[str, A
     return network_input(entry, None, unknown=unknown)
 
 
-def _own(entry: TorchvisionModel, preset: Any) -> OwnInput:
-    """Return what a preset of torchvision does, at the size that the network is built for."""
-    prepare = _prepared(preset)
+def _own_input(entry: TorchvisionModel, preset: Any) -> OwnInput:
+    """Return a torchvision preset's preprocessing, at the network's input size."""
+    prepare = _prepare_function(preset)
     sizes = [*preset.crop_size], [*preset.resize_size]
     if any(len(sides) != 1 for sides in sizes):
         return OwnInput(prepare=prepare, facts={"preset": str(preset)}, transform=None)
@@ -181,13 +181,13 @@ def _own(entry: TorchvisionModel, preset: Any) -> OwnInput:
     size: Any = entry.arguments.get("image_size", entry.arguments.get("input_size", crop))
     transform = Transform(
         size=size,
-        crop="center" if crop == resized else share_of(crop, resized),
+        crop="center" if crop == resized else crop_share(crop, resized),
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         interpolation=preset.interpolation.value,
     )
-    return terms(prepare if size == crop else declared(transform), transform)
+    return expressible_input(prepare if size == crop else make_transform(transform), transform)
 
 
-def _prepared(preset: Any) -> Callable[[Image.Image], np.ndarray]:
+def _prepare_function(preset: Any) -> Callable[[Image.Image], np.ndarray]:
     return lambda image: preset(image).numpy()

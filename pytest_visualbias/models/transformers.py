@@ -1,4 +1,4 @@
-"""The source ``transformers``: vision and vision-language models with their image processors."""
+"""Open transformers models with their image processors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 from transformers.utils.hub import cached_file
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import listed, refuse_quantised
+from pytest_visualbias.models.checkpoints import format_names, refuse_quantised
 from pytest_visualbias.models.encoder import missing
 from pytest_visualbias.models.load_weights import is_ignored
 from pytest_visualbias.models.loaded_network import LoadedNetwork
@@ -22,14 +22,14 @@ from pytest_visualbias.models.text_encoders import text_tower
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.models.transformers_loading import (
     HEADS,
+    count_tokens,
+    find_head,
     first_tensor,
     fit_saved,
-    head_of,
-    processed,
-    read_outs_of,
-    tokens_of,
+    model_readers,
+    processor_input,
 )
-from pytest_visualbias.models.weight_files import files_of, is_adapter
+from pytest_visualbias.models.weight_files import find_weight_files, is_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,12 +49,12 @@ IMPLEMENTATION = "_implementation"
 IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 # Weights that are drawn anew where a base model is read without what was put on top of it.
-TOPS = ("pooler.",)
+NEW_WEIGHTS = ("pooler.",)
 CHANNELS = 3
 
 # What is left out where a model is read without it: classifiers of any kind, and poolers.
 KNOWN_TOPS = (
-    *TOPS,
+    *NEW_WEIGHTS,
     *(f"{head}." for head in HEADS),
     *("cls_classifier.", "distillation_classifier."),
 )
@@ -63,41 +63,41 @@ KNOWN_TOPS = (
 def open_transformers(
     entry: TransformersModel, identity: Identity, context: Context
 ) -> TorchEncoder:
-    """Build a model of transformers, load its weights, and make an encoder of it."""
+    """Build a transformers model, load its weights, and return an encoder."""
     place = _place(entry, identity, context)
-    with _quiet():
-        config = _asked(transformers.AutoConfig, place)
+    with _silence():
+        config = _load_pretrained(transformers.AutoConfig, place)
         _check_kernels(place)
-        kind = _kind(config)
+        kind = _model_class(config)
         _check_channels(config)
         adapters = _adapters(entry, identity, context)
         is_own = identity.checkpoint is None or place.is_weights or identity.checkpoint in adapters
         if is_own and identity.seed is None:
-            model, facts, unlearned = _published(kind, place, entry.ignore)
+            model, facts, unlearned = _load_saved(kind, place, entry.ignore)
         else:
-            model = _drawn(kind, config, identity.seed)
+            model = _draw_weights(kind, config, identity.seed)
             facts, unlearned = {}, ""
             if identity.checkpoint is not None:
                 model, facts, unlearned = fit_saved(model, entry, identity.checkpoint, HEADS)
         for adapter in adapters:
-            model, facts = _adapted(model, adapter, facts)
+            model, facts = _merge_adapter(model, adapter, facts)
             unlearned = "" if facts["adapter"]["saves_classifier"] else unlearned
-        images = _input(entry, _prepared_by(place, identity, adapters))
-    read = read_outs_of(model, unlearned)
+        images = _input(entry, _processor_place(place, identity, adapters))
+    read = model_readers(model, unlearned)
     network = LoadedNetwork(
         module=model,
         notes={"architecture": kind.__name__, **facts},
         classes=_classes(config) if is_own and not unlearned else (),
         unwrap=first_tensor,
-        **{**tokens_of(model, config), **read},
+        **{**count_tokens(model, config), **read},
         **images,
         texts=_texts(model, place, read, images["prepare"]),
     )
     return TorchEncoder.within(context, network)
 
 
-def _prepared_by(place: _Place, identity: Identity, adapters: list[Path]) -> _Place:
-    """Return where the image processor of the weights is: with a checkpoint, if that has one."""
+def _processor_place(place: _Place, identity: Identity, adapters: list[Path]) -> _Place:
+    """Return the place of the image processor: the checkpoint's, if it has one."""
     path = identity.checkpoint
     if path is None or place.is_weights or path in adapters:
         return place
@@ -121,7 +121,7 @@ def _check_channels(config: Any) -> None:
 def _texts(
     model: Any, place: _Place, read: Mapping[str, Any], prepare: Any
 ) -> Callable[[], TextTower] | str:
-    """Return what loads the part of a model that reads texts, or why there is none."""
+    """Return a function that loads the text tower, or why there is none."""
     if not (hasattr(model, "get_text_features") and hasattr(model, "get_image_features")):
         return f"{type(model).__name__} reads no texts; use a model that compares images with them"
 
@@ -129,8 +129,8 @@ def _texts(
         folder = Path(place.what)
         if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZERS):
             raise EncoderError(f"{folder} has no tokenizer", "save the model's own beside it")
-        with _quiet():
-            tokenizer = _asked(transformers.AutoTokenizer, place)
+        with _silence():
+            tokenizer = _load_pretrained(transformers.AutoTokenizer, place)
             return text_tower(
                 *(model, tokenizer),
                 see=lambda images: read["pooled"](read["body"](images)),
@@ -141,14 +141,14 @@ def _texts(
 
 
 def _classes(config: Any) -> tuple[str, ...]:
-    """Return the names of classes, but for those that the library makes up."""
+    """Return the names of the classes, unless transformers made them up."""
     names = getattr(config, "id2label", None) or {}
     classes = tuple(str(names.get(index, "")) for index in range(len(names)))
     return () if classes == tuple(f"LABEL_{index}" for index in range(len(names))) else classes
 
 
 class _Place:
-    """Where a model comes from: a folder, or a repository on the hub."""
+    """A folder or hub repository of a model."""
 
     def __init__(self, location: str, options: Mapping[str, Any], *, is_weights: bool) -> None:
         self.what = location
@@ -171,8 +171,8 @@ def _folder(path: str | tuple[str, ...], context: Context) -> Path:
     return context.folder / (path if isinstance(path, str) else path[0])
 
 
-def _asked(auto_class: Any, place: _Place, **options: Any) -> Any:
-    """Return what transformers makes of a place."""
+def _load_pretrained(auto_class: Any, place: _Place, **options: Any) -> Any:
+    """Load an object with `from_pretrained`."""
     try:
         return auto_class.from_pretrained(place.what, **place.options, **options)
     except Exception as error:  # noqa: BLE001 - transformers, the hub and the network raise as they like
@@ -191,7 +191,7 @@ def _asked(auto_class: Any, place: _Place, **options: Any) -> Any:
 
 
 def _check_kernels(place: _Place) -> None:
-    """Refuse a configuration that has a module computed by code from a hub."""
+    """Raise if a configuration runs code from a hub."""
     settings, _ = transformers.PreTrainedConfig.get_config_dict(place.what, **place.options)
     for key, name in _implementations(settings):
         if name not in IMPLEMENTATIONS:
@@ -203,7 +203,7 @@ def _check_kernels(place: _Place) -> None:
 
 
 def _implementations(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield what is to compute parts of a network, by its key, of inner configurations too."""
+    """Yield the attention implementations in a configuration, with their keys."""
     if isinstance(settings, dict):
         for name, value in settings.items():
             # An implementation may be given for each part of the network.
@@ -215,8 +215,8 @@ def _implementations(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, settings
 
 
-def _kind(config: Any) -> Any:
-    """Return the class whose features are meant."""
+def _model_class(config: Any) -> Any:
+    """Return the model class."""
     saved = getattr(transformers, (config.architectures or [""])[0], None)
     if saved is not None and (
         hasattr(saved, "get_image_features") or saved.__name__.endswith("WithProjection")
@@ -234,13 +234,13 @@ def _kind(config: Any) -> Any:
     return kind
 
 
-def _published(
+def _load_saved(
     kind: Any, place: _Place, ignore: tuple[str, ...]
 ) -> tuple[Any, dict[str, Any], str]:
-    """Return the model as it was saved, facts of it, and what of it has learned nothing."""
+    """Return the saved model, facts about it, and why it has no classifier, if so."""
     # Of other sizes it draws weights anew and lists them, which is judged here.
     options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, info = _asked(kind, place, dtype=torch.float32, **options)
+    model, info = _load_pretrained(kind, place, dtype=torch.float32, **options)
     if getattr(model, "_hf_peft_config_loaded", False):
         raise EncoderError(
             f"'{place.what}' holds an adapter",
@@ -248,13 +248,13 @@ def _published(
             "'adapter'",
         )
     refuse_quantised(_files(place), model, place.what)
-    head = head_of(model)
-    tops = (f"{head}.",) if head else TOPS
+    head = find_head(model)
+    tops = (f"{head}.",) if head else NEW_WEIGHTS
     missing = sorted(name for name in info["missing_keys"] if not name.startswith(tops))
     misfits = (name if isinstance(name, str) else name[0] for name in info["mismatched_keys"])
     faults = [*missing, *sorted(misfits)]
     if faults or info["error_msgs"]:
-        listing = listed([*faults, *map(str, info["error_msgs"])])
+        listing = format_names([*faults, *map(str, info["error_msgs"])])
         raise EncoderError(
             f"the weights in '{place.what}' do not fit {kind.__name__}: they lack or have in "
             f"another shape {listing}",
@@ -271,7 +271,7 @@ def _published(
     if unknown:
         raise EncoderError(
             f"'{place.what}' has weights that {kind.__name__} does not have: "
-            f"{listed(sorted(unknown))}",
+            f"{format_names(sorted(unknown))}",
             "save the model that its configuration describes, or list what to leave out under "
             "'ignore'",
         )
@@ -282,7 +282,7 @@ def _published(
 
 
 def _files(place: _Place) -> list[Path]:
-    """Return the files of the weights that were loaded."""
+    """Return the files of the loaded weights."""
     folder = Path(place.what)
     if not folder.is_dir():
         config = cached_file(
@@ -291,18 +291,20 @@ def _files(place: _Place) -> list[Path]:
             local_files_only=True,
         )
         folder = Path(str(config)).parent
-    return files_of(folder)
+    return find_weight_files(folder)
 
 
 def _adapters(entry: TransformersModel, identity: Identity, context: Context) -> list[Path]:
-    """Return the adapters of a network: its own, and one that is its checkpoint."""
+    """Return the adapters of a network: the entry's, and an adapter checkpoint."""
     adapters = [] if entry.adapter is None else [context.folder / entry.adapter]
     checkpoint = identity.checkpoint
     return [*adapters, *([checkpoint] if checkpoint is not None and is_adapter(checkpoint) else [])]
 
 
-def _adapted(model: Any, adapter: Path, facts: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return a model with an adapter merged into it; peft is imported only for this."""
+def _merge_adapter(
+    model: Any, adapter: Path, facts: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Return a model with an adapter merged; only this imports peft."""
     try:
         from pytest_visualbias.models import transformers_loading
     except ModuleNotFoundError as error:
@@ -313,18 +315,18 @@ def _adapted(model: Any, adapter: Path, facts: Mapping[str, Any]) -> tuple[Any, 
     return merged, {**facts, "adapter": adapter_facts}
 
 
-def _drawn(kind: Any, config: Any, seed: int | None) -> Any:
+def _draw_weights(kind: Any, config: Any, seed: int | None) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed or 0)
         return kind(config)
 
 
 def _input(entry: TransformersModel, place: _Place) -> dict[str, Any]:
-    """Return the model's own preprocessing, changed where the spec says so, or iEAT's."""
+    """Return the preprocessing: the model's own, as changed by the spec, or iEAT's."""
     if entry.preprocess == "ieat":
         return network_input(entry, None)
     try:
-        processor = _asked(transformers.AutoImageProcessor, place)
+        processor = _load_pretrained(transformers.AutoImageProcessor, place)
     except EncoderError as error:
         if entry.transform is None:
             raise EncoderError(
@@ -332,12 +334,12 @@ def _input(entry: TransformersModel, place: _Place) -> dict[str, Any]:
                 f"{error.remedy}; or give a 'transform' in place of an image processor",
             ) from None
         return network_input(entry, None, unknown="there is no image processor")
-    return network_input(entry, processed(processor))
+    return network_input(entry, processor_input(processor))
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep progress bars and reports of loading to transformers; what is wrong is said by us."""
+def _silence() -> Iterator[None]:
+    """Silence progress bars and loading reports of transformers."""
     logging = transformers.utils.logging
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

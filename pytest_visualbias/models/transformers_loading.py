@@ -1,4 +1,4 @@
-"""Key names, layers, adapters and image processors of Hugging Face transformers."""
+"""Load transformers weights, layers, adapters and image processors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from transformers.core_model_loading import revert_weight_conversion
 from transformers.image_processing_backends import PilBackend, TorchvisionBackend
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.final_layer import head_outs
+from pytest_visualbias.models.final_layer import head_readers
 from pytest_visualbias.models.load_weights import load_network
-from pytest_visualbias.models.loaded_network import NO_CLASSIFIER, read_outs
+from pytest_visualbias.models.loaded_network import NO_CLASSIFIER, readers
 from pytest_visualbias.models.preprocessing import (
     MEAN,
     OwnInput,
-    as_facts,
+    crop_share,
     saved_transform,
-    share_of,
+    transform_facts,
 )
 
 if TYPE_CHECKING:
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
 
 
 class _Incompatible(NamedTuple):
-    """What torch says about weights, of loading that is not strict."""
+    """Result of loading weights that is not strict, as torch returns it."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
 
 
 class _AsSaved:
-    """A network whose weights have the names that they have in a file of transformers."""
+    """A network whose weights have the names of a saved file."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the weights by their names in a file."""
+        """Return the weights by their saved names."""
         return dict(revert_weight_conversion(self.model, self.model.state_dict()))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *, strict: bool) -> Any:  # noqa: ARG002 - what is missing is returned
-        """Take weights by these names; transformers gives them those of the modules."""
+        """Load weights by their saved names."""
         kind, config, weights = type(self.model), self.model.config, self.state_dict()
         self.model, info = kind.from_pretrained(
             None,
@@ -72,7 +72,7 @@ class _AsSaved:
 def fit_saved(
     model: Any, entry: NetworkEntry, path: Path, heads: tuple[str, ...]
 ) -> tuple[Any, dict[str, Any], str]:
-    """Load a checkpoint under whichever names it has."""
+    """Load a checkpoint with saved names or module names."""
     saved = _AsSaved(model)
     if set(saved.state_dict()) == set(model.state_dict()):
         return model, *load_network(model, entry, path, head=_prefixes(model, heads))
@@ -96,8 +96,8 @@ HEADS = ("classifier", "head", "score")
 CLASS_TOKENS = ("cls_token", "class_embedding", "distillation_token")
 
 
-def head_of(model: Any) -> str:
-    """Return the name of a classifier, or nothing where a network has none."""
+def find_head(model: Any) -> str:
+    """Return the name of the classifier, or nothing."""
     inner = getattr(model, "timm_model", None)
     if inner is not None:
         names = (getattr(inner, "pretrained_cfg", None) or {}).get("classifier") or ""
@@ -112,13 +112,13 @@ def head_of(model: Any) -> str:
     return ""
 
 
-def read_outs_of(model: Any, unlearned: str) -> dict[str, Any]:
-    """Return how a model is run and read."""
+def model_readers(model: Any, unlearned: str) -> dict[str, Any]:
+    """Return how a model is run and read, as keywords of `LoadedNetwork`."""
     if (inner := getattr(model, "timm_model", None)) is not None:
-        left_out = (head_of(model),) if unlearned else ()
-        return {**read_outs(inner, no_logits=unlearned), "left_out": left_out}
-    if head := head_of(model):
-        return head_outs(
+        left_out = (find_head(model),) if unlearned else ()
+        return {**readers(inner, no_logits=unlearned), "left_out": left_out}
+    if head := find_head(model):
+        return head_readers(
             model,
             head,
             run=lambda images: first_tensor(model(pixel_values=images)),
@@ -138,7 +138,7 @@ def read_outs_of(model: Any, unlearned: str) -> dict[str, Any]:
 
 
 def _pooled(output: Any, *, is_pooled: bool, has_class: bool) -> torch.Tensor:
-    """Return the vectors of an output: its own, else the class token, else the mean."""
+    """Return the pooled vectors of an output: its own, the class token, or the mean."""
     for name in ("image_embeds", "pooler_output"):
         tensor = getattr(output, name, None)
         if torch.is_tensor(tensor) and is_pooled:
@@ -161,7 +161,7 @@ def _mean(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def first_tensor(output: Any) -> Any:
-    """Return the first tensor of what a layer gives: its states, before its attention."""
+    """Return the first tensor of a layer's output."""
     if isinstance(output, tuple | list) and output:
         return output[0]
     if hasattr(output, "to_tuple"):
@@ -174,8 +174,8 @@ def _class_tokens(model: Any) -> int:
     return sum(name.endswith(CLASS_TOKENS) for name in names)
 
 
-def tokens_of(model: Any, config: Any) -> dict[str, Any]:
-    """Return how many tokens are none of the image."""
+def count_tokens(model: Any, config: Any) -> dict[str, Any]:
+    """Return the numbers of prefix and register tokens."""
     vision = getattr(config, "vision_config", config)
     registers = int(getattr(vision, "num_register_tokens", 0) or 0)
     class_tokens = _class_tokens(model)
@@ -192,7 +192,7 @@ INNER = "base_model.model."
 def merge_adapter(
     model: Any, folder: Path, *, heads: tuple[str, ...]
 ) -> tuple[Any, dict[str, Any]]:
-    """Merge an adapter into a network, whose modules then have the names that they had before."""
+    """Merge an adapter into a network, and restore its module names."""
     if not (folder / WEIGHTS).is_file():
         raise EncoderError(
             f"the adapter {folder} has no {WEIGHTS}",
@@ -234,7 +234,7 @@ def _check_code(config: Any, folder: Path) -> None:
 
 
 def _check_modules(model: Any, folder: Path) -> None:
-    """Refuse an adapter with weights that would go nowhere."""
+    """Raise if an adapter has weights for modules that do not exist."""
     modules = {name for name, _ in model.named_modules()}
     with safetensors.safe_open(folder / WEIGHTS, "pt") as weights:
         names = [name.removeprefix(INNER) for name in weights.keys()]  # noqa: SIM118 - no mapping
@@ -254,8 +254,8 @@ SCALE = 1 / 255
 IDLE = ("image_processor_type", "feature_extractor_type", "processor_class", "_processor_class")
 
 
-def processed(processor: Any) -> OwnInput:
-    """Return what an image processor does to one RGB image."""
+def processor_input(processor: Any) -> OwnInput:
+    """Return the preprocessing of an image processor."""
 
     def prepare(image: Image.Image) -> np.ndarray:
         pixels = processor(images=image, return_tensors="pt")["pixel_values"][0]
@@ -273,7 +273,7 @@ def processed(processor: Any) -> OwnInput:
         return OwnInput(prepare=prepare, facts=plain, transform=None)
     transform = _transform(processor)
     if transform is not None:
-        return OwnInput(prepare=prepare, facts=as_facts(transform), transform=transform)
+        return OwnInput(prepare=prepare, facts=transform_facts(transform), transform=transform)
     settings = {key: value for key, value in processor.to_dict().items() if key not in IDLE}
     # Plain values, as in a report: sizes are objects, and lists may be tuples.
     plain = json.loads(json.dumps(settings, default=str))
@@ -282,7 +282,7 @@ def processed(processor: Any) -> OwnInput:
 
 
 def _transform(processor: Any) -> Transform | None:
-    """Return what a processor does in the words of a spec, or None where these cannot say it."""
+    """Return the preprocessing as a `Transform`, or None if that cannot express it."""
     kind = type(processor)
     base = next(
         (backend for backend in (TorchvisionBackend, PilBackend) if issubclass(kind, backend)), None
@@ -321,7 +321,7 @@ def _transform(processor: Any) -> Transform | None:
 
 
 def _geometry(processor: Any) -> Mapping[str, Any] | None:
-    """Return the size and the crop, where a resize and at most one crop in the middle make them."""
+    """Return size and crop, if the processor only resizes and center-crops."""
     size, crop = _plain(processor.size), _plain(getattr(processor, "crop_size", None))
     if not getattr(processor, "do_center_crop", None):
         if size.keys() != {"height", "width"}:
@@ -331,7 +331,7 @@ def _geometry(processor: Any) -> Mapping[str, Any] | None:
     if not is_square or size.keys() != {"shortest_edge"} or size["shortest_edge"] < crop["height"]:
         return None
     side, short = crop["height"], size["shortest_edge"]
-    return {"size": side, "crop": "center" if side == short else share_of(side, short)}
+    return {"size": side, "crop": "center" if side == short else crop_share(side, short)}
 
 
 def _plain(size: Any) -> dict[str, int]:

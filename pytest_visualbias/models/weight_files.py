@@ -38,7 +38,7 @@ OWN_FORMAT = b"ORTM"
 
 
 def external_files(path: Path) -> list[Path]:
-    """Return the files beside an ONNX file that it speaks of, as far as they are there."""
+    """Return the existing external data files of an ONNX file."""
     if path.stat().st_size == 0:
         return []
     with (
@@ -68,21 +68,21 @@ def _names(content: mmap.mmap) -> Iterator[bytes]:
 
 
 def _location(content: mmap.mmap, start: int, end: int) -> Iterator[bytes]:
-    """Yield the values of an entry that says where a tensor is."""
+    """Yield the values of an entry that names a tensor's file."""
     fields = [(field, content[first:last]) for field, first, last in _fields(content, start, end)]
     if (KEY, LOCATION) in fields:
         yield from (value for field, value in fields if field == VALUE)
 
 
 def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the number of each field that has a length, and where its content lies."""
+    """Yield the number of each length-delimited field, and where its content lies."""
     while start < end:
-        tag, start = _number(content, start)
+        tag, start = _read_varint(content, start)
         kind, length = tag & 7, 0
         if kind == NUMBER:
-            _, start = _number(content, start)
+            _, start = _read_varint(content, start)
         elif kind == BYTES:
-            length, start = _number(content, start)
+            length, start = _read_varint(content, start)
             yield tag >> 3, start, start + length
         elif kind in (EIGHT, FOUR):
             length = {EIGHT: 8, FOUR: 4}[kind]
@@ -93,8 +93,8 @@ def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int
         raise ValueError("a field that is cut off")
 
 
-def _number(content: mmap.mmap, start: int) -> tuple[int, int]:
-    """Return a number, seven bits a byte, and where it ends."""
+def _read_varint(content: mmap.mmap, start: int) -> tuple[int, int]:
+    """Return a varint, and where it ends."""
     value = 0
     for index in range(LONGEST):
         byte = content[start + index]
@@ -125,27 +125,27 @@ SETTINGS = (
 )
 
 
-def is_several(path: Path) -> bool:
-    """Whether a checkpoint is not one file: a folder, or the index of several."""
+def is_multi_file(path: Path) -> bool:
+    """Return whether a checkpoint is a folder or an index of several files."""
     return os.path.isdir(path) or path.name.endswith(INDEX)  # noqa: PTH112 - never raises
 
 
 def has_weights(path: Path) -> bool:
-    """Whether a folder holds those of a whole network."""
+    """Return whether a folder holds the weights of a complete network."""
     return any(os.path.isfile(path / name) for name in WHOLE)  # noqa: PTH113 - never raises
 
 
 def is_adapter(path: Path) -> bool:
-    """Whether a folder holds weights that peft adds to those of a network, and no network."""
+    """Return whether a folder holds a peft adapter and no network."""
     return os.path.isfile(path / ADAPTER) and not has_weights(path)  # noqa: PTH113 - never raises
 
 
-def files_of(path: Path) -> list[Path]:
-    """Return the files that hold the weights of a checkpoint."""
+def find_weight_files(path: Path) -> list[Path]:
+    """Return the weight files of a checkpoint."""
     if os.path.isdir(path):  # noqa: PTH112 - never raises
         for name in (*WHOLE, ADAPTER):
             if (path / name).is_file():
-                return files_of(path / name)
+                return find_weight_files(path / name)
         raise EncoderError(
             f"the checkpoint {path} cannot be read (a folder without {WHOLE[0]})",
             "name the file, or the folder that has it",
@@ -170,35 +170,35 @@ def _shards(index: Path) -> list[Path]:
 
 
 def digest_of_weights(path: Path, digest: Callable[[Path], str]) -> str:
-    """Return the digest of a file, or of all files that a checkpoint is made of."""
+    """Return the digest of all files of a checkpoint."""
     if os.path.isdir(path):  # noqa: PTH112 - never raises
-        files_of(path)
+        find_weight_files(path)
         return digest_of_folder(path, digest)
-    if not is_several(path):
+    if not is_multi_file(path):
         return digest(path)
-    return _together([path, *files_of(path)], digest)
+    return _digest_of_files([path, *find_weight_files(path)], digest)
 
 
 def digest_of_settings(path: Path, digest: Callable[[Path], str]) -> str:
-    """Return the digest of what trainers save beside weights; nothing where they saved nothing."""
+    """Return the digest of settings saved next to weights; empty if there are none."""
     folder = path if os.path.isdir(path) else path.parent  # noqa: PTH112 - never raises
     files = [folder / name for name in SETTINGS if os.path.isfile(folder / name)]  # noqa: PTH113 - never raises
-    return _together(files, digest) if files else ""
+    return _digest_of_files(files, digest) if files else ""
 
 
 def digest_of_folder(
     path: Path, digest: Callable[[Path], str], suffixes: tuple[str, ...] | None = SUFFIXES
 ) -> str:
-    """Return the digest of a folder's files of some kinds: what says which network it holds."""
+    """Return the digest of a folder's files with these suffixes."""
     files = (
         file
         for file in path.iterdir()
         if file.is_file() and (file.suffix in suffixes if suffixes else file.suffix not in TENSORS)
     )
-    return _together(sorted(files), digest)
+    return _digest_of_files(sorted(files), digest)
 
 
-def _together(files: list[Path], digest: Callable[[Path], str]) -> str:
+def _digest_of_files(files: list[Path], digest: Callable[[Path], str]) -> str:
     for file in files:
         if is_lfs_pointer(file):
             raise EncoderError(f"{file} {POINTER}", REMEDY)

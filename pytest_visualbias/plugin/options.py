@@ -25,7 +25,7 @@ from pytest_visualbias.reports.files import RenderOptions
 from pytest_visualbias.spec.overrides import Override, parse_override
 from pytest_visualbias.spec.urls import Url
 from pytest_visualbias.stimuli.byte_sizes import parse_size
-from pytest_visualbias.stimuli.remote.mirror import Mirror, Passing
+from pytest_visualbias.stimuli.mirror import Mirror, TemporaryFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +49,7 @@ class Options:
     batch_size: int
     cache: Path | None
     shared: SharedCache | None
-    passing: Passing | None
+    passing: TemporaryFolder | None
     cache_limit: int
     rehash: bool
     reports: Mapping[str, Path | Url]
@@ -84,7 +84,7 @@ def read_options(config: pytest.Config) -> Options:
         recording=_recording(config),
     )
     # A shared cache needs a place for its files where pytest has none.
-    passing = Passing() if shared is not None and local is None else None
+    passing = TemporaryFolder() if shared is not None and local is None else None
     return Options(
         is_given=is_given,
         is_on=is_given or bool(config.getini("visualbias")),

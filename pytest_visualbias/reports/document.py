@@ -23,7 +23,7 @@ from pytest_visualbias.reports.series_notes import judged_checkpoints
 from pytest_visualbias.results import READ_VERSIONS, ModelRecord, Report, ResultRecord
 from pytest_visualbias.spec.error_messages import describe_error
 from pytest_visualbias.spec.urls import Url
-from pytest_visualbias.stimuli.remote.store import open_store
+from pytest_visualbias.stimuli.remote import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

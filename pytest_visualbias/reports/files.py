@@ -26,7 +26,7 @@ from pytest_visualbias.results import (
 )
 from pytest_visualbias.spec.test_kinds import Limits
 from pytest_visualbias.spec.urls import Url
-from pytest_visualbias.stimuli.remote.store import open_store
+from pytest_visualbias.stimuli.remote import open_store
 from pytest_visualbias.stimuli.resolve import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:

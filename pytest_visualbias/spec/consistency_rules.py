@@ -15,8 +15,8 @@ from pytest_visualbias.spec.effective_settings import (
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.fields import WHOLE_NAMES
 from pytest_visualbias.spec.model_entries import (
+    MODEL_SOURCES,
     EmbeddingsModel,
-    ForeignModel,
     NetworkEntry,
     OpenClipModel,
     ProgramModel,
@@ -189,10 +189,6 @@ def _transformers(entry: TransformersModel) -> Findings:
         yield ("adapter",), "is for one trained network; name that"
 
 
-# Of what another package brings, only its encoder can tell.
-TEXT_SOURCES = (OpenClipModel, TransformersModel, ForeignModel, EmbeddingsModel)
-
-
 def has_words(spec: BiasSpec | Suite, test: BiasTest) -> bool:
     """Return whether a concept of a test consists of words."""
     named = concepts_of(test).values()
@@ -205,7 +201,8 @@ def word_findings(spec: BiasSpec) -> Iterator[Finding]:
     if not used:
         return
     for name, entry in spec.models.items():
-        if not isinstance(entry, TEXT_SOURCES):
+        source = MODEL_SOURCES.get(entry.source)  # of another package, only its encoder knows
+        if source is not None and not source.reads_texts:
             message = (
                 f"a model of source '{entry.source}' reads no texts, and '{used[0]}' has words; "
                 "use 'open_clip' or 'transformers', or 'embeddings' with vectors of the words"

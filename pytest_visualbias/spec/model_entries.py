@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -182,8 +183,6 @@ class TransformersModel(NetworkEntry):
     transform: Transform | None = None
 
 
-PROGRAMS = ("torchscript", "export", "onnx")
-
 # What a report calls the precision of a program, which nothing tells from outside.
 OWN_PRECISION = "program"
 
@@ -204,13 +203,6 @@ class ProgramModel(Strict):
     growth_from: Name | None = None
 
     is_known = field_validator("transform", mode="before")(known_transform)
-
-
-SHIPPED_SOURCES = (
-    *("timm", "factory", "embeddings", "open_clip", "torchvision", "transformers"),
-    *PROGRAMS,
-)
-IN_MEMORY = "in-memory"
 
 
 class FactoryModel(NetworkEntry):
@@ -250,6 +242,65 @@ class InMemoryModel(Strict):
     growth_from: Name | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A source of models: its entry class, and the functions of `models` that serve it."""
+
+    name: str
+    entry: type[Strict]
+    main_key: str  # that the text after ``source:`` on the command line fills
+    identify: str = ""  # as ``module:function``, imported when it is called
+    open: str = ""
+    reads_texts: bool = False
+
+
+IN_MEMORY = "in-memory"
+NAMES = "library_names:identify_"
+
+# Every list of sources derives from this table.
+_SOURCES = (
+    ModelSource("timm", TimmModel, "name", "identity:identify_timm", "timm:open_timm"),
+    ModelSource(
+        "factory", FactoryModel, "call", "identity:identify_factory", "factory:open_factory"
+    ),
+    ModelSource("embeddings", EmbeddingsModel, "path", reads_texts=True),
+    ModelSource(
+        "open_clip",
+        OpenClipModel,
+        "name",
+        f"{NAMES}open_clip",
+        "open_clip:open_open_clip",
+        reads_texts=True,
+    ),
+    ModelSource(
+        "torchvision",
+        TorchvisionModel,
+        "name",
+        f"{NAMES}torchvision",
+        "torchvision:open_torchvision",
+    ),
+    ModelSource(
+        "transformers",
+        TransformersModel,
+        "name",
+        f"{NAMES}transformers",
+        "transformers:open_transformers",
+        reads_texts=True,
+    ),
+    ModelSource(
+        "torchscript", ProgramModel, "path", f"{NAMES}program", "compiled:open_torchscript"
+    ),
+    ModelSource("export", ProgramModel, "path", f"{NAMES}program", "compiled:open_exported"),
+    ModelSource("onnx", ProgramModel, "path", f"{NAMES}program", "onnx:open_onnx"),
+    ModelSource(
+        IN_MEMORY, InMemoryModel, "key", "identity:identify_in_memory", "factory:open_in_memory"
+    ),
+)
+MODEL_SOURCES = {source.name: source for source in _SOURCES}
+SHIPPED_SOURCES = tuple(name for name in MODEL_SOURCES if name != IN_MEMORY)
+PROGRAMS = tuple(name for name, source in MODEL_SOURCES.items() if source.entry is ProgramModel)
+
+
 class ForeignModel(BaseModel):
     """A model of a source that another package provides."""
 
@@ -264,22 +315,23 @@ class ForeignModel(BaseModel):
     growth_from: Name | None = None
 
 
-def _source(value: Any) -> str:
-    source = value.get("source") if isinstance(value, dict) else getattr(value, "source", None)
-    if source in PROGRAMS:
-        return "program"
-    return source if source in (*SHIPPED_SOURCES, IN_MEMORY) else "other"
+def _entry_class(value: Any) -> str:
+    """Return the name of the class that validates an entry; entries of other packages share one."""
+    name = value.get("source") if isinstance(value, dict) else getattr(value, "source", None)
+    source = MODEL_SOURCES.get(name) if isinstance(name, str) else None
+    return ForeignModel.__name__ if source is None else source.entry.__name__
 
 
+# Type checkers need the classes by name.
 ModelEntry = Annotated[
-    Annotated[TimmModel, Tag("timm")]
-    | Annotated[FactoryModel, Tag("factory")]
-    | Annotated[EmbeddingsModel, Tag("embeddings")]
-    | Annotated[OpenClipModel, Tag("open_clip")]
-    | Annotated[TorchvisionModel, Tag("torchvision")]
-    | Annotated[TransformersModel, Tag("transformers")]
-    | Annotated[ProgramModel, Tag("program")]
-    | Annotated[SkipJsonSchema[InMemoryModel], Tag(IN_MEMORY)]
-    | Annotated[ForeignModel, Tag("other")],
-    Discriminator(_source),
+    Annotated[TimmModel, Tag("TimmModel")]
+    | Annotated[FactoryModel, Tag("FactoryModel")]
+    | Annotated[EmbeddingsModel, Tag("EmbeddingsModel")]
+    | Annotated[OpenClipModel, Tag("OpenClipModel")]
+    | Annotated[TorchvisionModel, Tag("TorchvisionModel")]
+    | Annotated[TransformersModel, Tag("TransformersModel")]
+    | Annotated[ProgramModel, Tag("ProgramModel")]
+    | Annotated[SkipJsonSchema[InMemoryModel], Tag("InMemoryModel")]
+    | Annotated[ForeignModel, Tag("ForeignModel")],
+    Discriminator(_entry_class),
 ]

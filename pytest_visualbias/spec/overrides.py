@@ -12,7 +12,7 @@ from typing import Any
 from pytest_visualbias.errors import UsageError, without_secrets
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.fields import CALL, WHOLE_NAMES
-from pytest_visualbias.spec.model_entries import IN_MEMORY, PROGRAMS, SHIPPED_SOURCES
+from pytest_visualbias.spec.model_entries import IN_MEMORY, MODEL_SOURCES, PROGRAMS, SHIPPED_SOURCES
 from pytest_visualbias.spec.urls import explain_miswritten_url, is_url
 
 PAIR = {"before": "after", "after": "before"}
@@ -23,14 +23,10 @@ WEIGHTS = ("checkpoint", "pretrained", "random_init")
 # And of a series, which a pattern replaces by another one, and a file by itself.
 SERIES = ("checkpoints", "series", "gate")
 
-# Which key of an entry the text after ``source:`` fills.
-MAIN_KEY = {
-    **dict.fromkeys(("timm", "open_clip", "torchvision"), "name"),
-    **dict.fromkeys(("embeddings", *PROGRAMS), "path"),
-    "factory": "call",
-    IN_MEMORY: "key",
-}
 LOCAL = "local-dir:"
+
+# What names a source before a colon; a drive letter is shorter, and a URL has slashes.
+SOURCE = re.compile(r"([a-z][\w-]+):(?!//)")
 
 # What a folder begins with where the name of a repository could stand as well.
 FOLDERS = (".", "/", "~")
@@ -68,6 +64,12 @@ def parse_override(name: str, reference: str, folder: Path) -> Override:
         source, target = "", reference
     if problem := explain_miswritten_url(target):
         raise UsageError(f"the model '{name}': {problem}")
+    kind = SOURCE.match(reference)
+    if not source and kind and not (glob.has_magic(target) or (folder / target).exists()):
+        raise UsageError(
+            f"the model '{name}': '{kind[1]}' in '{reference}' is not a source of this package",
+            f"use one of {', '.join(SHIPPED_SOURCES)}, or change the entry in the spec",
+        )
     if not target or (source == "factory" and not re.match(CALL, target)):
         raise UsageError(
             f"'{reference}' is no model to put in the place of '{name}'",
@@ -85,7 +87,7 @@ def parse_override(name: str, reference: str, folder: Path) -> Override:
 def _is_path(source: str, target: str) -> bool:
     if source == "transformers":
         return target.startswith(FOLDERS)
-    return not source or MAIN_KEY[source] == "path"
+    return not source or MODEL_SOURCES[source].main_key == "path"
 
 
 def apply_overrides(data: Any, overrides: tuple[Override, ...], file: str) -> Any:
@@ -159,4 +161,4 @@ def _main_keys(source: str, target: str) -> dict[str, str]:
     if source == "open_clip" and not target.startswith(WHOLE_NAMES) and "/" in target:
         name, _, tag = target.partition("/")
         return {"name": name, "pretrained": tag}
-    return {MAIN_KEY.get(source, "path"): target}
+    return {MODEL_SOURCES[source].main_key: target}

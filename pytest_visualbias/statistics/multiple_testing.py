@@ -18,7 +18,7 @@ Correction = Literal["holm", "bh", "none"]
 
 
 def adjust(p_values: Sequence[float], correction: Correction) -> tuple[float, ...]:
-    """Adjust the p-values of one family, so that each can be compared with alpha.
+    """Correct the p-values of one family, so that each can be compared with alpha.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def adjust(p_values: Sequence[float], correction: Correction) -> tuple[float, ..
     -------
     tuple of float
         In the order given; none below its raw p, none above 1. Monotone: raising a raw p lowers no
-        adjusted p.
+        corrected p.
 
     References
     ----------
@@ -54,14 +54,14 @@ def adjust(p_values: Sequence[float], correction: Correction) -> tuple[float, ..
     if correction == "none":
         return tuple(raw.tolist())
     order = np.argsort(raw, kind="stable")
-    adjusted = np.empty_like(raw)
-    adjusted[order] = _step_adjust(raw[order], correction)
-    # Rounding of p * m / m can fall a bit short of p.
-    return tuple(np.clip(adjusted, raw, 1.0).tolist())
+    corrected = np.empty_like(raw)
+    corrected[order] = _correct_ascending(raw[order], correction)
+    # Rounding can make p * m / m slightly smaller than p.
+    return tuple(np.clip(corrected, raw, 1.0).tolist())
 
 
-def _step_adjust(ascending: Vector, correction: Correction) -> Vector:
-    """Adjust p-values that are in ascending order."""
+def _correct_ascending(ascending: Vector, correction: Correction) -> Vector:
+    """Correct p-values in ascending order."""
     count = len(ascending)
     ranks = np.arange(1, count + 1)
     if correction == "holm":

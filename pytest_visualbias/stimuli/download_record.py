@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 LEDGER = "FETCHED.json"
 WORK = ".fetching"  # hidden, so that it belongs to no set
 REMEDY = "restore it, or move it away to trust the files as they are"
-
 Checked = Literal["manifest", "first use"]
 
 

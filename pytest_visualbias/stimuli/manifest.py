@@ -21,7 +21,6 @@ COLUMNS = 4
 DIGEST = re.compile(r"[0-9a-f]{64}")
 SIZE = re.compile(r"[1-9][0-9]{0,14}")
 WANTED = "path, URL, sha256 and size, separated by tabs, '-' for what is not known"
-
 SCHEMES = ("http", "https")
 MAX_NAME = 255  # bytes, in every common file system
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,14 +13,13 @@ from pytest_visualbias.spec.fields import correction
 from pytest_visualbias.spec.hashing import digest_of_file, digest_of_list
 from pytest_visualbias.spec.schema import ConceptFiles
 from pytest_visualbias.spec.urls import Url, is_url
-from pytest_visualbias.stimuli.remote.trees import Part, bring
+from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_visualbias.spec.schema import ConceptWords
     from pytest_visualbias.spec.test_kinds import BiasTest
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
 
 
 def counted_stimuli(test: BiasTest, sets: Mapping[str, StimulusSet]) -> dict[str, StimulusSet]:
@@ -124,24 +121,19 @@ def concept_files(concept: str | ConceptFiles) -> ConceptFiles:
     return ConceptFiles(path=concept) if isinstance(concept, str) else concept
 
 
-def select_files(files: ConceptFiles, folder: Path) -> list[Path]:
-    """Return the files of a concept in a folder."""
-    return _find_files(files, folder)[0]
-
-
 def resolve_concept(
     name: str,
     concept: str | ConceptFiles,
-    root: Path,
+    root: Path | Url,
     *,
     digest: Callable[[Path], str] = digest_of_file,
+    mirror: Mirror | None = None,
 ) -> StimulusSet:
-    """Find and digest the images of a concept."""
+    """Find and digest the images of a concept; copy them first if they are at a URL."""
     files = concept_files(concept)
-    folder = root / files.path
     try:
-        paths, others = _find_files(files, folder)
-        stimuli = tuple(_stimulus(path, root, digest(path)) for path in paths)
+        base, paths, others = _locate(files, root, mirror)
+        stimuli = tuple(_stimulus(path, base, digest(path)) for path in paths)
     except OSError as error:
         raise StimulusError(
             f"{error.filename} cannot be read ({error.strerror})",
@@ -149,8 +141,30 @@ def resolve_concept(
         ) from None
     except (NotImplementedError, ValueError) as error:
         # pathlib's, about absolute patterns and names that no file can have
-        raise StimulusError(f"{folder}: {error}", "correct 'path', 'pattern' or 'files'") from None
-    return StimulusSet(concept=name, stimuli=stimuli, others=tuple(map(_display, others)))
+        place = f"{root}/{files.path}"
+        raise StimulusError(f"{place}: {error}", "correct 'path', 'pattern' or 'files'") from None
+    return StimulusSet(concept=name, stimuli=stimuli, others=tuple(others))
+
+
+def _locate(
+    files: ConceptFiles, root: Path | Url, mirror: Mirror | None
+) -> tuple[Path | None, Sequence[Path], Sequence[str]]:
+    """Return the folder that names are relative to, the images, and the names of other files."""
+    if is_url(files.path):
+        raise StorageError(f"{Url(files.path)} is not a path", "write URLs as 'stimuli', the root")
+    if isinstance(root, Url) and not Path(files.path).is_absolute():
+        pattern, names = PurePosixPath(files.pattern or ""), files.files or ()
+        if pattern.is_absolute() or ".." in pattern.parts:
+            raise StorageError(f"'{pattern}' is not below {root / files.path}", "correct 'pattern'")
+        if absolute := next((name for name in names if Path(name).is_absolute()), None):
+            raise StorageError(f"'{absolute}' is not below {root}", "correct 'files'")
+        selection = (mirror or Mirror()).select(
+            root, files.path, files.model_dump_json(), lambda folder: _find_files(files, folder)
+        )
+        return selection.root, selection.paths, selection.others
+    base = None if isinstance(root, Url) else root  # an absolute path is of this machine
+    paths, others = _find_files(files, Path(files.path) if base is None else base / files.path)
+    return base, paths, [*map(_display, others)]
 
 
 def resolve_words(name: str, concept: ConceptWords) -> StimulusSet:
@@ -199,34 +213,9 @@ def _is_clutter(path: Path) -> bool:
     return hidden or path.name.lower() in CLUTTER
 
 
-def _stimulus(path: Path, root: Path, digest: str) -> Stimulus:
-    relative = path.relative_to(root) if path.is_relative_to(root) else path
+def _stimulus(path: Path, base: Path | None, digest: str) -> Stimulus:
+    is_below = base is not None and path.is_relative_to(base)
+    relative = path.relative_to(base) if base is not None and is_below else path
     # Reports are UTF-8; the name of a file need not be.
     name = os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
     return Stimulus(name=name, digest=digest, identity=digest, path=path)
-
-
-def fetch_concept(concept: str | ConceptFiles, root: Path | Url, mirror: Mirror) -> Path:
-    """Return the local folder of a concept's images, downloaded if needed."""
-    files = concept_files(concept)
-    if is_url(files.path):
-        raise StorageError(f"{Url(files.path)} is no path", "write URLs as 'stimuli', the root")
-    if not isinstance(root, Url):
-        return root
-    if Path(files.path).is_absolute():
-        return mirror.home(root)  # the path is of this machine, whatever the root
-    pattern = files.pattern or ""
-    if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
-        raise StorageError(f"'{pattern}' leads out of {root / files.path}", "correct the pattern")
-    if absolute := next((file for file in files.files or () if Path(file).is_absolute()), None):
-        raise StorageError(f"'{absolute}' does not lie below {root}", "correct 'files'")
-    chosen = functools.partial(_chosen_files, files)
-    part = Part(path=files.path, names=files.files, pattern=pattern, chosen=chosen)
-    return bring(mirror, root, part)
-
-
-def _chosen_files(files: ConceptFiles, folder: Path) -> list[Path]:
-    # What is wrong with a pattern or a folder is said when the set is resolved.
-    with contextlib.suppress(NotImplementedError, StimulusError, ValueError):
-        return select_files(files, folder)
-    return []

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 HEAVY = {
     *("torch", "timm", "numpy", "scipy", "PIL", "pydantic", "rich", "yaml", "jinja2"),
     *("matplotlib", "safetensors", "pytest_visualbias.plugin.hooks"),
+    *("fsspec", "pooch", "requests", "upath"),
 }
 SPEC = """visualbias: 1
 models:

@@ -50,6 +50,14 @@ def test_what_is_stored_is_found_by_another_run(tmp_path: Path) -> None:
     assert all(row.dtype == np.float32 for row in found.vectors.values())
 
 
+def test_equal_vectors_of_several_runs_make_one_file(tmp_path: Path) -> None:
+    for _ in range(8):  # safetensors orders metadata differently each time
+        EmbeddingCache(folder=tmp_path).append(KEY, vectors("a", "b"), NOTES)
+    (path,) = files(tmp_path)
+    assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert_same(EmbeddingCache(folder=tmp_path).load(KEY).vectors, vectors("a", "b"))
+
+
 def test_adding_images_adds_a_file_and_changes_none(tmp_path: Path) -> None:
     EmbeddingCache(folder=tmp_path).store(KEY, vectors("a", "b"), NOTES)
     (first,) = files(tmp_path)

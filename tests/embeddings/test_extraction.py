@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_visualbias.embeddings.extraction import AHEAD, extract
+from pytest_visualbias.embeddings.extraction import BATCHES_AHEAD, ExtractionRequest, extract
 from pytest_visualbias.errors import EncoderError, StimulusError
 from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.hashing import digest_of_file
@@ -100,12 +100,16 @@ def run(
     vectors: dict[str, dict[str, np.ndarray]] = {layer.name: {} for layer in LAYERS}
     failures = extract(
         encoder,
-        [digested(one) for one in stimuli],
-        LAYERS,
-        batch_size=batch_size,
-        decoders=2,
-        keep=lambda layer, names, rows: vectors[layer.name].update(zip(names, rows, strict=True)),
-        progress=progress,
+        ExtractionRequest(
+            stimuli=[digested(one) for one in stimuli],
+            layers=LAYERS,
+            batch_size=batch_size,
+            decoders=2,
+            add=lambda layer, names, rows: vectors[layer.name].update(
+                zip(names, rows, strict=True)
+            ),
+            progress=progress,
+        ),
     )
     return Extraction(vectors, failures)
 
@@ -136,7 +140,7 @@ def test_images_are_encoded_once_in_batches_of_at_most_the_size(
 def test_only_a_few_batches_are_held_at_once(stimuli: list[Stimulus]) -> None:
     encoder = FakeEncoder()
     run(encoder, stimuli, batch_size=2)
-    assert encoder.most_waiting <= (AHEAD + 1) * 2
+    assert encoder.most_waiting <= (BATCHES_AHEAD + 1) * 2
 
 
 def test_neither_the_order_nor_the_batch_matters(stimuli: list[Stimulus]) -> None:
@@ -279,12 +283,13 @@ def test_an_image_that_was_changed_since_it_was_digested_is_not_taken_for_the_ol
     kept: list[str] = []
     failures = extract(
         FakeEncoder(),
-        before,
-        LAYERS,
-        batch_size=4,
-        decoders=2,
-        keep=lambda _layer, names, _rows: kept.extend(names),
-        progress=silent,
+        ExtractionRequest(
+            stimuli=before,
+            layers=LAYERS,
+            batch_size=4,
+            decoders=2,
+            add=lambda _layer, names, _rows: kept.extend(names),
+        ),
     )
     assert failures == {"d3": f"{stimuli[3].path} was changed during the run; run again"}
     assert "d3" not in kept
@@ -313,13 +318,16 @@ def losing(
     lost: dict[str, str] = {}
     extract(
         encoder,
-        [digested(one) for one in stimuli],
-        LAYERS,
-        batch_size=4,
-        decoders=1,
-        keep=lambda layer, names, rows: vectors[layer.name].update(zip(names, rows, strict=True)),
-        progress=silent,
-        lose=lambda layer, reason: lost.update({layer.name: reason}),
+        ExtractionRequest(
+            stimuli=[digested(one) for one in stimuli],
+            layers=LAYERS,
+            batch_size=4,
+            decoders=1,
+            add=lambda layer, names, rows: vectors[layer.name].update(
+                zip(names, rows, strict=True)
+            ),
+            report_unreadable=lambda layer, reason: lost.update({layer.name: reason}),
+        ),
     )
     return vectors, lost
 

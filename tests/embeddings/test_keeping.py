@@ -51,7 +51,7 @@ def test_what_the_cache_has_already_is_not_kept_again(tmp_path: Path) -> None:
 
 def test_long_work_is_written_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the second batch, a run has lost at most what came since the last writing."""
-    monkeypatch.setattr(extraction, "EVERY_S", -1.0)
+    monkeypatch.setattr(extraction, "FLUSH_INTERVAL_S", -1.0)
     keeper = keeper_of(tmp_path)
     keeper.add(POOLED, ["a"], np.ones((1, 5), dtype=np.float32))
     assert EmbeddingCache(folder=tmp_path).load(KEYS["pooled"][0]).vectors.keys() == {"a"}

@@ -22,6 +22,7 @@ from PIL import Image
 from pytest_visualbias.cli.embed import EmbeddingProgress
 from pytest_visualbias.cli.main import main
 from pytest_visualbias.embeddings import ray_backend
+from pytest_visualbias.embeddings.ray_cluster import tasks_on
 from pytest_visualbias.embeddings.request import EmbeddingOutcome
 
 if TYPE_CHECKING:
@@ -161,8 +162,8 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Order, int, int]]:
     def connection(_: object) -> Iterator[Here]:
         yield Here()
 
-    monkeypatch.setattr(ray_backend, "_connection", connection)
-    monkeypatch.setattr(ray_backend, "require_ray", lambda: None)
+    monkeypatch.setattr(ray_backend, "connection", connection)
+    monkeypatch.setattr("pytest_visualbias.cli.embed.require_ray", lambda: None)
     ray_backend._opened.clear()
     return given
 
@@ -203,7 +204,8 @@ def test_a_task_goes_on_where_an_interrupted_call_stopped(
     orders: list[tuple[Order, int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    work, done = ray_backend.embed_task, []
+    work = ray_backend.embed_task
+    done: list[object] = []
 
     def stopped(*arguments: Any) -> TaskResult:
         if len(done) == 3:
@@ -292,7 +294,7 @@ def test_an_image_that_differs_on_a_machine_is_an_error(
 def test_a_share_is_of_one_gpu(
     resources: dict[str, float], cpus: int, gpus: float, tasks: int
 ) -> None:
-    assert ray_backend.tasks_on(resources, cpus, gpus) == tasks
+    assert tasks_on(resources, cpus, gpus) == tasks
 
 
 @pytest.mark.parametrize("address", ["nowhere", "a:b", "127.0.0.1:9"])

@@ -15,12 +15,10 @@ from pytest_visualbias.embeddings.extraction import CacheWriter
 from pytest_visualbias.errors import StorageError
 from pytest_visualbias.spec.schema import LayerPoint
 from pytest_visualbias.spec.urls import Url
-from pytest_visualbias.stimuli.remote.store import Store
+from pytest_visualbias.stimuli.remote import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
 
 KEY = hashlib.sha256(b"a network").hexdigest()
 OTHER = hashlib.sha256(b"another one").hexdigest()

@@ -49,4 +49,4 @@ def test_what_the_model_is_at_fault_for_is_said_of_the_model() -> None:
     for table, said in ((unread, "no such layer"), (wordless, "no texts")):
         with pytest.raises(EncoderError, match=said):
             table.rows(STIMULI)
-        assert table.told == (said,)
+        assert table.messages == (said,)

@@ -20,9 +20,9 @@ from pytest_visualbias.spec.overrides import Override
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_visualbias.embeddings.request import ModelRequest
     from pytest_visualbias.evaluation.model_embedder import LoadedSpec
     from pytest_visualbias.results import ResultRecord
-    from pytest_visualbias.spec.parser import SpecFile
 
 SPEC = """visualbias: 1
 models:
@@ -98,9 +98,9 @@ def test_a_model_is_measured_once_however_often_it_is_asked_for(
 ) -> None:
     measured = []
 
-    def noted(file: SpecFile, model: str, *rest: Any, **keys: Any) -> ModelVectors:  # noqa: ANN401
-        measured.append(model)
-        return embed_stimuli(file, model, *rest, **keys)
+    def noted(request: ModelRequest, *rest: Any) -> ModelVectors:  # noqa: ANN401
+        measured.append(request.model)
+        return embed_stimuli(request, *rest)
 
     monkeypatch.setattr("pytest_visualbias.evaluation.model_embedder.embed_stimuli", noted)
     run = session(tmp_path)

@@ -167,14 +167,14 @@ def test_a_model_that_cannot_be_loaded_loses_only_what_is_not_kept(tmp_path: Pat
 def test_words_are_at_the_layer_that_images_share_with_them_alone(tmp_path: Path) -> None:
     found = read(job(tmp_path, "cat"), EmbeddingCache(folder=None), Reader())
     images = {"image": np.ones(3, np.float32)}
-    assert len(found.beside(POOLED, images, {}, {}).vectors) == 2
+    assert len(found.table(POOLED, images, {}, {}).vectors) == 2
     other = parse_layer_point("blocks.1", "blocks.1")
-    assert found.beside(other, images, {}, {}).vectors.keys() == {"image"}
+    assert found.table(other, images, {}, {}).vectors.keys() == {"image"}
 
 
 def test_vectors_of_other_lengths_share_no_space(tmp_path: Path) -> None:
     found = read(job(tmp_path, "cat"), EmbeddingCache(folder=None), Reader())
-    table = found.beside(POOLED, {"image": np.ones(4, np.float32)}, {}, {})
+    table = found.table(POOLED, {"image": np.ones(4, np.float32)}, {}, {})
     assert table.vectors.keys() == {"image"}
     sentence = (
         "'pooled' gives 4 values for an image and 3 for a word, which share no space; use a model "

@@ -120,7 +120,7 @@ def test_a_correlation_out_of_range_is_refused(data: Path, correlation: float) -
 
 def test_the_finetuning_sees_images_as_the_gate_does(tmp_path: Path) -> None:
     """The same pixels, of an image that has to be shrunk, cropped and turned."""
-    from pytest_visualbias.models.preprocessing import declared
+    from pytest_visualbias.models.preprocessing import make_transform
     from pytest_visualbias.spec.model_entries import Transform
     from pytest_visualbias.stimuli.decoding import decode
 
@@ -132,7 +132,7 @@ def test_the_finetuning_sees_images_as_the_gate_does(tmp_path: Path) -> None:
     image.save(path, exif=turned)
     example = module("selection").Example(path=path, label=1)
     loaded = module("images").load_images([example], 32)
-    shown = declared(Transform(size=32))(decode(path))
+    shown = make_transform(Transform(size=32))(decode(path))
     assert np.abs(loaded.pixels[0].numpy() - shown).max() < 1e-5
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint, weights_of
+from pytest_visualbias.models.checkpoints import find_weights, read_checkpoint
 from tests.fuzz.effort import answered, cases, in_time
 from tests.fuzz.mutations import edits, torn
 
@@ -70,7 +70,7 @@ def check(path: Path, content: bytes) -> None:
         found = answered(read_checkpoint, path, content, EncoderError)
         if isinstance(found, dict):
             with in_time():
-                for weights in weights_of(found).values():
+                for weights in find_weights(found).values():
                     assert all(torch.is_tensor(value) for value in weights.values())
 
 

@@ -11,7 +11,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import find_source
-from pytest_visualbias.models.preprocessing import declared
+from pytest_visualbias.models.preprocessing import make_transform
 from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import ProgramModel, Transform
 
@@ -30,7 +30,7 @@ SIZE = 12
 def test_bgr_is_the_reverse_of_rgb(images: list[Image.Image]) -> None:
     """Mean and deviation stay in the order of red, green and blue."""
     keys: dict[str, Any] = {"size": SIZE, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
-    rgb, bgr = declared(Transform(**keys)), declared(Transform(**keys, channels="bgr"))
+    rgb, bgr = make_transform(Transform(**keys)), make_transform(Transform(**keys, channels="bgr"))
     for image in images:
         np.testing.assert_array_equal(bgr(image), rgb(image)[::-1])
 

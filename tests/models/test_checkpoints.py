@@ -19,7 +19,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.load_weights import FitResult, fit_weights
+from pytest_visualbias.models.load_weights import FitResult, WeightSelection, fit_weights
 
 pytestmark = pytest.mark.torch
 
@@ -44,7 +44,9 @@ def fitted(
     checkpoint: dict[Any, Any], head: tuple[str, ...] = (), ignore: tuple[str, ...] = ()
 ) -> tuple[FitResult, dict[str, torch.Tensor]]:
     module = network()
-    found = fit_weights(module, checkpoint, path=Path("c.pt"), head=head, ignore=ignore)
+    found = fit_weights(
+        module, checkpoint, WeightSelection(path=Path("c.pt"), head=head, ignore=ignore)
+    )
     return found, module.state_dict()
 
 
@@ -56,7 +58,9 @@ def refusal(
 ) -> str:
     module = network() if into is None else into
     with pytest.raises(EncoderError) as caught:
-        fit_weights(module, checkpoint, path=Path("c.pt"), head=head, ignore=ignore)
+        fit_weights(
+            module, checkpoint, WeightSelection(path=Path("c.pt"), head=head, ignore=ignore)
+        )
     return str(caught.value)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 from pathlib import Path
 
 import pytest
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models import encoder
 from pytest_visualbias.models.encoder import Identity, find_source
+from pytest_visualbias.spec.model_entries import MODEL_SOURCES
 
 
 def provide(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
@@ -40,3 +43,16 @@ def test_a_whole_identity_does_not_depend_on_loaded_weights() -> None:
     assert identity.fingerprint() == identity.fingerprint("weights")
     assert identity.fingerprint() != Identity(label="x", facts={"a": "2"}).fingerprint()
     assert identity.fingerprint() == Identity(label="y", facts={"a": "1"}).fingerprint()
+
+
+@pytest.mark.parametrize("name", MODEL_SOURCES)
+def test_the_functions_of_a_source_exist(name: str) -> None:
+    source = MODEL_SOURCES[name]
+    if not source.open:
+        assert name == "embeddings", "its vectors are stored: no network is opened"
+        return
+    for place in (source.identify, source.open):
+        module, _, function = place.partition(":")
+        path = Path(encoder.__file__).with_name(f"{module}.py")
+        tree = ast.parse(path.read_text("utf-8"))
+        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from pytest_visualbias.models import checkpoint_headers
-from pytest_visualbias.models.checkpoint_headers import flaw_of, flaws_of
+from pytest_visualbias.models.checkpoint_headers import describe_weights, find_flaw, find_flaws
 from pytest_visualbias.models.encoder import Identity
 from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
 
@@ -35,11 +35,11 @@ def archive(path: Path, *names: str) -> bytes:
 
 
 def test_sound_files_have_no_flaw(stored: Path, tmp_path: Path) -> None:
-    assert flaw_of(stored) is None
+    assert find_flaw(stored) is None
     archive(tmp_path / "a.pt", "archive/data.pkl", "archive/data/0")
     (tmp_path / "legacy.pth").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
-    assert flaw_of(tmp_path / "a.pt") is None
-    assert flaw_of(tmp_path / "legacy.pth") is None
+    assert find_flaw(tmp_path / "a.pt") is None
+    assert find_flaw(tmp_path / "legacy.pth") is None
 
 
 @pytest.mark.torch
@@ -49,7 +49,7 @@ def test_what_torch_saves_has_no_flaw(tmp_path: Path, zipped: bool) -> None:
 
     path = tmp_path / "a.pt"
     torch.save({"w": torch.zeros(3)}, path, _use_new_zipfile_serialization=zipped)
-    assert flaw_of(path) is None
+    assert find_flaw(path) is None
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "model.pth", "model.safetensors"])
@@ -59,21 +59,21 @@ def test_a_text_is_told_as_what_it_is(tmp_path: Path, name: str, text: str) -> N
     path = tmp_path / name
     path.write_text("x" + text, encoding="utf-8")
     said = "is a text file and holds no weights; name the file that does"
-    assert flaw_of(path) == f"the checkpoint {path} {said}"
+    assert find_flaw(path) == f"the checkpoint {path} {said}"
     path.write_bytes(b"\x93" + text.encode())
-    assert said not in (flaw_of(path) or "")
+    assert said not in (find_flaw(path) or "")
 
 
 def test_safetensors_that_break_off_are_told(stored: Path) -> None:
     stored.write_bytes(stored.read_bytes()[:-1])
-    said = flaw_of(stored) or ""
+    said = find_flaw(stored) or ""
     assert said.startswith(f"the checkpoint {stored} is damaged or incomplete (")
     assert said.endswith("; copy or save it again")
 
 
 def test_safetensors_without_a_tensor_are_told(stored: Path) -> None:
     save_file({}, stored)
-    assert flaw_of(stored) == f"the checkpoint {stored} holds no tensors; save the weights again"
+    assert find_flaw(stored) == f"the checkpoint {stored} holds no tensors; save the weights again"
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_safetensors_without_a_tensor_are_told(stored: Path) -> None:
 def test_other_files_are_told_by_how_they_begin(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "a.pt"
     path.write_bytes(content)
-    assert f"the checkpoint {path} {said}" in (flaw_of(path) or "")
+    assert f"the checkpoint {path} {said}" in (find_flaw(path) or "")
 
 
 def test_an_archive_of_something_else_is_told(tmp_path: Path) -> None:
     archive(tmp_path / "a.pt", "x.npy")
-    assert "is an archive, but none that torch saves" in (flaw_of(tmp_path / "a.pt") or "")
+    assert "is an archive, but none that torch saves" in (find_flaw(tmp_path / "a.pt") or "")
 
 
 def test_every_checkpoint_of_a_list_is_looked_at(stored: Path, tmp_path: Path) -> None:
@@ -102,13 +102,13 @@ def test_every_checkpoint_of_a_list_is_looked_at(stored: Path, tmp_path: Path) -
     empty.write_bytes(b"")
     entry = TimmModel(source="timm", name="test_resnet", checkpoint=("a", "b"))
     trials = [Identity(label=one.name, facts={}, checkpoint=one) for one in (stored, empty)]
-    (said,) = flaws_of(entry, trials)
+    (said,) = find_flaws(entry, trials)
     assert f"{empty} is damaged or incomplete" in said
 
 
 def test_stored_vectors_are_no_checkpoints(stored: Path) -> None:
     entry = EmbeddingsModel(source="embeddings", path="x.npz")
-    assert list(flaws_of(entry, [])) == []
+    assert list(find_flaws(entry, [])) == []
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "resnet50", "resnet50.a1_in1k", "hf-hub:me/mine"])
@@ -118,7 +118,7 @@ def test_a_name_of_timm_is_known_without_importing_it(
     """To import it means to import torch, and that takes longer than all else that is checked."""
     asked: list[str] = []
     monkeypatch.setattr(importlib, "import_module", asked.append)
-    assert list(flaws_of(TimmModel(source="timm", name=name), [])) == []
+    assert list(find_flaws(TimmModel(source="timm", name=name), [])) == []
     assert asked == []
 
 
@@ -131,7 +131,7 @@ def test_a_name_of_timm_is_known_without_importing_it(
     ],
 )
 def test_a_name_that_timm_does_not_have_is_told_with_the_nearest(name: str, said: str) -> None:
-    (found,) = flaws_of(TimmModel(source="timm", name=name), [])
+    (found,) = find_flaws(TimmModel(source="timm", name=name), [])
     assert found.startswith(said)
 
 
@@ -139,5 +139,13 @@ def test_without_timm_its_names_are_not_judged(monkeypatch: pytest.MonkeyPatch) 
     checkpoint_headers._timm_text.cache_clear()
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    assert list(flaws_of(TimmModel(source="timm", name="tst_resnet"), [])) == []
+    assert list(find_flaws(TimmModel(source="timm", name="tst_resnet"), [])) == []
     checkpoint_headers._timm_text.cache_clear()
+
+
+@pytest.mark.torch
+def test_the_weights_of_a_torch_file_are_described(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"layer.weight": torch.zeros(2, 3)}, tmp_path / "a.pt")
+    (text,) = describe_weights(tmp_path / "a.pt")
+    assert {"layer.weight", "torch.float32"} <= {*text.split()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -287,6 +289,18 @@ class TestCode:
             write(folder / "twice_there.py", "x = 2\n")
             known.add(self.code(context))
         assert len(known) == 3
+
+    def test_a_file_is_parsed_again_only_if_it_changed(
+        self, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = self.code(context)
+        parsed = Mock(side_effect=ast.parse)
+        monkeypatch.setattr(ast, "parse", parsed)
+        assert self.code(context) == before
+        assert parsed.call_count == 0
+        write(context.project / "src/pkg/nets.py", FILES["src/pkg/nets.py"] + "# edited\n")
+        assert self.code(context) != before
+        assert parsed.call_count == 1
 
     def test_a_circle_of_imports_ends(self, context: Context) -> None:
         write(context.project / "one.py", "import two\n")

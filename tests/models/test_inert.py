@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint, weights_of
+from pytest_visualbias.models.checkpoints import find_weights, read_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ class TestArrays:
     def test_are_read_as_weights(self, tmp_path: Path, numpy_1: bool) -> None:
         path = saved(tmp_path, {"model_state_dict": dict(ARRAYS)}, numpy_1=numpy_1)
         assert (b"numpy.core." in path.read_bytes()) == numpy_1
-        found = weights_of(read_checkpoint(path))["model_state_dict"]
+        found = find_weights(read_checkpoint(path))["model_state_dict"]
         assert found.keys() == ARRAYS.keys()
         for name, array in ARRAYS.items():
             assert tuple(found[name].shape) == array.shape
@@ -180,19 +180,19 @@ def test_logs_of_a_trainer_that_is_not_installed_are_read_past(tmp_path: Path) -
             sys.modules.pop(name, None)
     found = read_checkpoint(path)
     assert found["message_hub"]["log_scalars"]["train/loss"].max_length == 9
-    assert weights_of(found).keys() == {"state_dict"}
+    assert find_weights(found).keys() == {"state_dict"}
 
 
 def test_a_checkpoint_that_holds_itself_is_read_once() -> None:
     content: dict[str, Any] = {"w": torch.ones(1)}
     content["again"] = content
     content["deep"] = {"deeper": content}
-    assert weights_of(content).keys() == {""}
+    assert find_weights(content).keys() == {""}
 
 
 def test_weights_are_looked_for_six_keys_deep() -> None:
     content: dict[str, Any] = {"w": torch.ones(1)}
     for _ in range(6):
         content = {"a": content}
-    assert weights_of(content).keys() == {"a/a/a/a/a/a"}
-    assert weights_of({"a": content}) == {}
+    assert find_weights(content).keys() == {"a/a/a/a/a/a"}
+    assert find_weights({"a": content}) == {}

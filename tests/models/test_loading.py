@@ -19,7 +19,7 @@ from torch.nn.utils import parametrizations
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.load_weights import FitResult, fit_weights
+from pytest_visualbias.models.load_weights import FitResult, WeightSelection, fit_weights
 from pytest_visualbias.models.mismatches import MismatchError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.torch
 
 
 def fitted(network: nn.Module, path: Path, **keys: Any) -> FitResult:  # noqa: ANN401
-    return fit_weights(network, read_checkpoint(path), path=path, **keys)
+    return fit_weights(network, read_checkpoint(path), WeightSelection(path=path, **keys))
 
 
 def drawn(make: Callable[[], nn.Module], seed: int = 1) -> nn.Module:

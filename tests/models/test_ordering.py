@@ -8,7 +8,7 @@ import pytest
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Identity
-from pytest_visualbias.models.identity import checkpoint_steps, in_series
+from pytest_visualbias.models.identity import checkpoint_steps, order_series
 
 
 def ordered(*names: str, axis: str = "epoch") -> list[str]:
@@ -16,7 +16,7 @@ def ordered(*names: str, axis: str = "epoch") -> list[str]:
         Identity(label=name, facts={"checkpoint": name}, checkpoint=Path("/run") / name)
         for name in names
     ]
-    return [one.step for one in in_series(found, axis)]
+    return [one.step for one in order_series(found, axis)]
 
 
 def test_two_stands_before_ten_however_the_files_are_listed() -> None:

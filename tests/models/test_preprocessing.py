@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from pytest_visualbias.models.preprocessing import as_facts, declared
+from pytest_visualbias.models.preprocessing import make_transform, transform_facts
 from pytest_visualbias.spec.model_entries import Transform
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def noise(size: tuple[int, int]) -> Image.Image:
 
 
 def prepared(image: Image.Image, **keys: Any) -> np.ndarray:  # noqa: ANN401 - of the spec
-    return declared(Transform.model_validate({**PLAIN, **keys}))(image)
+    return make_transform(Transform.model_validate({**PLAIN, **keys}))(image)
 
 
 def theirs(image: Image.Image, *steps: Callable[..., Any]) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_pixels_are_scaled_to_one_and_normalised_per_channel() -> None:
 
 
 def test_what_is_not_said_is_imagenets() -> None:
-    facts = as_facts(Transform(size=(8, 16)))
+    facts = transform_facts(Transform(size=(8, 16)))
     assert facts == {
         "input_size": [3, 8, 16],
         "crop_pct": 1.0,
@@ -115,5 +115,5 @@ def test_what_is_not_said_is_imagenets() -> None:
     }
     expected = theirs(noise((50, 40)), transforms.Resize(8), transforms.CenterCrop(8))
     normalize = transforms.Normalize(facts["mean"], facts["std"])
-    found = declared(Transform(size=8))(noise((50, 40)))
+    found = make_transform(Transform(size=8))(noise((50, 40)))
     np.testing.assert_allclose(found, normalize(torch.from_numpy(expected)).numpy(), atol=1e-6)

@@ -11,7 +11,7 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.weight_files import digest_of_weights, files_of
+from pytest_visualbias.models.weight_files import digest_of_weights, find_weight_files
 from pytest_visualbias.spec.hashing import digest_of_file
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_an_index_reaches_no_file_elsewhere(folder: Path) -> None:
     index = folder / "inner" / INDEX
     index.write_text(json.dumps({"weight_map": {"a": "../model-00001-of-00002.safetensors"}}))
     with pytest.raises(EncoderError, match="which is not beside it"):
-        files_of(index)
+        find_weight_files(index)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": 3}', "\x00"])

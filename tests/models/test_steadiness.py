@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from pytest_visualbias.embeddings.extraction import check_network
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.loaded_network import LoadedNetwork, read_outs
-from pytest_visualbias.models.preprocessing import as_facts, declared
+from pytest_visualbias.models.loaded_network import LoadedNetwork, readers
+from pytest_visualbias.models.preprocessing import make_transform, transform_facts
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import Transform
@@ -84,9 +84,9 @@ def encoder_of(module: torch.nn.Module, **keys: Any) -> TorchEncoder:  # noqa: A
     network = LoadedNetwork(
         module=module,
         notes={},
-        prepare=declared(transform),
-        preprocessing=as_facts(transform),
-        **read_outs(module),
+        prepare=make_transform(transform),
+        preprocessing=transform_facts(transform),
+        **readers(module),
     )
     return TorchEncoder(network, device="cpu", **keys)
 

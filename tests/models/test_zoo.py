@@ -17,7 +17,7 @@ from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
 from pytest_visualbias.models.factory import open_factory
 from pytest_visualbias.models.identity import identify_factory, identify_timm
-from pytest_visualbias.models.load_weights import fit_weights
+from pytest_visualbias.models.load_weights import WeightSelection, fit_weights
 from pytest_visualbias.models.timm import open_timm
 from pytest_visualbias.spec.model_entries import FactoryModel, TimmModel
 from pytest_visualbias.spec.schema import LayerPoint
@@ -329,7 +329,9 @@ class TestEveryLayout:
             path = tmp_path / "c.pt"
             torch.save(make(state), path)
             with pytest.raises(EncoderError) as caught:
-                fit_weights(network, read_checkpoint(path), path=path, head=("fc.",))
+                fit_weights(
+                    network, read_checkpoint(path), WeightSelection(path=path, head=("fc.",))
+                )
             assert "does not fit the network" in str(caught.value)
             assert said in str(caught.value)
 
@@ -340,7 +342,11 @@ class TestEveryLayout:
         torch.save(LAYOUTS[layout][0](weights), path)
         for network in strangers:
             with pytest.raises(EncoderError, match="does not fit the network"):
-                fit_weights(network, read_checkpoint(path), path=path, head=("fc.", "head."))
+                fit_weights(
+                    network,
+                    read_checkpoint(path),
+                    WeightSelection(path=path, head=("fc.", "head.")),
+                )
 
 
 class TestChoice:
@@ -484,14 +490,17 @@ class TestChoice:
             for name, value in torch.nn.Conv2d(3, width, 1).state_dict().items()
         }
         with pytest.raises(EncoderError) as caught:
-            fit_weights(block, larger, path=Path("c.pt"))
+            fit_weights(block, larger, WeightSelection(path=Path("c.pt")))
         assert str(caught.value) == (
             "the checkpoint c.pt has weights that fit the network behind 'stem.', but more beside "
             "them (layer1.conv.weight, layer1.conv.bias, layer2.conv.weight, layer2.conv.bias), so "
             "that they may be one part of a larger network; if they are what you release, write "
             "'prefix: stem.'"
         )
-        assert fit_weights(block, larger, path=Path("c.pt"), prefix="stem").prefix == "stem."
+        assert (
+            fit_weights(block, larger, WeightSelection(path=Path("c.pt"), prefix="stem")).prefix
+            == "stem."
+        )
 
 
 class TestLeftOut:
@@ -605,7 +614,9 @@ class TestNamesOfTorchvision:
         }
         own.load_state_dict(state)
         found = fit_weights(
-            ours, {"model": behind(prefix, state)}, path=Path("c.pt"), head=("head.fc.",)
+            ours,
+            {"model": behind(prefix, state)},
+            WeightSelection(path=Path("c.pt"), head=("head.fc.",)),
         )
         assert (found.facts["names"], found.prefix) == ("torchvision", prefix)
         assert len(found.left_out) == 2, "its classifier, and nothing else"
@@ -626,7 +637,7 @@ class TestNamesOfTorchvision:
         ours: Any = bare
         ours.reset_classifier(5)
         own.load_state_dict(trained(own))
-        found = fit_weights(ours, own.state_dict(), path=Path("c.pt"))
+        found = fit_weights(ours, own.state_dict(), WeightSelection(path=Path("c.pt")))
         assert found.left_out == ()
         images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(3))
         with torch.inference_mode():
@@ -643,7 +654,7 @@ class TestNamesOfTorchvision:
             for name, value in trained(own).items()
         }
         own.load_state_dict(state)  # torchvision itself reads them, too
-        fit_weights(ours, state, path=Path("c.pt"))
+        fit_weights(ours, state, WeightSelection(path=Path("c.pt")))
         for part in ("mlp.fc1.weight", "mlp.fc2.bias"):
             there = part.replace("fc1", "0").replace("fc2", "3")
             expected = own.state_dict()[f"encoder.layers.encoder_layer_2.{there}"]
@@ -659,7 +670,7 @@ class TestNamesOfTorchvision:
         }[family]
         del state[name]
         with pytest.raises(EncoderError, match=f"it lacks {here};"):
-            fit_weights(ours, state, path=Path("c.pt"))
+            fit_weights(ours, state, WeightSelection(path=Path("c.pt")))
         deeper = trained(own) | {f"{name.split('.')[0]}.9.weight": torch.ones(1)}
         with pytest.raises(EncoderError, match=r"does not have: \w+\.9\.weight;"):
-            fit_weights(ours, deeper, path=Path("c.pt"))
+            fit_weights(ours, deeper, WeightSelection(path=Path("c.pt")))

@@ -78,7 +78,7 @@ def test_where_all_is_there_no_cluster_is_asked(
 ) -> None:
     """The address is nobody's: that would be an error, were there something to do."""
     embed()
-    monkeypatch.setattr("pytest_visualbias.embeddings.ray_backend._connection", _refuse)
+    monkeypatch.setattr("pytest_visualbias.embeddings.ray_backend.connection", _refuse)
     status, said = embed(SPEC, "--engine", "ray", "--address", "127.0.0.1:9")
     assert status == 0
     assert said.count("; 0 embedded now") == 2
@@ -141,7 +141,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(
         def refuse(path: Path, _content: bytes) -> None:
             raise OSError(number, os.strerror(number), str(path))
 
-        monkeypatch.setattr(caching, "write_whole", refuse)
+        monkeypatch.setattr(caching, "write_atomically", refuse)
     status = main(["embed", SPEC, "--cache", "ahead"])
     shown = capsys.readouterr()
     assert (status, "embedded now" in shown.out) == (1, False)

@@ -171,7 +171,6 @@ def test_results_that_are_not_there_are_refused_as_pytest_refuses_them(
     checked: Checked, named: str
 ) -> None:
     """A URL is one of a file, for the console script as for the gate."""
-    pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
     place = named.format(url=checked.project.path.as_uri())
     checked.output.readouterr()
     assert main(["check", "--baseline", place, SPEC]) == 1
@@ -179,7 +178,6 @@ def test_results_that_are_not_there_are_refused_as_pytest_refuses_them(
 
 
 def test_results_at_a_url_are_those_of_the_file(checked: Checked) -> None:
-    pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
     url = f"{checked.project.path.as_uri()}/{FILE}"
     code, lines = checked.check("--baseline", url)
     assert code == 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.torch]
+pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.torch]
 
 CACHE = "--visualbias-cache=s3://lab/cache"
 SECRET = "wJalrXUtnFEMI+K7MDENG+bPxRfiCYzMADEUPSECRET"  # of nobody

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from tests.plugin.conftest import Project
 
-pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
-
 PLUGINS = ("-p", "xdist.plugin", "-p", "pytest_visualbias.plugin")
 
 
@@ -147,13 +145,6 @@ def test_growth_is_measured_from_a_report_at_a_url(stored: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (
-            ["--visualbias-cache=s3://lab/cache"],
-            (
-                "ERROR: --visualbias-cache: s3://lab/cache: URLs need fsspec; install it with: "
-                "pip install 'pytest-visualbias[remote]'"
-            ),
-        ),
         (
             ["--visualbias-cache=s3:/lab/cache"],
             "ERROR: --visualbias-cache: 's3:/lab/cache' is no URL; did you mean s3://lab/cache?",

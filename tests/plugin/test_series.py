@@ -545,7 +545,6 @@ def test_a_series_at_a_url_is_what_it_is_in_a_folder(
     run: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also where a checkpoint of it is damaged: told by its URL, not by its copy here."""
-    pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
     specify(run)
     run.gate()
     alone = run.report()["results"]

@@ -20,9 +20,9 @@ from scipy import stats
 from pytest_visualbias.errors import EncoderError, SpecError
 from pytest_visualbias.evaluation.verdict import CorrectedP, DecisionRule, Numbers, judge
 from pytest_visualbias.models.checkpoints import read_checkpoint
-from pytest_visualbias.models.load_weights import fit_weights
+from pytest_visualbias.models.load_weights import WeightSelection, fit_weights
 from pytest_visualbias.models.loaded_network import LoadedNetwork
-from pytest_visualbias.models.preprocessing import as_facts, declared
+from pytest_visualbias.models.preprocessing import make_transform, transform_facts
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.spec.effective_settings import parse_layer_point
 from pytest_visualbias.spec.model_entries import Transform
@@ -47,7 +47,7 @@ def module(reference_data: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Mo
     monkeypatch.syspath_prepend(str(EXAMPLE))
     network: torch.nn.Module = importlib.import_module("cifar_resnet").resnet20()
     path = reference_data / "checkpoints" / "cifar10_resnet20.th"
-    fit_weights(network, read_checkpoint(path), path=path, ignore=("linear.",))
+    fit_weights(network, read_checkpoint(path), WeightSelection(path=path, ignore=("linear.",)))
     return network.train()
 
 
@@ -61,8 +61,8 @@ def encoder_of(module: torch.nn.Module) -> TorchEncoder:
     network = LoadedNetwork(
         module=module,
         pooled=module.__call__,
-        prepare=declared(TRANSFORM),
-        preprocessing=as_facts(TRANSFORM),
+        prepare=make_transform(TRANSFORM),
+        preprocessing=transform_facts(TRANSFORM),
         notes={},
     )
     return TorchEncoder(network, device="cpu")
@@ -70,7 +70,7 @@ def encoder_of(module: torch.nn.Module) -> TorchEncoder:
 
 def inputs_of(data: Path, concept: str, count: int) -> list[np.ndarray]:
     paths = sorted((data / "openimages_canonical" / concept).iterdir())[:count]
-    return [declared(TRANSFORM)(decode(path)) for path in paths]
+    return [make_transform(TRANSFORM)(decode(path)) for path in paths]
 
 
 class TestDefects:

@@ -74,7 +74,9 @@ def draw(folder: Path, images: int = 5) -> None:
     time.sleep(SETTLED_NS / 1e9)  # or no digest of them would be remembered
 
 
-def run(folder: Path, cache: Path | None, target: Path, pause: float = extraction.EVERY_S) -> None:
+def run(
+    folder: Path, cache: Path | None, target: Path, pause: float = extraction.FLUSH_INTERVAL_S
+) -> None:
     """Judge the spec as a run of pytest does, and write its results.
 
     Parameters
@@ -91,7 +93,7 @@ def run(folder: Path, cache: Path | None, target: Path, pause: float = extractio
     import torch
 
     torch.set_num_threads(1)
-    extraction.EVERY_S = pause  # type: ignore[misc]  # of this process alone
+    extraction.FLUSH_INTERVAL_S = pause  # type: ignore[misc]  # of this process alone
     memo = DigestCache.inside(cache)
     session = EvaluationRun(
         settings=RunSettings(project=folder, device="cpu"),

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from pytest_visualbias.embeddings.cache_maintenance import prune
-from pytest_visualbias.embeddings.extraction import EVERY_S
+from pytest_visualbias.embeddings.extraction import FLUSH_INTERVAL_S
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
@@ -152,7 +152,7 @@ class Soak:
         for number in range(self._chance.randint(1, WORKERS)):
             target = self._out / f"{number}.json"
             target.unlink(missing_ok=True)
-            pause = self._chance.choice((0.0, EVERY_S))
+            pause = self._chance.choice((0.0, FLUSH_INTERVAL_S))
             process = self._start(run, self._project, self._cache, target, pause)
             is_doomed = self._chance.random() < KILLED
             running.append(

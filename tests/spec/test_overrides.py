@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from pytest_visualbias.errors import UsageError
+from pytest_visualbias.spec.model_entries import MODEL_SOURCES, SHIPPED_SOURCES, ModelEntry
 from pytest_visualbias.spec.overrides import Override, apply_overrides, parse_override
 
 TRANSFORM = {"size": 32}
@@ -111,6 +113,27 @@ def test_what_is_put_in_a_models_place_grows_from_where_it_did() -> None:
 def test_a_model_that_is_there_is_not_copied_from_the_other() -> None:
     models = applied({"before": OWN, "after": TIMM}, "after", "/new.pt")
     assert models["after"]["source"] == "timm"
+
+
+@pytest.mark.parametrize("source", SHIPPED_SOURCES)
+def test_every_source_of_the_table_replaces_a_model(source: str) -> None:
+    target = "nets:make" if source == "factory" else "target"
+    assert parse_override("after", f"{source}:{target}", Path("/home/ada")).source == source
+    entry = applied({"after": OWN}, "after", target, source)["after"]
+    assert type(TypeAdapter(ModelEntry).validate_python(entry)) is MODEL_SOURCES[source].entry
+
+
+@pytest.mark.parametrize("reference", ["new:x", "tim:resnet18", "in-memory:x"])
+def test_a_source_that_is_not_in_the_table_is_a_usage_error(reference: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_override("after", reference, Path("/home/ada"))
+    assert {*caught.value.remedy.split()} >= {"timm,", "onnx,"}
+    assert f"'{reference.partition(':')[0]}'" in str(caught.value)
+
+
+def test_a_file_with_a_colon_in_its_name_is_a_path(tmp_path: Path) -> None:
+    (tmp_path / "epoch:3").touch()
+    assert parse_override("after", "epoch:3", tmp_path).what == str(tmp_path / "epoch:3")
 
 
 def test_an_unknown_name_with_a_bare_path_is_a_usage_error() -> None:

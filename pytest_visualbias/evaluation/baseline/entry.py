@@ -30,14 +30,14 @@ class _Strict(BaseModel):
 
 
 class Stimuli(_Strict):
-    """The images of one role, in whatever order."""
+    """The images of one role, independent of their order."""
 
     digest: str
     n: int
 
     @classmethod
     def of(cls, identities: Iterable[str]) -> Stimuli:
-        """Return what is kept of the images with these identities."""
+        """Return the digest and the number of the images with these identities."""
         ordered = sorted(identities)
         return cls(digest=digest_of_list(ordered), n=len(ordered))
 
@@ -70,19 +70,19 @@ class BaselineEntry(_Strict):
     basis: BasisRecord | None = None
 
     def written(self) -> dict[str, Any]:
-        """Return it as it is written, without what there is not."""
+        """Return the entry as plain data, without optional fields that are empty."""
         optional = {name for name in ("prediction", "basis") if getattr(self, name) is None}
         return self.model_dump(exclude=optional)
 
     def lacks_basis(self, live: BaselineEntry) -> bool:
-        """Whether an older version recorded less than growth to a live result is tested with."""
+        """Return whether the entry lacks the basis of growth, as entries of older versions do."""
         if self.basis is not None:
             return False
         needs_effects = live.basis is not None and bool(live.basis.without)
         return needs_effects or (self.prediction is not None and len(self.fingerprints) > 1)
 
     def has_basis_like(self, live: BaselineEntry) -> bool:
-        """Whether what was recorded beside the scores has the parts that growth needs."""
+        """Return whether the recorded basis has all parts that growth needs."""
         if self.basis is None or live.basis is None or not live.basis.without:
             return True
         sides = len(next(iter(live.basis.trials)))
@@ -104,7 +104,7 @@ Entries = Mapping[str, BaselineEntry]
 
 
 def entry_key(model: str, test: str, layer: str) -> str:
-    """Return what an entry is called."""
+    """Return the key of an entry."""
     return f"{model}::{test}[{layer}]"
 
 
@@ -115,7 +115,7 @@ def plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_recordable(result: Mapping[str, Any]) -> bool:
-    """Whether the record of a result, as plain data, is one to compare with."""
+    """Return whether a result, as plain data, can be compared with later results."""
     # Of a classifier that does not know the class, a gap may fail and yet say nothing of growth.
     is_blind = bool((result.get("prediction") or {}).get("is_blind"))
     return result["outcome"] not in UNUSABLE and bool(result["scores"]) and not is_blind
@@ -142,7 +142,7 @@ def entry_of(result: Mapping[str, Any], model: Mapping[str, Any]) -> BaselineEnt
 
 
 def _asked(prediction: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return what was asked of a classifier, without what it answered."""
+    """Return the question to a classifier without its answers."""
     if prediction is None:
         return None
     return {key: value for key, value in prediction.items() if key not in ANSWERS}
@@ -150,7 +150,7 @@ def _asked(prediction: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unlike:
-    """One thing in which a result differs from what was recorded."""
+    """One difference of a result from its record."""
 
     name: str = ""
     text: str
@@ -159,7 +159,7 @@ class Unlike:
 def difference(
     old: BaselineEntry, new: BaselineEntry, declared: Iterable[str] = ()
 ) -> list[Unlike]:
-    """Return in what two results differ that must agree for a growth."""
+    """Return the undeclared differences that make growth between two results invalid."""
     meant = frozenset(declared)
     return [
         unlike for unlike in _differences(old, new) if not unlike.name or unlike.name not in meant
@@ -217,7 +217,7 @@ def _counted(old: int, new: int) -> str:
 
 
 def is_changed(old: BaselineEntry, new: BaselineEntry) -> bool:
-    """Whether a result is another one than was recorded, by more than rounding."""
+    """Return whether a result differs from its record by more than rounding."""
     if difference(old, new) or old.scores.keys() != new.scores.keys() or old.lacks_basis(new):
         return True
     if _differ(old.gap, new.gap):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.evaluation.baseline.entry import Entries
-    from pytest_visualbias.stimuli.remote.mirror import Mirror
+    from pytest_visualbias.stimuli.mirror import Mirror
 
 FOLDER = "__visualbias__"
 VERSION = 2
@@ -48,7 +48,7 @@ MEND = "restore it, or delete it and record it anew"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Contents:
-    """What a file holds: the entries of one spec, or the results of all specs of a run."""
+    """The contents of a file: the entries of one spec, or the results of all specs of a run."""
 
     is_report: bool
     specs: Mapping[str, Entries]
@@ -59,18 +59,18 @@ class Contents:
 
 
 def spec_name(spec: Path) -> str:
-    """Return the name of a spec file without what makes it one."""
+    """Return the name of a spec file without its suffix."""
     suffix = next(filter(spec.name.endswith, SUFFIXES), spec.suffix)
     return spec.name.removesuffix(suffix)
 
 
 def default_path(spec: Path) -> Path:
-    """Return where the results of a spec are recorded."""
+    """Return the default path of the baseline of a spec."""
     return spec.parent / FOLDER / f"{spec_name(spec)}.json"
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file is the JSON report of a run."""
+    """Return whether a file is the JSON report of a run."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         stored = json.loads(path.read_bytes())
         return isinstance(stored, dict) and REPORT_MARK in stored
@@ -129,7 +129,7 @@ def _of_report(stored: Mapping[str, Any]) -> dict[str, dict[str, BaselineEntry]]
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Lock a baseline file, for reading and writing it as one step."""
+    """Lock a baseline file, so that reading and writing are one step."""
     name = f"visualbias-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]}.lock"
     try:
         lock = FileLock(Path(tempfile.gettempdir()) / name)
@@ -148,7 +148,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def write_baseline(path: Path, entries: Entries) -> None:
-    """Write entries so that a later version differs in the lines of what has changed only."""
+    """Write entries sorted, so that versions differ only in lines of changed entries."""
     stored = {MARK: VERSION, "entries": {key: entry.written() for key, entry in entries.items()}}
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     lines = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
@@ -176,7 +176,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def load_strict(text: str) -> Any:  # noqa: ANN401 - what a file holds can be anything
-    """Return what a text of JSON holds."""
+    """Parse JSON strictly: no duplicate keys, no NaN."""
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError:
@@ -184,7 +184,7 @@ def load_strict(text: str) -> Any:  # noqa: ANN401 - what a file holds can be an
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that stands twice, as a bad merge leaves it: the later one would win unseen."""
+    """Refuse duplicate keys, which a bad merge leaves and of which the last would win."""
     unique = dict(pairs)
     if len(unique) != len(pairs):
         names = [name for name, _ in pairs]
@@ -198,7 +198,7 @@ def _refuse(name: str) -> None:
 
 
 def named_baseline(named: Path | Url, option: str, mirror: Mirror) -> Path:
-    """Return the path that an option names, or a local copy of what lies at a URL."""
+    """Return the path that an option names, or a local copy of a URL."""
     if isinstance(named, Url):
         try:
             return mirror.file(named)

@@ -48,29 +48,29 @@ class Baseline:
 
     @property
     def is_explicit(self) -> bool:
-        """Whether the command line names it, so that it goes before any model."""
+        """Whether the command line names the baseline, so that it precedes any model."""
         return bool(self.option)
 
     @property
     def is_expected(self) -> bool:
-        """Whether there is something to measure growth from, or will be after this run."""
+        """Whether results are recorded, or will be after this run."""
         return self.is_explicit or self.exists or self.recording is not None
 
     def entry(self, key: str) -> BaselineEntry | None:
-        """Return the entry of this key, if there is one."""
+        """Return the entry of a key, if it exists."""
         if self.problem is not None:
             raise BaselineError(self.problem)
         return self.entries.get(key)
 
     def records(self, key: str, entry: BaselineEntry) -> bool:
-        """Whether this run is to record a result."""
+        """Return whether this run records a result."""
         if self.recording is None or self.problem is not None:
             return False
         old = self.entries.get(key)
         return old is None or (self.recording == "changed" and is_changed(old, entry))
 
     def remedy(self, flag: str, model: str) -> str:
-        """Return what to do about an entry of a model that is missing or stale."""
+        """Return what to do about a missing or stale entry of a model."""
         if self.is_report:
             return "make the report anew with this spec"
         return (
@@ -155,7 +155,7 @@ class Baselines:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether a file exists, or is in a folder that must not be entered; to read it says so."""
+    """Return whether a file exists or cannot be accessed; reading it gives the error."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -176,7 +176,7 @@ class ExpectedEntries:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaselineUpdate:
-    """What became of the recorded results of one spec."""
+    """The changes of the baseline of one spec."""
 
     shown: str
     recorded: int = 0
@@ -222,7 +222,7 @@ class BaselineUpdate:
 
 
 def unclaimed_text(shown: str, keys: Iterable[str]) -> str:
-    """Say which entries of a file no test claims, and what to do."""
+    """Return which entries of a file no test claims, and what to do."""
     names = printable(", ".join(keys))
     return f"{shown}: no test claims {names}; drop what is gone with --visualbias-prune"
 
@@ -234,7 +234,7 @@ def update_baseline(
     *,
     prunes: bool,
 ) -> list[BaselineUpdate]:
-    """Record the results of a run where it is asked for, and say what no test claims."""
+    """Record the results of a run if requested, and report entries that no test claims."""
     updates = []
     for claims in sorted(specs, key=lambda claims: claims.file):
         baseline = baselines.of(claims.path, claims.file)
@@ -251,7 +251,7 @@ def update_baseline(
 
 
 def _measured(rows: Iterable[Mapping[str, Any]]) -> dict[str, BaselineEntry]:
-    """Return the entries of what was measured well, of models that are gated."""
+    """Return the entries of valid results of gated models."""
     entries = {}
     for row in rows:
         result, model = row["result"], row["model"]

@@ -1,4 +1,4 @@
-"""Permutation test of the growth of a gap whose sign is chosen anew for every relabelling."""
+"""Test the growth of a gap of predictions by permuting labels on pairs of predictions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
     Matrix = NDArray[np.float64]
 
-# Combinations of how many pairs of each kind the first group has, to be counted in a second.
-_COUNTABLE: Final = 2**22
-_CELLS: Final = 2**18
+# Combinations of counts of each kind that can be enumerated in a second.
+_MAX_COMBINATIONS: Final = 2**22
+_BLOCK_CELLS: Final = 2**18
 _TIE: Final = 1e-12
 
 
@@ -63,21 +63,21 @@ def paired_permutation_test(
         kinds = (2 * pairs[0] + pairs[1]).astype(np.int64)
         totals = np.bincount(kinds, minlength=4)
         first = np.bincount(kinds[:n], minlength=4)
-        if math.prod(sorted(int(count) + 1 for count in totals)[:3]) <= _COUNTABLE:
+        if math.prod(sorted(int(count) + 1 for count in totals)[:3]) <= _MAX_COMBINATIONS:
             p = _counted(first, totals, alternative)
             return PermutationResult(p_value=p, p_low=p, p_high=p, method="exact")
     subsets = math.comb(pairs.shape[1], n)
     if subsets <= DRAWS:
-        p = _hits(pairs, n, alternative, _all_sums(pairs, n)) / subsets
+        p = _count_as_large(pairs, n, alternative, _all_sums(pairs, n)) / subsets
         return PermutationResult(p_value=p, p_low=p, p_high=p, method="exact")
     order = np.lexsort(pairs)
-    hits = _hits(pairs, n, alternative, _drawn_sums(pairs[:, order], n))
-    low, high = clopper_pearson(hits, DRAWS)
+    count = _count_as_large(pairs, n, alternative, _drawn_sums(pairs[:, order], n))
+    low, high = clopper_pearson(count, DRAWS)
     return PermutationResult(p_value=high, p_low=low, p_high=high, method="sampled")
 
 
-def _grown(sums: Matrix | Integers, means: Vector | Integers, alternative: Alternative) -> Vector:
-    """Growth of the gap, up to a factor, from sums over the first group, `(2, m)`."""
+def _growths(sums: Matrix | Integers, means: Vector | Integers, alternative: Alternative) -> Vector:
+    """Return the growth of the gap times a constant, from sums over the first group, `(2, m)`."""
     gaps = sums - means[:, None]
     if alternative == "two-sided":
         sizes = np.abs(gaps)
@@ -88,43 +88,45 @@ def _grown(sums: Matrix | Integers, means: Vector | Integers, alternative: Alter
 
 
 def _counted(first: Integers, totals: Integers, alternative: Alternative) -> float:
-    """Share of the assignments that grow as much, from how many pairs of each kind there are."""
+    """Return the share of assignments with at least this growth, from counts of kinds of pairs."""
     n, total = int(first.sum()), int(totals.sum())
-    # The most frequent kind takes what the others leave.
-    rest, *free = np.argsort(-totals, kind="stable")
-    counts = np.zeros((4, *(totals[kind] + 1 for kind in free)), dtype=np.int64)
-    axes = np.meshgrid(*(np.arange(totals[kind] + 1) for kind in free), indexing="ij")
-    for kind, axis in zip(free, axes, strict=True):
+    # The count of the most frequent kind follows from the other counts.
+    dependent, *independent = np.argsort(-totals, kind="stable")
+    counts = np.zeros((4, *(totals[kind] + 1 for kind in independent)), dtype=np.int64)
+    axes = np.meshgrid(*(np.arange(totals[kind] + 1) for kind in independent), indexing="ij")
+    for kind, axis in zip(independent, axes, strict=True):
         counts[kind] = axis
     counts = counts.reshape(4, -1)
-    counts[rest] = n - counts.sum(axis=0)
-    counts = counts[:, (counts[rest] >= 0) & (counts[rest] <= totals[rest])]
-    # Kinds are before and after in binary: sums of the first group, times N, are integers.
+    counts[dependent] = n - counts.sum(axis=0)
+    counts = counts[:, (counts[dependent] >= 0) & (counts[dependent] <= totals[dependent])]
+    # A kind is before and after in binary, so sums of the first group times N are integers.
     ones = np.array([[0, 0, 1, 1], [0, 1, 0, 1]])
     means = n * (ones @ totals)
-    growths = _grown(total * (ones @ counts), means, alternative)
-    observed = _grown(total * (ones @ first)[:, None], means, alternative)
+    growths = _growths(total * (ones @ counts), means, alternative)
+    observed = _growths(total * (ones @ first)[:, None], means, alternative)
     logs = sum(log_binomial(int(totals[kind]), counts[kind]) for kind in range(4))
-    ways = np.exp(logs - log_binomial(total, np.array(n)))
+    probabilities = np.exp(logs - log_binomial(total, np.array(n)))
     is_extreme = growths >= observed
-    masses = math.fsum(ways[is_extreme]), math.fsum(ways[~is_extreme])
+    masses = math.fsum(probabilities[is_extreme]), math.fsum(probabilities[~is_extreme])
     return share_of_subsets(*masses, math.comb(total, n))
 
 
-def _hits(pairs: Matrix, n: int, alternative: Alternative, groups: Iterable[Matrix]) -> int:
-    """Count the assignments that grow as much, from sums over their first groups."""
+def _count_as_large(
+    pairs: Matrix, n: int, alternative: Alternative, groups: Iterable[Matrix]
+) -> int:
+    """Count the assignments with at least this growth, from sums over their first groups."""
     means = pairs.mean(axis=1) * n
-    observed = _grown(pairs[:, :n].sum(axis=1)[:, None], means, alternative)[0]
+    observed = _growths(pairs[:, :n].sum(axis=1)[:, None], means, alternative)[0]
     threshold = observed - _TIE * float(np.abs(pairs).sum())
     return sum(
-        int(np.count_nonzero(_grown(sums, means, alternative) >= threshold)) for sums in groups
+        int(np.count_nonzero(_growths(sums, means, alternative) >= threshold)) for sums in groups
     )
 
 
 def _all_sums(pairs: Matrix, n: int) -> Iterator[Matrix]:
     """Yield sums of both predictions over all groups of n, `(2, m)`, in blocks."""
     groups = itertools.combinations(range(pairs.shape[1]), n)
-    while block := list(itertools.islice(groups, max(1, _CELLS // n))):
+    while block := list(itertools.islice(groups, max(1, _BLOCK_CELLS // n))):
         yield pairs[:, np.array(block)].sum(axis=2)
 
 
@@ -134,7 +136,7 @@ def _drawn_sums(pairs: Matrix, n: int) -> Iterator[Matrix]:
     digest = hashlib.blake2b(content, digest_size=16).digest()
     rng = np.random.default_rng(int.from_bytes(digest, "little"))
     total = pairs.shape[1]
-    rows = max(1, _CELLS // total)
+    rows = max(1, _BLOCK_CELLS // total)
     for start in range(0, DRAWS, rows):
         keys = rng.random((min(rows, DRAWS - start), total))
         chosen = np.argpartition(keys, n - 1, axis=1)[:, :n]

@@ -10,18 +10,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+import fsspec
 import pytest
 
 from pytest_visualbias.errors import StorageError
 from pytest_visualbias.spec.urls import Url
-from pytest_visualbias.stimuli.remote.mirror import Mirror
-from pytest_visualbias.stimuli.remote.trees import Part, bring
+from pytest_visualbias.stimuli.mirror import Mirror
+from pytest_visualbias.stimuli.resolve import resolve_concept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-fsspec = pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
+pytestmark = pytest.mark.nightly
 pytest.importorskip("huggingface_hub", reason="speaks to the hub; not in every environment")
 
 API = "/api/models/ada/nets"
@@ -103,34 +104,27 @@ def test_a_series_of_checkpoints_is_fetched_once(hub: type[Hub], tmp_path: Path)
 
 def test_a_folder_of_images_has_the_names_that_it_has_there(hub: type[Hub], tmp_path: Path) -> None:
     hub.files |= {f"stimuli/x/{name}.png": name.encode() for name in "abc"}
-    part = Part(path="x", names=None, pattern="", chosen=lambda folder: sorted(folder.iterdir()))
-    tree = bring(Mirror(folder=tmp_path), Url("hf://ada/nets/stimuli"), part)
-    assert [path.read_bytes() for path in sorted((tree / "x").iterdir())] == [b"a", b"b", b"c"]
+    root = Url("hf://ada/nets/stimuli")
+    images = resolve_concept("c", "x", root, mirror=Mirror(folder=tmp_path))
+    assert [stimulus.name for stimulus in images.stimuli] == ["x/a.png", "x/b.png", "x/c.png"]
+    assert [s.path.read_bytes() for s in images.stimuli if s.path] == [b"a", b"b", b"c"]
+    with pytest.raises(StorageError, match="access is refused"):
+        resolve_concept("c", "x", Url("hf://ada/secret"), mirror=Mirror(folder=tmp_path))
 
 
-def test_what_is_not_there_and_what_one_may_not_see_are_sentences(
-    hub: type[Hub], tmp_path: Path
-) -> None:
-    with pytest.raises(StorageError) as caught:
-        Mirror(folder=tmp_path).files("hf://ada/nets/nothing.pt")
-    assert str(caught.value) == (
-        "hf://ada/nets/nothing.pt cannot be read (nothing is there); correct the URL"
-    )
-    with pytest.raises(StorageError) as caught:
-        Mirror(folder=tmp_path).files("hf://ada/secret/a.pt")
-    assert str(caught.value) == (
-        "hf://ada/secret/a.pt cannot be read (access is refused, or nothing is there: HTTP 401); "
-        "check the URL, the credentials and their rights"
-    )
+def test_a_missing_file_is_told_apart_from_a_refusal(hub: type[Hub], tmp_path: Path) -> None:
+    for name, is_missing in (("nets/nothing.pt", True), ("secret/a.pt", False)):
+        with pytest.raises(StorageError, match=f"hf://ada/{name}") as caught:
+            Mirror(folder=tmp_path).files(f"hf://ada/{name}")
+        assert caught.value.is_missing == is_missing
 
 
-def test_a_hub_that_does_not_answer_is_one_sentence(
+def test_a_hub_that_does_not_answer_is_no_missing_file(
     hub: type[Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
     monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": address, "token": False})
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(StorageError, match="cannot be reached") as caught:
         Mirror(folder=tmp_path).files("hf://ada/nets/a.pt")
-    assert "hf://ada/nets/a.pt cannot be read (it cannot be reached: " in str(caught.value)
-    assert str(caught.value).endswith("visualbias embed --offline)")
+    assert not caught.value.is_missing
