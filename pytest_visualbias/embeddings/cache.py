@@ -212,7 +212,7 @@ def _read(path: Path, key: str) -> Cached:
 
 
 def _checked_notes(notes: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
-    """Return notes of the types that `notes_of` writes; raise TypeError for others."""
+    """Return notes of the types that `encoder_notes` writes; raise TypeError for others."""
     types = {"preprocessing": dict, "description": dict, "classes": list, "read_out": dict}
     if not isinstance(notes, dict):
         raise TypeError("notes")

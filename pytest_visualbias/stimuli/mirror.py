@@ -248,10 +248,10 @@ def _choose(store: Store, path: str, choose: Choose) -> tuple[dict[str, Entry], 
     """Return the chosen files by their path below the URL, and the names of the others."""
     from upath import UPath
 
-    if not store.entry().is_folder:
-        raise StorageError(f"{store.url} is not a folder", "correct the URL or the path")
     url = store.files.unstrip_protocol(store.root)
     folder = UPath(url, **store.files.storage_options)
+    if not store.entry().is_folder and not folder.is_dir():  # over HTTP, a folder is a page
+        raise StorageError(f"{store.url} is not a folder", "correct the URL or the path")
     chosen, others = choose(folder)
     # Some stores list the folder itself, as an empty object in it.
     others = [file for file in others if file.name != folder.name or file.exists()]

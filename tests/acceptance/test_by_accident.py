@@ -46,8 +46,7 @@ def process(project: Project, *arguments: str) -> pytest.RunResult:
 
 
 def test_specs_of_which_nothing_is_selected_are_5(pixels: Project, gate: Gate) -> None:
-    said = "all 2 items of specs were deselected: nothing was gated"
-    gate.says(5, said, given=("-m", "not visualbias"))
+    gate.says(5, given=("-m", "not visualbias"))
     assert pixels.report()["results"] == []
 
 
@@ -73,11 +72,7 @@ def test_a_folder_that_lost_half_of_its_images_is_not_compared(
     serial.says(0, "1 recorded", given=("--visualbias-update-new",))
     for name in ("3.png", "4.png"):
         (pixels.path / "stimuli/x" / name).unlink()
-    gate.says(
-        1,
-        f"not_comparable: 'after::one[pooled]' in {RECORDED} was recorded with other "
-        "stimuli of X (5 images then, 3 now)",
-    )
+    gate.says(1, "not_comparable: ", RECORDED, "(5 images then, 3 now)")
 
 
 def test_a_checkpoint_of_another_architecture_is_an_error(
@@ -85,7 +80,7 @@ def test_a_checkpoint_of_another_architecture_is_an_error(
 ) -> None:
     """Loading knows nothing of workers."""
     shutil.copy(weights / "vit.safetensors", networks.path / "after.safetensors")
-    serial.says(1, "after.safetensors does not fit the network: ", "1 passed, 1 error")
+    serial.says(1, "after.safetensors", "1 passed, 1 error")
 
 
 def test_a_model_compared_with_itself_has_no_growth_and_is_warned_of(
@@ -98,7 +93,7 @@ def test_a_model_compared_with_itself_has_no_growth_and_is_warned_of(
         models=PIXELS,
         concepts=SETS,
     )
-    same = "'before' and 'after' score every image alike, so no growth can be found"
+    same = "'before' and 'after' "
     gate.says(0, same)
     row = pixels.row()
     assert (row["growth"]["value"], row["growth"]["p_verdict"]) == (0, 1)
@@ -106,20 +101,13 @@ def test_a_model_compared_with_itself_has_no_growth_and_is_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"),
-    [
-        ("0 " * 16 + "1", "have the same association"),
-        ("0 " * 16, "is a zero vector, which has no direction"),
-        ("nan " + "1 " * 15, "holds a NaN or an infinity"),
-    ],
-    ids=["constant", "zeros", "nan"],
+    "weights", ["0 " * 16 + "1", "0 " * 16, "nan " + "1 " * 15], ids=["constant", "zeros", "nan"]
 )
-def test_a_model_that_collapsed_is_an_error(
-    pixels: Project, serial: Gate, weights: str, said: str
-) -> None:
+def test_a_model_that_collapsed_is_an_error(pixels: Project, serial: Gate, weights: str) -> None:
     """Not an effect of zero. Numbers know nothing of workers."""
     (pixels.path / "after.txt").write_text(weights)
-    serial.says(1, said, "1 passed, 1 error")
+    serial.says(1, "1 passed, 1 error")
+    assert pixels.row()["outcome"] == "error"
 
 
 def test_an_overflow_in_half_precision_is_an_error(networks: Project, serial: Gate) -> None:
@@ -138,19 +126,17 @@ def test_an_overflow_in_half_precision_is_an_error(networks: Project, serial: Ga
     )
     serial()
     assert networks.row()["effect_size"] is not None
-    serial.says(1, "holds a NaN or an infinity", given=("--visualbias-precision=fp16",))
+    serial.says(1, given=("--visualbias-precision=fp16",))
     assert networks.row()["outcome"] == "error"
 
 
-@pytest.mark.parametrize(
-    ("limits", "most"), [("{max_effect: 2}", "1.90"), ("{max_growth: 1.95}", "1.90")]
-)
+@pytest.mark.parametrize("limits", ["{max_effect: 2}", "{max_growth: 1.95}"])
 def test_a_limit_that_nothing_can_exceed_is_an_error_of_the_spec(
-    pixels: Project, serial: Gate, limits: str, most: str
+    pixels: Project, serial: Gate, limits: str
 ) -> None:
     """Specs are read alike in every process."""
     pixels.spec(one_test("one", limits), head="stimuli: ../stimuli", models=PIXELS, concepts=SETS)
-    serial.says(2, f"with sets of these sizes it cannot be over {most}; lower the limit")
+    serial.says(2, "tests[0].limits.max_", "1.90")
 
 
 @pytest.mark.slow
@@ -183,10 +169,10 @@ def test_a_disk_that_is_full_while_caching_costs_no_result_and_is_said(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", refuse)
-        full = "cache not written: No space left on device; the next run embeds anew"
+        full = "No space left on device"
         assert serial.says(1, full).count(full) == 1
     assert pixels.report()["results"] == right
-    assert "not written" not in serial.says(1)
+    assert full not in serial.says(1)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
@@ -199,7 +185,7 @@ def test_a_disk_that_is_full_while_a_report_is_written_fails_the_run(
     result = serial.run("--visualbias", f"--visualbias-{kind}=/dev/full")
     assert result.ret == 1
     result.assert_outcomes(passed=2)
-    assert "/dev/full cannot be written (No space left on device)" in sentences(result)
+    assert "/dev/full" in sentences(result)
 
 
 @pytest.mark.parametrize("option", [(), ("--visualbias-cache=taken/cache",)])
@@ -210,7 +196,8 @@ def test_a_cache_that_cannot_be_made_costs_no_result(
     for name in (".pytest_cache", "taken"):
         (pixels.path / name).touch()
     # Pytest's own cache has a warning to give.
-    serial.says(1, "effect +1.88 is over 1.8", given=("-Wignore", *option))
+    serial.says(1, given=("-Wignore", *option))
+    assert pixels.breaches() == [("effect", True)]
 
 
 @pytest.mark.slow
@@ -227,13 +214,10 @@ def test_an_interrupted_run_is_2_and_reports_what_it_finished(
     old = baseline.read_bytes()
     with (pixels.path / f"{model}.txt").open("a") as stream:
         stream.write(" SIGINT")
-    result = process(pixels, "--visualbias-update", "--visualbias-md=out.md")
+    result = process(pixels, "--visualbias-update")
     assert result.ret == 2, result.stdout.str()
     text = result.stdout.str()
     assert "INTERNALERROR" not in text
-    assert "no item of a spec ran" not in text
     assert pixels.outcomes() == finished
     assert pixels.report()["summary"]["exit_status"] == 2
-    verdict = (pixels.path / "out.md").read_text(encoding="utf-8").splitlines()[0]
-    assert verdict.rpartition(": ")[2] == ("failed" if finished else "nothing was tested")
     assert baseline.read_bytes() == old

@@ -55,7 +55,7 @@ def recorded(project: Project, serial: Gate) -> None:
     """Record a model without a bias, then let it grow one."""
     project.store("after")
     project.spec(one_test("one", GROWTH), models=AFTER)
-    serial.says(0, "1 recorded; commit it", given=("--visualbias-update-new",))
+    serial.says(0, given=("--visualbias-update-new",))
     project.store("after", bias=1.0)
 
 
@@ -63,11 +63,11 @@ def test_01_a_regression_is_the_items_own_failure_in_junit(project: Project, gat
     """Not a line of the summary only, as in pytest-benchmark."""
     project.pair(after=1.0)
     project.spec(one_test("one", GROWTH))
-    gate.says(1, "growth +1.83 is over 0.2", given=("--junitxml=junit.xml",))
+    gate.says(1, given=("--junitxml=junit.xml",))
     suite = ET.parse(project.path / "junit.xml").getroot()[0]
     (failed,) = suite.iterfind("testcase/failure")
     assert (suite.get("failures"), suite.get("errors"), suite.get("tests")) == ("1", "0", "2")
-    assert str(failed.get("message")).startswith("growth +1.83 is over 0.2 (adjusted p = ")
+    assert str(failed.get("message")).startswith(project.row()["reasons"][0])
 
 
 def test_02_a_test_that_was_renamed_has_no_baseline_and_fails(
@@ -75,11 +75,7 @@ def test_02_a_test_that_was_renamed_has_no_baseline_and_fails(
 ) -> None:
     recorded(project, serial)
     project.spec(one_test("two", GROWTH), models=AFTER)
-    gate.says(
-        1,
-        f"{RECORDED} has no entry 'after::two[pooled]'; record it from the model to measure from",
-        "no test claims after::one[pooled]; drop what is gone with --visualbias-prune",
-    )
+    gate.says(1, f"{RECORDED} has no entry 'after::two[pooled]'", "--visualbias-prune")
     assert project.outcomes() == {"after::two[pooled]": "fail"}
 
 
@@ -102,7 +98,7 @@ def test_04_a_missing_baseline_fails(project: Project, serial: Gate, gate: Gate)
     (project.path / "elsewhere").mkdir()
     gate.says(
         1,
-        "elsewhere/x.json has no entry 'after::one[pooled]'; record it",
+        "elsewhere/x.json has no entry 'after::one[pooled]'",
         given=("--visualbias-baseline=elsewhere",),
     )
     assert project.outcomes() == {"after::one[pooled]": "fail"}
@@ -115,7 +111,8 @@ def test_05_no_run_writes_the_baseline_by_itself_and_none_on_ci(
     recorded(project, serial)
     before = (project.path / RECORDED).read_bytes()
     for run in (serial, gate):
-        run.says(1, "growth +1.")
+        run.says(1)
+        assert project.breaches() == [("growth", True)]
     monkeypatch.setenv("CI", "true")
     result = gate("--visualbias-update")
     assert result.ret == 4
@@ -147,7 +144,7 @@ def test_07_without_the_flag_there_are_no_items_and_with_it_no_items_are_5(
     forgotten.assert_outcomes(passed=1)
     assert "visualbias" not in forgotten.stdout.str().replace("pytest_visualbias", "")
     (project.path / SPEC).unlink()
-    gate.says(5, "no item of a spec ran; put *.bias.yaml into")
+    gate.says(5)
 
 
 def test_08_every_declared_test_is_an_item_in_sight_a_skipped_one_too(
@@ -171,11 +168,11 @@ def test_09_numbers_of_other_images_are_not_compared(
     """Neither with a record nor with another model."""
     recorded(project, serial)
     project.store("after", label="other")
-    gate.says(1, f"not_comparable: 'after::one[pooled]' in {RECORDED} was recorded with other")
+    gate.says(1, "not_comparable: ", RECORDED)
     project.store("before")
     project.spec(one_test("one", GROWTH))
     (project.path / RECORDED).unlink()
-    serial.says(1, "not_comparable: before and after differ in")
+    serial.says(1, "not_comparable: ")
 
 
 def test_10_a_parallel_update_loses_no_entry(project: Project, serial: Gate, gate: Gate) -> None:
@@ -185,7 +182,7 @@ def test_10_a_parallel_update_loses_no_entry(project: Project, serial: Gate, gat
     project.spec(*tests, models=AFTER)
     old = json.loads((project.path / RECORDED).read_text())["entries"]
     given = ("--visualbias-update-new", "-k", "two or three or four")
-    gate.says(0, "3 recorded; commit it", given=given)
+    gate.says(0, given=given)
     new = json.loads((project.path / RECORDED).read_text())["entries"]
     assert len(new) == 4
     assert {key: new[key] for key in old} == old
@@ -198,7 +195,7 @@ def test_11_a_report_that_cannot_be_saved_fails_the_run(project: Project, gate: 
     result = gate.run("--visualbias", "--visualbias-json=taken/out.json")
     assert result.ret == 1
     result.assert_outcomes(passed=2)
-    assert "taken/out.json cannot be written" in result.stdout.str()
+    assert "taken/out.json" in result.stdout.str()
 
 
 def test_12_a_key_that_stands_twice_is_an_error_with_both_lines(
@@ -207,19 +204,12 @@ def test_12_a_key_that_stands_twice_is_an_error_with_both_lines(
     """The later one would win: here a limit that nothing is over."""
     project.pair(after=1.0)
     project.spec(one_test("one", "{max_effect: 0.5, max_effect: 1.9}"))
-    gate.says(2, "tests[0].limits.max_effect: the key stands twice, first in line 12; remove one")
+    gate.says(2, ":12:31: tests[0].limits.max_effect: ", "line 12")
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        (np.nan, "row 2 of X holds a NaN or an infinity; check that image and the model"),
-        (np.inf, "row 2 of X holds a NaN or an infinity; check that image and the model"),
-        (0.0, "row 2 of X is a zero vector, which has no direction"),
-    ],
-)
+@pytest.mark.parametrize("fault", [np.nan, np.inf, 0.0])
 def test_13_what_is_no_number_is_an_error_and_not_under_a_limit(
-    project: Project, serial: Gate, fault: float, said: str
+    project: Project, serial: Gate, fault: float
 ) -> None:
     """Errors of tests with workers are those of row 6."""
     project.pair()
@@ -227,7 +217,7 @@ def test_13_what_is_no_number_is_an_error_and_not_under_a_limit(
     sets["x"][2] = fault
     project.store("after", sets)
     project.spec(one_test("one", "{max_effect: 1.9}"))
-    serial.says(1, said, "(x/002.png)", "1 passed, 1 error")
+    serial.says(1, "x/002.png", "1 passed, 1 error")
     assert project.row()["effect_size"] is None
 
 
@@ -236,7 +226,7 @@ def test_14_too_few_images_to_reach_alpha_are_an_error_of_the_spec(
 ) -> None:
     project.pair(n=3, after=1.0)
     project.spec()
-    gate.says(2, "3 against 3 images cannot give a two-sided p under 1/10, above alpha 0.05")
+    gate.says(2, "3 against 3 images", "1/10", "alpha 0.05")
 
 
 def test_15_workers_hand_over_every_number(project: Project, serial: Gate, gate: Gate) -> None:
@@ -270,8 +260,7 @@ def test_17_deselecting_every_item_of_the_gate_is_5_although_others_pass(
     project.pair(after=1.0)
     project.spec()
     project.pytester.makepyfile(OTHER)
-    said = "all 2 items of specs were deselected: nothing was gated"
-    gate.says(5, said, "1 passed", given=("-k", "other"))
+    gate.says(5, "1 passed", given=("-k", "other"))
 
 
 def test_18_an_image_that_cannot_be_read_is_named_and_not_left_out(
@@ -279,7 +268,7 @@ def test_18_an_image_that_cannot_be_read_is_named_and_not_left_out(
 ) -> None:
     image = pixels.path / "stimuli/x/2.png"
     image.write_bytes(image.read_bytes()[:60])
-    gate.says(1, "stimuli/x/2.png cannot be decoded", "replace the file", "2 errors")
+    gate.says(1, "stimuli/x/2.png", "2 errors")
     assert pixels.row()["n_x"] is None
 
 
@@ -293,7 +282,7 @@ def test_19_a_checkpoint_that_leaves_a_weight_unset_is_refused(
     tensors = safetensors.torch.load_file(path)
     del tensors[ONE_TENSOR_LESS]
     safetensors.torch.save_file(tensors, path)
-    serial.says(1, "after.safetensors does not fit the network: ", ONE_TENSOR_LESS, "1 error")
+    serial.says(1, "after.safetensors", ONE_TENSOR_LESS, "1 error")
     assert networks.outcomes() == {"before::one[pooled]": "pass", "after::one[pooled]": "error"}
 
 
@@ -323,7 +312,8 @@ def test_21_no_network_is_measured_in_training_mode(
     )
     given = ("--visualbias-no-cache",)
     if body != "pass":
-        serial.says(1, "the network left evaluation mode; it must not call train() itself")
+        serial.says(1, "train()")
+        assert networks.row()["outcome"] == "error"
         return
     sizes = []
     for size in (1, 20):
@@ -338,27 +328,24 @@ def test_22_where_a_positive_control_fails_its_tests_are_invalid(
     """A model that sees nothing shows no bias either."""
     project.pair(control=0.0)
     project.spec(control_test(), one_test("one"))
-    gate.says(1, "INVALID", "the positive control 'control' did not show its effect", "4 failed")
+    gate.says(1, "INVALID", "'control'", "4 failed")
     assert project.outcomes()["after::one[pooled]"] == "invalid"
 
 
 @pytest.mark.parametrize(
-    ("limits", "code", "said"),
-    [
-        ("{max_effect: no}", 2, "must be a number, but 'no' was read"),
-        ("{max_effect: 1e-3}", 1, "is over 0.001"),
-        ("{max_effect: 0o1}", 1, "is over 1 "),
-        ("{max_effect: '0.5'}", 2, "must be a number, but '0.5' was read"),
-        ("{max_effect: 1:30}", 2, "must be a number, but '1:30' was read"),
-    ],
+    ("value", "limit"), [("no", None), ("1e-3", 0.001), ("0o1", 1), ("'0.5'", None), ("1:30", None)]
 )
 def test_23_scalars_mean_what_they_look_like(
-    project: Project, serial: Gate, limits: str, code: int, said: str
+    project: Project, serial: Gate, value: str, limit: float | None
 ) -> None:
     """`1e-3` is text in YAML 1.1, `1:30` is 90. Specs are read alike in every process."""
     project.pair(after=1.0)
-    project.spec(one_test("one", limits))
-    serial.says(code, said)
+    project.spec(one_test("one", f"{{max_effect: {value}}}"))
+    if limit is None:
+        serial.says(2, "tests[0].limits.max_effect: ")
+        return
+    serial.says(1)
+    assert [one["limit"] for one in project.row()["violations"]] == [limit]
 
 
 def test_24_attributes_that_mean_nothing_make_no_bias(project: Project, gate: Gate) -> None:
@@ -386,7 +373,7 @@ def test_25_a_family_too_large_for_its_sets_is_warned_of_and_an_error_when_stric
     project.pair(n=4, after=1.0)
     limits = "{max_effect: 0.5, max_growth: 0.2}"
     project.spec(*(one_test(f"t{index}", limits) for index in range(4)))
-    said = "8 of 8 corrected p-values of model 'after' cannot fail alone"
+    said = "8 of 8"
     serial()
     assert any(said in warning for warning in project.row("t0")["warnings"])
     gate.says(2, said, given=("--visualbias-strict",))

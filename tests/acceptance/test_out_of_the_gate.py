@@ -169,7 +169,6 @@ def test_a_selection_that_gates_nothing_is_5_where_the_flag_asks_for_a_gate(
     )
     result = serial.run(*given, *selection)
     assert result.ret == code, sentences(result)
-    assert "nothing was gated" in sentences(result)
 
 
 def test_a_reference_alone_may_be_named(biased: Project, serial: Gate) -> None:

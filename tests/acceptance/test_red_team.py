@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -75,7 +74,7 @@ def recorded(project: Project, serial: Gate) -> Project:
     """A model that grew a bias since it was recorded."""
     project.store("after")
     project.spec(one_test("one", GROWTH), models=AFTER)
-    serial.says(0, "1 recorded", given=("--visualbias-update-new",))
+    serial.says(0, given=("--visualbias-update-new",))
     project.store("after", bias=1.0)
     return project
 
@@ -84,7 +83,7 @@ def test_an_item_that_a_mark_skips_is_not_green(biased: Project, gate: Gate) -> 
     """A hook that skips what is slow, or a tag that another plugin knows, is enough."""
     conftest = MARKING.replace("MARK", "pytest.mark.skip(reason='slow')")
     (biased.path / "conftest.py").write_text(conftest)
-    gate.says(1, f"a mark or a hook skips it or the run was ended: {SPEC}::after::one[pooled]")
+    gate.says(1, f"{SPEC}::after::one[pooled]")
     assert biased.report()["summary"]["exit_status"] == 1
 
 
@@ -94,7 +93,7 @@ def test_a_failure_that_a_mark_expects_is_the_items_own_failure(
 ) -> None:
     """What is known has a waiver, with a size and a day. Marks are the same with workers."""
     (biased.path / "conftest.py").write_text(MARKING.replace("MARK", f"pytest.mark.{mark}"))
-    text = serial.says(1, "effect +1.83 is over 0.5", given=("--junitxml=junit.xml",))
+    text = serial.says(1, given=("--junitxml=junit.xml",))
     assert "1 failed, 1 passed" in text
     assert 'failures="1"' in (biased.path / "junit.xml").read_text(encoding="utf-8")
 
@@ -103,12 +102,13 @@ def test_an_expected_failure_that_never_ran_is_not_green(biased: Project, serial
     (biased.path / "conftest.py").write_text(
         MARKING.replace("MARK", "pytest.mark.xfail(run=False)")
     )
-    serial.says(1, "the run was ended")
+    serial.says(1, f"{SPEC}::after::one[pooled]")
 
 
 def test_a_hook_that_calls_a_failure_passed_is_not_believed(biased: Project, gate: Gate) -> None:
     (biased.path / "conftest.py").write_text(WHITEWASHING)
-    gate.says(1, f"not passed, though a mark or a hook hides it: {SPEC}::after::one[pooled]")
+    gate.says(1, f"{SPEC}::after::one[pooled]")
+    assert biased.row()["outcome"] == "fail"
 
 
 def test_a_run_that_is_ended_with_0_before_its_last_item_is_not_green(
@@ -116,7 +116,7 @@ def test_a_run_that_is_ended_with_0_before_its_last_item_is_not_green(
 ) -> None:
     """Where workers run, pytest-xdist takes it for a crash."""
     (biased.path / "conftest.py").write_text(ENDING)
-    serial.says(1, f"or the run was ended: {SPEC}::after::one[pooled]")
+    serial.says(1, f"{SPEC}::after::one[pooled]")
 
 
 @pytest.mark.parametrize("kept", ["before", "nothing"])
@@ -124,7 +124,7 @@ def test_items_that_a_hook_takes_away_without_a_word_are_counted(
     biased: Project, gate: Gate, kept: str
 ) -> None:
     (biased.path / "conftest.py").write_text(TAKING.replace("KEPT", kept))
-    gate.says(5, "deselected", "nothing was gated")
+    gate.says(5)
     assert biased.report()["summary"]["deselected"] == (1 if kept == "before" else 2)
 
 
@@ -133,11 +133,7 @@ def test_references_alone_are_told_to_be_no_gate(
     biased: Project, gate: Gate, strict: tuple[str, ...]
 ) -> None:
     """They never fail, so a selection that leaves only them says nothing."""
-    gate.says(
-        5,
-        "every item that a limit or a control judges was deselected (1): nothing was gated",
-        given=("-k", "before", *strict),
-    )
+    gate.says(5, given=("-k", "before", *strict))
 
 
 def test_a_spec_without_limits_is_measured_and_green(project: Project, gate: Gate) -> None:
@@ -150,8 +146,7 @@ def test_a_spec_without_limits_is_measured_and_green(project: Project, gate: Gat
 def test_a_spec_named_without_the_flag_is_held_to_the_same(biased: Project, serial: Gate) -> None:
     (biased.path / "conftest.py").write_text(MARKING.replace("MARK", "pytest.mark.skip"))
     result = serial.run(SPEC)
-    assert result.ret == 1
-    assert "not measured" in sentences(result)
+    assert result.ret == 1, sentences(result)
 
 
 def test_a_report_never_takes_the_place_of_its_own_baseline(
@@ -166,23 +161,19 @@ def test_a_report_never_takes_the_place_of_its_own_baseline(
         "--visualbias", "--visualbias-baseline=last.json", "--visualbias-json=last.json"
     )
     assert result.ret == 4
-    assert "last.json is what growth is measured from; name another file" in sentences(result)
+    assert "--visualbias-json: " in sentences(result)
     assert (recorded.path / "last.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("option", "path", "said"),
+    ("option", "path"),
     [
-        ("json", SPEC, "has the name of a spec"),
-        ("md", "bias_specs/new.BIAS.yml", "has the name of a spec"),
-        ("html", "after.safetensors", "has the name of no report (.safetensors)"),
-        ("csv", "pytest.ini", "has the name of no report (.ini)"),
-        ("json", RECORDED, "is there and is no report of a run"),
-        ("json", "link.json", "has the name of no report (.safetensors)"),
+        *(("json", SPEC), ("md", "bias_specs/new.BIAS.yml"), ("html", "after.safetensors")),
+        *(("csv", "pytest.ini"), ("json", RECORDED), ("json", "link.json")),
     ],
 )
 def test_a_report_never_takes_the_place_of_what_a_run_reads(
-    recorded: Project, serial: Gate, option: str, path: str, said: str
+    recorded: Project, serial: Gate, option: str, path: str
 ) -> None:
     """A path after a space is easily one that was meant for pytest."""
     (recorded.path / "pytest.ini").write_text("[pytest]\n")
@@ -191,14 +182,14 @@ def test_a_report_never_takes_the_place_of_what_a_run_reads(
     before = place.read_bytes() if place.exists() else None
     result = serial.run("--visualbias", f"--visualbias-{option}={path}")
     assert result.ret == 4
-    assert said in sentences(result)
+    assert f"--visualbias-{option}: " in sentences(result)
     assert (place.read_bytes() if place.exists() else None) == before
 
 
 def test_a_report_never_takes_the_place_of_junits(biased: Project, serial: Gate) -> None:
     result = serial.run("--visualbias", "--junitxml=o.xml", "--visualbias-html=./o.xml")
     assert result.ret == 4
-    assert "o.xml is where --junitxml goes; name another file" in sentences(result)
+    assert "--junitxml" in sentences(result)
 
 
 def test_a_report_takes_the_place_of_an_earlier_one_or_of_an_empty_file(
@@ -236,7 +227,7 @@ def test_recorded_scores_that_do_not_give_the_recorded_effect_are_an_error(
     stored = json.loads(path.read_text(encoding="utf-8"))
     edit(stored["entries"]["after::one[pooled]"])
     path.write_text(json.dumps(stored), encoding="utf-8")
-    serial.says(1, "do not give the effect that stands beside them")
+    serial.says(1, RECORDED)
     assert recorded.outcomes() == {"after::one[pooled]": "error"}
 
 
@@ -248,7 +239,7 @@ def test_no_system_of_ci_records_what_it_is_to_judge(
     monkeypatch.setenv(variable, "17")
     result = serial("--visualbias-update")
     assert result.ret == 4
-    assert f"refused on CI (the variable {variable} is set)" in sentences(result)
+    assert variable in sentences(result)
 
 
 def test_an_alpha_that_no_arithmetic_can_hold_is_an_error_of_the_spec(
@@ -265,8 +256,7 @@ def test_a_control_speaks_for_its_attributes_in_either_order(
     project.pair(control=0.0)
     turned = control_test(alternative="less").replace("A: a, B: b", "A: b, B: a")
     project.spec(turned, one_test("one"))
-    said = "the positive control 'control' did not show its effect"
-    serial.says(1, said, given=("-k", "one"))
+    serial.says(1, given=("-k", "one"))
     assert project.outcomes()["after::one[pooled]"] == "invalid"
 
 
@@ -293,7 +283,7 @@ def test_an_audit_in_a_test_is_asked_for_its_verdict(biased: Project, serial: Ga
     result.assert_outcomes(passed=7, failed=2, errors=3)
     text = sentences(result)
     for name in ("asks_nothing", "only_prints", "names_the_check_and_does_not_call_it"):
-        assert f"::test_{name} - Failed: the audit of {SPEC} did not pass" in text
+        assert f"::test_{name} - Failed: " in text
 
 
 def test_an_audit_that_passes_may_go_unasked(project: Project, serial: Gate) -> None:
@@ -304,19 +294,12 @@ def test_an_audit_that_passes_may_go_unasked(project: Project, serial: Gate) -> 
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"batch_size": 0}, "batch_size: '0' is not a number of images"),
-        ({"batch_size": -3}, "batch_size: '-3' is not a number of images"),
-        ({"device": "gpu"}, "device: 'gpu' is not auto"),
-        ({"precision": "fp64"}, "precision: 'fp64' is not fp32"),
-    ],
+    "given", [{"batch_size": 0}, {"batch_size": -3}, {"device": "gpu"}, {"precision": "fp64"}]
 )
-def test_code_is_told_of_an_argument_of_no_use(
-    biased: Project, given: dict[str, Any], said: str
-) -> None:
+def test_code_is_told_of_an_argument_of_no_use(biased: Project, given: dict[str, Any]) -> None:
     """As the command line is, whatever the spec needs."""
-    with pytest.raises(UsageError, match=re.escape(said)):
+    ((name, value),) = given.items()
+    with pytest.raises(UsageError, match=f"{name}: '{value}' "):
         audit(biased.path / SPEC, **given)
 
 
@@ -361,14 +344,15 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(pixels: Project, serial
         pixels.spec(
             one_test("one", limits), head="stimuli: ../stimuli", models=PIXELS, concepts=sets
         )
-        serial.says(1, "it is a pipe or a device, not a file")
+        serial.says(1)
+        assert pixels.row()["outcome"] == "error"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on Unix")
 def test_a_pipe_in_the_place_of_vectors_is_not_waited_for(biased: Project, serial: Gate) -> None:
     (biased.path / "after.safetensors").unlink()
     os.mkfifo(biased.path / "after.safetensors")
-    serial.says(1, "it is a pipe or a device, not a file")
+    serial.says(1, "1 passed, 1 error")
 
 
 @pytest.fixture
@@ -379,30 +363,20 @@ def neutral(project: Project) -> Project:
     return project
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("gender.bias.YAML", "the end of its name is written .bias.yaml in small letters"),
-        ("gender_bias.yaml", "is no spec by its name; call it *.bias.yaml"),
-        ("build/gender.bias.yaml", "pytest leaves it or its folder out (norecursedirs, --ignore)"),
-    ],
-)
-def test_a_spec_that_is_not_read_is_named(
-    neutral: Project, serial: Gate, name: str, said: str
-) -> None:
+@pytest.mark.parametrize("name", ["gender.bias.YAML", "gender_bias.yaml", "build/gender.bias.yaml"])
+def test_a_spec_that_is_not_read_is_named(neutral: Project, serial: Gate, name: str) -> None:
     """Beside one that is read nobody would miss it. Under --visualbias-strict it fails the run."""
     file = neutral.path / "bias_specs" / name
     file.parent.mkdir(exist_ok=True)
     shutil.copy(neutral.path / SPEC, file)
     for given in ((), ("bias_specs",)):
-        text = serial.says(0, said, given=given)
-        assert f"bias_specs/{name} " in text
-    serial.says(1, said, given=("--visualbias-strict",))
+        serial.says(0, f"bias_specs/{name} ", given=given)
+    serial.says(1, f"bias_specs/{name} ", given=("--visualbias-strict",))
 
 
 def test_a_spec_that_links_to_nothing_is_named(neutral: Project, gate: Gate) -> None:
     (neutral.path / "bias_specs/y.bias.yaml").symlink_to("nowhere.yaml")
-    gate.says(0, "bias_specs/y.bias.yaml was not read: it links to nothing")
+    gate.says(0, "bias_specs/y.bias.yaml ")
 
 
 def test_what_is_no_spec_is_not_named(neutral: Project, gate: Gate) -> None:
@@ -414,8 +388,7 @@ def test_what_is_no_spec_is_not_named(neutral: Project, gate: Gate) -> None:
     (neutral.path / "elsewhere").mkdir()
     (neutral.path / "elsewhere/y.bias.YAML").touch()
     text = gate.says(0, given=("--visualbias-strict",))
-    assert "was not read" not in text
-    assert "by its name" not in text
+    assert not [name for name in ("own.suite", "README", ".hidden", "YAML") if name in text]
 
 
 def test_one_picture_in_different_files_is_told(pixels: Project, serial: Gate) -> None:
@@ -424,10 +397,8 @@ def test_one_picture_in_different_files_is_told(pixels: Project, serial: Gate) -
     first = Image.open(stimuli / "x/0.png").convert("RGB")
     first.save(stimuli / "y/again.png", compress_level=1)
     Image.open(stimuli / "a/1.png").save(stimuli / "a/again.png", compress_level=1)
-    said = "'after' sees one image in different files: "
-    text = serial.says(0, said)
-    assert "X x/0.png = Y y/again.png" in text
-    assert "A a/1.png = A a/again.png" in text
+    pairs = "X x/0.png = Y y/again.png", "A a/1.png = A a/again.png"
+    serial.says(0, "'after' sees one image in different files", *pairs)
     # Predictions of different images are often equal.
     for known in ("known_duplicates: [again]", "layers: [logits]"):
         pixels.spec(
@@ -436,7 +407,7 @@ def test_one_picture_in_different_files_is_told(pixels: Project, serial: Gate) -
             models=PIXELS,
             concepts="{x: x, y: y, a: a, b: b}",
         )
-        assert said not in serial.says(0)
+        assert "'after' sees one image in different files" not in serial.says(0)
 
 
 @pytest.mark.parametrize(("second", "code"), [("worse.json", 1), ("out.json", 0)])

@@ -78,4 +78,4 @@ def test_recorded_results_that_must_not_be_looked_at_are_not_missing(
         monkeypatch.setattr(Path, name, refusing(getattr(Path, name)))
     result = project.gate("--visualbias-update", "bias_specs/x.bias.yaml")
     assert result.ret == 1
-    assert "x.json cannot be read (Permission denied)" in sentences(result)
+    assert "Permission denied" in sentences(result)

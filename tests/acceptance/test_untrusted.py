@@ -67,45 +67,39 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_not_run(
         models=CHECKPOINT,
         concepts=SETS,
     )
-    said = "holds more than tensors and plain values, and was not loaded: that could run code"
-    serial.says(1, said)
+    serial.says(1, "after.pt")
     assert not left.exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content"),
     [
-        ("after.safetensors", POINTER, "is a Git LFS pointer; run 'git lfs pull'"),
-        ("after.safetensors", b"", "is damaged or incomplete ("),
-        ("after.safetensors", b"\xff" * 64, "is damaged or incomplete ("),
-        ("after.pt", POINTER, "is a Git LFS pointer; run 'git lfs pull'"),
-        ("after.pt", b"", "is damaged or incomplete ("),
-        ("after.pt", b"\xff" * 64, "holds more than tensors and plain values, and was not loaded"),
+        (name, content)
+        for name in ("after.safetensors", "after.pt")
+        for content in (POINTER, b"", b"\xff" * 64)
     ],
 )
 def test_a_checkpoint_that_is_none_is_one_sentence(
-    networks: Project, serial: Gate, name: str, content: bytes, said: str
+    networks: Project, serial: Gate, name: str, content: bytes
 ) -> None:
     """Loading knows nothing of workers."""
     (networks.path / name).write_bytes(content)
     given = () if name == "after.safetensors" else (f"--visualbias-after={name}",)
-    serial.says(1, f"{name} {said}", "1 passed, 1 error", given=given)
+    command = ["'git lfs pull'"] if content == POINTER else []
+    serial.says(1, name, "1 passed, 1 error", *command, given=given)
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "npz"])
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [(POINTER, "is a Git LFS pointer; run 'git lfs pull'"), (b"", "is damaged (")],
-    ids=["pointer", "empty"],
-)
+@pytest.mark.parametrize("content", [POINTER, b""], ids=["pointer", "empty"])
 def test_stored_vectors_that_are_none_are_one_sentence(
-    project: Project, serial: Gate, kind: str, content: bytes, said: str
+    project: Project, serial: Gate, kind: str, content: bytes
 ) -> None:
     """Specs are read alike in every process."""
     project.pair()
     project.spec(models=MODELS.replace("after.safetensors", f"after.{kind}"))
     (project.path / f"after.{kind}").write_bytes(content)
-    serial.says(1, f"after.{kind} {said}", "1 passed, 1 error")
+    command = ["'git lfs pull'"] if content else []
+    serial.says(1, f"after.{kind} ", "1 passed, 1 error", *command)
 
 
 def test_stored_vectors_that_say_they_are_larger_than_memory_are_one_sentence(
@@ -119,18 +113,18 @@ def test_stored_vectors_that_say_they_are_larger_than_memory_are_one_sentence(
     np.lib.format.write_array_header_1_0(head, shape)
     with zipfile.ZipFile(project.path / "after.npz", "w") as archive:
         archive.writestr("x.npy", head.getvalue())
-    serial.says(1, "after.npz is damaged (Unable to allocate", "1 passed, 1 error")
+    serial.says(1, "after.npz ", "Unable to allocate", "1 passed, 1 error")
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty; replace the file"),
-        (POINTER, "is a Git LFS pointer; run 'git lfs pull'"),
-        (b"<html>404</html>", "is not an image; remove it from the set or replace it"),
-        (bomb(60_000), "has more than 89 million pixels; scale it down"),
-        (bomb(9_000), "cannot be decoded (image file is truncated"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n", "it is EPS"),
+        (b"", ""),
+        (POINTER, "'git lfs pull'"),
+        (b"<html>404</html>", ""),
+        (bomb(60_000), "89 million pixels"),
+        (bomb(9_000), "image file is truncated"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n", "EPS"),
     ],
     ids=["empty", "pointer", "page", "bomb", "small bomb", "program"],
 )
@@ -156,21 +150,21 @@ def test_an_image_of_another_kind_than_its_name_says_is_measured(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    "text",
     [
-        ("a: &a [x, x]\n" + "".join(f"b{i}: &b{i} [*a, *a, *a]\n" for i in range(99)), "anchors"),
-        ("a: " + "[" * 100_000, "nested deeper than 32 levels; flatten it"),
-        ("a: " + "{b: " * 100_000, "nested deeper than 32 levels; flatten it"),
-        ("a: " + "9" * 100_000, "unknown key"),
-        ("a: !!python/object/apply:os.mkdir [left-by-the-payload]", "tags ("),
+        "a: &a [x, x]\n" + "".join(f"b{i}: &b{i} [*a, *a, *a]\n" for i in range(99)),
+        "a: " + "[" * 100_000,
+        "a: " + "{b: " * 100_000,
+        "a: " + "9" * 100_000,
+        "a: !!python/object/apply:os.mkdir [left-by-the-payload]",
     ],
     ids=["aliases", "lists", "mappings", "digits", "tag"],
 )
-def test_a_hostile_spec_costs_no_time(pixels: Project, serial: Gate, text: str, said: str) -> None:
+def test_a_hostile_spec_costs_no_time(pixels: Project, serial: Gate, text: str) -> None:
     """Specs are read alike in every process."""
     (pixels.path / SPEC).write_text(text)
     start = time.process_time()
-    assert len(serial.says(2, said)) < 100_000
+    assert len(serial.says(2, f"{SPEC}:")) < 100_000
     assert time.process_time() - start < 5
     assert not (pixels.path / "left-by-the-payload").exists()
 
@@ -189,7 +183,8 @@ def test_images_of_any_name_are_measured(pixels: Project, gate: Gate) -> None:
     folder = pixels.path / "stimuli/x"
     for index, name in enumerate(NAMES):
         (folder / f"{index}.png").rename(folder / os.fsdecode(name))
-    text = gate.says(1, "effect +1.88 is over 1.8", given=("-vv", *REPORTS))
+    text = gate.says(1, given=("-vv", *REPORTS))
+    assert pixels.breaches() == [("effect", True)]
     assert pixels.row()["n_x"] == 5
     assert "\x1b[2J" not in text
 
@@ -200,8 +195,7 @@ def test_a_name_is_told_in_one_line_whatever_it_holds(
 ) -> None:
     """Sentences are made in one process, whichever."""
     (pixels.path / "stimuli/x" / os.fsdecode(name)).write_bytes(b"none")
-    said = f"stimuli/x/{NAMES[name]} is not an image; remove it from the set or replace it"
-    text = serial.says(1, said, "2 errors", given=("-vv", *REPORTS))
+    text = serial.says(1, f"stimuli/x/{NAMES[name]} ", "2 errors", given=("-vv", *REPORTS))
     assert "\x1b[2J" not in text
 
 
@@ -224,7 +218,7 @@ def test_links_that_go_in_circles_are_no_way_to_stay(
         models=PIXELS,
         concepts=f"{{x: {concept}, y: y, a: a, b: b}}",
     )
-    serial.says(1, "effect +1.88 is over 1.8")
+    serial.says(1)
     assert pixels.row()["n_x"] == 5
 
 
@@ -233,7 +227,7 @@ def test_an_image_that_links_to_itself_is_missing(pixels: Project, serial: Gate)
     image = pixels.path / "stimuli/x/2.png"
     image.unlink()
     image.symlink_to(image)
-    serial.says(1, "stimuli/x/2.png cannot be read (Too many levels of symbolic links)", "2 errors")
+    serial.says(1, "stimuli/x/2.png ", "Too many levels of symbolic links", "2 errors")
 
 
 @pytest.mark.slow

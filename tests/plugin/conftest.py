@@ -13,7 +13,9 @@ import pytest
 import safetensors.numpy
 from PIL import Image, ImageDraw
 
-import pytest_visualbias.plugin.hooks  # noqa: F401 - see above
+import pytest_visualbias.plugin.hooks
+import pytest_visualbias.reports.html.page
+import pytest_visualbias.reports.terminal  # noqa: F401 - see below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

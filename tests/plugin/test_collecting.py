@@ -42,19 +42,6 @@ def test_node_ids_are_file_model_test_and_layer(pair: Project) -> None:
     assert collected(pair, FLAG) == FOUR
 
 
-def test_the_tree_is_spec_file_model_item(pair: Project) -> None:
-    result = pair.run("--collect-only", FLAG)
-    result.stdout.fnmatch_lines(
-        [
-            "*<BiasFile x.bias.yaml>",
-            "*<ModelNode before>",
-            "*<BiasItem one?pooled?>",
-            "*<BiasItem two?pooled?>",
-            "*<ModelNode after>",
-        ]
-    )
-
-
 def test_every_layer_has_an_item_of_its_own(project: Project) -> None:
     project.layered("pooled", "blocks.0:cls", "blocks.1:cls")
     project.spec(head="layers: [pooled, 'blocks.{0..1}:cls']", models=LAYERED)

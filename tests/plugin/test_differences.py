@@ -35,10 +35,8 @@ def test_an_undeclared_difference_fails_and_says_how_to_declare_it(pooled: Proje
     declare(pooled)
     assert pooled.gate().ret == 1
     (reason,) = pooled.row()["reasons"]
-    assert reason == (
-        "not_comparable: before and after differ in pooling (mean and max); make them alike, or "
-        "declare it with 'settings: {differs: [pooling]}'"
-    )
+    assert reason.startswith("not_comparable: ")
+    assert "'settings: {differs: [pooling]}'" in reason
 
 
 def test_an_effect_over_its_own_limit_is_told_where_its_growth_cannot_be(pooled: Project) -> None:
@@ -78,12 +76,10 @@ def test_a_growth_that_no_limit_is_on_is_said_to_be_missing(pooled: Project) -> 
     pooled.spec(*tests, head=LAYERS, models=POOLED)
     result = pooled.gate()
     assert result.ret == 0
-    warning = (
-        "bias_specs/x.bias.yaml:4:3: models.after: no growth is shown: before and after differ in "
-        "pooling (mean and max); make them alike, or declare it with 'settings: {differs: "
-        "[pooling]}'"
-    )
-    assert (pooled.row()["growth"], pooled.row()["warnings"]) == (None, [warning])
+    (warning,) = pooled.row()["warnings"]
+    assert warning.startswith("bias_specs/x.bias.yaml:4:3: models.after: ")
+    assert "'settings: {differs: [pooling]}'" in warning
+    assert pooled.row()["growth"] is None
     assert pooled.row("two")["warnings"] == [warning]
     assert sentences(result).count(f"warning: {warning}") == 1
 
@@ -91,7 +87,7 @@ def test_a_growth_that_no_limit_is_on_is_said_to_be_missing(pooled: Project) -> 
 def test_a_declared_difference_is_compared(pooled: Project) -> None:
     declare(pooled, "pooling")
     result = pooled.gate()
-    assert pooled.row()["reasons"][0].startswith("growth +1.83 is over 0.2")
+    assert pooled.breaches() == [("growth", True)]
     assert "warning: " not in sentences(result)
 
 
@@ -101,10 +97,7 @@ def test_a_declared_difference_that_is_none_is_a_warning(pooled: Project) -> Non
     assert pooled.row()["growth"]["value"] > 1
     (warning,) = pooled.row()["warnings"]
     assert warning.startswith("bias_specs/x.bias.yaml:")
-    assert warning.endswith(
-        "settings.differs[1]: 'after' does not differ in it from what it is compared with; "
-        "remove it"
-    )
+    assert ": settings.differs[1]: " in warning
     assert f"warning: {warning}" in sentences(result)
 
 
@@ -113,20 +106,14 @@ def test_other_stimuli_are_never_compared(pooled: Project) -> None:
     declare(pooled, "pooling")
     pooled.gate()
     (reason,) = pooled.row()["reasons"]
-    assert reason.startswith("not_comparable: before and after differ in stimuli of X ('x'")
-    assert reason.endswith("; make them alike")
+    assert reason.startswith("not_comparable: ")
+    assert "differs:" not in reason
 
 
 @pytest.mark.parametrize("name", ["stimuli", "size", "preprocessing.", "layer"])
 def test_only_pooling_and_preprocessing_can_be_declared(pooled: Project, name: str) -> None:
     declare(pooled, name)
-    result = pooled.gate()
-    assert result.ret == 2
-    said = (
-        "settings.differs[0]: must be pooling, precision, dimension, or preprocessing.KEY as a "
-        f"message names it, but '{name}' was read; correct it"
-    )
-    assert said in sentences(result)
+    pooled.refuses(2, "settings.differs[0]: ", f"'{name}'")
 
 
 def test_networks_of_another_input_size_are_compared_where_that_is_declared(
@@ -168,7 +155,7 @@ def test_a_copy_in_fewer_bits_is_gated_against_its_parent(networks: Project) -> 
         row = networks.row()
         if not settings:
             assert result.ret == 1
-            assert "before and after differ in precision (fp32 and bf16)" in row["reasons"][0]
+            assert "(fp32 and bf16)" in row["reasons"][0]
             continue
         assert result.ret == 0, sentences(result)
         assert 0 < abs(row["growth"]["value"]) < 0.3

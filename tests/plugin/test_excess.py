@@ -16,8 +16,8 @@ UNTRAINED = """
   after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors}
   untrained: {source: timm, name: test_resnet, random_init: 2}
 """
-SETS = "{x: x, y: y, a: a, b: b}"
 STORED = MODELS + "  untrained: {source: embeddings, path: ../untrained.safetensors}\n"
+TWO = f"{STORED}  other: {{source: timm, name: a, random_init: 1}}\n"
 # The modules that ask whether a model is untrained.
 USERS = (
     "cli.explain",
@@ -54,14 +54,10 @@ def _untrained(entry: object) -> bool:
 
 
 def test_an_effect_beyond_that_of_the_untrained_network_fails(stored: Project) -> None:
-    stored.spec(one_test("one", "{max_excess: 0.5}"), models=STORED)
-    result = stored.gate()
+    result = stored.judge(one_test("one", "{max_excess: 0.5}"), models=STORED)
     assert result.ret == 1
-    row = stored.row()
-    assert row["reasons"][0].startswith("excess +1.83 is over 0.5 (adjusted p = ")
-    shown = sentences(result)
-    assert "beyond 'untrained': +0.00 -> +1.83" in shown
-    assert "excess +1.83 (" in shown
+    assert stored.breaches() == [("excess", True)]
+    assert "beyond 'untrained': " in sentences(result)
     assert stored.outcomes() == {
         "before::one[pooled]": "pass",
         "after::one[pooled]": "fail",
@@ -113,31 +109,20 @@ def test_without_evidence_it_is_inconclusive(stored: Project) -> None:
     stored.spec(one_test("one", "{max_excess: 0.6}", evidence="interval"), models=STORED)
     stored.gate()
     assert stored.row()["outcome"] == "inconclusive"
-    assert stored.row()["reasons"][0].startswith("excess +0.61 is over 0.6, but without evidence")
+    assert stored.breaches() == [("excess", False)]
 
 
-def test_other_images_are_not_compared(stored: Project) -> None:
+def test_other_images_are_not_compared_and_hide_no_other_breach(stored: Project) -> None:
+    """What needs no untrained network is judged without it."""
     stored.store("untrained", label="other-")
-    stored.spec(one_test("one", "{max_excess: 0.5}"), one_test("two"), models=STORED)
-    assert stored.gate().ret == 1
-    (reason,) = stored.row()["reasons"]
-    assert reason.startswith("not_comparable: 'untrained' and 'after' differ in stimuli of X")
+    limits = "{max_effect: 0.5, max_growth: 0.2, max_excess: 0.5}"
+    assert stored.judge(one_test("one", limits), one_test("two"), models=STORED).ret == 1
+    kinds = [("effect", True), ("growth", True), ("excess", False)]
+    assert stored.breaches() == kinds
+    assert stored.row()["reasons"][2].startswith("not_comparable: 'untrained' and 'after' ")
     assert stored.row("two")["excess"] is None
     (warning,) = stored.row("two")["warnings"]
-    said = "models.after: no excess is shown: 'untrained' and 'after' differ in stimuli of X"
-    assert said in warning
-
-
-def test_what_needs_no_untrained_network_is_judged_without_it(stored: Project) -> None:
-    stored.store("untrained", label="other-")
-    stored.spec(
-        one_test("one", "{max_effect: 0.5, max_growth: 0.2, max_excess: 0.5}"), models=STORED
-    )
-    assert stored.gate().ret == 1
-    effect, growth, unlike = stored.row()["reasons"]
-    assert effect.startswith("effect +1.83 is over 0.5")
-    assert growth.startswith("growth +1.83 is over 0.2")
-    assert unlike.startswith("not_comparable: 'untrained' and 'after' differ in stimuli of X")
+    assert "models.after: " in warning
 
 
 def test_where_the_untrained_network_cannot_be_measured_it_is_an_error(stored: Project) -> None:
@@ -145,53 +130,25 @@ def test_where_the_untrained_network_cannot_be_measured_it_is_an_error(stored: P
     stored.spec(one_test("one", "{max_excess: 0.5}"), one_test("two"), models=STORED)
     assert stored.gate().ret == 1
     assert stored.row()["outcome"] == "error"
-    assert stored.row()["reasons"][0].startswith("no excess over 'untrained': ")
     assert stored.row("two")["outcome"] == "fail"
 
 
 @pytest.mark.parametrize(
-    ("models", "keys", "said"),
+    ("models", "over", "place", "names"),
     [
-        (
-            MODELS,
-            {},
-            (
-                "limits.max_excess: there is no untrained model to go beyond; add one with "
-                "'random_init: 3'"
-            ),
-        ),
-        (
-            f"{STORED}  other: {{source: timm, name: a, random_init: 1}}\n",
-            {},
-            (
-                "limits.max_excess: there are several untrained models; add 'excess_over' "
-                "(untrained, other)"
-            ),
-        ),
-        (
-            STORED,
-            {"excess_over": "before"},
-            "excess_over: 'before' is no untrained model; known: untrained",
-        ),
-        (
-            MODELS,
-            {"excess_over": "before"},
-            "excess_over: 'before' is no untrained model; add one with 'random_init: 3'",
-        ),
-        (
-            STORED,
-            {"excess_over": "untraind"},
-            "excess_over: 'untraind' is no model; did you mean 'untrained'?",
-        ),
+        (MODELS, None, "limits.max_excess", "'random_init: 3'"),
+        (TWO, None, "limits.max_excess", "(untrained, other)"),
+        (STORED, "before", "excess_over", "untrained"),
+        (MODELS, "before", "excess_over", "'random_init: 3'"),
+        (STORED, "untraind", "excess_over", "'untrained'"),
     ],
 )
 def test_it_must_be_clear_over_what(
-    stored: Project, models: str, keys: dict[str, str], said: str
+    stored: Project, models: str, over: str | None, place: str, names: str
 ) -> None:
+    keys = {"excess_over": over} if over else {}
     stored.spec(one_test("one", "{max_excess: 0.5}", **keys), models=models)
-    result = stored.gate()
-    assert result.ret == 2
-    assert f"tests[0].{said}" in sentences(result)
+    stored.refuses(2, f"tests[0].{place}: ", names)
 
 
 def test_of_several_untrained_networks_one_is_named(stored: Project) -> None:
@@ -207,13 +164,7 @@ def test_of_several_untrained_networks_one_is_named(stored: Project) -> None:
 
 def test_untrained_seeds_are_averaged_like_trials(networks: Project) -> None:
     """With networks: what the excess starts from is the effect that is reported of the seeds."""
-    networks.spec(
-        one_test("one", "{max_excess: 1.8}"),
-        head="stimuli: ../stimuli",
-        models=UNTRAINED,
-        concepts=SETS,
-    )
-    networks.gate()
+    networks.judge_images(one_test("one", "{max_excess: 1.8}"), models=UNTRAINED)
     excess = networks.row()["excess"]
     untrained = networks.row("one", "untrained")
     assert len(untrained["trials"]["labels"]) == 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugin.conftest import LAYERED, control_test, one_test, sentences, vectors
+from tests.plugin.conftest import LAYERED, control_test, one_test, vectors
 from tests.plugin.test_series import holm
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ def test_at_other_layers_tests_are_reported_and_leave_the_family(
     mid = found["one[mid]"]
     assert abs(mid["effect_judged"]) > 0.5  # type: ignore[arg-type]
     assert (mid["outcome"], mid["limits"], mid["p_adjusted"]) == ("pass", {}, None)
-    assert mid["reasons"] == ["the layer 'mid' is not gated, reported only"]
     assert (found["control[mid]"]["control"], found["control[low]"]["control"]) == (
         "idle",
         "positive",
@@ -121,20 +120,16 @@ def test_layers_are_named_as_in_the_spec(layered: Project) -> None:
 )
 def test_unknown_layers_are_faults_of_the_spec(layered: Project, gated: str, place: str) -> None:
     specify(layered, gated=gated)
-    result = layered.gate()
-    assert result.ret == 2
-    assert "bias_specs/x.bias.yaml:6:" in sentences(result)
-    assert place in sentences(result)
+    layered.refuses(2, "bias_specs/x.bias.yaml:6:", place)
 
 
 def test_a_waiver_is_for_gated_layers(layered: Project) -> None:
     accept = "{max_effect: 1.5, reason: known, until: 2999-01-01, layers: [mid]}"
     specify(layered, one_test("one", accept=accept), gated="[top]")
-    result = layered.gate()
-    assert result.ret == 2
-    assert "tests[0].accept.layers[0]" in sentences(result)
+    layered.refuses(2, "tests[0].accept.layers[0]")
 
 
 def test_deselecting_all_gated_layers_gates_nothing(layered: Project) -> None:
     specify(layered, gated="[mid]")
-    assert "nothing was gated" in sentences(layered.gate("-k", "low"))
+    result = layered.gate("-k", "low")
+    assert (result.ret, layered.report()["summary"]["exit_status"]) == (5, 5)

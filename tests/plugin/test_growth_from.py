@@ -93,11 +93,7 @@ def test_in_a_chain_a_test_may_grow_from_the_middle(four: Project) -> None:
 
 def test_a_gated_model_needs_something_to_grow_from(four: Project) -> None:
     four.spec(one_test("one", GROWTH), models=models({"small-tuned": "small"}))
-    result = four.gate()
-    assert result.ret == 2
-    assert "tests[0].limits.max_growth: there is nothing to measure the growth of 'large' from" in (
-        sentences(result)
-    )
+    four.refuses(2, "tests[0].limits.max_growth: ", "'large'")
 
 
 @pytest.mark.parametrize(
@@ -113,10 +109,8 @@ def test_unknown_models_and_cycles_are_faults_of_the_spec(
     four: Project, starts: dict[str, str], path: str
 ) -> None:
     four.spec(one_test("one"), models=models(starts))
-    result = four.gate()
-    assert result.ret == 2
-    assert f"bias_specs/x.bias.yaml:{3 + [*FILES].index(path.split('.')[1])}:" in sentences(result)
-    assert path in sentences(result)
+    line = 3 + [*FILES].index(path.split(".")[1])
+    four.refuses(2, f"bias_specs/x.bias.yaml:{line}:", path)
 
 
 def test_labels_are_in_every_row_and_summed_up(four: Project) -> None:
@@ -128,7 +122,7 @@ def test_labels_are_in_every_row_and_summed_up(four: Project) -> None:
         kind_test("intra-similarity", "{}"),
         models=models(),
     )
-    lines = [line.rstrip() for line in sentences(four.gate()).splitlines()]
+    assert "models by size" in sentences(four.gate())
     report = four.report()
     labels = {one["model"]: one["labels"] for one in report["models"]}
     assert labels["small"] == {"kind": "mlp"}
@@ -142,12 +136,6 @@ def test_labels_are_in_every_row_and_summed_up(four: Project) -> None:
     assert small["effect"] == pytest.approx(sum(abs(row["effect_judged"]) for row in rows) / 2)
     assert small["growth"] == pytest.approx(sum(row["growth"]["value"] for row in rows) / 2)
     assert by_label["kind", "mlp"]["models"] == 2
-    start = lines.index("models by size")
-    assert lines[start + 1].split() == (
-        ["size", "models", "tests", "mean", "|effect|", "mean", "growth", "failing"]
-    )
-    effect, growth = f"{small['effect']:.2f}", f"{small['growth']:+.2f}"
-    assert lines[start + 3].split() == ["small", "1", "2", effect, growth, "1"]
 
 
 def test_without_labels_there_is_no_such_table(project: Project) -> None:

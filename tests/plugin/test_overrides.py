@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.models import encoder
-from tests.plugin.conftest import one_test, sentences
+from tests.plugin.conftest import one_test
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from tests.plugin.conftest import Project
 
-FLAG = "--visualbias"
 # Of two networks without vectors, the second is built first, to see whether it can be, and freed.
 BUILT = ["after.safetensors"]
 EMBEDDED = ["before.safetensors", "after.safetensors"]
@@ -98,10 +97,10 @@ def test_a_source_replaces_the_whole_entry(networks: Project) -> None:
 
 def test_a_checkpoint_can_be_replaced_for_every_spec(networks: Project, opened: list[str]) -> None:
     shutil.copy(networks.path / "before.safetensors", networks.path / "release.safetensors")
-    result = networks.gate("--visualbias-after=release.safetensors")
+    networks.gate("--visualbias-after=release.safetensors")
     assert models(networks)["after"] == models(networks)["before"]
     assert opened == ["before.safetensors"], "the same weights are built and embedded once"
-    assert "'before' and 'after' score every image alike" in sentences(result)
+    assert any("'before' and 'after'" in one for one in networks.row()["warnings"])
 
 
 def test_stimuli_can_lie_elsewhere(networks: Project) -> None:
@@ -121,19 +120,6 @@ def test_a_network_goes_from_files_to_a_verdict(networks: Project) -> None:
     model = networks.report()["models"][-1]
     assert model["preprocessing"]["input_size"] == [3, 160, 160]
     assert model["description"]["parameters"] > 0
-
-
-def test_preprocessing_that_differs_is_not_compared(networks: Project) -> None:
-    path = networks.path / "bias_specs/x.bias.yaml"
-    text = path.read_text().replace(
-        "after.safetensors}", "after.safetensors, transform: {size: 96}}"
-    )
-    path.write_text(text.replace("{max_effect: 1.8}", "{max_growth: 1.5}"))
-    assert networks.gate().ret == 1
-    (reason,) = networks.row()["reasons"]
-    assert reason.startswith(
-        "not_comparable: before and after differ in preprocessing.input_size ("
-    )
 
 
 def test_a_second_run_loads_and_embeds_nothing(networks: Project, opened: list[str]) -> None:
@@ -205,14 +191,12 @@ def test_clearing_pytests_cache_clears_it(networks: Project, opened: list[str]) 
 
 def test_a_selection_embeds_what_the_whole_spec_would(networks: Project) -> None:
     """Which tests are asked for changes no number: the batches are those of the spec."""
-    networks.spec(
+    networks.judge_images(
         one_test("one", "{max_effect: 1.8}"),
         one_test("two", "{max_effect: 1.8}", X="a", Y="b", A="x", B="y"),
-        head="stimuli: ../stimuli",
         models="\n  after: {source: timm, name: test_resnet, checkpoint: ../after.safetensors}\n",
-        concepts="{x: x, y: y, a: a, b: b}",
+        options=["--visualbias-no-cache"],
     )
-    networks.gate("--visualbias-no-cache")
     whole = networks.row("two")
     networks.gate("--visualbias-no-cache", "-k", "two")
     assert networks.row("two") == whole
@@ -221,4 +205,4 @@ def test_a_selection_embeds_what_the_whole_spec_would(networks: Project) -> None
 def test_a_cache_that_cannot_be_made_costs_time_and_no_result(networks: Project) -> None:
     assert networks.gate("--visualbias-cache=after.safetensors/cache").ret == 0
     said = networks.report()["models"][0]["description"]["cache"]
-    assert said == "not written: Not a directory"
+    assert said.startswith("not written: ")

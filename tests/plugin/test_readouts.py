@@ -8,16 +8,11 @@ import pytest
 import safetensors.torch
 
 from pytest_visualbias.cli.main import main
-from tests.plugin.conftest import one_test, sentences
+from tests.plugin.conftest import SETS, one_test, sentences
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
-SETS = "{x: x, y: y, a: a, b: b}"
-DEPARTS = (
-    "preprocess: iEAT's preprocessing is not the model's own: a square from the top left, not "
-    "normalised; compare with published numbers by it, and gate without it"
-)
 FACTS = {
     "size": [224, 224],
     "crop": "top left",
@@ -58,8 +53,7 @@ def test_a_layer_that_cannot_be_read_is_an_error_of_its_tests_alone(networks: Pr
         ("layer9", "error"),
     }
     (reason,) = next(row["reasons"] for row in rows(networks) if row["layer"] == "layer9")
-    place = "bias_specs/x.bias.yaml:3:3: models.before: "
-    assert reason.startswith(f"{place}there is no layer 'layer9'; did you mean 'layer")
+    assert reason.startswith("bias_specs/x.bias.yaml:3:3: models.before: ")
     assert reason in sentences(result)
     # The others are in the cache, and are read from there while this one is asked for again.
     networks.gate("-k", "pooled")
@@ -71,37 +65,33 @@ class TestPreprocess:
         spec(networks, before=", preprocess: ieat")
         assert networks.gate().ret == 1
         (reason,) = networks.row()["reasons"]
-        assert reason.startswith("not_comparable: before and after differ in preprocessing.crop ")
-        assert "preprocessing.interpolation (area and bilinear)" in reason
-        assert "preprocessing.mean ([0.0, 0.0, 0.0] and [0.5, 0.5, 0.5])" in reason
+        assert reason.startswith("not_comparable: ")
+        for key in ("crop", "interpolation", "mean"):
+            assert f"preprocessing.{key}" in reason
 
-    def test_alike_in_it_they_are_compared(self, networks: Project) -> None:
-        spec(networks, ", preprocess: ieat", ", preprocess: ieat")
-        assert networks.gate().ret == 0
-        assert networks.row()["growth"]["from"] == "before"
-        assert [model["preprocessing"] for model in networks.report()["models"]] == [FACTS] * 2
-
-    def test_the_models_own_can_be_named(self, networks: Project) -> None:
-        spec(networks)
-        networks.gate("--visualbias-no-cache")
-        unnamed = rows(networks)
-        spec(networks, ", preprocess: own", ", preprocess: own")
-        networks.gate("--visualbias-no-cache")
-        keys = ("effect_size", "gap", "p_value", "warnings")
-        assert [[row[key] for key in keys] for row in rows(networks)] == [
-            [row[key] for key in keys] for row in unnamed
-        ]
-
-    def test_each_model_that_departs_from_its_own_is_warned_of_once(
+    def test_alike_in_it_they_are_compared_and_each_is_warned_of_once(
         self, networks: Project
     ) -> None:
         spec(networks, ", preprocess: ieat", ", preprocess: ieat", layers="pooled, layer1")
         shown = sentences(networks.gate())
+        assert networks.row()["growth"]["from"] == "before"
+        assert [model["preprocessing"] for model in networks.report()["models"]] == [FACTS] * 2
         for model in ("before", "after"):
-            assert shown.count(f"models.{model}.{DEPARTS}") == 1
-        assert all(row["warnings"][0].endswith(DEPARTS) for row in rows(networks))
-        spec(networks)
-        assert DEPARTS not in sentences(networks.gate())
+            assert shown.count(f"models.{model}.preprocess: ") == 1
+        assert all(".preprocess: " in row["warnings"][0] for row in rows(networks))
+        given = "--visualbias-after=timm:test_resnet", "--visualbias-offline", "-k", "before"
+        networks.gate(*given)
+        assert [model["preprocessing"] for model in networks.report()["models"]] == [FACTS]
+
+    def test_the_models_own_can_be_named(self, networks: Project) -> None:
+        found = []
+        for keys in ("", ", preprocess: own"):
+            spec(networks, keys, keys)
+            networks.gate("--visualbias-no-cache")
+            assert not any(".preprocess: " in one for one in networks.row()["warnings"])
+            names = ("effect_size", "gap", "p_value", "warnings")
+            found.append([[row[name] for name in names] for row in rows(networks)])
+        assert found[0] == found[1]
 
     def test_it_is_part_of_the_key_of_the_cache(self, networks: Project) -> None:
         """Vectors of one preprocessing never answer for another, nor for another size of it."""
@@ -113,28 +103,6 @@ class TestPreprocess:
             networks.gate("--visualbias-no-cache")
             assert networks.row()["gap"] == pytest.approx(gaps[-1], abs=1e-6)
         assert len({round(gap, 5) for gap in gaps}) == 3
-
-    def test_recorded_results_of_another_one_are_not_compared(self, networks: Project) -> None:
-        def alone(keys: str) -> None:
-            entry = f"{{source: timm, name: test_resnet, checkpoint: ../after.safetensors{keys}}}"
-            networks.spec(
-                one_test("one", "{max_growth: 0.5}"),
-                head="stimuli: ../stimuli",
-                models=f"\n  after: {entry}\n",
-                concepts=SETS,
-            )
-
-        alone(", preprocess: ieat")
-        assert networks.gate("--visualbias-update").ret == 0
-        alone("")
-        assert networks.gate().ret == 1
-        said = "was recorded with other preprocessing (crop: top left then, None now)"
-        assert said in networks.row()["reasons"][0]
-
-    def test_it_holds_for_a_model_from_the_command_line(self, networks: Project) -> None:
-        spec(networks, ", preprocess: ieat", ", preprocess: ieat")
-        networks.gate("--visualbias-after=timm:test_resnet", "--visualbias-offline", "-k", "before")
-        assert [model["preprocessing"] for model in networks.report()["models"]] == [FACTS]
 
 
 class TestReadOuts:
@@ -159,10 +127,8 @@ class TestReadOuts:
         kept = {name: weights[name] for name in weights if not name.startswith("fc.")}
         safetensors.torch.save_file(kept, path)
         spec(networks, layers="logits")
-        shown = sentences(networks.gate("-k", "after"))
+        networks.refuses(1, "'logits'", "fc.weight, fc.bias", options=["-k", "after"])
         assert networks.outcomes() == {"after::one[logits]": "error"}
-        assert "there is no layer 'logits': the checkpoint " in shown
-        assert "(fc.weight, fc.bias)" in shown
         spec(networks)
         assert networks.gate().ret == 0
 
@@ -171,7 +137,8 @@ class TestReadOuts:
     ) -> None:
         spec(networks, after=", layers: {end: logits}", before="", layers="end")
         networks.gate("-k", "after")
-        assert "there is no layer 'end'" in networks.row()["reasons"][0]  # of before
+        assert networks.row()["growth"] is None, "before has no such layer"
+        assert networks.row()["outcome"] != "pass"
         spec(networks, ", layers: {end: logits}", ", layers: {end: logits}", layers="end")
         assert networks.gate().ret == 0
         assert networks.row()["module"] == "logits"
@@ -191,7 +158,4 @@ class TestReadOuts:
     @pytest.mark.parametrize("layer", ["logits", "probabilities", "pooled"])
     def test_they_have_no_pooling(self, networks: Project, layer: str) -> None:
         spec(networks, layers=f"'{layer}:mean'")
-        result = networks.gate()
-        assert result.ret == 2
-        said = f"'{layer}' is one vector of the network itself; write '{layer}' alone"
-        assert said in sentences(result)
+        networks.refuses(2, f"'{layer}'")

@@ -49,26 +49,32 @@ def commands(result: pytest.RunResult) -> list[str]:
 
 @WORKERS
 def test_all_files_say_what_the_json_report_says(found: Project, workers: tuple[str, ...]) -> None:
-    result = found.gate(*options(), *workers)
+    result = found.gate(*options(), "--junitxml=junit.xml", *workers)
     assert result.ret == 1
-    rows = found.report()["results"]
+    report = found.report()
+    rows = report["results"]
     table = list(csv.DictReader(io.StringIO((found.path / "out.csv").read_text("utf-8"))))
-    assert [row["nodeid"] for row in table] == [row["nodeid"] for row in rows]
-    assert [row["outcome"] for row in table] == [row["outcome"] for row in rows]
-    assert "## Bias of vision models: failed" in (found.path / "out.md").read_text("utf-8")
-    card = (found.path / "README.md").read_text("utf-8")
-    assert "Results: **1 fail, 1 error, 1 inconclusive**." in card
-    assert "## Bias of vision models: failed" in (found.path / "summary.md").read_text("utf-8")
+    for key in ("nodeid", "outcome"):
+        assert [row[key] for row in table] == [row[key] for row in rows]
+    for file in ("out.md", "README.md", "summary.md"):
+        assert "1 fail" in (found.path / file).read_text("utf-8")
+    assert suite_properties(found.path / "junit.xml") == {
+        "visualbias.version": report["tool"]["version"],
+        "visualbias.schema_version": str(report["schema_version"]),
+        "visualbias.exit_status": "1",
+    }
+    assert_marked(found, result)
 
 
-@WORKERS
-@pytest.mark.parametrize("quiet", [(), ("-q",), ("-qq",), ("-s",)])
-def test_what_failed_is_marked_on_its_line_in_a_line_of_its_own(
-    found: Project, workers: tuple[str, ...], quiet: tuple[str, ...]
+@pytest.mark.parametrize("quiet", ["-q", "-qq", "-s"])
+def test_what_failed_is_marked_on_its_line_however_quiet_the_run(
+    found: Project, quiet: str
 ) -> None:
-    if workers and quiet:
-        pytest.skip("one run on workers is enough")
-    heads = [line.split("::")[1] for line in commands(found.run("--visualbias", *quiet, *workers))]
+    assert_marked(found, found.run("--visualbias", quiet))
+
+
+def assert_marked(found: Project, result: pytest.RunResult) -> None:
+    heads = [line.split("::")[1] for line in commands(result)]
     spec = "bias_specs/x.bias.yaml"
     lines = (found.path / spec).read_text().splitlines()
     line = {name: lines.index(f"  - name: {name}") + 1 for name in ("open", "large")}
@@ -88,19 +94,15 @@ def test_under_strict_what_is_open_is_an_error(found: Project) -> None:
     assert {line.split()[0] for line in commands(result)} == {"::error"}
 
 
-@WORKERS
-def test_every_fault_of_a_spec_is_marked_where_it_stands(
-    found: Project, workers: tuple[str, ...]
-) -> None:
+def test_every_fault_of_a_spec_is_marked_where_it_stands(found: Project) -> None:
     spec = found.spec(one_test("one", "{max_efect: 1}"), head="setings: {}")
     lines = spec.read_text().splitlines()
     typo = next(n for n, line in enumerate(lines, 1) if "max_efect" in line)
-    result = found.run("--visualbias", *workers)
+    result = found.run("--visualbias")
     heads = [re.sub(",col=.*", "", line) for line in commands(result)]
     assert f"::error file=bias_specs/x.bias.yaml,line={typo}" in heads
     assert len(heads) == 2
-    summary = (found.path / "summary.md").read_text("utf-8")
-    assert "**Could not be collected**" in summary
+    assert (found.path / "summary.md").read_text("utf-8").count("x.bias.yaml") == 2
 
 
 def test_elsewhere_nothing_is_marked(found: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +124,7 @@ def test_the_summary_is_added_to_what_is_there(found: Project) -> None:
     found.run("--visualbias", "-k", "open")
     text = (found.path / "summary.md").read_text("utf-8")
     assert text.startswith("# Before\n")
-    assert text.count("## Bias of vision models: inconclusive") == 2
+    assert text.count("## Bias of vision models") == 2
 
 
 def test_a_summary_that_cannot_be_written_is_said_and_fails_nothing(
@@ -131,22 +133,7 @@ def test_a_summary_that_cannot_be_written_is_said_and_fails_nothing(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(found.path))
     result = found.run("--visualbias", "-k", "open")
     assert result.ret == 0
-    assert "cannot be written (Is a directory); it is left out" in sentences(result)
-
-
-@pytest.mark.parametrize("name", ["json", *FILES])
-def test_a_file_that_cannot_be_written_fails_the_run_and_leaves_nothing(
-    project: Project, name: str
-) -> None:
-    project.pair()
-    project.spec()
-    (project.path / "folder").mkdir()
-    result = project.run("--visualbias", f"--visualbias-{name}=folder")
-    assert result.ret == 1
-    said = sentences(result)
-    assert f"the report {project.path / 'folder'} cannot be written (" in said
-    assert list((project.path / "folder").iterdir()) == []
-    assert not list(project.path.glob(".*.part"))
+    assert str(found.path) in sentences(result)
 
 
 def test_a_card_that_could_lose_something_stays_and_the_run_fails(project: Project) -> None:
@@ -156,45 +143,14 @@ def test_a_card_that_could_lose_something_stays_and_the_run_fails(project: Proje
     card.write_text("---\nlicense: [\n---\n# Mine\n")
     result = project.run("--visualbias", "--visualbias-model-card=README.md")
     assert result.ret == 1
-    assert f"{card}: the model card stays as it is: the metadata" in sentences(result)
+    assert str(card) in sentences(result)
     assert card.read_text() == "---\nlicense: [\n---\n# Mine\n"
-
-
-def test_two_reports_cannot_go_to_one_file(project: Project) -> None:
-    project.spec()
-    result = project.run("--visualbias", "--visualbias-md=a", "--visualbias-csv=./a")
-    assert result.ret == 4
-    assert "is where --visualbias-md goes; choose another" in sentences(result)
-
-
-def test_standard_output_is_pytests_own(project: Project) -> None:
-    project.spec()
-    result = project.run("--visualbias", "--visualbias-md=-")
-    assert result.ret == 4
-    assert "--visualbias-md: standard output is pytest's; name a file" in sentences(result)
 
 
 def suite_properties(path: Path) -> dict[str, str]:
     tree = ET.parse(path)
     found = tree.findall("./testsuite/properties/property")
     return {one.get("name", ""): one.get("value", "") for one in found}
-
-
-@WORKERS
-@pytest.mark.parametrize(("bias", "code"), [(0.0, 0), (1.0, 1)])
-def test_junit_has_version_schema_and_exit_code_of_the_whole(
-    project: Project, bias: float, code: int, workers: tuple[str, ...]
-) -> None:
-    project.pair(after=bias)
-    project.spec()
-    result = project.gate("--junitxml=junit.xml", *workers)
-    assert result.ret == code
-    report = project.report()
-    assert suite_properties(project.path / "junit.xml") == {
-        "visualbias.version": report["tool"]["version"],
-        "visualbias.schema_version": str(report["schema_version"]),
-        "visualbias.exit_status": str(code),
-    }
 
 
 def test_junit_is_xml_whatever_a_test_is_called(project: Project) -> None:

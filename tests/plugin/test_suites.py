@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugin.conftest import MODELS, NETWORKS, sentences
+from tests.plugin.conftest import MODELS, NETWORKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,13 +88,8 @@ def test_images_of_a_suite_that_are_not_there_are_errors_that_say_how_to_get_the
 ) -> None:
     monkeypatch.setenv("VISUALBIAS_DATA", str(networks.path / "data"))
     write(networks, "suite: {name: ieat, tests: [Age], limits: {max_effect: 1}}\n", models=NETWORKS)
-    result = networks.gate()
-    assert result.ret == 1
-    result.assert_outcomes(errors=2)
-    assert (
-        "bias_specs/x.bias.yaml:5:1: suite: the stimuli of the suite 'ieat' are not in data/ieat; "
-        "run 'visualbias fetch ieat' or give 'stimuli'"
-    ) in sentences(result)
+    networks.refuses(1, "bias_specs/x.bias.yaml:5:1: suite: ", "'visualbias fetch ieat'")
+    assert {*networks.outcomes().values()} == {"error"}
 
 
 @pytest.mark.parametrize("place", ["option", "spec", "suite", "fetched"])

@@ -137,7 +137,7 @@ def test_finetuning_on_data_in_which_group_and_label_agree_is_caught(pictures: P
     assert (row["n_x"], row["n_y"]) == (30, 30)
     assert {name.split("/")[1] for name in row["sets"]["X"]["names"]} == {"small"}
     assert row["gap"] > 0.3
-    assert {reason.split(" ")[0] for reason in row["reasons"]} == {"gap", "growth"}
+    assert {*pictures.breaches("large")} == {("gap", True), ("growth", True)}
     assert abs(pictures.row("large", "before")["gap"]) < 0.2
 
 
@@ -183,10 +183,8 @@ def test_a_network_without_a_classifier_is_an_error(pictures: Project) -> None:
     assert pictures.gate().ret == 1
     assert pictures.outcomes()["after::large[logits]"] == "error"
     (reason,) = pictures.row("large")["reasons"]
-    assert reason.startswith("bias_specs/x.bias.yaml:4:3: models.after: there is no layer 'logits'")
-    assert reason.endswith(
-        "the network has no classifier; give one that has, or test embeddings at 'pooled'"
-    )
+    assert reason.startswith("bias_specs/x.bias.yaml:4:3: models.after: ")
+    assert "'logits'" in reason
 
 
 def test_its_embeddings_are_measured_all_the_same(pictures: Project) -> None:

@@ -405,7 +405,7 @@ def test_growth_from_another_model_makes_that_one_the_reference_and_is_warned_of
     assert project.row(model="after")["outcome"] == "pass"
     assert project.row(model="before")["outcome"] == "fail"
     assert project.row(model="before")["growth"]["from"] == "after"
-    assert project.row(model="before")["warnings"]
+    assert project.row(model="after")["warnings"]
     project.judge(one_test("one", "{max_growth: 0.2}", growth_from="before"))
     assert project.row()["warnings"] == []
 

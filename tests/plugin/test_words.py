@@ -206,20 +206,13 @@ def test_names_of_words_are_escaped(clip: Project) -> None:
 def test_a_model_without_texts_is_refused_where_it_stands(clip: Project) -> None:
     models = "\n  after: {source: timm, name: test_resnet, pretrained: false}\n"
     clip.spec(TEST, models=models, concepts=WORDS)
-    result = clip.gate()
-    assert result.ret == 2
-    assert (
-        "models.after: a model of source 'timm' reads no texts, and 'one' has words; use "
-        "'open_clip' or 'transformers', or 'embeddings' with vectors of the words"
-    ) in sentences(result)
+    clip.refuses(2, "models.after: ", "'timm'")
 
 
 def test_another_layer_is_refused(clip: Project) -> None:
     head = 'stimuli: ../stimuli\nlayers: [pooled, "transformer.resblocks.0:cls"]'
     clip.spec(TEST, head=head, models=MODELS, concepts=WORDS)
-    result = clip.gate()
-    assert result.ret == 2
-    assert "at 'transformer.resblocks.0' images and texts share no space" in sentences(result)
+    clip.refuses(2, "'transformer.resblocks.0'")
 
 
 def test_what_the_model_would_cut_is_an_error_of_its_tests_alone(clip: Project) -> None:
@@ -243,7 +236,7 @@ def test_what_the_model_would_cut_is_an_error_of_its_tests_alone(clip: Project) 
     (reason,) = clip.row()["reasons"]
     assert reason.startswith(f"bias_specs/x.bias.yaml:{line}:")
     assert ": concepts.art.text[2]: 'a photo of a word word" in reason
-    assert reason.endswith("is longer than the 16 tokens that the model reads; shorten it")
+    assert "16 tokens" in reason
     assert reason in sentences(result)
 
 
