@@ -168,7 +168,7 @@ class RayRun:
         running: dict[Any, _Task] = {}
         while self._pending or running:
             place.look()
-            limit = self.settings.workers or 16 * place.capacity or 1
+            limit = self.settings.workers or 2 * place.capacity or 1
             while self._pending and len(running) < limit:
                 task = self._pending.popleft()
                 reference = self._send(ray, task.network, place.device, marker)
