@@ -109,7 +109,8 @@ def download_file(
             "check the network, or give --proxy or --mirror",
         ) from None
     except ValueError as error:
-        raise (request.mismatch() if request.sha256 else FetchError(str(error), LATER)) from None
+        # What is whole and an image is refused by pooch for its sha256 only.
+        raise (request.mismatch() if transfer.is_sound else FetchError(str(error), LATER)) from None
     return path, new_record(request.entry, path, request.url, transfer.came_from)
 
 
@@ -158,6 +159,7 @@ class _Transfer:
         self._limit = request.entry.size or LARGEST
         self._part = Path()
         self.response: requests.Response | None = None
+        self.is_sound = False
 
     @property
     def came_from(self) -> str | None:
@@ -169,6 +171,7 @@ class _Transfer:
         import pooch
 
         self._check_stop()
+        self.is_sound = False
         self._part = Path(output_file)
         proxy = self._options.proxy
         http = pooch.HTTPDownloader(
@@ -191,6 +194,7 @@ class _Transfer:
             if self.total:
                 raise
             raise ValueError(error.problem) from None  # nothing said where the file ends
+        self.is_sound = True
 
     def update(self, _: int) -> None:
         """Stop a download that was interrupted, or that brings too much."""
