@@ -159,12 +159,8 @@ class _Transfer:
         self._limit = request.entry.size or LARGEST
         self._part = Path()
         self.response: requests.Response | None = None
+        self.came_from: str | None = None
         self.is_sound = False
-
-    @property
-    def came_from(self) -> str | None:
-        """The URL after redirects."""
-        return None if self.response is None else self.response.url
 
     def download(self, url: str, output_file: str, pooch_: object) -> None:
         """Download a file; raise ValueError if the next attempt may bring it whole."""
@@ -223,7 +219,7 @@ class _Transfer:
 
     def _check_response(self, response: requests.Response, **_: Any) -> None:  # noqa: ANN401
         """Raise for answers that stay the same however often a server is asked."""
-        self.response = response
+        self.response, self.came_from = response, response.url
         status = response.status_code
         if response.is_redirect:
             self._check_redirect(response.url, urljoin(response.url, response.headers["location"]))
@@ -237,23 +233,20 @@ class _Transfer:
         self._check_limit(int(length) if length.isdecimal() else 0)
 
     def _check_redirect(self, old: str, new: str) -> None:
+        import requests.utils
+
         schemes = urlsplit(old).scheme, urlsplit(new).scheme
         if schemes[1] not in SCHEMES or schemes == ("https", "http"):
             raise FetchError(f"is redirected from {schemes[0]} to {schemes[1]}", CORRECT)
         # Behind a proxy, names and addresses mean what the proxy takes them for.
-        is_direct = self._options.proxy is None and not _environment_proxy(new)
+        proxies = requests.utils.get_environ_proxies(new)
+        is_direct = self._options.proxy is None and not requests.utils.select_proxy(new, proxies)
         if is_direct and _is_private(new) and not _is_private(old):
             raise FetchError("is redirected from the internet to a private address", CORRECT)
 
 
 def _answer(response: requests.Response) -> str:
     return f"the server says {response.status_code} {response.reason}"
-
-
-def _environment_proxy(url: str) -> str | None:
-    import requests.utils
-
-    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 
 def _is_private(url: str) -> bool:
