@@ -27,7 +27,7 @@ from pytest_visualbias.stimuli.byte_sizes import format_size
 from pytest_visualbias.stimuli.download import (
     Download,
     Inventory,
-    Mirror,
+    MirrorSite,
     fetch,
     mirrored,
     take_inventory,
@@ -201,7 +201,7 @@ def _of_sets(downloads: Sequence[Download], sets: Sequence[str]) -> list[Downloa
     return [download for download in narrowed if download.entries]
 
 
-def _mirrors(texts: Sequence[str], downloads: Sequence[Download]) -> list[Mirror]:
+def _mirrors(texts: Sequence[str], downloads: Sequence[Download]) -> list[MirrorSite]:
     """Return the mirrors that ``URL`` or ``PREFIX=URL`` name."""
     mirrors = []
     for text in texts:
@@ -212,7 +212,7 @@ def _mirrors(texts: Sequence[str], downloads: Sequence[Download]) -> list[Mirror
                 raise UsageError(f"--mirror: {fault}")
         if not place:
             raise UsageError("--mirror: is empty", "give a URL, or PREFIX=URL")
-        mirror = Mirror(prefix=prefix, place=place)
+        mirror = MirrorSite(prefix=prefix, place=place)
         if all(mirror.url(url) is None for url in _urls(downloads)):
             raise UsageError(f"--mirror: no URL begins with '{prefix}'", "correct it")
         mirrors.append(mirror)
@@ -236,7 +236,7 @@ def _proxy(text: str) -> str:
 def _fetch_suite(
     download: Download,
     download_options: DownloadOptions,
-    mirrors: Sequence[Mirror],
+    mirrors: Sequence[MirrorSite],
     options: argparse.Namespace,
 ) -> bool:
     """Fetch the stimuli of one suite; return whether they are complete."""
@@ -272,7 +272,7 @@ def _print_faults(download: Download, faults: dict[str, str]) -> None:
         print(printable(f"{download.name}: {path}: {text}"), file=sys.stderr)
 
 
-def _introduction(download: Download, mirrors: Sequence[Mirror]) -> Iterator[str]:
+def _introduction(download: Download, mirrors: Sequence[MirrorSite]) -> Iterator[str]:
     """Yield what a user must know before anything is fetched."""
     yield f"{download.name}: {download.title}" if download.title else download.name
     for key, text in (
@@ -333,7 +333,7 @@ def _absences(download: Download, inventory: Inventory) -> Iterator[str]:
         )
 
 
-def _dry_run(download: Download, mirrors: Sequence[Mirror]) -> bool:
+def _dry_run(download: Download, mirrors: Sequence[MirrorSite]) -> bool:
     """Print what would be downloaded, without downloading it."""
     ledger = read_ledger(download.folder)
     records = ledger.files if ledger else {}

@@ -120,7 +120,7 @@ def _embed(job: EmbeddingJob, model: str, resources: Resources) -> tuple[Trial, 
     if not job.identity.is_kept:
         resources = dataclasses.replace(resources, cache=EmbeddingCache(folder=None))
     with _locked(resources.cache, fingerprint):
-        seen = _image_vectors(job, fingerprint, opened, model, resources)
+        seen = image_vectors(job, fingerprint, opened, model, resources)
         words = embed_texts(job, fingerprint, resources.cache, opened)
     trial = Trial(
         label=job.identity.label,
@@ -176,7 +176,7 @@ class _NetworkVectors:
         return dataclasses.replace(table, problem=self.lost[point.name])
 
 
-def _image_vectors(
+def image_vectors(
     job: EmbeddingJob,
     fingerprint: str,
     opened: Callable[[], Encoder],

@@ -50,7 +50,7 @@ REPLACE = "remove it, and fetch it again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mirror:
+class MirrorSite:
     """Another place of the same files."""
 
     prefix: str
@@ -64,7 +64,7 @@ class Mirror:
         return self.place.rstrip("/") + url.removeprefix(f"{parts.scheme}://{parts.netloc}")
 
 
-def mirrored(url: str, mirrors: Sequence[Mirror]) -> str:
+def mirrored(url: str, mirrors: Sequence[MirrorSite]) -> str:
     """Return the URL at the first mirror that has the file, else the URL itself."""
     return next((other for mirror in mirrors if (other := mirror.url(url)) is not None), url)
 
@@ -114,7 +114,7 @@ def take_inventory(
     entries: Sequence[ManifestEntry],
     folder: Path,
     records: Mapping[str, Record],
-    mirrors: Sequence[Mirror] = (),
+    mirrors: Sequence[MirrorSite] = (),
 ) -> Inventory:
     """Verify the files that exist; change nothing."""
     inventory = Inventory()
@@ -170,7 +170,7 @@ def _verified(entry: ManifestEntry, path: Path, record: Record | None) -> Record
 
 
 def fetch(
-    download: Download, options: DownloadOptions, mirrors: Sequence[Mirror], progress: Progress
+    download: Download, options: DownloadOptions, mirrors: Sequence[MirrorSite], progress: Progress
 ) -> Inventory:
     """Download the missing stimuli of a suite, and verify the others."""
     folder = download.folder

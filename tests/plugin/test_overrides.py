@@ -97,10 +97,9 @@ def test_a_source_replaces_the_whole_entry(networks: Project) -> None:
 
 def test_a_checkpoint_can_be_replaced_for_every_spec(networks: Project, opened: list[str]) -> None:
     shutil.copy(networks.path / "before.safetensors", networks.path / "release.safetensors")
-    result = networks.gate("--visualbias-after=release.safetensors")
+    networks.gate("--visualbias-after=release.safetensors")
     assert models(networks)["after"] == models(networks)["before"]
     assert opened == ["before.safetensors"], "the same weights are built and embedded once"
-    assert result.ret == 0
     assert any("'before' and 'after'" in one for one in networks.row()["warnings"])
 
 

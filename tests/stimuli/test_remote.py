@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import socket
 import sys
+import threading
 import uuid
 from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -21,7 +24,7 @@ from pytest_visualbias.stimuli.resolve import StimulusSet, resolve_concept
 from tests.stimuli.web import Reply, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 nightly = pytest.mark.nightly
@@ -219,6 +222,13 @@ def test_an_error_is_reported_without_the_words_of_the_library(
     assert caught.value.is_missing == isinstance(error, FileNotFoundError)
 
 
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder with pages of links, and logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
 class TestServers:
     def test_http_serves_files_and_changes_are_noticed(self, tmp_path: Path) -> None:
         with serving() as server:
@@ -231,6 +241,21 @@ class TestServers:
             assert mirror.origin(path) == server.url("a.pt")
             server.files["a.pt"] = b"other"
             assert content(server.url("a.pt"), tmp_path) == [b"other"]
+
+    @nightly
+    def test_over_http_a_folder_is_a_page_of_links(self, folder: Path, tmp_path: Path) -> None:
+        handler = functools.partial(QuietHandler, directory=str(folder))
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+            thread.start()
+            root = Url(f"http://127.0.0.1:{server.server_port}")
+            for concept in ("people/more", {"path": "people/more", "pattern": "**/*.png"}):
+                here = shown(resolved(concept, folder, tmp_path))
+                assert shown(resolved(concept, root, tmp_path / "cache")) == here
+            with pytest.raises(StorageError):
+                resolved("people/b.png", root, tmp_path / "cache")
+            server.shutdown()
+            thread.join()
 
     @nightly
     @pytest.mark.parametrize("status", [403, 404, 503])
@@ -323,7 +348,7 @@ CONCEPTS: dict[str, str | dict[str, Any]] = {
 
 
 def resolved(
-    concept: str | dict[str, Any], root: Path | Url, cache: Path, *, offline: bool = False
+    concept: str | Mapping[str, Any], root: Path | Url, cache: Path, *, offline: bool = False
 ) -> StimulusSet:
     """Return the set that a new run finds."""
     files = concept if isinstance(concept, str) else ConceptFiles(**concept)
