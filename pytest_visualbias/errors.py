@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -106,13 +107,42 @@ class UsageError(VisualBiasError):
     """An option has an unusable value."""
 
 
-class SpecError(VisualBiasError):
-    """All faults of one spec, each a line ``file:line:column: where: what; what to do``."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocatedFault:
+    """What is wrong at a place of a file: `place` is a key or an entry of it."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    file: str
+    line: int | None = None
+    column: int | None = None
+    place: str = ""
+    problem: str
+    remedy: str = ""
+
+    @property
+    def text(self) -> str:
+        """Return ``place: problem; remedy``, without the position in the file."""
+        head = f"{self.place}: " if self.place else ""
+        tail = f"; {self.remedy}" if self.remedy else ""
+        return legible(f"{head}{self.problem}{tail}")
+
+    def __str__(self) -> str:
+        """Return ``file:line:column: place: problem; remedy``."""
+        position = (self.file, self.line, self.column)
+        start = ":".join(str(part) for part in position if part is not None)
+        return legible(f"{start}: {self.text}")
+
+
+class SpecError(VisualBiasError):
+    """All faults of one spec, a line each."""
+
+    def __init__(self, faults: Sequence[LocatedFault]) -> None:
         super().__init__("")
-        self.faults = tuple(map(legible, faults))
-        self.args = ("\n".join(self.faults),)
+        self.faults = tuple(faults)
+        self.args = (self.faults,)
+
+    def __str__(self) -> str:
+        """Return the faults, a line each."""
+        return "\n".join(map(str, self.faults))
 
 
 class StimulusError(VisualBiasError):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pytest_visualbias.errors import json_without_commands
+from pytest_visualbias.errors import LocatedFault, json_without_commands
 
 
 def format_effect(value: float) -> str:
@@ -244,6 +244,7 @@ class ResultRecord(_Frozen):
     outcome: Literal["pass", "accepted", "fail", "inconclusive", "invalid", "error"]
     violations: list[ViolationRecord] = []
     reasons: list[str]
+    fault: LocatedFault | None = None
     warnings: list[str] = []
     sets: dict[str, SetRecord] = {}
     scores: dict[str, dict[str, float]] = {}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from pytest_visualbias.errors import (
     LONGEST,
     DegenerateTestError,
     EncoderError,
+    LocatedFault,
     SpecError,
     StimulusError,
+    StorageError,
     UsageError,
+    VisualBiasError,
     legible,
 )
 
@@ -37,10 +42,35 @@ def test_what_is_just_short_enough_is_told_whole() -> None:
 
 
 def test_every_fault_of_a_spec_has_its_own_line() -> None:
-    error = SpecError(["a.yaml:1:1: x\ny", f"a.yaml:2:1: {'z' * 100_000}"])
-    assert str(error).split("\n") == [*error.faults]
-    assert error.faults[0] == r"a.yaml:1:1: x\ny"
-    assert len(error.faults[1]) <= LONGEST
+    error = SpecError(
+        [
+            LocatedFault(file="a.yaml", line=1, column=1, problem="x\ny", remedy="mend it"),
+            LocatedFault(file="a.yaml", line=2, place="models.m", problem="z" * 100_000),
+        ]
+    )
+    first, second = str(error).split("\n")
+    assert first == r"a.yaml:1:1: x\ny; mend it"
+    assert second.startswith("a.yaml:2: models.m: zzz")
+    assert len(second) <= LONGEST
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SpecError(
+            [LocatedFault(file="a", line=1, column=2, place="b", problem="c", remedy="d")] * 2
+        ),
+        EncoderError("no weights", "bring them", place="x.pt", key="checkpoint"),
+        StimulusError("is no image", place="a.png"),
+        StorageError("no such file", "bring it", reason="absent", is_missing=True),
+        DegenerateTestError("one image", "add some", role="X", row=3),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_another_process_keeps_its_fields(error: VisualBiasError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
 
 
 def test_a_sentence_is_made_of_the_place_the_problem_and_the_remedy() -> None:

@@ -114,7 +114,7 @@ def _check_spec(
     if options.models:
         models.runs.extend(_build_models(file, checked, digest, mirror, models.missing))
     recorded = check_baseline(file, checked.models, baseline)
-    problems = {text for sets in checked.models.values() for text in sets.problems.values()}
+    problems = {str(fault) for sets in checked.models.values() for fault in sets.problems.values()}
     problems |= {*guaranteed_failures(file, today)}
     problems |= {*_misnamed(path), *_undecodable(checked), *models.missing, *recorded.problems}
     warnings = {text for group in checked.warnings.values() for text in group} | {*models.doubled}
@@ -235,11 +235,11 @@ def _identify_models(file: SpecFile, digest: Callable[[Path], str], mirror: Mirr
         try:
             identities = find_source(entry.source).identify(entry, context)
         except EncoderError as error:
-            models.missing.append(_model_message(file, name, error))
+            models.missing.append(str(file.model_fault(name, error)))
             continue
         flaws = (EncoderError(flaw) for flaw in find_flaws(entry, identities))
         models.missing.extend(
-            _model_message(file, name, with_location(flaw, entry, identities)) for flaw in flaws
+            str(file.model_fault(name, with_location(flaw, entry, identities))) for flaw in flaws
         )
         if (axis := axis_of(entry)) is None:
             models.doubled.extend(
@@ -273,16 +273,10 @@ def _build_models(
             networks = distinct_networks(entry, identities)
             lengths, reasons = probe_networks(entry, networks, context, request)
         except EncoderError as error:
-            faults.append(_model_message(file, name, error))
+            faults.append(str(file.model_fault(name, error)))
             continue
         faults.extend(
-            _model_message(file, name, EncoderError(reason)) for reason in reasons.values()
+            str(file.model_fault(name, EncoderError(reason))) for reason in reasons.values()
         )
         vector_lengths = ", ".join(f"{layer} {length}" for layer, length in lengths.items())
         yield printable(f"{name}: {vector_lengths}")
-
-
-def _model_message(file: SpecFile, model: str, error: EncoderError) -> str:
-    """Return a model's error at the line of its key, else of its entry."""
-    path = ("models", model, error.key) if error.key else ("models", model)
-    return file.sentence(path, str(error))

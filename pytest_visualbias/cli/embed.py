@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_visualbias.cli.cache import add_cache_option, open_cache, open_digest_cache
-from pytest_visualbias.embeddings.engines.connecting import crew_when_needed
-from pytest_visualbias.embeddings.engines.course import Portions
-from pytest_visualbias.embeddings.engines.dispatch import Dispatch
-from pytest_visualbias.embeddings.engines.plan import Outcome, Wish, units_of
-from pytest_visualbias.embeddings.engines.ray import require_ray
-from pytest_visualbias.embeddings.request import EmbeddingJob, request_for
+from pytest_visualbias.embeddings.ray_backend import RayRun
+from pytest_visualbias.embeddings.ray_cluster import RaySettings, require_ray
+from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingOutcome, request_for
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import EngineError, UsageError, VisualBiasError, printable
 from pytest_visualbias.evaluation.run import EvaluationRun
@@ -120,7 +117,7 @@ def embed_in_process(
     session: EvaluationRun,
     models: Sequence[tuple[LoadedSpec, str]],
     passed: ImageCounter,
-    tell: Callable[[int, Outcome], None],
+    tell: Callable[[int, EmbeddingOutcome], None],
 ) -> None:
     """Embed with each model in turn, in this process."""
     session.embedder.expect(models)
@@ -130,19 +127,19 @@ def embed_in_process(
 
 def _embed_model(
     session: EvaluationRun, passed: ImageCounter, spec: LoadedSpec, model: str
-) -> Outcome:
+) -> EmbeddingOutcome:
     before = passed.images
     try:
         if not all(identity.is_kept for identity in session.embedder.identities(spec, model)):
-            return Outcome(is_kept=False)
+            return EmbeddingOutcome(is_kept=False)
         measured = session.embedder.embed_all(spec, model)
     except EngineError:
         raise
     except VisualBiasError as error:
-        return Outcome(faults=(str(error),), failed=True)
+        return EmbeddingOutcome(faults=(str(error),), failed=True)
     tables = [table for trial in measured.trials for table in trial.tables.values()]
     faults = [reason for table in tables for reason in table.messages]
-    return Outcome(
+    return EmbeddingOutcome(
         images=len({identity for table in tables for identity in table.vectors}),
         networks=len(measured.trials),
         layers=len(measured.points),
@@ -154,23 +151,25 @@ def _embed_model(
 def embed_on_workers(
     session: EvaluationRun,
     models: Sequence[tuple[LoadedSpec, str]],
-    dispatch: Dispatch,
-    tell: Callable[[int, Outcome], None],
+    run: RayRun,
+    tell: Callable[[int, EmbeddingOutcome], None],
 ) -> None:
     """Embed with all models on workers, each network once."""
-    wishes: list[Wish] = []
+    jobs: list[tuple[int, EmbeddingJob]] = []
     for owner, (spec, model) in enumerate(models):
         try:
-            model_wishes = _wishes(session, spec, model, owner)
-            wishes += model_wishes
-            if not model_wishes:
-                tell(owner, Outcome(is_kept=False))
+            of_model = _jobs(session, spec, model)
         except VisualBiasError as error:
-            tell(owner, Outcome(faults=(str(error),), failed=True))
-    dispatch.run(units_of(wishes))
+            tell(owner, EmbeddingOutcome(faults=(str(error),), failed=True))
+            continue
+        jobs += [(owner, job) for job in of_model]
+        if not of_model:
+            tell(owner, EmbeddingOutcome(is_kept=False))
+    for owner, outcome in run.embed(jobs):
+        tell(owner, outcome)
 
 
-def _wishes(session: EvaluationRun, spec: LoadedSpec, model: str, owner: int) -> list[Wish]:
+def _jobs(session: EvaluationRun, spec: LoadedSpec, model: str) -> list[EmbeddingJob]:
     entry = spec.file.spec.models[model]
     context = session.embedder.context(spec)
     # Entries of some sources set their own precision.
@@ -178,10 +177,7 @@ def _wishes(session: EvaluationRun, spec: LoadedSpec, model: str, owner: int) ->
     context = dataclasses.replace(context, precision=precision)
     want = request_for(spec.file, model, spec.preflight.models[model])
     return [
-        Wish(
-            owner=owner,
-            job=EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want),
-        )
+        EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want)
         for identity in session.embedder.identities(spec, model)
         if identity.is_kept
     ]
@@ -272,7 +268,7 @@ def _embed(options: argparse.Namespace) -> int:
     wanted = list(_models_to_embed([spec for spec in specs if spec is not None], options.model))
     sound: list[bool] = []
 
-    def tell(owner: int, outcome: Outcome) -> None:
+    def tell(owner: int, outcome: EmbeddingOutcome) -> None:
         sound.append(_print_outcome(*wanted[owner], outcome))
 
     try:
@@ -327,31 +323,19 @@ def _on_ray(
     session: EvaluationRun,
     wanted: Sequence[tuple[LoadedSpec, str]],
     meter: EmbeddingProgress,
-    tell: Callable[[int, Outcome], None],
+    tell: Callable[[int, EmbeddingOutcome], None],
 ) -> None:
-    gpus = 0.0 if options.device == "cpu" else options.gpus_per_task
-    address = "auto" if options.address is None else options.address
-    with crew_when_needed(
-        address, cpus=options.cpus_per_task, gpus=gpus, device=options.device
-    ) as crew:
-        portions = Portions(batch_size=options.batch_size, shard=options.shard or SHARD)
-        dispatch = Dispatch(
-            crew=crew,
-            cache=session.resources.cache,
-            portions=portions,
-            most=options.workers,
-            tell=tell,
-            progress=meter,
-        )
-        try:
-            embed_on_workers(session, wanted, dispatch, tell)
-        finally:
-            if dispatch.lost or dispatch.again:
-                print(
-                    f"{format_count(dispatch.lost, 'worker')} lost, "
-                    f"{format_count(dispatch.again, 'task')} given out again",
-                    file=sys.stderr,
-                )
+    ray_settings = RaySettings(
+        address="auto" if options.address is None else options.address,
+        cpus=options.cpus_per_task,
+        gpus=0.0 if options.device == "cpu" else options.gpus_per_task,
+        device=options.device,
+        workers=options.workers,
+        shard=options.shard or SHARD,
+        batch_size=options.batch_size,
+    )
+    run = RayRun(settings=ray_settings, cache=session.resources.cache, progress=meter)
+    embed_on_workers(session, wanted, run, tell)
 
 
 def _load_specs(session: EvaluationRun, paths: Sequence[Path]) -> Iterator[LoadedSpec | None]:
@@ -376,11 +360,11 @@ def _models_to_embed(
                 yield spec, name
 
 
-def _print_outcome(spec: LoadedSpec, model: str, outcome: Outcome) -> bool:
+def _print_outcome(spec: LoadedSpec, model: str, outcome: EmbeddingOutcome) -> bool:
     """Print the outcome of a model; return whether it has no faults."""
     name = printable(f"{spec.file.file} :: {model}")
     problems = () if outcome.failed else spec.preflight.models[model].problems.values()
-    faults = [*dict.fromkeys([*problems, *outcome.faults])]
+    faults = [*dict.fromkeys([*map(str, problems), *outcome.faults])]
     for text in faults:
         print(f"{name}: {printable(shorten(text, spec.file.folder, Path.cwd()))}")
     if not outcome.is_kept:

@@ -203,9 +203,9 @@ def _subjects(
     try:
         checked = preflight(file, stimuli=options.stimuli, strict=False, digest=str, mirror=mirror)
         resolved = checked.models[trained_first[0]]
-        sets, faults = resolved.sets, tuple(sorted({*resolved.problems.values()}))
+        sets, faults = resolved.sets, tuple(sorted({*map(str, resolved.problems.values())}))
     except SpecError as error:
-        sets, faults = {}, error.args
+        sets, faults = {}, tuple(map(str, error.faults))
     for test, layers in _chosen_tests(spec, node):
         roles = {role: name for role, name in concepts_of(test).items() if name in sets}
         stimuli = counted_stimuli(test, {role: sets[name] for role, name in roles.items()})

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_visualbias.embeddings.text_embeddings import TextVectors
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
@@ -77,14 +78,14 @@ def stored_sets(
     """Return the sets of a stored-vectors model and their vectors ``(n, dim)``, by concept."""
     sets: dict[str, StimulusSet] = {}
     vectors: dict[str, np.ndarray] = {}
-    problems: dict[str, str] = {}
+    problems: dict[str, LocatedFault] = {}
     try:
         is_remote = is_url(entry.path)
         path = mirror.file(Url(entry.path)) if is_remote else file.folder / entry.path
         stored = open_vectors(path)
     except (StimulusError, StorageError) as error:
-        sentence = file.sentence(("models", model, "path"), str(error))
-        return ModelSets(sets={}, problems=dict.fromkeys(_used(file), sentence)), {}
+        fault = file.fault(("models", model, "path"), str(error))
+        return ModelSets(sets={}, problems=dict.fromkeys(_used(file), fault)), {}
     prefix = entry.prefix.replace("{layer}", entry.layers.get(layer, layer))
     for concept in _used(file):
         try:
@@ -92,7 +93,7 @@ def stored_sets(
                 concept, file.spec.concepts[concept], prefix, are_classes=layer in CLASSES
             )
         except StimulusError as error:
-            problems[concept] = file.sentence(("concepts", concept), str(error))
+            problems[concept] = file.fault(("concepts", concept), str(error))
         else:
             sets[concept], vectors[concept] = selection
     return ModelSets(sets=sets, problems=problems), vectors
@@ -119,7 +120,7 @@ def _embed(job: EmbeddingJob, model: str, resources: Resources) -> tuple[Trial, 
     if not job.identity.is_kept:
         resources = dataclasses.replace(resources, cache=EmbeddingCache(folder=None))
     with _locked(resources.cache, fingerprint):
-        seen = _image_vectors(job, fingerprint, opened, model, resources)
+        seen = image_vectors(job, fingerprint, opened, model, resources)
         words = embed_texts(job, fingerprint, resources.cache, opened)
     trial = Trial(
         label=job.identity.label,
@@ -175,7 +176,7 @@ class _NetworkVectors:
         return dataclasses.replace(table, problem=self.lost[point.name])
 
 
-def _image_vectors(
+def image_vectors(
     job: EmbeddingJob,
     fingerprint: str,
     opened: Callable[[], Encoder],
@@ -350,7 +351,7 @@ def _not_stored(
     """Return why stimuli have no stored vector at a layer, by identity."""
     hint = f"is not stored at the layer '{point.name}'; store the same rows at every layer"
     return {
-        stimulus.identity: model_sets.problems.get(concept, f"'{stimulus.name}' {hint}")
+        stimulus.identity: str(model_sets.problems.get(concept, f"'{stimulus.name}' {hint}"))
         for concept, stimuli in sets.sets.items()
         for stimulus in stimuli.stimuli
         if stimulus.identity not in vectors

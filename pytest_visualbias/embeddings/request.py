@@ -184,3 +184,28 @@ class CacheLookup:
             missing=tuple(stimulus for stimulus in request.stimuli if stimulus.identity in absent),
             points=tuple(point for point in request.points if missing[point.name]),
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddingOutcome:
+    """What came of embedding with a model: counts, and what went wrong."""
+
+    images: int = 0
+    networks: int = 0
+    layers: int = 0
+    embedded: int = 0
+    faults: tuple[str, ...] = ()
+    failed: bool = False
+    is_kept: bool = True
+
+    def joined(self, other: EmbeddingOutcome) -> EmbeddingOutcome:
+        """Return the outcome of a model with the networks of both; an error hides the rest."""
+        if self.failed or other.failed:
+            return self if self.failed else other
+        return EmbeddingOutcome(
+            images=max(self.images, other.images),
+            networks=self.networks + other.networks,
+            layers=max(self.layers, other.layers),
+            embedded=self.embedded + other.embedded,
+            faults=tuple(dict.fromkeys((*self.faults, *other.faults))),
+        )

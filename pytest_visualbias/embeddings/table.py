@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.spec.schema import LayerPoint
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
@@ -24,7 +25,7 @@ class ModelSets:
     """The sets that a model is measured on."""
 
     sets: Mapping[str, StimulusSet]
-    problems: Mapping[str, str]
+    problems: Mapping[str, LocatedFault]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -31,12 +31,13 @@ from pytest_visualbias.spec.effective_settings import (
     is_origin,
     is_random,
 )
-from pytest_visualbias.spec.error_messages import shorten
+from pytest_visualbias.spec.error_messages import shorten, shorten_fault
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeResult
 from pytest_visualbias.statistics.growth import smallest_growth
 
 if TYPE_CHECKING:
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.evaluation.judging import JudgedTest
     from pytest_visualbias.evaluation.measurement import (
         EmbeddedModel,
@@ -70,7 +71,13 @@ def role_of(file: SpecFile, model: str, test: BiasTest) -> Literal["gated", "ref
 
 
 def error_record(
-    file: SpecFile, model: str, test: BiasTest, layer: str, *, nodeid: str, reason: str
+    file: SpecFile,
+    model: str,
+    test: BiasTest,
+    layer: str,
+    *,
+    nodeid: str,
+    reason: str | LocatedFault,
 ) -> ResultRecord:
     """Return the record of a test that could not be measured, with the reason."""
     plan = effective_settings(file.spec, test)
@@ -97,7 +104,8 @@ def error_record(
         limits=test.limits.model_dump(exclude_none=True),
         outcome="error",
         # Control characters in file names must not reach a terminal.
-        reasons=["\n".join(map(printable, reason.split("\n")))],
+        reasons=["\n".join(map(printable, str(reason).split("\n")))],
+        fault=None if isinstance(reason, str) else reason,
     )
 
 
@@ -124,6 +132,7 @@ def result_record(
         "outcome": judged.verdict.outcome,
         "violations": [_violation(violation) for violation in judged.verdict.violations],
         "reasons": reasons,
+        "fault": shorten_fault(judged.numbers.fault, file.folder, project),
         "warnings": [*warnings, *collect_warnings(context, judged)],
         "family_size": family_size,
         "sets": _sets(judged.numbers, project),

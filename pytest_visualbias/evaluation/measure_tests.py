@@ -14,8 +14,7 @@ import numpy as np
 from pytest_visualbias.embeddings.text_embeddings import unread_texts
 from pytest_visualbias.errors import (
     DegenerateTestError,
-    EncoderError,
-    StimulusError,
+    SpecError,
     VisualBiasError,
     printable,
 )
@@ -95,7 +94,8 @@ def measure_test(context: MeasurementContext, test: BiasTest) -> Measurement:
     try:
         measurement = _measure_effect(context, test)
     except VisualBiasError as error:
-        return Measurement(sets={}, problem=printable(_with_place(context, error)))
+        fault = context.file.fault_of(context.model.name, error)
+        return Measurement(sets={}, problem=printable(str(fault or error)), fault=fault)
     baseline = context.references.baseline
     if (
         baseline is not None
@@ -121,25 +121,18 @@ def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
     words = [stimuli for stimuli in sets.values() if stimuli.templates]
     for table, stimuli in itertools.product(context.tables, words):
         for path, message in unread_texts(table, stimuli):
-            raise StimulusError(context.file.sentence(path, message))
+            raise SpecError([context.file.fault(path, message)])
     try:
         return scoring_method(test).score(context, test, sets)
     except DegenerateTestError as error:
         raise DegenerateTestError(_with_image(context.spec, test, error, sets)) from None
 
 
-def _with_place(context: MeasurementContext, error: VisualBiasError) -> str:
-    """Return the sentence of an error, with the line of the model for errors of the model."""
-    if not isinstance(error, EncoderError):
-        return str(error)
-    return context.file.sentence(("models", context.model.name), str(error))
-
-
 def _sets(model: EmbeddedModel, test: BiasTest) -> dict[str, StimulusSet]:
     roles = concepts_of(test)
     for concept in roles.values():
         if concept in model.sets.problems:
-            raise StimulusError(model.sets.problems[concept])
+            raise SpecError([model.sets.problems[concept]])
     return {role: model.sets.sets[concept] for role, concept in roles.items()}
 
 

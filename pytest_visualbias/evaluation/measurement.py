@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_visualbias.embeddings.table import EmbeddingTable, ModelSets, ModelVectors
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.evaluation.baseline.records import Baseline
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, LayerPoint
@@ -132,6 +133,7 @@ class Measurement:
     stale: str | None = None
     is_recorded: bool = False
     problem: str | None = None
+    fault: LocatedFault | None = None
     target_class: TargetClass | None = None
     is_same: bool = False
 

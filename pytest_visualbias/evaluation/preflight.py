@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, ConceptFiles
@@ -135,9 +136,9 @@ def _is_nameless(entry: ModelEntry) -> bool:
     return isinstance(entry, WITHOUT_CLASS_NAMES)
 
 
-def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
-    """Return the sentence about each set that was fetched in part or not at all, by concept."""
-    sentences: dict[str, str] = {}
+def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, LocatedFault]:
+    """Return the fault of each set that was fetched in part or not at all, by concept."""
+    faults: dict[str, LocatedFault] = {}
     ledgers: dict[Path, Ledger | None] = {}
     for concept in concepts:
         home = file.homes.get(concept)
@@ -153,8 +154,8 @@ def unfinished(file: SpecFile, concepts: Iterable[str]) -> dict[str, str]:
             files = concept_files(wanted)
             sentence = _unfinished(home, ledgers[home.folder], files)
         if sentence:
-            sentences[concept] = file.sentence(("concepts", concept), sentence)
-    return sentences
+            faults[concept] = file.fault(("concepts", concept), sentence)
+    return faults
 
 
 def _unfinished(home: StimulusRoot, ledger: Ledger | None, files: ConceptFiles) -> str:
@@ -248,7 +249,7 @@ def _image_sets(
     file: SpecFile, stimuli: Path | Url | None, digest: Callable[[Path], str], mirror: Mirror
 ) -> ModelSets:
     sets: dict[str, StimulusSet] = {}
-    problems: dict[str, str] = {}
+    problems: dict[str, LocatedFault] = {}
     halves = unfinished(file, _used(file)) if stimuli is None else {}
     for concept in _used(file):
         wanted = file.spec.concepts[concept]
@@ -257,7 +258,7 @@ def _image_sets(
             continue
         home = file.homes.get(concept) if stimuli is None else None
         if home is not None and not home.folder.is_dir():
-            problems[concept] = file.sentence(("suite",), home.missing_message())
+            problems[concept] = file.fault(("suite",), home.missing_message())
             continue
         if concept in halves:
             problems[concept] = halves[concept]
@@ -267,19 +268,19 @@ def _image_sets(
         try:
             sets[concept] = resolve_concept(concept, wanted, root, digest=digest, mirror=mirror)
         except (StimulusError, StorageError) as error:
-            sentence = file.sentence(("concepts", concept), str(error))
-            problems[concept] = _absence(file, wanted, root) or sentence
+            fault = file.fault(("concepts", concept), str(error))
+            problems[concept] = _absence(file, wanted, root) or fault
     return ModelSets(sets=sets, problems=problems)
 
 
-def _absence(file: SpecFile, concept: str | ConceptFiles, root: Path | Url) -> str | None:
-    """Return one error for all sets if the folder of stimuli does not exist."""
+def _absence(file: SpecFile, concept: str | ConceptFiles, root: Path | Url) -> LocatedFault | None:
+    """Return the one fault of all sets where even the folder that they lie in is missing."""
     is_inside = not PurePath(concept_files(concept).path).is_absolute()
     # Path.exists raises about names that no file can have.
     if isinstance(root, Url) or not is_inside or os.path.exists(root):  # noqa: PTH110
         return None
     message = f"the folder {root} does not exist; correct 'stimuli' or fetch them"
-    return file.sentence(("stimuli",), message)
+    return file.fault(("stimuli",), message)
 
 
 def _spec_root(file: SpecFile) -> Path | Url:
@@ -290,7 +291,7 @@ def _spec_root(file: SpecFile) -> Path | Url:
 def _check(
     file: SpecFile, models: Mapping[str, ModelSets], unlike: tuple[SetFinding, ...], *, strict: bool
 ) -> dict[tuple[str, str], tuple[str, ...]]:
-    faults: dict[str, None] = {}
+    faults: dict[LocatedFault, None] = {}
     warnings: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for model, sets in models.items():
         findings = [
@@ -302,21 +303,21 @@ def _check(
             *power_findings(file.spec, model, sets.sets),
         ]
         for finding in findings:
-            sentence = file.sentence(finding.path, finding.message)
+            fault = file.fault(finding.path, finding.message)
             if finding.is_fault:
-                faults[sentence] = None
+                faults[fault] = None
                 continue
             for index, test in enumerate(file.spec.tests):
                 if _concerns(finding.path, index, test):
-                    warnings[model, test.name][sentence] = None
+                    warnings[model, test.name][str(fault)] = None
     hidden = hidden_limits(
         file.spec, {model: model_sets.sets for model, model_sets in models.items()}
     )
     if hidden is not None:
-        sentence = file.sentence(hidden.path, hidden.message)
-        faults |= {sentence: None} if strict else {}
+        fault = file.fault(hidden.path, hidden.message)
+        faults |= {fault: None} if strict else {}
         for key in hidden.tests:
-            warnings[key][sentence] = None
+            warnings[key][str(fault)] = None
     if faults:
         raise SpecError(list(faults))
     return {key: tuple(sentences) for key, sentences in warnings.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import EncoderError, VisualBiasError
+from pytest_visualbias.errors import VisualBiasError
 from pytest_visualbias.evaluation.baseline.records import ExpectedEntries
 from pytest_visualbias.evaluation.baseline_check import expected_entries
 from pytest_visualbias.evaluation.build_result import error_record, model_record, result_record
@@ -19,7 +19,7 @@ from pytest_visualbias.evaluation.preflight import preflight
 from pytest_visualbias.evaluation.settings import utc_day
 from pytest_visualbias.evaluation.training_run import Evaluation, Run, trajectory
 from pytest_visualbias.spec.effective_settings import axis_of, test_at
-from pytest_visualbias.spec.error_messages import shorten
+from pytest_visualbias.spec.error_messages import shorten, shorten_fault
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.spec.parser import parse_spec, read_spec
 from pytest_visualbias.stimuli.mirror import Mirror
@@ -125,7 +125,8 @@ class EvaluationRun:
         except VisualBiasError as error:
             declared = next(entry for entry in spec.file.spec.tests if entry.name == test)
             declared = test_at(spec.file.spec, declared, layer)
-            reason = shorten(_with_place(spec, model, error), folder, project)
+            fault = shorten_fault(spec.file.fault_of(model, error), folder, project)
+            reason = fault or shorten(str(error), folder, project)
             return error_record(spec.file, model, declared, layer, nodeid=nodeid, reason=reason)
         context = MeasurementContext(
             file=spec.file,
@@ -220,11 +221,3 @@ def _read(
     return parse_spec(
         text, file=file, folder=path.parent, overrides=overrides, has_baseline=has_baseline
     )
-
-
-def _with_place(spec: LoadedSpec, model: str, error: VisualBiasError) -> str:
-    """Return why a model cannot be measured, with its line in the spec for errors of the model."""
-    if not isinstance(error, EncoderError):
-        return str(error)
-    path = ("models", model, error.key) if error.key else ("models", model)
-    return spec.file.sentence(path, str(error))

@@ -76,10 +76,10 @@ class Run:
         hidden = hidden_limits(spec, {self.model: sets}, checkpoints=count)
         if hidden is None:
             return {}
-        sentence = self.file.sentence(hidden.path, hidden.message)
+        fault = self.file.fault(hidden.path, hidden.message)
         if self.strict:
-            raise SpecError([sentence])
-        return {test: (sentence,) for _, test in hidden.tests}
+            raise SpecError([fault])
+        return {test: (str(fault),) for _, test in hidden.tests}
 
     def named(self, step: str, trial: Trial | None = None) -> str:
         """Return a checkpoint as text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
 from pytest_visualbias.embeddings.table import Resources
-from pytest_visualbias.errors import StorageError
+from pytest_visualbias.errors import LocatedFault, StorageError
 from pytest_visualbias.evaluation.baseline.file import SUFFIXES
 from pytest_visualbias.evaluation.baseline.records import ExpectedEntries, update_baseline
 from pytest_visualbias.evaluation.run import EvaluationRun
@@ -22,14 +23,13 @@ from pytest_visualbias.plugin.options import read_options
 from pytest_visualbias.plugin.report_outputs import SuiteProperties, annotate, summarise
 from pytest_visualbias.plugin.reporting import (
     CollectedResults,
-    Progress,
+    TerminalProgress,
     lost_result,
     print_report,
     report_of,
     unwritten,
 )
 from pytest_visualbias.reports.files import write_all
-from pytest_visualbias.reports.github import CollectionFault
 from pytest_visualbias.stimuli.digest_cache import DigestCache
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class VisualBiasHooks:
             resources=Resources(
                 cache=EmbeddingCache(folder=self.options.cache, shared=self.options.shared),
                 batch_size=self.options.batch_size,
-                progress=Progress(config),
+                progress=TerminalProgress(config),
             ),
             digest=self.digests.of,
         )
         self.collected = CollectedResults()
         self.tracker = GateItemTracker()
         self.collection_errors: list[str] = []
-        self.faults: list[CollectionFault] = []
+        self.faults: list[LocatedFault] = []
         self.problems: list[str] = []
         self.is_broken = False  # for something that no item stands for
         self.expected: dict[str, ExpectedEntries] = {}
@@ -140,6 +140,16 @@ class VisualBiasHooks:
         chosen = {(item.spec.path, item.model): (item.spec, item.model) for item in items}
         self.session.embedder.expect(chosen.values())
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Attach the faults of a spec to the report, in builtin types for xdist."""
+        report = yield
+        if isinstance(collector, BiasFile):
+            report.visualbias = [dataclasses.asdict(fault) for fault in collector.faults]  # type: ignore[attr-defined]
+        return report
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep the errors of collecting."""
         if report.failed:
@@ -147,7 +157,8 @@ class VisualBiasHooks:
             self.collection_errors.append(message)
             file = report.nodeid.partition("::")[0]
             if file.endswith(SUFFIXES):
-                self.faults.append(CollectionFault(file=file, text=message))
+                faults = [LocatedFault(**row) for row in getattr(report, "visualbias", ())]
+                self.faults += faults or [LocatedFault(file=file, problem=message)]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

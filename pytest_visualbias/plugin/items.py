@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_visualbias.errors import SpecError, UsageError
+from pytest_visualbias.errors import LocatedFault, SpecError, UsageError
 from pytest_visualbias.evaluation.build_result import error_record
 from pytest_visualbias.reports.formatting import FAILING
 from pytest_visualbias.reports.sentences import failure_text, waiver_text
@@ -44,6 +44,7 @@ class BiasFile(pytest.File):
     """One spec file."""
 
     run: EvaluationRun
+    faults: tuple[LocatedFault, ...] = ()
 
     @classmethod
     def of(cls, parent: pytest.Collector, path: Path, run: EvaluationRun) -> BiasFile:
@@ -64,6 +65,10 @@ class BiasFile(pytest.File):
             code = pytest.ExitCode
             fault = code.USAGE_ERROR if isinstance(error, UsageError) else code.INTERRUPTED
             self.config.stash[FAULT] = max(self.config.stash[FAULT], fault)
+            if isinstance(error, SpecError):
+                self.faults = error.faults
+            else:
+                self.faults = (LocatedFault(file=shown, problem=str(error)),)
             raise self.CollectError(str(error)) from None
         for model in spec.file.spec.models:
             yield ModelNode.of(self, model, spec)

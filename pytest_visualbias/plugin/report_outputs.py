@@ -18,8 +18,8 @@ from pytest_visualbias.spec.urls import Url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.plugin.gate_items import RunOutcome
-    from pytest_visualbias.reports.github import CollectionFault
     from pytest_visualbias.results import ResultRecord
 
 # It marks failed calls by itself, and GitHub shows ten of all of them.
@@ -90,7 +90,7 @@ def annotate(
     config: pytest.Config,
     terminalreporter: Any,
     results: Sequence[ResultRecord],
-    faults: Sequence[CollectionFault],
+    faults: Sequence[LocatedFault],
     *,
     is_strict: bool,
 ) -> None:

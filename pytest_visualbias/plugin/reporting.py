@@ -138,7 +138,7 @@ FIRST_AFTER = 3.0
 EVERY = 10.0
 
 
-class Progress:
+class TerminalProgress:
     """Writes lines through pytest's own reporter: one that is rewritten where it is a terminal."""
 
     def __init__(self, config: pytest.Config) -> None:

@@ -74,6 +74,7 @@ RESULT: Mapping[str, str] = {
     "outcome": "pass, accepted, fail, inconclusive, invalid or error",
     "violations": "the limits that led to the outcome",
     "reasons": "why it is that outcome, in sentences",
+    "fault": "of an error, the place in the spec, what is wrong there and what to do; else null",
     "warnings": "what else to know",
     "sets": "the images of each role",
     "scores": "score of each image, by role and digest, to measure growth from later",

@@ -71,7 +71,7 @@ SET_COLUMNS = ("concept", "n", "digest")
 LISTS = ("tags", "reasons", "warnings")
 
 # Single images and single checkpoints are in the JSON report.
-EXCLUDED = ("scores", "series", "basis")
+EXCLUDED = ("scores", "series", "basis", "fault")
 
 
 def columns() -> list[str]:

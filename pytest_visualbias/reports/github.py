@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from pytest_visualbias.reports.escaping import annotation_data, annotation_property
 from pytest_visualbias.reports.formatting import FAILING, severity
 from pytest_visualbias.reports.markdown import markdown
-from pytest_visualbias.reports.sentences import failure_text, group_by_message, parse_location
+from pytest_visualbias.reports.sentences import failure_text, group_by_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from pytest_visualbias.reports.sentences import LocatedMessage, SharedMessage
+    from pytest_visualbias.errors import LocatedFault
+    from pytest_visualbias.reports.sentences import SharedMessage
     from pytest_visualbias.results import Report, ResultRecord
 
 # GitHub silently drops further annotations of a level in one step.
@@ -25,14 +26,6 @@ MOST = 10
 SUMMARY_LIMIT = 1_048_576
 LONGEST = 4000
 Level = Literal["error", "warning"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CollectionFault:
-    """A spec that could not be collected: its displayed path, and the error."""
-
-    file: str
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,14 +40,14 @@ class _Note:
 
 def workflow_commands(
     results: Iterable[ResultRecord],
-    faults: Iterable[CollectionFault],
+    faults: Iterable[LocatedFault],
     *,
     root: Path,
     workspace: Path | None,
     is_strict: bool,
 ) -> list[str]:
     """Return workflow commands that annotate failures, at most ten errors and ten warnings."""
-    notes = [note for fault in faults for note in _fault_notes(fault)]
+    notes = [_fault_note(fault, "bias spec cannot be used") for fault in faults]
     for outcome, group in groupby(sorted(results, key=severity), key=lambda record: record.outcome):
         if outcome == "error":
             notes += map(_error_note, group_by_message(group))
@@ -71,35 +64,23 @@ def workflow_commands(
     return lines
 
 
-def _fault_notes(fault: CollectionFault) -> Iterator[_Note]:
-    """Yield a note for each located error of a spec, else one for the file."""
-    places = [parse_location(line) for line in fault.text.splitlines() if line.strip()]
-    title = "bias spec cannot be used"
-    if not all(places):
-        yield _Note(level="error", title=title, text=fault.text, file=fault.file)
-        return
-    for place in filter(None, places):
-        yield _located_note(place, title)
-
-
-def _located_note(place: LocatedMessage, title: str) -> _Note:
+def _fault_note(fault: LocatedFault, title: str) -> _Note:
     return _Note(
         level="error",
         title=title,
-        text=place.text,
-        file=place.file,
-        line=place.line,
-        column=place.column,
+        text=fault.text,
+        file=fault.file,
+        line=fault.line,
+        column=fault.column,
     )
 
 
 def _error_note(error: SharedMessage) -> _Note:
     """Return the note on an error, at its own line if it has one."""
     first, *others = error.records
-    place = parse_location(error.text)
     subject = error.where if others else f"{first.model}::{first.test}[{first.layer}]"
-    if place is not None:
-        return _located_note(place, f"error: {subject}")
+    if first.fault is not None:
+        return _fault_note(first.fault, f"error: {subject}")
     return _Note(
         level="error",
         title=f"error: {subject}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -313,21 +312,6 @@ def _change(change: GrowthRecord, relation: str, name: str) -> str:
     )
 
 
-LOCATION = re.compile(
-    r"(?P<file>.+?\.bias\.ya?ml):(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.*)"
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LocatedMessage:
-    """A message about a spec, with its place in the file."""
-
-    file: str
-    line: int
-    column: int | None
-    text: str
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedMessage:
     """A message that several results share."""
@@ -348,8 +332,8 @@ class SharedMessage:
             return first.nodeid
         models = dict.fromkeys(f"'{record.model}'" for record in self.records)
         tests = f"{len(self.records)} tests of {', '.join(models)}"
-        # A located message begins with the spec.
-        return tests if self.text.startswith(f"{first.spec}:") else f"{tests} in {first.spec}"
+        is_in_spec = first.fault is not None and first.fault.file == first.spec
+        return tests if is_in_spec else f"{tests} in {first.spec}"
 
 
 def group_by_message(records: Iterable[ResultRecord]) -> list[SharedMessage]:
@@ -358,14 +342,3 @@ def group_by_message(records: Iterable[ResultRecord]) -> list[SharedMessage]:
     for record in records:
         groups.setdefault((record.spec, result_line(record)), []).append(record)
     return [SharedMessage(records=tuple(group), text=text) for (_, text), group in groups.items()]
-
-
-def parse_location(text: str) -> LocatedMessage | None:
-    """Return the location and text of a message; None if it has no location."""
-    match = LOCATION.fullmatch(text)
-    if match is None:
-        return None
-    column = int(match["column"]) if match["column"] else None
-    return LocatedMessage(
-        file=match["file"], line=int(match["line"]), column=column, text=match["text"]
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import re
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.spec.yaml_document import Document, KeyPath, SpecFault
 
 # What a path may have before it; within a longer one the folder would be another.
@@ -33,6 +35,13 @@ def shorten(text: str, folder: Path, project: Path) -> str:
             text = _replace_prefix(text, climb, above)
     root = project.as_posix()
     return text if root == "/" else _replace_prefix(text, f"{root}/", "")
+
+
+def shorten_fault(fault: LocatedFault | None, folder: Path, project: Path) -> LocatedFault | None:
+    """Return a fault with paths relative to the project, if they lie in it."""
+    if fault is None:
+        return None
+    return dataclasses.replace(fault, problem=shorten(fault.problem, folder, project))
 
 
 def _relative_ancestor(folder: Path, up: int) -> str | None:

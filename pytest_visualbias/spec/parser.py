@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from pytest_visualbias.errors import SpecError
+from pytest_visualbias.errors import EncoderError, LocatedFault, SpecError
 from pytest_visualbias.spec import overrides as model_overrides
 from pytest_visualbias.spec.consistency import find_inconsistencies, waiver_findings
 from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
@@ -17,13 +17,14 @@ from pytest_visualbias.spec.hashing import digest_of_list, digest_of_text
 from pytest_visualbias.spec.merging import hoist_inline_texts
 from pytest_visualbias.spec.schema import BiasSpec
 from pytest_visualbias.spec.suites import select_from_suites
-from pytest_visualbias.spec.yaml_document import read_document
+from pytest_visualbias.spec.yaml_document import read_document, read_spec_text
 
 if TYPE_CHECKING:
     import datetime as dt
     import pathlib
     from collections.abc import Iterator, Mapping
 
+    from pytest_visualbias.errors import VisualBiasError
     from pytest_visualbias.spec.overrides import Override
     from pytest_visualbias.spec.suites import StimulusRoot
     from pytest_visualbias.spec.yaml_document import Document, KeyPath, SpecFault
@@ -58,9 +59,24 @@ class SpecFile:
         if faults := [self.document.fault(path, message) for path, message in findings]:
             raise _spec_error(faults, self.file)
 
+    def fault(self, path: tuple[str | int, ...], message: str) -> LocatedFault:
+        """Return a fault at a path in this spec."""
+        return self.document.fault(path, message).located(self.file)
+
+    def model_fault(self, model: str, error: EncoderError) -> LocatedFault:
+        """Return an error of a model as a fault of its entry, or of the key that it names."""
+        path = ("models", model, error.key) if error.key else ("models", model)
+        return self.fault(path, str(error))
+
+    def fault_of(self, model: str, error: VisualBiasError) -> LocatedFault | None:
+        """Return the fault that an error of a model is; None if it has no place in the spec."""
+        if isinstance(error, SpecError):
+            return error.faults[0]
+        return self.model_fault(model, error) if isinstance(error, EncoderError) else None
+
     def sentence(self, path: tuple[str | int, ...], message: str) -> str:
         """Return a message about a path in this spec, with its place."""
-        return self.document.fault(path, message).sentence(self.file)
+        return str(self.fault(path, message))
 
 
 def read_spec(
@@ -71,16 +87,7 @@ def read_spec(
     has_baseline: bool = False,
 ) -> SpecFile:
     """Read and check a spec file."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpecError(
-            [f"{file}:1:1: is not UTF-8 (byte {error.start}); save it as UTF-8"]
-        ) from None
-    except OSError as error:
-        raise SpecError(
-            [f"{file}:1:1: cannot be read ({error.strerror}); check the file"]
-        ) from None
+    text = read_spec_text(path, file)
     return parse_spec(
         text, file=file, folder=path.parent, overrides=overrides, has_baseline=has_baseline
     )
@@ -102,7 +109,7 @@ def parse_spec(
     drawn = select_from_suites(document, file=file, folder=folder)
     document = hoist_inline_texts(drawn.document)
     if drawn.faults or drawn.suite_faults:
-        raise SpecError([*_sentences([*faults, *drawn.faults], file), *drawn.suite_faults])
+        raise SpecError([*_located([*faults, *drawn.faults], file), *drawn.suite_faults])
     data = model_overrides.apply_overrides(document.data, overrides, file)
     try:
         spec = BiasSpec.model_validate(data)
@@ -197,10 +204,10 @@ def _without(data: Any, path: KeyPath, left_out: set[KeyPath]) -> Any:
 
 
 def _spec_error(faults: list[SpecFault], file: str) -> SpecError:
-    return SpecError(_sentences(faults, file))
+    return SpecError(_located(faults, file))
 
 
-def _sentences(faults: list[SpecFault], file: str) -> list[str]:
-    """Return each message once, as a fault of a suite may concern many of its tests."""
+def _located(faults: list[SpecFault], file: str) -> list[LocatedFault]:
+    """Return each fault once, as a fault of a suite may concern many of its tests."""
     ordered = sorted(faults, key=lambda fault: (fault.place.file, fault.place))
-    return list(dict.fromkeys(fault.sentence(file) for fault in ordered))
+    return list(dict.fromkeys(fault.located(file) for fault in ordered))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_visualbias.errors import SpecError
+from pytest_visualbias.errors import LocatedFault, SpecError
 from pytest_visualbias.spec.consistency import find_test_inconsistencies
 from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
 from pytest_visualbias.spec.hashing import digest_of_text
 from pytest_visualbias.spec.merging import FLOOR, hoist_inline_texts, merge_suite, named_tests
 from pytest_visualbias.spec.schema import Choice, Suite, SuiteChoice
-from pytest_visualbias.spec.yaml_document import Document, read_document
+from pytest_visualbias.spec.yaml_document import Document, read_document, read_spec_text
 
 if TYPE_CHECKING:
     import pathlib
@@ -106,7 +106,7 @@ def find_suite(name: str, *, folder: Path, shown_in: str) -> tuple[Path, str] | 
 
 def read_suite(path: Path, *, file: str, may_extend: bool = True) -> SuiteFile:
     """Read and check a suite."""
-    text = _read_text(path, file)
+    text = read_spec_text(path, file)
     document = hoist_inline_texts(_with_file(read_document(text), file))
     faults = list(document.faults)
     if not document.complete or faults:
@@ -137,16 +137,6 @@ def _root(document: Document, path: Path, name: str) -> StimulusRoot:
     return StimulusRoot(
         suite=name, folder=stimuli_folder(name) if ships else path.parent, can_be_fetched=ships
     )
-
-
-def _read_text(path: Path, file: str) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"is not UTF-8 (byte {error.start}); save it as UTF-8"
-    except OSError as error:
-        message = f"cannot be read ({error.strerror}); correct the path of the suite"
-    raise SpecError([f"{file}:1:1: {message}"])
 
 
 def _with_file(document: Document, file: str) -> Document:
@@ -223,7 +213,7 @@ def _suite_error(faults: list[SpecFault], file: str) -> SpecError:
     def order(fault: SpecFault) -> SourcePosition:
         return fault.place
 
-    return SpecError([fault.sentence(file) for fault in sorted(faults, key=order)])
+    return SpecError([fault.located(file) for fault in sorted(faults, key=order)])
 
 
 DEFINITION = frozenset({"kind", "targets", "attributes", "prediction"})
@@ -243,7 +233,7 @@ class SuiteSelection:
     homes: Mapping[str, StimulusRoot] = field(default_factory=dict)
     digests: tuple[str, ...] = ()
     faults: tuple[SpecFault, ...] = ()
-    suite_faults: tuple[str, ...] = ()
+    suite_faults: tuple[LocatedFault, ...] = ()
 
 
 def select_from_suites(document: Document, *, file: str, folder: pathlib.Path) -> SuiteSelection:
@@ -265,7 +255,7 @@ def select_from_suites(document: Document, *, file: str, folder: pathlib.Path) -
     try:
         suite = read_suite(suite_file[0], file=suite_file[1])
     except SpecError as error:
-        return SuiteSelection(document=document, suite_faults=tuple(error.faults))
+        return SuiteSelection(document=document, suite_faults=error.faults)
     faults = [document.fault(path, message) for path, message in _unknown(document, suite, choice)]
     if faults:
         return SuiteSelection(document=document, faults=tuple(faults))

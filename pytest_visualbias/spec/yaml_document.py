@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from pytest_visualbias.errors import legible
+from pytest_visualbias.errors import LocatedFault, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     class _Mark(Protocol):
         """Zero-based, of either parser of PyYAML."""
@@ -54,11 +55,15 @@ class SpecFault:
     place: SourcePosition
     message: str
 
-    def sentence(self, file: str) -> str:
-        """Return ``file:line:column: where: what; what to do``."""
-        path = self.place.path or self.path
-        text = f"{format_path(path)}: {self.message}" if path else self.message
-        return legible(f"{self.place.file or file}:{self.place.line}:{self.place.column}: {text}")
+    def located(self, file: str) -> LocatedFault:
+        """Return the fault with its place in a file."""
+        return LocatedFault(
+            file=self.place.file or file,
+            line=self.place.line,
+            column=self.place.column,
+            place=format_path(self.place.path or self.path),
+            problem=self.message,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +87,17 @@ class Document:
     def fault(self, path: KeyPath, message: str) -> SpecFault:
         """Return a fault at `path`."""
         return SpecFault(path=path, place=self.place(path), message=message)
+
+
+def read_spec_text(path: Path, file: str) -> str:
+    """Return the text of a spec or a suite, which messages call `file`."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem, remedy = f"is not UTF-8 (byte {error.start})", "save it as UTF-8"
+    except OSError as error:
+        problem, remedy = f"cannot be read ({error.strerror})", "correct the path"
+    raise SpecError([LocatedFault(file=file, line=1, column=1, problem=problem, remedy=remedy)])
 
 
 def format_path(path: KeyPath) -> str:

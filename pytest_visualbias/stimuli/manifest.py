@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pytest_visualbias.errors import FetchError, SpecError, printable
+from pytest_visualbias.errors import FetchError, LocatedFault, SpecError
 from pytest_visualbias.spec.suites import shipped_folder
 from pytest_visualbias.stimuli.download_record import LEDGER
 
@@ -78,14 +78,14 @@ def load_manifest(path: Path) -> tuple[ManifestEntry, ...]:
 def parse_manifest(text: str, *, file: str) -> tuple[ManifestEntry, ...]:
     """Parse the text of a manifest."""
     entries: list[ManifestEntry] = []
-    faults: list[str] = []
+    faults: list[LocatedFault] = []
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue
         columns = line.split("\t")
         if fault := _line_fault(columns):
-            faults.append(printable(f"{file}:{number}: {fault}"))
+            faults.append(LocatedFault(file=file, line=number, problem=fault[0], remedy=fault[1]))
         else:
             entries.append(_entry(columns, number))
     if faults:
@@ -93,17 +93,18 @@ def parse_manifest(text: str, *, file: str) -> tuple[ManifestEntry, ...]:
     return tuple(entries)
 
 
-def _line_fault(columns: list[str]) -> str:
+def _line_fault(columns: list[str]) -> tuple[str, str] | None:
+    """Return what is wrong with a line and what to write; None if nothing is."""
     if len(columns) < COLUMNS:
-        return f"has {len(columns)} of {COLUMNS} columns; write {WANTED}"
+        return f"has {len(columns)} of {COLUMNS} columns", f"write {WANTED}"
     path, _, digest, size = columns[:COLUMNS]
     if path in ("", UNKNOWN):
-        return "has no path; write one below the folder of the stimuli"
+        return "has no path", "write one below the folder of the stimuli"
     if digest != UNKNOWN and not DIGEST.fullmatch(digest):
-        return f"'{digest}' is not a sha256; write its 64 digits (0-9, a-f), or '{UNKNOWN}'"
+        return f"'{digest}' is not a sha256", f"write its 64 digits (0-9, a-f), or '{UNKNOWN}'"
     if size != UNKNOWN and not SIZE.fullmatch(size):
-        return f"'{size}' is not a number of bytes; write one, or '{UNKNOWN}'"
-    return ""
+        return f"'{size}' is not a number of bytes", f"write one, or '{UNKNOWN}'"
+    return None
 
 
 def _entry(columns: list[str], number: int) -> ManifestEntry:
@@ -125,7 +126,10 @@ def check_manifest(entries: Sequence[ManifestEntry], *, file: str) -> None:
     )
     if faults:
         raise SpecError(
-            [printable(f"{file}:{entry.line}: {entry.path}: {text}") for entry, text in faults]
+            [
+                LocatedFault(file=file, line=entry.line, place=entry.path, problem=problem)
+                for entry, problem in faults
+            ]
         )
 
 

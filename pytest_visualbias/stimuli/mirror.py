@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from pytest_visualbias.spec.urls import Url
 from pytest_visualbias.stimuli.remote import entry_of, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
     from pytest_visualbias.stimuli.remote import Entry, Store
 
@@ -52,11 +53,6 @@ class Selection:
     root: Path
     paths: tuple[Path, ...]
     others: tuple[str, ...]
-
-    @classmethod
-    def below(cls, root: Path, names: Iterable[str], others: Iterable[str]) -> Selection:
-        """Return the selection of names below a folder."""
-        return cls(root=root, paths=tuple(root / name for name in names), others=tuple(others))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -161,21 +157,24 @@ class Mirror:
         part = json.dumps([path, key])
         if self._is_unreachable(url):
             index = _Index.read(index_file)
-            names, others = index.parts.get(part, ([], []))
+            names = index.parts.get(part, ([],))[0]
             if part not in index.parts or not all(index.has(tree, name) for name in names):
                 raise StorageError(f"{url / path} was not fetched whole yet, {OFFLINE}")
-            return Selection.below(tree, names, others)
-        store = open_store(url / path if path else url)
-        with self._alone(url):
-            index = _Index.read(index_file)
-            with store.faults("read"):
-                entries, others = _choose(store, path, choose)
-            try:
-                index.update(tree, store, entries)
-                index.parts[part] = ([*entries], others)
-            finally:
-                index.write(index_file)
-        return Selection.below(tree, [*entries], others)
+        else:
+            store = open_store(url / path if path else url)
+            with self._alone(url):
+                index = _Index.read(index_file)
+                with store.faults("read"):
+                    entries, others = _choose(store, path, choose)
+                try:
+                    index.update(tree, store, entries)
+                    index.parts[part] = ([*entries], others)
+                finally:
+                    index.write(index_file)
+        names, others = index.parts[part]
+        return Selection(
+            root=tree, paths=tuple(tree / name for name in names), others=tuple(others)
+        )
 
     def _home(self, url: Url) -> Path:
         """Return the folder for all copies of a URL."""
@@ -249,7 +248,9 @@ def _choose(store: Store, path: str, choose: Choose) -> tuple[dict[str, Entry], 
     from upath import UPath
 
     url = store.files.unstrip_protocol(store.root)
-    folder = UPath(url, **store.files.storage_options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about stores that it does not know by name
+        folder = UPath(url, **store.files.storage_options)
     if not store.entry().is_folder and not folder.is_dir():  # over HTTP, a folder is a page
         raise StorageError(f"{store.url} is not a folder", "correct the URL or the path")
     chosen, others = choose(folder)

@@ -71,8 +71,8 @@ class Entry:
 def entry_of(info: Mapping[str, Any]) -> Entry:
     """Return the entry that fsspec describes."""
     stamp = next((f"{key}={info[key]}" for key in STAMPS if info.get(key)), "")
-    times = (info.get(key) for key in TIMES)
-    changed = next((_seconds(time) for time in times if time), 0.0)
+    times = [info[key] for key in TIMES if isinstance(info.get(key), dt.datetime | int | float)]
+    time = times[0] if times else 0.0
     is_folder = info.get("type") == "directory" or str(info["name"]).endswith("/")
     size = None if is_folder else info.get("size")
     return Entry(
@@ -80,14 +80,8 @@ def entry_of(info: Mapping[str, Any]) -> Entry:
         size=None if size is None else int(size),
         stamp="" if is_folder or not stamp else f"{stamp} {size}",
         is_folder=is_folder,
-        changed=changed,
+        changed=time.timestamp() if isinstance(time, dt.datetime) else float(time),
     )
-
-
-def _seconds(time: object) -> float:
-    if isinstance(time, dt.datetime):
-        return time.timestamp()
-    return float(time) if isinstance(time, int | float) else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

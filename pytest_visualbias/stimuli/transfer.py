@@ -109,7 +109,8 @@ def download_file(
             "check the network, or give --proxy or --mirror",
         ) from None
     except ValueError as error:
-        raise (request.mismatch() if request.sha256 else FetchError(str(error), LATER)) from None
+        # What is whole and an image is refused by pooch for its sha256 only.
+        raise (request.mismatch() if transfer.is_sound else FetchError(str(error), LATER)) from None
     return path, new_record(request.entry, path, request.url, transfer.came_from)
 
 
@@ -158,17 +159,15 @@ class _Transfer:
         self._limit = request.entry.size or LARGEST
         self._part = Path()
         self.response: requests.Response | None = None
-
-    @property
-    def came_from(self) -> str | None:
-        """The URL after redirects."""
-        return None if self.response is None else self.response.url
+        self.came_from: str | None = None
+        self.is_sound = False
 
     def download(self, url: str, output_file: str, pooch_: object) -> None:
         """Download a file; raise ValueError if the next attempt may bring it whole."""
         import pooch
 
         self._check_stop()
+        self.is_sound = False
         self._part = Path(output_file)
         proxy = self._options.proxy
         http = pooch.HTTPDownloader(
@@ -191,6 +190,7 @@ class _Transfer:
             if self.total:
                 raise
             raise ValueError(error.problem) from None  # nothing said where the file ends
+        self.is_sound = True
 
     def update(self, _: int) -> None:
         """Stop a download that was interrupted, or that brings too much."""
@@ -219,7 +219,7 @@ class _Transfer:
 
     def _check_response(self, response: requests.Response, **_: Any) -> None:  # noqa: ANN401
         """Raise for answers that stay the same however often a server is asked."""
-        self.response = response
+        self.response, self.came_from = response, response.url
         status = response.status_code
         if response.is_redirect:
             self._check_redirect(response.url, urljoin(response.url, response.headers["location"]))
@@ -233,23 +233,20 @@ class _Transfer:
         self._check_limit(int(length) if length.isdecimal() else 0)
 
     def _check_redirect(self, old: str, new: str) -> None:
+        import requests.utils
+
         schemes = urlsplit(old).scheme, urlsplit(new).scheme
         if schemes[1] not in SCHEMES or schemes == ("https", "http"):
             raise FetchError(f"is redirected from {schemes[0]} to {schemes[1]}", CORRECT)
         # Behind a proxy, names and addresses mean what the proxy takes them for.
-        is_direct = self._options.proxy is None and not _environment_proxy(new)
+        proxies = requests.utils.get_environ_proxies(new)
+        is_direct = self._options.proxy is None and not requests.utils.select_proxy(new, proxies)
         if is_direct and _is_private(new) and not _is_private(old):
             raise FetchError("is redirected from the internet to a private address", CORRECT)
 
 
 def _answer(response: requests.Response) -> str:
     return f"the server says {response.status_code} {response.reason}"
-
-
-def _environment_proxy(url: str) -> str | None:
-    import requests.utils
-
-    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 
 def _is_private(url: str) -> bool:

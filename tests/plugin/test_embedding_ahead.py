@@ -78,7 +78,7 @@ def test_where_all_is_there_no_cluster_is_asked(
 ) -> None:
     """The address is nobody's: that would be an error, were there something to do."""
     embed()
-    monkeypatch.setattr("pytest_visualbias.embeddings.engines.connecting._connect", _refuse)
+    monkeypatch.setattr("pytest_visualbias.embeddings.ray_backend.connection", _refuse)
     status, said = embed(SPEC, "--engine", "ray", "--address", "127.0.0.1:9")
     assert status == 0
     assert said.count("; 0 embedded now") == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from pytest_visualbias.plugin.reporting import Progress
+from pytest_visualbias.plugin.reporting import TerminalProgress
 
 
 @pytest.mark.parametrize("is_quiet", [False, True])
@@ -21,7 +21,7 @@ def test_a_line_begins_below_the_dots(pytestconfig: pytest.Config, *, is_quiet: 
         reporter.currentfspath = Path("x.bias.yaml")
     reporter.stats["passed"] = [1, 2]
     reporter.write("..")
-    progress = Progress(pytestconfig)
+    progress = TerminalProgress(pytestconfig)
     for line in ("one", "two"):
         progress._show(reporter, line)
     assert stream.getvalue() == "..\none\ntwo\n"

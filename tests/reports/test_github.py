@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_visualbias.errors import LocatedFault
 from pytest_visualbias.reports.github import (
     SUMMARY_LIMIT,
-    CollectionFault,
     append_summary,
     workflow_commands,
 )
@@ -29,7 +29,7 @@ COMMAND = re.compile(r"::(error|warning) ((?:[a-z]+=[^:,]*,?)+)::(.*)")
 
 def told(
     records: Sequence[ResultRecord],
-    *faults: CollectionFault,
+    *faults: LocatedFault,
     workspace: str = "/home/runner/checkout",
 ) -> list[str]:
     return workflow_commands(records, faults, root=ROOT, workspace=Path(workspace), is_strict=False)
@@ -62,9 +62,18 @@ def test_a_failure_is_marked_on_the_line_of_its_test(make: Make) -> None:
 def test_what_keeps_many_tests_from_being_measured_is_marked_once_at_its_own_line(
     make: Make,
 ) -> None:
-    reason = "bias_specs/x.bias.yaml:4:3: models.after: the checkpoint a.pt is not there; bring it"
+    fault = LocatedFault(
+        file="bias_specs/x.bias.yaml",
+        line=4,
+        column=3,
+        place="models.after",
+        problem="the checkpoint a.pt is not there",
+        remedy="bring it",
+    )
     records = [
-        make(f"t{n}", outcome="error", measured=False, reasons=[reason], line=9 + n)
+        make(
+            f"t{n}", outcome="error", measured=False, reasons=[str(fault)], fault=fault, line=9 + n
+        )
         for n in range(3)
     ]
     (line,) = told(records)
@@ -106,8 +115,12 @@ def test_the_worst_ten_of_each_level_are_marked_and_the_rest_counted(make: Make)
 
 
 def test_every_fault_of_a_spec_is_at_its_own_line_and_comes_first(make: Make) -> None:
-    text = "a.bias.yaml:3:5: tests[0]: one; mend\na.bias.yaml:8:1: layers: two; mend"
-    lines = told([make()], CollectionFault(file="a.bias.yaml", text=text))
+    file = "a.bias.yaml"
+    lines = told(
+        [make()],
+        LocatedFault(file=file, line=3, column=5, place="tests[0]", problem="one", remedy="mend"),
+        LocatedFault(file=file, line=8, column=1, place="layers", problem="two", remedy="mend"),
+    )
     assert lines[:2] == [
         (
             "::error file=models/a.bias.yaml,line=3,col=5,title=bias spec cannot be used::"
@@ -122,20 +135,18 @@ def test_every_fault_of_a_spec_is_at_its_own_line_and_comes_first(make: Make) ->
 
 
 def test_a_fault_without_a_line_is_one_of_the_file() -> None:
-    (line,) = told([], CollectionFault(file="a.bias.yaml", text="first\nsecond"))
-    assert line == (
-        "::error file=models/a.bias.yaml,title=bias spec cannot be used::first%0Asecond"
-    )
+    (line,) = told([], LocatedFault(file="a.bias.yaml", problem="a problem"))
+    assert line == "::error file=models/a.bias.yaml,title=bias spec cannot be used::a problem"
 
 
 def test_the_same_fault_from_two_workers_is_one() -> None:
-    fault = CollectionFault(file="a.bias.yaml", text="a.bias.yaml:3:5: x")
+    fault = LocatedFault(file="a.bias.yaml", line=3, column=5, problem="x")
     assert len(told([], fault, fault)) == 1
 
 
 def test_names_cannot_give_commands_of_their_own(make: Make, hostile: str) -> None:
     record = make(hostile, spec=f"{hostile}.bias.yaml", reasons=[hostile])
-    lines = told([record], CollectionFault(file=f"{hostile}.bias.yaml", text=hostile))
+    lines = told([record], LocatedFault(file=f"{hostile}.bias.yaml", problem=hostile))
     assert len(lines) == 2
     for line in lines:
         assert line.isprintable() or "\u200d" in line

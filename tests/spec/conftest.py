@@ -54,6 +54,6 @@ def spoilt() -> Callable[..., list[str]]:
             text = text.replace(old, new)
         with pytest.raises(SpecError) as caught:
             parse_spec(text, file="s.yaml", folder=Path())
-        return list(caught.value.faults)
+        return [*map(str, caught.value.faults)]
 
     return faults

@@ -382,7 +382,7 @@ def test_everything_is_told_in_one_run(valid: str) -> None:
     )
     with pytest.raises(SpecError) as caught:
         parse_spec(text, file="s.yaml", folder=Path())
-    assert [fault.split(": ")[1] for fault in caught.value.faults] == [
+    assert [fault.place for fault in caught.value.faults] == [
         "models.after.random_init",
         "layers[0]",
         "tests[0].targets.X",

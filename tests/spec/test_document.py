@@ -33,7 +33,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def told(document: Document) -> list[str]:
-    return [fault.sentence("f") for fault in document.faults]
+    return [str(fault.located("f")) for fault in document.faults]
 
 
 @pytest.mark.parametrize(

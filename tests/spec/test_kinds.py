@@ -69,7 +69,7 @@ def parsed(text: str) -> BiasSpec:
 def faults(text: str) -> list[str]:
     with pytest.raises(SpecError) as caught:
         parsed(text)
-    return list(caught.value.faults)
+    return [*map(str, caught.value.faults)]
 
 
 def the_test(kind: str, more: str = "") -> BiasTest:

@@ -52,7 +52,7 @@ tests:
 def faults(text: str) -> tuple[str, ...]:
     with pytest.raises(SpecError) as caught:
         parse_spec(text, file="s.yaml", folder=Path())
-    return caught.value.faults
+    return tuple(map(str, caught.value.faults))
 
 
 def advised(fault: str) -> dict[str, object]:

@@ -39,7 +39,7 @@ def parse(keys: str = RUN, *overrides: Override, model: str = "after", more: str
 def refusal(keys: str, model: str = "after", more: str = "") -> list[str]:
     with pytest.raises(SpecError) as found:
         parse(keys, model=model, more=more)
-    return [text.partition(": ")[2] for text in found.value.faults]
+    return [fault.text for fault in found.value.faults]
 
 
 def test_a_series_says_what_it_counts_and_which_of_it_is_gated() -> None:

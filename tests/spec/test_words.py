@@ -39,7 +39,7 @@ def parsed(
 def faults(**keys: str) -> list[str]:
     with pytest.raises(SpecError) as caught:
         parsed(**keys)
-    return list(caught.value.faults)
+    return [*map(str, caught.value.faults)]
 
 
 def test_a_word_is_read_in_each_template() -> None:

@@ -177,6 +177,7 @@ RIGHT = png(0)
 REFUSALS = {
     # name: manifest's sha256 and size, answer, requests with one retry
     "other bytes": (sha256(png(9)), "-", Reply(), 2),
+    "no such host": (sha256(RIGHT), "-", Reply(302, {"Location": "http://a..b/"}, b""), 2),
     "larger than listed": ("-", "100", Reply(), 1),
     "larger, not announced": ("-", "100", Reply(has_length=False), 1),
     "smaller than listed": ("-", "999999", Reply(), 1),

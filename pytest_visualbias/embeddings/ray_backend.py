@@ -1,0 +1,365 @@
+"""Embed with many networks on a Ray cluster, whose workers write the cache themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import socket
+import tempfile
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_visualbias.embeddings.embed_model import (
+    digest_of_loaded,
+    image_vectors,
+    network_key,
+    with_location,
+)
+from pytest_visualbias.embeddings.ray_cluster import (
+    MachineCapacity,
+    RaySettings,
+    connection,
+    first_line,
+)
+from pytest_visualbias.embeddings.request import (
+    CacheLookup,
+    EmbeddingJob,
+    EmbeddingOutcome,
+    merge_requests,
+)
+from pytest_visualbias.embeddings.table import Resources
+from pytest_visualbias.errors import (
+    EncoderError,
+    EngineError,
+    VisualBiasError,
+)
+from pytest_visualbias.models.encoder import find_source
+from pytest_visualbias.spec.hashing import digest_of_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from pytest_visualbias.embeddings.cache import EmbeddingCache
+    from pytest_visualbias.models.encoder import Encoder
+    from pytest_visualbias.spec.model_entries import ModelEntry
+    from pytest_visualbias.stimuli.resolve import Stimulus
+
+CHECKPOINT_KEYS: Final = ("checkpoint", "checkpoints")
+POLL_S: Final = 1.0
+
+# Ray runs a task of a lost worker again, so many times.
+RETRIES: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """A network and its images, sent to the cluster once; tasks name a range of the images."""
+
+    job: EmbeddingJob
+    stimuli: tuple[Stimulus, ...]
+    cache: EmbeddingCache
+    batch_size: int
+    marker: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """What a task returns: counts and failures, no vectors."""
+
+    embedded: int = 0
+    failures: Mapping[str, str] = field(default_factory=dict)
+    network: str = ""
+    error: str = ""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Network:
+    """A network, for all models of all specs that use it."""
+
+    jobs: tuple[tuple[int, EmbeddingJob], ...]
+    job: EmbeddingJob
+    stimuli: tuple[Stimulus, ...] = ()
+    open_tasks: int = 0
+    embedded: int = 0
+    network: str = ""
+    error: str = ""
+    failures: dict[str, str] = field(default_factory=dict)
+    reference: Any = None
+
+    @classmethod
+    def of(cls, jobs: tuple[tuple[int, EmbeddingJob], ...]) -> _Network:
+        first = jobs[0][1]
+        want = merge_requests(first.own, [job.own for _, job in jobs[1:]])
+        return cls(jobs=jobs, job=dataclasses.replace(first, want=want))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    network: _Network
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        stimuli = self.network.stimuli
+        return f"images {stimuli[self.start].name} to {stimuli[self.stop - 1].name}"
+
+
+@dataclass(kw_only=True, slots=True)
+class RayRun:
+    """Embeds with the networks of all models, each network once."""
+
+    settings: RaySettings
+    cache: EmbeddingCache
+    progress: Callable[[int, int, str], None]
+    _pending: deque[_Task] = field(default_factory=deque)
+    _outcomes: dict[int, EmbeddingOutcome] = field(default_factory=dict)
+    _left: Counter[int] = field(default_factory=Counter)
+    _done: int = 0
+    _total: int = 0
+
+    def embed(
+        self, jobs: Iterable[tuple[int, EmbeddingJob]]
+    ) -> Iterator[tuple[int, EmbeddingOutcome]]:
+        """Yield the outcome of each model, once all of its networks are done."""
+        networks = list(_networks(jobs))
+        self._left = Counter(owner for network in networks for owner, _ in network.jobs)
+        for network in networks:
+            self._add(network)
+            if not network.open_tasks:
+                yield from self._finish(network)
+        if not self._pending:
+            return
+        with connection(self.settings) as ray, self._marker() as marker:
+            yield from self._run(ray, marker)
+
+    def _add(self, network: _Network) -> None:
+        """Queue tasks for what the cache lacks of a network."""
+        job = network.job
+        network.stimuli = job.want.stimuli
+        points = job.want.points
+        if job.identity.is_whole:
+            cache = dataclasses.replace(self.cache, _memory={})
+            lookup = CacheLookup.of(cache, job.keys(job.identity.fingerprint("")), job.want)
+            network.stimuli, points = lookup.missing, lookup.points
+        # Flattened maps are projected, which takes all of them at once.
+        size = self.settings.images_per_task
+        if any(point.pooling == "flatten" for point in points):
+            size = max(1, len(network.stimuli))
+        count = len(network.stimuli)
+        tasks = [
+            _Task(network=network, start=start, stop=min(start + size, count))
+            for start in range(0, count, size)
+        ]
+        network.open_tasks = len(tasks)
+        self._pending.extend(tasks)
+        self._total += count
+
+    def _run(self, ray: Any, marker: str) -> Iterator[tuple[int, EmbeddingOutcome]]:
+        place = MachineCapacity(ray=ray, settings=self.settings)
+        function = ray.remote(embed_task).options(
+            num_cpus=self.settings.cpus,
+            num_gpus=place.gpus,
+            max_retries=RETRIES,
+            scheduling_strategy="SPREAD",
+        )
+        running: dict[Any, _Task] = {}
+        while self._pending or running:
+            place.look()
+            limit = self.settings.workers or 2 * place.capacity or 1
+            while self._pending and len(running) < limit:
+                task = self._pending.popleft()
+                reference = self._send(ray, task.network, place.device, marker)
+                running[function.remote(reference, task.start, task.stop)] = task
+            ray.wait([*running], num_returns=1, timeout=POLL_S)
+            done, _ = ray.wait([*running], num_returns=len(running), timeout=0)
+            for reference in done:
+                yield from self._take(ray, reference, running.pop(reference))
+            self.progress(self._done, self._total, f"{len(running)} tasks on Ray")
+
+    def _send(self, ray: Any, network: _Network, device: str, marker: str) -> Any:
+        """Return the order of a network in the object store; put there once."""
+        if network.reference is None:
+            context = network.job.context
+            context = dataclasses.replace(context, device=device, digest=digest_of_file)
+            order = Order(
+                job=dataclasses.replace(network.job, context=context),
+                stimuli=network.stimuli,
+                cache=dataclasses.replace(self.cache, _memory={}),
+                batch_size=self.settings.batch_size,
+                marker=marker,
+            )
+            network.reference = ray.put(order)
+        return network.reference
+
+    def _take(
+        self, ray: Any, reference: Any, task: _Task
+    ) -> Iterator[tuple[int, EmbeddingOutcome]]:
+        network = task.network
+        network.open_tasks -= 1
+        self._done += task.stop - task.start
+        label = network.job.identity.label
+        try:
+            result = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, EngineError):
+                raise cause from None
+            result = TaskResult(
+                error=f"the network '{label}' was given up at {task} ({first_line(error)}); run "
+                "again, with smaller tasks (--shard, --batch-size) if memory was short"
+            )
+        network.embedded += result.embedded
+        network.failures |= result.failures
+        network.error = network.error or result.error
+        if result.network and network.network not in ("", result.network):
+            network.error = (
+                f"the network '{label}' has other weights, or prepares images otherwise, on some "
+                "machines; give it a checkpoint"
+            )
+        network.network = network.network or result.network
+        if network.error:
+            self._drop(network)
+        if not network.open_tasks:
+            if network.error and len(network.jobs) > 1:
+                for job in network.jobs:  # what one model gets wrong is no other's error
+                    self._add(_Network.of((job,)))
+            else:
+                yield from self._finish(network)
+
+    def _drop(self, network: _Network) -> None:
+        """Remove the tasks of a network that cannot be embedded."""
+        kept = [task for task in self._pending if task.network is not network]
+        network.open_tasks -= len(self._pending) - len(kept)
+        self._pending = deque(kept)
+
+    def _finish(self, network: _Network) -> Iterator[tuple[int, EmbeddingOutcome]]:
+        """Add a network to the outcome of its models; yield those that are complete."""
+        for number, (owner, job) in enumerate(network.jobs):
+            identities = {stimulus.identity for stimulus in job.own.stimuli}
+            failures = {key: text for key, text in network.failures.items() if key in identities}
+            outcome = EmbeddingOutcome(
+                images=len(identities) - len(failures),
+                networks=1,
+                layers=len(job.own.points),
+                embedded=0 if number else network.embedded,
+                faults=(network.error,) if network.error else tuple(failures.values()),
+                failed=bool(network.error),
+            )
+            known = self._outcomes.get(owner)
+            self._outcomes[owner] = outcome if known is None else known.joined(outcome)
+            self._left[owner] -= 1
+            if not self._left[owner]:
+                yield owner, self._outcomes[owner]
+
+    @contextlib.contextmanager
+    def _marker(self) -> Iterator[str]:
+        """Put a file into the cache by which workers know that they see the same folder."""
+        folder = self.cache.folder
+        if folder is None or self.cache.shared is not None:
+            yield ""
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".ray-") as file:
+                yield file.name
+        except OSError as error:
+            raise EngineError(
+                f"the cache {folder} cannot be written ({error.strerror})", "name another one"
+            ) from None
+
+
+def _networks(jobs: Iterable[tuple[int, EmbeddingJob]]) -> Iterator[_Network]:
+    """Yield each network once, at each precision."""
+    groups: dict[tuple[str, str], list[tuple[int, EmbeddingJob]]] = {}
+    for owner, job in jobs:
+        key = (network_key(job.identity), job.context.precision)
+        groups.setdefault(key, []).append((owner, job))
+    yield from (_Network.of(tuple(group)) for group in groups.values())
+
+
+# What follows runs in a worker process, which Ray uses for one task after the other.
+_opened: dict[str, Encoder] = {}
+
+
+def embed_task(order: Order, start: int, stop: int) -> TaskResult:
+    """Embed a range of the images of an order, and write the vectors into the cache."""
+    job = order.job
+    try:
+        _check_folders(order)
+        identity, encoder = _open_network(job)
+        network = digest_of_loaded(encoder)
+        fingerprint = identity.fingerprint("" if identity.is_whole else network)
+        want = dataclasses.replace(job.want, stimuli=order.stimuli[start:stop], words=())
+        shard = dataclasses.replace(job, identity=identity, own=want, want=want)
+        counts = [0]
+        resources = Resources(
+            cache=dataclasses.replace(order.cache, _memory={}),
+            batch_size=order.batch_size,
+            progress=lambda _model, done, _total: counts.__setitem__(0, done),
+        )
+        vectors = image_vectors(shard, fingerprint, lambda: encoder, "", resources)
+    except EngineError:
+        raise
+    except EncoderError as error:
+        return TaskResult(error=str(with_location(error, job.entry, [job.identity])))
+    except VisualBiasError as error:
+        return TaskResult(error=str(error))
+    return TaskResult(
+        embedded=counts[0],
+        failures=dict(vectors.failures),
+        network=network,
+        error=next(iter(vectors.lost.values()), ""),
+    )
+
+
+def _check_folders(order: Order) -> None:
+    """Raise unless this machine sees the project and the cache of the caller."""
+    machine, project = socket.gethostname(), order.job.context.project
+    try:
+        os.chdir(project)  # the user's code may read files by relative names
+    except OSError as error:
+        raise EncoderError(
+            f"{machine} does not see {project} ({error.strerror})",
+            "show every machine of the cluster the same files at the same paths",
+        ) from None
+    if order.marker and not os.path.exists(order.marker):  # noqa: PTH110 - a name, not a path
+        raise EncoderError(
+            f"{machine} does not see the cache {order.cache.folder}",
+            "name a folder with --cache that every machine sees, or a URL",
+        )
+
+
+def _open_network(job: EmbeddingJob) -> tuple[Any, Encoder]:
+    """Return the network that the caller means, equal in code, files and versions."""
+    machine = socket.gethostname()
+    entry = _with_one_checkpoint(job.entry, job.identity.checkpoint)
+    identities = find_source(entry.source).identify(entry, job.context)
+    differences = [_differences(identity.facts, job.identity.facts) for identity in identities]
+    if [] not in differences:
+        nearest = min(differences, key=len) if differences else ["missing"]
+        raise EncoderError(
+            f"on {machine} the network '{job.identity.label}' is another one "
+            f"({', '.join(nearest)})",
+            "install the same versions and show every machine the same files",
+        )
+    identity = identities[differences.index([])]
+    key = f"{network_key(identity)} {job.context.precision} {job.context.device}"
+    if key not in _opened:
+        _opened.clear()  # the old one goes before the new one comes
+        _opened[key] = dataclasses.replace(job, entry=entry, identity=identity).open()
+    return identity, _opened[key]
+
+
+def _with_one_checkpoint(entry: ModelEntry, checkpoint: Path | None) -> ModelEntry:
+    """Return an entry for one checkpoint only: a worker need not digest a whole series."""
+    if checkpoint is None or not checkpoint.exists():
+        return entry
+    keys = [key for key in CHECKPOINT_KEYS if isinstance(getattr(entry, key, None), str | tuple)]
+    return entry.model_copy(update=dict.fromkeys(keys, str(checkpoint)))
+
+
+def _differences(facts: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
+    return sorted(key for key in {**facts, **expected} if facts.get(key) != expected.get(key))
