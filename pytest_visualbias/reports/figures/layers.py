@@ -139,18 +139,19 @@ def _line(
     has_intervals: bool,
 ) -> None:
     xs = [layers.index(point.layer) for point in points]
+    effects = [value for point in points if (value := point.effect_judged) is not None]
     axes.plot(
         xs,
-        [value for point in points if (value := point.effect_judged) is not None],
+        effects,
         lw=1,
         color=look["color"],
         linestyle=look["linestyle"],
         gid="line",
     )
-    for x, point in zip(xs, points, strict=True):
+    for x, y, point in zip(xs, effects, points, strict=True):
         axes.plot(
             [x],
-            [point.effect_judged],
+            [y],
             marker=look["marker"],
             color=outcome_colour(label(point)),
             ms=3.5,

@@ -36,12 +36,13 @@ def points(axes: Any, gid: str) -> list[tuple[float, float]]:  # noqa: ANN401 - 
 def segments(axes: Any, colour: str) -> list[list[list[float]]]:  # noqa: ANN401 - see above
     """Return the ends of the free lines of a colour."""
     from matplotlib.collections import LineCollection
-    from matplotlib.colors import to_hex
+    from matplotlib.colors import same_color
 
     return [
         segment.tolist()
         for group in axes.collections
-        if isinstance(group, LineCollection) and to_hex(group.get_edgecolor()[0]) == colour.lower()
+        if isinstance(group, LineCollection)
+        and to_hex(tuple(group.get_edgecolor()[0])) == colour.lower()
         for segment in group.get_segments()
     ]
 
@@ -103,7 +104,7 @@ def test_a_failing_effect_is_never_drawn_like_a_passing_one(make: Make) -> None:
     records.append(make("reported", outcome="pass", limits={}))
     _, _, figure = only(effects.forest_figures(records))
     dots = [line for line in figure.axes[0].lines if (line.get_gid() or "").startswith("effect")]
-    colours = dict(zip(outcomes, (to_hex(dot.get_color()) for dot in dots), strict=True))
+    colours = dict(zip(outcomes, (to_hex(str(dot.get_color())) for dot in dots), strict=True))
     assert colours["invalid"] == colours["fail"]
     assert len({colours[outcome] for outcome in outcomes}) == 5
     names = [text.get_text() for text in figure.legends[0].get_texts()]
