@@ -41,8 +41,7 @@ def segments(axes: Any, colour: str) -> list[list[list[float]]]:  # noqa: ANN401
     return [
         segment.tolist()
         for group in axes.collections
-        if isinstance(group, LineCollection)
-        and to_hex(tuple(group.get_edgecolor()[0])) == colour.lower()
+        if isinstance(group, LineCollection) and same_color(group.get_edgecolor(), colour)
         for segment in group.get_segments()
     ]
 
