@@ -128,7 +128,8 @@ def test_what_init_writes_asks_for_the_plugin(
     biased: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(biased.path)
-    assert main(["init"]) == 0
+    (biased.path / "model.pt").write_bytes(b"\x80\x02")
+    assert main(["init", "--source", "timm", "--name", "resnet18"]) == 0
     result = biased.pytester.runpytest_subprocess("-p", "no:visualbias")
     assert result.ret == 4
 
