@@ -129,7 +129,8 @@ def test_what_init_writes_asks_for_the_plugin(
 ) -> None:
     monkeypatch.chdir(biased.path)
     (biased.path / "model.pt").write_bytes(b"\x80\x02")
-    assert main(["init", "--source", "timm", "--name", "resnet18"]) == 0
+    flags = ["--source", "timm", "--name", "resnet18", "--after", "model.pt"]
+    assert main(["init", *flags]) == 0
     result = biased.pytester.runpytest_subprocess("-p", "no:visualbias")
     assert result.ret == 4
 
