@@ -35,13 +35,12 @@ def points(axes: Any, gid: str) -> list[tuple[float, float]]:  # noqa: ANN401 - 
 
 def segments(axes: Any, colour: str) -> list[list[list[float]]]:  # noqa: ANN401 - see above
     """Return the ends of the free lines of a colour."""
-    from matplotlib.collections import LineCollection
-    from matplotlib.colors import same_color
+    from matplotlib.colors import to_hex
 
     return [
         segment.tolist()
         for group in axes.collections
-        if isinstance(group, LineCollection) and same_color(group.get_edgecolor(), colour)
+        if hasattr(group, "get_segments") and to_hex(group.get_edgecolor()[0]) == colour.lower()
         for segment in group.get_segments()
     ]
 
