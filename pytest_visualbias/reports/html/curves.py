@@ -59,9 +59,7 @@ class Chart:
     lines: tuple[Line, ...]
     zero: float | None = None
     limits: tuple[float, ...] = ()
-    diagonal: str = ""
     table: Table | None = None
-    is_amiss: bool = False
 
 
 def assign_hues(names: Iterable[str]) -> Mapping[str, int]:
