@@ -156,6 +156,7 @@ def _line(
             color=outcome_colour(label(point)),
             ms=3.5,
             ls="",
+            clip_on=False,
             gid=f"point-{label(point)}",
         )
     triples = [(x, point.ci_low, point.ci_high) for x, point in zip(xs, points, strict=True)]

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pytest_visualbias.reports.formatting import format_count
+from pytest_visualbias.reports.html.count_tables import count_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.figure import Figure
 
     from pytest_visualbias.reports.formatting import Unit
+    from pytest_visualbias.reports.html.curves import Table
     from pytest_visualbias.results import ResultRecord
 
 UNITS: tuple[Unit, ...] = ("effects", "similarities", "gaps")
@@ -40,26 +41,30 @@ COLOUR = re.compile("|".join(VARIABLES))
 REFERENCE = re.compile(r"#(\w+)")
 SIZE = re.compile(r"([\d.]+)px")
 
-# A hundredth of a point is invisible, and more digits make pages large.
-DIGITS = re.compile(r"(\.\d\d)\d+")
+# A tenth of a point is invisible, and more digits make pages large.
+DIGITS = re.compile(r"(\.\d)\d+|(?<= ) +")
 
+# Set by the style sheet, or without effect on the figures.
+UNUSED = {"font-family", "stroke-linecap", "stroke-linejoin", "stroke-miterlimit"}
+
+MARKED = re.compile(r"axes|limit|point-\w+")
 PLACED = {"d", "x", "y", "width", "height", "transform"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InlineFigure:
-    """A figure of the page with its title."""
+    """A figure of the page with its title and, of counts, its numbers."""
 
     title: tuple[str, ...]
     svg: Markup
+    table: Table | None = None
 
 
-def inline_figures(
-    records: Sequence[ResultRecord],
-) -> tuple[list[InlineFigure], list[InlineFigure]]:
-    """Return the figures over layers, and those of effects after against before."""
+def inline_figures(records: Sequence[ResultRecord]) -> dict[str, list[InlineFigure]]:
+    """Return the figures of layers, of counts, and of effects after against before."""
     import matplotlib.style
 
+    from pytest_visualbias.reports.figures.counting import count_curve_figures
     from pytest_visualbias.reports.figures.layers import layer_figures
     from pytest_visualbias.reports.figures.relations import transfer_figures
     from pytest_visualbias.reports.figures.style import RC
@@ -70,19 +75,30 @@ def inline_figures(
     ):
         # Only the width of a missing character is guessed; the browser draws the text.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        layers = [item for unit in UNITS for item in layer_figures(records, unit)]
-        transfers = [item for unit in UNITS for item in transfer_figures(records, unit)]
-        return list(_inline(layers, "layers")), list(_inline(transfers, "transfer"))
+        figures = {
+            "layers": [item for unit in UNITS for item in layer_figures(records, unit)],
+            "counts": list(count_curve_figures(records)),
+            "transfers": [item for unit in UNITS for item in transfer_figures(records, unit)],
+        }
+        tables = count_tables(records)
+        return {
+            name: [
+                _inline(*item, f"{name}{place}", tables if name == "counts" else {})
+                for place, item in enumerate(items)
+            ]
+            for name, items in figures.items()
+        }
 
 
-def _inline(figures: Iterable[tuple[str, str, Figure]], name: str) -> Iterator[InlineFigure]:
-    for number, (spec, layer, figure) in enumerate(figures):
-        heading = figure.get_suptitle().partition("\n")[0]
-        figure.suptitle("")
-        yield InlineFigure(
-            title=tuple(filter(None, (heading, spec, layer))),
-            svg=_svg(figure, f"{name}{number}", heading),
-        )
+def _inline(
+    spec: str, layer: str, figure: Figure, name: str, tables: Mapping[tuple[str, str], Table]
+) -> InlineFigure:
+    heading = figure.get_suptitle().partition("\n")[0]
+    figure.suptitle("")
+    title = tuple(filter(None, (heading, spec, layer)))
+    return InlineFigure(
+        title=title, svg=_svg(figure, name, heading), table=tables.get((spec, layer))
+    )
 
 
 def _svg(figure: Figure, name: str, heading: str) -> Markup:
@@ -101,7 +117,6 @@ def _svg(figure: Figure, name: str, heading: str) -> Markup:
     }
     for element in root.iter():
         _adapt(element, name, targets)
-    panels = [element for element in root.iter("g") if element.get("class") == "panel"]
     root.attrib = {
         "class": "chart drawn",
         "viewBox": root.get("viewBox", ""),
@@ -109,23 +124,17 @@ def _svg(figure: Figure, name: str, heading: str) -> Markup:
         "aria-labelledby": f"{name}-title",
     }
     title = ET.Element("title", {"id": f"{name}-title"})
-    title.text = f"{heading}: {format_count(len(panels), 'panel')}"
+    title.text = heading
     root.insert(0, title)
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - texts are escaped
 
 
 def _adapt(element: ET.Element, name: str, targets: set[str]) -> None:
-    """Turn an element's style into attributes and its id into a class, if nothing refers to it."""
+    """Make an element fit for the page, whose ids are unique and whose policy forbids styles."""
     element.tag, element.tail = element.tag.removeprefix(SVG), None
     if element.tag != "text":
         element.text = None
-    for declaration in filter(None, map(str.strip, element.attrib.pop("style", "").split(";"))):
-        key, _, value = declaration.partition(": ")
-        if key == "font":
-            key, value = "font-size", "".join(SIZE.findall(value)[:1])
-        element.set(key, COLOUR.sub(lambda match: VARIABLES[match[0]], value))
-    for key in PLACED & element.attrib.keys():
-        element.set(key, DIGITS.sub(r"\1", element.attrib[key]))
+    _unstyle(element)
     if (link := element.attrib.pop(LINK, None)) is not None:
         element.set("href", f"#{name}-{link[1:]}")
     if "clip-path" in element.attrib:
@@ -133,9 +142,17 @@ def _adapt(element: ET.Element, name: str, targets: set[str]) -> None:
     identity = element.attrib.pop("id", "")
     if identity in targets:
         element.set("id", f"{name}-{identity}")
-    elif identity.startswith("axes_"):
-        element.set("class", "panel")
-    elif identity == "limit":
-        element.set("class", "over")
-    elif identity.startswith("point-"):
-        element.set("class", f"point {identity.removeprefix('point-')}")
+    elif match := MARKED.match(identity):
+        element.set("class", " ".join(match[0].split("-")))
+
+
+def _unstyle(element: ET.Element) -> None:
+    """Turn an element's style into attributes, with the colours of the page."""
+    for declaration in filter(None, map(str.strip, element.attrib.pop("style", "").split(";"))):
+        key, _, value = declaration.partition(": ")
+        if key == "font":
+            key, value = "font-size", "".join(SIZE.findall(value)[:1])
+        if key not in UNUSED:
+            element.set(key, COLOUR.sub(lambda match: VARIABLES[match[0]], value))
+    for key in PLACED & element.attrib.keys():
+        element.set(key, DIGITS.sub(r"\1", element.attrib[key]))

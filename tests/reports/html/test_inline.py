@@ -18,12 +18,12 @@ def classes(svg: str) -> list[str]:
 def test_layers_have_a_point_for_each_result_in_the_colour_of_its_outcome() -> None:
     outcomes = {"early": "pass", "middle": "fail", "late": "inconclusive"}
     records = [record(layer=layer, outcome=outcome) for layer, outcome in outcomes.items()]
-    (figure,), _ = inline_figures(records)
+    (figure,) = inline_figures(records)["layers"]
     drawn = classes(figure.svg)
     for outcome in outcomes.values():
         assert drawn.count(f"point {outcome}") == 1
-    assert drawn.count("panel") == 1
-    assert drawn.count("over") == 2, "both sides of the limit are shaded"
+    assert drawn.count("axes") == 1
+    assert drawn.count("limit") == 2, "both sides of the limit are shaded"
     root = ET.fromstring(figure.svg)
     for outcome, colour in (("pass", "--pass"), ("fail", "--fail"), ("inconclusive", "--warn")):
         point = next(one for one in root.iter() if one.get("class") == f"point {outcome}")
@@ -31,7 +31,8 @@ def test_layers_have_a_point_for_each_result_in_the_colour_of_its_outcome() -> N
 
 
 def test_every_colour_is_a_variable_and_no_style_is_left() -> None:
-    (figure,), _ = inline_figures([record(layer=layer) for layer in ("early", "late")])
+    records = [record(layer=layer) for layer in ("early", "late")]
+    (figure,) = inline_figures(records)["layers"]
     root = ET.fromstring(figure.svg)
     assert not [one for one in root.iter() if one.tag == "style" or "style" in one.attrib]
     colours = {one.get(key) for one in root.iter() for key in ("fill", "stroke")} - {None, "none"}
@@ -44,9 +45,17 @@ def test_a_transfer_has_a_point_for_each_test_and_needs_five() -> None:
     records = [
         record(f"t{n}", growth={**GROWTH, "before": n / 10, "after": n / 5}) for n in range(5)
     ]
-    _, (figure,) = inline_figures(records)
+    (figure,) = inline_figures(records)["transfers"]
     assert classes(figure.svg).count("point fail") == 5
-    assert inline_figures(records[:4]) == ([], [])
+    assert not any(inline_figures(records[:4]).values())
+
+
+def test_counts_have_a_panel_for_each_question_and_their_table() -> None:
+    records = [record(f"t{n}", p_verdict=p) for n, p in enumerate((0.0005, 0.02, 0.04, 0.2, 0.9))]
+    (figure,) = inline_figures(records)["counts"]
+    assert classes(figure.svg).count("axes") == 4
+    assert figure.table is not None
+    assert figure.table.rows[0] == ("after, raw", "1", "1", "3", "3")
 
 
 def test_names_are_text_and_ids_are_unique_among_figures() -> None:
@@ -56,8 +65,8 @@ def test_names_are_text_and_ids_are_unique_among_figures() -> None:
         for layer in ("early", "late")
         for kind in ("ieat", "outcome-gap")
     ]
-    figures, _ = inline_figures(records)
-    assert len(figures) == 2
+    figures = [item for items in inline_figures(records).values() for item in items]
+    assert len(figures) >= 2
     ids = [
         one.get("id") for item in figures for one in ET.fromstring(item.svg).iter() if one.get("id")
     ]
