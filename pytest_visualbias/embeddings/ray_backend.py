@@ -11,6 +11,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_visualbias.embeddings.cache import Cached, EmbeddingCache
 from pytest_visualbias.embeddings.embed_model import (
     digest_of_loaded,
     image_vectors,
@@ -39,11 +40,12 @@ from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.spec.hashing import digest_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pytest_visualbias.embeddings.cache import EmbeddingCache
-    from pytest_visualbias.models.encoder import Encoder
+    import numpy as np
+
+    from pytest_visualbias.models.encoder import Encoder, Identity
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.stimuli.resolve import Stimulus
 
@@ -144,6 +146,9 @@ class RayRun:
             cache = dataclasses.replace(self.cache, _memory={})
             lookup = CacheLookup.of(cache, job.keys(job.identity.fingerprint("")), job.want)
             network.stimuli, points = lookup.missing, lookup.points
+            network.job = dataclasses.replace(
+                job, want=dataclasses.replace(job.want, points=points)
+            )
         # Flattened maps are projected, which takes all of them at once.
         size = self.settings.images_per_task
         if any(point.pooling == "flatten" for point in points):
@@ -281,7 +286,23 @@ def _networks(jobs: Iterable[tuple[int, EmbeddingJob]]) -> Iterator[_Network]:
 
 
 # What follows runs in a worker process, which Ray uses for one task after the other.
-_opened: dict[str, Encoder] = {}
+_opened: dict[str, tuple[Identity, Encoder]] = {}
+
+
+class _WriteOnlyCache(EmbeddingCache):
+    """The cache of a task: the caller knows what it lacks, so nothing is read."""
+
+    def load(self, key: str, wanted: Collection[str] = ()) -> Cached:  # noqa: ARG002
+        """Return nothing: a key may hold far more than the images of a task."""
+        return Cached(vectors={}, notes={})
+
+    def load_together(self, key: str, digests: Collection[str]) -> Cached | None:  # noqa: ARG002
+        """Return nothing."""
+        return None
+
+    def store(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
+        """Write vectors."""
+        self.append(key, vectors, notes)
 
 
 def embed_task(order: Order, start: int, stop: int) -> TaskResult:
@@ -296,7 +317,7 @@ def embed_task(order: Order, start: int, stop: int) -> TaskResult:
         shard = dataclasses.replace(job, identity=identity, own=want, want=want)
         counts = [0]
         resources = Resources(
-            cache=dataclasses.replace(order.cache, _memory={}),
+            cache=_cache_of_task(order.cache) if identity.is_whole else order.cache,
             batch_size=order.batch_size,
             progress=lambda _model, done, _total: counts.__setitem__(0, done),
         )
@@ -313,6 +334,10 @@ def embed_task(order: Order, start: int, stop: int) -> TaskResult:
         network=network,
         error=next(iter(vectors.lost.values()), ""),
     )
+
+
+def _cache_of_task(cache: EmbeddingCache) -> EmbeddingCache:
+    return _WriteOnlyCache(folder=cache.folder, shared=cache.shared, is_required=cache.is_required)
 
 
 def _check_folders(order: Order) -> None:
@@ -332,25 +357,30 @@ def _check_folders(order: Order) -> None:
         )
 
 
-def _open_network(job: EmbeddingJob) -> tuple[Any, Encoder]:
-    """Return the network that the caller means, equal in code, files and versions."""
-    machine = socket.gethostname()
-    entry = _with_one_checkpoint(job.entry, job.identity.checkpoint)
+def _open_network(job: EmbeddingJob) -> tuple[Identity, Encoder]:
+    """Return the network that the caller means, opened for the first task of a process."""
+    key = f"{network_key(job.identity)} {job.context.precision} {job.context.device}"
+    if key not in _opened:
+        _opened.clear()  # the old one goes before the new one comes
+        entry = _with_one_checkpoint(job.entry, job.identity.checkpoint)
+        identity = _same_identity(entry, job)
+        encoder = dataclasses.replace(job, entry=entry, identity=identity).open()
+        _opened[key] = (identity, encoder)
+    return _opened[key]
+
+
+def _same_identity(entry: ModelEntry, job: EmbeddingJob) -> Identity:
+    """Return the network of this machine that equals the caller's in code, files and versions."""
     identities = find_source(entry.source).identify(entry, job.context)
     differences = [_differences(identity.facts, job.identity.facts) for identity in identities]
     if [] not in differences:
         nearest = min(differences, key=len) if differences else ["missing"]
         raise EncoderError(
-            f"on {machine} the network '{job.identity.label}' is another one "
+            f"on {socket.gethostname()} the network '{job.identity.label}' is another one "
             f"({', '.join(nearest)})",
             "install the same versions and show every machine the same files",
         )
-    identity = identities[differences.index([])]
-    key = f"{network_key(identity)} {job.context.precision} {job.context.device}"
-    if key not in _opened:
-        _opened.clear()  # the old one goes before the new one comes
-        _opened[key] = dataclasses.replace(job, entry=entry, identity=identity).open()
-    return identity, _opened[key]
+    return identities[differences.index([])]
 
 
 def _with_one_checkpoint(entry: ModelEntry, checkpoint: Path | None) -> ModelEntry:

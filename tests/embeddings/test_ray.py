@@ -21,6 +21,7 @@ from PIL import Image
 
 from pytest_visualbias.cli.embed import EmbeddingProgress
 from pytest_visualbias.cli.main import main
+from pytest_visualbias.embeddings import cache as caching
 from pytest_visualbias.embeddings import ray_backend
 from pytest_visualbias.embeddings.ray_cluster import tasks_on
 from pytest_visualbias.embeddings.request import EmbeddingOutcome
@@ -223,6 +224,34 @@ def test_a_task_goes_on_where_an_interrupted_call_stopped(
     assert len(orders) - before == 3 * 10 - 3
     call(SPEC, engine="local")
     assert entries("ray") == entries("local")
+
+
+def test_a_task_reads_neither_the_cache_nor_the_checkpoint_of_the_task_before(
+    call: Callable[..., tuple[int, str, str]],
+    orders: list[tuple[Order, int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A key may hold many gigabytes, and so may a checkpoint."""
+    work, same = ray_backend.embed_task, ray_backend._same_identity
+    identified: list[object] = []
+
+    def identify(*arguments: Any) -> Any:
+        identified.append(arguments)
+        return same(*arguments)
+
+    def task(*arguments: Any) -> TaskResult:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(caching, "_read", refuse)
+            return work(*arguments)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a task read the cache")
+
+    monkeypatch.setattr(ray_backend, "_same_identity", identify)
+    monkeypatch.setattr(ray_backend, "embed_task", task)
+    status, printed, _ = call(SPEC, "--model", "after")
+    assert status == 0, printed
+    assert (len(orders), len(identified)) == (10, 1)
 
 
 @pytest.mark.parametrize(
