@@ -78,7 +78,8 @@ def _curves(
     looks: Mapping[str, Mapping[str, Any]],
 ) -> Figure:
     names = [(name, caption) for name, caption in counted if _has(cells, name)]
-    figure, panels = panels_of(len(names), COLUMNS, height=2.2)
+    columns = 2 if len(names) == 4 else COLUMNS  # noqa: PLR2004 - no panel alone in a row
+    figure, panels = panels_of(len(names), columns, height=2.2)
     total = max(cell.tests for cell in cells)
     for axes, (name, caption) in zip(panels, names, strict=True):
         axes.set_title(caption)
