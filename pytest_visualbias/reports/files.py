@@ -102,12 +102,11 @@ def _aliases(record: type[BaseModel]) -> tuple[str, ...]:
 def csv_rows(report: Report) -> str:
     """Return the results as CSV (RFC 4180)."""
     stream = io.StringIO()
-    names = columns()
-    writer = csv.writer(stream)
-    writer.writerow(names)
+    writer = csv.DictWriter(stream, columns(), extrasaction="ignore")
+    writer.writeheader()
     for result in report.results:
-        row = dict(_flatten(_plain_row(result), ""))
-        writer.writerow(_cell(row.get(name)) for name in names)
+        row = _flatten(_plain_row(result), "")
+        writer.writerow({name: _cell(value) for name, value in row})
     return stream.getvalue()
 
 
