@@ -20,7 +20,7 @@ from pytest_visualbias.cli.probe import add_probe
 from pytest_visualbias.cli.report import add_comparison, add_report
 from pytest_visualbias.cli.suggest import add_suggest
 from pytest_visualbias.cli.suites import add_suites
-from pytest_visualbias.embeddings.cache_location import find_cache
+from pytest_visualbias.embeddings.cache_maintenance import find_cache
 from pytest_visualbias.errors import ReportError, UsageError, VisualBiasError, path_sentence
 from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.models.encoder import Context, find_source

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.embeddings.text_embeddings import unread_texts
+from pytest_visualbias.embeddings.table import unread_texts
 from pytest_visualbias.errors import (
     DegenerateTestError,
     SpecError,
