@@ -21,21 +21,21 @@ from pytest_visualbias.embeddings.request import (
     EmbeddingJob,
     EmbeddingRequest,
     ModelRequest,
+    ModelSets,
     merge_requests,
     request_for,
 )
 from pytest_visualbias.embeddings.table import (
     EmbeddingTable,
-    ModelSets,
     ModelVectors,
     Resources,
     Trial,
+    embed_texts,
 )
-from pytest_visualbias.embeddings.text_embeddings import embed_texts
 from pytest_visualbias.errors import EncoderError, StimulusError, StorageError
-from pytest_visualbias.models.checkpoint_headers import describe_weights, find_flaws
 from pytest_visualbias.models.encoder import NamesClasses, ReadOut, StatesReadOut, find_source
 from pytest_visualbias.models.stored_vectors import open_vectors
+from pytest_visualbias.models.weight_files import describe_weights, find_flaws
 from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of
 from pytest_visualbias.spec.hashing import digest_of_mapping
 from pytest_visualbias.spec.model_entries import (
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_visualbias.embeddings.text_embeddings import TextVectors
+    from pytest_visualbias.embeddings.table import TextVectors
     from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from pytest_visualbias.spec.model_entries import ModelEntry

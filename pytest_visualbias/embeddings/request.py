@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.models.weight_files import digest_of_weights
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_visualbias.embeddings.cache import EmbeddingCache
-    from pytest_visualbias.embeddings.table import ModelSets
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
@@ -209,3 +211,11 @@ class EmbeddingOutcome:
             embedded=self.embedded + other.embedded,
             faults=tuple(dict.fromkeys((*self.faults, *other.faults))),
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSets:
+    """The sets that a model is measured on."""
+
+    sets: Mapping[str, StimulusSet]
+    problems: Mapping[str, LocatedFault]

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import ReadOut
-from pytest_visualbias.models.steadiness import noise
+from pytest_visualbias.models.preprocessing import noise
 from pytest_visualbias.spec.effective_settings import OUTPUT
 
 if TYPE_CHECKING:

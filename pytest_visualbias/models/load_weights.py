@@ -22,16 +22,14 @@ from pytest_visualbias.models.checkpoint_keys import (
     unwrap_name,
 )
 from pytest_visualbias.models.checkpoints import (
-    StateDict,
-    find_weights,
-    format_names,
-    read_checkpoint,
-)
-from pytest_visualbias.models.mismatches import (
     OTHER_ARCHITECTURE,
     MismatchError,
     Mismatches,
+    StateDict,
     classes_differ,
+    find_weights,
+    format_names,
+    read_checkpoint,
 )
 
 if TYPE_CHECKING:

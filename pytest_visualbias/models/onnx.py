@@ -29,8 +29,8 @@ from pytest_visualbias.models.final_layer import (
     explain_doubt,
     explain_probabilities,
 )
-from pytest_visualbias.models.steadiness import noise
-from pytest_visualbias.models.torch_encoder import pool, two_dimensional
+from pytest_visualbias.models.loaded_network import pool, two_dimensional
+from pytest_visualbias.models.preprocessing import noise
 from pytest_visualbias.spec.effective_settings import LOGITS, OUTPUT, POOLED, PROBABILITIES
 from pytest_visualbias.spec.error_messages import did_you_mean
 

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest, distinct_requests
-from pytest_visualbias.embeddings.text_embeddings import TextVectors, embed_texts
+from pytest_visualbias.embeddings.table import TextVectors, embed_texts
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Context, Identity
 from pytest_visualbias.spec.effective_settings import parse_layer_point

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pytest_visualbias.models import checkpoint_headers
-from pytest_visualbias.models.checkpoint_headers import describe_weights, find_flaw, find_flaws
+from pytest_visualbias.models import weight_files
 from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.models.weight_files import describe_weights, find_flaw, find_flaws
 from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ def test_a_name_that_timm_does_not_have_is_told_with_the_nearest(name: str, said
 
 
 def test_without_timm_its_names_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint_headers._timm_text.cache_clear()
+    weight_files._timm_text.cache_clear()
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert list(find_flaws(TimmModel(source="timm", name="tst_resnet"), [])) == []
-    checkpoint_headers._timm_text.cache_clear()
+    weight_files._timm_text.cache_clear()
 
 
 @pytest.mark.torch

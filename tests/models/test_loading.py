@@ -18,9 +18,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.checkpoints import MismatchError, read_checkpoint
 from pytest_visualbias.models.load_weights import FitResult, WeightSelection, fit_weights
-from pytest_visualbias.models.mismatches import MismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

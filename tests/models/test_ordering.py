@@ -8,7 +8,7 @@ import pytest
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Identity
-from pytest_visualbias.models.identity import checkpoint_steps, order_series
+from pytest_visualbias.models.weight_files import checkpoint_steps, order_series
 
 
 def ordered(*names: str, axis: str = "epoch") -> list[str]:
