@@ -27,7 +27,7 @@ Sets = tuple["NDArray[np.float64]", ...]
 # Four of the sizes that exact tests can count, and embeddings from a seed: hypothesis shrinks both.
 sizes = st.tuples(*[st.integers(2, 6)] * 4)
 seeds = st.integers(0, 2**32 - 1)
-property_settings = settings(deadline=None, max_examples=30)
+property_settings = settings(deadline=None, max_examples=15)
 
 
 def drawn(n: tuple[int, ...], seed: int, dim: int = 5) -> Sets:
