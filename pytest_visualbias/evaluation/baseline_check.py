@@ -68,7 +68,7 @@ def check_baseline(
     if not claims:
         return BaselineCheck(notes=(_unused(file.spec, baseline),))
     if baseline.problem is not None:
-        return BaselineCheck(problems=(baseline.problem,))
+        return BaselineCheck(problems=(str(baseline.problem),))
     problems = {
         claim.key: file.sentence(("tests", claim.index), text)
         for claim in claims
