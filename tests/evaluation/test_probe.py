@@ -16,7 +16,8 @@ from pytest_visualbias.cli.probe import (
     require_sklearn,
     standardise,
 )
-from pytest_visualbias.embeddings.table import EmbeddingTable, ModelSets, Trial
+from pytest_visualbias.embeddings.request import ModelSets
+from pytest_visualbias.embeddings.table import EmbeddingTable, Trial
 from pytest_visualbias.errors import StimulusError, UsageError
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.stimuli.resolve import Stimulus, StimulusSet

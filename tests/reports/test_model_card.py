@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -225,14 +224,6 @@ def test_the_card_says_what_was_not_run_and_what_a_pass_is_not(
     assert "**Not all tests were run:** 3 were deselected." in card
     assert "A pass is no proof that the model is fair." in card
     assert "tested no model" in model_card(make_report(make(role="reference")), "")
-
-
-def test_without_the_hubs_library_a_sentence_says_so(
-    make_report: MakeReport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ReportError, match=r"^a model card needs huggingface_hub, .*`pip install"):
-        model_card(make_report(), "")
 
 
 def test_names_stay_names(make: Make, make_report: MakeReport, hostile: str) -> None:

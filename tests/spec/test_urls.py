@@ -10,7 +10,7 @@ from pytest_visualbias.cli.main import main
 from pytest_visualbias.errors import EncoderError, StorageError, UsageError, without_secrets
 from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
 from pytest_visualbias.spec.overrides import parse_override
-from pytest_visualbias.spec.urls import Url, explain_miswritten_url, is_url, to_path
+from pytest_visualbias.spec.urls import Url, is_url, miswritten_url, to_path
 
 SECRET = "S3cr3t/of+nobody"
 
@@ -32,7 +32,7 @@ def test_a_url_is_one(text: str) -> None:
 )
 def test_a_url_that_lacks_a_slash_is_no_folder(text: str, said: str) -> None:
     assert not is_url(text)
-    assert explain_miswritten_url(text) == said
+    assert str(miswritten_url(text)) == said
     with pytest.raises(UsageError, match=r"is no URL; did you mean"):
         to_path(text)
     with pytest.raises(UsageError, match=r"^the model 'after': .* is no URL; did you mean"):
@@ -51,7 +51,7 @@ def test_the_console_script_says_so_too(
 
 @pytest.mark.parametrize("text", ["s3/a", "s3://a", "x:/a", "C:/a", "runs:/a", "as3:/a", "s3:a"])
 def test_what_means_no_url_is_left_alone(text: str) -> None:
-    assert explain_miswritten_url(text) == ""
+    assert miswritten_url(text) is None
 
 
 @pytest.mark.parametrize("text", ["a/b", "/a", "C:\\a", "C://a", "timm:resnet50", "a:b", "//a", ""])
