@@ -50,26 +50,10 @@ def test_a_set_has_a_digest_of_its_images_and_their_order(root: Path) -> None:
     assert len({digest("b.png", "a.JPG"), digest("a.JPG", "b.png"), digest("a.JPG")}) == 3
 
 
-@pytest.mark.parametrize(
-    "suffix",
-    [
-        "avif",
-        "bmp",
-        "gif",
-        "jfif",
-        "jpe",
-        "jpeg",
-        "jpg",
-        "pbm",
-        "pgm",
-        "png",
-        "ppm",
-        "tif",
-        "tiff",
-        "webp",
-        "Jpg",
-    ],
-)
+SUFFIXES = "avif bmp gif jfif jpe jpeg jpg pbm pgm png ppm tif tiff webp Jpg"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES.split())
 def test_images_are_known_by_their_suffix_in_any_case(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"a.{suffix}").touch()
     assert names(resolve_concept("c", ".", tmp_path)) == [f"a.{suffix}"]
