@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from pytest_visualbias.reports.document import report_schema
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.field_descriptions import MEANINGS
+from pytest_visualbias.reports.html.number_tables import series_table
 from pytest_visualbias.reports.html.page import render as page
-from pytest_visualbias.reports.html.tables import series_table
 from pytest_visualbias.reports.markdown import markdown
 from pytest_visualbias.reports.series_notes import (
     axis_positions,

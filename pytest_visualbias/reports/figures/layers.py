@@ -106,17 +106,26 @@ def _figure(
     figure.supylabel(UNITS[unit][0], fontsize=8)
     suffix = ", with their intervals" if has_intervals else ""
     title(figure, f"{unit.capitalize()} over the layers{suffix}", spec)
-    marks: list[Artist] = [
-        Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()
-    ]
-    bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
-    marks += [Line2D([], [], **RECORDED, label=f"{clip(base)} (recorded)") for base in bases]
-    marks += outcome_marks(members)
+    marks = _marks(members, looks, recorded)
     if any(failing_ranges(record, -reach, reach) for record in members):
         marks.append(limit_mark())
     legend(figure, marks)
     describe(figure, _numbers(members))
     return figure
+
+
+def _marks(
+    records: Iterable[ResultRecord],
+    looks: Mapping[str, Mapping[str, Any]],
+    recorded: Mapping[str, Mapping[str, Mapping[str, float]]],
+) -> list[Artist]:
+    """Return the legend entries of models and outcomes."""
+    marks: list[Artist] = [
+        Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()
+    ]
+    bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
+    marks += [Line2D([], [], **RECORDED, label=f"{clip(base)} (recorded)") for base in bases]
+    return [*marks, *outcome_marks(records)]
 
 
 def _numbers(records: Iterable[ResultRecord]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pytest_visualbias.reports.html.tables import count_tables, label_tables
+from pytest_visualbias.reports.html.number_tables import count_tables, label_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pytest_visualbias.reports.formatting import Unit
-    from pytest_visualbias.reports.html.tables import Table
+    from pytest_visualbias.reports.html.number_tables import Table
     from pytest_visualbias.results import ResultRecord
 
 UNITS: tuple[Unit, ...] = ("effects", "similarities", "gaps")

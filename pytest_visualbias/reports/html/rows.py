@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.formatting import label
 from pytest_visualbias.reports.html.details import details
-from pytest_visualbias.reports.html.tables import series_table
+from pytest_visualbias.reports.html.number_tables import series_table
 from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional_effect, span
 from pytest_visualbias.reports.image_examples import influential_images, is_exact
 from pytest_visualbias.reports.sentences import sign_text
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_visualbias.reports.html.details import Group
-    from pytest_visualbias.reports.html.tables import Table
+    from pytest_visualbias.reports.html.number_tables import Table
     from pytest_visualbias.reports.image_examples import ImageInfluence
     from pytest_visualbias.results import GrowthRecord, ResultRecord, SetRecord
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.reports.bias_counts import bias_counts
-from pytest_visualbias.reports.html.tables import THRESHOLDS, count_tables, label_tables
+from pytest_visualbias.reports.html.number_tables import THRESHOLDS, count_tables, label_tables
 from tests.reports.html.samples import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_visualbias.reports.bias_counts import BiasCount
-    from pytest_visualbias.reports.html.tables import Table
+    from pytest_visualbias.reports.html.number_tables import Table
     from pytest_visualbias.results import ResultRecord
 
 SAID: dict[str, Callable[[BiasCount], str]] = {
