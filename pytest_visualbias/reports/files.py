@@ -225,9 +225,9 @@ def write(
             options = replace(options, existing=path.read_bytes().decode("utf-8"))
         write_whole(path, render(name, report, options))
     except StorageError as error:
-        raise ReportError(f"the report {error}") from None
+        raise ReportError(f"the report {error.problem}", error.remedy) from None
     except ReportError as error:
-        raise ReportError(f"{path}: {error}") from None
+        raise ReportError(error.problem, error.remedy, place=str(path)) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ReportError(
