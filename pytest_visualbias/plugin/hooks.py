@@ -17,16 +17,25 @@ from pytest_visualbias.errors import LocatedFault, StorageError
 from pytest_visualbias.evaluation.baseline.file import SUFFIXES
 from pytest_visualbias.evaluation.baseline.records import ExpectedEntries, update_baseline
 from pytest_visualbias.evaluation.run import EvaluationRun
-from pytest_visualbias.plugin.gate_items import GateItemTracker, RunOutcome, uncollected_specs
-from pytest_visualbias.plugin.items import FAULT, STRICT, BiasFile, BiasItem
+from pytest_visualbias.plugin.items import (
+    FAULT,
+    STRICT,
+    BiasFile,
+    BiasItem,
+    GateItemTracker,
+    RunOutcome,
+    uncollected_specs,
+)
 from pytest_visualbias.plugin.options import read_options
-from pytest_visualbias.plugin.report_outputs import SuiteProperties, annotate, summarise
 from pytest_visualbias.plugin.reporting import (
     CollectedResults,
+    SuiteProperties,
     TerminalProgress,
+    annotate,
     lost_result,
     print_report,
     report_of,
+    summarise,
     unwritten,
 )
 from pytest_visualbias.reports.files import write_all
