@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from pytest_visualbias.errors import LocatedFault, SpecError, UsageError
-from pytest_visualbias.evaluation.baseline.file import SUFFIXES
+from pytest_visualbias.evaluation.baseline_file import SUFFIXES
 from pytest_visualbias.evaluation.build_result import error_record
 from pytest_visualbias.reports.formatting import FAILING
 from pytest_visualbias.reports.sentences import failure_text, waiver_text

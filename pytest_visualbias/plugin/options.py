@@ -16,7 +16,7 @@ import pytest
 from pytest_visualbias.api import Auditor
 from pytest_visualbias.embeddings.cache import SharedCache
 from pytest_visualbias.errors import EncoderError, UsageError
-from pytest_visualbias.evaluation.baseline.file import is_report, named_baseline
+from pytest_visualbias.evaluation.baseline_file import is_report, named_baseline
 from pytest_visualbias.evaluation.settings import DEVICE, PRECISIONS, RunSettings
 from pytest_visualbias.reports.files import (
     FORMATS,
@@ -32,7 +32,7 @@ from pytest_visualbias.stimuli.mirror import Mirror, TemporaryFolder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_visualbias.evaluation.baseline.records import Recording
+    from pytest_visualbias.evaluation.baseline import Recording
 
 
 def value_of(config: pytest.Config, name: str) -> str | None:

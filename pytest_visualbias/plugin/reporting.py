@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.evaluation.baseline.file import SUFFIXES
+from pytest_visualbias.evaluation.baseline_file import SUFFIXES
 from pytest_visualbias.evaluation.build_result import error_record
 from pytest_visualbias.reports.document import build_report
 from pytest_visualbias.reports.github import append_summary, workflow_commands
