@@ -220,8 +220,8 @@ def test_an_empty_text_is_nothing_and_no_fault_of_syntax(text: str) -> None:
 def test_bad_syntax_is_one_sentence_with_its_line(text: str, line: int) -> None:
     document = read_document(text)
     (fault,) = document.faults
-    assert fault.message.startswith("this is not YAML: ")
-    assert fault.message.endswith("; correct it")
+    assert fault.mistake.problem.startswith("this is not YAML: ")
+    assert fault.mistake.remedy == "correct it"
     assert fault.place.line == line
     assert not document.complete
 
@@ -230,7 +230,7 @@ def test_an_open_bracket_is_a_fault_and_what_was_read_is_kept() -> None:
     document = read_document("a: 1\nb: [1, 2\n")
     assert not document.complete
     assert document.data == {"a": 1, "b": [1, 2]}
-    assert [fault.message[:17] for fault in document.faults] == ["this is not YAML:"]
+    assert [fault.mistake.problem[:17] for fault in document.faults] == ["this is not YAML:"]
 
 
 @pytest.mark.parametrize("letter", ["\x00", "\x01", "\x1b", "\x7f", "\ufffe"])
@@ -253,7 +253,7 @@ def test_nesting_is_bounded() -> None:
     assert read_document("[" * DEEPEST + "x" + "]" * DEEPEST).data == deepest
     document = read_document("[" * 100_000)
     (fault,) = document.faults
-    assert fault.message == "nested deeper than 32 levels; flatten it"
+    assert fault.mistake == ("nested deeper than 32 levels", "flatten it")
     assert fault.place == SourcePosition(line=1, column=DEEPEST + 1)
 
 
