@@ -17,7 +17,7 @@ import safetensors
 
 from pytest_visualbias.embeddings.cache import FORMAT, SharedCache
 from pytest_visualbias.spec.urls import Url, to_path
-from pytest_visualbias.stimuli.digest_cache import MEMO
+from pytest_visualbias.stimuli.digest_cache import DIGESTS_FILE
 from pytest_visualbias.stimuli.mirror import FETCHED
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def list_cache(folder: Path) -> CacheContents:
         path for path, status in top.items() if FORMATS.fullmatch(path.name) and _is_folder(status)
     ]
     inside = {path: entry for home in homes for path, entry in _entries(home).items()}
-    leftovers = _unfinished(top, prefix=MEMO)
+    leftovers = _unfinished(top, prefix=DIGESTS_FILE)
     keys: list[CacheKey] = []
     hollow: list[Path] = []
     for path, status in inside.items():
@@ -104,7 +104,7 @@ def list_cache(folder: Path) -> CacheContents:
             path: status.st_mtime for path, status in inside.items() if LOCK.fullmatch(path.name)
         },
         hollow=(*hollow, *(home for home in homes if _is_outdated(home))),
-        memo=top[folder / MEMO].st_size if folder / MEMO in top else 0,
+        memo=top[folder / DIGESTS_FILE].st_size if folder / DIGESTS_FILE in top else 0,
         fetched=tuple(_fetched(folder / FETCHED)),
     )
 
@@ -215,8 +215,8 @@ def clear(folder: Path) -> RemovedEntries:
     contents = list_cache(folder)
     removed = _remove(contents, (*contents.keys, *contents.fetched), age=0.0)
     if contents.memo:
-        _unlink(folder / MEMO, contents.memo, removed)
-    _drop_lock(folder / f"{MEMO}.lock", removed)
+        _unlink(folder / DIGESTS_FILE, contents.memo, removed)
+    _drop_lock(folder / f"{DIGESTS_FILE}.lock", removed)
     return removed
 
 

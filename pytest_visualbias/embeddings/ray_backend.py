@@ -98,8 +98,8 @@ class _Network:
     @classmethod
     def of(cls, jobs: tuple[tuple[int, EmbeddingJob], ...]) -> _Network:
         first = jobs[0][1]
-        want = merge_requests(first.own, [job.own for _, job in jobs[1:]])
-        return cls(jobs=jobs, job=dataclasses.replace(first, want=want))
+        merged = merge_requests(first.request, [job.request for _, job in jobs[1:]])
+        return cls(jobs=jobs, job=dataclasses.replace(first, merged_request=merged))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,14 +144,16 @@ class RayRun:
     def _add(self, network: _Network) -> None:
         """Queue tasks for what the cache lacks of a network."""
         job = network.job
-        network.stimuli = job.want.stimuli
-        points = job.want.points
+        network.stimuli = job.merged_request.stimuli
+        points = job.merged_request.points
         if job.identity.is_whole:
             cache = dataclasses.replace(self.cache, _memory={})
-            lookup = CacheLookup.of(cache, job.keys(job.identity.fingerprint("")), job.want)
+            lookup = CacheLookup.of(
+                cache, job.keys(job.identity.fingerprint("")), job.merged_request
+            )
             network.stimuli, points = lookup.missing, lookup.points
             network.job = dataclasses.replace(
-                job, want=dataclasses.replace(job.want, points=points)
+                job, merged_request=dataclasses.replace(job.merged_request, points=points)
             )
         # Flattened maps are projected, which takes all of them at once.
         size = self.settings.images_per_task
@@ -262,12 +264,12 @@ class RayRun:
     def _finish(self, network: _Network) -> Iterator[tuple[int, EmbeddingOutcome]]:
         """Add a network to the outcome of its models; yield those that are complete."""
         for number, (owner, job) in enumerate(network.jobs):
-            identities = {stimulus.identity for stimulus in job.own.stimuli}
+            identities = {stimulus.identity for stimulus in job.request.stimuli}
             failures = {key: text for key, text in network.failures.items() if key in identities}
             outcome = EmbeddingOutcome(
                 images=len(identities) - len(failures),
                 networks=1,
-                layers=len(job.own.points),
+                layers=len(job.request.points),
                 embedded=0 if number else network.embedded,
                 faults=(network.error,)
                 if network.error
@@ -361,8 +363,10 @@ def embed_images(order: Order, start: int, stop: int) -> TaskResult:
         identity, encoder = _open_network(job)
         network = digest_of_loaded(encoder)
         fingerprint = identity.fingerprint("" if identity.is_whole else network)
-        want = dataclasses.replace(job.want, stimuli=order.stimuli[start:stop], words=())
-        shard = dataclasses.replace(job, identity=identity, own=want, want=want)
+        wanted = dataclasses.replace(
+            job.merged_request, stimuli=order.stimuli[start:stop], words=()
+        )
+        shard = dataclasses.replace(job, identity=identity, request=wanted, merged_request=wanted)
         counts = [0]
         resources = Resources(
             cache=_cache_of_task(order.cache) if identity.is_whole else order.cache,

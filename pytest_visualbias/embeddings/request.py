@@ -35,8 +35,8 @@ class EmbeddingJob:
     entry: ModelEntry
     identity: Identity
     context: Context
-    own: EmbeddingRequest
-    want: EmbeddingRequest
+    request: EmbeddingRequest
+    merged_request: EmbeddingRequest  # of all specs that use the network
 
     def open(self) -> Encoder:
         """Load the network."""
@@ -61,7 +61,7 @@ class EmbeddingJob:
 
     def keys(self, fingerprint: str) -> dict[str, tuple[str, str]]:
         """Return the cache keys of every layer: of vectors, and of projected feature maps."""
-        return {point.name: self._keys(fingerprint, point) for point in self.want.points}
+        return {point.name: self._keys(fingerprint, point) for point in self.merged_request.points}
 
     def _keys(self, fingerprint: str, point: LayerPoint) -> tuple[str, str]:
         facts = {
@@ -134,14 +134,14 @@ def merge_requests(
     """Return one request for all specs that use the same network."""
     others = tuple(others)
     points = {(point.module, point.pooling): point for point in embedding_request.points}
-    for point in (point for want in others for point in want.points):
+    for point in (point for other in others for point in other.points):
         place = (point.module, point.pooling)
         name = f"{point.module}:{point.pooling} of another spec"
         points.setdefault(place, point.model_copy(update={"name": name}))
     stimuli = _by_name(
-        stimulus for want in (embedding_request, *others) for stimulus in want.stimuli
+        stimulus for request in (embedding_request, *others) for stimulus in request.stimuli
     )
-    words = _by_name(word for want in (embedding_request, *others) for word in want.words)
+    words = _by_name(word for request in (embedding_request, *others) for word in request.words)
     return EmbeddingRequest(stimuli=stimuli, points=tuple(points.values()), words=words)
 
 

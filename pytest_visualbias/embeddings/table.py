@@ -162,7 +162,7 @@ def embed_texts(
     job: EmbeddingJob, fingerprint: str, cache: EmbeddingCache, opened: Callable[[], Encoder]
 ) -> TextVectors:
     """Return the vectors of all requested words."""
-    wanted = job.want.words
+    wanted = job.merged_request.words
     if not wanted:
         return TextVectors()
     kept: Vectors = {}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import pathlib
 import pickle
-import re
 import zipfile
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +16,12 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.weight_files import find_weight_files
+from pytest_visualbias.spec.error_messages import format_names
 from pytest_visualbias.spec.hashing import TEXT, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-
-SHOWN = 5
-
-
-def format_names(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 NUMBERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
@@ -250,11 +241,8 @@ def _tensor(value: Any) -> torch.Tensor | None:
 
 
 POSITIONS = ("pos_embed", "position", "rel_pos", "relative_")
-IMAGE_CHANNELS = (1, 2, 3, 4)
 MATRIX = 2
 
-# Of a layer: a part of a name by itself, or behind a word for layers.
-NUMBER = re.compile(r"(?:^|(?<=[.])|(?<=layer)|(?<=layer_)|(?<=block)|(?<=stage))(\d+)[.]")
 SAVE_FLOATS = (
     "save the weights as floating-point numbers, or gate the quantised network as a compiled "
     "program"
@@ -306,23 +294,34 @@ class Mismatches:
 
     def explained(self) -> tuple[str, str]:
         """Return the cause, with at most five names, and what to do."""
-        for cause in (self._values, self._sizes, self._depth, self._convention):
-            if (explained := cause()) is not None:
-                return explained
+        if self.kinds:
+            kinds = [
+                f"{name} ({str(self.state[name].dtype).removeprefix('torch.')})"
+                for name in self.kinds
+            ]
+            problem = f"it has values of another kind than the network: {format_names(kinds)}"
+            return problem, SAVE_FLOATS
+        if self.tied:
+            names = format_names(self.tied)
+            problem = f"the network has one weight where the checkpoint has several: {names}"
+            return problem, OTHER_ARCHITECTURE
+        if self.shapes and not (self.missing or self.unknown):
+            return self._sizes()
         if not (self.missing or self.shapes or self.refusal):
             return (
                 f"it has weights that the network does not have: {format_names(self.unknown)}",
                 "name the architecture that has them, or list what to leave out under 'ignore'",
             )
-        if self.refusal and not self.shapes:
-            return self.refusal, OTHER_ARCHITECTURE
         return self._difference(), OTHER_ARCHITECTURE
 
     def _difference(self) -> str:
         """Return the most informative difference."""
         if self.shapes:
             return f"shapes differ: {format_names([self._both(name) for name in self.shapes])}"
-        return f"it lacks {format_names(self.missing)}"
+        if self.refusal:
+            return self.refusal
+        instead = f" and has {format_names(self.unknown)} instead" if self.unknown else ""
+        return f"it lacks {format_names(self.missing)}{instead}"
 
     def _both(self, name: str) -> str:
         return (
@@ -330,81 +329,18 @@ class Mismatches:
             f"{shape_of(self.wanted[name])} in the network)"
         )
 
-    def _values(self) -> tuple[str, str] | None:
-        if self.kinds:
-            kinds = [
-                f"{name} ({str(self.state[name].dtype).removeprefix('torch.')})"
-                for name in self.kinds
-            ]
-            return (
-                f"it has values of another kind than the network: {format_names(kinds)}",
-                SAVE_FLOATS,
-            )
-        if self.tied:
-            names = format_names(self.tied)
-            return (
-                f"the network has one weight where the checkpoint has several: {names}",
-                OTHER_ARCHITECTURE,
-            )
-        return None
-
-    def _sizes(self) -> tuple[str, str] | None:
+    def _sizes(self) -> tuple[str, str]:
         """Return the cause if only shapes differ."""
-        if not self.shapes or self.missing or self.unknown:
-            return None
         if (classes := classes_differ(self.shapes, self.wanted, self.state)) is not None:
             saved, expected = classes
             return (
                 f"its classifier has {saved} classes, the network's {expected} ({self.shapes[0]})",
                 f"build the network for {saved} classes: 'arguments: {{num_classes: {saved}}}'",
             )
-        shapes = format_names([self._both(name) for name in self.shapes])
         if all(any(part in name for part in POSITIONS) for name in self.shapes):
-            return (f"it was trained at another image size: {shapes}", WRITE_SIZE)
-        first = self.shapes[0]
-        shape, wanted = self.state[first].shape, self.wanted[first].shape
-        if (
-            len(self.shapes) == 1
-            and len(shape) == len(wanted) == 4  # noqa: PLR2004 - of a convolution
-            and (shape[0], *shape[2:]) == (wanted[0], *wanted[2:])
-            and shape[1] in IMAGE_CHANNELS
-        ):
-            counts = f"{_channels(shape[1])}, the network takes {_channels(wanted[1])}"
-            return (
-                f"it was trained on images of {counts} ({first})",
-                "images have three channels; use a 'factory' whose network converts them",
-            )
-        return None
-
-    def _depth(self) -> tuple[str, str] | None:
-        """Return the cause if network or checkpoint has more blocks of the same kind."""
-        if self.shapes or self.refusal or bool(self.missing) == bool(self.unknown):
-            return None
-        names = self.missing or self.unknown
-        others = self.state if self.missing else self.wanted
-        beyond = [_layer_beyond(name, others) for name in names]
-        if not all(beyond):
-            return None
-        which = ("the network", "it lacks") if self.missing else ("it", "the network lacks")
-        return (
-            f"{which[0]} has more layers, such as {beyond[0]}: {which[1]} {format_names(names)}",
-            "name the architecture of that depth",
-        )
-
-    def _convention(self) -> tuple[str, str] | None:
-        """Return the cause if the same shapes have other names."""
-        if self.shapes or self.refusal or not (self.missing and self.unknown):
-            return None
-        counter = Counter(tuple(self.state[name].shape) for name in self.unknown)
-        here = Counter(tuple(self.wanted[name].shape) for name in self.missing)
-        if here - counter:
-            return None
-        more = f" and {len(self.missing) - 1} more" if len(self.missing) > 1 else ""
-        names = f"the network has {self.missing[0]}{more}, the checkpoint {self.unknown[0]} instead"
-        return (
-            f"its names follow another convention: {names}",
-            "use the source, or the version of the library, that saved it, or rename the weights",
-        )
+            shapes = format_names([self._both(name) for name in self.shapes])
+            return f"it was trained at another image size: {shapes}", WRITE_SIZE
+        return self._difference(), OTHER_ARCHITECTURE
 
 
 def classes_differ(
@@ -431,18 +367,3 @@ def classes_differ(
 def shape_of(tensor: torch.Tensor) -> str:
     """Return a shape as text."""
     return "x".join(str(size) for size in tensor.shape) or "scalar"
-
-
-def _channels(count: int) -> str:
-    return "one channel" if count == 1 else f"{count} channels"
-
-
-def _layer_beyond(name: str, others: Iterable[str]) -> str:
-    """Return the numbered layer of a name that exceeds the last layer of others, or nothing."""
-    for match in NUMBER.finditer(name):
-        stack = name[: match.start()]
-        matches = (NUMBER.match(other, len(stack)) for other in others if other.startswith(stack))
-        numbers = [int(other[1]) for other in matches if other]
-        if numbers and int(match[1]) > max(numbers):
-            return name[: match.end() - 1]
-    return ""

@@ -28,9 +28,9 @@ from pytest_visualbias.models.checkpoints import (
     StateDict,
     classes_differ,
     find_weights,
-    format_names,
     read_checkpoint,
 )
+from pytest_visualbias.spec.error_messages import format_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -34,7 +34,7 @@ PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Images in every pass on the processor, the last pass filled up: which kernels run, and so the last
 # bits of a vector, go by the shape of the pass. Larger ones are no faster there.
-PASS = 4
+IMAGES_PER_PASS = 4
 
 
 class TorchEncoder:
@@ -134,7 +134,7 @@ class TorchEncoder:
         parts: list[dict[str, np.ndarray]] = []
         left = list(inputs)
         while left:
-            largest = PASS if self._device.type == "cpu" else len(left)
+            largest = IMAGES_PER_PASS if self._device.type == "cpu" else len(left)
             size = self._network.batch or min(largest, self._fits or largest)
             taken, left_over = left[:size], left[size:]
             vectors = self._attempt(taken + taken[-1:] * (size - len(taken)), layers)

@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 from transformers.utils.hub import cached_file
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import format_names, refuse_quantised
+from pytest_visualbias.models.checkpoints import refuse_quantised
 from pytest_visualbias.models.encoder import missing
 from pytest_visualbias.models.load_weights import is_ignored
 from pytest_visualbias.models.loaded_network import LoadedNetwork
@@ -30,6 +30,7 @@ from pytest_visualbias.models.transformers_loading import (
     text_tower,
 )
 from pytest_visualbias.models.weight_files import find_weight_files, is_adapter
+from pytest_visualbias.spec.error_messages import format_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

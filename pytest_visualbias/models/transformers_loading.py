@@ -192,7 +192,7 @@ def count_tokens(model: Any, config: Any) -> dict[str, Any]:
 
 
 WEIGHTS = "adapter_model.safetensors"
-INNER = "base_model.model."
+PEFT_PREFIX = "base_model.model."
 
 
 def merge_adapter(
@@ -243,7 +243,7 @@ def _check_modules(model: Any, folder: Path) -> None:
     """Raise if an adapter has weights for modules that do not exist."""
     modules = {name for name, _ in model.named_modules()}
     with safetensors.safe_open(folder / WEIGHTS, "pt") as weights:
-        names = [name.removeprefix(INNER) for name in weights.keys()]  # noqa: SIM118 - no mapping
+        names = [name.removeprefix(PEFT_PREFIX) for name in weights.keys()]  # noqa: SIM118 - no mapping
     owners = {name.partition(".lora_")[0] for name in names if ".lora_" in name}
     if unread := next((name for name in sorted(owners) if name not in modules), ""):
         raise EncoderError(
@@ -253,11 +253,16 @@ def _check_modules(model: Any, folder: Path) -> None:
 
 
 # The steps of a processor that no class of its own has changed are what its settings say.
-STEPS = ("_preprocess", "resize", "center_crop", "rescale", "normalize")
+PROCESSOR_STEPS = ("_preprocess", "resize", "center_crop", "rescale", "normalize")
 SCALE = 1 / 255
 
 # What says where a setting comes from, and not what is done.
-IDLE = ("image_processor_type", "feature_extractor_type", "processor_class", "_processor_class")
+PROCESSOR_NAMES = (
+    "image_processor_type",
+    "feature_extractor_type",
+    "processor_class",
+    "_processor_class",
+)
 
 
 def processor_input(processor: Any) -> OwnInput:
@@ -280,7 +285,9 @@ def processor_input(processor: Any) -> OwnInput:
     transform = _transform(processor)
     if transform is not None:
         return OwnInput(prepare=prepare, facts=transform_facts(transform), transform=transform)
-    settings = {key: value for key, value in processor.to_dict().items() if key not in IDLE}
+    settings = {
+        key: value for key, value in processor.to_dict().items() if key not in PROCESSOR_NAMES
+    }
     # Plain values, as in a report: sizes are objects, and lists may be tuples.
     plain = json.loads(json.dumps(settings, default=str))
     facts = {"processor": type(processor).__name__, **plain}
@@ -299,7 +306,9 @@ def _transform(processor: Any) -> Transform | None:
             "three",
             "use a 'factory' whose network converts them",
         )
-    if base is None or any(getattr(kind, step) is not getattr(base, step) for step in STEPS):
+    if base is None or any(
+        getattr(kind, step) is not getattr(base, step) for step in PROCESSOR_STEPS
+    ):
         return None
     wanted = ("do_resize", "do_rescale")
     if not all(getattr(processor, key, None) for key in wanted) or getattr(

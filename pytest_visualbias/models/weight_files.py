@@ -16,6 +16,7 @@ import safetensors
 
 from pytest_visualbias.errors import EncoderError, printable
 from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.spec.error_messages import format_names
 from pytest_visualbias.spec.fields import HUB_NAMES
 from pytest_visualbias.spec.hashing import (
     POINTER,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 INDEX = ".index.json"
 
 # What trainers call the weights of a folder, the safe ones first.
-WHOLE = (
+NETWORK_FILES = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("open_clip_model.safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"),
     "open_clip_pytorch_model.bin",
@@ -64,7 +65,7 @@ def is_multi_file(path: Path) -> bool:
 
 def has_weights(path: Path) -> bool:
     """Return whether a folder holds the weights of a complete network."""
-    return any(os.path.isfile(path / name) for name in WHOLE)  # noqa: PTH113 - never raises
+    return any(os.path.isfile(path / name) for name in NETWORK_FILES)  # noqa: PTH113 - never raises
 
 
 def is_adapter(path: Path) -> bool:
@@ -75,11 +76,11 @@ def is_adapter(path: Path) -> bool:
 def find_weight_files(path: Path) -> list[Path]:
     """Return the weight files of a checkpoint."""
     if os.path.isdir(path):  # noqa: PTH112 - never raises
-        for name in (*WHOLE, ADAPTER):
+        for name in (*NETWORK_FILES, ADAPTER):
             if (path / name).is_file():
                 return find_weight_files(path / name)
         raise EncoderError(
-            f"the checkpoint {path} cannot be read (a folder without {WHOLE[0]})",
+            f"the checkpoint {path} cannot be read (a folder without {NETWORK_FILES[0]})",
             "name the file, or the folder that has it",
         )
     return _shards(path) if path.name.endswith(INDEX) else [path]
@@ -138,7 +139,6 @@ def _digest_of_files(files: list[Path], digest: Callable[[Path], str]) -> str:
 
 
 NUMBERS = re.compile(r"([0-9]+)")
-SHOWN = 3
 
 
 def order_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]:
@@ -164,7 +164,12 @@ def checkpoint_steps(paths: Sequence[str], axis: str) -> list[str]:
     """Return the step of every file."""
     labels = _numbers_after_axis(paths, axis) or _differing_numbers(paths)
     if labels is None:
-        raise EncoderError(_explain_unnumbered(paths, axis))
+        bare = [path for path in paths if not NUMBERS.search(PurePath(path).name)]
+        raise EncoderError(
+            f"nothing says the order of the series: {format_names(bare or paths)}",
+            f"name the files such as {axis}_1 and {axis}_2, or choose a pattern that leaves others "
+            "out",
+        )
     first: dict[str, str] = {}
     for path, label in zip(paths, labels, strict=True):
         other = first.setdefault(label, path)
@@ -202,25 +207,6 @@ def _differing_numbers(paths: Sequence[str]) -> list[str] | None:
         return [str(int(parts[apart[0]])) for parts in split]
     return ["".join(parts[apart[0] : apart[-1] + 1]) for parts in split]
 
-
-def _explain_unnumbered(paths: Sequence[str], axis: str) -> str:
-    """Return the message about files without a step."""
-    shared = os.path.commonprefix(list(paths))  # noqa: RUF071 - cut back to a folder here
-    start = max(shared.rfind("/"), shared.rfind("\\")) + 1
-    bare = [path for path in paths if not NUMBERS.search(path[start:])]
-    listed = (bare or list(paths))[:SHOWN]
-    names = ", ".join(listed) + (", ..." if len(bare or paths) > SHOWN else "")
-    problem = "has no number in its name" if len(listed) == 1 else "are not alike but for a number"
-    if bare and len(listed) > 1:
-        problem = "have no number in their names"
-    return (
-        f"{names} {problem}, so nothing says the order of the series; name the files such as "
-        f"{axis}_1 and {axis}_2, or choose a pattern that leaves others out"
-    )
-
-
-AGAIN = "copy or save it again"
-ONCE = "keep one of them"
 
 # What torch writes: an archive, or a pickle as before 1.6; and the archives of its first versions.
 ARCHIVE, PICKLE, TAR = b"PK", b"\x80", b"ustar"
@@ -268,7 +254,8 @@ def find_duplicates(identities: Iterable[Identity]) -> Iterator[str]:
             labels.setdefault(identity.facts["checkpoint"], []).append(identity.label)
     for same in labels.values():
         if len(same) > 1:
-            yield f"{' and '.join(same)} are the same file, which counts {len(same)} times; {ONCE}"
+            names = " and ".join(same)
+            yield f"{names} are the same file, which counts {len(same)} times; keep one of them"
 
 
 def _header_check(entry: ModelEntry) -> Callable[[Path], str | None] | None:
@@ -286,7 +273,7 @@ def _flaw_of_program(path: Path) -> str | None:
         reason = error.strerror or str(error)
         return f"the program {path} cannot be read ({reason}); correct the path"
     except zipfile.BadZipFile:
-        return f"the program {path} is damaged, or none that torch saves; {AGAIN}"
+        return f"the program {path} is damaged, or none that torch saves; copy or save it again"
 
 
 def find_flaw(path: Path) -> str | None:
@@ -301,7 +288,7 @@ def find_flaw(path: Path) -> str | None:
         reason = error.strerror or str(error)
         return f"the checkpoint {path} cannot be read ({reason}); correct the path"
     except (safetensors.SafetensorError, zipfile.BadZipFile) as error:
-        return f"the checkpoint {path} is damaged or incomplete ({error}); {AGAIN}"
+        return f"the checkpoint {path} is damaged or incomplete ({error}); copy or save it again"
 
 
 def _flaw_of_safetensors(path: Path) -> str | None:
@@ -314,23 +301,15 @@ def _flaw_of_safetensors(path: Path) -> str | None:
 def _flaw_of_torch(path: Path) -> str | None:
     with path.open("rb") as stream:
         start = stream.read(TAR_AT + len(TAR))
-    if not start:
-        return f"the checkpoint {path} is empty; {AGAIN}"
     if start.startswith(ARCHIVE):
         with zipfile.ZipFile(path) as archive:
-            has_data = any(Path(name).name == "data.pkl" for name in archive.namelist())
-        problem = "is an archive, but none that torch saves"
-        return (
-            None if has_data else f"the checkpoint {path} {problem}; name the file of the weights"
-        )
-    if start.startswith(PICKLE) or start.endswith(TAR):
+            is_saved = any(Path(name).name == "data.pkl" for name in archive.namelist())
+    else:
+        is_saved = start.startswith(PICKLE) or start.endswith(TAR)
+    if is_saved:
         return None
-    if start[8:9] == b"{":
-        return f"the checkpoint {path} looks like safetensors; call it *.safetensors"
-    return (
-        f"the checkpoint {path} is nothing that torch saves (it begins with {start[:12]!r}); "
-        "name the file of the weights"
-    )
+    remedy = "name the file of the weights; a file of safetensors must end in .safetensors"
+    return f"the checkpoint {path} is not a file that torch saves; {remedy}"
 
 
 def _explain_unknown(name: str) -> str | None:

@@ -66,8 +66,8 @@ def job(
         entry=OpenClipModel.model_validate({"source": "open_clip", "name": "a"}),
         identity=Identity(label="a", facts={}, **keys),
         context=Context(folder=folder, project=folder),
-        own=want,
-        want=want,
+        request=want,
+        merged_request=want,
     )
 
 
@@ -78,7 +78,7 @@ def read(wanted: EmbeddingJob, cache: EmbeddingCache, encoder: Any) -> TextVecto
 def test_a_word_is_the_unit_mean_of_the_unit_vectors_of_its_prompts(tmp_path: Path) -> None:
     wanted, encoder = job(tmp_path, "cat", "tree"), Reader()
     found = read(wanted, EmbeddingCache(folder=None), encoder)
-    for word in wanted.want.words:
+    for word in wanted.merged_request.words:
         prompts = np.array([vector(template.replace("{}", word.name)) for template in TEMPLATES])
         mean = (prompts / np.linalg.norm(prompts, axis=1)[:, None]).mean(axis=0)
         assert np.allclose(found.vectors[word.identity], mean / np.linalg.norm(mean), atol=1e-6)
@@ -116,7 +116,7 @@ def test_another_tokenizer_reads_anew(tmp_path: Path, keys: dict[str, Any]) -> N
 def test_a_model_that_reads_no_texts_is_said_of_every_word(tmp_path: Path) -> None:
     wanted = job(tmp_path, "cat", "dog")
     found = read(wanted, EmbeddingCache(folder=None), Blind())
-    assert found.faults.keys() == {one.identity for one in wanted.want.words}
+    assert found.faults.keys() == {one.identity for one in wanted.merged_request.words}
     sentence = (
         "a model of source 'open_clip' reads no texts; use one of 'open_clip' or 'transformers', "
         "or 'embeddings' with vectors of the words"
@@ -135,7 +135,7 @@ def test_a_word_that_cannot_be_read_keeps_no_other_from_it(tmp_path: Path) -> No
     cache = EmbeddingCache(folder=tmp_path)
     wanted = job(tmp_path, "cat", "fails", "dog")
     found = read(wanted, cache, Reader())
-    lost = next(one for one in wanted.want.words if one.name == "fails")
+    lost = next(one for one in wanted.merged_request.words if one.name == "fails")
     assert found.failures.keys() == {lost.identity}
     assert len(found.vectors) == 2
     again = read(job(tmp_path, "cat", "dog"), cache, Reader())

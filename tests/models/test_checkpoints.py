@@ -148,7 +148,6 @@ class TestFit:
 
     def test_a_deeper_architectures_checkpoint_does_not_pass_in_a_shallower_one(self) -> None:
         message = refusal(network(depth=4).state_dict())
-        assert "it has more layers, such as layer2" in message
         assert "layer2.weight, layer2.bias, layer3.weight, layer3.bias;" in message
 
     def test_a_shallower_one_does_not_pass_in_a_deeper_one(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -17,9 +16,7 @@ from pytest_visualbias.spec.model_entries import TimmModel
 from pytest_visualbias.spec.overrides import Override
 from pytest_visualbias.spec.parser import SpecFile, parse_spec, read_spec
 from pytest_visualbias.spec.schema import ConceptFiles, LayerPoint
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.fuzz.mutations import spoilt, spoilt_text
 
 
 def parse(text: str, overrides: tuple[Override, ...] = ()) -> SpecFile:
@@ -120,60 +117,6 @@ class TestFaultsOfOverriddenModels:
             parse(valid, overrides=(override,))
 
 
-# --------------------------------------------------------------------------- property
-
-SENTENCE = re.compile(r"s\.yaml:[1-9]\d*:[1-9]\d*: \S.*")
-anything = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-    | st.sampled_from(["male", "timm", "factory", "embeddings", "pooled", "x:y", "blocks.{0..3}"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-def spots(data: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [path]
-    pairs = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    for key, value in pairs:
-        found += spots(value, (*path, key))
-    return found
-
-
-def mutate(data: object, draw: Callable[..., Any]) -> object:
-    """Change, delete, add or rename one value at a random spot."""
-    path = draw(st.sampled_from(spots(data)))
-    if not path:
-        return draw(anything)
-    inner: Any = data
-    for key in path[:-1]:
-        inner = inner[key]
-    action = draw(st.sampled_from(["change", "change", "delete", "add", "rename"]))
-    key = path[-1]
-    if action == "change":
-        inner[key] = draw(anything)
-    elif action == "delete":
-        del inner[key]
-    elif isinstance(inner, dict):
-        value = inner.pop(key) if action == "rename" else draw(anything)
-        inner[draw(known_keys | st.text(st.characters(exclude_categories=["Cs"])))] = value
-    else:
-        inner.append(draw(anything))
-    return data
-
-
 RICH = """\
 visualbias: 1
 models:
@@ -199,50 +142,42 @@ tests:
   - {name: d, kind: similarity-gap, targets: {X: m, Y: f}, attributes: {A: c}}
   - {name: e, kind: intra-similarity, targets: {X: m}, evidence: point, limits: {max_shift: 1}}
 """
+KEYS = sorted({*re.findall(r"[A-Za-z_]+", RICH)})
+PROFILE = settings(max_examples=25, deadline=None)
 
 
-known_keys = st.sampled_from(sorted({*re.findall(r"[A-Za-z_]+", RICH)}))
+def check(text: str) -> None:
+    """Read a spec; whatever is wrong with it has a place and stays on its line."""
+    try:
+        parse(text)
+    except SpecError as error:
+        faults = error.faults
+    else:
+        return
+    assert faults
+    for fault in faults:
+        assert fault.file == "s.yaml"
+        assert min(fault.line or 0, fault.column or 0) >= 1
+        assert fault.problem.strip()
+        assert str(fault).isprintable()
 
 
-def test_the_spec_that_is_mutated_is_valid() -> None:
+def test_the_spec_that_is_spoilt_below_is_valid() -> None:
     assert len(parse(RICH).spec.tests) == 5
 
 
 @pytest.mark.property
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_a_mutated_spec_is_valid_or_told_in_sentences_with_a_place(data: st.DataObject) -> None:
-    """Whatever stands in a file: a spec or a SpecError, every line of it ``file:line:col: ``."""
-    mutated: Any = yaml.safe_load(RICH)
-    for _ in range(data.draw(st.integers(1, 3))):
-        if not isinstance(mutated, dict):
-            break
-        mutated = mutate(mutated, data.draw)
-    unwrapped: Any = yaml.safe_dump(mutated, allow_unicode=True, sort_keys=False, width=10_000)
-    check(unwrapped)
+@PROFILE
+@example(data={"\x850": None})
+@given(data=spoilt(st.just(yaml.safe_load(RICH)), KEYS))
+def test_a_spoilt_spec_is_valid_or_told_with_places(data: object) -> None:
+    check(yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=10_000))
 
 
 @pytest.mark.property
-@settings(max_examples=200, deadline=None)
-@example(start=0, end=0, text="\x00")
-@example(start=14, end=20, text="{? [a] : b}")
-@given(
-    start=st.integers(0, len(RICH)),
-    end=st.integers(0, 40),
-    text=st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
-)
-def test_a_torn_text_is_valid_or_told_in_sentences_with_a_place(
-    start: int, end: int, text: str
-) -> None:
-    check(RICH[:start] + text + RICH[start + end :])
-
-
-def check(text: str) -> None:
-    try:
-        parse(text)
-    except SpecError as error:
-        lines = str(error).splitlines()
-    else:
-        return
-    assert lines
-    assert [line for line in lines if not SENTENCE.fullmatch(line)] == []
+@PROFILE
+@example(text="\x00" + RICH)
+@example(text=RICH[:14] + "{? [a] : b}" + RICH[34:])
+@given(text=spoilt_text(st.just(RICH)))
+def test_a_torn_text_is_valid_or_told_with_places(text: str) -> None:
+    check(text.encode("utf-8", "replace").decode())
