@@ -147,7 +147,7 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
         try:
             names += [point.name for point in layer_points([layer], {})]
         except ValueError as error:
-            yield ("layers", index), Mistake(str(error))
+            yield ("layers", index), Mistake(*error.args)
     for name, count in Counter(names).items():
         if count > 1:
             yield (
@@ -167,7 +167,7 @@ def _layers(spec: BiasSpec) -> Iterator[Finding]:
             try:
                 layer_points([name], {name: text})
             except ValueError as error:
-                yield ("models", model, "layers", name), Mistake(str(error))
+                yield ("models", model, "layers", name), Mistake(*error.args)
         read = names if not has_predictions(spec, every=True) else [LOGITS]
         if isinstance(entry, EmbeddingsModel) and len(read) > 1 and "{layer}" not in entry.prefix:
             mistake = Mistake(
@@ -182,7 +182,7 @@ def _gated_layers(spec: BiasSpec, names: list[str]) -> Iterator[Finding]:
         try:
             unknown = next((name for name in expand_layers(text) if name not in names), None)
         except ValueError as error:
-            yield path, Mistake(str(error))
+            yield path, Mistake(*error.args)
         else:
             if unknown is not None:
                 yield (

@@ -191,7 +191,7 @@ def expand_layers(text: str) -> tuple[str, ...]:
     ]
     if not 0 < math.prod(len(numbers) for numbers in ranges) <= MAX_LAYERS:
         raise ValueError(
-            f"names no layer, or more than {MAX_LAYERS}; write a range as {{first..last}}"
+            f"names no layer, or more than {MAX_LAYERS}", "write a range as {first..last}"
         )
     choices = [[str(number) for number in numbers] for numbers in ranges]
     fixed = parts[0::3]
@@ -207,13 +207,15 @@ def parse_layer_point(name: str, text: str) -> LayerPoint:
     if pooling.isdecimal():  # part of a name, as in graphs of TensorFlow
         module, pooling = text, ""
     if not module:
-        raise ValueError(f"'{text}' names no module; write module:pooling")
+        raise ValueError(f"'{text}' names no module", "write module:pooling")
     if module in READ_OUTS and pooling:
-        raise ValueError(f"'{module}' is one vector of the network itself; write '{module}' alone")
+        raise ValueError(
+            f"'{module}' is one vector of the network itself", f"write '{module}' alone"
+        )
     for known in POOLINGS:
         if pooling in (known, ""):
             return LayerPoint(name=name, module=module, pooling=known)
-    raise ValueError(f"'{pooling}' is not a pooling; choose one of {', '.join(POOLINGS)}")
+    raise ValueError(f"'{pooling}' is not a pooling", f"choose one of {', '.join(POOLINGS)}")
 
 
 def layer_points(
@@ -230,8 +232,8 @@ def layer_points(
     for point in moved:
         if {*point.module} & {*"{}"}:
             raise ValueError(
-                f"'{point.module}' has braces that are no range; write {{first..last}}, such as "
-                "'blocks.{2..10}', or one layer for each name"
+                f"'{point.module}' has braces that are no range",
+                "write {first..last}, such as 'blocks.{2..10}', or one layer for each name",
             )
     return moved
 
