@@ -117,18 +117,14 @@ def test_a_model_that_reads_no_texts_is_said_of_every_word(tmp_path: Path) -> No
     wanted = job(tmp_path, "cat", "dog")
     found = read(wanted, EmbeddingCache(folder=None), Blind())
     assert found.faults.keys() == {one.identity for one in wanted.merged_request.words}
-    sentence = (
-        "a model of source 'open_clip' reads no texts; use one of 'open_clip' or 'transformers', "
-        "or 'embeddings' with vectors of the words"
-    )
-    assert {*found.faults.values()} == {sentence}
+    (sentence,) = {*found.faults.values()}
+    assert "'open_clip'" in sentence
 
 
 def test_what_a_network_raises_is_a_sentence(tmp_path: Path) -> None:
     found = read(job(tmp_path, "fails"), EmbeddingCache(folder=None), Reader())
-    assert [*found.failures.values()] == [
-        "the network fails on texts (no such token); check its tokenizer and its weights"
-    ]
+    (sentence,) = found.failures.values()
+    assert "no such token" in sentence
 
 
 def test_a_word_that_cannot_be_read_keeps_no_other_from_it(tmp_path: Path) -> None:
@@ -176,8 +172,4 @@ def test_vectors_of_other_lengths_share_no_space(tmp_path: Path) -> None:
     found = read(job(tmp_path, "cat"), EmbeddingCache(folder=None), Reader())
     table = found.table(POOLED, {"image": np.ones(4, np.float32)}, {}, {})
     assert table.vectors.keys() == {"image"}
-    sentence = (
-        "'pooled' gives 4 values for an image and 3 for a word, which share no space; use a model "
-        "that compares them"
-    )
-    assert [*table.faults.values()] == [sentence]
+    assert len(table.faults) == 1

@@ -178,12 +178,8 @@ def test_line_breaks_of_windows_stay(make_report: MakeReport) -> None:
 def test_a_card_that_could_lose_something_is_refused(
     make_report: MakeReport, there: str, what: str
 ) -> None:
-    with pytest.raises(
-        ReportError, match=r"^the model card stays as it is: .* mend (it|them)$"
-    ) as e:
+    with pytest.raises(ReportError, match=what):
         model_card(make_report(), there)
-    assert what in str(e.value)
-    assert "\n" not in str(e.value)
 
 
 def test_several_gated_models_are_entries_of_their_own(make: Make, make_report: MakeReport) -> None:

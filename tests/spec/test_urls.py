@@ -22,31 +22,31 @@ def test_a_url_is_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "url"),
     [
-        ("s3:/lab/a", "'s3:/lab/a' is no URL; did you mean s3://lab/a?"),
-        ("GS:/lab", "'GS:/lab' is no URL; did you mean GS://lab?"),
-        ("file:/home/ada/a", "'file:/home/ada/a' is no URL; did you mean file:///home/ada/a?"),
-        (f"s3:/me:{SECRET}@lab/a", "'s3:/lab/a' is no URL; did you mean s3://lab/a?"),
+        ("s3:/lab/a", "s3://lab/a"),
+        ("GS:/lab", "GS://lab"),
+        ("file:/home/ada/a", "file:///home/ada/a"),
+        (f"s3:/me:{SECRET}@lab/a", "s3://lab/a"),
     ],
 )
-def test_a_url_that_lacks_a_slash_is_no_folder(text: str, said: str) -> None:
+def test_a_url_that_lacks_a_slash_is_no_folder(text: str, url: str) -> None:
     assert not is_url(text)
-    assert str(miswritten_url(text)) == said
-    with pytest.raises(UsageError, match=r"is no URL; did you mean"):
-        to_path(text)
-    with pytest.raises(UsageError, match=r"^the model 'after': .* is no URL; did you mean"):
-        parse_override("after", f"embeddings:{text}", Path("/project"))
+    assert SECRET not in str(miswritten_url(text))
+    asks = (to_path, lambda text: parse_override("after", f"embeddings:{text}", Path("/p")))
+    for ask in asks:
+        with pytest.raises(UsageError, match=url):
+            ask(text)
 
 
-def test_the_console_script_says_so_too(
+def test_the_console_script_refuses_it_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["cache", "info", "--cache", "s3:/lab"]) == 2
-    assert capsys.readouterr().err == "'s3:/lab' is no URL; did you mean s3://lab?\n"
+    assert "s3://lab" in capsys.readouterr().err
     monkeypatch.setenv("VISUALBIAS_CACHE", "s3:/lab")
     assert main(["cache", "info"]) == 1
-    assert capsys.readouterr().err == "'s3:/lab' is no URL; did you mean s3://lab?\n"
+    assert "s3://lab" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["s3/a", "s3://a", "x:/a", "C:/a", "runs:/a", "as3:/a", "s3:a"])
