@@ -237,11 +237,9 @@ def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
     if test.growth_from is not None and test.growth_from not in spec.models:
         yield (
             ("growth_from",),
-            (
-                Mistake(
-                    f"unknown model '{test.growth_from}'",
-                    did_you_mean(test.growth_from, spec.models),
-                )
+            Mistake(
+                f"unknown model '{test.growth_from}'",
+                did_you_mean(test.growth_from, spec.models),
             ),
         )
     elif test.limits.on_growth and not has_baseline and (name := _without_base(spec, test, gated)):
@@ -256,10 +254,8 @@ def _limits(spec: BiasSpec, test: BiasTest, *, has_baseline: bool) -> Iterator[F
     if has_limits and not test.compared and evidence == "significant":
         yield (
             ("limits",),
-            (
-                Mistake(
-                    "within one set there is no p", "add 'evidence: interval' or 'evidence: point'"
-                )
+            Mistake(
+                "within one set there is no p", "add 'evidence: interval' or 'evidence: point'"
             ),
         )
     if evidence == "equivalence" and not test.is_positive:
@@ -280,11 +276,9 @@ def _equivalence(test: BiasTest) -> Iterator[Finding]:
     for key in limits.keys() - {"max_effect", "max_gap"}:
         yield (
             ("limits", key),
-            (
-                Mistake(
-                    f"'evidence: equivalence' cannot judge '{key}'",
-                    "move it to a test of its own with 'evidence: significant'",
-                )
+            Mistake(
+                f"'evidence: equivalence' cannot judge '{key}'",
+                "move it to a test of its own with 'evidence: significant'",
             ),
         )
 
