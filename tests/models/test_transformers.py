@@ -418,6 +418,10 @@ class TestWhatIsWrong:
         with pytest.raises(EncoderError, match=r"tuned\.pt does not fit the network"):
             opened(context, path="other", checkpoint="tuned.pt")
 
+    def test_a_folder_that_is_not_there(self, context: Context) -> None:
+        with pytest.raises(EncoderError, match="nowhere"):
+            opened(context, path="nowhere")
+
     def test_code_of_a_repository_is_never_run(self, context: Context) -> None:
         folder = saved(context, "vit", made("ViTForImageClassification"))
         config = json.loads((folder / "config.json").read_text())
