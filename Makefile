@@ -5,6 +5,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+OLDEST ?= .venv-oldest
 WORKERS ?= 2
 TESTARGS ?=
 CASES ?= 10000
@@ -18,7 +19,7 @@ READY := $(VENV)/.ready
 UNPACKED := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test golden test-all coverage fuzz soak lint architecture format build docs pictures clean
+.PHONY: help venv demo test golden test-all test-nightly test-random test-oldest coverage fuzz soak lint architecture format build docs pictures clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +50,22 @@ golden: $(READY)  ## record the texts in tests/golden again; then read what chan
 
 test-all: $(READY)  ## all tests that need no network
 	$(PY) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not network"
+
+test-nightly: $(READY)  ## only the nightly ones: browser, object stores, Ray, fuzz
+	$(PY) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "nightly and not network"
+
+test-random: $(READY)  ## the tests in another order (TESTARGS=--randomly-seed=1 for a certain one)
+	$(PY) -m pytest --numprocesses $(WORKERS) --dist worksteal -p randomly $(TESTARGS)
+
+test-oldest: $(OLDEST)/.ready  ## the tests with the oldest versions that pyproject.toml admits
+	$(OLDEST)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(TESTARGS)
+
+$(OLDEST)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(OLDEST)/bin/uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct \
+		--editable . --group test
+	@touch $@
 
 coverage: $(READY)  ## all tests, and the lines and branches that none of them reaches
 	$(PY) -m coverage erase

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.cache_location import find_cache, shared_cache
+from pytest_visualbias.embeddings.cache_maintenance import find_cache, shared_cache
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.evaluation.run import EvaluationRun

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from typing_extensions import Self
+
 # A suite's forty names fit; of what is longer, the end says what to do.
-LONGEST = 2_000
-LEFT_OUT = " ... "
+MAX_LENGTH = 2_000
+ELLIPSIS = " ... "
 
 # Who may enter, before the host of a URL, also with a slash that should be encoded (not what stands
 # after the number of a port); a container of Azure, which stands there too, is no secret.
-ENTRY = re.compile(
+CREDENTIALS = re.compile(
     r"((?:(?<=^)|(?<=[^\w+.-]))(?!(?:abfs|wasb)s?:)[A-Za-z][\w+.-]*://)"
     r"(?:[^\s/?#'\"]*|[^\s/?#'\"@]*:(?!\d+[/?#])[^\s'\"]*)@"
 )
 
 # What signs a URL, or holds a key, by the names that stores give it.
-SIGNED = re.compile(
+SECRET_PARAMETER = re.compile(
     r"([?&#;](?:x-(?:amz|goog|ms)-[\w-]+|awsaccesskeyid|signature|sig|[\w-]*(?:token|secret|key|"
     r"password|credential)[\w-]*)=)[^&\s#'\"]+",
     re.IGNORECASE,
@@ -31,18 +33,18 @@ SIGNED = re.compile(
 COMMAND = re.compile(r"##(?=\w*\[)")
 
 # What makes one of a line that begins with it.
-LEADING = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
+COMMAND_AT_START = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 
 # The pieces of a URL, and what services hand out as keys; a digest (hexadecimal) is shown.
 URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]*")
-PIECE = re.compile(r"[^/?#&=;]+")
-MIXED = r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)"
+URL_PART = re.compile(r"[^/?#&=;]+")
+MIXED_CHARACTERS = r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)"
 TOKENS = (
     re.compile(r"(?:gh[a-z]_|hf_|npm_|dckr_pat_)[A-Za-z0-9]{16,}|github_pat_\w{16,}"),
     re.compile(r"(?:glpat|sk|pypi|xox[a-z])-[\w-]{16,}|bot\d+(?::|%3A)[\w-]{16,}"),
     re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{12,}|(?:ya29\.|eyJ|AIza)[\w.~+-]{16,}"),
-    re.compile(MIXED + r"[A-Za-z0-9]{20,}(?:%3D){0,2}"),
-    re.compile(MIXED + r"(?!(?:[^_-]*[_-]){4})[\w~-]{32,}(?:%3D){0,2}", re.ASCII),
+    re.compile(MIXED_CHARACTERS + r"[A-Za-z0-9]{20,}(?:%3D){0,2}"),
+    re.compile(MIXED_CHARACTERS + r"(?!(?:[^_-]*[_-]){4})[\w~-]{32,}(?:%3D){0,2}", re.ASCII),
 )
 
 
@@ -54,7 +56,7 @@ def printable(text: str) -> str:
 
 def without_commands(text: str) -> str:
     """Return a text that no log of CI takes for a command: one sign of it is an escape."""
-    return LEADING.sub(r"\1\\x3a", COMMAND.sub(r"#\\x23", text))
+    return COMMAND_AT_START.sub(r"\1\\x3a", COMMAND.sub(r"#\\x23", text))
 
 
 def json_without_commands(text: str) -> str:
@@ -66,8 +68,8 @@ def without_secrets(text: str) -> str:
     """Return a text whose URLs hold no name, password, key or signature."""
     if "://" not in text:
         return text
-    shown = SIGNED.sub(r"\1...", ENTRY.sub(r"\1", text))
-    return URL.sub(lambda url: PIECE.sub(_hidden, url[0]), shown)
+    shown = SECRET_PARAMETER.sub(r"\1...", CREDENTIALS.sub(r"\1", text))
+    return URL.sub(lambda url: URL_PART.sub(_hidden, url[0]), shown)
 
 
 def _hidden(piece: re.Match[str]) -> str:
@@ -77,16 +79,10 @@ def _hidden(piece: re.Match[str]) -> str:
 def legible(text: str) -> str:
     """Return a text on one line without secrets, what is longest in it left out of its middle."""
     shown = printable(without_secrets(text))
-    if len(shown) <= LONGEST:
+    if len(shown) <= MAX_LENGTH:
         return shown
-    half = (LONGEST - len(LEFT_OUT)) // 2
-    return f"{shown[:half]}{LEFT_OUT}{shown[-half:]}"
-
-
-def path_sentence(error: OSError) -> str:
-    """Return what is wrong with a path that the system refuses, and what to do."""
-    path = "a file" if error.filename is None else str(error.filename)
-    return legible(f"{path} cannot be used ({error.strerror or error}); correct the path")
+    half = (MAX_LENGTH - len(ELLIPSIS)) // 2
+    return f"{shown[:half]}{ELLIPSIS}{shown[-half:]}"
 
 
 class VisualBiasError(Exception):
@@ -98,9 +94,16 @@ class VisualBiasError(Exception):
         head = f"{place}{self.after_place}" if place else ""
         tail = f"; {remedy}" if remedy else ""
         super().__init__(legible(f"{head}{problem}{tail}"))
+        self.statement = legible(f"{head}{problem}")
         self.place = legible(place)
         self.problem = legible(problem)
         self.remedy = legible(remedy)
+
+    @classmethod
+    def of_path(cls, error: OSError) -> Self:
+        """Return the error of a path that the system refuses."""
+        path = "a file" if error.filename is None else str(error.filename)
+        return cls(f"{path} cannot be used ({error.strerror or error})", "correct the path")
 
 
 class UsageError(VisualBiasError):

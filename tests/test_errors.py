@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from pytest_visualbias.errors import (
-    LONGEST,
+    MAX_LENGTH,
     DegenerateTestError,
     EncoderError,
     LocatedFault,
@@ -30,15 +30,15 @@ def test_a_name_cannot_begin_a_line_or_colour_a_terminal(kind: type[Exception]) 
 def test_of_what_nobody_would_read_the_start_and_the_remedy_stay() -> None:
     text = f"x.pt: no key '{'k' * 100_000}'; save it again"
     found = str(EncoderError(text))
-    assert len(found) <= LONGEST
+    assert len(found) <= MAX_LENGTH
     assert found.startswith("x.pt: no key 'kkk")
     assert "kkk ... kkk" in found
     assert found.endswith("kkk'; save it again")
 
 
 def test_what_is_just_short_enough_is_told_whole() -> None:
-    assert legible("x" * LONGEST) == "x" * LONGEST
-    assert len(legible("x" * (LONGEST + 1))) <= LONGEST
+    assert legible("x" * MAX_LENGTH) == "x" * MAX_LENGTH
+    assert len(legible("x" * (MAX_LENGTH + 1))) <= MAX_LENGTH
 
 
 def test_every_fault_of_a_spec_has_its_own_line() -> None:
@@ -51,7 +51,7 @@ def test_every_fault_of_a_spec_has_its_own_line() -> None:
     first, second = str(error).split("\n")
     assert first == r"a.yaml:1:1: x\ny; mend it"
     assert second.startswith("a.yaml:2: models.m: zzz")
-    assert len(second) <= LONGEST
+    assert len(second) <= MAX_LENGTH
 
 
 @pytest.mark.parametrize(

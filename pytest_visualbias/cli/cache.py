@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache
-from pytest_visualbias.embeddings.cache_location import (
-    BELOW,
+from pytest_visualbias.embeddings.cache_maintenance import (
     PYTEST_CACHE,
+    SUBFOLDER,
     VARIABLE,
+    clear,
+    count_images,
     find_cache,
+    list_cache,
+    prune,
     shared_cache,
 )
-from pytest_visualbias.embeddings.cache_maintenance import clear, count_images, list_cache, prune
 from pytest_visualbias.errors import UsageError
 from pytest_visualbias.reports.formatting import format_count
 from pytest_visualbias.spec.urls import Url, to_path
@@ -138,7 +141,7 @@ def open_cache(
 
 def cache_folder(location: Path | Url | None) -> Path:
     """Return the cache folder that pytest would use here, existing or not."""
-    return find_cache(location) or Path.cwd() / PYTEST_CACHE / BELOW
+    return find_cache(location) or Path.cwd() / PYTEST_CACHE / SUBFOLDER
 
 
 def _folder(location: Path | None) -> Path:

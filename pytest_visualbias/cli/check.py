@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
-from pytest_visualbias.embeddings.cache_location import find_cache
+from pytest_visualbias.embeddings.cache_maintenance import find_cache
 from pytest_visualbias.embeddings.embed_model import (
     distinct_networks,
     probe_networks,
@@ -27,8 +27,8 @@ from pytest_visualbias.evaluation.detectable import (
 from pytest_visualbias.evaluation.family import declared_family
 from pytest_visualbias.evaluation.preflight import guaranteed_failures, judged_together, preflight
 from pytest_visualbias.evaluation.settings import utc_day
-from pytest_visualbias.models.checkpoint_headers import find_duplicates, find_flaws
 from pytest_visualbias.models.encoder import Context, find_source
+from pytest_visualbias.models.weight_files import find_duplicates, find_flaws
 from pytest_visualbias.reports.formatting import format_count
 from pytest_visualbias.spec.effective_settings import axis_of, gates_all, is_gated
 from pytest_visualbias.spec.error_messages import shorten

@@ -175,9 +175,11 @@ def _jobs(session: EvaluationRun, spec: LoadedSpec, model: str) -> list[Embeddin
     # Entries of some sources set their own precision.
     precision = getattr(entry, "precision", None) or context.precision
     context = dataclasses.replace(context, precision=precision)
-    want = request_for(spec.file, model, spec.preflight.models[model])
+    wanted = request_for(spec.file, model, spec.preflight.models[model])
     return [
-        EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want)
+        EmbeddingJob(
+            entry=entry, identity=identity, context=context, request=wanted, merged_request=wanted
+        )
         for identity in session.embedder.identities(spec, model)
         if identity.is_kept
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_visualbias.embeddings.cache_location import find_cache as cache_place
+from pytest_visualbias.embeddings.cache_maintenance import find_cache as cache_place
 from pytest_visualbias.errors import SpecError, UsageError, printable
 from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.evaluation.detectable import detectable_before_data, images_before_data

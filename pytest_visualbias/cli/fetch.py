@@ -32,8 +32,8 @@ from pytest_visualbias.stimuli.download import (
     mirrored,
     take_inventory,
 )
-from pytest_visualbias.stimuli.download_record import LEDGER, read_ledger
 from pytest_visualbias.stimuli.manifest import (
+    LEDGER,
     SCHEMES,
     check_manifest,
     load_manifest,
@@ -41,7 +41,7 @@ from pytest_visualbias.stimuli.manifest import (
     read_manifest,
     url_fault,
 )
-from pytest_visualbias.stimuli.transfer import DownloadOptions
+from pytest_visualbias.stimuli.transfer import DownloadOptions, read_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -185,8 +185,8 @@ def _models(repository: Repository, options: argparse.Namespace) -> dict[str, st
     missing += ["--size"] if options.size is None and source in WITH_SIZE else []
     if missing:
         raise UsageError(
-            f"the repository does not tell which model to test: {', '.join(missing)} missing",
-            "give them; 'visualbias init --help' explains each",
+            "the repository does not tell which model to test",
+            f"give {', '.join(missing)}; 'visualbias init --help' explains them",
         )
     entries = {"after": _entry(source, name, after, options.size)}
     if options.before:

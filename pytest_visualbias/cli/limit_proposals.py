@@ -34,7 +34,7 @@ DIGITS = 9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limit:
+class ProposedLimit:
     """A limit and the reason for it."""
 
     value: float
@@ -45,7 +45,7 @@ class Limit:
 class Proposal:
     """Proposed limits of a test at one layer."""
 
-    limits: Mapping[str, Limit] = field(default_factory=dict)
+    limits: Mapping[str, ProposedLimit] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
     detectable: float | None = None
 
@@ -70,23 +70,23 @@ def propose(basis: Basis, *, can_grow: bool) -> Proposal:
     effect = _effect_limit(basis, visible, bound)
     growth = _growth_limit(basis, visible, bound) if can_grow else None
     for key, proposed in (("max_effect", effect), ("max_growth", growth)):
-        if isinstance(proposed, Limit):
+        if isinstance(proposed, ProposedLimit):
             limits[key] = proposed
         elif proposed is not None:
             refusals.append(f"no {key}: {proposed}")
-    if isinstance(growth, Limit):
+    if isinstance(growth, ProposedLimit):
         limits["max_shift"] = shift_limit(basis, growth, STEP)
     return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))
 
 
-def shift_limit(basis: Basis, growth: Limit, step: float) -> Limit:
+def shift_limit(basis: Basis, growth: ProposedLimit, step: float) -> ProposedLimit:
     """Return a limit on shift that a vanishing effect keeps and a reversed one exceeds."""
     value = rounded_up(abs(basis.effect) + growth.value, step)
     reason = (
         f"the effect of '{basis.model}' is {format_effect(basis.effect)}: it may vanish, and "
         "beyond that grow as much the other way"
     )
-    return Limit(value=value, reason=reason)
+    return ProposedLimit(value=value, reason=reason)
 
 
 def _visible(basis: Basis) -> Smallest | None:
@@ -140,7 +140,7 @@ def hidden_reason(basis: Basis) -> str:
     )
 
 
-def _effect_limit(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
+def _effect_limit(basis: Basis, visible: Smallest, bound: float) -> ProposedLimit | str:
     low, high = format_effect(basis.low), format_effect(basis.high)
     reasons = {
         f"the interval of '{basis.model}' is {low} to {high}": basis.largest,
@@ -155,10 +155,10 @@ def _effect_limit(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
     value = rounded_up(reasons[reason], STEP)
     if value > ROOM * bound:
         return f"{reason}, and no effect can be over {bound:.2f}; gate its growth, or add images"
-    return Limit(value=value, reason=reason)
+    return ProposedLimit(value=value, reason=reason)
 
 
-def _growth_limit(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
+def _growth_limit(basis: Basis, visible: Smallest, bound: float) -> ProposedLimit | str:
     if basis.spreads:
         change = f"as scores change from '{basis.model}' to '{basis.other}'"
     else:
@@ -176,7 +176,7 @@ def _growth_limit(basis: Basis, visible: Smallest, bound: float) -> Limit | str:
             f"from {format_effect(basis.effect)} in '{basis.model}' an effect can grow by "
             f"{room:.2f} at the most, and {reason}"
         )
-    return Limit(value=value, reason=reason)
+    return ProposedLimit(value=value, reason=reason)
 
 
 def conditions(basis: Basis) -> str:
@@ -207,7 +207,7 @@ def propose_control(basis: Basis) -> Proposal:
             refusals=(refusal,), detectable=None if visible is None else detectable(basis)
         )
     value = max(_down(basis.smallest / 2, STEP), STEP)
-    limit = Limit(value=value, reason=f"half of what is sure: {interval}")
+    limit = ProposedLimit(value=value, reason=f"half of what is sure: {interval}")
     return Proposal(limits={"min_effect": limit}, detectable=detectable(basis))
 
 
@@ -220,7 +220,7 @@ def propose_similarity(basis: Basis, *, can_grow: bool) -> Proposal:
     half = (basis.high - basis.low) / 2
     value = max(rounded_up(math.sqrt(2) * half, FINE), FINE)
     reason = f"the interval of '{basis.model}' is ± {half:.3f}, that of a change √2 as wide"
-    return Proposal(limits={"max_shift": Limit(value=value, reason=reason)})
+    return Proposal(limits={"max_shift": ProposedLimit(value=value, reason=reason)})
 
 
 def rounded_up(value: float, step: float) -> float:
@@ -242,11 +242,11 @@ def propose_gap(basis: Basis, *, can_grow: bool) -> Proposal:
     limits, refusals = {}, []
     growth = _gap_growth_limit(basis, growing) if can_grow else None
     for key, proposed in (("max_gap", _gap_limit(basis, visible)), ("max_growth", growth)):
-        if isinstance(proposed, Limit):
+        if isinstance(proposed, ProposedLimit):
             limits[key] = proposed
         elif proposed is not None:
             refusals.append(f"no {key}: {proposed}")
-    if isinstance(growth, Limit):
+    if isinstance(growth, ProposedLimit):
         limits["max_shift"] = shift_limit(basis, growth, FINE)
     return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))
 
@@ -277,7 +277,7 @@ def _visible_gap_growth(basis: Basis) -> float | None:
     return None if turned is None else max(least, turned)
 
 
-def _gap_limit(basis: Basis, visible: float) -> Limit | str:
+def _gap_limit(basis: Basis, visible: float) -> ProposedLimit | str:
     low, high = format_effect(basis.low), format_effect(basis.high)
     beside = "" if basis.rates is None else ", beside such rates"
     reasons = {
@@ -288,10 +288,10 @@ def _gap_limit(basis: Basis, visible: float) -> Limit | str:
     value = rounded_up(reasons[reason], FINE)
     if value > ROOM:
         return f"{reason}, and no gap can be over 1; gate its growth, or add images"
-    return Limit(value=value, reason=reason)
+    return ProposedLimit(value=value, reason=reason)
 
 
-def _gap_growth_limit(basis: Basis, visible: float) -> Limit | str:
+def _gap_growth_limit(basis: Basis, visible: float) -> ProposedLimit | str:
     if basis.spreads:
         change = f"as predictions change from '{basis.model}' to '{basis.other}'"
     else:
@@ -306,10 +306,10 @@ def _gap_growth_limit(basis: Basis, visible: float) -> Limit | str:
     if value >= 1 - abs(basis.effect):
         start = format_effect(basis.effect)
         return f"from {start} in '{basis.model}' a gap has no such room, and {reason}"
-    return Limit(value=value, reason=reason)
+    return ProposedLimit(value=value, reason=reason)
 
 
-IDLE = (
+UNDEMANDED_CONTROL = (
     "no limit: the suite has it for a positive control; demand it with 'limits: {min_effect: "
     "0.5}', and ask again for a better number"
 )
@@ -322,7 +322,7 @@ class Suggestion:
     test: str
     bases: tuple[Basis, ...]
     detectable: tuple[float | None, ...] = ()
-    limits: Mapping[str, Limit] = field(default_factory=dict)
+    limits: Mapping[str, ProposedLimit] = field(default_factory=dict)
     evidence: str | None = None
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -336,7 +336,7 @@ def suggestions(spec: BiasSpec, measured: SuggestionBasis) -> tuple[Suggestion, 
 def _suggest(spec: BiasSpec, test: BiasTest, measured: SuggestionBasis) -> Suggestion:
     bases = measured.bases[test.name]
     if test.name in measured.controls:
-        return Suggestion(test=test.name, bases=bases, refusals=(IDLE,))
+        return Suggestion(test=test.name, bases=bases, refusals=(UNDEMANDED_CONTROL,))
     can_grow = test.name in measured.grows
     proposals = [_propose(test, basis, can_grow=can_grow) for basis in bases]
     limits, refusals = _combined(proposals, bases)
@@ -357,7 +357,7 @@ def _suggest(spec: BiasSpec, test: BiasTest, measured: SuggestionBasis) -> Sugge
 
 
 def _compared_with_present(
-    spec: BiasSpec, test: BiasTest, limits: Mapping[str, Limit]
+    spec: BiasSpec, test: BiasTest, limits: Mapping[str, ProposedLimit]
 ) -> Iterator[str]:
     """Yield what the present limits need, and whether a control would become weaker."""
     least, proposed = test.limits.min_effect, limits.get("min_effect")
@@ -384,10 +384,10 @@ def _propose(test: BiasTest, basis: Basis, *, can_grow: bool) -> Proposal:
 
 def _combined(
     proposals: Sequence[Proposal], bases: Sequence[Basis]
-) -> tuple[dict[str, Limit], tuple[str, ...]]:
+) -> tuple[dict[str, ProposedLimit], tuple[str, ...]]:
     """Return the widest limit of all layers, because one limit holds for all of them."""
     several = len(bases) > 1
-    limits: dict[str, Limit] = {}
+    limits: dict[str, ProposedLimit] = {}
     for key in dict.fromkeys(key for proposal in proposals for key in proposal.limits):
         candidates = [
             (proposal.limits[key], basis.layer)
@@ -399,7 +399,7 @@ def _combined(
         pick = min if key == "min_effect" else max
         limit, layer = pick(candidates, key=lambda pair: pair[0].value)
         reason = f"{limit.reason}, at {layer}" if several else limit.reason
-        limits[key] = Limit(value=limit.value, reason=reason)
+        limits[key] = ProposedLimit(value=limit.value, reason=reason)
     refusals = [
         f"{text} ({basis.layer})" if several else text
         for proposal, basis in zip(proposals, bases, strict=True)

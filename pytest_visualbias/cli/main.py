@@ -20,8 +20,8 @@ from pytest_visualbias.cli.probe import add_probe
 from pytest_visualbias.cli.report import add_comparison, add_report
 from pytest_visualbias.cli.suggest import add_suggest
 from pytest_visualbias.cli.suites import add_suites
-from pytest_visualbias.embeddings.cache_location import find_cache
-from pytest_visualbias.errors import ReportError, UsageError, VisualBiasError, path_sentence
+from pytest_visualbias.embeddings.cache_maintenance import find_cache
+from pytest_visualbias.errors import ReportError, UsageError, VisualBiasError
 from pytest_visualbias.evaluation.baseline.file import default_path
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.reports.document import report_schema
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Buffered output would fail again when the interpreter flushes it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # of a path that no check of ours foresaw, or of a full disk
-        print(path_sentence(error), file=sys.stderr)
+        print(UsageError.of_path(error), file=sys.stderr)
         if error.filename is None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAULTY

@@ -17,10 +17,10 @@ import numpy as np
 from pytest_visualbias import __version__
 from pytest_visualbias.cli.cache import add_cache_option, open_digest_cache
 from pytest_visualbias.embeddings.cache import EmbeddingCache
-from pytest_visualbias.embeddings.cache_location import find_cache, shared_cache
+from pytest_visualbias.embeddings.cache_maintenance import find_cache, shared_cache
 from pytest_visualbias.embeddings.embed_model import embed_stimuli
-from pytest_visualbias.embeddings.request import ModelRequest
-from pytest_visualbias.embeddings.table import ModelSets, Resources
+from pytest_visualbias.embeddings.request import ModelRequest, ModelSets
+from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import ReportError, StimulusError, UsageError
 from pytest_visualbias.evaluation.baseline.file import write_whole
 from pytest_visualbias.models.encoder import Context

@@ -62,7 +62,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--plots",
         type=_folder,
         metavar="DIR",
-        help="write figures, as SVG and PNG (needs matplotlib)",
+        help="write figures, as SVG, PDF and PNG",
     )
     parser.add_argument(
         "--accuracy", type=Path, metavar="FILE", help="what `visualbias probe --json` wrote"

@@ -1,4 +1,4 @@
-"""List, measure and evict cache entries."""
+"""Find the cache, and list, measure and evict its entries."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import filelock
 import safetensors
 
-from pytest_visualbias.embeddings.cache import FORMAT
-from pytest_visualbias.stimuli.digest_cache import MEMO
+from pytest_visualbias.embeddings.cache import FORMAT, SharedCache
+from pytest_visualbias.spec.urls import Url, to_path
+from pytest_visualbias.stimuli.digest_cache import DIGESTS_FILE
 from pytest_visualbias.stimuli.mirror import FETCHED
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def list_cache(folder: Path) -> CacheContents:
         path for path, status in top.items() if FORMATS.fullmatch(path.name) and _is_folder(status)
     ]
     inside = {path: entry for home in homes for path, entry in _entries(home).items()}
-    leftovers = _unfinished(top, prefix=MEMO)
+    leftovers = _unfinished(top, prefix=DIGESTS_FILE)
     keys: list[CacheKey] = []
     hollow: list[Path] = []
     for path, status in inside.items():
@@ -103,7 +104,7 @@ def list_cache(folder: Path) -> CacheContents:
             path: status.st_mtime for path, status in inside.items() if LOCK.fullmatch(path.name)
         },
         hollow=(*hollow, *(home for home in homes if _is_outdated(home))),
-        memo=top[folder / MEMO].st_size if folder / MEMO in top else 0,
+        memo=top[folder / DIGESTS_FILE].st_size if folder / DIGESTS_FILE in top else 0,
         fetched=tuple(_fetched(folder / FETCHED)),
     )
 
@@ -214,8 +215,8 @@ def clear(folder: Path) -> RemovedEntries:
     contents = list_cache(folder)
     removed = _remove(contents, (*contents.keys, *contents.fetched), age=0.0)
     if contents.memo:
-        _unlink(folder / MEMO, contents.memo, removed)
-    _drop_lock(folder / f"{MEMO}.lock", removed)
+        _unlink(folder / DIGESTS_FILE, contents.memo, removed)
+    _drop_lock(folder / f"{DIGESTS_FILE}.lock", removed)
     return removed
 
 
@@ -286,3 +287,51 @@ def _drop_empty(folders: Iterable[Path]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+VARIABLE = "VISUALBIAS_CACHE"
+PYTEST_CACHE = ".pytest_cache"
+SUBFOLDER = Path("d", "visualbias")
+PROJECT_FILES = (".git", "pyproject.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
+
+
+def find_cache(named: Path | Url | None) -> Path | None:
+    """Return the existing cache folder that pytest would use."""
+    chosen = _configured(named)
+    if isinstance(chosen, Url):
+        chosen = _configured(None) if named is not None else None
+    return chosen if isinstance(chosen, Path) else _nearest_cache()
+
+
+def shared_cache(
+    named: Path | Url | None, *, offline: bool, fills: bool = False
+) -> SharedCache | None:
+    """Return the shared cache, if one is configured and may be reached."""
+    chosen = _configured(named)
+    if isinstance(chosen, Url) and (chosen.is_near or not offline):
+        return SharedCache(url=chosen, fills=fills)
+    return None
+
+
+def _configured(named: Path | Url | None) -> Path | Url | None:
+    if isinstance(named, Url):
+        return named
+    text = str(named) if named is not None else os.environ.get(VARIABLE, "")
+    location = to_path(text)
+    if isinstance(location, Url):
+        return location
+    return location.expanduser() if text else None
+
+
+def _nearest_cache() -> Path | None:
+    """Return the visualbias folder in the nearest pytest cache of this folder or a parent."""
+    homes = (folder / PYTEST_CACHE for folder in _project_folders(Path.cwd()))
+    return next((home / SUBFOLDER for home in homes if home.is_dir()), None)
+
+
+def _project_folders(here: Path) -> list[Path]:
+    """Return a folder and its parents up to the last that looks like a project root."""
+    folders = [here, *here.parents]
+    marked = (any((folder / name).exists() for name in PROJECT_FILES) for folder in folders)
+    last = max((number for number, holds in enumerate(marked) if holds), default=0)
+    return folders[: last + 1]

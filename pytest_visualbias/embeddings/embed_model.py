@@ -21,21 +21,21 @@ from pytest_visualbias.embeddings.request import (
     EmbeddingJob,
     EmbeddingRequest,
     ModelRequest,
+    ModelSets,
     merge_requests,
     request_for,
 )
 from pytest_visualbias.embeddings.table import (
     EmbeddingTable,
-    ModelSets,
     ModelVectors,
     Resources,
     Trial,
+    embed_texts,
 )
-from pytest_visualbias.embeddings.text_embeddings import embed_texts
 from pytest_visualbias.errors import EncoderError, StimulusError, StorageError
-from pytest_visualbias.models.checkpoint_headers import describe_weights, find_flaws
 from pytest_visualbias.models.encoder import NamesClasses, ReadOut, StatesReadOut, find_source
 from pytest_visualbias.models.stored_vectors import open_vectors
+from pytest_visualbias.models.weight_files import describe_weights, find_flaws
 from pytest_visualbias.spec.effective_settings import LOGITS, PROBABILITIES, axis_of
 from pytest_visualbias.spec.hashing import digest_of_mapping
 from pytest_visualbias.spec.model_entries import (
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_visualbias.embeddings.text_embeddings import TextVectors
+    from pytest_visualbias.embeddings.table import TextVectors
     from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from pytest_visualbias.spec.model_entries import ModelEntry
@@ -106,9 +106,9 @@ def embed_network(
     try:
         return _embed(job, model, resources)
     except EncoderError:
-        if job.want == job.own:
+        if job.merged_request == job.request:
             raise
-    return _embed(dataclasses.replace(job, want=job.own), model, resources)
+    return _embed(dataclasses.replace(job, merged_request=job.request), model, resources)
 
 
 def _embed(job: EmbeddingJob, model: str, resources: Resources) -> tuple[Trial, Mapping[str, Any]]:
@@ -126,7 +126,7 @@ def _embed(job: EmbeddingJob, model: str, resources: Resources) -> tuple[Trial, 
         label=job.identity.label,
         facts=job.identity.facts,
         fingerprint=fingerprint,
-        tables={point.name: seen.table(point, words) for point in job.own.points},
+        tables={point.name: seen.table(point, words) for point in job.request.points},
         precision=_precision(job),
         origin=job.identity.origin,
         classes=tuple(seen.notes.get("classes", ())),
@@ -185,11 +185,11 @@ def image_vectors(
 ) -> _NetworkVectors:
     """Return the vectors of images, from the cache or from the network."""
     keys = job.keys(fingerprint)
-    known = CacheLookup.of(resources.cache, keys, job.want)
+    known = CacheLookup.of(resources.cache, keys, job.merged_request)
     if not known.missing:
         return _NetworkVectors(vectors=known.vectors, notes=known.notes)
     computed = _compute(job, opened(), model, keys, known, resources)
-    names = [point.name for point in job.own.points]
+    names = [point.name for point in job.request.points]
     if computed.lost.keys() >= {*names}:
         raise EncoderError(computed.lost[names[0]])
     both = {name: {**computed.vectors[name], **known.vectors[name]} for name in keys}
@@ -268,7 +268,9 @@ def embed_stimuli(request: ModelRequest, resources: Resources) -> ModelVectors:
         identities = _last_identities(entry, context)
     for identity in identities:
         merged = merge_requests(needed, request.other_requests.get(network_key(identity), ()))
-        job = EmbeddingJob(entry=entry, identity=identity, context=context, own=needed, want=merged)
+        job = EmbeddingJob(
+            entry=entry, identity=identity, context=context, request=needed, merged_request=merged
+        )
         name = _network_name(request, identity, request.all_identities or identities)
         try:
             trial, description = embed_network(job, name, resources)
@@ -359,7 +361,7 @@ def _not_stored(
 
 
 def probe_networks(
-    entry: ModelEntry, identities: Iterable[Identity], context: Context, want: EmbeddingRequest
+    entry: ModelEntry, identities: Iterable[Identity], context: Context, wanted: EmbeddingRequest
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Load the networks of an entry one at a time, and embed a blank image at all layers."""
     lengths: dict[str, int] = {}
@@ -367,7 +369,7 @@ def probe_networks(
     for number, identity in enumerate(identities):
         try:
             layer_lengths, faults = vector_lengths(
-                _job(entry, identity, context, want).open(), want.points
+                _job(entry, identity, context, wanted).open(), wanted.points
             )
         except EncoderError as error:
             raise with_location(error, entry, [identity]) from error
@@ -399,12 +401,12 @@ def uncached_networks(
     entry: ModelEntry,
     identities: Sequence[Identity],
     context: Context,
-    want: EmbeddingRequest,
+    wanted: EmbeddingRequest,
     cache: EmbeddingCache,
 ) -> list[Identity]:
     """Return the networks whose vectors are not all cached."""
     return [
-        identity for identity in identities if _lacks(_job(entry, identity, context, want), cache)
+        identity for identity in identities if _lacks(_job(entry, identity, context, wanted), cache)
     ]
 
 
@@ -414,12 +416,14 @@ def _lacks(job: EmbeddingJob, cache: EmbeddingCache) -> bool:
         return True
     if not identity.is_whole:
         return False
-    return bool(CacheLookup.of(cache, job.keys(identity.fingerprint()), job.want).missing)
+    return bool(CacheLookup.of(cache, job.keys(identity.fingerprint()), job.merged_request).missing)
 
 
 def _job(
-    entry: ModelEntry, identity: Identity, context: Context, want: EmbeddingRequest
+    entry: ModelEntry, identity: Identity, context: Context, wanted: EmbeddingRequest
 ) -> EmbeddingJob:
     if precision := getattr(entry, "precision", None):
         context = dataclasses.replace(context, precision=precision)
-    return EmbeddingJob(entry=entry, identity=identity, context=context, own=want, want=want)
+    return EmbeddingJob(
+        entry=entry, identity=identity, context=context, request=wanted, merged_request=wanted
+    )

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pytest_visualbias.errors import EncoderError, StimulusError, StorageError, VisualBiasError
-from pytest_visualbias.models.steadiness import check_determinism
+from pytest_visualbias.models.preprocessing import noise
 from pytest_visualbias.stimuli.decoding import decode
 
 if TYPE_CHECKING:
@@ -312,3 +312,51 @@ def _prepare(encoder: Encoder, stimulus: Stimulus) -> np.ndarray | str:
     except Exception as error:  # noqa: BLE001 - the transform is somebody else's
         reason = str(error) or type(error).__name__
         return f"{stimulus.path} cannot be preprocessed ({reason}); replace it or check 'transform'"
+
+
+# Far above what another order of additions changes, far below what dropout does.
+MAX_CHANGE = 1e-3
+
+# Other images in a pass move a vector by up to 6 % where int8 takes its scale from the whole pass,
+# and by 20 % or more where normalization takes mean and variance from it.
+MAX_BATCH_CHANGE = 0.1
+
+# Divides by the batches of most programs, so that few passes are filled up.
+CHECK_IMAGES = 8
+
+
+def check_determinism(
+    encode: Callable[[Sequence[np.ndarray]], Mapping[str, np.ndarray]],
+    prepare: Callable[[Image.Image], np.ndarray],
+    *,
+    batch: int | None = None,
+) -> None:
+    """Embed noise, in another order and with other images; raise if vectors differ."""
+    # In another order the same images share a pass.
+    count = batch if batch is not None and CHECK_IMAGES % batch else CHECK_IMAGES
+    images = [prepare(image) for image in noise(count)]
+    first, again = encode(images), encode(images[::-1])
+    for layer, rows in first.items():
+        if deviation(rows, again[layer][::-1]) > MAX_CHANGE:
+            raise EncoderError(
+                f"the network gives an image another vector in another pass (layer '{layer}'): it "
+                "is random, or not in evaluation mode",
+                "turn dropout and random masks off, or save it after eval()",
+            )
+    # In another order a batch has the same statistics.
+    bright = [prepare(image) for image in noise(count, seed=1, darkest=1)]
+    beside = encode([images[0], *bright[1:]])
+    for layer, rows in first.items():
+        if deviation(rows[:1], beside[layer][:1]) > MAX_BATCH_CHANGE:
+            raise EncoderError(
+                "the network gives an image another vector beside other images (layer "
+                f"'{layer}'): it takes statistics or attention from the whole batch",
+                "save it after eval(), or compute them per image",
+            )
+
+
+def deviation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the largest difference of two arrays relative to the largest value."""
+    largest = float(np.abs(first).max(initial=0))
+    difference = float(np.abs(first - second).max(initial=0))
+    return difference / largest if largest else difference

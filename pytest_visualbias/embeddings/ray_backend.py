@@ -11,6 +11,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_visualbias.embeddings.cache import Cached, EmbeddingCache
 from pytest_visualbias.embeddings.embed_model import (
     digest_of_loaded,
     image_vectors,
@@ -39,19 +40,22 @@ from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.spec.hashing import digest_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pytest_visualbias.embeddings.cache import EmbeddingCache
-    from pytest_visualbias.models.encoder import Encoder
+    import numpy as np
+
+    from pytest_visualbias.models.encoder import Encoder, Identity
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.stimuli.resolve import Stimulus
 
 CHECKPOINT_KEYS: Final = ("checkpoint", "checkpoints")
 POLL_S: Final = 1.0
+SEES_ALL_GPUS: Final = "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
 
 # Ray runs a task of a lost worker again, so many times.
 RETRIES: Final = 3
+MAX_LOST_TASKS: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,13 +91,15 @@ class _Network:
     network: str = ""
     error: str = ""
     failures: dict[str, str] = field(default_factory=dict)
-    reference: Any = None
+    lost: int = 0
+    lost_tasks: list[str] = field(default_factory=list)
+    holder: list[Any] = field(default_factory=list)
 
     @classmethod
     def of(cls, jobs: tuple[tuple[int, EmbeddingJob], ...]) -> _Network:
         first = jobs[0][1]
-        want = merge_requests(first.own, [job.own for _, job in jobs[1:]])
-        return cls(jobs=jobs, job=dataclasses.replace(first, want=want))
+        merged = merge_requests(first.request, [job.request for _, job in jobs[1:]])
+        return cls(jobs=jobs, job=dataclasses.replace(first, merged_request=merged))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,12 +144,17 @@ class RayRun:
     def _add(self, network: _Network) -> None:
         """Queue tasks for what the cache lacks of a network."""
         job = network.job
-        network.stimuli = job.want.stimuli
-        points = job.want.points
+        network.stimuli = job.merged_request.stimuli
+        points = job.merged_request.points
         if job.identity.is_whole:
             cache = dataclasses.replace(self.cache, _memory={})
-            lookup = CacheLookup.of(cache, job.keys(job.identity.fingerprint("")), job.want)
+            lookup = CacheLookup.of(
+                cache, job.keys(job.identity.fingerprint("")), job.merged_request
+            )
             network.stimuli, points = lookup.missing, lookup.points
+            network.job = dataclasses.replace(
+                job, merged_request=dataclasses.replace(job.merged_request, points=points)
+            )
         # Flattened maps are projected, which takes all of them at once.
         size = self.settings.images_per_task
         if any(point.pooling == "flatten" for point in points):
@@ -164,6 +175,7 @@ class RayRun:
             num_gpus=place.gpus,
             max_retries=RETRIES,
             scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": {SEES_ALL_GPUS: "1"}} if place.gpus else None,
         )
         running: dict[Any, _Task] = {}
         while self._pending or running:
@@ -171,17 +183,21 @@ class RayRun:
             limit = self.settings.workers or 2 * place.capacity or 1
             while self._pending and len(running) < limit:
                 task = self._pending.popleft()
-                reference = self._send(ray, task.network, place.device, marker)
-                running[function.remote(reference, task.start, task.stop)] = task
+                holder = self._send(ray, task.network, place.device, marker)
+                reference = function.remote(holder, id(task.network), task.start, task.stop)
+                running[reference] = task
             ray.wait([*running], num_returns=1, timeout=POLL_S)
             done, _ = ray.wait([*running], num_returns=len(running), timeout=0)
             for reference in done:
                 yield from self._take(ray, reference, running.pop(reference))
             self.progress(self._done, self._total, f"{len(running)} tasks on Ray")
 
-    def _send(self, ray: Any, network: _Network, device: str, marker: str) -> Any:
-        """Return the order of a network in the object store; put there once."""
-        if network.reference is None:
+    def _send(self, ray: Any, network: _Network, device: str, marker: str) -> list[Any]:
+        """Return a list with the order of a network, which is put into the object store once.
+
+        Ray would unpack the order for each task, were it an argument itself.
+        """
+        if not network.holder:
             context = network.job.context
             context = dataclasses.replace(context, device=device, digest=digest_of_file)
             order = Order(
@@ -191,8 +207,8 @@ class RayRun:
                 batch_size=self.settings.batch_size,
                 marker=marker,
             )
-            network.reference = ray.put(order)
-        return network.reference
+            network.holder.append(ray.put(order))
+        return network.holder
 
     def _take(
         self, ray: Any, reference: Any, task: _Task
@@ -203,14 +219,12 @@ class RayRun:
         label = network.job.identity.label
         try:
             result = ray.get(reference)
+            network.lost = 0
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, EngineError):
                 raise cause from None
-            result = TaskResult(
-                error=f"the network '{label}' was given up at {task} ({first_line(error)}); run "
-                "again, with smaller tasks (--shard, --batch-size) if memory was short"
-            )
+            result = self._lost(task, first_line(error))
         network.embedded += result.embedded
         network.failures |= result.failures
         network.error = network.error or result.error
@@ -229,6 +243,18 @@ class RayRun:
             else:
                 yield from self._finish(network)
 
+    def _lost(self, task: _Task, reason: str) -> TaskResult:
+        """Leave out the images of a task that cost its workers; give up after two in a row."""
+        network = task.network
+        network.lost += 1
+        problem = f"the network '{network.job.identity.label}' lost {task} ({reason})"
+        advice = "run again, with smaller tasks (--shard, --batch-size) if memory was short"
+        if network.lost >= MAX_LOST_TASKS:
+            return TaskResult(error=f"{problem}, and a task before; {advice}")
+        network.lost_tasks.append(f"{problem}; {advice}")
+        lost = network.stimuli[task.start : task.stop]
+        return TaskResult(failures={stimulus.identity: "" for stimulus in lost})
+
     def _drop(self, network: _Network) -> None:
         """Remove the tasks of a network that cannot be embedded."""
         kept = [task for task in self._pending if task.network is not network]
@@ -238,14 +264,16 @@ class RayRun:
     def _finish(self, network: _Network) -> Iterator[tuple[int, EmbeddingOutcome]]:
         """Add a network to the outcome of its models; yield those that are complete."""
         for number, (owner, job) in enumerate(network.jobs):
-            identities = {stimulus.identity for stimulus in job.own.stimuli}
+            identities = {stimulus.identity for stimulus in job.request.stimuli}
             failures = {key: text for key, text in network.failures.items() if key in identities}
             outcome = EmbeddingOutcome(
                 images=len(identities) - len(failures),
                 networks=1,
-                layers=len(job.own.points),
+                layers=len(job.request.points),
                 embedded=0 if number else network.embedded,
-                faults=(network.error,) if network.error else tuple(failures.values()),
+                faults=(network.error,)
+                if network.error
+                else (*filter(None, failures.values()), *network.lost_tasks),
                 failed=bool(network.error),
             )
             known = self._outcomes.get(owner)
@@ -281,10 +309,53 @@ def _networks(jobs: Iterable[tuple[int, EmbeddingJob]]) -> Iterator[_Network]:
 
 
 # What follows runs in a worker process, which Ray uses for one task after the other.
-_opened: dict[str, Encoder] = {}
+_opened: dict[str, tuple[Identity, Encoder]] = {}
 
 
-def embed_task(order: Order, start: int, stop: int) -> TaskResult:
+class _WriteOnlyCache(EmbeddingCache):
+    """The cache of a task: the caller knows what it lacks, so nothing is read."""
+
+    def load(self, key: str, wanted: Collection[str] = ()) -> Cached:  # noqa: ARG002
+        """Return nothing: a key may hold far more than the images of a task."""
+        return Cached(vectors={}, notes={})
+
+    def load_together(self, key: str, digests: Collection[str]) -> Cached | None:  # noqa: ARG002
+        """Return nothing."""
+        return None
+
+    def store(self, key: str, vectors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
+        """Write vectors."""
+        self.append(key, vectors, notes)
+
+
+_orders: dict[int, Order] = {}
+
+
+def embed_task(holder: list[Any], key: int, start: int, stop: int) -> TaskResult:
+    """Embed a range of the images of an order that lies in the object store."""
+    import ray
+
+    if key not in _orders:
+        _orders.clear()
+        _orders[key] = ray.get(holder[0])
+    gpus = [str(number) for number in ray.get_gpu_ids()]
+    return embed_images(_on_device(_orders[key], gpus), start, stop)
+
+
+def _on_device(order: Order, gpus: list[str]) -> Order:
+    """Return an order for the GPU that Ray gave to the task, by its number in this process.
+
+    A process that has used CUDA keeps its GPUs, so Ray leaves them all visible (SEES_ALL_GPUS).
+    """
+    if order.job.context.device != "cuda" or not gpus:
+        return order
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    number = visible.split(",").index(gpus[0]) if visible else int(gpus[0])
+    context = dataclasses.replace(order.job.context, device=f"cuda:{number}")
+    return dataclasses.replace(order, job=dataclasses.replace(order.job, context=context))
+
+
+def embed_images(order: Order, start: int, stop: int) -> TaskResult:
     """Embed a range of the images of an order, and write the vectors into the cache."""
     job = order.job
     try:
@@ -292,11 +363,13 @@ def embed_task(order: Order, start: int, stop: int) -> TaskResult:
         identity, encoder = _open_network(job)
         network = digest_of_loaded(encoder)
         fingerprint = identity.fingerprint("" if identity.is_whole else network)
-        want = dataclasses.replace(job.want, stimuli=order.stimuli[start:stop], words=())
-        shard = dataclasses.replace(job, identity=identity, own=want, want=want)
+        wanted = dataclasses.replace(
+            job.merged_request, stimuli=order.stimuli[start:stop], words=()
+        )
+        shard = dataclasses.replace(job, identity=identity, request=wanted, merged_request=wanted)
         counts = [0]
         resources = Resources(
-            cache=dataclasses.replace(order.cache, _memory={}),
+            cache=_cache_of_task(order.cache) if identity.is_whole else order.cache,
             batch_size=order.batch_size,
             progress=lambda _model, done, _total: counts.__setitem__(0, done),
         )
@@ -313,6 +386,10 @@ def embed_task(order: Order, start: int, stop: int) -> TaskResult:
         network=network,
         error=next(iter(vectors.lost.values()), ""),
     )
+
+
+def _cache_of_task(cache: EmbeddingCache) -> EmbeddingCache:
+    return _WriteOnlyCache(folder=cache.folder, shared=cache.shared, is_required=cache.is_required)
 
 
 def _check_folders(order: Order) -> None:
@@ -332,25 +409,30 @@ def _check_folders(order: Order) -> None:
         )
 
 
-def _open_network(job: EmbeddingJob) -> tuple[Any, Encoder]:
-    """Return the network that the caller means, equal in code, files and versions."""
-    machine = socket.gethostname()
-    entry = _with_one_checkpoint(job.entry, job.identity.checkpoint)
+def _open_network(job: EmbeddingJob) -> tuple[Identity, Encoder]:
+    """Return the network that the caller means, opened for the first task of a process."""
+    key = f"{network_key(job.identity)} {job.context.precision} {job.context.device}"
+    if key not in _opened:
+        _opened.clear()  # the old one goes before the new one comes
+        entry = _with_one_checkpoint(job.entry, job.identity.checkpoint)
+        identity = _same_identity(entry, job)
+        encoder = dataclasses.replace(job, entry=entry, identity=identity).open()
+        _opened[key] = (identity, encoder)
+    return _opened[key]
+
+
+def _same_identity(entry: ModelEntry, job: EmbeddingJob) -> Identity:
+    """Return the network of this machine that equals the caller's in code, files and versions."""
     identities = find_source(entry.source).identify(entry, job.context)
     differences = [_differences(identity.facts, job.identity.facts) for identity in identities]
     if [] not in differences:
         nearest = min(differences, key=len) if differences else ["missing"]
         raise EncoderError(
-            f"on {machine} the network '{job.identity.label}' is another one "
+            f"on {socket.gethostname()} the network '{job.identity.label}' is another one "
             f"({', '.join(nearest)})",
             "install the same versions and show every machine the same files",
         )
-    identity = identities[differences.index([])]
-    key = f"{network_key(identity)} {job.context.precision} {job.context.device}"
-    if key not in _opened:
-        _opened.clear()  # the old one goes before the new one comes
-        _opened[key] = dataclasses.replace(job, entry=entry, identity=identity).open()
-    return identity, _opened[key]
+    return identities[differences.index([])]
 
 
 def _with_one_checkpoint(entry: ModelEntry, checkpoint: Path | None) -> ModelEntry:

@@ -93,9 +93,9 @@ class MachineCapacity:
             self._filled = now
         patience = STARTING_S if self.settings.workers else PATIENCE_S if known else 0.0
         if now - self._filled >= patience and not self.capacity:
-            gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
+            gpus = f" and {self.gpus:g} of GPU" if self.gpus else ""
             raise EngineError(
-                f"no machine of the cluster has {self.settings.cpus} processors{gpus}",
+                f"no machine of the cluster has {self.settings.cpus} of CPU{gpus}",
                 "ask for less with --cpus-per-task or --gpus-per-task, or say with --workers how "
                 "many will come",
             )

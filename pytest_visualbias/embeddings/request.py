@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.encoder import find_source
 from pytest_visualbias.models.weight_files import digest_of_weights
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_visualbias.embeddings.cache import EmbeddingCache
-    from pytest_visualbias.embeddings.table import ModelSets
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.models.encoder import Context, Encoder, Identity
     from pytest_visualbias.spec.model_entries import ModelEntry
     from pytest_visualbias.spec.parser import SpecFile
@@ -33,8 +35,8 @@ class EmbeddingJob:
     entry: ModelEntry
     identity: Identity
     context: Context
-    own: EmbeddingRequest
-    want: EmbeddingRequest
+    request: EmbeddingRequest
+    merged_request: EmbeddingRequest  # of all specs that use the network
 
     def open(self) -> Encoder:
         """Load the network."""
@@ -59,7 +61,7 @@ class EmbeddingJob:
 
     def keys(self, fingerprint: str) -> dict[str, tuple[str, str]]:
         """Return the cache keys of every layer: of vectors, and of projected feature maps."""
-        return {point.name: self._keys(fingerprint, point) for point in self.want.points}
+        return {point.name: self._keys(fingerprint, point) for point in self.merged_request.points}
 
     def _keys(self, fingerprint: str, point: LayerPoint) -> tuple[str, str]:
         facts = {
@@ -132,14 +134,14 @@ def merge_requests(
     """Return one request for all specs that use the same network."""
     others = tuple(others)
     points = {(point.module, point.pooling): point for point in embedding_request.points}
-    for point in (point for want in others for point in want.points):
+    for point in (point for other in others for point in other.points):
         place = (point.module, point.pooling)
         name = f"{point.module}:{point.pooling} of another spec"
         points.setdefault(place, point.model_copy(update={"name": name}))
     stimuli = _by_name(
-        stimulus for want in (embedding_request, *others) for stimulus in want.stimuli
+        stimulus for request in (embedding_request, *others) for stimulus in request.stimuli
     )
-    words = _by_name(word for want in (embedding_request, *others) for word in want.words)
+    words = _by_name(word for request in (embedding_request, *others) for word in request.words)
     return EmbeddingRequest(stimuli=stimuli, points=tuple(points.values()), words=words)
 
 
@@ -209,3 +211,11 @@ class EmbeddingOutcome:
             embedded=self.embedded + other.embedded,
             faults=tuple(dict.fromkeys((*self.faults, *other.faults))),
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSets:
+    """The sets that a model is measured on."""
+
+    sets: Mapping[str, StimulusSet]
+    problems: Mapping[str, LocatedFault]

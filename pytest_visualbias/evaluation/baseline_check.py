@@ -27,7 +27,7 @@ from pytest_visualbias.stimuli.resolve import counted_stimuli
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from pytest_visualbias.embeddings.table import ModelSets
+    from pytest_visualbias.embeddings.request import ModelSets
     from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Unlike
     from pytest_visualbias.evaluation.baseline.records import Baseline
     from pytest_visualbias.spec.parser import SpecFile
@@ -68,7 +68,7 @@ def check_baseline(
     if not claims:
         return BaselineCheck(notes=(_unused(file.spec, baseline),))
     if baseline.problem is not None:
-        return BaselineCheck(problems=(baseline.problem,))
+        return BaselineCheck(problems=(str(baseline.problem),))
     problems = {
         claim.key: file.sentence(("tests", claim.index), text)
         for claim in claims

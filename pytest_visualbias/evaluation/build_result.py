@@ -34,9 +34,11 @@ from pytest_visualbias.spec.effective_settings import (
 from pytest_visualbias.spec.error_messages import shorten, shorten_fault
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.statistics.classifier_gap import OutcomeResult
-from pytest_visualbias.statistics.growth import smallest_growth
+from pytest_visualbias.statistics.growth import GrowthResult, smallest_growth
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.evaluation.judging import JudgedTest
     from pytest_visualbias.evaluation.measurement import (
@@ -51,16 +53,13 @@ if TYPE_CHECKING:
     from pytest_visualbias.statistics import ChangeResult, EffectResult
     from pytest_visualbias.stimuli.resolve import StimulusSet
 
-EFFECT_FIELDS = (
-    *("n_x", "n_y", "n_a", "n_b", "effect_size", "effect_size_attributes", "effect_judged", "gap"),
-    *("ci_low", "ci_high", "p_value", "p_low", "p_high", "p_method", "p_attributes", "p_welch"),
-    *("p_verdict", "p_verdict_low", "p_verdict_high", "p_verdict_method", "p_saddlepoint"),
-    *("p_crossed", "gap_ci_low", "gap_ci_high", "wide_low", "wide_high", "x_ab", "y_ab"),
-)
-GROWTH_FIELDS = (
-    *("shift", "before", "after", "p_value", "p_attributes", "p_welch", "p_crossed", "p_trials"),
-    *("p_verdict", "ci_low", "ci_high", "shift_ci_low", "shift_ci_high", "flipped"),
-)
+
+def shared_fields(
+    result: EffectResult | ChangeResult, record: type[BaseModel]
+) -> dict[str, object]:
+    """Return the fields of a statistical result that its record has, too."""
+    names = [field.name for field in dataclasses.fields(result)]
+    return {name: getattr(result, name) for name in names if name in record.model_fields}
 
 
 def role_of(file: SpecFile, model: str, test: BiasTest) -> Literal["gated", "reference", "random"]:
@@ -80,33 +79,42 @@ def error_record(
     reason: str | LocatedFault,
 ) -> ResultRecord:
     """Return the record of a test that could not be measured, with the reason."""
-    plan = effective_settings(file.spec, test)
-    return ResultRecord(
-        nodeid=nodeid,
-        spec=file.file,
-        spec_digest=file.digest,
-        line=file.test_line(test.name),
-        test=test.name,
-        kind=test.kind,
-        model=model,
-        layer=layer,
-        pooling="",
-        role=role_of(file, model, test),
-        control=test.control,
-        tags=list(test.tags),
-        concepts=concepts_of(test),
-        labels=dict(file.spec.models[model].labels),
-        alpha=plan.alpha,
-        alternative=plan.alternative,
-        sides=plan.sides if len(test.compared) > 1 else None,
-        evidence=plan.evidence,
-        correction=file.spec.settings.correction,
-        limits=test.limits.model_dump(exclude_none=True),
-        outcome="error",
-        # Control characters in file names must not reach a terminal.
-        reasons=["\n".join(map(printable, str(reason).split("\n")))],
-        fault=None if isinstance(reason, str) else reason,
+    return ResultRecord.model_validate(
+        {
+            **_declared(file, model, test, layer),
+            "nodeid": nodeid,
+            "pooling": "",
+            "outcome": "error",
+            # Control characters in file names must not reach a terminal.
+            "reasons": ["\n".join(map(printable, str(reason).split("\n")))],
+            "fault": None if isinstance(reason, str) else reason,
+        }
     )
+
+
+def _declared(file: SpecFile, model: str, test: BiasTest, layer: str) -> dict[str, object]:
+    """Return the fields of a record that the spec alone decides."""
+    settings = effective_settings(file.spec, test)
+    return {
+        "spec": file.file,
+        "spec_digest": file.digest,
+        "line": file.test_line(test.name),
+        "test": test.name,
+        "kind": test.kind,
+        "model": model,
+        "layer": layer,
+        "role": role_of(file, model, test),
+        "control": test.control,
+        "tags": list(test.tags),
+        "concepts": concepts_of(test),
+        "labels": dict(file.spec.models[model].labels),
+        "alpha": settings.alpha,
+        "alternative": settings.alternative,
+        "sides": settings.sides if len(test.compared) > 1 else None,
+        "evidence": settings.evidence,
+        "correction": file.spec.settings.correction,
+        "limits": test.limits.model_dump(exclude_none=True),
+    }
 
 
 def result_record(
@@ -123,8 +131,9 @@ def result_record(
     reasons = list(judged.verdict.reasons)
     if judged.verdict.outcome == "error":
         reasons = [shorten(reason, file.folder, project) for reason in reasons]
-    empty = error_record(file, model.name, judged.test, context.layer, nodeid=nodeid, reason="")
-    changes: dict[str, object] = {
+    fields: dict[str, object] = {
+        **_declared(file, model.name, judged.test, context.layer),
+        "nodeid": nodeid,
         "module": point.module,
         "pooling": point.pooling,
         "read_out": dataclasses.asdict(model.measured.trials[0].read_at(point)),
@@ -138,8 +147,8 @@ def result_record(
         "sets": _sets(judged.numbers, project),
     }
     if judged.numbers.effect is not None and judged.numbers.scores is not None:
-        changes |= _numbers(context, judged, family_size, judged.numbers.effect)
-    return ResultRecord.model_validate({**empty.model_dump(), **changes})
+        fields |= _numbers(context, judged, family_size, judged.numbers.effect)
+    return ResultRecord.model_validate(fields)
 
 
 def _numbers(
@@ -151,7 +160,7 @@ def _numbers(
     smallest, smallest_attributes = smallest_visible(spec, test, sizes, family_size)
     alpha = effective_settings(spec, test).alpha
     return {
-        **{name: getattr(effect, name, None) for name in EFFECT_FIELDS},
+        **shared_fields(effect, ResultRecord),
         "smallest_detectable_effect": smallest,
         "smallest_detectable_effect_attributes": smallest_attributes,
         "detectable": detectable(spec, test, sizes, family_size, effect),
@@ -210,8 +219,13 @@ def _violation(violation: Violation) -> ViolationRecord:
 
 
 def _waiver(accept: Accept) -> AcceptRecord:
-    fields = ("max_effect", "max_gap", "max_growth", "reason", "until")
-    return AcceptRecord.model_validate({name: getattr(accept, name) for name in fields})
+    return AcceptRecord(
+        max_effect=accept.max_effect,
+        max_gap=accept.max_gap,
+        max_growth=accept.max_growth,
+        reason=accept.reason,
+        until=accept.until,
+    )
 
 
 def _prediction(judged: JudgedTest) -> PredictionRecord | None:
@@ -240,7 +254,7 @@ def growth_record(judged: JudgedTest) -> GrowthRecord | None:
     if change is None or judged.base is None:
         return None
     shift = judged.numbers.shift
-    trials = getattr(change, "trials", None)
+    trials = change.trials if isinstance(change, GrowthResult) else None
     return GrowthRecord.model_validate(
         {
             **_change(change, judged.base, judged.p.growth),
@@ -264,11 +278,12 @@ def _excess(judged: JudgedTest, spec: BiasSpec) -> ExcessRecord | None:
 
 def _change(change: ChangeResult, base: str, p_adjusted: float | None) -> dict[str, object]:
     return {
+        **dict.fromkeys(("p_value", "p_attributes", "p_welch", "p_verdict")),
+        **shared_fields(change, GrowthRecord),
         "base": base,
         "value": change.growth,
         "p_adjusted": p_adjusted,
-        "p_method": getattr(change, "p_verdict_method", None),
-        **{name: getattr(change, name, None) for name in GROWTH_FIELDS},
+        "p_method": change.p_verdict_method if isinstance(change, GrowthResult) else None,
     }
 
 

@@ -273,16 +273,16 @@ def recorded_scores(
             f"without each image; {baseline.remedy('update', model)}"
         )
         return RecordedScores(stale=text)
-    lacking = (
-        f"{baseline.shown} lacks scores of '{key}' that its stimuli have; "
-        f"{baseline.remedy('update', model)}"
+    lacking = BaselineError(
+        f"{baseline.shown} lacks scores of '{key}' that its stimuli have",
+        baseline.remedy("update", model),
     )
     if not entry.has_basis_like(live):
-        raise BaselineError(lacking)
+        raise lacking
     try:
         scores = _restored(entry, test, numbers)
     except KeyError:
-        raise BaselineError(lacking) from None
+        raise lacking from None
     if not _is_consistent(entry, test, scoring_method(test).by_role(scores)):
         raise BaselineError(
             f"the scores of '{key}' in {baseline.shown} do not give the effect that stands beside "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_visualbias.embeddings.text_embeddings import unread_texts
+from pytest_visualbias.embeddings.table import unread_texts
 from pytest_visualbias.errors import (
     DegenerateTestError,
     SpecError,
@@ -125,7 +125,8 @@ def score_test(context: MeasurementContext, test: BiasTest) -> ScoredTest:
     try:
         return scoring_method(test).score(context, test, sets)
     except DegenerateTestError as error:
-        raise DegenerateTestError(_with_image(context.spec, test, error, sets)) from None
+        statement = error.statement + _image_of_row(context.spec, test, error, sets)
+        raise DegenerateTestError(statement, error.remedy) from None
 
 
 def _sets(model: EmbeddedModel, test: BiasTest) -> dict[str, StimulusSet]:
@@ -136,12 +137,12 @@ def _sets(model: EmbeddedModel, test: BiasTest) -> dict[str, StimulusSet]:
     return {role: model.sets.sets[concept] for role, concept in roles.items()}
 
 
-def _with_image(spec: BiasSpec, test: BiasTest, error: DegenerateTestError, sets: Sets) -> str:
-    """Return the sentence of an error with the image of its row, if rows are single images."""
+def _image_of_row(spec: BiasSpec, test: BiasTest, error: DegenerateTestError, sets: Sets) -> str:
+    """Return the image of an error's row in brackets; empty if rows are not single images."""
     images = counted_stimuli(test, sets).get(error.role or "")
     if images is None or error.row is None or groups_of(spec, images) is not None:
-        return str(error)
-    return f"{error} ({images.stimuli[error.row].name})"
+        return ""
+    return f" ({images.stimuli[error.row].name})"
 
 
 def _measure_effect(context: MeasurementContext, test: BiasTest) -> Measurement:

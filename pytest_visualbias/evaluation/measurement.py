@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_visualbias.embeddings.table import EmbeddingTable, ModelSets, ModelVectors
+    from pytest_visualbias.embeddings.request import ModelSets
+    from pytest_visualbias.embeddings.table import EmbeddingTable, ModelVectors
     from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.evaluation.baseline.records import Baseline
     from pytest_visualbias.spec.parser import SpecFile

@@ -16,7 +16,7 @@ from pytest_visualbias.embeddings.embed_model import (
     uncached_networks,
 )
 from pytest_visualbias.embeddings.request import ModelRequest, request_for
-from pytest_visualbias.errors import EncoderError, VisualBiasError, path_sentence
+from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.evaluation.measurement import EmbeddedModel
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.spec.effective_settings import axis_of
@@ -77,7 +77,7 @@ class ModelEmbedder:
             except VisualBiasError as error:
                 self._embedded[key] = error
             except OSError as error:  # an impossible path
-                self._embedded[key] = EncoderError(path_sentence(error))
+                self._embedded[key] = EncoderError.of_path(error)
         embedded = self._embedded[key]
         if isinstance(embedded, VisualBiasError):
             raise embedded
@@ -130,7 +130,7 @@ class ModelEmbedder:
         try:
             return identify(spec.file.spec.models[model], self.context(spec))
         except OSError as error:  # an impossible path
-            raise EncoderError(path_sentence(error)) from None
+            raise EncoderError.of_path(error) from None
 
     def context(self, spec: LoadedSpec) -> Context:
         """Return the folders, device and precision for the models of a spec."""
@@ -179,7 +179,7 @@ class ModelEmbedder:
             except VisualBiasError as error:
                 self._embedded[key] = error
             except OSError as error:  # an impossible path
-                self._embedded[key] = EncoderError(path_sentence(error))
+                self._embedded[key] = EncoderError.of_path(error)
 
     def _other_requests(self, spec: LoadedSpec) -> dict[str, list[EmbeddingRequest]]:
         """Return what other specs request of each network, so that a network is loaded once."""

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.embeddings.embed_model import _used, stored_sets
-from pytest_visualbias.embeddings.table import ModelSets
+from pytest_visualbias.embeddings.request import ModelSets
 from pytest_visualbias.errors import (
     EncoderError,
     FetchError,
@@ -41,7 +41,6 @@ from pytest_visualbias.spec.schema import ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of
 from pytest_visualbias.spec.urls import Url, is_url
 from pytest_visualbias.stimuli.concept_checks import SetFinding, set_findings
-from pytest_visualbias.stimuli.download_record import read_ledger
 from pytest_visualbias.stimuli.manifest import read_manifest
 from pytest_visualbias.stimuli.mirror import Mirror
 from pytest_visualbias.stimuli.resolve import (
@@ -49,6 +48,7 @@ from pytest_visualbias.stimuli.resolve import (
     resolve_concept,
     resolve_words,
 )
+from pytest_visualbias.stimuli.transfer import read_ledger
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -61,8 +61,8 @@ if TYPE_CHECKING:
     from pytest_visualbias.spec.schema import BiasSpec, ConceptFiles
     from pytest_visualbias.spec.suites import StimulusRoot
     from pytest_visualbias.spec.test_kinds import BiasTest
-    from pytest_visualbias.stimuli.download_record import Ledger
     from pytest_visualbias.stimuli.resolve import StimulusSet
+    from pytest_visualbias.stimuli.transfer import Ledger
 
 # These sources have no names of classes.
 WITHOUT_CLASS_NAMES = (EmbeddingsModel, FactoryModel, ProgramModel, TimmModel)

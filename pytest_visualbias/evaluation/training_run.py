@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import EncoderError, SpecError, VisualBiasError, printable
-from pytest_visualbias.evaluation.build_result import growth_record
+from pytest_visualbias.evaluation.build_result import growth_record, shared_fields
 from pytest_visualbias.evaluation.controls import apply_controls
 from pytest_visualbias.evaluation.detectable import hidden_limits
 from pytest_visualbias.evaluation.family import correct_p_values, declared_family, interval_count
@@ -86,12 +86,6 @@ class Run:
         return f"{self.axis} {step}" + ("" if trial is None else f" ({printable(trial.label)})")
 
 
-FIELDS = (
-    *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
-    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict"),
-)
-
-
 def _point(spec: BiasSpec, step: _Step, judged: JudgedTest, *, is_gated: bool) -> PointRecord:
     """Return one test of one checkpoint."""
     growth = growth_record(judged)
@@ -100,11 +94,12 @@ def _point(spec: BiasSpec, step: _Step, judged: JudgedTest, *, is_gated: bool) -
     effect = judged.numbers.effect
     return PointRecord.model_validate(
         {
+            **dict.fromkeys(PointRecord.model_fields),  # null if it could not be measured
+            **({} if effect is None else shared_fields(effect, PointRecord)),
             "label": step.label,
             "checkpoint": step.trial.label,
             "digest": step.trial.facts.get("checkpoint", ""),
             "fingerprint": step.trial.fingerprint,
-            **{name: getattr(effect, name, None) for name in FIELDS},
             "p_adjusted": judged.p.effect if is_gated else None,
             "growth": growth,
             "over": _over(spec, judged),
@@ -232,10 +227,11 @@ def _measure(
     try:
         subject = subject_of(label)
     except VisualBiasError as error:
-        is_named = isinstance(error, EncoderError) and error.key  # the message names the step
-        if label == run.steps[-1] or is_named:
+        is_located = isinstance(error, SpecError) or (isinstance(error, EncoderError) and error.key)
+        if label == run.steps[-1] or is_located:
             raise
-        raise type(error)(f"{run.named(label)}: {error}") from None
+        statement = f"{run.named(label)}: {error.statement}"
+        raise type(error)(statement, error.remedy) from None
     trial = dataclasses.replace(subject.measured.trials[0], tables={})
     steps = []
     for layer, measured in measure_layers(run.file, subject, earlier, threads=threads).items():

@@ -30,7 +30,7 @@ NEAR_DISTANCE = 1e-5
 
 # Cosine of photographs of one burst, or of two crops of one picture.
 NEAR_COSINE = 0.999
-SHOWN = 3
+MAX_SHOWN = 3
 READ = "reads different words alike"
 REMEDY = "keep one of each, or name it under 'known_duplicates'"
 
@@ -65,8 +65,8 @@ def alike(
             if any(stimulus.prompts for _, stimulus in pair) == is_word
         ]
         if texts:
-            more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
-            warnings.append(f"'{model}' {problem}: {', '.join(texts[:SHOWN])}{more}; {REMEDY}")
+            more = f" and {len(texts) - MAX_SHOWN} more" if len(texts) > MAX_SHOWN else ""
+            warnings.append(f"'{model}' {problem}: {', '.join(texts[:MAX_SHOWN])}{more}; {REMEDY}")
     return warnings
 
 
@@ -100,9 +100,9 @@ def near_duplicates(
         ]
     if not pairs:
         return []
-    more = f" and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else ""
+    more = f" and {len(pairs) - MAX_SHOWN} more pairs" if len(pairs) > MAX_SHOWN else ""
     message = (
-        f"near-duplicates for '{model}' (cosine over {NEAR_COSINE}): {', '.join(pairs[:SHOWN])}"
+        f"near-duplicates for '{model}' (cosine over {NEAR_COSINE}): {', '.join(pairs[:MAX_SHOWN])}"
     )
     return [
         f"{message}{more}; if they show the same person or scene, name their groups with 'groups'"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import SHOWN, StateDict, format_names
+from pytest_visualbias.models.checkpoints import StateDict
+from pytest_visualbias.spec.error_messages import MAX_LISTED, format_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -336,7 +337,7 @@ def choose_place(
             others = " and ".join(describe_place(group[0]) for group in left)
             reason = f"{convention.origin}'s own evaluation takes it; {others} would fit as well"
             return ContainerChoice(place=taken[0][0], reason=reason)
-    ways = " or ".join(_spec_keys(place, firsts) for place in firsts[:SHOWN])
+    ways = " or ".join(_spec_keys(place, firsts) for place in firsts[:MAX_LISTED])
     raise EncoderError(
         f"the checkpoint {path} has different weights that fit the network in {len(groups)} places",
         f"write which of them you release: {ways}",

@@ -1,4 +1,4 @@
-"""Read checkpoint files without running code."""
+"""Read checkpoint files without running code, and explain why one does not fit a network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pathlib
 import pickle
 import zipfile
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,19 +16,12 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.weight_files import find_weight_files
+from pytest_visualbias.spec.error_messages import format_names
 from pytest_visualbias.spec.hashing import TEXT, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-SHOWN = 5
-
-
-def format_names(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 NUMBERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
@@ -244,3 +238,132 @@ def _tensor(value: Any) -> torch.Tensor | None:
     if isinstance(value, StoredArray):
         return torch.from_numpy(value.values)
     return value if torch.is_tensor(value) else None
+
+
+POSITIONS = ("pos_embed", "position", "rel_pos", "relative_")
+MATRIX = 2
+
+SAVE_FLOATS = (
+    "save the weights as floating-point numbers, or gate the quantised network as a compiled "
+    "program"
+)
+WRITE_SIZE = (
+    "write that size: 'arguments: {img_size: 384}' for timm, 'arguments: {image_size: 384}' for "
+    "torchvision"
+)
+OTHER_ARCHITECTURE = "name the architecture that was trained, with its 'arguments'"
+
+
+class MismatchError(EncoderError):
+    """A checkpoint that does not fit its network."""
+
+    def __init__(
+        self, problem: str, remedy: str, *, missing: Sequence[str] = (), classifier: str = ""
+    ) -> None:
+        super().__init__(problem, remedy)
+        self.missing = tuple(missing)
+        self.classifier = classifier
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mismatches:
+    """All differences between a network and the weights at one place of a checkpoint."""
+
+    wanted: Mapping[str, torch.Tensor]
+    state: Mapping[str, torch.Tensor]
+    missing: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    tied: list[str] = field(default_factory=list)
+    refusal: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether there is any difference."""
+        names = (self.missing, self.unknown, self.shapes, self.kinds, self.tied)
+        return any(names) or bool(self.refusal)
+
+    @property
+    def classifier(self) -> str:
+        """The layer whose number of classes is the only difference, or nothing."""
+        others = (self.missing, self.unknown, self.kinds, self.tied)
+        if any(others) or not self.shapes:
+            return ""
+        differ = classes_differ(self.shapes, self.wanted, self.state)
+        return self.shapes[0].rpartition(".")[0] if differ is not None else ""
+
+    def explained(self) -> tuple[str, str]:
+        """Return the cause, with at most five names, and what to do."""
+        if self.kinds:
+            kinds = [
+                f"{name} ({str(self.state[name].dtype).removeprefix('torch.')})"
+                for name in self.kinds
+            ]
+            problem = f"it has values of another kind than the network: {format_names(kinds)}"
+            return problem, SAVE_FLOATS
+        if self.tied:
+            names = format_names(self.tied)
+            problem = f"the network has one weight where the checkpoint has several: {names}"
+            return problem, OTHER_ARCHITECTURE
+        if self.shapes and not (self.missing or self.unknown):
+            return self._sizes()
+        if not (self.missing or self.shapes or self.refusal):
+            return (
+                f"it has weights that the network does not have: {format_names(self.unknown)}",
+                "name the architecture that has them, or list what to leave out under 'ignore'",
+            )
+        return self._difference(), OTHER_ARCHITECTURE
+
+    def _difference(self) -> str:
+        """Return the most informative difference."""
+        if self.shapes:
+            return f"shapes differ: {format_names([self._both(name) for name in self.shapes])}"
+        if self.refusal:
+            return self.refusal
+        instead = f" and has {format_names(self.unknown)} instead" if self.unknown else ""
+        return f"it lacks {format_names(self.missing)}{instead}"
+
+    def _both(self, name: str) -> str:
+        return (
+            f"{name} ({shape_of(self.state[name])} in the checkpoint, "
+            f"{shape_of(self.wanted[name])} in the network)"
+        )
+
+    def _sizes(self) -> tuple[str, str]:
+        """Return the cause if only shapes differ."""
+        if (classes := classes_differ(self.shapes, self.wanted, self.state)) is not None:
+            saved, expected = classes
+            return (
+                f"its classifier has {saved} classes, the network's {expected} ({self.shapes[0]})",
+                f"build the network for {saved} classes: 'arguments: {{num_classes: {saved}}}'",
+            )
+        if all(any(part in name for part in POSITIONS) for name in self.shapes):
+            shapes = format_names([self._both(name) for name in self.shapes])
+            return f"it was trained at another image size: {shapes}", WRITE_SIZE
+        return self._difference(), OTHER_ARCHITECTURE
+
+
+def classes_differ(
+    names: Sequence[str],
+    wanted: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+) -> tuple[int, int] | None:
+    """Return the classes of checkpoint and network if only their number differs."""
+    layers = {name.rpartition(".")[0] for name in names}
+    weights = [name for name in names if wanted[name].ndim == MATRIX]
+    if (
+        len(layers) != 1
+        or not weights
+        or any(name.rpartition(".")[0] in layers for name in wanted if name not in names)
+    ):
+        return None
+    pairs = [(state[name].shape, wanted[name].shape) for name in names]
+    if not all(saved and expected and saved[1:] == expected[1:] for saved, expected in pairs):
+        return None
+    counts = {(saved[0], expected[0]) for saved, expected in pairs}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def shape_of(tensor: torch.Tensor) -> str:
+    """Return a shape as text."""
+    return "x".join(str(size) for size in tensor.shape) or "scalar"

@@ -16,12 +16,11 @@ import torch
 from torch.export.passes import move_to_device_pass
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.devices import choose_device
 from pytest_visualbias.models.factory import declared_input
 from pytest_visualbias.models.loaded_network import LoadedNetwork
+from pytest_visualbias.models.preprocessing import noise
 from pytest_visualbias.models.program_check import check_archive
-from pytest_visualbias.models.steadiness import noise
-from pytest_visualbias.models.torch_encoder import TorchEncoder
+from pytest_visualbias.models.torch_encoder import TorchEncoder, choose_device
 from pytest_visualbias.spec.effective_settings import LOGITS, OUTPUT, POOLED
 
 if TYPE_CHECKING:

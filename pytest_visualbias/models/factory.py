@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.checkpoints import MismatchError, read_checkpoint
 from pytest_visualbias.models.final_layer import final_linear
 from pytest_visualbias.models.load_weights import load_network
 from pytest_visualbias.models.loaded_network import LoadedNetwork, readers
-from pytest_visualbias.models.mismatches import MismatchError
 from pytest_visualbias.models.preprocessing import (
     ieat_facts,
     ieat_input,

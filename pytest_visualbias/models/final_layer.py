@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import ReadOut
-from pytest_visualbias.models.steadiness import noise
+from pytest_visualbias.models.preprocessing import noise
 from pytest_visualbias.spec.effective_settings import OUTPUT
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _flat(features: torch.Tensor) -> torch.Tensor:
 
 
 # Images of the pass that shows what a network returns.
-SHOWN = 4
+PROBE_IMAGES = 4
 
 # An output with at most so many columns, all from 0 to 1, is more likely probabilities.
 MAX_PROBABILITIES = 20
@@ -178,7 +178,7 @@ def find_final_layer(
 
 def final_linear(module: torch.nn.Module, prepare: Callable[[Image.Image], np.ndarray]) -> str:
     """Return the name of the linear layer whose output a network returns, or nothing."""
-    images = torch.from_numpy(np.stack([prepare(image) for image in noise(SHOWN)]))
+    images = torch.from_numpy(np.stack([prepare(image) for image in noise(PROBE_IMAGES)]))
     try:
         with torch.inference_mode():
             final_layer = find_final_layer(module.eval(), lambda: module(images))
@@ -256,7 +256,7 @@ def with_pooled(
     network: LoadedNetwork, on_device: Callable[[np.ndarray], torch.Tensor]
 ) -> LoadedNetwork:
     """Return a network with features: the input of its final linear layer, or its output."""
-    images = np.stack([network.prepare(image) for image in noise(network.batch or SHOWN)])
+    images = np.stack([network.prepare(image) for image in noise(network.batch or PROBE_IMAGES)])
     output = network.outputs[OUTPUT]
     try:
         final_layer = find_final_layer(

@@ -1,4 +1,4 @@
-"""Identify a model by digests of its weights, code, arguments and preprocessing."""
+"""Identify the models of every source by digests of weights, code, arguments and preprocessing."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import dataclasses
 import glob
 import json
 import os
-import re
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pytest_visualbias.errors import EncoderError, StorageError, printable
-from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.errors import EncoderError, StorageError
+from pytest_visualbias.models.encoder import Identity, missing
 from pytest_visualbias.models.source_code import (
     LIBRARIES,
     code_files,
@@ -21,18 +20,22 @@ from pytest_visualbias.models.source_code import (
     version_of,
 )
 from pytest_visualbias.models.weight_files import (
+    ADAPTER,
     digest_of_folder,
     digest_of_settings,
     digest_of_weights,
+    has_weights,
+    is_adapter,
     is_multi_file,
+    order_series,
 )
-from pytest_visualbias.spec.fields import correction
+from pytest_visualbias.spec.fields import HUB_NAMES, correction
 from pytest_visualbias.spec.hashing import POINTER, REMEDY, digest_of_file, is_lfs_pointer
 from pytest_visualbias.spec.model_entries import IN_MEMORY
 from pytest_visualbias.spec.urls import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.models.encoder import Context
     from pytest_visualbias.spec.model_entries import (
@@ -40,93 +43,12 @@ if TYPE_CHECKING:
         InMemoryModel,
         ModelEntry,
         NetworkEntry,
+        OpenClipModel,
+        ProgramModel,
         TimmModel,
+        TorchvisionModel,
+        TransformersModel,
     )
-
-NUMBERS = re.compile(r"([0-9]+)")
-SHOWN = 3
-
-
-def order_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]:
-    """Return checkpoints in the order of a training run, each with its step."""
-    unordered = list(identities)
-    # The path of a local copy has digests in it: numbers of another kind.
-    names = [identity.origin or str(identity.checkpoint) for identity in unordered]
-    labels = checkpoint_steps(names, axis)
-    placed = [
-        dataclasses.replace(identity, step=printable(label))
-        for identity, label in zip(unordered, labels, strict=True)
-    ]
-    return tuple(sorted(placed, key=lambda identity: natural_order(identity.step)))
-
-
-def natural_order(label: str) -> list[tuple[int, str]]:
-    """Return a sort key that puts 2 before 10."""
-    parts = NUMBERS.split(label)
-    return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)]
-
-
-def checkpoint_steps(paths: Sequence[str], axis: str) -> list[str]:
-    """Return the step of every file."""
-    labels = _numbers_after_axis(paths, axis) or _differing_numbers(paths)
-    if labels is None:
-        raise EncoderError(_explain_unnumbered(paths, axis))
-    first: dict[str, str] = {}
-    for path, label in zip(paths, labels, strict=True):
-        other = first.setdefault(label, path)
-        if other != path:
-            raise EncoderError(
-                f"{other} and {path} are both {axis} {label}",
-                "choose a pattern that matches one of them, or name what 'series' counts otherwise",
-            )
-    return labels
-
-
-def _numbers_after_axis(paths: Sequence[str], axis: str) -> list[str] | None:
-    """Return the last number that follows the axis name in every path."""
-    named = re.compile(rf"(?<![A-Za-z]){re.escape(axis)}[^A-Za-z0-9/\\]*([0-9]+)", re.IGNORECASE)
-    matches = [named.findall(path) for path in paths]
-    return [str(int(numbers[-1])) for numbers in matches] if all(matches) else None
-
-
-def _differing_numbers(paths: Sequence[str]) -> list[str] | None:
-    """Return the numbers in which paths differ; None if more than numbers differ."""
-    if len(paths) == 1:
-        numbers = NUMBERS.findall(PurePath(paths[0]).stem)
-        return [str(int(numbers[-1]))] if numbers else None
-    split = [NUMBERS.split(path) for path in paths]
-    if len({tuple(parts[::2]) for parts in split}) > 1:
-        return None
-    apart = [
-        place
-        for place in range(1, len(split[0]), 2)
-        if len({int(parts[place]) for parts in split}) > 1
-    ]
-    if not apart:  # the same number, written in two ways
-        return [str(int(parts[-2])) for parts in split] if len(split[0]) > 1 else None
-    if len(apart) == 1:
-        return [str(int(parts[apart[0]])) for parts in split]
-    return ["".join(parts[apart[0] : apart[-1] + 1]) for parts in split]
-
-
-def _explain_unnumbered(paths: Sequence[str], axis: str) -> str:
-    """Return the message about files without a step."""
-    shared = os.path.commonprefix(list(paths))  # noqa: RUF071 - cut back to a folder here
-    start = max(shared.rfind("/"), shared.rfind("\\")) + 1
-    bare = [path for path in paths if not NUMBERS.search(path[start:])]
-    listed = (bare or list(paths))[:SHOWN]
-    names = ", ".join(listed) + (", ..." if len(bare or paths) > SHOWN else "")
-    problem = "has no number in its name" if len(listed) == 1 else "are not alike but for a number"
-    if bare and len(listed) > 1:
-        problem = "have no number in their names"
-    return (
-        f"{names} {problem}, so nothing says the order of the series; name the files such as "
-        f"{axis}_1 and {axis}_2, or choose a pattern that leaves others out"
-    )
-
-
-LOCAL = "local-dir:"
-HUB_NAMES = ("hf-hub:", "hf_hub:", LOCAL)
 
 
 def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
@@ -142,8 +64,8 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
     }
     is_pretrained = entry.pretrained is not False and entry.random_init is None
     result = identities(entry, context, facts, loads_own_weights=is_pretrained)
-    if entry.name.startswith(LOCAL):
-        folder = Path(entry.name.removeprefix(LOCAL))
+    if entry.name.startswith("local-dir:"):
+        folder = Path(entry.name.removeprefix("local-dir:"))
         says = digest_of_folder(folder, context.digest, (".json",)) if folder.is_dir() else ""
         result = tuple(
             dataclasses.replace(identity, facts={**identity.facts, "folder": says})
@@ -300,3 +222,191 @@ def declared_place(entry: NetworkEntry) -> dict[str, str]:
     """Return the container and prefix that the entry declares."""
     keys = {"container": entry.container, "prefix": entry.prefix}
     return {key: text for key, text in keys.items() if text is not None}
+
+
+LOCAL = "local-dir:"
+CONFIGURATION = (".json",)
+
+# Another format of onnxruntime, which keeps its weights itself.
+OWN_FORMAT = b"ORTM"
+
+
+def identify_open_clip(entry: OpenClipModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of an open_clip entry, one per checkpoint or seed."""
+    facts = {
+        "source": "open_clip",
+        "name": entry.name,
+        "pretrained": str(entry.pretrained or ""),
+        **_network_facts(entry),
+    }
+    is_own = entry.pretrained is not False and entry.random_init is None
+    is_folder = entry.name.startswith(LOCAL)
+    if is_folder:
+        folder = context.folder / entry.name.removeprefix(LOCAL)
+        facts["folder"] = _digest_of_configuration(folder, context)
+        if is_own and entry.checkpoint is None:
+            facts["weights"] = digest_of_folder(folder, context.digest)
+    packages = ("open_clip_torch", "transformers")
+    result = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
+    if is_folder:
+        texts = digest_of_folder(folder, context.digest, None)
+        return tuple(
+            dataclasses.replace(identity, is_whole=True, texts=texts) for identity in result
+        )
+    if entry.name.startswith("hf-hub:"):
+        # The architecture and the preprocessing stand in a file there, which may change.
+        return tuple(dataclasses.replace(identity, is_whole=False) for identity in result)
+    return result
+
+
+def identify_torchvision(entry: TorchvisionModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of a torchvision entry, one per checkpoint or seed."""
+    facts = {
+        "source": "torchvision",
+        "name": entry.name,
+        "weights": entry.weights or "",
+        **_network_facts(entry),
+    }
+    is_own = entry.pretrained is not False and entry.random_init is None
+    return identities(entry, context, facts, loads_own_weights=is_own)
+
+
+def identify_transformers(entry: TransformersModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of a transformers entry, one per folder, checkpoint or seed."""
+    facts = {
+        "source": "transformers",
+        "name": entry.name or "",
+        "revision": entry.revision or "",
+        **_network_facts(entry),
+    }
+    if entry.adapter is not None:
+        facts["adapter"] = _digest_of_adapter(context.folder / entry.adapter, context)
+    packages = ("transformers", "tokenizers", "peft")
+    is_own = entry.pretrained is not False and entry.random_init is None
+    if entry.path is not None and entry.files is None and is_own:
+        versions = {name: version_of(name) for name in (*LIBRARIES, *packages)}
+        folders = paths_of(entry.path, context)
+        for folder in folders:
+            _check_weights(folder, context)
+        names = [folder.name for folder in folders]
+        return tuple(
+            dataclasses.replace(
+                weights_in(
+                    folder,
+                    {**facts, **versions},
+                    context,
+                    label=folder.name if names.count(folder.name) == 1 else str(folder),
+                ),
+                texts=digest_of_folder(folder, context.digest, None),
+            )
+            for folder in folders
+        )
+    if entry.path is not None:
+        folder, *_ = paths_of(entry.path, context)
+        facts["folder"] = _digest_of_configuration(folder, context)
+    result = identities(entry, context, facts, loads_own_weights=is_own, packages=packages)
+    if entry.path is not None:
+        texts = digest_of_folder(folder, context.digest, None)
+        return tuple(dataclasses.replace(identity, texts=texts) for identity in result)
+    return tuple(dataclasses.replace(identity, is_whole=False) for identity in result)
+
+
+def identify_program(entry: ProgramModel, context: Context) -> tuple[Identity, ...]:
+    """Return the identities of a compiled network, one per file."""
+    facts = {
+        "source": entry.source,
+        "preprocess": entry.preprocess,
+        "transform": transform_text(entry),
+        **{name: version_of(name) for name in (*LIBRARIES, "onnxruntime")},
+    }
+    paths = paths_of(entry.path, context)
+    names = [path.name for path in paths]
+    result = []
+    for path in paths:
+        label = path.name if names.count(path.name) == 1 else str(path)
+        identity = weights_in(path, facts, context, label=label)
+        if entry.source == "onnx":
+            beside = {
+                os.path.relpath(file, path.parent): context.digest(file)
+                for file in external_files(path)
+            }
+            external = {"external": json.dumps(beside, sort_keys=True)}
+            identity = dataclasses.replace(identity, facts={**identity.facts, **external})
+        result.append(identity)
+    return tuple(result)
+
+
+def external_files(path: Path) -> list[Path]:
+    """Return the existing external data files of an ONNX file."""
+    with path.open("rb") as stream:
+        if stream.read(8)[4:] == OWN_FORMAT:
+            return []
+    try:
+        import onnx  # only for entries of this source
+
+        model = onnx.load(str(path), load_external_data=False)
+    except ModuleNotFoundError:
+        raise EncoderError(missing("onnx")) from None
+    except Exception:  # noqa: BLE001 - protobuf has a type of its own for each implementation
+        raise EncoderError(
+            f"{path} is no ONNX program that can be loaded here, or is damaged",
+            "copy or save it again",
+        ) from None
+    paths = {path.parent / name for name in _locations(model) if "\0" not in name}
+    return sorted(path for path in paths if path.is_file())
+
+
+def _locations(message: Any) -> Iterator[str]:
+    """Yield the names of external files, in whatever part of a program a tensor is."""
+    for field, value in message.ListFields():
+        if field.name == "external_data":
+            yield from (entry.value for entry in value if entry.key == "location")
+        elif field.message_type is not None:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                yield from _locations(inner)
+
+
+def _network_facts(
+    entry: OpenClipModel | TorchvisionModel | TransformersModel,
+) -> dict[str, str]:
+    arguments = getattr(entry, "arguments", {})
+    return {
+        "arguments": json.dumps(arguments, sort_keys=True),
+        "preprocess": entry.preprocess,
+        "transform": transform_text(entry),
+        "ignore": json.dumps(entry.ignore),
+        **declared_place(entry),
+    }
+
+
+def _digest_of_adapter(folder: Path, context: Context) -> str:
+    if not folder.is_dir():
+        raise EncoderError(f"there is no adapter {folder}", correction(folder))
+    return digest_of_folder(folder, context.digest)
+
+
+def _check_weights(folder: Path, context: Context) -> None:
+    _digest_of_configuration(folder, context)
+    if is_adapter(folder):
+        raise EncoderError(
+            f"{folder} is an adapter",
+            "name the model that it was trained on by 'path', and it by 'adapter'",
+        )
+    if (folder / ADAPTER).is_file():
+        raise EncoderError(
+            f"{folder} holds a model and an adapter beside it",
+            "move the adapter to a folder of its own and name it by 'adapter', or remove it",
+        )
+    if not has_weights(folder):
+        raise EncoderError(
+            f"the folder {folder} holds no weights, as model.safetensors",
+            "save the model there, name them by 'checkpoint', or write 'random_init: 1' for an "
+            "untrained network",
+        )
+
+
+def _digest_of_configuration(folder: Path, context: Context) -> str:
+    """Return the digest of the files that define the architecture in a folder."""
+    if not folder.is_dir():
+        raise EncoderError(f"there is no folder {folder}", correction(folder))
+    return digest_of_folder(folder, context.digest, CONFIGURATION)

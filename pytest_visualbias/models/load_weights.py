@@ -22,17 +22,15 @@ from pytest_visualbias.models.checkpoint_keys import (
     unwrap_name,
 )
 from pytest_visualbias.models.checkpoints import (
-    StateDict,
-    find_weights,
-    format_names,
-    read_checkpoint,
-)
-from pytest_visualbias.models.mismatches import (
     OTHER_ARCHITECTURE,
     MismatchError,
     Mismatches,
+    StateDict,
     classes_differ,
+    find_weights,
+    read_checkpoint,
 )
+from pytest_visualbias.spec.error_messages import format_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

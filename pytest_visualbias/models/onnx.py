@@ -29,8 +29,8 @@ from pytest_visualbias.models.final_layer import (
     explain_doubt,
     explain_probabilities,
 )
-from pytest_visualbias.models.steadiness import noise
-from pytest_visualbias.models.torch_encoder import pool, two_dimensional
+from pytest_visualbias.models.loaded_network import pool, two_dimensional
+from pytest_visualbias.models.preprocessing import noise
 from pytest_visualbias.spec.effective_settings import LOGITS, OUTPUT, POOLED, PROBABILITIES
 from pytest_visualbias.spec.error_messages import did_you_mean
 
@@ -181,13 +181,13 @@ class Graph:
 
 
 # As many as in a pass of torch's networks, so that no vector hangs on the batch size.
-PASS = 4
-WHOLE = "tensor(uint8)"
-KINDS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, WHOLE: np.uint8}
+IMAGES_PER_PASS = 4
+UINT8 = "tensor(uint8)"
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, UINT8: np.uint8}
 FLOAT_TYPES = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 # Where weights are that lie beside a program which is no longer a file.
-BESIDE = "session.model_external_initializers_file_folder_path"
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
@@ -223,7 +223,7 @@ class _Program:
         # What is wrong is raised, and said once.
         options.log_severity_level = 4
         if isinstance(content, bytes):
-            options.add_session_config_entry(BESIDE, str(self.path.parent))
+            options.add_session_config_entry(WEIGHTS_FOLDER, str(self.path.parent))
         providers = _providers(self._context)
         try:
             return onnxruntime.InferenceSession(content, options, providers=providers)
@@ -254,10 +254,10 @@ class OnnxEncoder:
         self._input = _only_input(program)
         shape = self._input.shape
         self._is_channels_last = is_channels_last(shape)
-        self._own = declared_input(entry, is_whole=self._input.type == WHOLE)
+        self._own = declared_input(entry, is_whole=self._input.type == UINT8)
         self.batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
         order = (shape[3], shape[1], shape[2]) if self._is_channels_last else shape[1:]
-        images = np.stack([self.prepare(image) for image in noise(self.batch or PASS)])
+        images = np.stack([self.prepare(image) for image in noise(self.batch or IMAGES_PER_PASS)])
         check_shape(tuple(order), images[0].shape)
         self._outputs = [
             output.name for output in program.session().get_outputs() if output.type in FLOAT_TYPES
@@ -296,7 +296,7 @@ class OnnxEncoder:
         self, inputs: Sequence[np.ndarray], layers: Sequence[LayerPoint]
     ) -> dict[str, np.ndarray]:
         """Return the vectors ``(n, dim)`` of every layer, float32."""
-        size = self.batch or PASS
+        size = self.batch or IMAGES_PER_PASS
         inner = self._inner(layers)
         parts: list[dict[str, np.ndarray]] = []
         for start in range(0, len(inputs), size):
@@ -315,7 +315,7 @@ class OnnxEncoder:
     def _run(self, images: np.ndarray, inner: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
         if self._is_channels_last:
             images = images.transpose(0, 2, 3, 1)
-        kind = KINDS[self._input.type]
+        kind = DTYPES[self._input.type]
         # Pixels are whole numbers but for rounding.
         given = np.ascontiguousarray(images.round() if kind is np.uint8 else images, dtype=kind)
         session = self._program.session(inner)
@@ -395,7 +395,7 @@ def _is_vector(tensor: torch.Tensor | None, count: int) -> bool:
 
 def _only_input(program: _Program) -> Any:
     inputs = program.session().get_inputs()
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in KINDS:  # noqa: PLR2004
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in DTYPES:  # noqa: PLR2004
         inputs_text = ", ".join(
             f"{tensor.name} {tensor.type}{tensor.shape}" for tensor in inputs[:6]
         )

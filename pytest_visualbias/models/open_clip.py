@@ -14,10 +14,14 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint, refuse_quantised
+from pytest_visualbias.models.checkpoints import MismatchError, read_checkpoint, refuse_quantised
 from pytest_visualbias.models.load_weights import load_network
-from pytest_visualbias.models.loaded_network import LoadedNetwork
-from pytest_visualbias.models.mismatches import MismatchError
+from pytest_visualbias.models.loaded_network import (
+    LoadedNetwork,
+    TextTower,
+    digest_of_tokenizer,
+    too_long_error,
+)
 from pytest_visualbias.models.preprocessing import (
     OwnInput,
     check_preprocessing,
@@ -25,7 +29,6 @@ from pytest_visualbias.models.preprocessing import (
     network_input,
     saved_transform,
 )
-from pytest_visualbias.models.text_encoders import TextTower, digest_of_tokenizer, too_long_error
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.models.weight_files import find_weight_files
 from pytest_visualbias.spec.error_messages import closest

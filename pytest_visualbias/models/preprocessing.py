@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+
 # ImageNet's channel statistics, the field's default where a spec names none.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -381,3 +382,9 @@ def _is_near(first: Any, second: Any) -> bool:
     if isinstance(first, float | int) and isinstance(second, float | int):
         return abs(first - second) <= TOLERANCE
     return bool(first == second)
+
+
+def noise(count: int, *, seed: int = 0, darkest: int = 3) -> list[Image.Image]:
+    """Return noise images with different means, so that batch normalization shows."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, 240, 320, 3), dtype=np.uint8)
+    return [Image.fromarray(pixel // (1 + index % darkest)) for index, pixel in enumerate(pixels)]

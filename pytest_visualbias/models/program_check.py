@@ -114,13 +114,13 @@ DEVICE = re.compile(r"cpu|cuda|mps")
 TEXT = re.compile(r".*", re.DOTALL)
 
 # Sizes by their letters, numbers, and the functions that torch writes of them.
-WORDS = re.compile(r"[A-Za-z_]\w*")
-KNOWN = re.compile(
+SYMBOL = re.compile(r"[A-Za-z_]\w*")
+SYMBOLS = re.compile(
     r"[suz]\d+|Max|Min|Mod|PythonMod|Pow|FloorDiv|CeilDiv|CleanDiv|IntTrueDiv|FloatTrueDiv"
     r"|TruncToInt|CeilToInt|FloorToInt|ModularIndexing|Abs|Add|Mul|Eq|Ne|Le|Lt|Ge|Gt|And|Or|Not"
     r"|Where|Identity|Symbol|Integer|Rational|True|False|oo|int_oo|integer|positive|nonnegative"
 )
-LETTERS = re.compile(r"[\w\s+\-*/%(),.<>=!&|~']*")
+FORMULA = re.compile(r"[\w\s+\-*/%(),.<>=!&|~']*")
 
 # Torch looks a type up by its name, and lets some of them import a module.
 CONTAINERS = ("builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
@@ -128,8 +128,8 @@ DEEPEST = 64
 
 
 def _is_size(text: str) -> bool:
-    is_plain = LETTERS.fullmatch(text) and "__" not in text and not re.search(r"\.\D", text)
-    return bool(is_plain) and all(KNOWN.fullmatch(word) for word in WORDS.findall(text))
+    is_plain = FORMULA.fullmatch(text) and "__" not in text and not re.search(r"\.\D", text)
+    return bool(is_plain) and all(SYMBOLS.fullmatch(word) for word in SYMBOL.findall(text))
 
 
 def _is_tree(text: str) -> bool:

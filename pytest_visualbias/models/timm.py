@@ -11,11 +11,14 @@ import torch
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoint_keys import unwrap_name
-from pytest_visualbias.models.checkpoints import find_weights, read_checkpoint, refuse_quantised
-from pytest_visualbias.models.identity import HUB_NAMES
+from pytest_visualbias.models.checkpoints import (
+    MismatchError,
+    find_weights,
+    read_checkpoint,
+    refuse_quantised,
+)
 from pytest_visualbias.models.load_weights import load_network
 from pytest_visualbias.models.loaded_network import LoadedNetwork, readers
-from pytest_visualbias.models.mismatches import MismatchError
 from pytest_visualbias.models.preprocessing import (
     channel_facts,
     check_agreement,
@@ -29,6 +32,7 @@ from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.models.weight_files import find_weight_files
 from pytest_visualbias.spec.consistency_rules import ARGUMENTS
 from pytest_visualbias.spec.error_messages import closest
+from pytest_visualbias.spec.fields import HUB_NAMES
 from pytest_visualbias.spec.model_entries import TimmModel
 
 if TYPE_CHECKING:

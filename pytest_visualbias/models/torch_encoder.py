@@ -1,24 +1,17 @@
-"""Read layers of torch networks, and pool feature maps into vectors."""
+"""Encode images and texts with a torch network, on its device."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.devices import (
-    choose_device,
-    deterministic_math,
-    is_out_of_memory,
-    layout_for,
-)
 from pytest_visualbias.models.final_layer import PROBABILITY_ACTIVATIONS, with_pooled
-from pytest_visualbias.models.text_encoders import read_texts
+from pytest_visualbias.models.loaded_network import pool, read_texts, two_dimensional
 from pytest_visualbias.spec.effective_settings import (
     LOGITS,
     OUTPUT,
@@ -34,89 +27,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pytest_visualbias.models.encoder import Context, ReadOut
-    from pytest_visualbias.models.loaded_network import LoadedNetwork
-    from pytest_visualbias.models.text_encoders import TextTower
+    from pytest_visualbias.models.loaded_network import LoadedNetwork, TextTower
     from pytest_visualbias.spec.schema import LayerPoint
-
-
-def pool(
-    output: torch.Tensor,
-    layer: LayerPoint,
-    *,
-    channels_last: bool,
-    prefix_tokens: int,
-    register_tokens: int = 0,
-) -> torch.Tensor:
-    """Pool a feature map, tokens or a vector into one float32 vector per image."""
-    if output.ndim == 4:  # noqa: PLR2004 - a feature map
-        if _is_channels_last(output, declared=channels_last):
-            output = output.permute(0, 3, 1, 2)
-        pooled = _pool_map(output, layer)
-    elif output.ndim == 3:  # noqa: PLR2004 - tokens
-        has_prefix = _is_square(output.shape[1] - prefix_tokens) or not _is_square(output.shape[1])
-        prefix = prefix_tokens if has_prefix else 0
-        pooled = _pool_tokens(output, layer, prefix, has_class=prefix > register_tokens)
-    else:
-        pooled = two_dimensional(output, layer)
-    # What follows may work in place, as ReLU often does, on the very tensor that was pooled.
-    return pooled.to(torch.float32, copy=True)
-
-
-def _is_channels_last(output: torch.Tensor, *, declared: bool) -> bool:
-    first, second, third = output.shape[1:]
-    if first == second != third:
-        return True
-    if second == third != first:
-        return False
-    return declared
-
-
-def _is_square(number: int) -> bool:
-    return number > 0 and math.isqrt(number) ** 2 == number
-
-
-def _pool_map(output: torch.Tensor, layer: LayerPoint) -> torch.Tensor:
-    if layer.pooling == "mean":
-        return output.mean(dim=(2, 3), dtype=torch.float32)
-    if layer.pooling == "max":
-        return output.amax(dim=(2, 3))
-    if layer.pooling == "flatten":
-        return output.flatten(1)
-    raise EncoderError(f"layer '{layer.name}' is a feature map without a class token", "use mean")
-
-
-def _pool_tokens(
-    output: torch.Tensor, layer: LayerPoint, prefix: int, *, has_class: bool
-) -> torch.Tensor:
-    if layer.pooling == "cls":
-        if not has_class:
-            raise EncoderError(f"layer '{layer.name}' has no class token", "use mean")
-        return output[:, 0]
-    if layer.pooling == "flatten":
-        return output.flatten(1)
-    patches = output[:, prefix:]
-    if layer.pooling == "mean":
-        return patches.mean(dim=1, dtype=torch.float32)
-    return patches.amax(dim=1)
-
-
-def two_dimensional(output: Any, layer: LayerPoint) -> torch.Tensor:
-    """Return vectors ``(n, dim)``; further axes may have length 1."""
-    is_vector = torch.is_tensor(output) and output.ndim > 1 and output.shape[2:].numel() == 1
-    if not is_vector:
-        shape = tuple(output.shape) if torch.is_tensor(output) else type(output).__name__
-        raise EncoderError(
-            f"layer '{layer.name}' gives {shape} where (n, dim) is needed", "name a module to pool"
-        )
-    vectors: torch.Tensor = output.flatten(1)
-    return vectors
-
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Images in every pass on the processor, the last pass filled up: which kernels run, and so the last
 # bits of a vector, go by the shape of the pass. Larger ones are no faster there.
-PASS = 4
+IMAGES_PER_PASS = 4
 
 
 class TorchEncoder:
@@ -216,7 +134,7 @@ class TorchEncoder:
         parts: list[dict[str, np.ndarray]] = []
         left = list(inputs)
         while left:
-            largest = PASS if self._device.type == "cpu" else len(left)
+            largest = IMAGES_PER_PASS if self._device.type == "cpu" else len(left)
             size = self._network.batch or min(largest, self._fits or largest)
             taken, left_over = left[:size], left[size:]
             vectors = self._attempt(taken + taken[-1:] * (size - len(taken)), layers)
@@ -423,3 +341,65 @@ def _digest(module: torch.nn.Module) -> str:
         state.update(f"{name}:{value.dtype}:{tuple(value.shape)}:".encode())
         state.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
     return state.hexdigest()
+
+
+# CPU and MPS allocators raise no type of their own.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+
+
+def choose_device(wanted: str, worker: int = 0) -> torch.device:
+    """Return the requested device; ``auto`` prefers an accelerator."""
+    if wanted == "auto":
+        wanted = _best()
+    device = torch.device(wanted)
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    has_mps = device.type != "mps" or torch.backends.mps.is_available()
+    if (device.index or 0) >= count or not has_mps:
+        raise EncoderError(f"there is no device '{wanted}' here", "choose another, or 'auto'")
+    if wanted == "cuda":
+        return torch.device("cuda", worker % count)
+    return device
+
+
+def _best() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def layout_for(module: torch.nn.Module, device: torch.device) -> torch.memory_format | None:
+    """Return the memory layout in which a network's convolutions are fast, or None."""
+    is_convolutional = any(isinstance(part, torch.nn.Conv2d) for part in module.modules())
+    return torch.channels_last if is_convolutional and device.type in ("cpu", "cuda") else None
+
+
+@contextlib.contextmanager
+def deterministic_math() -> Iterator[None]:
+    """Compute in full float32 precision, with deterministic algorithms."""
+    cudnn = torch.backends.cudnn
+    wanted = [(cudnn, "benchmark", False), (cudnn, "deterministic", True), *_precisions()]
+    before = [(place, name, getattr(place, name)) for place, name, _ in wanted]
+    try:
+        for place, name, value in wanted:
+            setattr(place, name, value)
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+
+
+def _precisions() -> list[tuple[Any, str, Any]]:
+    """Return the float32 switches of this torch version; torch refuses to mix them."""
+    backends: Any = torch.backends
+    if not hasattr(backends.cuda.matmul, "fp32_precision"):  # before 2.9
+        return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
+    places = (
+        *(backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn),
+        *(backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn),
+    )
+    return [(place, "fp32_precision", "ieee") for place in places]
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether a torch error means that memory ran out."""
+    return any(words in str(error) for words in OUT_OF_MEMORY)

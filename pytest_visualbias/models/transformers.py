@@ -13,12 +13,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 from transformers.utils.hub import cached_file
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import format_names, refuse_quantised
+from pytest_visualbias.models.checkpoints import refuse_quantised
 from pytest_visualbias.models.encoder import missing
 from pytest_visualbias.models.load_weights import is_ignored
 from pytest_visualbias.models.loaded_network import LoadedNetwork
 from pytest_visualbias.models.preprocessing import network_input, processor_folder
-from pytest_visualbias.models.text_encoders import text_tower
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.models.transformers_loading import (
     HEADS,
@@ -28,14 +27,16 @@ from pytest_visualbias.models.transformers_loading import (
     fit_saved,
     model_readers,
     processor_input,
+    text_tower,
 )
 from pytest_visualbias.models.weight_files import find_weight_files, is_adapter
+from pytest_visualbias.spec.error_messages import format_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pytest_visualbias.models.encoder import Context, Identity
-    from pytest_visualbias.models.text_encoders import TextTower
+    from pytest_visualbias.models.loaded_network import TextTower
     from pytest_visualbias.spec.model_entries import TransformersModel
 
 # The files by which a folder is known to have a tokenizer.

@@ -1,4 +1,4 @@
-"""Load transformers weights, layers, adapters and image processors."""
+"""Load transformers weights, layers, adapters, image processors and text towers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import peft
 import safetensors
 import torch
@@ -16,20 +17,25 @@ from transformers.image_processing_backends import PilBackend, TorchvisionBacken
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.final_layer import head_readers
 from pytest_visualbias.models.load_weights import load_network
-from pytest_visualbias.models.loaded_network import NO_CLASSIFIER, readers
+from pytest_visualbias.models.loaded_network import (
+    NO_CLASSIFIER,
+    TextTower,
+    digest_of_tokenizer,
+    readers,
+    too_long_error,
+)
 from pytest_visualbias.models.preprocessing import (
     MEAN,
     OwnInput,
     crop_share,
+    noise,
     saved_transform,
     transform_facts,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-    import numpy as np
 
     from pytest_visualbias.spec.model_entries import NetworkEntry, Transform
 
@@ -186,7 +192,7 @@ def count_tokens(model: Any, config: Any) -> dict[str, Any]:
 
 
 WEIGHTS = "adapter_model.safetensors"
-INNER = "base_model.model."
+PEFT_PREFIX = "base_model.model."
 
 
 def merge_adapter(
@@ -237,7 +243,7 @@ def _check_modules(model: Any, folder: Path) -> None:
     """Raise if an adapter has weights for modules that do not exist."""
     modules = {name for name, _ in model.named_modules()}
     with safetensors.safe_open(folder / WEIGHTS, "pt") as weights:
-        names = [name.removeprefix(INNER) for name in weights.keys()]  # noqa: SIM118 - no mapping
+        names = [name.removeprefix(PEFT_PREFIX) for name in weights.keys()]  # noqa: SIM118 - no mapping
     owners = {name.partition(".lora_")[0] for name in names if ".lora_" in name}
     if unread := next((name for name in sorted(owners) if name not in modules), ""):
         raise EncoderError(
@@ -247,11 +253,16 @@ def _check_modules(model: Any, folder: Path) -> None:
 
 
 # The steps of a processor that no class of its own has changed are what its settings say.
-STEPS = ("_preprocess", "resize", "center_crop", "rescale", "normalize")
+PROCESSOR_STEPS = ("_preprocess", "resize", "center_crop", "rescale", "normalize")
 SCALE = 1 / 255
 
 # What says where a setting comes from, and not what is done.
-IDLE = ("image_processor_type", "feature_extractor_type", "processor_class", "_processor_class")
+PROCESSOR_NAMES = (
+    "image_processor_type",
+    "feature_extractor_type",
+    "processor_class",
+    "_processor_class",
+)
 
 
 def processor_input(processor: Any) -> OwnInput:
@@ -274,7 +285,9 @@ def processor_input(processor: Any) -> OwnInput:
     transform = _transform(processor)
     if transform is not None:
         return OwnInput(prepare=prepare, facts=transform_facts(transform), transform=transform)
-    settings = {key: value for key, value in processor.to_dict().items() if key not in IDLE}
+    settings = {
+        key: value for key, value in processor.to_dict().items() if key not in PROCESSOR_NAMES
+    }
     # Plain values, as in a report: sizes are objects, and lists may be tuples.
     plain = json.loads(json.dumps(settings, default=str))
     facts = {"processor": type(processor).__name__, **plain}
@@ -293,7 +306,9 @@ def _transform(processor: Any) -> Transform | None:
             "three",
             "use a 'factory' whose network converts them",
         )
-    if base is None or any(getattr(kind, step) is not getattr(base, step) for step in STEPS):
+    if base is None or any(
+        getattr(kind, step) is not getattr(base, step) for step in PROCESSOR_STEPS
+    ):
         return None
     wanted = ("do_resize", "do_rescale")
     if not all(getattr(processor, key, None) for key in wanted) or getattr(
@@ -343,3 +358,88 @@ def _interpolation(resample: Any) -> str | None:
         return None
     name = Image.Resampling(int(resample)).name.lower()
     return name if name in ("nearest", "bilinear", "bicubic", "lanczos", "box") else None
+
+
+# Far above what another order of additions changes in a cosine.
+SAME_SPACE = 1e-4
+
+
+def text_tower(
+    model: Any,
+    tokenizer: Any,
+    *,
+    see: Callable[[torch.Tensor], torch.Tensor],
+    prepare: Callable[[Image.Image], np.ndarray],
+) -> TextTower:
+    """Return the text tower of a model that shares a space with its images."""
+    length = _token_length(model, tokenizer)
+
+    def tokens(texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
+        for text, ids in zip(texts, tokenizer(list(texts))["input_ids"], strict=True):
+            if len(ids) > length:
+                raise too_long_error(text, length)
+        encoding = tokenizer(
+            list(texts), padding="max_length", max_length=length, return_tensors="pt"
+        )
+        return {
+            name: encoding[name] for name in ("input_ids", "attention_mask") if name in encoding
+        }
+
+    def run(given: Mapping[str, torch.Tensor]) -> Any:
+        text_features = model.get_text_features(**given)
+        return (
+            text_features
+            if torch.is_tensor(text_features)
+            else getattr(text_features, "pooler_output", None)
+        )
+
+    tower = TextTower(
+        module=model, tokens=tokens, run=run, tokenizer=digest_of_tokenizer(tokenizer)
+    )
+    _check_space(model, tower, see, prepare)
+    return tower
+
+
+def _token_length(model: Any, tokenizer: Any) -> int:
+    """Return the number of tokens of a padded text."""
+    config = getattr(model.config, "text_config", model.config)
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        raise EncoderError(
+            f"nothing says how many tokens {type(model).__name__} reads",
+            "store vectors of the words, and use 'embeddings'",
+        )
+    return int(min(positions, tokenizer.model_max_length))
+
+
+def _check_space(
+    model: Any,
+    tower: TextTower,
+    see: Callable[[torch.Tensor], torch.Tensor],
+    prepare: Callable[[Image.Image], np.ndarray],
+) -> None:
+    """Raise unless the vectors are those that the model itself compares."""
+    device = next(model.parameters()).device
+    images = torch.from_numpy(np.stack([prepare(image) for image in noise(2)])).to(device)
+    tokens = {name: token.to(device) for name, token in tower.tokens(["a photo", "text"]).items()}
+    with torch.inference_mode():
+        output = model(pixel_values=images, **tokens)
+        pairs = ((see(images), "image_embeds"), (tower.run(tokens), "text_embeds"))
+        for vectors, name in pairs:
+            compared = getattr(output, name, None)
+            if not (
+                torch.is_tensor(compared)
+                and torch.is_tensor(vectors)
+                and _are_equal(vectors, compared)
+            ):
+                raise EncoderError(
+                    f"{type(model).__name__} does not compare images and texts at 'pooled'",
+                    "store vectors of the words, and use 'embeddings'",
+                )
+
+
+def _are_equal(vectors: torch.Tensor, compared: torch.Tensor) -> bool:
+    if vectors.shape != compared.shape:
+        return False
+    cosines = torch.nn.functional.cosine_similarity(vectors.float(), compared.float())
+    return bool((cosines > 1 - SAME_SPACE).all())

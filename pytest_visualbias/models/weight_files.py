@@ -1,113 +1,46 @@
-"""Find the files that belong to a checkpoint: external data and shards."""
+"""Find, digest, check and order the files of checkpoints, without loading them."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import importlib.util
 import json
-import mmap
 import os
-from pathlib import Path
+import re
+import zipfile
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.spec.hashing import POINTER, REMEDY, digest_of_mapping, is_lfs_pointer
+import safetensors
+
+from pytest_visualbias.errors import EncoderError, printable
+from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.spec.error_messages import format_names
+from pytest_visualbias.spec.fields import HUB_NAMES
+from pytest_visualbias.spec.hashing import (
+    POINTER,
+    REMEDY,
+    TEXT,
+    digest_of_mapping,
+    is_lfs_pointer,
+    is_text,
+)
+from pytest_visualbias.spec.model_entries import NetworkEntry, ProgramModel, TimmModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-# The messages that lead to tensors, and the numbers of their fields that do (onnx.proto).
-FIELDS: Mapping[str, Mapping[int, str]] = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "function": {7: "node", 11: "attribute"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-    "tensor": {13: "entry"},
-    "entry": {},
-}
-KEY, VALUE = 1, 2
-LOCATION = b"location"
-
-# How a field is written: a number, eight bytes, a length and as many bytes, four bytes.
-NUMBER, EIGHT, BYTES, FOUR = 0, 1, 2, 5
-LONGEST = 10  # bytes of a number
-
-# Another format of onnxruntime, which keeps its weights itself.
-OWN_FORMAT = b"ORTM"
-
-
-def external_files(path: Path) -> list[Path]:
-    """Return the existing external data files of an ONNX file."""
-    if path.stat().st_size == 0:
-        return []
-    with (
-        path.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        try:
-            names = set() if content[4:8] == OWN_FORMAT else {*_names(content)}
-        except (IndexError, ValueError, RecursionError):
-            raise EncoderError(
-                f"{path} is no ONNX program that can be loaded here, or is damaged",
-                "copy or save it again",
-            ) from None
-    paths = (path.parent / os.fsdecode(name) for name in sorted(names) if b"\0" not in name)
-    return [path for path in paths if path.is_file()]
-
-
-def _names(content: mmap.mmap) -> Iterator[bytes]:
-    waiting = [("model", 0, len(content))]
-    while waiting:
-        kind, start, end = waiting.pop()
-        if kind == "entry":
-            yield from _location(content, start, end)
-        for field, first, last in _fields(content, start, end):
-            if inner := FIELDS[kind].get(field):
-                waiting.append((inner, first, last))
-
-
-def _location(content: mmap.mmap, start: int, end: int) -> Iterator[bytes]:
-    """Yield the values of an entry that names a tensor's file."""
-    fields = [(field, content[first:last]) for field, first, last in _fields(content, start, end)]
-    if (KEY, LOCATION) in fields:
-        yield from (value for field, value in fields if field == VALUE)
-
-
-def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the number of each length-delimited field, and where its content lies."""
-    while start < end:
-        tag, start = _read_varint(content, start)
-        kind, length = tag & 7, 0
-        if kind == NUMBER:
-            _, start = _read_varint(content, start)
-        elif kind == BYTES:
-            length, start = _read_varint(content, start)
-            yield tag >> 3, start, start + length
-        elif kind in (EIGHT, FOUR):
-            length = {EIGHT: 8, FOUR: 4}[kind]
-        else:
-            raise ValueError("a field of another kind")
-        start += length
-    if start != end:
-        raise ValueError("a field that is cut off")
-
-
-def _read_varint(content: mmap.mmap, start: int) -> tuple[int, int]:
-    """Return a varint, and where it ends."""
-    value = 0
-    for index in range(LONGEST):
-        byte = content[start + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:  # noqa: PLR2004 - the last byte has no eighth bit
-            return value, start + index + 1
-    raise ValueError("a number without an end")
+    from pytest_visualbias.models.encoder import Identity
+    from pytest_visualbias.spec.model_entries import (
+        ModelEntry,
+    )
 
 
 INDEX = ".index.json"
 
 # What trainers call the weights of a folder, the safe ones first.
-WHOLE = (
+NETWORK_FILES = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("open_clip_model.safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"),
     "open_clip_pytorch_model.bin",
@@ -132,7 +65,7 @@ def is_multi_file(path: Path) -> bool:
 
 def has_weights(path: Path) -> bool:
     """Return whether a folder holds the weights of a complete network."""
-    return any(os.path.isfile(path / name) for name in WHOLE)  # noqa: PTH113 - never raises
+    return any(os.path.isfile(path / name) for name in NETWORK_FILES)  # noqa: PTH113 - never raises
 
 
 def is_adapter(path: Path) -> bool:
@@ -143,11 +76,11 @@ def is_adapter(path: Path) -> bool:
 def find_weight_files(path: Path) -> list[Path]:
     """Return the weight files of a checkpoint."""
     if os.path.isdir(path):  # noqa: PTH112 - never raises
-        for name in (*WHOLE, ADAPTER):
+        for name in (*NETWORK_FILES, ADAPTER):
             if (path / name).is_file():
                 return find_weight_files(path / name)
         raise EncoderError(
-            f"the checkpoint {path} cannot be read (a folder without {WHOLE[0]})",
+            f"the checkpoint {path} cannot be read (a folder without {NETWORK_FILES[0]})",
             "name the file, or the folder that has it",
         )
     return _shards(path) if path.name.endswith(INDEX) else [path]
@@ -203,3 +136,204 @@ def _digest_of_files(files: list[Path], digest: Callable[[Path], str]) -> str:
         if is_lfs_pointer(file):
             raise EncoderError(f"{file} {POINTER}", REMEDY)
     return digest_of_mapping({file.name: digest(file) for file in files})
+
+
+NUMBERS = re.compile(r"([0-9]+)")
+
+
+def order_series(identities: Iterable[Identity], axis: str) -> tuple[Identity, ...]:
+    """Return checkpoints in the order of a training run, each with its step."""
+    unordered = list(identities)
+    # The path of a local copy has digests in it: numbers of another kind.
+    names = [identity.origin or str(identity.checkpoint) for identity in unordered]
+    labels = checkpoint_steps(names, axis)
+    placed = [
+        dataclasses.replace(identity, step=printable(label))
+        for identity, label in zip(unordered, labels, strict=True)
+    ]
+    return tuple(sorted(placed, key=lambda identity: natural_order(identity.step)))
+
+
+def natural_order(label: str) -> list[tuple[int, str]]:
+    """Return a sort key that puts 2 before 10."""
+    parts = NUMBERS.split(label)
+    return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)]
+
+
+def checkpoint_steps(paths: Sequence[str], axis: str) -> list[str]:
+    """Return the step of every file."""
+    labels = _numbers_after_axis(paths, axis) or _differing_numbers(paths)
+    if labels is None:
+        bare = [path for path in paths if not NUMBERS.search(PurePath(path).name)]
+        raise EncoderError(
+            f"nothing says the order of the series: {format_names(bare or paths)}",
+            f"name the files such as {axis}_1 and {axis}_2, or choose a pattern that leaves others "
+            "out",
+        )
+    first: dict[str, str] = {}
+    for path, label in zip(paths, labels, strict=True):
+        other = first.setdefault(label, path)
+        if other != path:
+            raise EncoderError(
+                f"{other} and {path} are both {axis} {label}",
+                "choose a pattern that matches one of them, or name what 'series' counts otherwise",
+            )
+    return labels
+
+
+def _numbers_after_axis(paths: Sequence[str], axis: str) -> list[str] | None:
+    """Return the last number that follows the axis name in every path."""
+    named = re.compile(rf"(?<![A-Za-z]){re.escape(axis)}[^A-Za-z0-9/\\]*([0-9]+)", re.IGNORECASE)
+    matches = [named.findall(path) for path in paths]
+    return [str(int(numbers[-1])) for numbers in matches] if all(matches) else None
+
+
+def _differing_numbers(paths: Sequence[str]) -> list[str] | None:
+    """Return the numbers in which paths differ; None if more than numbers differ."""
+    if len(paths) == 1:
+        numbers = NUMBERS.findall(PurePath(paths[0]).stem)
+        return [str(int(numbers[-1]))] if numbers else None
+    split = [NUMBERS.split(path) for path in paths]
+    if len({tuple(parts[::2]) for parts in split}) > 1:
+        return None
+    apart = [
+        place
+        for place in range(1, len(split[0]), 2)
+        if len({int(parts[place]) for parts in split}) > 1
+    ]
+    if not apart:  # the same number, written in two ways
+        return [str(int(parts[-2])) for parts in split] if len(split[0]) > 1 else None
+    if len(apart) == 1:
+        return [str(int(parts[apart[0]])) for parts in split]
+    return ["".join(parts[apart[0] : apart[-1] + 1]) for parts in split]
+
+
+# What torch writes: an archive, or a pickle as before 1.6; and the archives of its first versions.
+ARCHIVE, PICKLE, TAR = b"PK", b"\x80", b"ustar"
+TAR_AT = 257
+REGISTERED = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
+
+
+def find_flaws(entry: ModelEntry, identities: Iterable[Identity]) -> Iterator[str]:
+    """Yield what is wrong with the checkpoints and the name of an entry."""
+    look = _header_check(entry)
+    for identity in identities:
+        path = identity.checkpoint
+        # Where the weights are in several files, the digest has read them all.
+        if path is None or look is None or is_multi_file(path):
+            continue
+        if (flaw := look(path)) is not None:
+            yield flaw
+    if isinstance(entry, TimmModel) and (unknown := _explain_unknown(entry.name)) is not None:
+        yield unknown
+
+
+def describe_weights(path: Path) -> frozenset[str]:
+    """Return the names, shapes and dtypes of a checkpoint's weights without reading them."""
+    return frozenset(text for file in find_weight_files(path) for text in _contents(file))
+
+
+def _contents(file: Path) -> Iterator[str]:
+    if file.suffix != ".safetensors":
+        # By name, as for encoders: torch comes along.
+        yield from importlib.import_module(
+            "pytest_visualbias.models.checkpoints"
+        ).describe_contents(file)
+        return
+    with safetensors.safe_open(file, framework="numpy") as stored:
+        for name in stored.keys():  # noqa: SIM118 - no mapping
+            tensor = stored.get_slice(name)
+            yield f"{name} {tensor.get_shape()} {tensor.get_dtype()}"
+
+
+def find_duplicates(identities: Iterable[Identity]) -> Iterator[str]:
+    """Yield a message about trials with identical checkpoints."""
+    labels: dict[str, list[str]] = {}
+    for identity in identities:
+        if "checkpoint" in identity.facts:
+            labels.setdefault(identity.facts["checkpoint"], []).append(identity.label)
+    for same in labels.values():
+        if len(same) > 1:
+            names = " and ".join(same)
+            yield f"{names} are the same file, which counts {len(same)} times; keep one of them"
+
+
+def _header_check(entry: ModelEntry) -> Callable[[Path], str | None] | None:
+    if isinstance(entry, NetworkEntry):
+        return find_flaw
+    is_archive = isinstance(entry, ProgramModel) and entry.source in ("torchscript", "export")
+    return _flaw_of_program if is_archive else None
+
+
+def _flaw_of_program(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path):
+            return None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return f"the program {path} cannot be read ({reason}); correct the path"
+    except zipfile.BadZipFile:
+        return f"the program {path} is damaged, or none that torch saves; copy or save it again"
+
+
+def find_flaw(path: Path) -> str | None:
+    """Return what is wrong with a file of weights, judged by its header and end."""
+    try:
+        if is_text(path):
+            return f"the checkpoint {path} {TEXT}"
+        if path.suffix == ".safetensors":
+            return _flaw_of_safetensors(path)
+        return _flaw_of_torch(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return f"the checkpoint {path} cannot be read ({reason}); correct the path"
+    except (safetensors.SafetensorError, zipfile.BadZipFile) as error:
+        return f"the checkpoint {path} is damaged or incomplete ({error}); copy or save it again"
+
+
+def _flaw_of_safetensors(path: Path) -> str | None:
+    # Numpy's, which takes no part here: only the header is read, and held against the size.
+    with safetensors.safe_open(path, framework="numpy") as stored:
+        names = stored.keys()
+    return None if names else f"the checkpoint {path} holds no tensors; save the weights again"
+
+
+def _flaw_of_torch(path: Path) -> str | None:
+    with path.open("rb") as stream:
+        start = stream.read(TAR_AT + len(TAR))
+    if start.startswith(ARCHIVE):
+        with zipfile.ZipFile(path) as archive:
+            is_saved = any(Path(name).name == "data.pkl" for name in archive.namelist())
+    else:
+        is_saved = start.startswith(PICKLE) or start.endswith(TAR)
+    if is_saved:
+        return None
+    remedy = "name the file of the weights; a file of safetensors must end in .safetensors"
+    return f"the checkpoint {path} is not a file that torch saves; {remedy}"
+
+
+def _explain_unknown(name: str) -> str | None:
+    """Return the message about a name that timm does not know."""
+    base, _, tag = name.partition(".")
+    text = _timm_text()
+    if name.startswith(HUB_NAMES) or not text:
+        return None
+    if base in REGISTERED.findall(text) and (not tag or f"'{name}'" in text):
+        return None
+    try:
+        # By name, as for encoders: torch comes along.
+        importlib.import_module("pytest_visualbias.models.timm").check_name(name)
+    except ImportError:
+        return None  # said when the model is loaded
+    except EncoderError as error:
+        return str(error)
+    return None
+
+
+@functools.lru_cache(maxsize=1)
+def _timm_text() -> str:
+    """Return the source text of timm's models; nothing if timm is not installed."""
+    spec = importlib.util.find_spec("timm")
+    places = spec.submodule_search_locations if spec is not None else None
+    files = (path for place in places or () for path in sorted(Path(place, "models").glob("*.py")))
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)

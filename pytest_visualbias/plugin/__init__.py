@@ -99,13 +99,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_on(config) and not any(is_spec_argument(argument) for argument in config.args):
         _refuse_idle_options(config)
     else:
-        from pytest_visualbias.errors import path_sentence
+        from pytest_visualbias.errors import UsageError
         from pytest_visualbias.plugin.hooks import VisualBiasHooks
 
         try:
             running = VisualBiasHooks(config)
         except OSError as error:
-            raise pytest.UsageError(path_sentence(error)) from None
+            raise pytest.UsageError(str(UsageError.of_path(error))) from None
         config.pluginmanager.register(running, "visualbias-running")
 
 

@@ -16,7 +16,7 @@ from pytest_visualbias.reports.formatting import FAILING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-SHOWN = 3
+MAX_SHOWN = 3
 
 
 @dataclass(kw_only=True, slots=True)
@@ -114,8 +114,8 @@ class RunOutcome:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
+    return ", ".join(names[:MAX_SHOWN]) + more
 
 
 YAML = (".yaml", ".yml")

@@ -25,15 +25,6 @@ STRICT: pytest.StashKey[bool] = pytest.StashKey()
 # The exit code that collecting asks for. To raise `pytest.exit` there would not do: pytest takes it
 # for an error of the file, and under xdist it would be a worker's alone.
 FAULT: pytest.StashKey[int] = pytest.StashKey()
-HEADLINES = (
-    "outcome",
-    "effect_size",
-    "effect_judged",
-    "ci_low",
-    "ci_high",
-    "p_verdict",
-    "p_adjusted",
-)
 
 
 class NotPassed(AssertionError):  # noqa: N818 - a verdict, not an error
@@ -208,11 +199,17 @@ class BiasItem(pytest.Item):
 
 def _properties(record: ResultRecord) -> Iterator[tuple[str, object]]:
     """Yield what a JUnit file and other plugins show of a result."""
-    for name in HEADLINES:
-        value = getattr(record, name)
+    properties = {
+        "outcome": record.outcome,
+        "effect_size": record.effect_size,
+        "effect_judged": record.effect_judged,
+        "ci_low": record.ci_low,
+        "ci_high": record.ci_high,
+        "p_verdict": record.p_verdict,
+        "p_adjusted": record.p_adjusted,
+        "growth": None if record.growth is None else record.growth.value,
+        "accept": None if record.accept is None else waiver_text(record.accept),
+    }
+    for name, value in properties.items():
         if value is not None:
             yield f"visualbias.{name}", value
-    if record.growth is not None:
-        yield "visualbias.growth", record.growth.value
-    if record.accept is not None:
-        yield "visualbias.accept", waiver_text(record.accept)

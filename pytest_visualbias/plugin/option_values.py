@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pytest_visualbias.embeddings.cache import SharedCache
-from pytest_visualbias.errors import path_sentence
-from pytest_visualbias.spec.urls import Url, explain_miswritten_url, is_url
+from pytest_visualbias.errors import UsageError
+from pytest_visualbias.spec.urls import Url, is_url, miswritten_url
 
 
 def value_of(config: pytest.Config, name: str) -> str | None:
@@ -46,7 +46,7 @@ def path_of(config: pytest.Config, name: str) -> Path | None:
 def place_of(config: pytest.Config, name: str) -> Path | Url | None:
     """Return a URL as it is given, or a path as `path_of` does."""
     given = value_of(config, name)
-    if problem := explain_miswritten_url(given or ""):
+    if problem := miswritten_url(given or ""):
         raise pytest.UsageError(f"--visualbias-{name}: {problem}")
     return Url(given) if given and is_url(given) else path_of(config, name)
 
@@ -57,7 +57,7 @@ def _usable(path: Path, name: str) -> Path:
         path.stat()
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise pytest.UsageError(f"--visualbias-{name}: {path_sentence(error)}") from None
+            raise pytest.UsageError(f"--visualbias-{name}: {UsageError.of_path(error)}") from None
     except ValueError as error:  # a null byte
         raise pytest.UsageError(f"--visualbias-{name}: {path!r}: {error}; correct it") from None
     return path
@@ -87,7 +87,7 @@ def caches(config: pytest.Config) -> tuple[Path | None, SharedCache | None]:
     if switch_of(config, "no-cache"):
         return None, None
     named, environment = place_of(config, "cache"), os.environ.get("VISUALBIAS_CACHE", "")
-    if problem := explain_miswritten_url(environment):
+    if problem := miswritten_url(environment):
         raise pytest.UsageError(f"VISUALBIAS_CACHE: {problem}")
     chosen = named if named is not None else Url(environment) if is_url(environment) else None
     if not isinstance(chosen, Url):

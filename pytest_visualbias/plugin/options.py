@@ -162,7 +162,7 @@ def _require(device: str) -> None:
     """Raise where this machine lacks a device, also if all embeddings are cached."""
     try:
         # By name, as for encoders: torch is no part of a run that says nothing of devices.
-        importlib.import_module("pytest_visualbias.models.devices").choose_device(device)
+        importlib.import_module("pytest_visualbias.models.torch_encoder").choose_device(device)
     except ImportError as error:
         raise pytest.UsageError(f"--visualbias-device: '{device}' needs torch ({error})") from None
     except EncoderError as error:

@@ -181,7 +181,7 @@ def read_report(path: Path | Url) -> Report:
     try:
         stored = load_strict(_bytes(path).decode("utf-8"))
     except StorageError as error:
-        raise ReportError(str(error)) from None
+        raise ReportError(error.problem, error.remedy) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ReportError(f"{path} cannot be read ({reason})", "correct the path") from None

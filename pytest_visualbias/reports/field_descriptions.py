@@ -114,6 +114,14 @@ POINT = (
 MEANINGS: Mapping[str, Mapping[str, str]] = {
     "ResultRecord": RESULT,
     "GrowthRecord": CHANGE,
+    "LocatedFault": {
+        "file": "the spec, or another file that is wrong",
+        "line": "counted from 1",
+        "column": "counted from 1",
+        "place": "the key or entry that is wrong",
+        "problem": "what is wrong",
+        "remedy": "what to do",
+    },
     "ExcessRecord": {**CHANGE, "untrained": "the judged effect of each untrained seed"},
     "ReadOutRecord": {
         "module": "the module of the network",

@@ -102,12 +102,11 @@ def _aliases(record: type[BaseModel]) -> tuple[str, ...]:
 def csv_rows(report: Report) -> str:
     """Return the results as CSV (RFC 4180)."""
     stream = io.StringIO()
-    names = columns()
-    writer = csv.writer(stream)
-    writer.writerow(names)
+    writer = csv.DictWriter(stream, columns(), extrasaction="ignore")
+    writer.writeheader()
     for result in report.results:
-        row = dict(_flatten(_plain_row(result), ""))
-        writer.writerow(_cell(row.get(name)) for name in names)
+        row = _flatten(_plain_row(result), "")
+        writer.writerow({name: _cell(value) for name, value in row})
     return stream.getvalue()
 
 
@@ -226,9 +225,9 @@ def write(
             options = replace(options, existing=path.read_bytes().decode("utf-8"))
         write_whole(path, render(name, report, options))
     except StorageError as error:
-        raise ReportError(f"the report {error}") from None
+        raise ReportError(f"the report {error.problem}", error.remedy) from None
     except ReportError as error:
-        raise ReportError(f"{path}: {error}") from None
+        raise ReportError(error.problem, error.remedy, place=str(path)) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ReportError(

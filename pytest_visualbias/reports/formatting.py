@@ -83,6 +83,23 @@ def limits_of(record: ResultRecord) -> list[float]:
     return {"greater": [limit], "less": [-limit]}.get(record.alternative, [-limit, limit])
 
 
+def failing_ranges(record: ResultRecord, low: float, high: float) -> list[tuple[float, float]]:
+    """Return where between two values the effect exceeds its limit or misses its minimum."""
+    if not _is_judged(record):
+        return []
+    minimum = record.limits.get("min_effect")
+    if record.control == "positive" and minimum is not None:
+        below = low if record.alternative == "greater" else -minimum
+        above = high if record.alternative == "less" else minimum
+        return [(below, above)]
+    limit = judged_limit(record)
+    if limit is None:
+        return []
+    ranges = [] if record.alternative == "greater" else [(low, -limit)]
+    ranges += [] if record.alternative == "less" else [(limit, high)]
+    return [(start, end) for start, end in ranges if start < end]
+
+
 def group_by_model(records: Iterable[ResultRecord]) -> list[list[ResultRecord]]:
     """Return the results of each spec and model together."""
     groups: dict[tuple[str, str], list[ResultRecord]] = {}

@@ -57,13 +57,8 @@ Results = list[dict[str, Any]]
 
 def card_entries(report: Report) -> dict[str, Results]:
     """Return the evaluation results of gated models in the format of huggingface_hub."""
-    try:
-        from huggingface_hub import ModelCardData
-    except ImportError:
-        raise ReportError(
-            "a model card needs huggingface_hub, which is not installed",
-            "`pip install huggingface_hub`",
-        ) from None
+    from huggingface_hub import ModelCardData
+
     groups: dict[str, list[ResultRecord]] = {}
     for record in report.results:
         if record.role == "gated":

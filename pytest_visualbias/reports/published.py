@@ -41,8 +41,8 @@ DECLARED: dict[str, object] = {
 
 # Their code counts up to 10,000 relabellings (seven images a set) and samples beyond.
 LARGEST_EXACT = 7
-NUMBERS = ("effect_size", "p_value", "n_target", "n_attribute")
-COLUMNS = ("layer", "model", "test", "X", "Y", "A", "B", *NUMBERS)
+NUMERIC_COLUMNS = ("effect_size", "p_value", "n_target", "n_attribute")
+COLUMNS = ("layer", "model", "test", "X", "Y", "A", "B", *NUMERIC_COLUMNS)
 Row = dict[str, str]
 
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> dict[tuple[str, ...], list[tuple[int, Row]]]:
 
 
 def _check(path: Path, line: int, row: Row) -> None:
-    for name in NUMBERS:
+    for name in NUMERIC_COLUMNS:
         try:
             is_number = math.isfinite(float(row[name]))
         except (TypeError, ValueError):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, cast
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.formatting import judged_limit
-from pytest_visualbias.results import format_effect
+from pytest_visualbias.results import PointRecord, ResultRecord, format_effect
 from pytest_visualbias.spec.effective_settings import format_steps
 from pytest_visualbias.spec.overrides import option_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from pytest_visualbias.results import ExcessRecord, PointRecord, ResultRecord, SeriesRecord
+    from pytest_visualbias.results import ExcessRecord, SeriesRecord
     from pytest_visualbias.spec.fields import Alternative
 
 # Name of recorded results where a report would name a model.
@@ -100,11 +100,6 @@ def _effect_range(effects: Sequence[float]) -> str:
 # Worst first.
 OUTCOMES = ("error", "fail", "invalid", "inconclusive", "accepted", "pass")
 
-# Keys that a checkpoint shares with a result.
-NUMBERS = (
-    *("effect_size", "effect_size_attributes", "effect_judged", "gap", "ci_low", "ci_high"),
-    *("p_value", "p_attributes", "p_welch", "p_crossed", "p_verdict", "p_adjusted", "growth"),
-)
 ON_CHANGE = {"max_growth", "max_shift", "max_excess"}
 
 
@@ -136,7 +131,8 @@ def with_judged_numbers(record: ResultRecord) -> ResultRecord:
     point = worst_other_checkpoint(record)
     if point is None:
         return record
-    return record.model_copy(update={name: getattr(point, name) for name in NUMBERS})
+    names = PointRecord.model_fields.keys() & ResultRecord.model_fields.keys() - {"outcome"}
+    return record.model_copy(update={name: getattr(point, name) for name in names})
 
 
 def checkpoint_name(series: SeriesRecord, point: PointRecord) -> str:

@@ -34,7 +34,7 @@ from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.model_entries import SHIPPED_SOURCES, EmbeddingsModel, ForeignModel
 from pytest_visualbias.spec.overrides import option_for
 from pytest_visualbias.spec.test_kinds import Limits, concepts_of, part_of
-from pytest_visualbias.spec.urls import explain_miswritten_url
+from pytest_visualbias.spec.urls import miswritten_url
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -51,14 +51,14 @@ URL_KEYS = ("checkpoint", "checkpoints", "path", "adapter")
 
 def url_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
     """Yield the path of and the message about every URL that lacks a slash."""
-    if message := explain_miswritten_url(spec.stimuli or ""):
-        yield ("stimuli",), message
+    if error := miswritten_url(spec.stimuli or ""):
+        yield ("stimuli",), str(error)
     for name, entry in spec.models.items():
         for key in URL_KEYS:
             value = getattr(entry, key, None)
             for text in (value,) if isinstance(value, str) else value or ():
-                if message := explain_miswritten_url(text):
-                    yield ("models", name, key), message
+                if error := miswritten_url(text):
+                    yield ("models", name, key), str(error)
 
 
 SOURCES_GROUP = "pytest_visualbias.sources"

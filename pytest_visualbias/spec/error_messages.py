@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, Tag
 
+from pytest_visualbias.errors import printable
 from pytest_visualbias.spec.fields import CALL, DIFFERENCE, NAME, TAG
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # What a path may have before it; within a longer one the folder would be another.
 START = r"(?<![\w./\\-])"
+
+MAX_LISTED = 5
 
 
 def shorten(text: str, folder: Path, project: Path) -> str:
@@ -318,3 +321,10 @@ def _members(kind: Any, tag: str | int | None) -> list[Any]:
         for member in typing.get_args(inner)
         if any(isinstance(note, Tag) and note.tag == tag for note in typing.get_args(member)[1:])
     ]
+
+
+def format_names(names: Iterable[str]) -> str:
+    """Return at most five names on one line, always printable, and how many more there are."""
+    listed = [printable(name) for name in names]
+    more = f" and {len(listed) - MAX_LISTED} more" if len(listed) > MAX_LISTED else ""
+    return ", ".join(listed[:MAX_LISTED]) + more

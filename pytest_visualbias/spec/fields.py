@@ -6,6 +6,7 @@ import datetime as dt
 import difflib
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+
 # Names of open_clip that bring their own weights and preprocessing.
 WHOLE_NAMES = ("hf-hub:", "local-dir:")
+
+# The same of timm.
+HUB_NAMES = ("hf-hub:", "hf_hub:", "local-dir:")
 DRIVE = re.compile(r"[A-Za-z]:")
 
 

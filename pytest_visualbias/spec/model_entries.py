@@ -255,7 +255,7 @@ class ModelSource:
 
 
 IN_MEMORY = "in-memory"
-NAMES = "library_names:identify_"
+NAMES = "identity:identify_"
 
 # Every list of sources derives from this table.
 _SOURCES = (

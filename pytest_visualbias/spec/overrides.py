@@ -13,7 +13,7 @@ from pytest_visualbias.errors import UsageError, without_secrets
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.fields import CALL, WHOLE_NAMES
 from pytest_visualbias.spec.model_entries import IN_MEMORY, MODEL_SOURCES, PROGRAMS, SHIPPED_SOURCES
-from pytest_visualbias.spec.urls import explain_miswritten_url, is_url
+from pytest_visualbias.spec.urls import is_url, miswritten_url
 
 PAIR = {"before": "after", "after": "before"}
 
@@ -62,8 +62,8 @@ def parse_override(name: str, reference: str, folder: Path) -> Override:
     source, separator, target = reference.partition(":")
     if not (separator and source in SHIPPED_SOURCES) or is_url(reference):
         source, target = "", reference
-    if problem := explain_miswritten_url(target):
-        raise UsageError(f"the model '{name}': {problem}")
+    if error := miswritten_url(target):
+        raise UsageError(error.problem, error.remedy, place=f"the model '{name}'")
     kind = SOURCE.match(reference)
     if not source and kind and not (glob.has_magic(target) or (folder / target).exists()):
         raise UsageError(

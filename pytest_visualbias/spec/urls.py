@@ -34,19 +34,21 @@ def is_url(text: str) -> bool:
     return URL.match(text) is not None
 
 
-def explain_miswritten_url(text: str) -> str:
-    """Return the message about a URL that lacks a slash; nothing for other texts."""
+def miswritten_url(text: str) -> UsageError | None:
+    """Return the error of a URL that lacks a slash; None for other texts."""
     if ONE_SLASH.match(text) is None:
-        return ""
+        return None
     scheme, _, rest = text.partition(":/")
     meant = Url(f"{scheme}:///{rest}" if scheme.lower() == "file" else f"{scheme}://{rest}").shown
-    return f"'{re.sub(':/+', ':/', meant, count=1)}' is no URL; did you mean {meant}?"
+    return UsageError(
+        f"'{re.sub(':/+', ':/', meant, count=1)}' is no URL", f"did you mean {meant}?"
+    )
 
 
 def to_path(text: str) -> Path | Url:
     """Return the path or URL that a text names."""
-    if problem := explain_miswritten_url(text):
-        raise UsageError(problem)
+    if error := miswritten_url(text):
+        raise error
     return Url(text) if is_url(text) else Path(text)
 
 

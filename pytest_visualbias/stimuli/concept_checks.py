@@ -11,13 +11,14 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import printable
+from pytest_visualbias.spec.error_messages import MAX_LISTED, format_names
 from pytest_visualbias.spec.hashing import digest_of_list
 from pytest_visualbias.spec.schema import ConceptFiles, ConceptWords
 from pytest_visualbias.spec.test_kinds import concepts_of, part_of
 from pytest_visualbias.stimuli.resolve import IMAGE_SUFFIXES, Stimulus, split_by_label, unlabelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest
@@ -91,7 +92,6 @@ def _stem(name: str) -> str:
     return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
 
-MAX_LISTED = 5
 FIRST = 3
 
 
@@ -129,7 +129,7 @@ def _check_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[SetFinding]:
         )
         yield SetFinding(path=pattern, message=message, is_fault=True)
     if stimuli.others:
-        names = _format_list(stimuli.others)
+        names = format_names(stimuli.others)
         message = f"left out, not being images by their names: {names}; move them away"
         yield SetFinding(path=path, message=message, is_fault=False)
     groups: dict[str, list[Stimulus]] = {}
@@ -138,7 +138,7 @@ def _check_set(spec: BiasSpec, stimuli: StimulusSet) -> Iterator[SetFinding]:
     same = [group for group in groups.values() if len(group) > 1]
     unknown = [group for group in same if not any(is_listed(spec, stimulus) for stimulus in group)]
     if unknown:
-        names = _format_list(map(_format_duplicates, unknown))
+        names = format_names(map(_format_duplicates, unknown))
         yield _duplicate(spec, path, f"the same {stimuli.noun} twice in the set: {names}")
 
 
@@ -158,7 +158,7 @@ def _check_test(
             yield SetFinding(path=(*path, "prediction", "label"), message=message, is_fault=False)
     for (first, second), groups in shared_groups(spec, sets).items():
         message = (
-            f"{first} and {second} share {_format_list(groups)}: a group must be in one set of a "
+            f"{first} and {second} share {format_names(groups)}: a group must be in one set of a "
             "test only; correct 'groups', or the sets"
         )
         yield SetFinding(path=(*path, part_of(second)), message=message, is_fault=True)
@@ -167,12 +167,12 @@ def _check_test(
         noun = sets[first].noun
         if shared and (first, second) in test.apart:
             message = (
-                f"{first} and {second} share {_format_list(map(_format_pair, shared))}; "
+                f"{first} and {second} share {format_names(map(_format_pair, shared))}; "
                 f"{'an' if noun == 'image' else 'a'} {noun} must be in one of them only"
             )
             yield SetFinding(path=(*path, part_of(second)), message=message, is_fault=True)
         elif unknown := [pair for pair in shared if not any(is_listed(spec, p) for p in pair)]:
-            names = _format_list(map(_format_pair, unknown))
+            names = format_names(map(_format_pair, unknown))
             message = f"the same {noun} in target {first} and attribute {second}: {names}"
             yield _duplicate(spec, path, message)
 
@@ -203,10 +203,3 @@ def is_listed(spec: BiasSpec, stimulus: Stimulus) -> bool:
     file = stimulus.name.rpartition("/")[2]
     names = (stimulus.name, file, file.rpartition(".")[0])
     return any(fnmatchcase(name, known) for name in names for known in spec.known_duplicates)
-
-
-def _format_list(names: Iterable[str]) -> str:
-    """Return at most five names on one line, always printable."""
-    listed = [printable(name) for name in names]
-    more = f" and {len(listed) - MAX_LISTED} more" if len(listed) > MAX_LISTED else ""
-    return ", ".join(listed[:MAX_LISTED]) + more

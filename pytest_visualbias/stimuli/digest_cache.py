@@ -18,7 +18,7 @@ from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MEMO = "digests.json"
+DIGESTS_FILE = "digests.json"
 VERSION = 1
 
 # As git does: an edit within one tick of the file system's clock leaves the times as they are, so
@@ -43,7 +43,7 @@ class DigestCache:
     @classmethod
     def inside(cls, folder: Path | None, *, rehash: bool = False) -> DigestCache:
         """Return the digest cache of a cache folder."""
-        return cls(file=None if folder is None else folder / MEMO, rehash=rehash)
+        return cls(file=None if folder is None else folder / DIGESTS_FILE, rehash=rehash)
 
     def of(self, path: Path) -> str:
         """Return the sha256 of a file's bytes, in hex; read the file only if it changed."""
@@ -107,7 +107,7 @@ def _read(file: Path) -> dict[str, Entry]:
 def _write(file: Path, files: Mapping[str, Entry]) -> None:
     """Write a file atomically."""
     content = {"version": VERSION, "sha256": digest_of_mapping(files), "files": files}
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=MEMO, suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=DIGESTS_FILE, suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="ascii") as stream:
             json.dump(content, stream)

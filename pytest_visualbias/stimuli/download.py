@@ -15,25 +15,23 @@ from PIL import Image
 
 from pytest_visualbias.errors import FetchError
 from pytest_visualbias.spec.hashing import digest_of_file
-from pytest_visualbias.stimuli.download_record import (
-    LEDGER,
+from pytest_visualbias.stimuli.manifest import LEDGER
+from pytest_visualbias.stimuli.transfer import (
+    TOOL,
     WORK,
     Absence,
     Checked,
+    GoneError,
     Ledger,
     Record,
-    read_ledger,
-    unwritable,
-    write_ledger,
-)
-from pytest_visualbias.stimuli.transfer import (
-    TOOL,
-    GoneError,
     Request,
     UnreachedError,
     download_file,
     new_record,
     now,
+    read_ledger,
+    unwritable,
+    write_ledger,
 )
 
 if TYPE_CHECKING:

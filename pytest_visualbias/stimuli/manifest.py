@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from pytest_visualbias.errors import FetchError, LocatedFault, SpecError
 from pytest_visualbias.spec.suites import shipped_folder
-from pytest_visualbias.stimuli.download_record import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+LEDGER = "FETCHED.json"  # the record of downloads
 UNKNOWN = "-"
 COLUMNS = 4
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -128,7 +128,9 @@ def test_what_init_writes_asks_for_the_plugin(
     biased: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(biased.path)
-    assert main(["init"]) == 0
+    (biased.path / "model.pt").write_bytes(b"\x80\x02")
+    flags = ["--source", "timm", "--name", "resnet18", "--after", "model.pt"]
+    assert main(["init", *flags]) == 0
     result = biased.pytester.runpytest_subprocess("-p", "no:visualbias")
     assert result.ret == 4
 

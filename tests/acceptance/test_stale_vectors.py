@@ -198,7 +198,7 @@ def test_a_program_whose_fields_cannot_be_told_is_refused(
 
 def test_names_of_weights_are_found_wherever_a_tensor_may_stand(tmp_path: Path) -> None:
     """The package onnx says where that is."""
-    from pytest_visualbias.models.weight_files import external_files
+    from pytest_visualbias.models.identity import external_files
 
     onnx = pytest.importorskip("onnx", reason="of torch's exporter")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_visualbias.cli.main import main
 from pytest_visualbias.embeddings.cache import FORMAT, EmbeddingCache
-from pytest_visualbias.stimuli.digest_cache import MEMO
+from pytest_visualbias.stimuli.digest_cache import DIGESTS_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +114,7 @@ class TestInfo:
     def test_it_says_what_lies_there_and_since_when(self, here: Path, capsys: Output) -> None:
         for number, days in ((1, 3), (2, 20), (9, 7)):
             size = fill(here / "cache", number, days=days).stat().st_size
-        (here / "cache" / MEMO).write_text("x" * 2500)
+        (here / "cache" / DIGESTS_FILE).write_text("x" * 2500)
         assert said(capsys, "info", "--cache=cache").splitlines() == [
             "cache in cache",
             "3 keys, each a network at a layer",
@@ -174,7 +174,7 @@ class TestPrune:
         assert kept(here) == [1, 2, 3]
 
     def test_all_leaves_nothing(self, here: Path, capsys: Output, size: int) -> None:
-        (here / MEMO).write_text("{}")
+        (here / DIGESTS_FILE).write_text("{}")
         told = said(capsys, "prune", "--cache=.", "--all")
         assert told.endswith("; 0 B left in .\n")
         assert [path for path in here.rglob("*") if path.is_file()] == []

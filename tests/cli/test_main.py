@@ -254,7 +254,7 @@ def test_check_shares_pytests_cache_but_never_makes_one(
     assert not cache.exists()
     cache.mkdir()
     assert main(["check", "x.bias.yaml"]) == 0
-    assert (cache / "d/visualbias" / digest_cache.MEMO).is_file()
+    assert (cache / "d/visualbias" / digest_cache.DIGESTS_FILE).is_file()
     hashed.clear()
     assert main(["check", "x.bias.yaml"]) == 0
     assert hashed == []

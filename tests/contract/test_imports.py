@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *arguments: str) -> tuple[int, set[str], str]:
     """Run pytest in a process of its own; return its code, what it imported and what it said."""
-    lean = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider")
+    lean = ("-p", "no:hypothesispytest", "-p", "no:randomly", "-p", "no:cacheprovider")
     modules = folder / "modules.json"
     environment = {**os.environ, "COLUMNS": "140"}
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "VISUALBIAS_CACHE"):

@@ -20,7 +20,7 @@ from pytest_visualbias.embeddings.cache_maintenance import (
     list_cache,
     prune,
 )
-from pytest_visualbias.stimuli.digest_cache import MEMO
+from pytest_visualbias.stimuli.digest_cache import DIGESTS_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +96,7 @@ class TestSurvey:
         assert count_images(list_cache(tmp_path).keys) == 1
 
     def test_remembered_digests_are_of_its_size(self, tmp_path: Path) -> None:
-        (tmp_path / MEMO).write_text("x" * 70)
+        (tmp_path / DIGESTS_FILE).write_text("x" * 70)
         assert list_cache(tmp_path).memo == list_cache(tmp_path).size == 70
 
 
@@ -171,7 +171,7 @@ class TestPrune:
 
     def test_unfinished_files_go_after_a_day(self, tmp_path: Path) -> None:
         folder = keep(tmp_path, 1)
-        parts = [folder / "old.part", folder / "new.part", tmp_path / f"{MEMO}x.part"]
+        parts = [folder / "old.part", folder / "new.part", tmp_path / f"{DIGESTS_FILE}x.part"]
         for part, days in zip(parts, (1.1, 0.9, 1.1), strict=True):
             part.write_text("half")
             age(part, days)
@@ -263,8 +263,8 @@ class TestClear:
         outdated(tmp_path, 2)
         with EmbeddingCache(folder=tmp_path).lock(key(3)):
             pass
-        (tmp_path / MEMO).write_text("{}")
-        with filelock.FileLock(tmp_path / f"{MEMO}.lock"):
+        (tmp_path / DIGESTS_FILE).write_text("{}")
+        with filelock.FileLock(tmp_path / f"{DIGESTS_FILE}.lock"):
             pass
         removed = clear(tmp_path)
         assert {*tmp_path.rglob("*")} == {tmp_path / FORMAT, tmp_path / FORMAT / key(1)}

@@ -21,6 +21,7 @@ from PIL import Image
 
 from pytest_visualbias.cli.embed import EmbeddingProgress
 from pytest_visualbias.cli.main import main
+from pytest_visualbias.embeddings import cache as caching
 from pytest_visualbias.embeddings import ray_backend
 from pytest_visualbias.embeddings.ray_cluster import tasks_on
 from pytest_visualbias.embeddings.request import EmbeddingOutcome
@@ -135,7 +136,8 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Order, int, int]]:
             return self
 
         def remote(self, *arguments: Any) -> Any:
-            given.append(arguments)
+            holder, _, start, stop = arguments
+            given.append((holder[0], start, stop))
             return len(given) - 1
 
     class Here:
@@ -156,7 +158,7 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Order, int, int]]:
             return references, []
 
         def get(self, reference: int) -> TaskResult:
-            return ray_backend.embed_task(*given[reference])
+            return ray_backend.embed_images(*given[reference])
 
     @contextlib.contextmanager
     def connection(_: object) -> Iterator[Here]:
@@ -204,7 +206,7 @@ def test_a_task_goes_on_where_an_interrupted_call_stopped(
     orders: list[tuple[Order, int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    work = ray_backend.embed_task
+    work = ray_backend.embed_images
     done: list[object] = []
 
     def stopped(*arguments: Any) -> TaskResult:
@@ -213,9 +215,9 @@ def test_a_task_goes_on_where_an_interrupted_call_stopped(
         done.append(arguments)
         return work(*arguments)
 
-    monkeypatch.setattr(ray_backend, "embed_task", stopped)
+    monkeypatch.setattr(ray_backend, "embed_images", stopped)
     assert call(SPEC)[0] not in (0, 1)
-    monkeypatch.setattr(ray_backend, "embed_task", work)
+    monkeypatch.setattr(ray_backend, "embed_images", work)
     before = len(orders)
     status, printed, _ = call(SPEC)
     assert status == 0
@@ -223,6 +225,34 @@ def test_a_task_goes_on_where_an_interrupted_call_stopped(
     assert len(orders) - before == 3 * 10 - 3
     call(SPEC, engine="local")
     assert entries("ray") == entries("local")
+
+
+def test_a_task_reads_neither_the_cache_nor_the_checkpoint_of_the_task_before(
+    call: Callable[..., tuple[int, str, str]],
+    orders: list[tuple[Order, int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A key may hold many gigabytes, and so may a checkpoint."""
+    work, same = ray_backend.embed_images, ray_backend._same_identity
+    identified: list[object] = []
+
+    def identify(*arguments: Any) -> Any:
+        identified.append(arguments)
+        return same(*arguments)
+
+    def task(*arguments: Any) -> TaskResult:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(caching, "_read", refuse)
+            return work(*arguments)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a task read the cache")
+
+    monkeypatch.setattr(ray_backend, "_same_identity", identify)
+    monkeypatch.setattr(ray_backend, "embed_images", task)
+    status, printed, _ = call(SPEC, "--model", "after")
+    assert status == 0, printed
+    assert (len(orders), len(identified)) == (10, 1)
 
 
 @pytest.mark.parametrize(
@@ -240,12 +270,12 @@ def test_a_worker_that_sees_other_things_is_an_error(
     change: Callable[[Order], dict[str, Any]],
     words: str,
 ) -> None:
-    work = ray_backend.embed_task
+    work = ray_backend.embed_images
 
     def elsewhere(order: Order, start: int, stop: int) -> TaskResult:
         return work(dataclasses.replace(order, **change(order)), start, stop)
 
-    monkeypatch.setattr(ray_backend, "embed_task", elsewhere)
+    monkeypatch.setattr(ray_backend, "embed_images", elsewhere)
     status, printed, _ = call(SPEC)
     assert status == 1
     assert printed.count(words) == 2
@@ -268,13 +298,13 @@ def test_an_image_that_differs_on_a_machine_is_an_error(
     orders: list[tuple[Order, int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    work = ray_backend.embed_task
+    work = ray_backend.embed_images
 
     def stale(order: Order, start: int, stop: int) -> TaskResult:
         Image.new("RGB", (32, 32)).save("stimuli/x/03.png")
         return work(order, start, stop)
 
-    monkeypatch.setattr(ray_backend, "embed_task", stale)
+    monkeypatch.setattr(ray_backend, "embed_images", stale)
     status, printed, _ = call(SPEC)
     assert status == 1
     assert "03.png" in printed
@@ -295,6 +325,55 @@ def test_a_share_is_of_one_gpu(
     resources: dict[str, float], cpus: int, gpus: float, tasks: int
 ) -> None:
     assert tasks_on(resources, cpus, gpus) == tasks
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpu", "device"),
+    [(None, "1", "cuda:1"), ("2,3", "3", "cuda:1"), ("5", "5", "cuda:0")],
+)
+def test_a_task_uses_the_gpu_that_it_was_given(
+    call: Callable[..., tuple[int, str, str]],
+    orders: list[tuple[Order, int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str | None,
+    gpu: str,
+    device: str,
+) -> None:
+    call(SPEC, "--model", "after")
+    order = orders[0][0]
+    context = dataclasses.replace(order.job.context, device="cuda")
+    on_gpu = dataclasses.replace(order, job=dataclasses.replace(order.job, context=context))
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    else:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert ray_backend._on_device(on_gpu, [gpu]).job.context.device == device
+    assert ray_backend._on_device(order, [gpu]) is order
+
+
+def test_a_lost_task_costs_its_images_and_two_in_a_row_the_network(
+    call: Callable[..., tuple[int, str, str]],
+    orders: list[tuple[Order, int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work, lost = ray_backend.embed_images, {0, 8}
+
+    def crashing(order: Order, start: int, stop: int) -> TaskResult:
+        if start in lost:
+            raise ZeroDivisionError("the worker died")
+        return work(order, start, stop)
+
+    monkeypatch.setattr(ray_backend, "embed_images", crashing)
+    arguments = (SPEC, "--model", "after", "--workers", "1")
+    status, printed, _ = call(*arguments)
+    assert (status, ", 1 network" in printed, printed.count("the worker died")) == (1, False, 1)
+    lost.remove(8)
+    status, printed, _ = call(*arguments)
+    assert (status, "72 images, 1 network" in printed, printed.count("the worker died")) == (
+        1,
+        True,
+        1,
+    )
 
 
 @pytest.mark.parametrize("address", ["nowhere", "a:b", "127.0.0.1:9"])

@@ -35,17 +35,16 @@ def told(sets: dict[str, StimulusSet], *, dim: int = MIN_DIMENSION) -> list[str]
 
 def test_words_are_called_words_where_they_stand_beside_images() -> None:
     (said,) = told({"X": images("b.png", "q.png"), "A": words("Scientist", "scientist", "poet")})
-    assert said == (
-        "'after' reads different words alike: A Scientist = A scientist; keep one of each, or "
-        "name it under 'known_duplicates'"
-    )
+    assert said.startswith("'after' ")
+    assert "words" in said
+    assert ": A Scientist = A scientist;" in said
 
 
 def test_files_are_called_files_and_both_are_told() -> None:
     sets = {"X": images("b.png", "b2.png", "q.png", "known.png", "k.png"), "A": words("S", "s")}
     files, read = told(sets)
-    assert files.startswith("'after' sees one image in different files: X b.png = X b2.png; keep")
-    assert read.startswith("'after' reads different words alike: A S = A s; keep")
+    assert "files: X b.png = X b2.png;" in files
+    assert ": A S = A s;" in read
 
 
 def test_in_few_dimensions_equal_vectors_mean_little() -> None:

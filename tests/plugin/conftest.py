@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 # Pytester forgets what a run inside this process imported, and numpy does not bear a second import.
 
 DIM = 16
-# At its end every run would import the whole of hypothesis.
-LEAN = ("-p", "no:hypothesispytest")
+# At its end every run would import the whole of hypothesis. The order of tests is the usual one:
+# pytester forgets PYTEST_ADDOPTS.
+LEAN = ("-p", "no:hypothesispytest", "-p", "no:randomly")
 GITHUB = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
 MODELS = """
   before: {source: embeddings, path: ../before.safetensors}

@@ -89,7 +89,7 @@ def test_a_checkpoint_changed_behind_its_size_and_mtime_is_another(
 def test_damaged_memory_is_made_again(networks: Project, hashed: list[str]) -> None:
     networks.gate()
     first = networks.report()
-    memo = networks.path / CACHE / digest_cache.MEMO
+    memo = networks.path / CACHE / digest_cache.DIGESTS_FILE
     memo.write_text("damaged")
     hashed.clear()
     networks.gate()
@@ -109,7 +109,7 @@ def test_workers_share_what_they_remember(
     plugins = ("-p", "xdist.plugin", "-p", "pytest_visualbias.plugin")
     result = project.pytester.runpytest_subprocess(*plugins, "--visualbias", "-n2")
     assert "before.safetensors" in sentences(result)
-    stored = json.loads((project.path / CACHE / digest_cache.MEMO).read_text())["files"]
+    stored = json.loads((project.path / CACHE / digest_cache.DIGESTS_FILE).read_text())["files"]
     assert len(stored) == IMAGES
     for name, (_, digest) in stored.items():
         assert digest_of_file(project.path / name) == digest

@@ -43,17 +43,14 @@ def test_a_spec_of_ten_tests_has_a_table_of_models_and_layers(make: Make) -> Non
         *cell(make, model="random", role="random", biased=4),
         make("flowers", control="positive", outcome="fail"),
     ]
-    assert table(shown(records))[:9] == [
-        "bias_specs/x.bias.yaml :: number of biases",
-        "model                    pooled        early",
-        "────────────────────────────────────────────",
-        "before (reference)        3/0/3            -",
-        "after                    5/1/5!          0/0",
-        "random (random)             4/4            -",
-        "of 10 tests without controls: p < 0.05 / what the untrained network does not",
-        "show / p < 0.05 after Holm",
-        "! a positive control failed there: the number says nothing",
+    lines = table(shown(records))
+    assert [line.split() for line in (lines[1], *lines[3:6])] == [
+        ["model", "pooled", "early"],
+        ["before", "(reference)", "3/0/3", "-"],
+        ["after", "5/1/5!", "0/0"],
+        ["random", "(random)", "4/4", "-"],
     ]
+    assert any(line.startswith("! ") for line in lines), "a positive control failed there"
 
 
 def test_a_cell_that_lacks_tests_says_of_how_many_it_is(make: Make) -> None:

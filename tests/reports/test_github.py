@@ -53,10 +53,13 @@ def properties(line: str) -> dict[str, str]:
 
 def test_a_failure_is_marked_on_the_line_of_its_test(make: Make) -> None:
     (line,) = told([make(), make("kept", outcome="pass"), make("ok", outcome="accepted")])
-    assert line.startswith(
-        "::error file=models/bias_specs/x.bias.yaml,line=9,"
-        "title=fail%3A after%3A%3Agender-career[pooled]::a reason%0A  bias_specs/x.bias.yaml:9: "
-    )
+    assert line.startswith("::error ")
+    assert properties(line) == {
+        "file": "models/bias_specs/x.bias.yaml",
+        "line": "9",
+        "title": "fail: after::gender-career[pooled]",
+    }
+    assert "::a reason%0A" in line
 
 
 def test_what_keeps_many_tests_from_being_measured_is_marked_once_at_its_own_line(
@@ -83,7 +86,7 @@ def test_what_keeps_many_tests_from_being_measured_is_marked_once_at_its_own_lin
         "col": "3",
         "title": "error: 3 tests of 'after'",
     }
-    assert line.endswith("::models.after: the checkpoint a.pt is not there; bring it")
+    assert line.endswith(f"::{fault.text}")
 
 
 def test_an_error_without_a_place_of_its_own_is_marked_at_the_test(make: Make) -> None:
@@ -94,7 +97,7 @@ def test_an_error_without_a_place_of_its_own_is_marked_at_the_test(make: Make) -
 
 def test_a_spec_outside_of_the_checkout_has_no_file(make: Make) -> None:
     (line,) = told([make()], workspace="/somewhere/else")
-    assert line.startswith("::error title=fail")
+    assert {*properties(line)} == {"title"}
 
 
 def test_the_worst_ten_of_each_level_are_marked_and_the_rest_counted(make: Make) -> None:
@@ -108,35 +111,25 @@ def test_the_worst_ten_of_each_level_are_marked_and_the_rest_counted(make: Make)
     assert heads[:8] == [f"fail: after::f{n}[pooled]" for n in reversed(range(8))]
     assert heads[8:] == ["error: after::e0[pooled]", "error: after::e1[pooled]"]
     assert sum(line.startswith("::warning") for line in lines) == 10
-    assert [line for line in lines if not line.startswith("::")] == [
-        "3 more errors of specs are not marked; see above",
-        "2 more warnings of specs are not marked; see above",
-    ]
+    left = [line.split()[:3] for line in lines if not line.startswith("::")]
+    assert left == [["3", "more", "errors"], ["2", "more", "warnings"]]
 
 
 def test_every_fault_of_a_spec_is_at_its_own_line_and_comes_first(make: Make) -> None:
-    file = "a.bias.yaml"
-    lines = told(
-        [make()],
-        LocatedFault(file=file, line=3, column=5, place="tests[0]", problem="one", remedy="mend"),
-        LocatedFault(file=file, line=8, column=1, place="layers", problem="two", remedy="mend"),
-    )
-    assert lines[:2] == [
-        (
-            "::error file=models/a.bias.yaml,line=3,col=5,title=bias spec cannot be used::"
-            "tests[0]: one; mend"
-        ),
-        (
-            "::error file=models/a.bias.yaml,line=8,col=1,title=bias spec cannot be used::"
-            "layers: two; mend"
-        ),
+    faults = [
+        LocatedFault(file="a.yaml", line=3, column=5, place="tests[0]", problem="one", remedy="x"),
+        LocatedFault(file="a.yaml", line=8, column=1, place="layers", problem="two", remedy="x"),
+        LocatedFault(file="a.yaml", problem="a problem"),
     ]
-    assert len(lines) == 3
-
-
-def test_a_fault_without_a_line_is_one_of_the_file() -> None:
-    (line,) = told([], LocatedFault(file="a.bias.yaml", problem="a problem"))
-    assert line == "::error file=models/a.bias.yaml,title=bias spec cannot be used::a problem"
+    first, second, whole, record = told([make()], *faults)
+    places = [properties(line) for line in (first, second, whole)]
+    assert [(one["file"], one.get("line"), one.get("col")) for one in places] == [
+        ("models/a.yaml", "3", "5"),
+        ("models/a.yaml", "8", "1"),
+        ("models/a.yaml", None, None),
+    ]
+    assert first.endswith(f"::{faults[0].text}")
+    assert properties(record)["line"] == "9"
 
 
 def test_the_same_fault_from_two_workers_is_one() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -179,12 +178,8 @@ def test_line_breaks_of_windows_stay(make_report: MakeReport) -> None:
 def test_a_card_that_could_lose_something_is_refused(
     make_report: MakeReport, there: str, what: str
 ) -> None:
-    with pytest.raises(
-        ReportError, match=r"^the model card stays as it is: .* mend (it|them)$"
-    ) as e:
+    with pytest.raises(ReportError, match=what):
         model_card(make_report(), there)
-    assert what in str(e.value)
-    assert "\n" not in str(e.value)
 
 
 def test_several_gated_models_are_entries_of_their_own(make: Make, make_report: MakeReport) -> None:
@@ -225,14 +220,6 @@ def test_the_card_says_what_was_not_run_and_what_a_pass_is_not(
     assert "**Not all tests were run:** 3 were deselected." in card
     assert "A pass is no proof that the model is fair." in card
     assert "tested no model" in model_card(make_report(make(role="reference")), "")
-
-
-def test_without_the_hubs_library_a_sentence_says_so(
-    make_report: MakeReport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ReportError, match=r"^a model card needs huggingface_hub, .*`pip install"):
-        model_card(make_report(), "")
 
 
 def test_names_stay_names(make: Make, make_report: MakeReport, hostile: str) -> None:

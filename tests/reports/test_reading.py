@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     MakeReport = Callable[..., Report]
 
 
+P_VALUES = ("p_value", "p_verdict")
 VERSION_1 = Path(__file__).with_name("version_1.json")
 
 
@@ -55,49 +56,32 @@ def test_hostile_names_are_the_same_after_reading(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("content", "word"),
     [
-        ("", " is not JSON (Expecting value: line 1 column 1 (char 0)); make the report anew"),
-        ('{"a": NaN}', " is not JSON (NaN is no number); make the report anew"),
-        ('{"a": 1, "a": 2}', " is not JSON ('a' stands twice); make the report anew"),
-        ("[" * 100_000, " is not JSON (nested too deeply); make the report anew"),
-        ("[]", " is no report; name a file that `pytest --visualbias-json` wrote"),
-        ('{"x": 1}', " is no report; name a file that `pytest --visualbias-json` wrote"),
-        (
-            '{"visualbias_baseline": 1, "entries": {}}',
-            (
-                " holds recorded results, not a report; name a file that "
-                "`pytest --visualbias-json` wrote"
-            ),
-        ),
-        (
-            '{"schema_version": 3}',
-            (
-                " is a report of version 3, and this release reads 1 or 2; install a newer "
-                "pytest-visualbias"
-            ),
-        ),
-        ('{"schema_version": 0}', ": 'schema_version' is 0, not 1 or 2; make the report anew"),
-        (
-            '{"schema_version": true}',
-            ": 'schema_version' is True, not 1 or 2; make the report anew",
-        ),
-        ('{"schema_version": "1"}', ": 'schema_version' is '1', not 1 or 2; make the report anew"),
-        ('{"schema_version": 1}', " is no whole report (tool: is missing); make it anew"),
+        ("", "JSON"),
+        ('{"a": NaN}', "NaN"),
+        ('{"a": 1, "a": 2}', "'a'"),
+        ("[" * 100_000, "deeply"),
+        ("[]", "--visualbias-json"),
+        ('{"x": 1}', "--visualbias-json"),
+        ('{"visualbias_baseline": 1, "entries": {}}', "recorded results"),
+        ('{"schema_version": 3}', "version 3"),
+        ('{"schema_version": 0}', "'schema_version' is 0"),
+        ('{"schema_version": true}', "'schema_version' is True"),
+        ('{"schema_version": "1"}', "'schema_version' is '1'"),
+        ('{"schema_version": 1}', "(tool: "),
+        (b"\xff\xfe", "UTF-8"),
     ],
 )
-def test_what_is_no_report_is_refused_in_a_sentence(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_no_report_is_refused(tmp_path: Path, content: str | bytes, word: str) -> None:
     path = tmp_path / "a.json"
-    path.write_text(text)
-    assert refusal(path) == said
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert word in refusal(path)
 
 
 def test_so_is_what_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    assert refusal(tmp_path / "binary") == " is not UTF-8; make the report anew"
-    missing = " cannot be read (No such file or directory); correct the path"
-    assert refusal(tmp_path / "gone") == missing
-    assert refusal(tmp_path) == " cannot be read (Is a directory); correct the path"
+    for path in (tmp_path / "gone", tmp_path):
+        assert "cannot be read" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +99,7 @@ def test_a_report_with_a_part_missing_or_wrong_is_refused(
     stored = json.loads(to_json(make_report()))
     spoil(stored)
     (tmp_path / "a.json").write_text(json.dumps(stored))
-    assert refusal(tmp_path / "a.json").startswith(" is no whole report (results")
+    assert "(results" in refusal(tmp_path / "a.json")
 
 
 def test_keys_that_a_later_release_adds_are_left_out(
@@ -163,7 +147,7 @@ def test_a_report_of_version_1_is_a_baseline() -> None:
 def test_a_baseline_report_of_a_later_version_is_refused(tmp_path: Path) -> None:
     stored = json.loads(VERSION_1.read_text()) | {"schema_version": 3}
     (tmp_path / "a.json").write_text(json.dumps(stored))
-    with pytest.raises(BaselineError, match="'schema_version' is 3, not 1 or 2"):
+    with pytest.raises(BaselineError, match="'schema_version' is 3"):
         read_baseline(tmp_path / "a.json", "a.json")
 
 
@@ -179,9 +163,9 @@ def test_what_was_there_stays_where_a_file_cannot_be_written(
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     said = write_all(make_report(), {name: path}, RenderOptions())
-    assert said == [
-        f"the report {path} cannot be written (No space left on device); choose another"
-    ]
+    (line,) = said
+    assert str(path) in line
+    assert "No space left on device" in line
     assert path.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["there"]
 
@@ -206,39 +190,31 @@ def test_text_that_is_no_unicode_is_written_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("path", "value", "place"),
     [
-        ({"names": []}, "1 images, but 0 names"),
-        ({"names": ["a.png", "b.png"]}, "1 images, but 2 names"),
-        ({"images": ["other"]}, "an image has no score"),
+        # What an image carries could not be told from them.
+        (("sets", "Y", "names"), [], "results.0.sets.Y: "),
+        (("sets", "Y", "names"), ["a.png", "b.png"], "results.0.sets.Y: "),
+        (("sets", "Y", "images"), ["other"], "results.0.sets.Y: "),
+        # Biases could not be counted by it.
+        *(((key,), p, f"results.0.{key}: ") for key in P_VALUES for p in (-0.1, 1.5, 1e308)),
     ],
 )
-def test_sets_that_contradict_their_scores_are_refused(
+def test_numbers_and_sets_that_contradict_themselves_are_refused(
     make_measured: Make,
     make_report: MakeReport,
     tmp_path: Path,
-    change: dict[str, list[str]],
-    said: str,
+    path: tuple[str, ...],
+    value: object,
+    place: str,
 ) -> None:
-    """What an image carries could not be told from them."""
     stored = json.loads(to_json(make_report(make_measured())))
-    stored["results"][0]["sets"]["Y"].update(change)
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps(stored))
-    assert refusal(path) == f" is no whole report (results.0.sets.Y: {said}); make it anew"
-
-
-@pytest.mark.parametrize("name", ["p_value", "p_verdict"])
-@pytest.mark.parametrize("p", [-0.1, 1.5, 1e308])
-def test_a_p_that_is_none_is_refused(
-    make_report: MakeReport, tmp_path: Path, name: str, p: float
-) -> None:
-    """Numbers of biases could not be counted by it."""
-    stored = json.loads(to_json(make_report()))
-    stored["results"][0][name] = p
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps(stored))
-    assert refusal(path) == f" is no whole report (results.0.{name}: {p:g} is no p); make it anew"
+    part = stored["results"][0]
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    (tmp_path / "a.json").write_text(json.dumps(stored))
+    assert place in refusal(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("said", [3, "one", [1, None], {"a": 1}, None])

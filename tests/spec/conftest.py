@@ -1,4 +1,4 @@
-"""A valid spec to spoil, and what is said about it."""
+"""A valid spec to spoil, and the places of what is wrong with it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pytest_visualbias.spec.parser import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_visualbias.errors import LocatedFault
 
 VALID = """\
 visualbias: 1
@@ -44,16 +46,36 @@ def valid() -> str:
 
 
 @pytest.fixture
-def spoilt() -> Callable[..., list[str]]:
-    """Faults of the valid spec after replacing texts, each of which must stand in it once."""
+def change() -> Callable[..., str]:
+    """The valid spec after replacing texts, each of which must stand in it once."""
 
-    def faults(*changes: tuple[str, str]) -> list[str]:
+    def changed(*changes: tuple[str, str]) -> str:
         text = VALID
         for old, new in changes:
             assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times"
             text = text.replace(old, new)
+        return text
+
+    return changed
+
+
+@pytest.fixture
+def faults_in() -> Callable[..., tuple[LocatedFault, ...]]:
+    """Faults of a spec."""
+
+    def faults(text: str, folder: Path = Path()) -> tuple[LocatedFault, ...]:
         with pytest.raises(SpecError) as caught:
-            parse_spec(text, file="s.yaml", folder=Path())
-        return [*map(str, caught.value.faults)]
+            parse_spec(text, file="s.yaml", folder=folder)
+        return caught.value.faults
 
     return faults
+
+
+@pytest.fixture
+def places(faults_in: Callable[..., tuple[LocatedFault, ...]]) -> Callable[..., list[str]]:
+    """Places of the faults of a spec, as ``line:column key``."""
+
+    def found(text: str) -> list[str]:
+        return [f"{one.line}:{one.column} {one.place}".rstrip() for one in faults_in(text)]
+
+    return found

@@ -32,8 +32,11 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return name
 
 
-def told(document: Document) -> list[str]:
-    return [str(fault.located("f")) for fault in document.faults]
+def places(document: Document) -> list[str]:
+    """Return the places of faults as ``line:column key``."""
+    located = [fault.located("f") for fault in document.faults]
+    assert all(str(one).isprintable() for one in located)
+    return [f"{one.line}:{one.column} {one.place}".rstrip() for one in located]
 
 
 @pytest.mark.parametrize(
@@ -136,9 +139,8 @@ def test_a_path_that_is_not_there_has_the_place_of_what_encloses_it() -> None:
 
 def test_a_duplicate_key_is_told_with_both_lines() -> None:
     document = read_document("a: 1\nb:\n  limit: 1\n  other: 2\n  limit: 3\n")
-    assert told(document) == [
-        "f:5:3: b.limit: the key stands twice, first in line 3; remove one",
-    ]
+    assert places(document) == ["5:3 b.limit"]
+    assert "line 3" in document.faults[0].message
 
 
 def test_keys_that_read_the_same_are_duplicates_however_they_are_quoted() -> None:
@@ -153,43 +155,28 @@ def test_the_same_key_in_two_mappings_is_no_duplicate() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: &x 1\n", ["f:1:4: a: anchors (&x) are not supported; remove it"]),
-        (
-            "a: &x 1\nb: *x\n",
-            [
-                "f:1:4: a: anchors (&x) are not supported; remove it",
-                "f:2:4: b: aliases (*x) are not supported; write the value out",
-            ],
-        ),
-        (
-            "a: &x [*x]\n",
-            [
-                "f:1:4: a: anchors (&x) are not supported; remove it",
-                "f:1:8: a[0]: aliases (*x) are not supported; write the value out",
-            ],
-        ),
-        ("<<: {a: 1}\n", ["f:1:1: <<: merge keys (<<) are not supported; write the keys out"]),
-        (
-            "a: !!int 3\n",
-            ["f:1:4: a: tags (tag:yaml.org,2002:int) are not supported; remove it"],
-        ),
-        (
-            "- !!python/name:abs x\n",
-            ["f:1:3: [0]: tags (tag:yaml.org,2002:python/name:abs) are not supported; remove it"],
-        ),
-        ("a: 1\n---\nb: 2\n", ["f:2:1: a second document starts here; use two files"]),
-        ("? [a]\n: 1\n", ["f:1:3: a key must be text; write it as one word"]),
-        ("? {a: b}\n: 1\n", ["f:1:3: a key must be text; write it as one word"]),
+        # Anchors and aliases.
+        ("a: &x 1\n", ["1:4 a"]),
+        ("a: &x 1\nb: *x\n", ["1:4 a", "2:4 b"]),
+        ("a: &x [*x]\n", ["1:4 a", "1:8 a[0]"]),
+        # Merge keys and tags.
+        ("<<: {a: 1}\n", ["1:1 <<"]),
+        ("a: !!int 3\n", ["1:4 a"]),
+        ("- !!python/name:abs x\n", ["1:3 [0]"]),
+        # A second document, and keys that are no text.
+        ("a: 1\n---\nb: 2\n", ["2:1"]),
+        ("? [a]\n: 1\n", ["1:3"]),
+        ("? {a: b}\n: 1\n", ["1:3"]),
     ],
 )
 def test_what_a_reader_would_stumble_on_is_a_fault(text: str, expected: list[str]) -> None:
-    assert told(read_document(text)) == expected
+    assert places(read_document(text)) == expected
 
 
 def test_an_alias_in_place_of_a_key_stops_the_reading() -> None:
     """Otherwise the value after it would be taken for a key and told as unknown."""
     document = read_document("&x a: 1\n*x : 2\nb: 3\n")
-    assert told(document)[-1] == "f:2:1: aliases (*x) are not supported; write the value out"
+    assert places(document)[-1] == "2:1"
     assert not document.complete
 
 
@@ -217,11 +204,9 @@ def test_an_empty_text_is_nothing_and_no_fault_of_syntax(text: str) -> None:
         ("a: 1\n- b\n", 2),
     ],
 )
-def test_bad_syntax_is_one_sentence_with_its_line(text: str, line: int) -> None:
+def test_bad_syntax_is_one_fault_with_its_line(text: str, line: int) -> None:
     document = read_document(text)
     (fault,) = document.faults
-    assert fault.message.startswith("this is not YAML: ")
-    assert fault.message.endswith("; correct it")
     assert fault.place.line == line
     assert not document.complete
 
@@ -230,16 +215,15 @@ def test_an_open_bracket_is_a_fault_and_what_was_read_is_kept() -> None:
     document = read_document("a: 1\nb: [1, 2\n")
     assert not document.complete
     assert document.data == {"a": 1, "b": [1, 2]}
-    assert [fault.message[:17] for fault in document.faults] == ["this is not YAML:"]
+    assert len(document.faults) == 1
 
 
 @pytest.mark.parametrize("letter", ["\x00", "\x01", "\x1b", "\x7f", "\ufffe"])
 def test_a_control_character_is_named_with_its_line(letter: str) -> None:
     """The line is right after text outside ASCII, too, where bytes and letters differ."""
     document = read_document(f"# {'é' * 30}\nb: x{letter}\nc: 1\nd: 2\ne: 3\n")
-    assert told(document) == [
-        f"f:2:1: the character U+{ord(letter):04X} is not allowed in YAML; remove it"
-    ]
+    assert places(document) == ["2:1"]
+    assert f"U+{ord(letter):04X}" in document.faults[0].message
 
 
 def test_a_byte_order_mark_at_the_start_is_no_part_of_the_first_key() -> None:
@@ -253,7 +237,6 @@ def test_nesting_is_bounded() -> None:
     assert read_document("[" * DEEPEST + "x" + "]" * DEEPEST).data == deepest
     document = read_document("[" * 100_000)
     (fault,) = document.faults
-    assert fault.message == "nested deeper than 32 levels; flatten it"
     assert fault.place == SourcePosition(line=1, column=DEEPEST + 1)
 
 
@@ -277,9 +260,7 @@ def test_a_path_reads_as_people_say_it() -> None:
 
 def test_a_fault_stays_on_one_line_whatever_a_key_holds() -> None:
     document = read_document('"a\\nb": 1\n"a\\nb": 2\n')
-    assert told(document) == [
-        r"f:2:1: a\nb: the key stands twice, first in line 1; remove one",
-    ]
+    assert places(document) == ["2:1 a\nb"]
 
 
 def test_printable_leaves_readable_text_as_it_is() -> None:

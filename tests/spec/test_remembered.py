@@ -16,7 +16,7 @@ import pytest
 
 from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
 from pytest_visualbias.stimuli import digest_cache
-from pytest_visualbias.stimuli.digest_cache import MEMO, DigestCache
+from pytest_visualbias.stimuli.digest_cache import DIGESTS_FILE, DigestCache
 
 MINUTE = 60_000_000_000
 
@@ -28,7 +28,7 @@ def later() -> int:
 
 def memo(folder: Path | None, *, rehash: bool = False) -> DigestCache:
     """Return what another run, a minute later, has."""
-    file = None if folder is None else folder / MEMO
+    file = None if folder is None else folder / DIGESTS_FILE
     return DigestCache(file=file, rehash=rehash, clock=later)
 
 
@@ -120,7 +120,9 @@ class TestTrust:
         for age, times in [(1_999_999_999, 2), (2_000_000_000, 1)]:
             hashed.clear()
             for _ in range(2):
-                run = DigestCache(file=cache / MEMO, clock=functools.partial(int, changed + age))
+                run = DigestCache(
+                    file=cache / DIGESTS_FILE, clock=functools.partial(int, changed + age)
+                )
                 run.of(image)
                 run.save()
             assert hashed == ["image.png"] * times, age
@@ -130,7 +132,7 @@ class TestTrust:
         run = DigestCache.inside(cache)
         run.of(image)
         run.save()
-        assert not (cache / MEMO).exists()
+        assert not (cache / DIGESTS_FILE).exists()
 
     def test_times_in_the_future_are_never_trusted(
         self, image: Path, cache: Path, hashed: list[str]
@@ -158,10 +160,10 @@ class TestTrust:
         self, image: Path, cache: Path, hashed: list[str]
     ) -> None:
         filled(cache, image)
-        stored = json.loads((cache / MEMO).read_text())
+        stored = json.loads((cache / DIGESTS_FILE).read_text())
         stored["files"][str(image)][1] = sha256("a lie")
         stored["sha256"] = digest_of_mapping(stored["files"])
-        (cache / MEMO).write_text(json.dumps(stored))
+        (cache / DIGESTS_FILE).write_text(json.dumps(stored))
         assert memo(cache).of(image) == sha256("a lie")
         again = memo(cache, rehash=True)
         hashed.clear()
@@ -217,9 +219,9 @@ def test_a_name_that_is_not_text_is_remembered(
 class TestFile:
     def test_nothing_new_writes_nothing(self, image: Path, cache: Path) -> None:
         filled(cache, image)
-        before = (cache / MEMO).stat()
+        before = (cache / DIGESTS_FILE).stat()
         filled(cache, image)
-        assert (cache / MEMO).stat() == before
+        assert (cache / DIGESTS_FILE).stat() == before
 
     @pytest.mark.parametrize(
         "content",
@@ -237,16 +239,16 @@ class TestFile:
         self, image: Path, cache: Path, hashed: list[str], content: bytes
     ) -> None:
         cache.mkdir(parents=True)
-        (cache / MEMO).write_bytes(content)
+        (cache / DIGESTS_FILE).write_bytes(content)
         filled(cache, image)
         filled(cache, image)
         assert hashed == ["image.png"]
 
     def test_one_wrong_digit_is_damage(self, image: Path, cache: Path, hashed: list[str]) -> None:
         filled(cache, image)
-        text = (cache / MEMO).read_text()
+        text = (cache / DIGESTS_FILE).read_text()
         digest = sha256("first")
-        (cache / MEMO).write_text(text.replace(digest, f"{int(digest, 16) ^ 1:064x}"))
+        (cache / DIGESTS_FILE).write_text(text.replace(digest, f"{int(digest, 16) ^ 1:064x}"))
         assert memo(cache).of(image) == digest
         assert len(hashed) == 2
 
@@ -254,8 +256,8 @@ class TestFile:
         self, image: Path, cache: Path, hashed: list[str]
     ) -> None:
         filled(cache, image)
-        stored = json.loads((cache / MEMO).read_text())
-        (cache / MEMO).write_text(json.dumps({**stored, "version": 2}))
+        stored = json.loads((cache / DIGESTS_FILE).read_text())
+        (cache / DIGESTS_FILE).write_text(json.dumps({**stored, "version": 2}))
         memo(cache).of(image)
         assert len(hashed) == 2
 
@@ -279,7 +281,7 @@ class TestFile:
         filled(cache, image)
         image.unlink()
         filled(cache, other)
-        assert [*json.loads((cache / MEMO).read_text())["files"]] == [str(other)]
+        assert [*json.loads((cache / DIGESTS_FILE).read_text())["files"]] == [str(other)]
 
     def test_of_too_many_the_latest_are_kept(
         self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -289,7 +291,7 @@ class TestFile:
         for path in paths:
             path.write_text(path.name)
             filled(cache, path)
-        kept = json.loads((cache / MEMO).read_text())["files"]
+        kept = json.loads((cache / DIGESTS_FILE).read_text())["files"]
         assert [Path(name).name for name in kept] == ["2", "3", "4"]
 
     def test_a_folder_that_refuses_costs_time_only(self, image: Path, hashed: list[str]) -> None:
@@ -303,7 +305,7 @@ class TestFile:
         self, image: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         filled(cache, image)
-        before = (cache / MEMO).read_text()
+        before = (cache / DIGESTS_FILE).read_text()
 
         def refuse(self: Path, target: Path) -> None:
             raise OSError(28, "No space left on device")
@@ -313,7 +315,7 @@ class TestFile:
         with monkeypatch.context() as patched:
             patched.setattr(Path, "replace", refuse)
             filled(cache, other)
-        assert (cache / MEMO).read_text() == before
+        assert (cache / DIGESTS_FILE).read_text() == before
         assert list(cache.glob("*.part")) == []
 
     def test_a_lock_that_nobody_gives_back_costs_patience_only(
@@ -321,21 +323,21 @@ class TestFile:
     ) -> None:
         monkeypatch.setattr(digest_cache, "LOCK_TIMEOUT_S", 0.05)
         cache.mkdir(parents=True)
-        with filelock.FileLock(f"{cache / MEMO}.lock"):
+        with filelock.FileLock(f"{cache / DIGESTS_FILE}.lock"):
             filled(cache, image)
-        assert not (cache / MEMO).exists()
+        assert not (cache / DIGESTS_FILE).exists()
 
 
 WRITER = """
 import pathlib, sys, time
-from pytest_visualbias.stimuli.digest_cache import MEMO, DigestCache
+from pytest_visualbias.stimuli.digest_cache import DIGESTS_FILE, DigestCache
 
 folder, who = pathlib.Path(sys.argv[1]), sys.argv[2]
 (folder / f"ready {who}").touch()
 while len([*folder.glob("ready *")]) < 3:
     time.sleep(0.001)
 for number in range(15):
-    memo = DigestCache(file=folder / MEMO, clock=lambda: time.time_ns() + 10**10)
+    memo = DigestCache(file=folder / DIGESTS_FILE, clock=lambda: time.time_ns() + 10**10)
     memo.of(folder / f"{who} {number}")
     memo.save()
 """
@@ -353,7 +355,7 @@ def test_processes_that_save_at_once_lose_nothing_of_each_other(tmp_path: Path) 
     ]
     errors = [process.communicate(timeout=60)[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], errors
-    stored = json.loads((tmp_path / MEMO).read_text())["files"]
+    stored = json.loads((tmp_path / DIGESTS_FILE).read_text())["files"]
     assert {name: digest for name, (_, digest) in stored.items()} == {
         str(path): sha256(path.name) for path in paths
     }

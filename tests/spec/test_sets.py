@@ -58,20 +58,13 @@ def test_good_sets_give_no_findings(findings: Findings) -> None:
 
 def test_an_empty_set_is_a_fault(findings: Findings) -> None:
     (finding,) = findings(a_set("male", {}))
-    assert finding == SetFinding(
-        path=("concepts", "male"),
-        message="no image was found; put images into its folder or correct 'path' and 'pattern'",
-        is_fault=True,
-    )
+    assert (finding.path, finding.is_fault) == (("concepts", "male"), True)
 
 
 def test_files_left_out_are_a_warning_that_names_them(findings: Findings) -> None:
     (finding,) = findings(a_set("male", {"a.png": "a"}, others=tuple(f"{i}.txt" for i in range(8))))
     assert not finding.is_fault
-    assert finding.message == (
-        "left out, not being images by their names: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 3 more; "
-        "move them away"
-    )
+    assert "0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 3 more" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -82,14 +75,9 @@ def test_an_overlap_of_a_side_is_a_fault_whatever_the_names(
     findings: Findings, concept: str, other: str, part: str, roles: str
 ) -> None:
     (finding,) = findings(a_set(concept, {"renamed.png": f"{other}1", "z.png": "z"}))
-    assert finding == SetFinding(
-        path=("tests", 0, part),
-        message=(
-            f"{roles} share {other}/{other}1.png = {concept}/renamed.png; "
-            "an image must be in one of them only"
-        ),
-        is_fault=True,
-    )
+    assert (finding.path, finding.is_fault) == (("tests", 0, part), True)
+    assert finding.message.startswith(f"{roles} ")
+    assert f"{other}/{other}1.png = {concept}/renamed.png" in finding.message
 
 
 def test_an_overlap_of_a_side_is_a_fault_although_it_is_known(findings: Findings) -> None:
@@ -107,27 +95,15 @@ class TestDuplicates:
 
     def test_within_a_set_are_a_warning_that_names_the_files(self, findings: Findings) -> None:
         (finding,) = findings(self.TWICE)
-        assert finding == SetFinding(
-            path=("concepts", "male"),
-            message=(
-                "the same image twice in the set: male/a.png = male/c.png; "
-                "remove it, or list it under 'known_duplicates'"
-            ),
-            is_fault=False,
-        )
+        assert (finding.path, finding.is_fault) == (("concepts", "male"), False)
+        assert "male/a.png = male/c.png" in finding.message
 
     def test_of_target_and_attribute_are_a_warning_that_names_both(
         self, findings: Findings
     ) -> None:
         (finding,) = findings(self.SHARED)
-        assert finding == SetFinding(
-            path=("tests", 0),
-            message=(
-                "the same image in target X and attribute A: male/male1.png = career/desk.png; "
-                "remove it, or list it under 'known_duplicates'"
-            ),
-            is_fault=False,
-        )
+        assert (finding.path, finding.is_fault) == (("tests", 0), False)
+        assert "male/male1.png = career/desk.png" in finding.message
 
     @pytest.mark.parametrize("stimuli", [TWICE, SHARED])
     def test_are_faults_where_the_spec_says_so(

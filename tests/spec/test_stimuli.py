@@ -50,26 +50,10 @@ def test_a_set_has_a_digest_of_its_images_and_their_order(root: Path) -> None:
     assert len({digest("b.png", "a.JPG"), digest("a.JPG", "b.png"), digest("a.JPG")}) == 3
 
 
-@pytest.mark.parametrize(
-    "suffix",
-    [
-        "avif",
-        "bmp",
-        "gif",
-        "jfif",
-        "jpe",
-        "jpeg",
-        "jpg",
-        "pbm",
-        "pgm",
-        "png",
-        "ppm",
-        "tif",
-        "tiff",
-        "webp",
-        "Jpg",
-    ],
-)
+SUFFIXES = "avif bmp gif jfif jpe jpeg jpg pbm pgm png ppm tif tiff webp Jpg"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES.split())
 def test_images_are_known_by_their_suffix_in_any_case(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"a.{suffix}").touch()
     assert names(resolve_concept("c", ".", tmp_path)) == [f"a.{suffix}"]
@@ -93,11 +77,12 @@ def test_files_that_are_no_images_are_named(root: Path) -> None:
 def test_a_missing_folder_is_an_error(root: Path) -> None:
     with pytest.raises(StimulusError) as caught:
         resolve_concept("c", "sett", root)
-    assert str(caught.value) == f"the folder {root / 'sett'} does not exist; did you mean set?"
+    assert str(root / "sett") in str(caught.value)
+    assert "did you mean set?" in str(caught.value)
 
 
 def test_a_file_in_place_of_a_folder_is_an_error(root: Path) -> None:
-    with pytest.raises(StimulusError, match=r"b\.png is not a folder; correct the path"):
+    with pytest.raises(StimulusError, match=r"b\.png is not a folder"):
         resolve_concept("c", "set/b.png", root)
 
 
@@ -122,11 +107,11 @@ class TestFiles:
 
     def test_a_missing_one_is_an_error_that_names_it(self, root: Path) -> None:
         files = ConceptFiles(path="set", files=("b.png", "missing.png"))
-        with pytest.raises(StimulusError, match=r"set/missing\.png cannot be read \(No such file"):
+        with pytest.raises(StimulusError, match=r"set/missing\.png"):
             resolve_concept("c", files, root)
 
     def test_a_folder_is_none(self, root: Path) -> None:
-        with pytest.raises(StimulusError, match=r"set/sub cannot be read \(Is a directory\)"):
+        with pytest.raises(StimulusError, match="set/sub"):
             resolve_concept("c", ConceptFiles(path="set", files=("sub",)), root)
 
 
@@ -170,7 +155,7 @@ def test_a_path_with_a_null_byte_is_an_error(root: Path) -> None:
 def test_a_link_to_nothing_is_a_missing_image(root: Path, pattern: str | None) -> None:
     """Images kept by git-annex or DVC that were not fetched must not shrink a set unseen."""
     (root / "set" / "z.png").symlink_to(root / "annex" / "object")
-    with pytest.raises(StimulusError, match=r"set/z\.png cannot be read \(No such file"):
+    with pytest.raises(StimulusError, match=r"set/z\.png"):
         resolve_concept("c", ConceptFiles(path="set", pattern=pattern), root)
 
 

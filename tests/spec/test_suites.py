@@ -22,6 +22,10 @@ from pytest_visualbias.spec.suites import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_visualbias.errors import LocatedFault
+
+    Faults = tuple[LocatedFault, ...]
+
 HEAD = """\
 visualbias: 1
 models:
@@ -61,13 +65,13 @@ def parsed(folder: Path) -> Callable[[str], SpecFile]:
 
 
 @pytest.fixture
-def faults(parsed: Callable[[str], SpecFile]) -> Callable[[str], list[str]]:
+def faults(parsed: Callable[[str], SpecFile]) -> Callable[[str], Faults]:
     """Return what is wrong with a text after the head of a spec."""
 
-    def find(text: str) -> list[str]:
+    def find(text: str) -> Faults:
         with pytest.raises(SpecError) as caught:
             parsed(text)
-        return [*map(str, caught.value.faults)]
+        return caught.value.faults
 
     return find
 
@@ -183,99 +187,56 @@ tests:
     }
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (
-            "suite: iaet\n",
-            (
-                "specs/s.bias.yaml:5:1: suite: unknown suite 'iaet'; did you mean 'ieat'? "
-                "(a path ends in '.suite.yaml')"
-            ),
-        ),
-        (
-            "suite: {name: iaet}\n",
-            (
-                "specs/s.bias.yaml:5:9: suite.name: unknown suite 'iaet'; did you mean 'ieat'? "
-                "(a path ends in '.suite.yaml')"
-            ),
-        ),
-        (
-            "suite: {name: own.suite.yaml, tags: [hom]}\n",
-            (
-                "specs/s.bias.yaml:5:38: suite.tags[0]: the suite 'own' has no tag 'hom'; "
-                "did you mean 'home'?"
-            ),
-        ),
-        (
-            "suite: {name: own.suite.yaml, tests: [first, secnd]}\n",
-            (
-                "specs/s.bias.yaml:5:46: suite.tests[1]: the suite 'own' has no test 'secnd'; "
-                "did you mean 'second'?"
-            ),
-        ),
-        (
-            "suite: own.suite.yaml\ntests:\n  - {name: frist, limits: {max_effect: 1}}\n",
-            (
-                "specs/s.bias.yaml:7:6: tests[0].name: the suite 'own' has no such test; "
-                "did you mean 'first'? Otherwise add 'kind' and 'targets'"
-            ),
-        ),
-        (
-            "suite: {name: own.suite.yaml, limit: {max_effect: 1}}\n",
-            "specs/s.bias.yaml:5:31: suite.limit: unknown key; did you mean 'limits'?",
-        ),
-        ("suite: 3\n", "specs/s.bias.yaml:5:1: suite: must be text, but 3 was read; correct it"),
-        (
-            "suite: {name: own.suite.yaml, tags: []}\n",
-            "specs/s.bias.yaml:5:31: suite.tags: is empty; add at least one",
-        ),
-        (
-            "suite: {name: own.suite.yaml, tags: [home], limits: {min_effect: 1}}\n",
-            (
-                "specs/s.bias.yaml:5:54: suite.limits.min_effect: is for positive controls, and no "
-                "test drawn is one; remove it or draw one"
-            ),
-        ),
-        (
-            "suite: none.suite.yaml\n",
-            (
-                "specs/none.suite.yaml:1:1: cannot be read (No such file or directory); "
-                "correct the path"
-            ),
-        ),
-    ],
-)
-def test_a_choice_that_cannot_be_made_is_said_with_its_place(
-    faults: Callable[[str], list[str]], text: str, said: str
-) -> None:
-    assert faults(text) == [said]
-
-
-def test_what_a_spec_adds_wrongly_is_said_where_it_stands(
-    faults: Callable[[str], list[str]],
-) -> None:
-    text = """\
-suite: {name: own.suite.yaml, limits: {max_efect: 1}}
-"""
-    assert faults(text) == [
-        "specs/s.bias.yaml:5:40: suite.limits.max_efect: unknown key; did you mean 'max_effect'?"
-    ]
-    text = """\
+SEVERAL = """\
 suite: {name: own.suite.yaml, tests: [second]}
 known_duplicates: [2]
 tests:
   - {name: own, kind: ieat, targets: {X: x, Y: z}, attributes: {A: a, B: b}}
   - {name: second, evidence: sure}
 """
-    assert faults(text) == [
-        "specs/s.bias.yaml:6:20: known_duplicates[0]: must be text, but 2 was read; correct it",
-        "specs/s.bias.yaml:8:45: tests[0].targets.Y: unknown concept 'z'; known: x, y, a, b",
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("suite: iaet\n", ["5:1 suite"]),
+        ("suite: {name: iaet}\n", ["5:9 suite.name"]),
+        ("suite: {name: own.suite.yaml, tags: [hom]}\n", ["5:38 suite.tags[0]"]),
+        ("suite: {name: own.suite.yaml, tests: [first, secnd]}\n", ["5:46 suite.tests[1]"]),
         (
-            "specs/s.bias.yaml:9:20: tests[1].evidence: 'sure' is not one of 'significant', "
-            "'interval', 'equivalence' or 'point'; choose one"
+            "suite: own.suite.yaml\ntests:\n  - {name: frist, limits: {max_effect: 1}}\n",
+            ["7:6 tests[0].name"],
         ),
-    ]
+        ("suite: {name: own.suite.yaml, limit: {max_effect: 1}}\n", ["5:31 suite.limit"]),
+        ("suite: 3\n", ["5:1 suite"]),
+        ("suite: {name: own.suite.yaml, tags: []}\n", ["5:31 suite.tags"]),
+        (
+            "suite: {name: own.suite.yaml, tags: [home], limits: {min_effect: 1}}\n",
+            ["5:54 suite.limits.min_effect"],
+        ),
+        (
+            "suite: {name: own.suite.yaml, limits: {max_efect: 1}}\n",
+            ["5:40 suite.limits.max_efect"],
+        ),
+        (
+            SEVERAL,
+            ["6:20 known_duplicates[0]", "8:45 tests[0].targets.Y", "9:20 tests[1].evidence"],
+        ),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_told_at_its_place(
+    faults: Callable[[str], Faults], text: str, expected: list[str]
+) -> None:
+    found = faults(text)
+    assert {fault.file for fault in found} == {"specs/s.bias.yaml"}
+    assert [f"{one.line}:{one.column} {one.place}" for one in found] == expected
+
+
+def test_a_suite_that_is_not_there_is_told_at_its_own_path(
+    faults: Callable[[str], Faults],
+) -> None:
+    (fault,) = faults("suite: none.suite.yaml\n")
+    assert (fault.file, fault.line) == ("specs/none.suite.yaml", 1)
 
 
 def test_a_limit_that_fits_no_test_is_said_once_and_where_it_was_given(folder: Path) -> None:
@@ -288,30 +249,29 @@ def test_a_limit_that_fits_no_test_is_said_once_and_where_it_was_given(folder: P
         )
     (fault,) = caught.value.faults
     assert (fault.line, fault.column, fault.place) == (4, 40, "suite.limits.max_growth")
-    assert "--visualbias-after=CHECKPOINT --visualbias-update-new" in fault.text
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "place"),
     [
-        ("Y: y}, attributes: {A: a", "Y: z}, attributes: {A: a", "8:47: tests[0].targets.Y: "),
-        ("tags: [home]}", "tags: [hom]}", "8:87: tests[0].tags[0]: unknown tag 'hom'; did you"),
-        ("name: second", "name: first", "9:6: tests[1].name: 'first' is also the name of tests[0]"),
-        ("about: Turned.", "limits: {}", "9:81: tests[1].limits: is for specs, not for suites"),
-        ("visualbias_suite: 1", "visualbias: 1", "1:1: visualbias: unknown key; did you mean"),
-        ("layers:", "layrs:", "3:1: layrs: unknown key; did you mean 'layers'?"),
-        ("title: T", "title: [", "this is not YAML"),
-        ("concepts: {x", "concepts: {x: 1, x", "the key stands twice"),
+        ("Y: y}, attributes: {A: a", "Y: z}, attributes: {A: a", "8:47 tests[0].targets.Y"),
+        ("tags: [home]}", "tags: [hom]}", "8:87 tests[0].tags[0]"),
+        ("name: second", "name: first", "9:6 tests[1].name"),
+        ("about: Turned.", "limits: {}", "9:81 tests[1].limits"),
+        ("visualbias_suite: 1", "visualbias: 1", "1:1 visualbias"),
+        ("layers:", "layrs:", "3:1 layrs"),
+        ("title: T", "title: [", "3:7 "),
+        ("concepts: {x", "concepts: {x: 1, x", "6:18 concepts.x"),
     ],
 )
 def test_faults_of_a_suite_point_into_the_suite(
-    folder: Path, faults: Callable[[str], list[str]], old: str, new: str, said: str
+    folder: Path, faults: Callable[[str], Faults], old: str, new: str, place: str
 ) -> None:
     assert SUITE.count(old) == 1
     (folder / "own.suite.yaml").write_text(SUITE.replace(old, new))
     found = faults("suite: own.suite.yaml\n")
-    assert all(fault.startswith("specs/own.suite.yaml:") for fault in found), found
-    assert any(said in fault for fault in found), found
+    assert {fault.file for fault in found} == {"specs/own.suite.yaml"}
+    assert place in [f"{one.line}:{one.column} {one.place}" for one in found]
 
 
 def test_a_suite_extends_another_and_says_what_is_other_in_it(folder: Path) -> None:
@@ -328,21 +288,15 @@ def test_a_suite_extends_another_and_says_what_is_other_in_it(folder: Path) -> N
     assert len(suite.digests) == 2
 
 
-@pytest.mark.parametrize(
-    ("extends", "said"),
-    [
-        ("deep.suite.yaml", "deep.suite.yaml:2:1: extends: this suite is extended itself; "),
-        ("iaet", "deep.suite.yaml:2:1: extends: unknown suite 'iaet'; did you mean 'ieat'?"),
-        ("3", "deep.suite.yaml:2:1: extends: must be text, but 3 was read"),
-    ],
-)
-def test_a_suite_that_cannot_extend_another_says_why(folder: Path, extends: str, said: str) -> None:
+@pytest.mark.parametrize("extends", ["deep.suite.yaml", "iaet", "3"])
+def test_a_suite_that_cannot_extend_another(folder: Path, extends: str) -> None:
     (folder / "deep.suite.yaml").write_text(
         f"visualbias_suite: 1\nextends: {extends}\nconcepts: {{x: x}}\n"
     )
     with pytest.raises(SpecError) as caught:
         read_suite(folder / "deep.suite.yaml", file="deep.suite.yaml")
-    assert any(str(fault).startswith(said) for fault in caught.value.faults)
+    found = [(one.file, one.line, one.place) for one in caught.value.faults]
+    assert ("deep.suite.yaml", 2, "extends") in found
 
 
 def test_the_digest_of_a_spec_follows_its_suite(

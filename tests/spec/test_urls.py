@@ -10,7 +10,7 @@ from pytest_visualbias.cli.main import main
 from pytest_visualbias.errors import EncoderError, StorageError, UsageError, without_secrets
 from pytest_visualbias.spec.model_entries import EmbeddingsModel, TimmModel
 from pytest_visualbias.spec.overrides import parse_override
-from pytest_visualbias.spec.urls import Url, explain_miswritten_url, is_url, to_path
+from pytest_visualbias.spec.urls import Url, is_url, miswritten_url, to_path
 
 SECRET = "S3cr3t/of+nobody"
 
@@ -22,36 +22,36 @@ def test_a_url_is_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "url"),
     [
-        ("s3:/lab/a", "'s3:/lab/a' is no URL; did you mean s3://lab/a?"),
-        ("GS:/lab", "'GS:/lab' is no URL; did you mean GS://lab?"),
-        ("file:/home/ada/a", "'file:/home/ada/a' is no URL; did you mean file:///home/ada/a?"),
-        (f"s3:/me:{SECRET}@lab/a", "'s3:/lab/a' is no URL; did you mean s3://lab/a?"),
+        ("s3:/lab/a", "s3://lab/a"),
+        ("GS:/lab", "GS://lab"),
+        ("file:/home/ada/a", "file:///home/ada/a"),
+        (f"s3:/me:{SECRET}@lab/a", "s3://lab/a"),
     ],
 )
-def test_a_url_that_lacks_a_slash_is_no_folder(text: str, said: str) -> None:
+def test_a_url_that_lacks_a_slash_is_no_folder(text: str, url: str) -> None:
     assert not is_url(text)
-    assert explain_miswritten_url(text) == said
-    with pytest.raises(UsageError, match=r"is no URL; did you mean"):
-        to_path(text)
-    with pytest.raises(UsageError, match=r"^the model 'after': .* is no URL; did you mean"):
-        parse_override("after", f"embeddings:{text}", Path("/project"))
+    assert SECRET not in str(miswritten_url(text))
+    asks = (to_path, lambda text: parse_override("after", f"embeddings:{text}", Path("/p")))
+    for ask in asks:
+        with pytest.raises(UsageError, match=url):
+            ask(text)
 
 
-def test_the_console_script_says_so_too(
+def test_the_console_script_refuses_it_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["cache", "info", "--cache", "s3:/lab"]) == 2
-    assert capsys.readouterr().err == "'s3:/lab' is no URL; did you mean s3://lab?\n"
+    assert "s3://lab" in capsys.readouterr().err
     monkeypatch.setenv("VISUALBIAS_CACHE", "s3:/lab")
     assert main(["cache", "info"]) == 1
-    assert capsys.readouterr().err == "'s3:/lab' is no URL; did you mean s3://lab?\n"
+    assert "s3://lab" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["s3/a", "s3://a", "x:/a", "C:/a", "runs:/a", "as3:/a", "s3:a"])
 def test_what_means_no_url_is_left_alone(text: str) -> None:
-    assert explain_miswritten_url(text) == ""
+    assert miswritten_url(text) is None
 
 
 @pytest.mark.parametrize("text", ["a/b", "/a", "C:\\a", "C://a", "timm:resnet50", "a:b", "//a", ""])

@@ -54,7 +54,7 @@ def drawn(kind: str, n: int, rng: np.random.Generator) -> Vector:
     st.sampled_from(ALTERNATIVES),
     st.integers(0, 2**32 - 1),
 )
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 def test_it_holds_the_truth_whatever_the_scores(
     n: int, m: int, kind: str, shift: float, alternative: Alternative, seed: int
 ) -> None:

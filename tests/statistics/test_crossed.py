@@ -185,7 +185,7 @@ def test_equal_vectors_in_one_set_equal_the_definition() -> None:
 @pytest.mark.property
 @pytest.mark.parametrize("kind", [*ROLES])
 @given(n=SIZES, seed=SEEDS)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 def test_order_and_scale_do_not_matter(kind: str, n: tuple[int, ...], seed: int) -> None:
     rng = np.random.default_rng(seed)
     sets = drawn(n, rng, push=0.4)
@@ -201,7 +201,7 @@ def test_order_and_scale_do_not_matter(kind: str, n: tuple[int, ...], seed: int)
 
 @pytest.mark.property
 @given(n=SIZES, seed=SEEDS)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 def test_exchanging_sets_mirrors_it_and_exchanging_roles_keeps_it(
     n: tuple[int, ...], seed: int
 ) -> None:

@@ -81,9 +81,9 @@ def assert_same(got: object, want: dict[str, float | None]) -> None:
 
 class TestAgainstTheDefinition:
     @pytest.mark.slow
-    def test_two_hundred_random_and_degenerate_cases_agree(self) -> None:
+    def test_a_hundred_random_and_degenerate_cases_agree(self) -> None:
         """Sets of two, sets of equal vectors (one side does not vary), and repeated images."""
-        for seed in range(200):
+        for seed in range(100):
             rng = np.random.default_rng(seed)
             n = tuple(int(k) for k in rng.integers(2, 6, 4))
             much = float(rng.choice([0, 0.5, 2]))

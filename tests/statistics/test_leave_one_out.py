@@ -52,7 +52,7 @@ def association(s: Sets) -> Scores:
 
 @pytest.mark.property
 @given(SIZES, SEEDS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_both_sides_equal_the_effects_of_the_smaller_sets(
     n: tuple[int, int, int, int], seed: int
 ) -> None:
@@ -69,7 +69,7 @@ def test_both_sides_equal_the_effects_of_the_smaller_sets(
 @pytest.mark.parametrize("kind", ONE_PAIR)
 @pytest.mark.property
 @given(n=SIZES, seed=SEEDS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_tests_of_one_pair_equal_the_effects_of_the_smaller_sets(
     kind: str, n: tuple[int, int, int, int], seed: int
 ) -> None:

@@ -42,8 +42,8 @@ REPORT_MARK = "schema_version"
 SUFFIXES = (".bias.yaml", ".bias.yml")
 
 # A list of numbers over several lines; no line ends within a string of JSON.
-NUMBERS = re.compile(r"\[\n([^][{}\"]*)\n *\]")
-MEND = "restore it, or delete it and record it anew"
+NUMBER_LIST = re.compile(r"\[\n([^][{}\"]*)\n *\]")
+RECORD_ANEW = "restore it, or delete it and record it anew"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -85,7 +85,7 @@ def read_baseline(path: Path, shown: str) -> Contents:
         reason = error.strerror or str(error)
         raise BaselineError(f"{shown} cannot be read ({reason})", "correct the path") from None
     except UnicodeDecodeError:
-        raise BaselineError(f"{shown} is not UTF-8", MEND) from None
+        raise BaselineError(f"{shown} is not UTF-8", RECORD_ANEW) from None
     try:
         return _contents(load_strict(text))
     except ValidationError as error:
@@ -96,7 +96,7 @@ def read_baseline(path: Path, shown: str) -> Contents:
         what = f"{type(error).__name__}: {error}"
     except ValueError as error:
         what = str(error)
-    raise BaselineError(f"{shown} is no baseline that can be used ({what})", MEND)
+    raise BaselineError(f"{shown} is no baseline that can be used ({what})", RECORD_ANEW)
 
 
 def _contents(stored: Any) -> Contents:  # noqa: ANN401 - what a file holds can be anything
@@ -151,7 +151,7 @@ def write_baseline(path: Path, entries: Entries) -> None:
     """Write entries sorted, so that versions differ only in lines of changed entries."""
     stored = {MARK: VERSION, "entries": {key: entry.written() for key, entry in entries.items()}}
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    lines = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
+    lines = NUMBER_LIST.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
     write_whole(path, f"{lines}\n")
 
 
@@ -203,10 +203,11 @@ def named_baseline(named: Path | Url, option: str, mirror: Mirror) -> Path:
         try:
             return mirror.file(named)
         except StorageError as error:
-            raise UsageError(f"{option}: {error}") from None
+            raise UsageError(error.problem, error.remedy, place=option) from None
     if not named.exists():
         raise UsageError(
-            f"{option}: {named} does not exist",
+            f"{named} does not exist",
             "correct the path, or record it with --visualbias-update",
+            place=option,
         )
     return named

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Entries
 
 Recording = Literal["changed", "new"]
-NOTHING = Contents(is_report=False, specs={})
+NO_RESULTS = Contents(is_report=False, specs={})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ class Baseline:
     exists: bool = False
     recording: Recording | None = None
     entries: Entries
-    problem: str | None = None
+    problem: BaselineError | None = None
 
     @property
     def is_explicit(self) -> bool:
@@ -59,7 +59,7 @@ class Baseline:
     def entry(self, key: str) -> BaselineEntry | None:
         """Return the entry of a key, if it exists."""
         if self.problem is not None:
-            raise BaselineError(self.problem)
+            raise self.problem
         return self.entries.get(key)
 
     def records(self, key: str, entry: BaselineEntry) -> bool:
@@ -94,10 +94,10 @@ class Baselines:
         """Return the recorded results of a spec."""
         path = self._path_of(spec)
         exists = _is_there(path)
-        contents = self._contents(path) if exists or self.path is not None else NOTHING
+        contents = self._contents(path) if exists or self.path is not None else NO_RESULTS
         problem = None
         if isinstance(contents, BaselineError):
-            problem, contents = str(contents), NOTHING
+            problem, contents = contents, NO_RESULTS
         if not contents.is_report and (exists or self.recording is not None):
             self._take(path, spec)
         option = "" if self.path is None else f" --visualbias-baseline={self._shown(self.path)}"
@@ -124,7 +124,7 @@ class Baselines:
                 self._read[path] = self._usable(path)
             except BaselineError as error:
                 # Not there at all is a matter of each entry, which the gate finds missing.
-                self._read[path] = error if _is_there(path) else NOTHING
+                self._read[path] = error if _is_there(path) else NO_RESULTS
         return self._read[path]
 
     def _usable(self, path: Path) -> Contents:
@@ -242,7 +242,7 @@ def update_baseline(
         if baseline.is_report or not (baseline.exists or is_asked):
             continue
         if baseline.problem is not None:
-            problem = baseline.problem if is_asked else None
+            problem = str(baseline.problem) if is_asked else None
             updates.append(BaselineUpdate(shown=baseline.shown, problem=problem, is_asked=is_asked))
             continue
         measured = _measured(row for row in rows if row["result"]["spec"] == claims.file)

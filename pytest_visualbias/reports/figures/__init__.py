@@ -1,4 +1,4 @@
-"""Figures of one or several reports, fit for a paper. They need matplotlib."""
+"""Figures of one or several reports, fit for a paper."""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from pytest_visualbias.reports.bias_counts import bias_counts
 from pytest_visualbias.reports.figures.gathering import group_by_layer
 from pytest_visualbias.reports.figures.style import (
+    GREY,
+    GRID,
     WIDTH,
     clip,
     legend,
@@ -45,6 +47,8 @@ COUNTED = (
     ("beyond_random", "beyond the untrained network"),
 )
 DIRECTIONS = ("positive", "negative")
+# Steps between two markers of a curve.
+EVERY = 40
 MARK = "!"
 
 
@@ -74,7 +78,8 @@ def _curves(
     looks: Mapping[str, Mapping[str, Any]],
 ) -> Figure:
     names = [(name, caption) for name, caption in counted if _has(cells, name)]
-    figure, panels = panels_of(len(names), COLUMNS, height=2.2)
+    columns = 2 if len(names) == 4 else COLUMNS  # noqa: PLR2004 - no panel alone in a row
+    figure, panels = panels_of(len(names), columns, height=2.2)
     total = max(cell.tests for cell in cells)
     for axes, (name, caption) in zip(panels, names, strict=True):
         axes.set_title(caption)
@@ -83,28 +88,26 @@ def _curves(
         axes.set_xticks(list(TICKS), list(TICKS.values()))
         axes.minorticks_off()
         axes.set_xlabel("threshold t of p")
-        axes.grid(color="#E6E6E6", lw=0.5)
+        axes.grid(color=GRID, lw=0.5)
         if name == "raw":
-            axes.plot(
-                thresholds(), [t * total for t in thresholds()], color="#BBBBBB", lw=1, ls=":"
-            )
+            axes.plot(thresholds(), [t * total for t in thresholds()], color=GREY, lw=1, ls=":")
         for cell in cells:
             ys = [getattr(count, name) for count in cell.counts]
             if None not in ys:
-                look = {key: looks[cell.model][key] for key in ("color", "linestyle")}
+                look = _stroke(looks[cell.model])
                 axes.step(thresholds(), ys, where="post", gid=f"{name}-{cell.model}", **look)
     panels[0].set_ylabel(f"number of biases (of {total} tests)")
     panels[0].set_ylim(bottom=0)
     panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     title(figure, "Number of biases over the threshold of p", spec, layer)
     marks = [Line2D([], [], label=_name(cell), **_stroke(looks[cell.model])) for cell in cells]
-    marks.append(Line2D([], [], color="#BBBBBB", ls=":", label="expected by chance, at most"))
+    marks.append(Line2D([], [], color=GREY, ls=":", label="expected by chance, at most"))
     legend(figure, marks)
     return figure
 
 
 def _stroke(look: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: look[key] for key in ("color", "linestyle")}
+    return {**look, "ms": 3.5, "markevery": EVERY}
 
 
 def _has(cells: Iterable[BiasCounts], name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
@@ -9,25 +10,31 @@ from matplotlib.lines import Line2D
 from pytest_visualbias.reports.bias_counts import POSITIVE
 from pytest_visualbias.reports.figures.gathering import group_by_layer, has_unit
 from pytest_visualbias.reports.figures.style import (
-    COLOURS,
     GREY,
+    GRID,
+    INK,
     LIMIT,
+    SHADE,
     UNITS,
     WIDTH,
     axis_limit,
     clip,
     legend,
+    limit_mark,
     model_looks,
+    outcome_colour,
+    outcome_marks,
     panels_of,
     title,
 )
-from pytest_visualbias.reports.formatting import limits_of
+from pytest_visualbias.reports.formatting import failing_ranges, label
 from pytest_visualbias.reports.series_notes import shown_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -52,7 +59,6 @@ TITLES: dict[Unit, str] = {
 
 # Growth is of the absolute effect.
 GROWING: dict[Unit, str] = {"effects": "|d|", "similarities": "|cosine|", "gaps": "|gap|"}
-GREW, SHRANK = COLOURS[1], COLOURS[0]
 
 
 def forest_figures(
@@ -89,7 +95,7 @@ def _forest(
         _rows(axes, tests, reach)
         axes.set_xlabel(UNITS[unit][0] if len(looks) <= WITH_UNIT else SHORT[unit])
         for record in (record for record in members if record.model == model):
-            _point(axes, tests.index(record.test), record, look)
+            _point(axes, tests.index(record.test), record, look, reach)
     _name_tests(panels[0], tests, members)
     has_intervals = any(record.ci_low is not None for record in members)
     title(figure, f"{TITLES[unit]}{' with intervals' * has_intervals}", spec, layer)
@@ -99,15 +105,16 @@ def _forest(
     return figure
 
 
-def _marks(records: Sequence[ResultRecord], *, has_intervals: bool) -> Iterator[Line2D]:
+def _marks(records: Sequence[ResultRecord], *, has_intervals: bool) -> Iterator[Artist]:
     """Yield the legend entries of a forest plot."""
     style: dict[str, Any] = {"color": "k", "marker": "o", "ms": 4}
     style["linestyle"] = "-" if has_intervals else ""
     if any(record.p_verdict is not None for record in records):
         yield Line2D([], [], **style, label="p at most alpha (corrected for limits)")
         yield Line2D([], [], **style, mfc="white", label="p above alpha")
+    yield from outcome_marks(records)
     if any(_limits(record) for record in records):
-        yield Line2D([], [], color=LIMIT, marker="|", ls="", ms=9, mew=1.5, label="limit")
+        yield limit_mark()
 
 
 def _side_by_side(count: int, tests: int) -> tuple[Figure, list[Axes]]:
@@ -123,13 +130,8 @@ def _extent(record: ResultRecord) -> list[float]:
 
 def _limits(record: ResultRecord) -> list[float]:
     """Return the positions of the limits on the effect."""
-    if record.control != "positive":
-        return limits_of(record)
-    minimum = record.limits.get("min_effect")
-    if minimum is None or record.role != "gated":
-        return []
-    signs = {"greater": (1,), "less": (-1,)}.get(record.alternative, (-1, 1))
-    return [sign * minimum for sign in signs]
+    inner = failing_ranges(record, -math.inf, math.inf)
+    return [end for ends in inner for end in ends if math.isfinite(end)]
 
 
 def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
@@ -137,7 +139,7 @@ def _rows(axes: Axes, tests: Sequence[str], reach: float) -> None:
     axes.set_xlim(-reach, reach)
     axes.set_ylim(len(tests) - 0.4, -0.6)
     axes.axvline(0, color=GREY, lw=0.8, zorder=0)
-    axes.grid(axis="y", color="#E6E6E6", lw=0.5)
+    axes.grid(axis="y", color=GRID, lw=0.5)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
 
@@ -154,24 +156,35 @@ def _name_tests(axes: Axes, tests: Sequence[str], records: Iterable[ResultRecord
     axes.set_yticks(range(len(tests)), names)
 
 
-def _point(axes: Axes, row: int, record: ResultRecord, look: Mapping[str, Any]) -> None:
+def _shade(axes: Axes, row: int, ranges: Iterable[tuple[float, float]]) -> None:
+    """Shade where a row's value fails."""
+    for start, end in ranges:
+        axes.fill_betweenx(
+            [row - 0.45, row + 0.45], start, end, color=LIMIT, alpha=SHADE, lw=0, gid=f"limit-{row}"
+        )
+
+
+def _point(
+    axes: Axes, row: int, record: ResultRecord, look: Mapping[str, Any], reach: float
+) -> None:
     if record.effect_judged is None:
         return
+    _shade(axes, row, failing_ranges(record, -reach, reach))
+    colour = outcome_colour(label(record))
     p = record.p_adjusted if record.p_adjusted is not None else record.p_verdict
     is_filled = p is None or p <= record.alpha
     if record.ci_low is not None and record.ci_high is not None:
-        axes.hlines(row, record.ci_low, record.ci_high, color=look["color"], lw=1.2)
+        axes.hlines(row, record.ci_low, record.ci_high, color=colour, lw=1.2)
     axes.plot(
         [record.effect_judged],
         [row],
         marker=look["marker"],
-        color=look["color"],
-        mfc=look["color"] if is_filled else "white",
+        color=colour,
+        mfc=colour if is_filled else "white",
         ms=4,
         ls="",
         gid=f"effect-{row}",
     )
-    axes.vlines(_limits(record), row - 0.38, row + 0.38, color=LIMIT, lw=1.5)
 
 
 def before_after_figures(
@@ -210,23 +223,46 @@ def _dumbbell(
         _rows(axes, tests, reach)
         axes.set_xlabel(UNITS[unit][0])
         for record, growth in changed:
-            _change(axes, tests.index(record.test), growth, has_number=len(pairs) <= WITH_NUMBERS)
+            row = tests.index(record.test)
+            _shade(axes, row, _failing_growth(record, growth, reach))
+            _change(axes, row, record, growth, has_number=len(pairs) <= WITH_NUMBERS)
     _name_tests(panels[0], tests, [record for changed in pairs.values() for record, _ in changed])
     size = GROWING[unit]
     suffix = f", and growth of {size} with its interval" if len(pairs) <= WITH_NUMBERS else ""
     title(figure, f"{unit.capitalize()} before and after{suffix}", spec, layer)
-    marks = [
+    drawn = [record for changed in pairs.values() for record, _ in changed]
+    marks: list[Artist] = [
         Line2D([], [], color=GREY, marker="o", mfc="white", label="before"),
-        Line2D([], [], color=GREW, marker="o", label=f"after, {size} grew"),
-        Line2D([], [], color=SHRANK, marker="s", label=f"after, {size} did not grow"),
+        Line2D([], [], color=INK, marker="o", label=f"after, {size} grew"),
+        Line2D([], [], color=INK, marker="s", label=f"after, {size} did not grow"),
+        *outcome_marks(drawn),
     ]
+    if any(
+        _failing_growth(record, growth, reach)
+        for changed in pairs.values()
+        for record, growth in changed
+    ):
+        marks.append(limit_mark())
     legend(figure, marks)
     return figure
 
 
-def _change(axes: Axes, row: int, growth: GrowthRecord, *, has_number: bool) -> None:
+def _failing_growth(
+    record: ResultRecord, growth: GrowthRecord, reach: float
+) -> list[tuple[float, float]]:
+    """Return where the effect after exceeds the limit on growth, else that on the effect."""
+    limit = record.limits.get("max_growth")
+    if limit is None:
+        return failing_ranges(record, -reach, reach)
+    edge = abs(growth.before) + limit
+    return [(-reach, -edge), (edge, reach)] if edge < reach else []
+
+
+def _change(
+    axes: Axes, row: int, record: ResultRecord, growth: GrowthRecord, *, has_number: bool
+) -> None:
     has_grown = growth.value > 0
-    colour = GREW if has_grown else SHRANK
+    colour = outcome_colour(label(record))
     axes.hlines(row, growth.before, growth.after, color=colour, lw=1.2, alpha=0.7)
     axes.plot([growth.before], [row], "o", color=GREY, mfc="white", ms=4, gid=f"before-{row}")
     marker = "o" if has_grown else "s"

@@ -10,19 +10,26 @@ from matplotlib.lines import Line2D
 from pytest_visualbias.reports.figures.gathering import has_unit
 from pytest_visualbias.reports.figures.style import (
     GREY,
+    LIMIT,
+    SHADE,
     UNITS,
     axis_limit,
     clip,
     legend,
+    limit_mark,
     model_looks,
+    outcome_colour,
+    outcome_marks,
     panels_of,
     title,
 )
+from pytest_visualbias.reports.formatting import failing_ranges, label
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -79,6 +86,10 @@ def _figure(
         for model, look in looks.items():
             points = [record for record in members if (record.test, record.model) == (test, model)]
             points.sort(key=lambda record: layers.index(record.layer))
+            for start, end in {
+                failing for record in points for failing in failing_ranges(record, -reach, reach)
+            }:
+                axes.axhspan(start, end, color=LIMIT, alpha=SHADE, lw=0, zorder=0, gid="limit")
             _line(axes, points, layers, look, has_intervals=has_intervals)
         for base, ends in recorded.get(test, {}).items():
             axes.plot(
@@ -88,9 +99,14 @@ def _figure(
     figure.supylabel(UNITS[unit][0], fontsize=8)
     suffix = ", with their intervals" if has_intervals else ""
     title(figure, f"{unit.capitalize()} over the layers{suffix}", spec)
-    marks = [Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()]
+    marks: list[Artist] = [
+        Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()
+    ]
     bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
     marks += [Line2D([], [], **RECORDED, label=f"{clip(base)} (recorded)") for base in bases]
+    marks += outcome_marks(members)
+    if any(failing_ranges(record, -reach, reach) for record in members):
+        marks.append(limit_mark())
     legend(figure, marks)
     return figure
 
@@ -123,13 +139,26 @@ def _line(
     has_intervals: bool,
 ) -> None:
     xs = [layers.index(point.layer) for point in points]
+    effects = [value for point in points if (value := point.effect_judged) is not None]
     axes.plot(
         xs,
-        [value for point in points if (value := point.effect_judged) is not None],
-        ms=2.5,
+        effects,
         lw=1,
-        **look,
+        color=look["color"],
+        linestyle=look["linestyle"],
+        gid="line",
     )
+    for x, y, point in zip(xs, effects, points, strict=True):
+        axes.plot(
+            [x],
+            [y],
+            marker=look["marker"],
+            color=outcome_colour(label(point)),
+            ms=3.5,
+            ls="",
+            clip_on=False,
+            gid=f"point-{label(point)}",
+        )
     triples = [(x, point.ci_low, point.ci_high) for x, point in zip(xs, points, strict=True)]
     spans = [(x, low, high) for x, low, high in triples if low is not None and high is not None]
     if has_intervals and spans:

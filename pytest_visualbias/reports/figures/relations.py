@@ -13,15 +13,18 @@ from matplotlib.ticker import MaxNLocator
 from pytest_visualbias.reports.bias_counts import label_summaries, rank_correlations
 from pytest_visualbias.reports.figures.gathering import group_by_layer, has_unit
 from pytest_visualbias.reports.figures.style import (
-    COLOURS,
     GREY,
+    INK,
     UNITS,
     axis_limit,
     clip,
     legend,
+    outcome_colour,
+    outcome_marks,
     panels_of,
     title,
 )
+from pytest_visualbias.reports.formatting import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -65,6 +68,7 @@ def transfer_figures(
             for axes in panels[::COLUMNS]:
                 axes.set_ylabel(f"after: {UNITS[unit][0]}")
             title(figure, f"{unit.capitalize()} before and after", spec, layer)
+            legend(figure, outcome_marks(record for _, results in page for record in results))
             yield spec, layer, figure
 
 
@@ -91,8 +95,15 @@ def _scatter(
     axes.axhline(0, color=GREY, lw=0.6)
     axes.axvline(0, color=GREY, lw=0.6)
     axes.plot([-reach, reach], [-reach, reach], color=GREY, lw=0.8, ls=":")
-    ends = [_ends(record) for record in records]
-    axes.plot(*zip(*ends, strict=True), "o", ms=3.5, color=COLOURS[0], alpha=0.8)
+    for record in records:
+        axes.plot(
+            *([end] for end in _ends(record)),
+            marker="o",
+            ms=3.5,
+            color=outcome_colour(label(record)),
+            alpha=0.8,
+            gid=f"point-{label(record)}",
+        )
     _name(axes, records)
     caption = f"Spearman's ρ = {transfer.spearman:+.2f} (k = {transfer.k})"
     axes.set_title(f"{clip(transfer.base, 18)} → {clip(transfer.model, 18)}\n{caption}")
@@ -103,7 +114,6 @@ def _name(axes: Axes, records: Sequence[ResultRecord]) -> None:
     """Mark the tests that changed most by a number, and name them in a corner."""
     moved = sorted(records, key=lambda record: -abs(_ends(record)[1] - _ends(record)[0]))[:NAMED]
     for number, record in enumerate(moved, 1):
-        axes.plot(*([end] for end in _ends(record)), "o", ms=3.5, color=COLOURS[1])
         axes.annotate(
             str(number),
             _ends(record),
@@ -168,11 +178,11 @@ def _labels(
             if (mean := getattr(row, name)) is not None:
                 axes.hlines(mean, place - 0.3, place + 0.3, color="k", lw=2)
             ys = [y for summary in summaries if (y := getattr(summary, name)) is not None]
-            axes.plot(_spread(place, len(ys)), ys, "o", ms=4, color=COLOURS[0], alpha=0.7)
+            axes.plot(_spread(place, len(ys)), ys, "o", ms=4, color=INK, alpha=0.7)
     title(figure, f"Models by {clip(key)}")
     marks = [
         Line2D([], [], color="k", lw=2, label="mean over all results"),
-        Line2D([], [], color=COLOURS[0], marker="o", ms=4, ls="", label="one model"),
+        Line2D([], [], color=INK, marker="o", ms=4, ls="", label="one model"),
     ]
     legend(figure, marks)
     return figure

@@ -10,21 +10,26 @@ from pytest_visualbias.reports.figures.gathering import group_by_layer, has_unit
 from pytest_visualbias.reports.figures.style import (
     GREY,
     LIMIT,
+    SHADE,
     UNITS,
     axis_limit,
     clip,
     legend,
+    limit_mark,
     model_looks,
+    outcome_colour,
+    outcome_marks,
     panels_of,
     title,
 )
-from pytest_visualbias.reports.formatting import limits_of
+from pytest_visualbias.reports.formatting import failing_ranges, label, limits_of
 from pytest_visualbias.reports.series_notes import axis_positions, growth_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -69,7 +74,7 @@ def _figure(
         axes.axhline(0, color=GREY, lw=0.8, zorder=0)
         axes.set_ylim(-reach, reach)
         for record in (record for record in records if record.test == test):
-            _line(axes, record, looks[record.model])
+            _line(axes, record, looks[record.model], reach)
     axis = clip(
         " or ".join(sorted({record.series.axis for record in records if record.series is not None}))
     )
@@ -77,11 +82,14 @@ def _figure(
         axes.set_xlabel(axis, fontsize=7)
     figure.supylabel(UNITS[unit][0], fontsize=8)
     title(figure, f"{unit.capitalize()} over training, with their intervals", spec, layer)
-    marks = [Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()]
+    marks: list[Artist] = [
+        Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()
+    ]
+    marks += outcome_marks(records)
     if any(growth_reference(record) is not None for record in records):
         marks.append(Line2D([], [], color=GREY, ls="--", label="before"))
     if any(limits_of(record) for record in records):
-        marks.append(Line2D([], [], color=LIMIT, ls=":", label="limit"))
+        marks.append(limit_mark())
     legend(figure, marks)
     return figure
 
@@ -94,7 +102,7 @@ def _ends(record: ResultRecord) -> list[float]:
     return [*known, *limits_of(record), *([] if before is None else [before[1]])]
 
 
-def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any]) -> None:
+def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any], reach: float) -> None:
     series = record.series
     assert series is not None  # noqa: S101 - for the type checker
     places = axis_positions(series)
@@ -107,13 +115,14 @@ def _line(axes: Axes, record: ResultRecord, look: Mapping[str, Any]) -> None:
             [point.ci_high for point in series.points],
         )
     )
-    axes.plot(places, effects, ms=2.5, lw=1, **look)
-    axes.fill_between(places, lows, highs, color=look["color"], alpha=0.15, lw=0)
+    colour = outcome_colour(label(record))
+    axes.plot(places, effects, ms=2.5, lw=1, **{**look, "color": colour})
+    axes.fill_between(places, lows, highs, color=colour, alpha=0.15, lw=0)
     before = growth_reference(record)
     if before is not None:
         axes.axhline(before[1], color=GREY, ls="--", lw=1, zorder=1)
-    for limit in limits_of(record):
-        axes.axhline(limit, color=LIMIT, ls=":", lw=1, zorder=1)
+    for start, end in failing_ranges(record, -reach, reach):
+        axes.axhspan(start, end, color=LIMIT, alpha=SHADE, lw=0, zorder=0, gid="limit")
     labels = [point.label for point in series.points]
     if any(str(int(place)) != label for place, label in zip(places, labels, strict=True)):
         step = -(-len(labels) // MOST_NAMES)

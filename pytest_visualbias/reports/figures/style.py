@@ -5,23 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from pytest_visualbias.reports.escaping import visible
+from pytest_visualbias.reports.formatting import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
     from pytest_visualbias.reports.formatting import Unit
     from pytest_visualbias.results import ResultRecord
 
-# Okabe and Ito (2008), safe for most colour blindness; their yellow is too light for lines.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Colours mean outcomes; models differ by marker and dashes. The same colours as in page.css.
+OUTCOMES = {
+    "fail": "#b03a00",
+    "invalid": "#b03a00",
+    "error": "#b03a00",
+    "inconclusive": "#7d5600",
+    "accepted": "#8a3a6a",
+    "pass": "#00694c",
+}
+INK, GRID = "#1b1f24", "#d9dde3"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
-GREY, LIMIT = "#767676", "#B2182B"
+GREY, LIMIT = "#59616b", "#b03a00"
+
+# Opacity of a shaded limit.
+SHADE = 0.15
 
 # Width of a page in inches without margins.
 WIDTH = 7.2
@@ -73,7 +87,7 @@ def title(figure: Figure, text: str, *places: str) -> None:
     figure.suptitle(f"{text}\n{subtitle}" if subtitle else text)
 
 
-def legend(figure: Figure, marks: Sequence[Line2D], columns: int = 4) -> None:
+def legend(figure: Figure, marks: Sequence[Artist], columns: int = 4) -> None:
     """Add a legend below all panels and enlarge the figure by its height."""
     columns = min(columns, len(marks))
     width, height = figure.get_size_inches()
@@ -98,13 +112,30 @@ def panels_of(
 
 
 def _look(index: int) -> dict[str, Any]:
-    """Return colour, marker and dashes of a model, distinct for up to 28 models."""
-    kind = index % len(COLOURS)
+    """Return marker and dashes of a model, distinct for up to 28 models."""
     return {
-        "color": COLOURS[kind],
-        "marker": MARKERS[(kind + index // len(COLOURS)) % len(MARKERS)],
-        "linestyle": DASHES[index // len(COLOURS) % len(DASHES)],
+        "color": INK,
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": DASHES[index % len(DASHES)],
     }
+
+
+def outcome_colour(outcome: str) -> str:
+    """Return the colour of an outcome; what is only reported is grey."""
+    return OUTCOMES.get(outcome, GREY)
+
+
+def outcome_marks(records: Iterable[ResultRecord]) -> list[Line2D]:
+    """Return a legend entry for each outcome among the results."""
+    return [
+        Line2D([], [], color=outcome_colour(outcome), marker="o", ms=4, ls="", label=outcome)
+        for outcome in dict.fromkeys(map(label, records))
+    ]
+
+
+def limit_mark() -> Patch:
+    """Return the legend entry of a shaded limit."""
+    return Patch(color=LIMIT, alpha=SHADE, lw=0, label="over a limit, or control not reached")
 
 
 def model_looks(records: Iterable[ResultRecord]) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,14 @@ from matplotlib.ticker import MaxNLocator
 
 from pytest_visualbias.reports.bias_counts import bias_counts, has_failed_control
 from pytest_visualbias.reports.figures.gathering import group_by_layer, is_effect
-from pytest_visualbias.reports.figures.style import clip, legend, model_looks, panels_of, title
+from pytest_visualbias.reports.figures.style import (
+    GREY,
+    clip,
+    legend,
+    model_looks,
+    panels_of,
+    title,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
 THRESHOLD = 0.05
 NUMBER = f"number of biases (p < {THRESHOLD:g})"
 STRENGTH = f"strength (sum of |effect|, p < {THRESHOLD:g})"
-FRONT = "#009E73"
+FRONT = GREY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import warnings
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.errors import ReportError, UsageError
+from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.figures.gathering import merge_reports
 
 if TYPE_CHECKING:
@@ -20,10 +19,16 @@ if TYPE_CHECKING:
     from pytest_visualbias.reports.formatting import Unit
     from pytest_visualbias.results import Report
 
-FORMATS = ("svg", "png")
+FORMATS = ("svg", "pdf", "png")
 
 # Other units have their own figures, named after the unit.
 OTHERS: tuple[Unit, ...] = ("similarities", "gaps")
+# Without date and version the same results give the same file.
+UNDATED: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
 DPI = 200
 
 # Characters replaced in a file name: they could name another folder.
@@ -35,12 +40,7 @@ SUFFIX = re.compile(r"\.bias\.ya?ml$")
 def write(
     reports: Sequence[Report], folder: Path, *, accuracies: Sequence[Accuracy] = ()
 ) -> list[Path]:
-    """Save each figure that the results allow, as SVG and PNG."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError(
-            "figures are drawn by matplotlib, which is not installed",
-            "pip install 'pytest-visualbias[plots]'",
-        )
+    """Save each figure that the results allow, as SVG, PDF and PNG."""
     import matplotlib.style
 
     from pytest_visualbias.reports.figures.style import RC
@@ -124,8 +124,6 @@ def _saved(figure: Figure, folder: Path, name: str) -> Iterator[Path]:
     figure.draw_without_rendering()
     for kind in FORMATS:
         path = folder / f"{name}.{kind}"
-        # Without date and version the same results give the same file.
-        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        figure.savefig(path, dpi=DPI, metadata=metadata)
+        figure.savefig(path, dpi=DPI, metadata=UNDATED[kind])
         figure.set_layout_engine("none")
         yield path

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from pytest_visualbias.reports.html.scales import Scale, Tick
 
 WIDTH, HEIGHT = 320, 210
 LEFT, RIGHT, TOP, BOTTOM = 40, 308, 12, 172
-
-# Number of colours and shapes; more models than these share some.
-HUES = 7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,14 +56,7 @@ class Chart:
     lines: tuple[Line, ...]
     zero: float | None = None
     limits: tuple[float, ...] = ()
-    diagonal: str = ""
     table: Table | None = None
-    is_amiss: bool = False
-
-
-def assign_hues(names: Iterable[str]) -> Mapping[str, int]:
-    """Return a colour for each name, the same in all charts of a page."""
-    return {name: place % HUES for place, name in enumerate(dict.fromkeys(names))}
 
 
 def segments(points: Sequence[tuple[float, float] | None]) -> tuple[str, ...]:

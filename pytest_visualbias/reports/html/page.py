@@ -12,17 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_visualbias.errors import printable
-from pytest_visualbias.reports.html.count_curves import count_curves
-from pytest_visualbias.reports.html.curves import assign_hues
 from pytest_visualbias.reports.html.glossary import GLOSSARY
 from pytest_visualbias.reports.html.headline import headline_of
+from pytest_visualbias.reports.html.inline import inline_figures
 from pytest_visualbias.reports.html.label_plots import label_plots
-from pytest_visualbias.reports.html.layer_curves import layer_curves
 from pytest_visualbias.reports.html.provenance import provenance_of
 from pytest_visualbias.reports.html.rows import choices_of, columns_of, rows_of
 from pytest_visualbias.reports.html.strips import forest_panels, growth_panels
 from pytest_visualbias.reports.html.thumbnails import Thumbnails, make_thumbnails
-from pytest_visualbias.reports.html.transfer_plots import transfer_plots
 from pytest_visualbias.reports.html.wording import OUTCOMES
 from pytest_visualbias.results import format_effect
 
@@ -44,7 +41,7 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
     pictures = _pictures(rows, root or Path.cwd()) if thumbnails else Thumbnails(pictures={})
     classes = {identity: f"i{place}" for place, identity in enumerate(pictures.pictures)}
     columns = columns_of(report.results)
-    hues = assign_hues(result.model for result in report.results)
+    figures = inline_figures(report.results)
     style, script = _asset("page.css"), _asset("page.js")
     images = "".join(
         f".{classes[identity]}{{background-image:url({address})}}"
@@ -59,9 +56,9 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
         choices=choices,
         forests=forest_panels(report.results),
         dumbbells=growth_panels(report.results),
-        layers=layer_curves(report.results, hues),
-        counts=count_curves(report.results, hues),
-        transfers=transfer_plots(report.results, hues),
+        layers=figures["layers"],
+        counts=figures["counts"],
+        transfers=figures["transfers"],
         labels=label_plots(report.results),
         provenance=provenance_of(report),
         warnings=_warnings(report),

@@ -39,25 +39,19 @@ class Scale:
     high: float
     start: float = 0.0
     end: float = 100.0
-    is_log: bool = False
 
     def at(self, value: float) -> float:
         """Return the position of a number, clamped to the ends."""
         low, high, inner = self.low, self.high, min(max(value, self.low), self.high)
-        if self.is_log:
-            low, high, inner = math.log10(low), math.log10(high), math.log10(inner)
         place = self.start + (inner - low) / (high - low) * (self.end - self.start)
         return round(place, DIGITS) + 0.0
 
     def drawn(self, start: float, end: float) -> Scale:
         """Return the same axis between other positions."""
-        return Scale(low=self.low, high=self.high, start=start, end=end, is_log=self.is_log)
+        return Scale(low=self.low, high=self.high, start=start, end=end)
 
     def ticks(self) -> list[Tick]:
         """Return round numbers on the axis."""
-        if self.is_log:
-            powers = range(round(math.log10(self.low)), round(math.log10(self.high)) + 1)
-            return [Tick(at=self.at(10.0**power), text=f"{10.0**power:g}") for power in powers]
         step = _step((self.high - self.low) / WANTED)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         values = (round(count * step, 10) + 0.0 for count in range(first, last + 1))
@@ -74,11 +68,6 @@ def scale_around(values: Iterable[float], *, minimum: float = 0.0) -> Scale:
         high = low + 1.0
     margin = (high - low) * MARGIN
     return Scale(low=low - margin, high=high + margin)
-
-
-def logarithmic_scale(low: float, high: float) -> Scale:
-    """Return a logarithmic axis between two powers of ten."""
-    return Scale(low=low, high=high, is_log=True)
 
 
 def _step(rough: float) -> float:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 # Most checkpoint labels that fit below an axis.
 MOST_NAMES = 6
 LONGEST = 9
-BAD = ("fail", "invalid", "error")
 
 
 def series_curve(record: ResultRecord) -> Chart | None:
@@ -65,7 +64,6 @@ def series_curve(record: ResultRecord) -> Chart | None:
         zero=y.at(0.0),
         limits=tuple(y.at(limit) for limit in limits),
         table=_table(series),
-        is_amiss=any(point.outcome in BAD for point in series.points),
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.reports.formatting import AXES, judged_limit, label, limits_of, unit_of
+from pytest_visualbias.reports.formatting import AXES, failing_ranges, label, limits_of, unit_of
 from pytest_visualbias.reports.html.scales import Scale, scale_around
 from pytest_visualbias.reports.html.wording import optional_effect, span
 from pytest_visualbias.reports.series_notes import judged_checkpoints
@@ -185,18 +185,8 @@ def line_extent(first: float, second: float) -> tuple[float, float]:
 
 def _bands(scale: Scale, record: ResultRecord) -> tuple[tuple[float, float], ...]:
     """Return where the effect violates its limit or misses its minimum."""
-    minimum, maximum = record.limits.get("min_effect"), judged_limit(record)
-    alternative = record.alternative
-    if maximum is not None and record.role == "gated":
-        above = [] if alternative == "less" else [(scale.at(maximum), scale.end)]
-        below = [] if alternative == "greater" else [(scale.start, scale.at(-maximum))]
-        return _widths([*below, *above])
-    if minimum is not None:
-        is_less = alternative == "less"
-        return _widths(
-            [(scale.at(-minimum), scale.end) if is_less else (scale.start, scale.at(minimum))]
-        )
-    return ()
+    ranges = failing_ranges(record, scale.low, scale.high)
+    return _widths((scale.at(low), scale.at(high)) for low, high in ranges)
 
 
 def _widths(bands: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SIDE = 96
 
 # Characters of a page that all thumbnails may use.
-BUDGET = 600_000
+BUDGET = 450_000
 
 # Largest image file to read, in bytes.
 LARGEST = 64 * 2**20

@@ -40,9 +40,19 @@ def segments(axes: Any, colour: str) -> list[list[list[float]]]:  # noqa: ANN401
     return [
         segment.tolist()
         for group in axes.collections
-        if to_hex(group.get_edgecolor()[0]) == colour.lower()
+        if hasattr(group, "get_segments") and to_hex(group.get_edgecolor()[0]) == colour.lower()
         for segment in group.get_segments()
     ]
+
+
+def shaded(axes: Any) -> list[tuple[float, float]]:  # noqa: ANN401 - see above
+    """Return the extents of the shaded limits of rows."""
+    extents = [
+        band.get_datalim(axes.transData)
+        for band in axes.collections
+        if (band.get_gid() or "").startswith("limit")
+    ]
+    return [(round(float(box.x0), 6), round(float(box.x1), 6)) for box in extents]
 
 
 def drawn(found: Iterable[tuple[str, str, Figure]]) -> dict[tuple[str, str], Any]:
@@ -69,12 +79,34 @@ def test_a_forest_has_each_effect_with_its_interval_and_limits(
     after = panels["after"]
     assert points(after, "effect-") == [(one.effect_judged, row) for row, one in enumerate(own)]
     assert [label.get_text() for label in panels["before"].get_yticklabels()] == list(TESTS)
-    from pytest_visualbias.reports.figures.style import COLOURS, LIMIT
+    from pytest_visualbias.reports.figures.style import outcome_colour
 
-    assert segments(after, COLOURS[1]) == [[[-1.9, row], [1.9, row]] for row in range(6)]
-    limits = segments(after, LIMIT)
-    assert [[end[0] for end in one] for one in limits] == [[-0.5, -0.5], [0.5, 0.5]] * 6
-    assert segments(panels["before"], LIMIT) == [], "a reference has no limit"
+    lines = [
+        line
+        for colour in {outcome_colour(one.outcome) for one in own}
+        for line in segments(after, colour)
+    ]
+    assert sorted(lines, key=lambda line: line[0][1]) == [
+        [[-1.9, row], [1.9, row]] for row in range(6)
+    ]
+    reach = after.get_xlim()[1]
+    assert shaded(after) == [(round(-reach, 6), -0.5), (0.5, round(reach, 6))] * 6
+    assert shaded(panels["before"]) == [], "a reference has no limit"
+
+
+def test_a_failing_effect_is_never_drawn_like_a_passing_one(make: Make) -> None:
+    from matplotlib.colors import to_hex
+
+    outcomes = ("fail", "pass", "inconclusive", "accepted", "invalid", "reported")
+    records = [make(outcome, outcome=outcome) for outcome in outcomes[:-1]]
+    records.append(make("reported", outcome="pass", limits={}))
+    _, _, figure = only(effects.forest_figures(records))
+    dots = [line for line in figure.axes[0].lines if (line.get_gid() or "").startswith("effect")]
+    colours = dict(zip(outcomes, (to_hex(str(dot.get_color())) for dot in dots), strict=True))
+    assert colours["invalid"] == colours["fail"]
+    assert len({colours[outcome] for outcome in outcomes}) == 5
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert set(outcomes) <= set(names)
 
 
 def test_a_forest_fills_what_is_significant(make: Make) -> None:
@@ -87,21 +119,25 @@ def test_a_forest_fills_what_is_significant(make: Make) -> None:
 @pytest.mark.parametrize(
     ("alternative", "control", "at"),
     [
-        ("two-sided", None, [-0.5, 0.5]),
-        ("greater", None, [0.5]),
-        ("less", None, [-0.5]),
-        ("greater", "positive", [0.7]),
+        ("two-sided", None, [(-1.0, -0.5), (0.5, 1.0)]),
+        ("greater", None, [(0.5, 1.0)]),
+        ("less", None, [(-1.0, -0.5)]),
+        ("greater", "positive", [(-1.0, 0.7)]),
+        ("less", "positive", [(-0.7, 1.0)]),
     ],
 )
-def test_limits_stand_where_the_alternative_has_them(
-    make: Make, alternative: str, control: str | None, at: list[float]
+def test_limits_are_shaded_on_the_side_that_fails(
+    make: Make, alternative: str, control: str | None, at: list[tuple[float, float]]
 ) -> None:
-    from pytest_visualbias.reports.figures.style import LIMIT
-
     limits = {"min_effect": 0.7} if control else {"max_effect": 0.5}
     record = make(alternative=alternative, control=control, limits=limits)
     _, _, figure = only(effects.forest_figures([record]))
-    assert [one[0][0] for one in segments(figure.axes[0], LIMIT)] == at
+    axes = figure.axes[0]
+    ends = [round(end, 6) for end in axes.get_xlim()]
+    clipped = [
+        tuple({ends[0]: -1.0, ends[1]: 1.0}.get(end, end) for end in band) for band in shaded(axes)
+    ]
+    assert clipped == at
 
 
 def test_a_dumbbell_has_both_ends_and_the_growth_in_numbers(study: list[ResultRecord]) -> None:
@@ -124,15 +160,12 @@ def test_a_sweep_has_a_panel_for_each_test_and_a_line_for_each_model(
     assert layer == ""
     assert [axes.get_title() for axes in figure.axes] == list(TESTS)
     for axes, test in zip(figure.axes, TESTS, strict=True):
-        lines = [
-            line
-            for line in axes.lines
-            if len(line.get_xdata()) == 2 and line.get_marker() != "None"
-        ]
+        lines = [line for line in axes.lines if line.get_gid() == "line"]
         for line, model in zip(lines, ("before", "after", "untrained"), strict=True):
             own = [one for one in study if (one.model, one.test) == (model, test)]
             assert list(line.get_ydata()) == [one.effect_judged for one in own]
         assert len(axes.collections) == 3, "an interval for each model"
+        assert [patch.get_gid() for patch in axes.patches] == ["limit", "limit"]
 
 
 def test_a_sweep_has_a_line_of_what_was_recorded_before_where_no_model_stands_for_it(
@@ -209,9 +242,8 @@ def test_transfer_has_a_point_for_each_test_and_the_rank_correlation(
 ) -> None:
     figure = drawn(relations.transfer_figures(study))["bias_specs/x.bias.yaml", "early"]
     (axes,) = figure.axes
-    cloud = next(line for line in axes.lines if line.get_marker() == "o")
     own = [one.growth for one in of(study, "after", "early") if one.growth is not None]
-    assert list(zip(*cloud.get_data(), strict=True)) == [(one.before, one.after) for one in own]
+    assert points(axes, "point-") == [(one.before, one.after) for one in own]
     assert axes.get_title() == "before → after\nSpearman's ρ = +1.00 (k = 6)"
 
 
@@ -249,9 +281,8 @@ def test_what_is_no_effect_has_figures_of_its_own_unit(study: list[ResultRecord]
             assert not [one for one in said if "standard deviations" in one]
     (_, _, figure), *_ = effects.forest_figures(gaps, "gaps")
     after = next(axes for axes in figure.axes if axes.get_title() == "after")
-    from pytest_visualbias.reports.figures.style import LIMIT
-
-    assert {abs(one[0][0]) for one in segments(after, LIMIT)} == {0.05}
+    inner = {end for band in shaded(after) for end in band if abs(end) < after.get_xlim()[1] - 1e-3}
+    assert inner == {-0.05, 0.05}
 
 
 def test_similarities_are_points_without_a_p(make: Make) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.cli.main import main
-from pytest_visualbias.errors import ReportError, UsageError
+from pytest_visualbias.errors import ReportError
 from pytest_visualbias.reports.document import Accuracy
 from pytest_visualbias.reports.figures.writing import write
 from pytest_visualbias.results import to_json
@@ -37,7 +36,7 @@ HOSTILE = [
 
 
 @pytest.mark.slow
-def test_every_figure_is_written_as_svg_and_png(
+def test_every_figure_is_written_as_svg_pdf_and_png(
     study: list[ResultRecord], report: Reported, tmp_path: Path
 ) -> None:
     accuracies = [Accuracy(model=one, accuracy=0.5) for one in ("before", "after")]
@@ -56,14 +55,16 @@ def test_every_figure_is_written_as_svg_and_png(
         *("layers-x", "bias-map-x", "labels-size", "accuracy-x-early", "accuracy-x-late"),
     }
     assert {path.name for path in paths} == {
-        f"{one}.{end}" for one in kinds for end in ("svg", "png")
+        f"{one}.{end}" for one in kinds for end in ("svg", "pdf", "png")
     }
     assert {path.name for path in (tmp_path / "new" / "figures").iterdir()} == {
         path.name for path in paths
     }
     for path in paths:
         start = path.read_bytes()[:8]
-        assert start.startswith(b"<?xml" if path.suffix == ".svg" else b"\x89PNG")
+        assert start.startswith(
+            {".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG"}[path.suffix]
+        )
 
 
 @pytest.mark.slow
@@ -133,7 +134,9 @@ def test_names_with_dollars_are_drawn_as_they_are(
 ) -> None:
     """As a formula, this one would fail."""
     paths = write([report([make("$\\frac{$", model="$a$")])], tmp_path)
-    assert [path.name for path in paths] == ["forest-x-pooled.svg", "forest-x-pooled.png"]
+    assert [path.name for path in paths] == [
+        f"forest-x-pooled.{kind}" for kind in ("svg", "pdf", "png")
+    ]
 
 
 def test_reports_of_nothing_have_no_figures(make: Make, report: Reported, tmp_path: Path) -> None:
@@ -146,11 +149,3 @@ def test_a_folder_that_cannot_be_written_is_said(report: Reported, tmp_path: Pat
     (tmp_path / "file").touch()
     with pytest.raises(ReportError, match="figures cannot be written"):
         write([report([])], tmp_path / "file" / "figures")
-
-
-def test_without_matplotlib_it_is_said_what_to_install(
-    report: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'pytest-visualbias\[plots\]'"):
-        write([report([])], tmp_path)

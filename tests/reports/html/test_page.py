@@ -107,7 +107,7 @@ def test_every_link_leads_somewhere_in_the_page(some: Report) -> None:
 def test_a_page_loads_nothing_and_runs_nothing_but_its_own_script(some: Report) -> None:
     page = Read(render(some))
     for tag, attributes in page.tags:
-        assert tag not in {"link", "iframe", "object", "embed", "base", "img", "image", "use"}
+        assert tag not in {"link", "iframe", "object", "embed", "base", "img", "image"}
         assert not LOADING & attributes.keys()
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
     assert len(page.of("script")) == 1
@@ -166,7 +166,7 @@ def test_names_stand_in_isolation_wherever_they_are_shown() -> None:
     page = Read(render(hostile()))
     arabic = [one for one in HOSTILE if "\u0645" in one]
     for tag, words in page.words.items():
-        if tag not in ("bdi", "title", "desc", "option"):
+        if tag not in ("bdi", "title", "desc", "option", "text"):
             assert not [word for word in words if arabic[0] in word], tag
 
 
@@ -179,8 +179,8 @@ def test_a_page_has_a_language_a_title_landmarks_and_tables_with_names() -> None
     assert len(page.of("caption")) == len(page.of("table"))
     assert all(one.get("scope") in ("col", "row") for one in page.of("th"))
     assert all("aria-labelledby" in one for one in page.of("section"))
-    charts = [one for one in page.of("svg") if one.get("class") == "chart"]
-    assert len(charts) == 5 + 2, "tests over layers, and counts at each layer"
+    charts = [one for one in page.of("svg") if "chart" in one.get("class", "").split()]
+    assert len(charts) == 1 + 2, "tests over layers, and counts at each layer"
     assert all(one["role"] == "img" for one in charts)
 
 

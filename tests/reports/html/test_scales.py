@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_visualbias.reports.html.scales import Scale, logarithmic_scale, scale_around
+from pytest_visualbias.reports.html.scales import Scale, scale_around
 
 
 def test_the_ends_of_an_axis_lie_at_its_ends_and_the_middle_between_them() -> None:
@@ -22,12 +22,6 @@ def test_what_lies_beyond_an_end_is_drawn_at_it() -> None:
 def test_an_axis_upwards_turns_its_places_round() -> None:
     scale = Scale(low=0.0, high=4.0).drawn(170.0, 10.0)
     assert [scale.at(value) for value in (0.0, 1.0, 4.0)] == [170.0, 130.0, 10.0]
-
-
-def test_equal_ratios_are_equal_steps_of_a_logarithmic_axis() -> None:
-    scale = logarithmic_scale(1e-4, 1.0).drawn(0.0, 80.0)
-    assert [scale.at(10.0**power) for power in (-4, -3, -2, 0)] == [0.0, 20.0, 40.0, 80.0]
-    assert [tick.text for tick in scale.ticks()] == ["0.0001", "0.001", "0.01", "0.1", "1"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_an_effect_lies_on_its_interval_and_in_the_part_where_its_limit_is_excee
         ({"limits": {}}, ()),
         ({"role": "reference"}, ()),
         ({"limits": {"max_effect": 2.5}}, ()),
-        ({"limits": {"min_effect": 1.0}, "control": "positive"}, ((0.0, 75.0),)),
+        ({"limits": {"min_effect": 1.0}, "control": "positive"}, ((25.0, 50.0),)),
         (
             {"limits": {"min_effect": 1.0}, "control": "positive", "alternative": "less"},
             ((25.0, 75.0),),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.reports.bias_counts import bias_counts
-from pytest_visualbias.reports.html.count_curves import TOLD, count_curves
+from pytest_visualbias.reports.html.count_tables import THRESHOLDS, count_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_visualbias.reports.bias_counts import BiasCount
-    from pytest_visualbias.reports.html.curves import Chart
+    from pytest_visualbias.reports.html.curves import Table
     from pytest_visualbias.results import ResultRecord
 
 SAID: dict[str, Callable[[BiasCount], str]] = {
@@ -26,9 +26,8 @@ SAID: dict[str, Callable[[BiasCount], str]] = {
 P = (0.0004, 0.004, 0.02, 0.04, 0.3, 0.8)
 
 
-def rows_of(chart: Chart) -> dict[str, list[str]]:
-    assert chart.table is not None
-    return {name: numbers for name, *numbers in chart.table.rows}
+def rows_of(table: Table) -> dict[str, list[str]]:
+    return {name: numbers for name, *numbers in table.rows}
 
 
 def test_the_numbers_are_those_of_the_report(make: Callable[..., ResultRecord]) -> None:
@@ -38,15 +37,15 @@ def test_the_numbers_are_those_of_the_report(make: Callable[..., ResultRecord]) 
         for model, role, scale in (("after", "gated", 1.0), ("blank", "random", 1.2))
         for index, (p, d) in enumerate(zip(P, (0.9, -0.8, 0.7, 0.6, 0.5, -0.4), strict=True))
     ]
-    (chart,) = count_curves(records, {"after": 0, "blank": 1})
-    after, blank = bias_counts(records, TOLD, p="p_verdict")
+    (table,) = count_tables(records).values()
+    after, blank = bias_counts(records, THRESHOLDS, p="p_verdict")
     expected = [
         (f"{one.model}, {what}", [said(count) for count in one.counts])
         for one in (after, blank)
         for what, said in SAID.items()
         if one is after or not what.startswith("beyond")
     ]
-    assert list(rows_of(chart).items()) == expected
+    assert list(rows_of(table).items()) == expected
     assert [numbers for _, numbers in expected[:3]] == [
         ["1", "2", "4", "4"],
         ["1 / 0", "1 / 1", "3 / 1", "3 / 1"],
@@ -68,5 +67,5 @@ def test_the_state_of_the_positive_control_stands_beside_the_name(
 ) -> None:
     records = [make(f"t{index}", role=role, p_verdict=p) for index, p in enumerate(P)]
     records.append(make("c", role=role, control="positive", outcome=outcome))
-    (chart,) = count_curves(records, {"after": 0})
-    assert next(iter(rows_of(chart))) == f"after (control {state}), raw"
+    (table,) = count_tables(records).values()
+    assert next(iter(rows_of(table))) == f"after (control {state}), raw"
