@@ -303,7 +303,7 @@ class TestCheckpoint:
     def test_of_resnet34_does_not_pass_in_resnet18(self, opened: Opened, context: Context) -> None:
         """Every weight of the shallower network is in the deeper one's checkpoint."""
         torch.save(untrained("resnet34").state_dict(), context.folder / "c.pt")
-        with pytest.raises(EncoderError, match=r"the network lacks layer1\.2\.conv1\.weight"):
+        with pytest.raises(EncoderError, match=r"network does not have: layer1\.2\.conv1\.weight"):
             opened("resnet18", checkpoint="c.pt")
 
     def test_what_is_ignored_is_left_out(self, opened: Opened, context: Context) -> None:

@@ -143,13 +143,12 @@ def test_growth_is_from_a_model_by_that_word() -> None:
     assert "base" not in growth
 
 
-def test_growth_of_a_kind_without_a_p_has_nulls() -> None:
+def test_growth_of_a_kind_without_a_p_has_nulls(schema: dict[str, Any]) -> None:
     keys = ("p_value", "p_attributes", "p_verdict", "p_adjusted", "p_method")
     row = {**full_row().model_dump(), "sides": None, "growth": GROWTH | dict.fromkeys(keys)}
     document = json.loads(to_json(report(results=[ResultRecord.model_validate(row)])))
     growth = document["results"][0]["growth"]
     assert {key: growth[key] for key in keys} == dict.fromkeys(keys)
-    schema = Report.model_json_schema(mode="serialization", by_alias=True)
     jsonschema.validate(document, schema)
 
 
@@ -164,7 +163,7 @@ def test_growth_is_read_by_either_name() -> None:
 class TestStrictness:
     @pytest.mark.parametrize("key", ["effect_size", "p_value", "ci_high", "alpha"])
     def test_a_result_has_finite_numbers_only(self, value: float, key: str) -> None:
-        with pytest.raises(ValidationError, match="finite number"):
+        with pytest.raises(ValidationError, match="finite"):
             ResultRecord.model_validate({**error_row().model_dump(), key: value})
 
     @pytest.mark.parametrize(
@@ -177,7 +176,7 @@ class TestStrictness:
         ],
     )
     def test_so_have_all_of_its_parts(self, value: float, part: Any) -> None:  # noqa: ANN401
-        with pytest.raises(ValidationError, match="finite number"):
+        with pytest.raises(ValidationError, match="finite"):
             ResultRecord.model_validate({**error_row().model_dump(), **part(value)})
 
     @pytest.mark.parametrize("key", ["environment", "summary"])
@@ -189,13 +188,16 @@ class TestStrictness:
 
 @pytest.mark.parametrize("kind", [ResultRecord, GrowthRecord, SetRecord, ModelRecord, Report])
 def test_unknown_keys_are_refused(kind: Any) -> None:  # noqa: ANN401
-    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+    with pytest.raises(ValidationError) as caught:
         kind.model_validate({"surprise": 1})
+    assert ("extra_forbidden", ("surprise",)) in {
+        (one["type"], one["loc"]) for one in caught.value.errors()
+    }
 
 
 @pytest.mark.parametrize(("key", "value"), [("outcome", "passed"), ("role", "main")])
 def test_words_are_those_of_the_vocabulary(key: str, value: str) -> None:
-    with pytest.raises(ValidationError, match=r"Input should be 'pass'|Input should be 'gated'"):
+    with pytest.raises(ValidationError):
         ResultRecord.model_validate({**error_row().model_dump(), key: value})
 
 
@@ -210,17 +212,19 @@ def test_the_text_is_readable_unicode_and_ends_with_a_line_break() -> None:
     assert text.endswith("}\n")
 
 
-class TestSchema:
-    @pytest.fixture
-    def schema(self) -> dict[str, Any]:
-        """What editors and other tools validate a report with."""
-        found = Report.model_json_schema(mode="serialization", by_alias=True)
-        jsonschema.Draft202012Validator.check_schema(found)
-        return found
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    """What editors and other tools validate a report with."""
+    found = Report.model_json_schema(mode="serialization", by_alias=True)
+    jsonschema.Draft202012Validator.check_schema(found)
+    return found
 
+
+class TestSchema:
     def test_holds_for_a_document(self, schema: dict[str, Any]) -> None:
-        jsonschema.validate(json.loads(to_json(report())), schema)
-        jsonschema.validate(json.loads(to_json(report(results=[], models=[]))), schema)
+        editor = jsonschema.Draft202012Validator(schema)
+        editor.validate(json.loads(to_json(report())))
+        editor.validate(json.loads(to_json(report(results=[], models=[]))))
 
     @pytest.mark.parametrize(
         "spoil",
@@ -236,5 +240,4 @@ class TestSchema:
     def test_does_not_hold_for_another(self, schema: dict[str, Any], spoil: Any) -> None:  # noqa: ANN401
         document = json.loads(to_json(report()))
         spoil(document)
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(document, schema)
+        assert not jsonschema.Draft202012Validator(schema).is_valid(document)
