@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PIL import Image
 
-from pytest_visualbias.errors import EncoderError, StimulusError, StorageError, VisualBiasError
+from pytest_visualbias.errors import EncoderError, StimulusError, StorageError
+from pytest_visualbias.models.encoder import foreign_errors
 from pytest_visualbias.models.preprocessing import noise
 from pytest_visualbias.stimuli.decoding import decode
 
@@ -230,16 +231,9 @@ def vector_lengths(
 
 def _prepare_own(encoder: Encoder, image: Image.Image) -> np.ndarray:
     """Return the input of a synthetic image, so that errors are the model's fault."""
-    try:
+    remedy = "correct its image processor or 'transform'"
+    with foreign_errors("the model cannot preprocess images", remedy):
         return encoder.prepare(image)
-    except VisualBiasError:
-        raise
-    except Exception as error:  # the transform is somebody else's
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncoderError(
-            f"the model cannot preprocess images ({reason})",
-            "correct its image processor or 'transform'",
-        ) from error
 
 
 def _encode_readable(
@@ -266,16 +260,9 @@ def _encode_readable(
 def _encode(
     encoder: Encoder, inputs: Mapping[str, np.ndarray], layers: Sequence[LayerPoint]
 ) -> dict[str, np.ndarray]:
-    try:
+    problem = f"the network fails on an input of {next(iter(inputs.values())).shape}"
+    with foreign_errors(problem, "check 'transform' and the architecture"):
         return encoder.encode(list(inputs.values()), layers)
-    except VisualBiasError:
-        raise
-    except Exception as error:  # it is the user's network
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncoderError(
-            f"the network fails on an input of {next(iter(inputs.values())).shape} ({reason})",
-            "check 'transform' and the architecture",
-        ) from error
 
 
 def _prepare_batches(

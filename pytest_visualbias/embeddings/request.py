@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_visualbias.errors import EncoderError, VisualBiasError
-from pytest_visualbias.models.encoder import find_source
+from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.encoder import find_source, foreign_errors
 from pytest_visualbias.models.weight_files import digest_of_weights
 from pytest_visualbias.spec.effective_settings import model_points
 from pytest_visualbias.spec.hashing import digest_of_file, digest_of_mapping
@@ -40,16 +40,9 @@ class EmbeddingJob:
 
     def open(self) -> Encoder:
         """Load the network."""
-        try:
+        problem = f"the network '{self.identity.label}' cannot be loaded"
+        with foreign_errors(problem, "check the checkpoint, the device and its memory"):
             encoder = find_source(self.entry.source).open(self.entry, self.identity, self.context)
-        except VisualBiasError:
-            raise
-        except Exception as error:  # of torch, of the device, of the user's network
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise EncoderError(
-                f"the network '{self.identity.label}' cannot be loaded ({reason})",
-                "check the checkpoint, the device and its memory",
-            ) from error
         path, digest = self.identity.checkpoint, self.identity.facts.get("checkpoint")
         if (
             path is not None

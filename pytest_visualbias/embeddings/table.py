@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_visualbias.errors import EncoderError, StimulusError, StorageError, VisualBiasError
-from pytest_visualbias.models.encoder import ReadOut, ReadsTexts
+from pytest_visualbias.models.encoder import ReadOut, ReadsTexts, foreign_errors
 from pytest_visualbias.spec.effective_settings import POOLED
 from pytest_visualbias.spec.hashing import digest_of_mapping
 
@@ -239,15 +239,8 @@ def _embed_words(
 
 def _read(encoder: ReadsTexts, words: Sequence[Stimulus]) -> dict[str, NDArray[np.float32]]:
     prompts = list(dict.fromkeys(prompt for word in words for prompt in word.prompts))
-    try:
+    with foreign_errors("the network fails on texts", "check its tokenizer and its weights"):
         rows = np.asarray(encoder.encode_texts(prompts), dtype=np.float64)
-    except VisualBiasError:
-        raise
-    except Exception as error:  # it is the user's network
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncoderError(
-            f"the network fails on texts ({reason})", "check its tokenizer and its weights"
-        ) from error
     by_prompt = dict(zip(prompts, rows, strict=True))
     return {
         word.identity: _ensemble(np.stack([by_prompt[prompt] for prompt in word.prompts]))

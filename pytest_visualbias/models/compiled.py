@@ -16,6 +16,7 @@ import torch
 from torch.export.passes import move_to_device_pass
 
 from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.models.encoder import foreign_errors
 from pytest_visualbias.models.factory import declared_input
 from pytest_visualbias.models.loaded_network import LoadedNetwork
 from pytest_visualbias.models.preprocessing import noise
@@ -244,15 +245,9 @@ def _names(
     device: torch.device,
 ) -> list[str]:
     images = torch.from_numpy(np.stack([prepare(image) for image in noise(batch or 2)]))
-    try:
-        with torch.inference_mode():
-            return list(run(images.to(device)))
-    except Exception as error:  # noqa: BLE001 - the program is somebody else's
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncoderError(
-            f"the program does not take the images that 'transform' makes ({reason})",
-            f"correct it, or {LAST_HINT}",
-        ) from None
+    problem = "the program does not take the images that 'transform' makes"
+    with foreign_errors(problem, f"correct it, or {LAST_HINT}"), torch.inference_mode():
+        return list(run(images.to(device)))
 
 
 # Images of the first pass, if the program takes more than one.

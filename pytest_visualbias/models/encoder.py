@@ -7,12 +7,13 @@ used, so that collecting specs costs no torch.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pytest_visualbias.errors import EncoderError
+from pytest_visualbias.errors import EncoderError, VisualBiasError
 from pytest_visualbias.models.source_code import (
     code_files,
     digest_of_code,
@@ -26,7 +27,7 @@ from pytest_visualbias.spec.urls import Url, is_url
 from pytest_visualbias.stimuli.mirror import Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
@@ -337,6 +338,25 @@ def missing(module: str) -> str:
     """Return what to do where the package of an extra is not installed."""
     extra = EXTRAS[module]
     return f"the package '{module}' is not installed; pip install 'pytest-visualbias[{extra}]'"
+
+
+@contextlib.contextmanager
+def foreign_errors(problem: str, remedy: str, *, with_type: bool = False) -> Iterator[None]:
+    """Raise an error of a library, or of the user's code, as an `EncoderError`."""
+    try:
+        yield
+    except VisualBiasError:
+        raise
+    except Exception as error:
+        reason = first_line(error)
+        if with_type and reason != type(error).__name__:
+            reason = f"{type(error).__name__}: {reason}"
+        raise EncoderError(f"{problem} ({reason})", remedy) from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its type if it has none."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def find_source(name: str) -> Source:

@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_visualbias.errors import EncoderError
-from pytest_visualbias.models.encoder import ReadOut
+from pytest_visualbias.models.encoder import ReadOut, foreign_errors
 from pytest_visualbias.models.preprocessing import noise
 from pytest_visualbias.spec.effective_settings import OUTPUT
 
@@ -258,18 +258,13 @@ def with_pooled(
     """Return a network with features: the input of its final linear layer, or its output."""
     images = np.stack([network.prepare(image) for image in noise(network.batch or PROBE_IMAGES)])
     output = network.outputs[OUTPUT]
-    try:
+    problem = f"the network fails on an input of {images[0].shape}"
+    with foreign_errors(problem, "check 'transform' and the architecture"):
         final_layer = find_final_layer(
             network.module,
             lambda: output(network.body(on_device(images))),
             closed=bool(network.closed),
         )
-    except Exception as error:  # it is the user's network
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncoderError(
-            f"the network fails on an input of {images[0].shape} ({reason})",
-            "check 'transform' and the architecture",
-        ) from error
     if final_layer is not None and final_layer.is_linear:
         return _with_layer_input(network, final_layer)
     read_out = ReadOut(module=OUTPUT, side="output")

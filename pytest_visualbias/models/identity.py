@@ -56,11 +56,7 @@ def identify_timm(entry: TimmModel, context: Context) -> tuple[Identity, ...]:
     facts = {
         "source": "timm",
         "name": entry.name,
-        "arguments": json.dumps(entry.arguments, sort_keys=True),
-        "preprocess": entry.preprocess,
-        "transform": transform_text(entry),
-        "ignore": json.dumps(entry.ignore),
-        **declared_place(entry),
+        **_network_facts(entry),
     }
     is_pretrained = entry.pretrained is not False and entry.random_init is None
     result = identities(entry, context, facts, loads_own_weights=is_pretrained)
@@ -84,13 +80,9 @@ def identify_factory(entry: FactoryModel, context: Context) -> tuple[Identity, .
     facts = {
         "source": "factory",
         "call": entry.call,
-        "arguments": json.dumps(entry.arguments, sort_keys=True),
         "code": digest_of_code(files),
         "packages": json.dumps(packages_of(files, context), sort_keys=True),
-        "preprocess": entry.preprocess,
-        "transform": transform_text(entry),
-        "ignore": json.dumps(entry.ignore),
-        **declared_place(entry),
+        **_network_facts(entry),
     }
     result = identities(entry, context, facts, loads_own_weights=entry.random_init is None)
     # What else a function reads, or keeps in attributes, is in no digest.
@@ -216,12 +208,6 @@ def transform_text(entry: ModelEntry) -> str:
     """Return the declared transform as text."""
     transform = getattr(entry, "transform", None)
     return "" if transform is None else str(transform.model_dump_json(exclude_none=True))
-
-
-def declared_place(entry: NetworkEntry) -> dict[str, str]:
-    """Return the container and prefix that the entry declares."""
-    keys = {"container": entry.container, "prefix": entry.prefix}
-    return {key: text for key, text in keys.items() if text is not None}
 
 
 LOCAL = "local-dir:"
@@ -367,15 +353,15 @@ def _locations(message: Any) -> Iterator[str]:
 
 
 def _network_facts(
-    entry: OpenClipModel | TorchvisionModel | TransformersModel,
+    entry: TimmModel | FactoryModel | OpenClipModel | TorchvisionModel | TransformersModel,
 ) -> dict[str, str]:
-    arguments = getattr(entry, "arguments", {})
+    place = {"container": entry.container, "prefix": entry.prefix}
     return {
-        "arguments": json.dumps(arguments, sort_keys=True),
+        "arguments": json.dumps(getattr(entry, "arguments", {}), sort_keys=True),
         "preprocess": entry.preprocess,
         "transform": transform_text(entry),
         "ignore": json.dumps(entry.ignore),
-        **declared_place(entry),
+        **{key: text for key, text in place.items() if text is not None},
     }
 
 

@@ -21,7 +21,7 @@ from pytest_visualbias.models.compiled import (
     output_readers,
     unreadable_error,
 )
-from pytest_visualbias.models.encoder import ReadOut
+from pytest_visualbias.models.encoder import ReadOut, foreign_errors
 from pytest_visualbias.models.factory import declared_input
 from pytest_visualbias.models.final_layer import (
     PROBABILITY_ACTIVATIONS,
@@ -356,15 +356,10 @@ class OnnxEncoder:
 
     def _probed(self, images: np.ndarray) -> dict[str, torch.Tensor]:
         """Run the program once."""
-        try:
+        hint = "" if isinstance(self._input.shape[1], int) else f", or {LAST_HINT}"
+        problem = f"{self._program.path} does not take the images that 'transform' makes"
+        with foreign_errors(problem, f"correct it{hint}"):
             return self._run(images)
-        except Exception as error:  # noqa: BLE001 - the program is somebody else's
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            hint = "" if isinstance(self._input.shape[1], int) else f", or {LAST_HINT}"
-            raise EncoderError(
-                f"{self._program.path} does not take the images that 'transform' makes ({reason})",
-                f"correct it{hint}",
-            ) from None
 
     def _find_pooled(self, images: np.ndarray, seen: Mapping[str, torch.Tensor]) -> None:
         """Find the features of a program with one output."""

@@ -15,6 +15,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import MismatchError, read_checkpoint, refuse_quantised
+from pytest_visualbias.models.encoder import first_line, foreign_errors
 from pytest_visualbias.models.load_weights import load_network
 from pytest_visualbias.models.loaded_network import (
     LoadedNetwork,
@@ -25,9 +26,9 @@ from pytest_visualbias.models.loaded_network import (
 from pytest_visualbias.models.preprocessing import (
     OwnInput,
     check_preprocessing,
-    expressible_input,
     network_input,
     saved_transform,
+    transform_facts,
 )
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.models.weight_files import find_weight_files
@@ -121,15 +122,10 @@ def _load_text_tower(
         arguments["model_name"] = f"{LOCAL}{context.folder / entry.name.removeprefix(LOCAL)}"
     elif context.offline and _is_from_hub(entry.name):
         arguments["local_files_only"] = True
-    try:
-        with _silence_logging():
-            tokenizer = open_clip.get_tokenizer(**arguments)
-    except Exception as error:  # noqa: BLE001 - open_clip, the hub and the network raise as they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncoderError(
-            f"open_clip has no tokenizer for '{entry.name}' ({type(error).__name__}: {reason})",
-            "check the network, or save its files in the folder of the model",
-        ) from None
+    problem = f"open_clip has no tokenizer for '{entry.name}'"
+    remedy = "check the network, or save its files in the folder of the model"
+    with foreign_errors(problem, remedy, with_type=True), _silence_logging():
+        tokenizer = open_clip.get_tokenizer(**arguments)
     return text_tower(model, entry, identity.checkpoint, tokenizer)
 
 
@@ -177,7 +173,7 @@ def _create(entry: OpenClipModel, seed: int | None, context: Context, *, wants_o
             torch.manual_seed(seed or 0)
             return open_clip.create_model(**arguments, **options)
     except Exception as error:  # noqa: BLE001 - open_clip, the hub and the network raise as they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         if "QuickGELU" in reason:
             reason += "; name the architecture with or without '-quickgelu'"
         raise EncoderError(
@@ -307,4 +303,4 @@ def _own_input(config: PreprocessCfg) -> OwnInput:
             "interpolation": "bilinear" if config.interpolation == "bilinear" else "bicubic",
         },
     )
-    return expressible_input(prepare, transform)
+    return OwnInput(prepare=prepare, facts=transform_facts(transform), transform=transform)

@@ -156,13 +156,6 @@ class OwnInput:
     transform: Transform | None
 
 
-def expressible_input(
-    prepare: Callable[[Image.Image], np.ndarray], transform: Transform
-) -> OwnInput:
-    """Return a library's preprocessing that a spec's `transform` can express."""
-    return OwnInput(prepare=prepare, facts=transform_facts(transform), transform=transform)
-
-
 def crop_share(crop: int, resized: int) -> float:
     """Return the crop share from which the resized size is recovered exactly."""
     share = crop / resized

@@ -17,6 +17,7 @@ from pytest_visualbias.models.checkpoints import (
     read_checkpoint,
     refuse_quantised,
 )
+from pytest_visualbias.models.encoder import foreign_errors
 from pytest_visualbias.models.load_weights import load_network
 from pytest_visualbias.models.loaded_network import LoadedNetwork, readers
 from pytest_visualbias.models.preprocessing import (
@@ -152,18 +153,14 @@ def _create(
     if pretrained and offline and not entry.name.startswith("local-dir:"):
         options = _cached_weights(entry.name)
     options |= arguments
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed or 0)
-            return timm.create_model(**options, pretrained=pretrained)
-    except Exception as error:  # noqa: BLE001 - timm, the hub and the network raise what they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        what_to_do = "correct 'arguments', or give a" if entry.arguments else "give a"
-        raise EncoderError(
-            f"timm cannot make '{entry.name}' ({type(error).__name__}: {reason})",
-            f"{what_to_do} "
-            "'checkpoint', or 'pretrained: false' for untrained weights, or check the network",
-        ) from None
+    advice = "correct 'arguments', or give a" if entry.arguments else "give a"
+    remedy = (
+        f"{advice} 'checkpoint', or 'pretrained: false' for untrained weights, or check the network"
+    )
+    errors = foreign_errors(f"timm cannot make '{entry.name}'", remedy, with_type=True)
+    with errors, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        return timm.create_model(**options, pretrained=pretrained)
 
 
 def _cached_weights(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torchvision.models
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import read_checkpoint
+from pytest_visualbias.models.encoder import foreign_errors
 from pytest_visualbias.models.final_layer import head_readers
 from pytest_visualbias.models.load_weights import load_network
 from pytest_visualbias.models.loaded_network import LoadedNetwork
@@ -18,9 +19,9 @@ from pytest_visualbias.models.preprocessing import (
     OwnInput,
     check_preprocessing,
     crop_share,
-    expressible_input,
     make_transform,
     network_input,
+    transform_facts,
 )
 from pytest_visualbias.models.torch_encoder import TorchEncoder
 from pytest_visualbias.spec.error_messages import did_you_mean
@@ -104,18 +105,14 @@ def _create(entry: TorchvisionModel, published: Any, weights: Any, seed: int | N
     arguments: dict[str, Any] = dict(entry.arguments)
     if weights is None:
         arguments = {**_build_arguments(entry, published, seed), **arguments}
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed or 0)
-            return torchvision.models.get_model(entry.name, weights=weights, **arguments)
-    except Exception as error:  # noqa: BLE001 - torchvision and the network raise what they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        what_to_do = "correct 'arguments', or give a" if entry.arguments else "give a"
-        raise EncoderError(
-            f"torchvision cannot make '{entry.name}' ({type(error).__name__}: {reason})",
-            f"{what_to_do} 'checkpoint', or 'pretrained: false' for untrained weights, or check "
-            "the network",
-        ) from None
+    advice = "correct 'arguments', or give a" if entry.arguments else "give a"
+    remedy = (
+        f"{advice} 'checkpoint', or 'pretrained: false' for untrained weights, or check the network"
+    )
+    errors = foreign_errors(f"torchvision cannot make '{entry.name}'", remedy, with_type=True)
+    with errors, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        return torchvision.models.get_model(entry.name, weights=weights, **arguments)
 
 
 def _build_arguments(entry: TorchvisionModel, published: Any, seed: int | None) -> dict[str, Any]:
@@ -186,7 +183,8 @@ def _own_input(entry: TorchvisionModel, preset: Any) -> OwnInput:
         std=tuple(preset.std),
         interpolation=preset.interpolation.value,
     )
-    return expressible_input(prepare if size == crop else make_transform(transform), transform)
+    prepare = prepare if size == crop else make_transform(transform)
+    return OwnInput(prepare=prepare, facts=transform_facts(transform), transform=transform)
 
 
 def _prepare_function(preset: Any) -> Callable[[Image.Image], np.ndarray]:

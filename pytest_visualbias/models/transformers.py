@@ -14,7 +14,7 @@ from transformers.utils.hub import cached_file
 
 from pytest_visualbias.errors import EncoderError
 from pytest_visualbias.models.checkpoints import refuse_quantised
-from pytest_visualbias.models.encoder import missing
+from pytest_visualbias.models.encoder import first_line
 from pytest_visualbias.models.load_weights import is_ignored
 from pytest_visualbias.models.loaded_network import LoadedNetwork
 from pytest_visualbias.models.preprocessing import network_input, processor_folder
@@ -25,6 +25,7 @@ from pytest_visualbias.models.transformers_loading import (
     find_head,
     first_tensor,
     fit_saved,
+    merge_adapter,
     model_readers,
     processor_input,
     text_tower,
@@ -177,7 +178,7 @@ def _load_pretrained(auto_class: Any, place: _Place, **options: Any) -> Any:
     try:
         return auto_class.from_pretrained(place.what, **place.options, **options)
     except Exception as error:  # noqa: BLE001 - transformers, the hub and the network raise as they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             remedy = "a model that brings its own code is not run; use a factory for it"
         elif place.options["local_files_only"] and not Path(place.what).is_dir():
@@ -305,14 +306,8 @@ def _adapters(entry: TransformersModel, identity: Identity, context: Context) ->
 def _merge_adapter(
     model: Any, adapter: Path, facts: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
-    """Return a model with an adapter merged; only this imports peft."""
-    try:
-        from pytest_visualbias.models import transformers_loading
-    except ModuleNotFoundError as error:
-        if error.name != "peft":
-            raise
-        raise EncoderError(missing("peft")) from None
-    merged, adapter_facts = transformers_loading.merge_adapter(model, adapter, heads=HEADS)
+    """Return a model with an adapter merged."""
+    merged, adapter_facts = merge_adapter(model, adapter, heads=HEADS)
     return merged, {**facts, "adapter": adapter_facts}
 
 

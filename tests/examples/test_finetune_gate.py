@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "finetune_gate"
 PRETRAINED = ROOT / "data" / "quickstart" / "checkpoints" / "pretrained.safetensors"
-pytestmark = [pytest.mark.slow, pytest.mark.torch]
+pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.torch]  # two trainings
 INDEPENDENT, CORRELATED = "0.5", "0.9"
 NETWORK = """\
 import timm

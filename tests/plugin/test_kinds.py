@@ -186,7 +186,7 @@ def test_what_a_kind_does_not_have_is_null_and_the_rest_is_not(gated: Project, k
     assert {key: row[key] for key in sizes} == sizes | dict.fromkeys(NULLS[kind] & {*sizes})
     absent = {key for key, value in row.items() if value is None}
     unasked = {"accept", "control", "excess", "trials", "images_needed"}
-    unasked |= {"series"}
+    unasked |= {"series", "fault"}
     assert absent == NULLS[kind] | ONE_SIDED | unasked | {"p_saddlepoint"}
     assert {*row["sets"]} == {*row["concepts"]} == {key[-1].upper() for key in sizes if row[key]}
 

@@ -175,6 +175,10 @@ def model_looks(records: Iterable[ResultRecord]) -> dict[str, dict[str, Any]]:
     return {model: looks[model] for model in roles}
 
 
+# Larger numbers, which only an edited file holds, have no place on an axis.
+LARGEST = 1e6
+
+
 def axis_limit(values: Iterable[float], unit: Unit = "effects") -> float:
     """Return half the width of a symmetric axis that fits all values."""
-    return 1.08 * max([UNITS[unit][1], *map(abs, values)])
+    return 1.08 * min(LARGEST, max([UNITS[unit][1], *map(abs, values)]))
