@@ -16,9 +16,9 @@ from pytest_visualbias.embeddings.embed_model import (
 )
 from pytest_visualbias.embeddings.request import request_for
 from pytest_visualbias.errors import EncoderError, StimulusError, VisualBiasError, printable
-from pytest_visualbias.evaluation.baseline.file import named_baseline
-from pytest_visualbias.evaluation.baseline.records import Baselines
+from pytest_visualbias.evaluation.baseline import Baselines
 from pytest_visualbias.evaluation.baseline_check import check_baseline
+from pytest_visualbias.evaluation.baseline_file import named_baseline
 from pytest_visualbias.evaluation.detectable import (
     detectable_before_data,
     images_before_data,

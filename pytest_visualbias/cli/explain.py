@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_visualbias.embeddings.cache_maintenance import find_cache as cache_place
 from pytest_visualbias.errors import SpecError, UsageError, printable
-from pytest_visualbias.evaluation.baseline.file import default_path
+from pytest_visualbias.evaluation.baseline_file import default_path
 from pytest_visualbias.evaluation.detectable import detectable_before_data, images_before_data
 from pytest_visualbias.evaluation.family import declared_family
 from pytest_visualbias.evaluation.preflight import judged_together, preflight

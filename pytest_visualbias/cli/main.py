@@ -22,7 +22,7 @@ from pytest_visualbias.cli.suggest import add_suggest
 from pytest_visualbias.cli.suites import add_suites
 from pytest_visualbias.embeddings.cache_maintenance import find_cache
 from pytest_visualbias.errors import ReportError, UsageError, VisualBiasError
-from pytest_visualbias.evaluation.baseline.file import default_path
+from pytest_visualbias.evaluation.baseline_file import default_path
 from pytest_visualbias.models.encoder import Context, find_source
 from pytest_visualbias.reports.document import report_schema
 from pytest_visualbias.spec.model_entries import EmbeddingsModel

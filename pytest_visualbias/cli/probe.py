@@ -22,7 +22,7 @@ from pytest_visualbias.embeddings.embed_model import embed_stimuli
 from pytest_visualbias.embeddings.request import ModelRequest, ModelSets
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import ReportError, StimulusError, UsageError
-from pytest_visualbias.evaluation.baseline.file import write_whole
+from pytest_visualbias.evaluation.baseline_file import write_whole
 from pytest_visualbias.models.encoder import Context
 from pytest_visualbias.reports.document import Accuracies, Accuracy
 from pytest_visualbias.reports.escaping import visible

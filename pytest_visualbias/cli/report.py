@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import json_without_commands
-from pytest_visualbias.evaluation.baseline.entry import TOLERANCE
+from pytest_visualbias.evaluation.baseline_file import TOLERANCE
 from pytest_visualbias.reports.comparison import check_outcomes, compare
 from pytest_visualbias.reports.document import read_report
 from pytest_visualbias.reports.files import (

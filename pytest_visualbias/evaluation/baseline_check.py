@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.evaluation.baseline.entry import Stimuli, difference, entry_key
-from pytest_visualbias.evaluation.baseline.records import unclaimed_text
+from pytest_visualbias.evaluation.baseline import unclaimed_text
+from pytest_visualbias.evaluation.baseline_file import Stimuli, difference, entry_key
 from pytest_visualbias.evaluation.classifier_scoring import target_class_of
 from pytest_visualbias.evaluation.growth_references import (
     growth_reference,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from pytest_visualbias.embeddings.request import ModelSets
-    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Unlike
-    from pytest_visualbias.evaluation.baseline.records import Baseline
+    from pytest_visualbias.evaluation.baseline import Baseline
+    from pytest_visualbias.evaluation.baseline_file import BaselineEntry, Unlike
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec
     from pytest_visualbias.spec.test_kinds import BiasTest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_visualbias.errors import BaselineError
-from pytest_visualbias.evaluation.baseline.entry import (
+from pytest_visualbias.evaluation.baseline_file import (
     TOLERANCE,
     BaselineEntry,
     RecordedReadOut,
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_visualbias.evaluation.baseline.entry import Unlike
-    from pytest_visualbias.evaluation.baseline.records import Baseline
+    from pytest_visualbias.evaluation.baseline import Baseline
+    from pytest_visualbias.evaluation.baseline_file import Unlike
     from pytest_visualbias.evaluation.measurement import (
         AnyScores,
         Measurement,

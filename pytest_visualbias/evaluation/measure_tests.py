@@ -18,7 +18,7 @@ from pytest_visualbias.errors import (
     VisualBiasError,
     printable,
 )
-from pytest_visualbias.evaluation.baseline.entry import entry_key
+from pytest_visualbias.evaluation.baseline_file import entry_key
 from pytest_visualbias.evaluation.growth_references import (
     BASELINE,
     differences,
@@ -44,7 +44,7 @@ from pytest_visualbias.stimuli.concept_checks import groups_of
 from pytest_visualbias.stimuli.resolve import counted_stimuli
 
 if TYPE_CHECKING:
-    from pytest_visualbias.evaluation.baseline.records import Baseline
+    from pytest_visualbias.evaluation.baseline import Baseline
     from pytest_visualbias.evaluation.measurement import (
         AnyScores,
         EmbeddedModel,

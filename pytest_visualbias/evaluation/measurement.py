@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_visualbias.embeddings.request import ModelSets
     from pytest_visualbias.embeddings.table import EmbeddingTable, ModelVectors
     from pytest_visualbias.errors import LocatedFault
-    from pytest_visualbias.evaluation.baseline.records import Baseline
+    from pytest_visualbias.evaluation.baseline import Baseline
     from pytest_visualbias.spec.parser import SpecFile
     from pytest_visualbias.spec.schema import BiasSpec, LayerPoint
     from pytest_visualbias.statistics import ChangeResult, EffectResult

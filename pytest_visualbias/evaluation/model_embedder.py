@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_visualbias.embeddings.request import EmbeddingRequest
     from pytest_visualbias.embeddings.table import ModelVectors, Resources, Trial
-    from pytest_visualbias.evaluation.baseline.records import Baseline
+    from pytest_visualbias.evaluation.baseline import Baseline
     from pytest_visualbias.evaluation.preflight import Preflight
     from pytest_visualbias.evaluation.settings import RunSettings
     from pytest_visualbias.models.encoder import Identity

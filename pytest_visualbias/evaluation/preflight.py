@@ -258,7 +258,7 @@ def _image_sets(
             continue
         home = file.homes.get(concept) if stimuli is None else None
         if home is not None and not home.folder.is_dir():
-            problems[concept] = file.fault(("suite",), home.missing_message())
+            problems[concept] = file.fault(("suite",), *home.missing_stimuli())
             continue
         if concept in halves:
             problems[concept] = halves[concept]

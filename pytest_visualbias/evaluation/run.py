@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.evaluation.baseline.records import ExpectedEntries
+from pytest_visualbias.evaluation.baseline import ExpectedEntries
 from pytest_visualbias.evaluation.baseline_check import expected_entries
 from pytest_visualbias.evaluation.build_result import error_record, model_record, result_record
 from pytest_visualbias.evaluation.controls import apply_controls
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_visualbias.embeddings.table import Resources
-    from pytest_visualbias.evaluation.baseline.records import Baseline, Baselines
+    from pytest_visualbias.evaluation.baseline import Baseline, Baselines
     from pytest_visualbias.evaluation.measurement import EmbeddedModel
     from pytest_visualbias.evaluation.settings import RunSettings
     from pytest_visualbias.results import ModelRecord, ResultRecord

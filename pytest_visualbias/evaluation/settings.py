@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_visualbias.evaluation.baseline.records import Baselines
+from pytest_visualbias.evaluation.baseline import Baselines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_visualbias.evaluation.baseline.records import Recording
+    from pytest_visualbias.evaluation.baseline import Recording
     from pytest_visualbias.models.encoder import InMemory
     from pytest_visualbias.spec.overrides import Override
     from pytest_visualbias.spec.urls import Url

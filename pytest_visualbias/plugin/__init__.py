@@ -140,7 +140,7 @@ def _is_on(config: pytest.Config) -> bool:
 @pytest.fixture
 def visualbias(request: pytest.FixtureRequest) -> Iterator[Auditor]:
     """Measure networks of a test: ``visualbias.audit(SPEC, models={"after": network}).check()``."""
-    from pytest_visualbias.plugin.fixture import auditor_of, expect_asked
+    from pytest_visualbias.plugin.options import auditor_of, expect_asked
 
     auditor, failed = auditor_of(request.config), request.session.testsfailed
     yield auditor

@@ -14,19 +14,28 @@ from pytest_visualbias.embeddings.cache import EmbeddingCache
 from pytest_visualbias.embeddings.cache_maintenance import evict_to_limit
 from pytest_visualbias.embeddings.table import Resources
 from pytest_visualbias.errors import LocatedFault, StorageError
-from pytest_visualbias.evaluation.baseline.file import SUFFIXES
-from pytest_visualbias.evaluation.baseline.records import ExpectedEntries, update_baseline
+from pytest_visualbias.evaluation.baseline import ExpectedEntries, update_baseline
+from pytest_visualbias.evaluation.baseline_file import SUFFIXES
 from pytest_visualbias.evaluation.run import EvaluationRun
-from pytest_visualbias.plugin.gate_items import GateItemTracker, RunOutcome, uncollected_specs
-from pytest_visualbias.plugin.items import FAULT, STRICT, BiasFile, BiasItem
+from pytest_visualbias.plugin.items import (
+    FAULT,
+    STRICT,
+    BiasFile,
+    BiasItem,
+    GateItemTracker,
+    RunOutcome,
+    uncollected_specs,
+)
 from pytest_visualbias.plugin.options import read_options
-from pytest_visualbias.plugin.report_outputs import SuiteProperties, annotate, summarise
 from pytest_visualbias.plugin.reporting import (
     CollectedResults,
+    SuiteProperties,
     TerminalProgress,
+    annotate,
     lost_result,
     print_report,
     report_of,
+    summarise,
     unwritten,
 )
 from pytest_visualbias.reports.files import write_all
@@ -35,7 +44,7 @@ from pytest_visualbias.stimuli.digest_cache import DigestCache
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from pytest_visualbias.evaluation.baseline.records import BaselineUpdate
+    from pytest_visualbias.evaluation.baseline import BaselineUpdate
     from pytest_visualbias.results import Report
 
 DEFAULT_FOLDER = "bias_specs"

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_visualbias.errors import VisualBiasError
-from pytest_visualbias.evaluation.baseline.file import SUFFIXES
+from pytest_visualbias.evaluation.baseline_file import SUFFIXES
 from pytest_visualbias.evaluation.build_result import error_record
 from pytest_visualbias.reports.document import build_report
+from pytest_visualbias.reports.github import append_summary, workflow_commands
 from pytest_visualbias.reports.tables import has_unicode
 from pytest_visualbias.results import ModelRecord, Report, ResultRecord
 from pytest_visualbias.spec.effective_settings import layers_of, test_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
-    import pytest
-
+    from pytest_visualbias.errors import LocatedFault
     from pytest_visualbias.evaluation.run import EvaluationRun
     from pytest_visualbias.evaluation.settings import RunSettings
+    from pytest_visualbias.plugin.items import RunOutcome
 
 
 @dataclass(kw_only=True, slots=True)
@@ -175,3 +179,73 @@ class TerminalProgress:
             reporter.rewrite(line, erase=True)
         else:
             reporter.write_line(line)
+
+
+# It marks failed calls by itself, and GitHub shows ten of all of them.
+ANNOTATOR = "pytest_github_actions_annotate_failures"
+
+
+def summarise(report: Callable[[], Report], *, is_wanted: bool) -> str | None:
+    """Add the report to the summary of a step of GitHub Actions; return what went wrong, if any."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path or not is_wanted:
+        return None
+    try:
+        append_summary(report(), Path(path))
+    except OSError as error:
+        what = error.strerror or str(error)
+        return f"the summary of the step, {path}, cannot be written ({what}); it is left out"
+    return None
+
+
+def annotate(
+    config: pytest.Config,
+    terminalreporter: Any,
+    results: Sequence[ResultRecord],
+    faults: Sequence[LocatedFault],
+    *,
+    is_strict: bool,
+) -> None:
+    """Mark what failed at its lines, where GitHub Actions runs the tests."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    if config.pluginmanager.hasplugin(ANNOTATOR):
+        results = [result for result in results if result.outcome in ("error", "inconclusive")]
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    lines = workflow_commands(
+        results,
+        faults,
+        root=config.rootpath,
+        workspace=Path(workspace) if workspace else None,
+        is_strict=is_strict,
+    )
+    terminalreporter.ensure_newline()
+    for line in lines:
+        terminalreporter.write_line(line)
+
+
+class SuiteProperties:
+    """What JUnit's XML says of all tests together; the file is written when the session ends."""
+
+    def __init__(self, config: pytest.Config, outcome: Callable[[], RunOutcome]) -> None:
+        self.config = config
+        self.outcome = outcome
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Tell the writer of JUnit's XML, where there is one."""
+        properties = {
+            "visualbias.version": self._version(),
+            "visualbias.schema_version": Report.model_fields["schema_version"].default,
+            "visualbias.exit_status": int(self.outcome().exit_code(int(exitstatus))),
+        }
+        for plugin in self.config.pluginmanager.get_plugins():
+            add = getattr(plugin, "add_global_property", None)
+            if add is not None:
+                for name, value in properties.items():
+                    add(name, str(value))
+
+    def _version(self) -> str:
+        from pytest_visualbias import __version__
+
+        return __version__

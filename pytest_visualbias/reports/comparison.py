@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_visualbias.errors import ReportError, without_commands
-from pytest_visualbias.evaluation.baseline.entry import TOLERANCE, difference, entry_of
+from pytest_visualbias.evaluation.baseline_file import TOLERANCE, difference, entry_of
 from pytest_visualbias.evaluation.verdict import signed_magnitude
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.formatting import FAILING, label
@@ -22,7 +22,7 @@ from pytest_visualbias.results import format_effect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry
+    from pytest_visualbias.evaluation.baseline_file import BaselineEntry
     from pytest_visualbias.reports.tables import Screen
     from pytest_visualbias.results import Report, ResultRecord
     from pytest_visualbias.spec.fields import Alternative

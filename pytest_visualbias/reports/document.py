@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_visualbias.errors import ReportError, StorageError
-from pytest_visualbias.evaluation.baseline.file import load_strict
+from pytest_visualbias.evaluation.baseline_file import load_strict
 from pytest_visualbias.reports.bias_counts import (
     PName,
     bias_counts,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_visualbias.errors import ReportError, StorageError
-from pytest_visualbias.evaluation.baseline.file import SUFFIXES, is_report, write_whole
+from pytest_visualbias.evaluation.baseline_file import SUFFIXES, is_report, write_whole
 from pytest_visualbias.reports.escaping import csv_text
 from pytest_visualbias.reports.markdown import markdown
 from pytest_visualbias.reports.model_card import model_card

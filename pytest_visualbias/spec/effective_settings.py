@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_visualbias.spec.error_messages import did_you_mean
 from pytest_visualbias.spec.model_entries import NetworkEntry
 from pytest_visualbias.spec.schema import LayerPoint, Pooling
+from pytest_visualbias.spec.yaml_document import Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -55,18 +56,18 @@ def is_origin(spec: BiasSpec, model: str, test: BiasTest) -> bool:
     return is_named_before or model in (test.growth_from, *growth_bases(spec, test))
 
 
-def role_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
+def role_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, Mistake]]:
     """Yield the path of and the message about every wrong `growth_from` of a model."""
     for name, entry in spec.models.items():
         base, path = entry.growth_from, ("models", name, "growth_from")
         if base is None:
             continue
         if base not in spec.models:
-            yield path, f"unknown model '{base}'; {did_you_mean(base, spec.models)}"
+            yield path, Mistake(f"unknown model '{base}'", did_you_mean(base, spec.models))
         elif is_random(entry):
-            yield path, f"'{name}' is untrained, so nothing can have grown; remove it"
+            yield path, Mistake(f"'{name}' is untrained, so nothing can have grown", "remove it")
         elif _is_cyclic(spec, name):
-            yield path, f"leads back to '{name}'; remove one 'growth_from' of this cycle"
+            yield path, Mistake(f"leads back to '{name}'", "remove one 'growth_from' of this cycle")
 
 
 def _is_cyclic(spec: BiasSpec, start: str) -> bool:
@@ -104,19 +105,19 @@ def gates_all(entry: ModelEntry) -> bool:
     return isinstance(entry, NetworkEntry) and entry.gate == "all"
 
 
-def series_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, str]]:
+def series_findings(spec: BiasSpec) -> Iterator[tuple[KeyPath, Mistake]]:
     """Yield the path of and the message about contradictions in a series."""
     for name, entry in spec.models.items():
         if not isinstance(entry, NetworkEntry):
             continue
-        for key, message in _series_key_findings(entry):
-            yield ("models", name, key), message
+        for key, mistake in _series_key_findings(entry):
+            yield ("models", name, key), mistake
         if entry.series is not None and _starts_growth(spec, name):
-            message = (
-                f"growth is measured from '{name}', so it must be one network; name one file with "
-                "'checkpoint', or give the series another name"
+            mistake = Mistake(
+                f"growth is measured from '{name}', so it must be one network",
+                "name one file with 'checkpoint', or give the series another name",
             )
-            yield ("models", name, "series"), message
+            yield ("models", name, "series"), mistake
 
 
 def _starts_growth(spec: BiasSpec, model: str) -> bool:
@@ -126,20 +127,20 @@ def _starts_growth(spec: BiasSpec, model: str) -> bool:
     )
 
 
-def _series_key_findings(entry: NetworkEntry) -> Iterator[tuple[str, str]]:
+def _series_key_findings(entry: NetworkEntry) -> Iterator[tuple[str, Mistake]]:
     if entry.checkpoints is not None and entry.checkpoint is not None:
-        yield "checkpoints", "'checkpoint' is given too; keep one of them"
+        yield "checkpoints", Mistake("'checkpoint' is given too", "keep one of them")
     elif entry.checkpoints is not None and entry.series is None:
-        message = (
+        mistake = Mistake(
             "did you mean 'checkpoint', for trials of one recipe? For a training run say what it "
             "counts, as in 'series: epoch'"
         )
-        yield "checkpoints", message
+        yield "checkpoints", mistake
     elif entry.series is not None and entry.checkpoints is None:
         remedy = "add it" if entry.checkpoint is None else "did you mean that by 'checkpoint'?"
-        yield "series", f"a series is of 'checkpoints'; {remedy}"
+        yield "series", Mistake("a series is of 'checkpoints'", remedy)
     if entry.gate is not None and entry.series is None:
-        yield "gate", "is for a series of checkpoints; add 'series: epoch', or remove it"
+        yield "gate", Mistake("is for a series of checkpoints", "add 'series: epoch', or remove it")
 
 
 # More ranges than this are counted and not named.
@@ -190,7 +191,7 @@ def expand_layers(text: str) -> tuple[str, ...]:
     ]
     if not 0 < math.prod(len(numbers) for numbers in ranges) <= MAX_LAYERS:
         raise ValueError(
-            f"names no layer, or more than {MAX_LAYERS}; write a range as {{first..last}}"
+            f"names no layer, or more than {MAX_LAYERS}", "write a range as {first..last}"
         )
     choices = [[str(number) for number in numbers] for numbers in ranges]
     fixed = parts[0::3]
@@ -206,13 +207,15 @@ def parse_layer_point(name: str, text: str) -> LayerPoint:
     if pooling.isdecimal():  # part of a name, as in graphs of TensorFlow
         module, pooling = text, ""
     if not module:
-        raise ValueError(f"'{text}' names no module; write module:pooling")
+        raise ValueError(f"'{text}' names no module", "write module:pooling")
     if module in READ_OUTS and pooling:
-        raise ValueError(f"'{module}' is one vector of the network itself; write '{module}' alone")
+        raise ValueError(
+            f"'{module}' is one vector of the network itself", f"write '{module}' alone"
+        )
     for known in POOLINGS:
         if pooling in (known, ""):
             return LayerPoint(name=name, module=module, pooling=known)
-    raise ValueError(f"'{pooling}' is not a pooling; choose one of {', '.join(POOLINGS)}")
+    raise ValueError(f"'{pooling}' is not a pooling", f"choose one of {', '.join(POOLINGS)}")
 
 
 def layer_points(
@@ -229,8 +232,8 @@ def layer_points(
     for point in moved:
         if {*point.module} & {*"{}"}:
             raise ValueError(
-                f"'{point.module}' has braces that are no range; write {{first..last}}, such as "
-                "'blocks.{2..10}', or one layer for each name"
+                f"'{point.module}' has braces that are no range",
+                "write {first..last}, such as 'blocks.{2..10}', or one layer for each name",
             )
     return moved
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Tag
 
 from pytest_visualbias.errors import printable
 from pytest_visualbias.spec.fields import CALL, DIFFERENCE, NAME, TAG
+from pytest_visualbias.spec.yaml_document import Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -63,7 +64,7 @@ def _replace_prefix(text: str, start: str, other: str) -> str:
     return re.sub(START + re.escape(start), lambda _: other, text)
 
 
-def removed_keys(data: Any, path: KeyPath) -> Iterator[str]:
+def removed_keys(data: Any, path: KeyPath) -> Iterator[Mistake]:
     """Yield what to write instead of a removed key; nothing for any other key."""
     if path == ("pairs",):
         yield from _removed_pairs(data)
@@ -72,13 +73,14 @@ def removed_keys(data: Any, path: KeyPath) -> Iterator[str]:
         if path[2] == "drift":
             yield _removed_drift(data, test)
         elif path[2] == "control" and test["control"] == "drift":
-            yield (
-                "'drift' was removed; delete this test, and make its neutral concept B of an "
-                "'ieat', which compares with that concept"
+            yield Mistake(
+                "'drift' was removed",
+                "delete this test, and make its neutral concept B of an 'ieat', which compares "
+                "with that concept",
             )
 
 
-def _removed_pairs(data: Any) -> Iterator[str]:
+def _removed_pairs(data: Any) -> Iterator[Mistake]:
     pairs = data["pairs"] if isinstance(data["pairs"], list) else []
     named = [
         pair for pair in pairs if isinstance(pair, dict) and {"before", "after"} <= pair.keys()
@@ -86,9 +88,11 @@ def _removed_pairs(data: Any) -> Iterator[str]:
     for pair in named:
         keys = {"growth_from": pair["before"], **_merged_labels(data, pair)}
         lines = " and ".join(f"`{key}: {_yaml(value)}`" for key, value in keys.items())
-        yield f"was removed; write {lines} in the model '{pair['after']}'"
+        yield Mistake("was removed", f"write {lines} in the model '{pair['after']}'")
     if not named:
-        yield "was removed; write `growth_from: NAME` in each model whose growth it measured"
+        yield Mistake(
+            "was removed", "write `growth_from: NAME` in each model whose growth it measured"
+        )
 
 
 def _merged_labels(data: Any, pair: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def _merged_labels(data: Any, pair: dict[str, Any]) -> dict[str, Any]:
     return {"labels": {**(labels if isinstance(labels, dict) else {}), **pair["labels"]}}
 
 
-def _removed_drift(data: Any, test: dict[str, Any]) -> str:
+def _removed_drift(data: Any, test: dict[str, Any]) -> Mistake:
     targets, attributes = test.get("targets"), test.get("attributes")
     instead = {
         "kind": "ieat" if isinstance(targets, dict) and "Y" in targets else "sc-eat",
@@ -112,9 +116,10 @@ def _removed_drift(data: Any, test: dict[str, Any]) -> str:
         },
     }
     keys = ", ".join(f"{key}: {_yaml(value)}" for key, value in instead.items())
-    return (
-        f"was removed; delete it, and compare with the neutral concept: write `{keys}` in place of "
-        "these keys of the test"
+    return Mistake(
+        "was removed",
+        f"delete it, and compare with the neutral concept: write `{keys}` in place of these keys "
+        "of the test",
     )
 
 
@@ -200,8 +205,8 @@ def explain_faults(
         path = _data_path(document.data, error["loc"])
         if error["type"] == "too_short" and error["input"]:
             continue  # members that are wrong are not counted, and have a fault of their own
-        sentences = [*removed_keys(document.data, path)] or [_sentence(error, model, path)]
-        faults += [document.fault(path, sentence) for sentence in sentences]
+        mistakes = [*removed_keys(document.data, path)] or [_mistake(error, model, path)]
+        faults += [document.fault(path, mistake) for mistake in mistakes]
     return faults
 
 
@@ -218,28 +223,30 @@ def _data_path(data: Any, location: Sequence[str | int]) -> KeyPath:
     return tuple(path)
 
 
-def _sentence(error: ErrorDetails, model: type[BaseModel], path: KeyPath) -> str:
+def _mistake(error: ErrorDetails, model: type[BaseModel], path: KeyPath) -> Mistake:
     kind, read, limit = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
         known = sorted(_keys_at(model, error["loc"][:-1]))
-        return f"unknown key; {did_you_mean(str(path[-1]), known)}"
+        return Mistake("unknown key", did_you_mean(str(path[-1]), known))
     if kind == "missing":
         last = error["loc"][-1]
-        return f"{f'value {last + 1} ' if isinstance(last, int) else ''}is missing; add it"
+        value = f"value {last + 1} " if isinstance(last, int) else ""
+        return Mistake(f"{value}is missing", "add it")
     if kind == "none_required":
         return _explain_absent_key(error["loc"], path)
     if kind == "literal_error":
-        return f"{describe_error(error)}; {_suggest(read, limit['expected'])}"
+        return Mistake(describe_error(error), _suggest(read, limit["expected"]))
     remedy = "add at least one" if kind == "too_short" else "correct it"
-    return f"{describe_error(error)}; {remedy}"
+    return Mistake(describe_error(error), remedy)
 
 
-def _explain_absent_key(location: Sequence[str | int], path: KeyPath) -> str:
+def _explain_absent_key(location: Sequence[str | int], path: KeyPath) -> Mistake:
     if path[0] == "models":
-        return f"a compiled program has its own {path[-1]}; remove it"
+        return Mistake(f"a compiled program has its own {path[-1]}", "remove it")
     # What one kind of tests lacks: the tag of the kind stands behind the test's index.
     kind = str(location[2])
-    return f"a test of kind '{kind}' has none; {INSTEAD.get((kind, str(path[-1])), 'remove it')}"
+    remedy = INSTEAD.get((kind, str(path[-1])), "remove it")
+    return Mistake(f"a test of kind '{kind}' has none", remedy)
 
 
 def describe_error(error: ErrorDetails) -> str:

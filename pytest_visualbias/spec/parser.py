@@ -17,7 +17,7 @@ from pytest_visualbias.spec.hashing import digest_of_list, digest_of_text
 from pytest_visualbias.spec.merging import hoist_inline_texts
 from pytest_visualbias.spec.schema import BiasSpec
 from pytest_visualbias.spec.suites import select_from_suites
-from pytest_visualbias.spec.yaml_document import read_document, read_spec_text
+from pytest_visualbias.spec.yaml_document import Mistake, read_document, read_spec_text
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -56,17 +56,17 @@ class SpecFile:
     def check_day(self, today: dt.date) -> None:
         """Raise for waivers that expire too far after a day."""
         findings = waiver_findings(self.spec, today)
-        if faults := [self.document.fault(path, message) for path, message in findings]:
+        if faults := [self.document.fault(path, mistake) for path, mistake in findings]:
             raise _spec_error(faults, self.file)
 
-    def fault(self, path: tuple[str | int, ...], message: str) -> LocatedFault:
+    def fault(self, path: tuple[str | int, ...], problem: str, remedy: str = "") -> LocatedFault:
         """Return a fault at a path in this spec."""
-        return self.document.fault(path, message).located(self.file)
+        return self.document.fault(path, Mistake(problem, remedy)).located(self.file)
 
     def model_fault(self, model: str, error: EncoderError) -> LocatedFault:
         """Return an error of a model as a fault of its entry, or of the key that it names."""
         path = ("models", model, error.key) if error.key else ("models", model)
-        return self.fault(path, str(error))
+        return self.fault(path, error.statement, error.remedy)
 
     def fault_of(self, model: str, error: VisualBiasError) -> LocatedFault | None:
         """Return the fault that an error of a model is; None if it has no place in the spec."""
@@ -74,9 +74,9 @@ class SpecFile:
             return error.faults[0]
         return self.model_fault(model, error) if isinstance(error, EncoderError) else None
 
-    def sentence(self, path: tuple[str | int, ...], message: str) -> str:
+    def sentence(self, path: tuple[str | int, ...], mistake: str) -> str:
         """Return a message about a path in this spec, with its place."""
-        return str(self.fault(path, message))
+        return str(self.fault(path, mistake))
 
 
 def read_spec(
@@ -124,7 +124,7 @@ def parse_spec(
         faults += [*explained, *_remaining(given, [*faults, *explained], has_baseline=has_baseline)]
         raise _spec_error(faults, file) from None
     findings = find_inconsistencies(spec, has_baseline=has_baseline)
-    faults += [document.fault(path, message) for path, message in findings]
+    faults += [document.fault(path, mistake) for path, mistake in findings]
     if faults:
         raise _spec_error(faults, file)
     digests = [digest_of_text(text), *drawn.digests]
@@ -147,18 +147,18 @@ def _remaining(
         spec = BiasSpec.model_validate(_without(document.data, (), set(paths)))
     except ValidationError:  # a value that nothing can stand in for, such as the kind of a test
         return [
-            document.fault(path, message)
-            for path, message in _unknown_concepts(document.data)
+            document.fault(path, mistake)
+            for path, mistake in _unknown_concepts(document.data)
             if not any(_may_cause(other, path) for other in paths)
         ]
     return [
-        document.fault(path, message)
-        for path, message in find_inconsistencies(spec, has_baseline=has_baseline)
+        document.fault(path, mistake)
+        for path, mistake in find_inconsistencies(spec, has_baseline=has_baseline)
         if not any(_may_cause(other, path) for other in paths)
     ]
 
 
-def _unknown_concepts(data: Any) -> Iterator[tuple[KeyPath, str]]:
+def _unknown_concepts(data: Any) -> Iterator[tuple[KeyPath, Mistake]]:
     """Yield every concept that a test names and the spec does not define."""
     spec = data if isinstance(data, dict) else {}
     concepts, tests = spec.get("concepts"), spec.get("tests")
@@ -169,8 +169,10 @@ def _unknown_concepts(data: Any) -> Iterator[tuple[KeyPath, str]]:
             sets = test.get(part) if isinstance(test, dict) else None
             for role, concept in sets.items() if isinstance(sets, dict) else ():
                 if isinstance(concept, str) and concept not in concepts:
-                    message = f"unknown concept '{concept}'; {did_you_mean(concept, concepts)}"
-                    yield ("tests", index, part, role), message
+                    mistake = Mistake(
+                        f"unknown concept '{concept}'", did_you_mean(concept, concepts)
+                    )
+                    yield ("tests", index, part, role), mistake
 
 
 def _may_cause(fault: KeyPath, path: KeyPath) -> bool:

@@ -16,7 +16,7 @@ from pytest_visualbias.spec.error_messages import did_you_mean, explain_faults
 from pytest_visualbias.spec.hashing import digest_of_text
 from pytest_visualbias.spec.merging import FLOOR, hoist_inline_texts, merge_suite, named_tests
 from pytest_visualbias.spec.schema import Choice, Suite, SuiteChoice
-from pytest_visualbias.spec.yaml_document import Document, read_document, read_spec_text
+from pytest_visualbias.spec.yaml_document import Document, Mistake, read_document, read_spec_text
 
 if TYPE_CHECKING:
     import pathlib
@@ -77,11 +77,12 @@ class StimulusRoot:
     folder: Path
     can_be_fetched: bool
 
-    def missing_message(self) -> str:
-        """Return the message about a missing stimuli folder."""
+    def missing_stimuli(self) -> Mistake:
+        """Return what is wrong if the folder is missing."""
         remedy = f"run 'visualbias fetch {self.suite}' or give" if self.can_be_fetched else "give"
-        return (
-            f"the stimuli of the suite '{self.suite}' are not in {self.folder}; {remedy} 'stimuli'"
+        return Mistake(
+            f"the stimuli of the suite '{self.suite}' are not in {self.folder}",
+            f"{remedy} 'stimuli'",
         )
 
 
@@ -155,12 +156,12 @@ def _read_base(document: Document, path: Path, *, file: str, may_extend: bool) -
         return None  # nothing, or of a wrong type, which validation tells
     suite = find_suite(name, folder=path.parent, shown_in=os.path.dirname(file))  # noqa: PTH120 - shown
     if not may_extend:
-        message = "this suite is extended itself; extend the one that it extends"
+        mistake = Mistake("this suite is extended itself", "extend the one that it extends")
     elif suite is None:
-        message = f"unknown suite '{name}'; {did_you_mean(name, suite_names())}"
+        mistake = Mistake(f"unknown suite '{name}'", did_you_mean(name, suite_names()))
     else:
         return read_suite(suite[0], file=suite[1], may_extend=False)
-    raise _suite_error([document.fault(("extends",), message)], file)
+    raise _suite_error([document.fault(("extends",), mistake)], file)
 
 
 def _mapping(data: Any, key: str) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def _validate(document: Document, file: str) -> Suite:
         suite = Suite.model_validate(document.data)
     except ValidationError as error:
         raise _suite_error(explain_faults(document, Suite, error.errors()), file) from None
-    faults = [document.fault(path, message) for path, message in _inconsistencies(suite)]
+    faults = [document.fault(path, mistake) for path, mistake in _inconsistencies(suite)]
     if faults:
         raise _suite_error(faults, file)
     return suite
@@ -202,11 +203,14 @@ def _inconsistencies(suite: Suite) -> Iterator[Finding]:
     for index, test in enumerate(suite.tests):
         for key in ("limits", "growth_from"):
             if key in test.model_fields_set:
-                yield ("tests", index, key), "is for specs, not for suites; move it to the spec"
+                yield (
+                    ("tests", index, key),
+                    Mistake("is for specs, not for suites", "move it to the spec"),
+                )
         for position, tag in enumerate(test.tags):
             if suite.tags and tag not in suite.tags:
-                message = f"unknown tag '{tag}'; {did_you_mean(tag, suite.tags)}"
-                yield ("tests", index, "tags", position), message
+                mistake = Mistake(f"unknown tag '{tag}'", did_you_mean(tag, suite.tags))
+                yield ("tests", index, "tags", position), mistake
 
 
 def _suite_error(faults: list[SpecFault], file: str) -> SpecError:
@@ -249,14 +253,16 @@ def select_from_suites(document: Document, *, file: str, folder: pathlib.Path) -
     suite_file = find_suite(choice.name, folder=folder, shown_in=os.path.dirname(file))  # noqa: PTH120
     if suite_file is None:
         hint = did_you_mean(choice.name, suite_names())
-        message = f"unknown suite '{choice.name}'; {hint} (a path ends in '.suite.yaml')"
+        mistake = Mistake(
+            f"unknown suite '{choice.name}'", f"{hint} (a path ends in '.suite.yaml')"
+        )
         path: KeyPath = ("suite", "name") if choice is chosen else ("suite",)
-        return SuiteSelection(document=document, faults=(document.fault(path, message),))
+        return SuiteSelection(document=document, faults=(document.fault(path, mistake),))
     try:
         suite = read_suite(suite_file[0], file=suite_file[1])
     except SpecError as error:
         return SuiteSelection(document=document, suite_faults=error.faults)
-    faults = [document.fault(path, message) for path, message in _unknown(document, suite, choice)]
+    faults = [document.fault(path, mistake) for path, mistake in _unknown(document, suite, choice)]
     if faults:
         return SuiteSelection(document=document, faults=tuple(faults))
     return _select_tests(document, suite, choice)
@@ -264,7 +270,7 @@ def select_from_suites(document: Document, *, file: str, folder: pathlib.Path) -
 
 def _unknown(
     document: Document, suite: SuiteFile, choice: SuiteChoice
-) -> Iterator[tuple[KeyPath, str]]:
+) -> Iterator[tuple[KeyPath, Mistake]]:
     """Yield selected tests and tags that the suite does not have."""
     names = [test.name for test in suite.suite.tests]
     tags = sorted({tag for test in suite.suite.tests for tag in test.tags})
@@ -274,12 +280,15 @@ def _unknown(
                 hint = did_you_mean(text, known)
                 yield (
                     ("suite", key, index),
-                    f"the suite '{suite.name}' has no {word} '{text}'; {hint}",
+                    Mistake(f"the suite '{suite.name}' has no {word} '{text}'", hint),
                 )
     for name, index in named_tests(document.data).items():
         if name not in names and not document.data["tests"][index].keys() & DEFINITION:
-            message = f"the suite '{suite.name}' has no such test; {did_you_mean(name, names)}"
-            yield ("tests", index, "name"), f"{message} Otherwise add 'kind' and 'targets'"
+            mistake = Mistake(
+                f"the suite '{suite.name}' has no such test",
+                f"{did_you_mean(name, names)} Otherwise add 'kind' and 'targets'",
+            )
+            yield ("tests", index, "name"), mistake
 
 
 def _select_tests(document: Document, suite: SuiteFile, choice: SuiteChoice) -> SuiteSelection:
@@ -288,8 +297,10 @@ def _select_tests(document: Document, suite: SuiteFile, choice: SuiteChoice) -> 
     whole, controls = merge_suite(document, suite.document, _names(document, suite, choice))
     faults: tuple[SpecFault, ...] = ()
     if choice.limits.min_effect is not None and not controls:
-        message = "is for positive controls, and no test drawn is one; remove it or draw one"
-        faults = (document.fault(("suite", "limits", FLOOR), message),)
+        mistake = Mistake(
+            "is for positive controls, and no test drawn is one", "remove it or draw one"
+        )
+        faults = (document.fault(("suite", "limits", FLOOR), mistake),)
     homes = {concept: home for concept, home in suite.homes.items() if concept not in known}
     return SuiteSelection(
         document=whole,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import yaml
 
@@ -47,13 +47,20 @@ class SourcePosition:
     path: KeyPath = field(default=(), compare=False)
 
 
+class Mistake(NamedTuple):
+    """What is wrong in a spec, and what to do."""
+
+    problem: str
+    remedy: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpecFault:
-    """A mistake in a spec: its path, position and message."""
+    """A mistake in a spec with its path and position."""
 
     path: KeyPath
     place: SourcePosition
-    message: str
+    mistake: Mistake
 
     def located(self, file: str) -> LocatedFault:
         """Return the fault with its place in a file."""
@@ -62,7 +69,8 @@ class SpecFault:
             line=self.place.line,
             column=self.place.column,
             place=format_path(self.place.path or self.path),
-            problem=self.message,
+            problem=self.mistake.problem,
+            remedy=self.mistake.remedy,
         )
 
 
@@ -84,9 +92,9 @@ class Document:
                 return dataclasses.replace(position, path=whole)
         return SourcePosition(line=1, column=1)
 
-    def fault(self, path: KeyPath, message: str) -> SpecFault:
+    def fault(self, path: KeyPath, mistake: Mistake) -> SpecFault:
         """Return a fault at `path`."""
-        return SpecFault(path=path, place=self.place(path), message=message)
+        return SpecFault(path=path, place=self.place(path), mistake=mistake)
 
 
 def read_spec_text(path: Path, file: str) -> str:
@@ -118,7 +126,9 @@ def read_document(text: str) -> Document:
         complete = all(builder.take(event) for event in _events(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        builder.blame((), mark, f"this is not YAML: {error.problem or error.context}; correct it")
+        builder.blame(
+            (), mark, Mistake(f"this is not YAML: {error.problem or error.context}", "correct it")
+        )
     except yaml.reader.ReaderError as error:
         builder.faults.append(_unreadable(text, error))
     faults = tuple(builder.faults)
@@ -130,8 +140,8 @@ def _unreadable(text: str, error: yaml.reader.ReaderError) -> SpecFault:
     is_code = isinstance(error.character, int)
     character = chr(error.character) if is_code else str(error.character)
     line = text.count("\n", 0, max(text.find(character), 0)) + 1
-    message = f"the character U+{ord(character):04X} is not allowed in YAML; remove it"
-    return SpecFault(path=(), place=SourcePosition(line=line, column=1), message=message)
+    mistake = Mistake(f"the character U+{ord(character):04X} is not allowed in YAML", "remove it")
+    return SpecFault(path=(), place=SourcePosition(line=line, column=1), mistake=mistake)
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -163,11 +173,13 @@ class _Builder:
         if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
-                self.blame((), event.start_mark, "a second document starts here; use two files")
+                self.blame(
+                    (), event.start_mark, Mistake("a second document starts here", "use two files")
+                )
                 return False
         elif isinstance(event, yaml.AliasEvent):
-            message = f"aliases (*{event.anchor}) are not supported; write the value out"
-            self.blame(self._path(), event.start_mark, message)
+            mistake = Mistake(f"aliases (*{event.anchor}) are not supported", "write the value out")
+            self.blame(self._path(), event.start_mark, mistake)
             if self._awaits_key():
                 return False  # which key it stands for is not known, nor what follows
             self._add(None, event.start_mark)
@@ -179,8 +191,8 @@ class _Builder:
             self.stack.pop()
         return True
 
-    def blame(self, path: KeyPath, mark: _Mark | None, message: str) -> None:
-        self.faults.append(SpecFault(path=path, place=_position(mark), message=message))
+    def blame(self, path: KeyPath, mark: _Mark | None, mistake: Mistake) -> None:
+        self.faults.append(SpecFault(path=path, place=_position(mark), mistake=mistake))
 
     def _path(self) -> KeyPath:
         if not self.stack:
@@ -198,10 +210,16 @@ class _Builder:
         path = self._path()
         self._refuse_tag(event, path)
         if len(self.stack) >= DEEPEST:
-            self.blame(path, event.start_mark, f"nested deeper than {DEEPEST} levels; flatten it")
+            self.blame(
+                path,
+                event.start_mark,
+                Mistake(f"nested deeper than {DEEPEST} levels", "flatten it"),
+            )
             return False
         if self._awaits_key():
-            self.blame(path, event.start_mark, "a key must be text; write it as one word")
+            self.blame(
+                path, event.start_mark, Mistake("a key must be text", "write it as one word")
+            )
             return False
         value: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
         self._add(value, event.start_mark)
@@ -220,19 +238,19 @@ class _Builder:
         path = self._path()
         self._add(value, mark)
         if value is None and path:
-            message = "has no value; write one, or remove the key"
-            self.faults.append(SpecFault(path=path, place=self.places[path], message=message))
+            mistake = Mistake("has no value", "write one, or remove the key")
+            self.faults.append(SpecFault(path=path, place=self.places[path], mistake=mistake))
 
     def _key(self, event: yaml.ScalarEvent) -> None:
         top = self.stack[-1]
         path = (*top.path, event.value)
         if event.value == "<<":
-            message = "merge keys (<<) are not supported; write the keys out"
-            self.blame(path, event.start_mark, message)
+            mistake = Mistake("merge keys (<<) are not supported", "write the keys out")
+            self.blame(path, event.start_mark, mistake)
         elif event.value in top.value:
             first = self.places[path].line
-            message = f"the key stands twice, first in line {first}; remove one"
-            self.blame(path, event.start_mark, message)
+            mistake = Mistake(f"the key stands twice, first in line {first}", "remove one")
+            self.blame(path, event.start_mark, mistake)
         self.places[path] = _position(event.start_mark)
         top.key = event.value
 
@@ -251,11 +269,11 @@ class _Builder:
 
     def _refuse_tag(self, event: yaml.NodeEvent, path: KeyPath) -> None:
         if getattr(event, "tag", None) is not None:
-            message = f"tags ({getattr(event, 'tag', '')}) are not supported; remove it"
-            self.blame(path, event.start_mark, message)
+            mistake = Mistake(f"tags ({getattr(event, 'tag', '')}) are not supported", "remove it")
+            self.blame(path, event.start_mark, mistake)
         if event.anchor is not None:
-            message = f"anchors (&{event.anchor}) are not supported; remove it"
-            self.blame(path, event.start_mark, message)
+            mistake = Mistake(f"anchors (&{event.anchor}) are not supported", "remove it")
+            self.blame(path, event.start_mark, mistake)
 
 
 def _position(mark: _Mark | None) -> SourcePosition:

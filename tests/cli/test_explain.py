@@ -229,38 +229,25 @@ def test_lines_wrap_to_the_terminal_and_no_wider(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "named"),
     [
-        (["no.bias.yaml", "one"], "there is no spec no.bias.yaml; correct the path"),
-        ([SPEC, "on"], "specs/x.bias.yaml has no test 'on'; did you mean 'one'?"),
-        (
-            [f"{SPEC}::aftr::one[pooled]"],
-            "specs/x.bias.yaml has no model 'aftr'; did you mean 'after'?",
-        ),
-        (
-            [f"{SPEC}::after::one[layer9]"],
-            "specs/x.bias.yaml has no test 'one[layer9]'; did you mean 'one'?",
-        ),
-        (
-            [f"{SPEC}::after::one", "one"],
-            f"'{SPEC}::after::one' names a test already; leave out 'one'",
-        ),
+        (["no.bias.yaml", "one"], "no.bias.yaml"),
+        ([SPEC, "on"], "'on'"),
+        ([f"{SPEC}::aftr::one[pooled]"], "'aftr'"),
+        ([f"{SPEC}::after::one[layer9]"], "'one[layer9]'"),
+        ([f"{SPEC}::after::one", "one"], f"'{SPEC}::after::one'"),
+        ([f"{SPEC}::after::one", "--report", "run.json"], "'one'"),
+        ([SPEC, "one", "--report", "none.json"], "none.json"),
     ],
 )
-def test_a_wrong_call_is_one_sentence(
-    said: Callable[..., str], arguments: list[str], sentence: str
-) -> None:
-    assert said(*arguments, status=2) == sentence
-
-
-def test_a_report_without_the_result_is_told(
-    said: Callable[..., str], report: Callable[..., dict[str, dict[str, Any]]]
+def test_a_wrong_call_names_what_is_wrong(
+    said: Callable[..., str],
+    report: Callable[..., dict[str, dict[str, Any]]],
+    arguments: list[str],
+    named: str,
 ) -> None:
     report("before")
-    assert said(f"{SPEC}::after::one", "--report", "run.json", status=2) == (
-        f"the report has no result of 'one' in {SPEC}; run it, or name another report"
-    )
-    assert "cannot be read" in said(SPEC, "one", "--report", "none.json", status=2)
+    assert named in said(*arguments, status=2)
 
 
 def test_hostile_names_stay_on_their_line(said: Callable[..., str], capsys: Output) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import numpy as np
@@ -20,6 +21,9 @@ from pytest_visualbias.cli.main import main
 from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.stimuli import digest_cache
 from tests.plugin.conftest import LATER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SPEC = """visualbias: 1
 models:
@@ -85,55 +89,62 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 Output = pytest.CaptureFixture[str]
 
 
-def test_check_says_ok_and_counts_below_the_name_of_the_spec(spec: Path, capsys: Output) -> None:
+def test_check_counts_tests_models_and_images_of_a_sound_spec(spec: Path, capsys: Output) -> None:
     assert main(["check", "x.bias.yaml"]) == 0
-    counts, images, reach, note = capsys.readouterr().out.splitlines()
-    assert counts == "x.bias.yaml: ok (1 test, 3 models)"
-    assert images == "  images: x 6, y 6, a 6, b 6"
-    assert reach.startswith("  one: smallest detectable effect about ")
-    assert note.startswith("  note: no test is a positive control")
+    counts, images, *_ = capsys.readouterr().out.splitlines()
+    assert counts.startswith("x.bias.yaml: ")
+    assert re.findall(r"\d+", counts) == ["1", "3"]
+    assert re.findall(r"(\w) (\d+)", images) == [(name, "6") for name in "xyab"]
 
 
-def test_check_looks_into_checkpoints_and_at_names_of_networks(spec: Path, capsys: Output) -> None:
-    whole = (spec.parent / "after.safetensors").read_bytes()
-    (spec.parent / "after.safetensors").write_bytes(whole[:-3])
+def remove(path: str) -> None:
+    Path(path).unlink()
+
+
+def cut_checkpoint() -> None:
+    path = Path("after.safetensors")
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+FAULTS: dict[str, tuple[Callable[[], object], set[str]]] = {
+    "damaged checkpoint": (cut_checkpoint, {"x.bias.yaml:4:3: models.after: "}),
+    "missing checkpoint": (lambda: remove("after.safetensors"), {"x.bias.yaml:4:3: models.after"}),
+    "missing folder": (
+        lambda: Path("stimuli/x").rename("stimuli/z"),
+        {"x.bias.yaml:7:12: concepts.x: "},
+    ),
+    "no image": (lambda: Path("stimuli/x/3.png").write_text("no picture"), {"3.png"}),
+    "two unknown keys": (
+        lambda: Path("x.bias.yaml").write_text(
+            SPEC.format(head="titel: x").replace("max_growth", "max_grow")
+        ),
+        {"x.bias.yaml:8:1: titel: ", "x.bias.yaml:14:14: tests[0].limits.max_grow: "},
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_check_names_the_place_of_every_fault(spec: Path, capsys: Output, fault: str) -> None:
+    cause, places = FAULTS[fault]
+    cause()
     assert main(["check", "x.bias.yaml"]) == 1
-    said = capsys.readouterr().out.splitlines()[1]
-    place = "x.bias.yaml:4:3: models.after: the checkpoint after.safetensors "
-    assert said.startswith(f"{place}is damaged or incomplete (")
-
-
-def test_check_says_every_fault_with_its_place(spec: Path, capsys: Output) -> None:
-    spec.write_text(SPEC.format(head="titel: x").replace("max_growth", "max_grow"))
-    assert main(["check", "x.bias.yaml"]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        "x.bias.yaml:8:1: titel: unknown key; did you mean 'title'?",
-        "x.bias.yaml:14:14: tests[0].limits.max_grow: unknown key; did you mean 'max_growth'?",
-    ]
+    output = capsys.readouterr().out
+    assert all(place in output for place in places)
 
 
 def test_check_takes_a_recorded_baseline_for_a_model_before(spec: Path, capsys: Output) -> None:
     spec.write_text(SPEC.format(head="").replace("  before:", "  other:"))
     assert main(["check", "x.bias.yaml"]) == 1
-    assert "limits.max_growth: there is nothing to measure" in capsys.readouterr().out
+    assert "limits.max_growth: " in capsys.readouterr().out
     (spec.parent / "__visualbias__").mkdir()
     (spec.parent / "__visualbias__/x.json").write_text('{"visualbias_baseline": 1, "entries": {}}')
     assert main(["check", "x.bias.yaml"]) == 1
     _, first, second, *_ = capsys.readouterr().out.splitlines()
     options = {"after": "after", "other": "model=other"}
-    for said, (model, option) in zip((first, second), options.items(), strict=True):
-        missing = f"__visualbias__/x.json has no entry '{model}::one[pooled]'; record it"
-        assert said.startswith(f"x.bias.yaml:10:5: tests[0]: {missing}")
-        assert f"`pytest --visualbias --visualbias-{option}=CHECKPOINT --visualbias-upd" in said
-
-
-def test_check_names_a_missing_folder(spec: Path, capsys: Output) -> None:
-    (spec.parent / "stimuli/x").rename(spec.parent / "stimuli/z")
-    assert main(["check", "x.bias.yaml"]) == 1
-    out = capsys.readouterr().out
-    assert "x.bias.yaml:7:12: concepts.x: the folder stimuli/x does not exist" in out
-    assert out.startswith("x.bias.yaml: faulty (1 test, 3 models)\n")
+    for line, (model, option) in zip((first, second), options.items(), strict=True):
+        assert line.startswith("x.bias.yaml:10:5: tests[0]: ")
+        assert f"'{model}::one[pooled]'" in line
+        assert f"--visualbias-{option}=CHECKPOINT --visualbias-update" in line
 
 
 def test_check_of_several_goes_on_after_a_faulty_one(spec: Path, capsys: Output) -> None:
@@ -141,34 +152,21 @@ def test_check_of_several_goes_on_after_a_faulty_one(spec: Path, capsys: Output)
     assert main(["check", "bad.bias.yaml", "gone.bias.yaml", "x.bias.yaml"]) == 1
     out = capsys.readouterr().out
     assert "bad.bias.yaml:1:" in out
-    assert "gone.bias.yaml:1:1: cannot be read" in out
-    assert "\nx.bias.yaml: ok (1 test, 3 models)\n  images: " in out
+    assert "gone.bias.yaml:1:1: " in out
+    assert "\nx.bias.yaml: ok " in out
 
 
 def test_check_prints_warnings_and_passes(spec: Path, capsys: Output) -> None:
     folder = spec.parent / "stimuli" / "x"
     (folder / "0.png").write_bytes((folder / "1.png").read_bytes())
     assert main(["check", "x.bias.yaml"]) == 0
-    out = capsys.readouterr().out
-    assert "warning: x.bias.yaml:7:12: concepts.x: the same image twice in the set: " in out
+    assert "warning: x.bias.yaml:7:12: concepts.x: " in capsys.readouterr().out
 
 
 def test_check_takes_the_root_of_stimuli(spec: Path, capsys: Output) -> None:
     (spec.parent / "stimuli").rename(spec.parent / "moved")
     assert main(["check", "x.bias.yaml"]) == 1
     assert main(["check", "--stimuli", "moved", "x.bias.yaml"]) == 0
-
-
-def test_check_decodes_every_image(spec: Path, capsys: Output) -> None:
-    (spec.parent / "stimuli" / "x" / "3.png").write_text("no picture")
-    assert main(["check", "x.bias.yaml"]) == 1
-    assert "3.png is not an image" in capsys.readouterr().out
-
-
-def test_check_looks_for_checkpoints(spec: Path, capsys: Output) -> None:
-    (spec.parent / "after.safetensors").unlink()
-    assert main(["check", "x.bias.yaml"]) == 1
-    assert "models.after: the checkpoint" in capsys.readouterr().out
 
 
 def test_check_says_that_a_waiver_is_past_its_day(spec: Path, capsys: Output) -> None:
@@ -180,47 +178,41 @@ def test_check_says_that_a_waiver_is_past_its_day(spec: Path, capsys: Output) ->
         spec.write_text(text.replace(limits, limits + accept % until))
         assert main(["check", str(spec)]) == code
         out = capsys.readouterr().out
-        assert ("accept.until: the waiver ended on 2020-02-29; remove 'accept', or" in out) == code
+        assert ("accept.until: " in out) == code
 
 
 @pytest.mark.parametrize(
-    ("asked", "classes", "said"),
+    ("asked", "classes", "place"),
     [
-        ("7", "", "class: there is no class 7: 'num_classes' of 'after', 'other' is 3, and the fi"),
+        ("7", "", "prediction.class: "),
         ("2", "", ""),
-        ("k", "", "class: nothing says which class 'k' of 'before', 'after', 'other' is; write 'c"),
-        ("k", "classes: [k, l]", "models.after.arguments.num_classes: is 3, and 'classes' has 2 n"),
-        (
-            "k",
-            "classes: [k, l, m, n]",
-            "models.other.arguments.num_classes: is 3, and 'classes' ha",
-        ),
+        ("k", "", "prediction.class: "),
+        ("k", "classes: [k, l]", "models.after.arguments.num_classes: "),
+        ("k", "classes: [k, l, m, n]", "models.other.arguments.num_classes: "),
         ("k", "classes: [k, l, m]", ""),
     ],
 )
 def test_check_says_that_a_classifier_has_no_such_class(
-    spec: Path, capsys: Output, asked: str, classes: str, said: str
+    spec: Path, capsys: Output, asked: str, classes: str, place: str
 ) -> None:
     """Where the entry says how many classes there are, and nothing what they are called."""
     safetensors.numpy.save_file({"v": np.ones(3)}, spec.parent / "other.safetensors")
     spec.write_text(PREDICTING.format(asked=asked, classes=classes))
-    assert main(["check", str(spec)]) == (1 if said else 0)
-    out = capsys.readouterr().out
-    assert said in out
+    assert main(["check", str(spec)]) == (1 if place else 0)
+    assert place in capsys.readouterr().out
 
 
 def test_check_says_that_a_name_will_not_be_collected(spec: Path, capsys: Output) -> None:
     spec.rename(spec.parent / "x.yaml")
     assert main(["check", "x.yaml"]) == 1
-    assert "x.yaml: pytest will not collect it; name it *.bias.yaml" in capsys.readouterr().out
+    assert "*.bias.yaml" in capsys.readouterr().out
 
 
 def test_check_strict_makes_a_hidden_test_a_fault(spec: Path, capsys: Output) -> None:
     spec.write_text(SPEC.format(head="settings: {alpha: 0.003}").replace("max_growth: 0.2", BOTH))
-    assert main(["check", "x.bias.yaml"]) == 0
-    assert "1 of 2 corrected p-values of model 'after' cannot fail" in capsys.readouterr().out
-    assert main(["check", "--strict", "x.bias.yaml"]) == 1
-    assert "1 of 2 corrected p-values of model 'after' cannot fail" in capsys.readouterr().out
+    for strict, code in (([], 0), (["--strict"], 1)):
+        assert main(["check", *strict, "x.bias.yaml"]) == code
+        assert re.search("1 of 2 .+'after'", capsys.readouterr().out)
 
 
 BOTH = "max_effect: 0.5, max_growth: 0.2"
@@ -291,17 +283,15 @@ def test_layers_of_stored_vectors_are_those_of_the_prefix(spec: Path, capsys: Ou
 
 def test_layers_of_an_unknown_model_names_the_known_ones(spec: Path, capsys: Output) -> None:
     assert main(["layers", "x.bias.yaml", "aftr"]) == 2
-    assert (
-        "x.bias.yaml has no model 'aftr'; known: before, after, untrained"
-        in capsys.readouterr().err
-    )
+    message = capsys.readouterr().err
+    assert all(name in message for name in ("x.bias.yaml", "before", "after", "untrained"))
 
 
 @pytest.mark.torch
-def test_layers_of_a_model_that_cannot_be_made_is_a_sentence(spec: Path, capsys: Output) -> None:
+def test_layers_of_a_model_that_cannot_be_made_names_it(spec: Path, capsys: Output) -> None:
     spec.write_text(SPEC.format(head="").replace("name: test_resnet", "name: tst_resnet"))
     assert main(["layers", "x.bias.yaml", "untrained"]) == 1
-    assert "timm has no model 'tst_resnet'; did you mean" in capsys.readouterr().err
+    assert "'tst_resnet'" in capsys.readouterr().err
 
 
 def schema_of(capsys: Output, *arguments: str) -> dict[str, Any]:

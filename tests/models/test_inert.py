@@ -80,7 +80,7 @@ class TestArrays:
     def test_of_other_things_than_numbers_are_refused(
         self, tmp_path: Path, array: np.ndarray
     ) -> None:
-        with pytest.raises(EncoderError, match=r"more than tensors|is damaged or incomplete"):
+        with pytest.raises(EncoderError, match=r"more than tensors|damaged"):
             read_checkpoint(saved(tmp_path, {"w": torch.ones(1), "a": array}))
 
     @pytest.mark.parametrize("shape", [(3,), (1, 3), (10**9, 10**9), (-1,), ("x",), None])
@@ -94,7 +94,7 @@ class TestArrays:
                 return make, (np.ndarray, *values[1:]), (state[0], shape, *state[2:])
 
         lying = np.ones(2, np.float32).view(Lying)
-        with pytest.raises(EncoderError, match="is damaged or incomplete"):
+        with pytest.raises(EncoderError, match="damaged"):
             read_checkpoint(saved(tmp_path, {"w": torch.ones(1), "a": lying}))
 
     def test_are_never_made_by_numpy_of_foreign_memory(self, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ class TestCode:
             {**allowed, "best": _Called(np.float64(1).__reduce__()[0], payload)},
             {**allowed, "folder": _Called(pathlib.PosixPath, payload)},
         ):
-            with pytest.raises(EncoderError, match="holds more than tensors and plain values"):
+            with pytest.raises(EncoderError, match="more than tensors"):
                 read_checkpoint(saved(tmp_path, hidden, numpy_1=numpy_1))
             assert not proof.exists()
 
@@ -137,7 +137,7 @@ class TestCode:
     )
     def test_of_no_function_is_called(self, tmp_path: Path, function: Any) -> None:  # noqa: ANN401
         called = _Called(function, str(tmp_path / "made"))
-        with pytest.raises(EncoderError, match="holds more than tensors and plain values"):
+        with pytest.raises(EncoderError, match="more than tensors"):
             read_checkpoint(saved(tmp_path, {"w": torch.ones(1), "a": called}))
         assert not (tmp_path / "made").exists()
 

@@ -78,9 +78,7 @@ def test_an_image_tower_alone_reads_no_texts(context: Context) -> None:
     """What was not saved would be random, and published weights would be another model's."""
     saved(context, whole=False)
     encoder = opened(context, checkpoint="tuned.pt")
-    with pytest.raises(
-        EncoderError, match="no texts can be read, for the whole model is needed"
-    ) as e:
+    with pytest.raises(EncoderError, match="whole model") as e:
         encoder.encode_texts(["a"])
     # The architecture is right: it is the one that the image tower fits.
     assert "name the architecture" not in str(e.value)
@@ -94,7 +92,7 @@ def test_a_text_that_would_be_cut_is_refused(context: Context) -> None:
     encoder = opened(context, random_init=1)
     fits, long = "one two three four five six seven eight nine ten", "a " * 11
     assert encoder.encode_texts([fits]).shape == (1, 12)
-    with pytest.raises(EncoderError, match="is longer than the 12 tokens that the model reads"):
+    with pytest.raises(EncoderError, match="12 tokens"):
         encoder.encode_texts(["short", long.strip()])
 
 

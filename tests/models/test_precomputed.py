@@ -109,7 +109,7 @@ class TestPicking:
     @pytest.mark.parametrize("keys", [{"pattern": "*"}, {"files": ("a.png",)}])
     def test_nothing_can_be_picked_without_names(self, tmp_path: Path, keys: Any) -> None:  # noqa: ANN401
         stored = written(tmp_path, ARRAYS)
-        with pytest.raises(StimulusError, match="has no names of rows, so no files can be picked"):
+        with pytest.raises(StimulusError, match="no names of rows"):
             stored.select("male", ConceptFiles(path="male", **keys), "m/")
 
 
@@ -211,7 +211,7 @@ class TestFaults:
         objects = np.array([_Payload(proof)], dtype=object)
         np.savez(tmp_path / "v.npz", m=objects)
         assert not proof.exists()
-        with pytest.raises(StimulusError, match="holds Python objects, and was not loaded"):
+        with pytest.raises(StimulusError, match="Python objects"):
             open_vectors(tmp_path / "v.npz")
         assert not proof.exists()
         with np.load(tmp_path / "v.npz", allow_pickle=True) as loaded:

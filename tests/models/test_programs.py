@@ -212,7 +212,7 @@ def test_a_program_saved_while_training_is_refused(
 ) -> None:
     """Dropout makes its vectors random, and batch normalization makes them of their company."""
     encoder = opened(context, library / f"training.{suffix}")
-    with pytest.raises(EncoderError, match="another vector in another pass"):
+    with pytest.raises(EncoderError, match="another pass"):
         check_network(encoder, [parse_layer_point("logits", "logits")])
 
 
@@ -226,7 +226,7 @@ def test_batch_normalization_left_in_training_mode_is_refused(
     path = tmp_path / "batch.pt2"
     compiled(path, net, count=count, free=False)
     encoder = opened(context, path)
-    with pytest.raises(EncoderError, match="another vector beside other images"):
+    with pytest.raises(EncoderError, match="other images"):
         check_network(encoder, [parse_layer_point("pooled", "pooled")])
 
 
@@ -250,7 +250,7 @@ def test_so_it_is_where_the_batch_is_free(context: Context, tmp_path: Path, suff
                 dynamic_axes={"images": {0: "n"}},
             )
     encoder = opened(context, path)
-    with pytest.raises(EncoderError, match="another vector beside other images"):
+    with pytest.raises(EncoderError, match="other images"):
         check_network(encoder, [parse_layer_point("pooled", "pooled")])
 
 
@@ -297,7 +297,7 @@ def test_images_of_another_size_are_refused(context: Context, library: Path, suf
     if suffix == "ts":
         assert opened(context, library / "net.ts", **transform).preprocessing["input_size"][1] == 24
         return
-    with pytest.raises(EncoderError, match="takes images of 3x16x16 and 'transform' makes 3x24x24"):
+    with pytest.raises(EncoderError, match=r"3x16x16.+3x24x24"):
         opened(context, library / f"net.{suffix}", **transform)
 
 
@@ -319,7 +319,7 @@ def test_a_program_in_fewer_bits_is_given_images_in_them(
 @pytest.mark.parametrize("suffix", SUFFIXES.values())
 def test_a_program_has_its_own_precision(context: Context, library: Path, suffix: str) -> None:
     half = dataclasses.replace(context, precision="bf16")
-    with pytest.raises(EncoderError, match="computes in its own precision, not in bf16"):
+    with pytest.raises(EncoderError, match="bf16"):
         opened(half, library / f"net.{suffix}")
 
 
@@ -393,9 +393,7 @@ def test_a_pickle_in_an_exported_program_is_not_run(
         for name in whole.namelist():
             is_sample = "sample_inputs" in name
             stream.writestr(name, content.getvalue() if is_sample else whole.read(name))
-    with pytest.raises(
-        EncoderError, match=r"spoilt\.pt2 is no program of torch.export that can be"
-    ):
+    with pytest.raises(EncoderError, match=r"spoilt\.pt2"):
         opened(context, spoilt)
     assert not harmed.exists()
 
@@ -412,5 +410,5 @@ def test_a_program_that_cannot_be_taken_apart_is_measured_all_the_same(
     encoder = opened(context, library / "net.pt2")
     assert np.array_equal(read(encoder, images, "pooled")["pooled"], expected)
     assert encoder.layers() == ["pooled", "logits", "probabilities", "output"]
-    with pytest.raises(EncoderError, match=r"no layer 'body': the modules of this program cannot"):
+    with pytest.raises(EncoderError, match="'body'"):
         read(encoder, images, "body")

@@ -74,7 +74,7 @@ class TestEvaluation:
         module = Noisy()
         encoder = encoder_of(module)
         module.train()
-        with pytest.raises(EncoderError, match="left evaluation mode; it must not call train"):
+        with pytest.raises(EncoderError, match="evaluation mode"):
             encode(encoder)
 
     @pytest.mark.parametrize("part", ["drop", "norm"])
@@ -82,7 +82,7 @@ class TestEvaluation:
         module = Noisy()
         encoder = encoder_of(module)
         module.get_submodule(part).train()
-        with pytest.raises(EncoderError, match="left evaluation mode"):
+        with pytest.raises(EncoderError, match="evaluation mode"):
             encode(encoder)
 
     def test_a_network_that_trains_in_its_own_forward_is_refused_at_once(self) -> None:
@@ -92,7 +92,7 @@ class TestEvaluation:
                 return super().forward(x)
 
         encoder = encoder_of(Stubborn())
-        with pytest.raises(EncoderError, match="left evaluation mode"):
+        with pytest.raises(EncoderError, match="evaluation mode"):
             encode(encoder)
 
     def test_no_gradients_are_kept(self) -> None:
@@ -133,23 +133,19 @@ class _Give(torch.nn.Module):
 
 class TestLayers:
     @pytest.mark.parametrize(
-        ("layer", "message"),
+        ("layer", "word"),
         [
-            ("tuple_", "layer 'tuple_' returns a tuple, not a tensor; choose another"),
-            ("windows", "layer 'windows' gives 16 vectors for 4 images; choose a module around it"),
-            (
-                "scalar",
-                "layer 'scalar' gives () where (n, dim) is needed; name a module to pool",
-            ),
-            ("twice", "layer 'twice' runs more than once in a pass; choose another"),
-            ("unused", "layer 'unused' took no part in the forward pass"),
-            ("flta", "there is no layer 'flta'; did you mean 'flat'?"),
+            ("tuple_", "tuple"),
+            ("windows", "16 vectors for 4 images"),
+            ("scalar", r"\(n, dim\)"),
+            ("twice", "more than once"),
+            ("unused", "no part"),
+            ("flta", "'flat'"),
         ],
     )
-    def test_one_that_gives_no_vector_per_image_is_an_error(self, layer: str, message: str) -> None:
-        with pytest.raises(EncoderError) as caught:
+    def test_one_that_gives_no_vector_per_image_is_an_error(self, layer: str, word: str) -> None:
+        with pytest.raises(EncoderError, match=f"'{layer}'.*{word}"):
             encode(encoder_of(Shapes()), layer)
-        assert str(caught.value) == message
 
     def test_vectors_are_taken_as_they_are(self) -> None:
         found = encode(encoder_of(Shapes()), "flat")
@@ -221,7 +217,7 @@ class TestDevice:
         self, device: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-        with pytest.raises(EncoderError, match=f"there is no device '{device}' here"):
+        with pytest.raises(EncoderError, match=f"'{device}'"):
             choose_device(device)
 
     def test_auto_takes_what_is_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +283,7 @@ class TestMemory:
         "words", ["CUDA out of memory", "MPS backend out of memory (MPS allocated: 1 GB)"]
     )
     def test_that_holds_no_image_is_an_error(self, words: str) -> None:
-        with pytest.raises(EncoderError, match=r"memory of cpu does not hold one image of \(3, 8"):
+        with pytest.raises(EncoderError, match=r"memory of cpu .+ \(3, 8"):
             encode(encoder_of(Hungry(0, words)), images=ELEVEN)
 
     def test_is_not_blamed_for_other_errors(self) -> None:
@@ -402,7 +398,7 @@ class TestInnerMaps:
             ]
             == 9
         )
-        with pytest.raises(EncoderError, match="has no class token"):
+        with pytest.raises(EncoderError, match="class token"):
             pool(patches, parse_layer_point("x", "x:cls"), channels_last=False, prefix_tokens=1)
 
 

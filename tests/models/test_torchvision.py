@@ -59,27 +59,6 @@ def checkpoint(context: Context) -> Path:
 
 
 @pytest.mark.usefixtures("checkpoint")
-def test_vectors_and_logits_are_those_of_the_library(
-    context: Context, images: list[Image.Image]
-) -> None:
-    """With its own preprocessing: that of its published weights."""
-    encoder = opened(context, checkpoint="five.pth", arguments={"num_classes": 5})
-    found = read(encoder, images, "pooled", "logits", "probabilities", "conv5")
-    model = drawn()
-    steps = torchvision.models.get_model_weights(SMALL).DEFAULT.transforms()
-    with torch.inference_mode():
-        batch = torch.stack([steps(image) for image in images])
-        logits = model(batch)
-        model.fc = torch.nn.Identity()
-        pooled = model(batch)
-    assert np.allclose(found["pooled"], pooled, atol=1e-6)
-    assert np.allclose(found["logits"], logits, atol=1e-6)
-    assert np.allclose(found["probabilities"], logits.softmax(-1), atol=1e-6)
-    # Its features are the mean of the last map.
-    assert np.allclose(found["conv5"], found["pooled"], atol=1e-6)
-
-
-@pytest.mark.usefixtures("checkpoint")
 def test_other_classes_leave_the_features_and_no_logits(
     context: Context, images: list[Image.Image]
 ) -> None:
@@ -90,7 +69,7 @@ def test_other_classes_leave_the_features_and_no_logits(
         read(encoder, images, "pooled")["pooled"], read(whole, images, "pooled")["pooled"]
     )
     for layer in ("logits", "output", "fc"):
-        with pytest.raises(EncoderError, match=rf"there is no layer '{layer}': .+num_classes: 5"):
+        with pytest.raises(EncoderError, match=rf"'{layer}'.+num_classes: 5"):
             read(encoder, images, layer)
 
 
@@ -160,23 +139,14 @@ def test_between_two_ways_to_prepare_images_nobody_guesses(context: Context) -> 
             r"no weights 'IMAGENET_V1' of .+; did you mean 'IMAGENET1K_V1'",
         ),
         (
-            {"checkpoint": "foreign.pth"},
-            r"foreign\.pth is a text file and holds no weights; name",
-        ),
-        ({"checkpoint": "cut.pth"}, r"cut\.pth is damaged or incomplete .+; copy or save it again"),
-        ({"checkpoint": "other.pth"}, r"other\.pth does not fit the network: .+ architecture that"),
-        (
             {"random_init": 1, "arguments": {"num_clases": 5}},
             r"torchvision cannot make .+num_clases.+; correct 'arguments'",
         ),
     ],
 )
 def test_what_is_wrong_is_one_sentence(
-    context: Context, checkpoint: Path, keys: dict[str, Any], message: str
+    context: Context, keys: dict[str, Any], message: str
 ) -> None:
-    (context.folder / "foreign.pth").write_text("no weights at all")
-    (context.folder / "cut.pth").write_bytes(checkpoint.read_bytes()[:5000])
-    torch.save(drawn("mobilenet_v3_small").state_dict(), context.folder / "other.pth")
     with pytest.raises(EncoderError, match=message) as caught:
         opened(context, **keys)
     assert "\n" not in str(caught.value)
@@ -187,7 +157,7 @@ def test_offline_weights_that_are_not_there_are_said(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     offline = dataclasses.replace(context, offline=True)
-    with pytest.raises(EncoderError, match=r"are not on this machine and --visualbias-offline"):
+    with pytest.raises(EncoderError, match="--visualbias-offline"):
         opened(offline)
 
 

@@ -98,13 +98,13 @@ def test_vectors_of_texts_are_those_of_the_library(context: Context, kind: str) 
 
 def test_texts_that_are_too_long_are_refused(context: Context) -> None:
     saved(context, "CLIPModel")
-    with pytest.raises(EncoderError, match="is longer than the 8 tokens that the model reads"):
+    with pytest.raises(EncoderError, match="8 tokens"):
         opened(context).encode_texts(["a " * 6 + "poet"])
 
 
 def test_a_folder_without_a_tokenizer_reads_no_texts(context: Context) -> None:
     saved(context, "CLIPModel", has_tokenizer=False)
-    with pytest.raises(EncoderError, match="net has no tokenizer; save the model's own beside it"):
+    with pytest.raises(EncoderError, match="tokenizer"):
         opened(context).encode_texts(["a"])
 
 
@@ -112,7 +112,7 @@ def test_a_model_that_sees_only_reads_no_texts(context: Context) -> None:
     folder = context.folder / "net"
     transformers.ViTForImageClassification(transformers.ViTConfig(**TINY)).save_pretrained(folder)
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-    with pytest.raises(EncoderError, match="ViTForImageClassification reads no texts; use a model"):
+    with pytest.raises(EncoderError, match="ViTForImageClassification"):
         opened(context).encode_texts(["a"])
 
 

@@ -271,6 +271,16 @@ LAYOUTS: dict[str, tuple[Callable[[Weights], Any], str, str, Iterable[str]]] = {
 }
 
 
+# Where the weights lie that would fit as well, and that the project itself leaves aside.
+OTHERS = {
+    "MoCo": "'module.encoder_k.'",
+    "MoCo v3": "'module.momentum_encoder.'",
+    "DINO": "'module.backbone.'",
+    "OpenMMLab's BYOL": "'target_net.module.0.'",
+    "OpenMMLab's MoCo": "'encoder_k.0.'",
+}
+
+
 @pytest.fixture
 def opened(context: Context) -> Opened:
     """Encoder of a timm entry whose checkpoint holds this."""
@@ -314,6 +324,8 @@ class TestEveryLayout:
         told = encoder.description
         assert (told["container"], told["prefix"]) == (container, prefix)
         assert told["left_out"] == [*left_out]
+        assert ("chosen" in told) == (layout in OTHERS)
+        assert OTHERS.get(layout, "") in told.get("chosen", "")
 
     def test_is_refused_where_a_weight_is_missing_or_has_another_shape(
         self, layout: str, weights: Weights, tmp_path: Path
@@ -350,23 +362,6 @@ class TestEveryLayout:
 
 
 class TestChoice:
-    def test_of_which_was_taken_is_told_with_the_other(
-        self, opened: Opened, weights: Weights
-    ) -> None:
-        told = {layout: opened(LAYOUTS[layout][0](weights)).description for layout in LAYOUTS}
-        assert {layout: one["chosen"] for layout, one in told.items() if "chosen" in one} == {
-            "MoCo": "MoCo's own evaluation takes it; under 'state_dict' behind 'module.encoder_k.' "
-            "would fit as well",
-            "MoCo v3": "MoCo v3's own evaluation takes it; under 'state_dict' behind "
-            "'module.momentum_encoder.' would fit as well",
-            "DINO": "DINO's own evaluation takes it; under 'student' behind 'module.backbone.' "
-            "would fit as well",
-            "OpenMMLab's BYOL": "OpenMMLab's own evaluation takes it; under 'state_dict' behind "
-            "'target_net.module.0.' would fit as well",
-            "OpenMMLab's MoCo": "MoCo's own evaluation takes it; under 'state_dict' behind "
-            "'encoder_k.0.' would fit as well",
-        }
-
     @pytest.mark.parametrize(
         ("layout", "keys"),
         [
@@ -389,27 +384,18 @@ class TestChoice:
     ) -> None:
         content = moco(weights)
         del content["state_dict"][f"module.encoder_q.{LAST}"]
-        assert refusal(opened, content) == (
-            "has weights that fit the network under 'state_dict' behind 'module.encoder_k.', "
-            "which MoCo's own evaluation leaves aside; if they are what you release, write "
-            "'prefix: module.encoder_k.'"
-        )
+        assert "'prefix: module.encoder_k.'" in refusal(opened, content)
         content = dino(weights)
         del content["teacher"]
-        assert "which DINO's own evaluation leaves aside" in refusal(opened, content)
+        assert "student" in refusal(opened, content)
         assert opened(content, container="student").description["container"] == "student"
 
     @pytest.mark.parametrize(
-        ("one", "two", "keys"),
-        [
-            ("state_dict", "state_dict_ema", "container: state_dict|container: state_dict_ema"),
-            ("model", "model_ema", "container: model|container: model_ema"),
-            ("", "ema", 'container: ""|container: ema'),
-            ("a/b", "a/c", "container: a/b|container: a/c"),
-        ],
+        ("one", "two"),
+        [("state_dict", "state_dict_ema"), ("model", "model_ema"), ("", "ema"), ("a/b", "a/c")],
     )
     def test_of_two_containers_is_the_users(
-        self, one: str, two: str, keys: str, opened: Opened, weights: Weights
+        self, one: str, two: str, opened: Opened, weights: Weights
     ) -> None:
         content: dict[str, Any] = {}
         for place, state in ((one, weights), (two, other(weights))):
@@ -417,11 +403,8 @@ class TestChoice:
             for key in filter(None, place.split("/")):
                 inner = inner.setdefault(key, {})
             inner.update(state)
-        first, second = keys.split("|")
-        assert refusal(opened, content) == (
-            "has different weights that fit the network in 2 places; write which of them you "
-            f"release: '{first}' or '{second}'"
-        )
+        message = refusal(opened, content)
+        assert all(f"container: {place}" in message for place in filter(None, (one, two)))
         assert opened(content, container=one).weights == opened(weights).weights
         assert opened(content, container=two).weights == opened(other(weights)).weights
 
@@ -434,10 +417,8 @@ class TestChoice:
     ) -> None:
         """Of a distilled model the student is released, of DINO's the teacher."""
         content = {"state_dict": behind(one, weights) | behind(two, other(weights))}
-        assert refusal(opened, content) == (
-            "has different weights that fit the network in 2 places; write which of them you "
-            f"release: 'prefix: {one}' or 'prefix: {two}'"
-        )
+        message = refusal(opened, content)
+        assert all(f"'prefix: {prefix}'" in message for prefix in (one, two))
         assert opened(content, prefix=two).weights == opened(other(weights)).weights
 
     def test_of_averages_without_a_prefix_beside_weights_with_one_needs_a_key_each(
@@ -447,10 +428,9 @@ class TestChoice:
             "net": behind("a.", weights) | behind("b.", other(weights)),
             "ema": other(other(weights)),
         }
-        assert refusal(opened, content).endswith(
-            "in 3 places; write which of them you release: 'container: net, prefix: a.' or "
-            "'container: net, prefix: b.' or 'container: ema, prefix: \"\"'"
-        )
+        message = refusal(opened, content)
+        for keys in ("net, prefix: a.", "net, prefix: b.", 'ema, prefix: ""'):
+            assert f"'container: {keys}'" in message
         found = opened(content, container="net", prefix="b.")
         assert found.weights == opened(other(weights)).weights
 
@@ -465,21 +445,14 @@ class TestChoice:
     def test_a_place_that_is_not_there_is_told_with_those_that_are(
         self, opened: Opened, weights: Weights
     ) -> None:
-        assert refusal(opened, moco(weights), container="model") == (
-            "has no weights under 'model', but under 'state_dict'; correct 'container'"
-        )
-        assert refusal(opened, moco(weights), prefix="encoder.") == (
-            "has no weights of the network behind 'encoder.', but behind 'module.encoder_q.', "
-            "'module.encoder_k.'; correct 'prefix'"
-        )
+        assert "'state_dict'" in refusal(opened, moco(weights), container="model")
+        message = refusal(opened, moco(weights), prefix="encoder.")
+        assert "'module.encoder_q.', 'module.encoder_k.'" in message
 
     def test_what_is_named_must_be_whole(self, opened: Opened, weights: Weights) -> None:
         content = moco(weights)
         del content["state_dict"][f"module.encoder_k.{LAST}"]
-        assert refusal(opened, content, prefix="module.encoder_k.").startswith(
-            "does not fit the network (under 'state_dict' behind 'module.encoder_k.'): it lacks "
-            f"{LAST};"
-        )
+        assert LAST in refusal(opened, content, prefix="module.encoder_k.")
 
     def test_a_block_of_a_larger_network_is_not_taken_for_a_small_one(self) -> None:
         """A network of few layers fits many a part of what was trained."""
@@ -489,18 +462,10 @@ class TestChoice:
             for layer, width in (("stem", 3), ("layer1", 4), ("layer2", 5))
             for name, value in torch.nn.Conv2d(3, width, 1).state_dict().items()
         }
-        with pytest.raises(EncoderError) as caught:
+        with pytest.raises(EncoderError, match=r"'prefix: stem\.'"):
             fit_weights(block, larger, WeightSelection(path=Path("c.pt")))
-        assert str(caught.value) == (
-            "the checkpoint c.pt has weights that fit the network behind 'stem.', but more beside "
-            "them (layer1.conv.weight, layer1.conv.bias, layer2.conv.weight, layer2.conv.bias), so "
-            "that they may be one part of a larger network; if they are what you release, write "
-            "'prefix: stem.'"
-        )
-        assert (
-            fit_weights(block, larger, WeightSelection(path=Path("c.pt"), prefix="stem")).prefix
-            == "stem."
-        )
+        named = WeightSelection(path=Path("c.pt"), prefix="stem")
+        assert fit_weights(block, larger, named).prefix == "stem."
 
 
 class TestLeftOut:
@@ -509,10 +474,8 @@ class TestLeftOut:
     ) -> None:
         """Heads that are known by name are left out without being asked for, and no others."""
         state = behind("module.", weights | head("predictor.0", "clusters", "prototypes"))
-        said = refusal(opened, state)
-        assert "(behind 'module.')" in said
-        assert "predictor.0.weight, predictor.0.bias, clusters.weight, clusters.bias;" in said
-        assert "'ignore'" in said
+        message = refusal(opened, state)
+        assert "predictor.0.weight, predictor.0.bias, clusters.weight, clusters.bias" in message
         encoder = opened(state, ignore=["predictor.", "clusters."])
         assert encoder.weights == opened(weights).weights
         assert encoder.description["left_out"] == [

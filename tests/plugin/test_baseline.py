@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_visualbias.evaluation.baseline import records as recording
-from pytest_visualbias.evaluation.baseline.file import (
+from pytest_visualbias.evaluation import baseline as recording
+from pytest_visualbias.evaluation.baseline_file import (
     locked,
     read_baseline,
     write_baseline,

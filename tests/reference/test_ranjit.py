@@ -105,7 +105,7 @@ class TestDefects:
     ) -> None:
         encoder = encoder_of(module)
         module.get_submodule("bn1").train()
-        with pytest.raises(EncoderError, match="left evaluation mode"):
+        with pytest.raises(EncoderError, match="evaluation mode"):
             encoder.encode(inputs_of(reference_data, "car", 2), POOLED)
 
     def test_2_a_wrong_set_cannot_stand_under_an_abbreviation(self) -> None:

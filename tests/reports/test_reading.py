@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_visualbias.errors import BaselineError, ReportError
-from pytest_visualbias.evaluation.baseline.file import read_baseline
+from pytest_visualbias.evaluation.baseline_file import read_baseline
 from pytest_visualbias.reports.comparison import compare
 from pytest_visualbias.reports.document import read_report
 from pytest_visualbias.reports.files import FORMATS, RenderOptions, write, write_all

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from pytest_visualbias.reports.document import report_schema
 from pytest_visualbias.reports.escaping import visible
 from pytest_visualbias.reports.field_descriptions import MEANINGS
+from pytest_visualbias.reports.html.number_tables import series_table
 from pytest_visualbias.reports.html.page import render as page
-from pytest_visualbias.reports.html.series_curves import series_curve
 from pytest_visualbias.reports.markdown import markdown
 from pytest_visualbias.reports.series_notes import (
     axis_positions,
@@ -23,7 +23,6 @@ from pytest_visualbias.reports.series_notes import (
 from pytest_visualbias.reports.tables import Screen
 from pytest_visualbias.reports.terminal import render
 from pytest_visualbias.results import Report, SeriesRecord
-from tests.reports.conftest import GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,46 +155,18 @@ def test_steps_stand_at_their_numbers_and_texts_one_after_the_other() -> None:
 
 
 class TestThePage:
-    def test_a_result_has_its_curve_with_a_band_limits_and_the_model_before(
-        self, make: Make
-    ) -> None:
-        found = series(over=[{}] * 4)
-        for one in found["points"]:
-            one["growth"] = {**GROWTH, "before": -0.5}
-        chart = series_curve(make(limits={"max_effect": 0.5}, series=found))
-        assert chart is not None
-        own, before = chart.lines
-        assert (chart.x_name, chart.y_name) == ("epoch", "effect size d")
-        assert own.points[0].text == "epoch 1: +0.10 (-0.20 to +0.40)"
-        assert [one.x for one in own.points] == sorted(one.x for one in own.points)
-        assert own.points[0].y > own.points[-1].y, "a larger effect stands higher"
-        (band,) = own.bands
-        outline = [tuple(map(float, pair.split(","))) for pair in band.split()]
-        assert len(outline) == 8
-        assert all(outline[at][1] < own.points[at].y < outline[-1 - at][1] for at in range(4))
-        assert (before.name, before.is_dashed) == ("before", True)
-        assert len(chart.limits) == 2
-        assert chart.table is not None
-        assert [row[:2] for row in chart.table.rows][-1] == ("4", "+0.90")
-
-    def test_what_was_not_measured_breaks_the_line_and_the_band(self, make: Make) -> None:
-        effects = (0.1, 0.2, None, 0.3, 0.4)
-        chart = series_curve(make(series=series(effects, [{}] * 5)))
-        assert chart is not None
-        assert [len(part.split()) for part in chart.lines[0].paths] == [2, 2]
-        assert [len(part.split()) for part in chart.lines[0].bands] == [4, 4]
-        assert series_curve(make(series=series((None,), [{}]))) is None
-        assert series_curve(make()) is None
-
-    def test_of_one_checkpoint_there_is_a_mark(self, make: Make) -> None:
-        chart = series_curve(make(series=series((0.4,), [{}])))
-        assert chart is not None
-        assert len(chart.lines[0].points) == 1
-        assert [tick.text for tick in chart.x_ticks] == ["1"]
+    def test_a_result_has_its_checkpoints_as_a_table(self, make: Make) -> None:
+        found = SeriesRecord.model_validate(series((0.1, None, 0.9), [{}] * 3))
+        table = series_table(found)
+        assert table is not None
+        assert [row[:2] for row in table.rows] == [("1", "+0.10"), ("2", "–"), ("3", "+0.90")]
+        assert series_table(make(series=series((None,), [{}])).series) is None
+        assert series_table(None) is None
 
     def test_the_page_shows_it(self, make: Make, make_report: Callable[..., Report]) -> None:
         text = page(make_report(make(limits={"max_effect": 0.5}, series=series())))
-        assert '<polygon class="band" points="' in text
+        assert "4 +0.90, " in text, "the figure says its numbers"
+        assert text.count('<g class="limit">') == 2
         assert "Training run" in text
         assert "effect over 0.5 since epoch 3, with evidence since epoch 4" in text
 

@@ -140,7 +140,7 @@ def test_a_path_that_is_not_there_has_the_place_of_what_encloses_it() -> None:
 def test_a_duplicate_key_is_told_with_both_lines() -> None:
     document = read_document("a: 1\nb:\n  limit: 1\n  other: 2\n  limit: 3\n")
     assert places(document) == ["5:3 b.limit"]
-    assert "line 3" in document.faults[0].message
+    assert "line 3" in document.faults[0].mistake.problem
 
 
 def test_keys_that_read_the_same_are_duplicates_however_they_are_quoted() -> None:
@@ -223,7 +223,7 @@ def test_a_control_character_is_named_with_its_line(letter: str) -> None:
     """The line is right after text outside ASCII, too, where bytes and letters differ."""
     document = read_document(f"# {'é' * 30}\nb: x{letter}\nc: 1\nd: 2\ne: 3\n")
     assert places(document) == ["2:1"]
-    assert f"U+{ord(letter):04X}" in document.faults[0].message
+    assert f"U+{ord(letter):04X}" in document.faults[0].mistake.problem
 
 
 def test_a_byte_order_mark_at_the_start_is_no_part_of_the_first_key() -> None:

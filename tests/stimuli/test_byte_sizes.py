@@ -29,7 +29,7 @@ def test_sizes_are_read_in_the_units_that_people_write(text: str, size: int) -> 
 )
 def test_what_means_no_size_is_refused_in_a_sentence(text: str) -> None:
     """A number without a unit, too: two bytes are never meant."""
-    with pytest.raises(ValueError, match=r"is not a size; write one such as 500MB or 2GB$"):
+    with pytest.raises(ValueError, match="500MB or 2GB"):
         parse_size(text)
 
 

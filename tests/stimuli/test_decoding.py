@@ -283,7 +283,7 @@ class TestFaults:
             assert "it is EPS, which is run and not decoded; save it as PNG" in str(caught.value)
 
     def test_a_missing_file_is_named(self, path: Path) -> None:
-        with pytest.raises(StimulusError, match=r"image\.jpg cannot be decoded \(.*No such file"):
+        with pytest.raises(StimulusError, match=r"image\.jpg .+No such file"):
             decode(path)
 
     def test_an_image_of_too_many_pixels_is_refused(

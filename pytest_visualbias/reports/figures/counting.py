@@ -81,12 +81,13 @@ def _curves(
     columns = 2 if len(names) == 4 else COLUMNS  # noqa: PLR2004 - no panel alone in a row
     figure, panels = panels_of(len(names), columns, height=2.2)
     total = max(cell.tests for cell in cells)
+    panels[0].set_xscale("log")
+    panels[0].set_xlim(LEAST, MOST)
+    panels[0].set_xticks(list(TICKS), list(TICKS.values()))
+    panels[0].minorticks_off()
     for axes, (name, caption) in zip(panels, names, strict=True):
         axes.set_title(caption)
-        axes.set_xscale("log")
-        axes.set_xlim(LEAST, MOST)
-        axes.set_xticks(list(TICKS), list(TICKS.values()))
-        axes.minorticks_off()
+        axes.set_autoscalex_on(False)
         axes.set_xlabel("threshold t of p")
         axes.grid(color=GRID, lw=0.5)
         if name == "raw":

@@ -15,10 +15,11 @@ from pytest_visualbias.reports.figures.style import (
     UNITS,
     axis_limit,
     clip,
+    describe,
+    draw_points,
     legend,
     limit_mark,
     model_looks,
-    outcome_colour,
     outcome_marks,
     panels_of,
     title,
@@ -75,14 +76,21 @@ def _figure(
     recorded = _recorded(records, looks)
     members = [record for record in records if record.test in tests]
     has_intervals = len(looks) <= WITH_INTERVALS
-    reach = axis_limit(
-        (end for record in members for end in _ends(record, has_intervals=has_intervals)), unit
-    )
+    ends = [end for record in members for end in _ends(record, has_intervals=has_intervals)]
+    ends += [
+        end for test in tests for line in recorded.get(test, {}).values() for end in line.values()
+    ]
+    reach = axis_limit(ends, unit)
     figure, panels = panels_of(len(tests), COLUMNS, height=HEIGHT)
+    # All panels share their axes, and each change of an axis costs time in all panels.
+    panels[0].set_xlim(-0.25, len(layers) - 0.75)
+    panels[0].set_ylim(-reach, reach)
+    panels[0].set_xticks(range(len(layers)), [clip(layer, 16) for layer in layers])
     for axes, test in zip(panels, tests, strict=True):
+        axes.set_autoscale_on(False)
+        axes.tick_params(axis="x", rotation=90)
         axes.set_title(clip(test, 30), fontsize=7)
         axes.axhline(0, color=GREY, lw=0.8, zorder=0)
-        axes.set_ylim(-reach, reach)
         for model, look in looks.items():
             points = [record for record in members if (record.test, record.model) == (test, model)]
             points.sort(key=lambda record: layers.index(record.layer))
@@ -91,24 +99,42 @@ def _figure(
             }:
                 axes.axhspan(start, end, color=LIMIT, alpha=SHADE, lw=0, zorder=0, gid="limit")
             _line(axes, points, layers, look, has_intervals=has_intervals)
-        for base, ends in recorded.get(test, {}).items():
+        for base, line in recorded.get(test, {}).items():
             axes.plot(
-                [layers.index(layer) for layer in ends], list(ends.values()), **RECORDED, gid=base
+                [layers.index(layer) for layer in line], list(line.values()), **RECORDED, gid=base
             )
-        axes.set_xticks(range(len(layers)), [clip(layer, 16) for layer in layers], rotation=90)
     figure.supylabel(UNITS[unit][0], fontsize=8)
     suffix = ", with their intervals" if has_intervals else ""
     title(figure, f"{unit.capitalize()} over the layers{suffix}", spec)
+    marks = _marks(members, looks, recorded)
+    if any(failing_ranges(record, -reach, reach) for record in members):
+        marks.append(limit_mark())
+    legend(figure, marks)
+    describe(figure, _numbers(members))
+    return figure
+
+
+def _marks(
+    records: Iterable[ResultRecord],
+    looks: Mapping[str, Mapping[str, Any]],
+    recorded: Mapping[str, Mapping[str, Mapping[str, float]]],
+) -> list[Artist]:
+    """Return the legend entries of models and outcomes."""
     marks: list[Artist] = [
         Line2D([], [], ms=3.5, **look, label=clip(model)) for model, look in looks.items()
     ]
     bases = dict.fromkeys(base for ends in recorded.values() for base in ends)
     marks += [Line2D([], [], **RECORDED, label=f"{clip(base)} (recorded)") for base in bases]
-    marks += outcome_marks(members)
-    if any(failing_ranges(record, -reach, reach) for record in members):
-        marks.append(limit_mark())
-    legend(figure, marks)
-    return figure
+    return [*marks, *outcome_marks(records)]
+
+
+def _numbers(records: Iterable[ResultRecord]) -> Iterator[str]:
+    """Yield each test and model with its effects and outcomes by layer."""
+    lines: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in records:
+        effect = f"{record.layer} {record.effect_judged:+.2f} {label(record)}"
+        lines[record.test, record.model].append(effect)
+    return (f"{test}, {model}: {', '.join(line)}" for (test, model), line in lines.items())
 
 
 def _recorded(
@@ -148,17 +174,7 @@ def _line(
         linestyle=look["linestyle"],
         gid="line",
     )
-    for x, y, point in zip(xs, effects, points, strict=True):
-        axes.plot(
-            [x],
-            [y],
-            marker=look["marker"],
-            color=outcome_colour(label(point)),
-            ms=3.5,
-            ls="",
-            clip_on=False,
-            gid=f"point-{label(point)}",
-        )
+    draw_points(axes, zip(xs, effects, map(label, points), strict=True), look["marker"])
     triples = [(x, point.ci_low, point.ci_high) for x, point in zip(xs, points, strict=True)]
     spans = [(x, low, high) for x, low, high in triples if low is not None and high is not None]
     if has_intervals and spans:

@@ -18,8 +18,9 @@ from pytest_visualbias.reports.figures.style import (
     UNITS,
     axis_limit,
     clip,
+    describe,
+    draw_points,
     legend,
-    outcome_colour,
     outcome_marks,
     panels_of,
     title,
@@ -68,7 +69,9 @@ def transfer_figures(
             for axes in panels[::COLUMNS]:
                 axes.set_ylabel(f"after: {UNITS[unit][0]}")
             title(figure, f"{unit.capitalize()} before and after", spec, layer)
-            legend(figure, outcome_marks(record for _, results in page for record in results))
+            drawn = [record for _, results in page for record in results]
+            legend(figure, outcome_marks(drawn))
+            describe(figure, map(_numbers, drawn))
             yield spec, layer, figure
 
 
@@ -84,6 +87,11 @@ def _ends(record: ResultRecord) -> tuple[float, float]:
     return record.growth.before, record.growth.after
 
 
+def _numbers(record: ResultRecord) -> str:
+    before, after = _ends(record)
+    return f"{record.test}, {record.model}: {before:+.2f} to {after:+.2f} {label(record)}"
+
+
 def _scatter(
     axes: Axes, transfer: RankCorrelation, records: Sequence[ResultRecord], reach: float
 ) -> None:
@@ -95,15 +103,7 @@ def _scatter(
     axes.axhline(0, color=GREY, lw=0.6)
     axes.axvline(0, color=GREY, lw=0.6)
     axes.plot([-reach, reach], [-reach, reach], color=GREY, lw=0.8, ls=":")
-    for record in records:
-        axes.plot(
-            *([end] for end in _ends(record)),
-            marker="o",
-            ms=3.5,
-            color=outcome_colour(label(record)),
-            alpha=0.8,
-            gid=f"point-{label(record)}",
-        )
+    draw_points(axes, ((*_ends(record), label(record)) for record in records), "o")
     _name(axes, records)
     caption = f"Spearman's ρ = {transfer.spearman:+.2f} (k = {transfer.k})"
     axes.set_title(f"{clip(transfer.base, 18)} → {clip(transfer.model, 18)}\n{caption}")

@@ -14,6 +14,7 @@ from pytest_visualbias.reports.figures.style import (
     UNITS,
     axis_limit,
     clip,
+    describe,
     legend,
     limit_mark,
     model_looks,
@@ -91,7 +92,18 @@ def _figure(
     if any(limits_of(record) for record in records):
         marks.append(limit_mark())
     legend(figure, marks)
+    describe(figure, map(_numbers, records))
     return figure
+
+
+def _numbers(record: ResultRecord) -> str:
+    points = record.series.points if record.series is not None else []
+    effects = (
+        f"{point.label} {point.effect_judged:+.2f}"
+        for point in points
+        if point.effect_judged is not None
+    )
+    return f"{record.test}, {record.model}: {', '.join(effects)}, {label(record)}"
 
 
 def _ends(record: ResultRecord) -> list[float]:

@@ -40,8 +40,8 @@ SHADE = 0.15
 # Width of a page in inches without margins.
 WIDTH = 7.2
 
-# Height of a legend line in inches.
-LINE = 0.17
+# Height of a legend line and width of a letter of it, in inches.
+LINE, LETTER = 0.17, 0.06
 LONGEST = 34
 
 # Axis title and minimum extent of each unit.
@@ -89,10 +89,35 @@ def title(figure: Figure, text: str, *places: str) -> None:
 
 def legend(figure: Figure, marks: Sequence[Artist], columns: int = 4) -> None:
     """Add a legend below all panels and enlarge the figure by its height."""
-    columns = min(columns, len(marks))
+    longest = max(len(str(mark.get_label())) for mark in marks)
+    columns = max(1, min(columns, len(marks), int(WIDTH / (0.4 + LETTER * longest))))
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + LINE * -(-len(marks) // columns))
     figure.legend(handles=list(marks), loc="outside lower center", ncols=columns, frameon=False)
+
+
+def describe(figure: Figure, lines: Iterable[str]) -> None:
+    """Give a figure the numbers that it draws as text, for screen readers."""
+    figure.set_label(visible("; ".join(lines)))
+
+
+def draw_points(
+    axes: Axes, points: Iterable[tuple[float, float, str]], marker: str, *, size: float = 3.5
+) -> None:
+    """Draw points (x, y and outcome) in the colours of their outcomes."""
+    places: dict[str, list[tuple[float, float]]] = {}
+    for x, y, outcome in points:
+        places.setdefault(outcome, []).append((x, y))
+    for outcome, pairs in places.items():
+        axes.plot(
+            *zip(*pairs, strict=True),
+            marker=marker,
+            color=outcome_colour(outcome),
+            ms=size,
+            ls="",
+            clip_on=False,
+            gid=f"point-{outcome}",
+        )
 
 
 def panels_of(
@@ -150,6 +175,10 @@ def model_looks(records: Iterable[ResultRecord]) -> dict[str, dict[str, Any]]:
     return {model: looks[model] for model in roles}
 
 
+# Larger numbers, which only an edited file holds, have no place on an axis.
+LARGEST = 1e6
+
+
 def axis_limit(values: Iterable[float], unit: Unit = "effects") -> float:
     """Return half the width of a symmetric axis that fits all values."""
-    return 1.08 * max([UNITS[unit][1], *map(abs, values)])
+    return 1.08 * min(LARGEST, max([UNITS[unit][1], *map(abs, values)]))

@@ -15,7 +15,6 @@ from pytest_visualbias.errors import printable
 from pytest_visualbias.reports.html.glossary import GLOSSARY
 from pytest_visualbias.reports.html.headline import headline_of
 from pytest_visualbias.reports.html.inline import inline_figures
-from pytest_visualbias.reports.html.label_plots import label_plots
 from pytest_visualbias.reports.html.provenance import provenance_of
 from pytest_visualbias.reports.html.rows import choices_of, columns_of, rows_of
 from pytest_visualbias.reports.html.strips import forest_panels, growth_panels
@@ -41,7 +40,6 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
     pictures = _pictures(rows, root or Path.cwd()) if thumbnails else Thumbnails(pictures={})
     classes = {identity: f"i{place}" for place, identity in enumerate(pictures.pictures)}
     columns = columns_of(report.results)
-    figures = inline_figures(report.results)
     style, script = _asset("page.css"), _asset("page.js")
     images = "".join(
         f".{classes[identity]}{{background-image:url({address})}}"
@@ -56,10 +54,7 @@ def render(report: Report, *, thumbnails: bool = True, root: Path | None = None)
         choices=choices,
         forests=forest_panels(report.results),
         dumbbells=growth_panels(report.results),
-        layers=figures["layers"],
-        counts=figures["counts"],
-        transfers=figures["transfers"],
-        labels=label_plots(report.results),
+        **inline_figures(report.results),
         provenance=provenance_of(report),
         warnings=_warnings(report),
         outcomes=OUTCOMES,

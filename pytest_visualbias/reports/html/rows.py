@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_visualbias.reports.formatting import label
 from pytest_visualbias.reports.html.details import details
-from pytest_visualbias.reports.html.series_curves import series_curve
+from pytest_visualbias.reports.html.number_tables import series_table
 from pytest_visualbias.reports.html.wording import OUTCOMES, advice, optional_effect, span
 from pytest_visualbias.reports.image_examples import influential_images, is_exact
 from pytest_visualbias.reports.sentences import sign_text
@@ -17,8 +17,8 @@ from pytest_visualbias.results import format_effect, format_p
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_visualbias.reports.html.curves import Chart
     from pytest_visualbias.reports.html.details import Group
+    from pytest_visualbias.reports.html.number_tables import Table
     from pytest_visualbias.reports.image_examples import ImageInfluence
     from pytest_visualbias.results import GrowthRecord, ResultRecord, SetRecord
 
@@ -61,7 +61,7 @@ class Row:
     sets: tuple[tuple[str, SetRecord], ...]
     influences: tuple[ImageInfluence, ...]
     is_exact: bool
-    course: Chart | None = None
+    checkpoints: Table | None = None
     step: str = ""
 
 
@@ -120,7 +120,7 @@ def _row(index: int, record: ResultRecord, places: dict[str, dict[str, int]]) ->
         sets=tuple(record.sets.items()),
         influences=tuple(influential_images(record, NAMED)),
         is_exact=is_exact(record),
-        course=series_curve(record),
+        checkpoints=series_table(record.series),
         step=shown_checkpoint(record),
     )
 

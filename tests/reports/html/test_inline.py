@@ -28,6 +28,7 @@ def test_layers_have_a_point_for_each_result_in_the_colour_of_its_outcome() -> N
     for outcome, colour in (("pass", "--pass"), ("fail", "--fail"), ("inconclusive", "--warn")):
         point = next(one for one in root.iter() if one.get("class") == f"point {outcome}")
         assert {one.get("fill") for one in point.iter("use")} == {f"var({colour})"}
+    assert "late +1.00 inconclusive" in (root.findtext("desc") or "")
 
 
 def test_every_colour_is_a_variable_and_no_style_is_left() -> None:
@@ -46,7 +47,10 @@ def test_a_transfer_has_a_point_for_each_test_and_needs_five() -> None:
         record(f"t{n}", growth={**GROWTH, "before": n / 10, "after": n / 5}) for n in range(5)
     ]
     (figure,) = inline_figures(records)["transfers"]
-    assert classes(figure.svg).count("point fail") == 5
+    (points,) = (
+        one for one in ET.fromstring(figure.svg).iter() if one.get("class") == "point fail"
+    )
+    assert len(list(points.iter("use"))) == 5
     assert not any(inline_figures(records[:4]).values())
 
 
@@ -72,4 +76,4 @@ def test_names_are_text_and_ids_are_unique_among_figures() -> None:
     ]
     assert len(ids) == len(set(ids))
     tags = {one.tag for item in figures for one in ET.fromstring(item.svg).iter()}
-    assert tags <= {"svg", "title", "g", "path", "use", "text", "defs", "clipPath", "rect"}
+    assert tags <= {"svg", "title", "desc", "g", "path", "use", "text", "defs"}

@@ -179,7 +179,7 @@ def test_a_page_has_a_language_a_title_landmarks_and_tables_with_names() -> None
     assert len(page.of("caption")) == len(page.of("table"))
     assert all(one.get("scope") in ("col", "row") for one in page.of("th"))
     assert all("aria-labelledby" in one for one in page.of("section"))
-    charts = [one for one in page.of("svg") if "chart" in one.get("class", "").split()]
+    charts = [one for one in page.of("svg") if one.get("class") == "drawn"]
     assert len(charts) == 1 + 2, "tests over layers, and counts at each layer"
     assert all(one["role"] == "img" for one in charts)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from pytest_visualbias.reports.html.label_plots import label_plots
 from pytest_visualbias.reports.html.scales import Scale
 from pytest_visualbias.reports.html.strips import forest_panels, growth_panels, strip
 from tests.reports.conftest import GROWTH
@@ -92,21 +91,3 @@ def test_a_limit_on_growth_is_counted_from_the_effect_before() -> None:
     growth = {**GROWTH, "before": -0.5, "after": 1.0}
     (panel,) = growth_panels([record(growth=growth, limits={"max_growth": 0.5, "max_effect": 0.1})])
     assert panel.rows[0].strip.bands == ((2.0, 24.0), (74.0, 24.0))
-
-
-def test_labels_stand_in_the_order_of_their_numbers_where_they_are_numbers() -> None:
-    def of(key: str, *values: str) -> list[str]:
-        records = [record(model=value, labels={key: value}) for value in values]
-        (plot,) = label_plots(records)
-        return [one.row.value for one in plot.rows]
-
-    assert of("depth", "56", "7", "20.5") == ["7", "20.5", "56"]
-    assert of("size", "small", "1", "base") == ["small", "1", "base"]
-
-
-def test_a_label_shows_the_means_of_its_models() -> None:
-    records = [record(effect_judged=d, labels={"depth": "20"}) for d in (-1.0, 0.5)]
-    ((row,),) = [one.rows for one in label_plots(records)]
-    assert row.cells == ("0.75", "+0.90")
-    assert row.effect is not None
-    assert row.effect.dot > row.effect.zero

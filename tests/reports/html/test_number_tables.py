@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_visualbias.reports.bias_counts import bias_counts
-from pytest_visualbias.reports.html.count_tables import THRESHOLDS, count_tables
+from pytest_visualbias.reports.html.number_tables import THRESHOLDS, count_tables, label_tables
+from tests.reports.html.samples import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_visualbias.reports.bias_counts import BiasCount
-    from pytest_visualbias.reports.html.curves import Table
+    from pytest_visualbias.reports.html.number_tables import Table
     from pytest_visualbias.results import ResultRecord
 
 SAID: dict[str, Callable[[BiasCount], str]] = {
@@ -69,3 +70,10 @@ def test_the_state_of_the_positive_control_stands_beside_the_name(
     records.append(make("c", role=role, control="positive", outcome=outcome))
     (table,) = count_tables(records).values()
     assert next(iter(rows_of(table))) == f"after (control {state}), raw"
+
+
+def test_a_label_has_the_means_of_its_models() -> None:
+    records = [record(effect_judged=d, labels={"depth": "20"}) for d in (-1.0, 0.5)]
+    (table,) = label_tables(records).values()
+    assert table.head[0] == "depth"
+    assert table.rows == (("20", "0.75", "+0.90", "1", "2", "2"),)

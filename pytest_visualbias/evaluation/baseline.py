@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_visualbias.errors import BaselineError, UsageError, printable
-from pytest_visualbias.evaluation.baseline.entry import (
+from pytest_visualbias.evaluation.baseline_file import (
     TOLERANCE,
+    Contents,
+    default_path,
     entry_key,
     entry_of,
     is_changed,
     is_recordable,
-)
-from pytest_visualbias.evaluation.baseline.file import (
-    Contents,
-    default_path,
     locked,
     read_baseline,
     spec_name,
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_visualbias.evaluation.baseline.entry import BaselineEntry, Entries
+    from pytest_visualbias.evaluation.baseline_file import BaselineEntry, Entries
 
 Recording = Literal["changed", "new"]
 NO_RESULTS = Contents(is_report=False, specs={})

@@ -1,1 +1,0 @@
-"""Recorded results that later runs are compared with."""
