@@ -1,4 +1,8 @@
-"""Cache vectors on disk and in a shared remote store."""
+"""Cache vectors on disk and in a shared remote store.
+
+A key is the digest of a network and a layer (`EmbeddingJob.keys` in request.py); below a key, each
+vector has the digest of its image.
+"""
 
 from __future__ import annotations
 

@@ -208,7 +208,9 @@ class Identity:
 
     def fingerprint(self, weights: str = "") -> str:
         """Return the digest of all facts, and of the weights where these do not say them."""
-        return digest_of_mapping({**self.facts, "weights": "" if self.is_whole else weights})
+        # Some sources have a fact of this name: which weights, or their digest.
+        key = "weights" if "weights" not in self.facts else "loaded_weights"
+        return digest_of_mapping({**self.facts, key: "" if self.is_whole else weights})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -255,9 +255,9 @@ class ModelSource:
 
 
 IN_MEMORY = "in-memory"
-NAMES = "identity:identify_"
+IDENTIFY_PREFIX = "identity:identify_"
 
-# Every list of sources derives from this table.
+# Lists of sources derive from this table, but for those that CONTRIBUTING.md names.
 _SOURCES = (
     ModelSource("timm", TimmModel, "name", "identity:identify_timm", "timm:open_timm"),
     ModelSource(
@@ -268,7 +268,7 @@ _SOURCES = (
         "open_clip",
         OpenClipModel,
         "name",
-        f"{NAMES}open_clip",
+        f"{IDENTIFY_PREFIX}open_clip",
         "open_clip:open_open_clip",
         reads_texts=True,
     ),
@@ -276,22 +276,28 @@ _SOURCES = (
         "torchvision",
         TorchvisionModel,
         "name",
-        f"{NAMES}torchvision",
+        f"{IDENTIFY_PREFIX}torchvision",
         "torchvision:open_torchvision",
     ),
     ModelSource(
         "transformers",
         TransformersModel,
         "name",
-        f"{NAMES}transformers",
+        f"{IDENTIFY_PREFIX}transformers",
         "transformers:open_transformers",
         reads_texts=True,
     ),
     ModelSource(
-        "torchscript", ProgramModel, "path", f"{NAMES}program", "compiled:open_torchscript"
+        "torchscript",
+        ProgramModel,
+        "path",
+        f"{IDENTIFY_PREFIX}program",
+        "compiled:open_torchscript",
     ),
-    ModelSource("export", ProgramModel, "path", f"{NAMES}program", "compiled:open_exported"),
-    ModelSource("onnx", ProgramModel, "path", f"{NAMES}program", "onnx:open_onnx"),
+    ModelSource(
+        "export", ProgramModel, "path", f"{IDENTIFY_PREFIX}program", "compiled:open_exported"
+    ),
+    ModelSource("onnx", ProgramModel, "path", f"{IDENTIFY_PREFIX}program", "onnx:open_onnx"),
     ModelSource(
         IN_MEMORY, InMemoryModel, "key", "identity:identify_in_memory", "factory:open_in_memory"
     ),

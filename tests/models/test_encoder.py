@@ -45,6 +45,15 @@ def test_a_whole_identity_does_not_depend_on_loaded_weights() -> None:
     assert identity.fingerprint() == Identity(label="y", facts={"a": "1"}).fingerprint()
 
 
+@pytest.mark.parametrize("key", ["weights", "checkpoint", "folder", "loaded_weights"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_every_fact_is_part_of_the_fingerprint(key: str, *, is_whole: bool) -> None:
+    """Also one that has the name under which the digest of loaded weights joins them."""
+    identities = [Identity(label="x", facts={key: value}, is_whole=is_whole) for value in "ab"]
+    assert identities[0].fingerprint("w") != identities[1].fingerprint("w")
+    assert (identities[0].fingerprint("v") == identities[0].fingerprint("w")) is is_whole
+
+
 @pytest.mark.parametrize("name", MODEL_SOURCES)
 def test_the_functions_of_a_source_exist(name: str) -> None:
     source = MODEL_SOURCES[name]

@@ -93,6 +93,17 @@ def folder(context: Context) -> Path:
     return folder
 
 
+def test_other_weights_in_a_folder_are_another_network(context: Context, folder: Path) -> None:
+    """The vectors of the old ones must not be taken for theirs."""
+    entry = OpenClipModel.model_validate({"source": "open_clip", "name": "local-dir:clip"})
+    (before,) = find_source("open_clip").identify(entry, context)
+    file = folder / "open_clip_model.safetensors"
+    weights = safetensors.torch.load_file(file)
+    safetensors.torch.save_file({name: 2 * value for name, value in weights.items()}, file)
+    (after,) = find_source("open_clip").identify(entry, context)
+    assert before.fingerprint() != after.fingerprint()
+
+
 def test_a_folder_brings_its_weights_and_its_preprocessing(
     context: Context, images: list[Image.Image], folder: Path
 ) -> None:

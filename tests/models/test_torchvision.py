@@ -290,3 +290,15 @@ def test_images_are_prepared_at_the_size_that_the_network_is_built_for(
     for image in images[:2]:
         assert np.allclose(encoder.prepare(image), steps(image).numpy(), atol=1e-5)
     assert read(encoder, images[:1], "pooled")["pooled"].shape == (1, 8)
+
+
+def test_the_weights_whose_preprocessing_is_used_are_part_of_the_identity(context: Context) -> None:
+    """They choose how images are prepared, also for a checkpoint."""
+    (context.folder / "own.pt").write_bytes(b"x")
+    prints = set()
+    for weights in ("IMAGENET1K_V1", "IMAGENET1K_V2"):
+        keys = {"source": "torchvision", "name": "resnet50", "weights": weights}
+        entry = TorchvisionModel.model_validate({**keys, "checkpoint": "own.pt"})
+        (identity,) = find_source("torchvision").identify(entry, context)
+        prints.add(identity.fingerprint())
+    assert len(prints) == 2
