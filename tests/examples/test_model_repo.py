@@ -17,7 +17,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "model_repo"
 GATE = ("-m", "pytest", "-p", "no:hypothesispytest", "--visualbias", "--visualbias-strict")
-pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.torch]  # a training
+pytestmark = [pytest.mark.slow, pytest.mark.torch]
 
 
 @dataclass(frozen=True, kw_only=True)

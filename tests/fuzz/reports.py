@@ -17,7 +17,6 @@ from tests.fuzz.mutations import WORDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pydantic import BaseModel
 
 __all__ = ["reports"]
 
@@ -73,11 +72,12 @@ def of(hint: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - a type of any fie
 
 
 @functools.cache
-def model(kind: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return plain data of a model, all keys in it; of a report, all but its two lists."""
+def model(kind: Any) -> st.SearchStrategy[dict[str, Any]]:  # noqa: ANN401 - see `of`
+    """Return plain data of a model or dataclass; of a report, all but its two lists."""
     parts: dict[str, st.SearchStrategy[Any]] = {}
-    for field, info in kind.model_fields.items():
-        name = info.alias or field
+    fields = getattr(kind, "model_fields", None) or kind.__dataclass_fields__
+    for field, info in fields.items():
+        name = getattr(info, "alias", None) or field
         if kind is Report and field in ("models", "results"):
             continue
         hint = typing.get_type_hints(kind, include_extras=True)[field]
