@@ -143,6 +143,8 @@ def label_figures(records: Sequence[ResultRecord]) -> Iterator[tuple[str, str, F
             points[row.key, row.value].append(row)
     for key, rows in groupby(label_summaries(records), key=lambda summary: summary.key):
         values = sorted(rows, key=_order)
+        if all(value.effect is None and value.growth is None for value in values):
+            continue
         yield key, "", _labels(key, values, [points[key, value.value] for value in values])
 
 

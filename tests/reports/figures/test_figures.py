@@ -356,3 +356,8 @@ def test_an_accuracy_is_found_by_its_weights_rather_than_by_a_name(
 def test_one_accuracy_alone_is_not_drawn(make: Make, report: Reported) -> None:
     study = merge_reports([report([make(test) for test in TESTS])])
     assert list(tradeoff.tradeoff_figures(study, [Accuracy(model="after", accuracy=0.5)])) == []
+
+
+def test_labels_of_results_without_effects_have_no_figure(make: Make) -> None:
+    unmeasured = make(labels={"run": "a"}, effect_judged=None, growth=None, outcome="error")
+    assert [*relations.label_figures([unmeasured])] == []
