@@ -125,7 +125,7 @@ def task_bytes() -> int:
     """Return the bytes of the arguments and the result of a task of 512 images."""
     result = TaskResult(embedded=512, network="0" * 64)
     reference = 28  # bytes that name an object of Ray
-    return reference + len(pickle.dumps((2**47, 0, 512))) + len(pickle.dumps(result))
+    return reference + len(pickle.dumps(("0" * 32, 0, 512))) + len(pickle.dumps(result))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,23 @@ def fixed_day() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of files that were hashed since the list was last cleared; all of them count as old."""
+    from pytest_visualbias.spec.hashing import digest_of_file
+    from pytest_visualbias.stimuli import digest_cache
+
+    names: list[str] = []
+
+    def noted(path: Path) -> str:
+        names.append(path.name)
+        return digest_of_file(path)
+
+    monkeypatch.setattr(digest_cache, "digest_of_file", noted)
+    monkeypatch.setattr(digest_cache, "SETTLED_NS", 0)
+    return names
+
+
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
     """Folder of published data: never committed, so absent in most checkouts."""

@@ -65,17 +65,19 @@ def propose(basis: Basis, *, can_grow: bool) -> Proposal:
     visible = _visible(basis)
     if visible is None:
         return Proposal(refusals=(hidden_reason(basis),))
-    limits, refusals = {}, []
     bound = min(largest_effect(*side) for side in basis.sides)
-    effect = _effect_limit(basis, visible, bound)
-    growth = _growth_limit(basis, visible, bound) if can_grow else None
-    for key, proposed in (("max_effect", effect), ("max_growth", growth)):
-        if isinstance(proposed, ProposedLimit):
-            limits[key] = proposed
-        elif proposed is not None:
-            refusals.append(f"no {key}: {proposed}")
-    if isinstance(growth, ProposedLimit):
-        limits["max_shift"] = shift_limit(basis, growth, STEP)
+    proposed = {"max_effect": _effect_limit(basis, visible, bound)}
+    if can_grow:
+        proposed["max_growth"] = _growth_limit(basis, visible, bound)
+    return _proposal(basis, proposed, STEP)
+
+
+def _proposal(basis: Basis, proposed: Mapping[str, ProposedLimit | str], step: float) -> Proposal:
+    """Return limits and the reasons for those that are not proposed; a shift for each growth."""
+    limits = {key: limit for key, limit in proposed.items() if isinstance(limit, ProposedLimit)}
+    refusals = [f"no {key}: {why}" for key, why in proposed.items() if isinstance(why, str)]
+    if "max_growth" in limits:
+        limits["max_shift"] = shift_limit(basis, limits["max_growth"], step)
     return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))
 
 
@@ -159,17 +161,7 @@ def _effect_limit(basis: Basis, visible: Smallest, bound: float) -> ProposedLimi
 
 
 def _growth_limit(basis: Basis, visible: Smallest, bound: float) -> ProposedLimit | str:
-    if basis.spreads:
-        change = f"as scores change from '{basis.model}' to '{basis.other}'"
-    else:
-        change = "if scores before and after correlate by 0.5"
-    reasons = {f"less need not be told from chance {conditions(basis)}, {change}": visible.growth}
-    if basis.trials:
-        sizes = [abs(value) for value in basis.trials]
-        apart = max(sizes) - min(sizes)
-        reasons[f"{len(sizes)} trials of '{basis.model}' differ by {apart:.2f}"] = apart
-    reason = max(reasons, key=lambda text: reasons[text])
-    value = rounded_up(reasons[reason], STEP)
+    reason, value = _growth_reason(basis, visible.growth, "scores", STEP)
     room = bound - abs(basis.effect)
     if value >= room:
         return (
@@ -177,6 +169,20 @@ def _growth_limit(basis: Basis, visible: Smallest, bound: float) -> ProposedLimi
             f"{room:.2f} at the most, and {reason}"
         )
     return ProposedLimit(value=value, reason=reason)
+
+
+def _growth_reason(basis: Basis, visible: float, changing: str, step: float) -> tuple[str, float]:
+    """Return what a limit of growth has to exceed most, and that limit."""
+    change = f"if {changing} before and after correlate by 0.5"
+    if basis.spreads:
+        change = f"as {changing} change from '{basis.model}' to '{basis.other}'"
+    reasons = {f"less need not be told from chance {conditions(basis)}, {change}": visible}
+    if basis.trials:
+        sizes = [abs(value) for value in basis.trials]
+        apart = max(sizes) - min(sizes)
+        reasons[f"{len(sizes)} trials of '{basis.model}' differ by {apart:.2f}"] = apart
+    reason = max(reasons, key=lambda text: reasons[text])
+    return reason, rounded_up(reasons[reason], step)
 
 
 def conditions(basis: Basis) -> str:
@@ -239,16 +245,10 @@ def propose_gap(basis: Basis, *, can_grow: bool) -> Proposal:
     visible, growing = _visible_gap(basis), _visible_gap_growth(basis)
     if visible is None or growing is None:
         return Proposal(refusals=(hidden_reason(basis),))
-    limits, refusals = {}, []
-    growth = _gap_growth_limit(basis, growing) if can_grow else None
-    for key, proposed in (("max_gap", _gap_limit(basis, visible)), ("max_growth", growth)):
-        if isinstance(proposed, ProposedLimit):
-            limits[key] = proposed
-        elif proposed is not None:
-            refusals.append(f"no {key}: {proposed}")
-    if isinstance(growth, ProposedLimit):
-        limits["max_shift"] = shift_limit(basis, growth, FINE)
-    return Proposal(limits=limits, refusals=tuple(refusals), detectable=detectable(basis))
+    proposed = {"max_gap": _gap_limit(basis, visible)}
+    if can_grow:
+        proposed["max_growth"] = _gap_growth_limit(basis, growing)
+    return _proposal(basis, proposed, FINE)
 
 
 def _visible_gap(basis: Basis) -> float | None:
@@ -292,17 +292,7 @@ def _gap_limit(basis: Basis, visible: float) -> ProposedLimit | str:
 
 
 def _gap_growth_limit(basis: Basis, visible: float) -> ProposedLimit | str:
-    if basis.spreads:
-        change = f"as predictions change from '{basis.model}' to '{basis.other}'"
-    else:
-        change = "if predictions before and after correlate by 0.5"
-    reasons = {f"less need not be told from chance {conditions(basis)}, {change}": visible}
-    if basis.trials:
-        sizes = [abs(value) for value in basis.trials]
-        apart = max(sizes) - min(sizes)
-        reasons[f"{len(sizes)} trials of '{basis.model}' differ by {apart:.2f}"] = apart
-    reason = max(reasons, key=lambda text: reasons[text])
-    value = rounded_up(reasons[reason], FINE)
+    reason, value = _growth_reason(basis, visible, "predictions", FINE)
     if value >= 1 - abs(basis.effect):
         start = format_effect(basis.effect)
         return f"from {start} in '{basis.model}' a gap has no such room, and {reason}"

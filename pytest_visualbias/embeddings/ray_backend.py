@@ -7,6 +7,7 @@ import dataclasses
 import os
 import socket
 import tempfile
+import uuid
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -94,6 +95,7 @@ class _Network:
     lost: int = 0
     lost_tasks: list[str] = field(default_factory=list)
     holder: list[Any] = field(default_factory=list)
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     def of(cls, jobs: tuple[tuple[int, EmbeddingJob], ...]) -> _Network:
@@ -184,7 +186,7 @@ class RayRun:
             while self._pending and len(running) < limit:
                 task = self._pending.popleft()
                 holder = self._send(ray, task.network, place.device, marker)
-                reference = function.remote(holder, id(task.network), task.start, task.stop)
+                reference = function.remote(holder, task.network.key, task.start, task.stop)
                 running[reference] = task
             ray.wait([*running], num_returns=1, timeout=POLL_S)
             done, _ = ray.wait([*running], num_returns=len(running), timeout=0)
@@ -328,10 +330,10 @@ class _WriteOnlyCache(EmbeddingCache):
         self.append(key, vectors, notes)
 
 
-_orders: dict[int, Order] = {}
+_orders: dict[str, Order] = {}
 
 
-def embed_task(holder: list[Any], key: int, start: int, stop: int) -> TaskResult:
+def embed_task(holder: list[Any], key: str, start: int, stop: int) -> TaskResult:
     """Embed a range of the images of an order that lies in the object store."""
     import ray
 

@@ -63,7 +63,8 @@ class MachineCapacity:
     gpus: float = 0.0
     capacity: int = 0
     _looked: float = -math.inf
-    _filled: float = field(default_factory=time.monotonic)
+    _had_room: bool = False
+    _since: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         """Take one GPU for a task, without an option, if the cluster has any."""
@@ -85,17 +86,18 @@ class MachineCapacity:
         now = time.monotonic()
         if now - self._looked < LOOK_S:
             return
-        self._looked, known = now, self.capacity
+        self._looked = now
         self.capacity = sum(
             tasks_on(resources, self.settings.cpus, self.gpus) for resources in self._machines()
         )
         if self.capacity:
-            self._filled = now
-        patience = STARTING_S if self.settings.workers else PATIENCE_S if known else 0.0
-        if now - self._filled >= patience and not self.capacity:
-            gpus = f" and {self.gpus:g} of GPU" if self.gpus else ""
+            self._had_room, self._since = True, now
+            return
+        patience = PATIENCE_S if self._had_room else 0.0
+        if now - self._since >= (STARTING_S if self.settings.workers else patience):
+            gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
             raise EngineError(
-                f"no machine of the cluster has {self.settings.cpus} of CPU{gpus}",
+                f"no machine of the cluster has {self.settings.cpus} CPU{gpus} for a task",
                 "ask for less with --cpus-per-task or --gpus-per-task, or say with --workers how "
                 "many will come",
             )

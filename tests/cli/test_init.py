@@ -70,36 +70,40 @@ def test_one_checkpoint_and_one_network_need_no_flag() -> None:
     assert main(["check", SPEC]) == 0
 
 
-SOURCES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
-    "timm": (("--name", "resnet18"), {"name": "resnet18", "checkpoint": "../w.pt"}),
-    "torchvision": (("--name", "resnet18"), {"name": "resnet18", "checkpoint": "../w.pt"}),
-    "open_clip": (("--name", "ViT-B-32"), {"name": "ViT-B-32", "checkpoint": "../w.pt"}),
+NAMED = {"name": "resnet18", "checkpoint": "../w.pt"}
+SOURCES: dict[str, tuple[str, Sequence[str], dict[str, Any]]] = {
+    "timm": ("w.pt", ("--name", "resnet18"), NAMED),
+    "torchvision": ("w.pt", ("--name", "resnet18"), NAMED),
+    "open_clip": ("w.pt", ("--name", "ViT-B-32"), {**NAMED, "name": "ViT-B-32"}),
     "factory": (
+        "w.pt",
         ("--name", "nets:build", "--size", "32"),
         {"call": "nets:build", "checkpoint": "../w.pt", "transform": {"size": 32}},
     ),
-    "torchscript": (("--size", "32"), {"path": ("../w.pt",), "transform": {"size": 32}}),
+    **{
+        program: ("w.pt", ("--size", "32"), {"path": "../w.pt", "transform": {"size": 32}})
+        for program in ("torchscript", "export", "onnx")
+    },
+    "transformers": ("tuned", (), {"path": "../tuned"}),
 }
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_flags_choose_the_source(source: str) -> None:
+def test_flags_choose_the_source(source: str, capsys: Output) -> None:
+    put("w.pt")
+    put("tuned/config.json", '{"model_type": "vit"}')
+    after, flags, keys = SOURCES[source]
+    assert main(["init", "--after", after, "--source", source, *flags, "--dry-run"]) == 0
+    text = capsys.readouterr().out.partition(f"--- {SPEC}\n")[2].partition("\n--- ")[0]
+    assert yaml.safe_load(text)["models"] == {"after": {"source": source, **keys}}
+
+
+@pytest.mark.parametrize("source", ["timm", "torchvision", "open_clip", "factory"])
+def test_what_flags_choose_passes_the_check(source: str) -> None:
     put("w.pt")
     put("nets.py", "def build(): ...\n")
-    flags, keys = SOURCES[source]
-    assert main(["init", "--after", "w.pt", "--source", source, *flags, "--dry-run"]) == 0
-    written = main(["init", "--after", "w.pt", "--source", source, *flags])
-    if source != "torchscript":  # which is read whole by the check, and this is none
-        assert written == 0
-        assert {"source": source, **keys} == {
-            key: value[0] if key == "checkpoint" and isinstance(value, tuple) else value
-            for key, value in models()["after"].items()
-        }
-
-
-def test_a_folder_of_transformers_is_the_model() -> None:
-    put("tuned/config.json", '{"model_type": "vit"}')
-    assert main(["init", "--source", "transformers", "--after", "tuned", "--dry-run"]) == 0
+    assert main(["init", "--source", source, *SOURCES[source][1]]) == 0
+    assert main(["check", SPEC]) == 0
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from PIL import Image
 
 import pytest_visualbias
 from pytest_visualbias.cli.main import main
-from pytest_visualbias.spec.hashing import digest_of_file
 from pytest_visualbias.stimuli import digest_cache
 from tests.plugin.conftest import LATER
 
@@ -216,20 +215,6 @@ def test_check_strict_makes_a_hidden_test_a_fault(spec: Path, capsys: Output) ->
 
 
 BOTH = "max_effect: 0.5, max_growth: 0.2"
-
-
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of files that were hashed since the list was last cleared; all of them count as old."""
-    names: list[str] = []
-
-    def noted(path: Path) -> str:
-        names.append(path.name)
-        return digest_of_file(path)
-
-    monkeypatch.setattr(digest_cache, "digest_of_file", noted)
-    monkeypatch.setattr(digest_cache, "SETTLED_NS", 0)
-    return names
 
 
 def test_check_remembers_digests_in_the_cache_that_is_named(

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,9 @@ from pytest_visualbias.cli.embed import EmbeddingProgress
 from pytest_visualbias.cli.main import main
 from pytest_visualbias.embeddings import cache as caching
 from pytest_visualbias.embeddings import ray_backend
-from pytest_visualbias.embeddings.ray_cluster import tasks_on
+from pytest_visualbias.embeddings.ray_cluster import MachineCapacity, RaySettings, tasks_on
 from pytest_visualbias.embeddings.request import EmbeddingOutcome
+from pytest_visualbias.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,6 +130,7 @@ def entries(folder: str, *, once: bool = True) -> dict[tuple[str, str], tuple[by
 def orders(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Order, int, int]]:
     """What a worker would be given; nothing runs on a cluster."""
     given: list[tuple[Order, int, int]] = []
+    orders_by_key: dict[str, Order] = {}
 
     class Function:
         """A remote function that notes its arguments."""
@@ -136,7 +139,9 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Order, int, int]]:
             return self
 
         def remote(self, *arguments: Any) -> Any:
-            holder, _, start, stop = arguments
+            holder, key, start, stop = arguments
+            # A worker keeps an order by its key: no two orders may have the same.
+            assert orders_by_key.setdefault(key, holder[0]) is holder[0]
             given.append((holder[0], start, stop))
             return len(given) - 1
 
@@ -308,6 +313,43 @@ def test_an_image_that_differs_on_a_machine_is_an_error(
     status, printed, _ = call(SPEC)
     assert status == 1
     assert "03.png" in printed
+
+
+class Machines:
+    """A cluster whose machines come and go."""
+
+    def __init__(self) -> None:
+        self.cpus = [2.0]
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": {"CPU": cpus}} for cpus in self.cpus]
+
+
+@pytest.mark.parametrize(
+    ("workers", "had_room", "patience"),
+    [(None, False, 0), (None, True, 60), (3, False, 900), (3, True, 900)],
+)
+def test_a_cluster_without_room_is_waited_for_as_documented(
+    monkeypatch: pytest.MonkeyPatch, workers: int | None, patience: int, *, had_room: bool
+) -> None:
+    now = [0.0]
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("pytest_visualbias.embeddings.ray_cluster.time", clock)
+    settings = RaySettings(
+        address="auto", cpus=1, gpus=0.0, device="cpu", workers=workers, shard=8, batch_size=8
+    )
+    machines = Machines()
+    capacity = MachineCapacity(ray=machines, settings=settings, _since=0.0)
+    if had_room:
+        capacity.look()
+        assert capacity.capacity == 2
+    machines.cpus = []
+    for seconds in range(5, patience, 5):
+        now[0] = float(seconds)
+        capacity.look()
+    now[0] = float(max(patience, 5))
+    with pytest.raises(EngineError):
+        capacity.look()
 
 
 @pytest.mark.parametrize(

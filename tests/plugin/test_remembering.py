@@ -14,27 +14,11 @@ from pytest_visualbias.stimuli import digest_cache
 from tests.plugin.conftest import sentences
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.plugin.conftest import Project
 
 CACHE = ".pytest_cache/d/visualbias"
 IMAGES = 20
 CHECKPOINTS = ["after.safetensors", "before.safetensors"]
-
-
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of files that were hashed since the list was last cleared; all of them count as old."""
-    names: list[str] = []
-
-    def noted(path: Path) -> str:
-        names.append(path.name)
-        return digest_of_file(path)
-
-    monkeypatch.setattr(digest_cache, "digest_of_file", noted)
-    monkeypatch.setattr(digest_cache, "SETTLED_NS", 0)
-    return names
 
 
 def test_a_second_run_reads_neither_checkpoints_nor_images(
